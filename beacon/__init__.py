@@ -1,0 +1,1 @@
+"""Beacon: tells an HTTP endpoint every change of annotated Kubernetes resources."""
