@@ -1,0 +1,91 @@
+"""Bytes and text to plain values and back: the one door of orjson and yaml.
+
+It knows nothing of what the values mean. JSON that Beacon writes is compact and UTF-8; YAML that it reads is the safe
+subset, and a key that stands twice in one mapping is an error, because the second would silently win.
+"""
+
+from typing import Any
+
+import orjson
+import yaml
+
+
+class DecodeError(ValueError):
+    """The text is not what it should be; the message says where."""
+
+
+def encode(value: object) -> bytes:
+    """Render a plain value or a dataclass as compact JSON."""
+    return orjson.dumps(value)
+
+
+def encode_pretty(value: object) -> bytes:
+    """Render a plain value as indented JSON that ends with a newline."""
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def encode_sorted(value: object) -> bytes:
+    """Render a plain value as compact JSON with sorted keys: equal values give equal bytes."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def decode(data: bytes | str) -> Any:
+    """Parse JSON.
+
+    Raises:
+        DecodeError: it is not JSON.
+    """
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise DecodeError(str(error)) from error
+
+
+def raw(text: str | bytes) -> orjson.Fragment:
+    """Mark JSON text that is to be embedded by `encode` as it stands."""
+    return orjson.Fragment(text)
+
+
+def load_yaml(text: str) -> Any:
+    """Parse one YAML document.
+
+    Raises:
+        DecodeError: it is not YAML, is more than one document, or repeats a key; says line and column.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506  _Loader is a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        raise DecodeError(_located(error)) from error
+    except yaml.YAMLError as error:
+        raise DecodeError(str(error).replace("\n", " ")) from error
+
+
+def dump_yaml(value: object) -> str:
+    """Render a plain value as block-style YAML in the order given."""
+    text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120)
+    return text
+
+
+class _Loader(yaml.SafeLoader):
+    """A SafeLoader that refuses a repeated key."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+        """Build a mapping after looking for keys that stand twice."""
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str | int | float | bool | None):
+                raise yaml.MarkedYAMLError(problem="a key must be a plain value", problem_mark=key_node.start_mark)
+            if key in seen:
+                raise yaml.MarkedYAMLError(problem=f"the key {key!r} stands twice", problem_mark=key_node.start_mark)
+            seen.add(key)
+        built: dict[Any, Any] = super().construct_mapping(node, deep=deep)
+        return built
+
+
+def _located(error: yaml.MarkedYAMLError) -> str:
+    what = " ".join(part for part in (error.context, error.problem) if part) or "not YAML"
+    mark = error.problem_mark or error.context_mark
+    return f"line {mark.line + 1}, column {mark.column + 1}: {what}" if mark else what
