@@ -1,0 +1,303 @@
+"""Which objects are accepted, which streams cover them, and what a new observation of one means.
+
+Pure: no clock, no socket, no SQL. The watcher judges objects with it, the store decides with it what is to be told,
+so both must have the same configuration: a scope's fingerprint says which rule a judgement was made by.
+"""
+
+import hashlib
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from beacon import codec, model
+
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirement:
+    """One term of a label selector: `key` and what its value must be."""
+
+    key: str
+    operator: str
+    values: frozenset[str] = frozenset()
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Say whether the labels meet this term; an absent label meets `!=`, `notin` and `!key`."""
+        return _OPERATORS[self.operator](labels.get(self.key), self.values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selector:
+    """A label selector: all its terms must hold."""
+
+    requirements: tuple[Requirement, ...] = ()
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Say whether the labels meet every term."""
+        return all(requirement.matches(labels) for requirement in self.requirements)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """What an entry of `resources` asks of an object beside the annotation."""
+
+    selector: Selector = Selector()
+    excluded: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What makes an object of one scope accepted, and what of it goes into the payload.
+
+    `named` has the filters of namespaces that have an entry of their own; `default` is for all others, None when no
+    other is watched. `values` None means any. `payload_labels` None means all, as in the configuration.
+    """
+
+    annotation: str
+    values: frozenset[str] | None = None
+    default: Filter | None = Filter()
+    named: Mapping[str, Filter] = field(default_factory=dict)
+    payload_annotations: frozenset[str] = frozenset()
+    payload_labels: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """One stream: what it covers, how the API is asked for it, and the rule of what it shows.
+
+    `resource` is the plural from the configuration, "" when discovery is to find it.
+    """
+
+    id: model.ScopeId
+    api_version: str
+    resource: str
+    rule: Rule
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One entry of `resources` as `scopes` needs it."""
+
+    api_version: str
+    kind: str
+    resource: str = ""
+    namespaces: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+    selector: str = ""
+
+
+def parse_selector(text: str) -> Selector:
+    """Parse a label selector as kubectl and the API server do.
+
+    Source: Kubernetes documentation, "Labels and Selectors"; equality-based, set-based, existence, `>` and `<`.
+
+    Raises:
+        ValueError: it is not a selector; the message says where.
+    """
+    requirements = []
+    rest = text.strip()
+    while rest:
+        match = _TERM.match(rest)
+        if match is None:
+            raise ValueError(f"not a label selector from {rest[:40]!r} on (e.g. app=web,tier in (a,b),!canary)")
+        requirements.append(_requirement(match))
+        rest = rest[match.end() :].lstrip()
+        if rest and not rest.startswith(","):
+            raise ValueError(f"expected a comma before {rest[:40]!r}")
+        if rest and not (rest := rest[1:].lstrip()):
+            raise ValueError("ends with a comma")
+    return Selector(requirements=tuple(requirements))
+
+
+def scopes(
+    entries: Iterable[Entry],
+    *,
+    annotation: str,
+    values: Iterable[str] | None,
+    payload_annotations: Iterable[str] = (),
+    payload_labels: Iterable[str] | None = None,
+) -> tuple[Scope, ...]:
+    """Merge the configured entries into disjoint streams, in the order in which the kinds are configured.
+
+    Raises:
+        ValueError: two entries want different things of one namespace of one kind.
+    """
+    by_kind: dict[tuple[str, str], list[Entry]] = {}
+    for entry in entries:
+        by_kind.setdefault((group_of(entry.api_version), entry.kind), []).append(entry)
+    rule = Rule(
+        annotation=annotation,
+        values=None if values is None else frozenset(values),
+        payload_annotations=frozenset(payload_annotations),
+        payload_labels=None if payload_labels is None else frozenset(payload_labels),
+    )
+    return tuple(scope for (group, kind), same in by_kind.items() for scope in _streams(group, kind, same, rule))
+
+
+def group_of(api_version: str) -> str:
+    """Name the API group of an apiVersion; the core group is ""."""
+    return api_version.rpartition("/")[0]
+
+
+def judge(rule: Rule, *, namespace: str, annotations: Mapping[str, str], labels: Mapping[str, str]) -> model.Verdict:
+    """Say whether the rule accepts an object, and if not, what it lacks."""
+    value = annotations.get(rule.annotation)
+    if value is None or (rule.values is not None and value not in rule.values):
+        return model.Verdict.ANNOTATION
+    chosen = rule.named.get(namespace, rule.default)
+    if chosen is None or namespace in chosen.excluded:
+        return model.Verdict.NAMESPACE
+    return model.Verdict.ACCEPTED if chosen.selector.matches(labels) else model.Verdict.LABEL
+
+
+def kept_labels(rule: Rule, labels: Mapping[str, str]) -> dict[str, str]:
+    """Reduce the labels to those that go into the payload."""
+    if rule.payload_labels is None:
+        return dict(labels)
+    return {key: value for key, value in labels.items() if key in rule.payload_labels}
+
+
+def kept_annotations(rule: Rule, annotations: Mapping[str, str]) -> dict[str, str]:
+    """Reduce the annotations to those that go into the payload; the last applied configuration never does."""
+    wanted = rule.payload_annotations
+    return {key: value for key, value in annotations.items() if key in wanted and key != _LAST_APPLIED}
+
+
+def fingerprint(rule: Rule, namespace: str) -> str:
+    """Digest what decides acceptance in one namespace: objects elsewhere may be judged otherwise without touching it.
+
+    The part before the dash names the annotation alone (`same_annotation`).
+    """
+    chosen = rule.named.get(namespace, rule.default)
+    terms = None if chosen is None or namespace in chosen.excluded else _terms(chosen)
+    return _join(rule, [_values(rule), terms])
+
+
+def same_annotation(one: str, other: str) -> bool:
+    """Say whether two fingerprints are of rules that watch the same annotation, so that values can be compared."""
+    return one.partition("-")[0] == other.partition("-")[0]
+
+
+def _requirement(match: re.Match[str]) -> Requirement:
+    if match["absent"]:
+        return Requirement(key=match["absent"], operator="!")
+    if match["set"]:
+        values = frozenset(value.strip() for value in match["members"].split(","))
+        return Requirement(key=match["key"], operator=match["set"], values=values)
+    if match["compare"]:
+        compare = "=" if match["compare"] == "==" else match["compare"]
+        if compare in "<>" and not re.fullmatch(r"-?\d+", match["value"]):
+            raise ValueError(f"{match['key']}{compare} needs an integer, not {match['value']!r}")
+        return Requirement(key=match["key"], operator=compare, values=frozenset([match["value"]]))
+    return Requirement(key=match["key"], operator="exists")
+
+
+def _streams(group: str, kind: str, entries: list[Entry], rule: Rule) -> Iterable[Scope]:
+    default: Filter | None = None
+    named: dict[str, Filter] = {}
+    for entry in entries:
+        wanted = Filter(selector=parse_selector(entry.selector), excluded=frozenset(entry.excluded))
+        if entry.namespaces:
+            for namespace in entry.namespaces:
+                if named.setdefault(namespace, wanted) != wanted:
+                    raise ValueError(f"two entries of {kind} want different objects of namespace {namespace!r}")
+        elif default is not None and default != wanted:
+            raise ValueError(f"two entries of {kind} want different objects of all namespaces")
+        else:
+            default = wanted
+    _refuse_contradictions(kind, default, named)
+    versions = {entry.api_version for entry in entries}
+    plurals = {entry.resource for entry in entries if entry.resource}
+    if len(versions) > 1 or len(plurals) > 1:
+        raise ValueError(
+            f"the entries of {kind} name different versions or resources of one API group: {sorted(versions | plurals)}"
+        )
+    covered = [""] if default is not None else list(named)
+    for namespace in covered:
+        mine = named if default is not None else {namespace: named[namespace]}
+        own = Rule(
+            annotation=rule.annotation,
+            values=rule.values,
+            default=default,
+            named=mine,
+            payload_annotations=rule.payload_annotations,
+            payload_labels=rule.payload_labels,
+        )
+        yield Scope(
+            id=model.ScopeId(group=group, kind=kind, namespace=namespace),
+            api_version=entries[0].api_version,
+            resource=next(iter(plurals), ""),
+            rule=own,
+            fingerprint=_whole_fingerprint(own),
+        )
+
+
+def _refuse_contradictions(kind: str, default: Filter | None, named: Mapping[str, Filter]) -> None:
+    for namespace, wanted in named.items():
+        if namespace in wanted.excluded:
+            raise ValueError(f"an entry of {kind} both names and excludes namespace {namespace!r}")
+        if default is not None and namespace not in default.excluded and wanted.selector != default.selector:
+            raise ValueError(
+                f"two entries of {kind} want different objects of namespace {namespace!r}: exclude it from the one"
+                " for all namespaces"
+            )
+
+
+def _whole_fingerprint(rule: Rule) -> str:
+    """Digest what decides acceptance anywhere in the scope; what goes into the payload does not."""
+    named = {namespace: _plain(wanted) for namespace, wanted in rule.named.items()}
+    return _join(rule, [_values(rule), None if rule.default is None else _plain(rule.default), named])
+
+
+def _plain(wanted: Filter) -> object:
+    return [_terms(wanted), sorted(wanted.excluded)]
+
+
+def _terms(wanted: Filter) -> list[list[object]]:
+    terms = [[term.key, term.operator, sorted(term.values)] for term in wanted.selector.requirements]
+    return sorted(terms, key=repr)
+
+
+def _values(rule: Rule) -> list[str] | None:
+    return None if rule.values is None else sorted(rule.values)
+
+
+def _join(rule: Rule, what: object) -> str:
+    return f"{_digest(rule.annotation.encode(), 8)}-{_digest(codec.encode_sorted(what), 16)}"
+
+
+def _digest(data: bytes, length: int) -> str:
+    return hashlib.sha256(data).hexdigest()[:length]
+
+
+def _compare(relation: Callable[[int, int], bool]) -> Callable[[str | None, frozenset[str]], bool]:
+    def holds(value: str | None, values: frozenset[str]) -> bool:
+        return (
+            value is not None and re.fullmatch(r"-?\d+", value) is not None and relation(int(value), int(min(values)))
+        )
+
+    return holds
+
+
+_OPERATORS: dict[str, Callable[[str | None, frozenset[str]], bool]] = {
+    "exists": lambda value, _: value is not None,
+    "!": lambda value, _: value is None,
+    "=": lambda value, values: value in values,
+    "!=": lambda value, values: value not in values,
+    "in": lambda value, values: value in values,
+    "notin": lambda value, values: value not in values,
+    ">": _compare(operator.gt),
+    "<": _compare(operator.lt),
+}
+
+_KEY = r"(?:[A-Za-z0-9](?:[-.A-Za-z0-9]{0,251}[A-Za-z0-9])?/)?[A-Za-z0-9](?:[-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?"
+_VALUE = r"(?:[A-Za-z0-9](?:[-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?)?"
+_TERM = re.compile(
+    rf"!\s*(?P<absent>{_KEY})(?![-_./A-Za-z0-9])"
+    rf"|(?P<key>{_KEY})(?![-_./A-Za-z0-9])\s*"
+    rf"(?:(?P<set>in|notin)\s*\((?P<members>\s*{_VALUE}\s*(?:,\s*{_VALUE}\s*)*)\)"
+    rf"|(?P<compare>==|=|!=|>|<)\s*(?P<value>-?{_VALUE})(?![-_./A-Za-z0-9]))?"
+)

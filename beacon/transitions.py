@@ -1,0 +1,125 @@
+"""What a new observation of an object means, given what the ledger holds of it: the heart of Beacon, as pure functions.
+
+No clock, no SQL. `step` decides for one object; that a name has changed hands, and what is gone because a complete
+list does not show it, the ledger finds out and asks `vanish`. Source: docs/architecture.md, the table of transitions.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from beacon import model, rules
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What the ledger holds of an object.
+
+    `judged_by` is the fingerprint of the rule it was last judged by, `accepted_by` of the one it was last accepted
+    by; `value`, `labels` and `annotations` are those of its last acceptance.
+    """
+
+    state: model.ObjectState
+    epoch: int
+    resource_version: int
+    judged_by: str
+    accepted_by: str
+    value: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """What beside the object itself decides: the rule's fingerprint, the epoch, and why a list runs, if one does."""
+
+    fingerprint: str
+    epoch: int
+    updates: bool
+    reason: model.GapReason | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """The object's new state and the event to be told, if any."""
+
+    state: model.ObjectState
+    event: model.EventType | None = None
+    cause: model.Cause | None = None
+
+
+def is_stale(known: Known, seen: model.Observation, now: Circumstances) -> bool:
+    """Say whether an observation tells nothing new, so that it must be dropped."""
+    if known.epoch != now.epoch:
+        return known.epoch > now.epoch
+    if seen.resource_version != known.resource_version:
+        return seen.resource_version < known.resource_version
+    again = known.state is model.ObjectState.UNMANAGED and seen.verdict is model.Verdict.ACCEPTED
+    return not again and known.judged_by == now.fingerprint
+
+
+def is_impossible(known: Known, seen: model.Observation, *, epoch: int, at: int) -> bool:
+    """Say whether a list at resourceVersion `at` contradicts the ledger: the cluster must have been restored.
+
+    An object is older than the ledger has seen it although that was before the list, or one that is gone lives again.
+    """
+    if known.epoch != epoch:
+        return False
+    if known.state is model.ObjectState.GONE:
+        return known.resource_version <= at
+    return seen.resource_version < known.resource_version <= at
+
+
+def step(known: Known | None, seen: model.Observation, now: Circumstances) -> Step | None:
+    """Decide what an observation that is not stale means; None when it concerns nobody."""
+    if seen.change is model.Change.DELETED:
+        return vanish(known.state) if known else None
+    if seen.verdict is model.Verdict.ACCEPTED:
+        return _accepted(known, seen, now)
+    return _refused(known, seen, now) if known else None
+
+
+def vanish(state: model.ObjectState) -> Step:
+    """Decide what it means that an object is gone, or that its name has passed to a newer one."""
+    if state in (model.ObjectState.TRACKED, model.ObjectState.UNMANAGED):
+        return Step(state=model.ObjectState.GONE, event=model.EventType.DELETED, cause=model.Cause.OBJECT_DELETED)
+    return Step(state=model.ObjectState.GONE)
+
+
+def _accepted(known: Known | None, seen: model.Observation, now: Circumstances) -> Step:
+    tracked = model.ObjectState.TRACKED
+    if known is None or known.state in (model.ObjectState.RELEASED, model.ObjectState.GONE):
+        return Step(state=tracked, event=model.EventType.CREATED, cause=_cause_of_creation(known, seen, now))
+    if known.state is model.ObjectState.TRACKED and now.updates and _is_changed(known, seen, now):
+        return Step(state=tracked, event=model.EventType.UPDATED, cause=model.Cause.ANNOTATION_CHANGED)
+    return Step(state=tracked)
+
+
+def _is_changed(known: Known, seen: model.Observation, now: Circumstances) -> bool:
+    newer = (now.epoch, seen.resource_version) > (known.epoch, known.resource_version)
+    comparable = rules.same_annotation(known.accepted_by, now.fingerprint)
+    return newer and comparable and seen.value != known.value
+
+
+def _cause_of_creation(known: Known | None, seen: model.Observation, now: Circumstances) -> model.Cause:
+    if known and known.judged_by != now.fingerprint:
+        return model.Cause.CONFIGURATION
+    if seen.change is model.Change.LISTED:
+        return model.Cause.CONFIGURATION if now.reason is model.GapReason.CONFIGURATION else model.Cause.FIRST_SEEN
+    return model.Cause.OBJECT_CREATED if seen.change is model.Change.ADDED else model.Cause.ANNOTATION_ADDED
+
+
+def _refused(known: Known, seen: model.Observation, now: Circumstances) -> Step:
+    if known.state is model.ObjectState.TRACKED:
+        return _lost(seen) if known.judged_by == now.fingerprint else Step(state=model.ObjectState.UNMANAGED)
+    if known.state is model.ObjectState.UNMANAGED:
+        return _lost(seen) if known.accepted_by == now.fingerprint else Step(state=model.ObjectState.UNMANAGED)
+    return Step(state=model.ObjectState.RELEASED)
+
+
+def _lost(seen: model.Observation) -> Step:
+    causes = {
+        model.Verdict.LABEL: model.Cause.LABEL_REMOVED,
+        model.Verdict.ANNOTATION: model.Cause.ANNOTATION_REMOVED,
+        model.Verdict.NAMESPACE: model.Cause.CONFIGURATION,
+    }
+    return Step(state=model.ObjectState.RELEASED, event=model.EventType.DELETED, cause=causes[seen.verdict])
