@@ -256,9 +256,8 @@ def _plain(wanted: Filter) -> object:
     return [_terms(wanted), sorted(wanted.excluded)]
 
 
-def _terms(wanted: Filter) -> list[list[object]]:
-    terms = [[term.key, term.operator, sorted(term.values)] for term in wanted.selector.requirements]
-    return sorted(terms, key=repr)
+def _terms(wanted: Filter) -> list[tuple[str, str, list[str]]]:
+    return sorted((term.key, term.operator, sorted(term.values)) for term in wanted.selector.requirements)
 
 
 def _values(rule: Rule) -> list[str] | None:

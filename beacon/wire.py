@@ -33,6 +33,7 @@ class Refusal(StrEnum):
     STARTING = "starting"  # the store opens, checks or migrates the ledger; try again
     FULL = "full"  # no room on the volume; hold what you have and try again
     STORAGE = "storage"  # the volume gave an error; hold what you have and try again
+    REPLACED = "replaced"  # meant for another ledger than the store's: what the client holds of it is void
     FAILED = "failed"  # the request itself can't be applied; the message says why
 
 
@@ -218,7 +219,8 @@ class Claim:
     """Settle what is done and ask for more: a long poll.
 
     `session` is the notifier's random name, `number` counts its claims from 1; the number before is thereby
-    acknowledged. `want` deliveries at most are given out (0: only settle). `probe`: the breaker is open, give the one
+    acknowledged, unless `seen`, the highest number whose reply had arrived when this claim was sent, says less: a claim
+    may be sent while the one before is parked, which ends the parking of that one. `want` deliveries at most are given out (0: only settle). `probe`: the breaker is open, give the one
     event that suits a probe, whatever its backoff; with `fresh_only` only one that was never attempted. `resume`: the
     breaker closed, forgiven retries are due now. `held` names what the notifier has in flight. The store parks the
     request for up to `wait_s` when nothing is due.
@@ -229,6 +231,7 @@ class Claim:
     number: int
     want: int
     wait_s: float
+    seen: int = -1  # -1: number - 1
     settlements: tuple[model.Outcome, ...] = ()
     held: tuple[Held, ...] = ()
     probe: bool = False
@@ -348,13 +351,13 @@ def verb_of(request: Request) -> str:
     return _VERBS[type(request)]
 
 
-def encode_request(request: Request) -> bytes:
-    """Render a request."""
-    return codec.encode({"v": VERSION, "verb": _VERBS[type(request)], "body": request})
+def encode_request(request: Request, *, ledger: str = "") -> bytes:
+    """Render a request; `ledger` is the id of the ledger that it is meant for, "" for any."""
+    return codec.encode({"v": VERSION, "verb": _VERBS[type(request)], "ledger": ledger, "body": request})
 
 
-def decode_request(data: bytes) -> Request:
-    """Parse and validate a request.
+def decode_request(data: bytes) -> tuple[Request, str]:
+    """Parse and validate a request; the second value is the id of the ledger that it is meant for.
 
     Raises:
         ProtocolError: not JSON, another version, an unknown verb, or a body that does not fit it.
@@ -363,7 +366,7 @@ def decode_request(data: bytes) -> Request:
     kind = _REQUESTS.get(str(message.get("verb")))
     if kind is None:
         raise ProtocolError(f"unknown verb {str(message.get('verb'))[:40]!r}")
-    return _convert(message.get("body"), kind)
+    return _convert(message.get("body"), kind), str(message.get("ledger") or "")
 
 
 def encode_reply(reply: Reply | Refused, *, ledger: str = "", settings: str = "") -> bytes:

@@ -1,0 +1,341 @@
+"""The bus between the processes: one ROUTER in the store, a DEALER in every thread that talks to it. The door of zmq.
+
+The bus carries requests and replies and knows nothing of what they mean, but that every request may be sent again.
+Measured reasons for each socket option stand in docs/decisions/0003-bus.md. A socket belongs to one thread; only
+`Client.wake` may be called from another.
+"""
+
+import os
+import struct
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from beacon import errors, wire
+
+_FRAME = struct.Struct("<QI")  # ticket of a request, number of its transmission
+_SLICE_S = 0.5  # how long a wait may last before the stop flag and the heart are looked after
+_HEARTBEAT_MS = 1000
+_HIGH_WATER = 1000
+_BACKOFF_S = (0.05, 2.0)
+_AGAIN = frozenset({wire.Refusal.STARTING, wire.Refusal.FULL, wire.Refusal.STORAGE})
+_LONGEST_PATH = 107  # bytes in sockaddr_un.sun_path, less its terminator
+
+
+class LedgerChanged(errors.TransientError):
+    """The store has another ledger than before: all that is known of positions and deliveries is void."""
+
+
+class SettingsChanged(errors.TransientError):
+    """The store has started with another configuration: the process must start anew to take it."""
+
+
+def address(run_dir: Path) -> str:
+    """Name the store's socket in a run directory.
+
+    Raises:
+        errors.StartError: the path is too long for a unix socket.
+    """
+    path = run_dir / "store.sock"
+    if len(os.fsencode(path)) > _LONGEST_PATH:
+        message = f"{path} is longer than the {_LONGEST_PATH} bytes of a socket's path: choose a shorter BEACON_RUN_DIR"
+        raise errors.StartError(message, exit_code=errors.EXIT_CONFIG)
+    return f"ipc://{path}"
+
+
+@dataclass(slots=True)
+class _Pending:
+    request: wire.Request
+    timeout_s: float
+    transmission: int = 0
+    sent_at: float | None = None  # monotonic; None while it waits to be sent
+
+
+class Client:
+    """One thread's end of the bus.
+
+    Requests are answered in any order, sent again after a silence, a lost connection or a refusal that passes, and
+    never given up, but by `try_call`.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        *,
+        stop: threading.Event,
+        on_beat: Callable[[], None] = lambda: None,
+        timeout_s: float = 5.0,
+        window: int = 64,
+    ) -> None:
+        """Connect to the store at `where`; at most `window` requests may be unanswered at a time."""
+        self._where = where
+        self._stop = stop
+        self._on_beat = on_beat
+        self._timeout_s = timeout_s
+        self._window = window
+        self._tickets = 0
+        self._pending: OrderedDict[int, _Pending] = OrderedDict()
+        self._unsent: deque[int] = deque()
+        self._answered: list[tuple[int, wire.Request, wire.Reply]] = []
+        self._hold_until = 0.0
+        self._backoff_s = _BACKOFF_S[0]
+        self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.ledger = ""
+        self.settings_digest = ""
+        self._connect()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the socket; what is unanswered stays so."""
+        self._disconnect()
+        if self._wakeup >= 0:
+            os.close(self._wakeup)
+            self._wakeup = -1
+
+    @property
+    def pending(self) -> int:
+        """How many requests are unanswered."""
+        return len(self._pending)
+
+    @property
+    def room(self) -> int:
+        """How many more requests `submit` takes now."""
+        return self._window - len(self._pending)
+
+    def wake(self) -> None:
+        """Make the running `collect`, or the next one, return early. The one method for other threads."""
+        os.eventfd_write(self._wakeup, 1)
+
+    def call(self, request: wire.Request, *, timeout_s: float | None = None) -> wire.Reply:
+        """Send a request and wait for its reply, sending it again as often as it takes.
+
+        Raises:
+            errors.Stopping: the process is to stop.
+            errors.PermanentError: the store says that the request can't be carried out.
+            LedgerChanged, SettingsChanged: see there.
+        """
+        ticket = self.submit(request, timeout_s=timeout_s)
+        while True:
+            if self._stop.is_set():
+                raise errors.Stopping("stopped while waiting for the store")
+            if (reply := self._take(ticket)) is not None:
+                return reply
+            self._advance(_SLICE_S)
+
+    def try_call(self, request: wire.Request, *, timeout_s: float) -> wire.Reply:
+        """Send a request and wait for its reply once.
+
+        Raises:
+            errors.TransientError: no answer in time, or a refusal that passes.
+            errors.PermanentError: the store says that the request can't be carried out.
+        """
+        ticket = self.submit(request, timeout_s=timeout_s * 2)
+        deadline = time.monotonic() + timeout_s
+        try:
+            while (left_s := deadline - time.monotonic()) > 0:
+                if (reply := self._take(ticket)) is not None:
+                    return reply
+                self._advance(min(left_s, _SLICE_S))
+        finally:
+            self._forget(ticket)
+        raise errors.TransientError(f"the store did not answer within {timeout_s:g} s")
+
+    def submit(self, request: wire.Request, *, timeout_s: float | None = None) -> int:
+        """Send a request without waiting; `collect` gives the reply with the ticket returned here.
+
+        `timeout_s` is how long the store may take before the request is sent again.
+        """
+        self._tickets += 1
+        self._pending[self._tickets] = _Pending(request, self._timeout_s if timeout_s is None else timeout_s)
+        self._unsent.append(self._tickets)
+        self._transmit()
+        return self._tickets
+
+    def collect(self, timeout_s: float) -> list[tuple[int, wire.Request, wire.Reply]]:
+        """Wait up to `timeout_s` for replies, or until woken, and give those that came: (ticket, request, reply).
+
+        Raises:
+            errors.PermanentError: the store says that a request can't be carried out.
+            LedgerChanged, SettingsChanged: see there; what was unanswered is forgotten.
+        """
+        if not self._answered:
+            self._advance(timeout_s)
+        answered, self._answered = self._answered, []
+        return answered
+
+    def _take(self, ticket: int) -> wire.Reply | None:
+        for index, (answered, _, reply) in enumerate(self._answered):
+            if answered == ticket:
+                del self._answered[index]
+                return reply
+        return None
+
+    def _forget(self, ticket: int) -> None:
+        if self._pending.pop(ticket, None) and ticket in self._unsent:
+            self._unsent.remove(ticket)
+
+    def _advance(self, timeout_s: float) -> None:
+        """Do what there is to do for up to `timeout_s`: send, receive, notice silence and a lost connection."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            self._on_beat()
+            self._transmit()
+            left_s = max(0.0, deadline - time.monotonic())
+            events = dict(self._poller().poll(self._patience_ms(left_s)))
+            if self._monitor in events:
+                self._notice_connection()
+            self._receive()
+            self._resend_unanswered()
+            if self._wakeup in events:
+                os.eventfd_read(self._wakeup)
+                return
+            if self._answered or left_s == 0:
+                return
+
+    def _poller(self) -> zmq.Poller:
+        poller = zmq.Poller()
+        sending = bool(self._unsent) and time.monotonic() >= self._hold_until
+        poller.register(self._socket, zmq.POLLIN | (zmq.POLLOUT if sending else 0))
+        poller.register(self._monitor, zmq.POLLIN)
+        poller.register(self._wakeup, zmq.POLLIN)
+        return poller
+
+    def _patience_ms(self, left_s: float) -> int:
+        patience_s = min(left_s, _SLICE_S)
+        if self._unsent:
+            held_s = self._hold_until - time.monotonic()
+            patience_s = min(patience_s, max(held_s, 0.0)) if held_s > 0 else patience_s
+        return int(patience_s * 1000 + 0.999)
+
+    def _transmit(self) -> None:
+        if not self._unsent or time.monotonic() < self._hold_until:
+            return
+        while self._unsent:
+            ticket = self._unsent[0]
+            pending = self._pending[ticket]
+            data = wire.encode_request(pending.request, ledger=self.ledger)
+            try:
+                self._socket.send_multipart([_FRAME.pack(ticket, pending.transmission), data], zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            pending.sent_at = time.monotonic()
+            self._unsent.popleft()
+
+    def _receive(self) -> None:
+        while True:
+            try:
+                frames = self._socket.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            if len(frames) == 2 and len(frames[0]) == _FRAME.size:
+                ticket, transmission = _FRAME.unpack(frames[0])
+                self._accept(ticket, transmission, frames[1])
+
+    def _accept(self, ticket: int, transmission: int, data: bytes) -> None:
+        pending = self._pending.get(ticket)
+        if pending is None or pending.transmission != transmission or pending.sent_at is None:
+            return  # the answer to an earlier transmission; the later one will be answered too
+        envelope = wire.decode_reply(data)
+        refused = envelope.refused
+        self._notice_identity(envelope)
+        if refused is None:
+            del self._pending[ticket]
+            self._backoff_s = _BACKOFF_S[0]
+            self._answered.append((ticket, pending.request, wire.reply_body(envelope, pending.request)))
+        elif refused.code in _AGAIN:
+            self._go_back(ticket)
+        elif refused.code is wire.Refusal.REPLACED:
+            self._forget_all()
+            raise LedgerChanged("the store has another ledger than before")
+        else:
+            self._forget(ticket)
+            raise errors.PermanentError(f"{wire.verb_of(pending.request)} refused: {refused.message}")
+
+    def _notice_identity(self, envelope: wire.Envelope) -> None:
+        if envelope.settings:
+            changed = self.settings_digest not in ("", envelope.settings)
+            self.settings_digest = envelope.settings
+            if changed:
+                self._forget_all()
+                raise SettingsChanged("the store has started with another configuration")
+        if envelope.ledger:
+            changed = self.ledger not in ("", envelope.ledger)
+            self.ledger = envelope.ledger
+            if changed:
+                self._forget_all()
+                raise LedgerChanged("the store has another ledger than before")
+
+    def _forget_all(self) -> None:
+        self._pending.clear()
+        self._unsent.clear()
+        self._answered.clear()
+
+    def _go_back(self, ticket: int) -> None:
+        """Send a refused request and all after it again, in order, after a pause."""
+        self._requeue([other for other in self._pending if other >= ticket])
+        self._hold_until = time.monotonic() + self._backoff_s
+        self._backoff_s = min(self._backoff_s * 2, _BACKOFF_S[1])
+
+    def _requeue(self, tickets: list[int]) -> None:
+        for ticket in tickets:
+            pending = self._pending[ticket]
+            if pending.sent_at is not None:
+                pending.transmission += 1
+                pending.sent_at = None
+        self._unsent = deque(ticket for ticket, pending in self._pending.items() if pending.sent_at is None)
+
+    def _resend_unanswered(self) -> None:
+        now = time.monotonic()
+        for pending in self._pending.values():
+            if pending.sent_at is not None and now - pending.sent_at > pending.timeout_s:
+                self._reconnect()
+                return
+
+    def _notice_connection(self) -> None:
+        lost = False
+        while self._monitor.poll(0):
+            lost |= recv_monitor_message(self._monitor)["event"] == zmq.EVENT_DISCONNECTED
+        if lost:
+            self._reconnect()
+
+    def _reconnect(self) -> None:
+        self._disconnect()
+        self._connect()
+        self._requeue(list(self._pending))
+
+    def _connect(self) -> None:
+        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
+        bound(self._socket)
+        self._socket.setsockopt(zmq.IMMEDIATE, 1)
+        self._socket.setsockopt(zmq.RECONNECT_IVL, 20)
+        self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
+        self._monitor: zmq.Socket[bytes] = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self._socket.connect(self._where)
+
+    def _disconnect(self) -> None:
+        self._socket.disable_monitor()
+        self._monitor.close(linger=0)
+        self._socket.close(linger=0)
+
+
+def bound(socket: "zmq.Socket[bytes]") -> None:
+    """Set what both ends need: bounded queues, no lingering, and a frozen peer noticed."""
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.SNDHWM, _HIGH_WATER)
+    socket.setsockopt(zmq.RCVHWM, _HIGH_WATER)
+    socket.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 5 * _HEARTBEAT_MS)

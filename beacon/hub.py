@@ -1,0 +1,76 @@
+"""The store's end of the bus: one ROUTER socket. The other door of zmq.
+
+It hands requests in and replies out and knows nothing of what they mean. It never waits for a client: a reply that
+can't be sent at once is dropped, because the client will ask again.
+"""
+
+import os
+from dataclasses import dataclass
+from types import TracebackType
+
+import zmq
+
+from beacon import bus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """A request as it arrived; `Server.reply` needs it back."""
+
+    peer: bytes
+    frame: bytes
+    data: bytes
+
+
+class Server:
+    """The store's end of the bus.
+
+    Whoever makes it must hold the lock on the run directory: a second bind on the same path would steal the first's.
+    """
+
+    def __init__(self, where: str) -> None:
+        """Bind to `where`; only this user may connect."""
+        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)
+        bus.bound(self._socket)
+        self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        before = os.umask(0o177)
+        try:
+            self._socket.bind(where)
+        finally:
+            os.umask(before)
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close(linger=0)
+
+    def receive(self, timeout_s: float, *, limit: int) -> list[Incoming]:
+        """Wait up to `timeout_s` for requests and give what has arrived, `limit` at most."""
+        arrived: list[Incoming] = []
+        if not self._socket.poll(int(timeout_s * 1000 + 0.999)):
+            return arrived
+        while len(arrived) < limit:
+            try:
+                frames = self._socket.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                break
+            if len(frames) == 3:
+                arrived.append(Incoming(peer=frames[0], frame=frames[1], data=frames[2]))
+        return arrived
+
+    def reply(self, incoming: Incoming, data: bytes) -> bool:
+        """Send a reply without waiting; False when the peer is gone or takes no more. It will ask again."""
+        try:
+            self._socket.send_multipart([incoming.peer, incoming.frame, data], zmq.DONTWAIT)
+        except zmq.ZMQError as error:
+            if error.errno in (zmq.EAGAIN, zmq.EHOSTUNREACH):
+                return False
+            raise
+        return True
