@@ -57,16 +57,13 @@ def is_stale(known: Known, seen: model.Observation, now: Circumstances) -> bool:
     return not again and known.judged_by == now.fingerprint
 
 
-def is_impossible(known: Known, seen: model.Observation, *, epoch: int, at: int) -> bool:
-    """Say whether a list at resourceVersion `at` contradicts the ledger: the cluster must have been restored.
+def is_impossible(state: model.ObjectState, held: int, *, listed: int, at: int) -> bool:
+    """Say whether a list at resourceVersion `at` contradicts a row of the same epoch: the cluster was restored.
 
-    An object is older than the ledger has seen it although that was before the list, or one that is gone lives again.
+    `held` is the row's resourceVersion, `listed` the object's in the list. An object is older than the ledger has seen
+    it although that was before the list, or one that is gone lives again.
     """
-    if known.epoch != epoch:
-        return False
-    if known.state is model.ObjectState.GONE:
-        return known.resource_version <= at
-    return seen.resource_version < known.resource_version <= at
+    return held <= at and (listed < held or state is model.ObjectState.GONE)
 
 
 def step(known: Known | None, seen: model.Observation, now: Circumstances) -> Step | None:

@@ -220,10 +220,10 @@ class Claim:
 
     `session` is the notifier's random name, `number` counts its claims from 1; the number before is thereby
     acknowledged, unless `seen`, the highest number whose reply had arrived when this claim was sent, says less: a claim
-    may be sent while the one before is parked, which ends the parking of that one. `want` deliveries at most are given out (0: only settle). `probe`: the breaker is open, give the one
-    event that suits a probe, whatever its backoff; with `fresh_only` only one that was never attempted. `resume`: the
-    breaker closed, forgiven retries are due now. `held` names what the notifier has in flight. The store parks the
-    request for up to `wait_s` when nothing is due.
+    may be sent while the one before is parked, which ends the parking of that one. `want` deliveries at most are given
+    out (0: only settle). `probe`: the breaker is open, give the one event that suits a probe, whatever its backoff;
+    with `fresh_only` only one that was never attempted. `resume`: the breaker closed, forgiven retries are due now.
+    `held` names what the notifier has in flight. The store parks the request for up to `wait_s` when nothing is due.
     """
 
     endpoint: str

@@ -1,0 +1,211 @@
+"""Cursors and gaps of the ledger: how far each scope has been followed, and between which instants nobody looked.
+
+It only reads and writes the two tables; when a cursor may move is decided in `beacon.store.streams`.
+"""
+
+from dataclasses import dataclass
+
+from beacon import errors, model
+from beacon.store import database, memory
+
+_CONFIRMED_EVERY_US = 30_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cursor:
+    """A row of `cursors`; `version` 0: no position, the scope must be listed, for `reason`."""
+
+    version: int
+    epoch: int
+    fingerprint: str
+    reason: str
+    highest: int
+    positioned_us: int
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """An interval in which a scope was not followed; noted when it is closed."""
+
+    label: str
+    reason: model.GapReason
+    since_us: int | None
+    until_us: int
+    differences: int
+
+
+class Cursors:
+    """The tables `cursors` and `gaps`."""
+
+    def __init__(self, ledger: database.Database, remembered: memory.Memory) -> None:
+        """Work on the given ledger; gaps that are closed are noted in memory."""
+        self._ledger = ledger
+        self._memory = remembered
+
+    def get(self, scope: model.ScopeId) -> Cursor:
+        """Give a configured scope's cursor."""
+        row = self._ledger.row(
+            "SELECT resource_version, epoch, fingerprint, reason, highest, positioned_us, label FROM cursors"
+            " WHERE api_group = ? AND kind = ? AND namespace = ?",
+            key(scope),
+        )
+        if row is None:
+            raise errors.PermanentError(f"{scope} is not configured")
+        version, epoch, fingerprint, reason, highest, positioned_us, label = row
+        return Cursor(
+            version=version,
+            epoch=epoch,
+            fingerprint=fingerprint,
+            reason=reason,
+            highest=highest,
+            positioned_us=positioned_us,
+            label=label,
+        )
+
+    def ensure(self, scope: model.ScopeId, reason: model.GapReason) -> None:
+        """Let a configured scope have a cursor."""
+        self._ledger.run(
+            "INSERT INTO cursors (api_group, kind, namespace, reason) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (*key(scope), reason),
+        )
+
+    def is_untouched(self) -> bool:
+        """Say whether this ledger has never had a scope."""
+        return self._ledger.row("SELECT 1 FROM cursors UNION ALL SELECT 1 FROM gaps LIMIT 1") is None
+
+    def all(self) -> dict[model.ScopeId, Cursor]:
+        """Give every scope that has a cursor."""
+        rows = self._ledger.rows("SELECT api_group, kind, namespace FROM cursors")
+        scopes = [model.ScopeId(group=group, kind=kind, namespace=namespace) for group, kind, namespace in rows]
+        return {scope: self.get(scope) for scope in scopes}
+
+    def highest(self, scope: model.ScopeId, epoch: int) -> int:
+        """Give the highest resourceVersion that was read of the scope's resource in this epoch."""
+        row = self._ledger.row(
+            "SELECT max(highest) FROM cursors WHERE api_group = ? AND kind = ? AND epoch = ?",
+            (scope.group, scope.kind, epoch),
+        )
+        return (row[0] or 0) if row else 0
+
+    def label(self, scope: model.ScopeId, label: str) -> None:
+        """Remember the metrics' name of a scope."""
+        self._ledger.run(
+            "UPDATE cursors SET label = ? WHERE api_group = ? AND kind = ? AND namespace = ? AND label <> ?",
+            (label, *key(scope), label),
+        )
+
+    def move(self, scope: model.ScopeId, version: int, now_us: int) -> None:
+        """Put the cursor to a position that has been applied."""
+        self._ledger.run(
+            "UPDATE cursors SET resource_version = ?1, highest = max(highest, ?1), reason = '', positioned_us = ?2"
+            " WHERE api_group = ?3 AND kind = ?4 AND namespace = ?5",
+            (version, now_us, *key(scope)),
+        )
+
+    def confirm(self, scope: model.ScopeId, cursor: Cursor, now_us: int) -> None:
+        """Note that a quiet scope is still followed; written now and then only."""
+        self._memory.put(("confirmed", scope), now_us)
+        if abs(now_us - cursor.positioned_us) > _CONFIRMED_EVERY_US:
+            self.move(scope, cursor.version, now_us)
+
+    def begin_list(self, scope: model.ScopeId, *, reason: str, epoch: int, fingerprint: str, at: int) -> None:
+        """Void the cursor for the time of a list and remember the list's resourceVersion."""
+        self._ledger.run(
+            "UPDATE cursors SET resource_version = 0, reason = ?, epoch = ?, fingerprint = ?, highest = max(highest, ?)"
+            " WHERE api_group = ? AND kind = ? AND namespace = ?",
+            (reason, epoch, fingerprint, at, *key(scope)),
+        )
+
+    def void(self, scope: model.ScopeId, reason: model.GapReason) -> None:
+        """Take a scope's position away: it must be listed."""
+        self._ledger.run(
+            "UPDATE cursors SET resource_version = 0, reason = ? WHERE api_group = ? AND kind = ? AND namespace = ?",
+            (reason, *key(scope)),
+        )
+
+    def void_all(self, epoch: int) -> None:
+        """Begin a new epoch: no position of the old one means anything."""
+        self._ledger.run(
+            "UPDATE cursors SET resource_version = 0, highest = 0, epoch = ?, reason = ?",
+            (epoch, model.GapReason.REWOUND),
+        )
+
+    def abandon(self, scope: model.ScopeId, cursor: Cursor, epoch: int) -> None:
+        """Forget a scope that is no longer configured and say since when nobody looks there."""
+        self.open_gap(scope, cursor, reason=model.GapReason.CONFIGURATION, epoch=epoch)
+        self._ledger.run("DELETE FROM cursors WHERE api_group = ? AND kind = ? AND namespace = ?", key(scope))
+
+    def open_gap(self, scope: model.ScopeId, cursor: Cursor, *, reason: model.GapReason, epoch: int) -> None:
+        """Record that the scope is not followed since its cursor was; an open gap goes on, for the latest reason."""
+        if self.gap(scope) is not None:
+            self._ledger.run(
+                "UPDATE gaps SET reason = ?, epoch = ?"
+                " WHERE api_group = ? AND kind = ? AND namespace = ? AND to_us IS NULL",
+                (reason, epoch, *key(scope)),
+            )
+            return
+        self._ledger.run(
+            "INSERT INTO gaps (api_group, kind, namespace, reason, epoch, from_us, from_version)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (*key(scope), reason, epoch, cursor.positioned_us or None, cursor.version),
+        )
+
+    def gap(self, scope: model.ScopeId) -> tuple[model.GapReason, int | None, int] | None:
+        """Give the open gap of a scope: its reason, since when, and how many differences were found so far."""
+        row = self._ledger.row(
+            "SELECT reason, from_us, differences FROM gaps"
+            " WHERE api_group = ? AND kind = ? AND namespace = ? AND to_us IS NULL",
+            key(scope),
+        )
+        return (model.GapReason(row[0]), row[1], row[2]) if row else None
+
+    def count_differences(self, scope: model.ScopeId, differences: int) -> None:
+        """Add what a part of a list found to the scope's open gap."""
+        if differences:
+            self._ledger.run(
+                "UPDATE gaps SET differences = differences + ?"
+                " WHERE api_group = ? AND kind = ? AND namespace = ? AND to_us IS NULL",
+                (differences, *key(scope)),
+            )
+
+    def close_gap(self, scope: model.ScopeId, *, at: int, now_us: int) -> None:
+        """Record that the scope is known again as of a list at `at`."""
+        gap = self.gap(scope)
+        if gap is None:
+            return
+        self._ledger.run(
+            "UPDATE gaps SET to_us = ?, to_version = ?,"
+            " certainty = CASE WHEN differences > 0 THEN 'differences' ELSE 'nothing-found' END"
+            " WHERE api_group = ? AND kind = ? AND namespace = ? AND to_us IS NULL",
+            (now_us, at, *key(scope)),
+        )
+        reason, since_us, differences = gap
+        label = self.get(scope).label
+        self._memory.note(Gap(label=label, reason=reason, since_us=since_us, until_us=now_us, differences=differences))
+
+    def unmanage_uncovered(self, covered: tuple[model.ScopeId, ...], now_us: int) -> None:
+        """Mark tracked objects that no configured scope covers as no longer ours to judge."""
+        rows = self._ledger.rows("SELECT DISTINCT api_group, kind, namespace FROM objects WHERE state = 'tracked'")
+        for group, kind, namespace in rows:
+            ours = {("", group, kind), (namespace, group, kind)}
+            if not any((scope.namespace, scope.group, scope.kind) in ours for scope in covered):
+                self._ledger.run(
+                    "UPDATE objects SET state = 'unmanaged', changed_us = ?"
+                    " WHERE api_group = ? AND kind = ? AND namespace = ? AND state = 'tracked'",
+                    (now_us, group, kind, namespace),
+                )
+
+    def tracked(self, scope: model.ScopeId) -> tuple[str, ...]:
+        """Give the UIDs of the scope whose observations are wanted even when they are not accepted."""
+        rows = self._ledger.rows(
+            "SELECT uid FROM objects WHERE api_group = ? AND kind = ? AND (? = '' OR namespace = ?)"
+            " AND state IN ('tracked', 'unmanaged') AND state <> 'gone'",
+            (scope.group, scope.kind, scope.namespace, scope.namespace),
+        )
+        return tuple(uid for (uid,) in rows)
+
+
+def key(scope: model.ScopeId) -> tuple[str, str, str]:
+    """Give a scope's primary key."""
+    return scope.group, scope.kind, scope.namespace

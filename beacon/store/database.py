@@ -1,0 +1,238 @@
+"""The SQLite file: opening, pragmas, migrations, transactions. The one door of apsw.
+
+It knows no table but `meta`'s existence; SQL that means something stands in the ledger. Every error leaves as one of
+the classes below, so that nobody else has to know apsw's, and each says whether the transaction is gone.
+"""
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from beacon import errors
+
+Row = tuple[Any, ...]
+Values = Sequence[str | int | float | bytes | None]
+_CACHE_KIB = 16 * 1024
+_BUSY_MS = 5000
+_JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024
+_STATEMENTS = 256
+
+
+class StorageError(errors.TransientError):
+    """The volume gave an error (IOERR and the like); SQLite has rolled the transaction back."""
+
+
+class FullError(StorageError):
+    """No room on the volume; SQLite has rolled the transaction back."""
+
+
+class DamagedError(errors.PermanentError):
+    """The file is no database, or is malformed."""
+
+
+class RequestError(errors.PermanentError):
+    """The statement itself can't be carried out (a constraint, a wrong type); the transaction stands."""
+
+
+class Database:
+    """One connection, owned by one thread."""
+
+    def __init__(self, path: Path, *, vfs: str | None = None) -> None:
+        """Open the file, create it when it is not there, and bring its schema up to date.
+
+        Raises:
+            errors.StartError: the directory or the file can't be used, or the file is newer than this program.
+            DamagedError: it is no database.
+        """
+        self.path = path
+        try:
+            self._connection = _connect(path, vfs)
+            self._migrate()
+        except apsw.Error as error:
+            raise _opening(path, error) from error
+
+    def close(self) -> None:
+        """Close the connection; the WAL is written back."""
+        try:
+            self._connection.close()
+        except apsw.Error as error:
+            raise _translated(error) from error
+
+    @property
+    def in_transaction(self) -> bool:
+        """Say whether a transaction is open; false after an error that made SQLite roll back."""
+        return self._connection.in_transaction
+
+    def run(self, sql: str, values: Values = ()) -> int:
+        """Execute one statement and give the number of rows that it changed."""
+        try:
+            self._connection.execute(sql, values)
+            return self._connection.changes()
+        except apsw.Error as error:
+            raise _translated(error) from error
+
+    def rows(self, sql: str, values: Values = ()) -> list[Row]:
+        """Execute one statement and give its rows."""
+        try:
+            return self._connection.execute(sql, values).fetchall()
+        except apsw.Error as error:
+            raise _translated(error) from error
+
+    def row(self, sql: str, values: Values = ()) -> Row | None:
+        """Execute one statement and give its first row."""
+        try:
+            return self._connection.execute(sql, values).fetchone()
+        except apsw.Error as error:
+            raise _translated(error) from error
+
+    @property
+    def last_rowid(self) -> int:
+        """The rowid of the latest insert."""
+        return self._connection.last_insert_rowid()
+
+    def begin(self) -> None:
+        """Begin a transaction that may write."""
+        self.run("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """Commit; when this returns the transaction is on the disk (synchronous=FULL)."""
+        self.run("COMMIT")
+
+    def rollback(self) -> None:
+        """Roll back when there is still something to roll back."""
+        if self.in_transaction:
+            self.run("ROLLBACK")
+
+    def savepoint(self, work: Callable[[], None]) -> None:
+        """Do a piece of work in a savepoint, which is undone when the work fails and the transaction still stands."""
+        self.run("SAVEPOINT request")
+        try:
+            work()
+        except errors.BeaconError:
+            if self.in_transaction:
+                self.run("ROLLBACK TO request")
+                self.run("RELEASE request")
+            raise
+        self.run("RELEASE request")
+
+    def sizes(self) -> tuple[int, int]:
+        """Give the bytes of the file and of its write-ahead log."""
+        return _size(self.path), _size(self.path.with_name(self.path.name + "-wal"))
+
+    def _migrate(self) -> None:
+        known = _migrations()
+        version = int(self.rows("PRAGMA user_version")[0][0])
+        if version > len(known):
+            message = f"{self.path} was written by a newer Beacon (schema {version}; this one knows {len(known)})"
+            raise errors.StartError(message, exit_code=errors.EXIT_CONFIG)
+        for number, sql in enumerate(known[version:], start=version + 1):
+            self.begin()
+            self._connection.execute(sql)
+            self._connection.pragma("user_version", number)
+            self.commit()
+
+
+def sqlite_version() -> str:
+    """Name the SQLite library's version."""
+    return apsw.sqlite_lib_version()
+
+
+def _connect(path: Path, vfs: str | None) -> apsw.Connection:
+    _require_directory(path.parent)
+    connection = apsw.Connection(os.fspath(path), vfs=vfs, statementcachesize=_STATEMENTS)
+    connection.set_busy_timeout(_BUSY_MS)
+    for pragma in (_vacuum_by_steps, _lock_out_others, _journal_ahead, _survive_power_cuts, _check_references, _bound):
+        pragma(connection)
+    return connection
+
+
+def _require_directory(directory: Path) -> None:
+    if not directory.is_dir():
+        message = f"the directory of the database, {directory}, does not exist: is the volume mounted?"
+        raise errors.StartError(message, exit_code=errors.EXIT_CANNOT_CREATE)
+    if not os.access(directory, os.W_OK | os.X_OK):
+        message = f"the directory of the database, {directory}, is not writable for user {os.getuid()}"
+        raise errors.StartError(message, exit_code=errors.EXIT_CANNOT_CREATE)
+
+
+def _vacuum_by_steps(connection: apsw.Connection) -> None:
+    """Let freed pages be given back in small steps; ignored without an error once the file has a table or a WAL."""
+    connection.pragma("auto_vacuum", 2)
+
+
+def _lock_out_others(connection: apsw.Connection) -> None:
+    """One owner: nobody else can open the file, and no shared memory file is needed."""
+    connection.pragma("locking_mode", "EXCLUSIVE")
+
+
+def _journal_ahead(connection: apsw.Connection) -> None:
+    """Append commits to a log: one fsync each."""
+    if connection.pragma("journal_mode", "WAL") != "wal":
+        raise errors.StartError("the volume does not support a write-ahead log", exit_code=errors.EXIT_CANNOT_CREATE)
+    connection.pragma("journal_size_limit", _JOURNAL_LIMIT_BYTES)
+
+
+def _survive_power_cuts(connection: apsw.Connection) -> None:
+    """Have every commit on the disk before it is acknowledged; NORMAL survives kill -9 but not a power cut."""
+    connection.pragma("synchronous", "FULL")
+
+
+def _check_references(connection: apsw.Connection) -> None:
+    """No delivery without its event."""
+    connection.pragma("foreign_keys", 1)
+
+
+def _bound(connection: apsw.Connection) -> None:
+    """Keep the memory that SQLite takes within bounds."""
+    connection.pragma("cache_size", -_CACHE_KIB)
+    connection.pragma("temp_store", "MEMORY")
+
+
+def _migrations() -> list[str]:
+    files = sorted(
+        (
+            entry
+            for entry in resources.files("beacon.store").joinpath("schema").iterdir()
+            if entry.name.endswith(".sql")
+        ),
+        key=lambda entry: entry.name,
+    )
+    numbers = [int(re.match(r"\d{4}", entry.name)[0]) for entry in files]  # type: ignore[index]
+    if numbers != list(range(1, len(files) + 1)):
+        raise errors.PermanentError(f"the migrations are not numbered without holes: {numbers}")
+    return [entry.read_text(encoding="utf-8") for entry in files]
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _opening(path: Path, error: apsw.Error) -> errors.BeaconError:
+    """Say why a file can't be opened: damage is for the store to deal with, anything else for a person."""
+    translated = _translated(error)
+    if isinstance(translated, DamagedError):
+        return translated
+    return errors.StartError(f"{path}: {translated}", exit_code=errors.EXIT_CANNOT_CREATE)
+
+
+def _translated(error: apsw.Error) -> errors.BeaconError:
+    if isinstance(error, apsw.FullError):
+        return FullError(f"no room on the volume: {error}")
+    if isinstance(error, apsw.CorruptError | apsw.NotADBError):
+        return DamagedError(f"the database is damaged: {error}")
+    if isinstance(error, apsw.BusyError):
+        return StorageError("the database is in use by another process")
+    if isinstance(error, _VOLUME_ERRORS):
+        return StorageError(f"the volume gave an error: {error}")
+    return RequestError(f"{type(error).__name__}: {error}")
+
+
+_VOLUME_ERRORS = (apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.NoMemError, apsw.PermissionsError)

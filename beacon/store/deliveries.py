@@ -1,0 +1,279 @@
+"""Deliveries: what the notifier settles, and what it is given to send. Claims, sessions and fences.
+
+Settling writes, within the service's transaction. Giving out only reads and remembers: a delivery that is out is still
+`ready` in the ledger, so that nothing has to be repaired when a process dies.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from beacon import model, wire
+from beacon.store import database, memory
+
+_SHARE_OF_RETRIES = 5  # one in so many places of a claim is kept for what is due again
+_REMEMBERED_FENCED = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Session:
+    """The notifier that is served. `given` are replies that it may not have seen yet: claim number -> deliveries."""
+
+    name: str
+    endpoint: str
+    number: int = 0
+    held: frozenset[int] = frozenset()
+    given: Mapping[int, wire.Claimed] = field(default_factory=dict)
+
+
+class Deliveries:
+    """Carries out the verb `claim`."""
+
+    def __init__(self, ledger: database.Database, remembered: memory.Memory, now_us: Callable[[], int]) -> None:
+        """Work on the given ledger; `now_us` is the wall clock."""
+        self._ledger = ledger
+        self._memory = remembered
+        self.now_us = now_us
+
+    def settle(self, claim: wire.Claim, now_us: int) -> None:
+        """Write what came of earlier deliveries; every settlement is applied once, however often it comes."""
+        for outcome in claim.settlements:
+            self._settle_one(outcome, now_us)
+        if claim.resume:
+            self._ledger.run(
+                "UPDATE deliveries SET next_attempt_us = ?, forgiven = 0"
+                " WHERE endpoint = ? AND state = 'ready' AND requests > 0 AND forgiven = 1",
+                (now_us, claim.endpoint),
+            )
+
+    def writes(self, claim: wire.Claim) -> bool:
+        """Say whether the claim has anything to write."""
+        return bool(claim.settlements) or claim.resume
+
+    def give(self, claim: wire.Claim, now_us: int) -> wire.Claimed | None:
+        """Answer a claim whose settlements are on disk; None when nothing is due."""
+        session = self._meet(claim)
+        if session is None:
+            return wire.Claimed(number=claim.number, fenced=True)
+        if claim.number in session.given:
+            return session.given[claim.number]
+        if claim.number <= session.number:
+            return wire.Claimed(number=claim.number)
+        out = session.held.union(*(_ids(reply) for reply in session.given.values()))
+        found = self._choose(claim, out, now_us) if claim.want > 0 else []
+        self._remember(session)
+        if claim.want > 0 and not found:
+            return None
+        return self._answer(claim, session, out, found)
+
+    def answer_empty(self, claim: wire.Claim) -> wire.Claimed:
+        """Answer a claim with nothing: its time is over, or the next one has come."""
+        session = self._meet(claim)
+        if session is None:
+            return wire.Claimed(number=claim.number, fenced=True)
+        if claim.number in session.given:
+            return session.given[claim.number]
+        out = session.held.union(*(_ids(reply) for reply in session.given.values()))
+        return self._answer(claim, session, out, [])
+
+    def next_due_us(self, endpoint: str) -> int | None:
+        """Give the instant at which the next retry is due, None when none waits."""
+        row = self._ledger.row(
+            "SELECT min(next_attempt_us) FROM deliveries WHERE endpoint = ? AND state = 'ready' AND requests > 0",
+            (endpoint,),
+        )
+        return row[0] if row else None
+
+    def claimed_us(self) -> int:
+        """Give the instant of the latest claim, 0 when there was none."""
+        instant: int = self._memory.get("claimed") or 0
+        return instant
+
+    def in_flight(self, endpoint: str) -> int:
+        """Count the endpoint's deliveries that the notifier holds."""
+        session: _Session | None = self._memory.get("notifier")
+        if session is None or session.endpoint != endpoint:
+            return 0
+        return len(session.held.union(*(_ids(reply) for reply in session.given.values())))
+
+    def _meet(self, claim: wire.Claim) -> _Session | None:
+        """Give the claim's session with what it holds now; None when another notifier has taken over."""
+        fenced: tuple[str, ...] = self._memory.get("fenced") or ()
+        self._memory.put("claimed", self.now_us())
+        if claim.session in fenced:
+            return None
+        session: _Session | None = self._memory.get("notifier")
+        if session is None or session.name != claim.session:
+            if session is not None:
+                self._memory.put("fenced", (*fenced, session.name)[-_REMEMBERED_FENCED:])
+            session = _Session(name=claim.session, endpoint=claim.endpoint)
+            self._remember(session)
+        if claim.number <= session.number:
+            return session
+        seen = claim.number - 1 if claim.seen < 0 else claim.seen
+        given = {number: reply for number, reply in session.given.items() if number > seen}
+        settled = {outcome.delivery for outcome in claim.settlements}
+        held = frozenset(held.delivery for held in claim.held) - settled
+        return replace(session, held=held, given=given)
+
+    def _answer(
+        self, claim: wire.Claim, session: _Session, out: frozenset[int], found: list[model.Delivery]
+    ) -> wire.Claimed:
+        row = self._ledger.row(
+            "SELECT number FROM counts WHERE what = 'deliveries' AND name = ? AND state = 'ready'", (claim.endpoint,)
+        )
+        backlog = max(0, (row[0] if row else 0) - len(out) - len(found))
+        reply = wire.Claimed(number=claim.number, deliveries=tuple(found), backlog=backlog)
+        given = {**session.given, claim.number: reply}
+        self._remember(replace(session, number=max(session.number, claim.number), given=given))
+        return reply
+
+    def _remember(self, session: _Session) -> None:
+        self._memory.put("notifier", session)
+
+    def _choose(self, claim: wire.Claim, out: frozenset[int], now_us: int) -> list[model.Delivery]:
+        if claim.probe:
+            return self._choose_probe(claim, out)
+        due = self._select(_DUE, (claim.endpoint, now_us), out, claim.want)
+        kept = min(len(due), max(1, claim.want // _SHARE_OF_RETRIES)) if claim.want > 1 else 0
+        fresh = self._select(_FRESH, (claim.endpoint,), out, claim.want - kept)
+        return fresh + due[: claim.want - len(fresh)]
+
+    def _choose_probe(self, claim: wire.Claim, out: frozenset[int]) -> list[model.Delivery]:
+        found = self._select(_FRESH, (claim.endpoint,), out, 1)
+        if found or claim.fresh_only:
+            return found
+        return self._select(_LEAST_RECENT, (claim.endpoint,), out, 1)
+
+    def _select(
+        self, which: str, values: tuple[str | int, ...], out: frozenset[int], want: int
+    ) -> list[model.Delivery]:
+        if want <= 0:
+            return []
+        rows = self._ledger.rows(
+            f"SELECT {_COLUMNS} FROM deliveries d JOIN events e USING (sequence) WHERE {which} LIMIT ?",
+            (*values, want + len(out)),
+        )
+        return [_delivery(row) for row in rows if row[0] not in out][:want]
+
+    def _settle_one(self, outcome: model.Outcome, now_us: int) -> None:
+        row = self._ledger.row(
+            "SELECT state, generation, requests, endpoint, subject FROM deliveries WHERE id = ?", (outcome.delivery,)
+        )
+        if row is None or row[1] != outcome.generation or outcome.result is model.Result.RELEASED:
+            return
+        state, requests = model.DeliveryState(row[0]), row[2]
+        if outcome.result is model.Result.CHARGED:
+            self._charge(outcome)
+        elif outcome.attempt > requests and state not in _FINAL:
+            self._record(outcome)
+            self._move(outcome, state, now_us)
+            if outcome.result in (model.Result.DELIVERED, model.Result.FAILED):
+                self._promote(row[3], row[4], now_us)
+
+    def _record(self, outcome: model.Outcome) -> None:
+        self._ledger.run(
+            "INSERT INTO attempts (delivery, generation, attempt, started_us, duration_us, code, status, error,"
+            " counted, request_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (
+                outcome.delivery,
+                outcome.generation,
+                outcome.attempt,
+                outcome.started_us,
+                int(outcome.duration_s * 1_000_000),
+                outcome.code,
+                outcome.status,
+                outcome.error,
+                outcome.counted,
+                outcome.request_id,
+            ),
+        )
+
+    def _move(self, outcome: model.Outcome, state: model.DeliveryState, now_us: int) -> None:
+        """Put the delivery into its new state; a failed one becomes delivered when the endpoint has it after all."""
+        target = _STATES[outcome.result]
+        if state is model.DeliveryState.FAILED and target is model.DeliveryState.READY:
+            target = state
+        final = target is not model.DeliveryState.READY
+        self._ledger.run(
+            "UPDATE deliveries SET state = ?, attempts = attempts + ?, requests = ?, next_attempt_us = ?,"
+            " last_tried_us = ?, forgiven = ?, last_code = ?, last_status = ?, last_error = ?, settled_us = ?"
+            " WHERE id = ?",
+            (
+                target,
+                int(outcome.counted),
+                outcome.attempt,
+                0 if final else now_us + int(outcome.delay_s * 1_000_000),
+                now_us,
+                int(outcome.forgiven and not final),
+                outcome.code,
+                outcome.status,
+                outcome.error,
+                now_us if final else 0,
+                outcome.delivery,
+            ),
+        )
+
+    def _charge(self, outcome: model.Outcome) -> None:
+        """Count a request that was forgiven at first, once."""
+        changed = self._ledger.run(
+            "UPDATE attempts SET counted = 1 WHERE delivery = ? AND generation = ? AND attempt = ? AND counted = 0",
+            (outcome.delivery, outcome.generation, outcome.attempt),
+        )
+        if changed:
+            self._ledger.run(
+                "UPDATE deliveries SET attempts = attempts + 1, forgiven = 0 WHERE id = ?", (outcome.delivery,)
+            )
+
+    def _promote(self, endpoint: str, subject: str, now_us: int) -> None:
+        """Let the object's next delivery go, in the order of the events, unless one is open already."""
+        following = self._ledger.row(
+            "SELECT id, state FROM deliveries WHERE endpoint = ? AND subject = ? AND state IN ('queued', 'ready')"
+            " ORDER BY sequence LIMIT 1",
+            (endpoint, subject),
+        )
+        if following and following[1] == model.DeliveryState.QUEUED:
+            self._ledger.run(
+                "UPDATE deliveries SET state = 'ready', next_attempt_us = ? WHERE id = ?", (now_us, following[0])
+            )
+
+
+_COLUMNS = (
+    "d.id, d.generation, e.id, d.sequence, e.previous, e.type, e.api_version, e.kind, e.subject, e.namespace, e.name,"
+    " e.detected_us, e.committed_us, d.attempts, d.requests, e.data"
+)
+_FRESH = "d.endpoint = ? AND d.state = 'ready' AND d.requests = 0 ORDER BY d.sequence"
+_DUE = "d.endpoint = ? AND d.state = 'ready' AND d.requests > 0 AND d.next_attempt_us <= ? ORDER BY d.next_attempt_us"
+_LEAST_RECENT = "d.endpoint = ? AND d.state = 'ready' AND d.requests > 0 ORDER BY d.last_tried_us"
+_FINAL = (model.DeliveryState.DELIVERED, model.DeliveryState.DISCARDED)
+_STATES = {
+    model.Result.DELIVERED: model.DeliveryState.DELIVERED,
+    model.Result.FAILED: model.DeliveryState.FAILED,
+    model.Result.RETRY: model.DeliveryState.READY,
+}
+
+
+def _ids(reply: wire.Claimed) -> frozenset[int]:
+    return frozenset(delivery.id for delivery in reply.deliveries)
+
+
+def _delivery(row: database.Row) -> model.Delivery:
+    subject: str = row[8]
+    return model.Delivery(
+        id=row[0],
+        generation=row[1],
+        event_id=row[2],
+        sequence=row[3],
+        previous=row[4],
+        type=model.EventType(row[5]),
+        api_version=row[6],
+        kind=row[7],
+        group=subject.partition("/")[0],
+        namespace=row[9],
+        name=row[10],
+        detected_us=row[11],
+        committed_us=row[12],
+        attempts=row[13],
+        requests=row[14],
+        data=row[15],
+        redelivered=row[1] > 0,
+    )

@@ -1,0 +1,74 @@
+"""What the ledger holds now, in figures: read from counts that are kept, never by reading a table through."""
+
+from beacon import wire
+from beacon.store import database, deliveries, streams
+
+
+class Figures:
+    """Carries out the verb `inspect`."""
+
+    def __init__(
+        self, ledger: database.Database, streams_: streams.Streams, deliveries_: deliveries.Deliveries
+    ) -> None:
+        """Read from the given ledger and from what is remembered beside it."""
+        self._ledger = ledger
+        self._streams = streams_
+        self._deliveries = deliveries_
+
+    def inspect(self) -> wire.Figures:
+        """Collect every figure."""
+        counts: dict[str, dict[str, dict[str, int]]] = {"objects": {}, "deliveries": {}}
+        for what, name, state, number in self._ledger.rows("SELECT what, name, state, number FROM counts"):
+            counts[what].setdefault(name, {})[state] = number
+        database_bytes, wal_bytes = self._ledger.sizes()
+        return wire.Figures(
+            scopes=self._streams.figures(),
+            endpoints=tuple(
+                self._endpoint(endpoint, states) for endpoint, states in sorted(counts["deliveries"].items())
+            ),
+            tracked={kind: states.get("tracked", 0) for kind, states in counts["objects"].items()},
+            rows=_rows(counts),
+            database_bytes=database_bytes,
+            wal_bytes=wal_bytes,
+            sqlite_version=database.sqlite_version(),
+            claimed_us=self._deliveries.claimed_us(),
+        )
+
+    def _endpoint(self, endpoint: str, states: dict[str, int]) -> wire.EndpointFigures:
+        oldest = self._ledger.row(
+            "SELECT e.committed_us FROM deliveries d JOIN events e USING (sequence)"
+            " WHERE d.endpoint = ? AND d.state IN ('queued', 'ready') ORDER BY d.sequence LIMIT 1",
+            (endpoint,),
+        )
+        in_flight = min(self._deliveries.in_flight(endpoint), states.get("ready", 0))
+        waiting = min(self._waiting(endpoint), states.get("ready", 0) - in_flight)
+        return wire.EndpointFigures(
+            endpoint=endpoint,
+            ready=states.get("ready", 0) - in_flight - waiting,
+            waiting=waiting,
+            queued=states.get("queued", 0),
+            in_flight=in_flight,
+            failed=states.get("failed", 0),
+            delivered=states.get("delivered", 0),
+            discarded=states.get("discarded", 0),
+            oldest_us=oldest[0] if oldest else 0,
+        )
+
+    def _waiting(self, endpoint: str) -> int:
+        """Count the retries whose time has not come; the index holds open retries only."""
+        row = self._ledger.row(
+            "SELECT count(*) FROM deliveries WHERE endpoint = ? AND state = 'ready' AND requests > 0"
+            " AND next_attempt_us > ?",
+            (endpoint, self._deliveries.now_us()),
+        )
+        return row[0] if row else 0
+
+
+def _rows(counts: dict[str, dict[str, dict[str, int]]]) -> dict[str, int]:
+    """Add the counts of a table up by state: `table/state` -> rows."""
+    rows: dict[str, int] = {}
+    for table, names in counts.items():
+        for states in names.values():
+            for state, number in states.items():
+                rows[f"{table}/{state}"] = rows.get(f"{table}/{state}", 0) + number
+    return rows

@@ -1,0 +1,82 @@
+"""What an event says: its id and the data of its envelope, fixed when it is made and the same at every attempt.
+
+Pure but for one look at the monotonic clock. What the notifier puts around the data stands in `beacon.notifier.render`.
+"""
+
+import time
+import uuid
+from dataclasses import dataclass
+
+from beacon import codec, model, rules
+
+_NAMESPACE = uuid.UUID("6f0c9f0e-3a0b-5d0a-9f57-0f6b3f6a1c52")  # ours alone: event ids are UUIDv5 within it
+_LONGEST_VALUE_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """What all observations of one request have in common.
+
+    `since_us` is set while a list closes a gap: what it finds happened between then and now.
+    """
+
+    scope: rules.Scope
+    api_version: str
+    epoch: int
+    cluster: str
+    endpoint: str
+    updates: bool
+    now_us: int
+    reason: model.GapReason | None = None
+    since_us: int | None = None
+
+
+def event_id(frame: Frame, shown: model.Observation, event: model.EventType) -> str:
+    """Name a change the same for ever: UUIDv5 over cluster, UID, resourceVersion, type, and the epoch above 0."""
+    parts = [frame.cluster, shown.uid, str(shown.resource_version), event]
+    if frame.epoch:
+        parts.append(str(frame.epoch))
+    return str(uuid.uuid5(_NAMESPACE, "/".join(parts)))
+
+
+def detected_us(frame: Frame, shown: model.Observation) -> int:
+    """Give the instant at which the line arrived, when it is known, else now."""
+    if not shown.received_ns:
+        return frame.now_us
+    return frame.now_us - max(0, time.monotonic_ns() - shown.received_ns) // 1000
+
+
+def data(frame: Frame, shown: model.Observation, cause: model.Cause, source: model.Source, at_us: int) -> str:
+    """Render the envelope's data as JSON text; an annotation value over 4 KiB is cut and says so."""
+    value = shown.value.encode()
+    resource: dict[str, object] = {
+        "uid": shown.uid,
+        "apiVersion": frame.api_version,
+        "type": frame.scope.id.kind,
+        "name": shown.name,
+        "namespace": shown.namespace,
+        "annotationValue": shown.value,
+    }
+    if len(value) > _LONGEST_VALUE_BYTES:
+        resource["annotationValue"] = value[:_LONGEST_VALUE_BYTES].decode(errors="ignore")
+        resource["annotationValueTruncated"] = True
+    metadata = {
+        "annotations": shown.annotations,
+        "labels": shown.labels,
+        "resourceVersion": str(shown.resource_version),
+    }
+    listed = source is model.Source.RECONCILIATION
+    detection = {
+        "source": source,
+        "cause": cause,
+        "detectedAt": rfc3339(at_us),
+        "notBefore": rfc3339(frame.since_us) if listed and frame.since_us else "",
+        "notAfter": rfc3339(at_us) if listed else "",
+    }
+    return codec.encode({"resource": resource, "metadata": metadata, "detection": detection}).decode()
+
+
+def rfc3339(instant_us: int) -> str:
+    """Render an instant as RFC 3339 in UTC, to the microsecond."""
+    seconds, micros = divmod(instant_us, 1_000_000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{micros:06d}Z"

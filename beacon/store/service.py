@@ -1,0 +1,229 @@
+"""What the store does with requests: group commit, refusals, the parking of claims. It has no sockets.
+
+All requests that have arrived are applied in one transaction, each in its savepoint, committed once, and answered only
+then. A savepoint protects the others against a bad request; it does not protect against the volume: when SQLite has
+rolled the transaction back itself, nothing more of the batch is run, and all of it is refused.
+"""
+
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from beacon import errors, wire
+from beacon.store import database, deliveries, figures, memory, streams
+
+Answer = tuple[Hashable, wire.Reply | wire.Refused]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A request with what its sender is known by, and the ledger that it is meant for ("": any)."""
+
+    sender: Hashable
+    request: wire.Request
+    ledger: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Committed:
+    """What one transaction did, for the metrics and the log."""
+
+    requests: int
+    seconds: float
+    notes: Sequence[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parked:
+    job: Job
+    claim: wire.Claim
+    until: float  # monotonic
+
+
+class Service:
+    """Applies requests to the ledger."""
+
+    def __init__(
+        self,
+        ledger: database.Database,
+        terms: streams.Terms,
+        *,
+        settings: Mapping[str, Any],
+        digest: str,
+        now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+        on_commit: Callable[[Committed], None] = lambda _: None,
+        on_error: Callable[[str, errors.BeaconError], None] = lambda *_: None,
+    ) -> None:
+        """Serve the given ledger under the given configuration.
+
+        Raises:
+            errors.BeaconError: the ledger can't be brought in line with the configuration.
+        """
+        self._ledger = ledger
+        self._settings = settings
+        self._endpoint = terms.endpoint
+        self._now_us = now_us
+        self._on_commit = on_commit
+        self._on_error = on_error
+        self._memory = memory.Memory()
+        self._streams = streams.Streams(ledger, self._memory, terms)
+        self._deliveries = deliveries.Deliveries(ledger, self._memory, now_us)
+        self._figures = figures.Figures(ledger, self._streams, self._deliveries)
+        self._started_us = now_us()
+        self._parked: dict[str, _Parked] = {}
+        self.digest = digest
+        ledger.begin()
+        self._streams.prepare(self._started_us)
+        ledger.commit()
+        self.ledger_id = self._streams.identity().ledger
+
+    def handle(self, request: wire.Request, *, ledger: str = "") -> wire.Reply | wire.Refused:
+        """Carry out one request alone; a claim is never parked."""
+        if isinstance(request, wire.Claim):
+            request = replace(request, wait_s=0.0)
+        answers = dict(self.process([Job(sender=None, request=request, ledger=ledger)]))
+        return answers[None]
+
+    def process(self, batch: Sequence[Job]) -> list[Answer]:
+        """Carry out a batch; gives the answers that can be given now, parked ones of earlier batches included."""
+        mine = [job for job in batch if job.ledger in ("", self.ledger_id)]
+        refused = wire.Refused(code=wire.Refusal.REPLACED, message="the store has another ledger")
+        answers: list[Answer] = [(job.sender, refused) for job in batch if job.ledger not in ("", self.ledger_id)]
+        writes = [job for job in mine if self._is_write(job.request)]
+        written = self._write_all(writes) if writes else []
+        answers.extend((job.sender, reply) for job, reply in zip(writes, written, strict=True) if reply is not None)
+        failed = {id(job) for job, reply in zip(writes, written, strict=True) if isinstance(reply, wire.Refused)}
+        for job in mine:
+            if isinstance(job.request, wire.Claim) and id(job) not in failed:
+                answers.extend(self._park(job, job.request))
+            elif not self._is_write(job.request):
+                answers.append((job.sender, self._read(job.request)))
+        answers.extend(self.due())
+        return answers
+
+    def due(self) -> list[Answer]:
+        """Answer the parked claims for which there is something now, or whose time is over."""
+        answers: list[Answer] = []
+        for session, parked in list(self._parked.items()):
+            reply = self._give(parked.claim)
+            if reply is None and time.monotonic() >= parked.until:
+                reply = self._empty(parked.claim)
+            if reply is not None:
+                del self._parked[session]
+                answers.append((parked.job.sender, reply))
+        return answers
+
+    def patience_s(self, longest_s: float) -> float:
+        """Say how long to wait for requests before `due` must be asked again."""
+        if not self._parked:
+            return longest_s
+        left_s = min(parked.until for parked in self._parked.values()) - time.monotonic()
+        due_us = self._deliveries.next_due_us(self._endpoint)
+        if due_us is not None:
+            left_s = min(left_s, max(0.0, (due_us - self._now_us()) / 1_000_000))
+        return max(0.0, min(longest_s, left_s))
+
+    def _is_write(self, request: wire.Request) -> bool:
+        if isinstance(request, wire.Claim):
+            return self._deliveries.writes(request)
+        return not isinstance(request, wire.Ping | wire.Hello | wire.Inspect)
+
+    def _read(self, request: wire.Request) -> wire.Reply | wire.Refused:
+        if isinstance(request, wire.Ping):
+            return wire.Pong(state="ready", since_us=self._started_us)
+        if isinstance(request, wire.Hello):
+            return wire.Welcome(settings=self._settings)
+        try:
+            return self._figures.inspect()
+        except errors.BeaconError as error:
+            return self._refusal(request, error)
+
+    def _write_all(self, jobs: Sequence[Job]) -> list[wire.Reply | wire.Refused | None]:
+        """Apply requests in one transaction; None stands for a claim, whose answer is still to be found."""
+        started = time.monotonic()
+        now_us = self._now_us()
+        try:
+            self._ledger.begin()
+            replies = [self._write_one(job.request, now_us) for job in jobs]
+            self._ledger.commit()
+        except errors.BeaconError as error:
+            return self._undo(jobs, error)
+        notes = self._memory.keep_all()
+        self._on_commit(Committed(requests=len(jobs), seconds=time.monotonic() - started, notes=notes))
+        return replies
+
+    def _undo(self, jobs: Sequence[Job], error: errors.BeaconError) -> list[wire.Reply | wire.Refused | None]:
+        """The transaction is gone: refuse all of it, or find out one by one which request spoilt the commit."""
+        self._memory.drop_all()
+        self._ledger.rollback()
+        if isinstance(error, database.DamagedError):
+            raise error
+        if isinstance(error, database.StorageError) or len(jobs) == 1:
+            return [self._refusal(job.request, error) for job in jobs]
+        return [reply for job in jobs for reply in self._write_all([job])]
+
+    def _write_one(self, request: wire.Request, now_us: int) -> wire.Reply | wire.Refused | None:
+        replies: list[wire.Reply | None] = []
+        try:
+            self._ledger.savepoint(lambda: replies.append(self._apply(request, now_us)))
+        except errors.BeaconError as error:
+            self._memory.drop_request()
+            if not self._ledger.in_transaction or isinstance(error, database.StorageError | database.DamagedError):
+                raise
+            return self._refusal(request, error)
+        self._memory.keep_request()
+        return replies[0]
+
+    def _apply(self, request: wire.Request, now_us: int) -> wire.Reply | None:
+        if isinstance(request, wire.Claim):
+            self._deliveries.settle(request, now_us)
+            return None
+        verbs: dict[type, Callable[[Any], wire.Reply]] = {
+            wire.Observe: lambda r: self._streams.observe(r, now_us),
+            wire.OpenStream: self._streams.open_stream,
+            wire.Rewind: self._streams.rewind,
+            wire.Expire: self._streams.expire,
+            wire.ListBegin: self._streams.list_begin,
+            wire.ListPage: lambda r: self._streams.list_page(r, now_us),
+            wire.ListEnd: lambda r: self._streams.list_end(r, now_us),
+        }
+        return verbs[type(request)](request)
+
+    def _refusal(self, request: wire.Request, error: errors.BeaconError) -> wire.Refused:
+        self._on_error(wire.verb_of(request), error)
+        if isinstance(error, database.FullError):
+            return wire.Refused(code=wire.Refusal.FULL, message=str(error))
+        if isinstance(error, database.StorageError):
+            return wire.Refused(code=wire.Refusal.STORAGE, message=str(error))
+        return wire.Refused(code=wire.Refusal.FAILED, message=str(error))
+
+    def _park(self, job: Job, claim: wire.Claim) -> list[Answer]:
+        """Answer a claim, or keep it until something is due; the session's earlier one is parked no longer."""
+        answers: list[Answer] = []
+        earlier = self._parked.pop(claim.session, None)
+        if earlier is not None and earlier.claim.number != claim.number:
+            answers.append((earlier.job.sender, self._empty(earlier.claim)))
+        reply = self._give(claim)
+        if reply is None and claim.wait_s <= 0:
+            reply = self._empty(claim)
+        if reply is not None:
+            answers.append((job.sender, reply))
+        else:
+            self._parked[claim.session] = _Parked(job=job, claim=claim, until=time.monotonic() + claim.wait_s)
+        return answers
+
+    def _give(self, claim: wire.Claim) -> wire.Claimed | None:
+        reply = self._deliveries.give(claim, self._now_us())
+        self._remember()
+        return reply
+
+    def _empty(self, claim: wire.Claim) -> wire.Claimed:
+        reply = self._deliveries.answer_empty(claim)
+        self._remember()
+        return reply
+
+    def _remember(self) -> None:
+        """Giving out changes memory only, so it is a fact at once."""
+        self._memory.keep_request()
+        self._memory.keep_all()

@@ -1,0 +1,316 @@
+"""Positions: sessions of the watch streams, and lists. One method is one verb of the wire.
+
+The rule that all of it serves: a cursor moves only over what has been applied, in the same transaction, without holes;
+what can't be continued is listed, and that there was a gap is said. Called within a transaction of the service.
+"""
+
+import secrets
+import uuid
+from dataclasses import dataclass, replace
+
+from beacon import errors, model, rules, wire
+from beacon.store import cursors, database, journal, memory, rendering
+
+_FIRST_TRACKED_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """The ledger's row of `meta`."""
+
+    ledger: str
+    epoch: int
+    cluster: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What of the configuration positions and events depend on."""
+
+    scopes: tuple[rules.Scope, ...]
+    endpoint: str
+    updates: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Session:
+    number: int
+    nonce: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """A list under way: pages below `pages` are applied, `count` objects were in them, `known` of them have rows."""
+
+    session: int
+    at: int
+    prev: int
+    api_version: str
+    pages: int = 0
+    count: int = 0
+    known: tuple[frozenset[str], ...] = ()
+
+
+class Streams:
+    """Carries out the position-bearing verbs."""
+
+    def __init__(self, ledger: database.Database, remembered: memory.Memory, terms: Terms) -> None:
+        """Work on the given ledger under the given configuration."""
+        self._ledger = ledger
+        self._memory = remembered
+        self._terms = terms
+        self._cursors = cursors.Cursors(ledger, remembered)
+        self._journal = journal.Journal(ledger, remembered)
+        self._scopes = {scope.id: scope for scope in terms.scopes}
+        self._first_session = secrets.randbelow(2**40)  # no session of an earlier store has the same number
+
+    def prepare(self, now_us: int) -> None:
+        """Bring cursors and rows in line with the scopes configured now, once at start."""
+        self._ledger.run(
+            "INSERT INTO meta (one, ledger, created_us) VALUES (1, ?, ?) ON CONFLICT DO NOTHING",
+            (str(uuid.uuid4()), now_us),
+        )
+        untouched = self._cursors.is_untouched()
+        for scope, cursor in self._cursors.all().items():
+            if scope not in self._scopes:
+                self._cursors.abandon(scope, cursor, self.identity().epoch)
+        for scope in self._scopes:
+            self._cursors.ensure(scope, model.GapReason.FIRST_LIST if untouched else model.GapReason.CONFIGURATION)
+        self._cursors.unmanage_uncovered(tuple(self._scopes), now_us)
+
+    def identity(self) -> Identity:
+        """Give the ledger's id, epoch and cluster."""
+        row = self._ledger.row("SELECT ledger, epoch, cluster FROM meta")
+        if row is None:
+            raise database.DamagedError("the ledger has no identity")
+        return Identity(ledger=row[0], epoch=row[1], cluster=row[2])
+
+    def open_stream(self, request: wire.OpenStream) -> wire.StreamOpened:
+        """Begin a session: say where the scope stands and which UIDs are wanted."""
+        scope = self._scopes.get(request.scope)
+        if scope is None or scope.fingerprint != request.fingerprint:
+            return wire.StreamOpened(place=wire.Place.RECONFIGURED)
+        identity = self._meet(request.cluster)
+        cursor = self._voided_if_foreign(request.scope, scope.fingerprint, identity.epoch)
+        self._cursors.label(request.scope, request.label)
+        return wire.StreamOpened(
+            place=wire.Place.APPLIED,
+            session=self._session(request).number,
+            epoch=identity.epoch,
+            cursor=cursor.version,
+            highest=self._cursors.highest(request.scope, identity.epoch),
+            reason=None if cursor.version else model.GapReason(cursor.reason),
+            tracked=self._cursors.tracked(request.scope),
+            tracked_version=self._tracked_version(request.scope),
+        )
+
+    def rewind(self, request: wire.Rewind) -> wire.Positioned:
+        """Begin a new epoch, unless it has begun: no position of the old one means anything now."""
+        epoch = self.identity().epoch
+        if self._is_current(request.scope, request.session, request.epoch, epoch):
+            self._begin_epoch(epoch + 1)
+        return self._out_of_position(request.scope, "the cluster was restored to an earlier state")
+
+    def expire(self, request: wire.Expire) -> wire.Positioned:
+        """Void a cursor whose history the API server has forgotten."""
+        epoch = self.identity().epoch
+        if not self._is_current(request.scope, request.session, request.epoch, epoch):
+            return self._out_of_position(request.scope, "another session or epoch")
+        cursor = self._cursors.get(request.scope)
+        if cursor.version and cursor.version != request.prev:
+            return self._out_of_position(request.scope, f"the cursor is {cursor.version}, not {request.prev}")
+        if cursor.version:
+            self._cursors.void(request.scope, model.GapReason.EXPIRED)
+        return self._positioned(request.scope, 0, epoch)
+
+    def observe(self, request: wire.Observe, now_us: int) -> wire.Positioned:
+        """Apply what happened between the cursor and the request's position, and move the cursor there."""
+        scope = self._scopes.get(request.scope)
+        if scope is None or scope.fingerprint != request.fingerprint:
+            return wire.Positioned(place=wire.Place.RECONFIGURED)
+        identity = self.identity()
+        cursor = self._cursors.get(request.scope)
+        if why := self._why_not(request, identity, cursor):
+            return self._out_of_position(request.scope, why)
+        if request.position <= cursor.version:
+            self._cursors.confirm(request.scope, cursor, now_us)
+            return self._positioned(request.scope, cursor.version, identity.epoch)
+        frame = self._frame(scope, request.api_version, identity, now_us)
+        for seen in request.observations:
+            self._journal.apply(frame, seen)
+        self._cursors.move(request.scope, request.position, now_us)
+        self._memory.put(("confirmed", request.scope), now_us)
+        return self._positioned(request.scope, request.position, identity.epoch)
+
+    def list_begin(self, request: wire.ListBegin) -> wire.Positioned:
+        """Void the cursor and remember the list's resourceVersion before anything of the list is used."""
+        scope = self._scopes.get(request.scope)
+        if scope is None or scope.fingerprint != request.fingerprint:
+            return wire.Positioned(place=wire.Place.RECONFIGURED)
+        epoch = self.identity().epoch
+        if not self._is_current(request.scope, request.session, request.epoch, epoch):
+            return self._out_of_position(request.scope, "another session or epoch")
+        run = self._memory.get(("list", request.scope))
+        if run and (run.session, run.at, run.prev) == (request.session, request.at, request.prev):
+            return self._positioned(request.scope, 0, epoch)
+        cursor = self._cursors.get(request.scope)
+        if cursor.version != request.prev:
+            return self._out_of_position(request.scope, f"the cursor is {cursor.version}, not {request.prev}")
+        if request.at < cursor.highest:
+            return self._out_of_position(request.scope, f"{cursor.highest} has been read before this list")
+        self._cursors.open_gap(request.scope, cursor, reason=request.reason, epoch=epoch)
+        self._cursors.begin_list(
+            request.scope, reason=request.reason, epoch=epoch, fingerprint=request.fingerprint, at=request.at
+        )
+        run = _Run(session=request.session, at=request.at, prev=request.prev, api_version=request.api_version)
+        self._memory.put(("list", request.scope), run)
+        return self._positioned(request.scope, 0, epoch)
+
+    def list_page(self, request: wire.ListPage, now_us: int) -> wire.Positioned:
+        """Apply one page: judge what is accepted or tracked, and remember which rows the page shows alive."""
+        identity = self.identity()
+        run = self._run(request)
+        if run is None or request.number > run.pages:
+            return self._out_of_position(request.scope, "no such list runs, or a page is missing")
+        if request.number < run.pages:
+            return self._positioned(request.scope, 0, identity.epoch)
+        if len(request.uids) != len(request.versions):
+            raise errors.PermanentError("a page has as many versions as UIDs")
+        listed = dict(zip(request.uids, request.versions, strict=True))
+        if culprit := self._journal.contradicting(identity.epoch, request.at, listed):
+            self._begin_epoch(identity.epoch + 1)
+            return self._out_of_position(request.scope, f"object {culprit} shows that the cluster was restored")
+        frame = self._listing_frame(request.scope, run, identity, now_us)
+        told = self._journal.told
+        for seen in request.observations:
+            self._journal.apply(frame, seen)
+        self._cursors.count_differences(request.scope, self._journal.told - told)
+        known = (*run.known, self._journal.known_among(request.uids))
+        run = replace(run, pages=run.pages + 1, count=run.count + len(request.uids), known=known)
+        self._memory.put(("list", request.scope), run)
+        return self._positioned(request.scope, 0, identity.epoch)
+
+    def list_end(self, request: wire.ListEnd, now_us: int) -> wire.Positioned:
+        """Tell what is gone, close the gap, and put the cursor at the list's resourceVersion."""
+        identity = self.identity()
+        run = self._run(request)
+        if run is None:
+            return self._repeated_end(request, identity.epoch)
+        if (run.pages, run.count) != (request.pages, request.count):
+            return self._out_of_position(request.scope, "the list is not complete")
+        frame = self._listing_frame(request.scope, run, identity, now_us)
+        told = self._journal.told
+        self._journal.sweep(frame, at=request.at, listed=frozenset().union(*run.known))
+        self._cursors.count_differences(request.scope, self._journal.told - told)
+        self._cursors.close_gap(request.scope, at=request.at, now_us=now_us)
+        self._cursors.move(request.scope, request.at, now_us)
+        self._memory.put(("list", request.scope), None)
+        self._memory.put(("ended", request.scope), (request.session, request.at))
+        self._memory.put(("confirmed", request.scope), now_us)
+        return self._with_tracked(request.scope, request.at, identity.epoch)
+
+    def figures(self) -> tuple[wire.ScopeFigures, ...]:
+        """Give each scope's position, and when it was last confirmed."""
+        return tuple(
+            wire.ScopeFigures(
+                label=cursor.label or scope.kind,
+                listed=cursor.version > 0,
+                position=cursor.version,
+                position_us=self._memory.get(("confirmed", scope)) or cursor.positioned_us,
+            )
+            for scope, cursor in self._cursors.all().items()
+        )
+
+    def _run(self, request: wire.ListPage | wire.ListEnd) -> _Run | None:
+        """Give the list that a request belongs to, if it runs."""
+        run: _Run | None = self._memory.get(("list", request.scope))
+        return run if run and (run.session, run.at) == (request.session, request.at) else None
+
+    def _repeated_end(self, request: wire.ListEnd, epoch: int) -> wire.Positioned:
+        if self._memory.get(("ended", request.scope)) != (request.session, request.at):
+            return self._out_of_position(request.scope, "no such list runs")
+        return self._with_tracked(request.scope, self._cursors.get(request.scope).version, epoch)
+
+    def _with_tracked(self, scope: model.ScopeId, cursor: int, epoch: int) -> wire.Positioned:
+        return replace(self._positioned(scope, cursor, epoch), tracked=self._cursors.tracked(scope))
+
+    def _why_not(self, request: wire.Observe, identity: Identity, cursor: cursors.Cursor) -> str:
+        """Say why an observation can't be applied at this position, "" when it can."""
+        if not self._is_current(request.scope, request.session, request.epoch, identity.epoch):
+            return "another session of the stream or another epoch has begun"
+        if not cursor.version:
+            return "the scope has no position, it must be listed"
+        if request.tracked_version < self._tracked_version(request.scope):
+            return "the tracked set has changed"
+        if request.position > cursor.version and request.prev != cursor.version:
+            return f"the cursor is {cursor.version}, not {request.prev}"
+        return ""
+
+    def _voided_if_foreign(self, scope: model.ScopeId, fingerprint: str, epoch: int) -> cursors.Cursor:
+        """Give the cursor, voided when it belongs to another rule or epoch."""
+        cursor = self._cursors.get(scope)
+        if not cursor.version or (cursor.fingerprint, cursor.epoch) == (fingerprint, epoch):
+            return cursor
+        rewound = cursor.epoch != epoch
+        self._cursors.void(scope, model.GapReason.REWOUND if rewound else model.GapReason.CONFIGURATION)
+        return self._cursors.get(scope)
+
+    def _meet(self, cluster: str) -> Identity:
+        """Remember the cluster at the first sight of its identity, and refuse another one."""
+        identity = self.identity()
+        if not cluster or cluster == identity.cluster:
+            return identity
+        if identity.cluster:
+            message = f"the ledger is of cluster {identity.cluster}, the API server belongs to cluster {cluster}"
+            raise errors.PermanentError(message)
+        self._ledger.run("UPDATE meta SET cluster = ?", (cluster,))
+        return self.identity()
+
+    def _session(self, request: wire.OpenStream) -> _Session:
+        session: _Session | None = self._memory.get(("session", request.scope))
+        if session is None or session.nonce != request.nonce:
+            session = _Session(number=(session.number if session else self._first_session) + 1, nonce=request.nonce)
+            self._memory.put(("session", request.scope), session)
+            self._memory.put(("list", request.scope), None)
+        return session
+
+    def _is_current(self, scope: model.ScopeId, number: int, epoch: int, current: int) -> bool:
+        session: _Session | None = self._memory.get(("session", scope))
+        return session is not None and session.number == number and epoch == current
+
+    def _begin_epoch(self, epoch: int) -> None:
+        self._ledger.run("UPDATE meta SET epoch = ?", (epoch,))
+        self._cursors.void_all(epoch)
+        for scope in self._scopes:
+            session: _Session | None = self._memory.get(("session", scope))
+            if session is not None:
+                self._memory.put(("session", scope), _Session(number=session.number + 1, nonce=""))
+            self._memory.put(("list", scope), None)
+
+    def _listing_frame(self, scope: model.ScopeId, run: _Run, identity: Identity, now_us: int) -> rendering.Frame:
+        frame = self._frame(self._scopes[scope], run.api_version, identity, now_us)
+        gap = self._cursors.gap(scope)
+        return replace(frame, reason=gap[0], since_us=gap[1]) if gap else frame
+
+    def _frame(self, scope: rules.Scope, api_version: str, identity: Identity, now_us: int) -> rendering.Frame:
+        return rendering.Frame(
+            scope=scope,
+            api_version=api_version,
+            epoch=identity.epoch,
+            cluster=identity.cluster,
+            endpoint=self._terms.endpoint,
+            updates=self._terms.updates,
+            now_us=now_us,
+        )
+
+    def _tracked_version(self, scope: model.ScopeId) -> int:
+        version: int = self._memory.get(("tracked", scope)) or _FIRST_TRACKED_VERSION
+        return version
+
+    def _positioned(self, scope: model.ScopeId, cursor: int, epoch: int) -> wire.Positioned:
+        version = self._tracked_version(scope)
+        return wire.Positioned(place=wire.Place.APPLIED, cursor=cursor, epoch=epoch, tracked_version=version)
+
+    def _out_of_position(self, scope: model.ScopeId, why: str) -> wire.Positioned:
+        version = self._tracked_version(scope)
+        return wire.Positioned(place=wire.Place.OUT_OF_POSITION, tracked_version=version, why=why)

@@ -1,0 +1,199 @@
+"""A store without sockets on a real file, and requests for it with sensible defaults."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from beacon import model, rules, wire
+from beacon.store import database, service, streams
+
+ANNOTATION = "bakerapps.net.maas"
+
+
+def scope_of(kind: str = "ConfigMap", *, values: Iterable[str] | None = None, **entry: Any) -> rules.Scope:
+    version = entry.pop("api_version", "v1")
+    (scope,) = rules.scopes(
+        [rules.Entry(api_version=version, kind=kind, **entry)], annotation=ANNOTATION, values=values
+    )
+    return scope
+
+
+class Clock:
+    """A wall clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.us = 1_700_000_000_000_000
+
+    def __call__(self) -> int:
+        return self.us
+
+    def advance(self, seconds: float) -> None:
+        self.us += int(seconds * 1_000_000)
+
+
+class World:
+    """One store and a well-behaved stream and notifier of it."""
+
+    def __init__(
+        self, path: Path, *scopes: rules.Scope, updates: bool = False, clock: Clock | None = None, vfs: str | None = None
+    ) -> None:
+        self.path = path
+        self.scopes = scopes or (scope_of(),)
+        self.updates = updates
+        self.clock = clock or Clock()
+        self.vfs = vfs
+        self.claims = 0
+        self.opened: dict[model.ScopeId, wire.StreamOpened] = {}
+        self.nonces = 0
+        self.start()
+
+    def start(self) -> None:
+        self.ledger = database.Database(self.path, vfs=self.vfs)
+        terms = streams.Terms(scopes=self.scopes, endpoint="default", updates=self.updates)
+        self.service = service.Service(self.ledger, terms, settings={}, digest="d", now_us=self.clock)
+
+    def restart(self, *scopes: rules.Scope) -> None:
+        self.ledger.close()
+        self.scopes = scopes or self.scopes
+        self.start()
+
+    def ask(self, request: wire.Request) -> Any:
+        return self.service.handle(request)
+
+    def open(self, scope: rules.Scope | None = None, *, cluster: str = "c") -> wire.StreamOpened:
+        scope = scope or self.scopes[0]
+        self.nonces += 1
+        opened = self.ask(
+            wire.OpenStream(
+                scope=scope.id,
+                label=scope.id.kind.lower(),
+                fingerprint=scope.fingerprint,
+                nonce=str(self.nonces),
+                cluster=cluster,
+            )
+        )
+        assert isinstance(opened, wire.StreamOpened), opened
+        self.opened[scope.id] = opened
+        return opened
+
+    def observe(
+        self, prev: int, position: int, *seen: model.Observation, scope: rules.Scope | None = None, **changes: Any
+    ) -> wire.Positioned:
+        reply = self.ask(self.observation(prev, position, *seen, scope=scope, **changes))
+        assert isinstance(reply, wire.Positioned), reply
+        return reply
+
+    def observation(
+        self, prev: int, position: int, *seen: model.Observation, scope: rules.Scope | None = None, **changes: Any
+    ) -> wire.Observe:
+        scope = scope or self.scopes[0]
+        opened = self.opened[scope.id]
+        request = wire.Observe(
+            scope=scope.id,
+            session=opened.session,
+            epoch=opened.epoch,
+            prev=prev,
+            position=position,
+            tracked_version=opened.tracked_version,
+            fingerprint=scope.fingerprint,
+            api_version=scope.api_version,
+            observations=seen,
+        )
+        return replace(request, **changes)
+
+    def relist(
+        self,
+        at: int,
+        *seen: model.Observation,
+        scope: rules.Scope | None = None,
+        others: dict[str, int] | None = None,
+        end: bool = True,
+    ) -> wire.Positioned:
+        """List the scope: `seen` whole, `others` (UID -> resourceVersion) as objects that nobody asked for."""
+        scope = scope or self.scopes[0]
+        opened = self.opened[scope.id]
+        reason = opened.reason or model.GapReason.EXPIRED
+        begin = wire.ListBegin(
+            scope=scope.id,
+            session=opened.session,
+            epoch=opened.epoch,
+            prev=opened.cursor,
+            at=at,
+            fingerprint=scope.fingerprint,
+            api_version=scope.api_version,
+            reason=reason,
+        )
+        reply = self.ask(begin)
+        if reply.place is not wire.Place.APPLIED:
+            return reply  # type: ignore[no-any-return]
+        listed = {one.uid: one.resource_version for one in seen} | (others or {})
+        page = wire.ListPage(
+            scope=scope.id,
+            session=opened.session,
+            at=at,
+            number=0,
+            uids=tuple(listed),
+            versions=tuple(listed.values()),
+            observations=tuple(replace(one, change=model.Change.LISTED) for one in seen),
+        )
+        reply = self.ask(page)
+        if reply.place is not wire.Place.APPLIED or not end:
+            return reply  # type: ignore[no-any-return]
+        return self.ask(  # type: ignore[no-any-return]
+            wire.ListEnd(scope=scope.id, session=opened.session, at=at, pages=1, count=len(listed))
+        )
+
+    def claim(self, want: int = 100, *settlements: model.Outcome, **changes: Any) -> wire.Claimed:
+        self.claims += 1
+        request = wire.Claim(
+            endpoint="default", session="s", number=self.claims, want=want, wait_s=0.0, settlements=settlements
+        )
+        reply = self.ask(replace(request, **changes))
+        assert isinstance(reply, wire.Claimed), reply
+        return reply
+
+    def events(self) -> list[tuple[str, str, str]]:
+        """Give what was told, in order: (name, type, cause)."""
+        return self.ledger.rows("SELECT name, type, cause FROM events ORDER BY sequence")  # type: ignore[return-value]
+
+    def deliver_all(self) -> list[str]:
+        """Deliver everything that may go, as an endpoint that always says yes; gives the ids in order."""
+        told = []
+        settlements: tuple[model.Outcome, ...] = ()
+        while (claimed := self.claim(100, *settlements)).deliveries:
+            told += [delivery.event_id for delivery in claimed.deliveries]
+            settlements = tuple(map(delivered, claimed.deliveries))
+        return told
+
+
+def seen(
+    name: str,
+    version: int,
+    change: model.Change = model.Change.MODIFIED,
+    verdict: model.Verdict = model.Verdict.ACCEPTED,
+    *,
+    uid: str = "",
+    value: str = "true",
+    namespace: str = "ns",
+) -> model.Observation:
+    return model.Observation(
+        uid=uid or f"uid-{name}",
+        namespace=namespace,
+        name=name,
+        resource_version=version,
+        change=change,
+        verdict=verdict,
+        value=value if verdict is model.Verdict.ACCEPTED else "",
+    )
+
+
+def delivered(delivery: model.Delivery) -> model.Outcome:
+    return model.Outcome(
+        delivery=delivery.id,
+        generation=delivery.generation,
+        attempt=delivery.requests + 1,
+        result=model.Result.DELIVERED,
+        code="204",
+        status=204,
+    )
