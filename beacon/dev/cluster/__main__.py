@@ -1,0 +1,50 @@
+"""Run the embedded API server as a program: `python -m beacon.dev.cluster --kubeconfig FILE`.
+
+It prints one line of JSON when it is ready and ends on SIGTERM or SIGINT. Wiring only.
+"""
+
+import argparse
+import json
+import signal
+import sys
+
+from beacon import errors
+from beacon.dev.cluster import server, service
+
+
+def main() -> int:
+    """Serve until a signal comes."""
+    parser = argparse.ArgumentParser(prog="python -m beacon.dev.cluster", description="An embedded Kubernetes API.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--kubeconfig", help="where to write a kubeconfig for kubectl")
+    parser.add_argument("--no-tls", action="store_true", help="plain http; kubectl then sends no token")
+    parser.add_argument("--history", type=int, default=10_000, help="changes remembered per resource")
+    parser.add_argument("--bookmark-interval", type=float, default=60.0, metavar="SECONDS")
+    wanted = parser.parse_args()
+    settings = service.Settings(
+        host=wanted.host,
+        port=wanted.port,
+        tls=not wanted.no_tls,
+        history=wanted.history,
+        bookmark_interval_s=wanted.bookmark_interval,
+    )
+    # Blocked before the server's thread exists, so that the signals wait for this one.
+    signals = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    cluster = server.Server(settings)
+    try:
+        cluster.start()
+    except OSError as error:
+        sys.stderr.write(f"The embedded API server can't listen on {wanted.host}:{wanted.port}: {error.strerror}\n")
+        return errors.EXIT_TEMPORARY
+    path = str(cluster.kubeconfig(wanted.kubeconfig)) if wanted.kubeconfig else None
+    ready = {"url": cluster.url, "kubeconfig": path, "token": cluster.token, "ca": cluster.ca_pem.decode()}
+    print(json.dumps(ready), flush=True)
+    signal.sigwait(signals)
+    cluster.stop()
+    return errors.EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""The control of the cluster over HTTP, for tests and demos in another process.
+
+`POST /beacon-dev/<command>` with the arguments as a JSON object calls that method of `control`, and
+`GET /beacon-dev/status` says how things are. Only an administrator's token may. Faults do not strike here, or nobody
+could take them back.
+"""
+
+from typing import Any
+
+import orjson
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from beacon.dev.cluster import access, control, service, status
+
+PREFIX = "/beacon-dev/"
+_COMMANDS = frozenset({
+    "fail", "refuse", "freeze", "thaw", "slow", "remove", "clear", "drop", "end_watches", "half_line", "error_line",
+    "compact", "restart", "snapshot", "rewind", "issue", "reissue", "revoke", "allow", "deny",
+})  # fmt: skip
+
+
+class Admin:
+    """Answers what is asked below `/beacon-dev/`."""
+
+    def __init__(self, cluster: service.Service, switches: control.Control) -> None:
+        self._cluster = cluster
+        self._control = switches
+
+    async def answer(self, request: Request, user: access.User) -> Response:
+        """Do one command and return its result as `{"result": ...}`."""
+        if access.ADMIN_GROUP not in user.groups:
+            raise status.ApiError(403, "Forbidden", "only an administrator may do this", details={})
+        command = request.url.path.removeprefix(PREFIX)
+        if request.method == "GET" and command == "status":
+            return _json(self._status())
+        if request.method != "POST" or command not in _COMMANDS:
+            raise status.no_such_resource()
+        body = await request.body()
+        try:
+            # In a thread: the methods wait for the loop, which is this one.
+            result = await run_in_threadpool(getattr(self._control, command), **orjson.loads(body or b"{}"))
+        except (TypeError, ValueError, KeyError) as error:
+            raise status.bad_request(f"{command}: {error}") from error
+        return _json({"result": result})
+
+    def _status(self) -> dict[str, Any]:
+        answered = [
+            {"user": entry.user, "verb": entry.verb, "resource": entry.resource, "path": entry.path}
+            | {"status": entry.status, "at": entry.at}
+            for entry in self._cluster.answered
+        ]
+        watches = [watch.info.path for watch in self._cluster.watches]
+        return {"resourceVersion": str(self._cluster.state.version), "watches": watches, "requests": answered}
+
+
+def _json(document: Any) -> Response:
+    return Response(orjson.dumps(document), media_type="application/json")

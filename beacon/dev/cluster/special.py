@@ -1,0 +1,79 @@
+"""The few paths that are no plain objects: scale, tokens of service accounts, access reviews, eviction.
+
+kubectl and client libraries use them now and then. Each answers in one function; everything else is left to the general
+handlers.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+
+from beacon.dev.cluster import access, clock, kinds, lifecycle, patches, routing, service, state, status
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a special path says."""
+
+    code: int
+    body: bytes
+
+
+async def answer(
+    cluster: service.Service, request: Request, user: access.User, kind: kinds.Kind, info: routing.Info
+) -> Answer | None:
+    """Answer a special path; None when this is none."""
+    if (kind.plural, info.verb) == ("selfsubjectaccessreviews", "create"):
+        return _review(cluster, user, orjson.loads(await request.body()))
+    key = (info.namespace if kind.namespaced else "", info.name)
+    if info.resource == "serviceaccounts/token" and info.verb == "create":
+        return _token(cluster, kind, key)
+    if info.resource == "pods/eviction" and info.verb == "create":
+        cluster.life.delete(kind, key)
+        return Answer(code=201, body=orjson.dumps({"kind": "Status", "apiVersion": "v1", "status": "Success"}))
+    if info.subresource == "scale" and any(sub.name == "scale" for sub in kind.subresources):
+        body = await request.body()
+        return _scale(cluster, kind, key, orjson.loads(body) if body else None)
+    return None
+
+
+def _review(cluster: service.Service, user: access.User, review: Json) -> Answer:
+    asked = (review.get("spec") or {}).get("resourceAttributes") or {}
+    info = routing.Info(
+        verb=asked.get("verb", ""),
+        path="",
+        group=asked.get("group", ""),
+        plural=asked.get("resource", ""),
+        namespace=asked.get("namespace", ""),
+        name=asked.get("name", ""),
+        subresource=asked.get("subresource", ""),
+    )
+    review |= {"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1"}
+    return Answer(code=201, body=orjson.dumps({**review, "status": {"allowed": cluster.access.allows(user, info)}}))
+
+
+def _token(cluster: service.Service, kind: kinds.Kind, key: state.Key) -> Answer:
+    cluster.life.read(kind, key)
+    token = cluster.access.issue(f"system:serviceaccount:{key[0]}:{key[1]}")
+    result = {"token": token, "expirationTimestamp": clock.now(ahead_s=3600)}
+    head = {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1"}
+    return Answer(code=201, body=orjson.dumps({**head, "metadata": {"name": key[1]}, "status": result}))
+
+
+def _scale(cluster: service.Service, kind: kinds.Kind, key: state.Key, change: Json | None) -> Answer:
+    stored = cluster.life.read(kind, key)
+    if change is not None:
+        replicas = (change.get("spec") or {}).get("replicas")
+        if replicas is None:
+            raise status.bad_request("spec.replicas is required")
+        patch = {"spec": {"replicas": replicas}}
+        stored = cluster.life.update(kind, key, lambda current: patches.merge(current, patch), lifecycle.PLAIN)
+    known = {"name", "namespace", "uid", "resourceVersion", "creationTimestamp"}
+    metadata = {name: value for name, value in stored.obj["metadata"].items() if name in known}
+    replicas = (stored.obj.get("spec") or {}).get("replicas", 1)
+    head = {"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata}
+    return Answer(code=200, body=orjson.dumps({**head, "spec": {"replicas": replicas}, "status": {"replicas": 0}}))

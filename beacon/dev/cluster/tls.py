@@ -1,0 +1,28 @@
+"""A certificate authority of its own for every cluster, by trustme.
+
+kubectl sends a bearer token only over TLS, so the embedded server needs it even on the loopback address.
+"""
+
+import ssl
+
+import trustme
+
+
+class Authority:
+    """One certificate authority and the server certificate it has issued."""
+
+    def __init__(self, host: str) -> None:
+        self._authority = trustme.CA()
+        self._certificate = self._authority.issue_cert(host, "localhost", "kubernetes.default.svc")
+
+    @property
+    def pem(self) -> bytes:
+        """Return the certificate that clients must trust."""
+        return self._authority.cert_pem.bytes()
+
+    def context(self) -> ssl.SSLContext:
+        """Return what the server needs to speak TLS."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.set_alpn_protocols(["http/1.1"])
+        self._certificate.configure_cert(context)
+        return context
