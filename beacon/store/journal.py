@@ -101,7 +101,7 @@ class Journal:
         scope = frame.scope.id
         holders = self._ledger.rows(
             f"SELECT {_COLUMNS} FROM objects WHERE api_group = ? AND kind = ? AND namespace = ? AND name = ?"
-            " AND state <> 'gone' AND uid <> ? ORDER BY resource_version",
+            " AND state <> 'gone' AND uid <> ?",
             (scope.group, scope.kind, seen.namespace, seen.name, seen.uid),
         )
         for holder in map(_object, holders):
