@@ -36,7 +36,12 @@ class World:
     """One store and a well-behaved stream and notifier of it."""
 
     def __init__(
-        self, path: Path, *scopes: rules.Scope, updates: bool = False, clock: Clock | None = None, vfs: str | None = None
+        self,
+        path: Path,
+        *scopes: rules.Scope,
+        updates: bool = False,
+        clock: Clock | None = None,
+        vfs: str | None = None,
     ) -> None:
         self.path = path
         self.scopes = scopes or (scope_of(),)
