@@ -83,7 +83,7 @@ class Kind:
 
 
 # plural, kind, then options: `cluster`, `gen` (has a generation), `s=` short names, `c=` categories, `v=` verbs if not
-# all, and subresources: a known name, or name:Kind:verbs[:group/version].
+# all, `stored=` another version in the storage, and subresources: a known name, or name:Kind:verbs[:group/version].
 _TABLE = """
 v1
   bindings Binding v=create
@@ -157,7 +157,7 @@ admissionregistration.k8s.io/v1
   validatingadmissionpolicybindings ValidatingAdmissionPolicyBinding cluster gen c=api-extensions
   validatingwebhookconfigurations ValidatingWebhookConfiguration cluster gen c=api-extensions
 apiextensions.k8s.io/v1
-  customresourcedefinitions CustomResourceDefinition cluster gen s=crd,crds c=api-extensions status
+  customresourcedefinitions CustomResourceDefinition cluster gen stored=v1beta1 s=crd,crds c=api-extensions status
 scheduling.k8s.io/v1
   priorityclasses PriorityClass cluster gen s=pc
 coordination.k8s.io/v1
@@ -284,7 +284,7 @@ def _row(group: str, version: str, words: list[str]) -> Kind:
         subresources=tuple(_subresource(kind, word) for word in options if "=" not in word and word not in flags),
         generation="gen" in options,
         list_kind=f"{kind}List",
-        storage_version=version,
+        storage_version=settings.get("stored", version),
     )
 
 
