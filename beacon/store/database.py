@@ -31,6 +31,10 @@ class FullError(StorageError):
     """No room on the volume; SQLite has rolled the transaction back."""
 
 
+class BusyError(StorageError):
+    """Another process has the file open."""
+
+
 class DamagedError(errors.PermanentError):
     """The file is no database, or is malformed."""
 
@@ -229,7 +233,7 @@ def _translated(error: apsw.Error) -> errors.BeaconError:
     if isinstance(error, apsw.CorruptError | apsw.NotADBError):
         return DamagedError(f"the database is damaged: {error}")
     if isinstance(error, apsw.BusyError):
-        return StorageError("the database is in use by another process")
+        return BusyError("the database is in use by another process")
     if isinstance(error, _VOLUME_ERRORS):
         return StorageError(f"the volume gave an error: {error}")
     return RequestError(f"{type(error).__name__}: {error}")

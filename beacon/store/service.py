@@ -6,32 +6,23 @@ rolled the transaction back itself, nothing more of the batch is run, and all of
 """
 
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from beacon import errors, wire
 from beacon.store import database, deliveries, figures, memory, streams
 
-Answer = tuple[Hashable, wire.Reply | wire.Refused]
+Answer = tuple[Any, wire.Reply | wire.Refused]  # a job's sender, and what it is told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """A request with what its sender is known by, and the ledger that it is meant for ("": any)."""
 
-    sender: Hashable
+    sender: Any
     request: wire.Request
     ledger: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Committed:
-    """What one transaction did, for the metrics and the log."""
-
-    requests: int
-    seconds: float
-    notes: Sequence[Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +30,22 @@ class _Parked:
     job: Job
     claim: wire.Claim
     until: float  # monotonic
+
+
+class Listener:
+    """Is told what the service did, once it is a fact; this one says nothing."""
+
+    def committed(self, *, requests: int, seconds: float, notes: Sequence[Any]) -> None:
+        """One transaction is on disk; `notes` are what it told and which gaps it closed."""
+
+    def applied(self, verb: str, seconds: float) -> None:
+        """A request was applied within a transaction."""
+
+    def failed(self, verb: str, error: errors.BeaconError) -> None:
+        """A request could not be applied."""
+
+    def answered(self, verb: str, result: str, seconds: float) -> None:
+        """A reply was sent; `seconds` since the request arrived, parking included."""
 
 
 class Service:
@@ -52,8 +59,7 @@ class Service:
         settings: Mapping[str, Any],
         digest: str,
         now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
-        on_commit: Callable[[Committed], None] = lambda _: None,
-        on_error: Callable[[str, errors.BeaconError], None] = lambda *_: None,
+        listener: Listener | None = None,
     ) -> None:
         """Serve the given ledger under the given configuration.
 
@@ -64,8 +70,7 @@ class Service:
         self._settings = settings
         self._endpoint = terms.endpoint
         self._now_us = now_us
-        self._on_commit = on_commit
-        self._on_error = on_error
+        self._listener = listener or Listener()
         self._memory = memory.Memory()
         self._streams = streams.Streams(ledger, self._memory, terms)
         self._deliveries = deliveries.Deliveries(ledger, self._memory, now_us)
@@ -150,7 +155,7 @@ class Service:
         except errors.BeaconError as error:
             return self._undo(jobs, error)
         notes = self._memory.keep_all()
-        self._on_commit(Committed(requests=len(jobs), seconds=time.monotonic() - started, notes=notes))
+        self._listener.committed(requests=len(jobs), seconds=time.monotonic() - started, notes=notes)
         return replies
 
     def _undo(self, jobs: Sequence[Job], error: errors.BeaconError) -> list[wire.Reply | wire.Refused | None]:
@@ -165,6 +170,7 @@ class Service:
 
     def _write_one(self, request: wire.Request, now_us: int) -> wire.Reply | wire.Refused | None:
         replies: list[wire.Reply | None] = []
+        started = time.monotonic()
         try:
             self._ledger.savepoint(lambda: replies.append(self._apply(request, now_us)))
         except errors.BeaconError as error:
@@ -173,6 +179,7 @@ class Service:
                 raise
             return self._refusal(request, error)
         self._memory.keep_request()
+        self._listener.applied(wire.verb_of(request), time.monotonic() - started)
         return replies[0]
 
     def _apply(self, request: wire.Request, now_us: int) -> wire.Reply | None:
@@ -191,7 +198,7 @@ class Service:
         return verbs[type(request)](request)
 
     def _refusal(self, request: wire.Request, error: errors.BeaconError) -> wire.Refused:
-        self._on_error(wire.verb_of(request), error)
+        self._listener.failed(wire.verb_of(request), error)
         if isinstance(error, database.FullError):
             return wire.Refused(code=wire.Refusal.FULL, message=str(error))
         if isinstance(error, database.StorageError):

@@ -1,0 +1,122 @@
+"""The store's process: the lock, the socket, and the loop between them and the service.
+
+The lock on the data directory comes before everything, because a second bind on the socket's path would steal the
+first's. From then on `ping` is answered, whatever the ledger needs before it can serve.
+"""
+
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from beacon import errors, hub, wire
+from beacon.store import service
+
+_BATCH = 512
+_WAIT_S = 0.5
+_T = TypeVar("_T")
+
+
+@contextmanager
+def locked(directory: Path, what: str) -> Iterator[None]:
+    """Hold the lock of a directory; the kernel frees it when the process dies, however it dies.
+
+    Raises:
+        errors.StartError: another process holds it, or the directory can't be used.
+    """
+    path = directory / "beacon.lock"
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        message = f"{what} {directory} can't be used: {error.strerror}"
+        raise errors.StartError(message, exit_code=errors.EXIT_CANNOT_CREATE) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(lock)
+        message = f"another Beacon uses {what} {directory}"
+        raise errors.StartError(message, exit_code=errors.EXIT_TEMPORARY) from error
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def answer_while(server: hub.Server, doing: str, beat: Callable[[], None], work: Callable[[], _T]) -> _T:
+    """Do what must come before serving; meanwhile `ping` says what is done, and all else is asked to come again."""
+    done = threading.Event()
+    since_us = time.time_ns() // 1000
+    host = threading.Thread(target=_say, args=(server, wire.Pong(state=doing, since_us=since_us), beat, done))
+    host.start()
+    try:
+        return work()
+    finally:
+        done.set()
+        host.join()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """A request that waits for its answer."""
+
+    incoming: hub.Incoming
+    verb: str
+    arrived_at: float  # monotonic
+
+
+class Daemon:
+    """The loop between the socket and the service."""
+
+    def __init__(self, server: hub.Server, served: service.Service, listener: service.Listener) -> None:
+        """Serve `served` on `server`."""
+        self._server = server
+        self._service = served
+        self._listener = listener
+
+    def serve(self, *, stop: threading.Event, beat: Callable[[], None]) -> None:
+        """Take what has arrived, apply it in one transaction, answer; until told to stop."""
+        while not stop.is_set():
+            beat()
+            self.step(_WAIT_S)
+
+    def step(self, longest_s: float) -> None:
+        """Do one round; wait no longer than `longest_s` for requests."""
+        arrived = self._server.receive(self._service.patience_s(longest_s), limit=_BATCH)
+        now = time.monotonic()
+        jobs = [job for incoming in arrived if (job := self._read(incoming, now)) is not None]
+        for asked, reply in self._service.process(jobs):
+            self._answer(asked, reply)
+
+    def _read(self, incoming: hub.Incoming, now: float) -> service.Job | None:
+        try:
+            request, ledger = wire.decode_request(incoming.data)
+        except wire.ProtocolError as error:
+            refused = wire.Refused(code=wire.Refusal.MALFORMED, message=str(error))
+            self._answer(_Asked(incoming=incoming, verb="malformed", arrived_at=now), refused)
+            return None
+        asked = _Asked(incoming=incoming, verb=wire.verb_of(request), arrived_at=now)
+        return service.Job(sender=asked, request=request, ledger=ledger)
+
+    def _answer(self, asked: _Asked, reply: wire.Reply | wire.Refused) -> None:
+        data = wire.encode_reply(reply, ledger=self._service.ledger_id, settings=self._service.digest)
+        self._server.reply(asked.incoming, data)
+        result = reply.code if isinstance(reply, wire.Refused) else "ok"
+        self._listener.answered(asked.verb, result, time.monotonic() - asked.arrived_at)
+
+
+def _say(server: hub.Server, pong: wire.Pong, beat: Callable[[], None], done: threading.Event) -> None:
+    while not done.is_set():
+        beat()
+        for incoming in server.receive(0.1, limit=_BATCH):
+            try:
+                request, _ = wire.decode_request(incoming.data)
+            except wire.ProtocolError as error:
+                server.reply(incoming, wire.encode_reply(wire.Refused(code=wire.Refusal.MALFORMED, message=str(error))))
+                continue
+            starting = wire.Refused(code=wire.Refusal.STARTING, message=pong.state)
+            server.reply(incoming, wire.encode_reply(pong if isinstance(request, wire.Ping) else starting))

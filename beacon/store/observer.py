@@ -1,0 +1,78 @@
+"""What the store tells the metrics and the log, once it is on disk. It decides nothing and keeps nothing."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from beacon import errors, log, metrics, model
+from beacon.store import cursors, database, journal, service
+
+
+class Observer(service.Listener):
+    """Feeds metrics and log lines."""
+
+    def __init__(self) -> None:
+        """Write to the process's log."""
+        self._log = log.get()
+
+    def committed(self, *, requests: int, seconds: float, notes: Sequence[Any]) -> None:
+        """One transaction is on disk: what it told and which gaps it closed can be said."""
+        metrics.DB_COMMIT_SECONDS.observe(seconds)
+        metrics.DB_COMMIT_REQUESTS.observe(requests)
+        for note in notes:
+            if isinstance(note, journal.Told):
+                self._told(note)
+            elif isinstance(note, cursors.Gap):
+                self._gap_closed(note)
+
+    def applied(self, verb: str, seconds: float) -> None:
+        """A request was applied within a transaction."""
+        metrics.DB_OPERATION_SECONDS.labels(verb=verb).observe(seconds)
+
+    def failed(self, verb: str, error: errors.BeaconError) -> None:
+        """A request could not be applied."""
+        kind = _kind_of(error)
+        metrics.DB_ERRORS.labels(verb=verb, error=kind).inc()
+        self._log.warning("request refused", verb=verb, kind=kind, reason=str(error))
+
+    def answered(self, verb: str, result: str, seconds: float) -> None:
+        """A reply was sent; `seconds` since the request arrived, parking included."""
+        metrics.BUS_REQUESTS.labels(verb=verb, result=result).inc()
+        metrics.BUS_REQUEST_SECONDS.labels(verb=verb).observe(seconds)
+
+    def _told(self, told: journal.Told) -> None:
+        metrics.EVENTS.labels(kind=told.kind, type=told.type, source=told.source).inc()
+        metrics.LAST_EVENT_TIMESTAMP.labels(kind=told.kind).set(time.time())
+        if told.received_ns:
+            latency_s = (time.monotonic_ns() - told.received_ns) / 1e9
+            metrics.DETECTION_LATENCY.labels(kind=told.kind).observe(latency_s)
+        self._log.debug(
+            "event recorded",
+            id=told.id,
+            type=told.type,
+            cause=told.cause,
+            source=told.source,
+            kind=told.kind,
+            namespace=told.namespace,
+            name=told.name,
+        )
+
+    def _gap_closed(self, gap: cursors.Gap) -> None:
+        seconds = max(0.0, (gap.until_us - gap.since_us) / 1_000_000) if gap.since_us else 0.0
+        metrics.GAPS.labels(scope=gap.label, reason=gap.reason).inc()
+        metrics.GAP_SECONDS.labels(scope=gap.label, reason=gap.reason).inc(seconds)
+        missed = gap.differences > 0 and gap.reason is not model.GapReason.FIRST_LIST
+        say = self._log.warning if missed else self._log.info
+        say("gap closed", scope=gap.label, reason=gap.reason, seconds=seconds, differences=gap.differences)
+
+
+def _kind_of(error: errors.BeaconError) -> str:
+    if isinstance(error, database.FullError):
+        return "full"
+    if isinstance(error, database.DamagedError):
+        return "corrupt"
+    if isinstance(error, database.BusyError):
+        return "busy"
+    if isinstance(error, database.RequestError):
+        return "constraint"
+    return "other"
