@@ -1,0 +1,58 @@
+# Beacon's tasks. Each sets up what it needs; the first call makes a virtual environment in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/pytest
+JOBS ?= 2
+
+.PHONY: help setup run test lint format test-unit test-contract test-integration test-system bench lock clean
+
+help: ## say what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+setup: $(VENV)/.ready ## make the virtual environment
+
+$(VENV)/.ready: requirements-dev.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: setup ## show Beacon delivering events; CONFIG=file KUBECONFIG=file: against a real cluster
+	@$(BIN)/python -m beacon.dev.demo $(if $(CONFIG),--config $(CONFIG)) $(if $(CONFIG),$(if $(KUBECONFIG),--kubeconfig $(KUBECONFIG)))
+
+test: lint test-unit test-contract test-integration test-system ## everything that must stay true
+
+lint: setup ## style, types, and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## let ruff format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test-unit: setup ## pure functions, the ledger on real files
+	$(PYTEST) tests/unit -n $(JOBS)
+
+test-contract: setup ## what we rely on of an API server; BEACON_TEST_KUBECONFIG=file: of a real one, too
+	$(PYTEST) tests/contract -n $(JOBS)
+
+test-integration: setup ## real processes and sockets
+	$(PYTEST) tests/integration -n $(JOBS)
+
+test-system: setup ## everything under a real supervisord, killed at many points
+	$(PYTEST) tests/system
+
+bench: setup ## the figures of docs/performance.md
+	$(BIN)/python -m tests.bench
+
+lock: ## resolve the requirements anew (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+		--quiet --upgrade pyproject.toml -o requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+		--quiet --upgrade --extra demo --extra dev pyproject.toml -o requirements-dev.lock
+
+clean: ## remove what setup and the tests made
+	rm -rf $(VENV) .run .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
