@@ -5,6 +5,7 @@
 could take them back.
 """
 
+import threading
 from typing import Any
 
 import orjson
@@ -17,8 +18,9 @@ from beacon.dev.cluster import access, control, service, status
 PREFIX = "/beacon-dev/"
 _COMMANDS = frozenset({
     "fail", "refuse", "freeze", "thaw", "slow", "remove", "clear", "drop", "end_watches", "half_line", "error_line",
-    "compact", "restart", "snapshot", "rewind", "issue", "reissue", "revoke", "allow", "deny",
+    "compact", "load", "snapshot", "rewind", "issue", "reissue", "revoke", "allow", "deny",
 })  # fmt: skip
+_ANSWER_FIRST_S = 0.1
 
 
 class Admin:
@@ -35,12 +37,16 @@ class Admin:
         command = request.url.path.removeprefix(PREFIX)
         if request.method == "GET" and command == "status":
             return _json(self._status())
-        if request.method != "POST" or command not in _COMMANDS:
+        if request.method != "POST" or command not in _COMMANDS | {"restart"}:
             raise status.no_such_resource()
-        body = await request.body()
+        arguments = orjson.loads(await request.body() or b"{}")
+        if command == "restart":
+            # This very connection will break: answer first.
+            threading.Timer(_ANSWER_FIRST_S, self._control.restart, kwargs=arguments).start()
+            return _json({"result": None})
         try:
             # In a thread: the methods wait for the loop, which is this one.
-            result = await run_in_threadpool(getattr(self._control, command), **orjson.loads(body or b"{}"))
+            result = await run_in_threadpool(getattr(self._control, command), **arguments)
         except (TypeError, ValueError, KeyError) as error:
             raise status.bad_request(f"{command}: {error}") from error
         return _json({"result": result})

@@ -112,6 +112,8 @@ class Api:
         kind = self._cluster.registry.get(info.group, info.version, info.plural)
         if kind is None:
             raise status.no_such_resource()
+        if not kind.namespaced and info.namespace and kind.plural != "namespaces":
+            raise status.no_such_resource()
         return kind
 
     def _read(self, request: Request, kind: kinds.Kind, info: routing.Info) -> bytes:
@@ -199,7 +201,8 @@ def _check_verb(kind: kinds.Kind, info: routing.Info) -> None:
             raise status.no_such_resource()
         verbs = found[0].verbs
     misplaced = (info.verb == "create" and info.name) or (info.verb in {"update", "patch"} and not info.name)
-    if info.verb not in verbs or misplaced:
+    nowhere = kind.namespaced and not info.namespace and info.verb not in {"get", "list", "watch"}
+    if info.verb not in verbs or misplaced or nowhere:
         raise status.method_not_allowed()
 
 

@@ -6,10 +6,13 @@ open connections is done in the server's loop before the call returns.
 
 import itertools
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import orjson
 
-from beacon.dev.cluster import access, cascades, faults, service, state
+from beacon.dev.cluster import access, cascades, faults, load, service, state
+
+Json = dict[str, Any]
 
 _COMPACTED = "too old resource version: a fault was set"
 
@@ -111,6 +114,10 @@ class Control:
             cascades.restored(self._cluster.life)
         self.drop()
         return self._cluster.state.version
+
+    def load(self, count: int, *, rate: float = 0.0, **more: Any) -> Json:
+        """Create many objects, `rate` a second if given; see `load.Load` for the rest. Return when that was."""
+        return load.run(self._cluster, load.Load(count=count, rate=rate, **more))
 
     def issue(self, user: str, groups: Iterable[str] = ()) -> str:
         """Make a new token for a user and return it; what the user may do is a matter of RBAC."""

@@ -64,7 +64,8 @@ class Kind:
     @property
     def storage(self) -> tuple[str, str]:
         """Name the table that holds the objects."""
-        return self.group, self.plural
+        # Events are served by two groups and are the same objects in both.
+        return "" if self.group == "events.k8s.io" else self.group, self.plural
 
     @property
     def fields(self) -> frozenset[str]:

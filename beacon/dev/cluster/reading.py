@@ -79,6 +79,14 @@ def position(text: str) -> int:
     return int(text)
 
 
+def number(query: Mapping[str, str], name: str) -> int:
+    """Read a number from a query; what is left out is 0. Raises 400."""
+    text = query.get(name) or "0"
+    if not text.isascii() or not text.isdigit():
+        raise status.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+    return int(text)
+
+
 def within(found: list[state.Stored], kind: kinds.Kind, info: routing.Info) -> list[state.Stored]:
     """Return the part of a sorted list that belongs to the namespace asked for."""
     begin, end = _range(found, kind, info)
@@ -110,7 +118,7 @@ def _take(
 
 def _page(store: state.State, kind: kinds.Kind, info: routing.Info, query: Mapping[str, str]) -> Page:
     asked, match = query.get("resourceVersion", ""), query.get("resourceVersionMatch", "")
-    limit = int(query.get("limit") or 0)
+    limit = number(query, "limit")
     if token := query.get("continue"):
         if asked not in {"", "0"}:
             raise status.bad_request("specifying resource version is not allowed when using continue")

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from beacon.dev.cluster import access, app, control, kinds, listener, patches, service, state, status
+from beacon.dev.cluster import access, app, control, kinds, listener, patches, routing, service, state, status
 
 Json = dict[str, Any]
 
@@ -76,8 +76,18 @@ class Server:
             "current-context": "beacon-dev",
         }
         path = Path(path)
+        path.touch(mode=0o600)
         path.write_text(json.dumps(document, indent=1))
         return path
+
+    def watches(self) -> "list[routing.Info]":
+        """Return what is being watched now, one entry per open watch."""
+        return self.cluster.in_loop(lambda: [watch.info for watch in self.cluster.watches])
+
+    def requests(self, *, verb: str = "", resource: str = "") -> "list[service.Answered]":
+        """Return the requests answered so far, oldest first, of one verb or resource if wanted."""
+        answered = self.cluster.answered.copy()
+        return [entry for entry in answered if verb in {"", entry.verb} and resource in {"", entry.resource}]
 
     def namespace(self, name: str) -> Json:
         """Return a namespace, created when it isn't there."""

@@ -6,7 +6,7 @@ changed; it does not answer requests itself.
 
 import asyncio
 import collections
-import concurrent.futures
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -89,15 +89,18 @@ class Service:
         """Wake all watches soon; may be called by any thread, and often: what comes together wakes once."""
         if self._loop is not None and not self._waking.is_set():
             self._waking.set()
-            self._loop.call_soon_threadsafe(self._wake)
+            with contextlib.suppress(RuntimeError):  # the loop is closing, and the watches with it
+                self._loop.call_soon_threadsafe(self._wake)
 
     def in_loop(self, action: Callable[[], Result]) -> Result:
         """Do something in the server's loop and return its result; must not be called from that loop."""
         if self._loop is None:
             return action()
-        done: concurrent.futures.Future[Result] = concurrent.futures.Future()
-        self._loop.call_soon_threadsafe(lambda: done.set_result(action()))
-        return done.result(timeout=10)
+
+        async def act() -> Result:
+            return action()
+
+        return asyncio.run_coroutine_threadsafe(act(), self._loop).result(timeout=10)
 
     def record(self, user: str, info: routing.Info, code: int) -> None:
         """Note that a request was answered."""

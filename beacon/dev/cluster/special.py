@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from starlette.requests import Request
 
-from beacon.dev.cluster import access, clock, kinds, lifecycle, patches, routing, service, state, status
+from beacon.dev.cluster import access, clock, kinds, lifecycle, patches, routing, service, state, status, writing
 
 Json = dict[str, Any]
 
@@ -28,7 +28,8 @@ async def answer(
 ) -> Answer | None:
     """Answer a special path; None when this is none."""
     if (kind.plural, info.verb) == ("selfsubjectaccessreviews", "create"):
-        return _review(cluster, user, orjson.loads(await request.body()))
+        sent = writing.body_of(await request.body(), request.headers.get("content-type", ""))
+        return _review(cluster, user, sent)
     key = (info.namespace if kind.namespaced else "", info.name)
     if info.resource == "serviceaccounts/token" and info.verb == "create":
         return _token(cluster, kind, key)
@@ -36,6 +37,7 @@ async def answer(
         cluster.life.delete(kind, key)
         return Answer(code=201, body=orjson.dumps({"kind": "Status", "apiVersion": "v1", "status": "Success"}))
     if info.subresource == "scale" and any(sub.name == "scale" for sub in kind.subresources):
+        # A scale is patched with a merge patch, whatever the patch is called.
         body = await request.body()
         return _scale(cluster, kind, key, orjson.loads(body) if body else None)
     return None

@@ -264,7 +264,7 @@ def start_of(query: Mapping[str, str]) -> Start:
         initial=initial == "true" or (not version and initial != "false"),
         initial_end=initial == "true" and bookmarks,
         bookmarks=bookmarks,
-        timeout_s=float(query.get("timeoutSeconds") or 0) or None,
+        timeout_s=reading.number(query, "timeoutSeconds") or None,
     )
 
 

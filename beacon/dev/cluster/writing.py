@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from beacon import codec
-from beacon.dev.cluster import kinds, lifecycle, objects, patches, reading, routing, service, state, status
+from beacon.dev.cluster import kinds, lifecycle, objects, patches, protobuf, reading, routing, service, state, status
 
 Json = dict[str, Any]
 
@@ -46,8 +46,6 @@ def create(cluster: service.Service, sent: Sent) -> state.Stored:
     """Create the object in the body."""
     namespace = sent.info.namespace if sent.kind.namespaced else ""
     body = _json(sent)
-    if sent.kind.namespaced and not namespace:
-        namespace = (body.get("metadata") or {}).get("namespace") or "default"
     objects.check_body(sent.kind, namespace, "", body)
     return cluster.life.create(sent.kind, namespace, body, sent.write())
 
@@ -93,7 +91,7 @@ def delete_collection(cluster: service.Service, sent: Sent) -> bytes:
 
 
 def _changes(sent: Sent, kind_of_patch: str) -> Callable[[Json], Json]:
-    document = _document(sent)
+    document = _document(sent.body)
     if kind_of_patch == _JSON:
         return lambda current: patches.apply_json(current, document)
     if not isinstance(document, dict):
@@ -134,17 +132,24 @@ def _with_options(sent: Sent, write: lifecycle.Write) -> lifecycle.Write:
 
 
 def _json(sent: Sent) -> Json:
-    media_type = sent.content_type.split(";")[0].strip()
-    if media_type not in {"", "application/json", "*/*"}:
-        raise status.unsupported_media_type("application/json")
-    document = _document(sent)
+    document = body_of(sent.body, sent.content_type)
     if not isinstance(document, dict):
         raise status.bad_request("the object provided is unrecognized (must be of type object)")
     return document
 
 
-def _document(sent: Sent) -> Any:
+def body_of(body: bytes, content_type: str) -> Any:
+    """Read a body by its media type. Raises 400 and 415."""
+    media_type = content_type.split(";", maxsplit=1)[0].strip()
+    if media_type == protobuf.MEDIA_TYPE:
+        return protobuf.decode(body)
+    if media_type not in {"", "application/json", "*/*"}:
+        raise status.unsupported_media_type(f"application/json, {protobuf.MEDIA_TYPE}")
+    return _document(body)
+
+
+def _document(body: bytes) -> Any:
     try:
-        return orjson.loads(sent.body)
+        return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise status.bad_request(f"couldn't get version/kind; json parse error: {error}") from error

@@ -1,0 +1,55 @@
+"""Many changes at a steady rate, made inside the server's process, where they cost least.
+
+Every change carries the time at which it was made, so that whoever hears of it knows how long that took. Nothing here
+measures.
+"""
+
+import functools
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from beacon.dev.cluster import patches, service
+
+Json = dict[str, Any]
+
+MADE_AT = "beacon.dev/made-at-ns"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What to make: `count` objects named by prefix and number, or, with `update`, one more change of each."""
+
+    count: int
+    rate: float = 0.0  # a second; 0: as fast as possible
+    resource: str = "configmaps"
+    namespace: str = "default"
+    prefix: str = "load"
+    first: int = 0
+    update: bool = False
+    annotations: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+def run(cluster: service.Service, load: Load) -> Json:
+    """Make the changes and return when the first and the last were made, in nanoseconds since 1970."""
+    kind = cluster.registry.find(load.resource)
+    namespace = load.namespace if kind.namespaced else ""
+    began = time.monotonic()
+    first_at_ns = time.time_ns()
+    for number in range(load.count):
+        if load.rate and (early_s := began + number / load.rate - time.monotonic()) > 0:
+            time.sleep(early_s)
+        name = f"{load.prefix}-{load.first + number:06d}"
+        annotations = {**load.annotations, MADE_AT: str(time.time_ns())}
+        patch = {"metadata": {"name": name, "annotations": annotations, "labels": load.labels}}
+        if load.update:
+            cluster.life.update(kind, (namespace, name), functools.partial(_merged, patch))
+        else:
+            cluster.life.create(kind, namespace, patch)
+    return {"firstAtNs": first_at_ns, "lastAtNs": time.time_ns(), "resourceVersion": str(cluster.state.version)}
+
+
+def _merged(patch: Json, current: Json) -> Json:
+    result: Json = patches.merge(current, patch)
+    return result
