@@ -1,0 +1,25 @@
+"""The store's real loop on a real file and socket, without the configuration around it, so that it starts quickly.
+
+`python -m tests.integration.store_process DIRECTORY` serves until it is killed; prints one line when it is ready.
+"""
+
+import sys
+import threading
+from pathlib import Path
+
+from beacon import bus, hub
+from beacon.store import daemon, database, service, streams
+from tests.unit.store import world
+
+
+def main(directory: Path) -> None:
+    with daemon.locked(directory, "the directory"), hub.Server(bus.address(directory)) as server:
+        ledger = database.Database(directory / "e.db")
+        terms = streams.Terms(scopes=(world.scope_of(),), endpoint="default", updates=True)
+        served = service.Service(ledger, terms, settings={}, digest="d")
+        print("ready", flush=True)
+        daemon.Daemon(server, served, service.Listener()).serve(stop=threading.Event(), beat=lambda: None)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
