@@ -105,10 +105,8 @@ def test_what_only_the_server_sets_can_not_be_sent(client: asking.Client) -> Non
         ("GET", f"{CONFIGMAPS}/a/nothing", None, 404),
     ],
 )
-def test_what_can_not_be_done_is_refused(
-    cluster: server.Server, client: asking.Client, method: str, path: str, body: Any, code: int
-) -> None:
-    cluster.create("configmaps", named("a"))
+def test_what_can_not_be_done_is_refused(client: asking.Client, method: str, path: str, body: Any, code: int) -> None:
+    client.ask("POST", CONFIGMAPS, named("a"))
 
     assert client.ask(method, path, body)[0] == code
 
@@ -241,7 +239,7 @@ def test_all_pages_of_a_list_show_one_moment_whatever_happens_between(
         versions.add(page["metadata"]["resourceVersion"])
         if not (token := page["metadata"].get("continue", "")):
             break
-        cluster.delete("configmaps", f"c{9 - len(versions) - len(names)}")
+        cluster.delete("configmaps", f"c{10 - len(names) // 3}")
         cluster.create("configmaps", named(f"x{len(names)}"))
 
     assert names == [f"c{number}" for number in range(10)]
@@ -344,11 +342,11 @@ def test_rights_come_from_stored_roles_and_bindings(cluster: server.Server, tmp_
 
     assert client.get(CONFIGMAPS)[0] == 200
     code, refusal = client.get("/api/v1/configmaps")
-    assert (code, refusal["message"]) == (
-        403,
+    message = (
         'configmaps is forbidden: User "system:serviceaccount:default:bot" cannot list resource "configmaps" '
-        'in API group "" at the cluster scope',
+        'in API group "" at the cluster scope'
     )
+    assert (code, refusal["message"]) == (403, message)
     assert client.watch(CONFIGMAPS).status == 403
 
 

@@ -108,6 +108,8 @@ class Access:
         """Say whether the user may make this request."""
         if not info.plural:
             return _may_see(user, info.path)
+        if info.plural.startswith("selfsubject") and user is not ANONYMOUS:
+            return True  # everybody may ask what they may do
         for rule in self._rules:
             if rule.covers(user, info):
                 return rule.allowed

@@ -16,6 +16,7 @@ from typing import Any
 
 Json = dict[str, Any]
 
+COMMAND = (sys.executable, "-m", "beacon.dev.cluster")
 _END_WITHIN_S = 10
 
 
@@ -25,6 +26,7 @@ class Remote:
     def __init__(self, ready: Json, process: "subprocess.Popen[bytes]") -> None:
         self.url: str = ready["url"]
         self.token: str = ready["token"]
+        self.ca: str = ready["ca"]
         self.kubeconfig = Path(ready["kubeconfig"])
         self.process = process
         self._context = ssl.create_default_context(cadata=ready["ca"]) if ready["ca"] else None
@@ -50,7 +52,7 @@ class Remote:
 @contextlib.contextmanager
 def running(directory: Path, *options: str) -> Iterator[Remote]:
     """Run a server as a process as long as the context lasts; `options` are those of the program."""
-    command = [sys.executable, "-m", "beacon.dev.cluster", "--kubeconfig", str(directory / "kubeconfig"), *options]
+    command = [*COMMAND, "--kubeconfig", str(directory / "kubeconfig"), *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: S603 - our own program
         try:
             line = process.stdout.readline() if process.stdout else b""

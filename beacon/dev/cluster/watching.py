@@ -100,9 +100,11 @@ class Watch:
                 return False
             if self._ending is not None and self._ending is not faults.Ending.HALF_LINE:
                 return await self._finish(scope, send)
-            if clock() >= timing.deadline:
-                return False
+            over = clock() >= timing.deadline
             lines = self._read()
+            if over:
+                await self._send_lines(lines, send)
+                return False
             if not lines and timing.bookmark_is_due(clock()):
                 lines = list(filter(None, [self._bookmark()]))
             if not lines:
