@@ -1,0 +1,168 @@
+"""Whose fault is a failure: the event's or the endpoint's; and what may be sent while it is the endpoint's.
+
+Pure: a state machine that is told of every answer and of the time, and asked what to claim next. It knows no thread,
+no socket and no clock. Architecture, section 6, "Whose fault is it?".
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from beacon import model
+from beacon.notifier import retry
+
+FRESH_PROBES_PER_S = 20
+_SHORTEST_PROBE_S = 2.0
+
+
+class Mode(StrEnum):
+    """What may be claimed now."""
+
+    FULL = "full"  # closed: everything that is due, at full width
+    PAUSED = "paused"  # closed, but the endpoint asked to be left alone
+    HELD = "held"  # open: nothing, a probe is under way or not due yet
+    FRESH = "fresh"  # open: one event that was never attempted
+    PROBE = "probe"  # open: one event, whatever its backoff
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """How many outage-like answers in a row open the breaker (0: it never opens), and how it is probed then.
+
+    `timeout_s` is the total deadline of a request.
+    """
+
+    threshold: int
+    probe_interval_s: float
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What may be claimed now, and when (monotonic) that changes by itself; None: it doesn't."""
+
+    mode: Mode
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A request that was made: when it fails in an outage-like way, it counts only if another event is answered.
+
+    `counted` is how many attempts counted before it; `code`, `status` and `error` are what came back.
+    """
+
+    delivery: int
+    generation: int
+    attempt: int
+    counted: int
+    type: model.EventType
+    code: str = ""
+    status: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What one answer means for its event, for the events that failed before, and for the breaker."""
+
+    counted: bool
+    forgiven: bool = False
+    charged: tuple[Request, ...] = ()
+    opened: bool = False
+    closed: bool = False
+
+
+@dataclass(slots=True)
+class Breaker:
+    """The state of one endpoint. Not safe for threads: its caller holds a lock."""
+
+    rules: Rules
+    open: bool = False
+    failures: int = 0  # outage-like answers in a row
+    slowest_s: float = 0.0  # the slowest proper answer seen; 0: none
+    _suspects: list[Request] = field(default_factory=list)
+    _paused_until: float = 0.0
+    _probing: bool = False
+    _probed_at: float = 0.0  # when the last probe was sent, or the breaker opened
+    _complete: bool = False  # the last probe, or the answer that opened, was a complete 502, 503 or 504
+
+    def answered(self, request: Request, *, duration_s: float, now: float, probe: bool = False) -> Verdict:
+        """Take note of an answer and judge it."""
+        if probe:
+            self._probing = False
+        if not retry.outage_like(request.status):
+            return self._answered_properly(request, duration_s)
+        self.failures += 1
+        if self.rules.threshold == 0:
+            return Verdict(counted=True)
+        if self.open:
+            if probe:
+                self._complete = request.status != 0
+            return Verdict(counted=False, forgiven=True)
+        if self.failures >= self.rules.threshold:
+            self._open(request.status, now)
+            return Verdict(counted=False, forgiven=True, opened=True)
+        self._suspects.append(request)
+        return Verdict(counted=False, forgiven=True)
+
+    def pause(self, seconds: float, now: float) -> None:
+        """Leave the endpoint alone for a while, as it asked. An open breaker doesn't care."""
+        self._paused_until = max(self._paused_until, now + seconds)
+
+    def admits(self, now: float) -> bool:
+        """Tell whether requests go out at full width."""
+        return not self.open and now >= self._paused_until
+
+    @property
+    def probing(self) -> bool:
+        """Tell whether a probe is under way."""
+        return self._probing
+
+    def probe_sent(self, now: float) -> None:
+        """Take note that a probe has been sent."""
+        self._probing = True
+        self._probed_at = now
+
+    def probe_dropped(self) -> None:
+        """Take note that the probe under way ended without an answer of its own, e.g. because Beacon stops."""
+        self._probing = False
+
+    def deadline_s(self, *, probe: bool) -> float:
+        """Give the total deadline of the next request. An endpoint that never answered is probed at full length."""
+        if not probe or self.slowest_s == 0.0:
+            return self.rules.timeout_s
+        return min(self.rules.timeout_s, max(_SHORTEST_PROBE_S, 2 * self.slowest_s))
+
+    def plan(self, now: float) -> Plan:
+        """Say what may be claimed now."""
+        if not self.open:
+            paused = now < self._paused_until
+            return Plan(mode=Mode.PAUSED, until=self._paused_until) if paused else Plan(mode=Mode.FULL)
+        if self._probing:
+            return Plan(mode=Mode.HELD)
+        probe_at = self._probed_at + self.rules.probe_interval_s
+        if now >= probe_at:
+            return Plan(mode=Mode.PROBE)
+        if not self._complete:
+            return Plan(mode=Mode.HELD, until=probe_at)
+        fresh_at = self._probed_at + 1 / FRESH_PROBES_PER_S
+        if now < fresh_at:
+            return Plan(mode=Mode.HELD, until=min(fresh_at, probe_at))
+        return Plan(mode=Mode.FRESH, until=probe_at)
+
+    def _answered_properly(self, request: Request, duration_s: float) -> Verdict:
+        closed = self.open
+        self.open = False
+        self.failures = 0
+        self.slowest_s = max(self.slowest_s, duration_s)
+        charged = tuple(suspect for suspect in self._suspects if suspect.delivery != request.delivery)
+        self._suspects = [suspect for suspect in self._suspects if suspect.delivery == request.delivery]
+        return Verdict(counted=True, charged=charged, closed=closed)
+
+    def _open(self, status: int, now: float) -> None:
+        self.open = True
+        self._suspects.clear()  # the run that opens the breaker is forgiven
+        self._paused_until = 0.0
+        self._probing = False
+        self._probed_at = now
+        self._complete = status != 0

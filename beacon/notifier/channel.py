@@ -1,0 +1,287 @@
+"""The way to the endpoint: one HTTP request, within a total deadline, and what came of it. The door of requests.
+
+It knows nothing of deliveries and retries; it never raises for what an endpoint or a network does, because every
+outcome is an answer. Redirects are not followed: a 302 would turn a POST into a GET. Of what the endpoint answers only
+the status, Retry-After and a short scrubbed piece of text leave this module.
+
+Environment proxies are honoured, read once; nothing else of the environment is: an environment's CA bundle would
+override the configured one.
+"""
+
+import http.client
+import logging
+import ssl
+import threading
+import time
+import uuid
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, urlsplit
+
+import requests
+from requests import utils
+from urllib3 import connectionpool, exceptions, response
+from urllib3.util import Retry, Timeout
+
+from beacon import errors
+from beacon.notifier import answer, connection, deadline, render, trust
+
+_CONNECTION_HEADERS = {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
+_OWN_HEADERS = {"content-length", "content-type", "host", "x-beacon-event-id", "x-request-id"}
+REFUSED_HEADERS = frozenset(_CONNECTION_HEADERS | _OWN_HEADERS)
+_LONGEST_BODY = 64 * 1024
+_LONGEST_TEXT = 4 * answer.LONGEST_ERROR  # enough to fill an error after cleaning
+_NEVER_AGAIN = Retry(total=False, redirect=False, raise_on_status=False)
+_NO_TIMEOUT = Timeout(connect=None, read=None)  # the watchdog's total deadline takes the place of both
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where requests go and how. `width` is how many may be under way; `agent` is the User-Agent."""
+
+    url: str
+    method: str
+    agent: str
+    width: int
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    files: trust.Files = field(default_factory=trust.Files)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Route:
+    """A pool and the request target to use on it."""
+
+    adapter: connection.Adapter
+    pool: connectionpool.HTTPConnectionPool
+    path: str
+
+
+class Channel:
+    """Sends requests to one endpoint; any number of threads may use it."""
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        token: Callable[[], str],
+        watchdog: deadline.Watchdog,
+        on_trouble: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Prepare; nothing is opened yet. `token` gives the bearer token in force, "" for none.
+
+        `on_trouble` is told in words when the TLS files can't be used.
+        """
+        self._target = target
+        self._token = token
+        self._watchdog = watchdog
+        self._on_trouble = on_trouble
+        self._resolver = connection.Resolver()
+        self._trust = trust.Trust(target.files)
+        self._lock = threading.Lock()
+        self._prepared = requests.Request(target.method, target.url).prepare()
+        self._proxies = utils.get_environ_proxies(self._prepared.url or "", no_proxy=None)
+        self._headers = {
+            name: value.encode("utf-8")
+            for name, value in target.headers.items()
+            if name.strip().lower() not in REFUSED_HEADERS
+        }
+        self._secrets = _secrets(target)
+        self._route: _Route | None = None
+        self._untrusted = ""
+        _quieten(verify=target.files.verify)
+
+    def send(self, body: bytes, *, event_id: str, timeout_s: float) -> answer.Answer:
+        """Send one request and wait for the whole answer, `timeout_s` at most."""
+        request_id = str(uuid.uuid4())
+        started_us = time.time_ns() // 1000
+        started = time.monotonic()
+        token = self._token()
+        call = self._watchdog.begin(started + timeout_s)
+        try:
+            code, status, text, retry_after = self._attempt(body, self._compose(event_id, request_id, token), call)
+        finally:
+            self._watchdog.end(call)
+        secrets = (*answer.secrets_of((token,)), *self._secrets) if token else self._secrets
+        return answer.Answer(
+            code=code,
+            status=status,
+            error=answer.clean(text, secrets=secrets) if text else "",
+            retry_after=retry_after,
+            started_us=started_us,
+            duration_s=time.monotonic() - started,
+            request_id=request_id,
+        )
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        with self._lock:
+            if self._route is not None:
+                self._route.adapter.close()
+                self._route = None
+
+    def _compose(self, event_id: str, request_id: str, token: str) -> dict[str, str | bytes]:
+        headers: dict[str, str | bytes] = {"User-Agent": self._target.agent, "Content-Type": render.CONTENT_TYPE}
+        _put_all(headers, self._headers)
+        headers["X-Request-ID"] = request_id
+        headers["X-Beacon-Event-ID"] = event_id
+        if token:
+            _put_all(headers, {"Authorization": b"Bearer " + token.encode("utf-8")})
+        return headers
+
+    def _attempt(
+        self, body: bytes, headers: Mapping[str, str | bytes], call: deadline.Call
+    ) -> tuple[str, int, str, str | None]:
+        """Give code, status, text and Retry-After."""
+        try:
+            route = self._current_route()
+        except errors.TransientError as error:
+            return answer.TLS, 0, str(error), None
+        try:
+            return self._exchange(route, body, headers, call)
+        except (exceptions.HTTPError, http.client.HTTPException, OSError, ValueError) as error:
+            return _fault(error, call), 0, _describe(error, call), None
+
+    def _exchange(
+        self, route: _Route, body: bytes, headers: Mapping[str, str | bytes], call: deadline.Call
+    ) -> tuple[str, int, str, str | None]:
+        """Send, once more if a kept connection turns out to be closed before the request was out."""
+        try:
+            reply = self._send_once(route, body, headers)
+        except (exceptions.HTTPError, OSError):
+            if call.expired or call.severed or not _was_unsent(call):
+                raise
+            reply = self._send_once(route, body, headers)
+        text = _read(reply)
+        return str(reply.status), reply.status, _text_of(reply, text), reply.headers.get("Retry-After")
+
+    def _send_once(self, route: _Route, body: bytes, headers: Mapping[str, str | bytes]) -> response.BaseHTTPResponse:
+        return route.pool.urlopen(
+            self._target.method,
+            route.path,
+            body=body,
+            headers=headers,  # type: ignore[arg-type]  # bytes are fine: http.client writes them as they are
+            retries=_NEVER_AGAIN,
+            redirect=False,
+            assert_same_host=False,
+            timeout=_NO_TIMEOUT,
+            preload_content=False,
+            decode_content=False,
+        )
+
+    def _current_route(self) -> _Route:
+        """Give the pool in force; a new one when a TLS file has changed, because live connections keep the old one.
+
+        Raises:
+            errors.TransientError: there is none, because a TLS file can't be used.
+        """
+        with self._lock:
+            context = self._look_at_files()
+            if context is not None:
+                old, self._route = self._route, self._open_route(context)
+                if old is not None:
+                    old.adapter.close()
+            if self._route is None:
+                raise errors.TransientError(self._untrusted)
+            return self._route
+
+    def _look_at_files(self) -> ssl.SSLContext | None:
+        try:
+            context = self._trust.changed(time.monotonic())
+        except errors.TransientError as error:
+            self._untrusted = str(error)
+            self._on_trouble(self._untrusted)
+            return None
+        return context
+
+    def _open_route(self, context: ssl.SSLContext) -> _Route:
+        adapter = connection.Adapter(
+            width=self._target.width, context=context, watchdog=self._watchdog, resolver=self._resolver
+        )
+        verify = self._target.files.verify
+        pool = adapter.get_connection_with_tls_context(self._prepared, verify, proxies=self._proxies)
+        assert isinstance(pool, connectionpool.HTTPConnectionPool)  # noqa: S101  its stub promises less
+        return _Route(adapter=adapter, pool=pool, path=adapter.request_url(self._prepared, self._proxies))
+
+
+def _put_all(headers: dict[str, str | bytes], more: Mapping[str, bytes]) -> None:
+    """Add headers in place of those of the same name, whatever their case."""
+    for name, value in more.items():
+        for present in [other for other in headers if other.lower() == name.lower()]:
+            del headers[present]
+        headers[name] = value
+
+
+def _secrets(target: Target) -> tuple[str, ...]:
+    parts = urlsplit(target.url)
+    values = [*target.headers.values(), *(value for _, value in parse_qsl(parts.query))]
+    values += [part.partition("=")[2] for part in parts.query.split("&")]
+    values += [part for part in (parts.username, parts.password) if part]
+    return answer.secrets_of(values)
+
+
+def _quieten(*, verify: bool) -> None:
+    # urllib3 logs URLs, which may hold secrets, and warns once per request about what one line in our log says.
+    logging.getLogger("urllib3").setLevel(logging.CRITICAL)
+    if not verify:
+        warnings.simplefilter("ignore", exceptions.InsecureRequestWarning)
+
+
+def _read(reply: response.BaseHTTPResponse) -> bytes:
+    """Read an answer to its end; one that is longer than anybody needs costs its connection."""
+    data = reply.read(_LONGEST_BODY + 1, decode_content=False)
+    if len(data) > _LONGEST_BODY:
+        reply.close()
+    reply.release_conn()
+    return data
+
+
+def _text_of(reply: response.BaseHTTPResponse, data: bytes) -> str:
+    if 200 <= reply.status < 300:
+        return ""
+    if reply.headers.get("Content-Encoding", "identity").lower() != "identity":
+        data = b""
+    where = reply.headers.get("Location") if 300 <= reply.status < 400 else None
+    text = f"redirect to {where} not followed" if where else data[:_LONGEST_BODY].decode("utf-8", "replace")
+    return text.strip()[:_LONGEST_TEXT] or (reply.reason or "")
+
+
+def _was_unsent(call: deadline.Call) -> bool:
+    """Tell whether the connection had served before and broke before the request was out: nobody can have acted."""
+    line = call.line
+    return isinstance(line, connection.Line) and line.served and not line.sent
+
+
+def _fault(error: Exception, call: deadline.Call) -> str:
+    if call.expired:
+        return answer.TIMEOUT
+    causes = _causes(error)
+    if any(isinstance(cause, TimeoutError | exceptions.TimeoutError) for cause in causes):
+        return answer.TIMEOUT
+    cut_off = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
+    if any(isinstance(cause, ssl.SSLError) and not isinstance(cause, cut_off) for cause in causes):
+        return answer.TLS
+    return answer.NETWORK
+
+
+def _describe(error: Exception, call: deadline.Call) -> str:
+    if call.expired:
+        return "no complete answer in time"
+    root = _causes(error)[-1]
+    if isinstance(root, ssl.SSLCertVerificationError):
+        return f"certificate not accepted: {root.verify_message}"
+    if isinstance(root, OSError) and root.strerror:
+        return root.strerror
+    return str(root) or type(root).__name__
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """List an error and what it wraps, outermost first."""
+    causes = [error]
+    while True:
+        last = causes[-1]
+        inner = [argument for argument in last.args if isinstance(argument, BaseException)]
+        following = inner[-1] if inner else last.__cause__
+        if following is None or following in causes:
+            return causes
+        causes.append(following)

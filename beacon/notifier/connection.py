@@ -1,0 +1,212 @@
+"""Connections that can be shut from another thread, and pools of them: what urllib3 leaves open for a total deadline.
+
+It belongs to the channel, the door of requests, and knows nothing of events. A request goes out in one write, because
+headers and body in two packets cost the endpoint a wake-up more.
+"""
+
+import contextlib
+import ipaddress
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from requests import adapters
+from urllib3 import connection, connectionpool, poolmanager
+from urllib3.util import connection as addresses
+
+from beacon.notifier import deadline
+
+_OPTIONS: list[tuple[int, int, int | bytes]] = [
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+]
+
+
+class Resolver:
+    """Looks names up, each in a thread of its own, because a lookup can't be interrupted, only no longer waited for.
+
+    While a name is being looked up, whoever asks for it waits for the same lookup: a name server that hangs holds one
+    thread, not one per request.
+    """
+
+    def __init__(self) -> None:
+        """Begin with no lookup under way."""
+        self._lock = threading.Lock()
+        self._under_way: dict[tuple[str, int], _Lookup] = {}
+
+    def resolve(self, host: str, port: int, *, until: float) -> list[str]:
+        """Give the addresses of a host.
+
+        Raises:
+            OSError: there is no such name, or (TimeoutError) no answer until the given monotonic instant.
+        """
+        if _is_address(host):
+            return [host]
+        with self._lock:
+            lookup = self._under_way.get((host, port))
+            if lookup is None:
+                lookup = self._under_way[host, port] = _Lookup()
+                threading.Thread(target=self._look_up, args=(host, port, lookup), name="lookup", daemon=True).start()
+        if not lookup.done.wait(max(0.0, until - time.monotonic())):
+            raise TimeoutError(f"the name {host} was not resolved in time")
+        if lookup.error is not None:
+            raise OSError(f"the name {host} can't be resolved: {lookup.error}")
+        return lookup.found
+
+    def _look_up(self, host: str, port: int, lookup: "_Lookup") -> None:
+        try:
+            infos = socket.getaddrinfo(host, port, addresses.allowed_gai_family(), socket.SOCK_STREAM)
+            lookup.found = [str(info[4][0]) for info in infos]
+        except (OSError, UnicodeError) as error:
+            lookup.error = str(error.strerror or error) if isinstance(error, OSError) else str(error)
+        with self._lock:
+            del self._under_way[host, port]
+        lookup.done.set()
+
+
+class _Lookup:
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.found: list[str] = []
+        self.error: str | None = None
+
+
+class Line:
+    """What both kinds of connection have beyond urllib3's; mixed in before them.
+
+    `guard` is a second descriptor of the same socket: it shuts the connection down even while the first one is being
+    wrapped for TLS and belongs to nobody. `served` says that it had carried a request before the current one, `sent`
+    that the current one went out whole.
+    """
+
+    watchdog: deadline.Watchdog
+    resolver: Resolver
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Make a connection as urllib3 does."""
+        self.call: deadline.Call | None = None
+        self.guard: socket.socket | None = None
+        self.served = False
+        self.sent = False
+        self._carried = False
+        self._parts: list[bytes] | None = None
+        super().__init__(*args, **options)
+
+    def shut(self) -> None:
+        """End whatever waits for this connection."""
+        guard = self.guard
+        if guard is not None:
+            with contextlib.suppress(OSError):
+                guard.shutdown(socket.SHUT_RDWR)
+
+    def request(self, *args: Any, **options: Any) -> None:
+        """Send a request in one write."""
+        self.watchdog.attach(self)
+        self.sent = False
+        self.served, self._carried = self._carried, True
+        parts: list[bytes] = []
+        self._parts = parts
+        try:
+            super().request(*args, **options)  # type: ignore[misc]
+        finally:
+            self._parts = None
+        self.send(b"".join(parts))
+        self.sent = True
+
+    def send(self, data: Any) -> None:
+        """Keep what belongs to a request until it is whole; send anything else at once."""
+        if self._parts is None:
+            super().send(data)  # type: ignore[misc]
+        else:
+            self._parts.append(bytes(data))
+
+    def close(self) -> None:
+        """Close the connection and its guard."""
+        guard, self.guard = self.guard, None
+        self._carried = False
+        try:
+            super().close()  # type: ignore[misc]
+        finally:
+            if guard is not None:
+                guard.close()
+
+    def _new_conn(self) -> socket.socket:
+        """Connect within the deadline of the request for which the connection is made."""
+        call = self.watchdog.current()
+        until = call.deadline if call is not None else time.monotonic() + 10.0
+        host, port = self._dns_host, self.port  # type: ignore[attr-defined]
+        connected = _connect(self.resolver.resolve(host.strip("[]"), port, until=until), port, until)
+        self.guard = connected.dup()
+        self.watchdog.attach(self)
+        return connected
+
+
+class _PlainLine(Line, connection.HTTPConnection):
+    pass
+
+
+class _TlsLine(Line, connection.HTTPSConnection):
+    pass
+
+
+class Adapter(adapters.HTTPAdapter):
+    """One endpoint's pool of connections, all under one TLS context."""
+
+    def __init__(self, *, width: int, context: ssl.SSLContext, watchdog: deadline.Watchdog, resolver: Resolver) -> None:
+        """Keep up to `width` connections open."""
+        self._context = context
+        bound = {"watchdog": watchdog, "resolver": resolver}
+        plain = type("PlainLine", (_PlainLine,), bound)
+        tls = type("TlsLine", (_TlsLine,), bound)
+        self._pools = {
+            "http": type("PlainPool", (connectionpool.HTTPConnectionPool,), {"ConnectionCls": plain}),
+            "https": type("TlsPool", (connectionpool.HTTPSConnectionPool,), {"ConnectionCls": tls}),
+        }
+        super().__init__(pool_connections=1, pool_maxsize=width, max_retries=0)
+
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:  # noqa: FBT001, FBT002
+        """Make the pools of direct connections."""
+        super().init_poolmanager(connections, maxsize, block, **self._options(), **options)
+        self._equip(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        """Make the pools of connections through a proxy."""
+        manager = super().proxy_manager_for(proxy, **self._options(), **options)
+        self._equip(manager)
+        return manager
+
+    def _options(self) -> Mapping[str, Any]:
+        return {"ssl_context": self._context, "socket_options": _OPTIONS}
+
+    def _equip(self, manager: poolmanager.PoolManager) -> None:
+        manager.pool_classes_by_scheme = self._pools
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+def _connect(found: list[str], port: int, until: float) -> socket.socket:
+    """Try one address after the other, all within one deadline."""
+    refused: OSError = TimeoutError("no time was left to connect")
+    for index, address in enumerate(found):
+        left_s = until - time.monotonic()
+        if left_s <= 0:
+            break
+        # A silent first address must leave time for the ones after it.
+        share_s = left_s / (len(found) - index)
+        try:
+            connected = addresses.create_connection((address, port), share_s, socket_options=_OPTIONS)
+        except OSError as error:
+            refused = error
+        else:
+            connected.settimeout(None)
+            return connected
+    raise refused

@@ -1,0 +1,149 @@
+"""The threads that send, and the queue before them: as many as help, up to the configured width.
+
+Python runs one thread at a time, so on an endpoint that answers within a fraction of a millisecond more threads only
+cost; on one that takes its time they are everything. So the crew has as many threads at work as it takes for a given
+rate at the pace at which answers come, all of them while that pace is unknown, and all of them at once when nothing
+comes back. The longest idle thread is woken last.
+"""
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from beacon.notifier import session
+
+# Answers per second that threads at work should amount to before another one is woken. One thread reaches 3000-4000 at
+# most, so more can't help then.
+_ENOUGH_PER_S = 2500.0
+_WEIGHT = 1 / 8  # of the newest answer in the mean
+
+PATIENCE_S = 0.002  # work that waits this long while no answer comes calls the whole crew
+
+
+class Crew:
+    """A queue of jobs and the threads that perform them."""
+
+    def __init__(
+        self,
+        width: int,
+        perform: Callable[[session.Job], None],
+        *,
+        start: Callable[[str, Callable[[], None]], None],
+        on_low: Callable[[], None],
+        low: int,
+    ) -> None:
+        """Perform up to `width` jobs at a time; `start` starts a thread, the first time that it is needed.
+
+        `on_low` is called when only `low` jobs are left in the queue.
+        """
+        self._width = width
+        self._perform = perform
+        self._start = start
+        self._on_low = on_low
+        self._low = low
+        self._lock = threading.Lock()
+        self._queue: deque[session.Job] = deque()
+        self._idle: list[threading.Lock] = []  # each is held; releasing it wakes its thread
+        self._threads = 0
+        self._busy = 0
+        self._mean_s: float | None = None
+        self._done = 0
+        self._done_before = -1
+        self._looked_at = 0.0
+
+    @property
+    def queued(self) -> int:
+        """How many jobs wait."""
+        return len(self._queue)
+
+    @property
+    def busy(self) -> int:
+        """How many threads are at work."""
+        return self._busy
+
+    @property
+    def waiting(self) -> bool:
+        """Tell whether jobs wait that another thread could perform; then `hurry` is to be called now and then."""
+        return bool(self._queue) and self._busy < self._width
+
+    def offer(self, jobs: Iterable[session.Job]) -> None:
+        """Put jobs into the queue."""
+        with self._lock:
+            if not self._queue:
+                self._done_before, self._looked_at = -1, time.monotonic()
+            self._queue.extend(jobs)
+            woken = self._call(self._wanted())
+        self._start_all(woken)
+
+    def hurry(self) -> None:
+        """Call the whole crew when work has waited for `PATIENCE_S` without any answer."""
+        now = time.monotonic()
+        with self._lock:
+            if now - self._looked_at < PATIENCE_S:
+                return
+            stuck = bool(self._queue) and self._done == self._done_before
+            self._done_before, self._looked_at = self._done, now
+            woken = self._call(self._width if stuck else self._wanted())
+        self._start_all(woken)
+
+    def withdraw(self) -> list[session.Job]:
+        """Take back what waits."""
+        with self._lock:
+            jobs = list(self._queue)
+            self._queue.clear()
+        return jobs
+
+    def _wanted(self) -> int:
+        if self._mean_s is None:
+            return self._width
+        return max(1, min(self._width, math.ceil(_ENOUGH_PER_S * self._mean_s)))
+
+    def _call(self, wanted: int) -> int:
+        """Wake threads until `wanted` are at work or no job is left; gives how many are still to be started."""
+        missing = min(wanted - self._busy, len(self._queue))
+        for _ in range(missing):
+            if not self._idle:
+                break
+            self._busy += 1
+            missing -= 1
+            self._idle.pop().release()
+        fresh = max(0, min(missing, self._width - self._threads))
+        self._threads += fresh
+        self._busy += fresh
+        return fresh
+
+    def _start_all(self, count: int) -> None:
+        for _ in range(count):
+            self._start("sender", self._work)
+
+    def _work(self) -> None:
+        bell = threading.Lock()
+        bell.acquire()
+        while True:
+            job = self._next(bell)
+            if job is None:
+                bell.acquire()
+                continue
+            began = time.monotonic()
+            self._perform(job)
+            self._note(time.monotonic() - began)
+
+    def _next(self, bell: threading.Lock) -> session.Job | None:
+        with self._lock:
+            if not self._queue or self._busy > max(1, self._wanted()):
+                self._busy -= 1
+                self._idle.append(bell)
+                return None
+            job = self._queue.popleft()
+            low = len(self._queue) == self._low
+        if low:
+            self._on_low()
+        return job
+
+    def _note(self, seconds: float) -> None:
+        with self._lock:
+            self._done += 1
+            mean_s = self._mean_s
+            self._mean_s = seconds if mean_s is None else mean_s + (seconds - mean_s) * _WEIGHT

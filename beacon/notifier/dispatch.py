@@ -1,0 +1,307 @@
+"""Claims, sending, settling: the notifier's loop.
+
+One thread talks to the store: it claims what may be sent now, hands it to the crew, and carries back what came of it.
+The crew's threads send and settle under one lock, in which nothing waits. What an answer means is decided in `retry`,
+`breaker` and `settlement`; what the protocol demands in `session`.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from beacon import bus, model, wire
+from beacon.notifier import answer, breaker, crew, render, retry, session, settlement
+
+_FINISH_S = 10.0  # of the 12 s that a stop may take: then the connections of what is still under way are cut
+_FLUSH_S = 1.5
+_SLICE_S = 0.5  # how soon the loop notices the stop flag
+_LEAST_PAUSE_S = 1.0  # between two sessions, when two notifiers fence each other
+
+
+class Sender(Protocol):
+    """The channel, as far as it is needed here."""
+
+    def send(self, body: bytes, *, event_id: str, timeout_s: float) -> answer.Answer:
+        """Send one request and wait for the whole answer."""
+
+
+class Record(Protocol):
+    """What is told to metrics, log and status about the work."""
+
+    def claimed(self, count: int) -> None:
+        """The store has answered a claim with so many deliveries."""
+
+    def silent(self) -> None:
+        """The store has not answered in time."""
+
+    def sent(self, delivery: model.Delivery, outcome: model.Outcome, *, failures: int) -> None:
+        """A request was made and settled; `failures` is the number of outage-like answers in a row."""
+
+    def gave_up(self, kind: model.EventType) -> None:
+        """No attempt is left for an event."""
+
+    def working(self, busy: int) -> None:
+        """So many threads are at work."""
+
+    def opened(self, failures: int, error: str) -> None:
+        """The breaker opened."""
+
+    def closed(self) -> None:
+        """The breaker closed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What the configuration says about delivering."""
+
+    endpoint: str
+    names: render.Names
+    policy: retry.Policy
+    rules: breaker.Rules
+    width: int
+    batch: int
+    poll_s: float
+
+
+class Dispatcher:
+    """Delivers what the store has for one endpoint, until stopped."""
+
+    def __init__(
+        self,
+        terms: Terms,
+        sender: Sender,
+        *,
+        connect: Callable[[], bus.Client],
+        start: Callable[[str, Callable[[], None]], None],
+        stop: threading.Event,
+        sever: Callable[[], None],
+        record: Record,
+    ) -> None:
+        """Prepare. `connect` opens an end of the bus, `start` a thread; `sever` cuts all requests under way."""
+        self._terms = terms
+        self._sender = sender
+        self._connect = connect
+        self._stop = stop
+        self._sever = sever
+        self._record = record
+        self._lock = threading.Lock()
+        self._breaker = breaker.Breaker(rules=terms.rules)
+        self._session = session.Session(endpoint=terms.endpoint)
+        self._chance = random.Random()  # noqa: S311  spreads retries, protects nothing
+        self._low = terms.batch // 2
+        self._crew = crew.Crew(terms.width, self._deliver, start=start, on_low=self._wake, low=self._low)
+        # A probe must not wait behind requests that hang since before the breaker opened.
+        self._prober = crew.Crew(1, self._deliver, start=start, on_low=lambda: None, low=-1)
+        self._client: bus.Client | None = None
+        self._severed = False
+        self._renewed_at = -_LEAST_PAUSE_S
+        self._submitted_at = 0.0
+
+    def run(self) -> None:
+        """Deliver until the stop flag is set, then finish what is under way and have it on disk.
+
+        Raises:
+            bus.SettingsChanged: the store has another configuration; what was under way is settled.
+        """
+        with self._connect() as client:
+            self._client = client
+            try:
+                while not self._stop.is_set():
+                    self._step(client, self._look())
+            except bus.SettingsChanged:
+                self._begin_again()
+                raise
+            finally:
+                if self._stop.is_set():
+                    self._finish(client)
+
+    def _begin_again(self) -> None:
+        """Settle what is under way with a store that has another configuration."""
+        with self._lock:
+            self._session.renew()
+        with self._connect() as client:
+            self._client = client
+            self._finish(client)
+
+    def _finish(self, client: bus.Client) -> None:
+        """Let what is under way come to its end, cut what takes too long, and settle all of it."""
+        self._release(self._withdraw())
+        cut_at = time.monotonic() + _FINISH_S
+        end_at = cut_at + _FLUSH_S
+        last = session.Wish(mode=breaker.Mode.HELD)
+        while (now := time.monotonic()) < end_at:
+            with self._lock:
+                idle = not self._session.held
+                done = idle and self._session.flushed
+            if done:
+                return
+            if now >= cut_at and not self._severed:
+                self._severed = True
+                self._sever()
+            self._step(client, (last, min(0.1, end_at - now)))
+
+    def _look(self) -> tuple[session.Wish, float]:
+        """Decide what is to be claimed now, and how long that stays so."""
+        now = time.monotonic()
+        with self._lock:
+            plan = self._breaker.plan(now)
+        patience_s = _SLICE_S if plan.until is None else min(_SLICE_S, max(0.0, plan.until - now))
+        if self._crew.waiting:
+            patience_s = min(patience_s, crew.PATIENCE_S)
+        match plan.mode:
+            case breaker.Mode.FULL:
+                queued = self._crew.queued
+                want = self._terms.batch - queued if queued <= self._low else 0
+                return session.Wish(mode=plan.mode, want=want, wait_s=self._terms.poll_s), patience_s
+            case breaker.Mode.PROBE:
+                return session.Wish(mode=plan.mode, want=1, wait_s=self._terms.poll_s), patience_s
+            case breaker.Mode.FRESH:
+                wait_s = max(0.0, (plan.until or now) - now)
+                return session.Wish(mode=plan.mode, want=1, wait_s=wait_s), patience_s
+            case _:
+                return session.Wish(mode=plan.mode), patience_s
+
+    def _step(self, client: bus.Client, wished: tuple[session.Wish, float]) -> None:
+        """Send a claim if there is anything to say, and take what the store has answered."""
+        wish, patience_s = wished
+        now = time.monotonic()
+        with self._lock:
+            due = self._session.wants(wish) or (self._session.asked is None and self._is_quiet(now))
+            claim = self._session.claim(wish) if due and now >= self._renewed_at + _LEAST_PAUSE_S else None
+        if claim is not None:
+            self._submitted_at = now
+            client.submit(claim, timeout_s=claim.wait_s + 5.0)
+        try:
+            for _, request, reply in client.collect(patience_s):
+                if isinstance(request, wire.Claim) and isinstance(reply, wire.Claimed):
+                    self._take(client, request, reply)
+        except bus.LedgerChanged:
+            self._forget()
+        self._crew.hurry()
+        self._record.working(self._crew.busy + self._prober.busy)
+        if self._session.asked is not None and now > self._submitted_at + self._terms.poll_s + 5.0:
+            self._record.silent()
+
+    def _is_quiet(self, now: float) -> bool:
+        """Tell whether the store hasn't been asked for so long that it is time to see whether it is the same still."""
+        return now - self._submitted_at >= self._terms.poll_s
+
+    def _take(self, client: bus.Client, claim: wire.Claim, reply: wire.Claimed) -> None:
+        if reply.fenced and claim.session == self._session.name:
+            self._renewed_at = time.monotonic()
+        with self._lock:
+            taken = self._session.take(claim, reply)
+            if taken is None:
+                return
+            wish, deliveries = taken
+            jobs = [session.Job(delivery=one, ledger=client.ledger) for one in deliveries]
+            self._session.hold(jobs)
+            crews = self._admit(wish, jobs)
+        self._record.claimed(len(deliveries))
+        for group, admitted in crews:
+            group.offer(admitted)
+
+    def _admit(self, wish: session.Wish, jobs: list[session.Job]) -> list[tuple[crew.Crew, list[session.Job]]]:
+        """Decide what of a reply may still be sent: the breaker may have moved since it was asked for."""
+        now = time.monotonic()
+        if not jobs:
+            return []
+        if self._breaker.admits(now) and not self._stop.is_set():
+            return [(self._crew, jobs)]
+        asked_to_probe = wish.mode in (breaker.Mode.FRESH, breaker.Mode.PROBE)
+        if self._breaker.open and asked_to_probe and not self._breaker.probing and not self._stop.is_set():
+            self._breaker.probe_sent(now)
+            jobs[0].probe = True
+            self._settle_all([settlement.released(job) for job in jobs[1:]])
+            return [(self._prober, jobs[:1])]
+        self._settle_all([settlement.released(job) for job in jobs])
+        return []
+
+    def _deliver(self, job: session.Job) -> None:
+        """Send one delivery and settle what came of it. Runs in the crew's threads."""
+        body = render.envelope(job.delivery, self._terms.names, ledger=job.ledger)
+        with self._lock:
+            if self._session.held.get(job.delivery.id) is not job:
+                return
+            timeout_s = self._breaker.deadline_s(probe=job.probe)
+        reply = self._sender.send(body, event_id=job.delivery.event_id, timeout_s=timeout_s)
+        with self._lock:
+            if self._session.held.get(job.delivery.id) is not job:
+                return  # of a ledger that is gone
+            spare = self._session.room
+            if self._severed and reply.status == 0:
+                self._breaker.probe_dropped()
+                self._session.settle(settlement.interrupted(job, reply))
+            else:
+                self._judge(job, reply)
+        if spare:
+            self._wake()
+
+    def _judge(self, job: session.Job, reply: answer.Answer) -> None:
+        delivery, policy, now = job.delivery, self._terms.policy, time.monotonic()
+        request = breaker.Request(
+            delivery=delivery.id,
+            generation=delivery.generation,
+            attempt=delivery.requests + 1,
+            counted=delivery.attempts + job.charged,
+            type=delivery.type,
+            code=reply.code,
+            status=reply.status,
+            error=reply.error,
+        )
+        verdict = self._breaker.answered(request, duration_s=reply.duration_s, now=now, probe=job.probe)
+        outcome = settlement.settle(job, reply, verdict, policy, roll=self._chance.uniform(-1.0, 1.0))
+        self._session.settle(outcome)
+        self._record.sent(delivery, outcome, failures=self._breaker.failures)
+        if outcome.result is model.Result.FAILED and retry.meaning(reply.status) is retry.Meaning.AGAIN:
+            self._record.gave_up(delivery.type)
+        for suspect in verdict.charged:
+            self._charge(suspect)
+        self._heed(verdict, reply, now)
+
+    def _charge(self, suspect: breaker.Request) -> None:
+        again = self._session.held.get(suspect.delivery)
+        charge = settlement.charge(suspect, self._terms.policy, held=again is not None)
+        if again is not None:
+            again.charged += 1
+        for outcome in charge.outcomes:
+            self._session.amend(outcome)
+        if charge.exhausted:
+            self._record.gave_up(suspect.type)
+
+    def _heed(self, verdict: breaker.Verdict, reply: answer.Answer, now: float) -> None:
+        """Do what an answer means for the answers to come: open, close, pause."""
+        pause_s = retry.pause_s(self._terms.policy, reply.status, asked_s=settlement.asked_s(reply))
+        if verdict.opened:
+            self._record.opened(self._breaker.failures, reply.error or reply.code)
+        if verdict.closed:
+            self._session.resume = True
+            self._record.closed()
+        if pause_s > 0 and not self._breaker.open:
+            self._breaker.pause(pause_s, now)
+        if not self._breaker.admits(now):
+            self._settle_all([settlement.released(job) for job in self._crew.withdraw()])
+
+    def _withdraw(self) -> list[session.Job]:
+        return [*self._crew.withdraw(), *self._prober.withdraw()]
+
+    def _release(self, jobs: list[session.Job]) -> None:
+        with self._lock:
+            self._settle_all([settlement.released(job) for job in jobs])
+
+    def _settle_all(self, outcomes: list[model.Outcome]) -> None:
+        for outcome in outcomes:
+            self._session.settle(outcome)
+
+    def _forget(self) -> None:
+        self._withdraw()
+        with self._lock:
+            self._breaker.probe_dropped()
+            self._session.forget()
+
+    def _wake(self) -> None:
+        if self._client is not None:
+            self._client.wake()

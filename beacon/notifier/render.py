@@ -1,0 +1,72 @@
+"""An event as the endpoint receives it: the CloudEvents 1.0 envelope in structured mode.
+
+Pure. The envelope's data was rendered when the event was made and is embedded as it stands, so every attempt sends the
+same bytes. Attribute names follow the CloudEvents specification 1.0 (section 3) and its extensions Partitioning and
+Sequence; `previous`, `ledgerid` and `redelivered` are Beacon's own.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+from beacon import codec, model
+
+CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SEQUENCE_DIGITS = 20  # as many as the largest 64-bit number has, so that the text sorts like the number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """What the configuration says about the envelope: source prefix, cluster name ("" for none), type prefix."""
+
+    source: str
+    cluster: str
+    type_prefix: str
+
+
+def envelope(delivery: model.Delivery, names: Names, *, ledger: str) -> bytes:
+    """Render a delivery as the body of a request; `ledger` is the id of the ledger that it comes from."""
+    attributes: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": delivery.event_id,
+        "source": source(delivery, names),
+        "type": f"{names.type_prefix}.{delivery.type.value}",
+        "subject": delivery.name,
+        "time": timestamp(delivery.detected_us),
+        "datacontenttype": "application/json",
+        "partitionkey": partition_key(delivery),
+        "sequence": str(delivery.sequence).zfill(_SEQUENCE_DIGITS),
+        "previous": str(delivery.previous).zfill(_SEQUENCE_DIGITS),
+        "ledgerid": ledger,
+    }
+    if delivery.redelivered:
+        attributes["redelivered"] = True
+    attributes["data"] = codec.raw(delivery.data)
+    return codec.encode(attributes)
+
+
+def source(delivery: model.Delivery, names: Names) -> str:
+    """Name where an event comes from: `{source}[/{cluster}]/{namespace}/{Kind}`.
+
+    A cluster-scoped object has no namespace, and no empty segment in its place: `{source}/{Kind}`.
+    """
+    segments = (names.cluster, delivery.namespace, delivery.kind)
+    return "/".join([names.source.rstrip("/"), *(quote(segment, safe="") for segment in segments if segment)])
+
+
+def partition_key(delivery: model.Delivery) -> str:
+    """Name the object whose events come in order: `group/Kind/namespace/name`.
+
+    All four parts always stand, so that the key can be taken apart: the core group is an empty first part
+    (`/ConfigMap/default/x`), a cluster-scoped object an empty third (`rbac.authorization.k8s.io/ClusterRole//x`).
+    """
+    return "/".join((delivery.group, delivery.kind, delivery.namespace, delivery.name))
+
+
+def timestamp(instant_us: int) -> str:
+    """Render microseconds UTC as RFC 3339 with all six decimals."""
+    instant = _EPOCH + timedelta(microseconds=instant_us)
+    return instant.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"

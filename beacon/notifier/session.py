@@ -1,0 +1,158 @@
+"""The notifier's side of the claim protocol: what it holds, what it has settled, which claim comes next.
+
+Pure: it builds claims and takes replies, and touches no socket. A settlement is kept until the claim that carried it
+was answered; at most two claims are unanswered, so that settlements go out while an earlier claim is parked. Not safe
+for threads: its caller holds a lock.
+"""
+
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from beacon import model, wire
+from beacon.notifier import breaker
+
+_UNANSWERED = 2
+_FINAL = frozenset({model.Result.DELIVERED, model.Result.FAILED})
+
+
+@dataclass(slots=True, kw_only=True)
+class Job:
+    """A delivery that the notifier holds. `charged` counts attempts that were found to count after it was claimed."""
+
+    delivery: model.Delivery
+    ledger: str
+    probe: bool = False
+    charged: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What a claim is to ask for: how many deliveries, in which mode, and how long it may be parked."""
+
+    mode: breaker.Mode
+    want: int = 0
+    wait_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sent:
+    wish: Wish
+    outcomes: tuple[model.Outcome, ...]
+    resume: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class Session:
+    """One notifier's claims at one endpoint."""
+
+    endpoint: str
+    new_name: Callable[[], str] = lambda: uuid.uuid4().hex
+    name: str = ""
+    resume: bool = False  # the breaker closed, and no claim that says so has been answered yet
+    held: dict[int, Job] = field(default_factory=dict)
+    outbox: list[model.Outcome] = field(default_factory=list)
+    _number: int = 0
+    _seen: int = 0
+    _unanswered: dict[int, _Sent] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.name = self.new_name()
+
+    @property
+    def room(self) -> bool:
+        """Tell whether another claim may be sent now."""
+        return len(self._unanswered) < _UNANSWERED
+
+    @property
+    def flushed(self) -> bool:
+        """Tell whether the store has confirmed everything."""
+        return not self._unanswered and not self.outbox
+
+    @property
+    def asked(self) -> Wish | None:
+        """Give what the latest unanswered claim asks for; None when there is none."""
+        return next(reversed(self._unanswered.values())).wish if self._unanswered else None
+
+    def settle(self, outcome: model.Outcome) -> None:
+        """Give a delivery back with what came of it."""
+        self.held.pop(outcome.delivery, None)
+        self.outbox.append(outcome)
+
+    def amend(self, outcome: model.Outcome) -> None:
+        """Say something more about a delivery that was settled before, and may be held again."""
+        self.outbox.append(outcome)
+
+    def wants(self, wish: Wish) -> bool:
+        """Tell whether a claim has to be sent to bring the store up to date."""
+        if not self.room:
+            return False
+        if self.outbox or self.resume:
+            return True
+        asked = self.asked
+        if asked is None or asked.want == 0:
+            return wish.want > 0
+        return asked.mode is not wish.mode
+
+    def claim(self, wish: Wish) -> wire.Claim:
+        """Make the next claim; it carries all that is to be settled."""
+        self._number += 1
+        outcomes = tuple(self.outbox)
+        self.outbox.clear()
+        claim = wire.Claim(
+            endpoint=self.endpoint,
+            session=self.name,
+            number=self._number,
+            seen=self._seen,
+            want=wish.want,
+            wait_s=wish.wait_s,
+            settlements=outcomes,
+            held=tuple(
+                wire.Held(delivery=job.delivery.id, generation=job.delivery.generation) for job in self.held.values()
+            ),
+            probe=wish.mode in (breaker.Mode.PROBE, breaker.Mode.FRESH),
+            fresh_only=wish.mode is breaker.Mode.FRESH,
+            resume=self.resume,
+        )
+        self._unanswered[self._number] = _Sent(wish=wish, outcomes=outcomes, resume=self.resume)
+        self.resume = False
+        return claim
+
+    def take(self, claim: wire.Claim, reply: wire.Claimed) -> tuple[Wish, list[model.Delivery]] | None:
+        """Take a reply: what was asked for, and the deliveries that are held from now on.
+
+        None: the reply is to an earlier session, or says that this one is fenced; then a new one has begun.
+        """
+        if claim.session != self.name:
+            return None
+        if reply.fenced:
+            self.renew()
+            return None
+        self._seen = max(self._seen, claim.number)
+        wish = self._unanswered.pop(claim.number).wish
+        settling = self._settling()
+        return wish, [one for one in reply.deliveries if one.id not in self.held and one.id not in settling]
+
+    def hold(self, jobs: Iterable[Job]) -> None:
+        """Keep deliveries until they are settled."""
+        self.held.update((job.delivery.id, job) for job in jobs)
+
+    def renew(self) -> None:
+        """Begin a new session with what is held; nothing that was not confirmed is forgotten."""
+        unconfirmed = [outcome for sent in self._unanswered.values() for outcome in sent.outcomes]
+        self.resume |= any(sent.resume for sent in self._unanswered.values())
+        self.outbox[:0] = unconfirmed
+        self._unanswered.clear()
+        self.name, self._number, self._seen = self.new_name(), 0, 0
+
+    def forget(self) -> None:
+        """Begin a new session with nothing: the ledger is another one, and all that was held is void."""
+        self.held.clear()
+        self.outbox.clear()
+        self._unanswered.clear()
+        self.renew()
+
+    def _settling(self) -> set[int]:
+        # The store may give out a delivery in the moment in which a late charge makes it final.
+        waiting = [*self.outbox, *(outcome for sent in self._unanswered.values() for outcome in sent.outcomes)]
+        return {outcome.delivery for outcome in waiting if outcome.result in _FINAL}

@@ -1,0 +1,154 @@
+from itertools import count
+
+from beacon import model, wire
+from beacon.notifier import breaker, session
+from tests.unit.notifier import stores
+
+FULL = session.Wish(mode=breaker.Mode.FULL, want=10, wait_s=5.0)
+HELD = session.Wish(mode=breaker.Mode.HELD)
+
+
+def begin() -> session.Session:
+    names = count(1)
+    return session.Session(endpoint="default", new_name=lambda: f"s{next(names)}")
+
+
+def outcome(delivery: int, result: model.Result = model.Result.DELIVERED) -> model.Outcome:
+    return model.Outcome(delivery=delivery, generation=0, attempt=1, result=result)
+
+
+def give(state: session.Session, claim: wire.Claim, *deliveries: int) -> list[int]:
+    reply = wire.Claimed(number=claim.number, deliveries=tuple(stores.delivery(key) for key in deliveries))
+    taken = state.take(claim, reply)
+    assert taken is not None
+    state.hold([session.Job(delivery=one, ledger="l") for one in taken[1]])
+    return [one.id for one in taken[1]]
+
+
+def test_claims_are_numbered_and_name_what_is_held() -> None:
+    state = begin()
+
+    first = state.claim(FULL)
+    give(state, first, 1, 2)
+    second = state.claim(FULL)
+
+    assert (first.number, first.seen, first.held) == (1, 0, ())
+    assert (second.number, second.seen) == (2, 1)
+    assert [one.delivery for one in second.held] == [1, 2]
+
+
+def test_a_settlement_travels_with_the_next_claim_while_the_one_before_is_parked() -> None:
+    state = begin()
+    give(state, state.claim(FULL), 1)
+    state.claim(FULL)
+
+    state.settle(outcome(1))
+    assert state.wants(FULL)
+    claim = state.claim(FULL)
+
+    assert claim.settlements == (outcome(1),)
+    assert claim.held == ()
+    assert claim.seen == 1
+
+
+def test_at_most_two_claims_are_unanswered() -> None:
+    state = begin()
+    state.claim(FULL)
+    state.settle(outcome(1))
+    state.claim(FULL)
+    state.settle(outcome(2))
+
+    assert not state.wants(FULL)
+
+
+def test_a_parked_claim_is_not_repeated_while_nothing_changes() -> None:
+    state = begin()
+    state.claim(FULL)
+
+    assert not state.wants(FULL)
+
+
+def test_a_parked_claim_is_replaced_when_the_breaker_moves() -> None:
+    state = begin()
+    state.claim(FULL)
+
+    assert state.wants(HELD)
+    state.claim(HELD)
+    assert not state.wants(HELD)
+
+
+def test_a_fenced_session_begins_anew_with_what_it_holds_and_what_was_not_confirmed() -> None:
+    state = begin()
+    give(state, state.claim(FULL), 1, 2)
+    state.settle(outcome(1))
+    state.resume = True
+    carrying = state.claim(FULL)
+
+    taken = state.take(carrying, wire.Claimed(number=carrying.number, fenced=True))
+    claim = state.claim(FULL)
+
+    assert taken is None
+    assert (claim.session, claim.number) == ("s2", 1)
+    assert claim.settlements == (outcome(1),)
+    assert claim.resume
+    assert [one.delivery for one in claim.held] == [2]
+
+
+def test_a_late_reply_to_an_earlier_session_is_dropped() -> None:
+    state = begin()
+    first = state.claim(FULL)
+    second = state.claim(HELD)
+    state.take(first, wire.Claimed(number=1, fenced=True))
+
+    late = state.take(second, wire.Claimed(number=2, deliveries=(stores.delivery(1),)))
+
+    assert late is None
+    assert not state.held
+
+
+def test_what_is_held_already_is_not_taken_twice() -> None:
+    state = begin()
+    give(state, state.claim(FULL), 1)
+
+    assert give(state, state.claim(FULL), 1, 2) == [2]
+
+
+def test_a_delivery_whose_failure_is_on_its_way_is_not_taken_again() -> None:
+    state = begin()
+    parked = state.claim(FULL)
+    state.amend(outcome(1, model.Result.FAILED))
+
+    assert give(state, parked, 1, 2) == [2]
+
+
+def test_a_retry_that_comes_back_is_taken() -> None:
+    state = begin()
+    give(state, state.claim(FULL), 1)
+    state.settle(outcome(1, model.Result.RETRY))
+
+    assert give(state, state.claim(FULL), 1) == [1]
+
+
+def test_another_ledger_voids_everything() -> None:
+    state = begin()
+    give(state, state.claim(FULL), 1)
+    state.settle(outcome(1))
+    state.claim(FULL)
+
+    state.forget()
+
+    assert state.flushed
+    assert not state.held
+    assert state.claim(FULL).session == "s2"
+
+
+def test_all_is_flushed_only_when_the_store_has_answered() -> None:
+    state = begin()
+    give(state, state.claim(FULL), 1)
+    state.settle(outcome(1))
+    claim = state.claim(HELD)
+    assert not state.flushed
+
+    give(state, claim)
+
+    assert state.flushed
