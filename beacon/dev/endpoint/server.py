@@ -1,0 +1,242 @@
+"""A test endpoint as a Python object: start it, make it misbehave, look at what it got, take it away and bring it back.
+
+Every method may be called from any thread; requests are served by a thread of its own. uvicorn's protocol is used
+without its server, which polls and lingers: an outage has to begin and end at an instant.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import uvicorn
+import uvloop
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from beacon.dev.endpoint import answers, app, options, record, tls
+
+_BACKLOG = 1024
+_IDLE_S = 600  # longer than any test: that a connection is closed is for the test to decide
+_LOOK_S = 0.005
+_WITHIN_S = 10.0
+
+_Result = TypeVar("_Result")
+
+
+class Server:
+    """A test endpoint; a context manager."""
+
+    def __init__(self, settings: options.Options | None = None) -> None:
+        self.settings = settings or options.Options()
+        self._app = app.App(self.settings)
+        self._state = ServerState()
+        self._loop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="beacon-dev-endpoint", daemon=True)
+        self._listening: asyncio.AbstractServer | None = None
+        self._reserved: socket.socket | None = None
+        self._authority: tls.Authority | None = None
+        self._tls = self._tls_context()
+        self.port = self.settings.port
+
+    @property
+    def url(self) -> str:
+        """Return the address, such as `http://127.0.0.1:43210`."""
+        return f"{'https' if self._tls else 'http'}://{self.settings.host}:{self.port}"
+
+    @property
+    def ca_pem(self) -> bytes:
+        """Return the certificate authority made on the spot; empty without one."""
+        return self._authority.pem if self._authority else b""
+
+    def write_client_files(self, directory: Path) -> tls.Written:
+        """Write the authority's certificate, and a client's certificate and key, into a directory."""
+        if self._authority is None:
+            raise ValueError("this endpoint has no authority of its own")
+        return self._authority.write(directory)
+
+    def start(self) -> "Server":
+        """Accept connections, also again after `stop`. Raises OSError when the port can't be had."""
+        if self._listening is None:
+            if self._reserved is None:
+                self._reserved = self._reserve()
+            if not self._thread.is_alive():
+                self._thread.start()
+            self._within(self._open())
+        return self
+
+    def stop(self) -> None:
+        """Begin an outage: cut every connection and refuse new ones. The port stays reserved, the record stays."""
+        if self._listening is not None:
+            self._within(self._shut())
+            self._reserved = self._reserve()
+
+    def close(self) -> None:
+        """End for good."""
+        self.stop()
+        if self._reserved is not None:
+            self._reserved.close()
+            self._reserved = None
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(_WITHIN_S)
+
+    def cut(self) -> int:
+        """Reset every open connection without ceasing to listen; returns how many there were."""
+        return self._within(self._abort())
+
+    def set(self, **changes: Any) -> None:
+        """Change how requests are answered from now on; see `modes.Behaviour`, `checks.Demands`, `rules=[...]`.
+
+        Raises:
+            ConfigError: with one line for every unknown key and unusable value; nothing is changed then.
+        """
+        self._app.change(changes)
+
+    def stats(self) -> record.Stats:
+        """Return the figures of this instant."""
+        return self._app.stats()
+
+    def events(self, after: int = 0) -> list[record.Attempt]:
+        """Return the accepted requests in order of arrival, those after an index; at most `keep` are there."""
+        return self._app.accepted(after)
+
+    def attempts(self) -> list[record.Attempt]:
+        """Return the requests that have ended, in the order of their end; at most `keep` are there."""
+        with self._app.lock:
+            return list(self._app.record.attempts)
+
+    def seen(self, event_id: str) -> bool:
+        """Tell whether an id has been accepted."""
+        with self._app.lock:
+            return self._app.record.seen(event_id)
+
+    def reset(self) -> None:
+        """Forget what has arrived; how requests are answered stays."""
+        with self._app.lock:
+            self._app.record.reset()
+
+    def wait_for(self, condition: Callable[[record.Stats], bool], timeout: float = 10.0) -> record.Stats:
+        """Wait until a condition holds for the figures, and return them.
+
+        Raises:
+            TimeoutError: it didn't hold in time; shows the last figures.
+        """
+        deadline = time.monotonic() + timeout
+        while not condition(stats := self.stats()):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not so within {timeout:g} s: {stats}")
+            time.sleep(_LOOK_S)
+        return stats
+
+    def __enter__(self) -> "Server":
+        """Start."""
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End."""
+        self.close()
+
+    def _tls_context(self) -> ssl.SSLContext | None:
+        wanted = self.settings
+        if wanted.cert:
+            return tls.Files(cert=wanted.cert, key=wanted.key, client_ca=wanted.client_ca).context()
+        if wanted.tls or wanted.mutual:
+            self._authority = tls.Authority(wanted.host, mutual=wanted.mutual)
+            return self._authority.context()
+        return None
+
+    def _reserve(self) -> socket.socket:
+        """Bind without listening: connections are refused, and nobody else gets the port."""
+        family = socket.AF_INET6 if ":" in self.settings.host else socket.AF_INET
+        reserved = socket.socket(family, socket.SOCK_STREAM)
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            reserved.bind((self.settings.host, self.port))
+        except OSError:
+            reserved.close()
+            raise
+        self.port = reserved.getsockname()[1]
+        return reserved
+
+    def _run(self) -> None:
+        try:
+            self._loop.run_forever()
+            self._loop.run_until_complete(self._end_tasks())
+        finally:
+            self._loop.close()
+
+    async def _end_tasks(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    async def _open(self) -> None:
+        # What goes wrong with a client's connection is often the very purpose of a test.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        config = uvicorn.Config(
+            self._app,
+            http=_Protocol,
+            ws="none",
+            lifespan="off",
+            proxy_headers=False,
+            log_config=None,
+            access_log=False,
+            timeout_keep_alive=_IDLE_S,
+        )
+        config.load()
+        self._listening = await self._loop.create_server(
+            lambda: _Protocol(config=config, server_state=self._state, app_state={}),
+            sock=self._reserved,
+            ssl=self._tls,
+            backlog=_BACKLOG,
+        )
+        self._reserved = None  # it belongs to the listening server now
+
+    async def _shut(self) -> None:
+        if self._listening is not None:
+            self._listening.close()
+            await self._abort()
+            await self._listening.wait_closed()
+            self._listening = None
+
+    async def _abort(self) -> int:
+        connections = list(self._state.connections)
+        for connection in connections:
+            answers.reset(connection.transport)
+        while self._state.connections.intersection(connections):
+            await asyncio.sleep(0)
+        return len(connections)
+
+    def _within(self, work: Coroutine[Any, Any, _Result]) -> _Result:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_WITHIN_S)
+
+
+class _Protocol(HttpToolsProtocol):
+    """uvicorn's, which lets the application reach the connection."""
+
+    def on_message_begin(self) -> None:
+        """Put the connection where the application finds it."""
+        super().on_message_begin()
+        self.scope["state"]["transport"] = self.transport
+
+
+@contextlib.contextmanager
+def running(**settings: Any) -> Iterator[Server]:
+    """Run a test endpoint with these settings (see `options.Options`, `modes.Behaviour`, `checks.Demands`).
+
+    Raises:
+        ConfigError: with one line for every unknown key and unusable value.
+    """
+    with Server(options.parse(settings)) as server:
+        yield server
