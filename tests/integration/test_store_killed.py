@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -131,7 +132,7 @@ def test_a_killed_store_has_lost_nothing_that_it_acknowledged(seed: int) -> None
 
         for _ in range(KILLS_A_ROUND):
             with store(directory) as process:
-                stop.wait(pauses.uniform(0.02, 0.25))
+                wait_for_progress(writer, pauses.randrange(1, 400), errors)
                 process.kill()
         stop.set()
         with store(directory):
@@ -141,6 +142,12 @@ def test_a_killed_store_has_lost_nothing_that_it_acknowledged(seed: int) -> None
         assert not errors
         assert writer.acknowledged > 10
         check(directory / "e.db", writer.acknowledged)
+
+
+def wait_for_progress(writer: Writer, positions: int, errors: list[BaseException]) -> None:
+    enough = writer.acknowledged + positions
+    while writer.acknowledged < enough and not errors:
+        time.sleep(0.002)
 
 
 def run(writer: Writer, stop: threading.Event, errors: list[BaseException]) -> None:

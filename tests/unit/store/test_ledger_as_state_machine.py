@@ -141,7 +141,10 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
         self.settled: list[model.Outcome] = []
         self.accepted: list[tuple[str, int]] = []  # what the endpoint has: (name, sequence)
         self.listing: tuple[int, dict[str, Thing], list[wire.Request]] | None = None
+        for name in NAMES[:2]:
+            self.cluster.put(name, None)
         self.open()
+        self.list_at_once()
 
     def teardown(self) -> None:
         self.catch_up()
@@ -182,7 +185,10 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
         self.listing = None
         self.wanted = set(opened.tracked)
 
-    @stateful.rule(size=st.integers(1, 4), fate=st.sampled_from(["arrives", "repeated", "unanswered", "late", "never"]))
+    @stateful.rule(
+        size=st.integers(1, 4),
+        fate=st.sampled_from(["arrives", "repeated", "unanswered", "late", "at once", "overtaken"]),
+    )
     def watch(self, size: int, fate: str) -> None:
         if self.listing is not None or not self.position:
             return
@@ -195,12 +201,16 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
         request = self.world.observation(
             self.position, lines[-1].version, *self.worth_sending(lines), scope=self.truth.rule
         )
+        if fate == "overtaken":
+            self.overtake(request)
         self.send_lines(request, lines, fate)
 
     def send_lines(self, request: wire.Observe, lines: list[Line], fate: str) -> None:
-        if fate in ("late", "never"):
-            self.late += [request] if fate == "late" else []
-            self.reopen_and_replay()
+        if fate in ("late", "at once"):
+            self.late.append(request)
+            self.open()
+            if fate == "at once":
+                self.something_late_arrives(len(self.late) - 1)
             return
         reply = self.world.ask(request)
         if reply.place is not wire.Place.APPLIED:
@@ -216,9 +226,14 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
             return
         self.position = request.position
 
-    def reopen_and_replay(self) -> None:
-        """Nobody answered: the stream opens anew, and takes the store's cursor."""
-        self.open()
+    def overtake(self, request: wire.Observe) -> None:
+        """The next request of the window arrives while this one is lost: it must be refused, not jump."""
+        position = request.position
+        unseen = world.seen("c", position + 1, uid="uid-overtaking")
+        after = replace(request, prev=position, position=position + 1, observations=(unseen,))
+        before = self.world.events()
+        assert self.world.ask(after).place is wire.Place.OUT_OF_POSITION
+        assert self.world.events() == before
 
     def worth_sending(self, lines: list[Line]) -> list[model.Observation]:
         sent = []
@@ -226,8 +241,8 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
             accepted = self.truth.accepts(line.thing)
             if accepted or line.thing.uid in self.wanted:
                 sent.append(observation(line, accepted=accepted))
-                wanted = accepted and line.change is not model.Change.DELETED
-                (self.wanted.add if wanted else self.wanted.discard)(line.thing.uid)
+                gone = line.change is model.Change.DELETED
+                (self.wanted.discard if gone else self.wanted.add)(line.thing.uid)
         return sent
 
     def expire(self) -> None:
@@ -375,11 +390,14 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
 
     # The end.
 
-    def catch_up(self) -> None:
+    def list_at_once(self) -> None:
         if self.listing is None and not self.position:
             self.begin_list()
         while self.listing is not None:
             self.go_on_listing("arrives")
+
+    def catch_up(self) -> None:
+        self.list_at_once()
         self.cluster.remembered_from = 0
         while self.position < self.cluster.version:
             self.watch(4, "arrives")
@@ -413,5 +431,5 @@ def observation(line: Line, *, accepted: bool) -> model.Observation:
     )
 
 
-LedgerMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+LedgerMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
 TestLedger = LedgerMachine.TestCase

@@ -160,7 +160,7 @@ class World:
 
     def events(self) -> list[tuple[str, str, str]]:
         """Give what was told, in order: (name, type, cause)."""
-        return self.ledger.rows("SELECT name, type, cause FROM events ORDER BY sequence")  # type: ignore[return-value]
+        return self.ledger.rows("SELECT name, type, cause FROM events ORDER BY sequence")
 
     def deliver_all(self) -> list[str]:
         """Deliver everything that may go, as an endpoint that always says yes; gives the ids in order."""

@@ -1,0 +1,116 @@
+"""Builds that break a promise must fail the suite: each mutant is a copy of Beacon with one line made wrong.
+
+A test that passes against a broken build proves nothing; here the tests themselves are put to the test.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One wrong line, and the tests that must notice."""
+
+    name: str
+    file: str
+    right: str
+    wrong: str
+    tests: str
+
+
+MUTANTS = (
+    Mutant(
+        "commits are not synced",
+        "store/database.py",
+        'connection.pragma("synchronous", "FULL")',
+        'connection.pragma("synchronous", "OFF")',
+        "tests/unit/store/test_power_cut.py",
+    ),
+    Mutant(
+        "commits are synced at checkpoints only",
+        "store/database.py",
+        'connection.pragma("synchronous", "FULL")',
+        'connection.pragma("synchronous", "NORMAL")',
+        "tests/unit/store/test_power_cut.py",
+    ),
+    Mutant(
+        "the reply comes before the commit",
+        "store/service.py",
+        "            self._ledger.commit()\n        except",
+        "            pass\n        except",
+        "tests/unit/store/test_power_cut.py",
+    ),
+    Mutant(
+        "the cursor jumps over what has not been applied",
+        "store/streams.py",
+        "if request.position > cursor.version and request.prev != cursor.version:",
+        "if request.position > cursor.version and request.prev < cursor.version:",
+        "tests/unit/store/test_ledger_as_state_machine.py",
+    ),
+    Mutant(
+        "late requests of an earlier session are applied",
+        "store/streams.py",
+        "session.number == number and epoch == current",
+        "epoch == current",
+        "tests/unit/store/test_ledger_as_state_machine.py",
+    ),
+    Mutant(
+        "a list tells deletions of what it shows",
+        "store/journal.py",
+        "if row[0] not in listed:",
+        "if row:",
+        "tests/unit/store/test_ledger_as_state_machine.py",
+    ),
+    Mutant(
+        "an object's next event does not wait for the one before",
+        "store/journal.py",
+        "THEN 'queued' ELSE 'ready' END",
+        "THEN 'ready' ELSE 'ready' END",
+        "tests/unit/store/test_ledger_as_state_machine.py",
+    ),
+    Mutant(
+        "a repeated settlement is applied again",
+        "store/deliveries.py",
+        "elif outcome.attempt > requests and state not in _FINAL:",
+        "elif state not in ():",
+        "tests/unit/store",
+    ),
+    Mutant(
+        "what a lost answer gave out is given out again",
+        "store/deliveries.py",
+        "if number > seen}",
+        "if number > claim.number}",
+        "tests/unit/store",
+    ),
+)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "-"))
+def test_a_build_that_breaks_a_promise_fails_the_suite(mutant: Mutant, tmp_path: Path) -> None:
+    for part in ("beacon", "tests"):
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    source = tmp_path / "beacon" / mutant.file
+    text = source.read_text()
+    assert text.count(mutant.right) == 1, "the line that this mutant makes wrong has changed"
+    source.write_text(text.replace(mutant.right, mutant.wrong))
+
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", mutant.tests],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert run.returncode == 1, run.stdout
+    assert "failed" in run.stdout
