@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from beacon.dev.cluster import access, faults, kinds, lifecycle, routing, state
+from beacon.dev.cluster import access, catalogue, faults, lifecycle, routing, state
 
 _REQUESTS_KEPT = 10_000
 
@@ -66,7 +66,7 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.state = state.State(history=settings.history, first_version=settings.first_version)
-        self.registry = kinds.built_in()
+        self.registry = catalogue.built_in()
         self.life = lifecycle.Lifecycle(self.state, self.registry)
         self.access = access.Access(self.state)
         self.faults = faults.Faults()
