@@ -1,0 +1,74 @@
+"""Heartbeats: one small file per thread, holding when it last went round its loop. Standard library only.
+
+A hung thread is known by its age, measured with CLOCK_MONOTONIC, so that a jump of the wall clock means nothing. The
+processes beat, others read; nothing here may import anything of ours or of a third party, because the sentinel reads
+hearts too.
+"""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+_INTERVAL_NS = 1_000_000_000
+_RECORD = "{pid:>10} {beat_ns:>24}\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """The last beat of one thread; `age_s` is how long ago that was when it was read."""
+
+    process: str
+    thread: str
+    pid: int
+    age_s: float
+
+
+class Heart:
+    """One thread's heartbeat. Used by that thread alone."""
+
+    __slots__ = ("_due_ns", "_fd", "_path", "_pid")
+
+    def __init__(self, directory: Path, process: str, thread: str) -> None:
+        """Begin to beat; neither name may hold a slash, nor the process' a dot."""
+        self._path = directory / f"{process}.{thread}"
+        self._pid = os.getpid()
+        self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._due_ns = 0
+        self.beat()
+
+    def beat(self) -> None:
+        """Say that the thread lives; cheap enough for every turn of a loop, written once a second at most."""
+        now_ns = time.monotonic_ns()
+        if now_ns < self._due_ns:
+            return
+        self._due_ns = now_ns + _INTERVAL_NS
+        if self._fd >= 0:
+            os.pwrite(self._fd, _RECORD.format(pid=self._pid, beat_ns=now_ns).encode(), 0)
+
+    def close(self) -> None:
+        """Stop beating on purpose: a thread that has ended is not one that hangs."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+            self._path.unlink(missing_ok=True)
+
+
+def read(directory: Path) -> tuple[Beat, ...]:
+    """Read all heartbeats; a file that is just being made, or isn't one, is left out."""
+    try:
+        paths = sorted(directory.iterdir())
+    except FileNotFoundError:
+        return ()
+    now_ns = time.monotonic_ns()
+    beats = (_read_one(path, now_ns) for path in paths)
+    return tuple(beat for beat in beats if beat is not None)
+
+
+def _read_one(path: Path, now_ns: int) -> Beat | None:
+    process, _, thread = path.name.partition(".")
+    try:
+        pid, beat_ns = (int(word) for word in path.read_bytes().split())
+    except (OSError, ValueError):
+        return None
+    return Beat(process=process, thread=thread, pid=pid, age_s=max(0.0, (now_ns - beat_ns) / 1e9))

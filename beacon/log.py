@@ -1,0 +1,178 @@
+"""One logging set-up for all processes: one JSON object a line on standard output. The door of structlog.
+
+supervisord passes on whole what arrives whole: a line is written with one `write` of at most PIPE_BUF bytes, which the
+kernel never mixes with another process' line. What is longer is shortened field by field and says so. Values that were
+registered as secrets are masked wherever they stand. What libraries say through `logging` goes the same way, warnings
+and above. Nothing here decides what is worth a line.
+"""
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Mapping, MutableMapping
+from datetime import UTC, datetime
+from typing import Any
+
+from beacon import codec
+
+# structlog.dev and structlog.tracebacks import rich when they find it, for pretty tracebacks that a service never
+# prints: 5 MB in every process. An entry of None makes an import fail, as if it were not installed.
+_HIDDEN = {name: sys.modules.get(name) for name in ("rich", "colorama", "better_exceptions")}
+sys.modules.update(dict.fromkeys(_HIDDEN))  # type: ignore[arg-type]
+import structlog  # noqa: E402
+
+for _name, _module in _HIDDEN.items():
+    if _module is None:
+        del sys.modules[_name]
+    else:
+        sys.modules[_name] = _module
+
+Logger = structlog.typing.FilteringBoundLogger
+
+_LONGEST_LINE = 4096  # bytes with the line feed: PIPE_BUF
+_SHORTEST_SECRET = 4  # what is shorter stands in ordinary words by chance
+_SHORTEST_FIELD = 64
+_LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warn": logging.WARNING,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+_secrets: frozenset[str] = frozenset()
+_secrets_lock = threading.Lock()
+
+
+def configure(process: str, *, level: str = "info", format: str = "json", fd: int = 1) -> None:  # noqa: A002
+    """Let every logger of this process write to `fd` from now on; `level` and `format` are app.logLevel, .logFormat."""
+    threshold = _LEVELS[level]
+    renderer = _render_json if format == "json" else _render_text
+    structlog.configure(
+        processors=[_Head(process), _mask, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=lambda *_: _Lines(fd),
+        cache_logger_on_first_use=False,  # the level becomes known only when the store has told the configuration
+    )
+    logging.captureWarnings(capture=True)
+    logging.basicConfig(level=max(threshold, logging.WARNING), handlers=[_Bridge()], force=True)
+
+
+def get(**fields: object) -> Logger:
+    """Give a logger whose lines all carry `fields`."""
+    logger: Logger = structlog.get_logger(**fields)
+    return logger
+
+
+def register_secret(value: str) -> None:
+    """Mask this value in every line from now on."""
+    global _secrets  # noqa: PLW0603  read without the lock by every line
+    if len(value) >= _SHORTEST_SECRET:
+        with _secrets_lock:
+            _secrets |= {value}
+
+
+class _Lines:
+    """Writes rendered lines; every level is the same to it."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def msg(self, line: bytes) -> None:
+        """Write one line; when nobody listens any more there is nobody to tell."""
+        try:
+            os.write(self._fd, line)
+        except OSError:
+            return
+
+    debug = info = warning = error = critical = exception = fatal = log = msg
+
+
+class _Head:
+    """Puts what every line has before what it says."""
+
+    def __init__(self, process: str) -> None:
+        self._process = process
+
+    def __call__(self, _: object, method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
+        now = datetime.now(tz=UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        said = event.pop("event", "")
+        level = "error" if method in ("exception", "critical") else method
+        return {"ts": now, "level": level, "process": self._process, "event": said, **event}
+
+
+class _Bridge(logging.Handler):
+    """Passes on what libraries log."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log a library's record as ours."""
+        method = "error" if record.levelno >= logging.ERROR else "warning"
+        getattr(get(logger=record.name), method)(record.getMessage())
+
+
+def _mask(_: object, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    secrets = _secrets
+    return _masked(event, secrets) if secrets else event
+
+
+def _masked(value: Any, secrets: frozenset[str]) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _masked(item, secrets) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_masked(item, secrets) for item in value]
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    text = str(value)
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text
+
+
+def _render_json(_: object, __: str, event: Mapping[str, Any]) -> bytes:
+    line = _encode(event)
+    if len(line) >= _LONGEST_LINE:
+        line = _shorten(codec.decode(line))
+    return line + b"\n"
+
+
+def _encode(event: Mapping[str, Any]) -> bytes:
+    try:
+        return codec.encode(event)
+    except TypeError:  # a value that JSON doesn't know, or text that isn't Unicode
+        return codec.encode({_text(key): _plain(value) for key, value in event.items()})
+
+
+def _plain(value: object) -> object:
+    return value if value is None or isinstance(value, bool | float) else _text(value)
+
+
+def _text(value: object) -> str:
+    return str(value).encode("utf-8", "backslashreplace").decode()
+
+
+def _shorten(event: dict[str, Any]) -> bytes:
+    """Halve the longest value until the line fits; what can't be halved usefully is left out."""
+    event["truncated"] = True
+    while len(line := codec.encode(event)) >= _LONGEST_LINE:
+        name = max(event, key=lambda key: len(codec.encode(event[key])))
+        value = event[name]
+        text = value if isinstance(value, str) else codec.encode(value).decode()
+        if len(text) <= _SHORTEST_FIELD:
+            event = {key: event[key] for key in ("ts", "level", "process", "event", "truncated")}
+            continue
+        quarter = len(text) // 4  # the end of a traceback says most, the beginning says where it began
+        event[name] = f"{text[:quarter]} [...] {text[-quarter:]}"
+    return line
+
+
+def _render_text(_: object, __: str, event: Mapping[str, Any]) -> bytes:
+    said = dict(event)
+    head = f"{said.pop('ts')} {said.pop('level').upper():<7} {said.pop('process'):<8} {said.pop('event')}"
+    fields = " ".join(f"{name}={_shown(value)}" for name, value in said.items())
+    line = _text(f"{head}  {fields}".rstrip().replace("\n", "\\n")).encode()
+    return line[: _LONGEST_LINE - 1].decode(errors="ignore").encode() + b"\n"
+
+
+def _shown(value: object) -> str:
+    text = value if isinstance(value, str) else _encode({"": value})[4:-1].decode()
+    return f'"{text}"' if isinstance(value, str) and (not text or " " in text) else text

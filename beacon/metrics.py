@@ -1,0 +1,216 @@
+"""Every metric that a process counts while it works, declared once. The door of prometheus_client.
+
+Processes share a directory of memory-mapped files, named by role, not by pid: a counter survives `kill -9` and goes on,
+and nothing grows with restarts. Metrics are declared when this module is imported, before the role is known; a value
+finds its file when it first moves after `start`, and stays in memory without it, as in unit tests. What must be asked
+for (process figures, counts of the ledger) is not here but in `beacon.exporter`. Labels are bounded: no namespace, no
+name, no UID, no URL.
+"""
+
+import json
+import os
+import struct
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, multiprocess, values
+
+_KEY_PARTS = 4  # metric, sample, labels, help
+_settling = threading.Lock()
+
+
+class _Value:
+    """A value that settles when it first moves: in the role's file after `start`, else in memory."""
+
+    _multiprocess = False
+    kind: type[Any] = values.MutexValue
+
+    def __init__(self, *declared: Any, **more: Any) -> None:
+        self._declared = declared
+        self._more = more
+        self._settled: Any = None
+
+    def inc(self, amount: float) -> None:
+        (self._settled or self._settle()).inc(amount)
+
+    def set(self, value: float, timestamp: float | None = None) -> None:
+        (self._settled or self._settle()).set(value, timestamp=timestamp)
+
+    def set_exemplar(self, exemplar: Any) -> None:
+        """Exemplars are not used."""
+
+    def get(self) -> float:
+        return float((self._settled or self._settle()).get())
+
+    def get_exemplar(self) -> None:
+        return None
+
+    def _settle(self) -> Any:
+        with _settling:  # two threads with a value each would lose what one of them counts
+            if self._settled is None:
+                self._settled = _Value.kind(*self._declared, **self._more)
+        return self._settled
+
+
+values.ValueClass = _Value
+
+REGISTRY = CollectorRegistry()  # only tells what is declared: a scrape reads the files
+
+
+def _counter(name: str, text: str, *labels: str) -> Counter:
+    return Counter(f"beacon_{name}", text, labels, registry=REGISTRY)
+
+
+def _state(name: str, text: str, *labels: str) -> Gauge:
+    """Declare a gauge that says how something is now: it goes with the process that said so."""
+    return Gauge(f"beacon_{name}", text, labels, registry=REGISTRY, multiprocess_mode="livemostrecent")
+
+
+def _instant(name: str, text: str, *labels: str) -> Gauge:
+    """Declare a gauge that says when something was last so: true after the process' end, too."""
+    return Gauge(f"beacon_{name}", text, labels, registry=REGISTRY, multiprocess_mode="mostrecent")
+
+
+def _histogram(name: str, text: str, *labels: str, buckets: Sequence[float]) -> Histogram:
+    return Histogram(f"beacon_{name}", text, labels, registry=REGISTRY, buckets=buckets)
+
+
+_LOCAL = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_DETECTION = (
+    *(0.00025, 0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01),
+    *(0.015, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5, 30),
+)
+_REQUEST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+_LATENCY = (
+    *(0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5),
+    *(1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600),
+)
+_BACKOFF = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
+_COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+
+EVENTS = _counter("events_total", "Events written to the ledger.", "kind", "type", "source")
+WATCH_LINES = _counter("watch_lines_total", "Lines received from watches.", "kind", "type")
+DETECTION_LATENCY = _histogram(
+    "detection_latency_seconds",
+    "From the receipt of a watch line to the commit of its event.",
+    *("kind",),
+    buckets=_DETECTION,
+)
+LAST_EVENT_TIMESTAMP = _instant("last_event_timestamp_seconds", "When the last event was written.", "kind")
+ANNOTATION_MUTATIONS = _counter(
+    "annotation_mutations_total", "Changes of the watched annotation, told or not.", "kind", "mutation"
+)
+
+WATCH_CONNECTED = _state("watch_connected", "1 while the scope's watch is connected.", "scope")
+WATCH_RESTARTS = _counter("watch_restarts_total", "Watches that ended, by why.", "scope", "reason")
+WATCH_POSITION_TIMESTAMP = _instant(
+    "watch_position_timestamp_seconds", "When the scope's position was last known to be up to date.", "scope"
+)
+GAPS = _counter("gaps_total", "Intervals without coverage.", "scope", "reason")
+GAP_SECONDS = _counter("gap_seconds_total", "Time without coverage.", "scope", "reason")
+
+DELIVERIES = _counter("deliveries_total", "Deliveries that came to an end.", "endpoint", "type", "outcome")
+DELIVERY_ATTEMPTS = _counter(
+    "delivery_attempts_total", "Requests made, by status or failure (network, tls, timeout).", "endpoint", "code"
+)
+DELIVERY_RETRIES = _counter("delivery_retries_total", "Deliveries to be sent again.", "endpoint", "reason")
+DELIVERY_DURATION = _histogram("delivery_duration_seconds", "How long one request took.", "endpoint", buckets=_REQUEST)
+DELIVERY_LATENCY = _histogram(
+    "delivery_latency_seconds", "From the commit of an event to its 2xx.", "endpoint", buckets=_LATENCY
+)
+DELIVERY_BACKOFF = _histogram("delivery_backoff_seconds", "Pauses before a next attempt.", buckets=_BACKOFF)
+RETRIES_EXHAUSTED = _counter("retries_exhausted_total", "Deliveries given up after maxAttempts.", "endpoint")
+
+ENDPOINT_UP = _state("endpoint_up", "1 when the endpoint's last answer was a proper one.", "endpoint")
+ENDPOINT_CONSECUTIVE_FAILURES = _state("endpoint_consecutive_failures", "Outage-like answers in a row.", "endpoint")
+ENDPOINT_LAST_SUCCESS_TIMESTAMP = _instant(
+    "endpoint_last_success_timestamp_seconds", "When the endpoint last answered 2xx.", "endpoint"
+)
+BREAKER_OPEN = _state("breaker_open", "1 while only probes are sent.", "endpoint")
+BREAKER_OPENINGS = _counter("breaker_openings_total", "How often the breaker opened.", "endpoint")
+
+DB_COMMIT_SECONDS = _histogram("db_commit_seconds", "How long a transaction took.", buckets=_LOCAL)
+DB_COMMIT_REQUESTS = _histogram("db_commit_requests", "Requests in one transaction.", buckets=_COUNTS)
+DB_OPERATION_SECONDS = _histogram(
+    "db_operation_seconds", "How long one request took within its transaction.", "verb", buckets=_LOCAL
+)
+DB_ERRORS = _counter("db_errors_total", "Errors of the database.", "verb", "error")
+
+BUS_REQUESTS = _counter("bus_requests_total", "Requests that the store answered.", "verb", "result")
+BUS_REQUEST_SECONDS = _histogram(
+    "bus_request_seconds", "From a request's arrival at the store to its reply.", "verb", buckets=_LOCAL
+)
+WORKER_BUSY = _state("worker_busy", "Requests in flight to the endpoint.")
+WORKER_BATCH_SIZE = _histogram("worker_batch_size", "Deliveries given out by one claim.", buckets=_COUNTS)
+
+
+def start(role: str, directory: Path) -> None:
+    """Keep this process' values in files named by `role` from now on; one living process per role.
+
+    What says how things are now is forgotten: it was said by the process before. Damaged files are set aside.
+    """
+    for path in directory.glob(f"gauge_live*_{role}.db"):
+        path.unlink()
+    for path in directory.glob(f"*_{role}.db"):
+        if path.stat().st_size > 0 and not sound(path):
+            set_aside(path)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)  # where the library looks for it
+    _Value.kind = values.ValueClass = values.MultiProcessValue(process_identifier=lambda: role)  # type: ignore[no-untyped-call]
+
+
+def files(directory: Path, living: Iterable[str]) -> tuple[Path, ...]:
+    """List the metric files, without the state gauges of roles that aren't `living`."""
+    roles = frozenset(living)
+    found = sorted(directory.glob("*.db"))
+    return tuple(path for path in found if not path.name.startswith("gauge_live") or _role(path) in roles)
+
+
+def merge(paths: Iterable[Path]) -> Iterable[Metric]:
+    """Read and merge sound metric files."""
+    merge_files: Callable[[list[str]], Iterable[Metric]] = multiprocess.MultiProcessCollector.merge
+    return merge_files([str(path) for path in paths])
+
+
+def sound(path: Path) -> bool:
+    """Say whether a metric file can be read; the library would raise, or read for ever, on one that can't."""
+    try:
+        data = path.read_bytes()
+        used = struct.unpack_from("i", data)[0]
+        return used <= len(data) and all(_meaningful(key) for key in _keys(data, used))
+    except FileNotFoundError:
+        return True
+    except (OSError, struct.error):
+        return False
+
+
+def set_aside(path: Path) -> None:
+    """Put a damaged metric file where no scrape finds it; the one set aside before gives way."""
+    with suppress(FileNotFoundError):
+        path.replace(path.with_suffix(".damaged"))
+
+
+def _role(path: Path) -> str:
+    return path.stem.rpartition("_")[2]
+
+
+def _keys(data: bytes, used: int) -> Iterable[bytes]:
+    """Walk the entries: a length, a key padded so that with its length it is a multiple of 8, two doubles."""
+    position = 8
+    while position < used:
+        length = struct.unpack_from("i", data, position)[0]
+        if length <= 0 or (length + 4) % 8 or position + 4 + length + 16 > used:
+            yield b""
+            return
+        yield data[position + 4 : position + 4 + length]
+        position += 4 + length + 16
+
+
+def _meaningful(key: bytes) -> bool:
+    try:
+        parts = json.loads(key)
+    except ValueError:
+        return False
+    return isinstance(parts, list) and len(parts) == _KEY_PARTS and isinstance(parts[2], dict)

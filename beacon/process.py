@@ -1,0 +1,199 @@
+"""What every process needs around its main: signals, death of the parent, threads, heartbeats, reports, the exit code.
+
+A process ends in one of three ways: it was asked to stop and says nothing of it; an error of ours ends it with one line
+and the exit code that goes with it; an unexpected error ends it with a traceback and code 70. supervisord decides what
+comes next. No process handles an unexpected error itself: whatever state it has is void.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from beacon import bus, errors, heart, log, metrics, rundir, wire
+
+_PR_SET_PDEATHSIG = 1
+_STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
+_WIND_DOWN_S = 5.0  # how long the others may take to stop after a thread has failed
+_PATIENCE_S = 1.0  # how long the store may take before a line says that it is waited for
+
+
+def run(name: str, main: Callable[["Context"], None]) -> NoReturn:
+    """Run one process to its end; `main` returns when `context.stop` is set.
+
+    `name` is the process' role: of letters only, one living process per role and run directory.
+    """
+    log.configure(name)
+    context: Context | None = None
+    try:
+        _die_with_parent(os.environ)
+        stop = _stop_on_signals()
+        context = _enter(name, stop)
+        log.get().info("started", pid=os.getpid())
+        main(context)
+    except Exception as error:  # noqa: BLE001  the one place, but for the threads below
+        code = _say(error)
+    else:
+        code = errors.EXIT_OK
+    if context is not None:
+        code = context.failure or code
+    log.get().info("ended", code=code)
+    sys.exit(code)
+
+
+class Context:
+    """A process as its own code sees it; for all its threads."""
+
+    def __init__(self, name: str, *, run_dir: Path, stop: threading.Event) -> None:
+        """Stand for the process `name`; `run_dir` is Beacon's private directory."""
+        self.name = name
+        self.run_dir = run_dir
+        self.stop = stop
+        self.failure = 0  # exit code that a failed thread asks for
+        self._reporter = rundir.Reporter(run_dir, name)
+        self._threads: list[threading.Thread] = []
+
+    def heart(self, thread: str) -> heart.Heart:
+        """Make the calling thread's heartbeat; a thread that does not beat for a minute counts as hung."""
+        return heart.Heart(rundir.hearts_directory(self.run_dir), self.name, thread)
+
+    def report(self, component: str, state: Mapping[str, Any]) -> None:
+        """Publish a component's state, `{"state": ..., ...}` in plain values; written only when it changed."""
+        self._reporter.report(component, state)
+
+    def sleep(self, seconds: float) -> bool:
+        """Wait, but no longer than until the process is to stop; True when it is."""
+        return self.stop.wait(seconds)
+
+    def spawn(self, thread_name: str, target: Callable[[], None]) -> threading.Thread:
+        """Start a daemon thread. An error that leaves it ends the whole process; so does no other end of it."""
+        thread = threading.Thread(target=self._guard, args=(target,), name=thread_name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+        return thread
+
+    def join(self) -> None:
+        """Wait until every spawned thread has ended."""
+        for thread in self._threads:
+            thread.join()
+
+    def fail(self, error: BaseException) -> None:
+        """End the process because of an error that left one of its threads."""
+        if isinstance(error, errors.Stopping) and self.stop.is_set():
+            return
+        self.failure = self.failure or _say(error)
+        self.stop.set()
+        # Whoever waits for what the failed thread held would wait for ever.
+        last_resort = threading.Timer(_WIND_DOWN_S, os._exit, args=(self.failure,))
+        last_resort.daemon = True
+        last_resort.start()
+
+    def _guard(self, target: Callable[[], None]) -> None:
+        try:
+            target()
+        except Exception as error:  # noqa: BLE001  see the module's text
+            self.fail(error)
+
+
+def obtain_settings(context: Context, client: bus.Client) -> Mapping[str, Any]:
+    """Ask the store for the configuration with which it started, as long as it takes.
+
+    Raises:
+        errors.Stopping: the process is to stop.
+    """
+    hello = wire.Hello(process=context.name)
+    try:
+        reply = client.try_call(hello, timeout_s=_PATIENCE_S)
+    except errors.TransientError:
+        log.get().info("waiting for the store")
+        reply = client.call(hello)
+    assert isinstance(reply, wire.Welcome)  # noqa: S101  the wire gives nothing else
+    return reply.settings
+
+
+def _enter(name: str, stop: threading.Event) -> Context:
+    """Take possession of the run directory."""
+    run_dir = rundir.prepare(os.environ)
+    supervisor = rundir.supervisor_of(os.environ, os.getppid())
+    if name == "store":
+        rundir.boot(run_dir, supervisor)
+    else:
+        rundir.await_boot(run_dir, supervisor, stop)
+    rundir.forget(run_dir, name)
+    metrics.start(name, rundir.metrics_directory(run_dir))
+    context = Context(name, run_dir=run_dir, stop=stop)
+    threading.excepthook = lambda left: context.fail(left.exc_value or SystemExit())
+    return context
+
+
+def _die_with_parent(environ: Mapping[str, str]) -> None:
+    """Let the kernel kill this process when its parent dies, and end it when that has happened already.
+
+    Raises:
+        errors.StartError: supervisord died while this process was starting.
+    """
+    parent = os.getppid()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        reason = os.strerror(ctypes.get_errno())
+        raise errors.StartError(f"can't be bound to the parent's life: {reason}", exit_code=errors.EXIT_SOFTWARE)
+    if os.getppid() != parent or _orphaned(environ, parent):
+        raise errors.StartError("supervisord has died", exit_code=errors.EXIT_UNAVAILABLE)
+
+
+def _orphaned(environ: Mapping[str, str], parent: int) -> bool:
+    """Say whether the supervisord that started this process is no longer its parent.
+
+    The parent may have died before this process could look; then supervisord's pid file names another than the parent.
+    """
+    if "SUPERVISOR_ENABLED" not in environ:
+        return False
+    try:
+        written = Path(environ.get(rundir.VARIABLE, ""), "supervisord.pid").read_text(encoding="ascii")
+    except OSError:
+        return False  # another supervisord.conf than ours, which writes it elsewhere
+    return written.strip() != str(parent)
+
+
+def _stop_on_signals() -> threading.Event:
+    """Give an event that SIGTERM and SIGINT set, however often they come.
+
+    A thread waits for them instead of a handler: a handler runs in between two steps of the main thread, and an event
+    that is set while the same thread holds its lock never returns.
+    """
+    stop = threading.Event()
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)  # inherited by every thread to come
+
+    def wait_for_signals() -> None:
+        while True:
+            signal.sigwait(_STOP_SIGNALS)
+            stop.set()
+
+    threading.Thread(target=wait_for_signals, name="signals", daemon=True).start()
+    return stop
+
+
+def _say(error: BaseException) -> int:
+    """Log why the process ends and give its exit code."""
+    if isinstance(error, errors.Stopping):
+        return errors.EXIT_OK
+    if isinstance(error, errors.ConfigError):
+        for problem in error.problems:
+            log.get().error("configuration refused", problem=problem)
+        return errors.EXIT_CONFIG
+    if isinstance(error, errors.BeaconError):
+        code = error.exit_code if isinstance(error, errors.StartError) else _code_of(error)
+        log.get().error("failed", reason=str(error), code=code)
+        return code
+    text = "".join(traceback.format_exception(error))
+    log.get().error("failed unexpectedly", error=type(error).__name__, traceback=text)
+    return errors.EXIT_SOFTWARE
+
+
+def _code_of(error: errors.BeaconError) -> int:
+    return errors.EXIT_TEMPORARY if isinstance(error, errors.TransientError) else errors.EXIT_FAILURE

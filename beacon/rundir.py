@@ -1,0 +1,186 @@
+"""The run directory: where sockets, heartbeats, metric files and reports of the processes lie, and when they are void.
+
+`$BEACON_RUN_DIR` is given, and supervisord keeps its own socket, pid file and log in it; Beacon makes the subdirectory
+`beacon` of mode 0700 for itself, because a mounted volume can't be chmodded by a random UID. What lies there is of one
+supervisord: the store, as the first process, clears it when it finds another's, and the others wait for that, so that
+no counter goes on from an earlier container and no heartbeat of the dead is read. Reports are the states that
+processes publish for the exporter and for people. Nothing here knows what they mean.
+"""
+
+import hashlib
+import os
+import shutil
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from beacon import codec, errors
+
+VARIABLE = "BEACON_RUN_DIR"
+_MARKER = "supervisor"
+_POLL_S = 0.05
+_LONGEST_NAME = 200  # bytes; a file name may have 255
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a component of a process said of itself last. `fields` is what it said besides its state."""
+
+    process: str
+    component: str
+    pid: int
+    state: str
+    since: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+def metrics_directory(run_dir: Path) -> Path:
+    """Name where the metric files lie."""
+    return run_dir / "metrics"
+
+
+def hearts_directory(run_dir: Path) -> Path:
+    """Name where the heartbeats lie."""
+    return run_dir / "heartbeat"
+
+
+def reports_directory(run_dir: Path) -> Path:
+    """Name where the reports lie."""
+    return run_dir / "state"
+
+
+def prepare(environ: Mapping[str, str]) -> Path:
+    """Make Beacon's private directory within `$BEACON_RUN_DIR` and give it.
+
+    Raises:
+        errors.StartError: the variable is not set, or the directory can't be made or is somebody else's.
+    """
+    given = environ.get(VARIABLE, "")
+    if not given:
+        raise errors.StartError(f"{VARIABLE} is not set: name a writable directory", exit_code=errors.EXIT_CONFIG)
+    run_dir = Path(given).absolute() / "beacon"
+    try:
+        run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if run_dir.stat().st_uid != os.geteuid():
+            raise errors.StartError(f"{run_dir} is another user's", exit_code=errors.EXIT_CANNOT_CREATE)
+        run_dir.chmod(0o700)
+        for directory in _subdirectories(run_dir):
+            directory.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        message = f"{VARIABLE}={given} can't be used: {error.strerror}: {error.filename}"
+        raise errors.StartError(message, exit_code=errors.EXIT_CANNOT_CREATE) from error
+    return run_dir
+
+
+def supervisor_of(environ: Mapping[str, str], parent: int) -> str:
+    """Name the supervisord that started this process, distinct from every other; "" when started by hand."""
+    if "SUPERVISOR_ENABLED" not in environ:
+        return ""
+    # The start time tells a process from an earlier one of the same pid, the boot id tells two boots of the machine.
+    started = Path(f"/proc/{parent}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+    return f"{parent} {started} {boot}"
+
+
+def boot(run_dir: Path, supervisor: str) -> bool:
+    """Clear what another supervisord's processes left. The store alone does this, before all else; says whether.
+
+    Started by hand (`supervisor` is ""), nothing is cleared: processes that other shells started may be living here.
+    """
+    if not supervisor or booted(run_dir, supervisor):
+        return False
+    for directory in _subdirectories(run_dir):
+        shutil.rmtree(directory)
+        directory.mkdir(mode=0o700)
+    _write(run_dir / _MARKER, supervisor.encode())
+    return True
+
+
+def booted(run_dir: Path, supervisor: str) -> bool:
+    """Say whether the directory is already that of the given supervisord."""
+    try:
+        return (run_dir / _MARKER).read_text(encoding="utf-8") == supervisor
+    except FileNotFoundError:
+        return False
+
+
+def await_boot(run_dir: Path, supervisor: str, stop: threading.Event) -> None:
+    """Wait until the store has made the directory that of our supervisord.
+
+    Raises:
+        errors.Stopping: the process is to stop.
+    """
+    while supervisor and not booted(run_dir, supervisor):
+        if stop.wait(_POLL_S):
+            raise errors.Stopping("stopped while waiting for the store to clear the run directory")
+
+
+def forget(run_dir: Path, process: str) -> None:
+    """Remove the heartbeats and reports of a process' earlier life."""
+    for directory in (hearts_directory(run_dir), reports_directory(run_dir)):
+        for path in directory.glob(f"{process}.*"):
+            path.unlink(missing_ok=True)
+
+
+class Reporter:
+    """Publishes the states of one process' components; for all its threads."""
+
+    def __init__(
+        self, run_dir: Path, process: str, *, now: Callable[[], datetime] = lambda: datetime.now(tz=UTC)
+    ) -> None:
+        """Publish for `process`."""
+        self._directory = reports_directory(run_dir)
+        self._process = process
+        self._now = now
+        self._lock = threading.Lock()
+        self._last: dict[str, dict[str, Any]] = {}
+        self._since: dict[str, str] = {}
+
+    def report(self, component: str, state: Mapping[str, Any]) -> None:
+        """Publish `{"state": ..., ...}`; writes only when something changed. `since` is when `state` became this."""
+        said = dict(state)
+        with self._lock:
+            last = self._last.get(component)
+            if last == said:
+                return
+            if last is None or last.get("state") != said.get("state"):
+                self._since[component] = self._now().isoformat(timespec="microseconds").replace("+00:00", "Z")
+            self._last[component] = said
+            head = {"process": self._process, "component": component, "pid": os.getpid()}
+            line = codec.encode({**said, **head, "since": self._since[component]})
+            _write(self._directory / f"{self._process}.{_file_name(component)}.json", line)
+
+
+def read_reports(run_dir: Path) -> tuple[Report, ...]:
+    """Read what all components of all processes, living or dead, said of themselves last."""
+    reports = (_read_report(path) for path in sorted(reports_directory(run_dir).glob("*.json")))
+    return tuple(report for report in reports if report is not None)
+
+
+def _read_report(path: Path) -> Report | None:
+    try:
+        said = codec.decode(path.read_bytes())
+        head = {key: said.pop(key) for key in ("process", "component", "pid", "state", "since")}
+    except (OSError, codec.DecodeError, AttributeError, KeyError):
+        return None  # removed meanwhile, or not a report
+    return Report(**head, fields=said)
+
+
+def _subdirectories(run_dir: Path) -> tuple[Path, Path, Path]:
+    return metrics_directory(run_dir), hearts_directory(run_dir), reports_directory(run_dir)
+
+
+def _file_name(component: str) -> str:
+    name = quote(component, safe="@")
+    return name if len(name) <= _LONGEST_NAME else hashlib.sha256(component.encode()).hexdigest()
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Replace a file at once, so that no reader sees half of it."""
+    aside = path.with_name(f"{path.name}.{os.getpid()}.new")
+    aside.write_bytes(data)
+    aside.replace(path)
