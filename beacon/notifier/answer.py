@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 LONGEST_ERROR = 512  # bytes of UTF-8
 _CUT = "…"
-_UNCLEAN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]+|\s{2,}")
+_UNCLEAN = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]+")
 _SHORTEST_SECRET = 4  # hiding shorter ones would blank out half of every text, and they protect nothing
 _HIDDEN = "***"
 

@@ -153,6 +153,8 @@ class Channel:
                 raise
             reply = self._send_once(route, body, headers)
         text = _read(reply)
+        if call.expired or call.severed:
+            raise TimeoutError  # a body that ends with its connection would look whole
         return str(reply.status), reply.status, _text_of(reply, text), reply.headers.get("Retry-After")
 
     def _send_once(self, route: _Route, body: bytes, headers: Mapping[str, str | bytes]) -> response.BaseHTTPResponse:
@@ -229,9 +231,14 @@ def _quieten(*, verify: bool) -> None:
 
 def _read(reply: response.BaseHTTPResponse) -> bytes:
     """Read an answer to its end; one that is longer than anybody needs costs its connection."""
-    data = reply.read(_LONGEST_BODY + 1, decode_content=False)
-    if len(data) > _LONGEST_BODY:
-        reply.close()
+    data = b""
+    while len(data) <= _LONGEST_BODY:
+        piece = reply.read(_LONGEST_BODY + 1 - len(data), decode_content=False)
+        if not piece:
+            reply.release_conn()
+            return data
+        data += piece
+    reply.close()
     reply.release_conn()
     return data
 
@@ -268,6 +275,8 @@ def _describe(error: Exception, call: deadline.Call) -> str:
     if call.expired:
         return "no complete answer in time"
     root = _causes(error)[-1]
+    if isinstance(root, ValueError) and not isinstance(root, ssl.SSLError):
+        return "the token or a configured header holds characters that can't be sent"
     if isinstance(root, ssl.SSLCertVerificationError):
         return f"certificate not accepted: {root.verify_message}"
     if isinstance(root, OSError) and root.strerror:

@@ -5,6 +5,7 @@ headers and body in two packets cost the endpoint a wake-up more.
 """
 
 import contextlib
+import http.client
 import ipaddress
 import socket
 import ssl
@@ -84,6 +85,8 @@ class Line:
 
     watchdog: deadline.Watchdog
     resolver: Resolver
+    response_class: Any
+    sock: Any
 
     def __init__(self, *args: Any, **options: Any) -> None:
         """Make a connection as urllib3 does."""
@@ -93,6 +96,7 @@ class Line:
         self.sent = False
         self._carried = False
         self._parts: list[bytes] | None = None
+        self.response_class = _Answer
         super().__init__(*args, **options)
 
     def shut(self) -> None:
@@ -124,12 +128,20 @@ class Line:
             self._parts.append(bytes(data))
 
     def close(self) -> None:
-        """Close the connection and its guard."""
-        guard, self.guard = self.guard, None
+        """Close the connection.
+
+        Not the guard, while a call uses it: http.client closes a connection whose answer is still to be read when that
+        answer ends with the connection.
+        """
         self._carried = False
-        try:
-            super().close()  # type: ignore[misc]
-        finally:
+        super().close()  # type: ignore[misc]
+        if self.call is None:
+            self.release()
+
+    def release(self) -> None:
+        """Close the guard of a connection that is closed."""
+        if self.sock is None:
+            guard, self.guard = self.guard, None
             if guard is not None:
                 guard.close()
 
@@ -139,9 +151,44 @@ class Line:
         until = call.deadline if call is not None else time.monotonic() + 10.0
         host, port = self._dns_host, self.port  # type: ignore[attr-defined]
         connected = _connect(self.resolver.resolve(host.strip("[]"), port, until=until), port, until)
+        self.release()
         self.guard = connected.dup()
         self.watchdog.attach(self)
         return connected
+
+
+class _Answer(http.client.HTTPResponse):
+    """An answer whose headers must come to their end: http.client takes a lost connection for it."""
+
+    def begin(self) -> None:
+        """Read status and headers."""
+        stream = self.fp
+        recorder: Any = _Recorder(stream)
+        self.fp = recorder
+        try:
+            super().begin()
+        finally:
+            if self.fp is recorder:
+                self.fp = stream
+        if recorder.last not in (b"\r\n", b"\n"):
+            self.close()
+            raise http.client.HTTPException("the answer broke off in its headers")
+
+
+class _Recorder:
+    """Remembers the last line that was read from a stream."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+        self.last = b""
+
+    def readline(self, limit: int) -> bytes:
+        line: bytes = self.stream.readline(limit)
+        self.last = line
+        return line
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
 
 
 class _PlainLine(Line, connection.HTTPConnection):

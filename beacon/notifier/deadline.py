@@ -23,6 +23,9 @@ class Line(Protocol):
     def shut(self) -> None:
         """End whatever waits for this connection."""
 
+    def release(self) -> None:
+        """The call is over: let go of what was needed to shut the connection, if it is closed."""
+
 
 @dataclass(slots=True, eq=False)
 class Call:
@@ -84,6 +87,10 @@ class Watchdog:
         self._mine.call = None
         with self._lock:
             del self._calls[id(call)]
+            line = call.line
+            if line is not None and line.call is call:
+                line.call = None
+                line.release()
 
     def attach(self, line: Line) -> Call | None:
         """Name the connection that this thread's request uses; None outside a request."""

@@ -15,8 +15,7 @@ from typing import Protocol
 from beacon import bus, model, wire
 from beacon.notifier import answer, breaker, crew, render, retry, session, settlement
 
-_FINISH_S = 10.0  # of the 12 s that a stop may take: then the connections of what is still under way are cut
-_FLUSH_S = 1.5
+_FLUSH_S = 1.5  # of the 12 s that a stop may take, beside `finish_s`
 _SLICE_S = 0.5  # how soon the loop notices the stop flag
 _LEAST_PAUSE_S = 1.0  # between two sessions, when two notifiers fence each other
 
@@ -40,14 +39,14 @@ class Record(Protocol):
     def sent(self, delivery: model.Delivery, outcome: model.Outcome, *, failures: int) -> None:
         """A request was made and settled; `failures` is the number of outage-like answers in a row."""
 
-    def gave_up(self, kind: model.EventType) -> None:
-        """No attempt is left for an event."""
+    def gave_up(self, kind: model.EventType, *, late: bool) -> None:
+        """No attempt is left for an event; `late`: its last one was found to count after it had been settled."""
 
     def working(self, busy: int) -> None:
-        """So many threads are at work."""
+        """So many requests are under way."""
 
-    def opened(self, failures: int, error: str) -> None:
-        """The breaker opened."""
+    def opened(self, failures: int, code: str) -> None:
+        """The breaker opened after so many failures in a row, the last of this kind."""
 
     def closed(self) -> None:
         """The breaker closed."""
@@ -55,7 +54,11 @@ class Record(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What the configuration says about delivering."""
+    """What the configuration says about delivering.
+
+    `finish_s` is how long requests under way may take after a stop before they are cut; `reply_s` how long the store
+    may take to answer, beside the time for which a claim may be parked, before it is asked again.
+    """
 
     endpoint: str
     names: render.Names
@@ -64,6 +67,8 @@ class Terms:
     width: int
     batch: int
     poll_s: float
+    finish_s: float = 10.0
+    reply_s: float = 5.0
 
 
 class Dispatcher:
@@ -129,7 +134,7 @@ class Dispatcher:
     def _finish(self, client: bus.Client) -> None:
         """Let what is under way come to its end, cut what takes too long, and settle all of it."""
         self._release(self._withdraw())
-        cut_at = time.monotonic() + _FINISH_S
+        cut_at = time.monotonic() + self._terms.finish_s
         end_at = cut_at + _FLUSH_S
         last = session.Wish(mode=breaker.Mode.HELD)
         while (now := time.monotonic()) < end_at:
@@ -173,7 +178,7 @@ class Dispatcher:
             claim = self._session.claim(wish) if due and now >= self._renewed_at + _LEAST_PAUSE_S else None
         if claim is not None:
             self._submitted_at = now
-            client.submit(claim, timeout_s=claim.wait_s + 5.0)
+            client.submit(claim, timeout_s=claim.wait_s + self._terms.reply_s)
         try:
             for _, request, reply in client.collect(patience_s):
                 if isinstance(request, wire.Claim) and isinstance(reply, wire.Claimed):
@@ -181,9 +186,10 @@ class Dispatcher:
         except bus.LedgerChanged:
             self._forget()
         self._crew.hurry()
-        self._record.working(self._crew.busy + self._prober.busy)
-        if self._session.asked is not None and now > self._submitted_at + self._terms.poll_s + 5.0:
-            self._record.silent()
+        with self._lock:
+            self._record.working(self._crew.busy + self._prober.busy)
+            if self._session.asked is not None and now > self._submitted_at + self._terms.poll_s + self._terms.reply_s:
+                self._record.silent()
 
     def _is_quiet(self, now: float) -> bool:
         """Tell whether the store hasn't been asked for so long that it is time to see whether it is the same still."""
@@ -200,7 +206,7 @@ class Dispatcher:
             jobs = [session.Job(delivery=one, ledger=client.ledger) for one in deliveries]
             self._session.hold(jobs)
             crews = self._admit(wish, jobs)
-        self._record.claimed(len(deliveries))
+            self._record.claimed(len(deliveries))
         for group, admitted in crews:
             group.offer(admitted)
 
@@ -257,7 +263,7 @@ class Dispatcher:
         self._session.settle(outcome)
         self._record.sent(delivery, outcome, failures=self._breaker.failures)
         if outcome.result is model.Result.FAILED and retry.meaning(reply.status) is retry.Meaning.AGAIN:
-            self._record.gave_up(delivery.type)
+            self._record.gave_up(delivery.type, late=False)
         for suspect in verdict.charged:
             self._charge(suspect)
         self._heed(verdict, reply, now)
@@ -270,13 +276,13 @@ class Dispatcher:
         for outcome in charge.outcomes:
             self._session.amend(outcome)
         if charge.exhausted:
-            self._record.gave_up(suspect.type)
+            self._record.gave_up(suspect.type, late=True)
 
     def _heed(self, verdict: breaker.Verdict, reply: answer.Answer, now: float) -> None:
         """Do what an answer means for the answers to come: open, close, pause."""
         pause_s = retry.pause_s(self._terms.policy, reply.status, asked_s=settlement.asked_s(reply))
         if verdict.opened:
-            self._record.opened(self._breaker.failures, reply.error or reply.code)
+            self._record.opened(self._breaker.failures, reply.code)
         if verdict.closed:
             self._session.resume = True
             self._record.closed()

@@ -107,9 +107,10 @@ class Endpoint:
                     with self._lock:
                         self.in_flight -= 1
                 if reply is None:
-                    return
+                    break
         with contextlib.suppress(OSError):
-            line.close()
+            line.shutdown(socket.SHUT_RDWR)
+        line.close()
 
 
 def render(reply: Reply) -> bytes:

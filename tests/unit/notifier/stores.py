@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from beacon import hub, model, wire
 
@@ -42,7 +41,7 @@ class Store:
     """Serves claims from memory; every rule of the protocol that a notifier can notice is kept."""
 
     def __init__(self, where: str) -> None:
-        self._where = where
+        self.where = where
         self._lock = threading.RLock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -85,15 +84,16 @@ class Store:
             self.fenced.add(self.session)
             self.session = ""
 
-    def add(self, name: str, *, count: int = 1, **values: int) -> list[int]:
+    def add(self, name: str, *, count: int = 1, attempts: int = 0, requests: int = 0) -> list[int]:
         """Commit events of one object."""
         ids = []
         with self._lock:
             for _ in range(count):
                 key = len(self.rows) + 1
                 taken = any(row.name == name and row.state in (READY, QUEUED) for row in self.rows.values())
-                state = QUEUED if taken else READY
-                self.rows[key] = Row(id=key, name=name, state=state, committed_us=time.time_ns() // 1000, **values)
+                row = Row(id=key, name=name, state=QUEUED if taken else READY, attempts=attempts, requests=requests)
+                row.committed_us = time.time_ns() // 1000
+                self.rows[key] = row
                 ids.append(key)
         return ids
 
@@ -106,7 +106,7 @@ class Store:
             return sum(row.state is state for row in self.rows.values())
 
     def _serve(self) -> None:
-        with hub.Server(self._where) as server:
+        with hub.Server(self.where) as server:
             while not self._stop.is_set():
                 arrived = server.receive(0.002, limit=100)
                 with self._lock:
@@ -123,12 +123,7 @@ class Store:
             self._answer(server, incoming, wire.Refused(code=wire.Refusal.REPLACED))
             return
         self.claims.append(request)
-        for outcome in request.settlements:
-            self._settle(outcome)
-        if request.resume:
-            for row in self.rows.values():
-                if row.forgiven:
-                    row.forgiven, row.next_at = False, 0.0
+        self._settle_all(request)
         if self.lose(request):
             return
         if self.parked and self.parked.claim.number != request.number:
@@ -139,6 +134,13 @@ class Store:
             self.parked = _Parked(incoming, request, time.monotonic() + request.wait_s)
         else:
             self._answer(server, incoming, reply)
+
+    def _settle_all(self, claim: wire.Claim) -> None:
+        for outcome in claim.settlements:
+            self._settle(outcome)
+        for row in self.rows.values() if claim.resume else ():
+            if row.forgiven:
+                row.forgiven, row.next_at = False, 0.0
 
     def _look_at_parked(self, server: hub.Server) -> None:
         if self.parked is None:
@@ -246,8 +248,3 @@ def delivery(
         data=data,
         redelivered=redelivered,
     )
-
-
-def serve(directory: Path) -> Store:
-    """Start a store on a socket in a directory."""
-    return Store(f"ipc://{directory}/store.sock").start()

@@ -38,23 +38,24 @@ def test_the_backoff_starts_at_the_initial_one_and_grows_by_the_multiplier_up_to
 
 
 @given(
+    policy=st.builds(
+        retry.Policy,
+        max_attempts=st.just(0),
+        initial_s=st.floats(0.001, 600),
+        max_s=st.floats(0.001, 3600),
+        multiplier=st.floats(1.0, 10.0),
+        jitter=st.floats(0.0, 1.0),
+    ),
     requests=st.integers(0, 100_000),
-    initial_s=st.floats(0.001, 600),
-    max_s=st.floats(0.001, 3600),
-    multiplier=st.floats(1.0, 10.0),
-    jitter=st.floats(0.0, 1.0),
     roll=st.floats(-1.0, 1.0),
 )
-def test_the_backoff_is_never_negative_nor_above_the_maximum(
-    requests: int, initial_s: float, max_s: float, multiplier: float, jitter: float, roll: float
-) -> None:
-    policy = retry.Policy(max_attempts=0, initial_s=initial_s, max_s=max_s, multiplier=multiplier, jitter=jitter)
+def test_the_backoff_is_never_negative_nor_above_the_maximum(policy: retry.Policy, requests: int, roll: float) -> None:
     plain_s = retry.backoff_s(policy, requests, roll=0.0)
 
     delay_s = retry.backoff_s(policy, requests, roll=roll)
 
-    assert 0 <= delay_s <= max_s
-    assert plain_s * (1 - jitter) * 0.999 <= delay_s <= plain_s * (1 + jitter) * 1.001
+    assert 0 <= delay_s <= policy.max_s
+    assert plain_s * (1 - policy.jitter) * 0.999 <= delay_s <= plain_s * (1 + policy.jitter) * 1.001
     assert plain_s <= retry.backoff_s(policy, requests + 1, roll=0.0) * 1.001
 
 

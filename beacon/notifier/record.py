@@ -1,0 +1,132 @@
+"""What the outside gets to see of the notifier's work: metrics, log lines and the state that `/ready` asks for.
+
+It decides nothing. One line per change of state; what happens once per event is at debug, because the ledger tells an
+event's story. Nothing of what an endpoint answers is logged.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from beacon import log, metrics, model
+from beacon.notifier import retry
+
+_CLAIMING = "claiming"
+_WAITING = "waiting for the store"
+
+
+class Record:
+    """Tells about one endpoint. Its caller sees to it that one thread at a time does."""
+
+    def __init__(self, endpoint: str, *, report: Callable[[Mapping[str, Any]], None], logger: log.Logger) -> None:
+        """Publish states through `report`. Until the first attempt nothing is said of the endpoint being up."""
+        self._report = report
+        self._log = logger
+        self._attempts = Children(lambda code: metrics.DELIVERY_ATTEMPTS.labels(endpoint=endpoint, code=code))
+        self._retries = Children(lambda why: metrics.DELIVERY_RETRIES.labels(endpoint=endpoint, reason=why))
+        self._ends = Children(lambda what: metrics.DELIVERIES.labels(endpoint=endpoint, type=what[0], outcome=what[1]))
+        self._duration = metrics.DELIVERY_DURATION.labels(endpoint=endpoint)
+        self._latency = metrics.DELIVERY_LATENCY.labels(endpoint=endpoint)
+        self._exhausted = metrics.RETRIES_EXHAUSTED.labels(endpoint=endpoint)
+        self._up = metrics.ENDPOINT_UP.labels(endpoint=endpoint)  # absent from a scrape until it is first set
+        self._failures = metrics.ENDPOINT_CONSECUTIVE_FAILURES.labels(endpoint=endpoint)
+        self._success = metrics.ENDPOINT_LAST_SUCCESS_TIMESTAMP.labels(endpoint=endpoint)
+        self._open = metrics.BREAKER_OPEN.labels(endpoint=endpoint)
+        self._openings = metrics.BREAKER_OPENINGS.labels(endpoint=endpoint)
+        self._endpoint = endpoint
+        self._said: dict[str, Any] = {"state": _WAITING, "claimed": False, "endpoint": endpoint, "breaker": "closed"}
+        self._busy = -1
+        self._failed_since: float | None = None
+        self._open.set(0)
+        self.working(0)
+        self._report(self._said)
+
+    def claimed(self, count: int) -> None:
+        """The store has answered a claim with so many deliveries."""
+        if count:
+            metrics.WORKER_BATCH_SIZE.observe(count)
+        if self._said["state"] != _CLAIMING:
+            self._say(state=_CLAIMING, claimed=True)
+            self._log.info("claiming began", endpoint=self._endpoint)
+
+    def silent(self) -> None:
+        """The store has not answered in time."""
+        if self._said["state"] != _WAITING:
+            self._say(state=_WAITING)
+            self._log.warning("store fell silent", endpoint=self._endpoint)
+
+    def sent(self, delivery: model.Delivery, outcome: model.Outcome, *, failures: int) -> None:
+        """A request was made and settled; `failures` is the number of outage-like answers in a row."""
+        self._attempts.of(outcome.code).inc()
+        self._duration.observe(outcome.duration_s)
+        self._failures.set(failures)
+        self._up.set(0 if retry.outage_like(outcome.status) else 1)
+        if outcome.result is model.Result.RETRY:
+            self._retries.of(outcome.code).inc()
+            metrics.DELIVERY_BACKOFF.observe(outcome.delay_s)
+        else:
+            self._ends.of((delivery.type.value, outcome.result.value)).inc()
+        if outcome.result is model.Result.DELIVERED:
+            now = time.time()
+            self._success.set(now)
+            self._latency.observe(max(0.0, now - delivery.committed_us / 1_000_000))
+        self._log.debug(
+            "event sent", event_id=delivery.event_id, result=outcome.result, code=outcome.code, attempt=outcome.attempt
+        )
+
+    def gave_up(self, kind: model.EventType, *, late: bool) -> None:
+        """No attempt is left for an event; `late`: its last one was found to count after it had been settled."""
+        self._exhausted.inc()
+        if late:
+            self._ends.of((kind.value, model.Result.FAILED.value)).inc()
+
+    def working(self, busy: int) -> None:
+        """So many requests are under way."""
+        if busy != self._busy:
+            self._busy = busy
+            metrics.WORKER_BUSY.set(busy)
+
+    def opened(self, failures: int, code: str) -> None:
+        """The breaker opened after so many failures in a row, the last of this kind."""
+        self._failed_since = time.monotonic()
+        self._open.set(1)
+        self._openings.inc()
+        self._say(breaker="open", breaker_since=_now())
+        self._log.warning("breaker opened", endpoint=self._endpoint, failures=failures, last=code)
+
+    def closed(self) -> None:
+        """The breaker closed."""
+        since, self._failed_since = self._failed_since, None
+        outage_s = round(time.monotonic() - since, 3) if since is not None else 0.0
+        self._open.set(0)
+        self._say(breaker="closed", breaker_since=_now())
+        self._log.info("breaker closed", endpoint=self._endpoint, outage_s=outage_s)
+
+    def trouble(self, text: str) -> None:
+        """The TLS files can't be used."""
+        self._log.warning("TLS files not usable", endpoint=self._endpoint, problem=text)
+
+    def _say(self, **changes: object) -> None:
+        self._said = {**self._said, **changes}
+        self._report(self._said)
+
+
+class Children:
+    """A metric's children by label value, kept because finding one costs as much as moving it."""
+
+    def __init__(self, make: Callable[[Any], Any]) -> None:
+        """Make a child when it is first asked for."""
+        self._make = make
+        self._made: dict[Any, Any] = {}
+
+    def of(self, key: object) -> Any:
+        """Give the child of a label value."""
+        child = self._made.get(key)
+        if child is None:
+            child = self._made[key] = self._make(key)
+        return child
+
+
+def _now() -> str:
+    return datetime.now(tz=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,356 @@
+"""The notifier between a store and an endpoint on real sockets: claims, order, concurrency, retries, stopping."""
+
+import json
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from beacon import bus, model
+from beacon.notifier import breaker, retry
+from tests.unit.notifier import endpoints, running, stores
+
+DELIVERED = model.DeliveryState.DELIVERED
+FAILED = model.DeliveryState.FAILED
+ONE_TRY = retry.Policy(max_attempts=1, initial_s=0.05, max_s=0.1, multiplier=2.0, jitter=0.0)
+NO_BREAKER = breaker.Rules(threshold=0, probe_interval_s=1.0, timeout_s=5.0)
+
+
+@pytest.fixture
+def store() -> Iterator[stores.Store]:
+    with tempfile.TemporaryDirectory(prefix="bn") as directory:
+        served = running.serve(Path(directory))
+        yield served
+        served.stop()
+
+
+@pytest.fixture
+def endpoint() -> Iterator[endpoints.Endpoint]:
+    served = endpoints.Endpoint()
+    yield served
+    served.down()
+
+
+def name_of(request: endpoints.Received) -> str:
+    return str(json.loads(request.body)["subject"])
+
+
+def names(endpoint: endpoints.Endpoint) -> list[str]:
+    return [name_of(request) for request in list(endpoint.received)]
+
+
+def test_an_event_is_delivered_while_a_claim_is_parked(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
+    with running.Notifier(store, endpoint):
+        running.wait_for(lambda: store.parked is not None)
+        (key,) = store.add("web")
+        running.wait_for(lambda: store.state(key) is DELIVERED)
+
+    (request,) = endpoint.received
+    assert request.method == "POST"
+    assert request.headers["content-type"] == "application/cloudevents+json; charset=UTF-8"
+    assert request.headers["user-agent"] == "beacon/test"
+    assert request.headers["x-beacon-event-id"] == "event-1"
+    assert json.loads(request.body)["ledgerid"] == "ledger-1"
+
+
+def test_a_settlement_does_not_wait_for_the_end_of_a_long_poll(
+    store: stores.Store, endpoint: endpoints.Endpoint
+) -> None:
+    with running.Notifier(store, endpoint, poll_s=30.0):
+        running.wait_for(lambda: store.parked is not None)
+        (key,) = store.add("web")
+        running.wait_for(lambda: len(endpoint.received) == 1)
+
+        assert running.wait_for(lambda: store.state(key) is DELIVERED) < 1.0
+
+
+def test_events_of_one_object_go_out_in_order_one_at_a_time(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
+    store.add("web", count=20)
+
+    with running.Notifier(store, endpoint, width=8):
+        running.wait_for(lambda: store.count(DELIVERED) == 20)
+
+    assert [request.headers["x-beacon-event-id"] for request in endpoint.received] == [
+        f"event-{n}" for n in range(1, 21)
+    ]
+    assert endpoint.most_in_flight == 1
+
+
+def test_objects_do_not_wait_for_each_other(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
+    release = threading.Event()
+
+    def behave(request: endpoints.Received, _: socket.socket) -> endpoints.Reply:
+        if name_of(request) == "slow":
+            release.wait(10)
+        return endpoints.Reply()
+
+    endpoint.behave = behave
+    (slow,) = store.add("slow")
+    with running.Notifier(store, endpoint, width=2):
+        running.wait_for(lambda: names(endpoint) == ["slow"])
+        for index in range(10):
+            store.add(f"web-{index}")
+        running.wait_for(lambda: store.count(DELIVERED) == 10)
+        assert store.state(slow) is stores.READY
+        release.set()
+        running.wait_for(lambda: store.state(slow) is DELIVERED)
+
+
+def test_a_slow_endpoint_is_served_at_full_width_at_once(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
+    endpoint.behave = lambda _request, _line: endpoints.Reply(delay_s=0.2)
+    for index in range(32):
+        store.add(f"web-{index}")
+
+    with running.Notifier(store, endpoint, width=32):
+        running.wait_for(lambda: endpoint.most_in_flight == 32)
+        assert running.wait_for(lambda: store.count(DELIVERED) == 32) < 2.0
+
+
+def test_full_width_is_reached_in_batches_of_one(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
+    endpoint.behave = lambda _request, _line: endpoints.Reply(delay_s=1.0)
+    for index in range(16):
+        store.add(f"web-{index}")
+
+    with running.Notifier(store, endpoint, width=8, batch=1):
+        running.wait_for(lambda: endpoint.most_in_flight == 8, within_s=0.9)
+
+
+def test_width_grows_again_when_a_fast_endpoint_turns_slow(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
+    for index in range(200):
+        store.add(f"web-{index}")
+    with running.Notifier(store, endpoint, width=16):
+        running.wait_for(lambda: store.count(DELIVERED) == 200)
+        endpoint.behave = lambda _request, _line: endpoints.Reply(delay_s=0.5)
+        endpoint.most_in_flight = 0
+        for index in range(16):
+            store.add(f"slow-{index}")
+
+        running.wait_for(lambda: endpoint.most_in_flight == 16, within_s=0.5)
+
+
+def test_more_requests_than_the_width_are_never_under_way(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
+    endpoint.behave = lambda _request, _line: endpoints.Reply(delay_s=0.01)
+    for index in range(100):
+        store.add(f"web-{index}")
+
+    with running.Notifier(store, endpoint, width=3):
+        running.wait_for(lambda: store.count(DELIVERED) == 100)
+
+    assert endpoint.most_in_flight == 3
+
+
+def test_a_retry_comes_with_the_same_event_id_and_a_new_request_id(
+    store: stores.Store, endpoint: endpoints.Endpoint
+) -> None:
+    answers = iter([500, 503, 204])
+    endpoint.behave = lambda _request, _line: endpoints.Reply(next(answers))
+    (key,) = store.add("web")
+
+    with running.Notifier(store, endpoint):
+        running.wait_for(lambda: store.state(key) is DELIVERED)
+
+    assert {request.headers["x-beacon-event-id"] for request in endpoint.received} == {"event-1"}
+    assert len({request.headers["x-request-id"] for request in endpoint.received}) == 3
+    assert [outcome.code for outcome in store.rows[key].outcomes] == ["500", "503", "204"]
+    assert [outcome.attempt for outcome in store.rows[key].outcomes] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("status", [302, 400, 401, 404, 422])
+def test_a_refused_event_fails_at_once_and_the_objects_next_event_goes(
+    store: stores.Store, endpoint: endpoints.Endpoint, status: int
+) -> None:
+    answers = iter([status, 204])
+    endpoint.behave = lambda _request, _line: endpoints.Reply(next(answers), b"no", {"Location": "/elsewhere"})
+    first, second = store.add("web", count=2)
+
+    with running.Notifier(store, endpoint) as notifier:
+        running.wait_for(lambda: store.state(second) is DELIVERED)
+
+    assert store.state(first) is FAILED
+    assert len(endpoint.received) == 2
+    assert not notifier.record.gave_up_on
+
+
+def test_an_event_fails_when_its_attempts_are_exhausted(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
+    endpoint.behave = lambda _request, _line: endpoints.Reply(500)
+    policy = retry.Policy(max_attempts=3, initial_s=0.01, max_s=0.02, multiplier=1.0, jitter=0.0)
+    (key,) = store.add("web")
+
+    with running.Notifier(store, endpoint, policy=policy) as notifier:
+        running.wait_for(lambda: store.state(key) is FAILED)
+
+    assert len(endpoint.received) == 3
+    assert len(notifier.record.gave_up_on) == 1
+
+
+def test_an_event_that_alone_gets_503_fails_after_exactly_its_attempts(
+    store: stores.Store, endpoint: endpoints.Endpoint
+) -> None:
+    endpoint.behave = lambda request, _line: endpoints.Reply(503 if name_of(request) == "bad" else 204)
+    policy = retry.Policy(max_attempts=3, initial_s=0.01, max_s=0.02, multiplier=1.0, jitter=0.0)
+    (bad,) = store.add("bad")
+
+    with running.Notifier(store, endpoint, policy=policy) as notifier:
+        index = 0
+        while store.state(bad) is not FAILED:
+            index += 1
+            (good,) = store.add(f"good-{index}")
+            running.wait_for(lambda key=good: store.state(key) is DELIVERED)  # type: ignore[misc]
+
+    assert names(endpoint).count("bad") == 3
+    assert store.rows[bad].attempts == 3
+    assert len(notifier.record.gave_up_on) == 1
+
+
+def test_a_retry_after_pauses_the_whole_endpoint(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
+    answers = iter([endpoints.Reply(429, headers={"Retry-After": "1"})])
+    endpoint.behave = lambda _request, _line: next(answers, endpoints.Reply())
+    policy = retry.Policy(max_attempts=5, initial_s=0.05, max_s=5.0, multiplier=2.0, jitter=0.0)
+    store.add("first")
+
+    with running.Notifier(store, endpoint, policy=policy):
+        running.wait_for(lambda: len(endpoint.received) == 1)
+        running.wait_for(lambda: bool(store.rows[1].outcomes))
+        store.add("second")
+        running.wait_for(lambda: store.count(DELIVERED) == 2)
+
+    pause_s = endpoint.received[1].at - endpoint.received[0].at
+    assert 1.0 <= pause_s < 2.0
+    assert store.rows[1].outcomes[0].delay_s == 1.0
+
+
+def test_a_lost_reply_repeats_nothing(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
+    lost: set[int] = set()
+
+    def lose(claim: object) -> bool:
+        number = claim.number  # type: ignore[attr-defined]
+        if number % 3 == 0 and number not in lost:
+            lost.add(number)
+            return True
+        return False
+
+    store.lose = lose
+    for index in range(30):
+        store.add(f"web-{index % 10}")
+
+    with running.Notifier(store, endpoint, batch=4, poll_s=0.1):
+        running.wait_for(lambda: store.count(DELIVERED) == 30, within_s=60)
+
+    assert lost
+    assert sorted(request.headers["x-beacon-event-id"] for request in endpoint.received) == sorted(
+        f"event-{key}" for key in range(1, 31)
+    )
+
+
+def test_a_restarted_store_repeats_nothing_that_is_under_way(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
+    endpoint.behave = lambda _request, _line: endpoints.Reply(delay_s=0.3)
+    for index in range(20):
+        store.add(f"web-{index}")
+
+    with running.Notifier(store, endpoint, width=5, batch=10):
+        running.wait_for(lambda: len(endpoint.received) >= 5)
+        store.restart()
+        running.wait_for(lambda: store.count(DELIVERED) == 20, within_s=30)
+
+    assert len(endpoint.received) == 20
+
+
+def test_a_fenced_notifier_goes_on_with_what_it_holds(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
+    endpoint.behave = lambda _request, _line: endpoints.Reply(delay_s=0.2)
+    for index in range(8):
+        store.add(f"web-{index}")
+
+    with running.Notifier(store, endpoint, width=4):
+        running.wait_for(lambda: len(endpoint.received) >= 4)
+        store.fence()
+        running.wait_for(lambda: store.count(DELIVERED) == 8)
+
+    assert len(endpoint.received) == 8
+    assert len({claim.session for claim in store.claims}) == 2
+
+
+def test_what_was_held_of_another_ledger_is_forgotten(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
+    release = threading.Event()
+
+    def behave(_request: endpoints.Received, _line: socket.socket) -> endpoints.Reply:
+        release.wait(10)
+        return endpoints.Reply()
+
+    endpoint.behave = behave
+    store.add("old")
+    with running.Notifier(store, endpoint):
+        running.wait_for(lambda: len(endpoint.received) == 1)
+        store.stop()
+        store.ledger, store.rows = "ledger-2", {}
+        store.restart()
+        (key,) = store.add("new")
+        running.wait_for(lambda: len(endpoint.received) == 2)
+        release.set()
+        running.wait_for(lambda: store.state(key) is DELIVERED)
+
+    assert json.loads(endpoint.received[-1].body)["ledgerid"] == "ledger-2"
+    assert len(store.rows[key].outcomes) == 1
+
+
+def test_a_changed_configuration_ends_the_notifier_after_it_has_settled(
+    store: stores.Store, endpoint: endpoints.Endpoint
+) -> None:
+    endpoint.behave = lambda _request, _line: endpoints.Reply(delay_s=0.5)
+    (key,) = store.add("web")
+
+    with running.Notifier(store, endpoint) as notifier:
+        running.wait_for(lambda: len(endpoint.received) == 1)
+        store.stop()
+        store.settings = "settings-2"
+        store.restart()
+        running.wait_for(lambda: bool(notifier.failures))
+
+    assert isinstance(notifier.failures[0], bus.SettingsChanged)
+    assert store.state(key) is DELIVERED
+    assert len(endpoint.received) == 1
+
+
+def test_a_stop_lets_what_is_under_way_finish_and_sends_nothing_more(
+    store: stores.Store, endpoint: endpoints.Endpoint
+) -> None:
+    endpoint.behave = lambda _request, _line: endpoints.Reply(delay_s=0.5)
+    for index in range(20):
+        store.add(f"web-{index}")
+
+    with running.Notifier(store, endpoint, width=5):
+        running.wait_for(lambda: endpoint.most_in_flight == 5)
+
+    assert len(endpoint.received) == 5
+    assert store.count(DELIVERED) == 5
+    assert not any(outcome.code != "204" for row in store.rows.values() for outcome in row.outcomes)
+
+
+def test_a_stop_cuts_what_hangs_and_leaves_it_open(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
+    rules = breaker.Rules(threshold=5, probe_interval_s=1.0, timeout_s=60.0)
+    hang = threading.Event()
+    endpoint.behave = lambda _request, _line: endpoints.Reply() if hang.wait(30) else None
+    (key,) = store.add("web")
+
+    with running.Notifier(store, endpoint, rules=rules, finish_s=0.5):
+        running.wait_for(lambda: len(endpoint.received) == 1)
+        stopping = time.monotonic()
+    hang.set()
+
+    assert time.monotonic() - stopping < 2.0
+    assert store.state(key) is stores.READY
+    (outcome,) = store.rows[key].outcomes
+    assert outcome.result is model.Result.RETRY
+    assert not outcome.counted
+
+
+def test_an_idle_notifier_asks_no_more_often_than_it_polls(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
+    with running.Notifier(store, endpoint, poll_s=0.2) as notifier:
+        running.wait_for(lambda: store.parked is not None)
+        before = len(store.claims)
+        notifier.stop.wait(1.0)
+
+    assert 4 <= len(store.claims) - before <= 7

@@ -1,0 +1,132 @@
+"""A dispatcher at work between a store and an endpoint, all on real sockets."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from beacon import bus, model
+from beacon.notifier import breaker, channel, deadline, dispatch, render, retry
+from tests.unit.notifier import endpoints, stores
+
+POLICY = retry.Policy(max_attempts=10, initial_s=0.05, max_s=0.4, multiplier=2.0, jitter=0.1)
+RULES = breaker.Rules(threshold=5, probe_interval_s=0.2, timeout_s=5.0)
+
+
+class Recorder:
+    """Remembers what the dispatcher said about its work."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[model.Outcome] = []
+        self.failures: list[int] = []
+        self.given = 0
+        self.gave_up_on: list[tuple[model.EventType, bool]] = []
+        self.said: list[str] = []
+        self.most_busy = 0
+
+    def claimed(self, count: int) -> None:
+        self.given += count
+        if not self.said:
+            self.said.append("claimed")
+
+    def silent(self) -> None:
+        if self.said[-1:] != ["silent"]:
+            self.said.append("silent")
+
+    def sent(self, delivery: model.Delivery, outcome: model.Outcome, *, failures: int) -> None:
+        assert outcome.delivery == delivery.id
+        self.outcomes.append(outcome)
+        self.failures.append(failures)
+
+    def gave_up(self, kind: model.EventType, *, late: bool) -> None:
+        self.gave_up_on.append((kind, late))
+
+    def working(self, busy: int) -> None:
+        self.most_busy = max(self.most_busy, busy)
+
+    def opened(self, failures: int, code: str) -> None:
+        assert failures
+        assert code
+        self.said.append("opened")
+
+    def closed(self) -> None:
+        self.said.append("closed")
+
+
+class Notifier:
+    """Starts on entering and stops, as on SIGTERM, on leaving."""
+
+    def __init__(
+        self,
+        store: stores.Store,
+        endpoint: endpoints.Endpoint,
+        *,
+        policy: retry.Policy = POLICY,
+        rules: breaker.Rules = RULES,
+        width: int = 5,
+        batch: int = 100,
+        poll_s: float = 0.5,
+        finish_s: float = 10.0,
+    ) -> None:
+        self.record = Recorder()
+        self.stop = threading.Event()
+        self.failures: list[BaseException] = []
+        self._ended = threading.Event()
+        watchdog = deadline.Watchdog(stopped=self._ended.is_set)
+        target = channel.Target(url=endpoint.url, method="POST", agent="beacon/test", width=width)
+        self._channel = channel.Channel(target, token=lambda: "", watchdog=watchdog)
+        terms = dispatch.Terms(
+            endpoint=stores.ENDPOINT,
+            names=render.Names(source="/beacon", cluster="", type_prefix="test"),
+            policy=policy,
+            rules=rules,
+            width=width,
+            batch=batch,
+            poll_s=poll_s,
+            finish_s=finish_s,
+            reply_s=0.5,
+        )
+        self.dispatcher = dispatch.Dispatcher(
+            terms,
+            self._channel,
+            connect=lambda: bus.Client(store.where, stop=self.stop, timeout_s=0.5),
+            start=lambda _, work: threading.Thread(target=work, daemon=True).start(),
+            stop=self.stop,
+            sever=watchdog.sever,
+            record=self.record,
+        )
+        threading.Thread(target=watchdog.run, daemon=True).start()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> "Notifier":
+        self.thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop.set()
+        self.thread.join()
+        self._ended.set()
+        self._channel.close()
+
+    def _run(self) -> None:
+        try:
+            self.dispatcher.run()
+        except BaseException as error:  # noqa: BLE001  shown to the test
+            self.failures.append(error)
+
+
+def wait_for(condition: Callable[[], bool], *, within_s: float = 10.0) -> float:
+    """Wait until a condition holds; gives how long it took."""
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < within_s, "it did not happen in time"
+        time.sleep(0.002)
+    return time.monotonic() - began
+
+
+def serve(directory: Path) -> stores.Store:
+    """Start a store in a directory."""
+    return stores.Store(f"ipc://{directory}/s").start()
