@@ -1,0 +1,120 @@
+"""Requests to the API server through the official client, their bodies left as bytes.
+
+A 401 makes it read the credentials anew and ask once more; everything else that is not a 200 is the caller's.
+One connection pool for all threads; safe to share.
+"""
+
+import threading
+from collections.abc import Sequence
+from importlib import metadata
+from typing import Any
+
+import urllib3
+from kubernetes import client
+from kubernetes.config import ConfigException
+
+from beacon.cluster import credentials, failures, items
+
+JSON = "application/json"
+
+
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
+Query = Sequence[tuple[str, str]]
+
+
+class Connection:
+    """The way to one API server."""
+
+    def __init__(self, load: credentials.Load, *, connect_s: float = 5.0, read_s: float = 15.0) -> None:
+        """Use the credentials that `load` gives; `read_s` is the longest silence within one answer."""
+        self._load = load
+        self._connect_s = connect_s
+        self._read_s = read_s
+        self._lock = threading.Lock()
+        self._client: client.ApiClient | None = None
+
+    def get(self, path: str, *, query: Query = (), accept: str = JSON) -> bytes:
+        """Read a resource whole.
+
+        Raises:
+            failures.Refused: another status than 200.
+            failures.Unreachable: no answer.
+        """
+        response = self.open(path, query=query, accept=accept)
+        return self._body(response)
+
+    def open(self, path: str, *, query: Query = (), accept: str = JSON) -> urllib3.BaseHTTPResponse:
+        """Send a GET and return the answer with its body still to be read; the caller closes it.
+
+        Raises:
+            failures.Refused: another status than 200.
+            failures.Unreachable: no answer.
+        """
+        used = self._current()
+        response = self._send(used, path, query, accept)
+        if response.status == 401:
+            self._body(response)
+            response = self._send(self._renewed(used), path, query, accept)
+        if response.status != 200:
+            raise items.refusal(response.status, self._body(response), response.headers.get("Retry-After"))
+        return response
+
+    def _send(self, used: client.ApiClient, path: str, query: Query, accept: str) -> urllib3.BaseHTTPResponse:
+        try:
+            method, url, headers, _, _ = used.param_serialize(
+                "GET",
+                path,
+                query_params=list(query),
+                header_params={"Accept": accept},
+                auth_settings=["BearerToken"],
+            )
+            answer = used.call_api(method, url, headers, _request_timeout=(self._connect_s, self._read_s))
+        except (urllib3.exceptions.HTTPError, client.ApiException, ConfigException, OSError, ValueError) as error:
+            # ConfigException and ValueError: the pod's token file was read while it was being replaced.
+            if isinstance(error, client.ApiException):
+                self._forget(used)  # TLS: the certificates may have been replaced
+            raise failures.Unreachable(f"{used.configuration.host} does not answer: {_words(error)}") from error
+        response: urllib3.BaseHTTPResponse = answer.response
+        return response
+
+    def _body(self, response: urllib3.BaseHTTPResponse) -> bytes:
+        try:
+            return response.read()
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            response.close()
+            raise failures.Unreachable(f"the answer broke off: {_words(error)}") from error
+        finally:
+            response.release_conn()
+
+    def _current(self) -> client.ApiClient:
+        with self._lock:
+            if self._client is None:
+                self._client = client.ApiClient(self._load())
+                self._client.user_agent = f"beacon/{metadata.version('beacon')}"
+            return self._client
+
+    def _renewed(self, used: client.ApiClient) -> client.ApiClient:
+        self._forget(used)
+        return self._current()
+
+    def _forget(self, used: client.ApiClient) -> None:
+        """Read the credentials anew next time, unless another thread has done so since."""
+        with self._lock:
+            if self._client is used:
+                self._client = None
+
+
+def _words(error: BaseException) -> str:
+    """Say what is at the bottom of a nested network error."""
+    bottom: BaseException | None = error
+    best = " ".join(str(getattr(error, "reason", "") or error).split())
+    seen: list[Any] = []
+    while bottom is not None and bottom not in seen:
+        seen.append(bottom)
+        if isinstance(bottom, TimeoutError):
+            return "no answer in time"
+        if isinstance(bottom, OSError) and bottom.strerror:
+            best = bottom.strerror
+        bottom = bottom.__cause__ or bottom.__context__
+    return best or type(error).__name__

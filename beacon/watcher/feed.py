@@ -1,0 +1,248 @@
+"""A stream's side of the store: its session, its window of unanswered requests, and what the replies mean for it.
+
+The store alone knows the position. Whenever it says that the stream is not where it believes, the stream opens anew
+and goes on from the store's cursor, so nothing that is lost, refused or repeated on the way can do harm.
+"""
+
+import contextlib
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+
+from beacon import bus, errors, model, rules, wire
+from beacon.cluster import items
+from beacon.watcher import position, sight, voice
+
+_AT_ONCE = 100  # observations in one request
+_COLLECT_S = 0.02  # how long the replies of a silent stream may wait to be looked at
+_IDLE_S = 0.5
+_LAST_S = 1.0
+
+
+class Outdated(errors.TransientError):
+    """What the stream believes of its position or of the tracked set does not hold: open it anew."""
+
+
+class Feed:
+    """Tells the store of one scope what its stream sees."""
+
+    def __init__(
+        self,
+        scope: rules.Scope,
+        client: bus.Client,
+        speaker: voice.Voice,
+        *,
+        stop: threading.Event,
+        flush_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Speak through `client`, which belongs to the stream's thread; positions are sent every `flush_s`."""
+        self._scope = scope
+        self._client = client
+        self._voice = speaker
+        self._stop = stop
+        self._flush_s = flush_s
+        self._clock = clock
+        self._session = 0
+        self._epoch = 0
+        self._tracked_version = 0
+        self._fold = position.Fold(0)
+        self._sight = sight.Sight(scope.rule)
+        self._sent_at = 0.0
+
+    @property
+    def position(self) -> int:
+        """The position up to which everything has been seen."""
+        return self._fold.position
+
+    def open(self, label: str, cluster: str) -> wire.StreamOpened:
+        """Begin a session and learn where the scope stands.
+
+        Raises:
+            errors.Stopping: the process is to stop.
+            errors.ConfigError: the ledger is of another cluster.
+            bus.SettingsChanged, bus.LedgerChanged: see there.
+        """
+        request = wire.OpenStream(
+            scope=self._scope.id,
+            label=label,
+            fingerprint=self._scope.fingerprint,
+            nonce=uuid.uuid4().hex,
+            cluster=cluster,
+        )
+        try:
+            opened = self._client.call(request)
+        except errors.PermanentError as error:
+            raise errors.ConfigError([str(error)]) from error
+        assert isinstance(opened, wire.StreamOpened)  # noqa: S101  wire.reply_body gives no other
+        _refuse_reconfigured(opened.place)
+        self._session, self._epoch = opened.session, opened.epoch
+        self._tracked_version = opened.tracked_version
+        self._fold = position.Fold(opened.cursor)
+        self._sight = sight.Sight(self._scope.rule, opened.tracked)
+        self._sent_at = self._clock()
+        return opened
+
+    def rewind(self, current: int, highest: int) -> None:
+        """Report that the API server is behind what was read of it: it was restored. Open anew afterwards."""
+        self._call(
+            wire.Rewind(
+                scope=self._scope.id, session=self._session, epoch=self._epoch, current=current, highest=highest
+            )
+        )
+
+    def expire(self) -> None:
+        """Report that the API server can't go on from the position. Open anew afterwards."""
+        self._call(wire.Expire(scope=self._scope.id, session=self._session, epoch=self._epoch, prev=self._fold.sent))
+
+    def begin_list(self, at: int, reason: model.GapReason) -> None:
+        """Begin to tell a list at resourceVersion `at`.
+
+        Raises:
+            Outdated: as in everything that follows; open the stream anew.
+        """
+        self._voice.listing()
+        self._applied(
+            wire.ListBegin(
+                scope=self._scope.id,
+                session=self._session,
+                epoch=self._epoch,
+                prev=self._fold.sent,
+                at=at,
+                fingerprint=self._scope.fingerprint,
+                api_version=self._scope.api_version,
+                reason=reason,
+            )
+        )
+
+    def tell_page(self, at: int, number: int, listed: Sequence[items.Item]) -> None:
+        """Tell a page: every UID, and whole what is accepted or tracked."""
+        looked = map(self._sight.listed, listed)
+        self._applied(
+            wire.ListPage(
+                scope=self._scope.id,
+                session=self._session,
+                at=at,
+                number=number,
+                uids=tuple(item.uid for item in listed),
+                versions=tuple(item.version for item in listed),
+                observations=tuple(observation for observation in looked if observation is not None),
+            )
+        )
+
+    def end_list(self, at: int, pages: int, count: int) -> None:
+        """End the list: the position is now its resourceVersion."""
+        reply = self._applied(
+            wire.ListEnd(scope=self._scope.id, session=self._session, at=at, pages=pages, count=count),
+        )
+        self._tracked_version = reply.tracked_version
+        if reply.tracked is not None:
+            self._sight.renew(reply.tracked)
+        self._fold = position.Fold(at)
+        self._sent_at = self._clock()
+
+    def see(self, line: items.Line, received_ns: int) -> bool:
+        """Take a line of the watch; False: it does not come after the one before."""
+        if line.type == "BOOKMARK":
+            self._fold.pass_by(line.item.version)
+            return True
+        observation = self._sight.seen(line, received_ns)
+        if not self._fold.see(line.item.version, observation):
+            return False
+        if observation is not None:
+            mutation = self._sight.follow(observation)
+            if mutation is not None:
+                self._voice.mutated(mutation)
+            if self._fold.waiting >= _AT_ONCE:
+                self._send()
+        return True
+
+    def advance(self) -> None:
+        """Send what waits, or the position when it is time, and look at the replies that have come.
+
+        Raises:
+            Outdated: the store's replies say so.
+            errors.Stopping: the process is to stop while the window is full.
+            bus.SettingsChanged, bus.LedgerChanged: see there.
+        """
+        if self._fold.waiting or (not self._client.pending and self._clock() - self._sent_at >= self._flush_s):
+            self._send()
+        if self._client.pending:
+            self._settle(0)
+
+    def flush(self) -> None:
+        """Send all that was seen, whatever the time."""
+        if self._fold.moved:
+            self._send()
+
+    def patience_s(self) -> float:
+        """Say how long the watch may be waited for before `advance` must be called again."""
+        if self._client.pending:
+            return _COLLECT_S
+        due_s = self._sent_at + self._flush_s - self._clock()
+        return min(max(due_s, 0.0), _IDLE_S)
+
+    def finish(self) -> None:
+        """At the end of the process: store how far the stream has come, if the store still answers quickly."""
+        deadline = self._clock() + _LAST_S
+        # Whatever the store says now, the next process asks it anew.
+        with contextlib.suppress(errors.BeaconError):
+            if self._session and self._fold.moved and self._client.room > 0:
+                self._submit()
+            while self._client.pending and (left_s := deadline - self._clock()) > 0:
+                self._client.collect(left_s)
+
+    def _send(self) -> None:
+        while self._client.room <= 0:
+            if self._stop.is_set():
+                raise errors.Stopping("stopped while the store had no room")
+            self._settle(_IDLE_S)
+        self._submit()
+
+    def _submit(self) -> None:
+        segment = self._fold.take()
+        self._client.submit(
+            wire.Observe(
+                scope=self._scope.id,
+                session=self._session,
+                epoch=self._epoch,
+                prev=segment.prev,
+                position=segment.position,
+                tracked_version=self._tracked_version,
+                fingerprint=self._scope.fingerprint,
+                api_version=self._scope.api_version,
+                observations=segment.observations,
+            )
+        )
+        self._sent_at = self._clock()
+
+    def _settle(self, timeout_s: float) -> None:
+        for _, request, reply in self._client.collect(timeout_s):
+            # A late reply to an earlier session says nothing about this one.
+            if isinstance(request, wire.Observe) and request.session == self._session:
+                assert isinstance(reply, wire.Positioned)  # noqa: S101  wire.reply_body gives no other
+                self._check(reply)
+                if reply.tracked_version != self._tracked_version:
+                    raise Outdated("the tracked set has changed")
+                self._voice.positioned()
+
+    def _applied(self, request: wire.Request) -> wire.Positioned:
+        reply = self._call(request)
+        self._check(reply)
+        return reply
+
+    def _check(self, reply: wire.Positioned) -> None:
+        _refuse_reconfigured(reply.place)
+        if reply.place is not wire.Place.APPLIED:
+            raise Outdated(f"the store is elsewhere: {reply.why}")
+
+    def _call(self, request: wire.Request) -> wire.Positioned:
+        reply = self._client.call(request)
+        assert isinstance(reply, wire.Positioned)  # noqa: S101  wire.reply_body gives no other
+        return reply
+
+
+def _refuse_reconfigured(place: wire.Place) -> None:
+    if place is wire.Place.RECONFIGURED:
+        raise bus.SettingsChanged("the store has started with another configuration")

@@ -1,0 +1,141 @@
+"""What to do about what went wrong: pure functions from a failure to a reaction.
+
+The table stands in docs/architecture.md. Whatever happens, the stream goes on: what differs is how soon, whether the
+position is still good, and what a person is told.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from beacon import errors
+from beacon.cluster import failures
+
+
+class State(StrEnum):
+    """What a stream is doing, for /ready and for a person."""
+
+    OPENING = "opening"  # asking the store and the API server where it stands
+    LISTING = "listing"  # reading the whole scope
+    WATCHING = "watching"  # following it
+    WAITING = "waiting"  # the API server does not serve this kind (yet); nothing is wrong with Beacon
+    FORBIDDEN = "forbidden"  # 403: a right is missing
+    UNAUTHORIZED = "unauthorized"  # 401: the credentials are not accepted
+    UNREACHABLE = "unreachable"  # no proper answer from the API server
+    REFUSED = "refused"  # this kind can't be watched as configured, or the store does not take what it shows
+
+
+class Doing(StrEnum):
+    """What the stream asked of the API server: the RBAC verb, or discovery."""
+
+    DISCOVER = "discover"
+    LIST = "list"
+    WATCH = "watch"
+
+
+class Cause(StrEnum):
+    """Why a watch was begun anew: the label of `beacon_watch_restarts_total`."""
+
+    TIMEOUT = "timeout"  # the server ended it properly
+    INACTIVE = "inactive"
+    EXPIRED = "expired"
+    REWOUND = "rewound"
+    ERROR = "error"
+    UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
+    ABSENT = "absent"
+
+
+class Pace(StrEnum):
+    """How soon to try again."""
+
+    QUICK = "quick"  # at first almost at once, then with growing pauses that stay short: nobody is bothered by it
+    BACKOFF = "backoff"  # with growing pauses: the server has trouble
+    SLOW = "slow"  # a person must do something
+    ABSENT = "absent"  # something must appear
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reaction:
+    """What to do: `state` to be in meanwhile, and whether the position is void, so that a list comes next."""
+
+    state: State
+    cause: Cause
+    pace: Pace
+    relist: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """How long things may take, in seconds."""
+
+    inactive_s: float = 90.0  # a server with bookmarks is never silent for as long
+    watch_s: tuple[int, int] = (300, 600)  # after which the server ends a watch, spread so that not all end together
+    flush_s: float = 3.0  # how long a position may lag in the store, and how often a silent scope asks
+    first_pause_s: float = 0.2
+    longest_quick_s: float = 5.0
+    longest_pause_s: float = 15.0
+    slow_s: float = 15.0
+    absent_s: float = 5.0
+    page: int = 500
+
+
+def react(failure: errors.BeaconError, doing: Doing) -> Reaction:
+    """Decide about a failure of a request, or of a watch under way."""
+    if isinstance(failure, failures.Refused):
+        return _react_to_status(failure, doing)
+    if isinstance(failure, failures.Absent):
+        return Reaction(state=State.WAITING, cause=Cause.ABSENT, pace=Pace.ABSENT)
+    if isinstance(failure, failures.Unsuitable):
+        return Reaction(state=State.REFUSED, cause=Cause.ERROR, pace=Pace.SLOW)
+    if isinstance(failure, failures.Silent):
+        return Reaction(state=State.UNREACHABLE, cause=Cause.INACTIVE, pace=Pace.QUICK)
+    if isinstance(failure, failures.Malformed):
+        # The same line would come again from the same position: only a list gets past it.
+        return Reaction(state=State.UNREACHABLE, cause=Cause.ERROR, pace=Pace.BACKOFF, relist=doing is Doing.WATCH)
+    if isinstance(failure, errors.PermanentError):
+        return Reaction(state=State.REFUSED, cause=Cause.ERROR, pace=Pace.BACKOFF)  # by the store
+    return Reaction(state=State.UNREACHABLE, cause=Cause.ERROR, pace=Pace.QUICK)
+
+
+def pause_s(pace: Pace, timing: Timing, *, failed: int, asked_s: float | None, chance: float) -> float:
+    """Reckon the pause after the `failed`-th failure in a row; `chance` is a random number of [0, 1).
+
+    `asked_s` is what the server asked for, which is honoured up to five minutes.
+    """
+    spread = 0.8 + 0.4 * chance
+    if pace is Pace.SLOW:
+        pause = timing.slow_s * spread
+    elif pace is Pace.ABSENT:
+        pause = timing.absent_s * spread
+    else:
+        longest = timing.longest_quick_s if pace is Pace.QUICK else timing.longest_pause_s
+        pause = min(timing.first_pause_s * 2.0 ** min(failed - 1, 20), longest) * (0.5 + 0.5 * chance)
+    return max(pause, min(asked_s or 0.0, 300.0))
+
+
+def missing_rule(doing: Doing, plural: str, group: str, namespace: str) -> str:
+    """Name the RBAC rule that a 403 asks for, in words."""
+    where = f"in namespace {namespace!r}" if namespace else "in all namespaces"
+    return (
+        f'the service account may not "{doing}" "{plural}" in API group "{group}" {where}: bind it to a role with that'
+        " rule (docs/troubleshooting.md, missing rights)"
+    )
+
+
+def _react_to_status(failure: failures.Refused, doing: Doing) -> Reaction:
+    watching = doing is Doing.WATCH
+    match failure.status:
+        case 401:
+            return Reaction(state=State.UNAUTHORIZED, cause=Cause.UNAUTHORIZED, pace=Pace.BACKOFF)
+        case 403:
+            return Reaction(state=State.FORBIDDEN, cause=Cause.FORBIDDEN, pace=Pace.SLOW)
+        case 404:
+            return Reaction(state=State.WAITING, cause=Cause.ABSENT, pace=Pace.ABSENT)
+        case 410:
+            return Reaction(state=State.LISTING, cause=Cause.EXPIRED, pace=Pace.QUICK, relist=watching)
+        case status if status in {408, 429} or status >= 500:
+            # A 504 about a position ahead of the server is decided by the next look at the present one: a server
+            # of several that lags behind the others says the same as a restored one.
+            return Reaction(state=State.UNREACHABLE, cause=Cause.ERROR, pace=Pace.BACKOFF)
+        case _:
+            return Reaction(state=State.UNREACHABLE, cause=Cause.ERROR, pace=Pace.SLOW)

@@ -1,0 +1,86 @@
+"""What the store must hear of an object: accepted ones, and those it wants to hear of whatever they are now.
+
+Pure. An object that is neither costs a look at its annotations and into a dictionary.
+"""
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from beacon import model, rules
+from beacon.cluster import items
+
+_CHANGES = {
+    "ADDED": model.Change.ADDED,
+    "MODIFIED": model.Change.MODIFIED,
+    "DELETED": model.Change.DELETED,
+}
+
+
+class Mutation(StrEnum):
+    """What happened to the watched annotation of a living object."""
+
+    ADDED = "added"
+    CHANGED = "changed"
+    REMOVED = "removed"
+
+
+class Sight:
+    """Judges objects under one rule and keeps the set of UIDs that are wanted."""
+
+    def __init__(self, rule: rules.Rule, wanted: Iterable[str] = ()) -> None:
+        """Want the given UIDs; whether those are tracked or unmanaged only the store knows."""
+        self._rule = rule
+        # The hash of the value with which an object was accepted; None: wanted by the store, for whatever reason.
+        self._wanted: dict[str, int | None] = dict.fromkeys(wanted)
+
+    def renew(self, wanted: Iterable[str]) -> None:
+        """Want the given UIDs and no other."""
+        self._wanted = {uid: self._wanted.get(uid) for uid in wanted}
+
+    def listed(self, item: items.Item) -> model.Observation | None:
+        """Look at an item of a list; None: it concerns nobody."""
+        observation = self._look(item, model.Change.LISTED, 0)
+        if observation is not None and observation.verdict is model.Verdict.ACCEPTED:
+            self._wanted[item.uid] = hash(observation.value)
+        return observation
+
+    def seen(self, line: items.Line, received_ns: int) -> model.Observation | None:
+        """Look at a line of a watch; None: it concerns nobody."""
+        return self._look(line.item, _CHANGES[line.type], received_ns)
+
+    def follow(self, seen: model.Observation) -> Mutation | None:
+        """Remember what was sent, and say what has become of the annotation, if anything and if that is known."""
+        if seen.change is model.Change.DELETED:
+            self._wanted.pop(seen.uid, None)
+            return None
+        known = seen.uid in self._wanted
+        before = self._wanted.get(seen.uid)
+        if seen.verdict is model.Verdict.ACCEPTED:
+            now = self._wanted[seen.uid] = hash(seen.value)
+            if seen.change is model.Change.ADDED or (known and before in (None, now)):
+                return None
+            return Mutation.CHANGED if known else Mutation.ADDED
+        if before is not None:
+            # One that only the store knows may be unmanaged: it stays so, and its deletion must still be told.
+            del self._wanted[seen.uid]
+            return Mutation.REMOVED if seen.verdict is model.Verdict.ANNOTATION else None
+        return None
+
+    def _look(self, item: items.Item, change: model.Change, received_ns: int) -> model.Observation | None:
+        annotations = item.annotations or {}
+        labels = item.labels or {}
+        verdict = rules.judge(self._rule, namespace=item.namespace, annotations=annotations, labels=labels)
+        if verdict is not model.Verdict.ACCEPTED and item.uid not in self._wanted:
+            return None
+        return model.Observation(
+            uid=item.uid,
+            namespace=item.namespace,
+            name=item.name,
+            resource_version=item.version,
+            change=change,
+            verdict=verdict,
+            value=annotations.get(self._rule.annotation, ""),
+            labels=rules.kept_labels(self._rule, labels),
+            annotations=rules.kept_annotations(self._rule, annotations),
+            received_ns=received_ns,
+        )

@@ -1,0 +1,222 @@
+"""The life of one scope's stream: find the kind, open, look, list if need be, watch, begin again. Read top-down.
+
+Nothing that the API server or the store does ends it: each failure has its reaction (`beacon.watcher.policy`), and one
+scope's trouble is its own. It ends when the process is to stop, and when only a new process helps.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from beacon import bus, errors, model, rules
+from beacon.cluster import connection, discovery, failures, items, listing, watching
+from beacon.watcher import feed, policy, voice
+
+_HEALTHY_S = 5.0  # a watch that lasted this long did not fail for the reason for which the one before it did
+_BEAT_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a stream is given. `cluster` reads the cluster's identity; `beat` says that the thread lives."""
+
+    api: connection.Connection
+    client: bus.Client
+    cluster: Callable[[], str]
+    stop: threading.Event
+    beat: Callable[[], None]
+    timing: policy.Timing = field(default_factory=policy.Timing)
+
+
+class Stream:
+    """Follows one scope."""
+
+    def __init__(self, scope: rules.Scope, surroundings: Surroundings, speaker: voice.Voice) -> None:
+        """Follow `scope`, used by one thread."""
+        self._scope = scope
+        self._around = surroundings
+        self._timing = surroundings.timing
+        self._voice = speaker
+        self._feed = feed.Feed(
+            scope, surroundings.client, speaker, stop=surroundings.stop, flush_s=surroundings.timing.flush_s
+        )
+        self._chance = random.Random()  # noqa: S311  spreads load, keeps no secret
+        self._resource: discovery.Resource | None = None
+        self._doing = policy.Doing.DISCOVER
+        self._failed = 0  # failures in a row
+
+    def run(self) -> None:
+        """Follow the scope until the process is to stop.
+
+        Raises:
+            bus.SettingsChanged: the store has another configuration; only a new process helps.
+            errors.ConfigError: the ledger is of another cluster.
+        """
+        self._voice.enter(policy.State.OPENING)
+        try:
+            while True:
+                self._live_once()
+        except errors.Stopping:
+            self._feed.finish()
+
+    def _live_once(self) -> None:
+        """Follow the scope until something ends that."""
+        try:
+            self._follow()
+        except (feed.Outdated, bus.LedgerChanged):
+            self._failed += 1
+            if self._failed > 1:
+                self._pause(policy.Pace.QUICK)
+        except (bus.SettingsChanged, errors.ConfigError, errors.Stopping):
+            raise
+        except (errors.TransientError, errors.PermanentError) as failure:
+            self._recover(failure)
+
+    def _follow(self) -> None:
+        resource = self._find()
+        opened = self._feed.open(self._voice.label, self._around.cluster())
+        # The store was asked first: what others read meanwhile may be newer than this look and prove nothing.
+        self._doing = policy.Doing.LIST
+        current = listing.current(self._around.api, resource, self._scope.id.namespace)
+        if current < opened.highest:
+            self._rewind(current, opened.highest)
+            return
+        if not opened.cursor:
+            self._list(resource, opened.highest, opened.reason or model.GapReason.FIRST_LIST)
+        self._watch(resource)
+
+    def _find(self) -> discovery.Resource:
+        self._doing = policy.Doing.DISCOVER
+        if self._resource is None:
+            scope = self._scope
+            resource = discovery.find(self._around.api, scope.api_version, scope.id.kind, scope.resource)
+            if scope.id.namespace and not resource.namespaced:
+                raise failures.Unsuitable(f"{scope.id.kind} does not live in namespaces: leave `namespaces` out")
+            self._voice.found(resource.plural)
+            self._resource = resource
+        return self._resource
+
+    def _list(self, resource: discovery.Resource, highest: int, reason: model.GapReason) -> None:
+        """Tell the store the whole scope, page by page, at the resourceVersion of the first."""
+        self._voice.enter(policy.State.LISTING, reason)
+        pages = listing.pages(self._around.api, resource, self._scope.id.namespace, limit=self._timing.page)
+        page: items.Page | None = next(pages)
+        at = page.version if page else 0
+        if at < highest:
+            self._rewind(at, highest)
+            raise feed.Outdated("the cluster was restored")
+        self._feed.begin_list(at, reason)
+        number = count = 0
+        while page is not None:
+            self._look_after_process()
+            self._feed.tell_page(at, number, page.items)
+            number, count = number + 1, count + len(page.items)
+            page = next(pages, None)
+        self._feed.end_list(at, number, count)
+
+    def _watch(self, resource: discovery.Resource) -> None:
+        """Follow the scope from the store's cursor on until the server ends the watch."""
+        self._doing = policy.Doing.WATCH
+        watch = watching.start(
+            self._around.api,
+            resource,
+            self._scope.id.namespace,
+            position=self._feed.position,
+            timeout_s=self._chance.randint(*self._timing.watch_s),
+            inactive_s=self._timing.inactive_s,
+        )
+        began = time.monotonic()
+        self._voice.enter(policy.State.WATCHING)
+        self._voice.connected()
+        try:
+            with watch:
+                heard = self._tell(watch)
+        finally:
+            self._voice.disconnected()
+            if time.monotonic() - began >= _HEALTHY_S:
+                self._failed = 0
+        self._voice.failed(policy.Cause.TIMEOUT)
+        if not heard and time.monotonic() - began < _BEAT_S:
+            # A server that ends watches as soon as they begin must not be asked as fast as it answers.
+            self._failed += 1
+            self._pause(policy.Pace.BACKOFF)
+
+    def _tell(self, watch: watching.Watch) -> bool:
+        """Pass on what the watch shows; says whether it showed anything."""
+        heard = False
+        try:
+            while not watch.ended:
+                self._look_after_process()
+                lines = watch.read(self._feed.patience_s())
+                received_ns = time.monotonic_ns()
+                for data in lines:
+                    self._take(items.line(data), received_ns)
+                if lines:
+                    heard = True
+                    self._failed = 0
+                self._feed.advance()
+        except (failures.Refused, failures.Broken, failures.Silent, failures.Malformed) as failure:
+            if isinstance(failure, failures.Refused):
+                self._voice.received("ERROR")
+            self._feed.flush()  # what came before the failure is good
+            raise
+        self._feed.flush()
+        return heard
+
+    def _take(self, line: items.Line, received_ns: int) -> None:
+        self._voice.received(line.type)
+        if not self._feed.see(line, received_ns):
+            raise failures.Malformed(
+                f"the API server sent resourceVersion {line.item.resource_version} after {self._feed.position}"
+            )
+
+    def _rewind(self, current: int, highest: int) -> None:
+        self._voice.failed(policy.Cause.REWOUND)
+        self._feed.rewind(current, highest)
+
+    def _recover(self, failure: errors.BeaconError) -> None:
+        """Say what is wrong, do what must be done about the position, and wait."""
+        reaction = policy.react(failure, self._doing)
+        self._failed += 1
+        self._voice.failed(reaction.cause)
+        if self._failed > 1 or reaction.cause is policy.Cause.ABSENT:
+            self._resource = None  # the kind may have gone, or have come back as another
+        if not self._is_hiccup(failure):
+            self._voice.enter(reaction.state, self._words(failure, reaction))
+        if reaction.relist:
+            self._expire()
+        asked_s = failure.delay_s if isinstance(failure, errors.TransientError) else None
+        self._pause(reaction.pace, asked_s)
+
+    def _is_hiccup(self, failure: errors.BeaconError) -> bool:
+        """Say whether nobody need be told, because a watch that broke off is usually back at once."""
+        return self._failed == 1 and self._doing is policy.Doing.WATCH and isinstance(failure, failures.Broken)
+
+    def _expire(self) -> None:
+        try:
+            self._feed.expire()
+        except bus.LedgerChanged:
+            return  # the new ledger has a position of its own
+
+    def _words(self, failure: errors.BeaconError, reaction: policy.Reaction) -> str:
+        if reaction.state is not policy.State.FORBIDDEN:
+            return str(failure)
+        group = self._scope.id.group
+        plural = self._resource.plural if self._resource else self._scope.resource or self._scope.id.kind
+        rule = policy.missing_rule(self._doing, plural, group, self._scope.id.namespace)
+        return f"{rule}; the API server says: {failure}"
+
+    def _pause(self, pace: policy.Pace, asked_s: float | None = None) -> None:
+        pause_s = policy.pause_s(pace, self._timing, failed=self._failed, asked_s=asked_s, chance=self._chance.random())
+        until = time.monotonic() + pause_s
+        while (left_s := until - time.monotonic()) > 0:
+            self._look_after_process()
+            self._around.stop.wait(min(left_s, _BEAT_S))
+        self._look_after_process()
+
+    def _look_after_process(self) -> None:
+        self._around.beat()
+        if self._around.stop.is_set():
+            raise errors.Stopping("the process is to stop")

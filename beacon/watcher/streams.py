@@ -1,0 +1,70 @@
+"""All streams of the process: a thread, a bus client and a heart for each scope, so that none waits for another."""
+
+import functools
+import threading
+import time
+from collections.abc import Sequence
+
+from beacon import bus, process, rules
+from beacon.cluster import connection, listing
+from beacon.watcher import policy, stream, voice
+
+SPARE_CONNECTIONS = 4  # beside one for each watch: lists and discovery of several streams at a time
+_WIND_DOWN_S = 2.5
+
+
+class Identity:
+    """The cluster's identity, read once and shared by all streams."""
+
+    def __init__(self, api: connection.Connection) -> None:
+        """Read through `api`, when first asked."""
+        self._api = api
+        self._lock = threading.Lock()
+        self._uid: str | None = None
+
+    def uid(self) -> str:
+        """Give the UID of namespace kube-system, "" when it may not be read.
+
+        Raises:
+            errors.TransientError: the API server did not answer properly.
+        """
+        with self._lock:
+            if self._uid is None:
+                self._uid = listing.cluster_uid(self._api)
+            return self._uid
+
+
+def follow(
+    context: process.Context,
+    scopes: Sequence[rules.Scope],
+    api: connection.Connection,
+    timing: policy.Timing,
+) -> None:
+    """Follow every scope until the process is to stop; a thread that then hangs in a request is left behind."""
+    identity = Identity(api)
+    threads = []
+    for scope in scopes:
+        target = functools.partial(_follow_one, context, scope, api, identity=identity, timing=timing)
+        threads.append(context.spawn(voice.name_of(scope), target))
+    context.stop.wait()
+    deadline = time.monotonic() + _WIND_DOWN_S
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def _follow_one(
+    context: process.Context,
+    scope: rules.Scope,
+    api: connection.Connection,
+    *,
+    identity: Identity,
+    timing: policy.Timing,
+) -> None:
+    """Follow one scope in its own thread."""
+    heart = context.heart(voice.name_of(scope))
+    with bus.Client(bus.address(context.run_dir), stop=context.stop, on_beat=heart.beat) as client:
+        surroundings = stream.Surroundings(
+            api=api, client=client, cluster=identity.uid, stop=context.stop, beat=heart.beat, timing=timing
+        )
+        stream.Stream(scope, surroundings, voice.Voice(scope, context.report)).run()
+    heart.close()

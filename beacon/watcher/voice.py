@@ -1,0 +1,92 @@
+"""What a stream says of itself: its state for /ready, its metrics, one log line for each change of state.
+
+It decides nothing. What is repeated is counted, not said again.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from beacon import log, metrics, model, rules
+from beacon.watcher import policy, sight
+
+Report = Callable[[str, Mapping[str, Any]], None]
+_FINE = frozenset({policy.State.OPENING, policy.State.LISTING, policy.State.WATCHING})
+
+
+class Voice:
+    """Speaks for the stream of one scope."""
+
+    def __init__(self, scope: rules.Scope, report: Report) -> None:
+        """Publish through `report`, which takes a component's name and its state."""
+        self._scope = scope.id
+        self._component = f"scope.{name_of(scope)}"
+        self._report = report
+        self._log = log.get()
+        self._state: policy.State | None = None
+        self._reason = ""
+        self._listed = False
+        self._failed = 0
+        self._lines = {
+            kind: metrics.WATCH_LINES.labels(kind=scope.id.kind, type=kind)
+            for kind in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR")
+        }
+        self.found(scope.resource or scope.id.kind.lower())
+
+    def found(self, plural: str) -> None:
+        """Take the plural into the scope's label; until discovery has answered the kind stands for it."""
+        self.label = _label(plural, self._scope)
+        self._connected = metrics.WATCH_CONNECTED.labels(scope=self.label)
+        self._positioned = metrics.WATCH_POSITION_TIMESTAMP.labels(scope=self.label)
+
+    def enter(self, state: policy.State, reason: str = "") -> None:
+        """Be in a state from now on; a person is told when it is another than before."""
+        changed = state is not self._state
+        if not changed and reason == self._reason:
+            return
+        if changed and (state is not policy.State.OPENING):
+            say = self._log.info if state in _FINE else self._log.warning
+            repeated = {"failures": self._failed} if self._failed else {}
+            say("watch state changed", scope=self.label, state=state, reason=reason, **repeated)
+        self._state, self._reason = state, reason
+        self._listed |= state is policy.State.WATCHING
+        self._report(self._component, {"state": state, "reason": reason, "scope": self.label, "listed": self._listed})
+
+    def failed(self, cause: policy.Cause) -> None:
+        """Count a watch that must be begun anew."""
+        self._failed += cause is not policy.Cause.TIMEOUT
+        metrics.WATCH_RESTARTS.labels(scope=self.label, reason=cause).inc()
+
+    def connected(self) -> None:
+        """The watch is open."""
+        self._connected.set(1)
+
+    def disconnected(self) -> None:
+        """The watch is closed."""
+        self._connected.set(0)
+
+    def positioned(self) -> None:
+        """The store has confirmed the position."""
+        self._positioned.set(time.time())
+
+    def listing(self) -> None:
+        """A list of the whole scope begins: until it has ended the scope is not known."""
+        self._listed = False
+
+    def received(self, kind: str) -> None:
+        """Count a line."""
+        self._lines[kind].inc()
+
+    def mutated(self, mutation: sight.Mutation) -> None:
+        """Count a change of the watched annotation."""
+        metrics.ANNOTATION_MUTATIONS.labels(kind=self._scope.kind, mutation=mutation).inc()
+
+
+def name_of(scope: rules.Scope) -> str:
+    """Name a scope as configured: by its kind, because its plural is known only when discovery has answered."""
+    return _label(scope.id.kind, scope.id)
+
+
+def _label(name: str, scope: model.ScopeId) -> str:
+    where = f"@{scope.namespace}" if scope.namespace else ""
+    return f"{name}.{scope.group}{where}" if scope.group else f"{name}{where}"

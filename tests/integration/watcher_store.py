@@ -1,0 +1,34 @@
+"""The store's real loop for the scopes of a watcher test: `python -m tests.integration.watcher_store DIRECTORY ENTRIES`.
+
+ENTRIES is JSON: {"entries": [{"api_version", "kind", ...}], "values": [...] or null, "updates": bool}.
+"""
+
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from beacon import bus, codec, hub, rules
+from beacon.store import daemon, database, service, streams
+
+ANNOTATION = "bakerapps.net.maas"
+
+
+def scopes_of(configured: dict[str, Any]) -> tuple[rules.Scope, ...]:
+    entries = [rules.Entry(**entry) for entry in configured["entries"]]
+    return rules.scopes(entries, annotation=ANNOTATION, values=configured.get("values"))
+
+
+def main(directory: Path, configured: dict[str, Any]) -> None:
+    with daemon.locked(directory, "the directory"), hub.Server(bus.address(directory)) as server:
+        ledger = database.Database(directory / "e.db")
+        terms = streams.Terms(
+            scopes=scopes_of(configured), endpoint="default", updates=configured.get("updates", False)
+        )
+        served = service.Service(ledger, terms, settings={}, digest=repr(configured))
+        print("ready", flush=True)
+        daemon.Daemon(server, served, service.Listener()).serve(stop=threading.Event(), beat=lambda: None)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), codec.decode(sys.argv[2]))

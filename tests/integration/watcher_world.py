@@ -1,0 +1,256 @@
+"""The embedded API server, the store as a process, the watcher's streams in threads, and somebody who takes deliveries.
+
+Everything between them is real: TLS, HTTP, the bus, the ledger's file.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from beacon import bus, codec, errors, model, process, rundir, wire
+from beacon.cluster import connection, credentials
+from beacon.dev.cluster import server as api_server
+from beacon.watcher import policy, streams
+from tests.integration import watcher_store
+
+KEY = watcher_store.ANNOTATION
+ON = {KEY: "true"}
+TIMING = policy.Timing(
+    flush_s=0.2, slow_s=0.3, absent_s=0.2, first_pause_s=0.05, longest_quick_s=0.3, longest_pause_s=0.5
+)
+
+
+def entry(kind: str = "ConfigMap", api_version: str = "v1", **more: Any) -> dict[str, Any]:
+    return {"kind": kind, "api_version": api_version, **more}
+
+
+class Context(process.Context):
+    """A process' context whose failures are remembered instead of ending pytest."""
+
+    def __init__(self, run_dir: Path) -> None:
+        super().__init__("watcher", run_dir=run_dir, stop=threading.Event())
+        self.errors: list[BaseException] = []
+        self.states: list[tuple[str, str]] = []
+
+    def fail(self, error: BaseException) -> None:
+        if not isinstance(error, errors.Stopping):
+            self.errors.append(error)
+        self.stop.set()
+
+    def report(self, component: str, state: Mapping[str, Any]) -> None:
+        self.states.append((component.removeprefix("scope."), str(state["state"])))
+        super().report(component, state)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """An event as a receiver gets it."""
+
+    type: str
+    name: str
+    cause: str
+    source: str
+    value: str
+    delivery: model.Delivery = field(compare=False, repr=False)
+
+
+class Receiver:
+    """Takes every delivery at once, as an endpoint that always says yes."""
+
+    def __init__(self, where: str) -> None:
+        self.told: list[Told] = []
+        self.stop = threading.Event()
+        self._where = where
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self.stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        number, settlements = 0, ()
+        with bus.Client(self._where, stop=self.stop) as client:
+            while not self.stop.is_set():
+                number += 1
+                claim = wire.Claim(
+                    endpoint="default", session="s", number=number, want=500, wait_s=0.3, settlements=settlements
+                )
+                try:
+                    reply = client.call(claim)
+                except errors.Stopping:
+                    return
+                except bus.LedgerChanged:
+                    continue
+                assert isinstance(reply, wire.Claimed)
+                self.told.extend(map(_told, reply.deliveries))
+                settlements = tuple(map(_delivered, reply.deliveries))
+
+
+class World:
+    """One Beacon without its notifier, beside one API server."""
+
+    def __init__(self, api: api_server.Server, entries: list[dict[str, Any]], **configured: Any) -> None:
+        self.api = api
+        self.directory = Path(tempfile.mkdtemp(prefix="bw-"))
+        self.configured = {"entries": entries, **configured}
+        self.run_dir = rundir.prepare({rundir.VARIABLE: str(self.directory)})
+        self.timing = TIMING
+        self.token = ""
+        self.start_store()
+        self.receiver = Receiver(bus.address(self.run_dir))
+        self.context: Context | None = None
+
+    def start_store(self) -> None:
+        command = [sys.executable, "-m", "tests.integration.watcher_store", str(self.run_dir)]
+        self.store = subprocess.Popen(
+            [*command, codec.encode(self.configured).decode()], stdout=subprocess.PIPE, text=True
+        )
+        assert self.store.stdout is not None
+        assert self.store.stdout.readline() == "ready\n"
+
+    def stop_store(self) -> None:
+        self.store.send_signal(signal.SIGCONT)
+        self.store.kill()
+        self.store.wait()
+        if self.store.stdout:
+            self.store.stdout.close()
+
+    def configure(self, **configured: Any) -> None:
+        """Restart the store with another configuration; the watcher must be down."""
+        self.stop_store()
+        self.configured = {**self.configured, **configured}
+        self.start_store()
+
+    def start(self) -> "World":
+        """Start the watcher."""
+        kubeconfig = self.api.kubeconfig(self.directory / "kubeconfig", token=self.token)
+        self.connection = connection.Connection(
+            credentials.source(str(kubeconfig), connections=20), connect_s=2.0, read_s=2.0
+        )
+        self.context = Context(self.run_dir)
+        scopes = watcher_store.scopes_of(self.configured)
+        self._thread = threading.Thread(
+            target=streams.follow, args=(self.context, scopes, self.connection, self.timing), daemon=True
+        )
+        self._thread.start()
+        return self
+
+    def stop(self) -> float:
+        """Stop the watcher; gives how long it took."""
+        assert self.context is not None
+        began = time.monotonic()
+        self.context.stop.set()
+        self._thread.join()
+        return time.monotonic() - began
+
+    def close(self) -> None:
+        if self.context is not None:
+            self.stop()
+        self.receiver.close()
+        self.stop_store()
+        shutil.rmtree(self.directory)
+
+    def freeze_store(self) -> None:
+        self.store.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.store.pid, os.WSTOPPED | os.WNOWAIT)
+
+    def thaw_store(self) -> None:
+        self.store.send_signal(signal.SIGCONT)
+
+    def report(self, scope: str = "ConfigMap") -> rundir.Report | None:
+        """What a scope's stream said of itself last."""
+        reports = (report for report in rundir.read_reports(self.run_dir) if report.component == f"scope.{scope}")
+        return next(reports, None)
+
+    def await_state(self, state: str, scope: str = "ConfigMap", *, within_s: float = 15.0) -> rundir.Report:
+        await_(lambda: (report := self.report(scope)) is not None and report.state == state, within_s, self.explain)
+        report = self.report(scope)
+        assert report is not None
+        return report
+
+    def told(self) -> list[tuple[str, str]]:
+        return [(told.type, told.name) for told in self.receiver.told]
+
+    def await_told(self, *expected: tuple[str, str], within_s: float = 15.0) -> list[Told]:
+        """Wait for exactly these events, in this order."""
+        await_(lambda: len(self.told()) >= len(expected), within_s, self.explain)
+        assert self.told() == list(expected)
+        return list(self.receiver.told)
+
+    def await_position(self, label: str = "configmaps") -> wire.ScopeFigures:
+        """Wait until the store's cursor has reached the present resourceVersion of the API server."""
+        now = self.api.version
+        found: list[wire.ScopeFigures] = []
+
+        def reached() -> bool:
+            found[:] = [scope for scope in self.figures().scopes if scope.label == label]
+            return bool(found) and found[0].position >= now
+
+        self.api.cluster.state.tick()
+        await_(reached, 15.0, self.explain)
+        return found[0]
+
+    def figures(self) -> wire.Figures:
+        with bus.Client(bus.address(self.run_dir), stop=threading.Event()) as client:
+            reply = client.try_call(wire.Inspect(), timeout_s=5)
+        assert isinstance(reply, wire.Figures)
+        return reply
+
+    def explain(self) -> str:
+        failures = self.context.errors if self.context else []
+        return f"told {self.told()[-20:]}, reports {rundir.read_reports(self.run_dir)}, errors {failures}"
+
+
+@contextmanager
+def world(*entries: dict[str, Any], history: int = 10_000, **configured: Any) -> Iterator[World]:
+    with api_server.running(bookmark_interval_s=0.2, history=history) as api:
+        made = World(api, list(entries) or [entry()], **configured)
+        try:
+            yield made
+            assert not made.context or not made.context.errors, made.context.errors
+        finally:
+            made.close()
+
+
+def await_(condition: Callable[[], bool], within_s: float = 15.0, explain: Callable[[], str] = str) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, explain()
+        time.sleep(0.01)
+
+
+def object_(name: str, annotations: dict[str, str] | None = None, **metadata: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name, "annotations": annotations or {}, **metadata}}
+
+
+def _told(delivery: model.Delivery) -> Told:
+    data = codec.decode(delivery.data)
+    return Told(
+        type=delivery.type,
+        name=delivery.name,
+        cause=data["detection"]["cause"],
+        source=data["detection"]["source"],
+        value=data["resource"]["annotationValue"],
+        delivery=delivery,
+    )
+
+
+def _delivered(delivery: model.Delivery) -> model.Outcome:
+    return model.Outcome(
+        delivery=delivery.id,
+        generation=delivery.generation,
+        attempt=delivery.requests + 1,
+        result=model.Result.DELIVERED,
+        status=204,
+    )
