@@ -1,0 +1,29 @@
+"""Which streams a configuration means: the one call by which the watcher and the store come to the same scopes."""
+
+from beacon import rules, settings
+
+
+def scopes(tree: settings.Settings) -> tuple[rules.Scope, ...]:
+    """Give the disjoint streams of a configuration.
+
+    Raises:
+        ValueError: two entries of `resources` contradict each other; the message says how.
+    """
+    entries = [
+        rules.Entry(
+            api_version=resource.api_version,
+            kind=resource.kind,
+            resource=resource.resource or "",
+            namespaces=tuple(resource.namespaces or ()),
+            excluded=tuple(resource.exclude_namespaces or ()),
+            selector=resource.label_selector or "",
+        )
+        for resource in tree.resources
+    ]
+    return rules.scopes(
+        entries,
+        annotation=tree.annotation.key,
+        values=tree.annotation.values or None,
+        payload_annotations=tree.payload.annotations or (),
+        payload_labels=tree.payload.labels or None,
+    )

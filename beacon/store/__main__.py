@@ -1,0 +1,39 @@
+"""The store process: reads the configuration, takes the locks, binds the socket, opens the ledger, serves."""
+
+import os
+from pathlib import Path
+
+from beacon import bus, configuration, coverage, hub, log, process, settings
+from beacon.store import daemon, database, observer, service, streams
+
+
+def main(context: process.Context) -> None:
+    """Serve until told to stop."""
+    loaded = configuration.load(os.environ)
+    tree = loaded.settings
+    log.configure("store", level=tree.app.log_level, format=tree.app.log_format)
+    for warning in loaded.warnings:
+        log.get().warning("configuration", problem=warning)
+    heart = context.heart("main")
+    path = Path(tree.storage.db_path)
+    with (
+        daemon.locked(path.parent, "the directory of the database"),
+        daemon.locked(context.run_dir, "the run directory"),
+        hub.Server(bus.address(context.run_dir)) as server,
+    ):
+        listener = observer.Observer()
+        terms = streams.Terms(scopes=coverage.scopes(tree), endpoint=tree.endpoint.name, updates=tree.events.updated)
+
+        def open_ledger() -> tuple[database.Database, service.Service]:
+            ledger = database.Database(path)
+            plain, digest = settings.to_plain(tree), settings.digest(tree)
+            return ledger, service.Service(ledger, terms, settings=plain, digest=digest, listener=listener)
+
+        ledger, served = daemon.answer_while(server, "opening the ledger", heart.beat, open_ledger)
+        log.get().info("serving", ledger=served.ledger_id, database=str(path))
+        daemon.Daemon(server, served, listener).serve(stop=context.stop, beat=heart.beat)
+        ledger.close()
+
+
+if __name__ == "__main__":
+    process.run("store", main)
