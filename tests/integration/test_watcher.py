@@ -1,6 +1,10 @@
 """What happens in the cluster is told, once and in order: the ordinary day of the watcher."""
 
-from tests.integration.watcher_world import ON, object_, world
+import pytest
+
+from beacon import wire
+from tests.integration import watcher_world
+from tests.integration.watcher_world import KEY, ON, entry, object_, world
 
 
 def test_what_exists_is_told_and_then_what_happens() -> None:
@@ -10,8 +14,8 @@ def test_what_exists_is_told_and_then_what_happens() -> None:
         w.start().await_state("watching")
 
         w.api.create("configmaps", object_("new", ON))
-        w.api.annotate("configmaps", "plain", {"bakerapps.net.maas": "x"})
-        w.api.annotate("configmaps", "old", {"bakerapps.net.maas": None})
+        w.api.annotate("configmaps", "plain", {KEY: "x"})
+        w.api.annotate("configmaps", "old", {KEY: None})
         w.api.delete("configmaps", "new")
 
         told = w.await_told(
@@ -24,3 +28,172 @@ def test_what_exists_is_told_and_then_what_happens() -> None:
             "annotation-removed",
             "object-deleted",
         ]
+        assert [t.source for t in told] == ["reconciliation", "watch", "mutation", "mutation", "watch"]
+
+
+def test_a_changed_value_is_an_update_where_that_is_configured() -> None:
+    with world(updates=True) as w:
+        w.start().await_state("watching")
+
+        w.api.create("configmaps", object_("a", {KEY: "1"}))
+        w.api.annotate("configmaps", "a", {KEY: "2"})
+        w.api.annotate("configmaps", "a", {"other": "2"})
+
+        told = w.await_told(("created", "a"), ("updated", "a"))
+        w.await_position()
+        assert [t.value for t in told] == ["1", "2"]
+        assert len(w.told()) == 2
+
+
+def test_an_annotation_toggled_within_milliseconds_is_told_toggle_by_toggle() -> None:
+    with world() as w:
+        w.api.create("configmaps", object_("a"))
+        w.start().await_state("watching")
+
+        for _ in range(50):
+            w.api.annotate("configmaps", "a", {KEY: "on"})
+            w.api.annotate("configmaps", "a", {KEY: None})
+
+        w.await_told(*[("created", "a"), ("deleted", "a")] * 50)
+
+
+def test_only_configured_values_count() -> None:
+    with world(values=["gold", "silver"]) as w:
+        w.start().await_state("watching")
+
+        w.api.create("configmaps", object_("a", {KEY: "lead"}))
+        w.api.annotate("configmaps", "a", {KEY: "gold"})
+        w.api.annotate("configmaps", "a", {KEY: "silver"})
+        w.api.annotate("configmaps", "a", {KEY: "lead"})
+
+        w.await_told(("created", "a"), ("deleted", "a"))
+        w.await_position()
+        assert len(w.told()) == 2
+
+
+def test_a_name_taken_over_by_a_new_object_is_told_as_deleted_and_created() -> None:
+    with world() as w:
+        w.start().await_state("watching")
+
+        for _ in range(10):
+            w.api.create("configmaps", object_("a", ON))
+            w.api.delete("configmaps", "a")
+
+        told = w.await_told(*[("created", "a"), ("deleted", "a")] * 10)
+        assert len({t.delivery.event_id for t in told}) == 20
+
+
+def test_selectors_and_exclusions_are_judged_by_beacon() -> None:
+    entries = [entry(selector="tier in (web),!canary", excluded=("default",))]
+    with world(*entries) as w:
+        for namespace in ("a", "default"):
+            w.api.namespace(namespace)
+        w.start().await_state("watching")
+
+        for namespace in ("a", "default"):
+            w.api.create("configmaps", object_(f"in-{namespace}", ON, labels={"tier": "web"}, namespace=namespace))
+        w.api.label("configmaps", "in-a", {"canary": "yes"}, namespace="a")
+        w.api.label("configmaps", "in-a", {"canary": None}, namespace="a")
+
+        told = w.await_told(("created", "in-a"), ("deleted", "in-a"), ("created", "in-a"))
+        w.await_position()
+        assert [t.cause for t in told] == ["object-created", "label-removed", "annotation-added"]
+        assert len(w.told()) == 3
+
+
+def test_several_kinds_and_namespaces_are_followed_side_by_side() -> None:
+    entries = [
+        entry(namespaces=("a", "b")),
+        entry("Deployment", "apps/v1"),
+        entry("Namespace"),
+    ]
+    with world(*entries) as w:
+        for namespace in ("a", "b", "c"):
+            w.api.namespace(namespace)
+        w.start()
+        for scope in ("ConfigMap@a", "ConfigMap@b", "Deployment.apps", "Namespace"):
+            w.await_state("watching", scope)
+
+        for namespace in ("a", "b", "c"):
+            w.api.create("configmaps", object_(f"in-{namespace}", ON, namespace=namespace))
+        w.api.create("deployments.apps", object_("web", ON, namespace="c"))
+        w.api.annotate("namespaces", "c", {KEY: "true"})
+
+        watcher_world.await_(lambda: len(w.told()) == 4, explain=w.explain)
+        assert set(w.told()) == {("created", "in-a"), ("created", "in-b"), ("created", "web"), ("created", "c")}
+        labels = {scope.label for scope in w.figures().scopes}
+        assert labels == {"configmaps@a", "configmaps@b", "deployments.apps", "namespaces"}
+
+
+def test_a_list_of_many_pages_tells_every_object_once() -> None:
+    with world() as w:
+        for number in range(1200):
+            w.api.create("configmaps", object_(f"o{number}", ON if number % 3 == 0 else None))
+
+        w.start().await_state("watching")
+
+        watcher_world.await_(lambda: len(w.told()) == 400, explain=w.explain)
+        assert len(set(w.told())) == 400
+
+
+def test_the_position_moves_with_bookmarks_and_with_lines_that_concern_nobody() -> None:
+    with world() as w:
+        w.start().await_state("watching")
+
+        w.api.create("configmaps", object_("plain"))
+        w.api.create("pods", object_("elsewhere"))
+
+        assert w.await_position().listed
+
+
+def test_a_kind_that_appears_later_is_followed_then_and_its_going_deletes_nothing_by_itself() -> None:
+    with world(entry("Widget", "example.com/v1"), entry()) as w:
+        w.start().await_state("waiting", "Widget.example.com")
+        w.await_state("watching")
+
+        w.api.define("widgets", "example.com", "Widget")
+        w.await_state("watching", "Widget.example.com")
+        w.api.create("widgets.example.com", object_("a", ON))
+        w.await_told(("created", "a"))
+        w.api.delete("customresourcedefinitions.apiextensions.k8s.io", "widgets.example.com")
+        w.await_state("waiting", "Widget.example.com")
+        w.api.define("widgets", "example.com", "Widget")
+        w.await_state("watching", "Widget.example.com")
+
+        w.await_told(("created", "a"), ("deleted", "a"))
+        assert w.report() is not None
+
+
+@pytest.mark.parametrize(
+    ("configured", "words"),
+    [
+        (entry("Project", "project.openshift.io/v1"), "Namespace"),
+        (entry("Node", namespaces=("a",)), "namespaces"),
+    ],
+)
+def test_a_kind_that_cannot_be_watched_so_is_refused_in_plain_words(configured: dict[str, object], words: str) -> None:
+    with world(configured, entry()) as w:
+        w.start().await_state("watching")
+        name = f"{configured['kind']}"
+        scope = "Project.project.openshift.io" if name == "Project" else "Node@a"
+
+        assert words in str(w.await_state("refused", scope).fields["reason"])
+
+
+def test_what_comes_within_milliseconds_goes_into_one_request() -> None:
+    with world() as w:
+        w.start().await_state("watching")
+        for number in range(2000):
+            w.api.create("configmaps", object_(f"o{number}", ON))
+
+        watcher_world.await_(lambda: len(w.told()) == 2000, explain=w.explain)
+        assert [name for _, name in w.told()] == [f"o{number}" for number in range(2000)]
+
+
+def test_the_watcher_stops_at_once_and_stores_how_far_it_came() -> None:
+    with world() as w:
+        w.start().await_state("watching")
+        w.api.create("configmaps", object_("plain"))
+
+        assert w.stop() < 1.5
+        assert isinstance(w.figures(), wire.Figures)

@@ -1,6 +1,6 @@
-"""The store's real loop for the scopes of a watcher test: `python -m tests.integration.watcher_store DIRECTORY ENTRIES`.
+"""The store's real loop for the scopes of a watcher test, as a process: give it a directory and what is configured.
 
-ENTRIES is JSON: {"entries": [{"api_version", "kind", ...}], "values": [...] or null, "updates": bool}.
+That is JSON: {"entries": [{"api_version", "kind", ...}], "values": [...] or null, "updates": bool}.
 """
 
 import sys

@@ -3,6 +3,7 @@
 Everything between them is real: TLS, HTTP, the bus, the ledger's file.
 """
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -78,8 +79,13 @@ class Receiver:
         self.stop.set()
         self._thread.join()
 
+    def in_order(self) -> list[Told]:
+        """Give what was told in the order in which it was detected."""
+        return sorted(self.told, key=lambda told: told.delivery.sequence)
+
     def _run(self) -> None:
-        number, settlements = 0, ()
+        number = 0
+        settlements: tuple[model.Outcome, ...] = ()
         with bus.Client(self._where, stop=self.stop) as client:
             while not self.stop.is_set():
                 number += 1
@@ -179,14 +185,21 @@ class World:
         assert report is not None
         return report
 
+    def states_since_watching(self) -> list[tuple[str, str]]:
+        """Give the states that streams entered after one of them watched for the first time."""
+        assert self.context is not None
+        states = self.context.states
+        first = next(index for index, (_, state) in enumerate(states) if state == "watching")
+        return states[first:]
+
     def told(self) -> list[tuple[str, str]]:
-        return [(told.type, told.name) for told in self.receiver.told]
+        return [(told.type, told.name) for told in self.receiver.in_order()]
 
     def await_told(self, *expected: tuple[str, str], within_s: float = 15.0) -> list[Told]:
         """Wait for exactly these events, in this order."""
         await_(lambda: len(self.told()) >= len(expected), within_s, self.explain)
         assert self.told() == list(expected)
-        return list(self.receiver.told)
+        return self.receiver.in_order()
 
     def await_position(self, label: str = "configmaps") -> wire.ScopeFigures:
         """Wait until the store's cursor has reached the present resourceVersion of the API server."""
@@ -228,6 +241,10 @@ def await_(condition: Callable[[], bool], within_s: float = 15.0, explain: Calla
     while not condition():
         assert time.monotonic() < deadline, explain()
         time.sleep(0.01)
+
+
+def replace(timing: policy.Timing, **changes: Any) -> policy.Timing:
+    return dataclasses.replace(timing, **changes)
 
 
 def object_(name: str, annotations: dict[str, str] | None = None, **metadata: Any) -> dict[str, Any]:
