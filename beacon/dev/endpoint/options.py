@@ -28,7 +28,7 @@ class Options:
     plan: modes.Plan = field(default_factory=modes.Plan)
 
 
-_READERS: dict[str, values.Reader] = {
+READERS: dict[str, values.Reader] = {
     "host": values.text,
     "port": values.integer(0, 65535),
     "tls": values.flag,
@@ -48,12 +48,12 @@ def parse(given: Mapping[str, object]) -> Options:
     Raises:
         ConfigError: with one line for every unknown key and unusable value.
     """
-    found = values.read(given, {**_READERS, **modes.READERS})
+    found = values.read(given, {**READERS, **modes.READERS})
     if bool(found.get("cert")) != bool(found.get("key")):
         raise errors.ConfigError(["cert and key: one is of no use without the other"])
     if found.get("client_ca") and not found.get("cert"):
         raise errors.ConfigError(["client_ca: needs cert and key"])
-    fixed = {key: found.pop(key) for key in list(found) if key in _READERS}
+    fixed = {key: found.pop(key) for key in list(found) if key in READERS}
     return Options(**fixed, plan=modes.Plan().changed({key: given[key] for key in found}))
 
 

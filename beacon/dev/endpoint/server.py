@@ -38,8 +38,8 @@ class Server:
         self.settings = settings or options.Options()
         self._app = app.App(self.settings)
         self._state = ServerState()
-        self._loop = uvloop.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="beacon-dev-endpoint", daemon=True)
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop
         self._listening: asyncio.AbstractServer | None = None
         self._reserved: socket.socket | None = None
         self._authority: tls.Authority | None = None
@@ -49,7 +49,8 @@ class Server:
     @property
     def url(self) -> str:
         """Return the address, such as `http://127.0.0.1:43210`."""
-        return f"{'https' if self._tls else 'http'}://{self.settings.host}:{self.port}"
+        host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
+        return f"{'https' if self._tls else 'http'}://{host}:{self.port}"
 
     @property
     def ca_pem(self) -> bytes:
@@ -65,11 +66,13 @@ class Server:
     def start(self) -> "Server":
         """Accept connections, also again after `stop`. Raises OSError when the port can't be had."""
         if self._listening is None:
-            if self._reserved is None:
-                self._reserved = self._reserve()
-            if not self._thread.is_alive():
+            reserved = self._reserved = self._reserved or self._reserve()
+            if self._thread is None:
+                self._loop = uvloop.new_event_loop()
+                self._thread = threading.Thread(target=self._run, name="beacon-dev-endpoint", daemon=True)
                 self._thread.start()
-            self._within(self._open())
+            self._within(self._open(reserved))
+            self._reserved = None  # it belongs to the listening server now
         return self
 
     def stop(self) -> None:
@@ -84,13 +87,14 @@ class Server:
         if self._reserved is not None:
             self._reserved.close()
             self._reserved = None
-        if self._thread.is_alive():
+        if self._thread is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(_WITHIN_S)
+            self._thread = None
 
     def cut(self) -> int:
         """Reset every open connection without ceasing to listen; returns how many there were."""
-        return self._within(self._abort())
+        return self._within(self._abort()) if self._listening else 0
 
     def set(self, **changes: Any) -> None:
         """Change how requests are answered from now on; see `modes.Behaviour`, `checks.Demands`, `rules=[...]`.
@@ -176,14 +180,17 @@ class Server:
             self._loop.close()
 
     async def _end_tasks(self) -> None:
+        """Let the handlers of cut connections notice that, and cancel what is left."""
         others = asyncio.all_tasks() - {asyncio.current_task()}
+        if others:
+            _, others = await asyncio.wait(others, timeout=1)
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
 
-    async def _open(self) -> None:
-        # What goes wrong with a client's connection is often the very purpose of a test.
-        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    async def _open(self, reserved: socket.socket) -> None:
+        # What is wrong with a request may be the very purpose of a test; what is wrong here must be seen.
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
         config = uvicorn.Config(
             self._app,
             http=_Protocol,
@@ -197,11 +204,10 @@ class Server:
         config.load()
         self._listening = await self._loop.create_server(
             lambda: _Protocol(config=config, server_state=self._state, app_state={}),
-            sock=self._reserved,
+            sock=reserved,
             ssl=self._tls,
             backlog=_BACKLOG,
         )
-        self._reserved = None  # it belongs to the listening server now
 
     async def _shut(self) -> None:
         if self._listening is not None:
