@@ -11,12 +11,24 @@ import json
 import os
 import struct
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, multiprocess, values
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    exposition,
+    multiprocess,
+    values,
+)
+from prometheus_client.registry import Collector
+
+Family = Metric  # a metric with its samples, as a scrape shows it
 
 _KEY_PARTS = 4  # metric, sample, labels, help
 _settling = threading.Lock()
@@ -146,12 +158,16 @@ BUS_REQUEST_SECONDS = _histogram(
 WORKER_BUSY = _state("worker_busy", "Requests in flight to the endpoint.")
 WORKER_BATCH_SIZE = _histogram("worker_batch_size", "Deliveries given out by one claim.", buckets=_COUNTS)
 
+PROCESS_RESTARTS = _counter("process_restarts_total", "Starts of a process after its first.", "process")
+METRIC_FILES_DAMAGED = _counter("metric_files_damaged_total", "Metric files that had to be set aside.")
+
 
 def start(role: str, directory: Path) -> None:
     """Keep this process' values in files named by `role` from now on; one living process per role.
 
     What says how things are now is forgotten: it was said by the process before. Damaged files are set aside.
     """
+    started_before = (directory / f"counter_{role}.db").exists()
     for path in directory.glob(f"gauge_live*_{role}.db"):
         path.unlink()
     for path in directory.glob(f"*_{role}.db"):
@@ -159,6 +175,7 @@ def start(role: str, directory: Path) -> None:
             set_aside(path)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)  # where the library looks for it
     _Value.kind = values.ValueClass = values.MultiProcessValue(process_identifier=lambda: role)  # type: ignore[no-untyped-call]
+    PROCESS_RESTARTS.labels(process=role).inc(started_before)
 
 
 def files(directory: Path, living: Iterable[str]) -> tuple[Path, ...]:
@@ -168,10 +185,37 @@ def files(directory: Path, living: Iterable[str]) -> tuple[Path, ...]:
     return tuple(path for path in found if not path.name.startswith("gauge_live") or _role(path) in roles)
 
 
-def merge(paths: Iterable[Path]) -> Iterable[Metric]:
+def merge(paths: Iterable[Path]) -> Iterable[Family]:
     """Read and merge sound metric files."""
-    merge_files: Callable[[list[str]], Iterable[Metric]] = multiprocess.MultiProcessCollector.merge
+    merge_files: Callable[[list[str]], Iterable[Family]] = multiprocess.MultiProcessCollector.merge
     return merge_files([str(path) for path in paths])
+
+
+def family(kind: str, name: str, text: str, samples: Iterable[tuple[Mapping[str, str], float]]) -> Family:
+    """Make a metric from values that were asked for; `kind` is gauge or counter, `name` without prefix and _total."""
+    made = Metric(f"beacon_{name}", text, kind)
+    for labels, value in samples:
+        made.add_sample(f"beacon_{name}_total" if kind == "counter" else f"beacon_{name}", dict(labels), value)
+    return made
+
+
+def expose(families: Iterable[Family], accept: str) -> tuple[bytes, str]:
+    """Render metrics in the format that an Accept header asks for: the body and its content type."""
+    try:
+        render, content_type = exposition.choose_encoder(accept)
+    except ValueError:  # a version that isn't one
+        render, content_type = exposition.choose_encoder("")
+    return render(_Collected(families)), content_type
+
+
+class _Collected(Collector):
+    """Metrics that were collected before, for a renderer that wants to collect."""
+
+    def __init__(self, families: Iterable[Family]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Family]:
+        return self._families
 
 
 def sound(path: Path) -> bool:

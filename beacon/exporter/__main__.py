@@ -1,0 +1,27 @@
+"""The exporter's process: asks the store for the configuration, listens, and looks when it is asked."""
+
+import os
+
+from beacon import bus, coverage, log, process, rundir, settings
+from beacon.exporter import asker, endpoint, routes, view
+
+
+def main(context: process.Context) -> None:
+    """Serve until told to stop."""
+    heart = context.heart("asker")
+    with bus.Client(bus.address(context.run_dir), stop=context.stop, on_beat=heart.beat) as client:
+        tree = settings.from_plain(process.obtain_settings(context, client))
+        asking = asker.Asker(context.stop)
+        viewer = view.Viewer(context.run_dir, asking.ask, supervised="SUPERVISOR_ENABLED" in os.environ)
+        answers = routes.Routes(
+            viewer.look, rundir.metrics_directory(context.run_dir), scopes=len(coverage.scopes(tree))
+        )
+        listeners = [endpoint.Endpoint(port.number, port.key, port.routes) for port in routes.ports(tree, answers)]
+        for listener in listeners:
+            context.spawn(f"port-{listener.port}", listener.serve_forever)
+            log.get().info("listening", port=listener.port, paths=sorted(listener.routes))
+        asking.run(client, heart.beat)
+
+
+if __name__ == "__main__":
+    process.run("exporter", main)

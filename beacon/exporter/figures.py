@@ -1,0 +1,143 @@
+"""What is asked for when somebody scrapes: processes, components, and counts of the ledger. Pure but for /proc.
+
+Whoever did not answer has no figures: a missing series is honest, a zero would be a statement.
+"""
+
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from beacon import metrics, supervision, wire
+from beacon.exporter import health, view
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_VERSION = metadata.version("beacon")
+_Samples = Iterable[tuple[Mapping[str, str], float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What the kernel says of one process."""
+
+    resident_bytes: int
+    cpu_s: float
+
+
+def families(seen: view.View, checks: health.Checks) -> list[metrics.Family]:
+    """Make every metric that can be made from one look."""
+    made = [*_processes(seen), *_components(seen, checks), _build(seen)]
+    return made if seen.store.figures is None else [*made, *_ledger(seen.store.figures, seen.now)]
+
+
+def usage_of(pid: int) -> Usage | None:
+    """Read a process' memory and time from /proc; None when it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return Usage(resident_bytes=int(fields[21]) * _PAGE, cpu_s=(int(fields[11]) + int(fields[12])) / _TICKS)
+
+
+def _processes(seen: view.View) -> Iterable[metrics.Family]:
+    programs = seen.programs.values()
+    yield _gauge("process_up", "1 while the process runs.", ((_process(p), float(p.alive)) for p in programs))
+    beats = {name: [beat.age_s for beat in seen.beats_of(name)] for name in seen.programs}
+    yield _gauge(
+        "process_heartbeat_timestamp_seconds",
+        "When the process' slowest thread was last seen to move.",
+        (({"process": name}, seen.now - max(ages)) for name, ages in beats.items() if ages),
+    )
+    usages = {p.name: usage for p in programs if p.alive and (usage := usage_of(p.pid)) is not None}
+    yield _gauge(
+        "process_resident_memory_bytes",
+        "Resident memory of the process.",
+        (({"process": name}, usage.resident_bytes) for name, usage in usages.items()),
+    )
+    yield metrics.family(
+        "counter",
+        "process_cpu_seconds",
+        "User and system time of the process.",
+        (({"process": name}, usage.cpu_s) for name, usage in usages.items()),
+    )
+
+
+def _components(seen: view.View, checks: health.Checks) -> Iterable[metrics.Family]:
+    names = ("watcher", "store", "notifier", "exporter")
+    yield _gauge(
+        "component_up", "1 while the component is ready.", (({"component": n}, float(checks[n].ok)) for n in names)
+    )
+    known = {"exporter": seen.now, **_successes(seen)}
+    yield _gauge(
+        "component_last_success_timestamp_seconds",
+        "When the component was last known to do its work.",
+        (({"component": name}, at) for name, at in known.items()),
+    )
+
+
+def _successes(seen: view.View) -> dict[str, float]:
+    figures = seen.store.figures
+    if figures is None:
+        return {}
+    instants = {
+        "store": seen.now,
+        "notifier": figures.claimed_us / 1e6,
+        "watcher": min((scope.position_us for scope in figures.scopes), default=0) / 1e6,
+    }
+    return {name: at for name, at in instants.items() if at}
+
+
+def _build(seen: view.View) -> metrics.Family:
+    sqlite = seen.store.figures.sqlite_version if seen.store.figures else ""
+    labels = {"version": _VERSION, "python": platform.python_version(), "sqlite": sqlite}
+    return _gauge("build_info", "1, with what runs here.", [(labels, 1.0)])
+
+
+def _ledger(figures: wire.Figures, now: float) -> Iterable[metrics.Family]:
+    yield _gauge(
+        "tracked_objects",
+        "Objects that are accepted and told.",
+        (({"kind": kind}, number) for kind, number in figures.tracked.items()),
+    )
+    yield _gauge("deliveries_pending", "Deliveries that are still to be made.", _pending(figures.endpoints))
+    yield _gauge(
+        "oldest_pending_age_seconds",
+        "Age of the oldest event that is still to be delivered; 0: there is none.",
+        ((_endpoint(e), max(0.0, now - e.oldest_us / 1e6) if e.oldest_us else 0.0) for e in figures.endpoints),
+    )
+    yield _gauge(
+        "deliveries_failed",
+        "Deliveries that were given up and are kept for review.",
+        ((_endpoint(e), e.failed) for e in figures.endpoints),
+    )
+    yield _gauge("db_rows", "Rows of the ledger.", _rows(figures.rows))
+    yield _gauge("db_size_bytes", "Size of the database file.", [({}, figures.database_bytes)])
+    yield _gauge("db_wal_bytes", "Size of the write-ahead log.", [({}, figures.wal_bytes)])
+
+
+def _pending(endpoints: Iterable[wire.EndpointFigures]) -> _Samples:
+    for each in endpoints:
+        states = {"ready": each.ready, "waiting": each.waiting, "queued": each.queued, "in_flight": each.in_flight}
+        for state, number in states.items():
+            yield {**_endpoint(each), "state": state}, number
+
+
+def _rows(rows: Mapping[str, int]) -> _Samples:
+    for name, number in rows.items():
+        table, _, state = name.partition("/")
+        yield {"table": table, "state": state}, number
+
+
+def _gauge(name: str, text: str, samples: _Samples) -> metrics.Family:
+    return metrics.family("gauge", name, text, samples)
+
+
+def _process(program: supervision.Program) -> dict[str, str]:
+    return {"process": program.name}
+
+
+def _endpoint(figures: wire.EndpointFigures) -> dict[str, str]:
+    return {"endpoint": figures.endpoint}

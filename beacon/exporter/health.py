@@ -1,0 +1,165 @@
+"""Whether Beacon lives and whether it is ready: pure functions from a view to checks, each with its reason.
+
+Live means that a restart of the pod would not help; ready means that every change in the cluster will be told. An
+endpoint that is down is neither's concern: waiting for it is what Beacon is for.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from beacon import rundir, supervision
+from beacon.exporter import view
+
+HUNG_S = 60.0
+_REOPENING_S = 10.0  # how long a watch that was open may take to be opened anew
+_WORKERS = ("store", "watcher", "notifier")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """The state of one component; `since` is RFC 3339, "" when it isn't known."""
+
+    ok: bool
+    state: str
+    why: str = ""
+    since: str = ""
+    scopes: Mapping[str, "Check"] | None = None
+
+
+Checks = dict[str, Check]
+
+
+class History:
+    """Remembers since when a check has been as it is, for those that don't know it themselves."""
+
+    def __init__(self) -> None:
+        """Remember nothing yet."""
+        self._since: dict[str, tuple[bool, str, str]] = {}
+
+    def stamp(self, checks: Checks, now: float) -> Checks:
+        """Fill in when each check came to its state, as far as was seen."""
+        return {name: self._stamped(name, check, now) for name, check in checks.items()}
+
+    def _stamped(self, name: str, check: Check, now: float) -> Check:
+        if check.since:
+            return check
+        ok, state, since = self._since.get(name, (None, "", ""))
+        if (ok, state) != (check.ok, check.state):
+            since = _instant(now)
+            self._since[name] = (check.ok, check.state, since)
+        return replace(check, since=since)
+
+
+def liveness(seen: view.View) -> Checks:
+    """Check that supervisord answers and that no process is given up or hangs."""
+    checks = {"supervisor": _supervisor(seen)}
+    for name, program in seen.programs.items():
+        if program.state is supervision.State.FATAL:
+            checks[name] = Check(ok=False, state="fatal", why=program.why or "supervisord has given it up")
+        else:
+            checks[name] = _hung(seen, name) or Check(ok=True, state=program.state.lower())
+    return checks
+
+
+def readiness(seen: view.View, *, scopes: int) -> Checks:
+    """Check that every one of so many scopes is followed, written down and delivered."""
+    checks = {name: _process(seen, name) for name in _WORKERS}
+    if checks["store"].ok:
+        checks["store"] = _store(seen)
+    if checks["watcher"].ok:
+        checks["watcher"] = _watcher(seen, scopes)
+    if checks["notifier"].ok:
+        checks["notifier"] = _notifier(seen)
+    return {**checks, "supervisor": _supervisor(seen), "exporter": Check(ok=True, state="running")}
+
+
+def passed(checks: Checks) -> bool:
+    """Say whether all checks are well."""
+    return all(check.ok for check in checks.values())
+
+
+def plain(checks: Checks) -> dict[str, Any]:
+    """Render checks as plain values."""
+    return {name: _plain(check) for name, check in checks.items()}
+
+
+def _plain(check: Check) -> dict[str, Any]:
+    said: dict[str, Any] = {"ok": check.ok, "state": check.state, "since": check.since, "why": check.why}
+    return said if check.scopes is None else {**said, "scopes": plain(dict(check.scopes))}
+
+
+def _supervisor(seen: view.View) -> Check:
+    if seen.supervisor_why:
+        return Check(ok=False, state="silent", why=seen.supervisor_why)
+    return Check(ok=True, state="answering")
+
+
+def _process(seen: view.View, name: str) -> Check:
+    program = seen.programs.get(name)
+    if program is None:
+        return Check(ok=False, state="absent", why=f"no process {name} runs here")
+    if not program.alive or program.state is supervision.State.STOPPING:
+        return Check(ok=False, state=program.state.lower(), why=program.why or f"the {name} does not run")
+    return _hung(seen, name) or Check(ok=True, state="running")
+
+
+def _hung(seen: view.View, name: str) -> Check | None:
+    oldest = max(seen.beats_of(name), key=lambda beat: beat.age_s, default=None)
+    if oldest is None or oldest.age_s <= HUNG_S:
+        return None
+    why = f"its thread {oldest.thread!r} has not moved for {oldest.age_s:.0f} s"
+    return Check(ok=False, state="hung", why=why)
+
+
+def _store(seen: view.View) -> Check:
+    since = _instant(seen.store.since_us / 1e6) if seen.store.since_us else ""
+    return Check(ok=seen.store.figures is not None, state=seen.store.state, why=seen.store.why, since=since)
+
+
+def _watcher(seen: view.View, scopes: int) -> Check:
+    reports = [report for report in seen.reports_of("watcher") if report.component.startswith("scope.")]
+    found = {report.component.removeprefix("scope."): _scope(seen, report) for report in reports}
+    ill = {name: check for name, check in found.items() if not check.ok}
+    if ill:
+        why = "; ".join(f"{name}: {check.state}" for name, check in ill.items())
+        return Check(ok=False, state="incomplete", why=why, scopes=found)
+    if len(found) < scopes:
+        why = f"{len(found)} of {scopes} scopes have begun"
+        return Check(ok=False, state="starting", why=why, scopes=found)
+    return Check(ok=True, state="watching", scopes=found)
+
+
+def _scope(seen: view.View, report: rundir.Report) -> Check:
+    check = Check(ok=False, state=report.state, why=str(report.fields.get("reason", "")), since=report.since)
+    if report.state == "waiting":
+        return replace(check, ok=True)
+    if report.state == "opening":
+        age_s = seen.now - datetime.fromisoformat(report.since).timestamp()
+        return replace(check, ok=bool(report.fields.get("listed")) and age_s < _REOPENING_S)
+    if report.state != "watching":
+        return check
+    if not _listed(seen, str(report.fields.get("scope", ""))):
+        return replace(check, why=check.why or "its list has not ended yet")
+    return replace(check, ok=True)
+
+
+def _listed(seen: view.View, label: str) -> bool:
+    """Say whether the store, too, knows this scope as listed; nothing speaks against it while the store is silent."""
+    if seen.store.figures is None:
+        return True
+    return any(scope.listed for scope in seen.store.figures.scopes if scope.label == label)
+
+
+def _notifier(seen: view.View) -> Check:
+    said = next((report for report in seen.reports_of("notifier") if report.component == "claim"), None)
+    if said is None:
+        return Check(ok=False, state="starting", why="it has not claimed yet")
+    if said.state != "claiming" or (seen.store.figures is not None and not seen.store.figures.claimed_us):
+        return Check(ok=False, state=said.state, why="the store has not answered a claim of it", since=said.since)
+    return Check(ok=True, state=said.state, since=said.since)
+
+
+def _instant(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, tz=UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

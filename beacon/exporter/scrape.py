@@ -1,0 +1,34 @@
+"""One scrape: the metric files of all roles and what is asked for, in the format that the scraper wants.
+
+A file that can't be read would spoil every later scrape, so it is set aside, once it has been found damaged twice: a
+process that has just made one writes its first bytes a moment later.
+"""
+
+import threading
+from pathlib import Path
+
+from beacon import metrics
+from beacon.exporter import figures, health, view
+
+_GRACE_S = 0.05
+
+
+def scrape(directory: Path, seen: view.View, checks: health.Checks, *, accept: str) -> tuple[bytes, str]:
+    """Render every metric: the body and its content type."""
+    living = [name for name, program in seen.programs.items() if program.alive]
+    counted = collect(directory, living)
+    return metrics.expose([*counted, *figures.families(seen, checks)], accept)
+
+
+def collect(directory: Path, living: list[str]) -> list[metrics.Family]:
+    """Merge the files of all roles, without the damaged ones, and without the states of those that don't live."""
+    paths = metrics.files(directory, living)
+    damaged = [path for path in paths if not metrics.sound(path)]
+    if damaged:
+        threading.Event().wait(_GRACE_S)
+        for path in damaged:
+            if not metrics.sound(path):
+                metrics.set_aside(path)
+                metrics.METRIC_FILES_DAMAGED.inc()
+        return collect(directory, living)
+    return list(metrics.merge(paths))

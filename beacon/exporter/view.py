@@ -1,0 +1,105 @@
+"""What the exporter sees in one look: the store's answer, supervisord's programs, heartbeats and reports.
+
+It gathers and judges nothing. Whatever does not answer in time is missing from the view, with the reason.
+"""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
+from pathlib import Path
+
+from beacon import errors, heart, rundir, supervision
+from beacon.exporter import asker
+
+_PATIENCE_S = 2.0 * asker.TIMEOUT_S + 0.4  # a question that has just begun ends before ours begins
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """One look. `programs` are the running ones' places; `supervisor_why` says why they had to be guessed."""
+
+    now: float
+    store: asker.Answer
+    programs: Mapping[str, supervision.Program]
+    supervisor_why: str = ""
+    beats: tuple[heart.Beat, ...] = ()
+    reports: tuple[rundir.Report, ...] = ()
+
+    def reports_of(self, process: str) -> tuple[rundir.Report, ...]:
+        """Give what the living process of this name said of itself, not what an earlier one had said."""
+        program = self.programs.get(process)
+        pid = program.pid if program else 0
+        return tuple(report for report in self.reports if report.process == process and report.pid == pid)
+
+    def beats_of(self, process: str) -> tuple[heart.Beat, ...]:
+        """Give the heartbeats of the living process of this name."""
+        program = self.programs.get(process)
+        pid = program.pid if program else 0
+        return tuple(beat for beat in self.beats if beat.process == process and beat.pid == pid)
+
+
+class Viewer:
+    """Looks at everything there is."""
+
+    def __init__(
+        self,
+        run_dir: Path,
+        ask: Callable[[], "Future[asker.Answer]"],
+        *,
+        supervised: bool,
+        list_programs: Callable[[Path], tuple[supervision.Program, ...]] = supervision.programs,
+    ) -> None:
+        """Look at the processes of `run_dir`; `supervised` says whether supervisord started this process."""
+        self._run_dir = run_dir
+        self._ask = ask
+        self._supervised = supervised
+        self._list_programs = list_programs
+
+    def look(self) -> View:
+        """Ask everybody; takes no longer than the slowest is allowed to."""
+        asked = self._ask()
+        beats = heart.read(rundir.hearts_directory(self._run_dir))
+        programs, why = self._programs(beats)
+        return View(
+            now=time.time(),
+            store=_patient(asked),
+            programs={program.name: program for program in programs},
+            supervisor_why=why,
+            beats=beats,
+            reports=rundir.read_reports(self._run_dir),
+        )
+
+    def _programs(self, beats: tuple[heart.Beat, ...]) -> tuple[tuple[supervision.Program, ...], str]:
+        if not self._supervised:
+            return _guessed(beats), ""
+        try:
+            return self._list_programs(supervision.socket_of(self._run_dir)), ""
+        except errors.TransientError as error:
+            return _guessed(beats), str(error)
+
+
+def _patient(asked: "Future[asker.Answer]") -> asker.Answer:
+    try:
+        return asked.result(_PATIENCE_S)
+    except FutureTimeoutError:
+        return asker.Answer(state="silent", why="the store does not answer")
+
+
+def _guessed(beats: tuple[heart.Beat, ...]) -> tuple[supervision.Program, ...]:
+    """Make out from heartbeats which processes live, where there is no supervisord to ask."""
+    pids = {beat.process: beat.pid for beat in beats if _lives(beat.pid)}
+    return tuple(
+        supervision.Program(name=name, state=supervision.State.RUNNING, pid=pid, started_at=0, stopped_at=0, why="")
+        for name, pid in sorted(pids.items())
+    )
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,105 @@
+"""What supervisord knows of its programs. The door of supervisor, through its XML-RPC on a unix socket.
+
+Asked by the exporter and by people's commands; it changes nothing. The library's own transport has no timeout, so a
+supervisord that hangs would hang whoever asks; that is why it is not used.
+"""
+
+import http.client
+import socket
+import xmlrpc.client
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from beacon import errors
+
+_TIMEOUT_S = 1.0
+
+
+class State(StrEnum):
+    """Where a program stands, in supervisord's own words."""
+
+    STOPPED = "STOPPED"
+    STARTING = "STARTING"  # runs, but not yet for startsecs
+    RUNNING = "RUNNING"
+    BACKOFF = "BACKOFF"  # ended within startsecs; waits to be started again
+    STOPPING = "STOPPING"
+    EXITED = "EXITED"
+    FATAL = "FATAL"  # ended too often; not started again
+    UNKNOWN = "UNKNOWN"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """One program; `pid` is 0 while it doesn't run, the times are seconds since 1970 (0: never)."""
+
+    name: str
+    state: State
+    pid: int
+    started_at: int
+    stopped_at: int
+    why: str
+
+    @property
+    def alive(self) -> bool:
+        """Whether a process of it exists."""
+        return self.pid > 0
+
+
+def socket_of(run_dir: Path) -> Path:
+    """Name supervisord's socket, which lies beside Beacon's private directory."""
+    return run_dir.parent / "supervisor.sock"
+
+
+def programs(path: Path) -> tuple[Program, ...]:
+    """Ask supervisord, at its socket, for the state of all its programs.
+
+    Raises:
+        errors.TransientError: it does not answer, or not in time.
+    """
+    request = xmlrpc.client.dumps((), methodname="supervisor.getAllProcessInfo").encode()
+    try:
+        (infos,), _ = xmlrpc.client.loads(_post(path, request))
+    except (OSError, http.client.HTTPException, xmlrpc.client.Error, ValueError) as error:
+        raise errors.TransientError(f"supervisord does not answer: {error}") from error
+    return tuple(sorted(_parse(infos), key=lambda program: program.name))
+
+
+def _parse(infos: Any) -> Iterable[Program]:
+    for info in infos:
+        yield Program(
+            name=info["name"],
+            state=State(info["statename"]),
+            pid=info["pid"],
+            started_at=info["start"],
+            stopped_at=info["stop"],
+            why=info["spawnerr"] or (info["description"] if not info["pid"] else ""),
+        )
+
+
+def _post(path: Path, body: bytes) -> bytes:
+    connection = _Connection(path)
+    try:
+        connection.request("POST", "/RPC2", body, {"Content-Type": "text/xml"})
+        response = connection.getresponse()
+        if response.status != HTTPStatus.OK:
+            raise http.client.HTTPException(f"status {response.status}")
+        return response.read()
+    finally:
+        connection.close()
+
+
+class _Connection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=_TIMEOUT_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(_TIMEOUT_S)
+        self.sock.connect(str(self._path))
