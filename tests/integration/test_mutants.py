@@ -104,7 +104,17 @@ def test_a_build_that_breaks_a_promise_fails_the_suite(mutant: Mutant, tmp_path:
     source.write_text(text.replace(mutant.right, mutant.wrong))
 
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", mutant.tests],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-x",
+            "-p",
+            "no:cacheprovider",
+            "--hypothesis-profile=mutants",
+            mutant.tests,
+        ],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(tmp_path)},
         capture_output=True,
