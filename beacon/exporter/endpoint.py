@@ -98,8 +98,6 @@ class _Handler(server.BaseHTTPRequestHandler):
     """Reads one request within its deadline and answers it."""
 
     server: Endpoint
-    server_version = "beacon"
-    sys_version = ""
     timeout = _DEADLINE_S  # of the answer
     protocol_version = "HTTP/1.1"
 
@@ -128,6 +126,9 @@ class _Handler(server.BaseHTTPRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
         status = HTTPStatus(code)
         self._answer(plain(status, message or status.phrase))
+
+    def version_string(self) -> str:
+        return "beacon"
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Say nothing: a probe every few seconds is no news."""
