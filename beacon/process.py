@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from beacon import bus, errors, heart, log, metrics, rundir, wire
+from beacon import bus, errors, heart, log, metrics, rundir, settings, wire
 
 _PR_SET_PDEATHSIG = 1
 _STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
@@ -101,7 +101,9 @@ class Context:
 
 
 def obtain_settings(context: Context, client: bus.Client) -> Mapping[str, Any]:
-    """Ask the store for the configuration with which it started, as long as it takes.
+    """Ask the store for the configuration with which it started, as long as it takes, and log as it says.
+
+    Gives the plain values, for `settings.from_plain`.
 
     Raises:
         errors.Stopping: the process is to stop.
@@ -113,6 +115,8 @@ def obtain_settings(context: Context, client: bus.Client) -> Mapping[str, Any]:
         log.get().info("waiting for the store")
         reply = client.call(hello)
     assert isinstance(reply, wire.Welcome)  # noqa: S101  the wire gives nothing else
+    app = settings.from_plain(reply.settings).app
+    log.configure(context.name, level=app.log_level, format=app.log_format)
     return reply.settings
 
 
