@@ -117,7 +117,7 @@ class Journal:
         step = transitions.vanish(gone.known.state)
         self._ledger.run(
             "UPDATE objects SET state = 'gone', epoch = ?, resource_version = ?, changed_us = ? WHERE uid = ?",
-            (frame.epoch, at, frame.now_us, gone.uid),
+            (frame.epoch, at, frame.now.us, gone.uid),
         )
         if step.event is not None:
             self._tell(
@@ -169,7 +169,7 @@ class Journal:
                 value,
                 _text(seen.labels),
                 _text(seen.annotations),
-                frame.now_us,
+                frame.now.us,
             ),
         )
         if step.event is not None:
@@ -205,7 +205,7 @@ class Journal:
                 cause,
                 source,
                 detected_us,
-                frame.now_us,
+                frame.now.us,
                 rendering.data(frame, shown, cause, source, detected_us),
             ),
         )
@@ -230,7 +230,7 @@ class Journal:
             "INSERT INTO deliveries (sequence, endpoint, subject, state, next_attempt_us) VALUES (?1, ?2, ?3,"
             " CASE WHEN EXISTS (SELECT 1 FROM deliveries WHERE endpoint = ?2 AND subject = ?3"
             " AND state IN ('queued', 'ready')) THEN 'queued' ELSE 'ready' END, ?4)",
-            (sequence, frame.endpoint, subject, frame.now_us),
+            (sequence, frame.endpoint, subject, frame.now.us),
         )
 
     def _known(self, uid: str) -> transitions.Known | None:

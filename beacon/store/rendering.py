@@ -1,6 +1,6 @@
 """What an event says: its id and the data of its envelope, fixed when it is made and the same at every attempt.
 
-Pure but for one look at the monotonic clock. What the notifier puts around the data stands in `beacon.notifier.render`.
+Pure. What the notifier puts around the data stands in `beacon.notifier.render`.
 """
 
 import time
@@ -11,6 +11,14 @@ from beacon import codec, model, rules
 
 _NAMESPACE = uuid.UUID("6f0c9f0e-3a0b-5d0a-9f57-0f6b3f6a1c52")  # ours alone: event ids are UUIDv5 within it
 _LONGEST_VALUE_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Now:
+    """One instant by both clocks: microseconds UTC and CLOCK_MONOTONIC nanoseconds, read together."""
+
+    us: int
+    ns: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +34,7 @@ class Frame:
     cluster: str
     endpoint: str
     updates: bool
-    now_us: int
+    now: Now
     reason: model.GapReason | None = None
     since_us: int | None = None
 
@@ -42,8 +50,8 @@ def event_id(frame: Frame, shown: model.Observation, event: model.EventType) -> 
 def detected_us(frame: Frame, shown: model.Observation) -> int:
     """Give the instant at which the line arrived, when it is known, else now."""
     if not shown.received_ns:
-        return frame.now_us
-    return frame.now_us - max(0, time.monotonic_ns() - shown.received_ns) // 1000
+        return frame.now.us
+    return frame.now.us - max(0, frame.now.ns - shown.received_ns) // 1000
 
 
 def data(frame: Frame, shown: model.Observation, cause: model.Cause, source: model.Source, at_us: int) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from beacon import errors, wire
-from beacon.store import database, deliveries, figures, memory, streams
+from beacon.store import database, deliveries, figures, memory, rendering, streams
 
 Answer = tuple[Any, wire.Reply | wire.Refused]  # a job's sender, and what it is told
 
@@ -147,10 +147,10 @@ class Service:
     def _write_all(self, jobs: Sequence[Job]) -> list[wire.Reply | wire.Refused | None]:
         """Apply requests in one transaction; None stands for a claim, whose answer is still to be found."""
         started = time.monotonic()
-        now_us = self._now_us()
+        now = rendering.Now(us=self._now_us(), ns=time.monotonic_ns())
         try:
             self._ledger.begin()
-            replies = [self._write_one(job.request, now_us) for job in jobs]
+            replies = [self._write_one(job.request, now) for job in jobs]
             self._ledger.commit()
         except errors.BeaconError as error:
             return self._undo(jobs, error)
@@ -168,11 +168,11 @@ class Service:
             return [self._refusal(job.request, error) for job in jobs]
         return [reply for job in jobs for reply in self._write_all([job])]
 
-    def _write_one(self, request: wire.Request, now_us: int) -> wire.Reply | wire.Refused | None:
+    def _write_one(self, request: wire.Request, now: rendering.Now) -> wire.Reply | wire.Refused | None:
         replies: list[wire.Reply | None] = []
         started = time.monotonic()
         try:
-            self._ledger.savepoint(lambda: replies.append(self._apply(request, now_us)))
+            self._ledger.savepoint(lambda: replies.append(self._apply(request, now)))
         except errors.BeaconError as error:
             self._memory.drop_request()
             if not self._ledger.in_transaction or isinstance(error, database.StorageError | database.DamagedError):
@@ -182,18 +182,18 @@ class Service:
         self._listener.applied(wire.verb_of(request), time.monotonic() - started)
         return replies[0]
 
-    def _apply(self, request: wire.Request, now_us: int) -> wire.Reply | None:
+    def _apply(self, request: wire.Request, now: rendering.Now) -> wire.Reply | None:
         if isinstance(request, wire.Claim):
-            self._deliveries.settle(request, now_us)
+            self._deliveries.settle(request, now.us)
             return None
         verbs: dict[type, Callable[[Any], wire.Reply]] = {
-            wire.Observe: lambda r: self._streams.observe(r, now_us),
+            wire.Observe: lambda r: self._streams.observe(r, now),
             wire.OpenStream: self._streams.open_stream,
             wire.Rewind: self._streams.rewind,
             wire.Expire: self._streams.expire,
             wire.ListBegin: self._streams.list_begin,
-            wire.ListPage: lambda r: self._streams.list_page(r, now_us),
-            wire.ListEnd: lambda r: self._streams.list_end(r, now_us),
+            wire.ListPage: lambda r: self._streams.list_page(r, now),
+            wire.ListEnd: lambda r: self._streams.list_end(r, now),
         }
         return verbs[type(request)](request)
 

@@ -123,7 +123,7 @@ class Streams:
             self._cursors.void(request.scope, model.GapReason.EXPIRED)
         return self._positioned(request.scope, 0, epoch)
 
-    def observe(self, request: wire.Observe, now_us: int) -> wire.Positioned:
+    def observe(self, request: wire.Observe, now: rendering.Now) -> wire.Positioned:
         """Apply what happened between the cursor and the request's position, and move the cursor there."""
         scope = self._scopes.get(request.scope)
         if scope is None or scope.fingerprint != request.fingerprint:
@@ -133,13 +133,13 @@ class Streams:
         if why := self._why_not(request, identity, cursor):
             return self._out_of_position(request.scope, why)
         if request.position <= cursor.version:
-            self._cursors.confirm(request.scope, cursor, now_us)
+            self._cursors.confirm(request.scope, cursor, now.us)
             return self._positioned(request.scope, cursor.version, identity.epoch)
-        frame = self._frame(scope, request.api_version, identity, now_us)
+        frame = self._frame(scope, request.api_version, identity, now)
         for seen in request.observations:
             self._journal.apply(frame, seen)
-        self._cursors.move(request.scope, request.position, now_us)
-        self._memory.put(("confirmed", request.scope), now_us)
+        self._cursors.move(request.scope, request.position, now.us)
+        self._memory.put(("confirmed", request.scope), now.us)
         return self._positioned(request.scope, request.position, identity.epoch)
 
     def list_begin(self, request: wire.ListBegin) -> wire.Positioned:
@@ -166,7 +166,7 @@ class Streams:
         self._memory.put(("list", request.scope), run)
         return self._positioned(request.scope, 0, epoch)
 
-    def list_page(self, request: wire.ListPage, now_us: int) -> wire.Positioned:
+    def list_page(self, request: wire.ListPage, now: rendering.Now) -> wire.Positioned:
         """Apply one page: judge what is accepted or tracked, and remember which rows the page shows alive."""
         identity = self.identity()
         run = self._run(request)
@@ -180,7 +180,7 @@ class Streams:
         if culprit := self._journal.contradicting(identity.epoch, request.at, listed):
             self._begin_epoch(identity.epoch + 1)
             return self._out_of_position(request.scope, f"object {culprit} shows that the cluster was restored")
-        frame = self._listing_frame(request.scope, run, identity, now_us)
+        frame = self._listing_frame(request.scope, run, identity, now)
         told = self._journal.told
         for seen in request.observations:
             self._journal.apply(frame, seen)
@@ -190,7 +190,7 @@ class Streams:
         self._memory.put(("list", request.scope), run)
         return self._positioned(request.scope, 0, identity.epoch)
 
-    def list_end(self, request: wire.ListEnd, now_us: int) -> wire.Positioned:
+    def list_end(self, request: wire.ListEnd, now: rendering.Now) -> wire.Positioned:
         """Tell what is gone, close the gap, and put the cursor at the list's resourceVersion."""
         identity = self.identity()
         run = self._run(request)
@@ -198,15 +198,15 @@ class Streams:
             return self._repeated_end(request, identity.epoch)
         if (run.pages, run.count) != (request.pages, request.count):
             return self._out_of_position(request.scope, "the list is not complete")
-        frame = self._listing_frame(request.scope, run, identity, now_us)
+        frame = self._listing_frame(request.scope, run, identity, now)
         told = self._journal.told
         self._journal.sweep(frame, at=request.at, listed=frozenset().union(*run.known))
         self._cursors.count_differences(request.scope, self._journal.told - told)
-        self._cursors.close_gap(request.scope, at=request.at, now_us=now_us)
-        self._cursors.move(request.scope, request.at, now_us)
+        self._cursors.close_gap(request.scope, at=request.at, now_us=now.us)
+        self._cursors.move(request.scope, request.at, now.us)
         self._memory.put(("list", request.scope), None)
         self._memory.put(("ended", request.scope), (request.session, request.at))
-        self._memory.put(("confirmed", request.scope), now_us)
+        self._memory.put(("confirmed", request.scope), now.us)
         return self._with_tracked(request.scope, request.at, identity.epoch)
 
     def figures(self) -> tuple[wire.ScopeFigures, ...]:
@@ -287,12 +287,14 @@ class Streams:
                 self._memory.put(("session", scope), _Session(number=session.number + 1, nonce=""))
             self._memory.put(("list", scope), None)
 
-    def _listing_frame(self, scope: model.ScopeId, run: _Run, identity: Identity, now_us: int) -> rendering.Frame:
-        frame = self._frame(self._scopes[scope], run.api_version, identity, now_us)
+    def _listing_frame(
+        self, scope: model.ScopeId, run: _Run, identity: Identity, now: rendering.Now
+    ) -> rendering.Frame:
+        frame = self._frame(self._scopes[scope], run.api_version, identity, now)
         gap = self._cursors.gap(scope)
         return replace(frame, reason=gap[0], since_us=gap[1]) if gap else frame
 
-    def _frame(self, scope: rules.Scope, api_version: str, identity: Identity, now_us: int) -> rendering.Frame:
+    def _frame(self, scope: rules.Scope, api_version: str, identity: Identity, now: rendering.Now) -> rendering.Frame:
         return rendering.Frame(
             scope=scope,
             api_version=api_version,
@@ -300,7 +302,7 @@ class Streams:
             cluster=identity.cluster,
             endpoint=self._terms.endpoint,
             updates=self._terms.updates,
-            now_us=now_us,
+            now=now,
         )
 
     def _tracked_version(self, scope: model.ScopeId) -> int:
