@@ -140,6 +140,8 @@ def _take_over(response: urllib3.BaseHTTPResponse) -> tuple[socket.socket, bytes
     """Give the answer's socket, no longer blocking, and what of the body came together with the head."""
     if response.headers.get("Content-Encoding", "identity") != "identity":
         raise failures.Broken("the API server compressed the watch, which was not asked for")
+    if "Content-Length" in response.headers:
+        raise failures.Broken("the API server answered the watch with a document")
     # urllib3 and http.client have no public way to either; tests/contract/test_list_watch.py holds these names.
     reader = getattr(getattr(response, "_fp", None), "fp", None)
     if reader is None:

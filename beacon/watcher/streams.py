@@ -3,7 +3,7 @@
 import functools
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from beacon import bus, process, rules
 from beacon.cluster import connection, listing
@@ -11,6 +11,7 @@ from beacon.watcher import policy, stream, voice
 
 SPARE_CONNECTIONS = 4  # beside one for each watch: lists and discovery of several streams at a time
 _WIND_DOWN_S = 2.5
+_BEAT_S = 1.0
 
 
 class Identity:
@@ -39,14 +40,20 @@ def follow(
     scopes: Sequence[rules.Scope],
     api: connection.Connection,
     timing: policy.Timing,
+    *,
+    beat: Callable[[], None] = lambda: None,
 ) -> None:
-    """Follow every scope until the process is to stop; a thread that then hangs in a request is left behind."""
+    """Follow every scope until the process is to stop; a thread that then hangs in a request is left behind.
+
+    `beat` says that the calling thread lives.
+    """
     identity = Identity(api)
     threads = []
     for scope in scopes:
         target = functools.partial(_follow_one, context, scope, api, identity=identity, timing=timing)
         threads.append(context.spawn(voice.name_of(scope), target))
-    context.stop.wait()
+    while not context.stop.wait(_BEAT_S):
+        beat()
     deadline = time.monotonic() + _WIND_DOWN_S
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))

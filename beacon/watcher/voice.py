@@ -27,27 +27,27 @@ class Voice:
         self._reason = ""
         self._listed = False
         self._failed = 0
+        # Kept, because looking a child up costs more than moving it, and one moves for every line.
         self._lines = {
             kind: metrics.WATCH_LINES.labels(kind=scope.id.kind, type=kind)
             for kind in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR")
         }
-        self.found(scope.resource or scope.id.kind.lower())
+        self.label = _label(scope.resource or scope.id.kind.lower(), scope.id)
 
     def found(self, plural: str) -> None:
         """Take the plural into the scope's label; until discovery has answered the kind stands for it."""
         self.label = _label(plural, self._scope)
-        self._connected = metrics.WATCH_CONNECTED.labels(scope=self.label)
-        self._positioned = metrics.WATCH_POSITION_TIMESTAMP.labels(scope=self.label)
+        self.disconnected()
 
     def enter(self, state: policy.State, reason: str = "") -> None:
         """Be in a state from now on; a person is told when it is another than before."""
         changed = state is not self._state
         if not changed and reason == self._reason:
             return
-        if changed and (state is not policy.State.OPENING):
+        if changed and state is not policy.State.OPENING:
             say = self._log.info if state in _FINE else self._log.warning
-            repeated = {"failures": self._failed} if self._failed else {}
-            say("watch state changed", scope=self.label, state=state, reason=reason, **repeated)
+            say("watch state changed", scope=self.label, state=state, reason=reason, failures=self._failed)
+            self._failed = 0
         self._state, self._reason = state, reason
         self._listed |= state is policy.State.WATCHING
         self._report(self._component, {"state": state, "reason": reason, "scope": self.label, "listed": self._listed})
@@ -59,15 +59,15 @@ class Voice:
 
     def connected(self) -> None:
         """The watch is open."""
-        self._connected.set(1)
+        metrics.WATCH_CONNECTED.labels(scope=self.label).set(1)
 
     def disconnected(self) -> None:
         """The watch is closed."""
-        self._connected.set(0)
+        metrics.WATCH_CONNECTED.labels(scope=self.label).set(0)
 
     def positioned(self) -> None:
         """The store has confirmed the position."""
-        self._positioned.set(time.time())
+        metrics.WATCH_POSITION_TIMESTAMP.labels(scope=self.label).set(time.time())
 
     def listing(self) -> None:
         """A list of the whole scope begins: until it has ended the scope is not known."""

@@ -1,0 +1,24 @@
+"""`python -m beacon.watcher`: wires the streams to the store and the API server."""
+
+import os
+
+from beacon import bus, coverage, log, process, settings
+from beacon.cluster import connection, credentials
+from beacon.watcher import policy, streams
+
+
+def main(context: process.Context) -> None:
+    """Follow every configured scope until the process is to stop."""
+    heart = context.heart("main")
+    with bus.Client(bus.address(context.run_dir), stop=context.stop, on_beat=heart.beat) as client:
+        tree = settings.from_plain(process.obtain_settings(context, client))
+    scopes = coverage.scopes(tree)
+    connections = len(scopes) + streams.SPARE_CONNECTIONS
+    load = credentials.source(os.environ.get("KUBECONFIG", ""), connections=connections)
+    log.get().info("watching begins", scopes=len(scopes))
+    streams.follow(context, scopes, connection.Connection(load), policy.Timing(), beat=heart.beat)
+    heart.close()
+
+
+if __name__ == "__main__":
+    process.run("watcher", main)

@@ -1,0 +1,323 @@
+"""What beacon.cluster relies on of list and watch: held against the embedded API server, and against a real one.
+
+That is the cluster that BEACON_TEST_KUBECONFIG names, in a namespace of its own that is removed afterwards.
+"""
+
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kubernetes import client, config
+
+from beacon.cluster import connection, credentials, discovery, failures, items, listing, watching
+from beacon.dev.cluster import server as api_server
+
+KEY = "bakerapps.net.maas"
+REAL = "BEACON_TEST_KUBECONFIG"
+
+
+class Subject:
+    """A cluster under test, changed through the official client and read through ours."""
+
+    def __init__(self, kubeconfig: Path, embedded: api_server.Server | None) -> None:
+        self.embedded = embedded
+        self.api = connection.Connection(credentials.source(str(kubeconfig), connections=8))
+        settings = client.Configuration()
+        config.load_kube_config(str(kubeconfig), client_configuration=settings)
+        self.core: Any = client.CoreV1Api(client.ApiClient(settings))  # its models are types, its methods take dicts
+        self.namespace = f"beacon-{uuid.uuid4().hex[:8]}"
+        self.core.create_namespace({"metadata": {"name": self.namespace}})
+        self.configmaps = discovery.find(self.api, "v1", "ConfigMap")
+
+    def close(self) -> None:
+        self.core.delete_namespace(self.namespace)
+
+    def create(self, name: str, **metadata: Any) -> Any:
+        return self.core.create_namespaced_config_map(
+            self.namespace, {"metadata": {"name": name, **metadata}, "data": {"secret": "never asked for"}}
+        ).metadata
+
+    def annotate(self, name: str, value: str | None) -> Any:
+        patch = {"metadata": {"annotations": {KEY: value}}}
+        return self.core.patch_namespaced_config_map(name, self.namespace, patch).metadata
+
+    def delete(self, name: str) -> None:
+        self.core.delete_namespaced_config_map(name, self.namespace)
+
+    def current(self) -> int:
+        return listing.current(self.api, self.configmaps, self.namespace)
+
+    def listed(self, limit: int = 500) -> list[items.Page]:
+        return list(listing.pages(self.api, self.configmaps, self.namespace, limit=limit))
+
+    def watch(self, position: int, *, timeout_s: int = 60, inactive_s: float = 90) -> watching.Watch:
+        return watching.start(
+            self.api, self.configmaps, self.namespace, position=position, timeout_s=timeout_s, inactive_s=inactive_s
+        )
+
+    def faults(self) -> Any:
+        if self.embedded is None:
+            pytest.skip("a real API server can't be made to fail so at will")
+        return self.embedded.faults
+
+
+@pytest.fixture(params=["embedded", "real"])
+def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
+    if request.param == "embedded":
+        with api_server.running(bookmark_interval_s=0.2) as embedded:
+            yield Subject(embedded.kubeconfig(tmp_path / "kubeconfig"), embedded)
+        return
+    if not os.environ.get(REAL):
+        pytest.skip(f"{REAL} names no cluster")
+    made = Subject(Path(os.environ[REAL]), None)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def read(watch: watching.Watch, enough: Callable[[list[items.Line]], bool], within_s: float = 10) -> list[items.Line]:
+    """Read lines until there are enough."""
+    lines: list[items.Line] = []
+    deadline = time.monotonic() + within_s
+    while not enough(lines) and not watch.ended:
+        assert time.monotonic() < deadline, lines
+        lines += [items.line(data) for data in watch.read(0.2)]
+    return lines
+
+
+def changes(lines: list[items.Line], *names: str) -> list[tuple[str, str]]:
+    return [(line.type, line.item.name) for line in lines if line.item.name in names]
+
+
+def test_discovery_gives_plural_and_whether_it_lives_in_namespaces(subject: Subject) -> None:
+    deployments = discovery.find(subject.api, "apps/v1", "Deployment")
+    nodes = discovery.find(subject.api, "v1", "Node")
+
+    assert (deployments.plural, deployments.namespaced, deployments.name) == ("deployments", True, "deployments.apps")
+    assert (nodes.plural, nodes.namespaced, nodes.name) == ("nodes", False, "nodes")
+    assert deployments.path("a b") == "/apis/apps/v1/namespaces/a%20b/deployments"
+
+
+@pytest.mark.parametrize(
+    ("api_version", "kind"), [("v1", "Unknown"), ("unknown.example.com/v1", "Widget"), ("apps/v9", "Deployment")]
+)
+def test_a_kind_that_is_not_served_is_absent(subject: Subject, api_version: str, kind: str) -> None:
+    with pytest.raises(failures.Absent):
+        discovery.find(subject.api, api_version, kind)
+
+
+def test_a_configured_plural_is_taken_at_its_word(subject: Subject) -> None:
+    assert discovery.find(subject.api, "v1", "Anything", "secrets").plural == "secrets"
+
+
+def test_a_kind_without_list_and_watch_is_unsuitable(subject: Subject) -> None:
+    with pytest.raises(failures.Unsuitable):
+        discovery.find(subject.api, "authorization.k8s.io/v1", "SelfSubjectAccessReview")
+
+
+def test_the_cluster_has_an_identity(subject: Subject) -> None:
+    assert listing.cluster_uid(subject.api) == subject.core.read_namespace("kube-system").metadata.uid
+
+
+def test_pages_are_of_one_resource_version_and_hold_everything_once(subject: Subject) -> None:
+    names = {f"c{number}" for number in range(7)}
+    for name in names:
+        subject.create(name)
+
+    pages = listing.pages(subject.api, subject.configmaps, subject.namespace, limit=3)
+    first = next(pages)
+    subject.create("late")
+    rest = list(pages)
+
+    listed = [item.name for page in [first, *rest] for item in page.items]
+    assert {page.version for page in rest} == {first.version}
+    assert names <= set(listed)
+    assert "late" not in listed
+    assert len(listed) == len(set(listed))
+
+
+def test_a_list_shows_annotations_labels_uid_and_version(subject: Subject) -> None:
+    made = subject.create("a", annotations={KEY: "x"}, labels={"l": "1"})
+
+    (found,) = [item for page in subject.listed() for item in page.items if item.name == "a"]
+
+    assert (found.uid, found.resource_version) == (made.uid, made.resource_version)
+    assert (found.annotations, found.labels) == ({KEY: "x"}, {"l": "1"})
+    assert found.namespace == subject.namespace
+
+
+def test_the_current_version_is_at_least_that_of_the_last_write(subject: Subject) -> None:
+    made = subject.create("a")
+
+    assert subject.current() >= int(made.resource_version)
+
+
+def test_a_namespace_that_does_not_exist_is_an_empty_list(subject: Subject) -> None:
+    (page,) = listing.pages(subject.api, subject.configmaps, "there-is-none")
+
+    assert list(page.items) == []
+    assert page.version > 0
+
+
+def test_a_watch_tells_the_life_of_an_object_line_by_line_with_rising_versions(subject: Subject) -> None:
+    position = subject.current()
+    with subject.watch(position) as watch:
+        subject.create("a", annotations={KEY: "x"})
+        subject.annotate("a", "y")
+        subject.annotate("a", None)
+        subject.delete("a")
+        lines = read(watch, lambda lines: len(changes(lines, "a")) == 4)
+
+    mine = [line for line in lines if line.item.name == "a"]
+    assert [line.type for line in mine] == ["ADDED", "MODIFIED", "MODIFIED", "DELETED"]
+    versions = [line.item.version for line in mine]
+    assert versions == sorted(set(versions))
+    assert versions[0] > position
+    assert len({line.item.uid for line in mine}) == 1
+
+
+def test_a_watch_resumed_at_a_position_tells_what_came_after_it_and_nothing_before(subject: Subject) -> None:
+    subject.create("before")
+    position = subject.current()
+    subject.create("short")
+    subject.delete("short")
+
+    with subject.watch(position) as watch:
+        lines = read(watch, lambda lines: len(changes(lines, "short")) == 2)
+
+    assert changes(lines, "before", "short") == [("ADDED", "short"), ("DELETED", "short")]
+    assert all(line.item.version > position for line in lines)
+
+
+def test_a_watch_that_has_run_its_time_ends_properly(subject: Subject) -> None:
+    with subject.watch(subject.current(), timeout_s=1) as watch:
+        read(watch, lambda _: False)
+
+        assert watch.ended
+
+
+def test_bookmarks_move_the_position_on_where_nothing_happens(subject: Subject) -> None:
+    position = subject.current()
+    subject.core.create_namespaced_secret(subject.namespace, {"metadata": {"name": "elsewhere"}})
+    seconds = 75 if subject.embedded is None else 5
+
+    with subject.watch(position, timeout_s=seconds) as watch:
+        lines = read(watch, lambda lines: any(line.type == "BOOKMARK" for line in lines), within_s=seconds + 5)
+
+    bookmark = next(line for line in lines if line.type == "BOOKMARK")
+    assert bookmark.item.version >= position
+    assert bookmark.item.uid == ""
+
+
+def test_a_position_that_is_forgotten_is_a_410_in_words(subject: Subject) -> None:
+    if subject.embedded:
+        subject.faults().compact()
+    with pytest.raises(failures.Refused) as caught, subject.watch(1) as watch:
+        read(watch, lambda _: False)
+
+    assert caught.value.status == 410
+
+
+def test_a_silent_watch_does_not_hold_up_its_reader(subject: Subject) -> None:
+    with subject.watch(subject.current()) as watch:
+        read(watch, lambda _: True)
+        began = time.monotonic()
+        watch.read(0.1)
+
+        assert time.monotonic() - began < 1.0
+
+
+def test_a_burst_is_read_whole_and_in_order_after_the_reader_has_been_away(subject: Subject) -> None:
+    position = subject.current()
+    with subject.watch(position) as watch:
+        for number in range(40):
+            subject.create(f"b{number}", annotations={KEY: "x" * 3000})
+        lines = read(watch, lambda lines: len([line for line in lines if line.type == "ADDED"]) >= 40)
+
+    assert [line.item.name for line in lines if line.item.name.startswith("b")] == [f"b{n}" for n in range(40)]
+
+
+def test_a_connection_that_breaks_off_is_broken_and_not_ended(subject: Subject) -> None:
+    faults = subject.faults()
+    with subject.watch(subject.current()) as watch:
+        read(watch, bool)
+        faults.drop()
+
+        with pytest.raises(failures.Broken):
+            read(watch, lambda _: False)
+        assert not watch.ended
+
+
+def test_half_a_line_is_never_given(subject: Subject) -> None:
+    faults = subject.faults()
+    with subject.watch(subject.current()) as watch:
+        read(watch, bool)
+        faults.half_line()
+        subject.create("half", annotations={KEY: "x"})
+
+        lines: list[items.Line] = []
+        with pytest.raises(failures.Broken):
+            lines += read(watch, lambda _: False)
+    assert changes(lines, "half") == []
+
+
+def test_a_frozen_connection_is_noticed_by_its_silence(subject: Subject) -> None:
+    faults = subject.faults()
+    with subject.watch(subject.current(), inactive_s=0.5) as watch:
+        faults.freeze()
+
+        with pytest.raises(failures.Silent):
+            read(watch, lambda _: False)
+
+
+def test_an_error_line_is_raised_as_what_it_says(subject: Subject) -> None:
+    faults = subject.faults()
+    with subject.watch(subject.current()) as watch:
+        read(watch, bool)
+        faults.error_line(410)
+
+        with pytest.raises(failures.Refused) as caught:
+            read(watch, lambda _: False)
+    assert caught.value.status == 410
+
+
+def test_a_refusal_says_what_the_server_said_and_when_to_come_back(subject: Subject) -> None:
+    faults = subject.faults()
+    faults.fail(429, times=1, retry_after_s=7, resource="configmaps")
+
+    with pytest.raises(failures.Refused) as caught:
+        subject.current()
+
+    assert (caught.value.status, caught.value.delay_s) == (429, 7.0)
+
+
+def test_a_continue_token_that_has_expired_is_a_410(subject: Subject) -> None:
+    faults = subject.faults()
+    for number in range(5):
+        subject.create(f"c{number}")
+    pages = listing.pages(subject.api, subject.configmaps, subject.namespace, limit=2)
+    next(pages)
+    subject.create("later")
+    faults.compact()
+
+    with pytest.raises(failures.Refused) as caught:
+        list(pages)
+
+    assert caught.value.status == 410
+
+
+def test_no_bearer_token_means_a_refusal_and_not_an_exception_of_the_client(subject: Subject, tmp_path: Path) -> None:
+    if subject.embedded is None:
+        pytest.skip("the real cluster's kubeconfig may authenticate by certificate")
+    path = subject.embedded.kubeconfig(tmp_path / "other", token="wrong")
+    stranger = connection.Connection(credentials.source(str(path), connections=1))
+
+    with pytest.raises(failures.Refused) as caught:
+        listing.current(stranger, subject.configmaps, "")
+
+    assert caught.value.status == 401

@@ -1,0 +1,172 @@
+"""A watch against a server that says exactly these bytes: in one packet or many, closed or half open."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from kubernetes import client
+
+from beacon.cluster import connection, discovery, failures, watching
+
+CONFIGMAPS = discovery.Resource(group="", version="v1", plural="configmaps", namespaced=True)
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+LINE = b'{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"5"}}}'
+END = b"0\r\n\r\n"
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+@contextmanager
+def serving(answer: Callable[[socket.socket], None]) -> Iterator[connection.Connection]:
+    """Answer one request in the given way."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        requests: list[bytes] = []
+
+        def serve() -> None:
+            accepted, _ = listener.accept()
+            with accepted:
+                requests.append(accepted.recv(65536))
+                answer(accepted)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        port = listener.getsockname()[1]
+
+        def load() -> Any:
+            settings = client.Configuration(host=f"http://127.0.0.1:{port}")
+            settings.retries = False
+            return settings
+
+        yield connection.Connection(load, connect_s=2, read_s=2)
+        thread.join(5)
+
+
+def start(api: connection.Connection, inactive_s: float = 5.0) -> watching.Watch:
+    return watching.start(api, CONFIGMAPS, "", position=1, timeout_s=60, inactive_s=inactive_s)
+
+
+def drain(watch: watching.Watch) -> list[bytes]:
+    lines: list[bytes] = []
+    while not watch.ended:
+        lines += watch.read(0.1)
+    return lines
+
+
+def test_lines_that_come_together_with_the_head_are_not_lost() -> None:
+    def answer(peer: socket.socket) -> None:
+        peer.sendall(HEAD + chunk(LINE + b"\n") * 300 + END)
+
+    with serving(answer) as api, start(api) as watch:
+        assert drain(watch) == [LINE] * 300
+
+
+def test_bytes_that_come_one_by_one_make_the_same_lines() -> None:
+    def answer(peer: socket.socket) -> None:
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in HEAD + chunk(LINE + b"\n") + chunk(LINE + b"\n") + END:
+            peer.sendall(bytes([byte]))
+
+    with serving(answer) as api, start(api) as watch:
+        assert drain(watch) == [LINE, LINE]
+
+
+def test_a_connection_that_closes_without_the_last_chunk_is_broken() -> None:
+    def answer(peer: socket.socket) -> None:
+        peer.sendall(HEAD + chunk(LINE + b"\n"))
+
+    with serving(answer) as api, start(api) as watch, pytest.raises(failures.Broken):
+        drain(watch)
+
+
+def test_an_answer_that_ends_within_a_line_is_broken() -> None:
+    def answer(peer: socket.socket) -> None:
+        peer.sendall(HEAD + chunk(LINE[:20]) + END)
+
+    with serving(answer) as api, start(api) as watch, pytest.raises(failures.Broken, match="middle of a line"):
+        drain(watch)
+
+
+def test_an_answer_that_ends_with_its_connection_is_read_to_its_end() -> None:
+    def answer(peer: socket.socket) -> None:
+        peer.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + LINE + b"\n")
+
+    with serving(answer) as api, start(api) as watch:
+        assert drain(watch) == [LINE]
+
+
+def test_a_server_that_is_shutting_down_says_close_and_is_read_all_the_same() -> None:
+    def answer(peer: socket.socket) -> None:
+        peer.sendall(HEAD.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") + chunk(LINE + b"\n"))
+        peer.recv(1)
+
+    with serving(answer) as api:
+        with start(api) as watch:
+            lines: list[bytes] = []
+            while not lines:
+                lines = watch.read(0.1)
+        assert lines == [LINE]
+
+
+def test_half_a_line_keeps_nobody_waiting_and_then_counts_as_silence() -> None:
+    def answer(peer: socket.socket) -> None:
+        peer.sendall(HEAD + b"ff\r\n" + LINE[:10])
+        peer.recv(1)
+
+    with serving(answer) as api, start(api, inactive_s=0.4) as watch:
+        began = time.monotonic()
+        assert watch.read(0.1) == []
+        assert watch.read(0.1) == []
+        assert time.monotonic() - began < 0.4
+        with pytest.raises(failures.Silent):
+            drain(watch)
+
+
+def test_time_in_which_nobody_listened_is_no_silence() -> None:
+    def answer(peer: socket.socket) -> None:
+        peer.sendall(HEAD)
+        peer.recv(1)
+
+    with serving(answer) as api, start(api, inactive_s=0.3) as watch:
+        watch.read(0.05)
+        time.sleep(0.5)
+
+        assert watch.read(0.05) == []
+
+
+def test_a_document_is_no_watch() -> None:
+    def answer(peer: socket.socket) -> None:
+        peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    with serving(answer) as api, pytest.raises(failures.Broken, match="document"):
+        start(api)
+
+
+def test_a_server_that_says_nothing_is_unreachable_in_plain_words() -> None:
+    def answer(peer: socket.socket) -> None:
+        peer.recv(1)
+
+    with serving(answer) as api, pytest.raises(failures.Unreachable, match="no answer in time"):
+        start(api)
+
+
+def test_a_page_that_breaks_off_is_no_page() -> None:
+    def answer(peer: socket.socket) -> None:
+        peer.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"metadata":{}')
+
+    with serving(answer) as api, pytest.raises(failures.Unreachable, match="broke off"):
+        api.get("/api/v1/configmaps")
+
+
+def test_a_redirect_is_not_followed() -> None:
+    def answer(peer: socket.socket) -> None:
+        peer.sendall(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n")
+
+    with serving(answer) as api, pytest.raises(failures.Refused) as caught:
+        api.get("/api/v1/configmaps")
+    assert caught.value.status == 302

@@ -1,0 +1,77 @@
+"""Each failure has its reaction."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beacon import errors
+from beacon.cluster import failures
+from beacon.watcher import policy
+from beacon.watcher.policy import Cause, Doing, Pace, State
+
+
+def refused(status: int) -> failures.Refused:
+    return failures.Refused("m", status=status)
+
+
+@pytest.mark.parametrize(
+    ("failure", "doing", "expected"),
+    [
+        (refused(410), Doing.WATCH, (State.LISTING, Cause.EXPIRED, Pace.QUICK, True)),
+        (refused(410), Doing.LIST, (State.LISTING, Cause.EXPIRED, Pace.QUICK, False)),
+        (refused(401), Doing.LIST, (State.UNAUTHORIZED, Cause.UNAUTHORIZED, Pace.BACKOFF, False)),
+        (refused(403), Doing.WATCH, (State.FORBIDDEN, Cause.FORBIDDEN, Pace.SLOW, False)),
+        (refused(404), Doing.LIST, (State.WAITING, Cause.ABSENT, Pace.ABSENT, False)),
+        (refused(408), Doing.LIST, (State.UNREACHABLE, Cause.ERROR, Pace.BACKOFF, False)),
+        (refused(429), Doing.WATCH, (State.UNREACHABLE, Cause.ERROR, Pace.BACKOFF, False)),
+        (refused(500), Doing.WATCH, (State.UNREACHABLE, Cause.ERROR, Pace.BACKOFF, False)),
+        (refused(503), Doing.DISCOVER, (State.UNREACHABLE, Cause.ERROR, Pace.BACKOFF, False)),
+        (refused(504), Doing.WATCH, (State.UNREACHABLE, Cause.ERROR, Pace.BACKOFF, False)),
+        (refused(400), Doing.WATCH, (State.UNREACHABLE, Cause.ERROR, Pace.SLOW, False)),
+        (failures.Absent("m"), Doing.DISCOVER, (State.WAITING, Cause.ABSENT, Pace.ABSENT, False)),
+        (failures.Unsuitable("m"), Doing.LIST, (State.REFUSED, Cause.ERROR, Pace.SLOW, False)),
+        (failures.Unreachable("m"), Doing.LIST, (State.UNREACHABLE, Cause.ERROR, Pace.QUICK, False)),
+        (failures.Broken("m"), Doing.WATCH, (State.UNREACHABLE, Cause.ERROR, Pace.QUICK, False)),
+        (failures.Silent("m"), Doing.WATCH, (State.UNREACHABLE, Cause.INACTIVE, Pace.QUICK, False)),
+        (failures.Malformed("m"), Doing.WATCH, (State.UNREACHABLE, Cause.ERROR, Pace.BACKOFF, True)),
+        (failures.Malformed("m"), Doing.LIST, (State.UNREACHABLE, Cause.ERROR, Pace.BACKOFF, False)),
+        (errors.PermanentError("m"), Doing.WATCH, (State.REFUSED, Cause.ERROR, Pace.BACKOFF, False)),
+    ],
+)
+def test_each_failure_has_its_reaction(
+    failure: errors.BeaconError, doing: Doing, expected: tuple[State, Cause, Pace, bool]
+) -> None:
+    reaction = policy.react(failure, doing)
+
+    assert (reaction.state, reaction.cause, reaction.pace, reaction.relist) == expected
+
+
+@given(st.sampled_from(Pace), st.integers(1, 10_000), st.floats(0, 1, exclude_max=True))
+def test_no_pause_is_longer_than_its_longest_or_a_hot_loop(pace: Pace, failed: int, chance: float) -> None:
+    pause_s = policy.pause_s(pace, policy.Timing(), failed=failed, asked_s=None, chance=chance)
+
+    assert 0.05 <= pause_s <= 18.0
+
+
+@given(st.floats(0, 1, exclude_max=True))
+def test_the_first_pauses_are_short_and_grow(chance: float) -> None:
+    timing = policy.Timing()
+    pauses = [policy.pause_s(Pace.BACKOFF, timing, failed=n, asked_s=None, chance=chance) for n in range(1, 9)]
+
+    assert pauses == sorted(pauses)
+    assert pauses[0] <= timing.first_pause_s
+    assert pauses[-1] <= timing.longest_pause_s
+
+
+def test_what_the_server_asks_for_is_honoured_up_to_five_minutes() -> None:
+    timing = policy.Timing()
+
+    assert policy.pause_s(Pace.BACKOFF, timing, failed=1, asked_s=7, chance=0) == 7
+    assert policy.pause_s(Pace.BACKOFF, timing, failed=1, asked_s=100_000, chance=0) == 300
+
+
+def test_a_missing_right_is_named_as_its_rule_is_written() -> None:
+    assert 'may not "watch" "deployments" in API group "apps" in all namespaces' in policy.missing_rule(
+        Doing.WATCH, "deployments", "apps", ""
+    )
+    assert "in namespace 'a'" in policy.missing_rule(Doing.LIST, "configmaps", "", "a")

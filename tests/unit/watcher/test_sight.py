@@ -1,0 +1,110 @@
+"""The store hears of accepted objects and of those it wants to hear of, and of no other."""
+
+from beacon import model, rules
+from beacon.cluster import items
+from beacon.watcher import sight
+from beacon.watcher.sight import Mutation
+
+KEY = "k"
+RULE = rules.Rule(
+    annotation=KEY, payload_annotations=frozenset({"p", "kubectl.kubernetes.io/last-applied-configuration"})
+)
+
+
+def item(uid: str = "u", /, **annotations: str) -> items.Item:
+    return items.Item(
+        uid=uid, namespace="ns", name="a", resource_version="5", labels={"l": "1"}, annotations=annotations or None
+    )
+
+
+def line(kind: str, seen: items.Item) -> items.Line:
+    return items.Line(type=kind, item=seen)
+
+
+def pass_on(look: sight.Sight, kind: str, seen: items.Item) -> Mutation | None:
+    observation = look.seen(line(kind, seen), 1)
+    assert observation is not None
+    return look.follow(observation)
+
+
+def test_what_is_not_accepted_and_not_wanted_is_not_sent() -> None:
+    look = sight.Sight(RULE)
+
+    assert look.seen(line("ADDED", item(other="x")), 1) is None
+    assert look.seen(line("DELETED", item()), 1) is None
+    assert look.listed(item()) is None
+
+
+def test_an_accepted_object_is_sent_with_what_the_payload_needs() -> None:
+    last_applied = {"kubectl.kubernetes.io/last-applied-configuration": "{}"}
+    look = sight.Sight(RULE)
+
+    seen = look.seen(line("ADDED", item(k="v", p="q", other="x", **last_applied)), 7)
+
+    assert seen == model.Observation(
+        uid="u",
+        namespace="ns",
+        name="a",
+        resource_version=5,
+        change=model.Change.ADDED,
+        verdict=model.Verdict.ACCEPTED,
+        value="v",
+        labels={"l": "1"},
+        annotations={"p": "q"},
+        received_ns=7,
+    )
+
+
+def test_what_was_sent_as_accepted_is_followed_until_it_is_released() -> None:
+    look = sight.Sight(RULE)
+    pass_on(look, "ADDED", item(k="v"))
+
+    released = look.seen(line("MODIFIED", item()), 1)
+    assert released is not None
+    assert released.verdict is model.Verdict.ANNOTATION
+    look.follow(released)
+
+    assert look.seen(line("MODIFIED", item()), 1) is None
+    assert look.seen(line("DELETED", item()), 1) is None
+
+
+def test_what_was_sent_as_deleted_is_wanted_no_longer() -> None:
+    look = sight.Sight(RULE, ["u"])
+
+    pass_on(look, "DELETED", item())
+
+    assert look.seen(line("DELETED", item()), 1) is None
+
+
+def test_what_only_the_store_knows_stays_wanted_because_it_may_be_unmanaged() -> None:
+    look = sight.Sight(RULE, ["u"])
+
+    pass_on(look, "MODIFIED", item())
+
+    assert look.seen(line("DELETED", item()), 1) is not None
+
+
+def test_a_list_hands_over_what_the_store_wants_then() -> None:
+    look = sight.Sight(RULE, ["old"])
+    look.listed(item("kept", k="v"))
+
+    look.renew(["kept", "unmanaged"])
+
+    assert look.seen(line("MODIFIED", item("old")), 1) is None
+    assert look.seen(line("MODIFIED", item("unmanaged")), 1) is not None
+    assert pass_on(look, "MODIFIED", item("kept")) is Mutation.REMOVED
+
+
+def test_changes_of_the_annotation_are_told_apart() -> None:
+    look = sight.Sight(RULE)
+
+    told = [
+        pass_on(look, "ADDED", item(k="1")),
+        pass_on(look, "MODIFIED", item(k="1", other="x")),
+        pass_on(look, "MODIFIED", item(k="2")),
+        pass_on(look, "MODIFIED", item()),
+        pass_on(look, "MODIFIED", item(k="2")),
+        pass_on(look, "DELETED", item(k="2")),
+    ]
+
+    assert told == [None, None, Mutation.CHANGED, Mutation.REMOVED, Mutation.ADDED, None]
