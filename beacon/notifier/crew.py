@@ -1,9 +1,10 @@
 """The threads that send, and the queue before them: as many as help, up to the configured width.
 
 Python runs one thread at a time, so on an endpoint that answers within a fraction of a millisecond more threads only
-cost; on one that takes its time they are everything. So the crew has as many threads at work as it takes for a given
-rate at the pace at which answers come, all of them while that pace is unknown, and all of them at once when nothing
-comes back. The longest idle thread is woken last.
+cost; on one that takes its time they are everything. So the crew has as many threads at work as it takes to keep the
+interpreter busy while the others wait: the time that a request takes, over the processor time that it takes. While
+that is unknown all of them are at work, and twice as many whenever nothing comes back. The longest idle thread is
+woken last.
 """
 
 import math
@@ -14,12 +15,13 @@ from collections.abc import Callable, Iterable
 
 from beacon.notifier import session
 
-# Answers per second that threads at work should amount to before another one is woken. One thread reaches 3000-4000 at
-# most, so more can't help then.
-_ENOUGH_PER_S = 2500.0
+# A share below 1, because time spent waiting for the interpreter looks like time spent waiting for the endpoint: too
+# many threads would justify themselves.
+_SHARE = 0.6
+_LEAST_CPU_S = 0.00005
 _WEIGHT = 1 / 8  # of the newest answer in the mean
 
-PATIENCE_S = 0.002  # work that waits this long while no answer comes calls the whole crew
+PATIENCE_S = 0.002  # work that waits this long while no answer comes calls more of the crew
 
 
 class Crew:
@@ -30,7 +32,7 @@ class Crew:
         width: int,
         perform: Callable[[session.Job], None],
         *,
-        start: Callable[[str, Callable[[], None]], None],
+        start: Callable[[str, Callable[[], None]], object],
         on_low: Callable[[], None],
         low: int,
     ) -> None:
@@ -48,7 +50,8 @@ class Crew:
         self._idle: list[threading.Lock] = []  # each is held; releasing it wakes its thread
         self._threads = 0
         self._busy = 0
-        self._mean_s: float | None = None
+        self._mean_s: float | None = None  # of a request
+        self._cpu_s = 0.0  # of it, processor time
         self._done = 0
         self._done_before = -1
         self._looked_at = 0.0
@@ -78,14 +81,14 @@ class Crew:
         self._start_all(woken)
 
     def hurry(self) -> None:
-        """Call the whole crew when work has waited for `PATIENCE_S` without any answer."""
+        """Call twice as many when work has waited for `PATIENCE_S` without any answer."""
         now = time.monotonic()
         with self._lock:
             if now - self._looked_at < PATIENCE_S:
                 return
             stuck = bool(self._queue) and self._done == self._done_before
             self._done_before, self._looked_at = self._done, now
-            woken = self._call(self._width if stuck else self._wanted())
+            woken = self._call(max(2 * self._busy if stuck else 0, self._wanted()))
         self._start_all(woken)
 
     def withdraw(self) -> list[session.Job]:
@@ -98,11 +101,11 @@ class Crew:
     def _wanted(self) -> int:
         if self._mean_s is None:
             return self._width
-        return max(1, min(self._width, math.ceil(_ENOUGH_PER_S * self._mean_s)))
+        return max(1, min(self._width, math.ceil(_SHARE * self._mean_s / max(self._cpu_s, _LEAST_CPU_S))))
 
     def _call(self, wanted: int) -> int:
         """Wake threads until `wanted` are at work or no job is left; gives how many are still to be started."""
-        missing = min(wanted - self._busy, len(self._queue))
+        missing = min(wanted - self._busy, len(self._queue), self._width - self._busy)
         for _ in range(missing):
             if not self._idle:
                 break
@@ -121,18 +124,21 @@ class Crew:
     def _work(self) -> None:
         bell = threading.Lock()
         bell.acquire()
+        called = True
         while True:
-            job = self._next(bell)
+            job = self._next(bell, called=called)
+            called = job is None
             if job is None:
                 bell.acquire()
                 continue
-            began = time.monotonic()
+            began, began_cpu = time.monotonic(), time.thread_time()
             self._perform(job)
-            self._note(time.monotonic() - began)
+            self._note(time.monotonic() - began, time.thread_time() - began_cpu)
 
-    def _next(self, bell: threading.Lock) -> session.Job | None:
+    def _next(self, bell: threading.Lock, *, called: bool) -> session.Job | None:
+        """Take a job, or become idle: when there is none, or when others suffice and nobody has just called."""
         with self._lock:
-            if not self._queue or self._busy > max(1, self._wanted()):
+            if not self._queue or (not called and self._busy > self._wanted()):
                 self._busy -= 1
                 self._idle.append(bell)
                 return None
@@ -142,8 +148,11 @@ class Crew:
             self._on_low()
         return job
 
-    def _note(self, seconds: float) -> None:
+    def _note(self, seconds: float, cpu_s: float) -> None:
         with self._lock:
             self._done += 1
-            mean_s = self._mean_s
-            self._mean_s = seconds if mean_s is None else mean_s + (seconds - mean_s) * _WEIGHT
+            if self._mean_s is None:
+                self._mean_s, self._cpu_s = seconds, cpu_s
+            else:
+                self._mean_s += (seconds - self._mean_s) * _WEIGHT
+                self._cpu_s += (cpu_s - self._cpu_s) * _WEIGHT

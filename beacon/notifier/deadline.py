@@ -40,12 +40,9 @@ class Call:
 class Watchdog:
     """Shuts the connection of every call that is over its deadline."""
 
-    def __init__(
-        self, *, stopped: Callable[[], bool] = lambda: False, on_beat: Callable[[], None] = lambda: None
-    ) -> None:
-        """Prepare; `run` does the work. `on_beat` is called while no call is stuck beyond help."""
-        self._stopped = stopped
-        self._on_beat = on_beat
+    def __init__(self) -> None:
+        """Prepare; `run` does the work."""
+        self._stopped = False
         self._lock = threading.Lock()
         self._sooner = threading.Event()
         self._looks_at = 0.0
@@ -53,9 +50,9 @@ class Watchdog:
         self._calls: dict[int, Call] = {}
         self._mine = threading.local()
 
-    def run(self) -> None:
-        """Watch until stopped. A thread that is stuck though its connection was shut stops the beating."""
-        while not self._stopped():
+    def run(self, on_beat: Callable[[], None] = lambda: None) -> None:
+        """Watch until stopped. `on_beat` is called as long as no thread is stuck though its connection was shut."""
+        while not self._stopped:
             now = time.monotonic()
             with self._lock:
                 for call in self._calls.values():
@@ -66,9 +63,14 @@ class Watchdog:
                 stuck = any(call.deadline + _GRACE_S <= now for call in self._calls.values())
                 self._looks_at = min([now + _TICK_S, *pending])
             if not stuck:
-                self._on_beat()
+                on_beat()
             self._sooner.wait(max(0.0, self._looks_at - now))
             self._sooner.clear()
+
+    def stop(self) -> None:
+        """Let `run` return."""
+        self._stopped = True
+        self._sooner.set()
 
     def begin(self, deadline: float) -> Call:
         """Start the clock of this thread's next request; `deadline` is monotonic."""

@@ -8,14 +8,16 @@ The crew's threads send and settle under one lock, in which nothing waits. What 
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from beacon import bus, model, wire
-from beacon.notifier import answer, breaker, crew, render, retry, session, settlement
+from beacon.notifier import answer, breaker, crew, pace, render, retry, session, settlement
 
 _FLUSH_S = 1.5  # of the 12 s that a stop may take, beside `finish_s`
+_BURST, _EVERY_S = 8, 0.0025  # of claims: at most 400 a second in the long run
 _SLICE_S = 0.5  # how soon the loop notices the stop flag
 _LEAST_PAUSE_S = 1.0  # between two sessions, when two notifiers fence each other
 
@@ -80,7 +82,7 @@ class Dispatcher:
         sender: Sender,
         *,
         connect: Callable[[], bus.Client],
-        start: Callable[[str, Callable[[], None]], None],
+        start: Callable[[str, Callable[[], None]], object],
         stop: threading.Event,
         sever: Callable[[], None],
         record: Record,
@@ -97,11 +99,13 @@ class Dispatcher:
         self._session = session.Session(endpoint=terms.endpoint)
         self._chance = random.Random()  # noqa: S311  spreads retries, protects nothing
         self._low = terms.batch // 2
-        self._crew = crew.Crew(terms.width, self._deliver, start=start, on_low=self._wake, low=self._low)
+        self._crew = crew.Crew(terms.width, self._deliver, start=start, on_low=self.wake, low=self._low)
         # A probe must not wait behind requests that hang since before the breaker opened.
         self._prober = crew.Crew(1, self._deliver, start=start, on_low=lambda: None, low=-1)
+        self._pace = pace.Pace(burst=_BURST, every_s=_EVERY_S)
         self._client: bus.Client | None = None
         self._severed = False
+        self._attentive = True  # the loop may send a claim as soon as it is woken
         self._renewed_at = -_LEAST_PAUSE_S
         self._submitted_at = 0.0
 
@@ -122,6 +126,11 @@ class Dispatcher:
             finally:
                 if self._stop.is_set():
                     self._finish(client)
+
+    def wake(self) -> None:
+        """Let the loop look again at once, e.g. because the stop flag was set."""
+        if self._client is not None:
+            self._client.wake()
 
     def _begin_again(self) -> None:
         """Settle what is under way with a store that has another configuration."""
@@ -175,9 +184,14 @@ class Dispatcher:
         now = time.monotonic()
         with self._lock:
             due = self._session.wants(wish) or (self._session.asked is None and self._is_quiet(now))
-            claim = self._session.claim(wish) if due and now >= self._renewed_at + _LEAST_PAUSE_S else None
+            held_s = max(self._pace.wait_s(now), self._renewed_at + _LEAST_PAUSE_S - now) if due else 0.0
+            claim = self._session.claim(wish) if due and held_s <= 0 else None
+            self._attentive = held_s <= 0
+        if held_s > 0:
+            patience_s = min(patience_s, held_s)
         if claim is not None:
             self._submitted_at = now
+            self._pace.take(now)
             client.submit(claim, timeout_s=claim.wait_s + self._terms.reply_s)
         try:
             for _, request, reply in client.collect(patience_s):
@@ -199,14 +213,12 @@ class Dispatcher:
         if reply.fenced and claim.session == self._session.name:
             self._renewed_at = time.monotonic()
         with self._lock:
-            taken = self._session.take(claim, reply)
+            taken = self._session.take(claim, reply, ledger=client.ledger)
             if taken is None:
                 return
-            wish, deliveries = taken
-            jobs = [session.Job(delivery=one, ledger=client.ledger) for one in deliveries]
-            self._session.hold(jobs)
+            wish, jobs = taken
             crews = self._admit(wish, jobs)
-            self._record.claimed(len(deliveries))
+            self._record.claimed(len(jobs))
         for group, admitted in crews:
             group.offer(admitted)
 
@@ -237,14 +249,14 @@ class Dispatcher:
         with self._lock:
             if self._session.held.get(job.delivery.id) is not job:
                 return  # of a ledger that is gone
-            spare = self._session.room
+            spare = self._session.room and self._attentive
             if self._severed and reply.status == 0:
                 self._breaker.probe_dropped()
                 self._session.settle(settlement.interrupted(job, reply))
             else:
                 self._judge(job, reply)
         if spare:
-            self._wake()
+            self.wake()
 
     def _judge(self, job: session.Job, reply: answer.Answer) -> None:
         delivery, policy, now = job.delivery, self._terms.policy, time.monotonic()
@@ -264,13 +276,15 @@ class Dispatcher:
         self._record.sent(delivery, outcome, failures=self._breaker.failures)
         if outcome.result is model.Result.FAILED and retry.meaning(reply.status) is retry.Meaning.AGAIN:
             self._record.gave_up(delivery.type, late=False)
+        charges: Counter[int] = Counter()
         for suspect in verdict.charged:
-            self._charge(suspect)
+            charges[suspect.delivery] += 1
+            self._charge(suspect, counted=suspect.counted + charges[suspect.delivery])
         self._heed(verdict, reply, now)
 
-    def _charge(self, suspect: breaker.Request) -> None:
+    def _charge(self, suspect: breaker.Request, *, counted: int) -> None:
         again = self._session.held.get(suspect.delivery)
-        charge = settlement.charge(suspect, self._terms.policy, held=again is not None)
+        charge = settlement.charge(suspect, self._terms.policy, counted=counted, held=again is not None)
         if again is not None:
             again.charged += 1
         for outcome in charge.outcomes:
@@ -307,7 +321,3 @@ class Dispatcher:
         with self._lock:
             self._breaker.probe_dropped()
             self._session.forget()
-
-    def _wake(self) -> None:
-        if self._client is not None:
-            self._client.wake()

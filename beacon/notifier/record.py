@@ -6,7 +6,6 @@ event's story. Nothing of what an endpoint answers is logged.
 
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from beacon import log, metrics, model
@@ -14,13 +13,17 @@ from beacon.notifier import retry
 
 _CLAIMING = "claiming"
 _WAITING = "waiting for the store"
+_DOWN = 5  # outage-like answers in a row that make an endpoint down for people, with the breaker disabled too
 
 
 class Record:
     """Tells about one endpoint. Its caller sees to it that one thread at a time does."""
 
-    def __init__(self, endpoint: str, *, report: Callable[[Mapping[str, Any]], None], logger: log.Logger) -> None:
-        """Publish states through `report`. Until the first attempt nothing is said of the endpoint being up."""
+    def __init__(self, endpoint: str, *, report: Callable[[str, Mapping[str, Any]], None], logger: log.Logger) -> None:
+        """Publish the states of the components `claim` and `endpoint` through `report`.
+
+        Until the first attempt nothing is said of the endpoint being up.
+        """
         self._report = report
         self._log = logger
         self._attempts = Children(lambda code: metrics.DELIVERY_ATTEMPTS.labels(endpoint=endpoint, code=code))
@@ -35,25 +38,27 @@ class Record:
         self._open = metrics.BREAKER_OPEN.labels(endpoint=endpoint)
         self._openings = metrics.BREAKER_OPENINGS.labels(endpoint=endpoint)
         self._endpoint = endpoint
-        self._said: dict[str, Any] = {"state": _WAITING, "claimed": False, "endpoint": endpoint, "breaker": "closed"}
+        self._claim = ""
+        self._state = ""
         self._busy = -1
         self._failed_since: float | None = None
         self._open.set(0)
         self.working(0)
-        self._report(self._said)
+        self._say_claim(_WAITING)
+        self._say_endpoint("unknown")
 
     def claimed(self, count: int) -> None:
         """The store has answered a claim with so many deliveries."""
         if count:
             metrics.WORKER_BATCH_SIZE.observe(count)
-        if self._said["state"] != _CLAIMING:
-            self._say(state=_CLAIMING, claimed=True)
+        if self._claim != _CLAIMING:
+            self._say_claim(_CLAIMING)
             self._log.info("claiming began", endpoint=self._endpoint)
 
     def silent(self) -> None:
         """The store has not answered in time."""
-        if self._said["state"] != _WAITING:
-            self._say(state=_WAITING)
+        if self._claim != _WAITING:
+            self._say_claim(_WAITING)
             self._log.warning("store fell silent", endpoint=self._endpoint)
 
     def sent(self, delivery: model.Delivery, outcome: model.Outcome, *, failures: int) -> None:
@@ -62,6 +67,7 @@ class Record:
         self._duration.observe(outcome.duration_s)
         self._failures.set(failures)
         self._up.set(0 if retry.outage_like(outcome.status) else 1)
+        self._say_endpoint("down" if self._failed_since is not None or failures >= _DOWN else "up")
         if outcome.result is model.Result.RETRY:
             self._retries.of(outcome.code).inc()
             metrics.DELIVERY_BACKOFF.observe(outcome.delay_s)
@@ -92,7 +98,7 @@ class Record:
         self._failed_since = time.monotonic()
         self._open.set(1)
         self._openings.inc()
-        self._say(breaker="open", breaker_since=_now())
+        self._say_endpoint("down")
         self._log.warning("breaker opened", endpoint=self._endpoint, failures=failures, last=code)
 
     def closed(self) -> None:
@@ -100,16 +106,21 @@ class Record:
         since, self._failed_since = self._failed_since, None
         outage_s = round(time.monotonic() - since, 3) if since is not None else 0.0
         self._open.set(0)
-        self._say(breaker="closed", breaker_since=_now())
+        self._say_endpoint("up")
         self._log.info("breaker closed", endpoint=self._endpoint, outage_s=outage_s)
 
     def trouble(self, text: str) -> None:
         """The TLS files can't be used."""
         self._log.warning("TLS files not usable", endpoint=self._endpoint, problem=text)
 
-    def _say(self, **changes: object) -> None:
-        self._said = {**self._said, **changes}
-        self._report(self._said)
+    def _say_claim(self, state: str) -> None:
+        self._claim = state
+        self._report("claim", {"state": state, "endpoint": self._endpoint})
+
+    def _say_endpoint(self, state: str) -> None:
+        if state != self._state:
+            self._state = state
+            self._report("endpoint", {"state": state, "endpoint": self._endpoint})
 
 
 class Children:
@@ -126,7 +137,3 @@ class Children:
         if child is None:
             child = self._made[key] = self._make(key)
         return child
-
-
-def _now() -> str:
-    return datetime.now(tz=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

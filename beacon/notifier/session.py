@@ -6,7 +6,8 @@ for threads: its caller holds a lock.
 """
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from beacon import model, wire
@@ -118,7 +119,7 @@ class Session:
         self.resume = False
         return claim
 
-    def take(self, claim: wire.Claim, reply: wire.Claimed) -> tuple[Wish, list[model.Delivery]] | None:
+    def take(self, claim: wire.Claim, reply: wire.Claimed, *, ledger: str) -> tuple[Wish, list[Job]] | None:
         """Take a reply: what was asked for, and the deliveries that are held from now on.
 
         None: the reply is to an earlier session, or says that this one is fenced; then a new one has begun.
@@ -130,18 +131,22 @@ class Session:
             return None
         self._seen = max(self._seen, claim.number)
         wish = self._unanswered.pop(claim.number).wish
-        settling = self._settling()
-        return wish, [one for one in reply.deliveries if one.id not in self.held and one.id not in settling]
-
-    def hold(self, jobs: Iterable[Job]) -> None:
-        """Keep deliveries until they are settled."""
+        # What the store did not know when it gave these deliveries out.
+        unknown = [*self.outbox, *self._carried(after=claim.number)]
+        final = {outcome.delivery for outcome in unknown if outcome.result in _FINAL}
+        charged = Counter(outcome.delivery for outcome in unknown if outcome.result is model.Result.CHARGED)
+        jobs = [
+            Job(delivery=one, ledger=ledger, charged=charged[one.id])
+            for one in reply.deliveries
+            if one.id not in self.held and one.id not in final
+        ]
         self.held.update((job.delivery.id, job) for job in jobs)
+        return wish, jobs
 
     def renew(self) -> None:
         """Begin a new session with what is held; nothing that was not confirmed is forgotten."""
-        unconfirmed = [outcome for sent in self._unanswered.values() for outcome in sent.outcomes]
         self.resume |= any(sent.resume for sent in self._unanswered.values())
-        self.outbox[:0] = unconfirmed
+        self.outbox[:0] = self._carried(after=0)
         self._unanswered.clear()
         self.name, self._number, self._seen = self.new_name(), 0, 0
 
@@ -152,7 +157,7 @@ class Session:
         self._unanswered.clear()
         self.renew()
 
-    def _settling(self) -> set[int]:
-        # The store may give out a delivery in the moment in which a late charge makes it final.
-        waiting = [*self.outbox, *(outcome for sent in self._unanswered.values() for outcome in sent.outcomes)]
-        return {outcome.delivery for outcome in waiting if outcome.result in _FINAL}
+    def _carried(self, *, after: int) -> list[model.Outcome]:
+        """List the settlements of unanswered claims beyond the given number."""
+        claims = [sent for number, sent in self._unanswered.items() if number > after]
+        return [outcome for sent in claims for outcome in sent.outcomes]

@@ -78,8 +78,11 @@ class Charge:
     exhausted: bool
 
 
-def charge(suspect: breaker.Request, policy: retry.Policy, *, held: bool) -> Charge:
-    """Say that a request counts after all. A delivery that is `held` again is judged by its next answer."""
+def charge(suspect: breaker.Request, policy: retry.Policy, *, counted: int, held: bool) -> Charge:
+    """Say that a request counts after all, as number `counted` of its event.
+
+    A delivery that is `held` again is judged by its next answer.
+    """
     outcome = model.Outcome(
         delivery=suspect.delivery,
         generation=suspect.generation,
@@ -89,6 +92,6 @@ def charge(suspect: breaker.Request, policy: retry.Policy, *, held: bool) -> Cha
         status=suspect.status,
         error=suspect.error,
     )
-    if held or not retry.exhausted(policy, suspect.counted + 1):
+    if held or not retry.exhausted(policy, counted):
         return Charge(outcomes=(outcome,), exhausted=False)
     return Charge(outcomes=(outcome, replace(outcome, result=model.Result.FAILED)), exhausted=True)

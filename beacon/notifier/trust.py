@@ -47,10 +47,10 @@ class Trust:
         if now - self._checked_at < _CHECK_EVERY_S:
             return None
         self._checked_at = now
-        signature = tuple(_signature(path) for path in self._paths)
-        if signature == self._signature:
+        found = tuple(signature(path) for path in self._paths)
+        if found == self._signature:
             return None
-        self._signature = signature
+        self._signature = found
         return make_context(self._files)
 
 
@@ -75,6 +75,15 @@ def make_context(files: Files) -> ssl.SSLContext:
     return context
 
 
+def signature(path: str) -> tuple[int, int, int] | None:
+    """Tell a file's content from a former one without reading it; None when there is no such file."""
+    try:
+        found = os.stat(path)  # noqa: PTH116  follows the symbolic links of a mounted secret, and is cheap
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
 def _load_system(context: ssl.SSLContext) -> None:
     context.load_default_certs()
     if not context.cert_store_stats()["x509_ca"] and not _has_directory():
@@ -94,11 +103,3 @@ def _load(path: str, load: Callable[[], None]) -> None:
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise errors.TransientError(f"{path} can't be used for TLS: {why}") from error
-
-
-def _signature(path: str) -> tuple[int, int, int] | None:
-    try:
-        found = os.stat(path)  # noqa: PTH116  follows the symbolic links of a mounted secret, and is cheap
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size

@@ -22,11 +22,10 @@ Send = Callable[..., answer.Answer]
 
 @pytest.fixture
 def watchdog() -> Iterator[deadline.Watchdog]:
-    ended = threading.Event()
-    dog = deadline.Watchdog(stopped=ended.is_set)
+    dog = deadline.Watchdog()
     threading.Thread(target=dog.run, daemon=True).start()
     yield dog
-    ended.set()
+    dog.stop()
 
 
 @pytest.fixture

@@ -72,8 +72,7 @@ class Notifier:
         self.record = Recorder()
         self.stop = threading.Event()
         self.failures: list[BaseException] = []
-        self._ended = threading.Event()
-        watchdog = deadline.Watchdog(stopped=self._ended.is_set)
+        watchdog = self._watchdog = deadline.Watchdog()
         target = channel.Target(url=endpoint.url, method="POST", agent="beacon/test", width=width)
         self._channel = channel.Channel(target, token=lambda: "", watchdog=watchdog)
         terms = dispatch.Terms(
@@ -107,8 +106,10 @@ class Notifier:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop.set()
+        if self.thread.is_alive():
+            self.dispatcher.wake()
         self.thread.join()
-        self._ended.set()
+        self._watchdog.stop()
         self._channel.close()
 
     def _run(self) -> None:

@@ -19,10 +19,9 @@ def outcome(delivery: int, result: model.Result = model.Result.DELIVERED) -> mod
 
 def give(state: session.Session, claim: wire.Claim, *deliveries: int) -> list[int]:
     reply = wire.Claimed(number=claim.number, deliveries=tuple(stores.delivery(key) for key in deliveries))
-    taken = state.take(claim, reply)
+    taken = state.take(claim, reply, ledger="l")
     assert taken is not None
-    state.hold([session.Job(delivery=one, ledger="l") for one in taken[1]])
-    return [one.id for one in taken[1]]
+    return [job.delivery.id for job in taken[1]]
 
 
 def test_claims_are_numbered_and_name_what_is_held() -> None:
@@ -84,7 +83,7 @@ def test_a_fenced_session_begins_anew_with_what_it_holds_and_what_was_not_confir
     state.resume = True
     carrying = state.claim(FULL)
 
-    taken = state.take(carrying, wire.Claimed(number=carrying.number, fenced=True))
+    taken = state.take(carrying, wire.Claimed(number=carrying.number, fenced=True), ledger="l")
     claim = state.claim(FULL)
 
     assert taken is None
@@ -98,9 +97,9 @@ def test_a_late_reply_to_an_earlier_session_is_dropped() -> None:
     state = begin()
     first = state.claim(FULL)
     second = state.claim(HELD)
-    state.take(first, wire.Claimed(number=1, fenced=True))
+    state.take(first, wire.Claimed(number=1, fenced=True), ledger="l")
 
-    late = state.take(second, wire.Claimed(number=2, deliveries=(stores.delivery(1),)))
+    late = state.take(second, wire.Claimed(number=2, deliveries=(stores.delivery(1),)), ledger="l")
 
     assert late is None
     assert not state.held
@@ -119,6 +118,27 @@ def test_a_delivery_whose_failure_is_on_its_way_is_not_taken_again() -> None:
     state.amend(outcome(1, model.Result.FAILED))
 
     assert give(state, parked, 1, 2) == [2]
+
+
+def test_an_attempt_that_the_store_did_not_know_to_count_is_counted() -> None:
+    state = begin()
+    parked = state.claim(FULL)
+    state.amend(outcome(1, model.Result.CHARGED))
+    state.claim(FULL)
+    state.amend(outcome(1, model.Result.CHARGED))
+
+    give(state, parked, 1)
+
+    assert state.held[1].charged == 2
+
+
+def test_an_attempt_that_the_store_knew_to_count_is_not_counted_twice() -> None:
+    state = begin()
+    state.amend(outcome(1, model.Result.CHARGED))
+
+    give(state, state.claim(FULL), 1)
+
+    assert state.held[1].charged == 0
 
 
 def test_a_retry_that_comes_back_is_taken() -> None:

@@ -1,0 +1,51 @@
+"""The bearer token in force: from the environment, or from a file that is read again when it changes.
+
+A token never appears in a log line, an error or a `repr`. A file that is missing or empty for a moment, as while a
+mounted secret is replaced, leaves the former token in force.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from beacon.notifier import trust
+
+_CHECK_EVERY_S = 1.0
+
+
+class Bearer:
+    """Gives the token for the next request; any number of threads may ask."""
+
+    def __init__(self, *, value: str = "", file: str = "", on_new: Callable[[str], None] = lambda _: None) -> None:
+        """Use the file when one is named, else the value; `on_new` is told every token that comes into force."""
+        self._file = file
+        self._on_new = on_new
+        self._value = ""
+        self._signature: object = None
+        self._checked_at = -_CHECK_EVERY_S
+        self._put(value.strip() if not file else "")
+
+    def token(self) -> str:
+        """Give the token in force, "" for none."""
+        if self._file:
+            now = time.monotonic()
+            if now - self._checked_at >= _CHECK_EVERY_S:
+                self._checked_at = now
+                self._look()
+        return self._value
+
+    def _look(self) -> None:
+        signature = trust.signature(self._file)
+        if signature is None or signature == self._signature:
+            return
+        try:
+            text = Path(self._file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            return
+        self._signature = signature
+        self._put(text)
+
+    def _put(self, text: str) -> None:
+        if text and text != self._value:
+            self._on_new(text)
+            self._value = text

@@ -1,0 +1,47 @@
+"""The settings as the notifier's parts want them. Pure; each part knows only its own terms, none the settings."""
+
+from beacon import settings
+from beacon.notifier import breaker, channel, dispatch, render, retry, trust
+
+
+def target_of(tree: settings.Settings) -> channel.Target:
+    """Say where requests go."""
+    given = tree.endpoint
+    tls = given.tls
+    return channel.Target(
+        url=given.url,
+        method=given.method,
+        agent=f"beacon/{tree.app.version}",
+        width=tree.worker.concurrency,
+        headers=given.headers,
+        files=trust.Files(
+            ca=tls.ca_file, certificate=tls.cert_file, key=tls.key_file, verify=not tls.insecure_skip_verify
+        ),
+    )
+
+
+def terms_of(tree: settings.Settings) -> dispatch.Terms:
+    """Say how to deliver."""
+    given, again, worker = tree.endpoint, tree.endpoint.retry, tree.worker
+    names = render.Names(
+        source=tree.cloud_events.source, cluster=tree.app.cluster_name, type_prefix=tree.cloud_events.type_prefix
+    )
+    return dispatch.Terms(
+        endpoint=given.name,
+        names=names,
+        policy=retry.Policy(
+            max_attempts=again.max_attempts,
+            initial_s=again.initial_backoff_s,
+            max_s=again.max_backoff_s,
+            multiplier=again.backoff_multiplier,
+            jitter=again.jitter,
+        ),
+        rules=breaker.Rules(
+            threshold=given.breaker.failure_threshold,
+            probe_interval_s=given.breaker.probe_interval_s,
+            timeout_s=given.timeout_s,
+        ),
+        width=worker.concurrency,
+        batch=worker.batch_size,
+        poll_s=worker.poll_interval_s,
+    )

@@ -1,0 +1,132 @@
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from beacon.notifier import crew, session
+from tests.unit.notifier import running, stores
+
+
+def jobs(count: int) -> list[session.Job]:
+    return [session.Job(delivery=stores.delivery(key), ledger="l") for key in range(1, count + 1)]
+
+
+class Gate:
+    """Work that goes on until the gate is opened."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.begun: list[int] = []
+        self.done: list[int] = []
+        self.low = 0
+
+    def pass_through(self, job: session.Job) -> None:
+        self.begun.append(job.delivery.id)
+        self.open.wait(10)
+        self.done.append(job.delivery.id)
+
+    def notice_low(self) -> None:
+        self.low += 1
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    made = Gate()
+    yield made
+    made.open.set()
+
+
+def crew_of(width: int, perform: Callable[[session.Job], None], gate: Gate, *, low: int = 0) -> crew.Crew:
+    def start(_: str, work: Callable[[], None]) -> None:
+        threading.Thread(target=work, daemon=True).start()
+
+    return crew.Crew(width, perform, start=start, on_low=gate.notice_low, low=low)
+
+
+def test_the_whole_crew_is_at_work_at_once_while_the_pace_is_unknown(gate: Gate) -> None:
+    made = crew_of(8, gate.pass_through, gate)
+
+    made.offer(jobs(20))
+
+    running.wait_for(lambda: len(gate.begun) == 8)
+    assert made.busy == 8
+    assert made.queued == 12
+
+
+def test_no_more_threads_than_jobs_are_started(gate: Gate) -> None:
+    made = crew_of(8, gate.pass_through, gate)
+
+    made.offer(jobs(2))
+
+    running.wait_for(lambda: len(gate.begun) == 2)
+    assert made.busy == 2
+
+
+def test_jobs_are_begun_in_order_and_all_are_done(gate: Gate) -> None:
+    gate.open.set()
+    made = crew_of(1, gate.pass_through, gate)
+
+    made.offer(jobs(100))
+
+    running.wait_for(lambda: len(gate.done) == 100)
+    assert gate.begun == list(range(1, 101))
+    running.wait_for(lambda: made.busy == 0)
+
+
+def test_one_thread_is_enough_for_work_that_only_computes(gate: Gate) -> None:
+    most: list[int] = []
+
+    def compute(job: session.Job) -> None:
+        until = time.thread_time() + 0.0005
+        while time.thread_time() < until:
+            pass
+        most.append(made.busy)
+        gate.done.append(job.delivery.id)
+
+    made = crew_of(16, compute, gate)
+    made.offer(jobs(300))
+    running.wait_for(lambda: len(gate.done) == 300)
+
+    assert max(most[-50:]) <= 4
+
+
+def test_more_are_called_when_nothing_comes_back(gate: Gate) -> None:
+    made = crew_of(16, gate.pass_through, gate)
+    gate.open.set()
+    for _ in range(100):
+        made.offer(jobs(1))
+        running.wait_for(lambda: made.busy == 0)
+    gate.open.clear()
+    gate.begun.clear()
+
+    made.offer(jobs(16))
+
+    def all_begun() -> bool:
+        made.hurry()
+        return len(gate.begun) == 16
+
+    running.wait_for(all_begun, within_s=1.0)
+
+
+def test_low_water_is_announced_when_it_is_reached(gate: Gate) -> None:
+    made = crew_of(1, gate.pass_through, gate, low=2)
+
+    made.offer(jobs(4))
+    running.wait_for(lambda: made.queued == 3)
+    assert gate.low == 0
+
+    gate.open.set()
+    running.wait_for(lambda: len(gate.done) == 4)
+    assert gate.low == 1
+
+
+def test_what_waits_can_be_withdrawn(gate: Gate) -> None:
+    made = crew_of(1, gate.pass_through, gate)
+    made.offer(jobs(5))
+    running.wait_for(lambda: len(gate.begun) == 1)
+
+    withdrawn = made.withdraw()
+
+    assert [job.delivery.id for job in withdrawn] == [2, 3, 4, 5]
+    assert made.queued == 0
