@@ -107,7 +107,7 @@ class _Bridge(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Log a library's record as ours."""
         method = "error" if record.levelno >= logging.ERROR else "warning"
-        getattr(get(logger=record.name), method)(record.getMessage())
+        getattr(get(), method)(record.getMessage(), logger=record.name)
 
 
 def _mask(_: object, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:

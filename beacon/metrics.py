@@ -203,7 +203,7 @@ def expose(families: Iterable[Family], accept: str) -> tuple[bytes, str]:
     """Render metrics in the format that an Accept header asks for: the body and its content type."""
     try:
         render, content_type = exposition.choose_encoder(accept)
-    except ValueError:  # a version that isn't one
+    except (ValueError, TypeError):  # a version that isn't one
         render, content_type = exposition.choose_encoder("")
     return render(_Collected(families)), content_type
 
@@ -241,15 +241,16 @@ def _role(path: Path) -> str:
 
 
 def _keys(data: bytes, used: int) -> Iterable[bytes]:
-    """Walk the entries: a length, a key padded so that with its length it is a multiple of 8, two doubles."""
+    """Walk the entries: the key's length, the key padded so that both are a multiple of 8 bytes, two doubles."""
     position = 8
     while position < used:
         length = struct.unpack_from("i", data, position)[0]
-        if length <= 0 or (length + 4) % 8 or position + 4 + length + 16 > used:
+        key = position + 4
+        position = key + length + 8 - (length + 4) % 8 + 16
+        if length <= 0 or position > used:
             yield b""
             return
-        yield data[position + 4 : position + 4 + length]
-        position += 4 + length + 16
+        yield data[key : key + length]
 
 
 def _meaningful(key: bytes) -> bool:

@@ -165,7 +165,7 @@ def _read_report(path: Path) -> Report | None:
     try:
         said = codec.decode(path.read_bytes())
         head = {key: said.pop(key) for key in ("process", "component", "pid", "state", "since")}
-    except (OSError, codec.DecodeError, AttributeError, KeyError):
+    except (OSError, codec.DecodeError, AttributeError, TypeError, KeyError):
         return None  # removed meanwhile, or not a report
     return Report(**head, fields=said)
 

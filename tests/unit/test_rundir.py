@@ -1,0 +1,205 @@
+"""The run directory: private, cleared for another supervisord, left alone otherwise."""
+
+import os
+import stat
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from beacon import errors, heart, rundir
+
+
+def test_the_private_directory_is_made_for_this_user_alone(tmp_path: Path) -> None:
+    run_dir = rundir.prepare({"BEACON_RUN_DIR": str(tmp_path)})
+
+    assert run_dir == tmp_path / "beacon"
+    assert stat.S_IMODE(run_dir.stat().st_mode) == 0o700
+    assert rundir.metrics_directory(run_dir).is_dir()
+
+
+def test_a_directory_that_others_may_enter_is_closed_to_them(tmp_path: Path) -> None:
+    (tmp_path / "beacon").mkdir()
+    (tmp_path / "beacon").chmod(0o777)
+
+    run_dir = rundir.prepare({"BEACON_RUN_DIR": str(tmp_path)})
+
+    assert stat.S_IMODE(run_dir.stat().st_mode) == 0o700
+
+
+def test_an_unset_variable_is_said(tmp_path: Path) -> None:
+    with pytest.raises(errors.StartError, match="BEACON_RUN_DIR is not set") as raised:
+        rundir.prepare({})
+
+    assert raised.value.exit_code == errors.EXIT_CONFIG
+
+
+def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(errors.StartError, match="file") as raised:
+        rundir.prepare({"BEACON_RUN_DIR": str(tmp_path / "file")})
+
+    assert raised.value.exit_code == errors.EXIT_CANNOT_CREATE
+
+
+def leave_things(run_dir: Path) -> list[Path]:
+    left = [
+        rundir.metrics_directory(run_dir) / "counter_watcher.db",
+        rundir.hearts_directory(run_dir) / "watcher.main",
+        rundir.reports_directory(run_dir) / "watcher.scope.json",
+    ]
+    for path in left:
+        path.write_bytes(b"{}")
+    return left
+
+
+def test_the_store_clears_what_another_supervisord_left(tmp_path: Path) -> None:
+    run_dir = rundir.prepare({"BEACON_RUN_DIR": str(tmp_path)})
+    rundir.boot(run_dir, "1 100 boot")
+    left = leave_things(run_dir)
+
+    assert rundir.boot(run_dir, "1 200 boot")
+
+    assert not any(path.exists() for path in left)
+    assert rundir.booted(run_dir, "1 200 boot")
+    assert not rundir.booted(run_dir, "1 100 boot")
+
+
+def test_a_store_that_starts_again_under_the_same_supervisord_clears_nothing(tmp_path: Path) -> None:
+    run_dir = rundir.prepare({"BEACON_RUN_DIR": str(tmp_path)})
+    rundir.boot(run_dir, "1 100 boot")
+    left = leave_things(run_dir)
+
+    assert not rundir.boot(run_dir, "1 100 boot")
+
+    assert all(path.exists() for path in left)
+
+
+def test_a_store_started_by_hand_clears_nothing(tmp_path: Path) -> None:
+    run_dir = rundir.prepare({"BEACON_RUN_DIR": str(tmp_path)})
+    left = leave_things(run_dir)
+
+    assert not rundir.boot(run_dir, "")
+
+    assert all(path.exists() for path in left)
+
+
+def test_the_others_wait_until_the_store_has_cleared_the_directory(tmp_path: Path) -> None:
+    run_dir = rundir.prepare({"BEACON_RUN_DIR": str(tmp_path)})
+    rundir.boot(run_dir, "1 100 boot")
+    passed = threading.Event()
+
+    def wait() -> None:
+        rundir.await_boot(run_dir, "1 200 boot", threading.Event())
+        passed.set()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    assert not passed.wait(0.2)
+    rundir.boot(run_dir, "1 200 boot")
+
+    assert passed.wait(10)
+    thread.join()
+
+
+def test_waiting_for_the_store_ends_when_the_process_is_to_stop(tmp_path: Path) -> None:
+    run_dir = rundir.prepare({"BEACON_RUN_DIR": str(tmp_path)})
+    stop = threading.Event()
+    stop.set()
+
+    with pytest.raises(errors.Stopping):
+        rundir.await_boot(run_dir, "1 200 boot", stop)
+
+
+def test_who_is_started_by_hand_waits_for_nobody(tmp_path: Path) -> None:
+    run_dir = rundir.prepare({"BEACON_RUN_DIR": str(tmp_path)})
+
+    rundir.await_boot(run_dir, rundir.supervisor_of({}, os.getppid()), threading.Event())
+
+
+def test_a_supervisord_is_told_from_every_other() -> None:
+    mine = rundir.supervisor_of({"SUPERVISOR_ENABLED": "1"}, os.getpid())
+
+    assert mine == rundir.supervisor_of({"SUPERVISOR_ENABLED": "1"}, os.getpid())
+    assert mine != rundir.supervisor_of({"SUPERVISOR_ENABLED": "1"}, os.getppid())
+    assert rundir.supervisor_of({}, os.getpid()) == ""
+
+
+def test_a_report_says_since_when_its_state_holds_and_keeps_that_while_details_change(tmp_path: Path) -> None:
+    run_dir = rundir.prepare({"BEACON_RUN_DIR": str(tmp_path)})
+    clock = [datetime(2026, 1, 1, tzinfo=UTC)]
+    reporter = rundir.Reporter(run_dir, "watcher", now=lambda: clock[0])
+    reporter.report("scope.Pod", {"state": "listing"})
+    clock[0] += timedelta(seconds=5)
+    reporter.report("scope.Pod", {"state": "watching", "reason": "a"})
+    clock[0] += timedelta(seconds=5)
+
+    reporter.report("scope.Pod", {"state": "watching", "reason": "b"})
+
+    (report,) = rundir.read_reports(run_dir)
+    assert (report.process, report.component, report.pid) == ("watcher", "scope.Pod", os.getpid())
+    assert (report.state, report.since) == ("watching", "2026-01-01T00:00:05.000000Z")
+    assert report.fields == {"reason": "b"}
+
+
+def test_an_unchanged_report_is_not_written_again(tmp_path: Path) -> None:
+    run_dir = rundir.prepare({"BEACON_RUN_DIR": str(tmp_path)})
+    reporter = rundir.Reporter(run_dir, "watcher")
+    reporter.report("x", {"state": "fine"})
+    (path,) = rundir.reports_directory(run_dir).iterdir()
+    path.unlink()
+
+    reporter.report("x", {"state": "fine"})
+
+    assert rundir.read_reports(run_dir) == ()
+
+
+@pytest.mark.parametrize("component", ["a/../../b", "x" * 300, "pods@" + "n" * 240, "ä.b:c"])
+def test_any_component_can_report(tmp_path: Path, component: str) -> None:
+    run_dir = rundir.prepare({"BEACON_RUN_DIR": str(tmp_path)})
+
+    rundir.Reporter(run_dir, "watcher").report(component, {"state": "fine"})
+
+    (report,) = rundir.read_reports(run_dir)
+    assert report.component == component
+
+
+def test_a_reader_never_sees_half_a_report(tmp_path: Path) -> None:
+    run_dir = rundir.prepare({"BEACON_RUN_DIR": str(tmp_path)})
+    reporter = rundir.Reporter(run_dir, "watcher")
+    reporter.report("x", {"state": "0", "text": "y" * 100_000})
+    done = threading.Event()
+
+    def write() -> None:
+        for n in range(300):
+            reporter.report("x", {"state": str(n), "text": "y" * 100_000})
+        done.set()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    while not done.is_set():
+        (report,) = rundir.read_reports(run_dir)
+        assert len(report.fields["text"]) == 100_000
+    thread.join()
+
+
+def test_an_earlier_life_is_forgotten_without_touching_other_processes(tmp_path: Path) -> None:
+    run_dir = rundir.prepare({"BEACON_RUN_DIR": str(tmp_path)})
+    for process in ("watcher", "store"):
+        heart.Heart(rundir.hearts_directory(run_dir), process, "main")
+        rundir.Reporter(run_dir, process).report("x", {"state": "fine"})
+
+    rundir.forget(run_dir, "watcher")
+
+    assert [beat.process for beat in heart.read(rundir.hearts_directory(run_dir))] == ["store"]
+    assert [report.process for report in rundir.read_reports(run_dir)] == ["store"]
+
+
+def test_what_is_no_report_is_left_out(tmp_path: Path) -> None:
+    run_dir = rundir.prepare({"BEACON_RUN_DIR": str(tmp_path)})
+    for name, content in (("a", b""), ("b", b"[]"), ("c", b"{}"), ("d", b'{"state": 1}')):
+        (rundir.reports_directory(run_dir) / f"{name}.json").write_bytes(content)
+
+    assert rundir.read_reports(run_dir) == ()
