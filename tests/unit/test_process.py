@@ -1,0 +1,55 @@
+"""What a process' own code is given: threads that end the process when they fail, waits that end when it stops."""
+
+import threading
+from pathlib import Path
+
+from beacon import errors, process, rundir
+
+
+def context(tmp_path: Path) -> process.Context:
+    run_dir = rundir.prepare({"BEACON_RUN_DIR": str(tmp_path)})
+    return process.Context("watcher", run_dir=run_dir, stop=threading.Event())
+
+
+def test_a_sleep_ends_at_once_when_the_process_is_to_stop(tmp_path: Path) -> None:
+    given = context(tmp_path)
+    assert not given.sleep(0.001)
+    given.stop.set()
+
+    assert given.sleep(3600)
+
+
+def test_hearts_and_reports_lie_where_readers_look_for_them(tmp_path: Path) -> None:
+    given = context(tmp_path)
+
+    heart = given.heart("main")
+    given.report("scope.Pod", {"state": "watching"})
+
+    assert (rundir.hearts_directory(given.run_dir) / "watcher.main").exists()
+    assert [report.component for report in rundir.read_reports(given.run_dir)] == ["scope.Pod"]
+    heart.close()
+
+
+def test_join_waits_for_every_spawned_thread(tmp_path: Path) -> None:
+    given = context(tmp_path)
+    done: list[str] = []
+    for name in ("a", "b"):
+        given.spawn(name, lambda name=name: done.append(name))  # type: ignore[misc]
+
+    given.join()
+
+    assert sorted(done) == ["a", "b"]
+
+
+def test_a_thread_that_ends_because_the_process_stops_is_no_failure(tmp_path: Path) -> None:
+    given = context(tmp_path)
+
+    def stopping() -> None:
+        given.stop.wait()
+        raise errors.Stopping("stopped while waiting")
+
+    given.spawn("waiter", stopping)
+    given.stop.set()
+    given.join()
+
+    assert given.failure == 0
