@@ -4,6 +4,7 @@ Pure: a state machine that is told of every answer and of the time, and asked wh
 no socket and no clock. Architecture, section 6, "Whose fault is it?".
 """
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -63,10 +64,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What one answer means for its event, for the events that failed before, and for the breaker."""
+    """What one answer means for its event, for the events that failed before, and for the breaker.
+
+    `overtaken`: the request was sent before the endpoint came back and failed after that, so it says nothing about now.
+    """
 
     counted: bool
     forgiven: bool = False
+    overtaken: bool = False
     charged: tuple[Request, ...] = ()
     opened: bool = False
     closed: bool = False
@@ -81,6 +86,7 @@ class Breaker:
     failures: int = 0  # outage-like answers in a row
     slowest_s: float = 0.0  # the slowest proper answer seen; 0: none
     _suspects: list[Request] = field(default_factory=list)
+    _closed_at: float = -math.inf
     _paused_until: float = 0.0
     _probing: bool = False
     _probed_at: float = 0.0  # when the last probe was sent, or the breaker opened
@@ -91,7 +97,9 @@ class Breaker:
         if probe:
             self._probing = False
         if not retry.outage_like(request.status):
-            return self._answered_properly(request, duration_s)
+            return self._answered_properly(request, duration_s, now)
+        if not self.open and now - duration_s < self._closed_at:
+            return Verdict(counted=False, forgiven=True, overtaken=True)
         self.failures += 1
         if self.rules.threshold == 0:
             return Verdict(counted=True)
@@ -150,9 +158,10 @@ class Breaker:
             return Plan(mode=Mode.HELD, until=min(fresh_at, probe_at))
         return Plan(mode=Mode.FRESH, until=probe_at)
 
-    def _answered_properly(self, request: Request, duration_s: float) -> Verdict:
+    def _answered_properly(self, request: Request, duration_s: float, now: float) -> Verdict:
         closed = self.open
-        self.open = False
+        if closed:
+            self.open, self._closed_at = False, now
         self.failures = 0
         self.slowest_s = max(self.slowest_s, duration_s)
         charged = tuple(suspect for suspect in self._suspects if suspect.delivery != request.delivery)

@@ -40,7 +40,7 @@ def settle(
         result=model.Result.RETRY,
         counted=verdict.counted,
         forgiven=verdict.forgiven,
-        delay_s=delay_s,
+        delay_s=0.0 if verdict.overtaken else delay_s,
     )
 
 

@@ -179,6 +179,18 @@ def test_a_late_failure_of_a_request_from_before_is_forgiven() -> None:
     assert not late.opened
 
 
+def test_a_failure_of_a_request_from_before_the_endpoint_came_back_says_nothing_about_now() -> None:
+    state = opened(now=100.0)
+    probe(state, 6, 200, now=101.0, ends=101.1)
+
+    late = state.answered(request(7, 0), duration_s=5.0, now=101.5)
+    fresh = state.answered(request(8, 0), duration_s=0.2, now=101.6)
+
+    assert late == breaker.Verdict(counted=False, forgiven=True, overtaken=True)
+    assert not fresh.overtaken
+    assert state.failures == 1
+
+
 def test_an_event_that_fails_again_after_another_was_answered_keeps_its_backoff() -> None:
     state = opened(now=100.0)
     probe(state, 6, 200, now=101.0, ends=101.1)

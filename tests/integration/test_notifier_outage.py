@@ -1,0 +1,197 @@
+"""Outages and poison events: whose fault a failure is, what an outage costs, how soon delivery resumes."""
+
+import json
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from beacon import model
+from beacon.notifier import breaker, retry
+from tests.unit.notifier import endpoints, running, stores
+
+DELIVERED = model.DeliveryState.DELIVERED
+SLOW_RETRY = retry.Policy(max_attempts=3, initial_s=60.0, max_s=300.0, multiplier=2.0, jitter=0.0)
+RULES = breaker.Rules(threshold=5, probe_interval_s=0.3, timeout_s=0.5)
+
+
+@pytest.fixture
+def store() -> Iterator[stores.Store]:
+    with tempfile.TemporaryDirectory(prefix="bn") as directory:
+        served = running.serve(Path(directory))
+        yield served
+        served.stop()
+
+
+@pytest.fixture
+def endpoint() -> Iterator[endpoints.Endpoint]:
+    served = endpoints.Endpoint()
+    yield served
+    served.down()
+
+
+def name_of(request: endpoints.Received) -> str:
+    return str(json.loads(request.body)["subject"])
+
+
+def fill(store: stores.Store, count: int, *, prefix: str = "web") -> list[int]:
+    return [store.add(f"{prefix}-{index}")[0] for index in range(count)]
+
+
+def hang(_request: endpoints.Received, line: socket.socket) -> None:
+    line.recv(1)
+
+
+def fail(_request: endpoints.Received, _line: socket.socket) -> endpoints.Reply:
+    return endpoints.Reply(503, headers={"Retry-After": "120"})
+
+
+def succeed(_request: endpoints.Received, _line: socket.socket) -> endpoints.Reply:
+    return endpoints.Reply()
+
+
+def test_an_endpoint_that_comes_back_gets_everything_soon_and_no_attempt_was_used_up(
+    store: stores.Store, endpoint: endpoints.Endpoint
+) -> None:
+    endpoint.down()
+    keys = fill(store, 30)
+
+    with running.Notifier(store, endpoint, policy=SLOW_RETRY, rules=RULES) as notifier:
+        running.wait_for(lambda: "opened" in notifier.record.said)
+        running.wait_for(lambda: len(notifier.record.outcomes) >= 8)
+        endpoint.up()
+        running.wait_for(lambda: store.count(DELIVERED) == 30, within_s=3.0)
+
+    assert {store.rows[key].attempts for key in keys} == {1}
+    assert notifier.record.said == ["claimed", "opened", "closed"]
+
+
+@pytest.mark.parametrize("behave", [hang, fail])
+def test_delivery_resumes_when_an_endpoint_answers_again_that_had(
+    behave: endpoints.Behaviour, store: stores.Store, endpoint: endpoints.Endpoint
+) -> None:
+    endpoint.behave = behave
+    keys = fill(store, 20)
+
+    with running.Notifier(store, endpoint, policy=SLOW_RETRY, rules=RULES) as notifier:
+        running.wait_for(lambda: "opened" in notifier.record.said)
+        running.wait_for(lambda: len(notifier.record.outcomes) >= 7)
+        endpoint.behave = succeed
+        running.wait_for(lambda: store.count(DELIVERED) == 20, within_s=3.0)
+
+    assert {store.rows[key].attempts for key in keys} == {1}
+
+
+def test_one_probe_at_a_time_goes_out_and_what_was_not_sent_is_given_back(
+    store: stores.Store, endpoint: endpoints.Endpoint
+) -> None:
+    endpoint.behave = hang
+    fill(store, 50)
+
+    with running.Notifier(store, endpoint, policy=SLOW_RETRY, rules=RULES) as notifier:
+        running.wait_for(lambda: "opened" in notifier.record.said)
+        running.wait_for(lambda: not store.held)
+        endpoint.most_in_flight = 0
+        before = len(endpoint.received)
+        running.wait_for(lambda: len(endpoint.received) >= before + 3)
+
+    assert endpoint.most_in_flight == 1
+    assert len(notifier.record.outcomes) < 15
+
+
+def test_an_outage_without_anything_to_send_sends_nothing(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
+    endpoint.behave = hang
+    fill(store, 5)
+
+    with running.Notifier(store, endpoint, policy=SLOW_RETRY, rules=RULES) as notifier:
+        running.wait_for(lambda: "opened" in notifier.record.said)
+        for row in store.rows.values():
+            row.state = model.DeliveryState.DISCARDED
+        running.wait_for(lambda: not store.held and store.parked is not None)
+        before = len(endpoint.received)
+        notifier.stop.wait(0.8)
+        assert len(endpoint.received) <= before + 1
+        endpoint.behave = succeed
+        (key,) = store.add("late")
+        running.wait_for(lambda: store.state(key) is DELIVERED, within_s=1.0)
+
+
+def test_probes_go_to_never_attempted_events_first_after_a_complete_503(
+    store: stores.Store, endpoint: endpoints.Endpoint
+) -> None:
+    endpoint.behave = lambda request, _line: endpoints.Reply(503 if name_of(request).startswith("bad") else 204)
+    fill(store, 40, prefix="bad")
+    good = fill(store, 5, prefix="good")
+
+    with running.Notifier(store, endpoint, policy=SLOW_RETRY, rules=RULES, width=2, batch=5):
+        took_s = running.wait_for(lambda: all(store.state(key) is DELIVERED for key in good), within_s=6.0)
+
+    assert took_s > 1.0, "more than 20 probes a second"
+    tried = [name_of(request) for request in endpoint.received]
+    assert len(set(tried)) == 45
+
+
+def test_events_that_always_get_500_do_not_hold_up_the_others(
+    store: stores.Store, endpoint: endpoints.Endpoint
+) -> None:
+    endpoint.behave = lambda request, _line: endpoints.Reply(500 if name_of(request).startswith("bad") else 204)
+    policy = retry.Policy(max_attempts=10, initial_s=0.05, max_s=5.0, multiplier=2.0, jitter=0.1)
+    fill(store, 200, prefix="bad")
+
+    with running.Notifier(store, endpoint, policy=policy, rules=RULES) as notifier:
+        running.wait_for(lambda: len(notifier.record.outcomes) > 100)
+        good = fill(store, 20, prefix="good")
+        running.wait_for(lambda: all(store.state(key) is DELIVERED for key in good), within_s=3.0)
+
+    assert "opened" not in notifier.record.said
+
+
+def test_a_refusal_in_an_outage_closes_the_breaker(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
+    endpoint.behave = hang
+    fill(store, 10)
+
+    with running.Notifier(store, endpoint, policy=SLOW_RETRY, rules=RULES) as notifier:
+        running.wait_for(lambda: "opened" in notifier.record.said)
+        endpoint.behave = lambda _request, _line: endpoints.Reply(404)
+        running.wait_for(lambda: store.count(model.DeliveryState.FAILED) == 10, within_s=3.0)
+
+    assert notifier.record.said[-1] == "closed"
+
+
+def test_with_the_breaker_disabled_every_failure_counts(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
+    endpoint.behave = lambda _request, _line: endpoints.Reply(503)
+    rules = breaker.Rules(threshold=0, probe_interval_s=1.0, timeout_s=1.0)
+    policy = retry.Policy(max_attempts=2, initial_s=0.05, max_s=1.0, multiplier=1.0, jitter=0.0)
+    fill(store, 10)
+
+    with running.Notifier(store, endpoint, policy=policy, rules=rules) as notifier:
+        running.wait_for(lambda: store.count(model.DeliveryState.FAILED) == 10)
+
+    assert len(endpoint.received) == 20
+    assert "opened" not in notifier.record.said
+
+
+def test_a_request_that_hangs_since_before_the_outage_does_not_hold_up_probes(
+    store: stores.Store, endpoint: endpoints.Endpoint
+) -> None:
+    release = threading.Event()
+
+    def behave(request: endpoints.Received, _line: socket.socket) -> endpoints.Reply:
+        if name_of(request) == "stuck-0":
+            release.wait(20)
+        return endpoints.Reply(503)
+
+    endpoint.behave = behave
+    rules = breaker.Rules(threshold=5, probe_interval_s=0.2, timeout_s=30.0)
+    fill(store, 1, prefix="stuck")
+
+    with running.Notifier(store, endpoint, policy=SLOW_RETRY, rules=rules, width=2) as notifier:
+        running.wait_for(lambda: len(endpoint.received) == 1)
+        fill(store, 8)
+        running.wait_for(lambda: "opened" in notifier.record.said)
+        before = len(endpoint.received)
+        running.wait_for(lambda: len(endpoint.received) >= before + 3)
+        release.set()

@@ -1,0 +1,70 @@
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from beacon.notifier import bearer
+
+
+def within_seconds(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < until, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def put(file: Path, text: str) -> None:
+    fresh = file.with_suffix(".new")
+    fresh.write_text(text)
+    fresh.replace(file)
+
+
+def test_without_a_token_there_is_none() -> None:
+    assert bearer.Bearer().token() == ""
+
+
+def test_a_token_of_the_environment_is_used_without_its_line_feed() -> None:
+    assert bearer.Bearer(value="t0ken\n").token() == "t0ken"
+
+
+def test_a_replaced_file_comes_into_force(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("one\n")
+    new: list[str] = []
+    made = bearer.Bearer(value="ignored", file=str(file), on_new=new.append)
+    assert made.token() == "one"
+
+    put(file, "two\n")
+
+    within_seconds(lambda: made.token() == "two")
+    assert new == ["one", "two"]
+
+
+def test_a_file_that_is_gone_or_empty_for_a_moment_leaves_the_former_token_in_force(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("one")
+    made = bearer.Bearer(file=str(file))
+    assert made.token() == "one"
+
+    put(file, "")
+    time.sleep(1.1)
+    assert made.token() == "one"
+    file.unlink()
+    time.sleep(1.1)
+    assert made.token() == "one"
+    put(file, "two")
+
+    within_seconds(lambda: made.token() == "two")
+
+
+def test_a_file_that_appears_later_is_found(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    made = bearer.Bearer(file=str(file))
+    assert made.token() == ""
+
+    file.write_text("late")
+
+    within_seconds(lambda: made.token() == "late")
+
+
+def test_a_token_is_not_shown() -> None:
+    assert "t0ken" not in repr(bearer.Bearer(value="t0ken"))

@@ -1,0 +1,145 @@
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from beacon import log, metrics, model
+from beacon.notifier import record
+from tests.unit.notifier import stores
+
+
+class Reports:
+    def __init__(self) -> None:
+        self.states: dict[str, str] = {}
+        self.written = 0
+
+    def report(self, component: str, state: Mapping[str, Any]) -> None:
+        self.states[component] = state["state"]
+        self.written += 1
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.node.name)
+
+
+@pytest.fixture
+def reports() -> Reports:
+    return Reports()
+
+
+@pytest.fixture
+def told(name: str, reports: Reports) -> record.Record:
+    return record.Record(name, report=reports.report, logger=log.get())
+
+
+def value(sample: str, **labels: str) -> float | None:
+    return metrics.REGISTRY.get_sample_value(f"beacon_{sample}", labels)
+
+
+def outcome(result: model.Result, *, status: int = 204, code: str = "", **values: Any) -> model.Outcome:
+    return model.Outcome(
+        delivery=1, generation=0, attempt=1, result=result, status=status, code=code or str(status), **values
+    )
+
+
+def test_nothing_is_said_of_the_endpoint_before_the_first_attempt(told: record.Record, reports: Reports) -> None:
+    assert told
+    assert reports.states == {"claim": "waiting for the store", "endpoint": "unknown"}
+
+
+def test_the_first_answer_of_the_store_makes_it_claiming_and_silence_undoes_that(
+    told: record.Record, reports: Reports
+) -> None:
+    told.claimed(0)
+    assert reports.states["claim"] == "claiming"
+
+    told.silent()
+    assert reports.states["claim"] == "waiting for the store"
+
+    told.claimed(3)
+    assert reports.states["claim"] == "claiming"
+
+
+def test_a_delivery_moves_its_metrics(told: record.Record, name: str) -> None:
+    committed_us = int((time.time() - 2) * 1_000_000)
+    delivery = stores.delivery(1, committed_us=committed_us)
+
+    told.sent(delivery, outcome(model.Result.DELIVERED, duration_s=0.2), failures=0)
+
+    assert value("deliveries_total", endpoint=name, type="created", outcome="delivered") == 1
+    assert value("delivery_attempts_total", endpoint=name, code="204") == 1
+    assert value("delivery_duration_seconds_sum", endpoint=name) == 0.2
+    latency_s = value("delivery_latency_seconds_sum", endpoint=name)
+    assert latency_s is not None
+    assert 2.0 <= latency_s < 3.0
+    assert value("endpoint_up", endpoint=name) == 1
+    assert (value("endpoint_last_success_timestamp_seconds", endpoint=name) or 0) > committed_us / 1_000_000
+
+
+def test_a_refused_event_leaves_the_endpoint_up(told: record.Record, name: str, reports: Reports) -> None:
+    told.sent(stores.delivery(1), outcome(model.Result.FAILED, status=404), failures=0)
+
+    assert value("deliveries_total", endpoint=name, type="created", outcome="failed") == 1
+    assert value("endpoint_up", endpoint=name) == 1
+    assert reports.states["endpoint"] == "up"
+
+
+def test_a_retry_moves_its_metrics(told: record.Record, name: str) -> None:
+    before = value("delivery_backoff_seconds_sum") or 0.0
+
+    told.sent(
+        stores.delivery(1),
+        outcome(model.Result.RETRY, status=0, code="timeout", delay_s=4.0),
+        failures=3,
+    )
+
+    assert value("delivery_retries_total", endpoint=name, reason="timeout") == 1
+    assert value("delivery_attempts_total", endpoint=name, code="timeout") == 1
+    assert value("delivery_backoff_seconds_sum") == before + 4.0
+    assert value("endpoint_up", endpoint=name) == 0
+    assert value("endpoint_consecutive_failures", endpoint=name) == 3
+
+
+def test_the_breaker_shows_in_metrics_and_state(told: record.Record, name: str, reports: Reports) -> None:
+    told.opened(5, "timeout")
+    assert value("breaker_open", endpoint=name) == 1
+    assert value("breaker_openings_total", endpoint=name) == 1
+    assert reports.states["endpoint"] == "down"
+
+    told.closed()
+    assert value("breaker_open", endpoint=name) == 0
+    assert reports.states["endpoint"] == "up"
+
+
+def test_one_failing_event_among_others_does_not_make_the_state_flap(told: record.Record, reports: Reports) -> None:
+    told.sent(stores.delivery(1), outcome(model.Result.DELIVERED), failures=0)
+    before = reports.written
+
+    for _ in range(50):
+        told.sent(stores.delivery(1), outcome(model.Result.RETRY, status=503), failures=1)
+        told.sent(stores.delivery(1), outcome(model.Result.DELIVERED), failures=0)
+
+    assert reports.written == before
+
+
+def test_exhausted_attempts_are_counted_once_as_failed(told: record.Record, name: str) -> None:
+    told.sent(stores.delivery(1), outcome(model.Result.FAILED, status=500), failures=0)
+    told.gave_up(model.EventType.CREATED, late=False)
+    told.gave_up(model.EventType.DELETED, late=True)
+
+    assert value("retries_exhausted_total", endpoint=name) == 2
+    assert value("deliveries_total", endpoint=name, type="created", outcome="failed") == 1
+    assert value("deliveries_total", endpoint=name, type="deleted", outcome="failed") == 1
+
+
+def test_busy_threads_and_batches_are_shown(told: record.Record) -> None:
+    before = value("worker_batch_size_count") or 0.0
+
+    told.working(4)
+    told.claimed(17)
+    told.claimed(0)
+
+    assert value("worker_busy") == 4
+    assert value("worker_batch_size_count") == before + 1

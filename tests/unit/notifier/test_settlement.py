@@ -1,0 +1,132 @@
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from beacon import model
+from beacon.notifier import answer, breaker, retry, session, settlement
+from tests.unit.notifier import stores
+
+POLICY = retry.Policy(max_attempts=3, initial_s=1.0, max_s=300.0, multiplier=2.0, jitter=0.0)
+COUNTED = breaker.Verdict(counted=True)
+FORGIVEN = breaker.Verdict(counted=False, forgiven=True)
+
+
+def job(*, attempts: int = 0, requests: int = 0, charged: int = 0) -> session.Job:
+    return session.Job(delivery=stores.delivery(7, attempts=attempts, requests=requests), ledger="l", charged=charged)
+
+
+def reply(status: int, *, retry_after: str | None = None, code: str = "") -> answer.Answer:
+    return answer.Answer(
+        code=code or str(status),
+        status=status,
+        error="why",
+        retry_after=retry_after,
+        started_us=1_700_000_000_000_000,
+        duration_s=0.5,
+        request_id="r-1",
+    )
+
+
+def test_an_outcome_says_which_request_it_was_and_what_came_back() -> None:
+    outcome = settlement.settle(job(requests=4), reply(404), COUNTED, POLICY, roll=0.0)
+
+    assert outcome == model.Outcome(
+        delivery=7,
+        generation=0,
+        attempt=5,
+        result=model.Result.FAILED,
+        code="404",
+        status=404,
+        error="why",
+        started_us=1_700_000_000_000_000,
+        duration_s=0.5,
+        request_id="r-1",
+    )
+
+
+@pytest.mark.parametrize("status", [200, 202, 204])
+def test_2xx_is_delivered(status: int) -> None:
+    assert settlement.settle(job(), reply(status), COUNTED, POLICY, roll=0.0).result is model.Result.DELIVERED
+
+
+def test_the_backoff_grows_with_requests_made_whether_they_counted_or_not() -> None:
+    outcome = settlement.settle(job(attempts=0, requests=5), reply(503), FORGIVEN, POLICY, roll=0.0)
+
+    assert (outcome.result, outcome.delay_s) == (model.Result.RETRY, 32.0)
+    assert not outcome.counted
+    assert outcome.forgiven
+
+
+def test_the_last_counted_attempt_fails_the_event() -> None:
+    assert settlement.settle(job(attempts=1), reply(500), COUNTED, POLICY, roll=0.0).result is model.Result.RETRY
+    assert settlement.settle(job(attempts=2), reply(500), COUNTED, POLICY, roll=0.0).result is model.Result.FAILED
+
+
+def test_attempts_that_were_charged_meanwhile_count() -> None:
+    outcome = settlement.settle(job(attempts=1, charged=1), reply(500), COUNTED, POLICY, roll=0.0)
+
+    assert outcome.result is model.Result.FAILED
+
+
+def test_a_forgiven_failure_never_exhausts_the_attempts() -> None:
+    outcome = settlement.settle(job(attempts=9), reply(0, code="network"), FORGIVEN, POLICY, roll=0.0)
+
+    assert outcome.result is model.Result.RETRY
+
+
+def test_what_the_endpoint_asked_for_takes_the_place_of_the_backoff() -> None:
+    outcome = settlement.settle(job(requests=5), reply(429, retry_after="7"), COUNTED, POLICY, roll=1.0)
+
+    assert outcome.delay_s == 7.0
+
+
+def test_a_date_is_read_against_the_end_of_the_request() -> None:
+    ended = datetime.fromtimestamp(1_700_000_000.5, tz=UTC)
+    date = format_datetime((ended + timedelta(seconds=10.5)).replace(microsecond=0), usegmt=True)
+
+    assert settlement.asked_s(reply(503, retry_after=date)) == 10.5
+
+
+def test_a_request_that_was_overtaken_by_the_recovery_goes_again_at_once() -> None:
+    verdict = replace(FORGIVEN, overtaken=True)
+
+    assert settlement.settle(job(requests=8), reply(0, code="timeout"), verdict, POLICY, roll=0.0).delay_s == 0.0
+
+
+def test_a_request_that_was_cut_at_the_stop_is_to_be_sent_again_and_counts_for_nothing() -> None:
+    outcome = settlement.interrupted(job(attempts=2), reply(0, code="network"))
+
+    assert outcome.result is model.Result.RETRY
+    assert not outcome.counted
+    assert outcome.delay_s == 0.0
+
+
+def suspect() -> breaker.Request:
+    return breaker.Request(
+        delivery=7, generation=0, attempt=3, counted=1, type=model.EventType.CREATED, code="503", status=503, error="e"
+    )
+
+
+def test_a_charge_names_the_request_that_counts_after_all() -> None:
+    charge = settlement.charge(suspect(), POLICY, counted=2, held=False)
+
+    (outcome,) = charge.outcomes
+    assert (outcome.delivery, outcome.attempt, outcome.result) == (7, 3, model.Result.CHARGED)
+    assert not charge.exhausted
+
+
+def test_a_charge_that_was_the_last_attempt_fails_the_event() -> None:
+    charge = settlement.charge(suspect(), POLICY, counted=3, held=False)
+
+    assert [outcome.result for outcome in charge.outcomes] == [model.Result.CHARGED, model.Result.FAILED]
+    assert {outcome.attempt for outcome in charge.outcomes} == {3}
+    assert charge.outcomes[1].code == "503"
+    assert charge.exhausted
+
+
+def test_an_event_that_is_under_way_again_is_judged_by_its_next_answer() -> None:
+    charge = settlement.charge(suspect(), POLICY, counted=3, held=True)
+
+    assert [outcome.result for outcome in charge.outcomes] == [model.Result.CHARGED]
