@@ -223,7 +223,7 @@ def sound(path: Path) -> bool:
     try:
         data = path.read_bytes()
         used = struct.unpack_from("i", data)[0]
-        return used <= len(data) and all(_meaningful(key) for key in _keys(data, used))
+        return (used == 0 or 8 <= used <= len(data)) and all(_meaningful(key) for key in _keys(data, used))
     except FileNotFoundError:
         return True
     except (OSError, struct.error):

@@ -16,7 +16,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus, server
 from typing import Any
-from urllib.parse import urlsplit
 
 from beacon import errors
 
@@ -49,7 +48,7 @@ class Endpoint(socketserver.ThreadingTCPServer):
     daemon_threads = True
     block_on_close = False
     allow_reuse_address = True
-    request_queue_size = 64
+    request_queue_size = 128
 
     def __init__(self, port: int, key: str, routes: Mapping[str, Route], *, host: str = "") -> None:
         """Listen on every address of both families, where there are two; `key` names the port in errors.
@@ -134,12 +133,13 @@ class _Handler(server.BaseHTTPRequestHandler):
         """Say nothing: a probe every few seconds is no news."""
 
     def _find(self) -> Answer:
-        route = self.server.routes.get(urlsplit(self.path).path)
+        route = self.server.routes.get(self.path.partition("?")[0])
         if route is None:
             return plain(HTTPStatus.NOT_FOUND, f"there is {', '.join(sorted(self.server.routes))}")
         return route(self.headers.get("Accept", ""))
 
     def _answer(self, answer: Answer) -> None:
+        self.request_version = self.protocol_version  # or a request that makes no sense gets an answer without status
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.content_type)
         self.send_header("Content-Length", str(len(answer.body)))

@@ -96,6 +96,7 @@ def test_unlabelled_metrics_appear_only_where_they_move(tmp_path: Path) -> None:
     [
         b"\0",
         b"garbage" * 100,
+        b"\xff" * 100,
         struct.pack("ii", 1 << 30, 0),
         struct.pack("iii", 64, 0, -8) + b"\0" * 100,
         struct.pack("iii", 64, 0, 4) + b"\0" * 100,

@@ -1,0 +1,49 @@
+"""A stand-in for the store at the end of a real socket."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from beacon import bus, hub, wire
+from tests.unit.exporter import views
+
+
+class Store:
+    """Answers ping, hello and inspect as its attributes say; tests change them while it serves."""
+
+    def __init__(self) -> None:
+        self.state = "ready"
+        self.ledger = "ledger"
+        self.settings = "settings"
+        self.figures = views.figures()
+        self.tree: dict[str, object] = {}
+
+    def answer(self, request: wire.Request) -> wire.Reply | wire.Refused:
+        if isinstance(request, wire.Ping):
+            return wire.Pong(state=self.state, since_us=1)
+        if self.state != "ready":
+            return wire.Refused(code=wire.Refusal.STARTING, message=self.state)
+        if isinstance(request, wire.Hello):
+            return wire.Welcome(settings=self.tree)
+        return self.figures
+
+
+@contextmanager
+def serving(run_dir: Path, store: Store | None = None) -> Iterator[Store]:
+    store = store or Store()
+    stop = threading.Event()
+
+    def serve() -> None:
+        with hub.Server(bus.address(run_dir)) as server:
+            while not stop.is_set():
+                for incoming in server.receive(0.02, limit=10):
+                    request, _ = wire.decode_request(incoming.data)
+                    reply = store.answer(request)
+                    server.reply(incoming, wire.encode_reply(reply, ledger=store.ledger, settings=store.settings))
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield store
+    stop.set()
+    thread.join()

@@ -1,0 +1,103 @@
+"""Questions to a real bus: bounded in time, shared by all who ask at a time."""
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from beacon import bus
+from beacon.exporter import asker
+from tests.unit.exporter import stores
+
+
+@contextmanager
+def asking(run_dir: Path) -> Iterator[tuple[asker.Asker, list[BaseException]]]:
+    stop = threading.Event()
+    made = asker.Asker(stop)
+    ended: list[BaseException] = []
+
+    def run() -> None:
+        with bus.Client(bus.address(run_dir), stop=stop) as client:
+            try:
+                made.run(client, lambda: None)
+            except bus.SettingsChanged as error:
+                ended.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    yield made, ended
+    stop.set()
+    thread.join()
+
+
+def test_a_store_that_serves_is_ready_with_figures(short_dir: Path) -> None:
+    with stores.serving(short_dir), asking(short_dir) as (made, _):
+        answer = made.ask().result(10)
+
+    assert (answer.state, answer.why) == ("ready", "")
+    assert answer.figures is not None
+    assert answer.since_us > 0
+
+
+def test_a_store_that_is_away_is_silent_within_the_time_allowed(short_dir: Path) -> None:
+    with asking(short_dir) as (made, _):
+        started = time.monotonic()
+        answer = made.ask().result(10)
+
+    assert answer.state == "silent"
+    assert time.monotonic() - started < 2 * asker.TIMEOUT_S
+
+
+def test_many_who_ask_at_a_time_wait_no_longer_than_two_rounds(short_dir: Path) -> None:
+    with asking(short_dir) as (made, _):
+        started = time.monotonic()
+        futures: list[Future[asker.Answer]] = [made.ask() for _ in range(50)]
+        states = {future.result(10).state for future in futures}
+
+    assert states == {"silent"}
+    assert time.monotonic() - started < 3 * asker.TIMEOUT_S
+
+
+def test_a_store_that_opens_its_ledger_says_what_it_does(short_dir: Path) -> None:
+    with stores.serving(short_dir) as store, asking(short_dir) as (made, _):
+        store.state = "checking the ledger"
+        answer = made.ask().result(10)
+
+    assert (answer.state, answer.figures) == ("checking the ledger", None)
+
+
+def test_a_store_that_comes_back_is_found_again(short_dir: Path) -> None:
+    with asking(short_dir) as (made, _):
+        with stores.serving(short_dir):
+            assert made.ask().result(10).state == "ready"
+        assert made.ask().result(10).state == "silent"
+        with stores.serving(short_dir):
+            assert made.ask().result(10).state == "ready"
+
+
+def test_a_replaced_ledger_is_noticed_once_and_then_known(short_dir: Path) -> None:
+    with stores.serving(short_dir) as store, asking(short_dir) as (made, _):
+        made.ask().result(10)
+        store.ledger = "another"
+
+        assert made.ask().result(10).state == "replaced"
+        assert made.ask().result(10).state == "ready"
+
+
+def test_a_changed_configuration_ends_the_asking_without_being_asked(
+    short_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asker, "_IDLE_S", 0.1)
+    with stores.serving(short_dir) as store, asking(short_dir) as (made, ended):
+        made.ask().result(10)
+
+        store.settings = "another"
+
+        deadline = time.monotonic() + 10
+        while not ended:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)

@@ -1,0 +1,90 @@
+"""What is asked for at a scrape: every figure of the ledger and of the processes, and none that isn't known."""
+
+import os
+
+import pytest
+
+from beacon import metrics
+from beacon.exporter import asker, figures, health, view
+from beacon.supervision import State
+from tests.unit.exporter import views
+
+STATES = ("ready", "waiting", "queued", "in_flight")
+
+
+def samples(seen: view.View) -> dict[str, float]:
+    made = figures.families(seen, health.readiness(seen, scopes=1))
+    return {
+        sample.name + "".join(f"{{{value}}}" for _, value in sorted(sample.labels.items())): sample.value
+        for family in made
+        for sample in family.samples
+    }
+
+
+def test_the_ledgers_figures_are_shown() -> None:
+    shown = samples(views.well())
+
+    assert shown["beacon_tracked_objects{Pod}"] == 8
+    pending = {s: shown[f"beacon_deliveries_pending{{default}}{{{s}}}"] for s in STATES}
+    assert pending == {"ready": 1, "waiting": 2, "queued": 3, "in_flight": 4}
+    assert shown["beacon_deliveries_failed{default}"] == 5
+    assert shown["beacon_oldest_pending_age_seconds{default}"] == pytest.approx(30)
+    assert shown["beacon_db_rows{tracked}{objects}"] == 8
+    assert (shown["beacon_db_size_bytes"], shown["beacon_db_wal_bytes"]) == (4096, 100)
+
+
+def test_nothing_pending_is_an_age_of_zero() -> None:
+    endpoint = views.figures().endpoints[0]
+    none = type(endpoint)(**{name: 0 for name in endpoint.__slots__ if name != "endpoint"}, endpoint="default")
+
+    shown = samples(views.well(store=asker.Answer(state="ready", figures=views.figures(endpoints=(none,)))))
+
+    assert shown["beacon_oldest_pending_age_seconds{default}"] == 0
+
+
+def test_a_silent_store_has_no_figures_and_is_down() -> None:
+    shown = samples(views.well(store=asker.Answer(state="silent", why="no answer")))
+
+    assert not [name for name in shown if name.startswith(("beacon_db_", "beacon_deliveries_", "beacon_tracked"))]
+    assert shown["beacon_component_up{store}"] == 0
+    assert shown["beacon_process_up{store}"] == 1
+
+
+def test_processes_that_run_are_up_and_the_others_are_not() -> None:
+    shown = samples(views.with_program("watcher", state=State.BACKOFF, pid=0))
+
+    assert (shown["beacon_process_up{store}"], shown["beacon_process_up{watcher}"]) == (1, 0)
+    assert "beacon_process_heartbeat_timestamp_seconds{watcher}" not in shown
+
+
+def test_the_slowest_thread_is_the_processs_heartbeat() -> None:
+    beats = (views.beat("store", 1), views.beat("store", 20, thread="other"))
+
+    shown = samples(views.well(beats=beats))
+
+    assert shown["beacon_process_heartbeat_timestamp_seconds{store}"] == views.NOW - 20
+
+
+def test_memory_and_time_of_a_process_are_the_kernels() -> None:
+    shown = samples(views.with_program("store", pid=os.getpid()))
+
+    assert 5e6 < shown["beacon_process_resident_memory_bytes{store}"] < 5e9
+    assert shown["beacon_process_cpu_seconds_total{store}"] > 0
+    assert figures.usage_of(0) is None
+
+
+def test_last_successes_are_those_of_the_work_itself() -> None:
+    shown = samples(views.well())
+
+    assert shown["beacon_component_last_success_timestamp_seconds{watcher}"] == views.NOW - 3
+    assert shown["beacon_component_last_success_timestamp_seconds{notifier}"] == views.NOW - 1
+
+
+def test_what_is_rendered_is_valid_openmetrics() -> None:
+    seen = views.well()
+    made = figures.families(seen, health.readiness(seen, scopes=1))
+
+    body, _ = metrics.expose(made, "application/openmetrics-text;version=1.0.0")
+
+    assert b"beacon_build_info{" in body
+    assert body.endswith(b"# EOF\n")

@@ -1,0 +1,177 @@
+"""Live and ready: what spoils them, what doesn't, and what is said."""
+
+import pytest
+
+from beacon.exporter import asker, health, view
+from beacon.supervision import State
+from tests.unit.exporter import views
+
+
+def ready(seen: view.View, scopes: int = 1) -> health.Checks:
+    return health.readiness(seen, scopes=scopes)
+
+
+def test_a_beacon_in_which_all_is_well_is_live_and_ready() -> None:
+    assert health.passed(ready(views.well()))
+    assert health.passed(health.liveness(views.well()))
+
+
+def test_it_is_not_ready_while_the_store_is_silent_and_says_why() -> None:
+    silent = asker.Answer(state="silent", why="the store did not answer within 0.8 s")
+
+    checks = ready(views.well(store=silent))
+
+    assert not health.passed(checks)
+    assert (checks["store"].ok, checks["store"].state) == (False, "silent")
+    assert "0.8 s" in checks["store"].why
+    assert checks["watcher"].ok
+    assert checks["notifier"].ok
+
+
+def test_a_store_that_opens_its_ledger_is_live_and_not_ready() -> None:
+    opening = asker.Answer(state="checking", since_us=int(views.NOW * 1e6), why="the store is not serving yet")
+    seen = views.well(store=opening)
+
+    assert health.passed(health.liveness(seen))
+    assert ready(seen)["store"].state == "checking"
+    assert not health.passed(ready(seen))
+
+
+@pytest.mark.parametrize("state", ["listing", "forbidden", "unauthorized", "unreachable", "refused", "opening"])
+def test_it_is_not_ready_while_a_scope_is_not_followed(state: str) -> None:
+    reports = (views.scope(state, listed=False, reason="no right to list pods"), views.well().reports[1])
+
+    checks = ready(views.well(reports=reports))
+
+    assert not checks["watcher"].ok
+    assert checks["watcher"].why == f"Pod: {state}"
+    assert checks["watcher"].scopes is not None
+    assert checks["watcher"].scopes["Pod"].why == "no right to list pods"
+
+
+def test_a_scope_whose_kind_is_not_served_yet_does_not_hold_readiness() -> None:
+    reports = (views.scope("waiting", listed=False), views.well().reports[1])
+    seen = views.well(reports=reports, store=asker.Answer(state="ready", figures=views.figures(scopes=())))
+
+    assert health.passed(ready(seen))
+
+
+def test_a_watch_that_is_opened_anew_is_ready_for_a_while_and_then_no_more() -> None:
+    reports = (views.scope("opening"), views.well().reports[1])
+    since = views.NOW - 60  # of the report
+
+    assert health.passed(ready(views.well(reports=reports, now=since + 5)))
+    assert not health.passed(ready(views.well(reports=reports, now=since + 20)))
+
+
+def test_it_is_not_ready_while_the_store_does_not_know_a_scope_as_listed() -> None:
+    unlisted = views.figures(scopes=())
+
+    checks = ready(views.well(store=asker.Answer(state="ready", figures=unlisted)))
+
+    assert not checks["watcher"].ok
+
+
+def test_it_is_not_ready_before_every_scope_has_begun() -> None:
+    checks = ready(views.well(), scopes=2)
+
+    assert (checks["watcher"].ok, checks["watcher"].why) == (False, "1 of 2 scopes have begun")
+
+
+def test_what_an_earlier_life_of_a_process_said_counts_no_more() -> None:
+    checks = ready(views.with_program("watcher", pid=99))
+
+    assert not checks["watcher"].ok
+
+
+def test_it_is_not_ready_before_the_notifier_has_claimed() -> None:
+    unclaimed = asker.Answer(state="ready", figures=views.figures(claimed_us=0))
+    reports = (views.scope(), views.report("notifier", "claim", "waiting"))
+
+    checks = ready(views.well(store=unclaimed, reports=reports))
+
+    assert not checks["notifier"].ok
+
+
+def test_a_claim_of_the_notifier_before_this_one_does_not_count() -> None:
+    reports = (views.scope(), views.report("notifier", "claim", "waiting"))
+    stale = asker.Answer(state="ready", figures=views.figures(claimed_us=int((views.NOW - 200) * 1e6)))
+
+    assert not health.passed(ready(views.well(store=stale, reports=reports)))
+
+
+def test_a_first_claim_that_is_parked_counts() -> None:
+    reports = (views.scope(), views.report("notifier", "claim", "waiting"))
+
+    assert health.passed(ready(views.well(reports=reports)))
+
+
+def test_an_endpoint_that_is_down_does_not_hold_readiness() -> None:
+    reports = (*views.well().reports, views.report("notifier", "endpoint", "down"))
+
+    assert health.passed(ready(views.well(reports=reports)))
+
+
+@pytest.mark.parametrize("name", ["store", "watcher", "notifier"])
+@pytest.mark.parametrize("state", [State.BACKOFF, State.STOPPED, State.EXITED])
+def test_it_is_live_but_not_ready_while_a_process_is_started_again(name: str, state: State) -> None:
+    seen = views.with_program(name, state=state, pid=0, why="Exited too quickly")
+
+    checks = ready(seen)
+
+    assert (checks[name].ok, checks[name].state, checks[name].why) == (False, state.lower(), "Exited too quickly")
+    assert health.passed(health.liveness(seen))
+
+
+def test_a_process_that_has_just_been_started_is_not_held_against_readiness() -> None:
+    assert health.passed(ready(views.with_program("watcher", state=State.STARTING)))
+
+
+def test_a_process_that_is_being_stopped_is_not_ready() -> None:
+    assert not health.passed(ready(views.with_program("store", state=State.STOPPING)))
+
+
+def test_a_process_that_supervisord_has_given_up_ends_liveness() -> None:
+    seen = views.with_program("watcher", state=State.FATAL, pid=0, why="Exited too quickly")
+
+    assert health.liveness(seen)["watcher"].state == "fatal"
+    assert not health.passed(health.liveness(seen))
+
+
+def test_a_thread_that_hangs_for_a_minute_ends_liveness_and_readiness() -> None:
+    beats = (*views.well().beats, views.beat("notifier", 61, thread="claims"))
+    seen = views.well(beats=beats)
+
+    assert "'claims' has not moved for 61 s" in health.liveness(seen)["notifier"].why
+    assert not health.passed(health.liveness(seen))
+    assert ready(seen)["notifier"].state == "hung"
+
+
+def test_the_heartbeat_of_a_process_that_is_gone_is_no_hanging_one() -> None:
+    beats = (*views.well().beats, views.beat("notifier", 600, pid=4711))
+
+    assert health.passed(health.liveness(views.well(beats=beats)))
+
+
+def test_a_supervisord_that_is_silent_ends_liveness() -> None:
+    seen = views.well(supervisor_why="supervisord does not answer: timed out")
+
+    assert not health.passed(health.liveness(seen))
+    assert health.liveness(seen)["supervisor"].why.endswith("timed out")
+
+
+def test_since_is_when_a_check_was_first_seen_as_it_is() -> None:
+    history = health.History()
+    bad, good = {"store": health.Check(ok=False, state="silent")}, {"store": health.Check(ok=True, state="ready")}
+    first = history.stamp(bad, 100.0)["store"].since
+
+    assert history.stamp(bad, 200.0)["store"].since == first
+    assert history.stamp(good, 300.0)["store"].since > first
+
+
+def test_checks_are_rendered_with_all_their_fields() -> None:
+    rendered = health.plain(ready(views.well()))
+
+    assert set(rendered) == {"store", "watcher", "notifier", "supervisor", "exporter"}
+    assert set(rendered["store"]) == {"ok", "state", "since", "why"}
+    assert rendered["watcher"]["scopes"]["Pod"]["ok"] is True

@@ -1,0 +1,76 @@
+"""A damaged metric file costs its own series, never the scrape."""
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from beacon import metrics
+from beacon.exporter import health, scrape
+from tests.unit import scripts
+from tests.unit.exporter import views
+
+COUNT = """
+import sys
+from pathlib import Path
+from beacon import metrics
+metrics.start(sys.argv[2], Path(sys.argv[1]))
+for n in range(40):
+    metrics.EVENTS.labels(kind=f"Kind{n}", type="created", source="watch").inc()
+    metrics.DELIVERY_LATENCY.labels(endpoint=f"e{n % 4}").observe(0.1)
+    metrics.WATCH_CONNECTED.labels(scope=f"s{n}").set(1)
+"""
+
+
+def names(directory: Path) -> set[str]:
+    return {sample.name for family in scrape.collect(directory, ["watcher", "store"]) for sample in family.samples}
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 100, b"\0\0\0\x7f" * 3], ids=["empty", "ones", "huge"])
+def test_a_damaged_file_is_set_aside_and_counted_and_the_others_are_shown(tmp_path: Path, content: bytes) -> None:
+    scripts.run(COUNT, str(tmp_path), "watcher")
+    (tmp_path / "histogram_store.db").write_bytes(content)
+    before = metrics.METRIC_FILES_DAMAGED._value.get()
+
+    shown = names(tmp_path)
+
+    assert "beacon_events_total" in shown
+    assert metrics.METRIC_FILES_DAMAGED._value.get() == before + 1
+    assert not (tmp_path / "histogram_store.db").exists()
+    assert (tmp_path / "histogram_store.damaged").read_bytes() == content
+
+
+def test_a_file_that_is_being_made_is_given_time(tmp_path: Path) -> None:
+    scripts.run(COUNT, str(tmp_path), "watcher")
+    whole = (tmp_path / "counter_watcher.db").read_bytes()
+    young = tmp_path / "counter_store.db"
+    young.touch()
+    late = threading.Timer(scrape._GRACE_S / 3, lambda: young.write_bytes(whole))
+    late.start()
+
+    shown = names(tmp_path)
+
+    late.join()
+    assert "beacon_events_total" in shown
+    assert young.exists()
+
+
+def test_a_file_that_vanishes_between_two_looks_is_no_error(tmp_path: Path) -> None:
+    assert metrics.sound(tmp_path / "counter_gone.db")
+    assert names(tmp_path) == set()
+
+
+def test_a_scrape_of_four_busy_roles_takes_less_than_20_ms(tmp_path: Path) -> None:
+    for role in ("store", "watcher", "notifier", "exporter"):
+        scripts.run(COUNT, str(tmp_path), role)
+    seen = views.well()
+    checks = health.readiness(seen, scopes=1)
+    took: list[float] = []
+
+    for _ in range(20):
+        started = time.perf_counter()
+        scrape.scrape(tmp_path, seen, checks, accept="")
+        took.append(time.perf_counter() - started)
+
+    assert min(took) < 0.020

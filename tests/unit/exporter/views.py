@@ -1,0 +1,79 @@
+"""Views of a Beacon in which all is well, to be spoilt by tests."""
+
+from dataclasses import replace
+from typing import Any
+
+from beacon import heart, rundir, supervision, wire
+from beacon.exporter import asker, view
+
+NOW = 1_800_000_000.0
+PIDS = {"store": 10, "watcher": 11, "notifier": 12, "exporter": 13}
+
+
+def figures(**changes: Any) -> wire.Figures:
+    given: dict[str, Any] = {
+        "scopes": (wire.ScopeFigures(label="pods", listed=True, position=7, position_us=int((NOW - 3) * 1e6)),),
+        "endpoints": (
+            wire.EndpointFigures(
+                endpoint="default",
+                ready=1,
+                waiting=2,
+                queued=3,
+                in_flight=4,
+                failed=5,
+                delivered=6,
+                discarded=0,
+                oldest_us=int((NOW - 30) * 1e6),
+            ),
+        ),
+        "tracked": {"Pod": 8},
+        "rows": {"objects/tracked": 8, "deliveries/delivered": 6},
+        "database_bytes": 4096,
+        "wal_bytes": 100,
+        "sqlite_version": "3.50.0",
+        "claimed_us": int((NOW - 1) * 1e6),
+    }
+    return wire.Figures(**{**given, **changes})
+
+
+def program(name: str, **changes: Any) -> supervision.Program:
+    made = supervision.Program(
+        name=name,
+        state=supervision.State.RUNNING,
+        pid=PIDS[name],
+        started_at=int(NOW - 100),
+        stopped_at=0,
+        why="",
+    )
+    return replace(made, **changes)
+
+
+def report(process: str, component: str, state: str, **fields: Any) -> rundir.Report:
+    since = "2027-01-15T07:59:00.000000Z"  # a minute before NOW
+    return rundir.Report(
+        process=process, component=component, pid=PIDS[process], state=state, since=since, fields=fields
+    )
+
+
+def scope(state: str = "watching", **fields: Any) -> rundir.Report:
+    return report("watcher", "scope.Pod", state, **{"scope": "pods", "reason": "", "listed": True, **fields})
+
+
+def beat(process: str, age_s: float, **changes: Any) -> heart.Beat:
+    return replace(heart.Beat(process=process, thread="main", pid=PIDS[process], age_s=age_s), **changes)
+
+
+def well(**changes: Any) -> view.View:
+    given: dict[str, Any] = {
+        "now": NOW,
+        "store": asker.Answer(state="ready", since_us=int((NOW - 90) * 1e6), figures=figures()),
+        "programs": {name: program(name) for name in PIDS},
+        "beats": tuple(beat(name, 0.5) for name in PIDS),
+        "reports": (scope(), report("notifier", "claim", "claiming")),
+    }
+    return view.View(**{**given, **changes})
+
+
+def with_program(name: str, **changes: Any) -> view.View:
+    seen = well()
+    return replace(seen, programs={**seen.programs, name: program(name, **changes)})
