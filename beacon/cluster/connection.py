@@ -70,8 +70,10 @@ class Connection:
                 auth_settings=["BearerToken"],
             )
             answer = used.call_api(method, url, headers, _request_timeout=(self._connect_s, self._read_s))
-        except (urllib3.exceptions.HTTPError, client.ApiException, ConfigException, OSError, ValueError) as error:
-            # ConfigException and ValueError: the pod's token file was read while it was being replaced.
+        except (ConfigException, ValueError) as error:
+            # The token file was read while it was being replaced. The error may quote what it read.
+            raise failures.Unreachable("the service account's token can't be used just now") from error
+        except (urllib3.exceptions.HTTPError, client.ApiException, OSError) as error:
             if isinstance(error, client.ApiException):
                 self._forget(used)  # TLS: the certificates may have been replaced
             raise failures.Unreachable(f"{used.configuration.host} does not answer: {_words(error)}") from error

@@ -5,55 +5,94 @@ Each load gives a configuration of its own; the client's global one is never tou
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 from kubernetes import client
-from kubernetes.config import ConfigException, incluster_config, load_incluster_config, load_kube_config
+from kubernetes.config import ConfigException, incluster_config, load_kube_config
 from kubernetes.utils.keepalive import tcp_keepalive_socket_options
 
-from beacon import errors
+from beacon import codec, errors
 from beacon.cluster import failures
 
 Load = Callable[[], client.Configuration]
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
-def source(kubeconfig: str, *, connections: int) -> Load:
-    """Give the function that reads the credentials anew; "" means the pod's service account.
+def source(environ: Mapping[str, str], *, connections: int, service_account: Path = SERVICE_ACCOUNT) -> Load:
+    """Give the function that reads the credentials anew: KUBECONFIG's, else those of the pod's service account.
 
     Raises:
         errors.ConfigError: there are no credentials, or the kubeconfig can't be used.
     """
-    if not kubeconfig and incluster_config.SERVICE_HOST_ENV_NAME not in os.environ:
+    kubeconfig = environ.get("KUBECONFIG", "")
+    if not kubeconfig and incluster_config.SERVICE_HOST_ENV_NAME not in environ:
         raise errors.ConfigError(["KUBECONFIG is not set and this is not a pod: there is no API server to watch"])
-    load = _Source(kubeconfig, connections)
-    if kubeconfig:
-        try:
-            load()
-        except failures.Unreachable as error:
-            raise errors.ConfigError([str(error)]) from error
+    if not kubeconfig:
+        return _Source("the pod's service account", _from_pod(environ, service_account), connections)
+    load = _Source(f"KUBECONFIG {kubeconfig}", _from_file(kubeconfig), connections)
+    try:
+        load()
+    except failures.Unreachable as error:
+        raise errors.ConfigError([str(error)]) from error
     return load
 
 
 class _Source:
-    def __init__(self, kubeconfig: str, connections: int) -> None:
-        self._kubeconfig = kubeconfig
+    def __init__(self, name: str, fill: Callable[[client.Configuration], None], connections: int) -> None:
+        self._name = name
+        self._fill = fill
         self._connections = connections
 
     def __call__(self) -> client.Configuration:
         configuration = client.Configuration()
         try:
-            if self._kubeconfig:
-                load_kube_config(self._kubeconfig, client_configuration=configuration, persist_config=False)  # type: ignore[no-untyped-call]
-            else:
-                load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-        except (ConfigException, OSError, ValueError, TypeError, AttributeError) as error:
+            self._fill(configuration)
+        except (ConfigException, OSError, ValueError, TypeError, AttributeError, LookupError) as error:
             # A kubeconfig of the wrong shape shows as TypeError or AttributeError in the client's loader.
-            where = f"KUBECONFIG {self._kubeconfig}" if self._kubeconfig else "the pod's service account"
-            raise failures.Unreachable(f"{where} can't be used: {_one_line(error)}") from error
+            raise failures.Unreachable(f"{self._name} can't be used: {_one_line(error)}") from error
         configuration.connection_pool_maxsize = self._connections
         configuration.retries = False  # the streams retry, and they say so
         configuration.socket_options = _socket_options()
+        _strip_token(configuration)
         return configuration
+
+
+def _from_file(kubeconfig: str) -> Callable[[client.Configuration], None]:
+    def fill(configuration: client.Configuration) -> None:
+        for path in kubeconfig.split(os.pathsep):
+            if path and Path(path).is_file():
+                codec.load_yaml(Path(path).read_text(encoding="utf-8"))  # says where it is wrong; the client does not
+        load_kube_config(  # type: ignore[no-untyped-call]
+            kubeconfig, client_configuration=configuration, persist_config=False
+        )
+
+    return fill
+
+
+def _from_pod(environ: Mapping[str, str], account: Path) -> Callable[[client.Configuration], None]:
+    def fill(configuration: client.Configuration) -> None:
+        loader = incluster_config.InClusterConfigLoader(  # type: ignore[no-untyped-call]
+            token_filename=str(account / "token"), cert_filename=str(account / "ca.crt"), environ=environ
+        )
+        loader.load_and_set(configuration)  # type: ignore[no-untyped-call]
+
+    return fill
+
+
+def _strip_token(configuration: client.Configuration) -> None:
+    """Take a line feed off the token's end, each time the client reads the token anew: it can't stand in a header."""
+    loaded: Any = configuration
+    refresh: Callable[[client.Configuration], None] | None = loaded.refresh_api_key_hook
+
+    def strip(used: client.Configuration) -> None:
+        if refresh is not None:
+            refresh(used)
+        if token := used.api_key.get("BearerToken"):
+            used.api_key["BearerToken"] = token.strip()
+
+    loaded.refresh_api_key_hook = strip
 
 
 def _socket_options() -> list[tuple[int, int, int]]:

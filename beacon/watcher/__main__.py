@@ -13,8 +13,7 @@ def main(context: process.Context) -> None:
     with bus.Client(bus.address(context.run_dir), stop=context.stop, on_beat=heart.beat) as client:
         tree = settings.from_plain(process.obtain_settings(context, client))
     scopes = coverage.scopes(tree)
-    connections = len(scopes) + streams.SPARE_CONNECTIONS
-    load = credentials.source(os.environ.get("KUBECONFIG", ""), connections=connections)
+    load = credentials.source(os.environ, connections=len(scopes) + streams.SPARE_CONNECTIONS)
     log.get().info("watching begins", scopes=len(scopes))
     streams.follow(context, scopes, connection.Connection(load), policy.Timing(), beat=heart.beat)
     heart.close()

@@ -16,6 +16,8 @@ from beacon.watcher import position, sight, voice
 
 _AT_ONCE = 100  # observations in one request
 _COLLECT_S = 0.02  # how long the replies of a silent stream may wait to be looked at
+_COLLECT_BUSY_S = 0.005  # and those of a busy one: looking costs more than a reply
+_COLLECT_PENDING = 16
 _IDLE_S = 0.5
 _LAST_S = 1.0
 
@@ -50,6 +52,7 @@ class Feed:
         self._fold = position.Fold(0)
         self._sight = sight.Sight(scope.rule)
         self._sent_at = 0.0
+        self._settled_at = 0.0
 
     @property
     def position(self) -> int:
@@ -168,7 +171,8 @@ class Feed:
         """
         if self._fold.waiting or (not self._client.pending and self._clock() - self._sent_at >= self._flush_s):
             self._send()
-        if self._client.pending:
+        pending = self._client.pending
+        if pending and (pending >= _COLLECT_PENDING or self._clock() - self._settled_at >= _COLLECT_BUSY_S):
             self._settle(0)
 
     def flush(self) -> None:
@@ -218,6 +222,7 @@ class Feed:
         self._sent_at = self._clock()
 
     def _settle(self, timeout_s: float) -> None:
+        self._settled_at = self._clock()
         for _, request, reply in self._client.collect(timeout_s):
             # A late reply to an earlier session says nothing about this one.
             if isinstance(request, wire.Observe) and request.session == self._session:

@@ -25,10 +25,12 @@ class Subject:
 
     def __init__(self, kubeconfig: Path, embedded: api_server.Server | None) -> None:
         self.embedded = embedded
-        self.api = connection.Connection(credentials.source(str(kubeconfig), connections=8))
+        self.api = connection.Connection(credentials.source({"KUBECONFIG": str(kubeconfig)}, connections=8))
         settings = client.Configuration()
-        config.load_kube_config(str(kubeconfig), client_configuration=settings)
-        self.core: Any = client.CoreV1Api(client.ApiClient(settings))  # its models are types, its methods take dicts
+        load: Any = config.load_kube_config
+        load(str(kubeconfig), client_configuration=settings)
+        core: Any = client.CoreV1Api(client.ApiClient(settings))  # it takes plain objects, whatever its types say
+        self.core = core
         self.namespace = f"beacon-{uuid.uuid4().hex[:8]}"
         self.core.create_namespace({"metadata": {"name": self.namespace}})
         self.configmaps = discovery.find(self.api, "v1", "ConfigMap")
@@ -315,7 +317,7 @@ def test_no_bearer_token_means_a_refusal_and_not_an_exception_of_the_client(subj
     if subject.embedded is None:
         pytest.skip("the real cluster's kubeconfig may authenticate by certificate")
     path = subject.embedded.kubeconfig(tmp_path / "other", token="wrong")
-    stranger = connection.Connection(credentials.source(str(path), connections=1))
+    stranger = connection.Connection(credentials.source({"KUBECONFIG": str(path)}, connections=1))
 
     with pytest.raises(failures.Refused) as caught:
         listing.current(stranger, subject.configmaps, "")

@@ -4,6 +4,7 @@ by a list, and nothing twice.
 
 import pytest
 
+from beacon import metrics
 from beacon.dev.cluster import server as api_server
 from tests.integration import watcher_world
 from tests.integration.watcher_world import KEY, ON, entry, object_, world
@@ -125,19 +126,6 @@ def test_a_store_killed_again_and_again_misses_nothing() -> None:
         assert len({told.delivery.event_id for told in w.receiver.told}) == 300
 
 
-def test_a_frozen_store_stops_the_reading_and_then_gets_everything() -> None:
-    with world() as w:
-        w.start().await_state("watching")
-        w.freeze_store()
-        for number in range(3000):
-            w.api.create("configmaps", object_(f"o{number}", {KEY: "x" * 2000}))
-        assert w.stop() < 3.5
-        w.start()
-        w.thaw_store()
-
-        watcher_world.await_(lambda: len({name for _, name in w.told()}) == 3000, 30.0, w.explain)
-
-
 def test_a_list_interrupted_by_a_restart_of_the_store_starts_over() -> None:
     with world() as w:
         for number in range(1500):
@@ -211,3 +199,55 @@ def test_bursts_with_drops_and_restarts_in_between_are_told_in_order_without_hol
 
         watcher_world.await_(lambda: len(w.told()) == 1200, 30.0, w.explain)
         assert w.told() == [(what, f"o{number}") for number in range(600) for what in ("created", "deleted")]
+
+
+def test_a_ledger_that_was_replaced_is_noticed_even_where_nothing_happens() -> None:
+    with world() as w:
+        w.api.create("configmaps", object_("a", ON))
+        w.start().await_state("watching")
+        w.await_told(("created", "a"))
+
+        w.stop_store()
+        for path in w.run_dir.glob("e.db*"):
+            path.unlink()
+        w.start_store()
+
+        watcher_world.await_(lambda: len(w.told()) == 2, explain=w.explain)
+        assert {name for _, name in w.told()} == {"a"}
+
+
+def test_an_object_that_a_changed_configuration_let_go_is_still_told_as_deleted() -> None:
+    with world() as w:
+        w.api.create("configmaps", object_("a", {KEY: "lead"}))
+        w.start().await_state("watching")
+        w.await_told(("created", "a"))
+        w.stop()
+
+        w.configure(values=["gold"])
+        w.start().await_state("watching")
+        w.api.annotate("configmaps", "a", {"other": "x"})
+        w.api.annotate("configmaps", "a", {"other": "y"})
+        w.api.delete("configmaps", "a")
+
+        told = w.await_told(("created", "a"), ("deleted", "a"))
+        assert told[1].cause == "object-deleted"
+
+
+def test_a_store_without_answer_bounds_what_is_read() -> None:
+    lines = metrics.WATCH_LINES.labels(kind="ConfigMap", type="ADDED")
+    with world() as w:
+        w.start().await_state("watching")
+        w.freeze_store()
+        before = lines._value.get()
+        for number in range(9_000):
+            w.api.create("configmaps", object_(f"o{number}", {KEY: "x" * 500}))
+        watcher_world.await_(lambda: lines._value.get() - before > 100)
+
+        watcher_world.await_quiet(lines._value.get)
+
+        assert lines._value.get() - before < 8_000
+        assert w.stop() < 3.5
+        w.start()
+        w.thaw_store()
+        watcher_world.await_(lambda: len(w.receiver.told) == 9_000, 60.0, w.explain)
+        assert len({told.name for told in w.receiver.told}) == 9_000

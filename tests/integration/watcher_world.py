@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -84,19 +85,21 @@ class Receiver:
         return sorted(self.told, key=lambda told: told.delivery.sequence)
 
     def _run(self) -> None:
-        number = 0
+        number, session = 0, uuid.uuid4().hex
         settlements: tuple[model.Outcome, ...] = ()
         with bus.Client(self._where, stop=self.stop) as client:
             while not self.stop.is_set():
                 number += 1
                 claim = wire.Claim(
-                    endpoint="default", session="s", number=number, want=500, wait_s=0.3, settlements=settlements
+                    endpoint="default", session=session, number=number, want=500, wait_s=0.3, settlements=settlements
                 )
                 try:
                     reply = client.call(claim)
                 except errors.Stopping:
                     return
-                except bus.LedgerChanged:
+                except (bus.LedgerChanged, bus.SettingsChanged):
+                    # What was held is of the ledger before, or was in a reply that is lost now: begin anew.
+                    number, settlements, session = 0, (), uuid.uuid4().hex
                     continue
                 assert isinstance(reply, wire.Claimed)
                 self.told.extend(map(_told, reply.deliveries))
@@ -142,7 +145,7 @@ class World:
         """Start the watcher."""
         kubeconfig = self.api.kubeconfig(self.directory / "kubeconfig", token=self.token)
         self.connection = connection.Connection(
-            credentials.source(str(kubeconfig), connections=20), connect_s=2.0, read_s=2.0
+            credentials.source({"KUBECONFIG": str(kubeconfig)}, connections=20), connect_s=2.0, read_s=2.0
         )
         self.context = Context(self.run_dir)
         scopes = watcher_store.scopes_of(self.configured)
@@ -241,6 +244,15 @@ def await_(condition: Callable[[], bool], within_s: float = 15.0, explain: Calla
     while not condition():
         assert time.monotonic() < deadline, explain()
         time.sleep(0.01)
+
+
+def await_quiet(value: Callable[[], float], quiet_s: float = 0.5) -> None:
+    """Wait until a value has not changed for a while."""
+    last, since = value(), time.monotonic()
+    while time.monotonic() - since < quiet_s:
+        time.sleep(0.02)
+        if value() != last:
+            last, since = value(), time.monotonic()
 
 
 def replace(timing: policy.Timing, **changes: Any) -> policy.Timing:
