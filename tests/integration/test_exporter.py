@@ -1,0 +1,270 @@
+"""The exporter as a real process: its ports, its readiness while the store comes and goes, its end."""
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from beacon import errors, heart, metrics, rundir, settings
+from tests.integration import processes
+from tests.unit.exporter import stores
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+def tree(**changes: Any) -> dict[str, Any]:
+    port = free_port()
+    made = {
+        "resources": [{"api_version": "v1", "kind": "Pod"}],
+        "endpoint": {"url": "http://127.0.0.1:1/"},
+        "metrics": {"port": port},
+        "health": {"port": port},
+    }
+    return settings.to_plain(settings.from_plain({**made, **changes}))
+
+
+class Beacon:
+    """An exporter with everything around it: a stand-in for the store, and what the others would have left."""
+
+    def __init__(self, base: Path, store: stores.Store) -> None:
+        self.base = base
+        self.run_dir = rundir.prepare({"BEACON_RUN_DIR": str(base)})
+        self.store = store
+        self.store.tree = tree()
+
+    @property
+    def port(self) -> int:
+        return int(self.store.tree["health"]["port"])  # type: ignore[index]
+
+    def live(self, process: str, component: str, state: str, **fields: Any) -> None:
+        """Let a process of this name live and report."""
+        heart.Heart(rundir.hearts_directory(self.run_dir), process, "main")
+        rundir.Reporter(self.run_dir, process).report(component, {"state": state, **fields})
+
+    def all_live(self) -> None:
+        self.live("store", "ledger", "serving")
+        self.live("watcher", "scope.Pod", "watching", scope="pods", listed=True)
+        self.live("notifier", "claim", "claiming")
+
+    @contextmanager
+    def exporting(self) -> Iterator[processes.Program]:
+        with subprocess.Popen(
+            [sys.executable, "-m", "beacon.exporter"],
+            env={**os.environ, "BEACON_RUN_DIR": str(self.base)},
+            stdout=subprocess.PIPE,
+        ) as made:
+            program = processes.Program(made)
+            try:
+                yield program
+            finally:
+                made.terminate()
+                program.end()
+
+    def get(self, path: str, *, port: int = 0, accept: str = "") -> tuple[int, str]:
+        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=10)
+        connection.request("GET", path, headers={"Accept": accept})
+        response = connection.getresponse()
+        body = response.read().decode()
+        connection.close()
+        return response.status, body
+
+    def readiness(self) -> tuple[int, dict[str, Any]]:
+        status, body = self.get("/ready")
+        return status, json.loads(body)["checks"]
+
+
+@pytest.fixture
+def beacon() -> Iterator[Beacon]:
+    with tempfile.TemporaryDirectory(prefix="b") as name:
+        yield Beacon(Path(name), stores.Store())
+
+
+def test_it_is_ready_when_all_is_well_and_no_more_when_the_store_is_gone(beacon: Beacon) -> None:
+    beacon.all_live()
+    with beacon.exporting() as program:
+        with stores.serving(beacon.run_dir, beacon.store):
+            program.until("listening")
+            assert beacon.readiness()[0] == 200
+
+        status, checks = beacon.readiness()
+        assert (status, checks["store"]["ok"], checks["store"]["state"]) == (503, False, "silent")
+
+        with stores.serving(beacon.run_dir, beacon.store):
+            processes.wait_for(lambda: beacon.readiness()[0] == 200, "readiness")
+
+
+def test_readiness_follows_what_the_watcher_reports(beacon: Beacon) -> None:
+    beacon.all_live()
+    with stores.serving(beacon.run_dir, beacon.store), beacon.exporting() as program:
+        program.until("listening")
+
+        beacon.live("watcher", "scope.Pod", "forbidden", reason="no right to list pods", listed=True)
+        status, checks = beacon.readiness()
+
+        assert status == 503
+        assert checks["watcher"]["scopes"]["Pod"]["why"] == "no right to list pods"
+
+        beacon.live("watcher", "scope.Pod", "watching", scope="pods", listed=True)
+        assert beacon.readiness()[0] == 200
+
+
+def test_without_a_store_a_scrape_is_quick_and_lacks_its_figures_only(beacon: Beacon) -> None:
+    beacon.all_live()
+    with beacon.exporting() as program:
+        with stores.serving(beacon.run_dir, beacon.store):
+            program.until("listening")
+            assert "beacon_db_size_bytes 4096.0" in beacon.get("/metrics")[1]
+
+        started = time.monotonic()
+        status, body = beacon.get("/metrics")
+
+        assert status == 200
+        assert time.monotonic() - started < 1.5
+        assert "beacon_db_size_bytes" not in body
+        assert 'beacon_process_up{process="exporter"} 1.0' in body
+        assert 'beacon_component_up{component="store"} 0.0' in body
+
+
+def test_a_damaged_metric_file_does_not_spoil_a_scrape_and_is_counted(beacon: Beacon) -> None:
+    with stores.serving(beacon.run_dir, beacon.store), beacon.exporting() as program:
+        program.until("listening")
+        (rundir.metrics_directory(beacon.run_dir) / "counter_watcher.db").touch()
+
+        beacon.get("/metrics")
+        status, body = beacon.get("/metrics")
+
+        assert status == 200
+        assert "beacon_metric_files_damaged_total 1.0" in body
+
+
+def test_both_formats_are_served_as_asked_for(beacon: Beacon) -> None:
+    with stores.serving(beacon.run_dir, beacon.store), beacon.exporting() as program:
+        program.until("listening")
+
+        assert beacon.get("/metrics", accept="application/openmetrics-text;version=1.0.0")[1].endswith("# EOF\n")
+        assert not beacon.get("/metrics")[1].endswith("# EOF\n")
+
+
+def test_paths_and_ports_are_those_of_the_configuration(beacon: Beacon) -> None:
+    other = free_port()
+    beacon.store.tree = tree(
+        metrics={"port": other, "path": "/figures"},
+        health={"port": free_port(), "liveness_path": "/alive", "readiness_path": "/set"},
+    )
+    with stores.serving(beacon.run_dir, beacon.store), beacon.exporting() as program:
+        processes.wait_for(lambda: program.events().count("listening") == 2, "two ports")
+
+        assert beacon.get("/figures", port=other)[0] == 200
+        assert beacon.get("/alive")[0] == 200
+        assert beacon.get("/set")[0] == 503
+        assert beacon.get("/figures")[0] == 404
+        assert beacon.get("/metrics", port=other)[0] == 404
+        assert beacon.get("/alive", port=other)[0] == 404
+
+
+def test_metrics_that_are_switched_off_are_not_served(beacon: Beacon) -> None:
+    port = free_port()
+    beacon.store.tree = tree(metrics={"enabled": False, "port": port}, health={"port": port})
+    with stores.serving(beacon.run_dir, beacon.store), beacon.exporting() as program:
+        program.until("listening")
+
+        assert beacon.get("/metrics")[0] == 404
+        assert beacon.get("/healthz")[0] == 200
+
+
+def test_a_port_in_use_ends_it_with_one_line_that_names_port_and_key(beacon: Beacon) -> None:
+    with (
+        stores.serving(beacon.run_dir, beacon.store),
+        socket.create_server(("127.0.0.1", beacon.port)),
+        beacon.exporting() as program,
+    ):
+        assert program.end() == errors.EXIT_TEMPORARY
+
+    (failed,) = [line for line in program.lines if line["level"] == "error"]
+    assert failed["reason"] == f"port {beacon.port} (metrics.port and health.port) is in use"
+
+
+def test_another_configuration_of_the_store_ends_it_to_start_anew(beacon: Beacon) -> None:
+    with stores.serving(beacon.run_dir, beacon.store), beacon.exporting() as program:
+        program.until("listening")
+        beacon.get("/ready")
+
+        beacon.store.settings = "another"
+
+        assert program.end() == errors.EXIT_TEMPORARY
+
+
+def test_it_waits_for_a_store_that_is_late_and_says_so(beacon: Beacon) -> None:
+    with beacon.exporting() as program:
+        program.until("waiting for the store")
+
+        with stores.serving(beacon.run_dir, beacon.store):
+            program.until("listening")
+
+
+def test_it_ends_within_its_time_even_while_the_store_is_silent(beacon: Beacon) -> None:
+    with beacon.exporting() as program:
+        with stores.serving(beacon.run_dir, beacon.store):
+            program.until("listening")
+        started = time.monotonic()
+
+        program.process.terminate()
+
+        assert program.end() == 0
+        assert time.monotonic() - started < 2
+
+
+def test_a_killed_exporter_counts_its_restart_and_serves_again(beacon: Beacon) -> None:
+    with stores.serving(beacon.run_dir, beacon.store):
+        with beacon.exporting() as program:
+            program.until("listening")
+            program.process.kill()
+        with beacon.exporting() as program:
+            program.until("listening")
+
+            assert 'beacon_process_restarts_total{process="exporter"} 1.0' in beacon.get("/metrics")[1]
+
+
+def test_state_gauges_of_a_process_that_is_gone_vanish_and_its_counters_stay(beacon: Beacon) -> None:
+    code = """
+    metrics.EVENTS.labels(kind="Pod", type="created", source="watch").inc()
+    metrics.WATCH_CONNECTED.labels(scope="pods").set(1)
+    heart = context.heart("main")
+    log.get().info("counted")
+    context.stop.wait()
+    """
+    with stores.serving(beacon.run_dir, beacon.store), beacon.exporting() as program:
+        program.until("listening")
+        with processes.started(code, beacon.base) as watcher:
+            watcher.until("counted")
+            assert 'beacon_watch_connected{scope="pods"} 1.0' in beacon.get("/metrics")[1]
+            watcher.process.kill()
+            watcher.end()
+
+        body = beacon.get("/metrics")[1]
+
+        assert "beacon_watch_connected" not in body
+        assert 'beacon_events_total{kind="Pod",source="watch",type="created"} 1.0' in body
+
+
+def test_what_is_declared_and_what_is_asked_for_have_no_name_in_common(beacon: Beacon) -> None:
+    with stores.serving(beacon.run_dir, beacon.store), beacon.exporting() as program:
+        program.until("listening")
+        body = beacon.get("/metrics")[1]
+
+    names = [line.split()[2] for line in body.splitlines() if line.startswith("# TYPE")]
+    assert len(names) == len(set(names))
+    assert all(declared.documentation for declared in metrics.REGISTRY.collect())
