@@ -1,6 +1,7 @@
 """Start the notifier: `python -m beacon.notifier`. Wiring only."""
 
 import os
+from contextlib import closing
 
 from beacon import bus, log, process, settings
 from beacon.notifier import bearer, channel, configured, deadline, dispatch, record
@@ -8,32 +9,43 @@ from beacon.notifier import bearer, channel, configured, deadline, dispatch, rec
 
 def main(context: process.Context) -> None:
     """Deliver until told to stop."""
-    beats = context.heart("claims").beat
-    where = bus.address(context.run_dir)
-    with bus.Client(where, stop=context.stop, on_beat=beats) as client:
+    with closing(context.heart("claims")) as claims:
+        deliver(context, lambda: bus.Client(bus.address(context.run_dir), stop=context.stop, on_beat=claims.beat))
+
+
+def deliver(context: process.Context, connect: dispatch.Connect) -> None:
+    """Deliver what the store has, as the configuration that it gives says."""
+    with connect() as client:
         tree = settings.from_plain(process.obtain_settings(context, client))
-    told = record.Record(tree.endpoint.name, report=context.report, logger=log.get())
     if tree.endpoint.tls.insecure_skip_verify:
         log.get().warning("endpoint's certificate not verified", endpoint=tree.endpoint.name)
     for value in tree.endpoint.headers.values():
         log.register_secret(value)
-    watchdog = deadline.Watchdog()
-    context.spawn("watchdog", lambda: watchdog.run(context.heart("requests").beat))
+    told = record.Record(tree.endpoint.name, report=context.report, logger=log.get())
     token = bearer.Bearer(
         value=os.environ.get("ENDPOINT_AUTH_TOKEN", ""),
         file=os.environ.get("ENDPOINT_AUTH_TOKEN_FILE", ""),
         on_new=log.register_secret,
     )
+    watchdog = deadline.Watchdog()
+    context.spawn("watchdog", lambda: watch(context, watchdog))
     sender = channel.Channel(configured.target_of(tree), token=token.token, watchdog=watchdog, on_trouble=told.trouble)
-    dispatch.Dispatcher(
-        configured.terms_of(tree),
-        sender,
-        connect=lambda: bus.Client(where, stop=context.stop, on_beat=beats),
-        start=context.spawn,
-        stop=context.stop,
-        sever=watchdog.sever,
-        record=told,
-    ).run()
+    with closing(sender):
+        dispatch.Dispatcher(
+            configured.terms_of(tree),
+            sender,
+            connect=connect,
+            start=context.spawn,
+            stop=context.stop,
+            sever=watchdog.sever,
+            record=told,
+        ).run()
+
+
+def watch(context: process.Context, watchdog: deadline.Watchdog) -> None:
+    """Hold requests to their deadlines; this heart stops when a thread is stuck in a request for good."""
+    with closing(context.heart("requests")) as requests:
+        watchdog.run(requests.beat)
 
 
 if __name__ == "__main__":

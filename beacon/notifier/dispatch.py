@@ -21,6 +21,8 @@ _BURST, _EVERY_S = 8, 0.0015  # of claims: the shortest rhythm that saves more t
 _SLICE_S = 0.5  # how soon the loop notices the stop flag
 _LEAST_PAUSE_S = 1.0  # between two sessions, when two notifiers fence each other
 
+Connect = Callable[[], bus.Client]
+
 
 class Sender(Protocol):
     """The channel, as far as it is needed here."""
@@ -81,7 +83,7 @@ class Dispatcher:
         terms: Terms,
         sender: Sender,
         *,
-        connect: Callable[[], bus.Client],
+        connect: Connect,
         start: Callable[[str, Callable[[], None]], object],
         stop: threading.Event,
         sever: Callable[[], None],

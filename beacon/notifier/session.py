@@ -106,7 +106,8 @@ class Session:
             number=self._number,
             seen=self._seen,
             want=wish.want,
-            wait_s=wish.wait_s,
+            # A session's first claim is answered at once: it shows that the store serves, and reveals a fence.
+            wait_s=wish.wait_s if self._number > 1 else 0.0,
             settlements=outcomes,
             held=tuple(
                 wire.Held(delivery=job.delivery.id, generation=job.delivery.generation) for job in self.held.values()

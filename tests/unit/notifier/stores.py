@@ -2,8 +2,9 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from beacon import hub, model, wire
 
@@ -49,6 +50,7 @@ class Store:
         self.claims: list[wire.Claim] = []
         self.ledger = "ledger-1"
         self.settings = "settings-1"
+        self.plain: Mapping[str, Any] = {}
         self.lose: Callable[[wire.Claim], bool] = lambda _: False
         self.commit_s = 0.0
         self._forget_sessions()
@@ -118,6 +120,9 @@ class Store:
 
     def _handle(self, server: hub.Server, incoming: hub.Incoming) -> None:
         request, ledger = wire.decode_request(incoming.data)
+        if isinstance(request, wire.Hello):
+            self._answer(server, incoming, wire.Welcome(settings=self.plain))
+            return
         assert isinstance(request, wire.Claim)
         if ledger not in ("", self.ledger):
             self._answer(server, incoming, wire.Refused(code=wire.Refusal.REPLACED))
@@ -150,7 +155,7 @@ class Store:
             self._answer(server, self.parked.incoming, reply)
             self.parked = None
 
-    def _answer(self, server: hub.Server, incoming: hub.Incoming, reply: wire.Claimed | wire.Refused | None) -> None:
+    def _answer(self, server: hub.Server, incoming: hub.Incoming, reply: wire.Reply | wire.Refused | None) -> None:
         assert reply is not None
         server.reply(incoming, wire.encode_reply(reply, ledger=self.ledger, settings=self.settings))
 

@@ -50,6 +50,16 @@ def test_a_settlement_travels_with_the_next_claim_while_the_one_before_is_parked
     assert claim.seen == 1
 
 
+def test_only_the_first_claim_of_a_session_is_not_parked() -> None:
+    state = begin()
+
+    first = state.claim(FULL)
+    give(state, first)
+    second = state.claim(FULL)
+
+    assert (first.wait_s, second.wait_s) == (0.0, 5.0)
+
+
 def test_at_most_two_claims_are_unanswered() -> None:
     state = begin()
     state.claim(FULL)

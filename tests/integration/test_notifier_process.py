@@ -1,0 +1,148 @@
+"""The notifier as a process: started, stopped, killed in the middle of its work, and what it leaves behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from beacon import bus, configuration, heart, model, rundir, settings
+from tests.unit.notifier import endpoints, running, stores
+
+DELIVERED = model.DeliveryState.DELIVERED
+CONFIG = """
+resources: [{apiVersion: v1, kind: ConfigMap}]
+endpoint:
+  url: http://127.0.0.1:1/
+  headers: {X-Key: header-secret}
+  retry: {initialBackoff: 100ms}
+worker: {concurrency: 4}
+"""
+
+
+class Place:
+    """A run directory with a store in it, and an endpoint."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.run_dir = rundir.prepare({"BEACON_RUN_DIR": str(directory)})
+        self.endpoint = endpoints.Endpoint()
+        (directory / "config.yaml").write_text(CONFIG)
+        environ = {"CONFIG_PATH": str(directory / "config.yaml"), "ENDPOINT_URL": self.endpoint.url}
+        self.store = stores.Store(bus.address(self.run_dir))
+        self.store.plain = settings.to_plain(configuration.load(environ).settings)
+        self.store.start()
+
+    @contextmanager
+    def notifier(self, **environ: str) -> Iterator[subprocess.Popen[str]]:
+        """Run the process; the caller ends it, or it is killed."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("SUPERVISOR")}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "beacon.notifier"],
+            env={**inherited, "BEACON_RUN_DIR": str(self.directory), **environ},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            if process.stdout:
+                process.stdout.close()
+
+    def close(self) -> None:
+        self.store.stop()
+        self.endpoint.down()
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    with tempfile.TemporaryDirectory(prefix="bn") as directory:
+        made = Place(Path(directory))
+        yield made
+        made.close()
+
+
+def state_of(place: Place, component: str) -> str:
+    return next((report.state for report in rundir.read_reports(place.run_dir) if report.component == component), "")
+
+
+def test_it_delivers_reports_beats_and_ends_at_sigterm_with_everything_settled(place: Place) -> None:
+    place.endpoint.behave = lambda _request, _line: endpoints.Reply(delay_s=0.3)
+    with place.notifier(ENDPOINT_AUTH_TOKEN="t0ken-1234") as process:
+        running.wait_for(lambda: state_of(place, "claim") == "claiming")
+        keys = [place.store.add(f"web-{index}")[0] for index in range(4)]
+        running.wait_for(lambda: len(place.endpoint.received) == 4)
+
+        beating = {beat.thread for beat in heart.read(rundir.hearts_directory(place.run_dir))}
+
+        process.send_signal(signal.SIGTERM)
+        said, _ = process.communicate(timeout=15)
+
+    assert process.returncode == 0
+    assert beating == {"claims", "requests"}
+    assert all(place.store.state(key) is DELIVERED for key in keys)
+    assert {request.headers["authorization"] for request in place.endpoint.received} == {"Bearer t0ken-1234"}
+    assert {request.headers["x-key"] for request in place.endpoint.received} == {"header-secret"}
+    assert state_of(place, "endpoint") == "up"
+    assert "t0ken" not in said
+    assert "header-secret" not in said
+    assert [json.loads(line)["event"] for line in said.splitlines()] == ["started", "claiming began", "ended"]
+
+
+def test_it_waits_for_a_store_that_is_late(place: Place) -> None:
+    place.store.stop()
+    place.store.add("web")
+    with place.notifier() as process:
+        assert process.stdout is not None
+        running.wait_for(lambda: "waiting for the store" in (process.stdout.readline() if process.stdout else ""))
+        place.store.restart()
+        running.wait_for(lambda: place.store.state(1) is DELIVERED)
+
+
+def test_a_changed_configuration_ends_it_so_that_supervisord_starts_it_anew(place: Place) -> None:
+    with place.notifier() as process:
+        running.wait_for(lambda: state_of(place, "claim") == "claiming")
+        place.store.stop()
+        place.store.settings = "settings-2"
+        place.store.restart()
+
+        assert process.wait(timeout=15) == 75
+
+
+def test_a_kill_in_the_middle_loses_nothing_keeps_order_and_repeats_at_most_what_was_under_way(place: Place) -> None:
+    place.endpoint.behave = lambda _request, _line: endpoints.Reply(delay_s=0.005)
+    objects, each, width = 20, 15, 4
+    for index in range(objects):
+        place.store.add(f"web-{index}", count=each)
+
+    kills = 0
+    for answered in (40, 120, 200):
+        with place.notifier() as process:
+            running.wait_for(lambda goal=answered: len(place.endpoint.received) >= goal)  # type: ignore[misc]
+            process.kill()
+            process.wait()
+            kills += 1
+    with place.notifier():
+        running.wait_for(lambda: place.store.count(DELIVERED) == objects * each, within_s=30)
+
+    seen = Counter(request.headers["x-beacon-event-id"] for request in place.endpoint.received)
+    assert len(seen) == objects * each
+    # What was answered and not yet on disk at the store is repeated too: one more claim's worth, at most.
+    assert sum(seen.values()) - len(seen) <= kills * 4 * width
+    for index in range(objects):
+        told = [
+            json.loads(request.body)["sequence"]
+            for request in place.endpoint.received
+            if json.loads(request.body)["subject"] == f"web-{index}"
+        ]
+        assert told == sorted(told)
