@@ -1,0 +1,138 @@
+"""Runs the real supervisord with the real supervisord.conf, and tiny programs in the places of the processes.
+
+supervisord.conf starts `python -m beacon.<process>` from the PATH; a directory put before it holds a `python` that runs
+the tiny program of that name instead.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from beacon import supervision
+from tests.integration import processes
+
+CONF = Path(__file__).parents[2] / "supervisord.conf"
+PROGRAMS = ("store", "exporter", "notifier", "watcher")
+SCRIPTS = sysconfig.get_path("scripts")
+PATIENCE_S = 40.0
+ROLE = """
+import os, signal, sys, time
+from beacon import log, metrics, process
+def main(context):
+    heart = context.heart("main")
+    metrics.EVENTS.labels(kind="Pod", type="created", source="watch").inc()
+    log.get().info("running")
+    while not context.sleep(0.05):
+        heart.beat()
+    log.get().info("stopping")
+    time.sleep(0.3)
+process.run(sys.argv[1], main)
+"""
+
+
+class Supervised:
+    """A running supervisord."""
+
+    def __init__(self, base: Path, process: subprocess.Popen[bytes], environ: Mapping[str, str]) -> None:
+        self.base = base
+        self.process = process
+        self.environ = environ
+        self.lines: list[dict[str, Any]] = []
+        self.odd: list[bytes] = []
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            try:
+                self.lines.append(json.loads(line))
+            except ValueError:
+                self.odd.append(line)
+
+    def told(self, event: str) -> list[str]:
+        """Give the processes that said this, in order."""
+        return [line["process"] for line in list(self.lines) if line["event"] == event]
+
+    def programs(self) -> dict[str, supervision.Program]:
+        return {program.name: program for program in supervision.programs(self.base / "supervisor.sock")}
+
+    def pid(self, name: str) -> int:
+        return self.programs()[name].pid
+
+    def state(self, name: str) -> supervision.State:
+        return self.programs()[name].state
+
+    def until_all_run(self) -> None:
+        until(lambda: set(self.told("running")) >= set(PROGRAMS), "all to run")
+
+    def until_all_are_running(self) -> None:
+        self.until_all_run()
+        running = supervision.State.RUNNING
+        until(lambda: all(program.state is running for program in self.programs().values()), "RUNNING")
+
+    def end(self) -> int:
+        code = self.process.wait(PATIENCE_S)
+        self._reader.join()
+        return code
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.02)
+
+
+@contextmanager
+def supervised(base: Path, *, conf: Path = CONF, roles: Mapping[str, str] | None = None) -> Iterator[Supervised]:
+    """Run supervisord with `base` as its run directory; `roles` replaces the program of a name."""
+    environ = {**os.environ, "BEACON_RUN_DIR": str(base), "PATH": f"{_stage(base, roles or {})}:{os.environ['PATH']}"}
+    with subprocess.Popen(
+        [f"{SCRIPTS}/supervisord", "-n", "-c", str(conf)], env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        made = Supervised(base, process, environ)
+        try:
+            yield made
+        finally:
+            process.kill()
+            # A program that was started in the last moment has to find out first that it is an orphan.
+            until(lambda: not children(base), "the programs' death")
+            made.end()
+
+
+def children(base: Path) -> set[int]:
+    """Find all living processes that belong to this run directory, but for supervisord."""
+    mark = f"BEACON_RUN_DIR={base}".encode()
+    found = set()
+    for path in Path("/proc").iterdir():
+        if not path.name.isdigit():
+            continue
+        try:
+            if (
+                mark in (path / "environ").read_bytes().split(b"\0")
+                and b"supervisord" not in (path / "cmdline").read_bytes()
+            ):
+                found.add(int(path.name))
+        except OSError:
+            continue
+    return {pid for pid in found if processes.alive(pid)}
+
+
+def _stage(base: Path, roles: Mapping[str, str]) -> Path:
+    stage = base / "bin"
+    stage.mkdir(exist_ok=True)
+    for name in PROGRAMS:
+        (stage / f"beacon.{name}.py").write_text(roles.get(name, ROLE))
+    python = stage / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "{stage}/$2.py" "${{2#beacon.}}"\n')
+    python.chmod(0o755)
+    return stage

@@ -1,0 +1,202 @@
+"""supervisord.conf under the real supervisord: start, order of stopping, deaths of every kind."""
+
+import os
+import random
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from beacon import metrics, rundir
+from beacon.supervision import State
+from tests.integration import processes
+from tests.system import supervised
+from tests.system.supervised import until
+
+ENDS_AT_ONCE = "import sys; sys.exit(78)"
+
+
+@pytest.fixture
+def base() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="b") as name:
+        yield Path(name)
+
+
+def counted(base: Path) -> dict[str, float]:
+    directory = rundir.metrics_directory(base / "beacon")
+    found = metrics.merge(metrics.files(directory, ()))
+    return {sample.name: sample.value for family in found for sample in family.samples}
+
+
+def test_all_programs_run_and_supervisorctl_needs_no_flag_but_the_file(base: Path) -> None:
+    with supervised.supervised(base) as it:
+        it.until_all_are_running()
+
+        status = subprocess.run(
+            [f"{supervised.SCRIPTS}/supervisorctl", "-c", str(supervised.CONF), "status"],
+            env=dict(it.environ),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+        assert (status.returncode, status.stderr) == (0, "")
+        assert sorted(line.split()[0] for line in status.stdout.splitlines()) == sorted(supervised.PROGRAMS)
+        assert status.stdout.count("RUNNING") == len(supervised.PROGRAMS)
+        assert (base / "supervisor.sock").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_term_stops_them_one_after_another_the_store_last_and_all_that_is_said_is_json(base: Path) -> None:
+    with supervised.supervised(base) as it:
+        it.until_all_run()
+
+        it.process.terminate()
+
+        assert it.end() == 0
+        order = [(line["process"], line["event"]) for line in it.lines if line["event"] in ("stopping", "ended")]
+        stops = ["watcher", "notifier", "exporter", "store"]
+        assert order == [(name, event) for name in stops for event in ("stopping", "ended")]
+        assert [line["code"] for line in it.lines if line["event"] == "ended"] == [0, 0, 0, 0]
+        assert supervised.children(base) == set()
+    assert it.odd == []
+    assert "supervisord started" in (base / "supervisord.log").read_text()
+
+
+def test_a_second_term_is_harmless(base: Path) -> None:
+    with supervised.supervised(base) as it:
+        it.until_all_run()
+        it.process.terminate()
+        until(lambda: it.told("stopping"), "the first to stop")
+
+        it.process.terminate()
+        for pid in supervised.children(base):
+            os.kill(pid, signal.SIGTERM)
+
+        assert it.end() == 0
+        assert sorted(it.told("ended")) == sorted(supervised.PROGRAMS)
+
+
+def test_no_orphan_survives_a_kill_nine_of_supervisord(base: Path) -> None:
+    with supervised.supervised(base) as it:
+        it.until_all_run()
+        pids = supervised.children(base)
+        assert len(pids) == len(supervised.PROGRAMS)
+
+        it.process.kill()
+
+        until(lambda: not any(processes.alive(pid) for pid in pids), "the orphans' death")
+
+
+def test_no_orphan_survives_a_kill_nine_of_supervisord_while_it_starts_them(base: Path) -> None:
+    moments = random.Random(7)
+    for _ in range(4):
+        with supervised.supervised(base) as it:
+            until(lambda: supervised.children(base), "a first program")
+            time.sleep(moments.uniform(0, 0.4))
+
+            it.process.kill()
+            it.process.wait()
+
+            until(lambda: not supervised.children(base), "the orphans' death")
+
+
+def test_a_killed_program_is_started_again_and_goes_on_counting(base: Path) -> None:
+    with supervised.supervised(base) as it:
+        it.until_all_are_running()
+        before = it.pid("watcher")
+
+        os.kill(before, signal.SIGKILL)
+
+        until(lambda: it.told("running").count("watcher") == 2, "a second watcher")
+        assert it.pid("watcher") != before
+        assert counted(base)["beacon_events_total"] == len(supervised.PROGRAMS) + 1
+
+
+def test_a_store_that_is_started_again_clears_nothing_and_a_new_supervisord_does(base: Path) -> None:
+    with supervised.supervised(base) as it:
+        it.until_all_are_running()
+        os.kill(it.pid("store"), signal.SIGKILL)
+        until(lambda: it.told("running").count("store") == 2, "a second store")
+        assert counted(base)["beacon_events_total"] == len(supervised.PROGRAMS) + 1
+
+    with supervised.supervised(base) as it:
+        it.until_all_run()
+        assert counted(base)["beacon_events_total"] == len(supervised.PROGRAMS)
+
+
+def test_a_store_that_is_late_is_waited_for(base: Path) -> None:
+    late = "import time; time.sleep(4)\n" + supervised.ROLE
+    with supervised.supervised(base, roles={"store": late}) as it:
+        it.until_all_are_running()
+
+        assert it.told("running")[0] == "store"
+        assert it.told("started").count("watcher") == 1
+
+
+def test_a_program_that_cannot_start_is_given_up_after_its_retries(base: Path) -> None:
+    impatient = base / "supervisord.conf"
+    impatient.write_text(supervised.CONF.read_text().replace("startretries=5", "startretries=1"))
+    with supervised.supervised(base, conf=impatient, roles={"store": ENDS_AT_ONCE}) as it:
+        until((base / "supervisor.sock").exists, "supervisord")
+        until(lambda: it.state("store") is State.FATAL, "the end of retries")
+
+        given_up = it.programs()["store"]
+
+    assert (given_up.pid, given_up.alive) == (0, False)
+    assert given_up.why
+
+
+def test_a_frozen_program_is_killed_when_its_time_to_stop_is_over(base: Path) -> None:
+    with supervised.supervised(base) as it:
+        it.until_all_run()
+        frozen = it.pid("exporter")
+        os.kill(frozen, signal.SIGSTOP)
+        started = time.monotonic()
+
+        it.process.terminate()
+
+        assert it.end() == 0
+        assert 3 <= time.monotonic() - started < 20
+        assert it.told("ended") == ["watcher", "notifier", "store"]
+
+
+def test_several_run_side_by_side_in_other_directories(base: Path) -> None:
+    one, two = base / "1", base / "2"
+    one.mkdir()
+    two.mkdir()
+    with supervised.supervised(one) as first, supervised.supervised(two) as second:
+        first.until_all_run()
+        second.until_all_run()
+
+        first.process.terminate()
+        first.end()
+
+        assert len(supervised.children(two)) == len(supervised.PROGRAMS)
+
+
+def test_a_second_supervisord_in_one_directory_does_not_disturb_the_first(base: Path) -> None:
+    with supervised.supervised(base) as it:
+        it.until_all_run()
+        pids = supervised.children(base)
+
+        second = subprocess.run(
+            [f"{supervised.SCRIPTS}/supervisord", "-n", "-c", str(supervised.CONF)],
+            env=dict(it.environ),
+            capture_output=True,
+            timeout=30,
+            check=False,
+        )
+
+        assert second.returncode != 0
+        assert supervised.children(base) == pids
+        assert it.state("store") in (State.STARTING, State.RUNNING)
+
+
+def test_stop_times_fit_into_the_grace_period_of_a_pod() -> None:
+    lines = supervised.CONF.read_text().splitlines()
+
+    assert sum(int(line.partition("=")[2]) for line in lines if line.startswith("stopwaitsecs=")) < 45
