@@ -104,6 +104,8 @@ def test_slow_clients_do_not_keep_a_probe_waiting(served: endpoint.Endpoint) -> 
 
     assert response.status == 200
     assert time.perf_counter() - started < 2
+    slow[0].settimeout(endpoint._DEADLINE_S / 2)
+    assert slow[0].recv(1) == b""  # the oldest had to give way, long before its deadline
     for connection in slow:
         connection.close()
 
