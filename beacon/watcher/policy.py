@@ -1,6 +1,6 @@
 """What to do about what went wrong: pure functions from a failure to a reaction.
 
-The table stands in docs/architecture.md. Whatever happens, the stream goes on: what differs is how soon, whether the
+Whatever happens, the stream goes on: what differs is how soon, whether the
 position is still good, and what a person is told.
 """
 
@@ -118,7 +118,7 @@ def missing_rule(doing: Doing, plural: str, group: str, namespace: str) -> str:
     where = f"in namespace {namespace!r}" if namespace else "in all namespaces"
     return (
         f'the service account may not "{doing}" "{plural}" in API group "{group}" {where}: bind it to a role with that'
-        " rule (docs/troubleshooting.md, missing rights)"
+        " rule"
     )
 
 

@@ -65,9 +65,11 @@ class Stream:
         """Follow the scope until something ends that."""
         try:
             self._follow()
-        except (feed.Outdated, bus.LedgerChanged):
+        except (feed.Outdated, bus.LedgerChanged) as elsewhere:
             self._failed += 1
             if self._failed > 1:
+                self._voice.failed(policy.Cause.ERROR)
+                self._voice.enter(policy.State.OPENING, str(elsewhere))
                 self._pause(policy.Pace.QUICK)
         except (bus.SettingsChanged, errors.ConfigError, errors.Stopping):
             raise

@@ -44,7 +44,7 @@ class Voice:
         changed = state is not self._state
         if not changed and reason == self._reason:
             return
-        if changed and state is not policy.State.OPENING:
+        if changed and (reason or state is not policy.State.OPENING):
             say = self._log.info if state in _FINE else self._log.warning
             say("watch state changed", scope=self.label, state=state, reason=reason, failures=self._failed)
             self._failed = 0

@@ -1,0 +1,184 @@
+"""Streams against an API server that says exactly what the test wrote down, line by line, however wrong it is."""
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+from urllib.parse import parse_qs, urlsplit
+
+from tests.integration import watcher_world
+from tests.integration.watcher_world import KEY, ON, World, entry
+
+RESOURCES = {"resources": [{"name": "configmaps", "kind": "ConfigMap", "namespaced": True, "verbs": ["list", "watch"]}]}
+
+
+def line(kind: str, name: str, version: int, *, accepted: bool = True, **metadata: Any) -> dict[str, Any]:
+    known = {"name": name, "namespace": "ns", "uid": f"uid-{name}", "resourceVersion": str(version)}
+    return {"type": kind, "object": {"metadata": {**known, "annotations": ON if accepted else {}, **metadata}}}
+
+
+def bookmark(version: int) -> dict[str, Any]:
+    return {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": str(version)}}}
+
+
+EXPIRED = {"type": "ERROR", "object": {"message": "too old resource version", "reason": "Expired", "code": 410}}
+
+
+class Script:
+    """What the server says: the items and version of every list, and the lines of each watch in turn."""
+
+    def __init__(self) -> None:
+        self.version: int | str = 10
+        self.items: list[dict[str, Any]] = []
+        self.later: list[dict[str, Any]] = []
+        self.url = ""
+        self.watches: list[list[dict[str, Any]]] = []
+        self.lists = 0
+        self.positions: list[int] = []
+        self.ended = threading.Event()
+
+    def kubeconfig(self, path: Path, **_: Any) -> Path:
+        cluster = {"name": "c", "cluster": {"server": self.url}}
+        context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
+        users = [{"name": "u", "user": {}}]
+        path.write_text(
+            json.dumps({"clusters": [cluster], "users": users, "contexts": [context], "current-context": "c"})
+        )
+        return path
+
+    def move_on(self, lines: list[dict[str, Any]]) -> None:
+        """What a watch has told has happened: lists are of a later version, and show `later`."""
+        told = [int(line["object"].get("metadata", {}).get("resourceVersion", 0)) for line in lines]
+        if isinstance(self.version, int) and told:
+            self.version = max(self.version, *told) + 10
+        self.items = self.later
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    script: ClassVar[Script]
+
+    def do_GET(self) -> None:
+        asked = urlsplit(self.path)
+        query = parse_qs(asked.query)
+        if asked.path == "/api/v1":
+            self.say(RESOURCES)
+        elif asked.path.endswith("/kube-system"):
+            self.say({"metadata": {"uid": "cluster"}})
+        elif "watch" in query:
+            self.watch(int(query["resourceVersion"][0]))
+        else:
+            self.script.lists += query["limit"] != ["1"]
+            self.say({"metadata": {"resourceVersion": str(self.script.version)}, "items": self.script.items})
+
+    def say(self, body: dict[str, Any]) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def watch(self, position: int) -> None:
+        self.script.positions.append(position)
+        lines = self.script.watches.pop(0) if self.script.watches else []
+        self.script.move_on(lines)
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        data = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+        if data:
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
+        if not self.script.watches:
+            self.script.ended.wait(30)
+        self.wfile.write(b"0\r\n\r\n")
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@contextmanager
+def scripted(*watches: list[dict[str, Any]], version: int | str = 10) -> Iterator[tuple[Script, World]]:
+    """Say these watches one after the other, and then nothing."""
+    script = Script()
+    script.version = version
+    script.watches = [*watches]
+    handler = type("ScriptHandler", (Handler,), {"script": script})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        script.url = f"http://127.0.0.1:{server.server_address[1]}"
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        world: Any = World(script, [entry()])  # type: ignore[arg-type]
+        try:
+            yield script, world
+            assert not world.context or not world.context.errors
+        finally:
+            world.close()
+            script.ended.set()
+            server.shutdown()
+            thread.join()
+
+
+def test_what_came_before_an_error_line_is_told() -> None:
+    lines = [line("ADDED", "a", 11), line("DELETED", "a", 12), EXPIRED]
+    with scripted(lines, []) as (script, w):
+        w.start()
+
+        told = w.await_told(("created", "a"), ("deleted", "a"))
+        watcher_world.await_(lambda: script.lists == 2)
+        assert [t.source for t in told] == ["watch", "watch"]
+
+
+def test_a_line_without_identity_is_got_past_by_a_list() -> None:
+    bad = line("ADDED", "bad", 12, uid="")
+    with scripted([line("ADDED", "a", 11), bad], [line("ADDED", "b", 34)]) as (script, w):
+        script.later = [line("ADDED", "a", 11)["object"]]
+        w.start()
+
+        w.await_told(("created", "a"), ("created", "b"))
+        assert script.lists == 2
+        assert script.positions[:2] == [10, 22]
+
+
+def test_a_version_that_goes_backwards_is_not_followed() -> None:
+    with scripted([line("ADDED", "a", 20), line("ADDED", "b", 15)], [line("ADDED", "c", 31)], version=10) as (
+        script,
+        w,
+    ):
+        script.later = [line("ADDED", name, version)["object"] for name, version in (("a", 20), ("b", 25))]
+        w.start()
+
+        watcher_world.await_(lambda: len(w.told()) == 3, explain=w.explain)
+        assert set(w.told()) == {("created", "a"), ("created", "b"), ("created", "c")}
+
+
+def test_versions_that_are_not_decimal_refuse_the_scope_in_plain_words() -> None:
+    with scripted(version="a1b2") as (_, w):
+        w.start()
+
+        assert "decimal" in str(w.await_state("refused").fields["reason"])
+
+
+def test_a_watch_goes_on_from_the_last_bookmark_after_a_proper_end() -> None:
+    with scripted([line("ADDED", "a", 11), bookmark(40)], [line("ADDED", "b", 41)]) as (script, w):
+        w.start()
+
+        w.await_told(("created", "a"), ("created", "b"))
+        assert script.lists == 1
+        assert script.positions[:2] == [10, 40]
+
+
+def test_what_must_not_leave_does_not() -> None:
+    hidden: dict[str, Any] = {
+        "managedFields": [{"manager": "hidden-manager"}],
+        "annotations": {KEY: "v", "kubectl.kubernetes.io/last-applied-configuration": "hidden-config", "x": "hidden-x"},
+    }
+    with scripted([line("ADDED", "a", 11, **hidden)]) as (_, w):
+        w.start()
+
+        (told,) = w.await_told(("created", "a"))
+        assert told.value == "v"
+        assert "hidden" not in told.delivery.data

@@ -1,0 +1,92 @@
+"""A stream's state is published, said once for each change, and counted when it repeats."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+import structlog
+
+from beacon import metrics, rules
+from beacon.watcher import policy, sight, voice
+from beacon.watcher.policy import State
+
+
+@pytest.fixture
+def said() -> Iterator[list[Any]]:
+    with structlog.testing.capture_logs() as lines:
+        yield lines
+
+
+class Reports:
+    def __init__(self) -> None:
+        self.all: list[tuple[str, Mapping[str, Any]]] = []
+
+    def __call__(self, component: str, state: Mapping[str, Any]) -> None:
+        self.all.append((component, state))
+
+
+def speaker(reports: Reports, *, kind: str = "Deployment", namespace: str = "") -> voice.Voice:
+    entry = rules.Entry(api_version="apps/v1", kind=kind, namespaces=(namespace,) if namespace else ())
+    (scope,) = rules.scopes([entry], annotation="k", values=None)
+    return voice.Voice(scope, reports)
+
+
+def test_a_state_is_published_under_the_scopes_name_with_its_label_and_reason(said: list[Any]) -> None:
+    reports = Reports()
+    one = speaker(reports, namespace="a")
+    one.found("deployments")
+
+    one.enter(State.FORBIDDEN, "no right")
+
+    assert reports.all == [
+        (
+            "scope.Deployment.apps@a",
+            {"state": "forbidden", "reason": "no right", "scope": "deployments.apps@a", "listed": False},
+        )
+    ]
+
+
+def test_a_state_is_said_once_and_its_failures_are_counted(said: list[Any]) -> None:
+    one = speaker(Reports())
+    for reason in ("refused", "timeout", "timeout"):
+        one.failed(policy.Cause.ERROR)
+        one.enter(State.UNREACHABLE, reason)
+    one.enter(State.WATCHING)
+    one.enter(State.WATCHING)
+
+    assert [(line["state"], line["log_level"], line["failures"]) for line in said] == [
+        ("unreachable", "warning", 1),
+        ("watching", "info", 2),
+    ]
+
+
+def test_a_scope_counts_as_listed_from_its_watch_to_its_next_list(said: list[Any]) -> None:
+    reports = Reports()
+    one = speaker(reports)
+
+    one.enter(State.WATCHING)
+    one.enter(State.UNREACHABLE, "x")
+    one.listing()
+    one.enter(State.LISTING)
+
+    assert [state["listed"] for _, state in reports.all] == [True, True, False]
+
+
+def test_its_metrics_move() -> None:
+    one = speaker(Reports(), kind="Moving")
+    one.found("movings")
+    scope = {"scope": "movings.apps"}
+
+    one.connected()
+    one.positioned()
+    one.failed(policy.Cause.EXPIRED)
+    one.received("BOOKMARK")
+    one.mutated(sight.Mutation.ADDED)
+
+    assert metrics.WATCH_CONNECTED.labels(**scope)._value.get() == 1
+    assert metrics.WATCH_POSITION_TIMESTAMP.labels(**scope)._value.get() > 1e9
+    assert metrics.WATCH_RESTARTS.labels(**scope, reason="expired")._value.get() == 1
+    assert metrics.WATCH_LINES.labels(kind="Moving", type="BOOKMARK")._value.get() == 1
+    assert metrics.ANNOTATION_MUTATIONS.labels(kind="Moving", mutation="added")._value.get() == 1
+    one.disconnected()
+    assert metrics.WATCH_CONNECTED.labels(**scope)._value.get() == 0
