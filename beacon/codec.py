@@ -52,18 +52,35 @@ def load_yaml(text: str) -> Any:
     Raises:
         DecodeError: it is not YAML, is more than one document, or repeats a key; says line and column.
     """
-    try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506  _Loader is a SafeLoader
-    except yaml.MarkedYAMLError as error:
-        raise DecodeError(_located(error)) from error
-    except yaml.YAMLError as error:
-        raise DecodeError(str(error).replace("\n", " ")) from error
+    return _load(text, _Loader)
+
+
+def load_yaml_text(text: str) -> Any:
+    """Parse one YAML document, leaving every scalar the text that it is, but for null.
+
+    So `values: [true]` is the text "true" and `version: 1.10` keeps its zero, as a typed reader would have it.
+
+    Raises:
+        DecodeError: as `load_yaml`.
+    """
+    return _load(text, _TextLoader)
 
 
 def dump_yaml(value: object) -> str:
     """Render a plain value as block-style YAML in the order given."""
     text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120)
     return text
+
+
+def _load(text: str, loader: type[yaml.SafeLoader]) -> Any:
+    try:
+        return yaml.load(text, Loader=loader)  # noqa: S506  both are SafeLoaders
+    except yaml.MarkedYAMLError as error:
+        raise DecodeError(_located(error)) from error
+    except yaml.YAMLError as error:
+        raise DecodeError(str(error).replace("\n", " ")) from error
+    except (ValueError, RecursionError) as error:
+        raise DecodeError(f"not YAML: {error}") from error
 
 
 class _Loader(yaml.SafeLoader):
@@ -83,6 +100,17 @@ class _Loader(yaml.SafeLoader):
             seen.add(key)
         built: dict[Any, Any] = super().construct_mapping(node, deep=deep)
         return built
+
+
+class _TextLoader(_Loader):
+    """Resolves null alone; every other scalar is text."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  PyYAML's own attribute
+        first: [
+            (tag, pattern) for tag, pattern in pairs if tag in ("tag:yaml.org,2002:null", "tag:yaml.org,2002:merge")
+        ]
+        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 def _located(error: yaml.MarkedYAMLError) -> str:

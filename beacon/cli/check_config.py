@@ -1,0 +1,31 @@
+"""`beacon check-config`: what is wrong with a file, or what is in effect with it. Secrets are masked."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from beacon import codec, configuration, errors
+from beacon.configuration import shown
+
+
+@click.command("check-config", epilog="Exit codes: 0 valid, 78 not valid.")
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option("-o", "output", type=click.Choice(["yaml", "json"]), default="yaml", help="Form of the effective tree.")
+def command(file: Path | None, output: str) -> None:
+    """Validate FILE (default: $CONFIG_PATH) and print every key with the value that is in effect.
+
+    DB_PATH and ENDPOINT_URL of the environment override the file, as they do in the pod.
+    """
+    environ = dict(os.environ) | ({"CONFIG_PATH": str(file)} if file else {})
+    try:
+        loaded = configuration.load(environ)
+    except errors.ConfigError as error:
+        for problem in error.problems:
+            click.echo(problem, err=True)
+        sys.exit(errors.EXIT_CONFIG)
+    for warning in loaded.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    tree = shown.as_file(loaded.settings)
+    click.echo(codec.encode_pretty(tree) if output == "json" else codec.dump_yaml(tree), nl=False)

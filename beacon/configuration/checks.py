@@ -1,0 +1,86 @@
+"""What concerns several values together. Pure: gives the tree, put right where the Go Beacon accepts nonsense."""
+
+import re
+from dataclasses import replace
+from importlib import metadata
+
+from beacon import coverage, settings
+from beacon.configuration import values
+
+_SHARE_OF_INTERVAL = 0.9
+
+
+def check(tree: settings.Settings, warnings: list[str]) -> tuple[settings.Settings, list[str]]:
+    """Hold the values against each other; give the tree and every problem, and add to `warnings` what was put right."""
+    problems = [*_resources(tree), *_tls(tree), *_paths(tree), *_order(tree)]
+    if not problems:
+        try:
+            coverage.scopes(tree)
+        except ValueError as error:
+            problems.append(f"resources: {error}")
+    return _mended(tree, warnings), problems
+
+
+def _resources(tree: settings.Settings) -> list[str]:
+    problems = []
+    for index, one in enumerate(tree.resources):
+        where = f"resources[{index}]"
+        if one.api_version.startswith("project.openshift.io/"):
+            problems.append(
+                f"{where}.apiVersion: {one.api_version} shows only what the service account may see;"
+                " use apiVersion v1, kind Namespace"
+            )
+        if not re.fullmatch(r"([a-z0-9.-]+/)?v[a-z0-9]+", one.api_version):
+            problems.append(f"{where}.apiVersion: {one.api_version!r} must be such as v1 or apps/v1")
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]{0,62}", one.kind):
+            problems.append(f"{where}.kind: {one.kind!r} must be a kind such as Deployment")
+        if one.resource and not re.fullmatch(r"[a-z][a-z0-9]{0,62}", one.resource):
+            problems.append(f"{where}.resource: {one.resource!r} must be a plural such as deployments")
+        if one.namespaces and one.exclude_namespaces:
+            problems.append(f"{where}.excludeNamespaces: only without namespaces, which already says what is meant")
+    return problems
+
+
+def _tls(tree: settings.Settings) -> list[str]:
+    tls = tree.endpoint.tls
+    if bool(tls.cert_file) != bool(tls.key_file):
+        return ["endpoint.tls: certFile and keyFile go together"]
+    return []
+
+
+def _paths(tree: settings.Settings) -> list[str]:
+    taken = [(tree.health.port, tree.health.liveness_path), (tree.health.port, tree.health.readiness_path)]
+    taken += [(tree.metrics.port, tree.metrics.path)] if tree.metrics.enabled else []
+    if len(set(taken)) < len(taken):
+        return ["health, metrics: livenessPath, readinessPath and path must differ on one port"]
+    return []
+
+
+def _order(tree: settings.Settings) -> list[str]:
+    source = tree.cloud_events.source
+    problems = []
+    if not re.fullmatch(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+", source):
+        problems.append(f"cloudEvents.source: {source!r} must be a URI reference")
+    if tree.app.cluster_name and not re.fullmatch(r"[A-Za-z0-9\-._~]{1,253}", tree.app.cluster_name):
+        problems.append(f"app.clusterName: {tree.app.cluster_name!r} must be of letters, digits, -, . and _")
+    if not re.fullmatch(r"([A-Za-z0-9.-]{1,253}/)?[A-Za-z0-9][-A-Za-z0-9_.]{0,62}", tree.annotation.key):
+        problems.append(f"annotation.key: {tree.annotation.key!r} must be an annotation's name")
+    return problems
+
+
+def _mended(tree: settings.Settings, warnings: list[str]) -> settings.Settings:
+    retry, reconciliation, storage, app = tree.endpoint.retry, tree.reconciliation, tree.storage, tree.app
+    if retry.initial_backoff_s > retry.max_backoff_s:
+        retry = replace(retry, initial_backoff_s=retry.max_backoff_s)
+        warnings.append("endpoint.retry.initialBackoff: longer than maxBackoff; maxBackoff is used for both")
+    if reconciliation.timeout_s >= reconciliation.interval_s:
+        timeout_s = reconciliation.interval_s * _SHARE_OF_INTERVAL
+        reconciliation = replace(reconciliation, timeout_s=timeout_s)
+        shown = values.format_duration(timeout_s)
+        warnings.append(f"reconciliation.timeout: not shorter than interval; {shown} is used")
+    if storage.warning_threshold >= storage.critical_threshold:
+        storage = replace(storage, warning_threshold=storage.critical_threshold * _SHARE_OF_INTERVAL)
+        warnings.append(f"storage.warningThreshold: not below criticalThreshold; {storage.warning_threshold:g} is used")
+    app = app if app.version else replace(app, version=metadata.version("beacon"))
+    endpoint = replace(tree.endpoint, retry=retry)
+    return replace(tree, endpoint=endpoint, reconciliation=reconciliation, storage=storage, app=app)

@@ -1,0 +1,80 @@
+"""From the file's text and the environment to the settings, or to the whole list of what is wrong."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from beacon import codec, errors, settings
+from beacon.configuration import checks, tree
+
+_DEFAULT_PATH = "/config/config.yaml"
+_OVERRIDES = {"DB_PATH": ("storage", "dbPath"), "ENDPOINT_URL": ("endpoint", "url")}
+_LARGEST_FILE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """The settings and what is to be said of how they came about, one line each."""
+
+    settings: settings.Settings
+    warnings: tuple[str, ...] = ()
+
+
+def load(environ: Mapping[str, str]) -> Loaded:
+    """Read the file that `CONFIG_PATH` names, apply the overrides of the environment, and validate.
+
+    Raises:
+        errors.ConfigError: with every problem, one line each.
+    """
+    path = Path(environ.get("CONFIG_PATH") or _DEFAULT_PATH)
+    return parse(_read(path), environ, name=str(path))
+
+
+def parse(text: str, environ: Mapping[str, str], *, name: str = "the configuration") -> Loaded:
+    """Validate the text of a configuration file.
+
+    Raises:
+        errors.ConfigError: with every problem, one line each.
+    """
+    try:
+        given = codec.load_yaml_text(text)
+    except codec.DecodeError as error:
+        raise errors.ConfigError([f"{name} is not YAML: {error}"]) from error
+    if given is None:
+        raise errors.ConfigError([f"{name} is empty: at least resources and endpoint.url are needed"])
+    if not isinstance(given, dict):
+        raise errors.ConfigError([f"{name} must be a mapping of keys such as resources and endpoint"])
+    _override(given, environ)
+    warnings: list[str] = []
+    built, problems = tree.build(given, warnings)
+    if built is None:
+        raise errors.ConfigError(problems)
+    built, problems = checks.check(built, warnings)
+    if problems:
+        raise errors.ConfigError(problems)
+    if idle := tree.without_effect(given):
+        warnings.append(f"not in effect yet: {', '.join(idle)}")
+    return Loaded(settings=built, warnings=tuple(warnings))
+
+
+def _read(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise errors.ConfigError([f"{path} can't be read: {error.strerror}"]) from error
+    if len(data) > _LARGEST_FILE:
+        raise errors.ConfigError([f"{path} is larger than 1 MiB: is it the configuration?"])
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise errors.ConfigError([f"{path} is not UTF-8 text (byte {error.start})"]) from error
+
+
+def _override(given: dict[str, Any], environ: Mapping[str, str]) -> None:
+    for variable, (section, key) in _OVERRIDES.items():
+        if value := environ.get(variable):
+            if given.get(section) is None:
+                given[section] = {}
+            if isinstance(given[section], dict):
+                given[section][key] = value

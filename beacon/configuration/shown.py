@@ -1,0 +1,32 @@
+"""The settings as a file would hold them: camelCase keys, durations and sizes as text, secrets masked."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from beacon import settings
+from beacon.configuration import values
+
+_MASK = "***"
+
+
+def as_file(tree: settings.Settings) -> dict[str, Any]:
+    """Render every key with the value in effect; it loads as it stands, but for masked header values."""
+    return _section(tree)
+
+
+def _section(part: Any) -> dict[str, Any]:
+    return {settings.key_of(one.name): _value(one, getattr(part, one.name)) for one in dataclasses.fields(part)}
+
+
+def _value(one: dataclasses.Field[Any], value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return _section(value)
+    if isinstance(value, Mapping):
+        return dict.fromkeys(value, _MASK)
+    if isinstance(value, tuple):
+        return [_section(item) if dataclasses.is_dataclass(item) else item for item in value]
+    kind = one.metadata["allowed"].kind
+    if kind is settings.Kind.DURATION:
+        return values.format_duration(value)
+    return value

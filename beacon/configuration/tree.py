@@ -1,0 +1,239 @@
+"""The validator: pydantic models made from the declarations in `beacon.settings`. The one door of pydantic.
+
+Everything that is wrong is collected, each with its path, its value, what is allowed, and the nearest key for one that
+does not exist. What the Go Beacon accepts and makes no sense is put right and said.
+"""
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Annotated, Any, cast, get_args, get_origin, get_type_hints
+
+import pydantic
+
+from beacon import rules, settings
+from beacon.configuration import values
+
+_LONGEST_SHOWN = 60
+_MASKED = "headers"
+
+
+def build(given: Mapping[str, Any], warnings: list[str]) -> tuple[settings.Settings | None, list[str]]:
+    """Validate what the file holds: the tree, or every problem. What was put right is added to `warnings`."""
+    try:
+        model = _model(settings.Settings).model_validate(given, context=warnings)
+    except pydantic.ValidationError as error:
+        found = error.errors(include_url=False)
+        return None, [_sentence(problem) for problem in found if not _is_consequence(problem)]
+    return settings.from_plain(model.model_dump()), []
+
+
+def without_effect(given: Mapping[str, Any]) -> list[str]:
+    """Name the keys of the file whose feature is still to be built."""
+    return [
+        f"{settings.key_of(section.name)}.{settings.key_of(one.name)}"
+        for section in dataclasses.fields(settings.Settings)
+        if isinstance(inside := given.get(settings.key_of(section.name)), dict)
+        for one in _fields(section.name)
+        if settings.key_of(one.name) in inside and not one.metadata.get("allowed", settings.Allowed()).effect
+    ]
+
+
+def _fields(section: str) -> Sequence[dataclasses.Field[Any]]:
+    kind = get_type_hints(settings.Settings)[section]
+    return dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
+
+
+@cache
+def _model(kind: type) -> type[pydantic.BaseModel]:
+    """Make the model of one dataclass of the settings; its fields have the file's keys as aliases."""
+    hints = get_type_hints(kind)
+    fields: dict[str, Any] = {one.name: _field(kind, one, hints[one.name]) for one in dataclasses.fields(kind)}
+    config = pydantic.ConfigDict(extra="forbid", alias_generator=settings.key_of, frozen=True)
+    # A section without anything in it reads as null; it is the same as one that is left out.
+    emptied = pydantic.model_validator(mode="before")(lambda value: {} if value is None else value)
+    return pydantic.create_model(
+        kind.__name__, __config__=config, __validators__={"emptied": cast("Any", emptied)}, **fields
+    )
+
+
+def _field(owner: type, one: dataclasses.Field[Any], hint: Any) -> tuple[Any, Any]:
+    if dataclasses.is_dataclass(hint):
+        model = _model(hint)  # type: ignore[arg-type]
+        return model, pydantic.Field(default_factory=lambda: model.model_validate({}), validate_default=False)
+    default = (
+        ... if one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING else _default(one)
+    )
+    if get_origin(hint) is tuple and dataclasses.is_dataclass(get_args(hint)[0]):
+        item: Any = _model(get_args(hint)[0])
+        return Annotated[tuple[item, ...], pydantic.Field(min_length=1)], ...
+    reader = _Reader(owner, one, default)
+    return Annotated[_plain(hint), pydantic.BeforeValidator(reader.read), pydantic.AfterValidator(reader.mend)], default
+
+
+def _default(one: dataclasses.Field[Any]) -> Any:
+    if one.default_factory is not dataclasses.MISSING:
+        return one.default_factory()
+    return one.default
+
+
+def _plain(hint: Any) -> Any:
+    return dict[str, str] if get_origin(hint) is not tuple and get_args(hint) else hint
+
+
+class _Reader:
+    """Reads one value, and puts it right when the Go Beacon would have taken it."""
+
+    def __init__(self, owner: type, one: dataclasses.Field[Any], default: Any) -> None:
+        self._allowed: settings.Allowed = one.metadata["allowed"]
+        self._default = default
+        self._name = f"{_SECTIONS.get(owner, '')}{settings.key_of(one.name)}"
+
+    def read(self, value: Any) -> Any:
+        """Turn the file's text into the value; nothing, or nothing but quotes, means the default."""
+        if (value is None or value == "") and self._default is not ...:
+            return self._default
+        if isinstance(value, list):
+            return tuple(self._read_text(item) for item in value)
+        if isinstance(value, dict):
+            return {key: "" if text is None else text for key, text in value.items()}
+        return self._read_text(value)
+
+    def mend(self, value: Any, info: pydantic.ValidationInfo[list[str]]) -> Any:
+        """Hold the value against its bounds."""
+        allowed = self._allowed
+        if allowed.one_of and value not in allowed.one_of:
+            raise ValueError(f"must be one of {', '.join(allowed.one_of)}")
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return self._mend_headers(value, info.context) if isinstance(value, dict) else value
+        if (allowed.above is None or value > allowed.above) and _within(value, allowed.least, allowed.most):
+            return value
+        if not allowed.go:
+            raise ValueError(f"must be {_bounds(allowed)}")
+        mended = allowed.most if allowed.most is not None and value > allowed.most else self._default
+        info.context.append(f"{self._name}: must be {_bounds(allowed)}; {_shown(mended, allowed)} is used")
+        return type(value)(mended)
+
+    def _read_text(self, value: Any) -> Any:
+        if not isinstance(value, str) or self._allowed.kind is None:
+            return value
+        return _READERS[self._allowed.kind](value)
+
+    def _mend_headers(self, headers: dict[str, str], warnings: list[str]) -> dict[str, str]:
+        kept = {}
+        for name, value in headers.items():
+            if name.lower() == "content-type":
+                warnings.append("endpoint.headers.Content-Type: ignored, events are application/cloudevents+json")
+                continue
+            try:
+                values.header(name, value)
+            except ValueError as error:
+                raise ValueError(f"{name[:_LONGEST_SHOWN]!r} {error}") from error
+            kept[name] = value
+        return kept
+
+
+def _selector(text: str) -> str:
+    rules.parse_selector(text)
+    return text
+
+
+_READERS = {
+    settings.Kind.DURATION: values.duration,
+    settings.Kind.SIZE: values.size,
+    settings.Kind.URL: values.url,
+    settings.Kind.PATH: values.path,
+    settings.Kind.LABEL: values.label,
+    settings.Kind.NAMESPACE: values.namespace,
+    settings.Kind.SELECTOR: _selector,
+}
+_SECTIONS: dict[type, str] = {
+    kind: f"{settings.key_of(name)}."
+    for name, kind in get_type_hints(settings.Settings).items()
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type)
+} | {settings.Retry: "endpoint.retry.", settings.Breaker: "endpoint.breaker.", settings.Tls: "endpoint.tls."}
+
+
+def _within(value: float, least: float | None, most: float | None) -> bool:
+    return (least is None or value >= least) and (most is None or value <= most)
+
+
+def _bounds(allowed: settings.Allowed) -> str:
+    low = allowed.least if allowed.above is None else allowed.above
+    words = (
+        [] if low is None else [f"{'more than' if allowed.above is not None else 'at least'} {_shown(low, allowed)}"]
+    )
+    words += [] if allowed.most is None else [f"at most {_shown(allowed.most, allowed)}"]
+    return " and ".join(words)
+
+
+def _shown(value: float, allowed: settings.Allowed) -> str:
+    return values.format_duration(value) if allowed.kind is settings.Kind.DURATION else f"{value:g}"
+
+
+def _sentence(problem: Any) -> str:
+    """Say one problem: path, value, what is allowed."""
+    path, kind = list(problem["loc"]), problem["type"]
+    where = _dotted(path)
+    if kind == "extra_forbidden":
+        return f"{where}: no such key{_nearest(path)}"
+    if kind == "missing":
+        return f"{where}: required"
+    if kind == "too_short":
+        return f"{where}: at least one is required"
+    said = str(problem.get("ctx", {}).get("error", "")) or _words(problem)
+    value = problem["input"]
+    if isinstance(value, dict | list | tuple) or _MASKED in path:
+        return f"{where}: {said}"
+    return f"{where}: {_cut(value)} {said}"
+
+
+def _is_consequence(problem: Any) -> bool:
+    """Say whether a list is only too short because what stands in it is wrong, which is said elsewhere."""
+    return problem["type"] == "too_short" and bool(problem["input"])
+
+
+def _words(problem: Any) -> str:
+    kinds = {"int": "must be an integer", "float": "must be a number", "bool": "must be true or false"}
+    kinds |= {
+        "string": "must be text",
+        "tuple": "must be a list",
+        "dict": "must be a mapping",
+        "model": "must be a mapping",
+    }
+    return kinds.get(problem["type"].partition("_")[0], str(problem["msg"]))
+
+
+def _cut(value: object) -> str:
+    text = re.sub(r"//[^/@]*@", "//***@", repr(value))
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+
+
+def _dotted(path: Sequence[object]) -> str:
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{str(part)[:_LONGEST_SHOWN]}"
+    return text.removeprefix(".")
+
+
+def _nearest(path: Sequence[Any]) -> str:
+    """Name the key that was meant, when one is near: at the same place first, else anywhere."""
+    wrong = str(path[-1])
+    here = _keys_at(path[:-1])
+    lower = {key.lower(): key for key in here}
+    if near := difflib.get_close_matches(wrong.lower(), lower, n=1, cutoff=0.6):
+        return f"; {lower[near[0]]} is meant?"
+    return f"; known here are {', '.join(sorted(here))}" if here else ""
+
+
+def _keys_at(path: Sequence[Any]) -> list[str]:
+    kind: Any = settings.Settings
+    for part in path:
+        if isinstance(part, int):
+            continue
+        hints = {settings.key_of(name): hint for name, hint in get_type_hints(kind).items()}
+        hint = hints[str(part)]
+        kind = get_args(hint)[0] if get_origin(hint) is tuple else hint
+    return [settings.key_of(one.name) for one in dataclasses.fields(kind)]

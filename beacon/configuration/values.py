@@ -1,0 +1,99 @@
+"""Single values as the file writes them. Pure; what is wrong is said in words, by ValueError."""
+
+import re
+from urllib.parse import urlsplit
+
+_UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
+_SIZES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_LABEL = re.compile(r"[a-z0-9]([-_.a-zA-Z0-9]{0,61}[a-z0-9])?")
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, section 5.6.2
+_HOP_BY_HOP = frozenset(
+    {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer"}
+    | {"transfer-encoding", "upgrade", "host", "content-length"}
+)
+
+
+def duration(text: str) -> float:
+    """Read a Go duration string (`1h30m`, `100ms`, `-1.5s`) as seconds. Source: Go's time.ParseDuration."""
+    sign, rest = (-1.0, text[1:]) if text.startswith("-") else (1.0, text.removeprefix("+"))
+    if rest == "0":
+        return 0.0
+    total, position = 0.0, 0
+    while match := _PART.match(rest, position):
+        total += float(match[1]) * _UNITS_S[match[2]]
+        position = match.end()
+    if not rest or position != len(rest):
+        raise ValueError("must be a duration with units, such as 500ms, 30s or 1h30m")
+    return sign * total
+
+
+def format_duration(seconds: float) -> str:
+    """Write seconds as a Go duration string."""
+    nanos = round(seconds * 1e9)
+    if nanos == 0:
+        return "0s"
+    text = ""
+    for unit, size in (("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000)):
+        count, nanos = divmod(nanos, size)
+        text += f"{count}{unit}" if count else ""
+    for unit, size in (("ms", 1_000_000), ("us", 1000), ("ns", 1)):
+        count, nanos = divmod(nanos, size)
+        text += f"{count}{unit}" if count else ""
+    return text
+
+
+def size(text: str) -> int:
+    """Read a number of bytes with an optional suffix of Kubernetes' quantities."""
+    match = re.fullmatch(r"(\d{1,15})(k|M|G|T|Ki|Mi|Gi|Ti)?", text)
+    if match is None:
+        raise ValueError("must be a number of bytes such as 1048576, 32Mi or 1G")
+    return int(match[1]) * _SIZES[match[2] or ""]
+
+
+def url(text: str) -> str:
+    """Accept an http or https URL with a host, without user info and fragment."""
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError(f"is not a URL: {error}") from error
+    if parts.scheme not in ("http", "https") or not host or port == 0:
+        raise ValueError("must be an http or https URL with a host, such as https://billing.example.com/events")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not hold user info: put a token into ENDPOINT_AUTH_TOKEN or a header")
+    if parts.fragment or re.search(r"[\x00-\x20\x7f]", text):
+        raise ValueError("must not hold a fragment, blanks or control characters")
+    return text
+
+
+def path(text: str) -> str:
+    """Accept the path of a URL."""
+    if not re.fullmatch(r"/[A-Za-z0-9\-._~/]*", text):
+        raise ValueError("must be a path that begins with a slash, such as /metrics")
+    return text
+
+
+def namespace(text: str) -> str:
+    """Accept the name of a namespace."""
+    if not _NAMESPACE.fullmatch(text):
+        raise ValueError("must be a namespace's name: at most 63 of a-z, 0-9 and -")
+    return text
+
+
+def label(text: str) -> str:
+    """Accept a short name that may be a label of a metric."""
+    if not _LABEL.fullmatch(text):
+        raise ValueError("must be at most 63 letters, digits, -, _ or .")
+    return text
+
+
+def header(name: str, value: str) -> None:
+    """Accept one header that Beacon may send."""
+    if not _TOKEN.fullmatch(name):
+        raise ValueError("is not a header's name")
+    if name.lower() in _HOP_BY_HOP:
+        raise ValueError("belongs to the connection and can't be set")
+    if not re.fullmatch(r"[\t\x20-\x7e\x80-\xff]*", value) or value != value.strip():
+        raise ValueError("has a value with line breaks, control characters or blanks around it")
