@@ -23,7 +23,7 @@ _MASKED = "headers"
 def build(given: Mapping[str, Any], warnings: list[str]) -> tuple[settings.Settings | None, list[str]]:
     """Validate what the file holds: the tree, or every problem. What was put right is added to `warnings`."""
     try:
-        model = _model(settings.Settings).model_validate(given, context=warnings)
+        model = _model(settings.Settings).model_validate({"endpoint": None, **given}, context=warnings)
     except pydantic.ValidationError as error:
         found = error.errors(include_url=False)
         return None, [_sentence(problem) for problem in found if not _is_consequence(problem)]

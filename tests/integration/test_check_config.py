@@ -1,0 +1,64 @@
+"""`beacon check-config` as a person runs it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from beacon import codec, configuration, errors
+
+GOOD = (
+    "resources: [{apiVersion: v1, kind: ConfigMap}]\nendpoint: {url: http://sink/, headers: {X-Key: hunter2hunter2}}\n"
+)
+
+
+def check(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "beacon.cli", "check-config", *arguments]
+    return subprocess.run(command, env=os.environ | environ, capture_output=True, text=True, check=False)
+
+
+def test_the_effective_tree_is_printed_with_secrets_masked(tmp_path: Path) -> None:
+    path = tmp_path / "beacon.yaml"
+    path.write_text(GOOD)
+
+    run = check(str(path))
+
+    assert run.returncode == errors.EXIT_OK
+    shown = codec.load_yaml(run.stdout)
+    assert shown["endpoint"]["headers"] == {"X-Key": "***"}
+    assert shown["endpoint"]["retry"]["maxBackoff"] == "5m"
+    assert "hunter2" not in run.stdout + run.stderr
+    configuration.parse(run.stdout, {})
+
+
+def test_json_is_printed_when_asked_for_and_the_environment_counts(tmp_path: Path) -> None:
+    path = tmp_path / "beacon.yaml"
+    path.write_text(GOOD)
+
+    run = check("-o", "json", CONFIG_PATH=str(path), ENDPOINT_URL="https://other/")
+
+    assert codec.decode(run.stdout)["endpoint"]["url"] == "https://other/"
+
+
+@pytest.mark.parametrize("text", ["resources: [", "endpoint: {url: ftp://x}", "\x00", "a: &a [*a]"])
+def test_wrong_input_ends_with_78_and_never_with_a_traceback(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "beacon.yaml"
+    path.write_text(text)
+
+    run = check(str(path))
+
+    assert run.returncode == errors.EXIT_CONFIG
+    assert run.stderr.strip()
+    assert "Traceback" not in run.stderr
+
+
+def test_warnings_go_to_the_error_stream(tmp_path: Path) -> None:
+    path = tmp_path / "beacon.yaml"
+    path.write_text(GOOD + "retention: {enabled: true}\n")
+
+    run = check(str(path))
+
+    assert "warning: not in effect yet: retention.enabled" in run.stderr
+    codec.load_yaml(run.stdout)

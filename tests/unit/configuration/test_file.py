@@ -1,0 +1,305 @@
+"""What a configuration file may say, what is said of a wrong one, and what is put right."""
+
+import contextlib
+import dataclasses
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beacon import codec, configuration, errors, settings
+from beacon.configuration import shown, values
+
+ROOT = Path(__file__).parents[3]
+LEAST = "resources: [{apiVersion: v1, kind: ConfigMap}]\nendpoint: {url: http://sink/}\n"
+
+
+def load(text: str, **environ: str) -> configuration.Loaded:
+    return configuration.parse(text, environ)
+
+
+def problems(text: str, **environ: str) -> tuple[str, ...]:
+    with pytest.raises(errors.ConfigError) as refused:
+        load(text, **environ)
+    return refused.value.problems
+
+
+def with_endpoint(more: str) -> str:
+    return LEAST.replace("{url: http://sink/}", f"{{url: http://sink/, {more}}}")
+
+
+def test_the_least_file_gets_every_default_of_the_reference() -> None:
+    tree = load(LEAST).settings
+
+    assert tree.annotation.key == "bakerapps.net.maas"
+    assert tree.cloud_events == settings.CloudEvents(source="/beacon", type_prefix="net.bakerapps.beacon.resource")
+    assert (tree.endpoint.name, tree.endpoint.method, tree.endpoint.timeout_s) == ("default", "POST", 30)
+    assert tree.endpoint.retry == settings.Retry(
+        max_attempts=10, initial_backoff_s=1, max_backoff_s=300, backoff_multiplier=2, jitter=0.1
+    )
+    assert tree.endpoint.breaker == settings.Breaker(failure_threshold=5, probe_interval_s=1)
+    assert tree.worker == settings.Worker(poll_interval_s=5, batch_size=100, concurrency=5)
+    assert (tree.metrics.port, tree.health.port) == (8080, 8080)
+    assert tree.storage.reserve_bytes == 32 * 1024 * 1024
+    assert tree.app.version
+
+
+@pytest.mark.parametrize("name", ["go-valid.yaml", "go-minimal.yaml", "go-deployed.yaml"])
+def test_a_file_of_the_go_beacon_loads_unchanged(name: str) -> None:
+    loaded = load((Path(__file__).parent / "data" / name).read_text())
+
+    assert loaded.settings.resources
+
+
+def test_scalars_are_the_text_that_stands_there() -> None:
+    tree = load(LEAST + "annotation: {values: [true, 1.10, 'no', 0x10]}\napp: {version: 1.10}\n").settings
+
+    assert tree.annotation.values == ("true", "1.10", "no", "0x10")
+    assert tree.app.version == "1.10"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        LEAST + "payload:\nworker: {}\nannotation: {key: ''}\n",
+        with_endpoint("method: '', timeout: , retry: , tls: {caFile: ''}"),
+    ],
+)
+def test_what_is_left_empty_is_the_default(text: str) -> None:
+    assert load(text).settings == load(LEAST).settings
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (with_endpoint("timeout: 0s"), "endpoint.timeout: must be at least 1ms and at most 1h; 30s is used"),
+        (with_endpoint("timeout: -5s"), "endpoint.timeout: must be at least 1ms and at most 1h; 30s is used"),
+        (with_endpoint("timeout: 500h"), "endpoint.timeout: must be at least 1ms and at most 1h; 1h is used"),
+        (with_endpoint("retry: {maxAttempts: -1}"), "endpoint.retry.maxAttempts: must be at least 0; 10 is used"),
+        (with_endpoint("retry: {jitter: 3}"), "endpoint.retry.jitter: must be at least 0 and at most 1; 1 is used"),
+        (
+            with_endpoint("retry: {initialBackoff: 10m}"),
+            "endpoint.retry.initialBackoff: longer than maxBackoff; maxBackoff is used for both",
+        ),
+        (
+            with_endpoint("headers: {content-type: text/plain}"),
+            "endpoint.headers.Content-Type: ignored, events are application/cloudevents+json",
+        ),
+        (LEAST + "worker: {batchSize: 0}", "worker.batchSize: must be at least 1 and at most 10000; 100 is used"),
+        (LEAST + "worker: {concurrency: -2}", "worker.concurrency: must be at least 1 and at most 512; 5 is used"),
+        (LEAST + "reconciliation: {interval: 5m}", "reconciliation.timeout: not shorter than interval; 4m30s is used"),
+        (
+            LEAST + "storage: {warningThreshold: 95}",
+            "storage.warningThreshold: not below criticalThreshold; 81 is used",
+        ),
+    ],
+)
+def test_what_go_accepts_and_makes_no_sense_is_put_right_and_said(text: str, said: str) -> None:
+    assert said in load(text).warnings
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "the configuration is empty: at least resources and endpoint.url are needed"),
+        ("- a", "the configuration must be a mapping of keys such as resources and endpoint"),
+        ("a: b\n c: d", "the configuration is not YAML: line 2, column 3: mapping values are not allowed here"),
+        ("a: 1\na: 2", "the configuration is not YAML: line 2, column 1: the key 'a' stands twice"),
+        ("a: 1\n---\nb: 2", "the configuration is not YAML: line 2, column 1"),
+        ("endpoint: {url: http://x/}", "resources: required"),
+        ("resources: []\nendpoint: {url: http://x/}", "resources: at least one is required"),
+        ("resources: [{apiVersion: v1, kind: X}]", "endpoint.url: required"),
+        (LEAST + "endpont: {}", "endpont: no such key; endpoint is meant?"),
+        (with_endpoint("metod: POST"), "endpoint.metod: no such key; method is meant?"),
+        (with_endpoint("retry: {maxattempts: 3}"), "endpoint.retry.maxattempts: no such key; maxAttempts is meant?"),
+        (with_endpoint("method: post"), "endpoint.method: 'post' must be one of POST, PUT, PATCH"),
+        (with_endpoint("timeout: 30"), "endpoint.timeout: '30' must be a duration with units, such as 500ms"),
+        (with_endpoint("timeout: [30s]"), "endpoint.timeout: must be a number"),
+        (with_endpoint("retry: {maxAttempts: many}"), "endpoint.retry.maxAttempts: 'many' must be an integer"),
+        (with_endpoint("retry: 5"), "endpoint.retry: '5' must be a mapping"),
+        (with_endpoint("breaker: {probeInterval: 5s}"), "endpoint.breaker.probeInterval: '5s' must be at least 1ms"),
+        (
+            with_endpoint("breaker: {failureThreshold: -1}"),
+            "endpoint.breaker.failureThreshold: '-1' must be at least 0",
+        ),
+        (with_endpoint("headers: {Host: x}"), "endpoint.headers: 'Host' belongs to the connection"),
+        (with_endpoint("headers: {'a b': x}"), "endpoint.headers: 'a b' is not a header's name"),
+        (with_endpoint('headers: {X: "a\\nb"}'), "endpoint.headers: 'X' has a value with line breaks"),
+        (with_endpoint("tls: {certFile: /a}"), "endpoint.tls: certFile and keyFile go together"),
+        (with_endpoint("tls: {insecureSkipVerify: maybe}"), "endpoint.tls.insecureSkipVerify: 'maybe' must be true"),
+        (with_endpoint("name: 'a b'"), "endpoint.name: 'a b' must be at most 63 letters"),
+        (LEAST.replace("http://sink/", "ftp://sink/"), "endpoint.url: 'ftp://sink/' must be an http or https URL"),
+        (LEAST.replace("http://sink/", "http://"), "endpoint.url: 'http://' must be an http or https URL"),
+        (LEAST.replace("kind: ConfigMap", "kind: config-map"), "resources[0].kind: 'config-map' must be a kind"),
+        (LEAST.replace("apiVersion: v1", "apiVersion: V1/x/y"), "resources[0].apiVersion: 'V1/x/y' must be such as"),
+        (
+            LEAST.replace("kind: ConfigMap", "kind: X, namespaces: [A_b]"),
+            "resources[0].namespaces: must be a namespace",
+        ),
+        (LEAST.replace("kind: ConfigMap", "kind: X, labelSelector: a=b=c"), "resources[0].labelSelector: 'a=b=c'"),
+        (
+            LEAST.replace("kind: ConfigMap", "kind: X, namespaces: [a], excludeNamespaces: [b]"),
+            "resources[0].excludeNamespaces: only without namespaces",
+        ),
+        (
+            LEAST.replace("apiVersion: v1, kind: ConfigMap", "apiVersion: project.openshift.io/v1, kind: Project"),
+            "use apiVersion v1, kind Namespace",
+        ),
+        (
+            LEAST.replace("[{", "[{apiVersion: v1, kind: ConfigMap, labelSelector: a=b}, {"),
+            "two entries of ConfigMap want different objects of all namespaces",
+        ),
+        (LEAST + "metrics: {port: 8080, path: /ready}", "livenessPath, readinessPath and path must differ"),
+        (LEAST + "metrics: {path: metrics}", "metrics.path: 'metrics' must be a path that begins with a slash"),
+        (LEAST + "storage: {reserve: 3Zi}", "storage.reserve: '3Zi' must be a number of bytes"),
+        (LEAST + "app: {logLevel: loud}", "app.logLevel: 'loud' must be one of debug, info, warn, error"),
+    ],
+)
+def test_wrong_input_is_said_with_path_value_and_what_is_allowed(text: str, said: str) -> None:
+    assert any(said in problem for problem in problems(text)), problems(text)
+
+
+def test_all_problems_are_said_at_once() -> None:
+    text = "resources: [{apiVersion: v1, knd: X}]\nendpoint: {url: ftp://x, retry: {jitter: x}}\nworkers: {}\n"
+
+    said = problems(text)
+
+    assert [problem.split(":")[0] for problem in said] == [
+        "resources[0].kind",
+        "resources[0].knd",
+        "endpoint.url",
+        "endpoint.retry.jitter",
+        "workers",
+    ]
+
+
+def test_keys_without_effect_are_named_in_one_line() -> None:
+    text = LEAST + "retention: {enabled: false, cleanupInterval: 2h}\nstorage: {dbPath: /x/e.db, reserve: 1Gi}\n"
+
+    loaded = load(text)
+
+    idle = "not in effect yet: retention.enabled, retention.cleanupInterval, storage.reserve"
+    assert loaded.warnings == (idle,)
+
+
+def test_the_environment_overrides_url_and_database() -> None:
+    tree = load("resources: [{apiVersion: v1, kind: X}]\n", ENDPOINT_URL="https://other/", DB_PATH="/x/y.db").settings
+
+    assert tree.endpoint.url == "https://other/"
+    assert tree.storage.db_path == "/x/y.db"
+
+
+def test_no_secret_stands_in_errors_representations_or_what_is_shown() -> None:
+    secret = "hunter2-very-secret"
+    wrong = problems(with_endpoint(f"headers: {{Authorization: '{secret}\x01'}}".replace("\x01", "é€")))
+    user = problems(LEAST.replace("http://sink/", f"http://me:{secret}@sink/"))
+    tree = load(with_endpoint(f"headers: {{Authorization: {secret}}}")).settings
+
+    assert secret not in "".join((*wrong, *user, repr(tree), str(shown.as_file(tree))))
+    assert shown.as_file(tree)["endpoint"]["headers"] == {"Authorization": "***"}
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda _: None, "can't be read: No such file or directory"),
+        (lambda path: path.mkdir(), "can't be read: Is a directory"),
+        (lambda path: path.write_bytes(b"\xff\xfe\x00"), "is not UTF-8 text"),
+        (lambda path: path.write_bytes(b"#" * 1_100_000), "is larger than 1 MiB"),
+    ],
+)
+def test_a_file_that_is_none_is_said_in_one_sentence(tmp_path: Path, make: Any, said: str) -> None:
+    path = tmp_path / "beacon.yaml"
+    make(path)
+
+    with pytest.raises(errors.ConfigError) as refused:
+        configuration.load({"CONFIG_PATH": str(path)})
+
+    assert refused.value.problems == (f"{path} {said}",) or refused.value.problems[0].startswith(f"{path} {said}")
+
+
+def test_what_is_shown_loads_again_as_the_same() -> None:
+    text = with_endpoint("timeout: 1h30m1.5s, retry: {maxBackoff: 90s}") + "storage: {reserve: 64Mi}\n"
+    tree = load(text.replace("1h30m1.5s", "30m1.5s")).settings
+
+    again = load(codec.dump_yaml(shown.as_file(tree))).settings
+
+    assert again == tree
+
+
+def test_the_tree_travels_unchanged_and_its_digest_names_its_content() -> None:
+    tree = load(with_endpoint("headers: {X-A: b}")).settings
+    other = load(with_endpoint("headers: {X-A: c}")).settings
+
+    assert settings.from_plain(codec.decode(codec.encode(settings.to_plain(tree)))) == tree
+    assert settings.digest(tree) == settings.digest(load(with_endpoint("headers: {X-A: b}")).settings)
+    assert settings.digest(tree) != settings.digest(other)
+
+
+def test_the_commented_example_has_every_key_and_loads() -> None:
+    text = (ROOT / "docs/examples/config.yaml").read_text()
+    given = codec.load_yaml_text(text.replace("# version:", "version:"))
+
+    load(text)
+
+    assert keys_of_file(given) == keys_of_model()
+
+
+def keys_of_file(given: dict[str, Any]) -> set[str]:
+    found = set()
+    for section, inside in given.items():
+        items = inside if isinstance(inside, list) else [inside]
+        for item in items:
+            for key, value in item.items():
+                deeper = isinstance(value, dict) and key != "headers"
+                found |= {f"{section}.{key}.{last}" for last in value} if deeper else {f"{section}.{key}"}
+    return found
+
+
+def keys_of_model() -> set[str]:
+    found = set()
+    for section, kind in get_type_hints(settings.Settings).items():
+        inner = settings.Resource if section == "resources" else kind
+        hints = get_type_hints(inner)
+        for one in dataclasses.fields(inner):
+            name = f"{settings.key_of(section)}.{settings.key_of(one.name)}"
+            deeper = dataclasses.is_dataclass(hints[one.name])
+            nested = dataclasses.fields(hints[one.name]) if deeper else ()
+            found |= {f"{name}.{settings.key_of(last.name)}" for last in nested} if deeper else {name}
+    return found
+
+
+@given(st.floats(min_value=1e-9, max_value=1e9))
+def test_a_duration_survives_being_written_and_read(seconds: float) -> None:
+    assert values.duration(values.format_duration(seconds)) == pytest.approx(seconds, abs=1e-9, rel=1e-9)
+
+
+@pytest.mark.parametrize("text", ["", "5", "s", "1 s", "1h 5m", "1d", "1e3s", "--1s", "1s2"])
+def test_what_go_does_not_read_as_a_duration_is_none(text: str) -> None:
+    with pytest.raises(ValueError, match="must be a duration"):
+        values.duration(text)
+
+
+yamlish = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["resources", "endpoint", "url", "retry", "kind", "apiVersion", "headers", "timeout", "app"]
+            )
+            | st.text(max_size=5),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(yamlish)
+def test_whatever_the_file_holds_it_loads_or_is_refused_in_words(content: Any) -> None:
+    with contextlib.suppress(errors.ConfigError):
+        load(codec.dump_yaml(content))
