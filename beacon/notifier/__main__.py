@@ -4,7 +4,7 @@ import os
 from contextlib import closing
 
 from beacon import bus, log, process, settings
-from beacon.notifier import bearer, channel, configured, deadline, dispatch, record
+from beacon.notifier import bearer, channel, configured, deadline, dispatch, ports, record
 
 
 def main(context: process.Context) -> None:
@@ -13,7 +13,7 @@ def main(context: process.Context) -> None:
         deliver(context, lambda: bus.Client(bus.address(context.run_dir), stop=context.stop, on_beat=claims.beat))
 
 
-def deliver(context: process.Context, connect: dispatch.Connect) -> None:
+def deliver(context: process.Context, connect: ports.Connect) -> None:
     """Deliver what the store has, as the configuration that it gives says."""
     with connect() as client:
         tree = settings.from_plain(process.obtain_settings(context, client))

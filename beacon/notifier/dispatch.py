@@ -11,49 +11,15 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from beacon import bus, model, wire
-from beacon.notifier import answer, breaker, crew, pace, render, retry, session, settlement
+from beacon.notifier import answer, breaker, crew, pace, ports, render, retry, session, settlement
 
 _FLUSH_S = 1.5  # of the 12 s that a stop may take, beside `finish_s`
 _BURST, _EVERY_S = 8, 0.0015  # of claims: the shortest rhythm that saves more than it delays
+_POLL_S = (0.1, 5.0)  # a claim is parked no shorter, which would be busy waiting, and no longer: it shows who lives
 _SLICE_S = 0.5  # how soon the loop notices the stop flag
 _LEAST_PAUSE_S = 1.0  # between two sessions, when two notifiers fence each other
-
-Connect = Callable[[], bus.Client]
-
-
-class Sender(Protocol):
-    """The channel, as far as it is needed here."""
-
-    def send(self, body: bytes, *, event_id: str, timeout_s: float) -> answer.Answer:
-        """Send one request and wait for the whole answer."""
-
-
-class Record(Protocol):
-    """What is told to metrics, log and status about the work."""
-
-    def claimed(self, count: int) -> None:
-        """The store has answered a claim with so many deliveries."""
-
-    def silent(self) -> None:
-        """The store has not answered in time."""
-
-    def sent(self, delivery: model.Delivery, outcome: model.Outcome, *, failures: int) -> None:
-        """A request was made and settled; `failures` is the number of outage-like answers in a row."""
-
-    def gave_up(self, kind: model.EventType, *, late: bool) -> None:
-        """No attempt is left for an event; `late`: its last one was found to count after it had been settled."""
-
-    def working(self, busy: int) -> None:
-        """So many requests are under way."""
-
-    def opened(self, failures: int, code: str) -> None:
-        """The breaker opened after so many failures in a row, the last of this kind."""
-
-    def closed(self) -> None:
-        """The breaker closed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,13 +47,13 @@ class Dispatcher:
     def __init__(
         self,
         terms: Terms,
-        sender: Sender,
+        sender: ports.Sender,
         *,
-        connect: Connect,
+        connect: ports.Connect,
         start: Callable[[str, Callable[[], None]], object],
         stop: threading.Event,
         sever: Callable[[], None],
-        record: Record,
+        record: ports.Record,
     ) -> None:
         """Prepare. `connect` opens an end of the bus, `start` a thread; `sever` cuts all requests under way."""
         self._terms = terms
@@ -101,6 +67,7 @@ class Dispatcher:
         self._session = session.Session(endpoint=terms.endpoint)
         self._chance = random.Random()  # noqa: S311  spreads retries, protects nothing
         self._low = terms.batch // 2
+        self._poll_s = min(max(terms.poll_s, _POLL_S[0]), _POLL_S[1])
         self._crew = crew.Crew(terms.width, self._deliver, start=start, on_low=self.wake, low=self._low)
         # A probe must not wait behind requests that hang since before the breaker opened.
         self._prober = crew.Crew(1, self._deliver, start=start, on_low=lambda: None, low=-1)
@@ -171,9 +138,9 @@ class Dispatcher:
             case breaker.Mode.FULL:
                 queued = self._crew.queued
                 want = self._terms.batch - queued if queued <= self._low else 0
-                return session.Wish(mode=plan.mode, want=want, wait_s=self._terms.poll_s), patience_s
+                return session.Wish(mode=plan.mode, want=want, wait_s=self._poll_s), patience_s
             case breaker.Mode.PROBE:
-                return session.Wish(mode=plan.mode, want=1, wait_s=self._terms.poll_s), patience_s
+                return session.Wish(mode=plan.mode, want=1, wait_s=self._poll_s), patience_s
             case breaker.Mode.FRESH:
                 wait_s = max(0.0, (plan.until or now) - now)
                 return session.Wish(mode=plan.mode, want=1, wait_s=wait_s), patience_s
@@ -204,12 +171,12 @@ class Dispatcher:
         self._crew.hurry()
         with self._lock:
             self._record.working(self._crew.busy + self._prober.busy)
-            if self._session.asked is not None and now > self._submitted_at + self._terms.poll_s + self._terms.reply_s:
+            if self._session.asked is not None and now > self._submitted_at + self._poll_s + self._terms.reply_s:
                 self._record.silent()
 
     def _is_quiet(self, now: float) -> bool:
         """Tell whether the store hasn't been asked for so long that it is time to see whether it is the same still."""
-        return now - self._submitted_at >= self._terms.poll_s
+        return now - self._submitted_at >= self._poll_s
 
     def _take(self, client: bus.Client, claim: wire.Claim, reply: wire.Claimed) -> None:
         if reply.fenced and claim.session == self._session.name:

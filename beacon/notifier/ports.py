@@ -1,0 +1,41 @@
+"""What the dispatcher needs of others, so that a test can take their place. No behaviour."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from beacon import bus, model
+from beacon.notifier import answer
+
+Connect = Callable[[], bus.Client]
+
+
+class Sender(Protocol):
+    """The channel, as far as it is needed here."""
+
+    def send(self, body: bytes, *, event_id: str, timeout_s: float) -> answer.Answer:
+        """Send one request and wait for the whole answer."""
+
+
+class Record(Protocol):
+    """What is told to metrics, log and status about the work."""
+
+    def claimed(self, count: int) -> None:
+        """The store has answered a claim with so many deliveries."""
+
+    def silent(self) -> None:
+        """The store has not answered in time."""
+
+    def sent(self, delivery: model.Delivery, outcome: model.Outcome, *, failures: int) -> None:
+        """A request was made and settled; `failures` is the number of outage-like answers in a row."""
+
+    def gave_up(self, kind: model.EventType, *, late: bool) -> None:
+        """No attempt is left for an event; `late`: its last one was found to count after it had been settled."""
+
+    def working(self, busy: int) -> None:
+        """So many requests are under way."""
+
+    def opened(self, failures: int, code: str) -> None:
+        """The breaker opened after so many failures in a row, the last of this kind."""
+
+    def closed(self) -> None:
+        """The breaker closed."""
