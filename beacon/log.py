@@ -40,16 +40,27 @@ _LEVELS = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
+_WHO = ("app", "process")
 _secrets: frozenset[str] = frozenset()
 _secrets_lock = threading.Lock()
 
 
-def configure(process: str, *, level: str = "info", format: str = "json", fd: int = 1) -> None:  # noqa: A002
-    """Let every logger of this process write to `fd` from now on; `level` and `format` are app.logLevel, .logFormat."""
+def configure(
+    process: str,
+    *,
+    level: str = "info",
+    format: str = "json",  # noqa: A002
+    app: str = "",
+    fd: int = 1,
+) -> None:
+    """Let every logger of this process write to `fd` from now on.
+
+    `level`, `format` and `app` are app.logLevel, app.logFormat and app.name, as soon as they are known.
+    """
     threshold = _LEVELS[level]
     renderer = _render_json if format == "json" else _render_text
     structlog.configure(
-        processors=[_Head(process), _mask, renderer],
+        processors=[_Head(process, app), _mask, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=lambda *_: _Lines(fd),
         cache_logger_on_first_use=False,  # the level becomes known only when the store has told the configuration
@@ -91,14 +102,14 @@ class _Lines:
 class _Head:
     """Puts what every line has before what it says."""
 
-    def __init__(self, process: str) -> None:
-        self._process = process
+    def __init__(self, process: str, app: str) -> None:
+        self._who = {"app": app, "process": process} if app else {"process": process}
 
     def __call__(self, _: object, method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
         now = datetime.now(tz=UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         said = event.pop("event", "")
         level = "error" if method in ("exception", "critical") else method
-        return {"ts": now, "level": level, "process": self._process, "event": said, **event}
+        return {"ts": now, "level": level, **self._who, "event": said, **event}
 
 
 class _Bridge(logging.Handler):
@@ -158,7 +169,7 @@ def _shorten(event: dict[str, Any]) -> bytes:
         value = event[name]
         text = value if isinstance(value, str) else codec.encode(value).decode()
         if len(text) <= _SHORTEST_FIELD:
-            event = {key: event[key] for key in ("ts", "level", "process", "event", "truncated")}
+            event = {key: event[key] for key in ("ts", "level", *_WHO, "event", "truncated") if key in event}
             continue
         quarter = len(text) // 4  # the end of a traceback says most, the beginning says where it began
         event[name] = f"{text[:quarter]} [...] {text[-quarter:]}"
@@ -167,7 +178,8 @@ def _shorten(event: dict[str, Any]) -> bytes:
 
 def _render_text(_: object, __: str, event: Mapping[str, Any]) -> bytes:
     said = dict(event)
-    head = f"{said.pop('ts')} {said.pop('level').upper():<7} {said.pop('process'):<8} {said.pop('event')}"
+    who = "/".join(said.pop(name) for name in _WHO if name in said)
+    head = f"{said.pop('ts')} {said.pop('level').upper():<7} {who:<8} {said.pop('event')}"
     fields = " ".join(f"{name}={_shown(value)}" for name, value in said.items())
     line = _text(f"{head}  {fields}".rstrip().replace("\n", "\\n")).encode()
     return line[: _LONGEST_LINE - 1].decode(errors="ignore").encode() + b"\n"

@@ -13,6 +13,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +254,7 @@ def _keys(data: bytes, used: int) -> Iterable[bytes]:
         yield data[key : key + length]
 
 
+@lru_cache(maxsize=20_000)  # the same keys are met at every scrape
 def _meaningful(key: bytes) -> bool:
     try:
         parts = json.loads(key)

@@ -12,6 +12,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -115,9 +116,14 @@ def obtain_settings(context: Context, client: bus.Client) -> Mapping[str, Any]:
         log.get().info("waiting for the store")
         reply = client.call(hello)
     assert isinstance(reply, wire.Welcome)  # noqa: S101  the wire gives nothing else
-    app = settings.from_plain(reply.settings).app
-    log.configure(context.name, level=app.log_level, format=app.log_format)
+    log_as(context.name, settings.from_plain(reply.settings).app)
     return reply.settings
+
+
+def log_as(name: str, app: settings.App) -> None:
+    """Log as the configuration says from now on."""
+    log.configure(name, level=app.log_level, format=app.log_format, app=app.name)
+    log.get().info("configured", version=app.version or metadata.version("beacon"), pid=os.getpid())
 
 
 def _enter(name: str, stop: threading.Event) -> Context:

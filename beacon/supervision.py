@@ -13,6 +13,7 @@ from enum import StrEnum
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from xml.parsers import expat
 
 from beacon import errors
 
@@ -63,7 +64,7 @@ def programs(path: Path) -> tuple[Program, ...]:
     request = xmlrpc.client.dumps((), methodname="supervisor.getAllProcessInfo").encode()
     try:
         (infos,), _ = xmlrpc.client.loads(_post(path, request))
-    except (OSError, http.client.HTTPException, xmlrpc.client.Error, ValueError) as error:
+    except (OSError, http.client.HTTPException, xmlrpc.client.Error, expat.ExpatError, ValueError) as error:
         raise errors.TransientError(f"supervisord does not answer: {error}") from error
     return tuple(sorted(_parse(infos), key=lambda program: program.name))
 

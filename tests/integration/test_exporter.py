@@ -197,6 +197,19 @@ def test_a_port_in_use_ends_it_with_one_line_that_names_port_and_key(beacon: Bea
     assert failed["reason"] == f"port {beacon.port} (metrics.port and health.port) is in use"
 
 
+def test_what_the_configuration_says_of_the_app_stands_in_the_log(beacon: Beacon) -> None:
+    beacon.store.tree = tree(app={"name": "beacon-east", "version": "7.1", "log_level": "warn"})
+    with (
+        stores.serving(beacon.run_dir, beacon.store),
+        socket.create_server(("127.0.0.1", beacon.port)),
+        beacon.exporting() as program,
+    ):
+        program.end()
+
+    assert "configured" not in program.events()  # below the configured level
+    assert {line["app"] for line in program.lines if line["event"] == "failed"} == {"beacon-east"}
+
+
 def test_another_configuration_of_the_store_ends_it_to_start_anew(beacon: Beacon) -> None:
     with stores.serving(beacon.run_dir, beacon.store), beacon.exporting() as program:
         program.until("listening")

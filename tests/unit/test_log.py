@@ -24,6 +24,19 @@ def test_a_line_is_one_json_object_with_instant_level_process_event_and_fields()
     datetime.fromisoformat(line["ts"])
 
 
+def test_the_name_of_the_app_stands_in_every_line_once_it_is_known() -> None:
+    (line,) = scripts.lines(
+        """
+        from beacon import log
+        log.configure("store", app="beacon-east")
+        log.get().info("served", text="x" * 9000)
+        """
+    )
+
+    assert list(line)[:4] == ["ts", "level", "app", "process"]
+    assert line["app"] == "beacon-east"
+
+
 def test_lines_below_the_configured_level_are_not_written() -> None:
     (line,) = scripts.lines(
         """
