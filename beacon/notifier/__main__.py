@@ -37,7 +37,7 @@ def deliver(context: process.Context, connect: ports.Connect) -> None:
             connect=connect,
             start=context.spawn,
             stop=context.stop,
-            sever=watchdog.sever,
+            line=watchdog,
             record=told,
         ).run()
 

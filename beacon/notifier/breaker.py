@@ -5,6 +5,7 @@ no socket and no clock. Architecture, section 6, "Whose fault is it?".
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -87,6 +88,7 @@ class Breaker:
     slowest_s: float = 0.0  # the slowest proper answer seen; 0: none
     _suspects: list[Request] = field(default_factory=list)
     _closed_at: float = -math.inf
+    _answered_at: float = -math.inf  # when the last proper answer came
     _paused_until: float = 0.0
     _probing: bool = False
     _probed_at: float = 0.0  # when the last probe was sent, or the breaker opened
@@ -112,6 +114,24 @@ class Breaker:
             return Verdict(counted=False, forgiven=True, opened=True)
         self._suspects.append(request)
         return Verdict(counted=False, forgiven=True)
+
+    def heed_silence(self, began: Iterable[float], now: float) -> int:
+        """Open when nothing comes back at all, without waiting for every request under way to time out.
+
+        Gives how many requests failed or are silent when that opened the breaker, else 0.
+
+        A request that has been under way for longer than a probe may take, while no other was answered properly,
+        looks like a failure. It is none yet: it may still be answered. An endpoint that never answered is given its
+        full timeout. `began` are the instants at which the requests under way were sent.
+        """
+        if self.open or self.rules.threshold == 0 or self.slowest_s == 0.0:
+            return 0
+        limit = now - self.deadline_s(probe=True)
+        silent = sum(one < limit for one in began)
+        if not silent or self._answered_at > limit or self.failures + silent < self.rules.threshold:
+            return 0
+        self._open(0, now)
+        return self.failures + silent
 
     def pause(self, seconds: float, now: float) -> None:
         """Leave the endpoint alone for a while, as it asked. An open breaker doesn't care."""
@@ -160,6 +180,7 @@ class Breaker:
 
     def _answered_properly(self, request: Request, duration_s: float, now: float) -> Verdict:
         closed = self.open
+        self._answered_at = now
         if closed:
             self.open, self._closed_at = False, now
         self.failures = 0

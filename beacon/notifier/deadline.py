@@ -31,6 +31,7 @@ class Line(Protocol):
 class Call:
     """One request under way. `expired` and `severed` say who ended it, if somebody did."""
 
+    began: float
     deadline: float
     line: Line | None = None
     expired: bool = False
@@ -74,7 +75,7 @@ class Watchdog:
 
     def begin(self, deadline: float) -> Call:
         """Start the clock of this thread's next request; `deadline` is monotonic."""
-        call = Call(deadline)
+        call = Call(time.monotonic(), deadline)
         with self._lock:
             self._calls[id(call)] = call
             call.severed = self._severed
@@ -109,6 +110,14 @@ class Watchdog:
         """Give this thread's request; None outside a request."""
         call: Call | None = getattr(self._mine, "call", None)
         return call
+
+    def expire(self, before: float) -> None:
+        """Let every request that was sent before an instant end now, as if its time were up."""
+        with self._lock:
+            for call in self._calls.values():
+                if call.began < before and not call.expired:
+                    call.expired = True
+                    _shut(call)
 
     def sever(self) -> None:
         """Shut the connections of all requests, those under way and those to come."""

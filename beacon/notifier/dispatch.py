@@ -52,15 +52,15 @@ class Dispatcher:
         connect: ports.Connect,
         start: Callable[[str, Callable[[], None]], object],
         stop: threading.Event,
-        sever: Callable[[], None],
+        line: ports.Line,
         record: ports.Record,
     ) -> None:
-        """Prepare. `connect` opens an end of the bus, `start` a thread; `sever` cuts all requests under way."""
+        """Prepare. `connect` opens an end of the bus, `start` a thread; `line` can end requests under way."""
         self._terms = terms
         self._sender = sender
         self._connect = connect
         self._stop = stop
-        self._sever = sever
+        self._line = line
         self._record = record
         self._lock = threading.Lock()
         self._breaker = breaker.Breaker(rules=terms.rules)
@@ -73,6 +73,7 @@ class Dispatcher:
         self._prober = crew.Crew(1, self._deliver, start=start, on_low=lambda: None, low=-1)
         self._pace = pace.Pace(burst=_BURST, every_s=_EVERY_S)
         self._client: bus.Client | None = None
+        self._under_way: dict[int, float] = {}  # delivery -> when its request was sent; without probes
         self._severed = False
         self._attentive = True  # the loop may send a claim as soon as it is woken
         self._renewed_at = -_LEAST_PAUSE_S
@@ -123,7 +124,7 @@ class Dispatcher:
                 return
             if now >= cut_at and not self._severed:
                 self._severed = True
-                self._sever()
+                self._line.sever()
             self._step(client, (last, min(0.1, end_at - now)))
 
     def _look(self) -> tuple[session.Wish, float]:
@@ -170,9 +171,17 @@ class Dispatcher:
             self._forget()
         self._crew.hurry()
         with self._lock:
-            self._record.working(self._crew.busy + self._prober.busy)
-            if self._session.asked is not None and now > self._submitted_at + self._poll_s + self._terms.reply_s:
-                self._record.silent()
+            self._look_around(now)
+
+    def _look_around(self, now: float) -> None:
+        """Notice what doesn't come: answers of the endpoint, and of the store."""
+        self._record.working(self._crew.busy + self._prober.busy)
+        silent = self._breaker.heed_silence(self._under_way.values(), now)
+        if silent:
+            self._record.opened(silent, answer.TIMEOUT)
+            self._settle_all([settlement.released(job) for job in self._crew.withdraw()])
+        if self._session.asked is not None and now > self._submitted_at + self._poll_s + self._terms.reply_s:
+            self._record.silent()
 
     def _is_quiet(self, now: float) -> bool:
         """Tell whether the store hasn't been asked for so long that it is time to see whether it is the same still."""
@@ -214,8 +223,11 @@ class Dispatcher:
             if self._session.held.get(job.delivery.id) is not job:
                 return
             timeout_s = self._breaker.deadline_s(probe=job.probe)
+            if not job.probe:
+                self._under_way[job.delivery.id] = time.monotonic()
         reply = self._sender.send(body, event_id=job.delivery.event_id, timeout_s=timeout_s)
         with self._lock:
+            self._under_way.pop(job.delivery.id, None)
             if self._session.held.get(job.delivery.id) is not job:
                 return  # of a ledger that is gone
             spare = self._session.room and self._attentive
@@ -268,6 +280,8 @@ class Dispatcher:
             self._record.opened(self._breaker.failures, reply.code)
         if verdict.closed:
             self._session.resume = True
+            # What still hangs was sent into the outage; its threads are needed now.
+            self._line.expire(now - self._breaker.deadline_s(probe=True))
             self._record.closed()
         if pause_s > 0 and not self._breaker.open:
             self._breaker.pause(pause_s, now)

@@ -16,6 +16,16 @@ class Sender(Protocol):
         """Send one request and wait for the whole answer."""
 
 
+class Line(Protocol):
+    """What can end requests under way: the watchdog."""
+
+    def expire(self, before: float) -> None:
+        """Let every request that was sent before a monotonic instant end now."""
+
+    def sever(self) -> None:
+        """End all requests, those under way and those to come."""
+
+
 class Record(Protocol):
     """What is told to metrics, log and status about the work."""
 

@@ -85,6 +85,23 @@ def test_delivery_resumes_when_an_endpoint_answers_again_that_had(
     assert {store.rows[key].attempts for key in keys} == {1}
 
 
+def test_delivery_resumes_soon_after_a_hang_that_was_shorter_than_the_timeout(
+    store: stores.Store, endpoint: endpoints.Endpoint
+) -> None:
+    rules = breaker.Rules(threshold=5, probe_interval_s=1.0, timeout_s=30.0)
+    fill(store, 3, prefix="before")
+
+    with running.Notifier(store, endpoint, policy=SLOW_RETRY, rules=rules) as notifier:
+        running.wait_for(lambda: store.count(DELIVERED) == 3)
+        endpoint.behave = hang
+        keys = fill(store, 20)
+        running.wait_for(lambda: "opened" in notifier.record.said, within_s=4.0)
+        endpoint.behave = succeed
+        running.wait_for(lambda: store.count(DELIVERED) == 23, within_s=3.0)
+
+    assert {store.rows[key].attempts for key in keys} == {1}
+
+
 def test_one_probe_at_a_time_goes_out_and_what_was_not_sent_is_given_back(
     store: stores.Store, endpoint: endpoints.Endpoint
 ) -> None:

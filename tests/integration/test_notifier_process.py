@@ -96,7 +96,9 @@ def test_it_delivers_reports_beats_and_ends_at_sigterm_with_everything_settled(p
     assert state_of(place, "endpoint") == "up"
     assert "t0ken" not in said
     assert "header-secret" not in said
-    assert [json.loads(line)["event"] for line in said.splitlines()] == ["started", "claiming began", "ended"]
+    events = [json.loads(line)["event"] for line in said.splitlines()]
+    assert events.count("claiming began") == 1
+    assert events[-1] == "ended"
 
 
 def test_it_waits_for_a_store_that_is_late(place: Place) -> None:

@@ -92,7 +92,7 @@ class Notifier:
             connect=lambda: bus.Client(store.where, stop=self.stop, timeout_s=0.5),
             start=lambda _, work: threading.Thread(target=work, daemon=True).start(),
             stop=self.stop,
-            sever=watchdog.sever,
+            line=watchdog,
             record=self.record,
         )
         threading.Thread(target=watchdog.run, daemon=True).start()
