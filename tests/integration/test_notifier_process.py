@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -92,6 +93,7 @@ def test_it_delivers_reports_beats_and_ends_at_sigterm_with_everything_settled(p
     assert beating == {"claims", "requests"}
     assert all(place.store.state(key) is DELIVERED for key in keys)
     assert {request.headers["authorization"] for request in place.endpoint.received} == {"Bearer t0ken-1234"}
+    assert all(re.fullmatch(r"beacon/\d\S+", request.headers["user-agent"]) for request in place.endpoint.received)
     assert {request.headers["x-key"] for request in place.endpoint.received} == {"header-secret"}
     assert state_of(place, "endpoint") == "up"
     assert "t0ken" not in said
