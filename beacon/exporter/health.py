@@ -153,14 +153,12 @@ def _listed(seen: view.View, label: str) -> bool:
 
 
 def _notifier(seen: view.View) -> Check:
-    """The notifier says that it claims once it was answered; the store knows sooner, while a first claim is parked."""
+    """The notifier says that the store has answered its claim, and the store, started anew perhaps, knows of one."""
     said = next((report for report in seen.reports_of("notifier") if report.component == "claim"), None)
-    if said is not None and said.state == "claiming":
-        return Check(ok=True, state=said.state, since=said.since)
-    figures = seen.store.figures
-    if figures is not None and figures.claimed_us and figures.claimed_us / 1e6 >= seen.programs["notifier"].started_at:
-        return Check(ok=True, state="claiming")
-    return Check(ok=False, state=said.state if said else "starting", why="it has not claimed yet")
+    unknown = seen.store.figures is not None and not seen.store.figures.claimed_us
+    if said is None or said.state != "claiming" or unknown:
+        return Check(ok=False, state=said.state if said else "starting", why="no claim of it has been answered yet")
+    return Check(ok=True, state=said.state, since=said.since)
 
 
 def _instant(seconds: float) -> str:

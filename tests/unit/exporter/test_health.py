@@ -85,25 +85,20 @@ def test_what_an_earlier_life_of_a_process_said_counts_no_more() -> None:
 
 
 def test_it_is_not_ready_before_the_notifier_has_claimed() -> None:
+    for reports in ((views.scope(),), (views.scope(), views.report("notifier", "claim", "waiting"))):
+        checks = ready(views.well(reports=reports))
+
+        assert not checks["notifier"].ok
+
+
+def test_it_is_not_ready_before_a_store_that_was_started_anew_has_got_a_claim() -> None:
     unclaimed = asker.Answer(state="ready", figures=views.figures(claimed_us=0))
-    reports = (views.scope(), views.report("notifier", "claim", "waiting"))
 
-    checks = ready(views.well(store=unclaimed, reports=reports))
-
-    assert not checks["notifier"].ok
+    assert not ready(views.well(store=unclaimed))["notifier"].ok
 
 
-def test_a_claim_of_the_notifier_before_this_one_does_not_count() -> None:
-    reports = (views.scope(), views.report("notifier", "claim", "waiting"))
-    stale = asker.Answer(state="ready", figures=views.figures(claimed_us=int((views.NOW - 200) * 1e6)))
-
-    assert not health.passed(ready(views.well(store=stale, reports=reports)))
-
-
-def test_a_first_claim_that_is_parked_counts() -> None:
-    reports = (views.scope(), views.report("notifier", "claim", "waiting"))
-
-    assert health.passed(ready(views.well(reports=reports)))
+def test_what_the_notifier_before_this_one_claimed_does_not_count() -> None:
+    assert not ready(views.with_program("notifier", pid=99))["notifier"].ok
 
 
 def test_an_endpoint_that_is_down_does_not_hold_readiness() -> None:
