@@ -26,7 +26,7 @@ Query = Sequence[tuple[str, str]]
 class Connection:
     """The way to one API server."""
 
-    def __init__(self, load: credentials.Load, *, connect_s: float = 5.0, read_s: float = 30.0) -> None:
+    def __init__(self, load: credentials.Load, *, connect_s: float = 5.0, read_s: float = 20.0) -> None:
         """Use the credentials that `load` gives; `read_s` is the longest silence within one answer."""
         self._load = load
         self._connect_s = connect_s

@@ -72,8 +72,8 @@ class Timing:
     watch_s: tuple[int, int] = (300, 600)  # after which the server ends a watch, spread so that not all end together
     flush_s: float = 3.0  # how long a position may lag in the store, and how often a silent scope asks
     first_pause_s: float = 0.2
-    longest_quick_s: float = 5.0
-    longest_pause_s: float = 15.0
+    longest_quick_s: float = 3.0
+    longest_pause_s: float = 10.0
     slow_s: float = 15.0
     absent_s: float = 5.0
     page: int = 500

@@ -193,9 +193,8 @@ class Stream:
         self._pause(reaction.pace, asked_s)
 
     def _is_hiccup(self, failure: errors.BeaconError) -> bool:
-        """Say whether nobody need be told, because a watch that broke off or fell silent is usually back at once."""
-        broke_off = isinstance(failure, failures.Broken | failures.Silent)
-        return self._failed == 1 and self._doing is policy.Doing.WATCH and broke_off
+        """Say whether nobody need be told, because a watch that broke off is usually back at once."""
+        return self._failed == 1 and self._doing is policy.Doing.WATCH and isinstance(failure, failures.Broken)
 
     def _expire(self) -> None:
         try:

@@ -1,7 +1,6 @@
 """All streams of the process: a thread, a bus client and a heart for each scope, so that none waits for another."""
 
 import functools
-import threading
 import time
 from collections.abc import Callable, Sequence
 
@@ -20,7 +19,6 @@ class Identity:
     def __init__(self, api: connection.Connection) -> None:
         """Read through `api`, when first asked."""
         self._api = api
-        self._lock = threading.Lock()
         self._uid: str | None = None
 
     def uid(self) -> str:
@@ -29,10 +27,10 @@ class Identity:
         Raises:
             errors.TransientError: the API server did not answer properly.
         """
-        with self._lock:
-            if self._uid is None:
-                self._uid = listing.cluster_uid(self._api)
-            return self._uid
+        # Streams that ask at the same time all read: waiting for each other they could not beat.
+        if self._uid is None:
+            self._uid = listing.cluster_uid(self._api)
+        return self._uid
 
 
 def follow(

@@ -178,3 +178,12 @@ def test_a_server_that_ends_every_watch_at_once_is_not_asked_in_a_hot_loop() -> 
         asked = [answer for answer in w.api.cluster.answered if answer.verb == "watch"]
         pauses = [later.at - earlier.at for earlier, later in itertools.pairwise(asked)]
         assert max(pauses) > 0.1
+
+
+def test_a_cluster_whose_identity_may_not_be_read_is_followed_all_the_same() -> None:
+    with world() as w:
+        w.api.faults.deny(user="admin", resources=["namespaces"], verbs=["get"])
+        w.start().await_state("watching")
+        w.api.create("configmaps", object_("a", ON))
+
+        w.await_told(("created", "a"))
