@@ -1,0 +1,41 @@
+"""Run the demo: `python -m beacon.dev.demo`, or with `--config` and `--kubeconfig` on a cluster. Wiring only."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from beacon import errors
+from beacon.dev.demo import play, screen, stage
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--config", type=click.Path(path_type=Path), help="Beacon's YAML file: run on a real cluster.")
+@click.option("--kubeconfig", help="Which cluster ($KUBECONFIG, else ~/.kube/config); only with --config.")
+@click.option("--endpoint", type=click.Choice(["config", "test"]), envvar="ENDPOINT", default="config")
+@click.option("--once/--stay", default=None, help="End after the tour, or stay. Without a terminal it ends.")
+def main(config: Path | None, kubeconfig: str | None, endpoint: str, *, once: bool | None) -> None:
+    """Show Beacon delivering events, by itself or on a cluster, until Ctrl-C."""
+    asked = stage.Asked()
+    asked.install()
+    shown = screen.Screen(sys.stdout)
+    if kubeconfig and not config:
+        raise click.UsageError("--kubeconfig goes with --config: without them the demo brings its own cluster")
+    shall_end = once if once is not None else not sys.stdout.isatty()
+    wanted = play.Wanted(
+        config=config.expanduser() if config else None,
+        kubeconfig=kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config",
+        test_endpoint=endpoint == "test",
+        once=shall_end,
+    )
+    try:
+        code = play.play(wanted, asked, shown)
+    except BrokenPipeError:  # nobody reads any more; everything has been ended on the way here
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = errors.EXIT_FAILURE
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

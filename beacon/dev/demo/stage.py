@@ -1,0 +1,132 @@
+"""What the demo starts, and takes away again: a directory, an API server, a test endpoint, Beacon.
+
+Each is a process of its own. Whatever happens, leaving the stage ends what was started, in the reverse order.
+"""
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+from beacon import errors
+from beacon.dev import child, whole
+from beacon.dev.cluster import remote
+
+Json = dict[str, Any]
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_END_WITHIN_S = 10
+
+
+class Asked:
+    """Whether the demo has been asked to end. The handler only sets flags; everything that waits looks at them."""
+
+    def __init__(self) -> None:
+        """Not yet."""
+        self.number = 0
+        self.hurry: Callable[[], None] = lambda: None
+
+    def install(self) -> None:
+        """Take the signals from now on."""
+        for number in SIGNALS:
+            signal.signal(number, self._take)
+
+    def __call__(self) -> bool:
+        """Say whether a signal has come."""
+        return self.number != 0
+
+    def _take(self, number: int, _frame: FrameType | None) -> None:
+        if self.number:
+            self.hurry()  # somebody is impatient
+        self.number = self.number or number
+
+
+class Stage:
+    """Everything that runs; a context manager."""
+
+    def __init__(self, asked: Asked) -> None:
+        """Start nothing yet."""
+        self.asked = asked
+        self.requests: queue.SimpleQueue[Json] = queue.SimpleQueue()  # what the test endpoint recorded
+        self.log: queue.SimpleQueue[Json] = queue.SimpleQueue()  # Beacon's lines
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> "Stage":
+        """Make the directory."""
+        self.directory = Path(
+            self._stack.enter_context(tempfile.TemporaryDirectory(prefix="beacon-demo-", dir=_short()))
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End and remove everything."""
+        self._stack.close()
+
+    def start_cluster(self) -> remote.Remote:
+        """Start the embedded API server."""
+        kubeconfig = str(self.directory / "kubeconfig")
+        options = ("--kubeconfig", kubeconfig, "--bookmark-interval", "5")
+        process, ready = self._start("The embedded API server", "beacon.dev.cluster", *options)
+        return remote.Remote(ready, process)
+
+    def start_endpoint(self) -> str:
+        """Start the test endpoint and return its address."""
+        _, ready = self._start("The test endpoint", "beacon.dev.endpoint", "--log", "json", on_line=self.requests.put)
+        return str(ready["url"])
+
+    def start_beacon(self, config: Mapping[str, Any] | Path, **given: Any) -> whole.Beacon:
+        """Start Beacon; `given` is what `whole.Beacon` takes."""
+        beacon = whole.Beacon(self.directory, config=config, on_line=self.log.put, **given)
+        self._stack.enter_context(beacon)
+        process = beacon.process
+        self.asked.hurry = process.kill if process else self.asked.hurry
+        return beacon
+
+    def _start(
+        self, what: str, module: str, *options: str, on_line: Callable[[Json], None] = lambda _line: None
+    ) -> tuple["subprocess.Popen[bytes]", Json]:
+        process = child.start([sys.executable, "-m", module, *options])
+        self._stack.callback(_end, process)
+        first = process.stdout.readline() if process.stdout else b""
+        try:
+            ready = json.loads(first)
+        except ValueError:
+            if self.asked():
+                raise errors.Stopping(f"stopped while starting {module}") from None
+            said = (first + (process.stdout.read() if process.stdout else b"")).decode(errors="replace").strip()
+            reason = said.splitlines()[-1] if said else "it said nothing"
+            raise errors.StartError(f"{what} did not start: {reason}", exit_code=errors.EXIT_UNAVAILABLE) from None
+        threading.Thread(target=_read, args=(process, on_line), daemon=True).start()
+        return process, ready
+
+
+def _read(process: "subprocess.Popen[bytes]", on_line: Callable[[Json], None]) -> None:
+    for line in process.stdout or ():
+        with contextlib.suppress(ValueError):  # a library's warning, perhaps
+            on_line(json.loads(line))
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(_END_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _short() -> str | None:
+    """Name a directory for temporary ones whose path leaves room for a unix socket; None: the usual one."""
+    usual = os.fsencode(tempfile.gettempdir())
+    return None if len(usual) + len("/beacon-demo-12345678") <= whole.LONGEST_DIRECTORY else "/tmp"  # noqa: S108

@@ -1,0 +1,49 @@
+"""What a test of the whole system stands on: a short directory, an API server in its own process, a test endpoint."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from beacon.dev import endpoint, whole
+from beacon.dev.cluster import remote
+
+ANNOTATION = "bakerapps.net.maas"
+MakeBeacon = Callable[..., whole.Beacon]
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory whose path is short enough for unix sockets."""
+    with tempfile.TemporaryDirectory(prefix="b") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def cluster(place: Path) -> Iterator[remote.Remote]:
+    with remote.running(place, "--bookmark-interval", "1") as made:
+        yield made
+
+
+@pytest.fixture
+def sink() -> Iterator[endpoint.Server]:
+    with endpoint.running() as made:
+        yield made
+
+
+@pytest.fixture
+def make_beacon(place: Path, cluster: remote.Remote, sink: endpoint.Server) -> MakeBeacon:
+    """Make a Beacon of ConfigMaps in `place`, not started yet; keywords override keys of its configuration."""
+
+    def make(**changes: Any) -> whole.Beacon:
+        config = {
+            "resources": [{"apiVersion": "v1", "kind": "ConfigMap"}],
+            "annotation": {"key": ANNOTATION},
+            "events": {"updated": True},
+            "endpoint": {"url": sink.url},
+        }
+        return whole.Beacon(place, config=config | changes, kubeconfig=cluster.kubeconfig)
+
+    return make

@@ -1,0 +1,202 @@
+"""The whole of Beacon, as a user starts it: what changes in the cluster arrives, and nothing else does."""
+
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from beacon import errors
+from beacon.dev import child, endpoint, whole
+from beacon.dev.cluster import remote
+from tests.integration import processes
+from tests.system.conftest import ANNOTATION, MakeBeacon
+
+MERGE = "application/merge-patch+json"
+CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
+WIDGETS = "/apis/example.com/v1/namespaces/default/widgets"
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+KINDS = [{"apiVersion": "v1", "kind": "ConfigMap"}, {"apiVersion": "example.com/v1", "kind": "Widget"}]
+PROCESSES = {"supervisord", "store", "watcher", "notifier", "exporter"}
+
+
+def define_widgets(cluster: remote.Remote) -> None:
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    version = {"name": "v1", "served": True, "storage": True, "schema": schema}
+    names = {"plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList"}
+    cluster.request(
+        "POST",
+        CRDS,
+        {
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": "widgets.example.com"},
+            "spec": {"group": "example.com", "scope": "Namespaced", "names": names, "versions": [version]},
+        },
+    )
+
+
+def create(cluster: remote.Remote, path: str, name: str, value: str | None = None) -> None:
+    annotations = {} if value is None else {ANNOTATION: value}
+    kind = {"apiVersion": "example.com/v1", "kind": "Widget"} if path == WIDGETS else {}
+    cluster.request("POST", path, {**kind, "metadata": {"name": name, "annotations": annotations}})
+
+
+def annotate(cluster: remote.Remote, path: str, name: str, value: str | None) -> None:
+    patch = {"metadata": {"annotations": {ANNOTATION: value}}}
+    cluster.request("PATCH", f"{path}/{name}", patch, content_type=MERGE)
+
+
+def told(sink: endpoint.Server) -> list[tuple[str, str, str]]:
+    events = [attempt.event for attempt in sink.events() if attempt.event is not None]
+    return [(event.name, event.type.rpartition(".")[2], event.value) for event in events]
+
+
+def test_what_happens_to_objects_of_two_kinds_arrives_in_order_and_nothing_else(
+    cluster: remote.Remote, sink: endpoint.Server, make_beacon: MakeBeacon
+) -> None:
+    define_widgets(cluster)
+    with make_beacon(resources=KINDS) as beacon:
+        beacon.wait_ready()
+        for path, name in ((CONFIGMAPS, "c"), (WIDGETS, "w")):
+            create(cluster, path, name)
+            annotate(cluster, path, name, "1")
+            annotate(cluster, path, name, "2")
+            annotate(cluster, path, name, None)
+            annotate(cluster, path, name, "3")
+            cluster.request("DELETE", f"{path}/{name}")
+
+        stats = sink.wait_for(lambda stats: stats.distinct == 10, timeout=20)
+
+    expected = [("created", "1"), ("updated", "2"), ("deleted", "2"), ("created", "3"), ("deleted", "3")]
+    for name in ("c", "w"):
+        assert [(change, value) for about, change, value in told(sink) if about == name] == expected
+    assert (stats.duplicates, stats.order_violations, stats.chain_gaps, stats.refused) == (0, 0, 0, 0)
+    assert stats.violations == []
+
+
+def test_a_restart_after_everything_was_delivered_sends_nothing(
+    cluster: remote.Remote, sink: endpoint.Server, make_beacon: MakeBeacon
+) -> None:
+    beacon = make_beacon()
+    with beacon:
+        beacon.wait_ready()
+        for number in range(20):
+            create(cluster, CONFIGMAPS, f"c{number}", "1")
+        sink.wait_for(lambda stats: stats.distinct == 20)
+
+    with beacon:
+        beacon.wait_ready()
+        create(cluster, CONFIGMAPS, "after", "1")
+        sink.wait_for(lambda stats: stats.distinct == 21)
+        assert whole.sample(beacon.metrics(), "beacon_deliveries_pending") == 0
+
+    assert told(sink)[-1] == ("after", "created", "1")
+    assert sink.stats().requests == 21
+
+
+def test_what_came_and_went_while_it_was_down_is_told(
+    cluster: remote.Remote, sink: endpoint.Server, make_beacon: MakeBeacon
+) -> None:
+    beacon = make_beacon()
+    with beacon:
+        beacon.wait_ready()
+        create(cluster, CONFIGMAPS, "before", "1")
+        sink.wait_for(lambda stats: stats.distinct == 1)
+    create(cluster, CONFIGMAPS, "meanwhile", "1")
+    cluster.request("DELETE", f"{CONFIGMAPS}/meanwhile")
+
+    with beacon:
+        sink.wait_for(lambda stats: stats.distinct == 3, timeout=30)
+
+    assert told(sink)[1:] == [("meanwhile", "created", "1"), ("meanwhile", "deleted", "1")]
+
+
+def test_a_term_ends_everything_in_time_and_without_complaint(make_beacon: MakeBeacon) -> None:
+    with make_beacon() as beacon:
+        beacon.wait_ready()
+        assert set(beacon.pids()) == PROCESSES
+        assert beacon.living() == set(beacon.pids().values())
+        started = time.monotonic()
+
+        code = beacon.stop()
+
+        assert (code, beacon.living()) == (0, set())
+        assert time.monotonic() - started < whole.GRACE_S / 3
+        assert sorted(line["process"] for line in beacon.logged("ended", code=0)) == sorted(PROCESSES - {"supervisord"})
+        assert beacon.odd == []
+
+
+def test_a_kill_nine_of_supervisord_leaves_no_process_and_loses_nothing(
+    cluster: remote.Remote, sink: endpoint.Server, make_beacon: MakeBeacon
+) -> None:
+    beacon = make_beacon()
+    with beacon:
+        beacon.wait_ready()
+        for number in range(10):
+            create(cluster, CONFIGMAPS, f"c{number}", "1")
+
+        beacon.kill("supervisord")
+
+        assert beacon.end(timeout=5) == -signal.SIGKILL
+        assert beacon.living() == set()
+    with beacon:
+        stats = sink.wait_for(lambda stats: stats.distinct == 10, timeout=30)
+        assert (stats.order_violations, stats.chain_gaps) == (0, 0)
+
+
+def test_a_configuration_that_is_refused_is_said_in_words(make_beacon: MakeBeacon) -> None:
+    with make_beacon(endpoint={"url": "ftp://nowhere"}) as beacon, pytest.raises(errors.ConfigError) as refused:
+        beacon.wait_ready()
+
+    assert any("endpoint.url" in problem for problem in refused.value.problems)
+
+
+def test_what_is_not_ready_is_named(place: Path) -> None:
+    kubeconfig = place / "kubeconfig"
+    cluster = {"name": "c", "cluster": {"server": f"https://127.0.0.1:{whole.free_port()}"}}
+    context = {"name": "x", "context": {"cluster": "c", "user": "u"}}
+    whole_file = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [cluster],
+        "contexts": [context],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+        "current-context": "x",
+    }
+    kubeconfig.write_text(json.dumps(whole_file))
+    config = {"resources": KINDS[:1], "endpoint": {"url": "http://127.0.0.1:9"}}
+    with whole.Beacon(place, config=config, kubeconfig=kubeconfig) as beacon:
+        with pytest.raises(TimeoutError):
+            beacon.wait_ready(0)
+
+        whole.until(lambda: any("ConfigMap" in reason for reason in beacon.reasons()), "a reason", timeout=20)
+
+        assert not beacon.ready()["ready"]
+
+
+def test_a_program_ends_with_the_one_who_started_it(place: Path) -> None:
+    starter = (
+        "import sys, time; from beacon.dev import child;"
+        "print(child.start([sys.executable, '-c', 'import time; time.sleep(600)']).pid, flush=True); time.sleep(600)"
+    )
+    process = child.start([sys.executable, "-c", starter])
+    assert process.stdout is not None
+    pid = int(process.stdout.readline())
+    assert processes.alive(pid)
+
+    process.kill()
+    process.wait()
+
+    whole.until(lambda: not processes.alive(pid), "its end", timeout=10)
+    process.stdout.close()
+
+
+def test_samples_are_summed_over_the_labels_that_are_not_given() -> None:
+    text = '# HELP a b\na{x="1",y="2"} 3\na{x="1",y="3"} 4.0\na{x="2",y="2"} 5\nab{x="1"} 9\nc 7\n'
+
+    assert whole.sample(text, "a", x="1") == 7
+    assert whole.sample(text, "c") == 7
+    assert whole.sample(text, "d") == 0
