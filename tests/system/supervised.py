@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from beacon import supervision
+from beacon import errors, supervision
 from tests.integration import processes
 
 CONF = Path(__file__).parents[2] / "supervisord.conf"
@@ -69,7 +69,11 @@ class Supervised:
         return self.programs()[name].pid
 
     def state(self, name: str) -> supervision.State:
-        return self.programs()[name].state
+        """Give a program's state; unknown while supervisord does not listen yet."""
+        try:
+            return self.programs()[name].state
+        except errors.TransientError:
+            return supervision.State.UNKNOWN
 
     def until_all_run(self) -> None:
         until(lambda: set(self.told("running")) >= set(PROGRAMS), "all to run")
@@ -77,7 +81,7 @@ class Supervised:
     def until_all_are_running(self) -> None:
         self.until_all_run()
         running = supervision.State.RUNNING
-        until(lambda: all(program.state is running for program in self.programs().values()), "RUNNING")
+        until(lambda: all(self.state(name) is running for name in PROGRAMS), "RUNNING")
 
     def end(self) -> int:
         code = self.process.wait(PATIENCE_S)

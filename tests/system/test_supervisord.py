@@ -141,7 +141,6 @@ def test_a_program_that_cannot_start_is_given_up_after_its_retries(base: Path) -
     impatient = base / "supervisord.conf"
     impatient.write_text(supervised.CONF.read_text().replace("startretries=5", "startretries=1"))
     with supervised.supervised(base, conf=impatient, roles={"store": ENDS_AT_ONCE}) as it:
-        until((base / "supervisor.sock").exists, "supervisord")
         until(lambda: it.state("store") is State.FATAL, "the end of retries")
 
         given_up = it.programs()["store"]
