@@ -58,7 +58,7 @@ class Deliveries:
             return session.given[claim.number]
         if claim.number <= session.number:
             return wire.Claimed(number=claim.number)
-        out = session.held.union(*(_ids(reply) for reply in session.given.values()))
+        out = _out(session)
         found = self._choose(claim, out, now_us) if claim.want > 0 else []
         self._remember(session)
         if claim.want > 0 and not found:
@@ -72,16 +72,21 @@ class Deliveries:
             return wire.Claimed(number=claim.number, fenced=True)
         if claim.number in session.given:
             return session.given[claim.number]
-        out = session.held.union(*(_ids(reply) for reply in session.given.values()))
+        out = _out(session)
         return self._answer(claim, session, out, [])
 
-    def next_due_us(self, endpoint: str) -> int | None:
-        """Give the instant at which the next retry is due, None when none waits."""
-        row = self._ledger.row(
-            "SELECT min(next_attempt_us) FROM deliveries WHERE endpoint = ? AND state = 'ready' AND requests > 0",
-            (endpoint,),
+    def next_due_us(self, claim: wire.Claim) -> int | None:
+        """Give the instant at which the next retry that this claim asks for is due, None when it asks for none."""
+        session: _Session | None = self._memory.get("notifier")
+        if claim.want <= 0 or claim.probe or session is None:
+            return None
+        out = _out(session)
+        rows = self._ledger.rows(
+            "SELECT id, next_attempt_us FROM deliveries WHERE endpoint = ? AND state = 'ready' AND requests > 0"
+            " ORDER BY next_attempt_us LIMIT ?",
+            (claim.endpoint, len(out) + 1),
         )
-        return row[0] if row else None
+        return next((due_us for delivery, due_us in rows if delivery not in out), None)
 
     def claimed_us(self) -> int:
         """Give the instant of the latest claim, 0 when there was none."""
@@ -93,7 +98,7 @@ class Deliveries:
         session: _Session | None = self._memory.get("notifier")
         if session is None or session.endpoint != endpoint:
             return 0
-        return len(session.held.union(*(_ids(reply) for reply in session.given.values())))
+        return len(_out(session))
 
     def _meet(self, claim: wire.Claim) -> _Session | None:
         """Give the claim's session with what it holds now; None when another notifier has taken over."""
@@ -167,8 +172,12 @@ class Deliveries:
         elif outcome.attempt > requests and state not in _FINAL:
             self._record(outcome)
             self._move(outcome, state, now_us)
-            if outcome.result in (model.Result.DELIVERED, model.Result.FAILED):
-                self._promote(row[3], row[4], now_us)
+        elif _is_verdict(outcome, state, requests):
+            self._move(replace(outcome, counted=False), state, now_us)
+        else:
+            return
+        if outcome.result in (model.Result.DELIVERED, model.Result.FAILED):
+            self._promote(row[3], row[4], now_us)
 
     def _record(self, outcome: model.Outcome) -> None:
         self._ledger.run(
@@ -250,6 +259,17 @@ _STATES = {
     model.Result.FAILED: model.DeliveryState.FAILED,
     model.Result.RETRY: model.DeliveryState.READY,
 }
+
+
+def _is_verdict(outcome: model.Outcome, state: model.DeliveryState, requests: int) -> bool:
+    """Say whether an attempt that was settled before turns out to have been the last one that the event had."""
+    last = outcome.result is model.Result.FAILED and outcome.attempt == requests
+    return last and state is model.DeliveryState.READY
+
+
+def _out(session: _Session) -> frozenset[int]:
+    """Give the deliveries that the notifier has or is about to have."""
+    return session.held.union(*(_ids(reply) for reply in session.given.values()))
 
 
 def _ids(reply: wire.Claimed) -> frozenset[int]:

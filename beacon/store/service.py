@@ -68,7 +68,6 @@ class Service:
         """
         self._ledger = ledger
         self._settings = settings
-        self._endpoint = terms.endpoint
         self._now_us = now_us
         self._listener = listener or Listener()
         self._memory = memory.Memory()
@@ -124,8 +123,10 @@ class Service:
         if not self._parked:
             return longest_s
         left_s = min(parked.until for parked in self._parked.values()) - time.monotonic()
-        due_us = self._deliveries.next_due_us(self._endpoint)
-        if due_us is not None:
+        for parked in self._parked.values():
+            due_us = self._deliveries.next_due_us(parked.claim)
+            if due_us is None:
+                continue
             left_s = min(left_s, max(0.0, (due_us - self._now_us()) / 1_000_000))
         return max(0.0, min(longest_s, left_s))
 
