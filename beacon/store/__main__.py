@@ -11,7 +11,7 @@ def main(context: process.Context) -> None:
     """Serve until told to stop."""
     loaded = configuration.load(os.environ)
     tree = loaded.settings
-    log.configure("store", level=tree.app.log_level, format=tree.app.log_format)
+    process.log_as("store", tree.app)
     for warning in loaded.warnings:
         log.get().warning("configuration", problem=warning)
     heart = context.heart("main")
@@ -24,12 +24,14 @@ def main(context: process.Context) -> None:
         listener = observer.Observer()
         terms = streams.Terms(scopes=coverage.scopes(tree), endpoint=tree.endpoint.name, updates=tree.events.updated)
 
+        plain, digest = settings.to_plain(tree), settings.digest(tree)
+
         def open_ledger() -> tuple[database.Database, service.Service]:
             ledger = database.Database(path)
-            plain, digest = settings.to_plain(tree), settings.digest(tree)
             return ledger, service.Service(ledger, terms, settings=plain, digest=digest, listener=listener)
 
-        ledger, served = daemon.answer_while(server, "opening the ledger", heart.beat, open_ledger)
+        opening = daemon.Opening("opening the ledger", settings=plain, digest=digest)
+        ledger, served = daemon.answer_while(server, opening, heart.beat, open_ledger)
         log.get().info("serving", ledger=served.ledger_id, database=str(path))
         daemon.Daemon(server, served, listener).serve(stop=context.stop, beat=heart.beat)
         ledger.close()

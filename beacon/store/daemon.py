@@ -1,18 +1,18 @@
 """The store's process: the lock, the socket, and the loop between them and the service.
 
 The lock on the data directory comes before everything, because a second bind on the socket's path would steal the
-first's. From then on `ping` is answered, whatever the ledger needs before it can serve.
+first's. From then on `ping` and `hello` are answered, whatever the ledger needs before it can serve.
 """
 
 import fcntl
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from beacon import errors, hub, wire
 from beacon.store import service
@@ -47,11 +47,38 @@ def locked(directory: Path, what: str) -> Iterator[None]:
         os.close(lock)
 
 
-def answer_while(server: hub.Server, doing: str, beat: Callable[[], None], work: Callable[[], _T]) -> _T:
-    """Do what must come before serving; meanwhile `ping` says what is done, and all else is asked to come again."""
+class Opening:
+    """The store before it serves: it says what it is doing and what it was configured with; all else must wait."""
+
+    def __init__(self, doing: str, *, settings: Mapping[str, Any], digest: str) -> None:
+        """Do what `doing` says, under the given configuration."""
+        self._pong = wire.Pong(state=doing, since_us=time.time_ns() // 1000)
+        self._welcome = wire.Welcome(settings=settings)
+        self._digest = digest
+
+    def answer(self, server: hub.Server, beat: Callable[[], None], done: threading.Event) -> None:
+        """Answer until `done`."""
+        while not done.is_set():
+            beat()
+            for incoming in server.receive(0.1, limit=_BATCH):
+                server.reply(incoming, wire.encode_reply(self._reply(incoming), settings=self._digest))
+
+    def _reply(self, incoming: hub.Incoming) -> wire.Reply | wire.Refused:
+        try:
+            request, _ = wire.decode_request(incoming.data)
+        except wire.ProtocolError as error:
+            return wire.Refused(code=wire.Refusal.MALFORMED, message=str(error))
+        if isinstance(request, wire.Ping):
+            return self._pong
+        if isinstance(request, wire.Hello):
+            return self._welcome
+        return wire.Refused(code=wire.Refusal.STARTING, message=self._pong.state)
+
+
+def answer_while(server: hub.Server, opening: Opening, beat: Callable[[], None], work: Callable[[], _T]) -> _T:
+    """Do what must come before serving, and answer meanwhile what can be answered: see `Opening`."""
     done = threading.Event()
-    since_us = time.time_ns() // 1000
-    host = threading.Thread(target=_say, args=(server, wire.Pong(state=doing, since_us=since_us), beat, done))
+    host = threading.Thread(target=opening.answer, args=(server, beat, done))
     host.start()
     try:
         return work()
@@ -107,16 +134,3 @@ class Daemon:
         self._server.reply(asked.incoming, data)
         result = reply.code if isinstance(reply, wire.Refused) else "ok"
         self._listener.answered(asked.verb, result, time.monotonic() - asked.arrived_at)
-
-
-def _say(server: hub.Server, pong: wire.Pong, beat: Callable[[], None], done: threading.Event) -> None:
-    while not done.is_set():
-        beat()
-        for incoming in server.receive(0.1, limit=_BATCH):
-            try:
-                request, _ = wire.decode_request(incoming.data)
-            except wire.ProtocolError as error:
-                server.reply(incoming, wire.encode_reply(wire.Refused(code=wire.Refusal.MALFORMED, message=str(error))))
-                continue
-            starting = wire.Refused(code=wire.Refusal.STARTING, message=pong.state)
-            server.reply(incoming, wire.encode_reply(pong if isinstance(request, wire.Ping) else starting))
