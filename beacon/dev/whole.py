@@ -17,7 +17,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from beacon import codec, errors, supervision
@@ -166,16 +165,7 @@ class Beacon:
     def reasons(self) -> list[str]:
         """Say in words what keeps it from being ready."""
         checks = self.ready()["checks"]
-        if not checks:
-            return ["nobody answers at " + self.ready_url]
-        said = []
-        for name, check in checks.items():
-            if not check["ok"]:
-                scopes = {k: c["why"] or c["state"] for k, c in check.get("scopes", {}).items() if not c["ok"]}
-                said += [f"{name}: {scope}: {why}" for scope, why in scopes.items()] or [
-                    f"{name}: {check['why'] or check['state']}"
-                ]
-        return said
+        return _ills(checks) if checks else self._silence()
 
     def metrics(self) -> str:
         """Scrape /metrics. Raises OSError when nobody answers."""
@@ -236,9 +226,7 @@ class Beacon:
         """Start."""
         return self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_raised: object) -> None:
         """End."""
         self.stop()
 
@@ -250,6 +238,15 @@ class Beacon:
             said = " ".join([*self.odd[-5:], *(str(line.get("reason", "")) for line in self.lines[-5:])])
             raise errors.StartError(f"supervisord has ended: {said.strip()}", exit_code=errors.EXIT_UNAVAILABLE)
         return self.ready()
+
+    def _silence(self) -> list[str]:
+        """Say what may be why nobody answers at all."""
+        said = [f"nobody answers at {self.ready_url}", *self.odd[-1:]]
+        try:
+            ended = [program for program in self.programs().values() if not program.alive]
+        except errors.TransientError as error:
+            return [*said, str(error)]
+        return [*(f"{program.name}: {program.state}: {program.why}" for program in ended), *said]
 
     def _read(self, process: "subprocess.Popen[bytes]") -> None:
         for raw in process.stdout or ():
@@ -270,6 +267,16 @@ class Beacon:
         self.metrics_url = f"http://127.0.0.1:{metrics.get('port', 8080)}{metrics.get('path', '/metrics')}"
         self.ready_url = probes + health.get("readinessPath", "/ready")
         self.health_url = probes + health.get("livenessPath", "/healthz")
+
+
+def _ills(checks: Json) -> list[str]:
+    """Give a sentence for each check that failed, or for each scope when it has some."""
+    said = []
+    for name, check in checks.items():
+        parts = {f"{name}: {scope}": inner for scope, inner in check.get("scopes", {}).items() if not inner["ok"]}
+        failed = parts or ({} if check["ok"] else {name: check})
+        said += [f"{where}: {one['why'] or one['state']}" for where, one in failed.items()]
+    return said
 
 
 def _write(path: Path, config: Mapping[str, Any]) -> Path:

@@ -13,7 +13,7 @@ from beacon.dev.demo import play, screen, stage
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--config", type=click.Path(path_type=Path), help="Beacon's YAML file: run on a real cluster.")
 @click.option("--kubeconfig", help="Which cluster ($KUBECONFIG, else ~/.kube/config); only with --config.")
-@click.option("--endpoint", type=click.Choice(["config", "test"]), envvar="ENDPOINT", default="config")
+@click.option("--endpoint", type=click.Choice(["config", "test"]), default="config", help="Who is told.")
 @click.option("--once/--stay", default=None, help="End after the tour, or stay. Without a terminal it ends.")
 def main(config: Path | None, kubeconfig: str | None, endpoint: str, *, once: bool | None) -> None:
     """Show Beacon delivering events, by itself or on a cluster, until Ctrl-C."""
@@ -26,7 +26,8 @@ def main(config: Path | None, kubeconfig: str | None, endpoint: str, *, once: bo
     wanted = play.Wanted(
         config=config.expanduser() if config else None,
         kubeconfig=kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config",
-        test_endpoint=endpoint == "test",
+        # `make run ENDPOINT=test` comes as a variable of the environment.
+        test_endpoint="test" in (endpoint, os.environ.get("ENDPOINT")),
         once=shall_end,
     )
     try:

@@ -26,23 +26,28 @@ class Wanted:
 
 def play(wanted: Wanted, asked: stage.Asked, shown: screen.Screen) -> int:
     """Give the demo, and return the exit code. Everything has ended by then."""
+    with stage.Stage(asked) as on:
+        code = _guarded(_Play(wanted, on, shown), asked, shown)
+        if asked():
+            shown.say("Stopping ...")
+    if asked() or code == errors.EXIT_OK:
+        shown.say("Everything has ended, and nothing is left behind.")
+    return code
+
+
+def _guarded(course: "_Play", asked: stage.Asked, shown: screen.Screen) -> int:
+    """Say in words what ends the demo early."""
     try:
-        with stage.Stage(asked) as on:
-            code = _Play(wanted, on, shown).run()
-            if asked():
-                shown.say("Stopping ...")
+        return course.run()
     except errors.Stopping:
-        shown.say("Stopped before the end.")
         return 128 + asked.number
     except errors.ConfigError as error:
         for problem in error.problems:
             shown.trouble(problem)
         return errors.EXIT_CONFIG
-    except errors.StartError as error:
+    except errors.BeaconError as error:
         shown.trouble(str(error))
-        return error.exit_code
-    shown.say("Everything has ended, and nothing is left behind.")
-    return code
+        return error.exit_code if isinstance(error, errors.StartError) else errors.EXIT_FAILURE
 
 
 class _Play:
@@ -62,8 +67,8 @@ class _Play:
         self._screen.say(f"An embedded Kubernetes API server listens at {cluster.url}.")
         url = self._start_endpoint()
         started = time.monotonic()
-        here = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
-        beacon = self._stage.start_beacon(tour.config(url), kubeconfig=cluster.kubeconfig, environ=here)
+        config, here = tour.config(url), stage.without_proxy()
+        beacon = self._stage.start_beacon(config, kubeconfig=cluster.kubeconfig, environ=here)
         if not self._wait_ready(beacon):
             return errors.EXIT_FAILURE
         self._screen.say(f"Beacon runs under supervisord, ready after {tour.waited(started)}: {_programs(beacon)}.")
@@ -86,7 +91,7 @@ class _Play:
             f"Beacon runs with {config} against the cluster of {given.kubeconfig}; it changes nothing there."
         )
         if test:
-            environ |= {"ENDPOINT_URL": self._start_endpoint()}
+            environ |= {"ENDPOINT_URL": self._start_endpoint(), **stage.without_proxy()}
         else:
             self._screen.say(f"Notifications go to {tree.endpoint.url}.")
             real.look_at_endpoint(tree.endpoint.url, self._screen)

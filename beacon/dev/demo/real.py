@@ -20,7 +20,7 @@ _CONNECT_S = 3.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """What to run Beacon with. `endpoint_url` is "" when the configuration's own is used."""
+    """What to run Beacon with; `environ` is what of the caller's environment is meant for Beacon."""
 
     config: Path
     kubeconfig: str

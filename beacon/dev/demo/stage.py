@@ -14,7 +14,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 from beacon import errors
@@ -67,9 +67,7 @@ class Stage:
         )
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_raised: object) -> None:
         """End and remove everything."""
         self._stack.close()
 
@@ -109,6 +107,13 @@ class Stage:
             raise errors.StartError(f"{what} did not start: {reason}", exit_code=errors.EXIT_UNAVAILABLE) from None
         threading.Thread(target=_read, args=(process, on_line), daemon=True).start()
         return process, ready
+
+
+def without_proxy() -> dict[str, str]:
+    """Give the variables that keep requests to this machine away from a proxy."""
+    given = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
+    value = ",".join(part for part in (given, "127.0.0.1") if part)
+    return {"NO_PROXY": value, "no_proxy": value}
 
 
 def _read(process: "subprocess.Popen[bytes]", on_line: Callable[[Json], None]) -> None:

@@ -6,11 +6,13 @@ changes objects, and it only ever does so in the embedded API server.
 
 import shutil
 import time
+import urllib.error
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from beacon import errors
 from beacon.dev import whole
 from beacon.dev.cluster import remote
 from beacon.dev.demo import screen, stage
@@ -132,8 +134,7 @@ class Tour:
 
     def _do(self, step: Step) -> bool:
         self._screen.say(step.text)
-        content_type = _MERGE if step.method == "PATCH" else "application/json"
-        self._cluster.request(step.method, step.path, step.body, content_type=content_type)
+        self._change(step)
         if not step.told:
             return True
         before = len(self._told)
@@ -143,6 +144,13 @@ class Tour:
             self._screen.trouble(f"No notification came within {PATIENCE_S:.0f} s.")
             return False
         return self._as_expected(self._told[before:], step.told)
+
+    def _change(self, step: Step) -> None:
+        content_type = _MERGE if step.method == "PATCH" else "application/json"
+        try:
+            self._cluster.request(step.method, step.path, step.body, content_type=content_type)
+        except urllib.error.URLError as error:
+            raise errors.TransientError(f"The embedded API server does not do it: {error}.") from error
 
     def _as_expected(self, came: list[str], expected: str) -> bool:
         if came == [expected]:
