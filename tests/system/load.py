@@ -1,0 +1,82 @@
+"""A cluster that changes at random, and the log of what a correct receiver must have been told."""
+
+import random
+import threading
+import time
+from collections import defaultdict
+
+from beacon.dev import endpoint
+from beacon.dev.cluster import server
+
+ANNOTATION = "bakerapps.net.maas"
+NAMESPACE = "load"
+
+
+class Load:
+    """Creates, annotates, changes, de-annotates and deletes ConfigMaps, one every `pause_s`, in its own thread."""
+
+    def __init__(self, cluster: server.Server, *, seed: int, objects: int = 40, pause_s: float = 0.003) -> None:
+        self.told: dict[str, list[str]] = defaultdict(list)
+        self.changes = 0
+        self._cluster = cluster
+        self._random = random.Random(seed)
+        self._objects = objects
+        self._pause_s = pause_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> "Load":
+        self._cluster.namespace(NAMESPACE)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._pause_s):
+            self._change(f"o{self._random.randrange(self._objects)}")
+            self.changes += 1
+
+    def _change(self, name: str) -> None:
+        told = self.told[name]
+        value: dict[str, str | None] = {ANNOTATION: f"v{self.changes}"}
+        if not told or told[-1] == "deleted":
+            self._cluster.put("configmaps", {"metadata": {"name": name, "namespace": NAMESPACE, "annotations": value}})
+            told.append("created")
+        elif self._random.random() < 0.3:
+            self._cluster.annotate("configmaps", name, value, namespace=NAMESPACE)
+            told.append("updated")
+        elif self._random.random() < 0.5:
+            self._cluster.annotate("configmaps", name, {ANNOTATION: None}, namespace=NAMESPACE)
+            told.append("deleted")
+        else:
+            self._cluster.delete("configmaps", name, namespace=NAMESPACE)
+            told.append("deleted")
+
+
+def received(sink: endpoint.Server) -> dict[str, list[str]]:
+    """Give what the endpoint accepted, each id once, by object in the order of arrival."""
+    seen: set[str] = set()
+    told: dict[str, list[str]] = defaultdict(list)
+    for attempt in sink.events():
+        event = attempt.event
+        if event is not None and event.id not in seen:
+            seen.add(event.id)
+            told[event.name].append(event.type.rpartition(".")[2])
+    return told
+
+
+def wait_until_told(load: Load, sink: endpoint.Server, *, timeout: float = 30) -> None:
+    """Wait until as many events were accepted as there were changes to tell."""
+    total = sum(map(len, load.told.values()))
+    sink.wait_for(lambda stats: stats.distinct >= total, timeout=timeout)
+
+
+def pause(chance: random.Random, low_s: float, high_s: float) -> None:
+    """Let the load go on for a while before the next blow falls."""
+    time.sleep(chance.uniform(low_s, high_s))

@@ -1,0 +1,41 @@
+"""All there is on one machine: an embedded API server, a test endpoint, and a Beacon between them."""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from beacon.dev import endpoint, whole
+from beacon.dev.cluster import server
+from tests.system import load
+
+
+@dataclass(frozen=True)
+class Everything:
+    """A cluster, an endpoint and a Beacon that is ready."""
+
+    cluster: server.Server
+    sink: endpoint.Server
+    beacon: whole.Beacon
+
+
+@contextlib.contextmanager
+def everything(*, changes: Mapping[str, Any] | None = None, **behaviour: Any) -> Iterator[Everything]:
+    """Run it all; `changes` are keys of Beacon's configuration, the rest is how the endpoint behaves."""
+    with (
+        tempfile.TemporaryDirectory(prefix="b") as name,
+        server.running(bookmark_interval_s=1.0) as cluster,
+        endpoint.running(**behaviour) as sink,
+    ):
+        config = {
+            "resources": [{"apiVersion": "v1", "kind": "ConfigMap"}],
+            "annotation": {"key": load.ANNOTATION},
+            "events": {"updated": True},
+            "endpoint": {"url": sink.url},
+        }
+        kubeconfig = cluster.kubeconfig(Path(name) / "kubeconfig")
+        with whole.Beacon(Path(name), config=config | dict(changes or {}), kubeconfig=kubeconfig) as beacon:
+            beacon.wait_ready()
+            yield Everything(cluster, sink, beacon)
