@@ -103,7 +103,9 @@ class Beacon:
         self._read_ports(codec.load_yaml(self.config_path.read_text(encoding="utf-8")))
         given = {"KUBECONFIG": str(kubeconfig), "ENDPOINT_URL": endpoint_url}
         paths = {"CONFIG_PATH": str(self.config_path), "DB_PATH": str(directory / "events.db")}
-        self.environ = _environ(self.run_dir) | paths | {k: v for k, v in given.items() if v} | dict(environ or {})
+        self.environ = (
+            _environ(directory, self.run_dir) | paths | {k: v for k, v in given.items() if v} | dict(environ or {})
+        )
         self.lines: list[Json] = []
         self.odd: list[str] = []  # what was said and is not JSON
         self._on_line = on_line
@@ -288,10 +290,12 @@ def _write(path: Path, config: Mapping[str, Any]) -> Path:
     return path
 
 
-def _environ(run_dir: Path) -> dict[str, str]:
-    """Give what the processes inherit: ours without what would be Beacon's, the environment's programs first."""
+def _environ(directory: Path, run_dir: Path) -> dict[str, str]:
+    """Give what the processes inherit: ours but for what would be Beacon's, and the environment's programs first."""
     kept = {k: v for k, v in os.environ.items() if k not in _OURS and not k.startswith(("BEACON_", "SUPERVISOR_"))}
-    return kept | {"BEACON_RUN_DIR": str(run_dir), "PATH": f"{SCRIPTS}{os.pathsep}{os.environ.get('PATH', '')}"}
+    path = f"{SCRIPTS}{os.pathsep}{os.environ.get('PATH', '')}"
+    # The Kubernetes client writes a kubeconfig's certificates to temporary files, which outlive a kill -9.
+    return kept | {"BEACON_RUN_DIR": str(run_dir), "PATH": path, "TMPDIR": str(directory)}
 
 
 def _variables(process: Path) -> list[bytes]:

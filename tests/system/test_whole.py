@@ -178,9 +178,11 @@ def test_what_is_not_ready_is_named(place: Path) -> None:
 
 
 def test_a_program_ends_with_the_one_who_started_it(place: Path) -> None:
+    program = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
     starter = (
         "import sys, time; from beacon.dev import child;"
-        "print(child.start([sys.executable, '-c', 'import time; time.sleep(600)']).pid, flush=True); time.sleep(600)"
+        f"started = child.start([sys.executable, '-c', {program!r}]);"
+        "print(started.stdout.readline().decode(), flush=True); time.sleep(600)"
     )
     process = child.start([sys.executable, "-c", starter])
     assert process.stdout is not None

@@ -1,0 +1,254 @@
+"""`make run` as a user meets it: the tour, their own cluster, wrong input, and Ctrl-C at any moment."""
+
+import contextlib
+import json
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from beacon.dev import whole
+from beacon.dev.cluster import remote
+from tests.system.conftest import ANNOTATION
+
+CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
+ROW = re.compile(
+    r"^  \d\d:\d\d:\d\d\.\d{3}  (created|updated|deleted) +(\S+) +(\S+) +(\S*) +[0-9a-f]{8} .*m?s", re.MULTILINE
+)
+TOUR = [
+    ("created", "ConfigMap", "default/settings", "gold"),
+    ("created", "Deployment", "default/web", "silver"),
+    ("updated", "ConfigMap", "default/settings", "platinum"),
+    ("deleted", "Deployment", "default/web", "silver"),
+    ("deleted", "ConfigMap", "default/settings", "platinum"),
+]
+
+
+class Demo:
+    """A demo that runs, and what it has said so far."""
+
+    def __init__(self, directory: Path, *options: str, environ: dict[str, str]) -> None:
+        self.directory = directory
+        self._mark = f"DEMO_OF_TEST={directory}".encode()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "beacon.dev.demo", *options],
+            env=os.environ | {"TMPDIR": str(directory), "DEMO_OF_TEST": str(directory)} | environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.text = ""
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.text += line
+
+    def rows(self) -> list[tuple[str, ...]]:
+        return ROW.findall(self.text)
+
+    def until_said(self, text: str) -> None:
+        whole.until(lambda: text in self.text or self.process.poll() is not None, text, timeout=60)
+        assert text in self.text, self.text
+
+    def end(self, timeout: float = 60) -> int:
+        code = self.process.wait(timeout)
+        self._reader.join()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        return code
+
+    def left(self) -> list[str]:
+        """Name what is left: processes that carry the mark of this run, files in its directory."""
+        processes = [path.name for path in Path("/proc").glob("[0-9]*") if self._mark in _variables(path)]
+        return processes + [path.name for path in self.directory.iterdir()]
+
+
+def _variables(process: Path) -> list[bytes]:
+    try:
+        return (process / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
+@contextlib.contextmanager
+def demo(*options: str, **environ: str) -> Iterator[Demo]:
+    with tempfile.TemporaryDirectory(prefix="d") as name:
+        running = Demo(Path(name), *options, environ=environ)
+        try:
+            yield running
+        finally:
+            running.process.kill()
+            running.end()
+
+
+@pytest.fixture
+def config(place: Path) -> Path:
+    """A configuration of ConfigMaps on a free port; it names no endpoint."""
+    path = place / "beacon.yaml"
+    port = {"port": whole.free_port()}
+    path.write_text(
+        json.dumps({"resources": [{"apiVersion": "v1", "kind": "ConfigMap"}], "metrics": port, "health": port})
+    )
+    return path
+
+
+def test_without_a_terminal_the_tour_shows_each_notification_once_ends_and_leaves_nothing_behind() -> None:
+    with demo() as it:
+        assert it.end() == 0, it.text
+
+        assert it.rows() == TOUR
+        assert "kubectl --kubeconfig" in it.text
+        assert "/ready" in it.text
+        assert "!" not in it.text.replace("!= ", "")
+        assert it.left() == []
+
+
+def test_what_is_done_by_hand_is_shown_until_ctrl_c() -> None:
+    with demo("--stay") as it:
+        it.until_said("Ctrl-C ends it all.")
+        commands = re.findall(r"^  (\S*kubectl .*)$", it.text, re.MULTILINE)
+        for command in commands:
+            words = command.replace("kubectl", str(whole.SCRIPTS / "kubectl"), 1).split()
+            subprocess.run(words, check=True, capture_output=True)
+        status = re.search(r"^  (BEACON_RUN_DIR=.*)$", it.text, re.MULTILINE)
+        assert status is not None
+        assert "store" in subprocess.run(status[1], shell=True, check=False, capture_output=True, text=True).stdout
+        whole.until(lambda: len(it.rows()) == len(TOUR) + 2, "two more rows", timeout=20)
+
+        it.process.send_signal(signal.SIGINT)
+
+        assert it.end() == 0
+        assert [row[0] for row in it.rows()[len(TOUR) :]] == ["created", "deleted"]
+        assert it.left() == []
+
+
+@pytest.mark.parametrize(("number", "seed"), [("INT", 1), ("INT", 2), ("INT", 3), ("TERM", 4), ("HUP", 5)])
+def test_a_signal_at_any_moment_ends_it_and_leaves_nothing_behind(number: str, seed: int) -> None:
+    given = signal.Signals[f"SIG{number}"]
+    with demo("--stay") as it:
+        it.until_said("Beacon without a cluster")
+        time.sleep(random.Random(seed).uniform(0, 4))
+
+        it.process.send_signal(given)
+
+        assert it.end() in (0, 128 + given), it.text
+        assert "Traceback" not in it.text
+        assert it.left() == []
+
+
+def test_a_second_ctrl_c_is_no_harm() -> None:
+    with demo("--stay") as it:
+        it.until_said("Ctrl-C ends it all.")
+
+        it.process.send_signal(signal.SIGINT)
+        it.until_said("Stopping")
+        it.process.send_signal(signal.SIGINT)
+
+        assert it.end() == 0
+        assert it.left() == []
+
+
+def test_no_process_survives_a_kill_nine_of_the_demo() -> None:
+    with demo("--stay") as it:
+        it.until_said("Beacon runs under supervisord")
+
+        it.process.kill()
+        it.end()
+
+        whole.until(lambda: not any(name.isdigit() for name in it.left()), "the end of all processes", timeout=30)
+
+
+def test_it_ends_when_nobody_reads_what_it_says() -> None:
+    with tempfile.TemporaryDirectory(prefix="d") as name:
+        command = f"{sys.executable} -m beacon.dev.demo --once | head -n 1"
+        environ = os.environ | {"TMPDIR": name}
+        done = subprocess.run(command, shell=True, env=environ, capture_output=True, text=True, timeout=60, check=False)
+
+        assert done.stdout.startswith("Beacon without a cluster")
+        assert "Traceback" not in done.stderr
+        whole.until(lambda: not list(Path(name).iterdir()), "the removal of its directory", timeout=10)
+
+
+def test_on_a_cluster_of_ones_own_it_shows_what_is_told_and_only_reads(cluster: remote.Remote, config: Path) -> None:
+    with demo("--config", str(config), "--kubeconfig", str(cluster.kubeconfig), "--stay") as it:
+        it.until_said("Beacon is ready.")
+        body = {"metadata": {"name": "a", "annotations": {ANNOTATION: "mine"}}}
+        before = len(cluster.status()["requests"])
+        cluster.request("POST", CONFIGMAPS, body)
+        whole.until(it.rows, "a row", timeout=20)
+        it.process.send_signal(signal.SIGTERM)
+
+        assert it.end() == 0
+        assert it.rows() == [("created", "ConfigMap", "default/a", "mine")]
+        assert it.left() == []
+    requests = cluster.status()["requests"]
+    own = [request["verb"] for request in requests if request["verb"] == "create"]
+    assert before > 0
+    assert len(own) == 1  # the test's
+    assert {request["verb"] for request in requests} <= {"get", "list", "watch", "create"}
+
+
+def test_an_endpoint_that_the_configuration_names_is_used_and_its_absence_said(
+    cluster: remote.Remote, config: Path
+) -> None:
+    url = f"http://127.0.0.1:{whole.free_port()}/events"
+    cluster.request("POST", CONFIGMAPS, {"metadata": {"name": "a", "annotations": {ANNOTATION: "mine"}}})
+    options = ("--config", str(config), "--kubeconfig", str(cluster.kubeconfig), "--stay")
+    with demo(*options, ENDPOINT_URL=url) as it:
+        it.until_said(f"The endpoint {url} can't be reached from here (Connection refused).")
+        it.until_said("1 changes found, 0 delivered, 1 waiting, 0 failed.")
+
+
+def test_an_api_server_that_does_not_answer_is_said_and_tried_again(place: Path, config: Path) -> None:
+    with remote.running(place) as gone:
+        pass
+    with demo("--config", str(config), "--kubeconfig", str(gone.kubeconfig), "--stay") as it:
+        it.until_said("Not ready yet")
+
+        assert "does not answer" in it.text
+        assert "Traceback" not in it.text
+
+
+def test_files_that_cannot_be_read_are_named_in_one_sentence_each(place: Path) -> None:
+    with demo("--config", f"{place}/none.yaml", "--kubeconfig", f"{place}/none") as it:
+        assert it.end() == 78
+
+        assert it.text.splitlines() == [
+            f"! The configuration {place}/none.yaml can't be read: No such file or directory.",
+            f"! The kubeconfig {place}/none can't be read: No such file or directory.",
+        ]
+
+
+def test_a_wrong_configuration_is_refused_before_anything_starts(place: Path, config: Path) -> None:
+    config.write_text("resources: [{apiVersion: v1, kindd: ConfigMap}]\n")
+    (place / "kubeconfig").write_text("{}")
+    with demo("--config", str(config), "--kubeconfig", f"{place}/kubeconfig") as it:
+        assert it.end() == 78
+
+        assert all(line.startswith("! resources[0].") for line in it.text.splitlines())
+
+
+def test_a_port_in_use_is_said(place: Path, config: Path) -> None:
+    (place / "kubeconfig").write_text("{}")
+    port = json.loads(config.read_text())["metrics"]["port"]
+    with socket.socket() as taken:
+        taken.bind(("", port))
+        taken.listen()
+        with demo("--config", str(config), "--kubeconfig", f"{place}/kubeconfig") as it:
+            assert it.end() == 75
+
+    assert f"Port {port} (health.port) is in use" in it.text
