@@ -3,7 +3,7 @@
 It only reads and writes the two tables; when a cursor may move is decided in `beacon.store.streams`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from beacon import errors, model
 from beacon.store import database, memory
@@ -45,6 +45,13 @@ class Cursors:
 
     def get(self, scope: model.ScopeId) -> Cursor:
         """Give a configured scope's cursor."""
+        cursor: Cursor | None = self._memory.get(("cursor", scope))
+        if cursor is None:
+            cursor = self._read(scope)
+            self._memory.put(("cursor", scope), cursor)
+        return cursor
+
+    def _read(self, scope: model.ScopeId) -> Cursor:
         row = self._ledger.row(
             "SELECT resource_version, epoch, fingerprint, reason, highest, positioned_us, label FROM cursors"
             " WHERE api_group = ? AND kind = ? AND namespace = ?",
@@ -94,6 +101,7 @@ class Cursors:
             "UPDATE cursors SET label = ? WHERE api_group = ? AND kind = ? AND namespace = ? AND label <> ?",
             (label, *key(scope), label),
         )
+        self._memory.put(("cursor", scope), None)
 
     def move(self, scope: model.ScopeId, version: int, now_us: int) -> None:
         """Put the cursor to a position that has been applied."""
@@ -102,6 +110,10 @@ class Cursors:
             " WHERE api_group = ?3 AND kind = ?4 AND namespace = ?5",
             (version, now_us, *key(scope)),
         )
+        cursor = self.get(scope)
+        highest = max(cursor.highest, version)
+        moved = replace(cursor, version=version, highest=highest, reason="", positioned_us=now_us)
+        self._memory.put(("cursor", scope), moved)
 
     def confirm(self, scope: model.ScopeId, cursor: Cursor, now_us: int) -> None:
         """Note that a quiet scope is still followed; written now and then only."""
@@ -116,6 +128,7 @@ class Cursors:
             " WHERE api_group = ? AND kind = ? AND namespace = ?",
             (reason, epoch, fingerprint, at, *key(scope)),
         )
+        self._memory.put(("cursor", scope), None)
 
     def void(self, scope: model.ScopeId, reason: model.GapReason) -> None:
         """Take a scope's position away: it must be listed."""
@@ -123,6 +136,7 @@ class Cursors:
             "UPDATE cursors SET resource_version = 0, reason = ? WHERE api_group = ? AND kind = ? AND namespace = ?",
             (reason, *key(scope)),
         )
+        self._memory.put(("cursor", scope), None)
 
     def void_all(self, epoch: int) -> None:
         """Begin a new epoch: no position of the old one means anything."""
@@ -130,11 +144,14 @@ class Cursors:
             "UPDATE cursors SET resource_version = 0, highest = 0, epoch = ?, reason = ?",
             (epoch, model.GapReason.REWOUND),
         )
+        for scope in self.all():
+            self._memory.put(("cursor", scope), None)
 
     def abandon(self, scope: model.ScopeId, cursor: Cursor, epoch: int) -> None:
         """Forget a scope that is no longer configured and say since when nobody looks there."""
         self.open_gap(scope, cursor, reason=model.GapReason.CONFIGURATION, epoch=epoch)
         self._ledger.run("DELETE FROM cursors WHERE api_group = ? AND kind = ? AND namespace = ?", key(scope))
+        self._memory.put(("cursor", scope), None)
 
     def open_gap(self, scope: model.ScopeId, cursor: Cursor, *, reason: model.GapReason, epoch: int) -> None:
         """Record that the scope is not followed since its cursor was; an open gap goes on, for the latest reason."""

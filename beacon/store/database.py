@@ -21,6 +21,7 @@ _CACHE_KIB = 16 * 1024
 _BUSY_MS = 5000
 _JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024
 _STATEMENTS = 256
+_CHECKPOINT_PAGES = 8000  # of 4 KiB
 
 
 class StorageError(errors.TransientError):
@@ -77,21 +78,21 @@ class Database:
         try:
             self._connection.execute(sql, values)
             return self._connection.changes()
-        except apsw.Error as error:
+        except _REFUSED_BY_SQLITE as error:
             raise _translated(error) from error
 
     def rows(self, sql: str, values: Values = ()) -> list[Row]:
         """Execute one statement and give its rows."""
         try:
             return self._connection.execute(sql, values).fetchall()
-        except apsw.Error as error:
+        except _REFUSED_BY_SQLITE as error:
             raise _translated(error) from error
 
     def row(self, sql: str, values: Values = ()) -> Row | None:
         """Execute one statement and give its first row."""
         try:
             return self._connection.execute(sql, values).fetchone()
-        except apsw.Error as error:
+        except _REFUSED_BY_SQLITE as error:
             raise _translated(error) from error
 
     @property
@@ -179,6 +180,8 @@ def _journal_ahead(connection: apsw.Connection) -> None:
     if connection.pragma("journal_mode", "WAL") != "wal":
         raise errors.StartError("the volume does not support a write-ahead log", exit_code=errors.EXIT_CANNOT_CREATE)
     connection.pragma("journal_size_limit", _JOURNAL_LIMIT_BYTES)
+    # A checkpoint writes each page once, however often the log holds it: seldom is cheaper, and rarer to wait for.
+    connection.pragma("wal_autocheckpoint", _CHECKPOINT_PAGES)
 
 
 def _survive_power_cuts(connection: apsw.Connection) -> None:
@@ -227,7 +230,7 @@ def _opening(path: Path, error: apsw.Error) -> errors.BeaconError:
     return errors.StartError(f"{path}: {translated}", exit_code=errors.EXIT_CANNOT_CREATE)
 
 
-def _translated(error: apsw.Error) -> errors.BeaconError:
+def _translated(error: Exception) -> errors.BeaconError:
     if isinstance(error, apsw.FullError):
         return FullError(f"no room on the volume: {error}")
     if isinstance(error, apsw.CorruptError | apsw.NotADBError):
@@ -239,4 +242,6 @@ def _translated(error: apsw.Error) -> errors.BeaconError:
     return RequestError(f"{type(error).__name__}: {error}")
 
 
+# An integer beyond 64 bits and a lone surrogate are no SQL values: apsw says so with Python's own errors.
+_REFUSED_BY_SQLITE = (apsw.Error, OverflowError, UnicodeError)
 _VOLUME_ERRORS = (apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.NoMemError, apsw.PermissionsError)

@@ -12,6 +12,8 @@ from beacon.store import database, memory
 
 _SHARE_OF_RETRIES = 5  # one in so many places of a claim is kept for what is due again
 _REMEMBERED_FENCED = 16
+_MOST_AT_ONCE = 10_000  # deliveries in one reply, whatever a claim wants
+_LONGEST_S = 100 * 365 * 86400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +156,7 @@ class Deliveries:
     ) -> list[model.Delivery]:
         if want <= 0:
             return []
+        want = min(want, _MOST_AT_ONCE)
         rows = self._ledger.rows(
             f"SELECT {_COLUMNS} FROM deliveries d JOIN events e USING (sequence) WHERE {which} LIMIT ?",
             (*values, want + len(out)),
@@ -167,6 +170,8 @@ class Deliveries:
         if row is None or row[1] != outcome.generation or outcome.result is model.Result.RELEASED:
             return
         state, requests = model.DeliveryState(row[0]), row[2]
+        if outcome.attempt < 1 or state is model.DeliveryState.QUEUED:
+            return  # nobody was given it, so nothing can have come of it
         if outcome.result is model.Result.CHARGED:
             self._charge(outcome)
         elif outcome.attempt > requests and state not in _FINAL:
@@ -188,7 +193,7 @@ class Deliveries:
                 outcome.generation,
                 outcome.attempt,
                 outcome.started_us,
-                int(outcome.duration_s * 1_000_000),
+                _micros(outcome.duration_s),
                 outcome.code,
                 outcome.status,
                 outcome.error,
@@ -204,14 +209,14 @@ class Deliveries:
             target = state
         final = target is not model.DeliveryState.READY
         self._ledger.run(
-            "UPDATE deliveries SET state = ?, attempts = attempts + ?, requests = ?, next_attempt_us = ?,"
-            " last_tried_us = ?, forgiven = ?, last_code = ?, last_status = ?, last_error = ?, settled_us = ?"
-            " WHERE id = ?",
+            "UPDATE deliveries SET state = ?, attempts = attempts + ?, requests = max(requests, ?),"
+            " next_attempt_us = ?, last_tried_us = ?, forgiven = ?, last_code = ?, last_status = ?, last_error = ?,"
+            " settled_us = ? WHERE id = ?",
             (
                 target,
                 int(outcome.counted),
                 outcome.attempt,
-                0 if final else now_us + int(outcome.delay_s * 1_000_000),
+                0 if final else now_us + _micros(outcome.delay_s),
                 now_us,
                 int(outcome.forgiven and not final),
                 outcome.code,
@@ -250,7 +255,7 @@ _COLUMNS = (
     "d.id, d.generation, e.id, d.sequence, e.previous, e.type, e.api_version, e.kind, e.subject, e.namespace, e.name,"
     " e.detected_us, e.committed_us, d.attempts, d.requests, e.data"
 )
-_FRESH = "d.endpoint = ? AND d.state = 'ready' AND d.requests = 0 ORDER BY d.sequence"
+_FRESH = "d.endpoint = ? AND d.state = 'ready' AND (d.requests > 0) = 0 ORDER BY d.sequence"
 _DUE = "d.endpoint = ? AND d.state = 'ready' AND d.requests > 0 AND d.next_attempt_us <= ? ORDER BY d.next_attempt_us"
 _LEAST_RECENT = "d.endpoint = ? AND d.state = 'ready' AND d.requests > 0 ORDER BY d.last_tried_us"
 _FINAL = (model.DeliveryState.DELIVERED, model.DeliveryState.DISCARDED)
@@ -262,9 +267,20 @@ _STATES = {
 
 
 def _is_verdict(outcome: model.Outcome, state: model.DeliveryState, requests: int) -> bool:
-    """Say whether an attempt that was settled before turns out to have been the last one that the event had."""
+    """Say whether what is said of an attempt that was settled before is the last word on the event.
+
+    The attempt turns out to have been the last one that the event had; or two notifiers made it, one hanging where the
+    other took over, and the endpoint has the event after all.
+    """
+    if outcome.result is model.Result.DELIVERED:
+        return state not in _FINAL
     last = outcome.result is model.Result.FAILED and outcome.attempt == requests
     return last and state is model.DeliveryState.READY
+
+
+def _micros(seconds: float) -> int:
+    """Give a duration in microseconds, within what an instant can be moved by."""
+    return int(min(max(seconds, 0.0), _LONGEST_S) * 1_000_000)
 
 
 def _out(session: _Session) -> frozenset[int]:

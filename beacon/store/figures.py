@@ -35,11 +35,6 @@ class Figures:
         )
 
     def _endpoint(self, endpoint: str, states: dict[str, int]) -> wire.EndpointFigures:
-        oldest = self._ledger.row(
-            "SELECT e.committed_us FROM deliveries d JOIN events e USING (sequence)"
-            " WHERE d.endpoint = ? AND d.state IN ('queued', 'ready') ORDER BY d.sequence LIMIT 1",
-            (endpoint,),
-        )
         in_flight = min(self._deliveries.in_flight(endpoint), states.get("ready", 0))
         waiting = min(self._waiting(endpoint), states.get("ready", 0) - in_flight)
         return wire.EndpointFigures(
@@ -51,8 +46,20 @@ class Figures:
             failed=states.get("failed", 0),
             delivered=states.get("delivered", 0),
             discarded=states.get("discarded", 0),
-            oldest_us=oldest[0] if oldest else 0,
+            oldest_us=self._oldest_us(endpoint),
         )
+
+    def _oldest_us(self, endpoint: str) -> int:
+        """Give the commit instant of the oldest open delivery, 0 when there is none; a queued one is never it."""
+        found = [
+            self._ledger.row(
+                "SELECT d.sequence, e.committed_us FROM deliveries d JOIN events e USING (sequence)"
+                " WHERE d.endpoint = ? AND d.state = 'ready' AND (d.requests > 0) = ? ORDER BY d.sequence LIMIT 1",
+                (endpoint, tried),
+            )
+            for tried in (0, 1)
+        ]
+        return int(min((row for row in found if row), default=(0, 0))[1])
 
     def _waiting(self, endpoint: str) -> int:
         """Count the retries whose time has not come; the index holds open retries only."""

@@ -42,19 +42,22 @@ class Journal:
         self._ledger = ledger
         self._memory = remembered
         self._told = 0
+        self._fingerprints: dict[tuple[model.ScopeId, str], str] = {}
 
     def apply(self, frame: rendering.Frame, seen: model.Observation) -> None:
         """Apply one observation: keep what it says of the object and tell what follows from it."""
         known = self._known(seen.uid)
         now = transitions.Circumstances(
-            fingerprint=rules.fingerprint(frame.scope.rule, seen.namespace),
+            fingerprint=self._fingerprint(frame.scope, seen.namespace),
             epoch=frame.epoch,
             updates=frame.updates,
             reason=frame.reason,
         )
         if known and transitions.is_stale(known, seen, now):
             return
-        if seen.verdict is model.Verdict.ACCEPTED and not self._take_over(frame, seen):
+        # While an object is tracked nobody else has its name: whoever took it over would have ended it.
+        holds = known is not None and known.state is model.ObjectState.TRACKED
+        if seen.verdict is model.Verdict.ACCEPTED and not holds and not self._take_over(frame, seen):
             return
         if (step := transitions.step(known, seen, now)) is not None:
             self._write(frame, seen, known, step, now.fingerprint)
@@ -233,11 +236,20 @@ class Journal:
             (sequence, frame.endpoint, subject, frame.now.us),
         )
 
+    def _fingerprint(self, scope: rules.Scope, namespace: str) -> str:
+        key = (scope.id, namespace)
+        if key not in self._fingerprints:
+            if len(self._fingerprints) >= _REMEMBERED_NAMESPACES:
+                self._fingerprints.clear()
+            self._fingerprints[key] = rules.fingerprint(scope.rule, namespace)
+        return self._fingerprints[key]
+
     def _known(self, uid: str) -> transitions.Known | None:
         row = self._ledger.row(f"SELECT {_COLUMNS} FROM objects WHERE uid = ?", (uid,))
         return _object(row).known if row else None
 
 
+_REMEMBERED_NAMESPACES = 4096
 _COLUMNS = "uid, namespace, name, state, epoch, resource_version, judged_by, accepted_by, value, labels, annotations"
 _SOURCES = {
     model.Change.ADDED: model.Source.WATCH,

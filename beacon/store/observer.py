@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from beacon import errors, log, metrics, model
@@ -12,8 +13,14 @@ class Observer(service.Listener):
     """Feeds metrics and log lines."""
 
     def __init__(self) -> None:
-        """Write to the process's log."""
+        """Write to the process's log. Children of metrics are kept: finding one costs more than moving it."""
         self._log = log.get()
+        self._operation = cache(lambda verb: metrics.DB_OPERATION_SECONDS.labels(verb=verb))
+        self._requests = cache(lambda verb, result: metrics.BUS_REQUESTS.labels(verb=verb, result=result))
+        self._request = cache(lambda verb: metrics.BUS_REQUEST_SECONDS.labels(verb=verb))
+        self._events = cache(lambda kind, what, source: metrics.EVENTS.labels(kind=kind, type=what, source=source))
+        self._last = cache(lambda kind: metrics.LAST_EVENT_TIMESTAMP.labels(kind=kind))
+        self._latency = cache(lambda kind: metrics.DETECTION_LATENCY.labels(kind=kind))
 
     def committed(self, *, requests: int, seconds: float, notes: Sequence[Any]) -> None:
         """One transaction is on disk: what it told and which gaps it closed can be said."""
@@ -27,7 +34,7 @@ class Observer(service.Listener):
 
     def applied(self, verb: str, seconds: float) -> None:
         """A request was applied within a transaction."""
-        metrics.DB_OPERATION_SECONDS.labels(verb=verb).observe(seconds)
+        self._operation(verb).observe(seconds)
 
     def failed(self, verb: str, error: errors.BeaconError) -> None:
         """A request could not be applied."""
@@ -37,15 +44,15 @@ class Observer(service.Listener):
 
     def answered(self, verb: str, result: str, seconds: float) -> None:
         """A reply was sent; `seconds` since the request arrived, parking included."""
-        metrics.BUS_REQUESTS.labels(verb=verb, result=result).inc()
-        metrics.BUS_REQUEST_SECONDS.labels(verb=verb).observe(seconds)
+        self._requests(verb, result).inc()
+        self._request(verb).observe(seconds)
 
     def _told(self, told: journal.Told) -> None:
-        metrics.EVENTS.labels(kind=told.kind, type=told.type, source=told.source).inc()
-        metrics.LAST_EVENT_TIMESTAMP.labels(kind=told.kind).set(time.time())
+        self._events(told.kind, told.type, told.source).inc()
+        self._last(told.kind).set(time.time())
         if told.received_ns:
             latency_s = (time.monotonic_ns() - told.received_ns) / 1e9
-            metrics.DETECTION_LATENCY.labels(kind=told.kind).observe(latency_s)
+            self._latency(told.kind).observe(latency_s)
         self._log.debug(
             "event recorded",
             id=told.id,

@@ -151,7 +151,7 @@ class Service:
         now = rendering.Now(us=self._now_us(), ns=time.monotonic_ns())
         try:
             self._ledger.begin()
-            replies = [self._write_one(job.request, now) for job in jobs]
+            replies = [self._write_one(job.request, now, alone=len(jobs) == 1) for job in jobs]
             self._ledger.commit()
         except errors.BeaconError as error:
             return self._undo(jobs, error)
@@ -169,14 +169,19 @@ class Service:
             return [self._refusal(job.request, error) for job in jobs]
         return [reply for job in jobs for reply in self._write_all([job])]
 
-    def _write_one(self, request: wire.Request, now: rendering.Now) -> wire.Reply | wire.Refused | None:
+    def _write_one(self, request: wire.Request, now: rendering.Now, *, alone: bool) -> wire.Reply | wire.Refused | None:
+        """Apply one request in its savepoint; one that is alone in its transaction needs none."""
         replies: list[wire.Reply | None] = []
         started = time.monotonic()
         try:
-            self._ledger.savepoint(lambda: replies.append(self._apply(request, now)))
+            if alone:
+                replies.append(self._apply(request, now))
+            else:
+                self._ledger.savepoint(lambda: replies.append(self._apply(request, now)))
         except errors.BeaconError as error:
             self._memory.drop_request()
-            if not self._ledger.in_transaction or isinstance(error, database.StorageError | database.DamagedError):
+            broken = isinstance(error, database.StorageError | database.DamagedError)
+            if alone or broken or not self._ledger.in_transaction:
                 raise
             return self._refusal(request, error)
         self._memory.keep_request()

@@ -80,6 +80,13 @@ class Streams:
 
     def identity(self) -> Identity:
         """Give the ledger's id, epoch and cluster."""
+        identity: Identity | None = self._memory.get("identity")
+        if identity is None:
+            identity = self._read_identity()
+            self._memory.put("identity", identity)
+        return identity
+
+    def _read_identity(self) -> Identity:
         row = self._ledger.row("SELECT ledger, epoch, cluster FROM meta")
         if row is None:
             raise database.DamagedError("the ledger has no identity")
@@ -264,6 +271,7 @@ class Streams:
             message = f"the ledger is of cluster {identity.cluster}, the API server belongs to cluster {cluster}"
             raise errors.PermanentError(message)
         self._ledger.run("UPDATE meta SET cluster = ?", (cluster,))
+        self._memory.put("identity", None)
         return self.identity()
 
     def _session(self, request: wire.OpenStream) -> _Session:
@@ -280,6 +288,7 @@ class Streams:
 
     def _begin_epoch(self, epoch: int) -> None:
         self._ledger.run("UPDATE meta SET epoch = ?", (epoch,))
+        self._memory.put("identity", None)
         self._cursors.void_all(epoch)
         for scope in self._scopes:
             session: _Session | None = self._memory.get(("session", scope))

@@ -69,8 +69,7 @@ CREATE TABLE deliveries (
 ) STRICT;
 
 CREATE INDEX deliveries_open ON deliveries (endpoint, subject, sequence) WHERE state IN ('queued', 'ready');
-CREATE INDEX deliveries_oldest ON deliveries (endpoint, sequence) WHERE state IN ('queued', 'ready');
-CREATE INDEX deliveries_fresh ON deliveries (endpoint, sequence) WHERE state = 'ready' AND requests = 0;
+CREATE INDEX deliveries_ready ON deliveries (endpoint, requests > 0, sequence) WHERE state = 'ready';
 CREATE INDEX deliveries_due ON deliveries (endpoint, next_attempt_us) WHERE state = 'ready' AND requests > 0;
 CREATE INDEX deliveries_tried ON deliveries (endpoint, last_tried_us) WHERE state = 'ready' AND requests > 0;
 
