@@ -91,7 +91,8 @@ def test_a_restart_after_everything_was_delivered_sends_nothing(
         beacon.wait_ready()
         create(cluster, CONFIGMAPS, "after", "1")
         sink.wait_for(lambda stats: stats.distinct == 21)
-        assert whole.sample(beacon.metrics(), "beacon_deliveries_pending") == 0
+        pending = "beacon_deliveries_pending"
+        whole.until(lambda: whole.sample(beacon.metrics(), pending) == 0, "the last settlement", timeout=10)
 
     assert told(sink)[-1] == ("after", "created", "1")
     assert sink.stats().requests == 21
