@@ -131,7 +131,9 @@ class Cursors:
         self._memory.put(("cursor", scope), None)
 
     def void(self, scope: model.ScopeId, reason: model.GapReason) -> None:
-        """Take a scope's position away: it must be listed."""
+        """Take a scope's position away: it must be listed, and since that position nobody looks."""
+        cursor = self.get(scope)
+        self.open_gap(scope, cursor, reason=reason, epoch=cursor.epoch)
         self._ledger.run(
             "UPDATE cursors SET resource_version = 0, reason = ? WHERE api_group = ? AND kind = ? AND namespace = ?",
             (reason, *key(scope)),
@@ -140,12 +142,14 @@ class Cursors:
 
     def void_all(self, epoch: int) -> None:
         """Begin a new epoch: no position of the old one means anything."""
+        for scope, cursor in self.all().items():
+            if cursor.version:
+                self.open_gap(scope, cursor, reason=model.GapReason.REWOUND, epoch=epoch)
+            self._memory.put(("cursor", scope), None)
         self._ledger.run(
             "UPDATE cursors SET resource_version = 0, highest = 0, epoch = ?, reason = ?",
             (epoch, model.GapReason.REWOUND),
         )
-        for scope in self.all():
-            self._memory.put(("cursor", scope), None)
 
     def abandon(self, scope: model.ScopeId, cursor: Cursor, epoch: int) -> None:
         """Forget a scope that is no longer configured and say since when nobody looks there."""

@@ -161,10 +161,8 @@ class Streams:
         if run and (run.session, run.at, run.prev) == (request.session, request.at, request.prev):
             return self._positioned(request.scope, 0, epoch)
         cursor = self._cursors.get(request.scope)
-        if cursor.version != request.prev:
-            return self._out_of_position(request.scope, f"the cursor is {cursor.version}, not {request.prev}")
-        if request.at < cursor.highest:
-            return self._out_of_position(request.scope, f"{cursor.highest} has been read before this list")
+        if why := self._why_no_list(request, cursor):
+            return self._out_of_position(request.scope, why)
         self._cursors.open_gap(request.scope, cursor, reason=request.reason, epoch=epoch)
         self._cursors.begin_list(
             request.scope, reason=request.reason, epoch=epoch, fingerprint=request.fingerprint, at=request.at
@@ -184,6 +182,8 @@ class Streams:
         if len(request.uids) != len(request.versions):
             raise errors.PermanentError("a page has as many versions as UIDs")
         listed = dict(zip(request.uids, request.versions, strict=True))
+        if any(seen.uid not in listed for seen in request.observations):
+            raise errors.PermanentError("a page observes an object that it does not list")
         if culprit := self._journal.contradicting(identity.epoch, request.at, listed):
             self._begin_epoch(identity.epoch + 1)
             return self._out_of_position(request.scope, f"object {culprit} shows that the cluster was restored")
@@ -251,6 +251,18 @@ class Streams:
             return "the tracked set has changed"
         if request.position > cursor.version and request.prev != cursor.version:
             return f"the cursor is {cursor.version}, not {request.prev}"
+        return ""
+
+    def _why_no_list(self, request: wire.ListBegin, cursor: cursors.Cursor) -> str:
+        """Say why a list can't begin here, "" when it can."""
+        if request.at < 1:
+            raise errors.PermanentError(f"no list is at resourceVersion {request.at}")
+        if cursor.version != request.prev:
+            return f"the cursor is {cursor.version}, not {request.prev}"
+        if request.at < cursor.highest:
+            return f"{cursor.highest} has been read before this list"
+        if self._memory.get(("ended", request.scope)) == (request.session, request.at):
+            return "this list has ended"
         return ""
 
     def _voided_if_foreign(self, scope: model.ScopeId, fingerprint: str, epoch: int) -> cursors.Cursor:

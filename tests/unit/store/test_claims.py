@@ -480,6 +480,6 @@ def test_five_thousand_deliveries_all_arrive_once_and_in_order(store: world.Worl
 
     told = store.ledger.rows("SELECT id, name FROM events ORDER BY sequence")
     assert len(ids) == len(set(ids)) == 5000
-    name_of: dict[str, str] = dict(told)  # type: ignore[arg-type]
+    name_of: dict[str, str] = dict(told)
     for name in ("o0", "o249"):
         assert [each for each in ids if name_of[each] == name] == [each for each, other in told if other == name]
