@@ -8,11 +8,12 @@ rolled the transaction back itself, nothing more of the batch is run, and all of
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from beacon import errors, wire
 from beacon.store import database, deliveries, figures, memory, rendering, streams
 
+_Found = TypeVar("_Found", wire.Claimed, wire.Claimed | None)
 Answer = tuple[Any, wire.Reply | wire.Refused]  # a job's sender, and what it is told
 
 
@@ -110,9 +111,7 @@ class Service:
         """Answer the parked claims for which there is something now, or whose time is over."""
         answers: list[Answer] = []
         for session, parked in list(self._parked.items()):
-            reply = self._give(parked.claim)
-            if reply is None and time.monotonic() >= parked.until:
-                reply = self._empty(parked.claim)
+            reply = self._give(parked.claim, last=time.monotonic() >= parked.until)
             if reply is not None:
                 del self._parked[session]
                 answers.append((parked.job.sender, reply))
@@ -216,27 +215,28 @@ class Service:
         answers: list[Answer] = []
         earlier = self._parked.pop(claim.session, None)
         if earlier is not None and earlier.claim.number != claim.number:
-            answers.append((earlier.job.sender, self._empty(earlier.claim)))
-        reply = self._give(claim)
-        if reply is None and claim.wait_s <= 0:
-            reply = self._empty(claim)
+            answers.append((earlier.job.sender, self._reply_to(earlier.claim, self._deliveries.answer_empty)))
+        reply = self._give(claim, last=claim.wait_s <= 0)
         if reply is not None:
             answers.append((job.sender, reply))
         else:
             self._parked[claim.session] = _Parked(job=job, claim=claim, until=time.monotonic() + claim.wait_s)
         return answers
 
-    def _give(self, claim: wire.Claim) -> wire.Claimed | None:
-        reply = self._deliveries.give(claim, self._now_us())
-        self._remember()
-        return reply
+    def _give(self, claim: wire.Claim, *, last: bool) -> wire.Claimed | wire.Refused | None:
+        """Answer a claim with what is due; None when nothing is, unless it is asked for the `last` time."""
+        reply = self._reply_to(claim, lambda claim: self._deliveries.give(claim, self._now_us()))
+        return self._reply_to(claim, self._deliveries.answer_empty) if reply is None and last else reply
 
-    def _empty(self, claim: wire.Claim) -> wire.Claimed:
-        reply = self._deliveries.answer_empty(claim)
-        self._remember()
-        return reply
-
-    def _remember(self) -> None:
-        """Giving out changes memory only, so it is a fact at once."""
+    def _reply_to(self, claim: wire.Claim, work: Callable[[wire.Claim], _Found]) -> _Found | wire.Refused:
+        """Give out: that changes memory only, so it is a fact at once."""
+        try:
+            reply = work(claim)
+        except database.DamagedError:
+            raise
+        except errors.BeaconError as error:
+            self._memory.drop_request()
+            return self._refusal(claim, error)
         self._memory.keep_request()
         self._memory.keep_all()
+        return reply
