@@ -77,10 +77,9 @@ def _load(text: str, loader: type[yaml.SafeLoader]) -> Any:
         return yaml.load(text, Loader=loader)  # noqa: S506  both are SafeLoaders
     except yaml.MarkedYAMLError as error:
         raise DecodeError(_located(error)) from error
-    except yaml.YAMLError as error:
-        raise DecodeError(str(error).replace("\n", " ")) from error
-    except (ValueError, RecursionError) as error:
-        raise DecodeError(f"not YAML: {error}") from error
+    except (yaml.YAMLError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        # What a wrong tag such as !!int makes of a value; the text is not repeated, it may be a secret.
+        raise DecodeError(f"a value is not what its tag says ({type(error).__name__})") from error
 
 
 class _Loader(yaml.SafeLoader):
@@ -114,6 +113,9 @@ class _TextLoader(_Loader):
 
 
 def _located(error: yaml.MarkedYAMLError) -> str:
+    """Say what is wrong and where, without the words that YAML quotes from the text: they may be a secret."""
     what = " ".join(part for part in (error.context, error.problem) if part) or "not YAML"
+    if isinstance(error, yaml.constructor.ConstructorError | yaml.composer.ComposerError):
+        what = what if what.startswith("the key") or "a key must" in what else "a tag, an anchor or an alias is wrong"
     mark = error.problem_mark or error.context_mark
     return f"line {mark.line + 1}, column {mark.column + 1}: {what}" if mark else what

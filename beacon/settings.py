@@ -18,6 +18,8 @@ from beacon import codec
 
 DAY_S = 86_400.0
 YEAR_S = 365 * DAY_S
+LONGEST_S = 100 * YEAR_S
+MOST = 2**31 - 1
 
 
 class Kind(StrEnum):
@@ -27,7 +29,8 @@ class Kind(StrEnum):
     SIZE = "size"  # bytes with an optional suffix such as 32Mi
     URL = "url"  # http or https, with a host and without user info
     PATH = "path"  # a path of a URL, beginning with a slash
-    LABEL = "label"  # up to 63 of a-z, 0-9 and -, for a label of a metric
+    LABEL = "label"  # a short name, for a label of a metric
+    PORT = "port"  # a TCP port; 0 means the default, as in Go
     NAMESPACE = "namespace"  # a DNS-1123 label
     SELECTOR = "selector"  # a label selector
 
@@ -58,7 +61,7 @@ def _key(default: Any = None, *, required: bool = False, **allowed: Any) -> Any:
     return field(default=default, metadata=metadata)
 
 
-def _duration(default_s: float, *, least: float = 0.001, most: float = YEAR_S, **allowed: Any) -> Any:
+def _duration(default_s: float, *, least: float = 0.001, most: float = LONGEST_S, **allowed: Any) -> Any:
     return _key(default_s, kind=Kind.DURATION, least=least, most=most, **allowed)
 
 
@@ -120,7 +123,7 @@ class CloudEvents:
 class Retry:
     """`endpoint.retry`: when a failed request is made again."""
 
-    max_attempts: int = _key(10, least=0)  # 0: no limit
+    max_attempts: int = _key(10, least=0, most=MOST)  # 0: no limit
     initial_backoff_s: float = _duration(1.0)
     max_backoff_s: float = _duration(300.0)
     backoff_multiplier: float = _key(2.0, least=1, most=100)
@@ -131,7 +134,7 @@ class Retry:
 class Breaker:
     """`endpoint.breaker`: when the endpoint counts as down, and how often it is probed then."""
 
-    failure_threshold: int = _key(5, least=0, go=False)  # outage-like answers in a row; 0: never
+    failure_threshold: int = _key(5, least=0, most=MOST, go=False)  # outage-like answers in a row; 0: never
     probe_interval_s: float = _duration(1.0, most=2.0, go=False)
 
 
@@ -198,7 +201,7 @@ class Storage:
     monitor_interval_s: float = _duration(60.0, least=1, effect=False)
     warning_threshold: float = _key(80.0, above=0, most=100, effect=False)  # per cent, of bytes and of inodes
     critical_threshold: float = _key(90.0, above=0, most=100, effect=False)
-    reserve_bytes: int = _key(32 * 1024 * 1024, kind=Kind.SIZE, least=0, go=False, effect=False)
+    reserve_bytes: int = _key(32 * 1024 * 1024, kind=Kind.SIZE, least=0, most=2**60, go=False, effect=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,7 +209,7 @@ class Metrics:
     """`metrics`: where Prometheus scrapes."""
 
     enabled: bool = _key(default=True)
-    port: int = _key(8080, least=1, most=65535)
+    port: int = _key(8080, kind=Kind.PORT)
     path: str = _key("/metrics", kind=Kind.PATH)
 
 
@@ -216,7 +219,7 @@ class Health:
 
     liveness_path: str = _key("/healthz", kind=Kind.PATH)
     readiness_path: str = _key("/ready", kind=Kind.PATH)
-    port: int = _key(8080, least=1, most=65535)
+    port: int = _key(8080, kind=Kind.PORT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,9 +32,9 @@ def _resources(tree: settings.Settings) -> list[str]:
             )
         if not re.fullmatch(r"([a-z0-9.-]+/)?v[a-z0-9]+", one.api_version):
             problems.append(f"{where}.apiVersion: {one.api_version!r} must be such as v1 or apps/v1")
-        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]{0,62}", one.kind):
+        if not re.fullmatch(r"[A-Za-z]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?", one.kind):
             problems.append(f"{where}.kind: {one.kind!r} must be a kind such as Deployment")
-        if one.resource and not re.fullmatch(r"[a-z][a-z0-9]{0,62}", one.resource):
+        if one.resource and not re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", one.resource):
             problems.append(f"{where}.resource: {one.resource!r} must be a plural such as deployments")
         if one.namespaces and one.exclude_namespaces:
             problems.append(f"{where}.excludeNamespaces: only without namespaces, which already says what is meant")
@@ -59,6 +59,14 @@ def _paths(tree: settings.Settings) -> list[str]:
 def _order(tree: settings.Settings) -> list[str]:
     source = tree.cloud_events.source
     problems = []
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,253}", tree.cloud_events.type_prefix):
+        problems.append("cloudEvents.typePrefix: must be of letters, digits, -, . and _")
+    if tree.app.version and not re.fullmatch(r"[\x21-\x7e]{1,64}", tree.app.version):
+        problems.append("app.version: must be at most 64 visible ASCII characters, it is sent in User-Agent")
+    if not tree.storage.db_path.startswith("/") or "\0" in tree.storage.db_path:
+        problems.append(f"storage.dbPath: {tree.storage.db_path!r} must be an absolute path")
+    if len({name.lower() for name in tree.endpoint.headers}) < len(tree.endpoint.headers):
+        problems.append("endpoint.headers: two names differ in nothing but capitals")
     if not re.fullmatch(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+", source):
         problems.append(f"cloudEvents.source: {source!r} must be a URI reference")
     if tree.app.cluster_name and not re.fullmatch(r"[A-Za-z0-9\-._~]{1,253}", tree.app.cluster_name):

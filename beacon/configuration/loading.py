@@ -47,6 +47,8 @@ def parse(text: str, environ: Mapping[str, str], *, name: str = "the configurati
         raise errors.ConfigError([f"{name} must be a mapping of keys such as resources and endpoint"])
     _override(given, environ)
     warnings: list[str] = []
+    if not _is_unicode(given):
+        raise errors.ConfigError([f"{name} holds text that is not Unicode (a lone surrogate)"])
     built, problems = tree.build(given, warnings)
     if built is None:
         raise errors.ConfigError(problems)
@@ -60,15 +62,28 @@ def parse(text: str, environ: Mapping[str, str], *, name: str = "the configurati
 
 def _read(path: Path) -> str:
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise errors.ConfigError([f"{path} can't be read: {error.strerror}"]) from error
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise errors.ConfigError([f"{path} is no file"])
+        with path.open("rb") as file:
+            data = file.read(_LARGEST_FILE + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "the path holds a NUL"
+        raise errors.ConfigError([f"{path} can't be read: {reason}"]) from error
     if len(data) > _LARGEST_FILE:
         raise errors.ConfigError([f"{path} is larger than 1 MiB: is it the configuration?"])
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise errors.ConfigError([f"{path} is not UTF-8 text (byte {error.start})"]) from error
+
+
+def _is_unicode(given: object) -> bool:
+    try:
+        repr(given).encode()
+        codec.encode(given)
+    except (UnicodeEncodeError, TypeError):
+        return False
+    return True
 
 
 def _override(given: dict[str, Any], environ: Mapping[str, str]) -> None:

@@ -96,7 +96,7 @@ class _Reader:
         if (value is None or value == "") and self._default is not ...:
             return self._default
         if isinstance(value, list):
-            return tuple(self._read_text(item) for item in value)
+            return tuple(self._read_text(item) for item in value if item != "")
         if isinstance(value, dict):
             return {key: "" if text is None else text for key, text in value.items()}
         return self._read_text(value)
@@ -106,13 +106,19 @@ class _Reader:
         allowed = self._allowed
         if allowed.one_of and value not in allowed.one_of:
             raise ValueError(f"must be one of {', '.join(allowed.one_of)}")
+        if allowed.kind is settings.Kind.PORT:
+            return value or self._default
         if isinstance(value, bool) or not isinstance(value, int | float):
             return self._mend_headers(value, info.context) if isinstance(value, dict) else value
         if (allowed.above is None or value > allowed.above) and _within(value, allowed.least, allowed.most):
             return value
         if not allowed.go:
             raise ValueError(f"must be {_bounds(allowed)}")
-        mended = allowed.most if allowed.most is not None and value > allowed.most else self._default
+        mended = self._default
+        if allowed.most is not None and value > allowed.most:
+            mended = allowed.most
+        elif allowed.least is not None and 0 < value < allowed.least:
+            mended = allowed.least
         info.context.append(f"{self._name}: must be {_bounds(allowed)}; {_shown(mended, allowed)} is used")
         return type(value)(mended)
 
@@ -130,7 +136,7 @@ class _Reader:
             try:
                 values.header(name, value)
             except ValueError as error:
-                raise ValueError(f"{name[:_LONGEST_SHOWN]!r} {error}") from error
+                raise ValueError(f"{name.partition(':')[0][:_LONGEST_SHOWN]!r} {error}") from error
             kept[name] = value
         return kept
 
@@ -145,6 +151,7 @@ _READERS = {
     settings.Kind.SIZE: values.size,
     settings.Kind.URL: values.url,
     settings.Kind.PATH: values.path,
+    settings.Kind.PORT: values.port,
     settings.Kind.LABEL: values.label,
     settings.Kind.NAMESPACE: values.namespace,
     settings.Kind.SELECTOR: _selector,
@@ -170,7 +177,7 @@ def _bounds(allowed: settings.Allowed) -> str:
 
 
 def _shown(value: float, allowed: settings.Allowed) -> str:
-    return values.format_duration(value) if allowed.kind is settings.Kind.DURATION else f"{value:g}"
+    return values.format_duration(value) if allowed.kind is settings.Kind.DURATION else f"{value:.12g}"
 
 
 def _sentence(problem: Any) -> str:
@@ -187,6 +194,8 @@ def _sentence(problem: Any) -> str:
     value = problem["input"]
     if isinstance(value, dict | list | tuple) or _MASKED in path:
         return f"{where}: {said}"
+    if path[-1] == "url":
+        return f"{where}: {_masked(str(value))!r} {said}"
     return f"{where}: {_cut(value)} {said}"
 
 
@@ -206,15 +215,22 @@ def _words(problem: Any) -> str:
     return kinds.get(problem["type"].partition("_")[0], str(problem["msg"]))
 
 
+def _masked(url: str) -> str:
+    """Show a URL without what may be a secret in it: user info and query."""
+    shown = re.sub(r"^([a-zA-Z]*:?/{0,2}).*@", r"\1***@", url).partition("?")[0]
+    return "".join(char if char.isprintable() else "?" for char in shown)[:_LONGEST_SHOWN]
+
+
 def _cut(value: object) -> str:
-    text = re.sub(r"//[^/@]*@", "//***@", repr(value))
+    text = "null" if value is None else repr(value)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def _dotted(path: Sequence[object]) -> str:
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{str(part)[:_LONGEST_SHOWN]}"
+        word = "".join(char if char.isprintable() else "?" for char in str(part)[:_LONGEST_SHOWN])
+        text += f"[{part}]" if isinstance(part, int) else f".{word}"
     return text.removeprefix(".")
 
 

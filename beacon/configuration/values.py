@@ -4,11 +4,12 @@ import re
 from urllib.parse import urlsplit
 
 _UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
+_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
 _SIZES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _LABEL = re.compile(r"[a-z0-9]([-_.a-zA-Z0-9]{0,61}[a-z0-9])?")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, section 5.6.2
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_.])?|[0-9a-fA-F:.]+(%[A-Za-z0-9]+)?")
 _HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer"}
     | {"transfer-encoding", "upgrade", "host", "content-length"}
@@ -46,25 +47,28 @@ def format_duration(seconds: float) -> str:
 
 def size(text: str) -> int:
     """Read a number of bytes with an optional suffix of Kubernetes' quantities."""
-    match = re.fullmatch(r"(\d{1,15})(k|M|G|T|Ki|Mi|Gi|Ti)?", text)
+    match = re.fullmatch(r"([0-9]{1,15})(k|M|G|T|Ki|Mi|Gi|Ti)?", text)
     if match is None:
         raise ValueError("must be a number of bytes such as 1048576, 32Mi or 1G")
     return int(match[1]) * _SIZES[match[2] or ""]
 
 
 def url(text: str) -> str:
-    """Accept an http or https URL with a host, without user info and fragment."""
+    """Accept an http or https URL with a host, without user info and fragment.
+
+    What is said of a wrong one repeats nothing of it: it may hold a password.
+    """
+    if "@" in text.partition("?")[0]:
+        raise ValueError("must not hold user info: put a token into ENDPOINT_AUTH_TOKEN or a header")
     try:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise ValueError(f"is not a URL: {error}") from error
-    if parts.scheme not in ("http", "https") or not host or port == 0:
+        raise ValueError("is not a URL") from error
+    if parts.scheme not in ("http", "https") or not host or port == 0 or not _HOST.fullmatch(host):
         raise ValueError("must be an http or https URL with a host, such as https://billing.example.com/events")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("must not hold user info: put a token into ENDPOINT_AUTH_TOKEN or a header")
-    if parts.fragment or re.search(r"[\x00-\x20\x7f]", text):
-        raise ValueError("must not hold a fragment, blanks or control characters")
+    if parts.fragment or re.search(r"[^\x21-\x7e]", text):
+        raise ValueError("must not hold a fragment, blanks, control or non-ASCII characters")
     return text
 
 
@@ -73,6 +77,13 @@ def path(text: str) -> str:
     if not re.fullmatch(r"/[A-Za-z0-9\-._~/]*", text):
         raise ValueError("must be a path that begins with a slash, such as /metrics")
     return text
+
+
+def port(text: str) -> int:
+    """Accept the number of a TCP port; 0 stays, for the default."""
+    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > 65535:
+        raise ValueError("must be a port, 1 to 65535")
+    return int(text)
 
 
 def namespace(text: str) -> str:
@@ -85,7 +96,9 @@ def namespace(text: str) -> str:
 def label(text: str) -> str:
     """Accept a short name that may be a label of a metric."""
     if not _LABEL.fullmatch(text):
-        raise ValueError("must be at most 63 letters, digits, -, _ or .")
+        raise ValueError(
+            "must be at most 63 letters, digits, -, _ or ., beginning and ending with a small letter or a digit"
+        )
     return text
 
 

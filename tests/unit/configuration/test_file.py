@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -77,7 +78,10 @@ def test_what_is_left_empty_is_the_default(text: str) -> None:
         (with_endpoint("timeout: 0s"), "endpoint.timeout: must be at least 1ms and at most 1h; 30s is used"),
         (with_endpoint("timeout: -5s"), "endpoint.timeout: must be at least 1ms and at most 1h; 30s is used"),
         (with_endpoint("timeout: 500h"), "endpoint.timeout: must be at least 1ms and at most 1h; 1h is used"),
-        (with_endpoint("retry: {maxAttempts: -1}"), "endpoint.retry.maxAttempts: must be at least 0; 10 is used"),
+        (
+            with_endpoint("retry: {maxAttempts: -1}"),
+            "endpoint.retry.maxAttempts: must be at least 0 and at most 2147483647; 10 is used",
+        ),
         (with_endpoint("retry: {jitter: 3}"), "endpoint.retry.jitter: must be at least 0 and at most 1; 1 is used"),
         (
             with_endpoint("retry: {initialBackoff: 10m}"),
@@ -132,7 +136,7 @@ def test_what_go_accepts_and_makes_no_sense_is_put_right_and_said(text: str, sai
         (with_endpoint("name: 'a b'"), "endpoint.name: 'a b' must be at most 63 letters"),
         (LEAST.replace("http://sink/", "ftp://sink/"), "endpoint.url: 'ftp://sink/' must be an http or https URL"),
         (LEAST.replace("http://sink/", "http://"), "endpoint.url: 'http://' must be an http or https URL"),
-        (LEAST.replace("kind: ConfigMap", "kind: config-map"), "resources[0].kind: 'config-map' must be a kind"),
+        (LEAST.replace("kind: ConfigMap", "kind: config_map"), "resources[0].kind: 'config_map' must be a kind"),
         (LEAST.replace("apiVersion: v1", "apiVersion: V1/x/y"), "resources[0].apiVersion: 'V1/x/y' must be such as"),
         (
             LEAST.replace("kind: ConfigMap", "kind: X, namespaces: [A_b]"),
@@ -154,6 +158,27 @@ def test_what_go_accepts_and_makes_no_sense_is_put_right_and_said(text: str, sai
         (LEAST + "metrics: {port: 8080, path: /ready}", "livenessPath, readinessPath and path must differ"),
         (LEAST + "metrics: {path: metrics}", "metrics.path: 'metrics' must be a path that begins with a slash"),
         (LEAST + "storage: {reserve: 3Zi}", "storage.reserve: '3Zi' must be a number of bytes"),
+        (LEAST + "metrics: {port: 70000}", "metrics.port: '70000' must be a port, 1 to 65535"),
+        (LEAST + "health: {port: -1}", "health.port: '-1' must be a port"),
+        (with_endpoint("retry: {backoffMultiplier: x}"), "endpoint.retry.backoffMultiplier: 'x' must be a number"),
+        (with_endpoint("breaker: {failureThreshold: 99999999999999999999}"), "failureThreshold"),
+        (LEAST + "storage: {dbPath: events.db}", "storage.dbPath: 'events.db' must be an absolute path"),
+        (LEAST + 'storage: {dbPath: "/a\\0b"}', "storage.dbPath"),
+        (LEAST + 'app: {version: "1\\n2"}', "app.version: must be at most 64 visible ASCII characters"),
+        (LEAST + 'app: {name: "\\ud800"}', "holds text that is not Unicode"),
+        (LEAST + "app: {name: !!bool x}", "a value is not what its tag says"),
+        (LEAST + "cloudEvents: {typePrefix: 'a b'}", "cloudEvents.typePrefix: must be of letters"),
+        (with_endpoint("headers: {X-A: a, x-a: b}"), "endpoint.headers: two names differ in nothing but capitals"),
+        (LEAST.replace("http://sink/", "http://*.x/"), "endpoint.url: 'http://*.x/' must be an http or https URL"),
+        (LEAST.replace("http://sink/", "http://s/#f"), "must not hold a fragment"),
+        (LEAST.replace("http://sink/", "http://s:0/"), "must be an http or https URL"),
+        (with_endpoint("tls: {keyFile: /a}"), "endpoint.tls: certFile and keyFile go together"),
+        (with_endpoint("headers: {te: x}"), "endpoint.headers: 'te' belongs to the connection"),
+        (with_endpoint("headers: {X: ' a'}"), "endpoint.headers: 'X' has a value with line breaks"),
+        (LEAST + "app: {clusterName: 'a b'}", "app.clusterName: 'a b' must be of letters"),
+        (LEAST + "annotation: {key: 'a b'}", "annotation.key: 'a b' must be an annotation's name"),
+        (LEAST + "cloudEvents: {source: 'a b'}", "cloudEvents.source: 'a b' must be a URI reference"),
+        (LEAST.replace("kind: ConfigMap", "kind: X, resource: A"), "resources[0].resource: 'A' must be a plural"),
         (LEAST + "app: {logLevel: loud}", "app.logLevel: 'loud' must be one of debug, info, warn, error"),
     ],
 )
@@ -184,6 +209,37 @@ def test_keys_without_effect_are_named_in_one_line() -> None:
     assert loaded.warnings == (idle,)
 
 
+def test_what_is_put_right_is_what_is_in_effect() -> None:
+    slow = load(with_endpoint("retry: {initialBackoff: 10m}") + "reconciliation: {interval: 5m}\n").settings
+    short = load(LEAST + "retention: {cleanupInterval: 100ms, retentionPeriod: 900000h}\n").settings
+
+    assert slow.endpoint.retry.initial_backoff_s == slow.endpoint.retry.max_backoff_s == 300
+    assert slow.reconciliation.timeout_s == 270
+    assert (short.retention.cleanup_interval_s, short.retention.retention_period_s) == (1, settings.LONGEST_S)
+
+
+def test_a_port_of_nothing_is_the_default_as_in_go() -> None:
+    assert load(LEAST + "metrics: {port: 0}\n").settings.metrics.port == 8080
+
+
+def test_an_empty_namespace_means_all_as_in_go() -> None:
+    tree = load(LEAST.replace("kind: ConfigMap", "kind: ConfigMap, namespaces: ['']")).settings
+
+    assert tree.resources[0].namespaces == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("1h30m", 5400), ("1.5s", 1.5), ("2us", 2e-6), ("3µs", 3e-6), ("-1s", -1), ("0", 0)]
+)
+def test_a_duration_is_read_as_go_reads_it(text: str, seconds: float) -> None:
+    assert values.duration(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(("text", "count"), [("10", 10), ("1Ki", 1024), ("2G", 2_000_000_000), ("32Mi", 33_554_432)])
+def test_a_size_is_read_as_kubernetes_reads_it(text: str, count: int) -> None:
+    assert values.size(text) == count
+
+
 def test_the_environment_overrides_url_and_database() -> None:
     tree = load("resources: [{apiVersion: v1, kind: X}]\n", ENDPOINT_URL="https://other/", DB_PATH="/x/y.db").settings
 
@@ -196,6 +252,13 @@ def test_no_secret_stands_in_errors_representations_or_what_is_shown() -> None:
     wrong = problems(with_endpoint(f"headers: {{Authorization: '{secret}\x01'}}".replace("\x01", "é€")))
     user = problems(LEAST.replace("http://sink/", f"http://me:{secret}@sink/"))
     tree = load(with_endpoint(f"headers: {{Authorization: {secret}}}")).settings
+    wrong += problems(with_endpoint(f"headers: {{Authorization: !{secret}}}"))
+    wrong += problems(with_endpoint(f"headers: {{Authorization: *{secret}}}"))
+    wrong += problems(with_endpoint(f"headers: {{Authorization: !!int {secret}}}"))
+    wrong += problems(with_endpoint(f"headers: {{'Authorization: {secret}': x}}"))
+    user += problems(LEAST.replace("http://sink/", f"'http://me:{secret}/#x@sink/'"))
+    user += problems(LEAST.replace("http://sink/", f"me:{secret}@sink"))
+    user += problems(LEAST.replace("http://sink/", f"ftp://sink/?token={secret}"))
 
     assert secret not in "".join((*wrong, *user, repr(tree), str(shown.as_file(tree))))
     assert shown.as_file(tree)["endpoint"]["headers"] == {"Authorization": "***"}
@@ -206,8 +269,10 @@ def test_no_secret_stands_in_errors_representations_or_what_is_shown() -> None:
     [
         (lambda _: None, "can't be read: No such file or directory"),
         (lambda path: path.mkdir(), "can't be read: Is a directory"),
+        (os.mkfifo, "is no file"),
         (lambda path: path.write_bytes(b"\xff\xfe\x00"), "is not UTF-8 text"),
         (lambda path: path.write_bytes(b"#" * 1_100_000), "is larger than 1 MiB"),
+        (lambda path: path.symlink_to("/dev/zero"), "is no file"),
     ],
 )
 def test_a_file_that_is_none_is_said_in_one_sentence(tmp_path: Path, make: Any, said: str) -> None:
