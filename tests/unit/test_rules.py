@@ -1,0 +1,139 @@
+"""Selectors as Kubernetes reads them, disjoint streams, acceptance, and what a fingerprint tells apart."""
+
+import pytest
+
+from beacon import model, rules
+
+KEY = "bakerapps.net.maas"
+
+
+def scopes(*entries: rules.Entry, values: list[str] | None = None) -> tuple[rules.Scope, ...]:
+    return rules.scopes(entries, annotation=KEY, values=values)
+
+
+def entry(*namespaces: str, kind: str = "ConfigMap", **more: object) -> rules.Entry:
+    return rules.Entry(api_version="v1", kind=kind, namespaces=namespaces, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "labels", "matches"),
+    [
+        ("", {}, True),
+        ("app=web", {"app": "web"}, True),
+        ("app==web", {"app": "api"}, False),
+        ("app!=web", {}, True),
+        ("app!=web", {"app": "web"}, False),
+        ("tier in (a, b)", {"tier": "b"}, True),
+        ("tier in (a,b)", {}, False),
+        ("tier notin (a)", {}, True),
+        ("tier notin (a)", {"tier": "a"}, False),
+        ("canary", {"canary": ""}, True),
+        ("!canary", {"canary": ""}, False),
+        ("app.kubernetes.io/name=x, !y ,z in (1)", {"app.kubernetes.io/name": "x", "z": "1"}, True),
+        ("cpu>4", {"cpu": "5"}, True),
+        ("cpu<4", {"cpu": "many"}, False),
+        ("a=", {"a": ""}, True),
+        ("in in (in)", {"in": "in"}, True),
+    ],
+)
+def test_a_selector_matches_as_kubernetes_says(text: str, labels: dict[str, str], *, matches: bool) -> None:
+    assert rules.parse_selector(text).matches(labels) is matches
+
+
+@pytest.mark.parametrize(
+    "text", ["a=b,", ",a", "a=b=c", "a===b", "a b", "-a", "a in b", "a in (b", "a>x", "a=b c=d", "/a"]
+)
+def test_what_is_no_selector_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"\S"):
+        rules.parse_selector(text)
+
+
+def test_entries_of_one_kind_become_disjoint_streams() -> None:
+    made = scopes(entry("a", "b"), entry("b", "c"), entry(kind="Secret"))
+
+    assert [(scope.id.kind, scope.id.namespace) for scope in made] == [
+        ("ConfigMap", "a"),
+        ("ConfigMap", "b"),
+        ("ConfigMap", "c"),
+        ("Secret", ""),
+    ]
+
+
+def test_an_entry_for_all_namespaces_takes_in_those_named() -> None:
+    (one,) = scopes(entry(excluded=("x",)), entry("x", selector="a=b"))
+
+    judge = {"annotations": {KEY: ""}, "labels": {"a": "c"}}
+    assert rules.judge(one.rule, namespace="x", **judge) is model.Verdict.LABEL
+    assert rules.judge(one.rule, namespace="y", **judge) is model.Verdict.ACCEPTED
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        (entry("a"), entry("a", selector="x=y")),
+        (entry(), entry("a", selector="x=y")),
+        (entry(), entry(selector="x=y")),
+        (entry("a", excluded=("a",)),),
+        (
+            entry("a"),
+            rules.Entry(api_version="v1", kind="ConfigMap", namespaces=("b",), resource="maps"),
+            entry("c", resource="cms"),
+        ),
+    ],
+)
+def test_entries_that_contradict_each_other_are_refused(entries: tuple[rules.Entry, ...]) -> None:
+    with pytest.raises(ValueError, match="ConfigMap"):
+        scopes(*entries)
+
+
+@pytest.mark.parametrize(
+    ("annotations", "namespace", "verdict"),
+    [
+        ({KEY: "blue"}, "a", model.Verdict.ACCEPTED),
+        ({KEY: "green"}, "a", model.Verdict.ANNOTATION),
+        ({}, "a", model.Verdict.ANNOTATION),
+        ({KEY: "blue"}, "out", model.Verdict.NAMESPACE),
+    ],
+)
+def test_an_object_is_accepted_or_lacks_something(
+    annotations: dict[str, str], namespace: str, verdict: model.Verdict
+) -> None:
+    (one,) = scopes(entry(excluded=("out",)), values=["blue"])
+
+    assert rules.judge(one.rule, namespace=namespace, annotations=annotations, labels={}) is verdict
+
+
+def test_an_exclusion_changes_the_fingerprint_of_the_scope_but_of_no_other_namespace() -> None:
+    (before,) = scopes(entry())
+    (after,) = scopes(entry(excluded=("x",)))
+
+    assert before.fingerprint != after.fingerprint
+    assert rules.fingerprint(before.rule, "y") == rules.fingerprint(after.rule, "y")
+    assert rules.fingerprint(before.rule, "x") != rules.fingerprint(after.rule, "x")
+
+
+def test_the_form_of_a_rule_does_not_change_its_fingerprint() -> None:
+    (one,) = scopes(entry(selector="b=1,a in (y,x)"), values=["p", "q"])
+    (same,) = scopes(entry(selector="a in (x, y), b=1"), values=["q", "p"])
+
+    assert one.fingerprint == same.fingerprint
+
+
+def test_values_and_selector_change_the_fingerprint_and_the_annotation_its_first_part() -> None:
+    (plain,) = scopes(entry())
+    (valued,) = scopes(entry(), values=["a"])
+    (other,) = rules.scopes([entry()], annotation="other", values=None)
+
+    assert plain.fingerprint != valued.fingerprint
+    assert rules.same_annotation(plain.fingerprint, valued.fingerprint)
+    assert not rules.same_annotation(plain.fingerprint, other.fingerprint)
+
+
+def test_only_what_is_configured_goes_into_the_payload_and_the_last_applied_never() -> None:
+    applied = "kubectl.kubernetes.io/last-applied-configuration"
+    (one,) = rules.scopes(
+        [entry()], annotation=KEY, values=None, payload_annotations=["a", applied], payload_labels=["l"]
+    )
+
+    assert rules.kept_annotations(one.rule, {"a": "1", "b": "2", applied: "{}"}) == {"a": "1"}
+    assert rules.kept_labels(one.rule, {"l": "1", "m": "2"}) == {"l": "1"}
