@@ -1,6 +1,7 @@
 """Start the notifier: `python -m beacon.notifier`. Wiring only."""
 
 import os
+from collections.abc import Callable
 from contextlib import closing
 
 from beacon import bus, log, process, settings
@@ -10,10 +11,11 @@ from beacon.notifier import bearer, channel, configured, deadline, dispatch, por
 def main(context: process.Context) -> None:
     """Deliver until told to stop."""
     with closing(context.heart("claims")) as claims:
-        deliver(context, lambda: bus.Client(bus.address(context.run_dir), stop=context.stop, on_beat=claims.beat))
+        where, beat = bus.address(context.run_dir), claims.beat
+        deliver(context, lambda: bus.Client(where, stop=context.stop, on_beat=beat), beat)
 
 
-def deliver(context: process.Context, connect: ports.Connect) -> None:
+def deliver(context: process.Context, connect: ports.Connect, beat: Callable[[], None]) -> None:
     """Deliver what the store has, as the configuration that it gives says."""
     with connect() as client:
         tree = settings.from_plain(process.obtain_settings(context, client))
@@ -27,6 +29,7 @@ def deliver(context: process.Context, connect: ports.Connect) -> None:
         file=os.environ.get("ENDPOINT_AUTH_TOKEN_FILE", ""),
         on_new=log.register_secret,
     )
+    token.wait(context.stop, beat=beat, on_wait=told.held_back)
     watchdog = deadline.Watchdog()
     context.spawn("watchdog", lambda: watch(context, watchdog))
     sender = channel.Channel(configured.target_of(tree), token=token.token, watchdog=watchdog, on_trouble=told.trouble)

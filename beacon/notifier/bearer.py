@@ -4,6 +4,7 @@ A token never appears in a log line, an error or a `repr`. A file that is missin
 mounted secret is replaced, leaves the former token in force.
 """
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,19 @@ class Bearer:
                 self._checked_at = now
                 self._look()
         return self._value
+
+    def wait(self, stop: threading.Event, *, beat: Callable[[], None], on_wait: Callable[[str], None]) -> None:
+        """Wait until the file, if one is named, has been read once; `on_wait` is told once that it is waited for.
+
+        Without it requests would go out unauthorised, and the endpoint's 401 would fail their events for good.
+        """
+        said = False
+        while self._file and not self.token() and not stop.is_set():
+            if not said:
+                on_wait(f"ENDPOINT_AUTH_TOKEN_FILE {self._file} is missing, empty or unreadable")
+                said = True
+            beat()
+            stop.wait(_CHECK_EVERY_S)
 
     def _look(self) -> None:
         signature = trust.signature(self._file)

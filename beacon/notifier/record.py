@@ -55,6 +55,11 @@ class Record:
             self._say_claim(_CLAIMING)
             self._log.info("claiming began", endpoint=self._endpoint)
 
+    def held_back(self, why: str) -> None:
+        """Nothing is sent yet, for a reason that a person can change."""
+        self._say_claim(f"held back: {why}")
+        self._log.warning("delivery held back", reason=why, endpoint=self._endpoint)
+
     def silent(self) -> None:
         """The store has not answered in time."""
         if self._claim != _WAITING:

@@ -1,6 +1,9 @@
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from beacon.notifier import bearer
 
@@ -64,6 +67,30 @@ def test_a_file_that_appears_later_is_found(tmp_path: Path) -> None:
     file.write_text("late")
 
     within_seconds(lambda: made.token() == "late")
+
+
+def test_nothing_is_sent_before_the_file_was_read_once(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    made = bearer.Bearer(file=str(file))
+    said: list[str] = []
+    beats: list[int] = []
+    waiting = threading.Thread(
+        target=made.wait, args=(threading.Event(),), kwargs={"beat": lambda: beats.append(0), "on_wait": said.append}
+    )
+    waiting.start()
+    within_seconds(lambda: len(beats) >= 2)
+
+    put(file, "late")
+    waiting.join(10)
+
+    assert not waiting.is_alive()
+    assert made.token() == "late"
+    assert len(said) == 1
+    assert str(file) in said[0]
+
+
+def test_without_a_file_nothing_is_waited_for() -> None:
+    bearer.Bearer(value="t").wait(threading.Event(), beat=pytest.fail, on_wait=pytest.fail)
 
 
 def test_a_token_is_not_shown() -> None:
