@@ -106,8 +106,8 @@ def config(place: Path) -> Path:
     return path
 
 
-def test_without_a_terminal_the_tour_shows_each_notification_once_ends_and_leaves_nothing_behind() -> None:
-    with demo() as it:
+def test_the_tour_alone_shows_each_notification_once_ends_and_leaves_nothing_behind() -> None:
+    with demo("--once") as it:
         assert it.end() == 0, it.text
 
         assert it.rows() == TOUR
@@ -118,7 +118,7 @@ def test_without_a_terminal_the_tour_shows_each_notification_once_ends_and_leave
 
 
 def test_what_is_done_by_hand_is_shown_until_ctrl_c() -> None:
-    with demo("--stay") as it:
+    with demo() as it:
         it.until_said("Ctrl-C ends it all.")
         commands = re.findall(r"^  (\S*kubectl .*)$", it.text, re.MULTILINE)
         for command in commands:
@@ -139,7 +139,7 @@ def test_what_is_done_by_hand_is_shown_until_ctrl_c() -> None:
 @pytest.mark.parametrize(("number", "seed"), [("INT", 1), ("INT", 2), ("INT", 3), ("TERM", 4), ("HUP", 5)])
 def test_a_signal_at_any_moment_ends_it_and_leaves_nothing_behind(number: str, seed: int) -> None:
     given = signal.Signals[f"SIG{number}"]
-    with demo("--stay") as it:
+    with demo() as it:
         it.until_said("Beacon without a cluster")
         time.sleep(random.Random(seed).uniform(0, 4))
 
@@ -151,7 +151,7 @@ def test_a_signal_at_any_moment_ends_it_and_leaves_nothing_behind(number: str, s
 
 
 def test_a_second_ctrl_c_is_no_harm() -> None:
-    with demo("--stay") as it:
+    with demo() as it:
         it.until_said("Ctrl-C ends it all.")
 
         it.process.send_signal(signal.SIGINT)
@@ -163,7 +163,7 @@ def test_a_second_ctrl_c_is_no_harm() -> None:
 
 
 def test_no_process_survives_a_kill_nine_of_the_demo() -> None:
-    with demo("--stay") as it:
+    with demo() as it:
         it.until_said("Beacon runs under supervisord")
 
         it.process.kill()
@@ -184,7 +184,7 @@ def test_it_ends_when_nobody_reads_what_it_says() -> None:
 
 
 def test_on_a_cluster_of_ones_own_it_shows_what_is_told_and_only_reads(cluster: remote.Remote, config: Path) -> None:
-    with demo("--config", str(config), "--kubeconfig", str(cluster.kubeconfig), "--stay") as it:
+    with demo("--config", str(config), "--kubeconfig", str(cluster.kubeconfig)) as it:
         it.until_said("Beacon is ready.")
         body = {"metadata": {"name": "a", "annotations": {ANNOTATION: "mine"}}}
         before = len(cluster.status()["requests"])
@@ -207,7 +207,7 @@ def test_an_endpoint_that_the_configuration_names_is_used_and_its_absence_said(
 ) -> None:
     url = f"http://127.0.0.1:{whole.free_port()}/events"
     cluster.request("POST", CONFIGMAPS, {"metadata": {"name": "a", "annotations": {ANNOTATION: "mine"}}})
-    options = ("--config", str(config), "--kubeconfig", str(cluster.kubeconfig), "--stay")
+    options = ("--config", str(config), "--kubeconfig", str(cluster.kubeconfig))
     with demo(*options, ENDPOINT_URL=url) as it:
         it.until_said(f"The endpoint {url} can't be reached from here (Connection refused).")
         it.until_said("1 changes found, 0 delivered, 1 waiting, 0 failed.")
@@ -216,7 +216,7 @@ def test_an_endpoint_that_the_configuration_names_is_used_and_its_absence_said(
 def test_an_api_server_that_does_not_answer_is_said_and_tried_again(place: Path, config: Path) -> None:
     with remote.running(place) as gone:
         pass
-    with demo("--config", str(config), "--kubeconfig", str(gone.kubeconfig), "--stay") as it:
+    with demo("--config", str(config), "--kubeconfig", str(gone.kubeconfig)) as it:
         it.until_said("Not ready yet")
 
         assert "does not answer" in it.text

@@ -14,21 +14,20 @@ from beacon.dev.demo import play, screen, stage
 @click.option("--config", type=click.Path(path_type=Path), help="Beacon's YAML file: run on a real cluster.")
 @click.option("--kubeconfig", help="Which cluster ($KUBECONFIG, else ~/.kube/config); only with --config.")
 @click.option("--endpoint", type=click.Choice(["config", "test"]), default="config", help="Who is told.")
-@click.option("--once/--stay", default=None, help="End after the tour, or stay. Without a terminal it ends.")
-def main(config: Path | None, kubeconfig: str | None, endpoint: str, *, once: bool | None) -> None:
+@click.option("--once", is_flag=True, help="End after the tour instead of staying until Ctrl-C.")
+def main(config: Path | None, kubeconfig: str | None, endpoint: str, *, once: bool) -> None:
     """Show Beacon delivering events, by itself or on a cluster, until Ctrl-C."""
     asked = stage.Asked()
     asked.install()
     shown = screen.Screen(sys.stdout)
     if kubeconfig and not config:
         raise click.UsageError("--kubeconfig goes with --config: without them the demo brings its own cluster")
-    shall_end = once if once is not None else not sys.stdout.isatty()
     wanted = play.Wanted(
         config=config.expanduser() if config else None,
         kubeconfig=kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config",
         # `make run ENDPOINT=test` comes as a variable of the environment.
         test_endpoint="test" in (endpoint, os.environ.get("ENDPOINT")),
-        once=shall_end,
+        once=once,
     )
     try:
         code = play.play(wanted, asked, shown)

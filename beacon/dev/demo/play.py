@@ -136,7 +136,7 @@ class _Play:
         self._screen.verbatim(f"curl {beacon.ready_url}")
         self._screen.verbatim(f"curl {beacon.metrics_url}")
         self._screen.verbatim(f"BEACON_RUN_DIR={beacon.run_dir} {whole.SCRIPTS}/supervisorctl -c {whole.CONF} status")
-        end = "This run ends here by itself; --stay makes it stay." if self._wanted.once else "Ctrl-C ends it all."
+        end = "This run ends here by itself." if self._wanted.once else "Ctrl-C ends it all."
         self._screen.say(end)
         self._screen.say()
 
