@@ -83,7 +83,7 @@ class Client:
         self._tickets = 0
         self._pending: OrderedDict[int, _Pending] = OrderedDict()
         self._unsent: deque[int] = deque()
-        self._answered: list[tuple[int, wire.Request, wire.Reply]] = []
+        self._answered: dict[int, tuple[wire.Request, wire.Reply | errors.PermanentError]] = {}
         self._hold_until = 0.0
         self._backoff_s = _BACKOFF_S[0]
         self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -129,12 +129,14 @@ class Client:
             LedgerChanged, SettingsChanged: see there.
         """
         ticket = self.submit(request, timeout_s=timeout_s)
-        while True:
-            if self._stop.is_set():
-                raise errors.Stopping("stopped while waiting for the store")
-            if (reply := self._take(ticket)) is not None:
-                return reply
-            self._advance(_SLICE_S)
+        try:
+            while not self._stop.is_set():
+                if (reply := self._take(ticket)) is not None:
+                    return reply
+                self._advance(_SLICE_S)
+        finally:
+            self._forget(ticket)
+        raise errors.Stopping("stopped while waiting for the store")
 
     def try_call(self, request: wire.Request, *, timeout_s: float) -> wire.Reply:
         """Send a request and wait for its reply once.
@@ -150,6 +152,8 @@ class Client:
                 if (reply := self._take(ticket)) is not None:
                     return reply
                 self._advance(min(left_s, _SLICE_S))
+            if (reply := self._take(ticket)) is not None:
+                return reply
         finally:
             self._forget(ticket)
         raise errors.TransientError(f"the store did not answer within {timeout_s:g} s")
@@ -173,29 +177,39 @@ class Client:
             LedgerChanged, SettingsChanged: see there; what was unanswered is forgotten.
         """
         if not self._answered:
-            self._advance(timeout_s)
-        answered, self._answered = self._answered, []
-        return answered
+            self._advance(timeout_s, wakeable=True)
+        collected = []
+        while self._answered:
+            ticket, (request, answer) = next(iter(self._answered.items()))
+            if not isinstance(answer, errors.PermanentError):
+                collected.append((ticket, request, answer))
+            elif collected:
+                break  # what came before it is given first
+            else:
+                del self._answered[ticket]
+                raise answer
+            del self._answered[ticket]
+        return collected
 
     def _take(self, ticket: int) -> wire.Reply | None:
-        for index, (answered, _, reply) in enumerate(self._answered):
-            if answered == ticket:
-                del self._answered[index]
-                return reply
-        return None
+        _, answer = self._answered.pop(ticket, (None, None))
+        if isinstance(answer, errors.PermanentError):
+            raise answer
+        return answer
 
     def _forget(self, ticket: int) -> None:
         if self._pending.pop(ticket, None) and ticket in self._unsent:
             self._unsent.remove(ticket)
+        self._answered.pop(ticket, None)
 
-    def _advance(self, timeout_s: float) -> None:
+    def _advance(self, timeout_s: float, *, wakeable: bool = False) -> None:
         """Do what there is to do for up to `timeout_s`: send, receive, notice silence and a lost connection."""
         deadline = time.monotonic() + timeout_s
         while True:
             self._on_beat()
             self._transmit()
             left_s = max(0.0, deadline - time.monotonic())
-            events = dict(self._poller().poll(self._patience_ms(left_s)))
+            events = dict(self._poller(wakeable=wakeable).poll(self._patience_ms(left_s)))
             if self._monitor in events:
                 self._notice_connection()
             self._receive()
@@ -206,12 +220,13 @@ class Client:
             if self._answered or left_s == 0:
                 return
 
-    def _poller(self) -> zmq.Poller:
+    def _poller(self, *, wakeable: bool) -> zmq.Poller:
         poller = zmq.Poller()
         sending = bool(self._unsent) and time.monotonic() >= self._hold_until
         poller.register(self._socket, zmq.POLLIN | (zmq.POLLOUT if sending else 0))
         poller.register(self._monitor, zmq.POLLIN)
-        poller.register(self._wakeup, zmq.POLLIN)
+        if wakeable:
+            poller.register(self._wakeup, zmq.POLLIN)
         return poller
 
     def _patience_ms(self, left_s: float) -> int:
@@ -249,21 +264,30 @@ class Client:
         pending = self._pending.get(ticket)
         if pending is None or pending.transmission != transmission or pending.sent_at is None:
             return  # the answer to an earlier transmission; the later one will be answered too
-        envelope = wire.decode_reply(data)
-        refused = envelope.refused
-        self._notice_identity(envelope)
-        if refused is None:
-            del self._pending[ticket]
-            self._backoff_s = _BACKOFF_S[0]
-            self._answered.append((ticket, pending.request, wire.reply_body(envelope, pending.request)))
-        elif refused.code in _AGAIN:
+        try:
+            envelope = wire.decode_reply(data)
+            self._notice_identity(envelope)
+            if envelope.refused is not None:
+                self._notice_refusal(ticket, pending.request, envelope.refused)
+            else:
+                self._settle(ticket, wire.reply_body(envelope, pending.request))
+        except wire.ProtocolError as error:
+            self._settle(ticket, error)
+
+    def _notice_refusal(self, ticket: int, request: wire.Request, refused: wire.Refused) -> None:
+        if refused.code in _AGAIN:
             self._go_back(ticket)
         elif refused.code is wire.Refusal.REPLACED:
             self._forget_all()
             raise LedgerChanged("the store has another ledger than before")
         else:
-            self._forget(ticket)
-            raise errors.PermanentError(f"{wire.verb_of(pending.request)} refused: {refused.message}")
+            self._settle(ticket, errors.PermanentError(f"{wire.verb_of(request)} refused: {refused.message}"))
+
+    def _settle(self, ticket: int, answer: wire.Reply | errors.PermanentError) -> None:
+        """Keep an answer, or what is wrong with it, for whoever asked for it."""
+        pending = self._pending.pop(ticket)
+        self._answered[ticket] = (pending.request, answer)
+        self._backoff_s = _BACKOFF_S[0]
 
     def _notice_identity(self, envelope: wire.Envelope) -> None:
         if envelope.settings:

@@ -10,7 +10,7 @@ from types import TracebackType
 
 import zmq
 
-from beacon import bus
+from beacon import bus, errors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,13 +29,20 @@ class Server:
     """
 
     def __init__(self, where: str) -> None:
-        """Bind to `where`; only this user may connect."""
+        """Bind to `where`; only this user may connect.
+
+        Raises:
+            errors.StartError: that can't be done.
+        """
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)
         bus.bound(self._socket)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         before = os.umask(0o177)
         try:
             self._socket.bind(where)
+        except zmq.ZMQError as error:
+            self.close()
+            raise errors.StartError(f"can't listen at {where}: {error}", exit_code=errors.EXIT_CANNOT_CREATE) from error
         finally:
             os.umask(before)
 

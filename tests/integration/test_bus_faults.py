@@ -1,0 +1,356 @@
+"""The bus when everything that can go wrong does: order kept, nothing lost, each trouble only its own."""
+
+import random
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from beacon import bus, errors, hub, wire
+
+PONG = wire.Pong(state="ready", since_us=1)
+FAILED = wire.Refused(code=wire.Refusal.FAILED, message="because")
+FULL = wire.Refused(code=wire.Refusal.FULL)
+
+
+@pytest.fixture
+def where() -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix="b") as name:
+        yield bus.address(Path(name))
+
+
+@pytest.fixture
+def server(where: str) -> Iterator[hub.Server]:
+    with hub.Server(where) as bound:
+        yield bound
+
+
+@pytest.fixture
+def client(where: str) -> Iterator[bus.Client]:
+    with bus.Client(where, stop=threading.Event(), timeout_s=30) as made:
+        yield made
+
+
+def named(number: int) -> wire.Hello:
+    return wire.Hello(process=str(number))
+
+
+def name_of(incoming: hub.Incoming) -> int:
+    request, _ = wire.decode_request(incoming.data)
+    assert isinstance(request, wire.Hello)
+    return int(request.process)
+
+
+def arrivals(server: hub.Server, client: bus.Client, count: int) -> list[hub.Incoming]:
+    """Give the next requests that arrive; the client works meanwhile, and nothing is answered."""
+    arrived: list[hub.Incoming] = []
+    deadline = time.monotonic() + 20
+    while len(arrived) < count and time.monotonic() < deadline:
+        assert client.collect(0.01) == []
+        arrived += server.receive(0.01, limit=count - len(arrived))
+    assert len(arrived) == count
+    return arrived
+
+
+def answer(server: hub.Server, incoming: hub.Incoming, reply: wire.Reply | wire.Refused, **identity: str) -> bool:
+    return server.reply(incoming, wire.encode_reply(reply, **identity))
+
+
+def welcome(incoming: hub.Incoming) -> wire.Welcome:
+    return wire.Welcome(settings={"name": name_of(incoming)})
+
+
+class Answering:
+    """Answers in a thread, so that the client can wait."""
+
+    def __init__(self, server: hub.Server, decide: object) -> None:
+        self._server = server
+        self._decide = decide
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.served: list[int] = []
+
+    def __enter__(self) -> "Answering":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            batch = self._server.receive(0.02, limit=512)
+            for incoming, reply in self._decide(self, batch):  # type: ignore[operator]
+                answer(self._server, incoming, reply)
+
+
+def test_a_refusal_of_one_request_is_not_raised_for_another(server: hub.Server, client: bus.Client) -> None:
+    old = client.submit(named(1))
+    (refused,) = arrivals(server, client, 1)
+
+    def decide(_: Answering, batch: list[hub.Incoming]) -> list[tuple[hub.Incoming, object]]:
+        before = [(refused, FAILED)] if batch else []
+        return [*before, *((incoming, welcome(incoming)) for incoming in batch)]
+
+    with Answering(server, decide):
+        assert client.call(named(2)) == wire.Welcome(settings={"name": 2})
+
+    with pytest.raises(errors.PermanentError, match="because"):
+        client.collect(5)
+    assert old not in [ticket for ticket, _, _ in client.collect(0)]
+    assert client.pending == 0
+
+
+def test_answers_that_came_before_a_refusal_are_given_first(server: hub.Server, client: bus.Client) -> None:
+    tickets = [client.submit(named(number)) for number in range(3)]
+    zero, one, two = arrivals(server, client, 3)
+    for incoming, reply in ((zero, welcome(zero)), (one, FAILED), (two, welcome(two))):
+        answer(server, incoming, reply)
+    time.sleep(0.05)
+
+    first = client.collect(5)
+    with pytest.raises(errors.PermanentError, match="because"):
+        client.collect(5)
+    last = client.collect(5)
+
+    assert [ticket for ticket, _, _ in first + last] == [tickets[0], tickets[2]]
+
+
+def test_a_reply_that_makes_no_sense_is_raised_and_the_next_request_is_served(
+    server: hub.Server, client: bus.Client
+) -> None:
+    for garbage in (b"", b"\xff\x00", b"[]", b'{"v": 2}', b'{"v": 1, "body": {"state": 7}}', b'{"v": 1, "refused": 3}'):
+        client.submit(wire.Ping())
+        (incoming,) = arrivals(server, client, 1)
+        server.reply(incoming, garbage)
+
+        with pytest.raises(wire.ProtocolError):
+            client.collect(5)
+        assert client.pending == 0
+
+    client.submit(wire.Ping())
+    (incoming,) = arrivals(server, client, 1)
+    answer(server, incoming, PONG)
+    assert [reply for _, _, reply in client.collect(5)] == [PONG]
+
+
+def test_replies_to_nothing_that_was_asked_are_ignored(server: hub.Server, client: bus.Client) -> None:
+    client.submit(wire.Ping())
+    (incoming,) = arrivals(server, client, 1)
+    for frame in (b"", b"x", b"\xff" * 12, b"\0" * 12, incoming.frame[:8] + b"\x09\0\0\0"):
+        server.reply(hub.Incoming(peer=incoming.peer, frame=frame, data=b""), b"nonsense")
+    answer(server, incoming, PONG)
+
+    assert [reply for _, _, reply in client.collect(5)] == [PONG]
+
+
+def test_a_reply_to_an_earlier_transmission_is_ignored(server: hub.Server, client: bus.Client) -> None:
+    """A refused request is not taken as done by what is said of one that came after it."""
+    first, second = client.submit(named(1)), client.submit(named(2))
+    one, two = arrivals(server, client, 2)
+    answer(server, one, FULL)
+    answer(server, two, welcome(two))
+    again = arrivals(server, client, 2)
+
+    assert [name_of(incoming) for incoming in again] == [1, 2]
+    for incoming in again:
+        answer(server, incoming, welcome(incoming))
+    answered: list[int] = []
+    while len(answered) < 2:
+        answered += [ticket for ticket, _, _ in client.collect(5)]
+    assert answered == [first, second]
+
+
+def test_what_is_submitted_during_a_pause_waits_for_its_turn(server: hub.Server, client: bus.Client) -> None:
+    client.submit(named(1))
+    (one,) = arrivals(server, client, 1)
+    answer(server, one, FULL)
+    assert client.collect(0.02) == []
+    client.submit(named(2))
+
+    assert [name_of(incoming) for incoming in arrivals(server, client, 2)] == [1, 2]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_pipelined_requests_take_effect_in_order_whatever_is_lost_or_refused(where: str, seed: int) -> None:
+    """A store that applies number n only after n - 1, as positions are: nothing is skipped, nothing stands still."""
+    chance = random.Random(seed)
+    applied: list[int] = []
+
+    def decide(_: Answering, batch: list[hub.Incoming]) -> Iterator[tuple[hub.Incoming, object]]:
+        full = chance.random() < 0.2
+        for incoming in batch:
+            number = name_of(incoming)
+            if full:
+                yield incoming, FULL
+                continue
+            if number == len(applied):
+                applied.append(number)
+            fits = number < len(applied)
+            if chance.random() > 0.02:
+                yield incoming, wire.Welcome(settings={"fits": fits})
+
+    with (
+        hub.Server(where) as server,
+        bus.Client(where, stop=threading.Event(), timeout_s=0.4, window=16) as client,
+        Answering(server, decide),
+    ):
+        sent = 0
+        done: list[tuple[int, wire.Request, wire.Reply]] = []
+        while len(done) < 300:
+            while client.room and sent < 300:
+                client.submit(named(sent))
+                sent += 1
+            done += client.collect(0.5)
+
+    assert applied == list(range(300))
+    # An answer that says "not yet" belongs to a transmission before which one was lost: only those of the last count.
+    assert all(reply.settings["fits"] for _, _, reply in done)  # type: ignore[union-attr]
+
+
+def test_a_call_that_is_given_up_leaves_no_trace(where: str) -> None:
+    stop = threading.Event()
+    with bus.Client(where, stop=stop, window=1) as client:
+        threading.Timer(0.05, stop.set).start()
+        with pytest.raises(errors.Stopping):
+            client.call(wire.Ping())
+
+        assert (client.pending, client.room) == (0, 1)
+
+
+def test_after_the_stop_what_was_submitted_can_still_be_collected(where: str, server: hub.Server) -> None:
+    stop = threading.Event()
+    stop.set()
+    with bus.Client(where, stop=stop) as client:
+        client.submit(named(1))
+        (incoming,) = arrivals(server, client, 1)
+        answer(server, incoming, welcome(incoming))
+
+        assert len(client.collect(5)) == 1
+
+
+def test_a_call_does_not_swallow_a_wake(server: hub.Server, client: bus.Client) -> None:
+    client.wake()
+    with Answering(server, lambda _, batch: [(incoming, welcome(incoming)) for incoming in batch]):
+        client.call(named(1))
+
+    began = time.monotonic()
+    assert client.collect(30) == []
+    assert time.monotonic() - began < 20
+
+
+def test_a_frozen_server_gets_the_request_again_and_answers_it_once(where: str) -> None:
+    with hub.Server(where) as server, bus.Client(where, stop=threading.Event(), timeout_s=0.3) as client:
+        client.submit(named(1))
+        deadline = time.monotonic() + 1.0
+        while time.monotonic() < deadline:  # the server does not even look
+            assert client.collect(0.1) == []
+        late = server.receive(1, limit=100)
+        assert len(late) >= 2
+
+        given = [answer(server, incoming, welcome(incoming)) for incoming in late]
+
+        assert len(client.collect(5)) == 1
+        assert given[-1]
+        assert client.collect(0.2) == []
+
+
+def test_a_server_that_restarts_in_the_middle_is_found_at_once_by_everybody(where: str) -> None:
+    clients = [bus.Client(where, stop=threading.Event(), timeout_s=60) for _ in range(5)]
+    with hub.Server(where) as server:
+        for client in clients:
+            client.submit(named(1))
+            client.submit(named(2))
+            arrivals(server, client, 2)
+
+    with hub.Server(where) as server:
+        began = time.monotonic()
+        for client in clients:
+            again = arrivals(server, client, 2)
+            assert sorted(name_of(incoming) for incoming in again) == [1, 2]
+        assert time.monotonic() - began < 30
+    for client in clients:
+        client.close()
+
+
+def test_a_client_that_vanished_with_replies_pending_costs_the_server_nothing(where: str, server: hub.Server) -> None:
+    gone = bus.Client(where, stop=threading.Event(), window=500)
+    for number in range(500):
+        gone.submit(named(number))
+    waiting = arrivals(server, gone, 500)
+    gone.close()
+
+    began = time.monotonic()
+    for incoming in waiting:
+        for _ in range(20):
+            answer(server, incoming, welcome(incoming))
+
+    assert time.monotonic() - began < 10
+
+
+def test_a_ledger_that_changed_is_said_once(server: hub.Server, client: bus.Client) -> None:
+    for ledger in ("one", "two"):
+        client.submit(named(1))
+        client.submit(named(2))
+        first, _ = arrivals(server, client, 2)
+        answer(server, first, welcome(first), ledger=ledger)
+        if ledger == "two":
+            with pytest.raises(bus.LedgerChanged):
+                client.collect(5)
+        else:
+            assert len(client.collect(5)) == 1
+            client._forget_all()
+
+    assert (client.ledger, client.pending) == ("two", 0)
+    client.submit(named(3))
+    (incoming,) = arrivals(server, client, 1)
+    assert wire.decode_request(incoming.data)[1] == "two"
+
+
+def test_a_store_that_is_starting_says_nothing_of_its_ledger(server: hub.Server, client: bus.Client) -> None:
+    client.submit(named(1))
+    (incoming,) = arrivals(server, client, 1)
+    answer(server, incoming, welcome(incoming), ledger="one", settings="s")
+    client.collect(5)
+
+    client.submit(named(2))
+    (incoming,) = arrivals(server, client, 1)
+    answer(server, incoming, wire.Refused(code=wire.Refusal.STARTING))
+    (incoming,) = arrivals(server, client, 1)
+    answer(server, incoming, welcome(incoming), ledger="one", settings="s")
+
+    assert len(client.collect(5)) == 1
+    assert client.ledger == "one"
+
+
+@pytest.mark.parametrize("code", [wire.Refusal.FULL, wire.Refusal.STORAGE, wire.Refusal.STARTING])
+def test_a_single_try_does_not_wait_for_ever_for_a_store_that_refuses(
+    server: hub.Server, client: bus.Client, code: wire.Refusal
+) -> None:
+    refused = wire.Refused(code=code)
+    with (
+        Answering(server, lambda _, batch: [(incoming, refused) for incoming in batch]),
+        pytest.raises(errors.TransientError),
+    ):
+        client.try_call(wire.Ping(), timeout_s=0.3)
+
+    assert client.pending == 0
+
+
+def test_a_message_of_a_megabyte_travels(server: hub.Server, client: bus.Client) -> None:
+    with Answering(
+        server, lambda _, batch: [(each, wire.Welcome(settings={"long": "y" * 1_000_000})) for each in batch]
+    ):
+        reply = client.call(wire.Hello(process="x" * 1_000_000))
+
+    assert isinstance(reply, wire.Welcome)
+    assert len(reply.settings["long"]) == 1_000_000
+
+
+def test_a_place_that_can_not_be_bound_is_said() -> None:
+    with pytest.raises(errors.StartError, match="can't listen"):
+        hub.Server("ipc:///nowhere/at/all/store.sock")
