@@ -1,0 +1,247 @@
+"""The bus over real sockets: answers that are lost, servers that die or freeze, refusals that pass."""
+
+import stat
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import zmq
+
+from beacon import bus, errors, hub, wire
+
+Answer = Callable[[wire.Request], wire.Reply | wire.Refused | None]
+PONG = wire.Pong(state="ready", since_us=1)
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="b") as name:
+        yield Path(name)
+
+
+class Serving:
+    """A server in a thread, which answers as the test says; None: not at all."""
+
+    def __init__(self, place: Path, answer: Answer = lambda _: PONG, *, ledger: str = "l", settings: str = "s") -> None:
+        self.asked: list[wire.Request] = []
+        self.answer = answer
+        self._identity = {"ledger": ledger, "settings": settings}
+        self._stop = threading.Event()
+        self._bound = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(bus.address(place),))
+
+    def __enter__(self) -> "Serving":
+        self._thread.start()
+        assert self._bound.wait(5)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self, where: str) -> None:
+        with hub.Server(where) as server:
+            self._bound.set()
+            while not self._stop.is_set():
+                for incoming in server.receive(0.02, limit=512):
+                    try:
+                        request, ledger = wire.decode_request(incoming.data)
+                    except wire.ProtocolError:
+                        continue
+                    self.asked.append(request)
+                    reply = self.answer(request)
+                    if ledger not in ("", self._identity["ledger"]):
+                        reply = wire.Refused(code=wire.Refusal.REPLACED)
+                    if reply is not None:
+                        server.reply(incoming, wire.encode_reply(reply, **self._identity))
+
+
+@pytest.fixture
+def client(place: Path) -> Iterator[bus.Client]:
+    with bus.Client(bus.address(place), stop=threading.Event(), timeout_s=0.3) as made:
+        yield made
+
+
+def hello(number: int) -> wire.Hello:
+    return wire.Hello(process=str(number))
+
+
+def collect(client: bus.Client, count: int) -> list[wire.Request]:
+    answered: list[wire.Request] = []
+    while len(answered) < count:
+        answered += [request for _, request, _ in client.collect(1)]
+    return answered
+
+
+def test_a_request_is_answered(place: Path, client: bus.Client) -> None:
+    with Serving(place):
+        assert client.call(wire.Ping()) == PONG
+
+
+def test_a_request_waits_for_a_server_that_is_late(place: Path, client: bus.Client) -> None:
+    ticket = client.submit(wire.Ping())
+    assert client.collect(0.05) == []
+
+    with Serving(place):
+        assert client.collect(5) == [(ticket, wire.Ping(), PONG)]
+
+
+def test_a_request_without_answer_is_sent_again(place: Path, client: bus.Client) -> None:
+    answers = iter([None, None, PONG])
+    with Serving(place, lambda _: next(answers)) as serving:
+        assert client.call(wire.Ping()) == PONG
+        assert len(serving.asked) == 3
+
+
+def test_a_server_that_dies_is_noticed_at_once_and_what_was_unanswered_sent_to_the_next(place: Path) -> None:
+    with bus.Client(bus.address(place), stop=threading.Event(), timeout_s=60) as client:
+        with Serving(place, lambda _: None) as first:
+            client.submit(wire.Ping())
+            while not first.asked:
+                client.collect(0.05)
+
+        with Serving(place):
+            assert len(collect(client, 1)) == 1
+
+
+def test_a_refusal_that_passes_makes_it_and_all_after_it_come_again_in_order(place: Path, client: bus.Client) -> None:
+    refused = {"2": 1}
+
+    def answer(request: wire.Request) -> wire.Reply | wire.Refused:
+        assert isinstance(request, wire.Hello)
+        if refused.get(request.process, 0) > 0:
+            refused[request.process] -= 1
+            return wire.Refused(code=wire.Refusal.FULL)
+        return wire.Welcome(settings={})
+
+    with Serving(place, answer) as serving:
+        for number in range(5):
+            client.submit(hello(number))
+        collect(client, 5)
+
+    asked = [request.process for request in serving.asked if isinstance(request, wire.Hello)]
+    assert asked[-3:] == ["2", "3", "4"]
+    assert asked[:3] == ["0", "1", "2"]
+
+
+def test_a_refusal_that_does_not_pass_is_raised(place: Path, client: bus.Client) -> None:
+    refused = wire.Refused(code=wire.Refusal.FAILED, message="because")
+    with Serving(place, lambda _: refused), pytest.raises(errors.PermanentError, match="because"):
+        client.call(wire.Ping())
+
+
+def test_the_window_bounds_what_is_unanswered(place: Path) -> None:
+    with bus.Client(bus.address(place), stop=threading.Event(), window=3) as client:
+        for _ in range(3):
+            client.submit(wire.Ping())
+
+        assert (client.room, client.pending) == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("identity", "error"),
+    [({"ledger": "other"}, bus.LedgerChanged), ({"settings": "other"}, bus.SettingsChanged)],
+)
+def test_another_ledger_or_configuration_is_raised_and_what_was_unanswered_forgotten(
+    place: Path, client: bus.Client, identity: dict[str, str], error: type[Exception]
+) -> None:
+    with Serving(place):
+        client.call(wire.Ping())
+
+    with Serving(place, **identity), pytest.raises(error):  # type: ignore[arg-type]
+        client.call(wire.Ping())
+
+    assert client.pending == 0
+
+
+def test_another_thread_wakes_a_client_that_waits(client: bus.Client) -> None:
+    threading.Timer(0.05, client.wake).start()
+    began = time.monotonic()
+
+    assert client.collect(30) == []
+
+    assert time.monotonic() - began < 20
+
+
+def test_a_call_ends_when_the_process_is_to_stop(place: Path) -> None:
+    stop = threading.Event()
+    with bus.Client(bus.address(place), stop=stop) as client:
+        threading.Timer(0.05, stop.set).start()
+
+        with pytest.raises(errors.Stopping):
+            client.call(wire.Ping())
+
+
+def test_a_single_try_gives_up_in_time_and_leaves_nothing_behind(client: bus.Client) -> None:
+    with pytest.raises(errors.TransientError, match="did not answer"):
+        client.try_call(wire.Ping(), timeout_s=0.05)
+
+    assert client.pending == 0
+
+
+def test_a_thread_that_waits_goes_on_beating(place: Path) -> None:
+    beats: list[float] = []
+    with (
+        bus.Client(bus.address(place), stop=threading.Event(), on_beat=lambda: beats.append(0)) as client,
+        pytest.raises(errors.TransientError),
+    ):
+        client.try_call(wire.Ping(), timeout_s=1.2)
+
+    assert len(beats) >= 3
+
+
+def test_only_this_user_may_connect(place: Path) -> None:
+    with Serving(place):
+        assert stat.S_IMODE((place / "store.sock").stat().st_mode) == 0o600
+
+
+def test_garbage_harms_nobody(place: Path, client: bus.Client) -> None:
+    with Serving(place):
+        rude: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
+        rude.connect(bus.address(place))
+        for frames in ([b""], [b"x", b"y"], [b"x", b"y", b"z"], [b"\x00" * 12, b"{"]):
+            rude.send_multipart(frames)
+
+        assert client.call(wire.Ping()) == PONG
+        rude.close(linger=0)
+
+
+def test_a_client_that_vanished_does_not_hold_up_the_others(place: Path, client: bus.Client) -> None:
+    with Serving(place):
+        gone = bus.Client(bus.address(place), stop=threading.Event())
+        gone.submit(wire.Ping())
+        gone.collect(0.01)
+        gone.close()
+
+        assert client.call(wire.Ping(), timeout_s=5) == PONG
+
+
+def test_many_clients_each_get_their_own_answers(place: Path) -> None:
+    def answer(request: wire.Request) -> wire.Reply:
+        assert isinstance(request, wire.Hello)
+        return wire.Welcome(settings={"you": request.process})
+
+    def talk(number: int) -> None:
+        with bus.Client(bus.address(place), stop=threading.Event()) as mine:
+            for _ in range(20):
+                reply = mine.call(hello(number))
+                assert isinstance(reply, wire.Welcome)
+                wrong.extend([] if reply.settings == {"you": str(number)} else [number])
+
+    wrong: list[int] = []
+    with Serving(place, answer):
+        threads = [threading.Thread(target=talk, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    assert wrong == []
+
+
+def test_a_path_too_long_for_a_socket_is_said() -> None:
+    with pytest.raises(errors.StartError, match="BEACON_RUN_DIR"):
+        bus.address(Path("/") / ("x" * 120))
