@@ -18,6 +18,8 @@ _AT_ONCE = 100  # observations in one request
 _COLLECT_S = 0.02  # how long the replies of a silent stream may wait to be looked at
 _COLLECT_BUSY_S = 0.005  # and those of a busy one: looking costs more than a reply
 _COLLECT_PENDING = 16
+_UNHURRIED = 2  # requests under way beside which observations wait for company: each request costs more than it holds
+_COMPANY_S = 0.003
 _IDLE_S = 0.5
 _LAST_S = 1.0
 
@@ -169,7 +171,8 @@ class Feed:
             errors.Stopping: the process is to stop while the window is full.
             bus.SettingsChanged, bus.LedgerChanged: see there.
         """
-        if self._fold.waiting or (not self._client.pending and self._clock() - self._sent_at >= self._flush_s):
+        quiet = not self._client.pending and self._clock() - self._sent_at >= self._flush_s
+        if quiet or (self._fold.waiting and self._company_due_s() <= 0):
             self._send()
         pending = self._client.pending
         if pending and (pending >= _COLLECT_PENDING or self._clock() - self._settled_at >= _COLLECT_BUSY_S):
@@ -182,10 +185,18 @@ class Feed:
 
     def patience_s(self) -> float:
         """Say how long the watch may be waited for before `advance` must be called again."""
+        if self._fold.waiting:
+            return max(self._company_due_s(), 0.0)
         if self._client.pending:
             return _COLLECT_S
         due_s = self._sent_at + self._flush_s - self._clock()
         return min(max(due_s, 0.0), _IDLE_S)
+
+    def _company_due_s(self) -> float:
+        """Say how long observations may still wait for others; none does while the store is idle."""
+        if self._client.pending < _UNHURRIED:
+            return 0.0
+        return self._sent_at + _COMPANY_S - self._clock()
 
     def finish(self) -> None:
         """At the end of the process: store how far the stream has come, if the store still answers quickly."""
