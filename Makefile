@@ -43,7 +43,7 @@ test-integration: setup ## real processes and sockets
 	$(PYTEST) tests/integration -n $(JOBS)
 
 test-system: setup ## everything under a real supervisord, killed at many points
-	$(PYTEST) tests/system
+	$(PYTEST) tests/system -n $(JOBS)
 
 bench: setup ## the figures of docs/performance.md
 	$(BIN)/python -m tests.bench
