@@ -57,7 +57,12 @@ class Database:
         self.path = path
         try:
             self._connection = _connect(path, vfs)
-            self._migrate()
+            try:
+                _configure(self._connection)
+                self._migrate()
+            except (apsw.Error, errors.BeaconError):
+                self._connection.close()  # or the error would keep the file locked for as long as it is at hand
+                raise
         except apsw.Error as error:
             raise _opening(path, error) from error
 
@@ -136,10 +141,10 @@ class Database:
             message = f"{self.path} was written by a newer Beacon (schema {version}; this one knows {len(known)})"
             raise errors.StartError(message, exit_code=errors.EXIT_CONFIG)
         for number, sql in enumerate(known[version:], start=version + 1):
-            self.begin()
+            self._connection.execute("BEGIN IMMEDIATE")
             self._connection.execute(sql)
             self._connection.pragma("user_version", number)
-            self.commit()
+            self._connection.execute("COMMIT")
 
 
 def sqlite_version() -> str:
@@ -149,11 +154,13 @@ def sqlite_version() -> str:
 
 def _connect(path: Path, vfs: str | None) -> apsw.Connection:
     _require_directory(path.parent)
-    connection = apsw.Connection(os.fspath(path), vfs=vfs, statementcachesize=_STATEMENTS)
+    return apsw.Connection(os.fspath(path), vfs=vfs, statementcachesize=_STATEMENTS)
+
+
+def _configure(connection: apsw.Connection) -> None:
     connection.set_busy_timeout(_BUSY_MS)
     for pragma in (_vacuum_by_steps, _lock_out_others, _journal_ahead, _survive_power_cuts, _check_references, _bound):
         pragma(connection)
-    return connection
 
 
 def _require_directory(directory: Path) -> None:
