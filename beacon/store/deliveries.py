@@ -95,12 +95,12 @@ class Deliveries:
         instant: int = self._memory.get("claimed") or 0
         return instant
 
-    def in_flight(self, endpoint: str) -> int:
-        """Count the endpoint's deliveries that the notifier holds."""
+    def in_flight(self, endpoint: str) -> frozenset[int]:
+        """Give the endpoint's deliveries that the notifier holds."""
         session: _Session | None = self._memory.get("notifier")
         if session is None or session.endpoint != endpoint:
-            return 0
-        return len(_out(session))
+            return frozenset()
+        return _out(session)
 
     def _meet(self, claim: wire.Claim) -> _Session | None:
         """Give the claim's session with what it holds now; None when another notifier has taken over."""

@@ -1,6 +1,6 @@
 """What the ledger holds now, in figures: read from counts that are kept, never by reading a table through."""
 
-from beacon import wire
+from beacon import codec, wire
 from beacon.store import database, deliveries, streams
 
 
@@ -35,8 +35,9 @@ class Figures:
         )
 
     def _endpoint(self, endpoint: str, states: dict[str, int]) -> wire.EndpointFigures:
-        in_flight = min(self._deliveries.in_flight(endpoint), states.get("ready", 0))
-        waiting = min(self._waiting(endpoint), states.get("ready", 0) - in_flight)
+        out = self._deliveries.in_flight(endpoint)
+        in_flight = min(len(out), states.get("ready", 0))
+        waiting = min(self._waiting(endpoint, out), states.get("ready", 0) - in_flight)
         return wire.EndpointFigures(
             endpoint=endpoint,
             ready=states.get("ready", 0) - in_flight - waiting,
@@ -61,12 +62,12 @@ class Figures:
         ]
         return int(min((row for row in found if row), default=(0, 0))[1])
 
-    def _waiting(self, endpoint: str) -> int:
-        """Count the retries whose time has not come; the index holds open retries only."""
+    def _waiting(self, endpoint: str, out: frozenset[int]) -> int:
+        """Count the retries whose time has not come, without probes; the index holds open retries only."""
         row = self._ledger.row(
             "SELECT count(*) FROM deliveries WHERE endpoint = ? AND state = 'ready' AND requests > 0"
-            " AND next_attempt_us > ?",
-            (endpoint, self._deliveries.now_us()),
+            " AND next_attempt_us > ? AND id NOT IN (SELECT value FROM json_each(?))",
+            (endpoint, self._deliveries.now_us(), codec.encode(list(out)).decode()),
         )
         return row[0] if row else 0
 
