@@ -189,7 +189,7 @@ def _requirement(match: re.Match[str]) -> Requirement:
         return Requirement(key=match["key"], operator=match["set"], values=values)
     if match["compare"]:
         compare = "=" if match["compare"] == "==" else match["compare"]
-        if compare in "<>" and not re.fullmatch(r"-?\d+", match["value"]):
+        if compare in "<>" and _integer(match["value"]) is None:
             raise ValueError(f"{match['key']}{compare} needs an integer, not {match['value']!r}")
         return Requirement(key=match["key"], operator=compare, values=frozenset([match["value"]]))
     return Requirement(key=match["key"], operator="exists")
@@ -274,11 +274,18 @@ def _digest(data: bytes, length: int) -> str:
 
 def _compare(relation: Callable[[int, int], bool]) -> Callable[[str | None, frozenset[str]], bool]:
     def holds(value: str | None, values: frozenset[str]) -> bool:
-        return (
-            value is not None and re.fullmatch(r"-?\d+", value) is not None and relation(int(value), int(min(values)))
-        )
+        held, wanted = _integer(value or ""), _integer(min(values))
+        return held is not None and wanted is not None and relation(held, wanted)
 
     return holds
+
+
+def _integer(text: str) -> int | None:
+    """Read an integer as Kubernetes does: decimal, of 64 bits; None when it is none."""
+    if not re.fullmatch(r"[0-9]{1,63}", text):
+        return None
+    number = int(text)
+    return number if number < 2**63 else None
 
 
 _OPERATORS: dict[str, Callable[[str | None, frozenset[str]], bool]] = {
@@ -292,11 +299,13 @@ _OPERATORS: dict[str, Callable[[str | None, frozenset[str]], bool]] = {
     "<": _compare(operator.lt),
 }
 
-_KEY = r"(?:[A-Za-z0-9](?:[-.A-Za-z0-9]{0,251}[A-Za-z0-9])?/)?[A-Za-z0-9](?:[-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?"
+_PART = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
+_PREFIX = rf"(?=[^/]{{1,253}}/){_PART}(?:\.{_PART})*/"
+_KEY = rf"(?:{_PREFIX})?[A-Za-z0-9](?:[-_.A-Za-z0-9]{{0,61}}[A-Za-z0-9])?"
 _VALUE = r"(?:[A-Za-z0-9](?:[-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?)?"
 _TERM = re.compile(
     rf"!\s*(?P<absent>{_KEY})(?![-_./A-Za-z0-9])"
     rf"|(?P<key>{_KEY})(?![-_./A-Za-z0-9])\s*"
     rf"(?:(?P<set>in|notin)\s*\((?P<members>\s*{_VALUE}\s*(?:,\s*{_VALUE}\s*)*)\)"
-    rf"|(?P<compare>==|=|!=|>|<)\s*(?P<value>-?{_VALUE})(?![-_./A-Za-z0-9]))?"
+    rf"|(?P<compare>==|=|!=|>|<)\s*(?P<value>{_VALUE})(?![-_./A-Za-z0-9]))?"
 )
