@@ -86,6 +86,7 @@ class Client:
         self._answered: dict[int, tuple[wire.Request, wire.Reply | errors.PermanentError]] = {}
         self._hold_until = 0.0
         self._backoff_s = _BACKOFF_S[0]
+        self._wakeup_lock = threading.Lock()
         self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.ledger = ""
         self.settings_digest = ""
@@ -102,9 +103,10 @@ class Client:
     def close(self) -> None:
         """Close the socket; what is unanswered stays so."""
         self._disconnect()
-        if self._wakeup >= 0:
-            os.close(self._wakeup)
-            self._wakeup = -1
+        with self._wakeup_lock:
+            if self._wakeup >= 0:
+                os.close(self._wakeup)
+                self._wakeup = -1
 
     @property
     def pending(self) -> int:
@@ -117,8 +119,13 @@ class Client:
         return self._window - len(self._pending)
 
     def wake(self) -> None:
-        """Make the running `collect`, or the next one, return early. The one method for other threads."""
-        os.eventfd_write(self._wakeup, 1)
+        """Make the running `collect`, or the next one, return early; nothing once it is closed.
+
+        The one method for other threads.
+        """
+        with self._wakeup_lock:  # a number that was closed may be another file's by now
+            if self._wakeup >= 0:
+                os.eventfd_write(self._wakeup, 1)
 
     def call(self, request: wire.Request, *, timeout_s: float | None = None) -> wire.Reply:
         """Send a request and wait for its reply, sending it again as often as it takes.

@@ -166,6 +166,13 @@ def test_another_thread_wakes_a_client_that_waits(client: bus.Client) -> None:
     assert time.monotonic() - began < 20
 
 
+def test_waking_a_client_that_is_closed_does_nothing(place: Path) -> None:
+    client = bus.Client(bus.address(place), stop=threading.Event())
+    client.close()
+
+    client.wake()
+
+
 def test_a_call_ends_when_the_process_is_to_stop(place: Path) -> None:
     stop = threading.Event()
     with bus.Client(bus.address(place), stop=stop) as client:

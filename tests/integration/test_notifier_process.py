@@ -100,7 +100,7 @@ def test_it_delivers_reports_beats_and_ends_at_sigterm_with_everything_settled(p
     assert "header-secret" not in said
     events = [json.loads(line)["event"] for line in said.splitlines()]
     assert events.count("claiming began") == 1
-    assert events[-1] == "ended"
+    assert events[-1] == "ended", said
 
 
 def test_it_waits_for_a_store_that_is_late(place: Place) -> None:
