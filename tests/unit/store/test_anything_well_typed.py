@@ -1,0 +1,191 @@
+"""Whatever is well-typed may arrive: the store answers it, stays whole, and goes on serving."""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from beacon import model, wire
+from beacon.store import service
+from tests.unit.store import world
+
+SCOPE = world.scope_of()
+# Well-typed on the wire is what JSON holds: integers of 64 bits with or without sign, finite floats, Unicode text.
+NUMBERS = st.one_of(
+    st.integers(-2, 30), st.sampled_from([2**31, 2**53, 2**63 - 1, 2**63, 2**64 - 1, -(2**63)]), st.integers(0, 2**40)
+)
+FLOATS = st.one_of(
+    st.sampled_from([0.0, -0.0, 1.5, -1e308, 1e308, 5e-324]), st.floats(allow_nan=False, allow_infinity=False)
+)
+TEXTS = st.one_of(
+    st.sampled_from(["", "a", "s", "default", "uid-a", "\0", "a\0b", "\U0001f600", "%s' --", "/", "é"]),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
+)
+
+
+def messages(kind: type[Any], **known: Any) -> st.SearchStrategy[Any]:
+    return st.builds(kind, **known)
+
+
+OBSERVATIONS = messages(
+    model.Observation,
+    uid=TEXTS,
+    namespace=TEXTS,
+    name=TEXTS,
+    resource_version=NUMBERS,
+    change=st.sampled_from(model.Change),
+    verdict=st.sampled_from(model.Verdict),
+    value=TEXTS,
+    labels=st.dictionaries(TEXTS, TEXTS, max_size=2),
+    annotations=st.dictionaries(TEXTS, TEXTS, max_size=2),
+    received_ns=NUMBERS,
+)
+OUTCOMES = messages(
+    model.Outcome,
+    delivery=NUMBERS,
+    generation=st.sampled_from([0, 0, 0, 1, 2**63]),
+    attempt=NUMBERS,
+    result=st.sampled_from(model.Result),
+    code=TEXTS,
+    status=NUMBERS,
+    error=TEXTS,
+    counted=st.booleans(),
+    forgiven=st.booleans(),
+    delay_s=FLOATS,
+    started_us=NUMBERS,
+    duration_s=FLOATS,
+    request_id=TEXTS,
+)
+SCOPES = st.sampled_from([SCOPE.id, SCOPE.id, SCOPE.id, model.ScopeId(group="", kind="", namespace="\0")])
+FINGERPRINTS = st.sampled_from([SCOPE.fingerprint, SCOPE.fingerprint, ""])
+SEEN = st.lists(OBSERVATIONS, max_size=3).map(tuple)
+REASONS = st.sampled_from(model.GapReason)
+PLACED = {"scope": SCOPES, "session": NUMBERS, "epoch": NUMBERS}
+REQUESTS = st.one_of(
+    messages(wire.OpenStream, scope=SCOPES, label=TEXTS, fingerprint=FINGERPRINTS, nonce=TEXTS, cluster=TEXTS),
+    messages(wire.Rewind, **PLACED, current=NUMBERS, highest=NUMBERS),
+    messages(wire.Expire, **PLACED, prev=NUMBERS),
+    messages(
+        wire.Observe,
+        **PLACED,
+        prev=NUMBERS,
+        position=NUMBERS,
+        tracked_version=NUMBERS,
+        fingerprint=FINGERPRINTS,
+        api_version=TEXTS,
+        observations=SEEN,
+    ),
+    messages(
+        wire.ListBegin,
+        **PLACED,
+        prev=NUMBERS,
+        at=NUMBERS,
+        fingerprint=FINGERPRINTS,
+        api_version=TEXTS,
+        reason=REASONS,
+    ),
+    messages(
+        wire.ListPage,
+        scope=SCOPES,
+        session=NUMBERS,
+        at=NUMBERS,
+        number=NUMBERS,
+        uids=st.lists(TEXTS, max_size=3).map(tuple),
+        versions=st.lists(NUMBERS, max_size=3).map(tuple),
+        observations=SEEN,
+    ),
+    messages(wire.ListEnd, scope=SCOPES, session=NUMBERS, at=NUMBERS, pages=NUMBERS, count=NUMBERS),
+    messages(
+        wire.Claim,
+        endpoint=TEXTS,
+        session=TEXTS,
+        number=NUMBERS,
+        want=NUMBERS,
+        wait_s=FLOATS,
+        seen=NUMBERS,
+        settlements=st.lists(OUTCOMES, max_size=3).map(tuple),
+        held=st.lists(messages(wire.Held, delivery=NUMBERS, generation=NUMBERS), max_size=3).map(tuple),
+        probe=st.booleans(),
+        fresh_only=st.booleans(),
+        resume=st.booleans(),
+    ),
+    st.just(wire.Inspect()),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(REQUESTS, st.booleans(), st.booleans()), min_size=1, max_size=20))
+def test_whatever_is_well_typed_is_answered_and_the_store_goes_on(
+    arriving: list[tuple[wire.Request, bool, bool]],
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="beacon-") as name:
+        store = world.World(Path(name) / "e.db", SCOPE, updates=True)
+        store.open()
+        store.relist(10, world.seen("a", 5), world.seen("b", 6))
+        batch: list[service.Job] = []
+        for number, (request, fitting, more) in enumerate(arriving):
+            batch.append(service.Job(sender=number, request=fit(store, request) if fitting else request))
+            if not more:
+                answer(store, batch)
+                batch = []
+        answer(store, batch)
+
+        still_serves(store)
+        store.restart()
+        still_serves(store)
+        store.ledger.close()
+
+
+def fit(store: world.World, request: wire.Request) -> wire.Request:
+    """Let a request be of the stream's session and at its position, so that it is not refused at the door."""
+    opened = store.opened[SCOPE.id]
+    (cursor, epoch) = store.ledger.rows("SELECT resource_version, epoch FROM cursors")[0]
+    if isinstance(request, wire.Rewind | wire.Expire | wire.Observe | wire.ListBegin):
+        request = replace(request, scope=SCOPE.id, session=opened.session, epoch=epoch)
+    if isinstance(request, wire.Expire | wire.Observe | wire.ListBegin):
+        request = replace(request, prev=cursor)
+    if isinstance(request, wire.ListPage | wire.ListEnd):
+        run = store.service._memory.get(("list", SCOPE.id))
+        at = run.at if run else request.at
+        request = replace(request, scope=SCOPE.id, session=opened.session, at=at)
+    if isinstance(request, wire.ListPage):
+        run = store.service._memory.get(("list", SCOPE.id))
+        uids = tuple(dict.fromkeys([*request.uids, *(seen.uid for seen in request.observations)]))
+        request = replace(request, number=run.pages if run else 0, uids=uids, versions=tuple(range(5, 5 + len(uids))))
+    return request
+
+
+def answer(store: world.World, batch: list[service.Job]) -> None:
+    replies = store.service.process(batch)
+    for _, reply in replies:
+        wire.encode_reply(reply)
+    senders = [sender for sender, _ in replies]
+    assert len(senders) == len(set(senders))
+    if any(isinstance(job.request, wire.OpenStream | wire.Rewind) for job in batch):
+        store.open(cluster="")
+
+
+def still_serves(store: world.World) -> None:
+    opened = store.open(cluster="")
+    assert opened.place is wire.Place.APPLIED
+    assert store.ledger.rows("PRAGMA integrity_check") == [("ok",)]
+    figures = store.service.handle(wire.Inspect())
+    assert isinstance(figures, wire.Figures)
+    for table in ("objects", "deliveries"):
+        counted: dict[str, int] = dict(
+            store.ledger.rows(f"SELECT '{table}/' || state, count(*) FROM {table} GROUP BY state")
+        )
+        shown = {key: number for key, number in figures.rows.items() if number and key.startswith(table)}
+        assert shown == counted
+    several = store.ledger.rows(
+        "SELECT endpoint, subject FROM deliveries WHERE state = 'ready' GROUP BY endpoint, subject HAVING count(*) > 1"
+    )
+    assert several == [], "two deliveries of one object may go out at a time"
+    stuck = store.ledger.rows(
+        "SELECT endpoint, subject FROM deliveries WHERE state IN ('queued', 'ready') GROUP BY endpoint, subject"
+        " HAVING sum(state = 'ready') = 0"
+    )
+    assert stuck == [], "an object's deliveries wait for nothing"
