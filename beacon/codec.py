@@ -77,7 +77,7 @@ def _load(text: str, loader: type[yaml.SafeLoader]) -> Any:
         return yaml.load(text, Loader=loader)  # noqa: S506  both are SafeLoaders
     except yaml.MarkedYAMLError as error:
         raise DecodeError(_located(error)) from error
-    except (yaml.YAMLError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
         # What a wrong tag such as !!int makes of a value; the text is not repeated, it may be a secret.
         raise DecodeError(f"a value is not what its tag says ({type(error).__name__})") from error
 

@@ -1,0 +1,90 @@
+"""JSON and YAML at the door: plain values in and out, and one kind of error."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beacon import codec
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner, max_size=3),
+    max_leaves=10,
+)  # fmt: skip
+
+
+@given(PLAIN)
+def test_what_is_encoded_is_decoded(value: object) -> None:
+    assert codec.decode(codec.encode(value)) == value
+    assert codec.decode(codec.encode_pretty(value)) == value
+    assert codec.decode(codec.encode_sorted(value)) == value
+
+
+@given(st.dictionaries(st.text(max_size=3), st.integers(0, 9), min_size=2, max_size=5))
+def test_equal_values_give_equal_bytes_when_sorted(value: dict[str, int]) -> None:
+    backwards = dict(reversed(value.items()))
+
+    assert codec.encode_sorted(value) == codec.encode_sorted(backwards)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"\xff", b"nul", b"NaN", b'"\\ud800"', b"[1,]", b"{} {}", b"[" * 100_000, "{'a': 1}"]
+)
+def test_what_is_no_json_is_one_kind_of_error(data: bytes | str) -> None:
+    with pytest.raises(codec.DecodeError, match=r"\S"):
+        codec.decode(data)
+
+
+def test_raw_text_is_embedded_as_it_stands() -> None:
+    assert codec.encode({"a": codec.raw('{"b":1.0}')}) == b'{"a":{"b":1.0}}'
+
+
+@given(st.text(alphabet="ab:{}[],-?!&*|>'\"%@`#\n \t0x~<=.", max_size=40))
+def test_any_yaml_text_is_read_or_is_one_kind_of_error(text: str) -> None:
+    for load in (codec.load_yaml, codec.load_yaml_text):
+        try:
+            load(text)
+        except codec.DecodeError:
+            continue
+
+
+@pytest.mark.parametrize(
+    "tag", ["int", "float", "bool", "timestamp", "binary", "set", "omap", "null", "python/name:os"]
+)
+@pytest.mark.parametrize("value", ['""', "x", "[]", "{}", "[x]", "{a: b}", "_"])
+def test_a_wrong_tag_is_read_or_is_one_kind_of_error(tag: str, value: str) -> None:
+    try:
+        codec.load_yaml(f"a: !!{tag} {value}")
+    except codec.DecodeError:
+        return
+
+
+@pytest.mark.parametrize("text", ["a: 1\na: 2", "a: {b: 1, b: 2}", "- {x: 1, 'x': 2}", "1: a\n1: b"])
+def test_a_repeated_key_is_an_error_that_says_where(text: str) -> None:
+    with pytest.raises(codec.DecodeError, match=r"line \d+.*stands twice"):
+        codec.load_yaml(text)
+
+
+@pytest.mark.parametrize("text", ["a: 1\n---\nb: 2", "[a]: 1", "{a: 1}: 2", "a: b: c", "a: *nothing", "\x00"])
+def test_what_is_not_one_plain_document_is_an_error(text: str) -> None:
+    with pytest.raises(codec.DecodeError, match=r"\S"):
+        codec.load_yaml(text)
+
+
+def test_text_stays_the_text_that_it_is() -> None:
+    text = "a: [true, no, 1.10, 0x10, 2020-01-01, ~, '', null, 1_000, 12:30]"
+
+    assert codec.load_yaml_text(text) == {
+        "a": ["true", "no", "1.10", "0x10", "2020-01-01", None, "", None, "1_000", "12:30"]
+    }
+
+
+def test_what_is_dumped_is_loaded() -> None:
+    value = {"b": 1, "a": [True, None, "no", "1.10", "é", "x: y", "line\nline", ""]}
+
+    text = codec.dump_yaml(value)
+
+    assert codec.load_yaml(text) == value
+    assert text.startswith("b: 1\na:")
