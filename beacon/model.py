@@ -82,7 +82,6 @@ class GapReason(StrEnum):
     EXPIRED = "expired"  # the API server no longer remembers the position (410)
     REWOUND = "rewound"  # the cluster was restored to an earlier state
     CONFIGURATION = "configuration"  # the scope's rule changed, or the scope came or went
-    INTERRUPTED = "interrupted"  # an earlier list of this scope did not come to its end
     DAMAGED = "damaged"  # the ledger was damaged and rebuilt
 
 
