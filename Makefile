@@ -40,10 +40,10 @@ test-contract: setup ## what we rely on of an API server; BEACON_TEST_KUBECONFIG
 	$(PYTEST) tests/contract -n $(JOBS)
 
 test-integration: setup ## real processes and sockets
-	$(PYTEST) tests/integration -n $(JOBS)
+	$(PYTEST) tests/integration
 
 test-system: setup ## everything under a real supervisord, killed at many points
-	$(PYTEST) tests/system -n $(JOBS)
+	$(PYTEST) tests/system
 
 bench: setup ## the figures of docs/performance.md
 	$(BIN)/python -m tests.bench

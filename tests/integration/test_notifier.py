@@ -101,7 +101,7 @@ def test_objects_do_not_wait_for_each_other(store: stores.Store, endpoint: endpo
 
 
 def test_a_slow_endpoint_is_served_at_full_width_at_once(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
-    endpoint.behave = lambda _request, _line: endpoints.Reply(delay_s=0.2)
+    endpoint.behave = lambda _request, _line: endpoints.Reply(delay_s=3.0)
     for index in range(32):
         store.add(f"web-{index}")
 
