@@ -50,6 +50,7 @@ class Crew:
         self._idle: list[threading.Lock] = []  # each is held; releasing it wakes its thread
         self._threads = 0
         self._busy = 0
+        self._halted = False
         self._mean_s: float | None = None  # of a request
         self._cpu_s = 0.0  # of it, processor time
         self._done = 0
@@ -69,7 +70,7 @@ class Crew:
     @property
     def waiting(self) -> bool:
         """Tell whether jobs wait that another thread could perform; then `hurry` is to be called now and then."""
-        return bool(self._queue) and self._busy < self._width
+        return bool(self._queue) and self._busy < self._width and not self._halted
 
     def offer(self, jobs: Iterable[session.Job]) -> None:
         """Put jobs into the queue."""
@@ -91,6 +92,15 @@ class Crew:
             woken = self._call(max(2 * self._busy if stuck else 0, self._wanted()))
         self._start_all(woken)
 
+    def halt(self, *, halted: bool) -> None:
+        """Begin no job for now, or go on."""
+        if halted == self._halted:
+            return
+        with self._lock:
+            self._halted = halted
+            woken = self._call(self._wanted())
+        self._start_all(woken)
+
     def withdraw(self) -> list[session.Job]:
         """Take back what waits."""
         with self._lock:
@@ -105,6 +115,8 @@ class Crew:
 
     def _call(self, wanted: int) -> int:
         """Wake threads until `wanted` are at work or no job is left; gives how many are still to be started."""
+        if self._halted:
+            return 0
         missing = min(wanted - self._busy, len(self._queue), self._width - self._busy)
         for _ in range(missing):
             if not self._idle:
@@ -138,7 +150,7 @@ class Crew:
     def _next(self, bell: threading.Lock, *, called: bool) -> session.Job | None:
         """Take a job, or become idle: when there is none, or when others suffice and nobody has just called."""
         with self._lock:
-            if not self._queue or (not called and self._busy > self._wanted()):
+            if not self._queue or self._halted or (not called and self._busy > self._wanted()):
                 self._busy -= 1
                 self._idle.append(bell)
                 return None

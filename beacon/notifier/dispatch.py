@@ -13,10 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from beacon import bus, model, wire
-from beacon.notifier import answer, breaker, crew, pace, ports, render, retry, session, settlement
+from beacon.notifier import answer, breaker, crew, ports, render, retry, session, settlement
 
 _FLUSH_S = 1.5  # of the 12 s that a stop may take, beside `finish_s`
-_BURST, _EVERY_S = 8, 0.0015  # of claims: the shortest rhythm that saves more than it delays
+_GATHER_S = 0.003  # after a reply, for answers that the next claim can settle: a claim costs more than it holds
+_LEAST_UNCONFIRMED = 32  # settlements on their way: fewer would slow a fast endpoint down
 _POLL_S = (0.1, 5.0)  # a claim is parked no shorter, which would be busy waiting, and no longer: it shows who lives
 _SLICE_S = 0.5  # how soon the loop notices the stop flag
 _LEAST_PAUSE_S = 1.0  # between two sessions, when two notifiers fence each other
@@ -67,17 +68,18 @@ class Dispatcher:
         self._session = session.Session(endpoint=terms.endpoint)
         self._chance = random.Random()  # noqa: S311  spreads retries, protects nothing
         self._low = terms.batch // 2
+        self._most_unconfirmed = max(_LEAST_UNCONFIRMED, 2 * terms.width)
         self._poll_s = min(max(terms.poll_s, _POLL_S[0]), _POLL_S[1])
         self._crew = crew.Crew(terms.width, self._deliver, start=start, on_low=self.wake, low=self._low)
         # A probe must not wait behind requests that hang since before the breaker opened.
         self._prober = crew.Crew(1, self._deliver, start=start, on_low=lambda: None, low=-1)
-        self._pace = pace.Pace(burst=_BURST, every_s=_EVERY_S)
         self._client: bus.Client | None = None
         self._under_way: dict[int, float] = {}  # delivery -> when its request was sent; without probes
         self._severed = False
         self._attentive = True  # the loop may send a claim as soon as it is woken
         self._renewed_at = -_LEAST_PAUSE_S
         self._submitted_at = 0.0
+        self._replied_at = 0.0
 
     def run(self) -> None:
         """Deliver until the stop flag is set, then finish what is under way and have it on disk.
@@ -154,17 +156,17 @@ class Dispatcher:
         now = time.monotonic()
         with self._lock:
             due = self._session.wants(wish) or (self._session.asked is None and self._is_quiet(now))
-            held_s = max(self._pace.wait_s(now), self._renewed_at + _LEAST_PAUSE_S - now) if due else 0.0
+            held_s = max(self._gathering_s(now), self._renewed_at + _LEAST_PAUSE_S - now) if due else 0.0
             claim = self._session.claim(wish) if due and held_s <= 0 else None
             self._attentive = held_s <= 0
         if held_s > 0:
             patience_s = min(patience_s, held_s)
         if claim is not None:
             self._submitted_at = now
-            self._pace.take(now)
             client.submit(claim, timeout_s=claim.wait_s + self._terms.reply_s)
         try:
             for _, request, reply in client.collect(patience_s):
+                self._replied_at = time.monotonic()
                 if isinstance(request, wire.Claim) and isinstance(reply, wire.Claimed):
                     self._take(client, request, reply)
         except bus.LedgerChanged:
@@ -172,6 +174,11 @@ class Dispatcher:
         self._crew.hurry()
         with self._lock:
             self._look_around(now)
+
+    def _gathering_s(self, now: float) -> float:
+        """Say how long the next claim may wait for answers that it can settle; not at all when none is to come."""
+        waiting = self._session.asked is not None and self._session.held
+        return self._replied_at + _GATHER_S - now if waiting else 0.0
 
     def _look_around(self, now: float) -> None:
         """Notice what doesn't come: answers of the endpoint, and of the store."""
@@ -197,6 +204,7 @@ class Dispatcher:
             wish, jobs = taken
             crews = self._admit(wish, jobs)
             self._record.claimed(len(jobs))
+            self._look_at_unconfirmed()
         for group, admitted in crews:
             group.offer(admitted)
 
@@ -230,14 +238,20 @@ class Dispatcher:
             self._under_way.pop(job.delivery.id, None)
             if self._session.held.get(job.delivery.id) is not job:
                 return  # of a ledger that is gone
-            spare = self._session.room and self._attentive
+            awaited = self._attentive
             if self._severed and reply.status == 0:
                 self._breaker.probe_dropped()
                 self._session.settle(settlement.interrupted(job, reply))
             else:
                 self._judge(job, reply)
+            self._look_at_unconfirmed()
+            spare = self._session.room and (awaited or not self._session.held)
         if spare:
             self.wake()
+
+    def _look_at_unconfirmed(self) -> None:
+        """Send no more while too much of what was answered is not on disk: it would be repeated after a crash."""
+        self._crew.halt(halted=self._session.unconfirmed >= self._most_unconfirmed)
 
     def _judge(self, job: session.Job, reply: answer.Answer) -> None:
         delivery, policy, now = job.delivery, self._terms.policy, time.monotonic()
@@ -304,3 +318,4 @@ class Dispatcher:
         with self._lock:
             self._breaker.probe_dropped()
             self._session.forget()
+            self._look_at_unconfirmed()

@@ -66,6 +66,11 @@ class Session:
         return len(self._unanswered) < _UNANSWERED
 
     @property
+    def unconfirmed(self) -> int:
+        """Count the settlements that the store has not confirmed."""
+        return len(self.outbox) + sum(len(sent.outcomes) for sent in self._unanswered.values())
+
+    @property
     def flushed(self) -> bool:
         """Tell whether the store has confirmed everything."""
         return not self._unanswered and not self.outbox
@@ -109,9 +114,7 @@ class Session:
             # A session's first claim is answered at once: it shows that the store serves, and reveals a fence.
             wait_s=wish.wait_s if self._number > 1 else 0.0,
             settlements=outcomes,
-            held=tuple(
-                wire.Held(delivery=job.delivery.id, generation=job.delivery.generation) for job in self.held.values()
-            ),
+            held=tuple(self.held),
             probe=wish.mode in (breaker.Mode.PROBE, breaker.Mode.FRESH),
             fresh_only=wish.mode is breaker.Mode.FRESH,
             resume=self.resume,

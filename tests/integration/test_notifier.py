@@ -5,7 +5,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -273,6 +273,15 @@ def test_a_fenced_notifier_goes_on_with_what_it_holds(store: stores.Store, endpo
     assert len({claim.session for claim in store.claims}) == 2
 
 
+def waits_for(condition: Callable[[], bool]) -> bool:
+    """Say whether a condition comes to hold within half a second."""
+    try:
+        running.wait_for(condition, within_s=0.5)
+    except AssertionError:
+        return False
+    return True
+
+
 def test_what_was_held_of_another_ledger_is_forgotten(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
     release = threading.Event()
 
@@ -294,6 +303,32 @@ def test_what_was_held_of_another_ledger_is_forgotten(store: stores.Store, endpo
 
     assert json.loads(endpoint.received[-1].body)["ledgerid"] == "ledger-2"
     assert len(store.rows[key].outcomes) == 1
+
+
+def test_without_a_store_no_more_is_sent_than_a_crash_may_repeat(
+    store: stores.Store, endpoint: endpoints.Endpoint
+) -> None:
+    release = threading.Event()
+
+    def behave(_request: endpoints.Received, _line: socket.socket) -> endpoints.Reply:
+        release.wait(10)
+        return endpoints.Reply()
+
+    endpoint.behave = behave
+    for index in range(90):
+        store.add(f"web-{index}")
+    with running.Notifier(store, endpoint, width=5) as notifier:
+        running.wait_for(lambda: len(endpoint.received) == 5)
+        store.stop()
+        release.set()
+        running.wait_for(lambda: len(notifier.record.outcomes) >= 32)
+        running.wait_for(lambda: endpoint.in_flight == 0)
+        # Whoever still sent would have sent all of it by the next round trip.
+        assert not waits_for(lambda: len(endpoint.received) > 32 + 5)
+
+        store.restart()
+        running.wait_for(lambda: store.count(DELIVERED) == 90)
+    assert len(endpoint.received) == 90
 
 
 def test_a_changed_configuration_ends_the_notifier_after_it_has_settled(

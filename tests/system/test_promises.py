@@ -11,6 +11,7 @@ from tests.system import load, running
 
 PROCESSES = ("store", "watcher", "notifier", "exporter")
 CONCURRENCY = 5
+UNCONFIRMED = 32  # answers that need not be on disk yet: docs/guarantees.md, P5
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -31,7 +32,7 @@ def test_kill_9_of_any_process_at_any_time_loses_nothing_and_keeps_the_order(see
         stats = whole.sink.stats()
         assert load.received(whole.sink) == changes.told
         assert (stats.order_violations, stats.overlaps, stats.chain_gaps) == (0, 0, 0)
-        assert stats.duplicates <= CONCURRENCY * (killed["notifier"] + killed["store"])
+        assert stats.duplicates <= (CONCURRENCY + UNCONFIRMED) * killed["notifier"]
 
 
 def test_what_the_api_server_forgot_is_found_by_a_list_and_the_gap_is_recorded() -> None:

@@ -130,3 +130,19 @@ def test_what_waits_can_be_withdrawn(gate: Gate) -> None:
 
     assert [job.delivery.id for job in withdrawn] == [2, 3, 4, 5]
     assert made.queued == 0
+
+
+def test_nothing_is_begun_while_the_crew_is_halted_and_all_of_it_afterwards(gate: Gate) -> None:
+    made = crew_of(2, gate.pass_through, gate)
+    made.offer(jobs(6))
+    running.wait_for(lambda: len(gate.begun) == 2)
+
+    made.halt(halted=True)
+    gate.open.set()
+    running.wait_for(lambda: made.busy == 0)
+    made.hurry()
+    assert gate.begun == [1, 2]
+    assert not made.waiting
+
+    made.halt(halted=False)
+    running.wait_for(lambda: len(gate.done) == 6)
