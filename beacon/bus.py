@@ -88,6 +88,7 @@ class Client:
         self._backoff_s = _BACKOFF_S[0]
         self._wakeup_lock = threading.Lock()
         self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._woken = False
         self.ledger = ""
         self.settings_digest = ""
         self._connect()
@@ -124,7 +125,8 @@ class Client:
         The one method for other threads.
         """
         with self._wakeup_lock:  # a number that was closed may be another file's by now
-            if self._wakeup >= 0:
+            if self._wakeup >= 0 and not self._woken:
+                self._woken = True
                 os.eventfd_write(self._wakeup, 1)
 
     def call(self, request: wire.Request, *, timeout_s: float | None = None) -> wire.Reply:
@@ -217,23 +219,28 @@ class Client:
             self._transmit()
             left_s = max(0.0, deadline - time.monotonic())
             events = dict(self._poller(wakeable=wakeable).poll(self._patience_ms(left_s)))
+            if self._socket in events:
+                self._receive()
             if self._monitor in events:
                 self._notice_connection()
-            self._receive()
             self._resend_unanswered()
             if self._wakeup in events:
                 os.eventfd_read(self._wakeup)
+                self._woken = False  # after it is read, or a wake in between would be the last one ever
                 return
             if self._answered or left_s == 0:
                 return
 
     def _poller(self, *, wakeable: bool) -> zmq.Poller:
-        poller = zmq.Poller()
         sending = bool(self._unsent) and time.monotonic() >= self._hold_until
-        poller.register(self._socket, zmq.POLLIN | (zmq.POLLOUT if sending else 0))
-        poller.register(self._monitor, zmq.POLLIN)
-        if wakeable:
-            poller.register(self._wakeup, zmq.POLLIN)
+        key = (wakeable, sending)
+        poller = self._pollers.get(key)
+        if poller is None:
+            poller = self._pollers[key] = zmq.Poller()
+            poller.register(self._socket, zmq.POLLIN | (zmq.POLLOUT if sending else 0))
+            poller.register(self._monitor, zmq.POLLIN)
+            if wakeable:
+                poller.register(self._wakeup, zmq.POLLIN)
         return poller
 
     def _patience_ms(self, left_s: float) -> int:
@@ -258,11 +265,8 @@ class Client:
             self._unsent.popleft()
 
     def _receive(self) -> None:
-        while True:
-            try:
-                frames = self._socket.recv_multipart(zmq.DONTWAIT)
-            except zmq.Again:
-                return
+        while readable(self._socket):
+            frames = self._socket.recv_multipart(zmq.DONTWAIT)
             if len(frames) == 2 and len(frames[0]) == _FRAME.size:
                 ticket, transmission = _FRAME.unpack(frames[0])
                 self._accept(ticket, transmission, frames[1])
@@ -355,12 +359,18 @@ class Client:
         self._socket.setsockopt(zmq.RECONNECT_IVL, 20)
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 100)
         self._monitor: zmq.Socket[bytes] = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self._pollers: dict[tuple[bool, bool], zmq.Poller] = {}
         self._socket.connect(self._where)
 
     def _disconnect(self) -> None:
         self._socket.disable_monitor()
         self._monitor.close(linger=0)
         self._socket.close(linger=0)
+
+
+def readable(socket: "zmq.Socket[bytes]") -> bool:
+    """Tell whether a message waits; asking costs a tenth of what an empty-handed recv does."""
+    return bool(int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
 
 
 def bound(socket: "zmq.Socket[bytes]") -> None:

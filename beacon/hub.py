@@ -63,11 +63,8 @@ class Server:
         arrived: list[Incoming] = []
         if not self._socket.poll(int(timeout_s * 1000 + 0.999)):
             return arrived
-        while len(arrived) < limit:
-            try:
-                frames = self._socket.recv_multipart(zmq.DONTWAIT)
-            except zmq.Again:
-                break
+        while len(arrived) < limit and bus.readable(self._socket):
+            frames = self._socket.recv_multipart(zmq.DONTWAIT)
             if len(frames) == 3:
                 arrived.append(Incoming(peer=frames[0], frame=frames[1], data=frames[2]))
         return arrived

@@ -6,6 +6,7 @@ comes next. No process handles an unexpected error itself: whatever state it has
 """
 
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -36,6 +37,7 @@ def run(name: str, main: Callable[["Context"], None]) -> NoReturn:
         stop = _stop_on_signals()
         context = _enter(name, stop)
         log.get().info("started", pid=os.getpid())
+        gc.freeze()  # what is there now stays: no collection need look at it again
         main(context)
     except Exception as error:  # noqa: BLE001  the one place, but for the threads below
         code = _say(error)

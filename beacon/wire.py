@@ -207,14 +207,6 @@ class Positioned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    """A delivery that the notifier holds."""
-
-    delivery: int
-    generation: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """Settle what is done and ask for more: a long poll.
 
@@ -223,7 +215,8 @@ class Claim:
     may be sent while the one before is parked, which ends the parking of that one. `want` deliveries at most are given
     out (0: only settle). `probe`: the breaker is open, give the one event that suits a probe, whatever its backoff;
     with `fresh_only` only one that was never attempted. `resume`: the breaker closed, forgiven retries are due now.
-    `held` names what the notifier has in flight. The store parks the request for up to `wait_s` when nothing is due.
+    `held` are the deliveries that the notifier has in flight. The store parks the request for up to `wait_s` when
+    nothing is due.
     """
 
     endpoint: str
@@ -233,7 +226,7 @@ class Claim:
     wait_s: float
     seen: int = -1  # -1: number - 1
     settlements: tuple[model.Outcome, ...] = ()
-    held: tuple[Held, ...] = ()
+    held: tuple[int, ...] = ()
     probe: bool = False
     fresh_only: bool = False
     resume: bool = False

@@ -23,7 +23,7 @@ def deliver(context: process.Context, connect: ports.Connect, beat: Callable[[],
         log.get().warning("endpoint's certificate not verified", endpoint=tree.endpoint.name)
     for value in tree.endpoint.headers.values():
         log.register_secret(value)
-    told = record.Record(tree.endpoint.name, report=context.report, logger=log.get())
+    told = record.Record(tree.endpoint.name, report=context.report, logger=log.get().bind())
     token = bearer.Bearer(
         value=os.environ.get("ENDPOINT_AUTH_TOKEN", ""),
         file=os.environ.get("ENDPOINT_AUTH_TOKEN_FILE", ""),

@@ -192,7 +192,18 @@ class _Recorder:
 
 
 class _PlainLine(Line, connection.HTTPConnection):
-    pass
+    @property
+    def is_connected(self) -> bool:
+        """Tell whether the other side has neither closed the connection nor said anything unasked."""
+        if self.sock is None:
+            return False
+        try:
+            self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
 
 
 class _TlsLine(Line, connection.HTTPSConnection):

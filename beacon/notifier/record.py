@@ -41,6 +41,7 @@ class Record:
         self._claim = ""
         self._state = ""
         self._busy = -1
+        self._health: tuple[int, bool] | None = None
         self._failed_since: float | None = None
         self._open.set(0)
         self.working(0)
@@ -70,8 +71,7 @@ class Record:
         """A request was made and settled; `failures` is the number of outage-like answers in a row."""
         self._attempts.of(outcome.code).inc()
         self._duration.observe(outcome.duration_s)
-        self._failures.set(failures)
-        self._up.set(0 if retry.outage_like(outcome.status) else 1)
+        self._say_failures(failures, up=not retry.outage_like(outcome.status))
         self._say_endpoint("down" if self._failed_since is not None or failures >= _DOWN else "up")
         if outcome.result is model.Result.RETRY:
             self._retries.of(outcome.code).inc()
@@ -117,6 +117,12 @@ class Record:
     def trouble(self, text: str) -> None:
         """The TLS files can't be used."""
         self._log.warning("TLS files not usable", endpoint=self._endpoint, problem=text)
+
+    def _say_failures(self, failures: int, *, up: bool) -> None:
+        if (failures, up) != self._health:
+            self._health = failures, up
+            self._failures.set(failures)
+            self._up.set(int(up))
 
     def _say_claim(self, state: str) -> None:
         self._claim = state

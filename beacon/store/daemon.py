@@ -8,7 +8,7 @@ import fcntl
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,8 @@ from beacon.store import service
 
 _BATCH = 512
 _WAIT_S = 0.5
+_COMPANY_S = 0.003  # how long a settlement may wait for an observation to share its commit
+_BUSY_S = 0.02  # since the last observation: longer ago, and none is to be expected
 _T = TypeVar("_T")
 
 
@@ -104,6 +106,7 @@ class Daemon:
         self._server = server
         self._service = served
         self._listener = listener
+        self._hurried_at = 0.0
 
     def serve(self, *, stop: threading.Event, beat: Callable[[], None]) -> None:
         """Take what has arrived, apply it in one transaction, answer; until told to stop."""
@@ -114,10 +117,29 @@ class Daemon:
     def step(self, longest_s: float) -> None:
         """Do one round; wait no longer than `longest_s` for requests."""
         arrived = self._server.receive(self._service.patience_s(longest_s), limit=_BATCH)
-        now = time.monotonic()
-        jobs = [job for incoming in arrived if (job := self._read(incoming, now)) is not None]
+        jobs = self._read_all(arrived)
+        if jobs and all(map(_is_patient, jobs)):
+            jobs += self._company()
+        if not all(map(_is_patient, jobs)):
+            self._hurried_at = time.monotonic()
         for asked, reply in self._service.process(jobs):
             self._answer(asked, reply)
+
+    def _company(self) -> list[service.Job]:
+        """Wait a little for requests with which settlements can share a commit, while such requests keep coming."""
+        now = time.monotonic()
+        if now - self._hurried_at > _BUSY_S:
+            return []
+        deadline = now + _COMPANY_S
+        while (left_s := deadline - time.monotonic()) > 0:
+            jobs = self._read_all(self._server.receive(left_s, limit=_BATCH))
+            if jobs:
+                return jobs
+        return []
+
+    def _read_all(self, arrived: Sequence[hub.Incoming]) -> list[service.Job]:
+        now = time.monotonic()
+        return [job for incoming in arrived if (job := self._read(incoming, now)) is not None]
 
     def _read(self, incoming: hub.Incoming, now: float) -> service.Job | None:
         try:
@@ -134,3 +156,8 @@ class Daemon:
         self._server.reply(asked.incoming, data)
         result = reply.code if isinstance(reply, wire.Refused) else "ok"
         self._listener.answered(asked.verb, result, time.monotonic() - asked.arrived_at)
+
+
+def _is_patient(job: service.Job) -> bool:
+    """Say whether nobody waits for the answer: a claim that settles is a fact already, and only has to be written."""
+    return isinstance(job.request, wire.Claim) and bool(job.request.settlements)

@@ -21,7 +21,7 @@ _CACHE_KIB = 16 * 1024
 _BUSY_MS = 5000
 _JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024
 _STATEMENTS = 256
-_CHECKPOINT_PAGES = 8000  # of 4 KiB
+_CHECKPOINT_PAGES = 4000  # of 4 KiB
 
 
 class StorageError(errors.TransientError):

@@ -119,7 +119,7 @@ class Deliveries:
         seen = claim.number - 1 if claim.seen < 0 else claim.seen
         given = {number: reply for number, reply in session.given.items() if number > seen}
         settled = {outcome.delivery for outcome in claim.settlements}
-        held = frozenset(held.delivery for held in claim.held) - settled
+        held = frozenset(claim.held) - settled
         return replace(session, held=held, given=given)
 
     def _answer(
@@ -157,11 +157,10 @@ class Deliveries:
         if want <= 0:
             return []
         want = min(want, _MOST_AT_ONCE)
-        rows = self._ledger.rows(
-            f"SELECT {_COLUMNS} FROM deliveries d JOIN events e USING (sequence) WHERE {which} LIMIT ?",
-            (*values, want + len(out)),
-        )
-        return [_delivery(row) for row in rows if row[0] not in out][:want]
+        found = self._ledger.rows(f"SELECT d.id FROM deliveries d WHERE {which} LIMIT ?", (*values, want + len(out)))
+        chosen = [delivery for (delivery,) in found if delivery not in out][:want]
+        rows = (self._ledger.row(_WHOLE, (delivery,)) for delivery in chosen)
+        return [_delivery(row) for row in rows if row is not None]
 
     def _settle_one(self, outcome: model.Outcome, now_us: int) -> None:
         row = self._ledger.row(
@@ -255,6 +254,7 @@ _COLUMNS = (
     "d.id, d.generation, e.id, d.sequence, e.previous, e.type, e.api_version, e.kind, e.subject, e.namespace, e.name,"
     " e.detected_us, e.committed_us, d.attempts, d.requests, e.data"
 )
+_WHOLE = f"SELECT {_COLUMNS} FROM deliveries d JOIN events e USING (sequence) WHERE d.id = ?"
 _FRESH = "d.endpoint = ? AND d.state = 'ready' AND (d.requests > 0) = 0 ORDER BY d.sequence"
 _DUE = "d.endpoint = ? AND d.state = 'ready' AND d.requests > 0 AND d.next_attempt_us <= ? ORDER BY d.next_attempt_us"
 _LEAST_RECENT = "d.endpoint = ? AND d.state = 'ready' AND d.requests > 0 ORDER BY d.last_tried_us"

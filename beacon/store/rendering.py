@@ -12,6 +12,7 @@ from functools import lru_cache
 from beacon import codec, model, rules
 
 _NAMESPACE = uuid.UUID("6f0c9f0e-3a0b-5d0a-9f57-0f6b3f6a1c52")  # ours alone: event ids are UUIDv5 within it
+_NAMESPACE_HASHED = hashlib.sha1(_NAMESPACE.bytes, usedforsecurity=False)
 _LONGEST_VALUE_BYTES = 4096
 
 
@@ -99,7 +100,9 @@ def _rfc3339_second(seconds: int) -> str:
 
 def _uuid5(name: str) -> str:
     """Make the UUIDv5 of a name within our namespace (RFC 9562, 5.5), as `uuid.uuid5` does in five times the time."""
-    digest = bytearray(hashlib.sha1(_NAMESPACE.bytes + name.encode(), usedforsecurity=False).digest()[:16])
+    hashed = _NAMESPACE_HASHED.copy()
+    hashed.update(name.encode())
+    digest = bytearray(hashed.digest()[:16])
     digest[6] = digest[6] & 0x0F | 0x50
     digest[8] = digest[8] & 0x3F | 0x80
     text = digest.hex()

@@ -19,7 +19,7 @@ _COLLECT_S = 0.02  # how long the replies of a silent stream may wait to be look
 _COLLECT_BUSY_S = 0.005  # and those of a busy one: looking costs more than a reply
 _COLLECT_PENDING = 16
 _UNHURRIED = 2  # requests under way beside which observations wait for company: each request costs more than it holds
-_COMPANY_S = 0.003
+_COMPANY_S = 0.004
 _IDLE_S = 0.5
 _LAST_S = 1.0
 
@@ -191,6 +191,15 @@ class Feed:
             return _COLLECT_S
         due_s = self._sent_at + self._flush_s - self._clock()
         return min(max(due_s, 0.0), _IDLE_S)
+
+    def rest(self) -> None:
+        """Let lines gather until the store has answered, or for a little: each look costs more than a line.
+
+        Raises:
+            Outdated, bus.SettingsChanged, bus.LedgerChanged: as `advance`.
+        """
+        if self._client.pending and (left_s := self._sent_at + _COMPANY_S - self._clock()) > 0:
+            self._settle(left_s)
 
     def _company_due_s(self) -> float:
         """Say how long observations may still wait for others; none does while the store is idle."""

@@ -151,6 +151,7 @@ class Stream:
         try:
             while not watch.ended:
                 self._look_after_process()
+                self._feed.rest()
                 lines = watch.read(self._feed.patience_s())
                 received_ns = time.monotonic_ns()
                 for data in lines:

@@ -171,7 +171,7 @@ class Store:
         if claim.number <= self.number:
             return wire.Claimed(number=claim.number)
         self.given = {number: reply for number, reply in self.given.items() if number > claim.seen}
-        self.held = {one.delivery for one in claim.held}
+        self.held = set(claim.held)
         out = self.held | {one.id for reply in self.given.values() for one in reply.deliveries}
         chosen = [self._delivery(row) for row in self._choose(claim, out)]
         if not chosen and not now:

@@ -107,7 +107,7 @@ REQUESTS = st.one_of(
         wait_s=FLOATS,
         seen=NUMBERS,
         settlements=st.lists(OUTCOMES, max_size=3).map(tuple),
-        held=st.lists(messages(wire.Held, delivery=NUMBERS, generation=NUMBERS), max_size=3).map(tuple),
+        held=st.lists(NUMBERS, max_size=3).map(tuple),
         probe=st.booleans(),
         fresh_only=st.booleans(),
         resume=st.booleans(),

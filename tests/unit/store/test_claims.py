@@ -38,8 +38,8 @@ def names_of(claimed: wire.Claimed) -> list[str]:
     return [delivery.name for delivery in claimed.deliveries]
 
 
-def held(*deliveries: model.Delivery) -> tuple[wire.Held, ...]:
-    return tuple(wire.Held(delivery=each.id, generation=each.generation) for each in deliveries)
+def held(*deliveries: model.Delivery) -> tuple[int, ...]:
+    return tuple(each.id for each in deliveries)
 
 
 def row(store: world.World, delivery: model.Delivery, columns: str) -> Any:

@@ -35,7 +35,7 @@ def raw(path: Path, sql: str) -> list[tuple[object, ...]]:
         ("cache_size", -16 * 1024),
         ("temp_store", 2),
         ("busy_timeout", 5000),
-        ("wal_autocheckpoint", 8000),
+        ("wal_autocheckpoint", 4000),
         ("user_version", len(database._migrations())),
     ],
 )

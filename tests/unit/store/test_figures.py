@@ -53,7 +53,7 @@ class Work:
 
     def deliver(self) -> None:
         settled = [self.outcome(self.held.pop(key)) for key in list(self.held) if self.chance.random() < 0.6]
-        held = tuple(wire.Held(delivery=each.id, generation=each.generation) for each in self.held.values())
+        held = tuple(each.id for each in self.held.values())
         claimed = self.store.claim(self.chance.randrange(4), *settled, held=held, probe=self.chance.random() < 0.2)
         self.held |= {each.id: each for each in claimed.deliveries}
 
@@ -139,7 +139,7 @@ def test_a_fresh_event_is_ready_although_a_probe_is_out(store: world.World) -> N
     (a,) = store.claim().deliveries
     retry = replace(world.delivered(a), result=model.Result.RETRY, delay_s=60.0)
     assert store.claim(1, retry, probe=True).deliveries[0].id == a.id
-    held = (wire.Held(delivery=a.id, generation=0),)
+    held = (a.id,)
     store.observe(10, 11, world.seen("b", 11, model.Change.ADDED))
     store.claim(0, held=held)
 
