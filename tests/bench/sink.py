@@ -6,6 +6,7 @@ It understands what Beacon's notifier sends: one request at a time on a connecti
 
 import asyncio
 import contextlib
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -61,9 +62,9 @@ class Sink:
         whole.until(lambda: len(self.arrived) >= count, f"{count} requests", timeout=timeout)
 
     async def _open(self) -> None:
-        listening = await self._loop.create_server(self._line, "127.0.0.1", self.port)
-        self._listening = listening
-        self.port = listening.sockets[0].getsockname()[1]
+        bound = socket.create_server(("127.0.0.1", self.port))
+        self.port = bound.getsockname()[1]
+        self._listening = await self._loop.create_server(self._line, sock=bound)
 
     async def _shut(self) -> None:
         if self._listening is not None:
