@@ -1,0 +1,1 @@
+"""Hours of mishaps in minutes: what the endpoint accepted is compared with what the API server did."""

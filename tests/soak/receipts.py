@@ -1,0 +1,52 @@
+"""What the endpoint accepted, taken from it while it goes on: each id once, by object, in the order of arrival."""
+
+import threading
+from collections import defaultdict
+
+from beacon import codec
+from beacon.dev import endpoint
+
+_LOOK_S = 0.2
+
+
+class Receipts:
+    """Reads the endpoint's record in a thread of its own, because the record is bounded and a soak is not."""
+
+    def __init__(self, sink: endpoint.Server) -> None:
+        """Begin with what comes from now on."""
+        self.told: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        self.distinct = 0
+        self.repeats = 0
+        self._seen: set[str] = set()
+        self._at = 0
+        self._sink = sink
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="receipts", daemon=True)
+        self._thread.start()
+
+    def look(self) -> int:
+        """Take what has come, and count all that is told."""
+        with self._lock:
+            attempts = self._sink.events(self._at)
+            self._at += len(attempts)
+            for attempt in attempts:
+                data = codec.decode(attempt.request.body)
+                if data["id"] in self._seen:
+                    self.repeats += 1
+                    continue
+                self._seen.add(data["id"])
+                self.distinct += 1
+                kind = data["type"].rpartition(".")[2]
+                self.told[data["subject"]].append((kind, data["data"]["resource"]["annotationValue"]))
+            return self.distinct
+
+    def stop(self) -> None:
+        """Take the rest and end."""
+        self._stop.set()
+        self._thread.join()
+        self.look()
+
+    def _run(self) -> None:
+        while not self._stop.wait(_LOOK_S):
+            self.look()
