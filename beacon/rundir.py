@@ -53,16 +53,25 @@ def reports_directory(run_dir: Path) -> Path:
     return run_dir / "state"
 
 
+def locate(environ: Mapping[str, str]) -> Path:
+    """Name Beacon's private directory within `$BEACON_RUN_DIR`, which may not be there.
+
+    Raises:
+        errors.StartError: the variable is not set.
+    """
+    given = environ.get(VARIABLE, "")
+    if not given:
+        raise errors.StartError(f"{VARIABLE} is not set: name a writable directory", exit_code=errors.EXIT_CONFIG)
+    return Path(given).absolute() / "beacon"
+
+
 def prepare(environ: Mapping[str, str]) -> Path:
     """Make Beacon's private directory within `$BEACON_RUN_DIR` and give it.
 
     Raises:
         errors.StartError: the variable is not set, or the directory can't be made or is somebody else's.
     """
-    given = environ.get(VARIABLE, "")
-    if not given:
-        raise errors.StartError(f"{VARIABLE} is not set: name a writable directory", exit_code=errors.EXIT_CONFIG)
-    run_dir = Path(given).absolute() / "beacon"
+    run_dir = locate(environ)
     try:
         run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         if run_dir.stat().st_uid != os.geteuid():
@@ -71,7 +80,7 @@ def prepare(environ: Mapping[str, str]) -> Path:
         for directory in _subdirectories(run_dir):
             directory.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
-        message = f"{VARIABLE}={given} can't be used: {error.strerror}: {error.filename}"
+        message = f"{VARIABLE}={environ[VARIABLE]} can't be used: {error.strerror}: {error.filename}"
         raise errors.StartError(message, exit_code=errors.EXIT_CANNOT_CREATE) from error
     return run_dir
 

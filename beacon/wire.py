@@ -276,8 +276,23 @@ class EndpointFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GapFigures:
+    """One interval in which a scope was not followed; `until_us` 0: it is open, `since_us` 0: nobody knows."""
+
+    label: str
+    reason: model.GapReason
+    since_us: int
+    until_us: int
+    differences: int
+    certainty: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What the ledger holds now. `tracked` counts tracked objects by kind, `rows` rows by `table/state`."""
+    """What the ledger holds now.
+
+    `tracked` counts tracked objects by kind, `rows` rows by `table/state`; `gaps` are the latest, newest first.
+    """
 
     scopes: tuple[ScopeFigures, ...]
     endpoints: tuple[EndpointFigures, ...]
@@ -287,6 +302,7 @@ class Figures:
     wal_bytes: int
     sqlite_version: str
     claimed_us: int
+    gaps: tuple[GapFigures, ...] = ()
 
 
 Request = Ping | Hello | OpenStream | Rewind | Expire | Observe | ListBegin | ListPage | ListEnd | Claim | Inspect

@@ -5,7 +5,10 @@ from typing import Any
 
 import click
 
-_COMMANDS = {"check-config": ("check_config", "Validate a configuration file and print what is in effect.")}
+_COMMANDS = {
+    "check-config": ("check_config", "Validate a configuration file and print what is in effect."),
+    "status": ("status", "Show processes, scopes, deliveries, endpoint, gaps and storage."),
+}
 
 
 class _Lazy(click.Group):

@@ -1,7 +1,11 @@
 """What the ledger holds now, in figures: read from counts that are kept, never by reading a table through."""
 
-from beacon import codec, wire
+from collections.abc import Iterator
+
+from beacon import codec, model, wire
 from beacon.store import database, deliveries, streams
+
+_LATEST_GAPS = 20
 
 
 class Figures:
@@ -32,7 +36,25 @@ class Figures:
             wal_bytes=wal_bytes,
             sqlite_version=database.sqlite_version(),
             claimed_us=self._deliveries.claimed_us(),
+            gaps=tuple(self._gaps()),
         )
+
+    def _gaps(self) -> Iterator[wire.GapFigures]:
+        """Give the latest gaps, newest first."""
+        rows = self._ledger.rows(
+            "SELECT coalesce(nullif(c.label, ''), g.kind), g.reason, g.from_us, g.to_us, g.differences, g.certainty"
+            " FROM gaps g LEFT JOIN cursors c USING (api_group, kind, namespace) ORDER BY g.id DESC LIMIT ?",
+            (_LATEST_GAPS,),
+        )
+        for label, reason, since_us, until_us, differences, certainty in rows:
+            yield wire.GapFigures(
+                label=label,
+                reason=model.GapReason(reason),
+                since_us=since_us or 0,
+                until_us=until_us or 0,
+                differences=differences,
+                certainty=certainty,
+            )
 
     def _endpoint(self, endpoint: str, states: dict[str, int]) -> wire.EndpointFigures:
         out = self._deliveries.in_flight(endpoint)

@@ -1,0 +1,127 @@
+"""`beacon status`: one look at everything, for a person or a program.
+
+It asks the store, supervisord and the run directory. Whatever does not answer is shown as such, with the reason; the
+exit code says whether all is well.
+"""
+
+import os
+import sys
+import threading
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from beacon import bus, codec, errors, heart, rundir, supervision, wire
+from beacon.cli import words
+
+_PATIENCE_S = 2.0
+_HUNG_S = 60.0
+_WELL = {"watching", "waiting"}
+_ALIVE = {supervision.State.STARTING, supervision.State.RUNNING}
+
+
+@click.command(
+    "status", epilog="Exit codes: 0 all is well, 1 something is not, 69 the store does not answer, 78 wrong use."
+)
+@click.option("-o", "output", type=click.Choice(["text", "json", "yaml"]), default="text", help="Form of the answer.")
+def command(output: str) -> None:
+    """Show processes, scopes, deliveries, endpoint, gaps and storage, and what is wrong with them."""
+    try:
+        seen = look(rundir.locate(os.environ))
+    except errors.StartError as error:
+        click.echo(str(error), err=True)
+        sys.exit(error.exit_code)
+    if output == "text":
+        click.echo("\n".join(words.status(seen)))
+    else:
+        click.echo(codec.encode_pretty(seen) if output == "json" else codec.dump_yaml(seen), nl=False)
+    store_silent = seen["store"]["why"] != ""
+    sys.exit(errors.EXIT_UNAVAILABLE if store_silent else errors.EXIT_FAILURE if seen["wrong"] else errors.EXIT_OK)
+
+
+def look(run_dir: Path) -> dict[str, Any]:
+    """Gather everything as plain values: `{"wrong": [sentences], "store": ..., "processes": ..., ...}`."""
+    store, figures = _store(run_dir)
+    processes, silent = _processes(run_dir)
+    pids = {process["name"]: process["pid"] for process in processes}
+    reports = [
+        {"process": report.process, "component": report.component, "state": report.state, "since": report.since}
+        | dict(report.fields)
+        for report in rundir.read_reports(run_dir)
+        if pids.get(report.process, report.pid) == report.pid
+    ]
+    seen: dict[str, Any] = {
+        "store": store,
+        "processes": processes,
+        "components": reports,
+        "scopes": [asdict(scope) for scope in figures.scopes] if figures else [],
+        "deliveries": [asdict(endpoint) for endpoint in figures.endpoints] if figures else [],
+        "gaps": [asdict(gap) for gap in figures.gaps] if figures else [],
+        "storage": _storage(figures) if figures else {},
+    }
+    return {"wrong": [*silent, *_wrong(seen)]} | seen
+
+
+def _store(run_dir: Path) -> tuple[dict[str, Any], wire.Figures | None]:
+    try:
+        with bus.Client(bus.address(run_dir), stop=threading.Event()) as client:
+            pong = client.try_call(wire.Ping(), timeout_s=_PATIENCE_S)
+            state = pong.state if isinstance(pong, wire.Pong) else "confused"
+            figures = client.try_call(wire.Inspect(), timeout_s=_PATIENCE_S) if state == "ready" else None
+    except errors.BeaconError as error:
+        return {"state": "silent", "why": str(error)}, None
+    found = figures if isinstance(figures, wire.Figures) else None
+    return {"state": state, "why": "" if found else f"the store is not serving yet: {state}"}, found
+
+
+def _processes(run_dir: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    beats = heart.read(rundir.hearts_directory(run_dir))
+    try:
+        programs = supervision.programs(supervision.socket_of(run_dir))
+    except errors.TransientError as error:
+        return [], [str(error)]
+    found = []
+    for program in programs:
+        ages = [beat.age_s for beat in beats if (beat.process, beat.pid) == (program.name, program.pid)]
+        found.append(
+            {
+                "name": program.name,
+                "state": program.state.value,
+                "pid": program.pid,
+                "up_s": int(time.time()) - program.started_at if program.alive else 0,
+                "slowest_beat_s": round(max(ages, default=0.0), 1),
+                "why": program.why,
+            }
+        )
+    return found, []
+
+
+def _storage(figures: wire.Figures) -> dict[str, Any]:
+    return {
+        "database_bytes": figures.database_bytes,
+        "wal_bytes": figures.wal_bytes,
+        "sqlite": figures.sqlite_version,
+        "rows": dict(figures.rows),
+    }
+
+
+def _wrong(seen: dict[str, Any]) -> list[str]:
+    """Say in sentences what is not as it should be."""
+    said = [f"store: {seen['store']['why']}"] if seen["store"]["why"] else []
+    for process in seen["processes"]:
+        if process["state"] not in _ALIVE:
+            said.append(f"{process['name']}: {process['state']} {process['why']}".rstrip())
+        elif process["slowest_beat_s"] > _HUNG_S:
+            said.append(f"{process['name']}: a thread has not moved for {process['slowest_beat_s']:.0f} s")
+    for part in seen["components"]:
+        if part["component"].startswith("scope.") and part["state"] not in _WELL:
+            said.append(f"{part.get('scope', part['component'])}: {part['state']} {part.get('reason', '')}".rstrip())
+        elif part["component"] == "claim" and part["state"] != "claiming":
+            said.append(f"notifier: {part['state']}")
+        elif part["component"] == "endpoint" and part["state"] == "down":
+            said.append(f"endpoint {part.get('endpoint', '')}: down since {part['since']}")
+    said += [f"endpoint {one['endpoint']}: {one['failed']} failed" for one in seen["deliveries"] if one["failed"]]
+    return said

@@ -1,0 +1,76 @@
+"""`beacon status` beside a real Beacon: what it shows, what it finds wrong, and with which exit code."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+from beacon import errors
+from beacon.dev import whole as wholes
+from tests.system import load, running
+
+
+def ask(whole: running.Everything, *options: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "beacon.cli", "status", *options],
+        env=whole.beacon.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout + done.stderr
+
+
+def look(whole: running.Everything) -> dict[str, Any]:
+    return dict(json.loads(ask(whole, "-o", "json")[1]))
+
+
+def annotated(name: str) -> dict[str, object]:
+    return {"metadata": {"name": name, "namespace": "default", "annotations": {load.ANNOTATION: "true"}}}
+
+
+def test_what_is_well_is_said_with_every_process_scope_and_delivery() -> None:
+    with running.everything() as whole:
+        for number in range(3):
+            whole.cluster.create("configmaps", annotated(f"o{number}"))
+        wholes.until(lambda: look(whole)["deliveries"][0]["delivered"] == 3, "three deliveries", timeout=20)
+
+        code, said = ask(whole)
+
+        assert code == errors.EXIT_OK, said
+        assert said.startswith("All is well.\n")
+        seen = look(whole)
+        assert {one["name"] for one in seen["processes"]} == set(whole.beacon.programs())
+        assert [(one["label"], one["listed"]) for one in seen["scopes"]] == [("configmaps", True)]
+        assert [(gap["label"], gap["reason"]) for gap in seen["gaps"]] == [("configmaps", "first-list")]
+        assert seen["storage"]["database_bytes"] > 0
+        for title in ("processes", "scopes", "deliveries to default", "endpoint", "gaps, latest first", "storage"):
+            assert f"\n{title}\n" in said
+
+
+def test_what_is_wrong_is_said_in_sentences() -> None:
+    with running.everything() as whole:
+        whole.sink.stop()
+        for number in range(8):
+            whole.cluster.create("configmaps", annotated(f"o{number}"))
+        wholes.until(lambda: ask(whole)[0] == errors.EXIT_FAILURE, "the outage to be seen", timeout=20)
+        assert any("endpoint default: down since" in one for one in look(whole)["wrong"])
+
+        whole.beacon.supervisorctl("stop", "notifier")
+        assert any(one.startswith("notifier: STOPPED") for one in look(whole)["wrong"])
+
+        whole.beacon.supervisorctl("stop", "store")
+        code, said = ask(whole)
+        assert code == errors.EXIT_UNAVAILABLE
+        assert "store: the store did not answer" in said
+
+
+def test_nothing_to_ask_is_one_sentence_and_not_a_wait() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "beacon.cli", "status"], env={}, capture_output=True, text=True, check=False, timeout=20
+    )
+
+    assert done.returncode == errors.EXIT_CONFIG
+    assert done.stderr.strip() == "BEACON_RUN_DIR is not set: name a writable directory"
