@@ -42,11 +42,11 @@ class Place:
         self.store.start()
 
     @contextmanager
-    def notifier(self, **environ: str) -> Iterator[subprocess.Popen[str]]:
-        """Run the process; the caller ends it, or it is killed."""
+    def notifier(self, *code: str, **environ: str) -> Iterator[subprocess.Popen[str]]:
+        """Run the process, or `code` that makes it another; the caller ends it, or it is killed."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("SUPERVISOR")}
         process = subprocess.Popen(
-            [sys.executable, "-m", "beacon.notifier"],
+            [sys.executable, *(("-c", *code) if code else ("-m", "beacon.notifier"))],
             env={**inherited, "BEACON_RUN_DIR": str(self.directory), **environ},
             stdout=subprocess.PIPE,
             text=True,
@@ -121,6 +121,46 @@ def test_a_changed_configuration_ends_it_so_that_supervisord_starts_it_anew(plac
         place.store.restart()
 
         assert process.wait(timeout=15) == 75
+
+
+# A notifier that is gone at once when it comes to a given request, before sending it or with the answer in hand.
+DYING = """
+import itertools, os, sys
+from beacon import process
+from beacon.notifier import __main__, channel
+
+left, after, send = itertools.count(int(sys.argv[1]), -1), sys.argv[2] == "after", channel.Channel.send
+
+def die(self, *args, **options):
+    last = next(left) == 0
+    if last and not after:
+        os._exit(9)
+    reply = send(self, *args, **options)
+    if last:
+        os._exit(9)
+    return reply
+
+channel.Channel.send = die
+process.run("notifier", __main__.main)
+"""
+
+
+@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_death_around_any_request_repeats_no_more_than_was_under_way(place: Place, number: int, when: str) -> None:
+    width = 4
+    keys = [key for index in range(3) for key in place.store.add(f"web-{index}", count=2)]
+    with place.notifier(DYING, str(number), when) as process:
+        assert process.wait(timeout=20) == 9
+    with place.notifier():
+        running.wait_for(lambda: all(place.store.state(key) is DELIVERED for key in keys))
+
+    received = [json.loads(request.body) for request in place.endpoint.received]
+    assert len({event["id"] for event in received}) == len(keys)
+    assert len(received) - len(keys) <= width
+    for index in range(3):
+        of_one = [event["sequence"] for event in received if event["subject"] == f"web-{index}"]
+        assert of_one == sorted(of_one)
 
 
 def test_a_kill_in_the_middle_loses_nothing_keeps_order_and_repeats_at_most_what_was_under_way(place: Place) -> None:

@@ -1,0 +1,139 @@
+"""The store dies at every single commit of a small history, before or after it: nothing differs in the end."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from beacon import model, wire
+from beacon.store import database, service, streams
+from tests.unit.store import world
+
+LISTED_AT = 10
+
+
+class Died(BaseException):
+    """The process is gone; nothing within it could have noticed."""
+
+
+class Mortal(database.Database):
+    """A database whose process dies at a given commit."""
+
+    left = -1  # commits until then; negative: lives for ever
+    after = False
+    made = 0
+
+    def commit(self) -> None:
+        if Mortal.left == 0 and not Mortal.after:
+            self._die()
+        super().commit()
+        Mortal.made += 1
+        if Mortal.left == 0:
+            self._die()
+        Mortal.left -= 1
+
+    def _die(self) -> None:
+        Mortal.left = -1
+        self.close()
+        raise Died
+
+
+class Mortals(world.World):
+    """A store that dies, and a watcher and a notifier that live on."""
+
+    def __init__(self, path: Path) -> None:
+        self.settlements: list[model.Outcome] = []
+        self.sent: list[tuple[str, str]] = []  # name, event id
+        super().__init__(path, updates=True)
+
+    def start(self) -> None:
+        self.ledger = Mortal(self.path)
+        terms = streams.Terms(scopes=self.scopes, endpoint="default", updates=self.updates)
+        self.service = service.Service(self.ledger, terms, settings={}, digest="d", now_us=self.clock)
+
+    def go_through(self, history: list[model.Observation]) -> None:
+        """Do all that is to be done, however often the store has to be started for it."""
+        while True:
+            try:
+                self.start()
+                for _ in self._work(history):
+                    self._deliver()
+                self._deliver()
+            except Died:
+                continue
+            return
+
+    def _work(self, history: list[model.Observation]) -> Iterator[None]:
+        """Follow the history as a watcher does that asks where it is: list, then observe pair by pair."""
+        at = self.open().cursor
+        if not at:
+            self.relist(LISTED_AT, *(one for one in history if one.resource_version < LISTED_AT))
+            at = LISTED_AT
+            yield
+        later = [one for one in history if one.resource_version > at]
+        for pair in (later[index : index + 2] for index in range(0, len(later), 2)):
+            reply = self.observe(at, pair[-1].resource_version, *pair)
+            assert reply.place is wire.Place.APPLIED, reply
+            self.opened[self.scopes[0].id] = self.open()
+            at = pair[-1].resource_version
+            yield
+
+    def _deliver(self) -> None:
+        """Claim, send and settle as a notifier does that keeps what the store has not confirmed."""
+        while True:
+            claimed = self.claim(3, *self.settlements, session=f"s{id(self.service)}")
+            self.settlements.clear()
+            if not claimed.deliveries:
+                return
+            for delivery in claimed.deliveries:
+                self.sent.append((delivery.name, delivery.event_id))
+                self.settlements.append(world.delivered(delivery))
+
+
+def history() -> list[model.Observation]:
+    added, gone = model.Change.ADDED, model.Change.DELETED
+    released = model.Verdict.ANNOTATION
+    return [
+        world.seen("a", 3),
+        world.seen("b", 5),
+        world.seen("c", 11, added),
+        world.seen("a", 12, value="other"),
+        world.seen("b", 13, verdict=released),
+        world.seen("b", 14, value="again"),
+        world.seen("c", 15, gone),
+        world.seen("c", 16, added, uid="uid-of-another-c"),
+        world.seen("a", 17, gone),
+        world.seen("d", 18, added),
+        world.seen("d", 19, gone),
+    ]
+
+
+def outcome(path: Path, *, left: int, after: bool) -> tuple[list[tuple[str, str, str]], list[tuple[str, str]], int]:
+    Mortal.left, Mortal.after, Mortal.made = -1, after, 0
+    work = Mortals(path)
+    work.ledger.close()
+    Mortal.left, Mortal.made = left, 0
+    work.go_through(history())
+    open_ones = work.ledger.rows("SELECT count(*) FROM deliveries WHERE state <> 'delivered'")
+    assert open_ones == [(0,)]
+    told = work.events()
+    work.ledger.close()
+    return told, work.sent, Mortal.made
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_death_at_any_commit_changes_nothing(tmp_path: Path, *, after: bool) -> None:
+    told, sent, commits = outcome(tmp_path / "whole.db", left=-1, after=after)
+    assert len(told) == 11
+    assert len(set(sent)) == len(sent) == 11
+    assert commits > 15
+
+    for number in range(commits):
+        again, sent_again, _ = outcome(tmp_path / f"{number}.db", left=number, after=after)
+        assert again == told, f"death at commit {number}"
+        # In order for each object; and nothing twice, because a notifier keeps what it has not settled.
+        assert sorted(sent_again, key=by_name) == sorted(sent, key=by_name), f"death at commit {number}"
+
+
+def by_name(sent: tuple[str, str]) -> str:
+    return sent[0]
