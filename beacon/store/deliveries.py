@@ -36,6 +36,33 @@ class Deliveries:
         self._memory = remembered
         self.now_us = now_us
 
+    def take_over(self, endpoint: str) -> int:
+        """Give the one endpoint that is configured what is still open or failed for endpoints that no longer are.
+
+        A new name is a new label for people; what was promised is promised still. Gives the number of deliveries.
+        """
+        moved = 0
+        others = self._ledger.rows(
+            "SELECT name, state FROM counts WHERE what = 'deliveries' AND name <> ? AND number > 0"
+            " AND state IN ('queued', 'ready', 'failed')",
+            (endpoint,),
+        )
+        for name, state in others:
+            count = self._ledger.run(
+                "UPDATE deliveries SET endpoint = ? WHERE endpoint = ? AND state = ?", (endpoint, name, state)
+            )
+            self._ledger.run(
+                "INSERT INTO counts VALUES ('deliveries', ?1, ?2, ?3)"
+                " ON CONFLICT DO UPDATE SET number = number + excluded.number",
+                (endpoint, state, count),
+            )
+            self._ledger.run(
+                "UPDATE counts SET number = number - ? WHERE what = 'deliveries' AND name = ? AND state = ?",
+                (count, name, state),
+            )
+            moved += count
+        return moved
+
     def settle(self, claim: wire.Claim, now_us: int) -> None:
         """Write what came of earlier deliveries; every settlement is applied once, however often it comes."""
         for outcome in claim.settlements:

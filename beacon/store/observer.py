@@ -36,6 +36,10 @@ class Observer(service.Listener):
         """A request was applied within a transaction."""
         self._operation(verb).observe(seconds)
 
+    def took_over(self, *, endpoint: str, deliveries: int) -> None:
+        """What was open for an endpoint that is no longer configured goes to this one."""
+        self._log.warning("deliveries taken over", endpoint=endpoint, deliveries=deliveries)
+
     def failed(self, verb: str, error: errors.BeaconError) -> None:
         """A request could not be applied."""
         kind = _kind_of(error)

@@ -42,6 +42,9 @@ class Listener:
     def applied(self, verb: str, seconds: float) -> None:
         """A request was applied within a transaction."""
 
+    def took_over(self, *, endpoint: str, deliveries: int) -> None:
+        """So many deliveries of endpoints that are no longer configured are now this one's."""
+
     def failed(self, verb: str, error: errors.BeaconError) -> None:
         """A request could not be applied."""
 
@@ -80,7 +83,10 @@ class Service:
         self.digest = digest
         ledger.begin()
         self._streams.prepare(self._started_us)
+        moved = self._deliveries.take_over(terms.endpoint)
         ledger.commit()
+        if moved:
+            self._listener.took_over(endpoint=terms.endpoint, deliveries=moved)
         self.ledger_id = self._streams.identity().ledger
 
     def handle(self, request: wire.Request, *, ledger: str = "") -> wire.Reply | wire.Refused:

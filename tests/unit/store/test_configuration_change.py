@@ -1,6 +1,7 @@
 """The configuration changes and changes back: what was accepted stays true, and nothing is falsely deleted."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -199,19 +200,24 @@ def test_an_interrupted_list_under_another_rule_deletes_nothing(store: world.Wor
     assert len(told(store)) == 2
 
 
-def test_deliveries_of_an_endpoint_that_is_named_otherwise_stay_open_and_are_shown(store: world.World) -> None:
+def test_what_was_open_or_failed_for_an_endpoint_goes_to_the_one_that_is_configured_now(store: world.World) -> None:
+    first, second = store.claim().deliveries
+    failed = replace(world.delivered(first), result=model.Result.FAILED, status=400, code="400")
+    store.claim(0, failed)
+    store.observe(10, 11, world.seen("b", 11, value="green"))
     store.ledger.close()
     ledger = database.Database(store.path)
     terms = streams.Terms(scopes=(ANY,), endpoint="other", updates=True)
     store.ledger, store.service = ledger, service.Service(ledger, terms, settings={}, digest="d", now_us=store.clock)
     store.open()
-    store.observe(10, 11, world.seen("c", 11, model.Change.ADDED))
+    store.observe(11, 12, world.seen("c", 12, model.Change.ADDED))
 
-    other = store.claim(endpoint="other")
+    given = store.claim(endpoint="other", session="t", number=1).deliveries
     figures = store.service.handle(wire.Inspect())
 
-    assert [each.name for each in other.deliveries] == ["c"]
+    assert [each.name for each in given] == ["b", "c"], "b's second event waits for its first"
+    assert given[0].sequence == second.sequence
     assert isinstance(figures, wire.Figures)
-    assert {one.endpoint: one.ready + one.in_flight for one in figures.endpoints} == {"default": 2, "other": 1}
-    store.restart()
-    assert len(store.claim(number=9).deliveries) == 2
+    (there,) = (one for one in figures.endpoints if one.endpoint == "other")
+    assert (there.in_flight, there.queued, there.failed) == (2, 1, 1)
+    assert {one.ready + one.queued + one.failed for one in figures.endpoints if one.endpoint == "default"} <= {0}
