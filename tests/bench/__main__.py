@@ -27,6 +27,7 @@ from tests.bench import sink as sinks
 
 EVENTS_A_SECOND = 1000
 SECONDS = 10
+OUTAGE_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,35 @@ def memory(rows: dict[str, list[float]]) -> None:
         add(rows, "idle CPU, % of a core", 100 * spent / (time.monotonic() - began))
 
 
+def outage(rows: dict[str, list[float]]) -> None:
+    """The endpoint is gone for a minute, in which 500 events come."""
+    with stage() as on:
+        make(on, 50)
+        on.sink.wait_for(50, timeout=60)
+        on.sink.stop()
+        before, began = cpu_s(on.beacon), time.monotonic()
+        make(on, 500, rate=500 / OUTAGE_S, first=50)
+        time.sleep(max(0.0, began + OUTAGE_S - time.monotonic()))
+        spent = sum(cpu_s(on.beacon).values()) - sum(before.values())
+        add(rows, "outage of 60 s, CPU, % of a core", 100 * spent / (time.monotonic() - began))
+        on.sink.start()
+        back = time.monotonic()
+        on.sink.wait_for(550, timeout=60)
+        add(rows, "outage of 60 s, 500 events told after, s", time.monotonic() - back)
+
+
+def killed(rows: dict[str, list[float]]) -> None:
+    """A process is killed, and at that instant a change is made: when it arrives."""
+    with stage() as on:
+        for number, process in enumerate(sorted(on.beacon.programs())):
+            on.beacon.wait_ready()
+            on.beacon.kill(process)
+            began = time.monotonic()
+            make(on, 1, first=number)
+            on.sink.wait_for(number + 1, timeout=60)
+            add(rows, f"kill -9 of {process}, next event after, s", time.monotonic() - began)
+
+
 def disk(rows: dict[str, list[float]]) -> None:
     """What one fsync of 4 KiB appended costs on this disk."""
     with tempfile.NamedTemporaryFile() as file:
@@ -147,6 +177,8 @@ RUNS: dict[str, Callable[[dict[str, list[float]]], None]] = {
     "backlog": backlog,
     "slow": slow,
     "memory": memory,
+    "outage": outage,
+    "killed": killed,
     "disk": disk,
 }
 TARGETS: dict[str, tuple[str, Callable[[float], bool]]] = {
@@ -156,6 +188,8 @@ TARGETS: dict[str, tuple[str, Callable[[float], bool]]] = {
     "50 ms endpoint, concurrency 32, events/s": (">= 400", lambda figure: figure >= 400),
     "watcher, 20,000 unannotated, MiB more": ("< 15", lambda figure: figure < 15),
     "start to ready, s": ("< 4", lambda figure: figure < 4),
+    "outage of 60 s, CPU, % of a core": ("< 3", lambda figure: figure < 3),
+    "outage of 60 s, 500 events told after, s": ("<= 3", lambda figure: figure <= 3),
 }
 
 
@@ -185,6 +219,10 @@ def add(rows: dict[str, list[float]], measure: str, figure: float) -> None:
     rows.setdefault(measure, []).append(figure)
 
 
+def _by_name(measure: str) -> tuple[str, Callable[[float], bool]]:
+    return ("<= 3", lambda figure: figure <= 3) if measure.startswith("kill -9") else ("", lambda _: True)
+
+
 @click.command()
 @click.argument("which", nargs=-1, type=click.Choice([*RUNS]))
 @click.option("--runs", default=3, help="How often each is run; the median is shown.")
@@ -202,7 +240,7 @@ def main(which: tuple[str, ...], runs: int, *, as_json: bool) -> None:
         return
     click.echo(f"{'measure':<44}{'median':>10}{'min':>10}{'max':>10}   target")
     for measure, figures in rows.items():
-        target, is_met = TARGETS.get(measure, ("", lambda _: True))
+        target, is_met = TARGETS.get(measure) or _by_name(measure)
         median = statistics.median(figures)
         verdict = "" if is_met(median) else "   NOT MET"
         click.echo(f"{measure:<44}{median:>10.2f}{min(figures):>10.2f}{max(figures):>10.2f}   {target}{verdict}")
