@@ -33,8 +33,8 @@ format: setup ## let ruff format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-test-unit: setup ## pure functions, the ledger on real files
-	$(PYTEST) tests/unit -n $(JOBS)
+test-unit: setup ## pure functions, the ledger on real files, the alerts
+	$(PYTEST) tests/unit tests/alerts -n $(JOBS)
 
 test-contract: setup ## what we rely on of an API server; BEACON_TEST_KUBECONFIG=file: of a real one, too
 	$(PYTEST) tests/contract -n $(JOBS)

@@ -124,6 +124,7 @@ WATCH_POSITION_TIMESTAMP = _instant(
 )
 GAPS = _counter("gaps_total", "Intervals without coverage.", "scope", "reason")
 GAP_SECONDS = _counter("gap_seconds_total", "Time without coverage.", "scope", "reason")
+GAP_DIFFERENCES = _counter("gap_differences_total", "Events made from what was found after a gap.", "scope", "reason")
 
 DELIVERIES = _counter("deliveries_total", "Deliveries that came to an end.", "endpoint", "type", "outcome")
 DELIVERY_ATTEMPTS = _counter(

@@ -72,6 +72,7 @@ class Observer(service.Listener):
         seconds = max(0.0, (gap.until_us - gap.since_us) / 1_000_000) if gap.since_us else 0.0
         metrics.GAPS.labels(scope=gap.label, reason=gap.reason).inc()
         metrics.GAP_SECONDS.labels(scope=gap.label, reason=gap.reason).inc(seconds)
+        metrics.GAP_DIFFERENCES.labels(scope=gap.label, reason=gap.reason).inc(gap.differences)
         missed = gap.differences > 0 and gap.reason is not model.GapReason.FIRST_LIST
         say = self._log.warning if missed else self._log.info
         say("gap closed", scope=gap.label, reason=gap.reason, seconds=seconds, differences=gap.differences)

@@ -1,0 +1,148 @@
+"""Every alert fires when it should and stays quiet when it should: Prometheus' own promtool judges."""
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from beacon import codec
+
+RULES = Path(__file__).parents[2] / "k8s" / "overlays" / "monitoring" / "prometheusrule.yaml"
+TROUBLESHOOTING = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
+POD = 'instance="pod"'
+
+needs_promtool = pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="promtool (Debian's package prometheus) is not installed; the gate has it"
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """An alert with series, one sample a minute, and the minute at which it is looked at."""
+
+    alert: str
+    series: dict[str, str]
+    at: int
+    fires: bool
+    why: str
+
+
+def fires(alert: str, why: str, at: int, series: dict[str, str]) -> Case:
+    return Case(alert, series, at, fires=True, why=why)
+
+
+def quiet(alert: str, why: str, at: int, series: dict[str, str]) -> Case:
+    return Case(alert, series, at, fires=False, why=why)
+
+
+DIFFERENCES = f'beacon_gap_differences_total{{{POD},scope="configmaps",reason="expired"}}'
+FIRST_LIST = f'beacon_gap_differences_total{{{POD},scope="configmaps",reason="first-list"}}'
+GAP_SECONDS = f'beacon_gap_seconds_total{{{POD},scope="configmaps",reason="expired"}}'
+READY = f'beacon_deliveries_pending{{{POD},endpoint="e",state="ready"}}'
+QUEUED = f'beacon_deliveries_pending{{{POD},endpoint="e",state="queued"}}'
+DELIVERED = f'beacon_deliveries_total{{{POD},endpoint="e",type="created",outcome="delivered"}}'
+FAILED = f'beacon_deliveries_total{{{POD},endpoint="e",type="created",outcome="failed"}}'
+BREAKER = f'beacon_breaker_open{{{POD},endpoint="e"}}'
+UP = f'beacon_endpoint_up{{{POD},endpoint="e"}}'
+ERRORS = f'beacon_db_errors_total{{{POD},verb="observe",error="full"}}'
+COMPONENT = f'beacon_component_up{{{POD},component="watcher"}}'
+PROCESS = f'beacon_process_up{{{POD},process="store"}}'
+RESTARTS = f'beacon_process_restarts_total{{{POD},process="store"}}'
+CONNECTED = f'beacon_watch_connected{{{POD},scope="configmaps"}}'
+POSITION = f'beacon_watch_position_timestamp_seconds{{{POD},scope="configmaps"}}'
+OLDEST = f'beacon_oldest_pending_age_seconds{{{POD},endpoint="e"}}'
+REVIEW = f'beacon_deliveries_failed{{{POD},endpoint="e"}}'
+BUILD = f'beacon_build_info{{{POD},version="1"}}'
+
+CASES = [
+    fires("BeaconAbsent", "nothing is scraped", 6, {}),
+    quiet("BeaconAbsent", "it is scraped", 30, {BUILD: "1x30"}),
+    quiet("BeaconAbsent", "a pod is replaced within a few minutes", 14, {BUILD: "1x5 _x3 1x20"}),
+    fires("BeaconComponentDown", "one does not work", 6, {COMPONENT: "0x10"}),
+    quiet("BeaconComponentDown", "it works", 30, {COMPONENT: "1x30"}),
+    quiet("BeaconComponentDown", "a restart", 8, {COMPONENT: "1x3 0x3 1x20"}),
+    fires("BeaconProcessDown", "one does not run", 3, {PROCESS: "0x10"}),
+    quiet("BeaconProcessDown", "a restart", 6, {PROCESS: "1x4 0 1x20"}),
+    fires("BeaconProcessRestarting", "a restart every two minutes", 15, {RESTARTS: "0+0.5x30"}),
+    quiet("BeaconProcessRestarting", "one restart", 20, {RESTARTS: "0x10 1x20"}),
+    fires("BeaconWatcherDisconnected", "no watch", 6, {CONNECTED: "0x10"}),
+    quiet("BeaconWatcherDisconnected", "a watch is opened anew", 8, {CONNECTED: "1x4 0x2 1x10"}),
+    fires("BeaconWatchPositionStale", "the position stands still", 9, {POSITION: "0x20"}),
+    quiet("BeaconWatchPositionStale", "the position is confirmed each minute", 30, {POSITION: "0+60x30"}),
+    fires("BeaconGapWithDifferences", "one more was found", 12, {DIFFERENCES: "1x8 2x10"}),
+    fires("BeaconGapWithDifferences", "it is the first gap of its kind", 32, {DIFFERENCES: "_x30 1x5"}),
+    quiet("BeaconGapWithDifferences", "a gap in which nothing was found", 32, {DIFFERENCES: "_x30 0x5"}),
+    quiet("BeaconGapWithDifferences", "the first list", 32, {FIRST_LIST: "_x30 9x5"}),
+    quiet("BeaconGapWithDifferences", "it was long ago", 70, {DIFFERENCES: "1x8 2x90"}),
+    fires("BeaconLongGap", "a quarter of an hour", 20, {GAP_SECONDS: "0x10 900x20"}),
+    fires("BeaconLongGap", "the first gap was a long one", 20, {GAP_SECONDS: "_x15 900x20"}),
+    quiet("BeaconLongGap", "some seconds", 20, {GAP_SECONDS: "0x10 9x20"}),
+    quiet("BeaconLongGap", "nothing after a long one", 80, {GAP_SECONDS: "_x15 900x90"}),
+    fires("BeaconBacklogGrowing", "a hundred more each minute", 40, {READY: "0+100x60", QUEUED: "0x60"}),
+    quiet("BeaconBacklogGrowing", "a backlog that is drained", 40, {READY: "9000-100x60", QUEUED: "0x60"}),
+    quiet("BeaconBacklogGrowing", "a few more each minute", 40, {READY: "0+5x60", QUEUED: "0x60"}),
+    fires("BeaconDeliveryLate", "an hour old", 10, {OLDEST: "3600x20"}),
+    quiet("BeaconDeliveryLate", "nothing waits", 10, {OLDEST: "0x20"}),
+    fires("BeaconFailureRatioHigh", "one in ten fails", 25, {DELIVERED: "0+9x30", FAILED: "0+1x30"}),
+    quiet("BeaconFailureRatioHigh", "one in a hundred fails", 25, {DELIVERED: "0+99x30", FAILED: "0+1x30"}),
+    quiet("BeaconFailureRatioHigh", "nothing is delivered", 25, {DELIVERED: "7x30", FAILED: "7x30"}),
+    fires("BeaconDeliveriesWaitForReview", "one waits", 16, {REVIEW: "1x30"}),
+    quiet("BeaconDeliveriesWaitForReview", "none waits", 30, {REVIEW: "0x30"}),
+    fires("BeaconEndpointDown", "the breaker is open", 6, {BREAKER: "1x10", UP: "0x10"}),
+    fires("BeaconEndpointDown", "the breaker is disabled", 6, {BREAKER: "0x10", UP: "0x10"}),
+    quiet("BeaconEndpointDown", "a hiccup", 9, {BREAKER: "0x4 1x3 0x10", UP: "1x4 0x3 1x10"}),
+    fires("BeaconDatabaseErrors", "the first one", 20, {ERRORS: "_x19 1x5"}),
+    fires("BeaconDatabaseErrors", "one more", 20, {ERRORS: "3x15 4x10"}),
+    quiet("BeaconDatabaseErrors", "none for long", 60, {ERRORS: "3x90"}),
+]
+
+
+def rules() -> list[dict[str, Any]]:
+    (group,) = codec.load_yaml(RULES.read_text(encoding="utf-8"))["spec"]["groups"]
+    found: list[dict[str, Any]] = group["rules"]
+    return found
+
+
+@needs_promtool
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.alert}-{case.why.replace(' ', '_')}")
+def test_an_alert_fires_when_it_should_and_only_then(case: Case, tmp_path: Path) -> None:
+    spec = codec.load_yaml(RULES.read_text(encoding="utf-8"))["spec"]
+    (tmp_path / "rules.yaml").write_text(codec.dump_yaml(spec), encoding="utf-8")
+    expected = [{"labels": "{}", "value": 1}] if case.fires else []
+    firing = f'count(ALERTS{{alertname="{case.alert}", alertstate="firing"}})'
+    test = {
+        "interval": "1m",
+        "input_series": [{"series": name, "values": values} for name, values in case.series.items()],
+        "promql_expr_test": [{"expr": firing, "eval_time": f"{case.at}m", "exp_samples": expected}],
+    }
+    whole = {"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": [test]}
+    (tmp_path / "test.yaml").write_text(codec.dump_yaml(whole), encoding="utf-8")
+
+    done = subprocess.run(
+        ["promtool", "test", "rules", "test.yaml"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not() -> None:
+    wanted = {(rule["alert"], fires) for rule in rules() for fires in (True, False)}
+
+    assert {(case.alert, case.fires) for case in CASES} == wanted
+
+
+def test_every_alert_leads_to_a_section_of_the_troubleshooting_page() -> None:
+    sections = {
+        line.removeprefix("## ").strip().lower()
+        for line in TROUBLESHOOTING.read_text(encoding="utf-8").splitlines()
+        if line.startswith("## ")
+    }
+
+    for rule in rules():
+        page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
+        assert page.endswith("/docs/troubleshooting.md")
+        assert anchor == rule["alert"].lower()
+        assert anchor in sections
