@@ -33,8 +33,8 @@ def main() -> int:
     # Blocked before the server's thread exists, so that the signals wait for this one.
     signals = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    # Its objects hold no cycles, and looking through a hundred thousand of them would halt it for a tenth of a second.
-    gc.disable()
+    # Looking through a hundred thousand objects would halt it for a tenth of a second: what is old is seldom looked at.
+    gc.set_threshold(100_000, 100, 1000)
     cluster = server.Server(settings)
     try:
         cluster.start()
