@@ -29,13 +29,15 @@ def everything(*, changes: Mapping[str, Any] | None = None, **behaviour: Any) ->
         server.running(bookmark_interval_s=1.0) as cluster,
         endpoint.running(**behaviour) as sink,
     ):
-        config = {
+        config: dict[str, Any] = {
             "resources": [{"apiVersion": "v1", "kind": "ConfigMap"}],
             "annotation": {"key": load.ANNOTATION},
             "events": {"updated": True},
             "endpoint": {"url": sink.url},
         }
         kubeconfig = cluster.kubeconfig(Path(name) / "kubeconfig")
-        with whole.Beacon(Path(name), config=config | dict(changes or {}), kubeconfig=kubeconfig) as beacon:
+        merged = config | dict(changes or {})
+        merged["endpoint"] = {"url": sink.url} | dict(merged["endpoint"])
+        with whole.Beacon(Path(name), config=merged, kubeconfig=kubeconfig) as beacon:
             beacon.wait_ready()
             yield Everything(cluster, sink, beacon)
