@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -36,15 +36,23 @@ _settling = threading.Lock()
 
 
 class _Value:
-    """A value that settles when it first moves: in the role's file after `start`, else in memory."""
+    """A value that settles when it first moves: in the role's file after `start`, else in memory.
+
+    All values of a histogram settle together: one without its empty buckets is none.
+    """
 
     _multiprocess = False
     kind: type[Any] = values.MutexValue
+    families: ClassVar[dict[Any, list["_Value"]]] = {}
 
     def __init__(self, *declared: Any, **more: Any) -> None:
         self._declared = declared
         self._more = more
         self._settled: Any = None
+        _, metric, _, names, labels, *_ = declared
+        own = tuple(value for name, value in zip(names, labels, strict=True) if name != "le")
+        self._family = _Value.families.setdefault((metric, own), [])
+        self._family.append(self)
 
     def inc(self, amount: float) -> None:
         (self._settled or self._settle()).inc(amount)
@@ -63,8 +71,9 @@ class _Value:
 
     def _settle(self) -> Any:
         with _settling:  # two threads with a value each would lose what one of them counts
-            if self._settled is None:
-                self._settled = _Value.kind(*self._declared, **self._more)
+            for value in self._family:
+                if value._settled is None:  # noqa: SLF001  one of our own
+                    value._settled = _Value.kind(*value._declared, **value._more)  # noqa: SLF001
         return self._settled
 
 

@@ -152,6 +152,18 @@ def test_a_sound_file_of_many_series_is_sound_at_every_moment_of_its_growth(tmp_
     assert len(samples(tmp_path)) > 8000
 
 
+def test_a_histogram_has_all_its_buckets_from_its_first_observation_on(tmp_path: Path) -> None:
+    scripts.run(COUNT, str(tmp_path), "store")
+
+    buckets = {
+        name: value for name, value in samples(tmp_path).items() if name.startswith("beacon_db_commit_seconds_b")
+    }
+
+    assert len(buckets) == len(metrics._LOCAL) + 1
+    assert buckets["beacon_db_commit_seconds_bucket{0.001}"] == 0
+    assert buckets["beacon_db_commit_seconds_bucket{+Inf}"] == 1
+
+
 def test_without_a_directory_values_stay_in_memory() -> None:
     child = metrics.GAP_SECONDS.labels(scope="unit-test", reason="expired")
 
