@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest
 JOBS ?= 2
 
-.PHONY: help setup run test lint format test-unit test-contract test-integration test-system soak bench lock clean
+.PHONY: help setup run test lint format test-unit test-contract test-integration test-system soak dashboard bench lock clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -47,6 +47,9 @@ test-system: setup ## everything under a real supervisord, killed at many points
 
 soak: setup ## mishaps for MINUTES=30 minutes, then what was told is compared with what happened
 	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED))
+
+dashboard: setup ## make grafana/dashboard.json of grafana/dashboard.yaml
+	$(BIN)/python grafana/generate.py
 
 bench: setup ## the figures of docs/performance.md
 	$(BIN)/python -m tests.bench

@@ -1,0 +1,1 @@
+"""The dashboard, what it is made of, and what makes it."""
