@@ -10,6 +10,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+HUNG_S = 60.0  # a thread that has not beaten for so long hangs
+
 _INTERVAL_NS = 1_000_000_000
 _RECORD = "{pid:>10} {beat_ns:>24}\n"
 

@@ -83,6 +83,11 @@ def register_secret(value: str) -> None:
             _secrets |= {value}
 
 
+def masked(text: str) -> str:
+    """Give a text without the secrets that are known, for where else than the log it is to stand."""
+    return str(_masked(text, _secrets))
+
+
 class _Lines:
     """Writes rendered lines; every level is the same to it."""
 

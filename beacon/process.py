@@ -5,7 +5,7 @@ and the exit code that goes with it; an unexpected error ends it with a tracebac
 comes next. No process handles an unexpected error itself: whatever state it has is void.
 """
 
-import ctypes
+import contextlib
 import gc
 import os
 import signal
@@ -17,9 +17,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
-from beacon import bus, errors, heart, log, metrics, rundir, settings, wire
+from beacon import bus, errors, heart, log, metrics, parent, rundir, settings, wire
 
-_PR_SET_PDEATHSIG = 1
 _STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 _WIND_DOWN_S = 5.0  # how long the others may take to stop after a thread has failed
 _PATIENCE_S = 1.0  # how long the store may take before a line says that it is waited for
@@ -33,7 +32,7 @@ def run(name: str, main: Callable[["Context"], None]) -> NoReturn:
     log.configure(name)
     context: Context | None = None
     try:
-        _die_with_parent(os.environ)
+        parent.die_with_parent(os.environ)
         stop = _stop_on_signals()
         context = _enter(name, stop)
         log.get().info("started", pid=os.getpid())
@@ -41,6 +40,8 @@ def run(name: str, main: Callable[["Context"], None]) -> NoReturn:
         main(context)
     except Exception as error:  # noqa: BLE001  the one place, but for the threads below
         code = _say(error)
+        if context is not None:
+            context.leave_word(error, code)
     else:
         code = errors.EXIT_OK
     if context is not None:
@@ -89,12 +90,21 @@ class Context:
         """End the process because of an error that left one of its threads."""
         if isinstance(error, errors.Stopping) and self.stop.is_set():
             return
-        self.failure = self.failure or _say(error)
+        if not self.failure:
+            self.failure = _say(error)
+            self.leave_word(error, self.failure)
         self.stop.set()
         # Whoever waits for what the failed thread held would wait for ever.
         last_resort = threading.Timer(_WIND_DOWN_S, os._exit, args=(self.failure,))
         last_resort.daemon = True
         last_resort.start()
+
+    def leave_word(self, error: BaseException, code: int) -> None:
+        """Leave for the sentinel why the process ends; its next life takes that away."""
+        if code != errors.EXIT_OK:
+            reason = str(error) if isinstance(error, errors.BeaconError) else f"{type(error).__name__}: {error}"
+            with contextlib.suppress(OSError):  # the run directory may be what is broken
+                self.report(rundir.LAST_WORD, {"state": "ended", "code": code, "reason": log.masked(reason)})
 
     def _guard(self, target: Callable[[], None]) -> None:
         try:
@@ -141,35 +151,6 @@ def _enter(name: str, stop: threading.Event) -> Context:
     context = Context(name, run_dir=run_dir, stop=stop)
     threading.excepthook = lambda left: context.fail(left.exc_value or SystemExit())
     return context
-
-
-def _die_with_parent(environ: Mapping[str, str]) -> None:
-    """Let the kernel kill this process when its parent dies, and end it when that has happened already.
-
-    Raises:
-        errors.StartError: supervisord died while this process was starting.
-    """
-    parent = os.getppid()
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
-        reason = os.strerror(ctypes.get_errno())
-        raise errors.StartError(f"can't be bound to the parent's life: {reason}", exit_code=errors.EXIT_SOFTWARE)
-    if os.getppid() != parent or _orphaned(environ, parent):
-        raise errors.StartError("supervisord has died", exit_code=errors.EXIT_UNAVAILABLE)
-
-
-def _orphaned(environ: Mapping[str, str], parent: int) -> bool:
-    """Say whether the supervisord that started this process is no longer its parent.
-
-    The parent may have died before this process could look; then supervisord's pid file names another than the parent.
-    """
-    if "SUPERVISOR_ENABLED" not in environ:
-        return False
-    try:
-        written = Path(environ.get(rundir.VARIABLE, ""), "supervisord.pid").read_text(encoding="ascii")
-    except OSError:
-        return False  # another supervisord.conf than ours, which writes it elsewhere
-    return written.strip() != str(parent)
 
 
 def _stop_on_signals() -> threading.Event:

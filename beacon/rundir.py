@@ -5,9 +5,11 @@
 supervisord: the store, as the first process, clears it when it finds another's, and the others wait for that, so that
 no counter goes on from an earlier container and no heartbeat of the dead is read. Reports are the states that
 processes publish for the exporter and for people. Nothing here knows what they mean.
+Standard library only, because the sentinel reads them too.
 """
 
 import hashlib
+import json
 import os
 import shutil
 import threading
@@ -18,9 +20,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from beacon import codec, errors
+from beacon import errors
 
 VARIABLE = "BEACON_RUN_DIR"
+LAST_WORD = "end"  # the component under which a process that fails reports why
 _MARKER = "supervisor"
 _POLL_S = 0.05
 _LONGEST_NAME = 200  # bytes; a file name may have 255
@@ -53,8 +56,8 @@ def reports_directory(run_dir: Path) -> Path:
     return run_dir / "state"
 
 
-def locate(environ: Mapping[str, str]) -> Path:
-    """Name Beacon's private directory within `$BEACON_RUN_DIR`, which may not be there.
+def private(environ: Mapping[str, str]) -> Path:
+    """Name Beacon's private directory within `$BEACON_RUN_DIR`; it need not exist yet.
 
     Raises:
         errors.StartError: the variable is not set.
@@ -71,7 +74,7 @@ def prepare(environ: Mapping[str, str]) -> Path:
     Raises:
         errors.StartError: the variable is not set, or the directory can't be made or is somebody else's.
     """
-    run_dir = locate(environ)
+    run_dir = private(environ)
     try:
         run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         if run_dir.stat().st_uid != os.geteuid():
@@ -135,6 +138,11 @@ def forget(run_dir: Path, process: str) -> None:
             path.unlink(missing_ok=True)
 
 
+def report_of(run_dir: Path, process: str, component: str) -> Report | None:
+    """Read what one component of one process, living or dead, said of itself last."""
+    return _read_report(reports_directory(run_dir) / f"{process}.{_file_name(component)}.json")
+
+
 class Reporter:
     """Publishes the states of one process' components; for all its threads."""
 
@@ -160,8 +168,8 @@ class Reporter:
                 self._since[component] = self._now().isoformat(timespec="microseconds").replace("+00:00", "Z")
             self._last[component] = said
             head = {"process": self._process, "component": component, "pid": os.getpid()}
-            line = codec.encode({**said, **head, "since": self._since[component]})
-            _write(self._directory / f"{self._process}.{_file_name(component)}.json", line)
+            line = json.dumps({**said, **head, "since": self._since[component]})
+            _write(self._directory / f"{self._process}.{_file_name(component)}.json", line.encode())
 
 
 def read_reports(run_dir: Path) -> tuple[Report, ...]:
@@ -172,9 +180,9 @@ def read_reports(run_dir: Path) -> tuple[Report, ...]:
 
 def _read_report(path: Path) -> Report | None:
     try:
-        said = codec.decode(path.read_bytes())
+        said = json.loads(path.read_bytes())
         head = {key: said.pop(key) for key in ("process", "component", "pid", "state", "since")}
-    except (OSError, codec.DecodeError, AttributeError, TypeError, KeyError):
+    except (OSError, ValueError, AttributeError, TypeError, KeyError):
         return None  # removed meanwhile, or not a report
     return Report(**head, fields=said)
 

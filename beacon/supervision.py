@@ -1,7 +1,7 @@
 """What supervisord knows of its programs. The door of supervisor, through its XML-RPC on a unix socket.
 
-Asked by the exporter and by people's commands; it changes nothing. The library's own transport has no timeout, so a
-supervisord that hangs would hang whoever asks; that is why it is not used.
+Asked by the exporter and by people's commands; the sentinel alone stops and starts programs through it. The library's
+own transport has no timeout, so a supervisord that hangs would hang whoever asks; that is why it is not used.
 """
 
 import http.client
@@ -18,6 +18,7 @@ from xml.parsers import expat
 from beacon import errors
 
 _TIMEOUT_S = 1.0
+_AT_ONCE = False  # supervisord answers at once instead of waiting for what was asked
 
 
 class State(StrEnum):
@@ -61,12 +62,35 @@ def programs(path: Path) -> tuple[Program, ...]:
     Raises:
         errors.TransientError: it does not answer, or not in time.
     """
-    request = xmlrpc.client.dumps((), methodname="supervisor.getAllProcessInfo").encode()
+    infos = _call(path, "getAllProcessInfo")
+    return tuple(sorted(_parse(infos), key=lambda program: program.name))
+
+
+def start(path: Path, name: str) -> None:
+    """Have a program started; return before it runs.
+
+    Raises:
+        errors.TransientError: supervisord does not answer, or refuses because it runs already.
+    """
+    _call(path, "startProcess", name, _AT_ONCE)
+
+
+def stop(path: Path, name: str) -> None:
+    """Have a program stopped, and not started again by supervisord; return before it has ended.
+
+    Raises:
+        errors.TransientError: supervisord does not answer, or refuses because it does not run.
+    """
+    _call(path, "stopProcess", name, _AT_ONCE)
+
+
+def _call(path: Path, method: str, *arguments: str | bool) -> Any:
+    request = xmlrpc.client.dumps(arguments, methodname=f"supervisor.{method}").encode()
     try:
-        (infos,), _ = xmlrpc.client.loads(_post(path, request))
+        (answer,), _ = xmlrpc.client.loads(_post(path, request))
     except (OSError, http.client.HTTPException, xmlrpc.client.Error, expat.ExpatError, ValueError) as error:
         raise errors.TransientError(f"supervisord does not answer: {error}") from error
-    return tuple(sorted(_parse(infos), key=lambda program: program.name))
+    return answer
 
 
 def _parse(infos: Any) -> Iterable[Program]:

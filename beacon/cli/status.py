@@ -30,7 +30,7 @@ _ALIVE = {supervision.State.STARTING, supervision.State.RUNNING}
 def command(output: str) -> None:
     """Show processes, scopes, deliveries, endpoint, gaps and storage, and what is wrong with them."""
     try:
-        seen = look(rundir.locate(os.environ))
+        seen = look(rundir.private(os.environ))
     except errors.StartError as error:
         click.echo(str(error), err=True)
         sys.exit(error.exit_code)

@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from beacon import rundir, supervision
+from beacon import heart, rundir, supervision
 from beacon.exporter import view
 
-HUNG_S = 60.0
 _REOPENING_S = 10.0  # how long a watch that was open may take to be opened anew
 _WORKERS = ("store", "watcher", "notifier")
 
@@ -107,7 +106,7 @@ def _process(seen: view.View, name: str) -> Check:
 
 def _hung(seen: view.View, name: str) -> Check | None:
     oldest = max(seen.beats_of(name), key=lambda beat: beat.age_s, default=None)
-    if oldest is None or oldest.age_s <= HUNG_S:
+    if oldest is None or oldest.age_s <= heart.HUNG_S:
         return None
     why = f"its thread {oldest.thread!r} has not moved for {oldest.age_s:.0f} s"
     return Check(ok=False, state="hung", why=why)

@@ -22,8 +22,10 @@ class Everything:
 
 
 @contextlib.contextmanager
-def everything(*, changes: Mapping[str, Any] | None = None, **behaviour: Any) -> Iterator[Everything]:
-    """Run it all; `changes` are keys of Beacon's configuration, the rest is how the endpoint behaves."""
+def everything(
+    *, changes: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None, **behaviour: Any
+) -> Iterator[Everything]:
+    """Run it all; `changes` are keys of Beacon's configuration, the rest but `environ` is how the endpoint behaves."""
     with (
         tempfile.TemporaryDirectory(prefix="b") as name,
         server.running(bookmark_interval_s=1.0) as cluster,
@@ -38,6 +40,6 @@ def everything(*, changes: Mapping[str, Any] | None = None, **behaviour: Any) ->
         kubeconfig = cluster.kubeconfig(Path(name) / "kubeconfig")
         merged = config | dict(changes or {})
         merged["endpoint"] = {"url": sink.url} | dict(merged["endpoint"])
-        with whole.Beacon(Path(name), config=merged, kubeconfig=kubeconfig) as beacon:
+        with whole.Beacon(Path(name), config=merged, kubeconfig=kubeconfig, environ=environ) as beacon:
             beacon.wait_ready()
             yield Everything(cluster, sink, beacon)

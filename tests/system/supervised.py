@@ -21,6 +21,7 @@ from tests.integration import processes
 
 CONF = Path(__file__).parents[2] / "supervisord.conf"
 PROGRAMS = ("store", "exporter", "notifier", "watcher")
+SENTINEL = 'import runpy; runpy.run_module("beacon.sentinel", run_name="__main__")'  # the real one
 SCRIPTS = sysconfig.get_path("scripts")
 PATIENCE_S = 40.0
 ROLE = """
@@ -81,7 +82,7 @@ class Supervised:
     def until_all_are_running(self) -> None:
         self.until_all_run()
         running = supervision.State.RUNNING
-        until(lambda: all(self.state(name) is running for name in PROGRAMS), "RUNNING")
+        until(lambda: all(self.state(name) is running for name in (*PROGRAMS, "sentinel")), "RUNNING")
 
     def end(self) -> int:
         code = self.process.wait(PATIENCE_S)
@@ -97,9 +98,19 @@ def until(condition: Callable[[], object], what: str) -> None:
 
 
 @contextmanager
-def supervised(base: Path, *, conf: Path = CONF, roles: Mapping[str, str] | None = None) -> Iterator[Supervised]:
-    """Run supervisord with `base` as its run directory; `roles` replaces the program of a name."""
-    environ = {**os.environ, "BEACON_RUN_DIR": str(base), "PATH": f"{_stage(base, roles or {})}:{os.environ['PATH']}"}
+def supervised(
+    base: Path,
+    *,
+    conf: Path = CONF,
+    roles: Mapping[str, str] | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> Iterator[Supervised]:
+    """Run supervisord with `base` as its run directory; `roles` replaces the program of a name.
+
+    `variables` are added to the environment.
+    """
+    path = f"{_stage(base, roles or {})}:{os.environ['PATH']}"
+    environ = {**os.environ, "BEACON_RUN_DIR": str(base), "PATH": path, **(variables or {})}
     with subprocess.Popen(
         [f"{SCRIPTS}/supervisord", "-n", "-c", str(conf)], env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
@@ -134,8 +145,8 @@ def children(base: Path) -> set[int]:
 def _stage(base: Path, roles: Mapping[str, str]) -> Path:
     stage = base / "bin"
     stage.mkdir(exist_ok=True)
-    for name in PROGRAMS:
-        (stage / f"beacon.{name}.py").write_text(roles.get(name, ROLE))
+    for name in (*PROGRAMS, "sentinel"):
+        (stage / f"beacon.{name}.py").write_text(roles.get(name, SENTINEL if name == "sentinel" else ROLE))
     python = stage / "python"
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "{stage}/$2.py" "${{2#beacon.}}"\n')
     python.chmod(0o755)

@@ -140,7 +140,7 @@ def test_several_beacons_run_side_by_side() -> None:
         one.sink.wait_for(lambda stats: stats.accepted == 1)
         other.sink.wait_for(lambda stats: stats.accepted == 1)
 
-        assert one.beacon.status().count("RUNNING") == len(PROCESSES)
+        assert one.beacon.status().count("RUNNING") == len(PROCESSES) + 1  # and the sentinel
 
 
 def annotated(name: str) -> dict[str, object]:

@@ -1,0 +1,58 @@
+"""The sentinel's process: `python -m beacon.sentinel`, started by supervisord as an event listener. Wiring only."""
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+
+from beacon import errors, parent, rundir
+from beacon.sentinel import guard, judgement, protocol, voice
+
+
+def main() -> int:
+    """Guard until told to stop; gives the exit code."""
+    sys.excepthook = voice.say_last
+    try:
+        parent.die_with_parent(os.environ)
+        supervisor = rundir.supervisor_of(os.environ, os.getppid())
+        if not supervisor:
+            raise errors.StartError("the sentinel is an event listener of supervisord", exit_code=errors.EXIT_CONFIG)
+        listener = protocol.Listener(source=0, sink=1, stop=_stop_on_signals())
+        made = guard.Guard(rundir.private(os.environ), supervisor, limits=limits(os.environ), environ=os.environ)
+        voice.say("info", "started", pid=os.getpid())
+        made.run(listener)
+    except errors.Stopping:
+        code = errors.EXIT_OK
+    except errors.BeaconError as error:
+        code = error.exit_code if isinstance(error, errors.StartError) else errors.EXIT_FAILURE
+        voice.say("error", "failed", reason=str(error), code=code)
+    voice.say("info", "ended", code=code)
+    return code
+
+
+def limits(environ: Mapping[str, str]) -> judgement.Limits:
+    """Give the limits; tests can't wait a minute, so the environment overrides them. Not for operation.
+
+    Raises:
+        errors.StartError: an override is no number.
+    """
+    usual = judgement.Limits()
+    try:
+        hung_s = float(environ.get("BEACON_SENTINEL_HUNG_S", usual.hung_s))
+        free_deaths = int(environ.get("BEACON_SENTINEL_FREE_DEATHS", usual.free_deaths))
+    except ValueError as error:
+        raise errors.StartError(f"an override is no number: {error}", exit_code=errors.EXIT_CONFIG) from error
+    return judgement.Limits(hung_s=hung_s, free_deaths=free_deaths)
+
+
+def _stop_on_signals() -> int:
+    """Give what becomes readable when SIGTERM or SIGINT comes."""
+    readable, written = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(written)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    return readable
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,41 @@
+"""The sentinel's lines in the log: the same form as `log.py` gives the other processes', without its library.
+
+They go to standard error, because standard output is the listener's protocol; supervisord.conf leads that to where the
+others' lines go. Nothing else may write there: Python's own words on an unexpected end are made a line, too.
+"""
+
+import json
+import os
+import traceback
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any
+
+from beacon import errors
+
+_LONGEST_VALUE = 1500  # characters; two of them fit into a line of PIPE_BUF bytes
+_STDERR = 2
+
+
+def say(level: str, event: str, **fields: Any) -> None:
+    """Write one line; when nobody listens any more there is nobody to tell."""
+    now = datetime.now(tz=UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    said = {"ts": now, "level": level, "process": "sentinel", "event": event}
+    line = json.dumps(said | {key: _bounded(value) for key, value in fields.items()})
+    try:
+        os.write(_STDERR, line.encode() + b"\n")
+    except OSError:
+        return
+
+
+def say_last(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Say why the process ends unexpectedly, in place of Python's own words: for `sys.excepthook`."""
+    text = "".join(traceback.format_exception(kind, error, trace))
+    say("error", "failed unexpectedly", error=kind.__name__, traceback=text, code=errors.EXIT_FAILURE)
+
+
+def _bounded(value: Any) -> Any:
+    if not isinstance(value, str) or len(value) <= _LONGEST_VALUE:
+        return value
+    half = _LONGEST_VALUE // 2
+    return f"{value[:half]} [...] {value[-half:]}"

@@ -1,0 +1,219 @@
+"""The sentinel under the real supervisord: what can't start, what hangs, what dies too often, and what is let be."""
+
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from beacon import supervision
+from beacon.supervision import State
+from tests.integration import processes
+from tests.system import supervised
+from tests.system.supervised import until
+
+SHORT = {"BEACON_SENTINEL_HUNG_S": "2"}
+REFUSED = """
+import sys
+from beacon import errors, process
+def main(context):
+    raise errors.ConfigError(["endpoint.url: ftp is not allowed"])
+process.run(sys.argv[1], main)
+"""
+BROKEN = """
+import sys
+from beacon import errors, process
+def main(context):
+    raise errors.StartError("port 8080 is in use", exit_code=75)
+process.run(sys.argv[1], main)
+"""
+DIES = supervised.ROLE.replace(
+    "while not context.sleep(0.05):",
+    "until = time.monotonic() + 1.4\n    while time.monotonic() < until:\n        time.sleep(0.05)",
+).replace('log.get().info("stopping")', "os._exit(7)")
+HANGS_ONCE = (
+    "import os, time\nif not os.path.exists(os.environ['HANG']): open(os.environ['HANG'], 'w'); time.sleep(600)\n"
+)
+ONE_HANGS = """
+import os, sys, threading
+from beacon import log, process
+def beat(context, name):
+    heart = context.heart(name)
+    while not context.sleep(0.05):
+        heart.beat()
+        if name == "scope.b" and os.path.exists(os.environ["HANG"]):
+            os.unlink(os.environ["HANG"])
+            threading.Event().wait()
+def main(context):
+    for name in ("scope.a", "scope.b"):
+        context.spawn(name, lambda name=name: beat(context, name))
+    log.get().info("running")
+    context.stop.wait()
+process.run(sys.argv[1], main)
+"""
+
+
+@pytest.fixture
+def base() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="b") as name:
+        yield Path(name)
+
+
+def killed(it: supervised.Supervised) -> list[tuple[str, str]]:
+    return [
+        (line["program"], line["thread"])
+        for line in list(it.lines)
+        if line["event"] == "killed" and line["process"] == "sentinel"
+    ]
+
+
+def test_a_refused_configuration_ends_the_pod_at_once_and_says_why(base: Path) -> None:
+    log = base / "termination"
+    started = time.monotonic()
+    with supervised.supervised(base, roles={"store": REFUSED}, variables={"BEACON_TERMINATION_LOG": str(log)}) as it:
+        assert it.end() == 0
+
+        assert time.monotonic() - started < 12
+        assert log.read_text() == (
+            "store can't run: exit code 78: the configuration was refused: endpoint.url: ftp is not allowed"
+        )
+        assert it.told("configuration refused").count("store") <= 3
+        assert it.told("pod ended") == ["sentinel"]
+        assert supervised.children(base) == set()
+    assert it.odd == []
+
+
+def test_what_is_given_up_ends_the_pod_and_says_why(base: Path) -> None:
+    conf = base / "supervisord.conf"
+    conf.write_text(supervised.CONF.read_text().replace("startretries=10", "startretries=0"))
+    log = base / "termination"
+    with supervised.supervised(
+        base, conf=conf, roles={"exporter": BROKEN}, variables={"BEACON_TERMINATION_LOG": str(log)}
+    ) as it:
+        assert it.end() == 0
+
+    said = "exporter can't run: exit code 75: something is held by somebody else: port 8080 is in use"
+    assert log.read_text() == said
+    assert [line["reason"] for line in it.lines if line["event"] == "pod ended"] == [said]
+    assert it.told("failed").count("exporter") == 1
+
+
+def test_what_is_given_up_while_no_sentinel_runs_ends_the_pod_when_one_does(base: Path) -> None:
+    conf = base / "supervisord.conf"
+    text = supervised.CONF.read_text().replace("startretries=10", "startretries=0")
+    conf.write_text(text.replace("events=PROCESS_STATE,", "autostart=false\nevents="))
+    with supervised.supervised(base, conf=conf, roles={"exporter": BROKEN}) as it:
+        until(lambda: it.state("exporter") is State.FATAL, "the end of retries")
+        assert it.programs()["exporter"].why
+
+        supervision.start(base / "supervisor.sock", "sentinel")
+
+        assert it.end() == 0
+        assert it.told("pod ended") == ["sentinel"]
+
+
+def test_frozen_programs_are_killed_and_started_again(base: Path) -> None:
+    with supervised.supervised(base, variables=SHORT) as it:
+        it.until_all_are_running()
+
+        for name in supervised.PROGRAMS:
+            os.kill(it.pid(name), signal.SIGSTOP)
+
+        until(lambda: all(it.told("running").count(name) == 2 for name in supervised.PROGRAMS), "second lives")
+        assert sorted(killed(it)) == sorted((name, "main") for name in supervised.PROGRAMS)
+
+
+def test_a_program_of_which_one_thread_hangs_is_killed_and_started_again(base: Path) -> None:
+    hang = base / "hang"
+    with supervised.supervised(base, roles={"watcher": ONE_HANGS}, variables={"HANG": str(hang), **SHORT}) as it:
+        it.until_all_are_running()
+
+        hang.touch()
+
+        until(lambda: it.told("running").count("watcher") == 2, "a second life")
+        assert killed(it) == [("watcher", "scope.b")]
+
+
+def test_a_store_that_never_beats_is_killed_and_those_who_wait_for_it_are_not(base: Path) -> None:
+    roles = {"store": HANGS_ONCE + supervised.ROLE}
+    with supervised.supervised(base, roles=roles, variables={"HANG": str(base / "hang"), **SHORT}) as it:
+        until(lambda: it.state("watcher") is State.RUNNING, "a watcher")
+        waiting = it.pid("watcher")
+
+        it.until_all_run()
+
+        assert killed(it) == [("store", "")]
+        assert it.pid("watcher") == waiting
+
+
+def test_a_standstill_of_everything_kills_nobody(base: Path) -> None:
+    with supervised.supervised(base, variables=SHORT) as it:
+        it.until_all_are_running()
+        pids = supervised.children(base)
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(3)  # the one thing that can't be waited for: that nothing happens
+
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+        time.sleep(2.5)
+        assert killed(it) == []
+        assert supervised.children(base) == pids
+
+
+def impatient(base: Path) -> Path:
+    """A supervisord.conf under which a program of a second's life counts as having run."""
+    conf = base / "supervisord.conf"
+    conf.write_text(supervised.CONF.read_text().replace("startsecs=2", "startsecs=1"))
+    return conf
+
+
+def test_what_dies_too_often_is_held_back_longer_and_longer_and_a_killed_sentinel_remembers(base: Path) -> None:
+    variables = {"BEACON_SENTINEL_FREE_DEATHS": "1", **SHORT}
+    with supervised.supervised(base, conf=impatient(base), roles={"watcher": DIES}, variables=variables) as it:
+        until(lambda: it.told("held back"), "a pause")
+        until(lambda: it.state("watcher") is State.STOPPED, "its stop")
+
+        os.kill(it.pid("sentinel"), signal.SIGKILL)
+
+        until(lambda: it.told("started again"), "the end of the pause")
+        until(lambda: len(it.told("held back")) == 2, "the next pause")
+        assert [line["pause_s"] for line in it.lines if line["event"] == "held back"] == [2.0, 4.0]
+        assert it.told("started").count("sentinel") == 2
+        assert it.told("started").count("store") == 1
+        frozen = it.pid("notifier")
+        os.kill(frozen, signal.SIGSTOP)
+        until(lambda: not processes.alive(frozen), "its end")
+
+
+def test_what_a_person_stops_stays_stopped_and_is_not_killed(base: Path) -> None:
+    with supervised.supervised(base, variables=SHORT) as it:
+        it.until_all_are_running()
+        control = [f"{supervised.SCRIPTS}/supervisorctl", "-c", str(supervised.CONF)]
+        subprocess.run([*control, "stop", "notifier"], env=dict(it.environ), capture_output=True, check=True)
+        looks = time.monotonic() + 3.5
+
+        until(lambda: time.monotonic() > looks, "several looks")
+
+        assert it.state("notifier") is State.STOPPED
+        subprocess.run([*control, "start", "notifier"], env=dict(it.environ), capture_output=True, check=True)
+        assert it.state("notifier") is State.RUNNING
+        assert (killed(it), it.told("held back")) == ([], [])
+
+
+def test_a_slow_stop_of_the_whole_is_let_be(base: Path) -> None:
+    slow = supervised.ROLE.replace("time.sleep(0.3)", "time.sleep(4)")
+    with supervised.supervised(base, roles={"watcher": slow}, variables=SHORT) as it:
+        it.until_all_are_running()
+
+        it.process.terminate()
+
+        assert it.end() == 0
+        assert killed(it) == []
+        assert it.told("pod ended") == []
+        assert [line["code"] for line in it.lines if line["event"] == "ended"] == [0] * 5

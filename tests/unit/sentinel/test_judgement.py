@@ -1,0 +1,126 @@
+"""What happens when: every rule of the sentinel, without a clock or a process."""
+
+import pytest
+
+from beacon import heart, supervision
+from beacon.sentinel import judgement, protocol
+from beacon.sentinel.judgement import Duty
+from beacon.supervision import State
+
+LIMIT_S = 60.0
+
+
+def event(name: str, program: str = "store", **fields: str) -> protocol.Event:
+    return protocol.Event(name=name, fields={"processname": program, **fields})
+
+
+def program(name: str = "watcher", state: State = State.RUNNING, pid: int = 7) -> supervision.Program:
+    return supervision.Program(name=name, state=state, pid=pid, started_at=0, stopped_at=0, why="")
+
+
+def beat(age_s: float, thread: str = "main", *, process: str = "watcher", pid: int = 7) -> heart.Beat:
+    return heart.Beat(process=process, thread=thread, pid=pid, age_s=age_s)
+
+
+def glance(
+    *beats: heart.Beat,
+    programs: tuple[supervision.Program, ...] = (program(),),
+    life_s: float = 1000.0,
+    awake_s: float = 1000.0,
+    booted: bool = True,
+) -> judgement.Glance:
+    return judgement.Glance(
+        programs=programs, beats=beats, lives_s={7: life_s, 8: life_s}, awake_s=awake_s, booted=booted
+    )
+
+
+def hung(seen: judgement.Glance) -> list[tuple[str, str]]:
+    return [(one.program, one.thread) for one in judgement.hung(seen, LIMIT_S)]
+
+
+@pytest.mark.parametrize(
+    ("heard", "duty"),
+    [
+        (event("PROCESS_STATE_FATAL", from_state="BACKOFF"), Duty.END_POD),
+        (event("PROCESS_STATE_EXITED", from_state="RUNNING", expected="0"), Duty.COUNT_DEATH),
+        (event("PROCESS_STATE_BACKOFF", from_state="STARTING"), Duty.ASK_WHY),
+        (event("PROCESS_STATE_STARTING", from_state="EXITED"), Duty.SLOW_DOWN),
+        (event("PROCESS_STATE_STARTING", from_state="BACKOFF"), Duty.NOTHING),
+        (event("PROCESS_STATE_STARTING", from_state="STOPPED"), Duty.LET_GO),
+        (event("PROCESS_STATE_RUNNING", from_state="STARTING"), Duty.NOTHING),
+        (event("PROCESS_STATE_STOPPING", from_state="RUNNING"), Duty.NOTHING),
+        (event("PROCESS_STATE_STOPPED", from_state="STOPPING"), Duty.NOTHING),
+        (event("PROCESS_STATE_FATAL", "sentinel", from_state="BACKOFF"), Duty.NOTHING),
+        (event("TICK_5", ""), Duty.LOOK),
+        (event("SUPERVISOR_STATE_CHANGE_STOPPING", ""), Duty.REST),
+        (event("SUPERVISOR_STATE_CHANGE_RUNNING", ""), Duty.NOTHING),
+        (event("PROCESS_LOG_STDOUT"), Duty.NOTHING),
+    ],
+)
+def test_every_event_has_its_duty(heard: protocol.Event, duty: Duty) -> None:
+    assert judgement.duty(heard) is duty
+
+
+def test_the_most_silent_thread_is_named() -> None:
+    assert hung(glance(beat(61, "scope.a"), beat(70, "scope.b"), beat(0))) == [("watcher", "scope.b")]
+
+
+def test_a_thread_may_be_silent_up_to_the_limit() -> None:
+    assert hung(glance(beat(60))) == []
+
+
+@pytest.mark.parametrize("state", [State.STOPPING, State.STOPPED, State.BACKOFF, State.EXITED, State.FATAL])
+def test_what_is_being_stopped_or_does_not_run_is_let_be(state: State) -> None:
+    assert hung(glance(beat(100), programs=(program(state=state),))) == []
+
+
+def test_a_process_that_began_just_now_has_time_for_its_first_beat() -> None:
+    assert hung(glance(life_s=59)) == []
+    assert hung(glance(life_s=61)) == [("watcher", "")]
+
+
+def test_an_old_heartbeat_of_the_same_pid_says_nothing_of_a_young_process() -> None:
+    assert hung(glance(beat(5000), life_s=59)) == []
+
+
+def test_beats_of_another_pid_or_process_say_nothing() -> None:
+    assert hung(glance(beat(5000, pid=6), beat(5000, process="store"), beat(1))) == []
+
+
+def test_after_a_standstill_of_everything_everybody_gets_a_new_chance() -> None:
+    assert hung(glance(beat(5000), awake_s=59)) == []
+    assert hung(glance(beat(5000), awake_s=61)) == [("watcher", "main")]
+
+
+def test_before_the_store_has_booted_only_the_store_is_judged() -> None:
+    programs = (program(), program("store", pid=8))
+
+    assert hung(glance(programs=programs, booted=False)) == [("store", "")]
+    assert hung(glance(programs=programs)) == [("watcher", ""), ("store", "")]
+
+
+def test_a_process_that_has_just_ended_and_the_sentinel_itself_are_let_be() -> None:
+    assert hung(glance(programs=(program(pid=9), program("sentinel")))) == []
+
+
+def test_what_was_given_up_is_found_but_for_the_sentinel_itself() -> None:
+    fatal = program("exporter", State.FATAL, 0)
+
+    assert judgement.given_up([program(), fatal]) is fatal
+    assert judgement.given_up([program(), program("sentinel", State.FATAL, 0)]) is None
+
+
+def test_the_pause_grows_with_the_deaths_and_ends_growing() -> None:
+    pauses = [judgement.pause_s([100.0] * deaths, 100.0, free=5) for deaths in range(14)]
+
+    assert pauses == [0, 0, 0, 0, 0, 0, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+def test_deaths_of_long_ago_cost_nothing() -> None:
+    assert judgement.pause_s([0.0] * 9 + [400.0], 400.0, free=5) == 0
+    assert judgement.recent([0.0, 99.0, 101.0], 400.0) == [101.0]
+
+
+def test_looks_are_more_frequent_than_the_limit() -> None:
+    assert judgement.Limits().look_s == 5
+    assert judgement.Limits(hung_s=2).look_s == 0.5

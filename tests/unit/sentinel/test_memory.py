@@ -1,0 +1,53 @@
+"""What survives the sentinel's death, and what must not."""
+
+from pathlib import Path
+
+import pytest
+
+from beacon import rundir
+from beacon.sentinel import memory
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    return rundir.prepare({rundir.VARIABLE: str(tmp_path)})
+
+
+def test_deaths_and_holds_survive(run_dir: Path) -> None:
+    before = memory.Memory(run_dir, "1 2 boot")
+    before.died("watcher", 10.0)
+    before.died("watcher", 11.0)
+    before.hold("watcher", 15.0)
+    before.hold("notifier", 16.0)
+    before.let_go("notifier")
+
+    after = memory.Memory(run_dir, "1 2 boot")
+
+    assert after.deaths("watcher") == (10.0, 11.0)
+    assert after.held() == {"watcher": 15.0}
+    assert rundir.read_reports(run_dir) == ()
+
+
+def test_another_supervisords_are_void(run_dir: Path) -> None:
+    before = memory.Memory(run_dir, "1 2 boot")
+    before.died("watcher", 10.0)
+    before.hold("watcher", 15.0)
+
+    after = memory.Memory(run_dir, "1 3 boot")
+
+    assert (after.deaths("watcher"), after.held()) == ((), {})
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", "null"])
+def test_a_broken_memory_is_none(run_dir: Path, content: str) -> None:
+    (rundir.reports_directory(run_dir) / "sentinel.memory").write_text(content)
+
+    assert memory.Memory(run_dir, "1 2 boot").held() == {}
+
+
+def test_only_recent_deaths_are_kept(run_dir: Path) -> None:
+    made = memory.Memory(run_dir, "1 2 boot")
+    for instant in range(0, 10_000, 100):
+        made.died("watcher", float(instant))
+
+    assert made.deaths("watcher") == (9700.0, 9800.0, 9900.0)
