@@ -1,6 +1,6 @@
 """Which streams a configuration means: the one call by which the watcher and the store come to the same scopes."""
 
-from beacon import rules, settings
+from beacon import model, rules, settings
 
 
 def scopes(tree: settings.Settings) -> tuple[rules.Scope, ...]:
@@ -27,3 +27,9 @@ def scopes(tree: settings.Settings) -> tuple[rules.Scope, ...]:
         payload_annotations=tree.payload.annotations or (),
         payload_labels=tree.payload.labels or None,
     )
+
+
+def label(name: str, scope: model.ScopeId) -> str:
+    """Name a scope after its plural or its kind: `name.group[@namespace]`."""
+    where = f"@{scope.namespace}" if scope.namespace else ""
+    return f"{name}.{scope.group}{where}" if scope.group else f"{name}{where}"

@@ -172,6 +172,13 @@ WORKER_BATCH_SIZE = _histogram("worker_batch_size", "Deliveries given out by one
 PROCESS_RESTARTS = _counter("process_restarts_total", "Starts of a process after its first.", "process")
 METRIC_FILES_DAMAGED = _counter("metric_files_damaged_total", "Metric files that had to be set aside.")
 
+RECONCILE_RUNS = _counter("reconcile_runs_total", "Comparisons of a scope with the cluster, by result.", "result")
+RECONCILE_DURATION = _histogram("reconcile_duration_seconds", "How long a comparison took.", buckets=_BACKOFF)
+RECONCILE_OBJECTS = _counter(
+    "reconcile_objects_total", "Objects compared, and the events that a comparison told.", "kind", "action"
+)
+DRIFT = _counter("drift_total", "Changes that the watch should have told and a comparison found.", "kind", "drift")
+
 
 def start(role: str, directory: Path) -> None:
     """Keep this process' values in files named by `role` from now on; one living process per role.

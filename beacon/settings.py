@@ -175,10 +175,10 @@ class Worker:
 class Reconciliation:
     """`reconciliation`: how often the ledger is compared with the cluster."""
 
-    enabled: bool = _key(default=True, effect=False)
-    on_startup: bool = _key(default=True, effect=False)
-    interval_s: float = _duration(900.0, least=1, effect=False)
-    timeout_s: float = _duration(600.0, effect=False)
+    enabled: bool = _key(default=True)
+    on_startup: bool = _key(default=True)
+    interval_s: float = _duration(900.0, least=1)
+    timeout_s: float = _duration(600.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -305,8 +305,79 @@ class Figures:
     gaps: tuple[GapFigures, ...] = ()
 
 
-Request = Ping | Hello | OpenStream | Rewind | Expire | Observe | ListBegin | ListPage | ListEnd | Claim | Inspect
-Reply = Pong | Welcome | StreamOpened | Positioned | Claimed | Figures
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareOpen:
+    """Begin a comparison of a scope with the cluster, before anything of the cluster is read for it.
+
+    It replaces the scope's comparison before. `cluster` is the UID of namespace kube-system, or "" when it may not be
+    read; `nonce` names the comparison in the requests that follow and makes a repeated one harmless.
+    """
+
+    scope: model.ScopeId
+    fingerprint: str
+    nonce: str
+    cluster: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareBegin:
+    """Ask whether the scope's cursor has reached resourceVersion `at`, at which the scope is being listed.
+
+    To be asked again until `Compared.reached`. It never moves the cursor.
+    """
+
+    scope: model.ScopeId
+    nonce: str
+    at: int
+    api_version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparePage:
+    """One page of the list to compare with: as `ListPage`. Pages are numbered from 0."""
+
+    scope: model.ScopeId
+    nonce: str
+    at: int
+    number: int
+    uids: tuple[str, ...]
+    versions: tuple[int, ...]
+    observations: tuple[model.Observation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareEnd:
+    """The list to compare with is complete: `pages` pages with `count` objects. What was not in it is gone."""
+
+    scope: model.ScopeId
+    nonce: str
+    at: int
+    pages: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """The answer to every request of a comparison.
+
+    `out-of-position` means that it is void, for the reason `why`: begin anew. `tracked` comes with `reached`: the UIDs
+    whose observations are wanted even when they are not accepted. `created`, `updated` and `deleted` count what has
+    been told by this comparison so far.
+    """
+
+    place: Place
+    reached: bool = False
+    tracked: tuple[str, ...] = ()
+    created: int = 0
+    updated: int = 0
+    deleted: int = 0
+    why: str = ""
+
+
+_Compare = CompareOpen | CompareBegin | ComparePage | CompareEnd
+_Position = OpenStream | Rewind | Expire | Observe | ListBegin | ListPage | ListEnd
+Request = Ping | Hello | _Position | Claim | Inspect | _Compare
+Reply = Pong | Welcome | StreamOpened | Positioned | Claimed | Figures | Compared
 
 _REQUESTS: dict[str, type[Request]] = {
     "ping": Ping,
@@ -320,6 +391,10 @@ _REQUESTS: dict[str, type[Request]] = {
     "list-end": ListEnd,
     "claim": Claim,
     "inspect": Inspect,
+    "compare-open": CompareOpen,
+    "compare-begin": CompareBegin,
+    "compare-page": ComparePage,
+    "compare-end": CompareEnd,
 }
 _VERBS: dict[type[Request], str] = {kind: verb for verb, kind in _REQUESTS.items()}
 _REPLIES: dict[type[Request], type[Reply]] = {
@@ -334,6 +409,10 @@ _REPLIES: dict[type[Request], type[Reply]] = {
     ListEnd: Positioned,
     Claim: Claimed,
     Inspect: Figures,
+    CompareOpen: Compared,
+    CompareBegin: Compared,
+    ComparePage: Compared,
+    CompareEnd: Compared,
 }
 
 

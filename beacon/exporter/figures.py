@@ -66,11 +66,15 @@ def _processes(seen: view.View) -> Iterable[metrics.Family]:
 
 
 def _components(seen: view.View, checks: health.Checks) -> Iterable[metrics.Family]:
-    names = ("watcher", "store", "notifier", "exporter")
+    names = ("watcher", "store", "notifier", "exporter", "reconciler")
+    checks = {"reconciler": health.running(seen, "reconciler"), **checks}
     yield _gauge(
         "component_up", "1 while the component is ready.", (({"component": n}, float(checks[n].ok)) for n in names)
     )
+    compared = [report.fields.get("completed_us", 0) for report in seen.reports_of("reconciler")]
     known = {"exporter": seen.now, **_successes(seen)}
+    if at_us := min(filter(None, compared), default=0):
+        known["reconciler"] = at_us / 1e6
     yield _gauge(
         "component_last_success_timestamp_seconds",
         "When the component was last known to do its work.",

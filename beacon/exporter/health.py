@@ -74,6 +74,11 @@ def readiness(seen: view.View, *, scopes: int) -> Checks:
     return {**checks, "supervisor": _supervisor(seen), "exporter": Check(ok=True, state="running")}
 
 
+def running(seen: view.View, name: str) -> Check:
+    """Check that a process runs and does not hang."""
+    return _process(seen, name)
+
+
 def passed(checks: Checks) -> bool:
     """Say whether all checks are well."""
     return all(check.ok for check in checks.values())

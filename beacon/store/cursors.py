@@ -121,6 +121,34 @@ class Cursors:
         if abs(now_us - cursor.positioned_us) > _CONFIRMED_EVERY_US:
             self.move(scope, cursor.version, now_us)
 
+    def compared(self, scope: model.ScopeId, since_us: int) -> None:
+        """Note that the scope was whole at an instant: what differs from now on differs since then."""
+        self._ledger.run(
+            "UPDATE cursors SET compared_us = ? WHERE api_group = ? AND kind = ? AND namespace = ?",
+            (since_us, *key(scope)),
+        )
+
+    def compared_us(self, scope: model.ScopeId) -> int:
+        """Give the last instant at which the scope was known to be whole; 0: never."""
+        row = self._ledger.row(
+            "SELECT compared_us FROM cursors WHERE api_group = ? AND kind = ? AND namespace = ?", key(scope)
+        )
+        return row[0] if row else 0
+
+    def prune(self, scope: model.ScopeId, version: int) -> None:
+        """Note the resourceVersion of an object's row that is removed: no older list can be compared any more."""
+        self._ledger.run(
+            "UPDATE cursors SET pruned = max(pruned, ?) WHERE api_group = ? AND kind = ? AND namespace = ?",
+            (version, *key(scope)),
+        )
+
+    def pruned(self, scope: model.ScopeId) -> int:
+        """Give the highest resourceVersion among the scope's rows that were removed in this epoch."""
+        row = self._ledger.row(
+            "SELECT pruned FROM cursors WHERE api_group = ? AND kind = ? AND namespace = ?", key(scope)
+        )
+        return row[0] if row else 0
+
     def begin_list(self, scope: model.ScopeId, *, reason: str, epoch: int, fingerprint: str, at: int) -> None:
         """Void the cursor for the time of a list and remember the list's resourceVersion."""
         self._ledger.run(
@@ -147,7 +175,7 @@ class Cursors:
                 self.open_gap(scope, cursor, reason=model.GapReason.REWOUND, epoch=epoch)
             self._memory.put(("cursor", scope), None)
         self._ledger.run(
-            "UPDATE cursors SET resource_version = 0, highest = 0, epoch = ?, reason = ?",
+            "UPDATE cursors SET resource_version = 0, highest = 0, pruned = 0, epoch = ?, reason = ?",
             (epoch, model.GapReason.REWOUND),
         )
 

@@ -3,6 +3,7 @@
 It decides nothing itself (that is `beacon.transitions`) and never begins or ends a transaction: it works within one.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -41,7 +42,8 @@ class Journal:
         """Work on the given ledger; events written are noted in memory as `Told`."""
         self._ledger = ledger
         self._memory = remembered
-        self._told = 0
+        self._told: Counter[model.EventType] = Counter()
+        self._regarded = 0
         self._fingerprints: dict[tuple[model.ScopeId, str], str] = {}
 
     def apply(self, frame: rendering.Frame, seen: model.Observation) -> None:
@@ -65,7 +67,17 @@ class Journal:
     @property
     def told(self) -> int:
         """How many events have been written so far."""
-        return self._told
+        return self._told.total()
+
+    @property
+    def told_by_type(self) -> Mapping[model.EventType, int]:
+        """How many events of each type have been written so far."""
+        return dict(self._told)
+
+    @property
+    def regarded(self) -> int:
+        """How often the set of tracked and unmanaged UIDs, which the watcher must know, has changed so far."""
+        return self._regarded
 
     def sweep(self, frame: rendering.Frame, *, at: int, listed: frozenset[str]) -> None:
         """Mark as gone what a complete list at `at` does not show, and tell it."""
@@ -118,6 +130,7 @@ class Journal:
         self, frame: rendering.Frame, gone: _Object, *, at: int, source: model.Source, received_ns: int
     ) -> None:
         step = transitions.vanish(gone.known.state)
+        self._regarded += gone.known.state in _REGARDED
         self._ledger.run(
             "UPDATE objects SET state = 'gone', epoch = ?, resource_version = ?, changed_us = ? WHERE uid = ?",
             (frame.epoch, at, frame.now.us, gone.uid),
@@ -151,6 +164,7 @@ class Journal:
     ) -> None:
         accepted = seen.verdict is model.Verdict.ACCEPTED and seen.change is not model.Change.DELETED
         value = seen.value if accepted or known is None else known.value
+        self._regarded += (known is not None and known.state in _REGARDED) != (step.state in _REGARDED)
         self._ledger.run(
             "INSERT INTO objects (uid, api_group, kind, namespace, name, state, epoch, resource_version, judged_by,"
             " accepted_by, value, labels, annotations, changed_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -214,7 +228,7 @@ class Journal:
         )
         if written:
             self._queue(frame, subject, self._ledger.last_rowid)
-            self._told += 1
+            self._told[event] += 1
             self._memory.note(
                 Told(
                     kind=scope.kind,
@@ -250,6 +264,7 @@ class Journal:
 
 
 _REMEMBERED_NAMESPACES = 4096
+_REGARDED = frozenset({model.ObjectState.TRACKED, model.ObjectState.UNMANAGED})
 _COLUMNS = "uid, namespace, name, state, epoch, resource_version, judged_by, accepted_by, value, labels, annotations"
 _SOURCES = {
     model.Change.ADDED: model.Source.WATCH,

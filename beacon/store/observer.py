@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from beacon import errors, log, metrics, model
-from beacon.store import cursors, database, journal, service
+from beacon.store import comparisons, cursors, database, journal, service
 
 
 class Observer(service.Listener):
@@ -31,6 +31,8 @@ class Observer(service.Listener):
                 self._told(note)
             elif isinstance(note, cursors.Gap):
                 self._gap_closed(note)
+            elif isinstance(note, comparisons.Found):
+                _compared(note)
 
     def applied(self, verb: str, seconds: float) -> None:
         """A request was applied within a transaction."""
@@ -76,6 +78,13 @@ class Observer(service.Listener):
         missed = gap.differences > 0 and gap.reason is not model.GapReason.FIRST_LIST
         say = self._log.warning if missed else self._log.info
         say("gap closed", scope=gap.label, reason=gap.reason, seconds=seconds, differences=gap.differences)
+
+
+def _compared(found: comparisons.Found) -> None:
+    for action in ("compared", "created", "updated", "deleted"):
+        metrics.RECONCILE_OBJECTS.labels(kind=found.kind, action=action).inc(getattr(found, action))
+    metrics.DRIFT.labels(kind=found.kind, drift="missed_creation").inc(found.created)
+    metrics.DRIFT.labels(kind=found.kind, drift="missed_deletion").inc(found.deleted)
 
 
 def _kind_of(error: errors.BeaconError) -> str:

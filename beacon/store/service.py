@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from beacon import errors, wire
-from beacon.store import database, deliveries, figures, memory, rendering, streams
+from beacon.store import comparisons, database, deliveries, figures, memory, rendering, streams
 
 _Found = TypeVar("_Found", wire.Claimed, wire.Claimed | None)
 Answer = tuple[Any, wire.Reply | wire.Refused]  # a job's sender, and what it is told
@@ -76,6 +76,7 @@ class Service:
         self._listener = listener or Listener()
         self._memory = memory.Memory()
         self._streams = streams.Streams(ledger, self._memory, terms)
+        self._comparisons = comparisons.Comparisons(ledger, self._memory, self._streams)
         self._deliveries = deliveries.Deliveries(ledger, self._memory, now_us)
         self._figures = figures.Figures(ledger, self._streams, self._deliveries)
         self._started_us = now_us()
@@ -202,9 +203,13 @@ class Service:
             wire.OpenStream: self._streams.open_stream,
             wire.Rewind: self._streams.rewind,
             wire.Expire: self._streams.expire,
-            wire.ListBegin: self._streams.list_begin,
+            wire.ListBegin: lambda r: self._streams.list_begin(r, now),
             wire.ListPage: lambda r: self._streams.list_page(r, now),
             wire.ListEnd: lambda r: self._streams.list_end(r, now),
+            wire.CompareOpen: lambda r: self._comparisons.open(r, now),
+            wire.CompareBegin: self._comparisons.begin,
+            wire.ComparePage: lambda r: self._comparisons.page(r, now),
+            wire.CompareEnd: lambda r: self._comparisons.end(r, now),
         }
         return verbs[type(request)](request)
 

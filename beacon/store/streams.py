@@ -49,6 +49,7 @@ class _Run:
     pages: int = 0
     count: int = 0
     known: tuple[frozenset[str], ...] = ()
+    began_us: int = 0
 
 
 class Streams:
@@ -115,7 +116,7 @@ class Streams:
         """Begin a new epoch, unless it has begun: no position of the old one means anything now."""
         epoch = self.identity().epoch
         if self._is_current(request.scope, request.session, request.epoch, epoch):
-            self._begin_epoch(epoch + 1)
+            self.begin_epoch(epoch + 1)
         return self._out_of_position(request.scope, "the cluster was restored to an earlier state")
 
     def expire(self, request: wire.Expire) -> wire.Positioned:
@@ -142,14 +143,14 @@ class Streams:
         if request.position <= cursor.version:
             self._cursors.confirm(request.scope, cursor, now.us)
             return self._positioned(request.scope, cursor.version, identity.epoch)
-        frame = self._frame(scope, request.api_version, identity, now)
+        frame = self.frame(scope, request.api_version, identity, now)
         for seen in request.observations:
             self._journal.apply(frame, seen)
         self._cursors.move(request.scope, request.position, now.us)
         self._memory.put(("confirmed", request.scope), now.us)
         return self._positioned(request.scope, request.position, identity.epoch)
 
-    def list_begin(self, request: wire.ListBegin) -> wire.Positioned:
+    def list_begin(self, request: wire.ListBegin, now: rendering.Now) -> wire.Positioned:
         """Void the cursor and remember the list's resourceVersion before anything of the list is used."""
         scope = self._scopes.get(request.scope)
         if scope is None or scope.fingerprint != request.fingerprint:
@@ -167,8 +168,15 @@ class Streams:
         self._cursors.begin_list(
             request.scope, reason=request.reason, epoch=epoch, fingerprint=request.fingerprint, at=request.at
         )
-        run = _Run(session=request.session, at=request.at, prev=request.prev, api_version=request.api_version)
+        run = _Run(
+            session=request.session,
+            at=request.at,
+            prev=request.prev,
+            api_version=request.api_version,
+            began_us=now.us,
+        )
         self._memory.put(("list", request.scope), run)
+        self._memory.put(("comparison", request.scope), None)
         return self._positioned(request.scope, 0, epoch)
 
     def list_page(self, request: wire.ListPage, now: rendering.Now) -> wire.Positioned:
@@ -185,7 +193,7 @@ class Streams:
         if any(seen.uid not in listed for seen in request.observations):
             raise errors.PermanentError("a page observes an object that it does not list")
         if culprit := self._journal.contradicting(identity.epoch, request.at, listed):
-            self._begin_epoch(identity.epoch + 1)
+            self.begin_epoch(identity.epoch + 1)
             return self._out_of_position(request.scope, f"object {culprit} shows that the cluster was restored")
         frame = self._listing_frame(request.scope, run, identity, now)
         told = self._journal.told
@@ -211,6 +219,7 @@ class Streams:
         self._cursors.count_differences(request.scope, self._journal.told - told)
         self._cursors.close_gap(request.scope, at=request.at, now_us=now.us)
         self._cursors.move(request.scope, request.at, now.us)
+        self._cursors.compared(request.scope, run.began_us)
         self._memory.put(("list", request.scope), None)
         self._memory.put(("ended", request.scope), (request.session, request.at))
         self._memory.put(("confirmed", request.scope), now.us)
@@ -226,6 +235,39 @@ class Streams:
                 position_us=self._memory.get(("confirmed", scope)) or cursor.positioned_us,
             )
             for scope, cursor in self._cursors.all().items()
+        )
+
+    def configured(self, scope: model.ScopeId, fingerprint: str) -> rules.Scope | None:
+        """Give a scope if it is configured with this fingerprint."""
+        found = self._scopes.get(scope)
+        return found if found and found.fingerprint == fingerprint else None
+
+    def outdate(self, scope: model.ScopeId) -> None:
+        """Make the scope's stream open anew: others than itself have changed the set of UIDs that it must look for."""
+        self._memory.put(("tracked", scope), self._tracked_version(scope) + 1)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Void every position: the cluster was restored to an earlier state."""
+        self._ledger.run("UPDATE meta SET epoch = ?", (epoch,))
+        self._memory.put("identity", None)
+        self._cursors.void_all(epoch)
+        for scope in self._scopes:
+            session: _Session | None = self._memory.get(("session", scope))
+            if session is not None:
+                self._memory.put(("session", scope), _Session(number=session.number + 1, nonce=""))
+            self._memory.put(("list", scope), None)
+            self._memory.put(("comparison", scope), None)
+
+    def frame(self, scope: rules.Scope, api_version: str, identity: Identity, now: rendering.Now) -> rendering.Frame:
+        """Give what all that is judged by one request has in common."""
+        return rendering.Frame(
+            scope=scope,
+            api_version=api_version,
+            epoch=identity.epoch,
+            cluster=identity.cluster,
+            endpoint=self._terms.endpoint,
+            updates=self._terms.updates,
+            now=now,
         )
 
     def _run(self, request: wire.ListPage | wire.ListEnd) -> _Run | None:
@@ -298,33 +340,12 @@ class Streams:
         session: _Session | None = self._memory.get(("session", scope))
         return session is not None and session.number == number and epoch == current
 
-    def _begin_epoch(self, epoch: int) -> None:
-        self._ledger.run("UPDATE meta SET epoch = ?", (epoch,))
-        self._memory.put("identity", None)
-        self._cursors.void_all(epoch)
-        for scope in self._scopes:
-            session: _Session | None = self._memory.get(("session", scope))
-            if session is not None:
-                self._memory.put(("session", scope), _Session(number=session.number + 1, nonce=""))
-            self._memory.put(("list", scope), None)
-
     def _listing_frame(
         self, scope: model.ScopeId, run: _Run, identity: Identity, now: rendering.Now
     ) -> rendering.Frame:
-        frame = self._frame(self._scopes[scope], run.api_version, identity, now)
+        frame = self.frame(self._scopes[scope], run.api_version, identity, now)
         gap = self._cursors.gap(scope)
         return replace(frame, reason=gap[0], since_us=gap[1]) if gap else frame
-
-    def _frame(self, scope: rules.Scope, api_version: str, identity: Identity, now: rendering.Now) -> rendering.Frame:
-        return rendering.Frame(
-            scope=scope,
-            api_version=api_version,
-            epoch=identity.epoch,
-            cluster=identity.cluster,
-            endpoint=self._terms.endpoint,
-            updates=self._terms.updates,
-            now=now,
-        )
 
     def _tracked_version(self, scope: model.ScopeId) -> int:
         version: int = self._memory.get(("tracked", scope)) or _FIRST_TRACKED_VERSION

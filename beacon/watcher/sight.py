@@ -1,13 +1,13 @@
 """What the store must hear of an object: accepted ones, and those it wants to hear of whatever they are now.
 
-Pure. An object that is neither costs a look at its annotations and into a dictionary.
+Pure. How one object is looked at stands in `beacon.cluster.looking`; here is which UIDs are wanted.
 """
 
 from collections.abc import Iterable
 from enum import StrEnum
 
 from beacon import model, rules
-from beacon.cluster import items
+from beacon.cluster import items, looking
 
 _CHANGES = {
     "ADDED": model.Change.ADDED,
@@ -67,20 +67,4 @@ class Sight:
         return None
 
     def _look(self, item: items.Item, change: model.Change, received_ns: int) -> model.Observation | None:
-        annotations = item.annotations or {}
-        labels = item.labels or {}
-        verdict = rules.judge(self._rule, namespace=item.namespace, annotations=annotations, labels=labels)
-        if verdict is not model.Verdict.ACCEPTED and item.uid not in self._wanted:
-            return None
-        return model.Observation(
-            uid=item.uid,
-            namespace=item.namespace,
-            name=item.name,
-            resource_version=item.version,
-            change=change,
-            verdict=verdict,
-            value=annotations.get(self._rule.annotation, ""),
-            labels=rules.kept_labels(self._rule, labels),
-            annotations=rules.kept_annotations(self._rule, annotations),
-            received_ns=received_ns,
-        )
+        return looking.look(self._rule, item, change, self._wanted, received_ns=received_ns)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from beacon import log, metrics, model, rules
+from beacon import coverage, log, metrics, rules
 from beacon.watcher import policy, sight
 
 Report = Callable[[str, Mapping[str, Any]], None]
@@ -32,11 +32,11 @@ class Voice:
             kind: metrics.WATCH_LINES.labels(kind=scope.id.kind, type=kind)
             for kind in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR")
         }
-        self.label = _label(scope.resource or scope.id.kind.lower(), scope.id)
+        self.label = coverage.label(scope.resource or scope.id.kind.lower(), scope.id)
 
     def found(self, plural: str) -> None:
         """Take the plural into the scope's label; until discovery has answered the kind stands for it."""
-        self.label = _label(plural, self._scope)
+        self.label = coverage.label(plural, self._scope)
         self.disconnected()
 
     def enter(self, state: policy.State, reason: str = "") -> None:
@@ -84,9 +84,4 @@ class Voice:
 
 def name_of(scope: rules.Scope) -> str:
     """Name a scope as configured: by its kind, because its plural is known only when discovery has answered."""
-    return _label(scope.id.kind, scope.id)
-
-
-def _label(name: str, scope: model.ScopeId) -> str:
-    where = f"@{scope.namespace}" if scope.namespace else ""
-    return f"{name}.{scope.group}{where}" if scope.group else f"{name}{where}"
+    return coverage.label(scope.id.kind, scope.id)

@@ -20,7 +20,7 @@ from beacon import errors, supervision
 from tests.integration import processes
 
 CONF = Path(__file__).parents[2] / "supervisord.conf"
-PROGRAMS = ("store", "exporter", "notifier", "watcher")
+PROGRAMS = ("store", "exporter", "notifier", "reconciler", "watcher")
 SENTINEL = 'import runpy; runpy.run_module("beacon.sentinel", run_name="__main__")'  # the real one
 SCRIPTS = sysconfig.get_path("scripts")
 PATIENCE_S = 40.0

@@ -58,10 +58,10 @@ def test_a_term_stops_them_one_after_another_the_store_last_and_all_that_is_said
 
         assert it.end() == 0
         order = [(line["process"], line["event"]) for line in it.lines if line["event"] in ("stopping", "ended")]
-        stops = ["watcher", "notifier", "exporter", "store"]
+        stops = ["watcher", "reconciler", "notifier", "exporter", "store"]
         assert order[:-1] == [(name, event) for name in stops for event in ("stopping", "ended")]
         assert order[-1] == ("sentinel", "ended")
-        assert [line["code"] for line in it.lines if line["event"] == "ended"] == [0, 0, 0, 0, 0]
+        assert [line["code"] for line in it.lines if line["event"] == "ended"] == [0] * 6
         assert supervised.children(base) == set()
     assert it.odd == []
     assert "supervisord started" in (base / "supervisord.log").read_text()
@@ -149,7 +149,7 @@ def test_a_frozen_program_is_killed_when_its_time_to_stop_is_over(base: Path) ->
 
         assert it.end() == 0
         assert 3 <= time.monotonic() - started < 20
-        assert it.told("ended") == ["watcher", "notifier", "store", "sentinel"]
+        assert it.told("ended") == ["watcher", "reconciler", "notifier", "store", "sentinel"]
 
 
 def test_several_run_side_by_side_in_other_directories(base: Path) -> None:

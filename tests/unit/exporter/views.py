@@ -7,7 +7,7 @@ from beacon import heart, rundir, supervision, wire
 from beacon.exporter import asker, view
 
 NOW = 1_800_000_000.0
-PIDS = {"store": 10, "watcher": 11, "notifier": 12, "exporter": 13}
+PIDS = {"store": 10, "watcher": 11, "notifier": 12, "exporter": 13, "reconciler": 14}
 
 
 def figures(**changes: Any) -> wire.Figures:

@@ -1,0 +1,33 @@
+"""What of an object concerns the store: accepted ones, and those it wants to hear of whatever they are now.
+
+Pure. Watch lines, lists and comparisons look with the same eyes, so that they can't disagree about an object. One that
+concerns nobody costs a look at its annotations and into a set.
+"""
+
+from collections.abc import Container
+
+from beacon import model, rules
+from beacon.cluster import items
+
+
+def look(
+    rule: rules.Rule, item: items.Item, change: model.Change, wanted: Container[str], *, received_ns: int = 0
+) -> model.Observation | None:
+    """Judge an object under a rule; None: it is not accepted and its UID is not among the wanted."""
+    annotations = item.annotations or {}
+    labels = item.labels or {}
+    verdict = rules.judge(rule, namespace=item.namespace, annotations=annotations, labels=labels)
+    if verdict is not model.Verdict.ACCEPTED and item.uid not in wanted:
+        return None
+    return model.Observation(
+        uid=item.uid,
+        namespace=item.namespace,
+        name=item.name,
+        resource_version=item.version,
+        change=change,
+        verdict=verdict,
+        value=annotations.get(rule.annotation, ""),
+        labels=rules.kept_labels(rule, labels),
+        annotations=rules.kept_annotations(rule, annotations),
+        received_ns=received_ns,
+    )

@@ -1,0 +1,175 @@
+"""Reconcile: compares every scope with the cluster, at start and then at every interval, each in a thread of its own.
+
+It says what came of it: a state per scope, metrics, and one warning when something had been missed. What differs the
+store finds and applies. A comparison that came to nothing does no harm, the next one is as good.
+"""
+
+import functools
+import os
+import threading
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+
+from beacon import bus, coverage, errors, log, metrics, process, rules, settings
+from beacon.cluster import connection, credentials
+from beacon.reconciler import comparison
+
+_BEAT_S = 1.0
+_FIRST_PAUSE_S = 0.2
+_LONGEST_PAUSE_S = 10.0
+
+
+class Result(StrEnum):
+    """What came of a scope's comparison: the label of `beacon_reconcile_runs_total`."""
+
+    COMPLETE = "complete"  # everything was compared
+    INCONCLUSIVE = "inconclusive"  # the watcher was not as far, or something else came between, until the timeout
+    ABSENT = "absent"  # the API server does not serve this kind (yet)
+    FAILED = "failed"  # the API server or the store did not let us
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What one run has told, over all its attempts."""
+
+    created: int = 0
+    updated: int = 0
+    deleted: int = 0
+
+
+def spawn(context: process.Context, tree: settings.Settings) -> list[threading.Thread]:
+    """Start a thread for each scope; none when reconciliation is disabled."""
+    if not tree.reconciliation.enabled:
+        context.report("reconcile", {"state": "disabled"})
+        return []
+    scopes = coverage.scopes(tree)
+    api = connection.Connection(credentials.source(os.environ, connections=len(scopes) + 1))
+    threads = []
+    for scope in scopes:
+        target = functools.partial(_follow, context, scope, api, tree.reconciliation)
+        threads.append(context.spawn(_name(scope), target))
+    return threads
+
+
+def _follow(
+    context: process.Context, scope: rules.Scope, api: connection.Connection, terms: settings.Reconciliation
+) -> None:
+    heart = context.heart(_name(scope))
+    with bus.Client(bus.address(context.run_dir), stop=context.stop, on_beat=heart.beat) as client:
+
+        def wait(seconds: float) -> None:
+            """Wait, but for no longer than the heart may be silent at a time."""
+            until = time.monotonic() + seconds
+            while not context.sleep(max(0.0, min(until - time.monotonic(), _BEAT_S))):
+                heart.beat()
+                if time.monotonic() >= until:
+                    return
+            raise errors.Stopping("the process is to stop")
+
+        around = comparison.Surroundings(api=api, client=client, wait=wait)
+        Reconciler(context, scope, around, terms).run()
+
+
+class Reconciler:
+    """Compares one scope again and again."""
+
+    def __init__(
+        self,
+        context: process.Context,
+        scope: rules.Scope,
+        around: comparison.Surroundings,
+        terms: settings.Reconciliation,
+    ) -> None:
+        """Compare `scope` as `terms` say, used by one thread."""
+        self._context = context
+        self._scope = scope
+        self._around = around
+        self._terms = terms
+        self._label = coverage.label(scope.resource or scope.id.kind.lower(), scope.id)
+        self._result: Result | None = None
+        self._completed_us = 0
+        self._log = log.get().bind()
+
+    def run(self) -> None:
+        """Compare at every interval, reckoned from start to start, until the process is to stop.
+
+        Raises:
+            errors.Stopping: it is to stop.
+            bus.SettingsChanged: the store has another configuration; only a new process helps.
+        """
+        due = time.monotonic() + (0.0 if self._terms.on_startup else self._terms.interval_s)
+        while True:
+            self._around.wait(max(0.0, due - time.monotonic()))
+            due = time.monotonic() + self._terms.interval_s
+            self.compare()
+
+    def compare(self) -> Result:
+        """Compare once, beginning anew as often as it must within the timeout; says what came of it."""
+        began = time.monotonic()
+        tally = Tally()
+        result, reason = self._try_until(began + self._terms.timeout_s, tally)
+        metrics.RECONCILE_RUNS.labels(result=result).inc()
+        metrics.RECONCILE_DURATION.observe(time.monotonic() - began)
+        self._say(result, reason, tally)
+        return result
+
+    def _try_until(self, deadline: float, tally: Tally) -> tuple[Result, str]:
+        failed = 0
+        while True:
+            attempt = comparison.Comparison(self._scope, self._around, until=deadline)
+            try:
+                attempt.run()
+            except (errors.Stopping, bus.SettingsChanged):
+                raise
+            except errors.BeaconError as failure:
+                failed += 1
+                pause_s = _pause_s(failure, failed)
+                if comparison.is_hopeless(failure) or time.monotonic() + pause_s >= deadline:
+                    return _result_of(failure), str(failure)
+                self._around.wait(pause_s)
+            else:
+                return Result.COMPLETE, ""
+            finally:
+                self._count(attempt, tally)
+
+    def _count(self, attempt: comparison.Comparison, tally: Tally) -> None:
+        """Add what an attempt told, whatever became of it: it is on disk."""
+        tally.created += attempt.reply.created
+        tally.updated += attempt.reply.updated
+        tally.deleted += attempt.reply.deleted
+        if attempt.plural:
+            self._label = coverage.label(attempt.plural, self._scope.id)
+
+    def _say(self, result: Result, reason: str, tally: Tally) -> None:
+        if tally.created or tally.updated or tally.deleted:
+            self._log.warning(
+                "drift found",
+                scope=self._label,
+                missed_creations=tally.created,
+                missed_updates=tally.updated,
+                missed_deletions=tally.deleted,
+            )
+        if result is not self._result:
+            say = self._log.warning if result is Result.FAILED else self._log.info
+            say("reconcile state changed", scope=self._label, state=result, reason=reason)
+        self._result = result
+        if result is Result.COMPLETE:
+            self._completed_us = time.time_ns() // 1000
+        said = {"state": result, "reason": reason, "scope": self._label, "completed_us": self._completed_us}
+        self._context.report(_name(self._scope), said)
+
+
+def _result_of(failure: errors.BeaconError) -> Result:
+    if isinstance(failure, comparison.Void | comparison.Late | bus.LedgerChanged):
+        return Result.INCONCLUSIVE
+    return Result.ABSENT if comparison.is_absent(failure) else Result.FAILED
+
+
+def _pause_s(failure: errors.BeaconError, failed: int) -> float:
+    asked_s = failure.delay_s if isinstance(failure, errors.TransientError) else None
+    return max(min(_FIRST_PAUSE_S * 2.0 ** min(failed - 1, 10), _LONGEST_PAUSE_S), asked_s or 0.0)
+
+
+def _name(scope: rules.Scope) -> str:
+    return f"reconcile.{coverage.label(scope.id.kind, scope.id)}"

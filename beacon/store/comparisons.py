@@ -1,0 +1,203 @@
+"""Comparisons of a scope with the cluster. One method is one verb of the wire.
+
+The rule that all of it serves: only a difference that the watcher can no longer deliver is drift. So nothing is
+compared before the scope's cursor has reached the list's resourceVersion X, every object is judged at its own
+resourceVersion, and rows newer than X are left alone. Nothing here moves a cursor. A comparison under way lives in
+memory only: after anything that makes it doubtful it is gone, and the reconciler begins anew. Called within a
+transaction of the service.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from beacon import errors, model, rules, wire
+from beacon.store import cursors, database, journal, memory, rendering, streams
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What one request of a comparison found, noted for the metrics: objects looked at, and events by type."""
+
+    kind: str
+    compared: int
+    created: int
+    updated: int
+    deleted: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """A comparison under way, `at` 0 until the cursor has reached the list; the rest as of a list under way.
+
+    `highest` had been read of the resource before the comparison read anything.
+    """
+
+    scope: rules.Scope
+    nonce: str
+    epoch: int
+    highest: int
+    began_us: int
+    at: int = 0
+    api_version: str = ""
+    pages: int = 0
+    count: int = 0
+    known: tuple[frozenset[str], ...] = ()
+    created: int = 0
+    updated: int = 0
+    deleted: int = 0
+
+
+class Comparisons:
+    """Carries out the verbs of the reconciler."""
+
+    def __init__(self, ledger: database.Database, remembered: memory.Memory, positions: streams.Streams) -> None:
+        """Work on the given ledger, beside the streams whose positions count."""
+        self._memory = remembered
+        self._streams = positions
+        self._cursors = cursors.Cursors(ledger, remembered)
+        self._journal = journal.Journal(ledger, remembered)
+
+    def open(self, request: wire.CompareOpen, now: rendering.Now) -> wire.Compared:
+        """Begin: remember what had been read of the cluster before this comparison reads."""
+        scope = self._streams.configured(request.scope, request.fingerprint)
+        if scope is None:
+            return wire.Compared(place=wire.Place.RECONFIGURED)
+        identity = self._streams.identity()
+        if request.cluster and identity.cluster and request.cluster != identity.cluster:
+            message = f"the ledger is of cluster {identity.cluster}, the API server belongs to {request.cluster}"
+            raise errors.PermanentError(message)
+        run: _Run | None = self._memory.get(("comparison", request.scope))
+        if run is None or run.nonce != request.nonce:
+            highest = self._cursors.highest(request.scope, identity.epoch)
+            run = _Run(scope=scope, nonce=request.nonce, epoch=identity.epoch, highest=highest, began_us=now.us)
+            self._memory.put(("comparison", request.scope), run)
+        return _so_far(run)
+
+    def begin(self, request: wire.CompareBegin) -> wire.Compared:
+        """Say whether the cursor has reached the list, and which UIDs are wanted."""
+        run = self._run(request.scope, request.nonce)
+        if run is None or request.at < 1 or run.at not in (0, request.at):
+            return _void("no such comparison runs")
+        if request.at < run.highest:
+            self._streams.begin_epoch(run.epoch + 1)
+            return _void("the cluster was restored to an earlier state")
+        if not self._has_reached(run, request.at):
+            return _so_far(run)
+        if self._cursors.pruned(request.scope) > request.at:
+            return _void("rows newer than the list have been removed")
+        run = replace(run, at=request.at, api_version=request.api_version)
+        self._memory.put(("comparison", request.scope), run)
+        return replace(_so_far(run), reached=True, tracked=self._cursors.tracked(request.scope))
+
+    def page(self, request: wire.ComparePage, now: rendering.Now) -> wire.Compared:
+        """Compare one page: apply what the watcher should have told and did not."""
+        run = self._run(request.scope, request.nonce, at=request.at)
+        if run is None or request.number > run.pages:
+            return _void("no such comparison runs, or a page is missing")
+        if why := self._why_void(run):
+            return _void(why)
+        if request.number < run.pages:
+            return _so_far(run)
+        listed = _listed(request)
+        if culprit := self._journal.contradicting(run.epoch, run.at, listed):
+            self._streams.begin_epoch(run.epoch + 1)
+            return _void(f"object {culprit} shows that the cluster was restored")
+        frame = self._frame(run, now)
+        before = self._before()
+        for seen in request.observations:
+            self._journal.apply(frame, seen)
+        known = (*run.known, self._journal.known_among(request.uids))
+        run = replace(run, pages=run.pages + 1, count=run.count + len(request.uids), known=known)
+        return self._told_since(run, before, compared=len(request.uids))
+
+    def end(self, request: wire.CompareEnd, now: rendering.Now) -> wire.Compared:
+        """Tell what is gone, and note that the scope was whole when the comparison began."""
+        run = self._run(request.scope, request.nonce, at=request.at)
+        if run is None:
+            ended: wire.Compared | None = self._memory.get(("compared", request.scope, request.nonce))
+            return ended or _void("no such comparison runs")
+        if why := self._why_void(run):
+            return _void(why)
+        if (run.pages, run.count) != (request.pages, request.count):
+            return _void("the list is not complete")
+        before = self._before()
+        self._journal.sweep(self._frame(run, now), at=run.at, listed=frozenset().union(*run.known))
+        self._cursors.compared(request.scope, run.began_us)
+        reply = self._told_since(run, before, compared=0)
+        self._memory.put(("comparison", request.scope), None)
+        self._remember_end(request, reply)
+        return reply
+
+    def _run(self, scope: model.ScopeId, nonce: str, *, at: int = 0) -> _Run | None:
+        """Give the comparison that a request belongs to, if it runs."""
+        run: _Run | None = self._memory.get(("comparison", scope))
+        return run if run and run.nonce == nonce and (not at or run.at == at) else None
+
+    def _why_void(self, run: _Run) -> str:
+        """Say why a comparison can't go on, "" when it can."""
+        if not run.at or not self._has_reached(run, run.at):
+            return "the scope has lost its position"
+        if self._cursors.pruned(run.scope.id) > run.at:
+            return "rows newer than the list have been removed"
+        return ""
+
+    def _has_reached(self, run: _Run, at: int) -> bool:
+        cursor = self._cursors.get(run.scope.id)
+        return (cursor.epoch, cursor.fingerprint) == (run.epoch, run.scope.fingerprint) and cursor.version >= at
+
+    def _frame(self, run: _Run, now: rendering.Now) -> rendering.Frame:
+        frame = self._streams.frame(run.scope, run.api_version, self._streams.identity(), now)
+        return replace(frame, since_us=self._cursors.compared_us(run.scope.id) or None)
+
+    def _before(self) -> tuple[Mapping[model.EventType, int], int]:
+        return self._journal.told_by_type, self._journal.regarded
+
+    def _told_since(
+        self, run: _Run, before: tuple[Mapping[model.EventType, int], int], *, compared: int
+    ) -> wire.Compared:
+        """Add up what was told, note it, and make the stream look for what the comparison has found."""
+        told, regarded = before
+        created, updated, deleted = (self._journal.told_by_type.get(one, 0) - told.get(one, 0) for one in _TYPES)
+        run = replace(run, created=run.created + created, updated=run.updated + updated, deleted=run.deleted + deleted)
+        self._memory.put(("comparison", run.scope.id), run)
+        kind = run.scope.id.kind
+        self._memory.note(Found(kind=kind, compared=compared, created=created, updated=updated, deleted=deleted))
+        if self._journal.regarded != regarded:
+            self._streams.outdate(run.scope.id)
+        return _so_far(run)
+
+    def _remember_end(self, request: wire.CompareEnd, reply: wire.Compared) -> None:
+        """Keep the last end's reply, for the case that it is asked for again."""
+        before = self._memory.get(("compared", request.scope))
+        if before is not None:
+            self._memory.put(("compared", request.scope, before), None)
+        self._memory.put(("compared", request.scope), request.nonce)
+        self._memory.put(("compared", request.scope, request.nonce), reply)
+
+
+_TYPES = (model.EventType.CREATED, model.EventType.UPDATED, model.EventType.DELETED)
+
+
+def _listed(request: wire.ComparePage) -> dict[str, int]:
+    """Give the page as UID -> resourceVersion.
+
+    Raises:
+        errors.PermanentError: it contradicts itself.
+    """
+    if len(request.uids) != len(request.versions):
+        raise errors.PermanentError("a page has as many versions as UIDs")
+    listed = dict(zip(request.uids, request.versions, strict=True))
+    for seen in request.observations:
+        if listed.get(seen.uid) != seen.resource_version or seen.resource_version > request.at:
+            raise errors.PermanentError("a page observes an object otherwise than it lists it")
+        if seen.change is not model.Change.LISTED:
+            raise errors.PermanentError("a page observes what is listed and nothing else")
+    return listed
+
+
+def _so_far(run: _Run) -> wire.Compared:
+    return wire.Compared(place=wire.Place.APPLIED, created=run.created, updated=run.updated, deleted=run.deleted)
+
+
+def _void(why: str) -> wire.Compared:
+    return wire.Compared(place=wire.Place.OUT_OF_POSITION, why=why)

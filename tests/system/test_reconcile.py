@@ -1,0 +1,87 @@
+"""What the watch has missed is found by comparing, and comparing finds nothing that it has not."""
+
+import os
+import random
+import signal
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from beacon import codec
+from beacon.dev import endpoint, whole
+from tests.system import load, running
+
+EVERY_SECOND = {"reconciliation": {"enabled": True, "onStartup": True, "interval": "1s", "timeout": "900ms"}}
+NOW_AND_THEN = {"reconciliation": {"enabled": True, "onStartup": True, "interval": "6s", "timeout": "5s"}}
+ON = {load.ANNOTATION: "true"}
+
+
+def tampered(beacon: whole.Beacon, *statements: str) -> None:
+    with closing(sqlite3.connect(Path(beacon.environ["DB_PATH"]))) as ledger:
+        for statement in statements:
+            ledger.execute(statement)
+        ledger.commit()
+
+
+def sources(sink: endpoint.Server) -> list[tuple[str, str, str]]:
+    """Give (name, type, source) of every request that was made."""
+    bodies = [codec.decode(attempt.request.body) for attempt in sink.events()]
+    return [(body["subject"], body["type"].rpartition(".")[2], body["data"]["detection"]["source"]) for body in bodies]
+
+
+def drift_lines(beacon: whole.Beacon) -> list[dict[str, Any]]:
+    return [line for line in beacon.lines if line.get("event") == "drift found"]
+
+
+def test_events_lost_while_beacon_was_down_are_told_within_one_interval() -> None:
+    with running.everything(changes=NOW_AND_THEN) as all_:
+        for name in ("kept", "forgotten"):
+            all_.cluster.put("configmaps", {"metadata": {"name": name, "namespace": "default", "annotations": ON}})
+        all_.sink.wait_for(lambda stats: stats.distinct == 2)
+        all_.beacon.stop()
+        ghost = "replace(replace(uid, 'x', 'y'), '-', '_')"
+        tampered(
+            all_.beacon,
+            f"INSERT INTO objects SELECT {ghost}, api_group, kind, namespace, 'ghost', state, epoch, resource_version,"
+            " judged_by, accepted_by, value, labels, annotations, changed_us FROM objects WHERE name = 'kept'",
+            "DELETE FROM attempts WHERE delivery IN (SELECT id FROM deliveries WHERE subject LIKE '%/forgotten')",
+            "DELETE FROM deliveries WHERE subject LIKE '%/forgotten'",
+            "DELETE FROM events WHERE name = 'forgotten'",
+            "DELETE FROM objects WHERE name = 'forgotten'",
+        )
+
+        all_.beacon.start()
+
+        all_.beacon.wait_ready()
+        missed = {("forgotten", "created", "reconciliation"), ("ghost", "deleted", "reconciliation")}
+        whole.until(lambda: missed <= set(sources(all_.sink)), "what was missed to be told", timeout=15)
+        assert len(sources(all_.sink)) == 4
+        whole.until(lambda: drift_lines(all_.beacon), "the warning", timeout=5)
+        (line,) = drift_lines(all_.beacon)
+        assert (line["level"], line["missed_creations"], line["missed_deletions"]) == ("warning", 1, 1)
+        shown = all_.beacon.metrics()
+        for drift in ("missed_creation", "missed_deletion"):
+            assert whole.sample(shown, "beacon_drift_total", kind="ConfigMap", drift=drift) == 1
+        assert whole.sample(shown, "beacon_reconcile_runs_total", result="complete") >= 1
+
+
+def test_comparing_all_the_time_beside_a_busy_and_now_and_then_frozen_watcher_tells_nothing_false() -> None:
+    chance = random.Random(7)
+    with running.everything(changes=EVERY_SECOND) as all_:
+        with load.Load(all_.cluster, seed=7, pause_s=0.004) as changing:
+            for _ in range(4):
+                load.pause(chance, 0.8, 1.6)
+                frozen = all_.beacon.pids()["watcher"]
+                os.kill(frozen, signal.SIGSTOP)
+                load.pause(chance, 0.5, 1.5)
+                os.kill(frozen, signal.SIGCONT)
+            load.pause(chance, 0.8, 1.6)
+        load.wait_until_told(changing, all_.sink)
+
+        assert load.received(all_.sink) == changing.told
+        assert {source for _, _, source in sources(all_.sink)} <= {"watch", "mutation"}
+        assert drift_lines(all_.beacon) == []
+        shown = all_.beacon.metrics()
+        assert whole.sample(shown, "beacon_reconcile_runs_total", result="complete") >= 3
+        assert whole.sample(shown, "beacon_drift_total") == 0
