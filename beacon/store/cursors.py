@@ -147,7 +147,7 @@ class Cursors:
                 self.open_gap(scope, cursor, reason=model.GapReason.REWOUND, epoch=epoch)
             self._memory.put(("cursor", scope), None)
         self._ledger.run(
-            "UPDATE cursors SET resource_version = 0, highest = 0, epoch = ?, reason = ?",
+            "UPDATE cursors SET resource_version = 0, highest = 0, pruned = 0, epoch = ?, reason = ?",
             (epoch, model.GapReason.REWOUND),
         )
 

@@ -203,7 +203,7 @@ def test_deliveries_of_an_endpoint_that_is_named_otherwise_stay_open_and_are_sho
     store.ledger.close()
     ledger = database.Database(store.path)
     terms = streams.Terms(scopes=(ANY,), endpoint="other", updates=True)
-    store.ledger, store.service = ledger, service.Service(ledger, terms, settings={}, digest="d", now_us=store.clock)
+    store.ledger, store.service = ledger, service.Service(ledger, terms, settings={}, digest="d", time_=store.time())
     store.open()
     store.observe(10, 11, world.seen("c", 11, model.Change.ADDED))
 
