@@ -20,7 +20,7 @@ from beacon import errors, supervision
 from tests.integration import processes
 
 CONF = Path(__file__).parents[2] / "supervisord.conf"
-PROGRAMS = ("store", "exporter", "notifier", "watcher")
+PROGRAMS = ("store", "exporter", "notifier", "watcher", "reconciler")
 SCRIPTS = sysconfig.get_path("scripts")
 PATIENCE_S = 40.0
 ROLE = """

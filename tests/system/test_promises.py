@@ -9,7 +9,7 @@ import pytest
 from beacon.dev import whole as wholes
 from tests.system import load, running
 
-PROCESSES = ("store", "watcher", "notifier", "exporter")
+PROCESSES = ("store", "watcher", "reconciler", "notifier", "exporter")
 CONCURRENCY = 5
 UNCONFIRMED = 32  # answers that need not be on disk yet: docs/guarantees.md, P5
 
@@ -109,7 +109,7 @@ def test_sigterm_ends_everything_in_order_with_everything_settled() -> None:
 
         assert whole.beacon.living() == set()
         ended = [line["process"] for line in whole.beacon.logged("ended")]
-        assert ended == ["watcher", "notifier", "exporter", "store"]
+        assert ended == ["watcher", "reconciler", "notifier", "exporter", "store"]
         before = whole.sink.stats()
         whole.beacon.start()
         whole.beacon.wait_ready()

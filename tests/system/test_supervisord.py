@@ -58,9 +58,9 @@ def test_a_term_stops_them_one_after_another_the_store_last_and_all_that_is_said
 
         assert it.end() == 0
         order = [(line["process"], line["event"]) for line in it.lines if line["event"] in ("stopping", "ended")]
-        stops = ["watcher", "notifier", "exporter", "store"]
+        stops = ["watcher", "reconciler", "notifier", "exporter", "store"]
         assert order == [(name, event) for name in stops for event in ("stopping", "ended")]
-        assert [line["code"] for line in it.lines if line["event"] == "ended"] == [0, 0, 0, 0]
+        assert [line["code"] for line in it.lines if line["event"] == "ended"] == [0, 0, 0, 0, 0]
         assert supervised.children(base) == set()
     assert it.odd == []
     assert "supervisord started" in (base / "supervisord.log").read_text()

@@ -19,7 +19,7 @@ CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 WIDGETS = "/apis/example.com/v1/namespaces/default/widgets"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 KINDS = [{"apiVersion": "v1", "kind": "ConfigMap"}, {"apiVersion": "example.com/v1", "kind": "Widget"}]
-PROCESSES = {"supervisord", "store", "watcher", "notifier", "exporter"}
+PROCESSES = {"supervisord", "store", "watcher", "notifier", "exporter", "reconciler"}
 
 
 def define_widgets(cluster: remote.Remote) -> None:

@@ -201,11 +201,11 @@ def test_all_problems_are_said_at_once() -> None:
 
 
 def test_keys_without_effect_are_named_in_one_line() -> None:
-    text = LEAST + "retention: {enabled: false, cleanupInterval: 2h}\nstorage: {dbPath: /x/e.db, reserve: 1Gi}\n"
+    text = LEAST + "reconciliation: {onStartup: false, interval: 2h}\nstorage: {dbPath: /x/e.db, reserve: 1Gi}\n"
 
     loaded = load(text)
 
-    idle = "not in effect yet: retention.enabled, retention.cleanupInterval, storage.reserve"
+    idle = "not in effect yet: reconciliation.onStartup, reconciliation.interval"
     assert loaded.warnings == (idle,)
 
 
