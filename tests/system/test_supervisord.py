@@ -160,7 +160,7 @@ def test_a_frozen_program_is_killed_when_its_time_to_stop_is_over(base: Path) ->
 
         assert it.end() == 0
         assert 3 <= time.monotonic() - started < 20
-        assert it.told("ended") == ["watcher", "notifier", "store"]
+        assert it.told("ended") == ["watcher", "reconciler", "notifier", "store"]
 
 
 def test_several_run_side_by_side_in_other_directories(base: Path) -> None:
