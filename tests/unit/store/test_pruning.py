@@ -380,3 +380,33 @@ def what_is_needed(store: world.World) -> set[tuple[object, ...]]:
     there |= {("event", sequence) for (sequence,) in store.ledger.rows("SELECT sequence FROM events")}
     there |= {("delivery", sequence) for (sequence,) in store.ledger.rows("SELECT sequence FROM deliveries")}
     return needed & there
+
+
+def test_an_object_that_went_just_now_stays_however_old_what_was_told_of_it_is(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.Change.ADDED))
+    store.observe(11, 12, world.seen("a", 12, verdict=model.Verdict.LABEL))
+    store.deliver_all()
+    store.clock.advance(HOUR_S + 1)
+    store.observe(12, 13, world.seen("a", 13, DELETED))
+
+    assert "objects" not in prune(store)
+    assert names(store) == ["a"]
+
+
+def test_nothing_of_an_earlier_epoch_goes_before_the_scope_was_listed_in_the_new_one(store: world.World) -> None:
+    come_and_go(store)
+    store.deliver_all()
+    store.ledger.run("UPDATE cursors SET epoch = 1, resource_version = 0")
+    store.clock.advance(HOUR_S + 1)
+
+    assert "objects" not in prune(store)
+
+
+def test_what_waits_of_a_name_s_next_object_does_not_keep_the_one_before(store: world.World) -> None:
+    come_and_go(store)
+    store.deliver_all()
+    store.clock.advance(HOUR_S + 1)
+    store.observe(12, 13, world.seen("a", 13, model.Change.ADDED, uid="second"))
+
+    assert prune(store)["objects"] == 1
+    assert events(store) == [(3, 2)]
