@@ -169,6 +169,20 @@ BUS_REQUEST_SECONDS = _histogram(
 WORKER_BUSY = _state("worker_busy", "Requests in flight to the endpoint.")
 WORKER_BATCH_SIZE = _histogram("worker_batch_size", "Deliveries given out by one claim.", buckets=_COUNTS)
 
+CLEAN_RUNS = _counter("clean_runs_total", "Runs of the cleaner.", "result")
+CLEAN_DURATION = _histogram("clean_duration_seconds", "How long a run of the cleaner took.", buckets=_BACKOFF)
+CLEAN_ROWS = _counter("clean_rows_total", "Rows that the cleaner removed.", "table")
+CLEAN_ELIGIBLE = _state("clean_eligible", "Rows that may go and are still there.")
+CLEAN_OLDEST_ELIGIBLE_AGE = _state("clean_oldest_eligible_age_seconds", "Age of the oldest row that may go; 0: none.")
+
+VOLUME_SIZE = _state("volume_size_bytes", "Size of the volume.")
+VOLUME_USED = _state("volume_used_bytes", "Bytes in use on the volume.")
+VOLUME_AVAILABLE = _state("volume_available_bytes", "Bytes that Beacon could still use.")
+VOLUME_USAGE_RATIO = _state("volume_usage_ratio", "Share of the usable bytes in use.")
+VOLUME_INODES = _state("volume_inodes", "Inodes of the volume; absent where it has none.")
+VOLUME_INODES_USED = _state("volume_inodes_used", "Inodes in use.")
+STORAGE_PRESSURE = _state("storage_pressure", "1 while the volume is that full.", "resource", "severity")
+
 PROCESS_RESTARTS = _counter("process_restarts_total", "Starts of a process after its first.", "process")
 METRIC_FILES_DAMAGED = _counter("metric_files_damaged_total", "Metric files that had to be set aside.")
 

@@ -40,7 +40,7 @@ class Allowed:
     """What the file may say of one value.
 
     `go`: the Go Beacon has the key, so that what it accepts and makes no sense is put right with a warning instead of
-    being refused. `effect`: whether the key's feature is built.
+    being refused.
     """
 
     kind: Kind | None = None
@@ -49,7 +49,6 @@ class Allowed:
     most: float | None = None
     one_of: tuple[str, ...] = ()
     go: bool = True
-    effect: bool = True
 
 
 def _key(default: Any = None, *, required: bool = False, **allowed: Any) -> Any:
@@ -185,11 +184,11 @@ class Reconciliation:
 class Retention:
     """`retention`: how long what is settled is kept."""
 
-    enabled: bool = _key(default=True, effect=False)
-    cleanup_interval_s: float = _duration(3600.0, least=1, effect=False)
-    retention_period_s: float = _duration(172_800.0, least=1, effect=False)
-    attempts_period_s: float = _duration(172_800.0, least=1, go=False, effect=False)
-    gaps_period_s: float = _duration(2_592_000.0, least=1, go=False, effect=False)
+    enabled: bool = _key(default=True)
+    cleanup_interval_s: float = _duration(3600.0, least=1)
+    retention_period_s: float = _duration(172_800.0, least=1)
+    attempts_period_s: float = _duration(172_800.0, least=1, go=False)
+    gaps_period_s: float = _duration(2_592_000.0, least=1, go=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,11 +196,11 @@ class Storage:
     """`storage`: where the ledger is, and when its volume is too full."""
 
     db_path: str = _key("/data/events.db")
-    volume_path: str = _key("/data", effect=False)
-    monitor_interval_s: float = _duration(60.0, least=1, effect=False)
-    warning_threshold: float = _key(80.0, above=0, most=100, effect=False)  # per cent, of bytes and of inodes
-    critical_threshold: float = _key(90.0, above=0, most=100, effect=False)
-    reserve_bytes: int = _key(32 * 1024 * 1024, kind=Kind.SIZE, least=0, most=2**60, go=False, effect=False)
+    volume_path: str = _key("/data")
+    monitor_interval_s: float = _duration(60.0, least=1)
+    warning_threshold: float = _key(80.0, above=0, most=100)  # per cent, of bytes and of inodes
+    critical_threshold: float = _key(90.0, above=0, most=100)
+    reserve_bytes: int = _key(32 * 1024 * 1024, kind=Kind.SIZE, least=0, most=2**60, go=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

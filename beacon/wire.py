@@ -374,10 +374,71 @@ class Compared:
     why: str = ""
 
 
-_Compare = CompareOpen | CompareBegin | ComparePage | CompareEnd
-_Position = OpenStream | Rewind | Expire | Observe | ListBegin | ListPage | ListEnd
-Request = Ping | Hello | _Position | Claim | Inspect | _Compare
-Reply = Pong | Welcome | StreamOpened | Positioned | Claimed | Figures | Compared
+class Prunable(StrEnum):
+    """What the cleaner walks through."""
+
+    OBJECTS = "objects"  # objects that are gone, with their events, deliveries and attempts
+    EVENTS = "events"  # settled events of objects that are still there, but the latest
+    ATTEMPTS = "attempts"  # the record of single requests
+    GAPS = "gaps"  # the record of gaps that were closed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prune:
+    """Remove a few rows that are older than that and that nothing needs: the store decides which.
+
+    `after` is the place in the table that the reply before gave. `survey`: only count what may go.
+    """
+
+    table: Prunable
+    older_than_s: float
+    after: tuple[int, str] = (0, "")
+    survey: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """How many rows went (with `survey`: may go), by table, and where to go on; `oldest_us` is the oldest, 0: none."""
+
+    rows: Mapping[str, int]
+    after: tuple[int, str]
+    more: bool
+    oldest_us: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vacuum:
+    """Give a few free pages of the file back to the volume; the last step writes the log back, too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vacuumed:
+    """How many pages were given back, and whether there are more."""
+
+    pages: int
+    more: bool
+
+
+Request = (
+    Ping
+    | Hello
+    | OpenStream
+    | Rewind
+    | Expire
+    | Observe
+    | ListBegin
+    | ListPage
+    | ListEnd
+    | Claim
+    | Inspect
+    | CompareOpen
+    | CompareBegin
+    | ComparePage
+    | CompareEnd
+    | Prune
+    | Vacuum
+)
+Reply = Pong | Welcome | StreamOpened | Positioned | Claimed | Figures | Compared | Pruned | Vacuumed
 
 _REQUESTS: dict[str, type[Request]] = {
     "ping": Ping,
@@ -395,6 +456,8 @@ _REQUESTS: dict[str, type[Request]] = {
     "compare-begin": CompareBegin,
     "compare-page": ComparePage,
     "compare-end": CompareEnd,
+    "prune": Prune,
+    "vacuum": Vacuum,
 }
 _VERBS: dict[type[Request], str] = {kind: verb for verb, kind in _REQUESTS.items()}
 _REPLIES: dict[type[Request], type[Reply]] = {
@@ -413,6 +476,8 @@ _REPLIES: dict[type[Request], type[Reply]] = {
     CompareBegin: Compared,
     ComparePage: Compared,
     CompareEnd: Compared,
+    Prune: Pruned,
+    Vacuum: Vacuumed,
 }
 
 

@@ -55,8 +55,6 @@ def parse(text: str, environ: Mapping[str, str], *, name: str = "the configurati
     built, problems = checks.check(built, warnings)
     if problems:
         raise errors.ConfigError(problems)
-    if idle := tree.without_effect(given):
-        warnings.append(f"not in effect yet: {', '.join(idle)}")
     return Loaded(settings=built, warnings=tuple(warnings))
 
 

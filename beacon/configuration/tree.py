@@ -30,22 +30,6 @@ def build(given: Mapping[str, Any], warnings: list[str]) -> tuple[settings.Setti
     return settings.from_plain(model.model_dump()), []
 
 
-def without_effect(given: Mapping[str, Any]) -> list[str]:
-    """Name the keys of the file whose feature is still to be built."""
-    return [
-        f"{settings.key_of(section.name)}.{settings.key_of(one.name)}"
-        for section in dataclasses.fields(settings.Settings)
-        if isinstance(inside := given.get(settings.key_of(section.name)), dict)
-        for one in _fields(section.name)
-        if settings.key_of(one.name) in inside and not one.metadata.get("allowed", settings.Allowed()).effect
-    ]
-
-
-def _fields(section: str) -> Sequence[dataclasses.Field[Any]]:
-    kind = get_type_hints(settings.Settings)[section]
-    return dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
-
-
 @cache
 def _model(kind: type) -> type[pydantic.BaseModel]:
     """Make the model of one dataclass of the settings; its fields have the file's keys as aliases."""

@@ -1,1 +1,1 @@
-"""The reconciler: compares the ledger with the cluster now and then, and keeps the ledger true."""
+"""The reconciler: keeps the ledger true and small. It compares, cleans and watches the volume; the store decides."""

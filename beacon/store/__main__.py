@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from beacon import bus, configuration, coverage, hub, log, process, settings
-from beacon.store import daemon, database, observer, service, streams
+from beacon.store import daemon, database, observer, room, service, streams
 
 
 def main(context: process.Context) -> None:
@@ -28,7 +28,8 @@ def main(context: process.Context) -> None:
 
         def open_ledger() -> tuple[database.Database, service.Service]:
             ledger = database.Database(path)
-            return ledger, service.Service(ledger, terms, settings=plain, digest=digest, listener=listener)
+            disk = room.Room(path, reserve_bytes=tree.storage.reserve_bytes)
+            return ledger, service.Service(ledger, terms, settings=plain, digest=digest, disk=disk, listener=listener)
 
         opening = daemon.Opening("opening the ledger", settings=plain, digest=digest)
         ledger, served = daemon.answer_while(server, opening, heart.beat, open_ledger)

@@ -134,6 +134,24 @@ class Database:
         """Give the bytes of the file and of its write-ahead log."""
         return _size(self.path), _size(self.path.with_name(self.path.name + "-wal"))
 
+    def vacuum(self, pages: int) -> tuple[int, int]:
+        """Give so many free pages back, within a transaction; gives how many went and how many are left."""
+        before = self._free_pages()
+        self.rows(f"PRAGMA incremental_vacuum({int(pages)})")  # goes on only as long as its rows are fetched
+        left = self._free_pages()
+        return before - left, left
+
+    def write_back(self, *, shrink: bool) -> None:
+        """Write the log back into the file, so that the log begins anew; `shrink`: give its room back, too.
+
+        Raises:
+            StorageError: there is no room to do it; nothing is lost by that.
+        """
+        self.rows(f"PRAGMA wal_checkpoint({'TRUNCATE' if shrink else 'PASSIVE'})")
+
+    def _free_pages(self) -> int:
+        return int(self.rows("PRAGMA freelist_count")[0][0])
+
     def _migrate(self) -> None:
         known = _migrations()
         version = int(self.rows("PRAGMA user_version")[0][0])
@@ -159,7 +177,7 @@ def _connect(path: Path, vfs: str | None) -> apsw.Connection:
 
 def _configure(connection: apsw.Connection) -> None:
     connection.set_busy_timeout(_BUSY_MS)
-    for pragma in (_vacuum_by_steps, _lock_out_others, _journal_ahead, _survive_power_cuts, _check_references, _bound):
+    for pragma in (_lock_out_others, _vacuum_by_steps, _journal_ahead, _survive_power_cuts, _check_references, _bound):
         pragma(connection)
 
 
@@ -174,11 +192,15 @@ def _require_directory(directory: Path) -> None:
 
 def _vacuum_by_steps(connection: apsw.Connection) -> None:
     """Let freed pages be given back in small steps; ignored without an error once the file has a table or a WAL."""
-    connection.pragma("auto_vacuum", 2)
+    if connection.pragma("auto_vacuum") != 2:  # to say it again would write, for which there may be no room
+        connection.pragma("auto_vacuum", 2)
 
 
 def _lock_out_others(connection: apsw.Connection) -> None:
-    """One owner: nobody else can open the file, and no shared memory file is needed."""
+    """One owner: nobody else can open the file, and no shared memory file is needed, for which there may be no room.
+
+    Said before the file is first read, or that makes one.
+    """
     connection.pragma("locking_mode", "EXCLUSIVE")
 
 

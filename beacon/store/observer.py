@@ -46,12 +46,25 @@ class Observer(service.Listener):
         """A request could not be applied."""
         kind = _kind_of(error)
         metrics.DB_ERRORS.labels(verb=verb, error=kind).inc()
+        if isinstance(error, database.FullError):
+            return  # said once, when it begins: see `room`
         self._log.warning("request refused", verb=verb, kind=kind, reason=str(error))
 
     def answered(self, verb: str, result: str, seconds: float) -> None:
         """A reply was sent; `seconds` since the request arrived, parking included."""
         self._requests(verb, result).inc()
         self._request(verb).observe(seconds)
+
+    def room(self, *, short: bool, free_bytes: int) -> None:
+        """The volume has become too full for new events, or has room for them again."""
+        if short:
+            self._log.error("intake stopped", reason="the volume is full up to the reserve", free_bytes=free_bytes)
+        else:
+            self._log.info("intake resumed", free_bytes=free_bytes)
+
+    def clock_set(self, seconds: float) -> None:
+        """The wall clock was set, and what is due later has moved with it."""
+        self._log.warning("wall clock set", seconds=seconds)
 
     def _told(self, told: journal.Told) -> None:
         self._events(told.kind, told.type, told.source).inc()

@@ -7,14 +7,18 @@ rolled the transaction back itself, nothing more of the batch is run, and all of
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from beacon import errors, wire
-from beacon.store import comparisons, database, deliveries, figures, memory, rendering, streams
+from beacon.store import clock, comparisons, database, deliveries, figures, memory, pruning, rendering, room, streams
 
 _Found = TypeVar("_Found", wire.Claimed, wire.Claimed | None)
 Answer = tuple[Any, wire.Reply | wire.Refused]  # a job's sender, and what it is told
+_INTAKE = (wire.Observe, wire.ListBegin, wire.ListPage, wire.ListEnd)
+_NO_ROOM = database.FullError("the volume's free room is below the reserve")
+_PAGES_A_STEP = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +55,12 @@ class Listener:
     def answered(self, verb: str, result: str, seconds: float) -> None:
         """A reply was sent; `seconds` since the request arrived, parking included."""
 
+    def room(self, *, short: bool, free_bytes: int) -> None:
+        """The volume has become too full for new events, or has room for them again."""
+
+    def clock_set(self, seconds: float) -> None:
+        """The wall clock was set, and what is due later has moved with it."""
+
 
 class Service:
     """Applies requests to the ledger."""
@@ -62,33 +72,54 @@ class Service:
         *,
         settings: Mapping[str, Any],
         digest: str,
-        now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+        time_: clock.Clock | None = None,
+        disk: room.Room | None = None,
         listener: Listener | None = None,
     ) -> None:
-        """Serve the given ledger under the given configuration.
+        """Serve the given ledger under the given configuration; without `disk` the volume is never too full.
 
         Raises:
             errors.BeaconError: the ledger can't be brought in line with the configuration.
         """
         self._ledger = ledger
         self._settings = settings
-        self._now_us = now_us
+        self._clock = time_ or clock.Clock()
+        self._room = disk
+        self._was_short = False
+        self._endpoint = terms.endpoint
         self._listener = listener or Listener()
         self._memory = memory.Memory()
         self._streams = streams.Streams(ledger, self._memory, terms)
         self._comparisons = comparisons.Comparisons(ledger, self._memory, self._streams)
-        self._deliveries = deliveries.Deliveries(ledger, self._memory, now_us)
+        self._deliveries = deliveries.Deliveries(ledger, self._memory, self._clock.now_us)
+        self._pruning = pruning.Pruning(ledger, self._clock)
         self._figures = figures.Figures(ledger, self._streams, self._deliveries)
-        self._started_us = now_us()
         self._parked: dict[str, _Parked] = {}
         self.digest = digest
-        ledger.begin()
-        self._streams.prepare(self._started_us)
-        moved = self._deliveries.take_over(terms.endpoint)
-        ledger.commit()
-        if moved:
-            self._listener.took_over(endpoint=terms.endpoint, deliveries=moved)
+        self._prepare_with_room()
+        self._started_us = self._clock.now_us()
         self.ledger_id = self._streams.identity().ledger
+
+    def _prepare_with_room(self) -> None:
+        """Prepare, if need be in the ballast's room."""
+        try:
+            self._prepare()
+        except database.FullError:
+            if self._room is None or not self._room.give_way():
+                raise
+            self._ledger.rollback()
+            self._memory.drop_all()
+            self._prepare()
+
+    def _prepare(self) -> None:
+        """Bring the ledger in line with the clock and the configuration."""
+        self._ledger.begin()
+        self._clock.load(self._ledger)
+        self._streams.prepare(self._clock.now_us())
+        moved = self._deliveries.take_over(self._endpoint)
+        self._ledger.commit()
+        if moved:
+            self._listener.took_over(endpoint=self._endpoint, deliveries=moved)
 
     def handle(self, request: wire.Request, *, ledger: str = "") -> wire.Reply | wire.Refused:
         """Carry out one request alone; a claim is never parked."""
@@ -102,8 +133,9 @@ class Service:
         mine = [job for job in batch if job.ledger in ("", self.ledger_id)]
         refused = wire.Refused(code=wire.Refusal.REPLACED, message="the store has another ledger")
         answers: list[Answer] = [(job.sender, refused) for job in batch if job.ledger not in ("", self.ledger_id)]
+        self._follow_clock()
         writes = [job for job in mine if self._is_write(job.request)]
-        written = self._write_all(writes) if writes else []
+        written = self._admit(writes)
         answers.extend((job.sender, reply) for job, reply in zip(writes, written, strict=True) if reply is not None)
         failed = {id(job) for job, reply in zip(writes, written, strict=True) if isinstance(reply, wire.Refused)}
         for job in mine:
@@ -133,13 +165,13 @@ class Service:
             due_us = self._deliveries.next_due_us(parked.claim)
             if due_us is None:
                 continue
-            left_s = min(left_s, max(0.0, (due_us - self._now_us()) / 1_000_000))
+            left_s = min(left_s, max(0.0, (due_us - self._clock.now_us()) / 1_000_000))
         return max(0.0, min(longest_s, left_s))
 
     def _is_write(self, request: wire.Request) -> bool:
         if isinstance(request, wire.Claim):
             return self._deliveries.writes(request)
-        return not isinstance(request, wire.Ping | wire.Hello | wire.Inspect)
+        return not isinstance(request, wire.Ping | wire.Hello | wire.Inspect | wire.Vacuum)
 
     def _read(self, request: wire.Request) -> wire.Reply | wire.Refused:
         if isinstance(request, wire.Ping):
@@ -147,14 +179,69 @@ class Service:
         if isinstance(request, wire.Hello):
             return wire.Welcome(settings=self._settings)
         try:
-            return self._figures.inspect()
+            return self._vacuum() if isinstance(request, wire.Vacuum) else self._figures.inspect()
         except errors.BeaconError as error:
             return self._refusal(request, error)
+
+    def _admit(self, jobs: Sequence[Job]) -> list[wire.Reply | wire.Refused | None]:
+        """Write, but refuse the intake while the volume is too full for it."""
+        replies: dict[int, wire.Reply | wire.Refused | None] = {}
+        going = list(jobs)
+        if self._watch_room():
+            going = [job for job in jobs if not isinstance(job.request, _INTAKE)]
+        if going:
+            replies.update(zip(map(id, going), self._write_all(going), strict=True))
+            if self._was_short:
+                self._write_back()
+        return [replies[id(job)] if id(job) in replies else self._refusal(job.request, _NO_ROOM) for job in jobs]
+
+    def _watch_room(self) -> bool:
+        """Say whether the volume is too full for new events, and tell the listener when that has changed."""
+        if self._room is None:
+            return False
+        short = self._room.is_short
+        if short is not self._was_short:
+            self._was_short = short
+            self._listener.room(short=short, free_bytes=self._room.free_bytes)
+        return short
+
+    def _write_back(self) -> None:
+        """Have the log begin anew, so that what goes on needs no more room than it has; it need not succeed."""
+        with suppress(database.StorageError):
+            self._ledger.write_back(shrink=False)
+
+    def _follow_clock(self) -> None:
+        """Move with the wall clock when it was set; when that can't be written now, the next round tries again."""
+        jump_us = self._clock.jump_us
+        if not jump_us:
+            return
+        try:
+            self._ledger.begin()
+            self._clock.follow(self._ledger, jump_us)
+            self._ledger.commit()
+        except database.StorageError:
+            self._ledger.rollback()
+            return
+        self._clock.followed(jump_us)
+        self._listener.clock_set(jump_us / 1_000_000)
+
+    def _vacuum(self) -> wire.Vacuumed:
+        """Give free pages back: a step of its own, because the log can't be written back within a transaction."""
+        try:
+            self._ledger.begin()
+            pages, left = self._ledger.vacuum(_PAGES_A_STEP)
+            self._ledger.commit()
+        except errors.BeaconError:
+            self._ledger.rollback()
+            raise
+        if not left:
+            self._ledger.write_back(shrink=True)
+        return wire.Vacuumed(pages=pages, more=left > 0)
 
     def _write_all(self, jobs: Sequence[Job]) -> list[wire.Reply | wire.Refused | None]:
         """Apply requests in one transaction; None stands for a claim, whose answer is still to be found."""
         started = time.monotonic()
-        now = rendering.Now(us=self._now_us(), ns=time.monotonic_ns())
+        now = rendering.Now(us=self._clock.now_us(), ns=time.monotonic_ns())
         try:
             self._ledger.begin()
             replies = [self._write_one(job.request, now, alone=len(jobs) == 1) for job in jobs]
@@ -171,9 +258,22 @@ class Service:
         self._ledger.rollback()
         if isinstance(error, database.DamagedError):
             raise error
+        if isinstance(error, database.FullError) and self._room is not None:
+            return self._make_do(jobs, error, self._room)
         if isinstance(error, database.StorageError) or len(jobs) == 1:
             return [self._refusal(job.request, error) for job in jobs]
         return [reply for job in jobs for reply in self._write_all([job])]
+
+    def _make_do(
+        self, jobs: Sequence[Job], error: database.FullError, disk: room.Room
+    ) -> list[wire.Reply | wire.Refused | None]:
+        """There was no room: refuse the intake, and try the rest again without it, if need be with the ballast's."""
+        disk.note_full()
+        self._watch_room()
+        vital = [job for job in jobs if not isinstance(job.request, _INTAKE)]
+        again = bool(vital) and (len(vital) < len(jobs) or disk.give_way())
+        replies = dict(zip(map(id, vital), self._write_all(vital), strict=True)) if again else {}
+        return [replies[id(job)] if id(job) in replies else self._refusal(job.request, error) for job in jobs]
 
     def _write_one(self, request: wire.Request, now: rendering.Now, *, alone: bool) -> wire.Reply | wire.Refused | None:
         """Apply one request in its savepoint; one that is alone in its transaction needs none."""
@@ -210,6 +310,7 @@ class Service:
             wire.CompareBegin: self._comparisons.begin,
             wire.ComparePage: lambda r: self._comparisons.page(r, now),
             wire.CompareEnd: lambda r: self._comparisons.end(r, now),
+            wire.Prune: self._pruning.prune,
         }
         return verbs[type(request)](request)
 
@@ -236,7 +337,7 @@ class Service:
 
     def _give(self, claim: wire.Claim, *, last: bool) -> wire.Claimed | wire.Refused | None:
         """Answer a claim with what is due; None when nothing is, unless it is asked for the `last` time."""
-        reply = self._reply_to(claim, lambda claim: self._deliveries.give(claim, self._now_us()))
+        reply = self._reply_to(claim, lambda claim: self._deliveries.give(claim, self._clock.now_us()))
         return self._reply_to(claim, self._deliveries.answer_empty) if reply is None and last else reply
 
     def _reply_to(self, claim: wire.Claim, work: Callable[[wire.Claim], _Found]) -> _Found | wire.Refused:

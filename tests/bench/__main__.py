@@ -23,6 +23,7 @@ import psutil
 from beacon import codec
 from beacon.dev import endpoint, whole
 from beacon.dev.cluster import load, remote
+from tests.bench import pruning
 from tests.bench import sink as sinks
 
 EVENTS_A_SECOND = 1000
@@ -172,6 +173,16 @@ def disk(rows: dict[str, list[float]]) -> None:
     add(rows, "fsync of 4 KiB, us", statistics.median(times))
 
 
+def prune(rows: dict[str, list[float]]) -> None:
+    """100,000 rows that are pruned while a change is written every few milliseconds."""
+    alone, meanwhile, rows_a_second = pruning.measure()
+    for name, took in (("write alone", sorted(alone)), ("write while 100,000 rows go", sorted(meanwhile))):
+        add(rows, f"{name}, p50, ms", took[len(took) // 2])
+        add(rows, f"{name}, p99.9, ms", took[int(len(took) * 0.999)])
+    add(rows, "rows pruned a second", rows_a_second)
+    disk(rows)
+
+
 RUNS: dict[str, Callable[[dict[str, list[float]]], None]] = {
     "steady": steady,
     "backlog": backlog,
@@ -180,6 +191,7 @@ RUNS: dict[str, Callable[[dict[str, list[float]]], None]] = {
     "outage": outage,
     "killed": killed,
     "disk": disk,
+    "prune": prune,
 }
 TARGETS: dict[str, tuple[str, Callable[[float], bool]]] = {
     "p50 at 1000/s": ("<= 5 ms", lambda figure: figure <= 5),
@@ -187,6 +199,7 @@ TARGETS: dict[str, tuple[str, Callable[[float], bool]]] = {
     "backlog of 5000, events/s": (">= 2000", lambda figure: figure >= 2000),
     "50 ms endpoint, concurrency 32, events/s": (">= 400", lambda figure: figure >= 400),
     "watcher, 20,000 unannotated, MiB more": ("< 15", lambda figure: figure < 15),
+    "write while 100,000 rows go, p99.9, ms": ("<= 50 ms", lambda figure: figure <= 50),
     "start to ready, s": ("< 4", lambda figure: figure < 4),
     "outage of 60 s, CPU, % of a core": ("< 3", lambda figure: figure < 3),
     "outage of 60 s, 500 events told after, s": ("<= 3", lambda figure: figure <= 3),

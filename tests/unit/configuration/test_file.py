@@ -200,15 +200,6 @@ def test_all_problems_are_said_at_once() -> None:
     ]
 
 
-def test_keys_without_effect_are_named_in_one_line() -> None:
-    text = LEAST + "retention: {enabled: false, cleanupInterval: 2h}\nstorage: {dbPath: /x/e.db, reserve: 1Gi}\n"
-
-    loaded = load(text)
-
-    idle = "not in effect yet: retention.enabled, retention.cleanupInterval, storage.reserve"
-    assert loaded.warnings == (idle,)
-
-
 def test_what_is_put_right_is_what_is_in_effect() -> None:
     slow = load(with_endpoint("retry: {initialBackoff: 10m}") + "reconciliation: {interval: 5m}\n").settings
     short = load(LEAST + "retention: {cleanupInterval: 100ms, retentionPeriod: 900000h}\n").settings

@@ -208,7 +208,7 @@ def test_what_was_open_or_failed_for_an_endpoint_goes_to_the_one_that_is_configu
     store.ledger.close()
     ledger = database.Database(store.path)
     terms = streams.Terms(scopes=(ANY,), endpoint="other", updates=True)
-    store.ledger, store.service = ledger, service.Service(ledger, terms, settings={}, digest="d", now_us=store.clock)
+    store.ledger, store.service = ledger, service.Service(ledger, terms, settings={}, digest="d", time_=store.time())
     store.open()
     store.observe(11, 12, world.seen("c", 12, model.Change.ADDED))
 

@@ -49,7 +49,7 @@ class Mortals(world.World):
     def start(self) -> None:
         self.ledger = Mortal(self.path)
         terms = streams.Terms(scopes=self.scopes, endpoint="default", updates=self.updates)
-        self.service = service.Service(self.ledger, terms, settings={}, digest="d", now_us=self.clock)
+        self.service = service.Service(self.ledger, terms, settings={}, digest="d", time_=self.time())
 
     def go_through(self, history: list[model.Observation]) -> None:
         """Do all that is to be done, however often the store has to be started for it."""

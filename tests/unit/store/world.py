@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from beacon import model, rules, wire
-from beacon.store import database, service, streams
+from beacon.store import clock, database, room, service, streams
 
 ANNOTATION = "bakerapps.net.maas"
 
@@ -20,15 +20,20 @@ def scope_of(kind: str = "ConfigMap", *, values: Iterable[str] | None = None, **
 
 
 class Clock:
-    """A wall clock that the test moves."""
+    """A wall clock that the test moves, and the time since boot, which moves with it but when the clock is set."""
 
     def __init__(self) -> None:
         self.us = 1_700_000_000_000_000
+        self.elapsed_us = 1_000_000_000
 
     def __call__(self) -> int:
         return self.us
 
     def advance(self, seconds: float) -> None:
+        self.us += int(seconds * 1_000_000)
+        self.elapsed_us += int(seconds * 1_000_000)
+
+    def jump(self, seconds: float) -> None:
         self.us += int(seconds * 1_000_000)
 
 
@@ -40,14 +45,17 @@ class World:
         path: Path,
         *scopes: rules.Scope,
         updates: bool = False,
-        clock: Clock | None = None,
+        clock_: Clock | None = None,
         vfs: str | None = None,
+        disk: room.Room | None = None,
     ) -> None:
         self.path = path
         self.scopes = scopes or (scope_of(),)
         self.updates = updates
-        self.clock = clock or Clock()
+        self.clock = clock_ or Clock()
         self.vfs = vfs
+        self.room = disk
+        self.boot = "first"
         self.claims = 0
         self.opened: dict[model.ScopeId, wire.StreamOpened] = {}
         self.nonces = 0
@@ -56,7 +64,10 @@ class World:
     def start(self) -> None:
         self.ledger = database.Database(self.path, vfs=self.vfs)
         terms = streams.Terms(scopes=self.scopes, endpoint="default", updates=self.updates)
-        self.service = service.Service(self.ledger, terms, settings={}, digest="d", now_us=self.clock)
+        self.service = service.Service(self.ledger, terms, settings={}, digest="d", time_=self.time(), disk=self.room)
+
+    def time(self) -> clock.Clock:
+        return clock.Clock(self.clock, lambda: self.clock.elapsed_us, boot=self.boot)
 
     def restart(self, *scopes: rules.Scope) -> None:
         self.ledger.close()

@@ -1,0 +1,199 @@
+"""The verb `prune`: removes what nobody needs any more, a few rows at a time, and decides alone what that is.
+
+What the promises need stays: what is open or was given up, the latest event of an object that is still there, and
+whatever a watch could show again because its scope's cursor has not passed it. A request looks at a bounded number of
+rows for a bounded time, so that nobody waits long; asking again for the same does no harm.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+
+from beacon import codec, wire
+from beacon.store import clock, database
+
+_LOOK = 250  # rows that one request looks at
+_LOOK_AT_OBJECTS = 50
+_STEP = 25  # events that are removed before the time is looked at
+_BUDGET_S = 0.003
+_LONGEST_S = 100 * 365 * 86400.0
+_LAST = 2**63 - 1
+
+
+class Pruning:
+    """Carries out the verb `prune`."""
+
+    def __init__(
+        self, ledger: database.Database, time_: clock.Clock, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Work on the given ledger; `monotonic` is what a request's time is measured with."""
+        self._ledger = ledger
+        self._clock = time_
+        self._monotonic = monotonic
+
+    def prune(self, request: wire.Prune) -> wire.Pruned:
+        """Look at the next rows of one table and remove those that may go, or only count them."""
+        before_us = self._clock.before_us(self._ledger, min(max(request.older_than_s, 0.0), _LONGEST_S))
+        tables: dict[wire.Prunable, Callable[[wire.Prune, int], wire.Pruned]] = {
+            wire.Prunable.OBJECTS: self._objects,
+            wire.Prunable.EVENTS: self._events,
+            wire.Prunable.ATTEMPTS: self._attempts,
+            wire.Prunable.GAPS: self._gaps,
+        }
+        return tables[request.table](request, before_us)
+
+    def _objects(self, request: wire.Prune, before_us: int) -> wire.Pruned:
+        """Forget objects that are gone, with all that was told of them."""
+        deadline = self._monotonic() + _BUDGET_S
+        after = (max(0, min(request.after[0], _LAST)), request.after[1])
+        found = self._ledger.rows(_GONE, (before_us, *after, before_us, _LOOK_AT_OBJECTS))
+        oldest_us = next((changed_us for changed_us, *_, may_go in found if may_go), 0)
+        removed: dict[str, int] = {}
+        more = len(found) == _LOOK_AT_OBJECTS
+        for changed_us, uid, subject, may_go in found:
+            if may_go and request.survey:
+                _count(removed, "objects", 1)
+            elif may_go and not self._forget(uid, subject, removed, deadline):
+                more = True
+                break
+            after = (changed_us, uid)
+            if self._monotonic() > deadline:
+                more = True
+                break
+        return wire.Pruned(rows=removed, after=after, more=more, oldest_us=oldest_us)
+
+    def _forget(self, uid: str, subject: str, removed: dict[str, int], deadline: float) -> bool:
+        """Remove the events of an object that is gone and then its row; False when the time is over before."""
+        while True:
+            events = self._ledger.rows(
+                "SELECT sequence FROM events WHERE subject = ? AND uid = ? ORDER BY sequence LIMIT ?",
+                (subject, uid, _STEP),
+            )
+            if not events:
+                break
+            self._remove([sequence for (sequence,) in events], removed)
+            if self._monotonic() > deadline:
+                return False
+        self._ledger.run(
+            "UPDATE cursors SET pruned = max(cursors.pruned, o.resource_version) FROM objects o WHERE o.uid = ?"
+            " AND cursors.api_group = o.api_group AND cursors.kind = o.kind AND cursors.epoch = o.epoch"
+            " AND cursors.namespace IN ('', o.namespace)",
+            (uid,),
+        )
+        _count(removed, "objects", self._ledger.run("DELETE FROM objects WHERE uid = ?", (uid,)))
+        return True
+
+    def _events(self, request: wire.Prune, before_us: int) -> wire.Pruned:
+        """Remove events that were settled, but the latest of each object that is still there."""
+        deadline = self._monotonic() + _BUDGET_S
+        position = max(0, min(request.after[0], _LAST))
+        found = self._ledger.rows(_TOLD, (before_us, position, _LOOK))
+        removed: dict[str, int] = {}
+        more = len(found) == _LOOK
+        oldest_us = next((committed_us for _, committed_us, may_go in found if may_go), 0)
+        for start in range(0, len(found), _STEP):
+            step = found[start : start + _STEP]
+            # Events lie in the order of their writing: behind the first that is too young there is nothing to be had.
+            if step[0][1] >= before_us:
+                more = False
+                break
+            going = [sequence for sequence, _, may_go in step if may_go]
+            if request.survey:
+                _count(removed, "events", len(going))
+            elif going:
+                self._remove(going, removed)
+            position = step[-1][0]
+            if self._monotonic() > deadline and start + _STEP < len(found):
+                more = True
+                break
+        return wire.Pruned(rows=removed, after=(position, ""), more=more, oldest_us=oldest_us)
+
+    def _remove(self, sequences: Sequence[int], removed: dict[str, int]) -> None:
+        chosen = (codec.encode(sequences).decode(),)
+        for table, where in (
+            ("attempts", "delivery IN (SELECT id FROM deliveries WHERE sequence IN (SELECT value FROM json_each(?)))"),
+            ("deliveries", "sequence IN (SELECT value FROM json_each(?))"),
+            ("events", "sequence IN (SELECT value FROM json_each(?))"),
+        ):
+            _count(removed, table, self._ledger.run(f"DELETE FROM {table} WHERE {where}", chosen))
+
+    def _attempts(self, request: wire.Prune, before_us: int) -> wire.Pruned:
+        """Remove the record of requests, but the last one of a delivery that is open: it may still be judged."""
+        number, _, rest = request.after[1].partition(".")
+        generation, attempt = (int(part) if part.isdecimal() and len(part) < 19 else _LAST for part in (number, rest))
+        position = (max(0, min(request.after[0], _LAST)), generation, attempt)
+        found = self._ledger.rows(_MADE, (before_us, *position, _LOOK))
+        going = [(delivery, generation, attempt) for delivery, generation, attempt, _, may_go in found if may_go]
+        if not request.survey:
+            for each in going:
+                self._ledger.run("DELETE FROM attempts WHERE delivery = ? AND generation = ? AND attempt = ?", each)
+        after = (found[-1][0], f"{found[-1][1]}.{found[-1][2]}") if found else request.after
+        return wire.Pruned(
+            rows={"attempts": len(going)} if going else {},
+            after=after,
+            more=len(found) == _LOOK,
+            oldest_us=min((started_us for *_, started_us, may_go in found if may_go), default=0),
+        )
+
+    def _gaps(self, request: wire.Prune, before_us: int) -> wire.Pruned:
+        """Remove the record of gaps that were closed."""
+        position = max(0, min(request.after[0], _LAST))
+        found = self._ledger.rows(
+            "SELECT id, to_us FROM gaps WHERE to_us < ? AND id > ? ORDER BY id LIMIT ?", (before_us, position, _LOOK)
+        )
+        if not request.survey:
+            for gap, _ in found:
+                self._ledger.run("DELETE FROM gaps WHERE id = ?", (gap,))
+        return wire.Pruned(
+            rows={"gaps": len(found)} if found else {},
+            after=(found[-1][0] if found else position, ""),
+            more=len(found) == _LOOK,
+            oldest_us=min((to_us for _, to_us in found), default=0),
+        )
+
+
+def _count(removed: dict[str, int], table: str, number: int) -> None:
+    if number:
+        removed[table] = removed.get(table, 0) + number
+
+
+# A cursor that is void has passed nothing. A scope that is no longer configured has none: when it returns it is listed.
+_PASSED = (
+    "NOT EXISTS (SELECT 1 FROM cursors c WHERE c.api_group = {group} AND c.kind = {kind}"
+    " AND c.namespace IN ('', {namespace}) AND (c.resource_version = 0 OR {newer}))"
+)
+_GONE_PASSED = _PASSED.format(
+    group="o.api_group",
+    kind="o.kind",
+    namespace="o.namespace",
+    newer="(o.epoch, o.resource_version) > (c.epoch, c.resource_version)",
+)
+_TOLD_PASSED = _PASSED.format(
+    group="substr(e.subject, 1, instr(e.subject, '/') - 1)",
+    kind="e.kind",
+    namespace="e.namespace",
+    newer="CAST(json_extract(e.data, '$.metadata.resourceVersion') AS INTEGER) > c.resource_version",
+)
+_SUBJECT = "o.api_group || '/' || o.kind || '/' || o.namespace || '/' || o.name"
+_GONE = (
+    f"SELECT o.changed_us, o.uid, {_SUBJECT}, {_GONE_PASSED}"
+    f" AND NOT EXISTS (SELECT 1 FROM events e JOIN deliveries d USING (sequence) WHERE e.subject = {_SUBJECT}"
+    "  AND e.uid = o.uid AND (d.state NOT IN ('delivered', 'discarded') OR d.settled_us >= ?))"
+    " FROM objects o WHERE o.state = 'gone' AND (o.changed_us, o.uid) > (?, ?) AND o.changed_us < ?"
+    " ORDER BY o.changed_us, o.uid LIMIT ?"
+)
+# What is gone goes as a whole, above; what has no row was saved from a damaged file.
+_TOLD = (
+    "SELECT e.sequence, e.committed_us, e.committed_us < ?1"
+    " AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.sequence = e.sequence"
+    "  AND (d.state NOT IN ('delivered', 'discarded') OR d.settled_us >= ?1))"
+    " AND coalesce((SELECT o.state <> 'gone' AND EXISTS (SELECT 1 FROM events l WHERE l.subject = e.subject"
+    "  AND l.uid = e.uid AND l.sequence > e.sequence) FROM objects o WHERE o.uid = e.uid), 1)"
+    f" AND {_TOLD_PASSED}"
+    " FROM events e WHERE e.sequence > ?2 ORDER BY e.sequence LIMIT ?3"
+)
+_MADE = (
+    "SELECT a.delivery, a.generation, a.attempt, a.started_us, a.started_us < ?1 AND EXISTS (SELECT 1 FROM deliveries d"
+    " WHERE d.id = a.delivery AND (d.state NOT IN ('ready', 'queued') OR a.attempt < d.requests))"
+    " FROM attempts a WHERE (a.delivery, a.generation, a.attempt) > (?2, ?3, ?4)"
+    " ORDER BY a.delivery, a.generation, a.attempt LIMIT ?5"
+)

@@ -1,0 +1,88 @@
+"""Room on the volume: when new events are refused, so that what is told already can still be settled and removed.
+
+Below the reserve the intake is refused; settling and pruning may use it. When even that fails, a small file beside the
+database, the ballast, is given up, and made again once there is room. Free bytes are asked for ten times a second at
+most, because it is asked before every transaction.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+BALLAST_BYTES = 2 * 1024 * 1024
+_EVERY_S = 0.1
+
+
+class Room:
+    """Watches the room that is left for one database."""
+
+    def __init__(
+        self,
+        database: Path,
+        *,
+        reserve_bytes: int,
+        ballast_bytes: int = BALLAST_BYTES,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Keep so many bytes free on the database's volume for what must go on."""
+        self._directory = database.parent
+        self._ballast = database.with_name(database.name + "-ballast")
+        self._reserve_bytes = reserve_bytes
+        self._ballast_bytes = ballast_bytes
+        self._monotonic = monotonic
+        self._looked_at = float("-inf")
+        self._short = False
+        self.free_bytes = 0
+
+    @property
+    def is_short(self) -> bool:
+        """Say whether the intake must be refused now."""
+        if self._monotonic() - self._looked_at >= _EVERY_S:
+            self._look()
+        return self._short
+
+    def note_full(self) -> None:
+        """The volume refused a write, whatever it says of itself: refuse the intake until the next look."""
+        self._look()
+        self._short = True
+
+    def give_way(self) -> bool:
+        """Give the ballast up; False when there was none."""
+        try:
+            self._ballast.unlink()
+        except OSError:
+            return False
+        return True
+
+    def _look(self) -> None:
+        self._looked_at = self._monotonic()
+        # What other users of the volume take counts too, so the volume is asked and not the file.
+        volume = os.statvfs(self._directory)
+        self.free_bytes = volume.f_bavail * volume.f_frsize
+        has_ballast = self._has_ballast() or self._take_ballast()
+        # The room that the ballast gave is not for new events: those would leave none to settle what they bring.
+        self._short = self.free_bytes < self._reserve_bytes or not has_ballast
+
+    def _has_ballast(self) -> bool:
+        try:
+            return self._ballast.stat().st_size >= self._ballast_bytes
+        except OSError:
+            return False
+
+    def _take_ballast(self) -> bool:
+        if self.free_bytes < self._reserve_bytes + 2 * self._ballast_bytes:
+            return False
+        try:
+            file = os.open(self._ballast, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(file, 0, self._ballast_bytes)
+            finally:
+                os.close(file)
+        except OSError:
+            with suppress(OSError):
+                self._ballast.unlink()
+            return False
+        self.free_bytes -= self._ballast_bytes
+        return True

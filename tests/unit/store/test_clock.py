@@ -1,0 +1,139 @@
+"""The wall clock may be set by an hour either way: no retry comes early or an hour late, nothing is forgotten early."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from beacon import model
+from tests.unit.store import world
+from tests.unit.store.test_pruning import come_and_go, names, prune
+
+HOUR_S = 3600.0
+BOTH_WAYS = pytest.mark.parametrize("jump_s", [HOUR_S, -HOUR_S])
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[world.World]:
+    opened = world.World(tmp_path / "e.db", updates=True)
+    opened.open()
+    opened.relist(10)
+    yield opened
+    opened.ledger.close()
+
+
+def postpone(store: world.World, delay_s: float) -> None:
+    """Have everything that is ready tried, and to be tried again later."""
+    retries = [replace(world.delivered(each), result=model.Result.RETRY, delay_s=delay_s) for each in given(store)]
+    store.claim(0, *retries)
+
+
+def given(store: world.World) -> list[model.Delivery]:
+    return list(store.claim().deliveries)
+
+
+@BOTH_WAYS
+def test_a_retry_keeps_its_pause_when_the_clock_is_set(store: world.World, jump_s: float) -> None:
+    store.observe(10, 12, *(world.seen(name, at, model.Change.ADDED) for name, at in (("a", 11), ("b", 12))))
+    postpone(store, 60)
+    store.clock.advance(20)
+
+    store.clock.jump(jump_s)
+    store.clock.advance(39)
+    early = given(store)
+    store.clock.advance(1)
+
+    assert early == []
+    assert len(given(store)) == 2
+
+
+@BOTH_WAYS
+def test_a_retry_keeps_its_pause_when_the_clock_is_set_while_the_store_is_down(
+    store: world.World, jump_s: float
+) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.Change.ADDED))
+    postpone(store, 60)
+    store.claims = 0
+
+    store.clock.jump(jump_s)
+    store.clock.advance(59)
+    store.restart()
+    early = given(store)
+    store.clock.advance(1)
+
+    assert early == []
+    assert len(given(store)) == 1
+
+
+def test_a_retry_is_not_an_hour_late_when_the_clock_is_set_back_across_a_reboot(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.Change.ADDED))
+    postpone(store, 60)
+    store.claims = 0
+
+    store.boot = "another"
+    store.clock.jump(-HOUR_S)
+    store.clock.elapsed_us = 0
+    store.restart()
+    store.clock.advance(60)
+
+    assert len(given(store)) == 1
+
+
+@BOTH_WAYS
+def test_a_probe_is_chosen_by_who_was_tried_least_recently_whatever_the_clock_says(
+    store: world.World, jump_s: float
+) -> None:
+    store.observe(10, 12, *(world.seen(name, at, model.Change.ADDED) for name, at in (("a", 11), ("b", 12))))
+    postpone(store, 600)
+    probed = []
+    settled: tuple[model.Outcome, ...] = ()
+    for round_ in range(6):
+        if round_ == 1:
+            store.clock.jump(jump_s)
+        store.clock.advance(1)
+        (probe,) = store.claim(1, *settled, probe=True).deliveries
+        settled = (replace(world.delivered(probe), result=model.Result.RETRY, delay_s=600),)
+        probed.append(probe.name)
+
+    assert probed == ["a", "b"] * 3
+
+
+@BOTH_WAYS
+def test_nothing_is_forgotten_early_and_nothing_is_kept_for_ever(store: world.World, jump_s: float) -> None:
+    come_and_go(store)
+    store.deliver_all()
+    store.clock.advance(HOUR_S / 2)
+
+    store.clock.jump(jump_s)
+    store.clock.advance(HOUR_S / 4)
+    store.claim(0)
+    prune(store)
+    early = names(store)
+    store.clock.advance(2 * HOUR_S)
+    prune(store)
+
+    assert early == ["a"]
+    assert names(store) == []
+
+
+@BOTH_WAYS
+def test_new_events_bear_the_time_that_the_clock_shows_after_it_was_set(store: world.World, jump_s: float) -> None:
+    store.clock.jump(jump_s)
+
+    store.observe(10, 11, world.seen("a", 11, model.Change.ADDED))
+
+    assert store.ledger.rows("SELECT committed_us FROM events") == [(store.clock.us,)]
+
+
+def test_a_clock_that_is_only_kept_right_moves_nothing(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.Change.ADDED))
+    postpone(store, 60)
+    before = store.ledger.rows("SELECT next_attempt_us FROM deliveries")
+
+    for _ in range(100):
+        store.clock.jump(0.5)
+        store.claim(0)
+
+    assert store.ledger.rows("SELECT next_attempt_us FROM deliveries") == before
+    assert store.ledger.rows("SELECT * FROM jumps") == []
