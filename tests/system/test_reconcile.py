@@ -85,3 +85,29 @@ def test_comparing_all_the_time_beside_a_busy_and_now_and_then_frozen_watcher_te
         shown = all_.beacon.metrics()
         assert whole.sample(shown, "beacon_reconcile_runs_total", result="complete") >= 3
         assert whole.sample(shown, "beacon_drift_total") == 0
+
+
+def test_entries_of_one_kind_and_kinds_of_one_name_do_not_take_each_others_objects_for_missing() -> None:
+    resources = [
+        {"apiVersion": "v1", "kind": "ConfigMap", "namespaces": ["a", "b"]},
+        {"apiVersion": "v1", "kind": "ConfigMap", "namespaces": ["b", "c"]},
+        {"apiVersion": "example.com/v1", "kind": "ConfigMap"},
+    ]
+    with running.everything(changes={**EVERY_SECOND, "resources": resources}) as all_:
+        all_.cluster.define("configmaps", "example.com", "ConfigMap")
+        for namespace in ("a", "b", "c"):
+            all_.cluster.namespace(namespace)
+            mine = {"name": "same", "namespace": namespace, "annotations": ON}
+            all_.cluster.put("configmaps", {"metadata": mine})
+            all_.cluster.put("configmaps.example.com", {"metadata": mine})
+        all_.sink.wait_for(lambda stats: stats.distinct == 6, timeout=20)
+        done = whole.sample(all_.beacon.metrics(), "beacon_reconcile_runs_total", result="complete")
+
+        whole.until(
+            lambda: whole.sample(all_.beacon.metrics(), "beacon_reconcile_runs_total", result="complete") >= done + 10,
+            "ten more comparisons",
+            timeout=30,
+        )
+
+        assert [change for _, change, _ in sources(all_.sink)] == ["created"] * 6
+        assert drift_lines(all_.beacon) == []

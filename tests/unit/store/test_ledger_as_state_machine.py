@@ -9,6 +9,7 @@ nothing missed, nothing twice, nothing false, each object in order.
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from hypothesis import settings, stateful
 from hypothesis import strategies as st
@@ -140,6 +141,8 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
         self.held: dict[int, model.Delivery] = {}
         self.settled: list[model.Outcome] = []
         self.accepted: list[tuple[str, int]] = []  # what the endpoint has: (name, sequence)
+        self.comparing: list[wire.Request] = []
+        self.compared = 0
         self.listing: tuple[int, dict[str, Thing], list[wire.Request]] | None = None
         for name in NAMES[:2]:
             self.cluster.put(name, None)
@@ -331,6 +334,52 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
                     self.truth.gone(uid)
         self.truth.judge(thing)
 
+    # The reconciler. It is correct, the watcher beside it is whatever it is, and so is the network between.
+
+    @stateful.rule()
+    def begin_comparing(self) -> None:
+        if self.comparing:
+            return
+        scope = self.truth.rule
+        self.compared += 1
+        named: dict[str, Any] = {"scope": scope.id, "nonce": str(self.compared)}
+        opened = self.world.ask(wire.CompareOpen(**named, fingerprint=scope.fingerprint))
+        assert opened.place is wire.Place.APPLIED, opened
+        things, at = list(self.cluster.things.values()), self.cluster.version
+        # What is wanted is known when the cursor is there; to want too much does no harm.
+        pages = [
+            wire.ComparePage(
+                **named,
+                at=at,
+                number=number,
+                uids=(thing.uid,),
+                versions=(thing.version,),
+                observations=(
+                    observation(Line(thing.version, model.Change.LISTED, thing), accepted=self.truth.accepts(thing)),
+                ),
+            )
+            for number, thing in enumerate(things)
+        ]
+        end = wire.CompareEnd(**named, at=at, pages=len(pages), count=len(pages))
+        self.comparing = [wire.CompareBegin(**named, at=at, api_version="v1"), *pages, end]
+
+    @stateful.rule(fate=st.sampled_from(["arrives", "repeated", "late"]), steps=st.integers(1, 5))
+    def go_on_comparing(self, fate: str, steps: int) -> None:
+        for request in self.comparing[:steps]:
+            before = self.world.events()
+            reply = self.world.ask(request)
+            if fate == "repeated":
+                assert self.world.ask(request) == reply
+            assert self.world.events() == before, f"a comparison told what was not missed: {request}"
+            if reply.place is not wire.Place.APPLIED:
+                self.comparing = []
+                return
+            if isinstance(request, wire.CompareBegin) and not reply.reached:
+                return
+            if fate == "late":
+                self.late.append(request)
+            self.comparing = self.comparing[1:]
+
     # The network, the process and the configuration.
 
     @stateful.rule(which=st.integers(0, 20))
@@ -352,6 +401,7 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
         if self.listing is not None:
             self.settle_partial_list(self.listing[1], self.listing[2])
         self.truth.rule = RULES[which]
+        self.comparing = []
         self.world.restart(RULES[which])
         self.open()
 
