@@ -158,6 +158,9 @@ def test_a_standstill_of_everything_kills_nobody(base: Path) -> None:
             os.kill(pid, signal.SIGSTOP)
         time.sleep(3)  # the one thing that can't be waited for: that nothing happens
 
+        # The sentinel is the first that moves again, and looks before anybody else could beat.
+        os.kill(it.pid("sentinel"), signal.SIGCONT)
+        time.sleep(1)
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
 
