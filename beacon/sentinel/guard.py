@@ -30,7 +30,8 @@ class Guard:
         self._memory = memory.Memory(run_dir, supervisor)
         self._heart: heart.Heart | None = None
         self._resting = False
-        self._looked_at = self._awake_since = time.monotonic()
+        self._awake_since = time.monotonic()
+        self._looked_at = self._awake_since - limits.look_s  # the first look is due: somebody may have been given up
 
     def run(self, listener: protocol.Listener) -> None:
         """Guard until told to stop.
@@ -59,7 +60,9 @@ class Guard:
         if self._resting or duty is Duty.NOTHING:
             return
         if duty is Duty.LOOK:
-            self._look()
+            # A look wakes supervisord, which may tick at once: what was just killed must not be judged again so soon.
+            if time.monotonic() - self._looked_at >= self._limits.look_s / 2:
+                self._look()
         elif duty is Duty.LET_GO:
             self._memory.let_go(event.program)
         elif duty is Duty.SLOW_DOWN:
@@ -165,4 +168,6 @@ def _life_s(pid: int) -> float | None:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except OSError:
         return None
+    if fields[0] in "ZX":
+        return None  # dead; supervisord has only not taken note yet
     return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / _TICKS

@@ -82,6 +82,7 @@ class Stream:
         # The store was asked first: what others read meanwhile may be newer than this look and prove nothing.
         self._doing = policy.Doing.LIST
         current = listing.current(self._around.api, resource, self._scope.id.namespace)
+        self._look_after_process()  # several slow answers in a row must not look like a thread that hangs
         if current < opened.highest:
             self._rewind(current, opened.highest)
             return

@@ -1,0 +1,86 @@
+"""The real processes hang, and the sentinel heals it: what changes in the cluster arrives again."""
+
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from beacon.dev import endpoint, whole
+from beacon.dev.cluster import remote
+from tests.system.conftest import ANNOTATION, MakeBeacon
+
+WORKERS = ("store", "watcher", "notifier", "exporter")
+SECRETS = "/api/v1/namespaces/default/secrets"
+CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
+# The real watcher, but that the thread which finds the file removes it and hangs.
+WATCHER = """
+import os, threading
+from beacon import process
+from beacon.watcher import __main__, stream
+look = stream.Stream._look_after_process
+def hang(self):
+    look(self)
+    if "Secret" in threading.current_thread().name and os.path.exists({hang!r}):
+        os.unlink({hang!r})
+        threading.Event().wait()
+stream.Stream._look_after_process = hang
+process.run("watcher", __main__.main)
+"""
+
+
+def create(cluster: remote.Remote, path: str, name: str) -> None:
+    cluster.request("POST", path, {"metadata": {"name": name, "annotations": {ANNOTATION: "1"}}})
+
+
+def killed(beacon: whole.Beacon) -> list[str]:
+    return sorted(line["program"] for line in beacon.logged("killed", process="sentinel"))
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    whole.until(condition, what, timeout=40)
+
+
+def test_frozen_processes_are_healed_and_events_flow_again(
+    cluster: remote.Remote, sink: endpoint.Server, make_beacon: MakeBeacon
+) -> None:
+    beacon = make_beacon()
+    beacon.environ["BEACON_SENTINEL_HUNG_S"] = "8"
+    with beacon:
+        beacon.wait_ready()
+
+        for name in WORKERS:
+            beacon.kill(name, signal.SIGSTOP)
+        create(cluster, CONFIGMAPS, "c")
+
+        stats = sink.wait_for(lambda stats: stats.distinct == 1, timeout=40)
+        beacon.wait_ready()
+        assert killed(beacon) == sorted(WORKERS)
+        assert (stats.duplicates, stats.refused, beacon.odd) == (0, 0, [])
+
+
+def test_one_hung_scope_is_healed_and_its_events_arrive(
+    place: Path, cluster: remote.Remote, sink: endpoint.Server, make_beacon: MakeBeacon
+) -> None:
+    hang = place / "hang"
+    python = place / "bin" / "python"
+    python.parent.mkdir()
+    script = python.with_name("watcher.py")
+    script.write_text(WATCHER.format(hang=str(hang)))
+    python.write_text(
+        f'#!/bin/sh\n[ "$2" = beacon.watcher ] && exec {sys.executable} {script}\nexec {sys.executable} "$@"\n'
+    )
+    python.chmod(0o755)
+    kinds = [{"apiVersion": "v1", "kind": kind} for kind in ("ConfigMap", "Secret")]
+    beacon = make_beacon(resources=kinds)
+    beacon.environ |= {"BEACON_SENTINEL_HUNG_S": "8", "PATH": f"{python.parent}:{beacon.environ['PATH']}"}
+    with beacon:
+        beacon.wait_ready()
+
+        hang.touch()
+        until(lambda: not hang.exists(), "a hung thread")
+        create(cluster, SECRETS, "s")
+
+        sink.wait_for(lambda stats: stats.distinct == 1, timeout=40)
+        (line,) = beacon.logged("killed", process="sentinel")
+        assert line["program"] == "watcher"
+        assert "Secret" in line["thread"]
