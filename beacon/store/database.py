@@ -6,7 +6,7 @@ the classes below, so that nobody else has to know apsw's, and each says whether
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ class Database:
             DamagedError: it is no database.
         """
         self.path = path
+        self.is_new = False
         try:
             self._connection = _connect(path, vfs)
             try:
@@ -100,6 +101,25 @@ class Database:
         except _REFUSED_BY_SQLITE as error:
             raise _translated(error) from error
 
+    def each(self, sql: str, values: Values = ()) -> Iterator[Row]:
+        """Execute one statement and give its rows one by one, for those that are too many to be held."""
+        try:
+            yield from self._connection.execute(sql, values)
+        except _REFUSED_BY_SQLITE as error:
+            raise _translated(error) from error
+
+    def odd_schema(self) -> str:
+        """Say what of the schema is not as the migrations make it, "" when nothing is."""
+        made = apsw.Connection(":memory:")
+        try:
+            for sql in _migrations():
+                made.execute(sql)
+            wanted = [made.execute(sql).fetchall() for sql in _SCHEMA]
+        finally:
+            made.close()
+        found = [self.rows(sql) for sql in _SCHEMA]
+        return "" if found == wanted else "the schema is not as it was made"
+
     @property
     def last_rowid(self) -> int:
         """The rowid of the latest insert."""
@@ -140,11 +160,23 @@ class Database:
         if version > len(known):
             message = f"{self.path} was written by a newer Beacon (schema {version}; this one knows {len(known)})"
             raise errors.StartError(message, exit_code=errors.EXIT_CONFIG)
+        if version == 0:
+            self._require_none_but_ours()
         for number, sql in enumerate(known[version:], start=version + 1):
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.execute(sql)
             self._connection.pragma("user_version", number)
             self._connection.execute("COMMIT")
+
+    def _require_none_but_ours(self) -> None:
+        """Refuse a database that is not ours, and one of ours that has forgotten its version."""
+        found = {str(name) for (name,) in self.rows("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        self.is_new = not found
+        if {"meta", "events", "deliveries"} <= found:
+            raise DamagedError("the database is damaged: its version is gone")
+        if found:
+            message = f"{self.path} is a database, but none of Beacon's: name another file in storage.dbPath"
+            raise errors.StartError(message, exit_code=errors.EXIT_CONFIG)
 
 
 def sqlite_version() -> str:
@@ -153,7 +185,7 @@ def sqlite_version() -> str:
 
 
 def _connect(path: Path, vfs: str | None) -> apsw.Connection:
-    _require_directory(path.parent)
+    require_directory(path.parent)
     return apsw.Connection(os.fspath(path), vfs=vfs, statementcachesize=_STATEMENTS)
 
 
@@ -163,7 +195,12 @@ def _configure(connection: apsw.Connection) -> None:
         pragma(connection)
 
 
-def _require_directory(directory: Path) -> None:
+def require_directory(directory: Path) -> None:
+    """Refuse a directory that is not there or can't be written.
+
+    Raises:
+        errors.StartError: says which.
+    """
     if not directory.is_dir():
         message = f"the directory of the database, {directory}, does not exist: is the volume mounted?"
         raise errors.StartError(message, exit_code=errors.EXIT_CANNOT_CREATE)
@@ -240,7 +277,8 @@ def _opening(path: Path, error: apsw.Error) -> errors.BeaconError:
 def _translated(error: Exception) -> errors.BeaconError:
     if isinstance(error, apsw.FullError):
         return FullError(f"no room on the volume: {error}")
-    if isinstance(error, apsw.CorruptError | apsw.NotADBError):
+    # Text that is no UTF-8 was not written by us; apsw notices when it is read.
+    if isinstance(error, apsw.CorruptError | apsw.NotADBError | UnicodeDecodeError):
         return DamagedError(f"the database is damaged: {error}")
     if isinstance(error, apsw.BusyError):
         return BusyError("the database is in use by another process")
@@ -252,3 +290,12 @@ def _translated(error: Exception) -> errors.BeaconError:
 # An integer beyond 64 bits and a lone surrogate are no SQL values: apsw says so with Python's own errors.
 _REFUSED_BY_SQLITE = (apsw.Error, OverflowError, UnicodeError)
 _VOLUME_ERRORS = (apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.NoMemError, apsw.PermissionsError)
+_COLUMNS_OF_TABLES = (
+    'SELECT s.name, c.name, c.type, c."notnull", c.pk FROM sqlite_schema s, pragma_table_info(s.name) c'
+    " WHERE s.type = 'table' ORDER BY s.name, c.cid"
+)
+_SCHEMA = (
+    "SELECT type, name, tbl_name FROM sqlite_schema ORDER BY type, name",
+    "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' ORDER BY name",
+    _COLUMNS_OF_TABLES,
+)

@@ -73,6 +73,12 @@ def spoil(run_dir: Path) -> None:
     (rundir.metrics_directory(run_dir) / "counter_watcher_.db").touch()
 
 
+def damage(path: Path) -> None:
+    """Make the file one that is no database, of which the store can save what can be read."""
+    with path.open("r+b") as file:
+        file.write(b"nonsense")
+
+
 def asked_for_by_alerts() -> set[str]:
     return set(re.findall(r"beacon_[a-z_]+", "".join(RULES.read_text(encoding="utf-8").split("expr:")[1:])))
 
@@ -105,6 +111,8 @@ def test_every_metric_that_is_declared_moves_when_what_it_counts_happens() -> No
 
             whole.beacon.kill("notifier")
             spoil(whole.beacon.run_dir / "beacon")
+            damage(whole.beacon.directory / "events.db")
+            whole.beacon.kill("store")
             with contextlib.suppress(TimeoutError):
                 wholes.until(lambda: not scrapes.still, "every metric to move", timeout=20)
         assert not scrapes.still
