@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import apsw
 
@@ -66,6 +67,26 @@ class Database:
                 raise
         except apsw.Error as error:
             raise _opening(path, error) from error
+
+    @classmethod
+    def to_read(cls, path: Path) -> "Database":
+        """Open a file that nobody serves, and change nothing of it, not even its schema.
+
+        Raises:
+            errors.StartError: the file is not there or can't be opened.
+        """
+        made = cls.__new__(cls)
+        made.path, made.is_new = path, False
+        # Without a log there is nothing to be recovered: then even a directory that can't be written will do.
+        how = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
+        try:
+            flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+            made._connection = apsw.Connection(  # noqa: SLF001  it is of this class
+                f"file:{quote(str(path.absolute()))}?{how}", flags=flags
+            )
+        except apsw.Error as error:
+            raise _opening(path, error) from error
+        return made
 
     def close(self) -> None:
         """Close the connection; the WAL is written back."""
@@ -177,6 +198,31 @@ class Database:
         if found:
             message = f"{self.path} is a database, but none of Beacon's: name another file in storage.dbPath"
             raise errors.StartError(message, exit_code=errors.EXIT_CONFIG)
+
+
+class Copy:
+    """A copy of a database in the making, stepped between its transactions; what is written meanwhile is in it."""
+
+    def __init__(self, source: Database, target: Path) -> None:
+        """Begin a copy in a file that is empty."""
+        try:
+            self._target = apsw.Connection(os.fspath(target))
+            self._backup = self._target.backup("main", source._connection, "main")  # noqa: SLF001  of this module
+        except apsw.Error as error:
+            raise _translated(error) from error
+
+    def step(self, pages: int) -> tuple[int, int]:
+        """Copy some pages; gives how many are left, and of how many."""
+        try:
+            self._backup.step(pages)
+        except apsw.Error as error:
+            raise _translated(error) from error
+        return self._backup.remaining, self._backup.page_count
+
+    def close(self) -> None:
+        """End the copy; it is whole if none was left."""
+        self._backup.close(True)  # noqa: FBT003  apsw's signature: whatever went wrong was said before
+        self._target.close()
 
 
 def sqlite_version() -> str:

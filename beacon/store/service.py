@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from beacon import errors, wire
-from beacon.store import database, deliveries, figures, memory, rendering, streams
+from beacon.store import backups, database, deliveries, figures, memory, rendering, streams
 
 _Found = TypeVar("_Found", wire.Claimed, wire.Claimed | None)
 Answer = tuple[Any, wire.Reply | wire.Refused]  # a job's sender, and what it is told
@@ -78,6 +78,7 @@ class Service:
         self._streams = streams.Streams(ledger, self._memory, terms)
         self._deliveries = deliveries.Deliveries(ledger, self._memory, now_us)
         self._figures = figures.Figures(ledger, self._streams, self._deliveries)
+        self._backups = backups.Backups(ledger)
         self._started_us = now_us()
         self._parked: dict[str, _Parked] = {}
         self.digest = digest
@@ -138,7 +139,7 @@ class Service:
     def _is_write(self, request: wire.Request) -> bool:
         if isinstance(request, wire.Claim):
             return self._deliveries.writes(request)
-        return not isinstance(request, wire.Ping | wire.Hello | wire.Inspect)
+        return not isinstance(request, wire.Ping | wire.Hello | wire.Inspect | wire.Backup)
 
     def _read(self, request: wire.Request) -> wire.Reply | wire.Refused:
         if isinstance(request, wire.Ping):
@@ -146,6 +147,8 @@ class Service:
         if isinstance(request, wire.Hello):
             return wire.Welcome(settings=self._settings)
         try:
+            if isinstance(request, wire.Backup):
+                return self._backups.step(request)
             return self._figures.inspect()
         except errors.BeaconError as error:
             return self._refusal(request, error)
@@ -205,6 +208,7 @@ class Service:
             wire.ListBegin: self._streams.list_begin,
             wire.ListPage: lambda r: self._streams.list_page(r, now),
             wire.ListEnd: lambda r: self._streams.list_end(r, now),
+            wire.Adopt: lambda r: self._streams.adopt(r, now.us),
         }
         return verbs[type(request)](request)
 
