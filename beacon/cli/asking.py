@@ -36,6 +36,8 @@ def copy(client: bus.Client, target: Path) -> None:
         while not made:
             reply = client.try_call(wire.Backup(target=str(target)), timeout_s=_PATIENCE_S)
             made = isinstance(reply, wire.BackedUp) and reply.left == 0
+        with target.open("rb") as file:
+            os.fsync(file.fileno())
     finally:
         if not made:
             target.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from beacon import errors, wire
 from beacon.store import database
 
-_PAGES = 256  # in one step: 1 MiB, a few milliseconds
+_PAGES = 128  # in one step: 512 KiB, a few milliseconds
 
 
 class Backups:

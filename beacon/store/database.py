@@ -207,6 +207,7 @@ class Copy:
         """Begin a copy in a file that is empty."""
         try:
             self._target = apsw.Connection(os.fspath(target))
+            self._target.pragma("synchronous", "OFF")  # whoever asked for the copy syncs it: the store has no time
             self._backup = self._target.backup("main", source._connection, "main")  # noqa: SLF001  of this module
         except apsw.Error as error:
             raise _translated(error) from error
