@@ -62,7 +62,10 @@ def open_sound(path: Path, wanted: salvage.Wanted, doing: Callable[[str], None],
         return Opened(ledger=ledger)
     doing("checking the ledger")
     if not (finding := examine(ledger, thorough=mark is not Mark.NONE)):
-        _write(path, Mark.DOUBTFUL.value) if mark is not Mark.NONE else _forget(path)
+        _forget(path)
+        if mark is not Mark.NONE:
+            with suppress(OSError):  # a full volume: then a plain check must do next time
+                _write(path, Mark.DOUBTFUL.value)
         return Opened(ledger=ledger)
     doing("building the indexes anew")
     if _reindexed(ledger):
