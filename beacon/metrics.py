@@ -161,6 +161,10 @@ DB_OPERATION_SECONDS = _histogram(
     "db_operation_seconds", "How long one request took within its transaction.", "verb", buckets=_LOCAL
 )
 DB_ERRORS = _counter("db_errors_total", "Errors of the database.", "verb", "error")
+DB_REPAIRS = _counter("db_repairs_total", "Repairs of a damaged database: reindex, rescue.", "repair")
+DB_RESCUED_ROWS = _counter(
+    "db_rescued_rows_total", "Rows of a damaged database, by what became of them: saved, lost.", "table", "fate"
+)
 
 BUS_REQUESTS = _counter("bus_requests_total", "Requests that the store answered.", "verb", "result")
 BUS_REQUEST_SECONDS = _histogram(

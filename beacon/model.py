@@ -83,6 +83,7 @@ class GapReason(StrEnum):
     REWOUND = "rewound"  # the cluster was restored to an earlier state
     CONFIGURATION = "configuration"  # the scope's rule changed, or the scope came or went
     DAMAGED = "damaged"  # the ledger was damaged and rebuilt
+    ADOPTED = "adopted"  # an operator let the ledger follow another cluster
 
 
 class Result(StrEnum):

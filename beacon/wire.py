@@ -419,6 +419,39 @@ class Vacuumed:
     more: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopt:
+    """Let the ledger follow another cluster from now on: `cluster` is its UID, "" the one that was refused last."""
+
+    cluster: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopted:
+    """The ledger's cluster now; `changed` is false when it was that one already."""
+
+    cluster: str
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backup:
+    """Copy some more pages of the ledger to the file `target`, an absolute path; ask again until none is left.
+
+    The first request makes the file, which must not be there. One copy is made at a time: another target ends it.
+    """
+
+    target: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackedUp:
+    """How much of the copy is made; it is whole and closed when `left` is 0."""
+
+    left: int
+    pages: int
+
+
 Request = (
     Ping
     | Hello
@@ -437,8 +470,12 @@ Request = (
     | CompareEnd
     | Prune
     | Vacuum
+    | Adopt
+    | Backup
 )
-Reply = Pong | Welcome | StreamOpened | Positioned | Claimed | Figures | Compared | Pruned | Vacuumed
+Reply = (
+    Pong | Welcome | StreamOpened | Positioned | Claimed | Figures | Compared | Pruned | Vacuumed | Adopted | BackedUp
+)
 
 _REQUESTS: dict[str, type[Request]] = {
     "ping": Ping,
@@ -458,6 +495,8 @@ _REQUESTS: dict[str, type[Request]] = {
     "compare-end": CompareEnd,
     "prune": Prune,
     "vacuum": Vacuum,
+    "adopt": Adopt,
+    "backup": Backup,
 }
 _VERBS: dict[type[Request], str] = {kind: verb for verb, kind in _REQUESTS.items()}
 _REPLIES: dict[type[Request], type[Reply]] = {
@@ -478,6 +517,8 @@ _REPLIES: dict[type[Request], type[Reply]] = {
     CompareEnd: Compared,
     Prune: Pruned,
     Vacuum: Vacuumed,
+    Adopt: Adopted,
+    Backup: BackedUp,
 }
 
 

@@ -6,6 +6,9 @@ from typing import Any
 import click
 
 _COMMANDS = {
+    "adopt": ("adopt", "Let the ledger follow another cluster."),
+    "backup": ("backup", "Copy the ledger, checked, while everything goes on."),
+    "verify": ("verify", "Check a ledger, or a copy of the running one."),
     "check-config": ("check_config", "Validate a configuration file and print what is in effect."),
     "status": ("status", "Show processes, scopes, deliveries, endpoint, gaps and storage."),
 }

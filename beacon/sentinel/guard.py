@@ -15,6 +15,7 @@ from beacon.sentinel import causes, judgement, memory, protocol, voice
 from beacon.sentinel.judgement import Duty
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+_READER = "store"
 
 
 class Guard:
@@ -72,7 +73,9 @@ class Guard:
 
     def _learn_of_end(self, program: str, duty: Duty) -> None:
         end = causes.last_end(self._run_dir, program)
-        if duty is Duty.END_POD or end.code == errors.EXIT_CONFIG:
+        # The store reads the configuration. A watcher that refuses another cluster leaves time for `beacon adopt`.
+        refused = end.code == errors.EXIT_CONFIG and program == _READER
+        if duty is Duty.END_POD or refused:
             self._end_pod(end.sentence(program))
         elif duty is Duty.COUNT_DEATH:
             self._memory.died(program, time.monotonic())

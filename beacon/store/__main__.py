@@ -1,10 +1,11 @@
 """The store process: reads the configuration, takes the locks, binds the socket, opens the ledger, serves."""
 
 import os
+import time
 from pathlib import Path
 
 from beacon import bus, configuration, coverage, hub, log, process, settings
-from beacon.store import daemon, database, observer, room, service, streams
+from beacon.store import condition, daemon, database, observer, room, salvage, service, streams
 
 
 def main(context: process.Context) -> None:
@@ -26,16 +27,22 @@ def main(context: process.Context) -> None:
 
         plain, digest = settings.to_plain(tree), settings.digest(tree)
 
-        def open_ledger() -> tuple[database.Database, service.Service]:
-            ledger = database.Database(path)
-            disk = room.Room(path, reserve_bytes=tree.storage.reserve_bytes)
-            return ledger, service.Service(ledger, terms, settings=plain, digest=digest, disk=disk, listener=listener)
-
+        wanted = salvage.Wanted(scopes=tuple(scope.id for scope in terms.scopes), endpoint=terms.endpoint)
         opening = daemon.Opening("opening the ledger", settings=plain, digest=digest)
-        ledger, served = daemon.answer_while(server, opening, heart.beat, open_ledger)
-        log.get().info("serving", ledger=served.ledger_id, database=str(path))
-        daemon.Daemon(server, served, listener).serve(stop=context.stop, beat=heart.beat)
+
+        def open_ledger() -> tuple[database.Database, service.Service]:
+            opened = condition.open_sound(path, wanted, opening.say, time.time_ns() // 1000)
+            listener.opened(opened)
+            disk = room.Room(path, reserve_bytes=tree.storage.reserve_bytes)
+            served = service.Service(opened.ledger, terms, settings=plain, digest=digest, disk=disk, listener=listener)
+            return opened.ledger, served
+
+        with condition.damage_noted(path):
+            ledger, served = daemon.answer_while(server, opening, heart.beat, open_ledger)
+            log.get().info("serving", ledger=served.ledger_id, database=str(path))
+            daemon.Daemon(server, served, listener).serve(stop=context.stop, beat=heart.beat)
         ledger.close()
+        condition.note_clean(path)
 
 
 if __name__ == "__main__":

@@ -168,15 +168,19 @@ class Cursors:
         )
         self._memory.put(("cursor", scope), None)
 
-    def void_all(self, epoch: int) -> None:
+    def forget_objects(self, now_us: int) -> None:
+        """Let no object count as present, and tell nothing of it: nobody can say whether it is still there."""
+        self._ledger.run("UPDATE objects SET state = 'gone', changed_us = ? WHERE state <> 'gone'", (now_us,))
+
+    def void_all(self, epoch: int, reason: model.GapReason = model.GapReason.REWOUND) -> None:
         """Begin a new epoch: no position of the old one means anything."""
         for scope, cursor in self.all().items():
             if cursor.version:
-                self.open_gap(scope, cursor, reason=model.GapReason.REWOUND, epoch=epoch)
+                self.open_gap(scope, cursor, reason=reason, epoch=epoch)
             self._memory.put(("cursor", scope), None)
         self._ledger.run(
             "UPDATE cursors SET resource_version = 0, highest = 0, pruned = 0, epoch = ?, reason = ?",
-            (epoch, model.GapReason.REWOUND),
+            (epoch, reason),
         )
 
     def abandon(self, scope: model.ScopeId, cursor: Cursor, epoch: int) -> None:

@@ -58,6 +58,10 @@ class Opening:
         self._welcome = wire.Welcome(settings=settings)
         self._digest = digest
 
+    def say(self, doing: str) -> None:
+        """Say from now on that this is being done; for the thread that does it."""
+        self._pong = wire.Pong(state=doing, since_us=time.time_ns() // 1000)
+
     def answer(self, server: hub.Server, beat: Callable[[], None], done: threading.Event) -> None:
         """Answer until `done`."""
         while not done.is_set():

@@ -6,10 +6,11 @@ the classes below, so that nobody else has to know apsw's, and each says whether
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import apsw
 
@@ -55,6 +56,7 @@ class Database:
             DamagedError: it is no database.
         """
         self.path = path
+        self.is_new = False
         try:
             self._connection = _connect(path, vfs)
             try:
@@ -65,6 +67,26 @@ class Database:
                 raise
         except apsw.Error as error:
             raise _opening(path, error) from error
+
+    @classmethod
+    def to_read(cls, path: Path) -> "Database":
+        """Open a file that nobody serves, and change nothing of it, not even its schema.
+
+        Raises:
+            errors.StartError: the file is not there or can't be opened.
+        """
+        made = cls.__new__(cls)
+        made.path, made.is_new = path, False
+        # Without a log there is nothing to be recovered: then even a directory that can't be written will do.
+        how = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
+        try:
+            flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+            made._connection = apsw.Connection(  # noqa: SLF001  it is of this class
+                f"file:{quote(str(path.absolute()))}?{how}", flags=flags
+            )
+        except apsw.Error as error:
+            raise _opening(path, error) from error
+        return made
 
     def close(self) -> None:
         """Close the connection; the WAL is written back."""
@@ -99,6 +121,25 @@ class Database:
             return self._connection.execute(sql, values).fetchone()
         except _REFUSED_BY_SQLITE as error:
             raise _translated(error) from error
+
+    def each(self, sql: str, values: Values = ()) -> Iterator[Row]:
+        """Execute one statement and give its rows one by one, for those that are too many to be held."""
+        try:
+            yield from self._connection.execute(sql, values)
+        except _REFUSED_BY_SQLITE as error:
+            raise _translated(error) from error
+
+    def odd_schema(self) -> str:
+        """Say what of the schema is not as the migrations make it, "" when nothing is."""
+        made = apsw.Connection(":memory:")
+        try:
+            for sql in _migrations():
+                made.execute(sql)
+            wanted = [made.execute(sql).fetchall() for sql in _SCHEMA]
+        finally:
+            made.close()
+        found = [self.rows(sql) for sql in _SCHEMA]
+        return "" if found == wanted else "the schema is not as it was made"
 
     @property
     def last_rowid(self) -> int:
@@ -158,11 +199,49 @@ class Database:
         if version > len(known):
             message = f"{self.path} was written by a newer Beacon (schema {version}; this one knows {len(known)})"
             raise errors.StartError(message, exit_code=errors.EXIT_CONFIG)
+        if version == 0:
+            self._require_none_but_ours()
         for number, sql in enumerate(known[version:], start=version + 1):
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.execute(sql)
             self._connection.pragma("user_version", number)
             self._connection.execute("COMMIT")
+
+    def _require_none_but_ours(self) -> None:
+        """Refuse a database that is not ours, and one of ours that has forgotten its version."""
+        found = {str(name) for (name,) in self.rows("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        self.is_new = not found
+        if {"meta", "events", "deliveries"} <= found:
+            raise DamagedError("the database is damaged: its version is gone")
+        if found:
+            message = f"{self.path} is a database, but none of Beacon's: name another file in storage.dbPath"
+            raise errors.StartError(message, exit_code=errors.EXIT_CONFIG)
+
+
+class Copy:
+    """A copy of a database in the making, stepped between its transactions; what is written meanwhile is in it."""
+
+    def __init__(self, source: Database, target: Path) -> None:
+        """Begin a copy in a file that is empty."""
+        try:
+            self._target = apsw.Connection(os.fspath(target))
+            self._target.pragma("synchronous", "OFF")  # whoever asked for the copy syncs it: the store has no time
+            self._backup = self._target.backup("main", source._connection, "main")  # noqa: SLF001  of this module
+        except apsw.Error as error:
+            raise _translated(error) from error
+
+    def step(self, pages: int) -> tuple[int, int]:
+        """Copy some pages; gives how many are left, and of how many."""
+        try:
+            self._backup.step(pages)
+        except apsw.Error as error:
+            raise _translated(error) from error
+        return self._backup.remaining, self._backup.page_count
+
+    def close(self) -> None:
+        """End the copy; it is whole if none was left."""
+        self._backup.close(True)  # noqa: FBT003  apsw's signature: whatever went wrong was said before
+        self._target.close()
 
 
 def sqlite_version() -> str:
@@ -171,7 +250,7 @@ def sqlite_version() -> str:
 
 
 def _connect(path: Path, vfs: str | None) -> apsw.Connection:
-    _require_directory(path.parent)
+    require_directory(path.parent)
     return apsw.Connection(os.fspath(path), vfs=vfs, statementcachesize=_STATEMENTS)
 
 
@@ -181,7 +260,12 @@ def _configure(connection: apsw.Connection) -> None:
         pragma(connection)
 
 
-def _require_directory(directory: Path) -> None:
+def require_directory(directory: Path) -> None:
+    """Refuse a directory that is not there or can't be written.
+
+    Raises:
+        errors.StartError: says which.
+    """
     if not directory.is_dir():
         message = f"the directory of the database, {directory}, does not exist: is the volume mounted?"
         raise errors.StartError(message, exit_code=errors.EXIT_CANNOT_CREATE)
@@ -262,7 +346,8 @@ def _opening(path: Path, error: apsw.Error) -> errors.BeaconError:
 def _translated(error: Exception) -> errors.BeaconError:
     if isinstance(error, apsw.FullError):
         return FullError(f"no room on the volume: {error}")
-    if isinstance(error, apsw.CorruptError | apsw.NotADBError):
+    # Text that is no UTF-8 was not written by us; apsw notices when it is read.
+    if isinstance(error, apsw.CorruptError | apsw.NotADBError | UnicodeDecodeError):
         return DamagedError(f"the database is damaged: {error}")
     if isinstance(error, apsw.BusyError):
         return BusyError("the database is in use by another process")
@@ -274,3 +359,12 @@ def _translated(error: Exception) -> errors.BeaconError:
 # An integer beyond 64 bits and a lone surrogate are no SQL values: apsw says so with Python's own errors.
 _REFUSED_BY_SQLITE = (apsw.Error, OverflowError, UnicodeError)
 _VOLUME_ERRORS = (apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.NoMemError, apsw.PermissionsError)
+_COLUMNS_OF_TABLES = (
+    'SELECT s.name, c.name, c.type, c."notnull", c.pk FROM sqlite_schema s, pragma_table_info(s.name) c'
+    " WHERE s.type = 'table' ORDER BY s.name, c.cid"
+)
+_SCHEMA = (
+    "SELECT type, name, tbl_name FROM sqlite_schema ORDER BY type, name",
+    "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' ORDER BY name",
+    _COLUMNS_OF_TABLES,
+)

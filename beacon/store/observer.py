@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from beacon import errors, log, metrics, model
-from beacon.store import comparisons, cursors, database, journal, service
+from beacon.store import comparisons, condition, cursors, database, journal, service
 
 
 class Observer(service.Listener):
@@ -33,6 +33,29 @@ class Observer(service.Listener):
                 self._gap_closed(note)
             elif isinstance(note, comparisons.Found):
                 _compared(note)
+
+    def opened(self, opened: condition.Opened) -> None:
+        """The ledger is open; what had to be done to it is said."""
+        if not opened.finding:
+            return
+        rescue = opened.rescue
+        metrics.DB_REPAIRS.labels(repair="rescue" if rescue else "reindex").inc()
+        if rescue is None:
+            self._log.warning("indexes built anew", finding=opened.finding)
+            return
+        for table, rows in rescue.saved.items():
+            metrics.DB_RESCUED_ROWS.labels(table=table, fate="saved").inc(rows)
+        for table, rows in rescue.lost.items():
+            metrics.DB_RESCUED_ROWS.labels(table=table, fate="lost").inc(rows)
+        self._log.error(
+            "damaged ledger put aside",
+            finding=opened.finding,
+            aside=str(rescue.aside),
+            saved=rescue.saved,
+            lost=rescue.lost,
+            unreadable=rescue.unreadable,
+            reopened=rescue.reopened,
+        )
 
     def applied(self, verb: str, seconds: float) -> None:
         """A request was applied within a transaction."""

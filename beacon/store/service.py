@@ -12,7 +12,19 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from beacon import errors, wire
-from beacon.store import clock, comparisons, database, deliveries, figures, memory, pruning, rendering, room, streams
+from beacon.store import (
+    backups,
+    clock,
+    comparisons,
+    database,
+    deliveries,
+    figures,
+    memory,
+    pruning,
+    rendering,
+    room,
+    streams,
+)
 
 _Found = TypeVar("_Found", wire.Claimed, wire.Claimed | None)
 Answer = tuple[Any, wire.Reply | wire.Refused]  # a job's sender, and what it is told
@@ -94,6 +106,7 @@ class Service:
         self._deliveries = deliveries.Deliveries(ledger, self._memory, self._clock.now_us)
         self._pruning = pruning.Pruning(ledger, self._clock)
         self._figures = figures.Figures(ledger, self._streams, self._deliveries)
+        self._backups = backups.Backups(ledger)
         self._parked: dict[str, _Parked] = {}
         self.digest = digest
         self._prepare_with_room()
@@ -171,7 +184,7 @@ class Service:
     def _is_write(self, request: wire.Request) -> bool:
         if isinstance(request, wire.Claim):
             return self._deliveries.writes(request)
-        return not isinstance(request, wire.Ping | wire.Hello | wire.Inspect | wire.Vacuum)
+        return not isinstance(request, wire.Ping | wire.Hello | wire.Inspect | wire.Vacuum | wire.Backup)
 
     def _read(self, request: wire.Request) -> wire.Reply | wire.Refused:
         if isinstance(request, wire.Ping):
@@ -179,6 +192,8 @@ class Service:
         if isinstance(request, wire.Hello):
             return wire.Welcome(settings=self._settings)
         try:
+            if isinstance(request, wire.Backup):
+                return self._backups.step(request)
             return self._vacuum() if isinstance(request, wire.Vacuum) else self._figures.inspect()
         except errors.BeaconError as error:
             return self._refusal(request, error)
@@ -311,6 +326,7 @@ class Service:
             wire.ComparePage: lambda r: self._comparisons.page(r, now),
             wire.CompareEnd: lambda r: self._comparisons.end(r, now),
             wire.Prune: self._pruning.prune,
+            wire.Adopt: lambda r: self._streams.adopt(r, now.us),
         }
         return verbs[type(request)](request)
 

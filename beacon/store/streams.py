@@ -63,6 +63,7 @@ class Streams:
         self._cursors = cursors.Cursors(ledger, remembered)
         self._journal = journal.Journal(ledger, remembered)
         self._scopes = {scope.id: scope for scope in terms.scopes}
+        self._refused = ""  # the cluster that was refused last
         self._first_session = secrets.randbelow(2**40)  # no session of an earlier store has the same number
 
     def prepare(self, now_us: int) -> None:
@@ -130,6 +131,21 @@ class Streams:
         if cursor.version:
             self._cursors.void(request.scope, model.GapReason.EXPIRED)
         return self._positioned(request.scope, 0, epoch)
+
+    def adopt(self, request: wire.Adopt, now_us: int) -> wire.Adopted:
+        """Follow another cluster from now on: a new epoch, in which nothing of the old cluster is told as deleted."""
+        identity = self.identity()
+        cluster = request.cluster or self._refused
+        if not cluster:
+            raise errors.PermanentError("no other cluster was refused since the store started: name its UID")
+        if cluster == identity.cluster:
+            return wire.Adopted(cluster=cluster, changed=False)
+        self._ledger.run("UPDATE meta SET cluster = ?", (cluster,))
+        self._cursors.forget_objects(now_us)
+        self.begin_epoch(identity.epoch + 1, model.GapReason.ADOPTED)
+        for scope in self._scopes:
+            self.outdate(scope)
+        return wire.Adopted(cluster=cluster, changed=True)
 
     def observe(self, request: wire.Observe, now: rendering.Now) -> wire.Positioned:
         """Apply what happened between the cursor and the request's position, and move the cursor there."""
@@ -246,11 +262,11 @@ class Streams:
         """Make the scope's stream open anew: others than itself have changed the set of UIDs that it must look for."""
         self._memory.put(("tracked", scope), self._tracked_version(scope) + 1)
 
-    def begin_epoch(self, epoch: int) -> None:
-        """Void every position: the cluster was restored to an earlier state."""
+    def begin_epoch(self, epoch: int, reason: model.GapReason = model.GapReason.REWOUND) -> None:
+        """Void every position: the cluster was restored to an earlier state, or is another one."""
         self._ledger.run("UPDATE meta SET epoch = ?", (epoch,))
         self._memory.put("identity", None)
-        self._cursors.void_all(epoch)
+        self._cursors.void_all(epoch, reason)
         for scope in self._scopes:
             session: _Session | None = self._memory.get(("session", scope))
             if session is not None:
@@ -322,7 +338,11 @@ class Streams:
         if not cluster or cluster == identity.cluster:
             return identity
         if identity.cluster:
-            message = f"the ledger is of cluster {identity.cluster}, the API server belongs to cluster {cluster}"
+            self._refused = cluster
+            message = (
+                f"the ledger is of cluster {identity.cluster}, the API server belongs to cluster {cluster}:"
+                " `beacon adopt` lets the ledger follow that one"
+            )
             raise errors.PermanentError(message)
         self._ledger.run("UPDATE meta SET cluster = ?", (cluster,))
         self._memory.put("identity", None)

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import re
 import signal
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,7 +18,12 @@ from grafana import generate as dashboard
 from tests.system import load, prometheus, running
 
 RULES = Path(__file__).parents[2] / "k8s" / "overlays" / "monitoring" / "prometheusrule.yaml"
-RETRY = {"retry": {"maxAttempts": 2, "initialBackoff": "50ms"}}
+CONFIG = {
+    "endpoint": {"retry": {"maxAttempts": 2, "initialBackoff": "50ms"}},
+    "reconciliation": {"interval": "1s"},
+    "retention": {"retentionPeriod": "1s", "attemptsPeriod": "1s", "cleanupInterval": "1s"},
+    "storage": {"volumePath": "/", "monitorInterval": "1s", "warningThreshold": 0.001},
+}
 
 
 class Scrapes:
@@ -83,6 +89,25 @@ def spoil(run_dir: Path) -> None:
     (rundir.metrics_directory(run_dir) / "counter_watcher_.db").touch()
 
 
+def damage(path: Path) -> None:
+    """Make the file one that is no database, of which the store can save what can be read."""
+    with path.open("r+b") as file:
+        file.write(b"nonsense")
+
+
+def haunt(beacon: wholes.Beacon, name: str) -> None:
+    """Let the ledger believe in an object that never was."""
+    beacon.supervisorctl("stop", "store")
+    with contextlib.closing(sqlite3.connect(beacon.environ["DB_PATH"])) as ledger:
+        ledger.execute(
+            "INSERT INTO objects SELECT ?, api_group, kind, namespace, ?, state, epoch, resource_version, judged_by,"
+            " accepted_by, value, labels, annotations, changed_us FROM objects WHERE state = 'tracked' LIMIT 1",
+            (name, name),
+        )
+        ledger.commit()
+    beacon.supervisorctl("start", "store")
+
+
 def asked_for_by_alerts() -> set[str]:
     return set(re.findall(r"beacon_[a-z_]+", "".join(RULES.read_text(encoding="utf-8").split("expr:")[1:])))
 
@@ -114,10 +139,18 @@ def go_through(whole: running.Everything, seen: Callable[[str], None], part: str
     whole.beacon.kill("watcher", signal.SIGCONT)
     whole.sink.wait_for(lambda stats: stats.accepted == accepted + 42)
 
+    create(whole, *(f"brief{part}{number}" for number in range(200)))
+    whole.sink.wait_for(lambda stats: stats.accepted == accepted + 242)
+    for number in range(200):
+        whole.cluster.delete("configmaps", f"brief{part}{number}")
+    seen("beacon_clean_eligible > 0")
+
     whole.beacon.kill("notifier")
     spoil(whole.beacon.run_dir / "beacon")
+    haunt(whole.beacon, f"ghost{part}")
     whole.beacon.wait_ready()
     seen("beacon_metric_files_damaged_total > 0")
+    seen("beacon_drift_total > 0")
 
 
 @dataclass(frozen=True)
@@ -131,12 +164,14 @@ class Story:
 @pytest.fixture(scope="module")
 def story() -> Iterator[Story]:
     rules = [{"name_prefix": "bad", "status": 500}]
-    with running.everything(changes={"endpoint": RETRY}, rules=rules) as whole:
+    with running.everything(changes=CONFIG, rules=rules) as whole:
         scrapes = Scrapes(whole.beacon)
         with prometheus.watching(whole.beacon.metrics_url) as asked, scrapes.going_on():
             # Twice: a counter's first movement makes its series, and only its next is a rate.
             for part in ("a", "b"):
                 go_through(whole, asked.wait_until_seen if asked else scrapes.wait_until_moved, part)
+            damage(Path(whole.beacon.environ["DB_PATH"]))
+            whole.beacon.kill("store")
             with contextlib.suppress(TimeoutError):
                 wholes.until(lambda: not scrapes.still, "every metric to move", timeout=20)
             yield Story(scrapes, asked)

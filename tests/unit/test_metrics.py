@@ -180,7 +180,8 @@ def test_without_a_directory_values_stay_in_memory() -> None:
 
 def test_every_metric_has_help_text_a_prefix_and_bounded_labels() -> None:
     allowed = {"kind", "type", "source", "mutation", "scope", "reason", "endpoint", "outcome", "code"}
-    allowed |= {"verb", "error", "result", "process", "action", "drift", "table", "resource", "severity"}
+    allowed |= {"verb", "error", "result", "process", "action", "drift"}
+    allowed |= {"table", "resource", "severity", "fate", "repair"}
 
     for declared in metrics.REGISTRY.collect():
         assert declared.name.startswith("beacon_")

@@ -1,0 +1,19 @@
+"""`beacon adopt`: say that the ledger shall follow another cluster than the one that it was made for."""
+
+import click
+
+from beacon import wire
+from beacon.cli import asking
+
+
+@click.command("adopt", epilog="Exit codes: 0 done, 1 refused, 69 the store does not answer.")
+@click.argument("uid", default="")
+def command(uid: str) -> None:
+    """Let the ledger follow the cluster UID (of namespace kube-system; default: the one that was refused last).
+
+    Everything is listed anew. Nothing of the old cluster is told as deleted; what the new one has is told as created.
+    """
+    with asking.store() as client:
+        reply = client.try_call(wire.Adopt(cluster=uid), timeout_s=10.0)
+        assert isinstance(reply, wire.Adopted)  # noqa: S101  the wire gives nothing else
+        click.echo(f"the ledger {'now follows' if reply.changed else 'follows'} cluster {reply.cluster}")

@@ -1,0 +1,35 @@
+"""`beacon backup`: a checked copy of the ledger, made while everything goes on."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from beacon import errors
+from beacon.cli import asking
+
+
+@click.command(
+    "backup", epilog="Exit codes: 0 made, 1 not made or not whole, 69 the store does not answer, 73 FILE can't be made."
+)
+@click.argument("file", type=click.Path(path_type=Path))
+def command(file: Path) -> None:
+    """Copy the ledger to FILE, which must not be there. FILE appears only when it is whole and has been checked."""
+    target = file.absolute()
+    partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
+    if target.exists():
+        click.echo(f"{file} is there already", err=True)
+        sys.exit(errors.EXIT_CANNOT_CREATE)
+    with asking.store() as client:
+        asking.copy(client, partial)
+    try:
+        if code := asking.verified(partial):
+            sys.exit(code)
+        os.link(partial, target)  # unlike a rename it never replaces what came to be there meanwhile
+    except OSError as error:
+        click.echo(f"{file} can't be made: {error.strerror}", err=True)
+        sys.exit(errors.EXIT_CANNOT_CREATE)
+    finally:
+        partial.unlink(missing_ok=True)
+    click.echo(f"{file}: {target.stat().st_size} bytes, checked")

@@ -1,0 +1,34 @@
+"""`beacon verify`: whether a ledger says what Beacon promises."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from beacon import errors, settings, wire
+from beacon.cli import asking
+
+
+@click.command("verify", epilog="Exit codes: 0 all is well, 1 something is wrong, 69 the store does not answer.")
+@click.argument("file", required=False, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+def command(file: Path | None) -> None:
+    """Check FILE, a ledger that nobody serves, or, without FILE, a copy of the running one; a line for each finding."""
+    code = asking.verified(file) if file else _check_live()
+    if code == errors.EXIT_OK:
+        click.echo("nothing is wrong")
+    sys.exit(code)
+
+
+def _check_live() -> int:
+    """Check a copy beside the ledger, where a volume of the right size is."""
+    with asking.store() as client:
+        reply = client.try_call(wire.Hello(process="cli"), timeout_s=10.0)
+        assert isinstance(reply, wire.Welcome)  # noqa: S101  the wire gives nothing else
+        ledger = Path(settings.from_plain(reply.settings).storage.db_path).absolute()
+        copy = ledger.with_name(f"{ledger.name}.verify-{os.getpid()}")
+        asking.copy(client, copy)
+    try:
+        return asking.verified(copy)
+    finally:
+        copy.unlink(missing_ok=True)

@@ -1,0 +1,211 @@
+"""Opens the ledger in a condition in which it can be believed: checks it when there is reason to, repairs, or rescues.
+
+Beside the file lies a mark. A clean end leaves one that names the file as it was then; as long as it fits, nothing need
+be checked. It is taken away while the ledger is open, so that whatever else ends the store leads to a check. Damage
+found while serving leaves a mark, too: the next start looks thoroughly, and if that finds nothing although it happens
+again, the one after it copies what can be read, so that no damage can make the store end for ever.
+"""
+
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from beacon import errors
+from beacon.store import database, salvage
+
+_HEADER_BYTES = 100
+
+
+class Mark(StrEnum):
+    """What is known of the file from the store before."""
+
+    NONE = "none"  # it did not end cleanly, or the file is another one than it closed
+    CLEAN = "clean"
+    DAMAGED = "damaged"  # damage was met while serving
+    DOUBTFUL = "doubtful"  # damage was met while serving, a thorough check found none, and none was met since
+    HOPELESS = "hopeless"  # damage was met again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """The ledger, and what had to be done to it: `finding` is what was wrong, "" when nothing was."""
+
+    ledger: database.Database
+    finding: str = ""
+    rescue: salvage.Rescue | None = None
+
+
+def open_sound(path: Path, wanted: salvage.Wanted, doing: Callable[[str], None], now_us: int) -> Opened:
+    """Open the ledger; `doing` is told what takes time.
+
+    Raises:
+        errors.StartError: it can't be used here, which is no question of damage.
+        database.DamagedError: it could not be rescued.
+    """
+    database.require_directory(path.parent)
+    if (aside := salvage.resume(path)) is not None:
+        _forget(path)
+        done = salvage.Rescue(aside=aside)
+        return Opened(ledger=database.Database(path), finding="a rescue had been interrupted", rescue=done)
+    mark = read_mark(path)
+    if finding := _judge_file(path, mark):
+        return _rescued(path, wanted, doing, now_us, finding)
+    try:
+        ledger = database.Database(path)
+    except database.DamagedError as error:
+        return _rescued(path, wanted, doing, now_us, str(error))
+    if mark is Mark.CLEAN or (mark is Mark.NONE and ledger.is_new):
+        _forget(path)
+        return Opened(ledger=ledger)
+    doing("checking the ledger")
+    if not (finding := examine(ledger, thorough=mark is not Mark.NONE)):
+        _forget(path)
+        if mark is not Mark.NONE:
+            with suppress(OSError):  # a full volume: then a plain check must do next time
+                _write(path, Mark.DOUBTFUL.value)
+        return Opened(ledger=ledger)
+    doing("building the indexes anew")
+    if _reindexed(ledger):
+        _forget(path)
+        return Opened(ledger=ledger, finding=finding)
+    with suppress(errors.BeaconError):
+        ledger.close()
+    return _rescued(path, wanted, doing, now_us, finding)
+
+
+def note_clean(path: Path) -> None:
+    """Remember that the file was closed as it is now."""
+    with suppress(OSError):
+        _write(path, f"{Mark.CLEAN.value} {_look_of(path)}")
+
+
+@contextmanager
+def damage_noted(path: Path) -> Iterator[None]:
+    """Remember damage that is met within: it ends the store, and the next start does something about it."""
+    try:
+        yield
+    except database.DamagedError:
+        note_damaged(path)
+        raise
+
+
+def note_damaged(path: Path) -> None:
+    """Remember that damage was met, so that the next start does something about it."""
+    with suppress(OSError):
+        met_before = read_mark(path) in (Mark.DOUBTFUL, Mark.HOPELESS)
+        _write(path, (Mark.HOPELESS if met_before else Mark.DAMAGED).value)
+
+
+def read_mark(path: Path) -> Mark:
+    """Give what the store before left."""
+    try:
+        word, _, look = _mark_of(path).read_text(encoding="ascii").strip().partition(" ")
+    except (OSError, UnicodeError):
+        return Mark.NONE
+    if word == Mark.CLEAN:
+        return Mark.CLEAN if look == _look_of(path) else Mark.NONE
+    return Mark(word) if word in tuple(Mark) else Mark.NONE
+
+
+def examine(ledger: database.Database, *, thorough: bool) -> str:
+    """Say what is wrong with an open ledger, "" when nothing is found."""
+    try:
+        check = "integrity_check" if thorough else "quick_check"
+        found = [str(row[0]) for row in ledger.rows(f"PRAGMA {check}(3)")]
+        if found != ["ok"]:
+            return "; ".join(found)[:300]
+        return ledger.odd_schema() or _odd_row(ledger)
+    except (database.DamagedError, database.RequestError) as error:
+        return str(error)
+
+
+def _odd_row(ledger: database.Database) -> str:
+    """Name a table with a row that the store could not work with, though SQLite takes it for whole."""
+    for table, condition in _WORKED_WITH.items():
+        columns = [str(row[1]) for row in ledger.rows(f"PRAGMA table_info({table})")]
+        for row in ledger.each(f"SELECT * FROM {table} {condition}"):
+            if not salvage.is_sane(table, dict(zip(columns, row, strict=True))):
+                return f"table {table} holds a row that makes no sense"
+    return "" if ledger.is_new or ledger.row("SELECT 1 FROM meta") else "the ledger has no identity"
+
+
+_WORKED_WITH = {
+    "meta": "",
+    "cursors": "",
+    "gaps": "",
+    "objects": "",
+    "counts": "",
+    "deliveries": "WHERE state IN ('queued', 'ready')",
+    "events": "WHERE sequence IN (SELECT sequence FROM deliveries WHERE state IN ('queued', 'ready'))",
+}
+
+
+def _reindexed(ledger: database.Database) -> bool:
+    """Build all indexes anew; False, with nothing changed, when the file is not whole after it."""
+    try:
+        ledger.begin()
+        ledger.run("REINDEX")
+        sound = not examine(ledger, thorough=True)
+        if sound:
+            ledger.commit()
+    except (database.DamagedError, database.RequestError):
+        sound = False
+    if not sound:
+        with suppress(errors.BeaconError):
+            ledger.rollback()
+    return sound
+
+
+def _rescued(path: Path, wanted: salvage.Wanted, doing: Callable[[str], None], now_us: int, finding: str) -> Opened:
+    doing("saving what can be read of a damaged ledger")
+    made = salvage.rescue(path, wanted, now_us)
+    _forget(path)
+    return Opened(ledger=database.Database(path), finding=finding, rescue=made)
+
+
+def _judge_file(path: Path, mark: Mark) -> str:
+    """Say what is wrong with the file by its look, before SQLite sees it; an empty one is a new one."""
+    if mark is Mark.HOPELESS:
+        return "damage was met again after a check had found none"
+    try:
+        with path.open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+    except OSError:
+        return ""  # not there, or not to be opened: SQLite says which
+    if not header:
+        log = path.with_name(path.name + "-wal")
+        if log.exists() and log.stat().st_size:
+            return "the file is empty beside a log that is not"
+        return "the file is empty, and was not when it was closed" if _mark_of(path).exists() else ""
+    if len(header) < _HEADER_BYTES:
+        return f"a file of {len(header)} bytes is no database"
+    if header[:16] != b"SQLite format 3\0":
+        return "it is no database"
+    (page,) = struct.unpack_from(">H", header, 16)
+    encoding, formats = struct.unpack_from(">I", header, 56)[0], struct.unpack_from(">I", header, 44)[0]
+    odd = max(header[18:20]) > 2 or header[20:24] != b"\0\x40\x20\x20" or encoding > 1 or formats > 4
+    return "its header makes no sense" if odd or (page < 512 and page != 1) else ""
+
+
+def _look_of(path: Path) -> str:
+    found = path.stat()
+    return f"{found.st_size} {found.st_mtime_ns}"
+
+
+def _mark_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.mark")
+
+
+def _write(path: Path, text: str) -> None:
+    _mark_of(path).write_text(text + "\n", encoding="ascii")
+
+
+def _forget(path: Path) -> None:
+    try:
+        _mark_of(path).unlink(missing_ok=True)
+    except OSError as error:
+        message = f"the directory of the database, {path.parent}, is not writable: {error.strerror}"
+        raise errors.StartError(message, exit_code=errors.EXIT_CANNOT_CREATE) from error

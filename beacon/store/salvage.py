@@ -1,0 +1,296 @@
+"""Builds a fresh ledger from what can be read of a damaged one, and puts the damaged one aside.
+
+Nothing of the damaged file is ever deleted or overwritten. The fresh one is whole before the damaged one is moved, so
+that a crash at any instant leaves one of the two in place, or the fresh one beside it (see `resume`). What is told
+again by mistake has the same id; what is told never is lost: in doubt a delivery is open.
+"""
+
+import os
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from beacon import codec, errors, model
+from beacon.store import database, pages
+
+_AT_ONCE = 2000  # rows in one transaction
+_JUMP = 1_000_000  # sequence numbers and delivery ids that the lost pages may have held: none is given twice
+_HIGHEST_EPOCH = 10**9
+_JSON = {"events": ("data",), "objects": ("labels", "annotations")}
+_WORDS: Mapping[tuple[str, str], frozenset[str]] = {
+    ("events", "source"): frozenset(model.Source),
+    ("events", "cause"): frozenset(model.Cause),
+    ("gaps", "reason"): frozenset(model.GapReason),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the fresh ledger is for: the scopes that must be listed, and the endpoint of what is told again."""
+
+    scopes: tuple[model.ScopeId, ...]
+    endpoint: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Rescue:
+    """What was saved (rows by table) and lost; `lost` holds what the damaged file's own counts say is missing."""
+
+    aside: Path
+    saved: dict[str, int] = field(default_factory=dict)
+    lost: dict[str, int] = field(default_factory=dict)
+    unreadable: int = 0
+    reopened: int = 0
+
+
+def rescue(path: Path, wanted: Wanted, now_us: int) -> Rescue:
+    """Put a fresh ledger with all that can be read in the damaged one's place.
+
+    Raises:
+        errors.StartError: the volume does not let that happen.
+    """
+    building = _beside(path, "rescue-unfinished")
+    _remove(building)
+    try:
+        made = _Copy(path, building, wanted, now_us).run()
+        building.replace(_beside(path, "rescue"))
+        made.aside = resume(path) or made.aside
+    except (OSError, database.StorageError) as error:
+        message = f"{path} is damaged, and what can be read of it can't be saved: {error}"
+        raise errors.StartError(message, exit_code=errors.EXIT_CANNOT_CREATE) from error
+    return made
+
+
+def resume(path: Path) -> Path | None:
+    """Move the damaged file aside and the finished fresh one into its place; gives where the damaged one is now.
+
+    Does what is left of that after a crash in between, and nothing when there is no finished fresh one.
+    """
+    fresh = _beside(path, "rescue")
+    if not fresh.exists():
+        return None
+    aside = _free_name(path)
+    for suffix in ("", "-wal"):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.rename(aside.with_name(aside.name + suffix))
+    fresh.rename(path)
+    _sync(path.parent)
+    return aside
+
+
+def is_sane(table: str, row: Mapping[str, pages.Value]) -> bool:
+    """Say whether a row's words are words of ours and its JSON is JSON; types and CHECKs are SQLite's business."""
+    words = (row.get(column) in known for (of, column), known in _WORDS.items() if of == table)
+    return all(words) and all(_is_object(row.get(column)) for column in _JSON.get(table, ()))
+
+
+class _Copy:
+    """One run of copying rows from the damaged file to the fresh one."""
+
+    def __init__(self, source: Path, target: Path, wanted: Wanted, now_us: int) -> None:
+        self._source = source
+        self._target = target
+        self._wanted = wanted
+        self._now_us = now_us
+        self._ledger = database.Database(target)
+        self._columns = {
+            table: [str(row[1]) for row in self._ledger.rows(f"PRAGMA table_info({table})")] for table in _KNOWN_BY
+        }
+        self._insert: dict[tuple[str, int], str] = {}
+        self._made = Rescue(aside=source)
+        self._counted: dict[str, int] = {}
+        self._given: dict[str, int] = {}
+        self._met: tuple[int, str] = (0, "")  # epoch and cluster of the damaged ledger
+
+    def run(self) -> Rescue:
+        """Copy, and make whole what was copied."""
+        try:
+            self._ledger.run("PRAGMA foreign_keys = OFF")  # an event may come after its delivery
+            self._copy()
+            self._ledger.begin()
+            self._reconnect()
+            self._void()
+            self._ledger.commit()
+            self._weigh()
+        finally:
+            self._ledger.close()
+        return self._made
+
+    def _copy(self) -> None:
+        file = pages.File(self._source)
+        try:
+            self._ledger.begin()
+            for number, (rowid, values) in enumerate(file.rows()):
+                self._take(rowid, values)
+                if number % _AT_ONCE == 0:
+                    self._ledger.commit()
+                    self._ledger.begin()
+            self._ledger.commit()
+        finally:
+            file.close()
+        self._made.unreadable += file.seen.damaged
+
+    def _take(self, rowid: int | None, values: tuple[pages.Value, ...]) -> None:
+        if rowid is None and len(values) == 4 and values[0] in ("objects", "deliveries") and values[2] in _STATES:
+            self._counted[str(values[0])] = self._counted.get(str(values[0]), 0) + _number(values[3])
+        elif rowid is not None and len(values) == 2 and values[0] in ("events", "deliveries", "gaps"):
+            self._given[str(values[0])] = _number(values[1])
+        elif rowid == 1 and 5 <= len(values) < 9 and values[0] is None and isinstance(values[1], str):
+            self._met = (max(self._met[0], _epoch(values[2])), str(values[3] or ""))
+        elif (table := _table_of(rowid, values)) is not None:
+            self._put(table, values if rowid is None else (rowid, *values[1:]))
+
+    def _put(self, table: str, values: Sequence[pages.Value]) -> None:
+        columns = self._columns[table][: len(values)]
+        if len(values) > len(columns) or not is_sane(table, dict(zip(columns, values, strict=True))):
+            self._made.unreadable += 1
+            return
+        key = (table, len(values))
+        if key not in self._insert:
+            marks = ", ".join("?" * len(values))
+            self._insert[key] = f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) VALUES ({marks})"
+        try:
+            changed = self._ledger.run(self._insert[key], values)
+        except database.RequestError:  # a type that the column does not take
+            changed = 0
+        self._made.saved[table] = self._made.saved.get(table, 0) + changed
+        self._made.unreadable += changed == 0
+
+    def _reconnect(self) -> None:
+        """Let every delivery have its event and every object one open delivery to go first."""
+        run = self._ledger.run
+        orphans = run("DELETE FROM deliveries WHERE sequence NOT IN (SELECT sequence FROM events)")
+        run("DELETE FROM attempts WHERE delivery NOT IN (SELECT id FROM deliveries)")
+        self._made.saved["deliveries"] = self._made.saved.get("deliveries", 0) - orphans
+        for table, given in self._given.items():
+            run("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", (min(given, 2**53), table))
+        # The jump keeps what was given out and lost from being given again: a receiver has seen it.
+        for table in ("events", "deliveries"):
+            run("INSERT INTO sqlite_sequence (name, seq) SELECT ?1, 0 WHERE NOT EXISTS"
+                " (SELECT 1 FROM sqlite_sequence WHERE name = ?1)", (table,))  # fmt: skip
+        run("UPDATE sqlite_sequence SET seq = seq + ? WHERE name IN ('events', 'deliveries')", (_JUMP,))
+        if self._counted.get("deliveries", -1) != self._made.saved["deliveries"]:
+            self._made.reopened = run(_REOPEN, (self._wanted.endpoint, self._now_us))
+        run(_BEHIND)
+        run(_FIRST, (self._now_us,))
+
+    def _void(self) -> None:
+        """Let every scope be listed, and say since when nobody can tell what it missed."""
+        run = self._ledger.run
+        (known,) = self._ledger.rows(
+            "SELECT max(epoch) FROM (SELECT epoch FROM objects UNION ALL SELECT epoch FROM cursors)"
+        )[0]
+        epoch = max(self._met[0], _epoch(known))
+        run(
+            "INSERT INTO meta (one, ledger, epoch, cluster, created_us) VALUES (1, ?, ?, ?, ?)",
+            (str(uuid.uuid4()), epoch, self._met[1], self._now_us),
+        )
+        for scope in self._wanted.scopes:
+            run(
+                "INSERT INTO cursors (api_group, kind, namespace) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                (scope.group, scope.kind, scope.namespace),
+            )
+        reason = model.GapReason.DAMAGED
+        run("UPDATE gaps SET reason = ?, epoch = ? WHERE to_us IS NULL", (reason, epoch))
+        run(_GAPS, (reason, epoch))
+        run(
+            "UPDATE cursors SET highest = CASE WHEN epoch = ?1 THEN highest ELSE 0 END, epoch = ?1,"
+            " resource_version = 0, reason = ?2",
+            (epoch, reason),
+        )
+
+    def _weigh(self) -> None:
+        for what, count in self._counted.items():
+            self._made.lost[what] = max(0, count - self._made.saved.get(what, 0))
+
+
+_STATES = frozenset(model.ObjectState) | frozenset(model.DeliveryState)
+# How a row is known: without rowid or with, the least number of values, and the type of the first of them that tells.
+_KNOWN_BY: Mapping[str, tuple[bool, int, int, type]] = {
+    "events": (True, 15, 1, str),
+    "deliveries": (True, 15, 1, int),
+    "gaps": (True, 12, 1, str),
+    "objects": (False, 14, 0, str),
+    "cursors": (False, 10, 0, str),
+    "attempts": (False, 10, 0, int),
+}
+_REOPEN = """
+INSERT INTO deliveries (sequence, endpoint, subject, state, next_attempt_us)
+SELECT e.sequence, ?1, e.subject, 'queued', ?2 FROM events e
+WHERE NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.sequence = e.sequence)
+AND NOT EXISTS (
+    SELECT 1 FROM events later JOIN deliveries d ON d.sequence = later.sequence
+    WHERE later.subject = e.subject AND later.sequence > e.sequence AND d.state <> 'queued'
+)"""  # a later one that is no longer queued shows that this one was settled
+_EARLIER = (
+    "SELECT 1 FROM deliveries d WHERE d.endpoint = deliveries.endpoint AND d.subject = deliveries.subject"
+    " AND d.sequence < deliveries.sequence AND d.state IN ('queued', 'ready')"
+)
+_BEHIND = f"UPDATE deliveries SET state = 'queued' WHERE state = 'ready' AND EXISTS ({_EARLIER})"
+_FIRST = (
+    f"UPDATE deliveries SET state = 'ready', next_attempt_us = ? WHERE state = 'queued' AND NOT EXISTS ({_EARLIER})"
+)
+_GAPS = """
+INSERT INTO gaps (api_group, kind, namespace, reason, epoch, from_us, from_version)
+SELECT c.api_group, c.kind, c.namespace, ?1, ?2, nullif(c.positioned_us, 0), c.resource_version FROM cursors c
+WHERE NOT EXISTS (
+    SELECT 1 FROM gaps g WHERE g.api_group = c.api_group AND g.kind = c.kind AND g.namespace = c.namespace
+    AND g.to_us IS NULL
+)"""
+
+
+def _table_of(rowid: int | None, values: tuple[pages.Value, ...]) -> str | None:
+    for table, (has_rowid, count, telling, kind) in _KNOWN_BY.items():
+        if has_rowid == (rowid is not None) and count <= len(values) < count + 4 and type(values[telling]) is kind:
+            return table if not has_rowid or values[0] is None else None
+    return None
+
+
+def _number(value: pages.Value) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _epoch(value: pages.Value) -> int:
+    epoch = _number(value)
+    return epoch if 0 <= epoch <= _HIGHEST_EPOCH else 0
+
+
+def _is_object(value: pages.Value) -> bool:
+    try:
+        return isinstance(codec.decode(value if isinstance(value, str) else ""), dict)
+    except codec.DecodeError:
+        return False
+
+
+def _beside(path: Path, what: str) -> Path:
+    return path.with_name(f"{path.name}.{what}")
+
+
+def _remove(building: Path) -> None:
+    """Remove what an earlier run left unfinished; it holds nothing that the damaged file does not."""
+    for suffix in ("", "-wal", "-journal"):
+        building.with_name(building.name + suffix).unlink(missing_ok=True)
+
+
+def _free_name(path: Path) -> Path:
+    """Name a file that is not there; a name is never used twice."""
+    stamp = datetime.fromtimestamp(time.time(), UTC).strftime("%Y%m%dT%H%M%S")
+    names = (_beside(path, f"damaged-{stamp}{number or ''}") for number in _naturals())
+    return next(name for name in names if not name.exists() and not name.with_name(f"{name.name}-wal").exists())
+
+
+def _naturals() -> Sequence[int]:
+    return range(1_000_000)
+
+
+def _sync(directory: Path) -> None:
+    """Have the names on the disk."""
+    opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

@@ -1,0 +1,115 @@
+"""`python -m beacon.store.verification FILE`: whether a ledger that nobody serves says what it promises.
+
+`beacon verify` and `beacon backup` start it as a process of its own, because only the store's code may open a ledger.
+It prints a line for each thing that is wrong and changes nothing.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from beacon import errors
+from beacon.store import database
+
+_MOST = 20  # lines of one kind
+_TOLERANCE_US = 5000  # between the clock of an instant and that of a duration
+
+
+def findings(path: Path) -> Iterator[str]:
+    """Give what is wrong with a ledger, a sentence each.
+
+    Raises:
+        errors.StartError: the file can't be opened, or is in use.
+    """
+    ledger = database.Database.to_read(path)
+    try:
+        damage = [str(row[0]) for row in ledger.rows(f"PRAGMA integrity_check({_MOST})")]
+        if damage != ["ok"]:
+            yield from (f"damaged: {line}" for line in damage)
+        elif not ledger.row("SELECT 1 FROM sqlite_schema WHERE name = 'deliveries'"):
+            yield "it is no ledger of Beacon's"
+        else:
+            yield from _inconsistencies(ledger)
+    except database.BusyError as error:
+        message = f"{path} is being served: leave FILE out to check a copy of it"
+        raise errors.StartError(message, exit_code=errors.EXIT_TEMPORARY) from error
+    except (database.DamagedError, database.RequestError) as error:
+        yield f"damaged: {error}"
+    finally:
+        ledger.close()
+
+
+def _inconsistencies(ledger: database.Database) -> Iterator[str]:
+    for sentence, sql in _RULES:
+        for row in ledger.rows(f"{sql} LIMIT {_MOST}"):
+            yield sentence.format(*row)
+    # A clock that was set back makes instants incomparable; whoever keeps a record of that says so here.
+    set_back = ledger.row("SELECT 1 FROM sqlite_schema WHERE name = 'jumps'") and ledger.row("SELECT 1 FROM jumps")
+    if not set_back:
+        for row in ledger.rows(f"{_TOO_EARLY} LIMIT {_MOST}", (_TOLERANCE_US,)):
+            yield "delivery {} of {} was sent while the earlier delivery {} was under way".format(*row)
+
+
+# What stands between two events of an object may have been cleaned away; then `previous` names one that is not there.
+_CHAIN = """
+SELECT sequence, subject, previous, before FROM (
+    SELECT sequence, subject, previous, lag(sequence, 1, 0) OVER (PARTITION BY subject ORDER BY sequence) AS before
+    FROM events
+) WHERE previous >= sequence OR previous < before
+OR (previous > before AND previous IN (SELECT sequence FROM events))"""
+_RULES = (
+    ("event {} of {}: previous is {} where {} comes before it", _CHAIN),
+    (
+        "delivery {} has no event {}",
+        "SELECT id, sequence FROM deliveries WHERE sequence NOT IN (SELECT sequence FROM events)",
+    ),
+    (
+        "delivery {} of {} was sent while the earlier delivery {} is open",
+        (
+            "SELECT d.id, d.subject, e.id FROM deliveries d JOIN deliveries e ON e.endpoint = d.endpoint"
+            " AND e.subject = d.subject AND e.sequence < d.sequence AND e.state IN ('queued', 'ready')"
+            " WHERE d.generation = 0 AND e.generation = 0 AND (d.requests > 0 OR d.state = 'ready')"
+        ),
+    ),
+    (
+        "scope {} {} {}: the cursor {} is ahead of {}, the highest that was read",
+        "SELECT api_group, kind, namespace, resource_version, highest FROM cursors WHERE resource_version > highest",
+    ),
+    (
+        "scope {} {} {}: the cursor {} is behind object {} at {}",
+        (
+            "SELECT c.api_group, c.kind, c.namespace, c.resource_version, o.name, o.resource_version FROM cursors c"
+            " JOIN objects o ON o.api_group = c.api_group AND o.kind = c.kind"
+            " AND (c.namespace = '' OR c.namespace = o.namespace) AND o.epoch = c.epoch"
+            " WHERE c.resource_version > 0 AND o.resource_version > c.resource_version"
+        ),
+    ),
+    (
+        "scope {} {} {}: the cursor is of epoch {}, the ledger of epoch {}",
+        (
+            "SELECT api_group, kind, namespace, cursors.epoch, meta.epoch FROM cursors, meta"
+            " WHERE cursors.epoch > meta.epoch"
+        ),
+    ),
+)
+_TOO_EARLY = """
+SELECT d.id, d.subject, e.id FROM attempts later JOIN deliveries d ON d.id = later.delivery
+JOIN deliveries e ON e.endpoint = d.endpoint AND e.subject = d.subject AND e.sequence < d.sequence
+JOIN attempts earlier ON earlier.delivery = e.id AND earlier.generation = 0
+WHERE later.generation = 0 AND later.attempt = 1 AND later.started_us > 0 AND earlier.started_us > 0
+AND earlier.started_us + earlier.duration_us > later.started_us + ?"""
+
+
+def main(path: Path) -> int:
+    """Print what is wrong and give the exit code."""
+    try:
+        found = list(findings(path))
+    except errors.StartError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    sys.stdout.writelines(f"{line}\n" for line in found)
+    return errors.EXIT_FAILURE if found else errors.EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

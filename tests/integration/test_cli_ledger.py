@@ -1,0 +1,92 @@
+"""`beacon adopt`, `backup` and `verify` as a person runs them, against a running store."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from beacon import errors, model, wire
+from tests.integration.test_store_process import Place, place  # noqa: F401  a fixture
+from tests.unit.store import world
+
+
+def beacon(place: Place, *arguments: str) -> subprocess.CompletedProcess[str]:  # noqa: F811
+    command = [sys.executable, "-m", "beacon.cli", *arguments]
+    environ = os.environ | {"BEACON_RUN_DIR": str(place.directory)}
+    return subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=40)
+
+
+def served(place: Place) -> None:  # noqa: F811
+    place.start()
+    with place.client() as client:
+        client.call(wire.Inspect())
+
+
+def ledger_with_events(path: Path) -> world.World:
+    store = world.World(path)
+    store.open()
+    store.relist(10, world.seen("a", 5), world.seen("b", 6))
+    store.observe(10, 11, world.seen("a", 11, model.Change.DELETED))
+    store.deliver_all()
+    return store
+
+
+def test_a_backup_of_a_running_store_is_whole_and_never_overwrites(place: Place) -> None:  # noqa: F811
+    served(place)
+    target = place.directory / "copy.db"
+
+    first = beacon(place, "backup", str(target))
+    again = beacon(place, "backup", str(target))
+
+    assert (first.returncode, first.stderr) == (0, "")
+    with sqlite3.connect(target) as copy:
+        assert copy.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert copy.execute("SELECT count(*) FROM meta").fetchall() == [(1,)]
+    copy.close()
+    assert again.returncode == errors.EXIT_CANNOT_CREATE
+    assert list(place.directory.glob("*.partial-*")) == []
+
+
+def test_a_running_store_is_verified_by_a_copy_that_does_not_stay(place: Place) -> None:  # noqa: F811
+    served(place)
+
+    run = beacon(place, "verify")
+
+    assert (run.returncode, run.stdout) == (0, "nothing is wrong\n")
+    assert list(place.data.glob("*.verify-*")) == []
+
+
+@pytest.mark.parametrize("arguments", [("adopt", "uid"), ("backup", "copy.db"), ("verify",)])
+def test_without_a_store_nothing_hangs(place: Place, arguments: tuple[str, ...]) -> None:  # noqa: F811
+    began = time.monotonic()
+
+    run = beacon(place, *arguments)
+
+    assert run.returncode == errors.EXIT_UNAVAILABLE
+    assert "Traceback" not in run.stderr
+    assert time.monotonic() - began < 20
+
+
+def test_a_ledger_that_is_served_is_not_opened_beside_the_store(place: Place) -> None:  # noqa: F811
+    served(place)
+
+    run = beacon(place, "verify", str(place.data / "events.db"))
+
+    assert run.returncode == errors.EXIT_TEMPORARY
+    assert "being served" in run.stderr
+
+
+def test_adopting_says_what_is_followed_now_and_can_be_said_twice(place: Place) -> None:  # noqa: F811
+    served(place)
+
+    runs = [beacon(place, "adopt", "uid-of-another") for _ in range(2)]
+    nothing = beacon(place, "adopt")
+
+    assert [run.returncode for run in runs] == [0, 0]
+    assert [run.stdout.split()[2] for run in runs] == ["now", "follows"]
+    assert nothing.returncode == errors.EXIT_FAILURE
+    assert "name its UID" in nothing.stderr

@@ -1,0 +1,78 @@
+"""Another cluster behind the same configuration: refused, until somebody adopts it."""
+
+from pathlib import Path
+
+import pytest
+
+from beacon import wire
+from tests.unit.store import world
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> world.World:
+    store = world.World(tmp_path / "e.db")
+    store.open(cluster="old")
+    store.relist(10, world.seen("kept", 5), world.seen("lost", 6))
+    store.deliver_all()
+    return store
+
+
+def refuse(store: world.World, cluster: str) -> str:
+    scope = store.scopes[0]
+    request = wire.OpenStream(scope=scope.id, label="l", fingerprint=scope.fingerprint, nonce="n", cluster=cluster)
+    refused = store.ask(request)
+    assert isinstance(refused, wire.Refused)
+    return refused.message
+
+
+def test_another_cluster_is_refused_with_what_to_do(store: world.World) -> None:
+    assert "beacon adopt" in refuse(store, "new")
+
+
+def test_the_refused_cluster_is_adopted_listed_and_nothing_is_told_as_deleted(store: world.World) -> None:
+    refuse(store, "new")
+
+    adopted = store.ask(wire.Adopt())
+    opened = store.open(cluster="new")
+    store.relist(3, world.seen("kept", 2, uid="another"))
+
+    assert adopted == wire.Adopted(cluster="new", changed=True)
+    assert (opened.epoch, opened.cursor, opened.reason) == (1, 0, "adopted")
+    assert [(name, what) for name, what, _ in store.events()] == [
+        ("kept", "created"), ("lost", "created"), ("kept", "created"),
+    ]  # fmt: skip
+    assert store.ledger.rows("SELECT reason, differences FROM gaps ORDER BY id DESC LIMIT 1") == [("adopted", 1)]
+
+
+def test_adopting_twice_is_adopting_once(store: world.World) -> None:
+    refuse(store, "new")
+    store.ask(wire.Adopt())
+
+    assert store.ask(wire.Adopt()) == wire.Adopted(cluster="new", changed=False)
+    assert store.open(cluster="new").epoch == 1
+
+
+def test_requests_of_a_stream_of_the_old_cluster_are_refused(store: world.World) -> None:
+    store.ask(wire.Adopt(cluster="new"))
+
+    assert store.observe(10, 11, world.seen("late", 11)).place is wire.Place.OUT_OF_POSITION
+
+
+def test_without_a_refused_cluster_one_must_be_named(store: world.World) -> None:
+    assert isinstance(store.ask(wire.Adopt()), wire.Refused)
+
+
+def test_a_backup_holds_what_is_written_while_it_is_made_and_writers_hardly_wait(
+    store: world.World, tmp_path: Path
+) -> None:
+    target = str(tmp_path / "copy.db")
+    first = store.ask(wire.Backup(target=target))
+    store.open(cluster="old")
+    store.observe(10, 11, world.seen("young", 11))
+    while store.ask(wire.Backup(target=target)).left:
+        pass
+
+    assert isinstance(first, wire.BackedUp)
+    assert store.ask(wire.Backup(target=target)).left == 0
+    assert isinstance(store.ask(wire.Backup(target="relative")), wire.Refused)
+    assert isinstance(store.ask(wire.Backup(target=target)), wire.Refused)  # it is there, and another was begun since

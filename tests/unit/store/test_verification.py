@@ -1,0 +1,88 @@
+"""What `verify` finds, one rule after the other, on ledgers that were made to break it."""
+
+import os
+from pathlib import Path
+
+import apsw
+import pytest
+
+from beacon import model
+from beacon.store import verification
+from tests.unit.store import world
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    store = world.World(tmp_path / "e.db")
+    store.open()
+    store.relist(10, world.seen("a", 5), world.seen("b", 6))
+    store.observe(10, 11, world.seen("a", 11, model.Change.DELETED))
+    store.observe(11, 12, world.seen("a", 12, model.Change.ADDED, uid="other"))
+    store.deliver_all()
+    store.observe(12, 13, world.seen("b", 13, model.Change.DELETED))
+    store.ledger.close()
+    return tmp_path / "e.db"
+
+
+def test_nothing_is_wrong_with_a_ledger_that_beacon_wrote(path: Path) -> None:
+    before = path.read_bytes()
+
+    assert list(verification.findings(path)) == []
+    assert path.read_bytes() == before
+
+
+def test_events_that_were_cleaned_away_break_no_chain(path: Path) -> None:
+    spoil(
+        path, "DELETE FROM attempts; DELETE FROM deliveries WHERE sequence = 3; DELETE FROM events WHERE sequence = 3"
+    )
+
+    assert list(verification.findings(path)) == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "finding"),
+    [
+        ("UPDATE events SET previous = 0 WHERE sequence = 3", "previous is 0 where 1 comes"),
+        ("UPDATE events SET previous = 2 WHERE sequence = 3", "previous is 2 where 1 comes"),
+        ("UPDATE events SET previous = 99 WHERE sequence = 3", "previous is 99"),
+        ("UPDATE deliveries SET sequence = 77 WHERE sequence = 1", "has no event 77"),
+        ("UPDATE deliveries SET state = 'queued' WHERE sequence = 1", "is open"),
+        ("UPDATE cursors SET highest = 3", "ahead of 3"),
+        ("UPDATE cursors SET resource_version = 3", "is behind object"),
+        ("UPDATE cursors SET epoch = 3", "of epoch 3"),
+        (
+            (
+                "UPDATE attempts SET started_us = 1000000, duration_us = 50000;"
+                " UPDATE attempts SET started_us = 1020000 WHERE delivery = 3"
+            ),
+            "was under way",
+        ),
+        ("DROP TABLE deliveries", "no ledger"),
+    ],
+)
+def test_what_is_wrong_is_found(path: Path, sql: str, finding: str) -> None:
+    spoil(path, sql)
+
+    assert any(finding in line for line in verification.findings(path)), list(verification.findings(path))
+
+
+def test_damage_is_found_and_no_traceback(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[8192:20000] = b"\xa5" * (20000 - 8192)
+    path.write_bytes(data)
+
+    assert all(line.startswith("damaged") for line in verification.findings(path))
+    assert verification.main(path) == 1
+
+
+@pytest.mark.parametrize("content", [b"x", b"garbage" * 999])
+def test_what_is_no_database_is_damaged(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+    assert verification.main(path) == 1
+
+
+def spoil(path: Path, sql: str) -> None:
+    connection = apsw.Connection(os.fspath(path))
+    connection.execute(sql)
+    connection.close()
