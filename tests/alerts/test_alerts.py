@@ -57,6 +57,13 @@ OLDEST = f'beacon_oldest_pending_age_seconds{{{POD},endpoint="e"}}'
 REVIEW = f'beacon_deliveries_failed{{{POD},endpoint="e"}}'
 BUILD = f'beacon_build_info{{{POD},version="1"}}'
 
+WARNING = f'beacon_storage_pressure{{{POD},resource="bytes",severity="warning"}}'
+CRITICAL = f'beacon_storage_pressure{{{POD},resource="inodes",severity="critical"}}'
+COMPLETE = f'beacon_reconcile_runs_total{{{POD},result="complete"}}'
+INCONCLUSIVE = f'beacon_reconcile_runs_total{{{POD},result="inconclusive"}}'
+DRIFT = f'beacon_drift_total{{{POD},kind="Pod",drift="missed_creation"}}'
+REPAIRS = f'beacon_db_repairs_total{{{POD},repair="rescue"}}'
+
 CASES = [
     fires("BeaconAbsent", "nothing is scraped", 6, {}),
     quiet("BeaconAbsent", "it is scraped", 30, {BUILD: "1x30"}),
@@ -97,6 +104,18 @@ CASES = [
     fires("BeaconDatabaseErrors", "the first one", 20, {ERRORS: "_x19 1x5"}),
     fires("BeaconDatabaseErrors", "one more", 20, {ERRORS: "3x15 4x10"}),
     quiet("BeaconDatabaseErrors", "none for long", 60, {ERRORS: "3x90"}),
+    fires("BeaconStorageWarning", "it fills up", 6, {WARNING: "1x10"}),
+    quiet("BeaconStorageWarning", "a moment", 9, {WARNING: "0x4 1x2 0x10"}),
+    fires("BeaconStorageCritical", "no inodes are left", 2, {CRITICAL: "1x10"}),
+    quiet("BeaconStorageCritical", "there is room", 10, {CRITICAL: "0x10", WARNING: "1x10"}),
+    fires("BeaconReconcileFailing", "none comes to its end", 100, {COMPLETE: "3x120", INCONCLUSIVE: "0+0.07x120"}),
+    quiet(
+        "BeaconReconcileFailing", "now and then one does not", 100, {COMPLETE: "0+0.07x120", INCONCLUSIVE: "0x50 1x60"}
+    ),
+    fires("BeaconFrequentDrift", "one each five minutes", 70, {DRIFT: "0+0.2x90"}),
+    quiet("BeaconFrequentDrift", "one", 70, {DRIFT: "0x60 1x20"}),
+    fires("BeaconLedgerDamaged", "the first time", 20, {REPAIRS: "_x15 1x20"}),
+    quiet("BeaconLedgerDamaged", "long ago", 90, {REPAIRS: "1x120"}),
 ]
 
 

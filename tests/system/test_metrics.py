@@ -173,6 +173,8 @@ def story() -> Iterator[Story]:
             whole.beacon.kill("store")
             with contextlib.suppress(TimeoutError):
                 wholes.until(lambda: not scrapes.still, "every metric to move", timeout=20)
+            if asked is not None:
+                asked.wait_until_seen("beacon_db_rescued_rows_total > 0")
             yield Story(scrapes, asked)
 
 
