@@ -9,6 +9,7 @@ either.
 import contextlib
 import random
 import signal
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -25,7 +26,8 @@ _WITHIN_S = 60.0  # from a mishap's end to everything told
 _KEEP = 50_000
 _CONCURRENCY = 5
 _UNCONFIRMED = 32  # docs/guarantees.md, P5
-_PROCESSES = ("store", "watcher", "notifier", "exporter", "sentinel")
+_PROCESSES = ("store", "watcher", "reconciler", "notifier", "exporter", "sentinel")
+_CONFIG = {"reconciliation": {"interval": "3s"}, "retention": {"retentionPeriod": "20s", "cleanupInterval": "5s"}}
 # Nothing dies as often as here, and what is held back says nothing of what it would do.
 _ENVIRON = {"BEACON_SENTINEL_FREE_DEATHS": "1000000"}
 
@@ -210,9 +212,17 @@ class Soak:
             "gaps in the chain of previous": stats.chain_gaps,
         }
         found += [f"{number} {what}" for what, number in broken.items() if number]
+        found += [f"beacon verify: {line}" for line in self._verify()]
         if self._receipts.repeats > self.tally.allowed_repeats:
             found.append(f"{self._receipts.repeats} repeats, where {self.tally.allowed_repeats} are explained")
         return found
+
+    def _verify(self) -> list[str]:
+        """Have the ledger proven while Beacon runs; gives what was found."""
+        self._on.beacon.wait_ready()
+        command = [sys.executable, "-m", "beacon.cli", "verify"]
+        done = subprocess.run(command, env=self._on.beacon.environ, capture_output=True, text=True, check=False)
+        return (done.stdout + done.stderr).splitlines() if done.returncode else []
 
     def summary(self) -> str:
         """Say in a few lines what was done and what came of it."""
@@ -232,7 +242,7 @@ def main(minutes: float, seed: int) -> None:
     """Let Beacon suffer, and compare what was told with what happened."""
     seed = seed or random.SystemRandom().randrange(1, 2**31)
     click.echo(f"seed {seed}, {minutes:g} minutes", err=True)
-    with running.everything(keep=_KEEP, environ=_ENVIRON) as on:
+    with running.everything(changes=_CONFIG, keep=_KEEP, environ=_ENVIRON) as on:
         soak = Soak(on, seed=seed)
         found = soak.run(minutes * 60)
         click.echo(soak.summary())
