@@ -23,6 +23,7 @@ resources:
   - {apiVersion: v1, kind: ConfigMap}
 endpoint: {url: "http://127.0.0.1:9/"}
 retention: {cleanupInterval: 1h, retentionPeriod: 1h}
+reconciliation: {enabled: false}
 """
 
 
