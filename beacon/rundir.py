@@ -80,8 +80,6 @@ def prepare(environ: Mapping[str, str]) -> Path:
         if run_dir.stat().st_uid != os.geteuid():
             raise errors.StartError(f"{run_dir} is another user's", exit_code=errors.EXIT_CANNOT_CREATE)
         run_dir.chmod(0o700)
-        for directory in _subdirectories(run_dir):
-            directory.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         message = f"{VARIABLE}={environ[VARIABLE]} can't be used: {error.strerror}: {error.filename}"
         raise errors.StartError(message, exit_code=errors.EXIT_CANNOT_CREATE) from error
@@ -104,10 +102,12 @@ def boot(run_dir: Path, supervisor: str) -> bool:
     Started by hand (`supervisor` is ""), nothing is cleared: processes that other shells started may be living here.
     """
     if not supervisor or booted(run_dir, supervisor):
+        _furnish(run_dir)
         return False
     for directory in _subdirectories(run_dir):
-        shutil.rmtree(directory)
-        directory.mkdir(mode=0o700)
+        if directory.exists():
+            shutil.rmtree(directory)
+    _furnish(run_dir)
     _write(run_dir / _MARKER, supervisor.encode())
     return True
 
@@ -121,7 +121,9 @@ def booted(run_dir: Path, supervisor: str) -> bool:
 
 
 def await_boot(run_dir: Path, supervisor: str, stop: threading.Event) -> None:
-    """Wait until the store has made the directory that of our supervisord.
+    """Wait until the store has made the directory that of our supervisord; by hand, don't wait.
+
+    Only then may anybody make anything in it: what is made while the store clears makes the clearing fail.
 
     Raises:
         errors.Stopping: the process is to stop.
@@ -129,6 +131,7 @@ def await_boot(run_dir: Path, supervisor: str, stop: threading.Event) -> None:
     while supervisor and not booted(run_dir, supervisor):
         if stop.wait(_POLL_S):
             raise errors.Stopping("stopped while waiting for the store to clear the run directory")
+    _furnish(run_dir)
 
 
 def forget(run_dir: Path, process: str) -> None:
@@ -185,6 +188,11 @@ def _read_report(path: Path) -> Report | None:
     except (OSError, ValueError, AttributeError, TypeError, KeyError):
         return None  # removed meanwhile, or not a report
     return Report(**head, fields=said)
+
+
+def _furnish(run_dir: Path) -> None:
+    for directory in _subdirectories(run_dir):
+        directory.mkdir(mode=0o700, exist_ok=True)
 
 
 def _subdirectories(run_dir: Path) -> tuple[Path, Path, Path]:

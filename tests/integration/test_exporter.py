@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from beacon import errors, heart, metrics, rundir, settings
+from tests import run_directories
 from tests.integration import processes
 from tests.unit.exporter import stores
 
@@ -41,7 +42,7 @@ class Beacon:
 
     def __init__(self, base: Path, store: stores.Store) -> None:
         self.base = base
-        self.run_dir = rundir.prepare({"BEACON_RUN_DIR": str(base)})
+        self.run_dir = run_directories.made(base)
         self.store = store
         self.store.tree = tree()
 

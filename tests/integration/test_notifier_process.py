@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from beacon import bus, configuration, heart, model, rundir, settings
+from tests import run_directories
 from tests.unit.notifier import endpoints, running, stores
 
 DELIVERED = model.DeliveryState.DELIVERED
@@ -33,7 +34,7 @@ class Place:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.run_dir = rundir.prepare({"BEACON_RUN_DIR": str(directory)})
+        self.run_dir = run_directories.made(directory)
         self.endpoint = endpoints.Endpoint()
         (directory / "config.yaml").write_text(CONFIG)
         environ = {"CONFIG_PATH": str(directory / "config.yaml"), "ENDPOINT_URL": self.endpoint.url}

@@ -23,6 +23,7 @@ from beacon import bus, codec, errors, model, process, rundir, wire
 from beacon.cluster import connection, credentials
 from beacon.dev.cluster import server as api_server
 from beacon.watcher import policy, streams
+from tests import run_directories
 from tests.integration import watcher_store
 
 KEY = watcher_store.ANNOTATION
@@ -113,7 +114,7 @@ class World:
         self.api = api
         self.directory = Path(tempfile.mkdtemp(prefix="bw-"))
         self.configured = {"entries": entries, **configured}
-        self.run_dir = rundir.prepare({rundir.VARIABLE: str(self.directory)})
+        self.run_dir = run_directories.made(self.directory)
         self.timing = TIMING
         self.token = ""
         self.start_store()

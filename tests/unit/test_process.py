@@ -4,10 +4,11 @@ import threading
 from pathlib import Path
 
 from beacon import errors, process, rundir
+from tests import run_directories
 
 
 def context(tmp_path: Path) -> process.Context:
-    run_dir = rundir.prepare({"BEACON_RUN_DIR": str(tmp_path)})
+    run_dir = run_directories.made(tmp_path)
     return process.Context("watcher", run_dir=run_dir, stop=threading.Event())
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from beacon import errors, heart, rundir
+from tests import run_directories
 
 
 def test_the_private_directory_is_made_for_this_user_alone(tmp_path: Path) -> None:
@@ -16,14 +17,13 @@ def test_the_private_directory_is_made_for_this_user_alone(tmp_path: Path) -> No
 
     assert run_dir == tmp_path / "beacon"
     assert stat.S_IMODE(run_dir.stat().st_mode) == 0o700
-    assert rundir.metrics_directory(run_dir).is_dir()
 
 
 def test_a_directory_that_others_may_enter_is_closed_to_them(tmp_path: Path) -> None:
     (tmp_path / "beacon").mkdir()
     (tmp_path / "beacon").chmod(0o777)
 
-    run_dir = rundir.prepare({"BEACON_RUN_DIR": str(tmp_path)})
+    run_dir = run_directories.made(tmp_path)
 
     assert stat.S_IMODE(run_dir.stat().st_mode) == 0o700
 
@@ -78,7 +78,7 @@ def test_a_store_that_starts_again_under_the_same_supervisord_clears_nothing(tmp
 
 
 def test_a_store_started_by_hand_clears_nothing(tmp_path: Path) -> None:
-    run_dir = rundir.prepare({"BEACON_RUN_DIR": str(tmp_path)})
+    run_dir = run_directories.made(tmp_path)
     left = leave_things(run_dir)
 
     assert not rundir.boot(run_dir, "")
@@ -118,6 +118,27 @@ def test_who_is_started_by_hand_waits_for_nobody(tmp_path: Path) -> None:
 
     rundir.await_boot(run_dir, rundir.supervisor_of({}, os.getppid()), threading.Event())
 
+    assert rundir.metrics_directory(run_dir).is_dir()
+
+
+def test_who_arrives_while_the_store_clears_is_in_nobodys_way(tmp_path: Path) -> None:
+    run_dir = rundir.prepare({"BEACON_RUN_DIR": str(tmp_path)})
+    rundir.boot(run_dir, "1 100 boot")
+    cleared = threading.Event()
+
+    def arrive() -> None:
+        while not cleared.is_set():
+            rundir.prepare({"BEACON_RUN_DIR": str(tmp_path)})
+
+    thread = threading.Thread(target=arrive)
+    thread.start()
+    try:
+        for n in range(300):
+            assert rundir.boot(run_dir, f"{n} 200 boot")
+    finally:
+        cleared.set()
+        thread.join()
+
 
 def test_a_supervisord_is_told_from_every_other() -> None:
     mine = rundir.supervisor_of({"SUPERVISOR_ENABLED": "1"}, os.getpid())
@@ -128,7 +149,7 @@ def test_a_supervisord_is_told_from_every_other() -> None:
 
 
 def test_a_report_says_since_when_its_state_holds_and_keeps_that_while_details_change(tmp_path: Path) -> None:
-    run_dir = rundir.prepare({"BEACON_RUN_DIR": str(tmp_path)})
+    run_dir = run_directories.made(tmp_path)
     clock = [datetime(2026, 1, 1, tzinfo=UTC)]
     reporter = rundir.Reporter(run_dir, "watcher", now=lambda: clock[0])
     reporter.report("scope.Pod", {"state": "listing"})
@@ -145,7 +166,7 @@ def test_a_report_says_since_when_its_state_holds_and_keeps_that_while_details_c
 
 
 def test_an_unchanged_report_is_not_written_again(tmp_path: Path) -> None:
-    run_dir = rundir.prepare({"BEACON_RUN_DIR": str(tmp_path)})
+    run_dir = run_directories.made(tmp_path)
     reporter = rundir.Reporter(run_dir, "watcher")
     reporter.report("x", {"state": "fine"})
     (path,) = rundir.reports_directory(run_dir).iterdir()
@@ -158,7 +179,7 @@ def test_an_unchanged_report_is_not_written_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("component", ["a/../../b", "x" * 300, "pods@" + "n" * 240, "ä.b:c"])
 def test_any_component_can_report(tmp_path: Path, component: str) -> None:
-    run_dir = rundir.prepare({"BEACON_RUN_DIR": str(tmp_path)})
+    run_dir = run_directories.made(tmp_path)
 
     rundir.Reporter(run_dir, "watcher").report(component, {"state": "fine"})
 
@@ -167,7 +188,7 @@ def test_any_component_can_report(tmp_path: Path, component: str) -> None:
 
 
 def test_a_reader_never_sees_half_a_report(tmp_path: Path) -> None:
-    run_dir = rundir.prepare({"BEACON_RUN_DIR": str(tmp_path)})
+    run_dir = run_directories.made(tmp_path)
     reporter = rundir.Reporter(run_dir, "watcher")
     reporter.report("x", {"state": "0", "text": "y" * 100_000})
     done = threading.Event()
@@ -186,7 +207,7 @@ def test_a_reader_never_sees_half_a_report(tmp_path: Path) -> None:
 
 
 def test_an_earlier_life_is_forgotten_without_touching_other_processes(tmp_path: Path) -> None:
-    run_dir = rundir.prepare({"BEACON_RUN_DIR": str(tmp_path)})
+    run_dir = run_directories.made(tmp_path)
     for process in ("watcher", "store"):
         heart.Heart(rundir.hearts_directory(run_dir), process, "main")
         rundir.Reporter(run_dir, process).report("x", {"state": "fine"})
@@ -198,7 +219,7 @@ def test_an_earlier_life_is_forgotten_without_touching_other_processes(tmp_path:
 
 
 def test_what_is_no_report_is_left_out(tmp_path: Path) -> None:
-    run_dir = rundir.prepare({"BEACON_RUN_DIR": str(tmp_path)})
+    run_dir = run_directories.made(tmp_path)
     for name, content in (("a", b""), ("b", b"[]"), ("c", b"{}"), ("d", b'{"state": 1}')):
         (rundir.reports_directory(run_dir) / f"{name}.json").write_bytes(content)
 

@@ -6,6 +6,7 @@ import pytest
 
 from beacon import rundir
 from beacon.sentinel import causes
+from tests import run_directories
 
 BEGIN = "2026-01-01 00:00:00,001 INFO supervisord started with pid 1\n"
 LATER = "2026-01-01 00:00:09,001 "
@@ -35,7 +36,7 @@ def test_an_earlier_supervisords_log_does_not_count() -> None:
 
 
 def test_the_reason_is_the_last_word_if_it_is_of_that_end(tmp_path: Path) -> None:
-    run_dir = rundir.prepare({rundir.VARIABLE: str(tmp_path)})
+    run_dir = run_directories.made(tmp_path)
     rundir.Reporter(run_dir, "store").report(rundir.LAST_WORD, {"state": "ended", "code": 73, "reason": "it is full"})
     log = tmp_path / "supervisord.log"
 

@@ -6,11 +6,12 @@ import pytest
 
 from beacon import rundir
 from beacon.sentinel import memory
+from tests import run_directories
 
 
 @pytest.fixture
 def run_dir(tmp_path: Path) -> Path:
-    return rundir.prepare({rundir.VARIABLE: str(tmp_path)})
+    return run_directories.made(tmp_path)
 
 
 def test_deaths_and_holds_survive(run_dir: Path) -> None:
