@@ -90,7 +90,8 @@ class Beacon:
     ) -> None:
         """Live in `directory`, a short path that exists.
 
-        `config` is a YAML file, or its content as plain values, for which a free port is chosen unless it names one.
+        `config` is a YAML file, or its content as plain values, for which a free port and a volume are chosen unless it
+        names them.
         `environ` overrides what the processes are given, DB_PATH for instance. `on_line` gets each line of the log, in
         another thread.
         """
@@ -282,10 +283,11 @@ def _ills(checks: Json) -> list[str]:
 
 
 def _write(path: Path, config: Mapping[str, Any]) -> Path:
-    """Write the configuration (JSON is YAML), with a free port where it names none."""
+    """Write the configuration (JSON is YAML), with a free port and this directory as volume where it names none."""
     metrics, health = dict(config.get("metrics", {})), dict(config.get("health", {}))
     port = metrics.get("port") or health.get("port") or free_port()
-    whole = {**config, "metrics": {"port": port, **metrics}, "health": {"port": port, **health}}
+    storage = {"volumePath": str(path.parent), **config.get("storage", {})}
+    whole = {**config, "metrics": {"port": port, **metrics}, "health": {"port": port, **health}, "storage": storage}
     path.write_text(json.dumps(whole, indent=2), encoding="utf-8")
     return path
 
