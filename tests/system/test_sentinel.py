@@ -208,5 +208,5 @@ def test_what_is_stopped_on_purpose_is_let_be(base: Path) -> None:
 
         assert it.end() == 0
         assert (killed(it), it.told("held back"), it.told("pod ended")) == ([], [], [])
-        assert [line["code"] for line in it.lines if line["event"] == "ended"] == [0] * 5
+        assert [line["code"] for line in it.lines if line["event"] == "ended"] == [0] * 6
         assert it.told("ended")[-1] == "sentinel"
