@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from beacon import codec, wire
 
 st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
-REQUESTS = st.one_of(*(st.from_type(kind) for kind in wire._REQUESTS.values()))
+REQUESTS = st.one_of(*(st.from_type(request) for request, _ in wire.EXCHANGES.values()))
 
 WELCOMES = st.dictionaries(st.text(max_size=5), st.booleans()).map(lambda plain: wire.Welcome(settings=plain))
 
@@ -23,7 +23,7 @@ def test_a_request_survives_the_wire(request: wire.Request, ledger: str) -> None
 
 @given(REQUESTS, st.data())
 def test_a_reply_survives_the_wire(request: wire.Request, data: st.DataObject) -> None:
-    kind = wire._REPLIES[type(request)]
+    kind = wire.EXCHANGES[wire.verb_of(request)][1]
     reply = data.draw(WELCOMES if kind is wire.Welcome else st.from_type(kind))
     encodable(reply)
 
@@ -52,7 +52,7 @@ JSON = st.recursive(
 )
 
 
-@given(st.sampled_from([*wire._REQUESTS, "nothing"]), JSON)
+@given(st.sampled_from([*wire.EXCHANGES, "nothing"]), JSON)
 def test_a_wrong_body_is_refused_and_nothing_else_is_raised(verb: str, body: Any) -> None:
     try:
         request, _ = wire.decode_request(codec.encode({"v": wire.VERSION, "verb": verb, "body": body}))

@@ -1,0 +1,95 @@
+"""Every request and reply between the processes, typed, versioned and validated.
+
+A message is one JSON object. Requests are `{"v": 1, "verb": ..., "body": {...}}`; replies carry, besides their body,
+the ledger's id and the digest of the configuration, so that a client notices a replaced ledger or a changed
+configuration before it goes on. Nothing here knows a socket; what the verbs do stands in `beacon.store.service`.
+
+Every request may arrive twice, late, or not at all, and must then do no harm: position-bearing requests are known by
+their position, `claim` by session and number, settlements by (delivery, generation, attempt).
+"""
+
+from beacon.wire.comparing import CompareBegin, Compared, CompareEnd, CompareOpen, ComparePage
+from beacon.wire.delivering import Claim, Claimed
+from beacon.wire.envelope import (
+    EXCHANGES,
+    VERSION,
+    Envelope,
+    ProtocolError,
+    Refusal,
+    Refused,
+    Reply,
+    Request,
+    decode_reply,
+    decode_request,
+    encode_reply,
+    encode_request,
+    reply_body,
+    verb_of,
+)
+from beacon.wire.figures import EndpointFigures, Figures, GapFigures, Inspect, ScopeFigures
+from beacon.wire.greeting import Hello, Ping, Pong, Welcome
+from beacon.wire.keeping import Adopt, Adopted, BackedUp, Backup, Prunable, Prune, Pruned, Vacuum, Vacuumed
+from beacon.wire.place import Place
+from beacon.wire.watching import (
+    Expire,
+    ListBegin,
+    ListEnd,
+    ListPage,
+    Observe,
+    OpenStream,
+    Positioned,
+    Rewind,
+    StreamOpened,
+)
+
+__all__ = [
+    "EXCHANGES",
+    "VERSION",
+    "Adopt",
+    "Adopted",
+    "BackedUp",
+    "Backup",
+    "Claim",
+    "Claimed",
+    "CompareBegin",
+    "CompareEnd",
+    "CompareOpen",
+    "ComparePage",
+    "Compared",
+    "EndpointFigures",
+    "Envelope",
+    "Expire",
+    "Figures",
+    "GapFigures",
+    "Hello",
+    "Inspect",
+    "ListBegin",
+    "ListEnd",
+    "ListPage",
+    "Observe",
+    "OpenStream",
+    "Ping",
+    "Place",
+    "Pong",
+    "Positioned",
+    "ProtocolError",
+    "Prunable",
+    "Prune",
+    "Pruned",
+    "Refusal",
+    "Refused",
+    "Reply",
+    "Request",
+    "Rewind",
+    "ScopeFigures",
+    "StreamOpened",
+    "Vacuum",
+    "Vacuumed",
+    "Welcome",
+    "decode_reply",
+    "decode_request",
+    "encode_reply",
+    "encode_request",
+    "reply_body",
+    "verb_of",
+]

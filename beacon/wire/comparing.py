@@ -1,0 +1,75 @@
+"""What the reconciler and the store say to one another."""
+
+from dataclasses import dataclass
+
+from beacon import model
+from beacon.wire.place import Place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareOpen:
+    """Begin a comparison of a scope with the cluster, before anything of the cluster is read for it.
+
+    It replaces the scope's comparison before. `cluster` is the UID of namespace kube-system, or "" when it may not be
+    read; `nonce` names the comparison in the requests that follow and makes a repeated one harmless.
+    """
+
+    scope: model.ScopeId
+    fingerprint: str
+    nonce: str
+    cluster: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareBegin:
+    """Ask whether the scope's cursor has reached resourceVersion `at`, at which the scope is being listed.
+
+    To be asked again until `Compared.reached`. It never moves the cursor.
+    """
+
+    scope: model.ScopeId
+    nonce: str
+    at: int
+    api_version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparePage:
+    """One page of the list to compare with: as `ListPage`. Pages are numbered from 0."""
+
+    scope: model.ScopeId
+    nonce: str
+    at: int
+    number: int
+    uids: tuple[str, ...]
+    versions: tuple[int, ...]
+    observations: tuple[model.Observation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareEnd:
+    """The list to compare with is complete: `pages` pages with `count` objects. What was not in it is gone."""
+
+    scope: model.ScopeId
+    nonce: str
+    at: int
+    pages: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """The answer to every request of a comparison.
+
+    `out-of-position` means that it is void, for the reason `why`: begin anew. `tracked` comes with `reached`: the UIDs
+    whose observations are wanted even when they are not accepted. `created`, `updated` and `deleted` count what has
+    been told by this comparison so far.
+    """
+
+    place: Place
+    reached: bool = False
+    tracked: tuple[str, ...] = ()
+    created: int = 0
+    updated: int = 0
+    deleted: int = 0
+    why: str = ""

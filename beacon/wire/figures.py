@@ -1,0 +1,66 @@
+"""The figures of a ledger, for the exporter and for people."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from beacon import model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspect:
+    """Ask for the figures that the exporter shows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScopeFigures:
+    """One scope's position. `listed` is false until its first list has ended and while one runs."""
+
+    label: str
+    listed: bool
+    position: int
+    position_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointFigures:
+    """Counts of one endpoint's deliveries; `oldest_us` is the commit instant of the oldest open one (0: none)."""
+
+    endpoint: str
+    ready: int
+    waiting: int
+    queued: int
+    in_flight: int
+    failed: int
+    delivered: int
+    discarded: int
+    oldest_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GapFigures:
+    """One interval in which a scope was not followed; `until_us` 0: it is open, `since_us` 0: nobody knows."""
+
+    label: str
+    reason: model.GapReason
+    since_us: int
+    until_us: int
+    differences: int
+    certainty: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What the ledger holds now.
+
+    `tracked` counts tracked objects by kind, `rows` rows by `table/state`; `gaps` are the latest, newest first.
+    """
+
+    scopes: tuple[ScopeFigures, ...]
+    endpoints: tuple[EndpointFigures, ...]
+    tracked: Mapping[str, int]
+    rows: Mapping[str, int]
+    database_bytes: int
+    wal_bytes: int
+    sqlite_version: str
+    claimed_us: int
+    gaps: tuple[GapFigures, ...] = ()

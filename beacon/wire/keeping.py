@@ -1,0 +1,83 @@
+"""What keeps a ledger small and safe: cleaning, adopting another cluster, copying."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Prunable(StrEnum):
+    """What the cleaner walks through."""
+
+    OBJECTS = "objects"  # objects that are gone, with their events, deliveries and attempts
+    EVENTS = "events"  # settled events of objects that are still there, but the latest
+    ATTEMPTS = "attempts"  # the record of single requests
+    GAPS = "gaps"  # the record of gaps that were closed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prune:
+    """Remove a few rows that are older than that and that nothing needs: the store decides which.
+
+    `after` is the place in the table that the reply before gave. `survey`: only count what may go.
+    """
+
+    table: Prunable
+    older_than_s: float
+    after: tuple[int, str] = (0, "")
+    survey: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """How many rows went (with `survey`: may go), by table, and where to go on; `oldest_us` is the oldest, 0: none."""
+
+    rows: Mapping[str, int]
+    after: tuple[int, str]
+    more: bool
+    oldest_us: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vacuum:
+    """Give a few free pages of the file back to the volume; the last step writes the log back, too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vacuumed:
+    """How many pages were given back, and whether there are more."""
+
+    pages: int
+    more: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopt:
+    """Let the ledger follow another cluster from now on: `cluster` is its UID, "" the one that was refused last."""
+
+    cluster: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopted:
+    """The ledger's cluster now; `changed` is false when it was that one already."""
+
+    cluster: str
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backup:
+    """Copy some more pages of the ledger to the file `target`, an absolute path; ask again until none is left.
+
+    The first request makes the file, which must not be there. One copy is made at a time: another target ends it.
+    """
+
+    target: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackedUp:
+    """How much of the copy is made; it is whole and closed when `left` is 0."""
+
+    left: int
+    pages: int
