@@ -135,11 +135,13 @@ class Cursors:
         )
         return row[0] if row else 0
 
-    def prune(self, scope: model.ScopeId, version: int) -> None:
-        """Note the resourceVersion of an object's row that is removed: no older list can be compared any more."""
+    def prune(self, uid: str) -> None:
+        """Note in the scopes of an object whose row is about to be removed that no older list can be compared now."""
         self._ledger.run(
-            "UPDATE cursors SET pruned = max(pruned, ?) WHERE api_group = ? AND kind = ? AND namespace = ?",
-            (version, *key(scope)),
+            "UPDATE cursors SET pruned = max(cursors.pruned, o.resource_version) FROM objects o WHERE o.uid = ?"
+            " AND cursors.api_group = o.api_group AND cursors.kind = o.kind AND cursors.epoch = o.epoch"
+            " AND cursors.namespace IN ('', o.namespace)",
+            (uid,),
         )
 
     def pruned(self, scope: model.ScopeId) -> int:

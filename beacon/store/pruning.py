@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from beacon import codec, wire
-from beacon.store import clock, database
+from beacon.store import clock, cursors, database, memory
 
 _LOOK = 250  # rows that one request looks at
 _LOOK_AT_OBJECTS = 50
@@ -23,10 +23,16 @@ class Pruning:
     """Carries out the verb `prune`."""
 
     def __init__(
-        self, ledger: database.Database, time_: clock.Clock, *, monotonic: Callable[[], float] = time.monotonic
+        self,
+        ledger: database.Database,
+        remembered: memory.Memory,
+        time_: clock.Clock,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Work on the given ledger; `monotonic` is what a request's time is measured with."""
         self._ledger = ledger
+        self._cursors = cursors.Cursors(ledger, remembered)
         self._clock = time_
         self._monotonic = monotonic
 
@@ -73,12 +79,7 @@ class Pruning:
             self._remove([sequence for (sequence,) in events], removed)
             if self._monotonic() > deadline:
                 return False
-        self._ledger.run(
-            "UPDATE cursors SET pruned = max(cursors.pruned, o.resource_version) FROM objects o WHERE o.uid = ?"
-            " AND cursors.api_group = o.api_group AND cursors.kind = o.kind AND cursors.epoch = o.epoch"
-            " AND cursors.namespace IN ('', o.namespace)",
-            (uid,),
-        )
+        self._cursors.prune(uid)
         _count(removed, "objects", self._ledger.run("DELETE FROM objects WHERE uid = ?", (uid,)))
         return True
 

@@ -104,7 +104,7 @@ class Service:
         self._streams = streams.Streams(ledger, self._memory, terms)
         self._comparisons = comparisons.Comparisons(ledger, self._memory, self._streams)
         self._deliveries = deliveries.Deliveries(ledger, self._memory, self._clock.now_us)
-        self._pruning = pruning.Pruning(ledger, self._clock)
+        self._pruning = pruning.Pruning(ledger, self._memory, self._clock)
         self._figures = figures.Figures(ledger, self._streams, self._deliveries)
         self._backups = backups.Backups(ledger)
         self._parked: dict[str, _Parked] = {}

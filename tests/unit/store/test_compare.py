@@ -256,7 +256,8 @@ def between(one: world.World, event: str) -> None:
             one.ask(wire.Rewind(scope=scope, session=opened.session, epoch=0, current=3, highest=20))
         case "pruned":
             one.ledger.begin()
-            cursors.Cursors(one.ledger, one.service._memory).prune(scope, 21)
+            one.ledger.run("UPDATE objects SET resource_version = 21")
+            cursors.Cursors(one.ledger, one.service._memory).prune(seen("a", 5).uid)
             one.ledger.commit()
         case "expired":
             one.ask(wire.Expire(scope=scope, session=opened.session, epoch=0, prev=20))

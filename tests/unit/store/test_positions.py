@@ -585,6 +585,15 @@ def test_a_gap_says_how_many_differences_were_found(store: world.World) -> None:
     assert until - since == 60_000_000
 
 
+def test_a_gap_in_which_nothing_changed_says_that_nothing_was_missed(store: world.World) -> None:
+    store.observe(10, 12, world.seen("same", 12, ADDED))
+    expire(store, 12)
+    store.open()
+    store.relist(20, world.seen("same", 12))
+
+    assert gaps(store)[1:] == [("expired", "nothing-found", 0)]
+
+
 def test_another_cluster_is_refused_and_the_ledger_stays(store: world.World) -> None:
     scope = store.scopes[0]
     request = wire.OpenStream(
