@@ -1,0 +1,112 @@
+"""The wall clock of a whole Beacon jumps by an hour, either way, and nothing is told late, early or out of order."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from beacon.dev import whole
+from tests.system import load, running
+
+HOUR_S = 3600
+FAKETIME = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
+
+
+class Wall:
+    """The wall clock that the processes of a Beacon see; their monotonic one goes on."""
+
+    def __init__(self, path: Path) -> None:
+        assert FAKETIME is not None, "libfaketime is not installed; .ci/run does that"
+        self._path = path
+        self.environ = {
+            "LD_PRELOAD": str(FAKETIME),
+            "FAKETIME_TIMESTAMP_FILE": str(path),
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "FAKETIME_NO_CACHE": "1",
+            "NO_FAKE_STAT": "1",
+        }
+        self.set(0)
+
+    def set(self, off_s: int) -> None:
+        """Let it be off by this much from now on."""
+        made = self._path.with_suffix(".new")
+        made.write_text(f"{off_s:+}s\n")
+        made.replace(self._path)
+
+
+@pytest.fixture
+def wall(tmp_path: Path) -> Wall:
+    return Wall(tmp_path / "off")
+
+
+def keeping(period: str) -> dict[str, Any]:
+    return {
+        "endpoint": {"retry": {"maxAttempts": 0, "initialBackoff": "4s", "maxBackoff": "4s"}},
+        "retention": {"retentionPeriod": period, "cleanupInterval": "1s"},
+    }
+
+
+def come_and_go(all_: running.Everything, name: str) -> None:
+    told = all_.sink.stats().accepted
+    all_.cluster.create("configmaps", annotated(name))
+    all_.sink.wait_for(lambda stats: stats.accepted == told + 1)
+    all_.cluster.delete("configmaps", name)
+    all_.sink.wait_for(lambda stats: stats.accepted == told + 2)
+
+
+def annotated(name: str) -> dict[str, Any]:
+    return {"metadata": {"name": name, "namespace": "default", "annotations": {load.ANNOTATION: "x"}}}
+
+
+def kept(all_: running.Everything, name: str) -> int:
+    """Count the events of a stopped Beacon's object."""
+    with closing(sqlite3.connect(f"file:{all_.beacon.environ['DB_PATH']}?mode=ro", uri=True)) as ledger:
+        return int(ledger.execute("SELECT count(*) FROM events WHERE name = ?", (name,)).fetchone()[0])
+
+
+def waiting(all_: running.Everything) -> float:
+    return whole.sample(all_.beacon.metrics(), "beacon_deliveries_pending", state="waiting")
+
+
+def cleaned(all_: running.Everything) -> float:
+    return whole.sample(all_.beacon.metrics(), "beacon_clean_runs_total")
+
+
+@pytest.mark.parametrize("first", [HOUR_S, -HOUR_S])
+def test_a_jump_by_an_hour_delays_no_retry_and_ages_nothing(wall: Wall, first: int) -> None:
+    with running.everything(changes=keeping("40m"), environ=wall.environ) as all_:
+        come_and_go(all_, "gone")
+        for number, off_s in enumerate((first, 0)):
+            all_.sink.set(mode="failure", status=500)
+            all_.cluster.create("configmaps", annotated(f"refused-{number}"))
+            whole.until(lambda: waiting(all_) == 1, "the pause before the next request", timeout=20)
+
+            wall.set(off_s)
+            all_.cluster.create("configmaps", annotated(f"later-{number}"))
+            all_.sink.set(mode="success")
+
+            all_.sink.wait_for(lambda stats, n=number: stats.accepted == 4 + 2 * n, timeout=30)
+            whole.until(lambda: all_.beacon.logged("wall clock set"), "the jump to be seen", timeout=20)
+        runs = cleaned(all_)
+        whole.until(lambda: cleaned(all_) >= runs + 2, "cleaning", timeout=20)
+
+        all_.beacon.stop()
+        assert kept(all_, "gone") == 2
+        stats = all_.sink.stats()
+        assert (stats.order_violations, stats.chain_gaps, stats.duplicates) == (0, 0, 0)
+
+
+def test_after_the_clock_was_set_back_what_ends_is_kept_no_longer_than_before(wall: Wall) -> None:
+    with running.everything(changes=keeping("3s"), environ=wall.environ) as all_:
+        wall.set(-HOUR_S)
+        whole.until(lambda: all_.beacon.logged("wall clock set"), "the jump to be seen", timeout=20)
+
+        come_and_go(all_, "gone")
+
+        whole.until(
+            lambda: whole.sample(all_.beacon.metrics(), "beacon_clean_rows_total", table="events") == 2,
+            "what is old enough to be removed",
+            timeout=40,
+        )
