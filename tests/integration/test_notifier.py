@@ -2,11 +2,9 @@
 
 import json
 import socket
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -20,27 +18,8 @@ ONE_TRY = retry.Policy(max_attempts=1, initial_s=0.05, max_s=0.1, multiplier=2.0
 NO_BREAKER = breaker.Rules(threshold=0, probe_interval_s=1.0, timeout_s=5.0)
 
 
-@pytest.fixture
-def store() -> Iterator[stores.Store]:
-    with tempfile.TemporaryDirectory(prefix="bn") as directory:
-        served = running.serve(Path(directory))
-        yield served
-        served.stop()
-
-
-@pytest.fixture
-def endpoint() -> Iterator[endpoints.Endpoint]:
-    served = endpoints.Endpoint()
-    yield served
-    served.down()
-
-
-def name_of(request: endpoints.Received) -> str:
-    return str(json.loads(request.body)["subject"])
-
-
 def names(endpoint: endpoints.Endpoint) -> list[str]:
-    return [name_of(request) for request in list(endpoint.received)]
+    return [request.subject for request in list(endpoint.received)]
 
 
 def test_an_event_is_delivered_while_a_claim_is_parked(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
@@ -84,7 +63,7 @@ def test_objects_do_not_wait_for_each_other(store: stores.Store, endpoint: endpo
     release = threading.Event()
 
     def behave(request: endpoints.Received, _: socket.socket) -> endpoints.Reply:
-        if name_of(request) == "slow":
+        if request.subject == "slow":
             release.wait(10)
         return endpoints.Reply()
 
@@ -190,7 +169,7 @@ def test_an_event_fails_when_its_attempts_are_exhausted(store: stores.Store, end
 def test_an_event_that_alone_gets_503_fails_after_exactly_its_attempts(
     store: stores.Store, endpoint: endpoints.Endpoint
 ) -> None:
-    endpoint.behave = lambda request, _line: endpoints.Reply(503 if name_of(request) == "bad" else 204)
+    endpoint.behave = lambda request, _line: endpoints.Reply(503 if request.subject == "bad" else 204)
     policy = retry.Policy(max_attempts=3, initial_s=0.01, max_s=0.02, multiplier=1.0, jitter=0.0)
     (bad,) = store.add("bad")
 

@@ -1,11 +1,7 @@
 """Outages and poison events: whose fault a failure is, what an outage costs, how soon delivery resumes."""
 
-import json
 import socket
-import tempfile
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -16,25 +12,6 @@ from tests.unit.notifier import endpoints, running, stores
 DELIVERED = model.DeliveryState.DELIVERED
 SLOW_RETRY = retry.Policy(max_attempts=3, initial_s=60.0, max_s=300.0, multiplier=2.0, jitter=0.0)
 RULES = breaker.Rules(threshold=5, probe_interval_s=0.3, timeout_s=0.5)
-
-
-@pytest.fixture
-def store() -> Iterator[stores.Store]:
-    with tempfile.TemporaryDirectory(prefix="bn") as directory:
-        served = running.serve(Path(directory))
-        yield served
-        served.stop()
-
-
-@pytest.fixture
-def endpoint() -> Iterator[endpoints.Endpoint]:
-    served = endpoints.Endpoint()
-    yield served
-    served.down()
-
-
-def name_of(request: endpoints.Received) -> str:
-    return str(json.loads(request.body)["subject"])
 
 
 def fill(store: stores.Store, count: int, *, prefix: str = "web") -> list[int]:
@@ -139,7 +116,7 @@ def test_an_outage_without_anything_to_send_sends_nothing(store: stores.Store, e
 def test_probes_go_to_never_attempted_events_first_after_a_complete_503(
     store: stores.Store, endpoint: endpoints.Endpoint
 ) -> None:
-    endpoint.behave = lambda request, _line: endpoints.Reply(503 if name_of(request).startswith("bad") else 204)
+    endpoint.behave = lambda request, _line: endpoints.Reply(503 if request.subject.startswith("bad") else 204)
     fill(store, 40, prefix="bad")
     good = fill(store, 5, prefix="good")
 
@@ -147,14 +124,14 @@ def test_probes_go_to_never_attempted_events_first_after_a_complete_503(
         took_s = running.wait_for(lambda: all(store.state(key) is DELIVERED for key in good), within_s=6.0)
 
     assert took_s > 1.0, "more than 20 probes a second"
-    tried = [name_of(request) for request in endpoint.received]
+    tried = [request.subject for request in endpoint.received]
     assert len(set(tried)) == 45
 
 
 def test_events_that_always_get_500_do_not_hold_up_the_others(
     store: stores.Store, endpoint: endpoints.Endpoint
 ) -> None:
-    endpoint.behave = lambda request, _line: endpoints.Reply(500 if name_of(request).startswith("bad") else 204)
+    endpoint.behave = lambda request, _line: endpoints.Reply(500 if request.subject.startswith("bad") else 204)
     policy = retry.Policy(max_attempts=10, initial_s=0.05, max_s=5.0, multiplier=2.0, jitter=0.1)
     fill(store, 200, prefix="bad")
 
@@ -197,7 +174,7 @@ def test_a_request_that_hangs_since_before_the_outage_does_not_hold_up_probes(
     release = threading.Event()
 
     def behave(request: endpoints.Received, _line: socket.socket) -> endpoints.Reply:
-        if name_of(request) == "stuck-0":
+        if request.subject == "stuck-0":
             release.wait(20)
         return endpoints.Reply(503)
 

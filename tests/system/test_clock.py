@@ -48,12 +48,16 @@ def keeping(period: str) -> dict[str, Any]:
     }
 
 
+def until_accepted(all_: running.Everything, number: int) -> None:
+    all_.sink.wait_for(lambda stats: stats.accepted == number, timeout=30)
+
+
 def come_and_go(all_: running.Everything, name: str) -> None:
     told = all_.sink.stats().accepted
     all_.cluster.create("configmaps", annotated(name))
-    all_.sink.wait_for(lambda stats: stats.accepted == told + 1)
+    until_accepted(all_, told + 1)
     all_.cluster.delete("configmaps", name)
-    all_.sink.wait_for(lambda stats: stats.accepted == told + 2)
+    until_accepted(all_, told + 2)
 
 
 def annotated(name: str) -> dict[str, Any]:
@@ -87,7 +91,7 @@ def test_a_jump_by_an_hour_delays_no_retry_and_ages_nothing(wall: Wall, first: i
             all_.cluster.create("configmaps", annotated(f"later-{number}"))
             all_.sink.set(mode="success")
 
-            all_.sink.wait_for(lambda stats, n=number: stats.accepted == 4 + 2 * n, timeout=30)
+            until_accepted(all_, 4 + 2 * number)
             whole.until(lambda: all_.beacon.logged("wall clock set"), "the jump to be seen", timeout=20)
         runs = cleaned(all_)
         whole.until(lambda: cleaned(all_) >= runs + 2, "cleaning", timeout=20)

@@ -1,6 +1,7 @@
 """An endpoint on a real socket whose behaviour a test writes down as a function."""
 
 import contextlib
+import json
 import socket
 import ssl
 import threading
@@ -19,6 +20,11 @@ class Received:
     body: bytes
     at: float
     connection: int
+
+    @property
+    def subject(self) -> str:
+        """Name the object that the event is about."""
+        return str(json.loads(self.body)["subject"])
 
 
 @dataclass(slots=True)
