@@ -5,6 +5,7 @@ pages that were freed are left out, and the write-ahead log counts up to its las
 https://www.sqlite.org/fileformat2.html. It never writes, and it knows no table: a row is a tuple of values.
 """
 
+import bisect
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ _PAGE = 4096  # what SQLite makes by default, and so every file of ours
 _MAGIC = b"SQLite format 3\0"
 _TABLE_LEAF, _INDEX_LEAF, _INDEX_INTERIOR = 13, 10, 2
 _FREE, _OVERFLOW_FIRST, _OVERFLOW = 2, 3, 4
+_MAPPED = _PAGE // 5 + 1  # a page of the pointer map and the pages that it is about
+_KINDS = frozenset(range(1, 6))
 _INTEGER_BYTES = (0, 1, 2, 3, 4, 6, 8)
 _WAL_MAGIC = (0x377F0682, 0x377F0683)
 
@@ -55,10 +58,8 @@ class File:
         """
         free = self._free()
         for number in range(1, self._count + 1):
-            if number in free or (number - 2) % (_PAGE // 5 + 1) == 0:
-                continue
             page = self._page(number)
-            if page is None or self._is_unused(number, page):
+            if page is None or (number - 2) % _MAPPED == 0 or self._is_unused(number, page, free):
                 continue
             yield from self._rows_of(number, page)
 
@@ -74,12 +75,17 @@ class File:
         if start + header + 2 * cells > _PAGE:
             self.seen.damaged += 1
             cells = 0
+        found: list[tuple[int | None, tuple[Value, ...]]] = []
         for index in range(cells):
             (at,) = struct.unpack_from(">H", page, start + header + 2 * index)
             try:
-                yield self._cell(page, at, kind)
+                found.append(self._cell(page, at, kind))
             except (UnreadableError, IndexError, struct.error, UnicodeError):
                 self.seen.damaged += 1
+        # A row whose rowid is out of order bears another's: it must not take that one's place.
+        rising = _rising([rowid for rowid, _ in found if rowid is not None])
+        self.seen.damaged += sum(rowid is not None and rowid not in rising for rowid, _ in found)
+        yield from (row for row in found if row[0] is None or row[0] in rising)
 
     def _cell(self, page: bytes, at: int, kind: int) -> tuple[int | None, tuple[Value, ...]]:
         if at < 8:
@@ -124,35 +130,47 @@ class File:
         data = self._file.read(_PAGE)
         return data if len(data) == _PAGE else None
 
-    def _is_unused(self, number: int, page: bytes) -> bool:
-        """Ask the pointer map, which an auto-vacuum file has, whether the page is free or holds a part of a row."""
+    def _is_unused(self, number: int, page: bytes, free: frozenset[int] | None) -> bool:
+        """Say whether a page is free or holds a part of a row: what both the map and the list, if whole, say.
+
+        Either may be damaged, too, and a page that is taken for unused is lost.
+        """
         if number == 1 or not any(page):
             return number > 1
-        per = _PAGE // 5
-        map_number = (number - 2) // (per + 1) * (per + 1) + 2
-        pointers = self._page(map_number)
-        if pointers is None:
-            return False
-        return pointers[5 * (number - map_number - 1)] in (_FREE, _OVERFLOW_FIRST, _OVERFLOW)
+        kind = self._kind_of(number)
+        if kind in (_OVERFLOW_FIRST, _OVERFLOW):
+            return int.from_bytes(page[:4], "big") <= self._count  # the next part; in a page of rows it is far greater
+        if free is None:
+            return kind == _FREE
+        return number in free and kind in (_FREE, None)
 
-    def _free(self) -> frozenset[int]:
-        """Walk the list of free pages as far as it can be believed."""
+    def _kind_of(self, number: int) -> int | None:
+        """Ask the pointer map, which an auto-vacuum file has, what a page is for; None when it makes no sense."""
+        at = (number - 2) // _MAPPED * _MAPPED + 2
+        pointers = self._page(at)
+        kinds = pointers[0 : 5 * min(_MAPPED - 1, self._count - at) : 5] if pointers else b""
+        sane = pointers is not None and _KINDS.issuperset(kinds)
+        return kinds[number - at - 1] if sane else None
+
+    def _free(self) -> frozenset[int] | None:
+        """Walk the list of free pages; None when it can't be believed."""
         first = self._page(1)
         if first is None or first[:16] != _MAGIC:
-            return frozenset()
-        (trunk,) = struct.unpack_from(">I", first, 32)
-        found: set[int] = set()
-        while 1 < trunk <= self._count and trunk not in found:
+            return None
+        trunk, count = struct.unpack_from(">II", first, 32)
+        found: list[int] = []
+        while trunk and len(found) <= count:
             page = self._page(trunk)
             if page is None:
-                break
+                return None
             following, leaves = struct.unpack_from(">II", page)
             if leaves > _PAGE // 4 - 2:
-                break
-            found.add(trunk)
-            found.update(struct.unpack_from(f">{leaves}I", page, 8))
+                return None
+            found += [trunk, *struct.unpack_from(f">{leaves}I", page, 8)]
             trunk = following
-        return frozenset(found)
+        free = frozenset(found)
+        whole = len(free) == len(found) == count and all(1 < number <= self._count for number in free)
+        return free if whole else None
 
     def _read_log(self) -> None:
         """Take over the pages of the write-ahead log up to its last whole commit."""
@@ -188,6 +206,22 @@ def _checksum(order: str, data: bytes, sums: tuple[int, int]) -> tuple[int, int]
         one = (one + words[index] + two) & 0xFFFFFFFF
         two = (two + words[index + 1] + one) & 0xFFFFFFFF
     return one, two
+
+
+def _rising(numbers: list[int]) -> frozenset[int]:
+    """Give a longest subsequence that rises strictly: what is not in it is out of order."""
+    ends: list[int] = []  # where the best subsequence of each length ends
+    before: list[int] = []
+    for index, number in enumerate(numbers):
+        length = bisect.bisect_left(ends, number, key=numbers.__getitem__)
+        before.append(ends[length - 1] if length else -1)
+        ends[length : length + 1] = [index]
+    found: set[int] = set()
+    index = ends[-1] if ends else -1
+    while index >= 0:
+        found.add(numbers[index])
+        index = before[index]
+    return frozenset(found)
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

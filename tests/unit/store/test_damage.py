@@ -342,6 +342,10 @@ def test_a_word_that_is_none_of_ours_is_damage(path: Path) -> None:
     found.ledger.close()
 
 
+# A row with another's rowid; entries that only an index lacks; a pointer map, of which rows were taken for free pages.
+ONCE_FATAL = (1023, 1059, 1176, 1265, 1275)
+
+
 def flip(random_: random.Random, data: bytearray) -> None:
     kind = random_.randrange(4)
     at = random_.randrange(len(data))
@@ -357,7 +361,7 @@ def flip(random_: random.Random, data: bytearray) -> None:
         data[page : page + 16] = random_.randbytes(16)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", [*range(40), *ONCE_FATAL])
 def test_whatever_is_flipped_nothing_readable_is_lost_and_nobody_falls_over(whole: Path, path: Path, seed: int) -> None:
     random_ = random.Random(seed)
     data = bytearray(path.read_bytes())
@@ -367,11 +371,12 @@ def test_whatever_is_flipped_nothing_readable_is_lost_and_nobody_falls_over(whol
     touched = [n + 1 for n in range(len(data) // PAGE) if data[n * PAGE : n * PAGE + PAGE] != whole_page(whole, n)]
     expected = all_open(whole) - ids_on(whole, touched)
 
-    if data[60:64] != whole.read_bytes()[60:64]:
-        with pytest.raises(errors.StartError, match="newer Beacon"):
-            opened(path)
+    try:
+        found = opened(path)
+    except errors.StartError as error:
+        assert "newer Beacon" in str(error)
+        assert data[60:64] != whole.read_bytes()[60:64]
         return
-    found = opened(path)
 
     assert expected <= open_events(found.ledger)
     found.ledger.close()
