@@ -18,12 +18,14 @@ from dataclasses import dataclass, field
 
 import click
 
+from beacon import errors
 from beacon.dev import whole
 from tests.soak import receipts, truth
 from tests.system import running
 
 _WITHIN_S = 60.0  # from a mishap's end to everything told
 _KEEP = 50_000
+_LINES = 200  # of Beacon's log, when the soak itself falls over
 _CONCURRENCY = 5
 _UNCONFIRMED = 32  # docs/guarantees.md, P5
 _PROCESSES = ("store", "watcher", "reconciler", "notifier", "exporter", "sentinel")
@@ -176,8 +178,8 @@ class Soak:
         self._on.beacon.start()
 
     def _signal(self, process: str, number: signal.Signals) -> None:
-        # It may be down already, or its supervisor busy: then this mishap has happened to nobody.
-        with contextlib.suppress(ProcessLookupError, KeyError):
+        # It may be down already, or its supervisor just starting: then this mishap has happened to nobody.
+        with contextlib.suppress(ProcessLookupError, KeyError, errors.TransientError):
             self._on.beacon.kill(process, number)
 
     def _wait(self, low_s: float, high_s: float) -> None:
@@ -244,8 +246,14 @@ def main(minutes: float, seed: int) -> None:
     click.echo(f"seed {seed}, {minutes:g} minutes", err=True)
     with running.everything(changes=_CONFIG, keep=_KEEP, environ=_ENVIRON) as on:
         soak = Soak(on, seed=seed)
-        found = soak.run(minutes * 60)
-        click.echo(soak.summary())
+        try:
+            found = soak.run(minutes * 60)
+        except BaseException:
+            for line in on.beacon.lines[-_LINES:]:
+                click.echo(line, err=True)
+            raise
+        finally:
+            click.echo(soak.summary())
     for fault in found:
         click.echo(f"WRONG: {fault}")
     sys.exit(1 if found else 0)
