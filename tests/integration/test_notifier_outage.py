@@ -1,5 +1,6 @@
 """Outages and poison events: whose fault a failure is, what an outage costs, how soon delivery resumes."""
 
+import itertools
 import socket
 import threading
 
@@ -88,11 +89,11 @@ def test_one_probe_at_a_time_goes_out_and_what_was_not_sent_is_given_back(
     with running.Notifier(store, endpoint, policy=SLOW_RETRY, rules=RULES) as notifier:
         running.wait_for(lambda: "opened" in notifier.record.said)
         running.wait_for(lambda: not store.held)
-        endpoint.most_in_flight = 0
         before = len(endpoint.received)
-        running.wait_for(lambda: len(endpoint.received) >= before + 3)
+        running.wait_for(lambda: len(endpoint.received) >= before + 4)
 
-    assert endpoint.most_in_flight == 1
+    arrived = [request.at for request in endpoint.received[before:]]
+    assert all(later - earlier > RULES.probe_interval_s / 3 for earlier, later in itertools.pairwise(arrived))
     assert len(notifier.record.outcomes) < 15
 
 
