@@ -30,6 +30,7 @@ from beacon.wire.figures import EndpointFigures, Figures, GapFigures, Inspect, S
 from beacon.wire.greeting import Hello, Ping, Pong, Welcome
 from beacon.wire.keeping import Adopt, Adopted, BackedUp, Backup, Prunable, Prune, Pruned, Vacuum, Vacuumed
 from beacon.wire.place import Place
+from beacon.wire.selecting import Selection
 from beacon.wire.watching import (
     Expire,
     ListBegin,
@@ -82,6 +83,7 @@ __all__ = [
     "Request",
     "Rewind",
     "ScopeFigures",
+    "Selection",
     "StreamOpened",
     "Vacuum",
     "Vacuumed",

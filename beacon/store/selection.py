@@ -1,0 +1,62 @@
+"""Finds the deliveries that a selection means, a bounded number of rows at a time: no writer waits for a question."""
+
+from dataclasses import dataclass
+
+from beacon import codec, wire
+from beacon.store import database
+
+_LAST = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Ids of deliveries, ascending. Go on with `after`; nothing is left when `more` is false."""
+
+    deliveries: tuple[int, ...]
+    after: int
+    more: bool
+
+
+def find(ledger: database.Database, selection: wire.Selection, *, after: int, look: int) -> Found:
+    """Look at the next `look` deliveries beyond the id `after`, and give those that are meant."""
+    condition, values = _condition(selection)
+    where, narrowed = _narrowed(selection)
+    rows = ledger.rows(
+        f"SELECT d.id, {condition} FROM deliveries d JOIN events e USING (sequence)"
+        f" WHERE d.id > ? AND {where} ORDER BY d.id LIMIT ?",
+        (*values, max(0, min(after, _LAST)), *narrowed, look),
+    )
+    return Found(
+        deliveries=tuple(delivery for delivery, meant in rows if meant),
+        after=rows[-1][0] if rows else after,
+        more=len(rows) == look,
+    )
+
+
+def _narrowed(selection: wire.Selection) -> tuple[str, tuple[str, ...]]:
+    """Say which rows need not even be looked at, where an index knows them."""
+    if not selection.ids:
+        return "1", ()
+    return (
+        "d.sequence IN (SELECT sequence FROM events WHERE id IN (SELECT value FROM json_each(?)))",
+        (codec.encode(selection.ids).decode(),),
+    )
+
+
+def _condition(selection: wire.Selection) -> tuple[str, list[str | int]]:
+    """Render the filters as an expression that is 1 for what is meant."""
+    given: list[tuple[str, str | int]] = []
+    if selection.states:
+        given.append(("d.state IN (SELECT value FROM json_each(?))", codec.encode(selection.states).decode()))
+    if selection.types:
+        given.append(("e.type IN (SELECT value FROM json_each(?))", codec.encode(selection.types).decode()))
+    if selection.namespace is not None:
+        given.append(("e.namespace = ?", selection.namespace))
+    for column, wanted in (("kind", selection.kind), ("name", selection.name), ("uid", selection.uid)):
+        if wanted:
+            given.append((f"e.{column} = ?", wanted))
+    if selection.since_us:
+        given.append(("e.detected_us >= ?", selection.since_us))
+    if selection.until_us:
+        given.append(("e.detected_us < ?", selection.until_us))
+    return " AND ".join(sql for sql, _ in given) or "1", [value for _, value in given]

@@ -1,0 +1,66 @@
+"""A selection finds what it says, page by page, and nothing else."""
+
+from pathlib import Path
+
+import pytest
+
+from beacon import model, wire
+from beacon.store import selection
+from tests.unit.store import world
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> world.World:
+    """Three objects were created and told, then `a` was deleted, which is not told yet."""
+    made = world.World(tmp_path / "e.db")
+    made.open()
+    made.relist(10, *(world.seen(name, 5 + number) for number, name in enumerate("abc")))
+    made.deliver_all()
+    made.observe(10, 11, world.seen("a", 11, model.Change.DELETED))
+    return made
+
+
+def found(store: world.World, *, look: int = 100, **given: object) -> list[tuple[str, str]]:
+    """Give (name, type) of what is meant, looking at so many rows at a time."""
+    deliveries: list[int] = []
+    after, more = 0, True
+    while more:
+        page = selection.find(store.ledger, wire.Selection(**given), after=after, look=look)  # type: ignore[arg-type]
+        deliveries += page.deliveries
+        after, more = page.after, page.more
+    rows = (
+        store.ledger.row("SELECT name, type FROM events JOIN deliveries d USING (sequence) WHERE d.id = ?", (one,))
+        for one in deliveries
+    )
+    return [(row[0], row[1]) for row in rows if row]
+
+
+EVERYTHING = [("a", "created"), ("b", "created"), ("c", "created"), ("a", "deleted")]
+
+
+@pytest.mark.parametrize("look", [1, 2, 4, 100])
+def test_nothing_given_means_everything_however_small_the_pages(store: world.World, look: int) -> None:
+    assert found(store, look=look) == EVERYTHING
+
+
+def test_each_filter_takes_its_part(store: world.World) -> None:
+    uid, identity, detected = store.ledger.rows("SELECT uid, id, detected_us FROM events ORDER BY sequence")[3]
+
+    assert found(store, states=(model.DeliveryState.READY,)) == [("a", "deleted")]
+    assert found(store, states=(model.DeliveryState.READY, model.DeliveryState.DELIVERED)) == EVERYTHING
+    assert found(store, types=(model.EventType.DELETED,)) == [("a", "deleted")]
+    assert found(store, kind="ConfigMap") == EVERYTHING
+    assert found(store, kind="Secret") == []
+    assert found(store, namespace="nowhere") == []
+    assert found(store, name="b") == [("b", "created")]
+    assert found(store, uid=uid) == [("a", "created"), ("a", "deleted")]
+    assert found(store, ids=(identity, "none")) == [("a", "deleted")]
+    assert found(store, since_us=detected + 1) == []
+    assert found(store, until_us=detected + 1) == EVERYTHING
+    assert found(store, name="a", states=(model.DeliveryState.DELIVERED,)) == [("a", "created")]
+
+
+def test_a_page_looks_at_a_bounded_number_of_rows_though_none_is_meant(store: world.World) -> None:
+    page = selection.find(store.ledger, wire.Selection(name="nobody"), after=0, look=2)
+
+    assert (page.deliveries, page.after, page.more) == ((), 2, True)
