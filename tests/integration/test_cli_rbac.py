@@ -90,7 +90,7 @@ def test_help_and_built_in_kinds_do_not_load_the_kubernetes_client() -> None:
         "import sys; from beacon.cli.__main__ import main; main(standalone_mode=False);"
         " print('kubernetes' in sys.modules)"
     )
-    for words in (["--help"], ["rbac", "--help"], ["rbac", "--config", "-"]):
+    for words in (["--help"], ["plan", "--help"], ["rbac", "--help"], ["rbac", "--config", "-"]):
         done = subprocess.run(
             [sys.executable, "-c", program, *words], input=PODS, capture_output=True, text=True, check=True
         )
