@@ -3,7 +3,7 @@
 from beacon import model, wire
 from beacon.store import database
 
-_ROWS = 1000
+_ROWS = 500
 _COLUMNS = "uid, api_group, kind, namespace, state, epoch, resource_version, judged_by, accepted_by, value"
 
 

@@ -60,6 +60,16 @@ def test_a_kind_that_the_cluster_does_not_serve_is_said(tmp_path: Path) -> None:
     assert "the API server does not serve Widget of example.com/v1" in done.stderr
 
 
+def test_without_a_file_it_is_the_configuration_that_beacon_runs_with(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(PODS)
+    command = [sys.executable, "-m", "beacon.cli", "rbac"]
+    environ = os.environ | {"CONFIG_PATH": str(tmp_path / "config.yaml")}
+
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+
+    assert done.stdout == run(PODS).stdout
+
+
 def test_the_identity_is_left_out_when_it_is_not_wanted() -> None:
     done = run(PODS, "--no-identity", "-o", "json", "--service-account", "me")
 
