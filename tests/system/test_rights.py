@@ -49,12 +49,12 @@ class World:
             "reconciliation": {"enabled": False},
         }
 
-    def printed(self) -> list[Json]:
+    def printed(self, *options: str) -> list[Json]:
         """Have the roles printed by the account itself, which may do nothing yet: discovery is open to it."""
         path = self.directory / "asked.yaml"
         path.write_text(json.dumps(self.config))
         done = subprocess.run(
-            [sys.executable, "-m", "beacon.cli", "rbac", "--config", str(path), "-o", "json"],
+            [sys.executable, "-m", "beacon.cli", "rbac", "--config", str(path), "-o", "json", *options],
             env={"KUBECONFIG": str(self.kubeconfig), "PYTHONPATH": str(Path(__file__).parents[2])},
             capture_output=True,
             text=True,
@@ -128,6 +128,18 @@ def test_with_exactly_the_printed_roles_it_gets_ready_knows_the_cluster_and_deli
 
         assert denied == []
         assert ("get", "/api/v1/namespaces/kube-system") in asked
+
+
+def test_without_the_right_to_the_identity_it_gets_ready_and_delivers_all_the_same() -> None:
+    with world() as made:
+        made.give(made.printed("--no-identity"))
+        with made.beacon() as beacon:
+            beacon.wait_ready()
+            made.cluster.create("secrets", annotated(), namespace="shop")
+            made.sink.wait_for(lambda stats: stats.distinct == 1, timeout=20)
+            denied = {(one.verb, one.path) for one in made.cluster.requests() if one.status == 403}
+
+        assert denied == {("get", "/api/v1/namespaces/kube-system")}
 
 
 def test_without_any_one_of_the_printed_rights_its_scope_is_not_ready_and_the_right_is_named() -> None:
