@@ -4,6 +4,7 @@ It knows nothing of what the values mean. JSON that Beacon writes is compact and
 subset, and a key that stands twice in one mapping is an error, because the second would silently win.
 """
 
+import re
 from typing import Any
 
 import orjson
@@ -67,8 +68,8 @@ def load_yaml_text(text: str) -> Any:
 
 
 def dump_yaml(value: object) -> str:
-    """Render a plain value as block-style YAML in the order given."""
-    text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120)
+    """Render a plain value as block-style YAML in the order given; text stays text for readers of YAML 1.1 and 1.2."""
+    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
     return text
 
 
@@ -99,6 +100,17 @@ class _Loader(yaml.SafeLoader):
             seen.add(key)
         built: dict[Any, Any] = super().construct_mapping(node, deep=deep)
         return built
+
+
+class _Dumper(yaml.SafeDumper):
+    """Puts what looks like another type to any reader in quotes."""
+
+
+# PyYAML takes these for text and writes them bare; kubectl would read a namespace `n` as false and `1e3` as a number.
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"[yYnN]$"), list("yYnN"))
+_Dumper.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\.?[0-9][0-9_.]*[eE][-+]?[0-9]+|0o[0-7]+)$"), list("-+.0123456789")
+)
 
 
 class _TextLoader(_Loader):

@@ -5,7 +5,7 @@ One connection pool for all threads; safe to share.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -21,6 +21,7 @@ JSON = "application/json"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
 Query = Sequence[tuple[str, str]]
+_Request = tuple[str, str, Query, str, Mapping[str, Any] | None]  # method, path, query, accept, body
 
 
 class Connection:
@@ -44,6 +45,15 @@ class Connection:
         response = self.open(path, query=query, accept=accept)
         return self._body(response)
 
+    def post(self, path: str, body: Mapping[str, Any]) -> bytes:
+        """Put a question that is asked by creating something, and return the answer; nothing of it is kept.
+
+        Raises:
+            failures.Refused: another status than 201.
+            failures.Unreachable: no answer.
+        """
+        return self._body(self._ask("POST", path, expected=201, body=body))
+
     def open(self, path: str, *, query: Query = (), accept: str = JSON) -> urllib3.BaseHTTPResponse:
         """Send a GET and return the answer with its body still to be read; the caller closes it.
 
@@ -51,25 +61,41 @@ class Connection:
             failures.Refused: another status than 200.
             failures.Unreachable: no answer.
         """
+        return self._ask("GET", path, expected=200, query=query, accept=accept)
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        expected: int,
+        query: Query = (),
+        accept: str = JSON,
+        body: Mapping[str, Any] | None = None,
+    ) -> urllib3.BaseHTTPResponse:
         used = self._current()
-        response = self._send(used, path, query, accept)
+        request = (method, path, query, accept, body)
+        response = self._send(used, request)
         if response.status == 401:
             self._body(response)
-            response = self._send(self._renewed(used), path, query, accept)
-        if response.status != 200:
+            response = self._send(self._renewed(used), request)
+        if response.status != expected:
             raise items.refusal(response.status, self._body(response), response.headers.get("Retry-After"))
         return response
 
-    def _send(self, used: client.ApiClient, path: str, query: Query, accept: str) -> urllib3.BaseHTTPResponse:
+    def _send(self, used: client.ApiClient, request: _Request) -> urllib3.BaseHTTPResponse:
+        method, path, query, accept, body = request
+        typed = {"Content-Type": JSON} if body is not None else {}
         try:
-            method, url, headers, _, _ = used.param_serialize(
-                "GET",
+            method, url, headers, sent, _ = used.param_serialize(
+                method,
                 path,
                 query_params=list(query),
-                header_params={"Accept": accept},
+                header_params={"Accept": accept, **typed},
+                body=body,
                 auth_settings=["BearerToken"],
             )
-            answer = used.call_api(method, url, headers, _request_timeout=(self._connect_s, self._read_s))
+            answer = used.call_api(method, url, headers, sent, _request_timeout=(self._connect_s, self._read_s))
         except (ConfigException, ValueError) as error:
             # The token file was read while it was being replaced. The error may quote what it read.
             raise failures.Unreachable("the service account's token can't be used just now") from error

@@ -19,6 +19,7 @@ from beacon.store import (
     database,
     deliveries,
     figures,
+    holdings,
     memory,
     pruning,
     rendering,
@@ -107,6 +108,7 @@ class Service:
         self._pruning = pruning.Pruning(ledger, self._memory, self._clock)
         self._figures = figures.Figures(ledger, self._streams, self._deliveries)
         self._backups = backups.Backups(ledger)
+        self._holdings = holdings.Holdings(ledger)
         self._parked: dict[str, _Parked] = {}
         self.digest = digest
         self._prepare_with_room()
@@ -184,7 +186,9 @@ class Service:
     def _is_write(self, request: wire.Request) -> bool:
         if isinstance(request, wire.Claim):
             return self._deliveries.writes(request)
-        return not isinstance(request, wire.Ping | wire.Hello | wire.Inspect | wire.Vacuum | wire.Backup)
+        return not isinstance(
+            request, wire.Ping | wire.Hello | wire.Inspect | wire.Vacuum | wire.Backup | wire.Holdings
+        )
 
     def _read(self, request: wire.Request) -> wire.Reply | wire.Refused:
         if isinstance(request, wire.Ping):
@@ -194,6 +198,8 @@ class Service:
         try:
             if isinstance(request, wire.Backup):
                 return self._backups.step(request)
+            if isinstance(request, wire.Holdings):
+                return self._holdings.page(request)
             return self._vacuum() if isinstance(request, wire.Vacuum) else self._figures.inspect()
         except errors.BeaconError as error:
             return self._refusal(request, error)

@@ -30,6 +30,7 @@ from beacon.wire.figures import EndpointFigures, Figures, GapFigures, Inspect, S
 from beacon.wire.greeting import Hello, Ping, Pong, Welcome
 from beacon.wire.keeping import Adopt, Adopted, BackedUp, Backup, Prunable, Prune, Pruned, Vacuum, Vacuumed
 from beacon.wire.place import Place
+from beacon.wire.planning import Held, HeldObject, Holdings
 from beacon.wire.selecting import Selection
 from beacon.wire.watching import (
     Expire,
@@ -62,7 +63,10 @@ __all__ = [
     "Expire",
     "Figures",
     "GapFigures",
+    "Held",
+    "HeldObject",
     "Hello",
+    "Holdings",
     "Inspect",
     "ListBegin",
     "ListEnd",

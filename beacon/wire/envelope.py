@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from beacon import codec, errors
-from beacon.wire import comparing, delivering, figures, greeting, keeping, watching
+from beacon.wire import comparing, delivering, figures, greeting, keeping, planning, watching
 
 VERSION = 1
 
@@ -33,6 +33,7 @@ Request = (
     | keeping.Vacuum
     | keeping.Adopt
     | keeping.Backup
+    | planning.Holdings
 )
 Reply = (
     greeting.Pong
@@ -46,6 +47,7 @@ Reply = (
     | keeping.Vacuumed
     | keeping.Adopted
     | keeping.BackedUp
+    | planning.Held
 )
 
 EXCHANGES: dict[str, tuple[type[Request], type[Reply]]] = {
@@ -68,6 +70,7 @@ EXCHANGES: dict[str, tuple[type[Request], type[Reply]]] = {
     "vacuum": (keeping.Vacuum, keeping.Vacuumed),
     "adopt": (keeping.Adopt, keeping.Adopted),
     "backup": (keeping.Backup, keeping.BackedUp),
+    "holdings": (planning.Holdings, planning.Held),
 }
 _VERBS: dict[type[Request], str] = {request: verb for verb, (request, _) in EXCHANGES.items()}
 

@@ -88,3 +88,15 @@ def test_what_is_dumped_is_loaded() -> None:
 
     assert codec.load_yaml(text) == value
     assert text.startswith("b: 1\na:")
+
+
+@pytest.mark.parametrize("text", ["n", "y", "N", "no", "1e3", "+1.5E-3", "0o17", "17", "null", "~", "2026-01-01"])
+def test_text_that_looks_like_another_type_is_written_in_quotes(text: str) -> None:
+    assert codec.dump_yaml({"key": text}) == f"key: '{text}'\n"
+
+
+def test_text_that_looks_like_nothing_else_is_written_bare() -> None:
+    assert (
+        codec.dump_yaml(["new", "yes-but", "1e3x", "v1", "-", 1e3])
+        == "- new\n- yes-but\n- 1e3x\n- v1\n- '-'\n- 1000.0\n"
+    )

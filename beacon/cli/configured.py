@@ -1,0 +1,29 @@
+"""The configuration that a command is given: a file, the standard input, or what the pod runs with."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from beacon import configuration, errors, settings
+
+option = click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path, allow_dash=True),
+    metavar="FILE",
+    help="Configuration file, or - for the standard input.  [default: $CONFIG_PATH, else /config/config.yaml]",
+)
+
+
+def load(path: Path | None) -> settings.Settings:
+    """Load it, or end the command with every problem on the error stream (78)."""
+    try:
+        if path == Path("-"):
+            return configuration.parse(sys.stdin.read(), os.environ, name="the standard input").settings
+        return configuration.load(dict(os.environ) | ({"CONFIG_PATH": str(path)} if path else {})).settings
+    except errors.ConfigError as error:
+        for problem in error.problems:
+            click.echo(problem, err=True)
+        sys.exit(errors.EXIT_CONFIG)

@@ -1,0 +1,125 @@
+"""What a configuration would make of the objects that are there, reckoned as the store would decide it. Pure.
+
+The rules and the table of transitions are Beacon's own (`beacon.rules`, `beacon.transitions`), so a forecast can't
+differ from what happens; only the cluster and the ledger may, in the time between.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from beacon import model, rules, transitions, wire
+
+Known = Mapping[str, wire.HeldObject]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ledger:
+    """What the running Beacon's ledger holds: objects by UID, and of which cluster."""
+
+    cluster: str
+    epoch: int
+    objects: Known
+
+
+@dataclass(slots=True, kw_only=True)
+class Changes:
+    """How many objects would go which way."""
+
+    kept: int = 0  # tracked now and then; nothing is told
+    new: int = 0  # told as created
+    updated: int = 0  # told as updated
+    unmanaged: int = 0  # tracked now, not accepted then; nothing is told
+    deleted: int = 0  # told as deleted, because they are gone or have lost what the rule asks for
+
+
+@dataclass(slots=True, kw_only=True)
+class Counts:
+    """What one scope shows: objects at all, those with the annotation, those that are accepted; and what changes."""
+
+    objects: int = 0
+    annotated: int = 0
+    matching: int = 0
+    changes: Changes | None = None  # None: there is no ledger to compare with
+
+
+class Forecast:
+    """Reckons one scope, object by object."""
+
+    def __init__(self, scope: rules.Scope, ledger: Ledger | None, *, updates: bool) -> None:
+        """Compare with the rows that the scope covers; `updates` is `events.updated`."""
+        self.counts = Counts(changes=None if ledger is None else Changes())
+        self._scope = scope
+        self._updates = updates
+        self._epoch = ledger.epoch if ledger else 0
+        held = ledger.objects.values() if ledger else ()
+        self._unseen = {one.uid: one for one in held if covers(scope.id, one)}
+
+    @property
+    def wanted(self) -> Known:
+        """The rows that the list has not shown yet: whatever they are now, they must be looked at."""
+        return self._unseen
+
+    def see(self, seen: model.Observation | None, *, annotated: bool) -> None:
+        """Take an object of the list; None: it concerns nobody."""
+        self.counts.objects += 1
+        self.counts.annotated += annotated
+        if seen is None:
+            return
+        self.counts.matching += seen.verdict is model.Verdict.ACCEPTED
+        if self.counts.changes is not None:
+            self._count(self._unseen.pop(seen.uid, None), seen, self.counts.changes)
+
+    def finish(self) -> Counts:
+        """The list is complete: what it has not shown is gone."""
+        if self.counts.changes is not None:
+            for row in self._unseen.values():
+                self.counts.changes.deleted += transitions.vanish(row.state).event is not None
+        return self.counts
+
+    def _count(self, row: wire.HeldObject | None, seen: model.Observation, changes: Changes) -> None:
+        known = _known(row) if row else None
+        now = transitions.Circumstances(
+            fingerprint=rules.fingerprint(self._scope.rule, seen.namespace),
+            epoch=self._epoch,
+            updates=self._updates,
+            reason=model.GapReason.CONFIGURATION,
+        )
+        if known and transitions.is_stale(known, seen, now):
+            changes.kept += known.state is model.ObjectState.TRACKED
+            return
+        step = transitions.step(known, seen, now)
+        if step is None:
+            return
+        changes.new += step.event is model.EventType.CREATED
+        changes.updated += step.event is model.EventType.UPDATED
+        changes.deleted += step.event is model.EventType.DELETED
+        changes.kept += step.state is model.ObjectState.TRACKED and step.event is None
+        lost = step.state is model.ObjectState.UNMANAGED and known is not None
+        changes.unmanaged += lost and known is not None and known.state is model.ObjectState.TRACKED
+
+
+def covers(scope: model.ScopeId, row: wire.HeldObject) -> bool:
+    """Say whether a row is the scope's to judge."""
+    return (scope.group, scope.kind) == (row.group, row.kind) and scope.namespace in ("", row.namespace)
+
+
+def leaving(scopes: Iterable[rules.Scope], ledger: Ledger) -> dict[model.ScopeId, int]:
+    """Count the tracked objects that no scope covers: they become unmanaged, and nothing is told."""
+    ids = [scope.id for scope in scopes]
+    counts: dict[model.ScopeId, int] = {}
+    for row in ledger.objects.values():
+        if row.state is model.ObjectState.TRACKED and not any(covers(one, row) for one in ids):
+            place = model.ScopeId(group=row.group, kind=row.kind, namespace=row.namespace)
+            counts[place] = counts.get(place, 0) + 1
+    return counts
+
+
+def _known(row: wire.HeldObject) -> transitions.Known:
+    return transitions.Known(
+        state=row.state,
+        epoch=row.epoch,
+        resource_version=row.resource_version,
+        judged_by=row.judged_by,
+        accepted_by=row.accepted_by,
+        value=row.value,
+    )

@@ -1,0 +1,30 @@
+"""Reads what the running Beacon's ledger holds, page by page, so that its writes don't wait."""
+
+import os
+import threading
+
+from beacon import bus, rundir, wire
+from beacon.cli import forecast
+
+_PATIENCE_S = 5.0
+
+
+def read() -> forecast.Ledger:
+    """Read every object that is not gone.
+
+    Raises:
+        errors.BeaconError: no store runs here, or it does not answer; says which.
+    """
+    objects: dict[str, wire.HeldObject] = {}
+    page = wire.Held(cluster="", epoch=0, objects=(), after="", more=True)
+    with bus.Client(bus.address(rundir.private(os.environ)), stop=threading.Event()) as client:
+        while page.more:
+            page = _page(client, page.after)
+            objects.update((one.uid, one) for one in page.objects)
+    return forecast.Ledger(cluster=page.cluster, epoch=page.epoch, objects=objects)
+
+
+def _page(client: bus.Client, after: str) -> wire.Held:
+    reply = client.try_call(wire.Holdings(after=after), timeout_s=_PATIENCE_S)
+    assert isinstance(reply, wire.Held)  # noqa: S101  the wire gives nothing else
+    return reply

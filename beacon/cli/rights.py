@@ -1,0 +1,112 @@
+"""What Beacon must be allowed to do under a configuration, and the roles that allow exactly that. Pure.
+
+Watcher and reconciler list and watch every scope, and read the UID of namespace kube-system, by which one cluster is
+told from another; discovery is open to every service account. That the rights are enough, and none too many, is held
+by tests/system/test_rights.py.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Manifest = dict[str, Any]
+
+_API_GROUP = "rbac.authorization.k8s.io"
+_SYSTEM = "kube-system"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Right:
+    """One thing to be allowed: a verb on a resource in one namespace or ("") in all, on one object if named."""
+
+    namespace: str
+    group: str
+    resource: str
+    verb: str
+    name: str = ""
+
+    def __str__(self) -> str:
+        """Say it in words."""
+        what = f'"{self.resource}"' + (f' "{self.name}"' if self.name else "")
+        where = f'in namespace "{self.namespace}"' if self.namespace else "in all namespaces"
+        return f'"{self.verb}" {what} in API group "{self.group}" {where}'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """A scope as rules name it: a plural of an API group, in one namespace or ("") in all."""
+
+    group: str
+    plural: str
+    namespace: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """Who is to hold the rights, and under which name."""
+
+    name: str
+    namespace: str
+    account: str
+
+
+IDENTITY = Right(namespace=_SYSTEM, group="", resource="namespaces", verb="get", name=_SYSTEM)
+
+
+def of(watched: Watched) -> tuple[Right, ...]:
+    """Give the rights without which a scope can't be followed."""
+    return tuple(
+        Right(namespace=watched.namespace, group=watched.group, resource=watched.plural, verb=verb)
+        for verb in ("list", "watch")
+    )
+
+
+def manifests(rights: Iterable[Right], holder: Holder) -> list[Manifest]:
+    """Make the roles that give exactly these rights, each followed by its binding."""
+    wanted = set(rights)
+    # Who may list a kind everywhere needs a ClusterRole, and the right to the one object fits into it.
+    everywhere = any(not right.namespace for right in wanted)
+    places: dict[str, list[Right]] = {}
+    for right in sorted(wanted):
+        place = "" if everywhere and right.name else right.namespace
+        places.setdefault(place, []).append(right)
+    return [made for place, held in sorted(places.items()) for made in _role(place, held, holder)]
+
+
+def _role(place: str, rights: Sequence[Right], holder: Holder) -> list[Manifest]:
+    kind = "Role" if place else "ClusterRole"
+    metadata = {"name": holder.name} | ({"namespace": place} if place else {})
+    head = {"apiVersion": f"{_API_GROUP}/v1", "metadata": metadata}
+    return [
+        _in_order(head | {"kind": kind, "rules": _rules(rights)}),
+        _in_order(
+            head
+            | {
+                "kind": f"{kind}Binding",
+                "roleRef": {"apiGroup": _API_GROUP, "kind": kind, "name": holder.name},
+                "subjects": [{"kind": "ServiceAccount", "name": holder.account, "namespace": holder.namespace}],
+            }
+        ),
+    ]
+
+
+def _rules(rights: Sequence[Right]) -> list[Manifest]:
+    """Gather what has the same API group, verbs and names into one rule."""
+    verbs: dict[tuple[str, str, str], list[str]] = {}
+    for right in rights:
+        verbs.setdefault((right.group, right.name, right.resource), []).append(right.verb)
+    resources: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
+    for (group, name, resource), allowed in verbs.items():
+        resources.setdefault((group, name, tuple(allowed)), []).append(resource)
+    return [
+        {"apiGroups": [group], "resources": sorted(named)}
+        | ({"resourceNames": [name]} if name else {})
+        | {"verbs": list(allowed)}
+        for (group, name, allowed), named in sorted(resources.items())
+    ]
+
+
+def _in_order(manifest: Mapping[str, Any]) -> Manifest:
+    """Put the keys where a reader expects them."""
+    order = ("apiVersion", "kind", "metadata", "rules", "roleRef", "subjects")
+    return {key: manifest[key] for key in order if key in manifest}

@@ -1,0 +1,76 @@
+"""Looks at a cluster with the eyes of a configuration: kinds, rights, objects. It asks and lists, and changes nothing.
+
+Only metadata is asked for, a page at a time, and an object is forgotten as soon as it has been counted.
+"""
+
+from collections.abc import Sequence
+
+from beacon import errors, model, rules
+from beacon.cli import forecast, outlook, reaching, rights
+from beacon.cluster import connection, discovery, failures, listing, looking, reviewing
+
+
+class Survey:
+    """One look at a cluster."""
+
+    def __init__(self) -> None:
+        """Connect with the credentials of KUBECONFIG, else those of the pod.
+
+        Raises:
+            errors.ConfigError: there are none, or they can't be used.
+        """
+        self._api = reaching.connect()
+
+    def cluster(self) -> outlook.Cluster:
+        """Read the cluster's identity.
+
+        Raises:
+            errors.TransientError: the API server can't be reached, or does not say what may be done.
+        """
+        identified = _may(self._api, rights.IDENTITY)
+        return outlook.Cluster(uid=listing.cluster_uid(self._api) if identified else "", identified=identified)
+
+    def scopes(
+        self, scopes: Sequence[rules.Scope], ledger: forecast.Ledger | None, *, updates: bool
+    ) -> tuple[outlook.Found, ...]:
+        """Look at every scope.
+
+        Raises:
+            failures.Unreachable: the API server can't be reached.
+        """
+        return tuple(self._look(scope, forecast.Forecast(scope, ledger, updates=updates)) for scope in scopes)
+
+    def _look(self, scope: rules.Scope, reckoned: forecast.Forecast) -> outlook.Found:
+        plural = scope.resource
+        try:
+            resource = discovery.find(self._api, scope.api_version, scope.id.kind, scope.resource)
+            plural = resource.plural
+            if scope.id.namespace and not resource.namespaced:
+                raise failures.Unsuitable(f"{scope.id.kind} does not live in namespaces: leave `namespaces` out")
+            watched = rights.Watched(group=scope.id.group, plural=plural, namespace=scope.id.namespace)
+            missing = tuple(right for right in rights.of(watched) if not _may(self._api, right))
+            listed = not any(right.verb == "list" for right in missing)
+            counts = self._count(scope, resource, reckoned) if listed else None
+        except failures.Unreachable:
+            raise
+        except (errors.TransientError, errors.PermanentError) as error:
+            return outlook.Found(scope=scope, plural=plural, problem=str(error))
+        return outlook.Found(scope=scope, plural=plural, missing=missing, counts=counts)
+
+    def _count(self, scope: rules.Scope, resource: discovery.Resource, reckoned: forecast.Forecast) -> forecast.Counts:
+        for page in listing.pages(self._api, resource, scope.id.namespace):
+            for item in page.items:
+                seen = looking.look(scope.rule, item, model.Change.LISTED, reckoned.wanted)
+                reckoned.see(seen, annotated=scope.rule.annotation in (item.annotations or {}))
+        return reckoned.finish()
+
+
+def _may(api: connection.Connection, right: rights.Right) -> bool:
+    return reviewing.allowed(
+        api,
+        right.verb,
+        group=right.group,
+        resource=right.resource,
+        namespace=right.namespace,
+        name=right.name,
+    )

@@ -1,0 +1,46 @@
+"""Carries out `holdings`: what is known of objects, a bounded number of rows at a time, so that nobody waits for it."""
+
+from beacon import model, wire
+from beacon.store import database
+
+_ROWS = 500
+_COLUMNS = "uid, api_group, kind, namespace, state, epoch, resource_version, judged_by, accepted_by, value"
+
+
+class Holdings:
+    """Reads the table `objects` through."""
+
+    def __init__(self, ledger: database.Database) -> None:
+        """Read from the given ledger."""
+        self._ledger = ledger
+
+    def page(self, request: wire.Holdings) -> wire.Held:
+        """Give the objects among the next rows that are not gone; a page may be empty and others follow."""
+        head = self._ledger.row("SELECT cluster, epoch FROM meta")
+        # Rows are counted before the gone are left out: a table full of them must not make one request long.
+        rows = self._ledger.rows(
+            f"SELECT {_COLUMNS} FROM objects WHERE uid > ? ORDER BY uid LIMIT ?", (request.after, _ROWS)
+        )
+        return wire.Held(
+            cluster=head[0] if head else "",
+            epoch=head[1] if head else 0,
+            objects=tuple(_object(row) for row in rows if row[4] != model.ObjectState.GONE),
+            after=rows[-1][0] if rows else request.after,
+            more=len(rows) == _ROWS,
+        )
+
+
+def _object(row: database.Row) -> wire.HeldObject:
+    uid, group, kind, namespace, state, epoch, version, judged_by, accepted_by, value = row
+    return wire.HeldObject(
+        uid=uid,
+        group=group,
+        kind=kind,
+        namespace=namespace,
+        state=model.ObjectState(state),
+        epoch=epoch,
+        resource_version=version,
+        judged_by=judged_by,
+        accepted_by=accepted_by,
+        value=value,
+    )

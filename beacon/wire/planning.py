@@ -1,0 +1,39 @@
+"""What the ledger holds of objects, page by page: for whoever asks what a changed configuration would mean."""
+
+from dataclasses import dataclass
+
+from beacon import model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holdings:
+    """Ask for the next objects after that UID, in the order of UIDs; "" is the beginning."""
+
+    after: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldObject:
+    """An object that is not gone, with what decides how it is judged anew."""
+
+    uid: str
+    group: str
+    kind: str
+    namespace: str
+    state: model.ObjectState
+    epoch: int
+    resource_version: int
+    judged_by: str
+    accepted_by: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """One page; `after` is where to go on. `cluster` and `epoch` are the ledger's."""
+
+    cluster: str
+    epoch: int
+    objects: tuple[HeldObject, ...]
+    after: str
+    more: bool

@@ -1,0 +1,41 @@
+"""The ledger's objects can be read through page by page."""
+
+from pathlib import Path
+
+from beacon import model, wire
+from tests.unit.store import world
+from tests.unit.store.world import seen
+
+
+def read(of: world.World) -> tuple[list[wire.HeldObject], list[int]]:
+    objects: list[wire.HeldObject] = []
+    sizes: list[int] = []
+    page = wire.Held(cluster="", epoch=0, objects=(), after="", more=True)
+    while page.more:
+        reply = of.ask(wire.Holdings(after=page.after))
+        assert isinstance(reply, wire.Held)
+        page = reply
+        objects += page.objects
+        sizes.append(len(page.objects))
+    return objects, sizes
+
+
+def test_every_object_that_is_not_gone_comes_once_with_what_it_was_judged_by(tmp_path: Path) -> None:
+    made = world.World(tmp_path / "e.db")
+    made.open()
+    made.relist(10, *(seen(f"u{number:05}", 5) for number in range(2500)))
+    made.open()
+    made.relist(20, *(seen(f"u{number:05}", 5) for number in range(1500, 2500)))
+
+    objects, sizes = read(made)
+
+    assert [one.uid for one in objects] == [f"uid-u{number:05}" for number in range(1500, 2500)]
+    assert sizes == [0, 0, 0, 500, 500, 0]
+    assert {(one.kind, one.state, one.resource_version) for one in objects} == {
+        (made.scopes[0].id.kind, model.ObjectState.TRACKED, 5)
+    }
+    assert {one.judged_by for one in objects} == {one.accepted_by for one in objects} != {""}
+
+
+def test_an_empty_ledger_is_one_empty_page(tmp_path: Path) -> None:
+    assert read(world.World(tmp_path / "e.db")) == ([], [0])

@@ -1,0 +1,103 @@
+"""What a forecast counts, object by object."""
+
+import pytest
+
+from beacon import model, rules, wire
+from beacon.cli import forecast
+
+ACCEPTED, REFUSED = model.Verdict.ACCEPTED, model.Verdict.ANNOTATION
+TRACKED, UNMANAGED, RELEASED = model.ObjectState.TRACKED, model.ObjectState.UNMANAGED, model.ObjectState.RELEASED
+
+
+def scope(namespace: str = "") -> rules.Scope:
+    namespaces = (namespace,) if namespace else ()
+    entry = rules.Entry(api_version="v1", kind="Pod", namespaces=namespaces)
+    return rules.scopes([entry], annotation="a/b", values=None)[0]
+
+
+SAME = rules.fingerprint(scope().rule, "x")
+
+
+def row(state: model.ObjectState, *, judged_by: str = SAME, version: int = 5, value: str = "v") -> wire.HeldObject:
+    return wire.HeldObject(
+        uid="u",
+        group="",
+        kind="Pod",
+        namespace="x",
+        state=state,
+        epoch=0,
+        resource_version=version,
+        judged_by=judged_by,
+        accepted_by=judged_by,
+        value=value,
+    )
+
+
+def ledger(*rows: wire.HeldObject) -> forecast.Ledger:
+    return forecast.Ledger(cluster="c", epoch=0, objects={one.uid: one for one in rows})
+
+
+def seen(verdict: model.Verdict, version: int = 6, value: str = "v") -> model.Observation:
+    return model.Observation(
+        uid="u",
+        namespace="x",
+        name="n",
+        resource_version=version,
+        change=model.Change.LISTED,
+        verdict=verdict,
+        value=value,
+    )
+
+
+def reckon(observation: model.Observation | None, *rows: wire.HeldObject) -> dict[str, int]:
+    reckoned = forecast.Forecast(scope(), ledger(*rows), updates=True)
+    if observation is not None:
+        reckoned.see(observation, annotated=True)
+    changes = reckoned.finish().changes
+    assert changes is not None
+    names = ("kept", "new", "updated", "unmanaged", "deleted")
+    return {name: getattr(changes, name) for name in names if getattr(changes, name)}
+
+
+@pytest.mark.parametrize(
+    ("observation", "rows", "expected"),
+    [
+        (seen(ACCEPTED), (), {"new": 1}),
+        (seen(ACCEPTED), (row(RELEASED),), {"new": 1}),
+        (seen(ACCEPTED), (row(TRACKED),), {"kept": 1}),
+        (seen(ACCEPTED, version=5), (row(TRACKED),), {"kept": 1}),
+        (seen(ACCEPTED, value="w"), (row(TRACKED),), {"updated": 1}),
+        (seen(ACCEPTED), (row(UNMANAGED),), {"kept": 1}),
+        (seen(REFUSED), (row(TRACKED, judged_by="other-rule"),), {"unmanaged": 1}),
+        (seen(REFUSED), (row(UNMANAGED, judged_by="other-rule"),), {}),
+        (seen(REFUSED), (row(TRACKED),), {"deleted": 1}),
+        (seen(REFUSED), (row(RELEASED),), {}),
+        (None, (row(TRACKED),), {"deleted": 1}),
+        (None, (row(UNMANAGED),), {"deleted": 1}),
+        (None, (row(RELEASED),), {}),
+    ],
+)
+def test_an_object_is_counted_as_what_would_become_of_it(
+    observation: model.Observation | None, rows: tuple[wire.HeldObject, ...], expected: dict[str, int]
+) -> None:
+    assert reckon(observation, *rows) == expected
+
+
+def test_without_a_ledger_only_what_is_there_is_counted() -> None:
+    reckoned = forecast.Forecast(scope(), None, updates=True)
+    reckoned.see(seen(ACCEPTED), annotated=True)
+    reckoned.see(None, annotated=True)
+    reckoned.see(None, annotated=False)
+
+    counts = reckoned.finish()
+
+    assert (counts.objects, counts.annotated, counts.matching, counts.changes) == (3, 2, 1, None)
+
+
+def test_what_no_scope_covers_leaves_and_is_not_counted_as_deleted_elsewhere() -> None:
+    held = ledger(row(TRACKED))
+
+    assert forecast.leaving([scope("y")], held) == {model.ScopeId(group="", kind="Pod", namespace="x"): 1}
+    assert forecast.leaving([scope("x")], held) == {}
+    changes = forecast.Forecast(scope("y"), held, updates=False).finish().changes
+    assert changes == forecast.Changes()

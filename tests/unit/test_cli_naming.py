@@ -1,0 +1,51 @@
+"""Where a plural is taken from."""
+
+import pytest
+
+from beacon import errors, rules
+from beacon.cli import builtin, naming
+from beacon.dev.cluster import catalogue
+
+
+def name(entry: rules.Entry) -> naming.Named:
+    def discover(scope: rules.Scope) -> naming.Served:
+        raise errors.PermanentError(f"asked for {scope.id.kind}")
+
+    return naming.name(rules.scopes([entry], annotation="a/b", values=None), discover)
+
+
+def test_the_known_kinds_are_those_that_a_plain_cluster_serves() -> None:
+    served = {
+        (kind.group, kind.kind): builtin.Known(plural=kind.plural, namespaced=kind.namespaced)
+        for kind in catalogue.built_in()
+        if {"list", "watch"} <= set(kind.verbs)
+    }
+
+    assert {key: builtin.find(*key) for key in served} == served
+
+
+@pytest.mark.parametrize(("kind", "plural"), [("Pod", "pods"), ("Endpoints", "endpoints")])
+def test_a_kind_of_kubernetes_own_is_known_without_a_cluster(kind: str, plural: str) -> None:
+    named = name(rules.Entry(api_version="v1", kind=kind))
+
+    assert [one.plural for one in named.watched] == [plural]
+
+
+def test_what_the_configuration_says_is_taken_at_its_word() -> None:
+    named = name(rules.Entry(api_version="example.com/v1", kind="Sheep", resource="sheep", namespaces=("a",)))
+
+    assert [(one.group, one.plural, one.namespace) for one in named.watched] == [("example.com", "sheep", "a")]
+
+
+def test_a_kind_that_nobody_knows_is_a_problem_and_said_once() -> None:
+    named = name(rules.Entry(api_version="example.com/v1", kind="Sheep", namespaces=("a", "b")))
+
+    assert named.watched == ()
+    assert named.problems == ("Sheep of example.com/v1: asked for Sheep",)
+
+
+@pytest.mark.parametrize("resource", ["", "nodes"])
+def test_a_kind_that_does_not_live_in_namespaces_cant_be_watched_in_some(resource: str) -> None:
+    named = name(rules.Entry(api_version="v1", kind="Node", resource=resource, namespaces=("a",)))
+
+    assert named.problems == ("Node of v1: it does not live in namespaces: leave `namespaces` out",)
