@@ -62,9 +62,7 @@ def _one_of(words: type[StrEnum]) -> click.Choice[str]:
 
 
 _OPTIONS = (
-    click.option(
-        "--state", multiple=True, type=click.Choice([*model.DeliveryState]), help="Of the delivery; may repeat."
-    ),
+    click.option("--state", multiple=True, type=_one_of(model.DeliveryState), help="Of the delivery; may repeat."),
     click.option("--type", multiple=True, type=_one_of(model.EventType), help="Of the event; may repeat."),
     click.option("--kind", default="", help="Of the object, as in its manifest: Deployment."),
     click.option("-n", "--namespace", default=None, help='Of the object; "" for objects that have none.'),
