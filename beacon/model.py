@@ -131,7 +131,7 @@ class Delivery:
 
     `data` is the JSON text of the envelope's data, rendered when the event was made. `attempts` are those that count
     against maxAttempts, `requests` all that were made; both before this one. `committed_us` is the instant at which
-    the event was written.
+    the event was written. `out_of_order`: an operator wants it sent whatever has been delivered since.
     """
 
     id: int
@@ -151,6 +151,7 @@ class Delivery:
     requests: int
     data: str
     redelivered: bool = False
+    out_of_order: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,17 @@
 """`beacon`: the commands. Each is imported only when it is called, so that `beacon --help` is quick."""
 
+import difflib
 import importlib
-from typing import Any
+import os
+import sys
+from typing import Any, NoReturn
 
 import click
 
 _COMMANDS = {
+    "events": ("events", "List events and what became of their deliveries."),
+    "redeliver": ("redeliver", "Send events once more."),
+    "discard": ("discard", "Give failed deliveries up for good."),
     "adopt": ("adopt", "Let the ledger follow another cluster."),
     "backup": ("backup", "Copy the ledger, checked, while everything goes on."),
     "verify": ("verify", "Check a ledger, or a copy of the running one."),
@@ -19,14 +25,35 @@ _COMMANDS = {
 class _Lazy(click.Group):
     """A group whose commands are loaded when they are needed."""
 
+    def main(self, *args: Any, **extra: Any) -> NoReturn:
+        """Run, and say what was wrong in one line."""
+        try:
+            code = super().main(*args, **{**extra, "standalone_mode": False})
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message())
+            code = error.exit_code
+        except click.ClickException as error:
+            path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "beacon"
+            click.echo(f"{path}: {_one_line(error)} (see {path} --help)", err=True)
+            code = error.exit_code
+        except click.Abort:
+            click.echo("Not done.", err=True)
+            code = 1
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter's end would say so
+            code = 0
+        sys.exit(code if isinstance(code, int) else 0)
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
         """Name the commands."""
         return sorted(_COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Load one command."""
         if cmd_name not in _COMMANDS:
-            return None
+            meant = difflib.get_close_matches(cmd_name, _COMMANDS, n=1)
+            hint = f"did you mean {meant[0]!r}?" if meant else f"there are {', '.join(sorted(_COMMANDS))}"
+            raise click.UsageError(f"no such command {cmd_name!r}: {hint}", ctx)
         module = importlib.import_module(f"beacon.cli.{_COMMANDS[cmd_name][0]}")
         command: click.Command = module.command
         return command
@@ -35,6 +62,11 @@ class _Lazy(click.Group):
         """Say what each does without loading it."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in sorted(_COMMANDS.items())])
+
+
+def _one_line(error: click.ClickException) -> str:
+    text = " ".join(error.format_message().split())
+    return text[:1].lower() + text[1:].rstrip(".")
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})

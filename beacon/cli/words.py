@@ -62,6 +62,13 @@ def instant(us: int) -> str:
     return datetime.fromtimestamp(us / 1e6, tz=UTC).strftime("%Y-%m-%d %H:%M:%SZ") if us else "?"
 
 
+def precise(us: int) -> str:
+    """Say an instant as RFC 3339, to the microsecond; "" for never."""
+    return (
+        datetime.fromtimestamp(us / 1e6, tz=UTC).isoformat(timespec="microseconds").replace("+00:00", "Z") if us else ""
+    )
+
+
 def _gap(gap: Mapping[str, Any]) -> Sequence[str]:
     until = instant(gap["until_us"]) if gap["until_us"] else "still open"
     found = f"{gap['differences']} differences" if gap["differences"] else gap["certainty"]

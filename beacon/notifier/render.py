@@ -44,6 +44,8 @@ def envelope(delivery: model.Delivery, names: Names, *, ledger: str) -> bytes:
     }
     if delivery.redelivered:
         attributes["redelivered"] = True
+    if delivery.out_of_order:
+        attributes["outoforder"] = True
     attributes["data"] = codec.raw(delivery.data)
     return codec.encode(attributes)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from beacon import model, wire
-from beacon.store import database, memory
+from beacon.store import database, memory, redelivery
 
 _SHARE_OF_RETRIES = 5  # one in so many places of a claim is kept for what is due again
 _REMEMBERED_FENCED = 16
@@ -208,7 +208,7 @@ class Deliveries:
         else:
             return
         if outcome.result in (model.Result.DELIVERED, model.Result.FAILED):
-            self._promote(row[3], row[4], now_us)
+            redelivery.promote(self._ledger, row[3], row[4], now_us)
 
     def _record(self, outcome: model.Outcome) -> None:
         self._ledger.run(
@@ -264,22 +264,10 @@ class Deliveries:
                 "UPDATE deliveries SET attempts = attempts + 1, forgiven = 0 WHERE id = ?", (outcome.delivery,)
             )
 
-    def _promote(self, endpoint: str, subject: str, now_us: int) -> None:
-        """Let the object's next delivery go, in the order of the events, unless one is open already."""
-        following = self._ledger.row(
-            "SELECT id, state FROM deliveries WHERE endpoint = ? AND subject = ? AND state IN ('queued', 'ready')"
-            " ORDER BY sequence LIMIT 1",
-            (endpoint, subject),
-        )
-        if following and following[1] == model.DeliveryState.QUEUED:
-            self._ledger.run(
-                "UPDATE deliveries SET state = 'ready', next_attempt_us = ? WHERE id = ?", (now_us, following[0])
-            )
-
 
 _COLUMNS = (
     "d.id, d.generation, e.id, d.sequence, e.previous, e.type, e.api_version, e.kind, e.subject, e.namespace, e.name,"
-    " e.detected_us, e.committed_us, d.attempts, d.requests, e.data"
+    " e.detected_us, e.committed_us, d.attempts, d.requests, e.data, d.out_of_order"
 )
 _WHOLE = f"SELECT {_COLUMNS} FROM deliveries d JOIN events e USING (sequence) WHERE d.id = ?"
 _FRESH = "d.endpoint = ? AND d.state = 'ready' AND (d.requests > 0) = 0 ORDER BY d.sequence"
@@ -339,4 +327,5 @@ def _delivery(row: database.Row) -> model.Delivery:
         requests=row[14],
         data=row[15],
         redelivered=row[1] > 0,
+        out_of_order=bool(row[16]),
     )

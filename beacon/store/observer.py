@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from beacon import errors, log, metrics, model
-from beacon.store import comparisons, condition, cursors, database, journal, service
+from beacon.store import comparisons, condition, cursors, database, journal, redelivery, service
 
 
 class Observer(service.Listener):
@@ -33,6 +33,8 @@ class Observer(service.Listener):
                 self._gap_closed(note)
             elif isinstance(note, comparisons.Found):
                 _compared(note)
+            elif isinstance(note, redelivery.Discarded):
+                self._discarded(note)
 
     def opened(self, opened: condition.Opened) -> None:
         """The ledger is open; what had to be done to it is said."""
@@ -105,6 +107,10 @@ class Observer(service.Listener):
             namespace=told.namespace,
             name=told.name,
         )
+
+    def _discarded(self, one: redelivery.Discarded) -> None:
+        metrics.DELIVERIES.labels(endpoint=one.endpoint, type=one.type, outcome=model.DeliveryState.DISCARDED).inc()
+        self._log.info("delivery discarded", id=one.id, endpoint=one.endpoint, reason=one.reason)
 
     def _gap_closed(self, gap: cursors.Gap) -> None:
         seconds = max(0.0, (gap.until_us - gap.since_us) / 1_000_000) if gap.since_us else 0.0

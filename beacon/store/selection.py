@@ -10,21 +10,28 @@ _LAST = 2**63 - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """Ids of deliveries, ascending. Go on with `after`; nothing is left when `more` is false."""
+    """Ids of deliveries, in the order asked for. Go on with `after`; nothing is left when `more` is false."""
 
     deliveries: tuple[int, ...]
     after: int
     more: bool
 
 
-def find(ledger: database.Database, selection: wire.Selection, *, after: int, look: int) -> Found:
-    """Look at the next `look` deliveries beyond the id `after`, and give those that are meant."""
+def find(
+    ledger: database.Database, selection: wire.Selection, *, after: int, look: int, newest_first: bool = False
+) -> Found:
+    """Look at the next `look` deliveries beyond the id `after`, and give those that are meant.
+
+    `newest_first` walks down from `after`, or from the end when that is 0.
+    """
     condition, values = _condition(selection)
     where, narrowed = _narrowed(selection)
+    beyond, order = ("<", "DESC") if newest_first else (">", "ASC")
+    start = _LAST if newest_first and after <= 0 else max(0, min(after, _LAST))
     rows = ledger.rows(
         f"SELECT d.id, {condition} FROM deliveries d JOIN events e USING (sequence)"
-        f" WHERE d.id > ? AND {where} ORDER BY d.id LIMIT ?",
-        (*values, max(0, min(after, _LAST)), *narrowed, look),
+        f" WHERE d.id {beyond} ? AND {where} ORDER BY d.id {order} LIMIT ?",
+        (*values, start, *narrowed, look),
     )
     return Found(
         deliveries=tuple(delivery for delivery, meant in rows if meant),

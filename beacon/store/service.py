@@ -20,8 +20,10 @@ from beacon.store import (
     deliveries,
     figures,
     holdings,
+    listing,
     memory,
     pruning,
+    redelivery,
     rendering,
     room,
     streams,
@@ -105,6 +107,7 @@ class Service:
         self._streams = streams.Streams(ledger, self._memory, terms)
         self._comparisons = comparisons.Comparisons(ledger, self._memory, self._streams)
         self._deliveries = deliveries.Deliveries(ledger, self._memory, self._clock.now_us)
+        self._redelivery = redelivery.Redelivery(ledger, self._memory, terms.endpoint)
         self._pruning = pruning.Pruning(ledger, self._memory, self._clock)
         self._figures = figures.Figures(ledger, self._streams, self._deliveries)
         self._backups = backups.Backups(ledger)
@@ -187,7 +190,7 @@ class Service:
         if isinstance(request, wire.Claim):
             return self._deliveries.writes(request)
         return not isinstance(
-            request, wire.Ping | wire.Hello | wire.Inspect | wire.Vacuum | wire.Backup | wire.Holdings
+            request, wire.Ping | wire.Hello | wire.Inspect | wire.Vacuum | wire.Backup | wire.Holdings | wire.Find
         )
 
     def _read(self, request: wire.Request) -> wire.Reply | wire.Refused:
@@ -200,6 +203,8 @@ class Service:
                 return self._backups.step(request)
             if isinstance(request, wire.Holdings):
                 return self._holdings.page(request)
+            if isinstance(request, wire.Find):
+                return listing.page(self._ledger, request)
             return self._vacuum() if isinstance(request, wire.Vacuum) else self._figures.inspect()
         except errors.BeaconError as error:
             return self._refusal(request, error)
@@ -333,6 +338,8 @@ class Service:
             wire.CompareEnd: lambda r: self._comparisons.end(r, now),
             wire.Prune: self._pruning.prune,
             wire.Adopt: lambda r: self._streams.adopt(r, now.us),
+            wire.Redeliver: lambda r: self._redelivery.redeliver(r, now.us),
+            wire.Discard: lambda r: self._redelivery.discard(r, now.us),
         }
         return verbs[type(request)](request)
 

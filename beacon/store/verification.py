@@ -72,6 +72,13 @@ _RULES = (
         ),
     ),
     (
+        "deliveries {} and {} of {} may be sent at the same time",
+        (
+            "SELECT d.id, e.id, d.subject FROM deliveries d JOIN deliveries e ON e.endpoint = d.endpoint"
+            " AND e.subject = d.subject AND e.sequence < d.sequence WHERE d.state = 'ready' AND e.state = 'ready'"
+        ),
+    ),
+    (
         "scope {} {} {}: the cursor {} is ahead of {}, the highest that was read",
         "SELECT api_group, kind, namespace, resource_version, highest FROM cursors WHERE resource_version > highest",
     ),

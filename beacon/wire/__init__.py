@@ -31,6 +31,7 @@ from beacon.wire.greeting import Hello, Ping, Pong, Welcome
 from beacon.wire.keeping import Adopt, Adopted, BackedUp, Backup, Prunable, Prune, Pruned, Vacuum, Vacuumed
 from beacon.wire.place import Place
 from beacon.wire.planning import Held, HeldObject, Holdings
+from beacon.wire.redelivering import Acted, Discard, Find, Found, Listed, NotDone, Redeliver
 from beacon.wire.selecting import Selection
 from beacon.wire.watching import (
     Expire,
@@ -47,6 +48,7 @@ from beacon.wire.watching import (
 __all__ = [
     "EXCHANGES",
     "VERSION",
+    "Acted",
     "Adopt",
     "Adopted",
     "BackedUp",
@@ -58,10 +60,13 @@ __all__ = [
     "CompareOpen",
     "ComparePage",
     "Compared",
+    "Discard",
     "EndpointFigures",
     "Envelope",
     "Expire",
     "Figures",
+    "Find",
+    "Found",
     "GapFigures",
     "Held",
     "HeldObject",
@@ -71,6 +76,8 @@ __all__ = [
     "ListBegin",
     "ListEnd",
     "ListPage",
+    "Listed",
+    "NotDone",
     "Observe",
     "OpenStream",
     "Ping",
@@ -81,6 +88,7 @@ __all__ = [
     "Prunable",
     "Prune",
     "Pruned",
+    "Redeliver",
     "Refusal",
     "Refused",
     "Reply",

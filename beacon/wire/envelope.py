@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from beacon import codec, errors
-from beacon.wire import comparing, delivering, figures, greeting, keeping, planning, watching
+from beacon.wire import comparing, delivering, figures, greeting, keeping, planning, redelivering, watching
 
 VERSION = 1
 
@@ -34,6 +34,9 @@ Request = (
     | keeping.Adopt
     | keeping.Backup
     | planning.Holdings
+    | redelivering.Find
+    | redelivering.Redeliver
+    | redelivering.Discard
 )
 Reply = (
     greeting.Pong
@@ -48,6 +51,8 @@ Reply = (
     | keeping.Adopted
     | keeping.BackedUp
     | planning.Held
+    | redelivering.Found
+    | redelivering.Acted
 )
 
 EXCHANGES: dict[str, tuple[type[Request], type[Reply]]] = {
@@ -71,6 +76,9 @@ EXCHANGES: dict[str, tuple[type[Request], type[Reply]]] = {
     "adopt": (keeping.Adopt, keeping.Adopted),
     "backup": (keeping.Backup, keeping.BackedUp),
     "holdings": (planning.Holdings, planning.Held),
+    "find": (redelivering.Find, redelivering.Found),
+    "redeliver": (redelivering.Redeliver, redelivering.Acted),
+    "discard": (redelivering.Discard, redelivering.Acted),
 }
 _VERBS: dict[type[Request], str] = {request: verb for verb, (request, _) in EXCHANGES.items()}
 

@@ -1,8 +1,10 @@
 import json
+from dataclasses import replace
 
 from cloudevents.core.bindings.http import HTTPMessage, from_structured_event
 from cloudevents.core.formats.json import JSONFormat
 
+from beacon import model
 from beacon.notifier import render
 from tests.unit.notifier import stores
 
@@ -44,8 +46,15 @@ def test_the_official_sdk_accepts_the_envelope() -> None:
     assert event.get_data() == {"resource": {}}
 
 
-def test_redelivered_is_absent_from_a_first_delivery() -> None:
-    assert "redelivered" not in json.loads(render.envelope(stores.delivery(1), NAMES, ledger="l"))
+def test_what_an_operator_asked_for_is_marked_and_nothing_else_is() -> None:
+    def marks(delivery: model.Delivery) -> dict[str, object]:
+        sent = json.loads(render.envelope(delivery, NAMES, ledger="l"))
+        return {name: sent[name] for name in ("redelivered", "outoforder") if name in sent}
+
+    first, again = stores.delivery(1), stores.delivery(1, redelivered=True)
+    assert marks(first) == {}
+    assert marks(again) == {"redelivered": True}
+    assert marks(replace(again, out_of_order=True)) == {"redelivered": True, "outoforder": True}
 
 
 def test_a_cluster_scoped_object_has_no_empty_segment_in_its_source() -> None:

@@ -47,6 +47,10 @@ def test_events_that_were_cleaned_away_break_no_chain(path: Path) -> None:
         ("UPDATE events SET previous = 99 WHERE sequence = 3", "previous is 99"),
         ("UPDATE deliveries SET sequence = 77 WHERE sequence = 1", "has no event 77"),
         ("UPDATE deliveries SET state = 'queued' WHERE sequence = 1", "is open"),
+        (
+            "UPDATE deliveries SET state = 'ready', generation = 1, subject = (SELECT min(subject) FROM deliveries)",
+            "may be sent at the same time",
+        ),
         ("UPDATE cursors SET highest = 3", "ahead of 3"),
         ("UPDATE cursors SET resource_version = 3", "is behind object"),
         ("UPDATE cursors SET epoch = 3", "of epoch 3"),

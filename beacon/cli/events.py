@@ -1,0 +1,44 @@
+"""`beacon events`: what was told, and what became of it."""
+
+import itertools
+from typing import Any
+
+import click
+
+from beacon.cli import asking, filters, finding, output
+
+_EPILOG = """
+\b
+Examples:
+  beacon events --state failed --since 2h
+  beacon events --kind Deployment -n shop --name web --oldest-first
+  beacon events --limit 0 -o json | jq -r '.[].id'
+
+\b
+Exit codes: 0 done, 2 wrong use, 69 the store does not answer.
+"""
+
+
+@click.command("events", epilog=_EPILOG)
+@filters.options
+@click.option("--limit", type=click.IntRange(0), default=100, show_default=True, help="How many at most; 0: all.")
+@click.option("--after", type=click.IntRange(0), default=0, help="Go on after this delivery, as the last line says.")
+@click.option("--oldest-first", is_flag=True, help="Instead of the newest first.")
+@output.option
+def command(limit: int, after: int, oldest_first: bool, output: str, **given: Any) -> None:  # noqa: FBT001
+    """List events and their deliveries, the newest first. All filters have to fit."""
+    selection = filters.selection(given)
+    with asking.store() as client:
+        walked = finding.walk(client, selection, after=after, newest_first=not oldest_first)
+        found = list(itertools.islice(walked, limit + 1 if limit else None))
+    cut = bool(limit) and len(found) > limit
+    found = found[:limit] if cut else found
+    _show(output, found)
+    if not found and output == "table":
+        click.echo("No event fits.", err=True)
+    if cut:
+        click.echo(f"There are more: go on with --after {found[-1].delivery}, or raise --limit.", err=True)
+
+
+def _show(form: str, found: list[Any]) -> None:
+    output.show(form, [finding.plain(one) for one in found], finding.lines(found))

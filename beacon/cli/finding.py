@@ -1,0 +1,83 @@
+"""Walks through the deliveries that are meant, page by page, and shows them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from beacon import bus, wire
+from beacon.cli import output, words
+
+_PATIENCE_S = 5.0
+_HEAD = ("SEQUENCE", "STATE", "TYPE", "KIND", "OBJECT", "DETECTED", "REQUESTS", "ANSWER", "EVENT ID")
+
+
+def walk(
+    client: bus.Client, selection: wire.Selection, *, after: int = 0, newest_first: bool = False
+) -> Iterator[wire.Listed]:
+    """Give every delivery that is meant; the store is asked for some at a time.
+
+    Raises:
+        errors.TransientError: the store does not answer.
+    """
+    more = True
+    while more:
+        request = wire.Find(selection=selection, after=after, newest_first=newest_first)
+        page = client.try_call(request, timeout_s=_PATIENCE_S)
+        assert isinstance(page, wire.Found)  # noqa: S101  the wire gives nothing else
+        yield from page.deliveries
+        after, more = page.after, page.more
+
+
+def plain(one: wire.Listed) -> dict[str, Any]:
+    """Give a delivery in its documented form (docs/cli.md)."""
+    return {
+        "sequence": one.sequence,
+        "id": one.event_id,
+        "type": one.type.value,
+        "object": {
+            "group": one.group,
+            "kind": one.kind,
+            "namespace": one.namespace,
+            "name": one.name,
+            "uid": one.uid,
+        },
+        "detected": words.precise(one.detected_us),
+        "cause": one.cause,
+        "source": one.source,
+        "delivery": {
+            "id": one.delivery,
+            "endpoint": one.endpoint,
+            "state": one.state.value,
+            "generation": one.generation,
+            "attempts": one.attempts,
+            "requests": one.requests,
+            "nextAttempt": words.precise(one.next_attempt_us),
+            "settled": words.precise(one.settled_us),
+            "code": one.code,
+            "error": one.error,
+            "reason": one.reason,
+        },
+    }
+
+
+def lines(found: list[wire.Listed]) -> Iterator[str]:
+    """Render deliveries as a table."""
+    return output.table(_HEAD, map(_row, found))
+
+
+def named(one: wire.Listed) -> str:
+    """Name the object as people do."""
+    return f"{one.namespace}/{one.name}" if one.namespace else one.name
+
+
+def _row(one: wire.Listed) -> tuple[str, ...]:
+    return (
+        str(one.sequence),
+        one.state.value,
+        one.type.value,
+        one.kind,
+        named(one),
+        words.instant(one.detected_us),
+        str(one.requests),
+        one.code or "-",
+        one.event_id,
+    )

@@ -1,0 +1,53 @@
+"""Carries out `find`: deliveries with their events, as people want to see them, a bounded number of rows at a time."""
+
+from beacon import codec, model, wire
+from beacon.store import database, selection
+
+_LOOK = 250
+
+
+def page(ledger: database.Database, request: wire.Find) -> wire.Found:
+    """Give those that are meant among the next rows; a page may be empty and others follow."""
+    found = selection.find(
+        ledger, request.selection, after=request.after, look=_LOOK, newest_first=request.newest_first
+    )
+    rows = ledger.rows(_WHOLE, (codec.encode(found.deliveries).decode(),))
+    listed = {row[0]: _listed(row) for row in rows}
+    return wire.Found(
+        deliveries=tuple(listed[delivery] for delivery in found.deliveries), after=found.after, more=found.more
+    )
+
+
+def _listed(row: database.Row) -> wire.Listed:
+    return wire.Listed(
+        delivery=row[0],
+        generation=row[1],
+        state=model.DeliveryState(row[2]),
+        endpoint=row[3],
+        sequence=row[4],
+        event_id=row[5],
+        type=model.EventType(row[6]),
+        cause=row[7],
+        source=row[8],
+        group=row[9].partition("/")[0],
+        kind=row[10],
+        namespace=row[11],
+        name=row[12],
+        uid=row[13],
+        detected_us=row[14],
+        attempts=row[15],
+        requests=row[16],
+        next_attempt_us=row[17],
+        settled_us=row[18],
+        code=row[19],
+        error=row[20],
+        reason=row[21],
+    )
+
+
+_WHOLE = (
+    "SELECT d.id, d.generation, d.state, d.endpoint, e.sequence, e.id, e.type, e.cause, e.source, e.subject, e.kind,"
+    " e.namespace, e.name, e.uid, e.detected_us, d.attempts, d.requests, d.next_attempt_us, d.settled_us, d.last_code,"
+    " d.last_error, d.reason FROM json_each(?) chosen JOIN deliveries d ON d.id = chosen.value"
+    " JOIN events e USING (sequence)"
+)

@@ -1,0 +1,129 @@
+"""The operator's choices: a delivery is made once more, or given up for good. And whose turn it is among an object's.
+
+What was delivered of an object later than this event must not be overtaken by it: then it is refused, or falls back to
+`failed` if that happens while it waits, unless somebody asked for it out of order. Each choice is applied once, however
+often it is asked for. Works within the service's transaction.
+"""
+
+from dataclasses import dataclass
+
+from beacon import model, wire
+from beacon.store import database, memory
+
+_AT_ONCE = 40  # deliveries that one request deals with, so that nobody waits long
+_OVERTAKEN = "a later event of the object has been delivered"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discarded:
+    """A delivery was given up: what the metrics are told once it is on disk."""
+
+    endpoint: str
+    type: model.EventType
+    id: str
+    reason: str
+
+
+class Redelivery:
+    """Carries out the verbs `redeliver` and `discard`."""
+
+    def __init__(self, ledger: database.Database, remembered: memory.Memory, endpoint: str) -> None:
+        """Work on the given ledger; what is redelivered goes to `endpoint`, the one that is configured."""
+        self._ledger = ledger
+        self._memory = remembered
+        self._endpoint = endpoint
+
+    def redeliver(self, request: wire.Redeliver, now_us: int) -> wire.Acted:
+        """Let deliveries that came to an end be made once more."""
+        taken = request.deliveries[:_AT_ONCE]
+        answers = [(one[0], self._redeliver(*one, now_us, out_of_order=request.out_of_order)) for one in taken]
+        return _acted(answers)
+
+    def discard(self, request: wire.Discard, now_us: int) -> wire.Acted:
+        """Give failed deliveries up."""
+        taken = request.deliveries[:_AT_ONCE]
+        return _acted([(one[0], self._discard(*one, now_us, request.reason)) for one in taken])
+
+    def _redeliver(self, delivery: int, generation: int, now_us: int, *, out_of_order: bool) -> str:
+        """Give why not, "" when it is done."""
+        row = self._ledger.row("SELECT state, generation, subject, sequence FROM deliveries WHERE id = ?", (delivery,))
+        if row is None:
+            return "it is not there any more"
+        state, known, subject, sequence = row
+        if known == generation + 1:
+            return ""  # done before: this request has come twice
+        if known != generation:
+            return "it was redelivered by somebody else meanwhile"
+        if state in _OPEN:
+            return "it is open, and will be delivered"
+        if not out_of_order and _is_overtaken(self._ledger, subject, sequence):
+            return _OVERTAKEN
+        self._ledger.run(
+            "UPDATE deliveries SET endpoint = ?1, generation = generation + 1, attempts = 0, requests = 0,"
+            " forgiven = 0, next_attempt_us = ?2, last_tried_us = 0, settled_us = 0, reason = '', out_of_order = ?3,"
+            " state = CASE WHEN EXISTS (SELECT 1 FROM deliveries WHERE endpoint = ?1 AND subject = ?4"
+            " AND state IN ('queued', 'ready')) THEN 'queued' ELSE 'ready' END WHERE id = ?5",
+            (self._endpoint, now_us, int(out_of_order), subject, delivery),
+        )
+        return ""
+
+    def _discard(self, delivery: int, generation: int, now_us: int, reason: str) -> str:
+        row = self._ledger.row(
+            "SELECT d.state, d.generation, d.endpoint, e.type, e.id FROM deliveries d JOIN events e USING (sequence)"
+            " WHERE d.id = ?",
+            (delivery,),
+        )
+        if row is None:
+            return "it is not there any more"
+        state, known, endpoint, type_, event = row
+        if known != generation:
+            return "it was redelivered meanwhile"
+        if state == model.DeliveryState.DISCARDED:
+            return ""
+        if state != model.DeliveryState.FAILED:
+            return f"it is {state}, and only what has failed can be discarded"
+        self._ledger.run(
+            "UPDATE deliveries SET state = 'discarded', settled_us = ?, reason = ? WHERE id = ?",
+            (now_us, reason, delivery),
+        )
+        self._memory.note(Discarded(endpoint=endpoint, type=model.EventType(type_), id=event, reason=reason))
+        return ""
+
+
+def promote(ledger: database.Database, endpoint: str, subject: str, now_us: int) -> None:
+    """Let the object's next delivery go, in the order of the events, unless one is open already."""
+    while following := ledger.row(
+        "SELECT id, state, generation, out_of_order, sequence FROM deliveries"
+        " WHERE endpoint = ? AND subject = ? AND state IN ('queued', 'ready')"
+        " ORDER BY state = 'queued', sequence LIMIT 1",
+        (endpoint, subject),
+    ):
+        delivery, state, generation, out_of_order, sequence = following
+        if state == model.DeliveryState.READY:
+            return
+        if not generation or out_of_order or not _is_overtaken(ledger, subject, sequence):
+            ledger.run("UPDATE deliveries SET state = 'ready', next_attempt_us = ? WHERE id = ?", (now_us, delivery))
+            return
+        ledger.run(
+            "UPDATE deliveries SET state = 'failed', next_attempt_us = 0, settled_us = ?, reason = ? WHERE id = ?",
+            (now_us, _OVERTAKEN, delivery),
+        )
+
+
+def _is_overtaken(ledger: database.Database, subject: str, sequence: int) -> bool:
+    """Say whether a later event of the object has been delivered, or may have been, and is cleaned away."""
+    return ledger.row(_LATER, (subject, sequence)) is not None
+
+
+def _acted(answers: list[tuple[int, str]]) -> wire.Acted:
+    refused = tuple(wire.NotDone(delivery=delivery, why=why) for delivery, why in answers if why)
+    return wire.Acted(taken=len(answers), done=len(answers) - len(refused), refused=refused)
+
+
+_OPEN = (model.DeliveryState.QUEUED, model.DeliveryState.READY)
+# Only what was delivered or discarded is cleaned away; that it was there, the next one's `previous` tells.
+_LATER = """
+SELECT 1 FROM events e WHERE e.subject = ?1 AND e.sequence > ?2 AND (
+    EXISTS (SELECT 1 FROM deliveries d WHERE d.sequence = e.sequence AND d.state = 'delivered')
+    OR (e.previous > ?2 AND NOT EXISTS (SELECT 1 FROM events p WHERE p.sequence = e.previous))
+) LIMIT 1"""

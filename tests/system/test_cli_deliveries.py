@@ -1,0 +1,179 @@
+"""`beacon events`, `redeliver` and `discard` as the person on call uses them, on a Beacon that runs."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from beacon import errors
+from beacon.dev import whole
+from tests.system import load, running
+
+CONFIG = {"endpoint": {"retry": {"maxAttempts": 1, "initialBackoff": "50ms"}}, "events": {"updated": True}}
+
+
+@pytest.fixture(scope="module")
+def all_() -> Iterator[running.Everything]:
+    with running.everything(changes=CONFIG) as made:
+        yield made
+
+
+def beacon(all_: running.Everything, *arguments: str, said: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "beacon.cli", *arguments]
+    return subprocess.run(
+        command, env=all_.beacon.environ, input=said, capture_output=True, text=True, check=False, timeout=40
+    )
+
+
+def listed(all_: running.Everything, *arguments: str) -> list[dict[str, Any]]:
+    run = beacon(all_, "events", "-o", "json", *arguments)
+    assert run.returncode == 0, run.stderr
+    found: list[dict[str, Any]] = json.loads(run.stdout)
+    return found
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    whole.until(condition, what, timeout=30)
+
+
+def rejected(all_: running.Everything, *names: str) -> None:
+    """Let an event of each of these objects be answered with 401, which is final."""
+    all_.sink.set(mode="failure", status=401)
+    put(all_, *names)
+    until(lambda: {one["object"]["name"] for one in listed(all_, "--state", "failed")} >= set(names), "the rejection")
+    all_.sink.set(mode="success")
+
+
+def put(all_: running.Everything, *names: str, value: str = "x") -> None:
+    for name in names:
+        metadata = {"name": name, "namespace": "default", "annotations": {load.ANNOTATION: value}}
+        all_.cluster.put("configmaps", {"metadata": metadata})
+
+
+def test_events_show_what_was_told_and_what_was_answered(all_: running.Everything) -> None:
+    rejected(all_, "seen-1", "seen-2")
+    put(all_, "seen-3")
+    until(lambda: listed(all_, "--name", "seen-3", "--state", "delivered"), "the delivery")
+
+    newest = beacon(all_, "events", "-n", "default", "--limit", "2")
+    head, first, _ = newest.stdout.splitlines()
+    assert head.split()[:3] == ["SEQUENCE", "STATE", "TYPE"]
+    assert first.split()[1:5] == ["delivered", "created", "ConfigMap", "default/seen-3"]
+    assert "go on with --after" in newest.stderr
+    assert "\x1b" not in newest.stdout
+
+    (failed,) = listed(all_, "--name", "seen-1")
+    assert (failed["delivery"]["state"], failed["delivery"]["code"]) == ("failed", "401")
+    assert failed["id"] in beacon(all_, "events", "--uid", failed["object"]["uid"], "-o", "yaml").stdout
+    names = [one["object"]["name"] for one in listed(all_, "--oldest-first", "--kind", "ConfigMap")]
+    assert names == ["seen-1", "seen-2", "seen-3"]
+    after = str(listed(all_, "--name", "seen-2")[0]["delivery"]["id"])
+    assert [one["object"]["name"] for one in listed(all_, "--after", after)] == ["seen-1"]
+    assert listed(all_, "--until", "1h") == []
+    nothing = beacon(all_, "events", "--namespace", "nowhere")
+    assert (nothing.returncode, nothing.stdout, nothing.stderr) == (0, "", "No event fits.\n")
+
+
+def test_after_the_token_was_mended_one_command_sends_what_was_rejected(all_: running.Everything) -> None:
+    rejected(all_, "token-1", "token-2", "token-3")
+    chosen = ("--state", "failed", "--since", "10m", "--name", "token-1")
+
+    shown = beacon(all_, "redeliver", *chosen, "--dry-run")
+    assert shown.stdout.splitlines()[1].split()[4] == "default/token-1"
+    assert "1 would be redelivered" in shown.stderr
+    refused = beacon(all_, "redeliver", "--state", "failed", said="n\n")
+    assert (refused.returncode, listed(all_, "--name", "token-1")[0]["delivery"]["generation"]) == (1, 0)
+
+    ids = [listed(all_, "--name", name)[0]["id"] for name in ("token-1", "token-2")]
+    done = beacon(all_, "redeliver", *ids, "--yes")
+    assert (done.returncode, done.stdout) == (0, "2 redelivered, 0 refused\n")
+    rest = beacon(all_, "redeliver", "--since", "10m", "--kind", "ConfigMap", said="y\n")
+    assert (rest.returncode, "redelivered, 0 refused" in rest.stdout) == (0, True)
+
+    until(lambda: not listed(all_, "--state", "failed"), "all to be delivered")
+    accepted = [each.event for each in all_.sink.events() if each.event and each.event.id == ids[0]]
+    assert [event.redelivered for event in accepted] == [True]
+    assert all_.sink.stats().order_violations == 0
+
+
+def test_what_was_overtaken_is_refused_and_goes_out_of_order_when_asked(all_: running.Everything) -> None:
+    rejected(all_, "late")
+    put(all_, "late", value="newer")
+    until(lambda: listed(all_, "--name", "late", "--state", "delivered"), "the later one")
+    (late,) = listed(all_, "--name", "late", "--state", "failed")
+
+    refused = beacon(all_, "redeliver", late["id"])
+    assert refused.returncode == 1
+    assert "1 refused" not in refused.stdout.splitlines()[1]
+    assert f"{late['id']}: a later event of the object has been delivered" in refused.stdout
+
+    assert beacon(all_, "redeliver", "--out-of-order", late["id"]).returncode == 0
+    until(lambda: not listed(all_, "--name", "late", "--state", "failed"), "the delivery")
+    body = [each.request.body for each in all_.sink.events() if each.event and each.event.id == late["id"]][-1]
+    assert json.loads(body)["outoforder"] is True
+
+
+def test_what_is_discarded_counts_as_failed_no_more_and_says_why(all_: running.Everything) -> None:
+    rejected(all_, "billed")
+    (failed,) = listed(all_, "--name", "billed")
+    assert whole.sample(all_.beacon.metrics(), "beacon_deliveries_failed") == 1
+
+    done = beacon(all_, "discard", "--reason", "billed by hand", failed["id"], "-o", "json")
+
+    assert (done.returncode, json.loads(done.stdout)) == (0, {"done": 1, "refused": []})
+    assert listed(all_, "--name", "billed")[0]["delivery"]["reason"] == "billed by hand"
+    until(
+        lambda: (
+            whole.sample(all_.beacon.metrics(), "beacon_deliveries_total", outcome="discarded") == 1
+            and whole.sample(all_.beacon.metrics(), "beacon_deliveries_failed") == 0
+        ),
+        "the metrics",
+    )
+    unknown = beacon(all_, "discard", "--reason", "x", "no-such-id")
+    assert (unknown.returncode, unknown.stderr) == (1, "no event has the id no-such-id\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("redeliver",), "name events by their ids, or choose them with filters"),
+        (("discard", "--state", "failed"), "missing option '--reason'"),
+        (("discard", "--reason", " ", "x"), "--reason is empty"),
+        (("events", "--state", "faild"), "'faild' is not one of"),
+        (("events", "--since", "yesterday"), "neither an instant"),
+        (("evnts",), "no such command 'evnts': did you mean 'events'?"),
+        (("status", "--wach"), "no such option"),
+    ],
+)
+def test_wrong_use_is_said_in_one_line(all_: running.Everything, arguments: tuple[str, ...], said: str) -> None:
+    run = beacon(all_, *arguments)
+
+    assert run.returncode == 2
+    assert len(run.stderr.splitlines()) == 1
+    assert said in run.stderr
+
+
+@pytest.mark.parametrize("command", ["events", "redeliver", "discard"])
+def test_help_has_examples_and_exit_codes(all_: running.Everything, command: str) -> None:
+    text = beacon(all_, command, "--help").stdout
+
+    assert f"  beacon {command} " in text
+    assert "Exit codes" in text
+
+
+def test_a_store_that_is_down_is_said(all_: running.Everything, tmp_path: Any) -> None:
+    environ = {**all_.beacon.environ, "BEACON_RUN_DIR": str(tmp_path)}
+    for arguments in (["events"], ["redeliver", "x"], ["discard", "--reason", "r", "x"]):
+        run = subprocess.run(
+            [sys.executable, "-m", "beacon.cli", *arguments],
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=40,
+        )
+        assert run.returncode == errors.EXIT_UNAVAILABLE
+        assert "store" in run.stderr

@@ -1,0 +1,273 @@
+"""Redelivery and discarding: the operator's choice never breaks an object's order, and is applied once."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from beacon import model, wire
+from beacon.store import verification
+from tests.unit.store import world
+
+ADDED, MODIFIED = model.Change.ADDED, model.Change.MODIFIED
+OVERTAKEN = "a later event of the object has been delivered"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> world.World:
+    made = world.World(tmp_path / "e.db", updates=True)
+    made.open()
+    made.relist(10)
+    return made
+
+
+def tell(store: world.World, *values: str, name: str = "a") -> None:
+    """Let an object have each of these values, one after the other."""
+    for value in values:
+        (at,) = store.ledger.rows("SELECT resource_version FROM cursors")[0]
+        store.observe(at, at + 1, world.seen(name, at + 1, MODIFIED if at > 10 else ADDED, value=value))
+
+
+def settle(store: world.World, result: model.Result, **changes: object) -> model.Delivery:
+    """Take the next delivery and let it end so."""
+    (delivery,) = store.claim(1).deliveries
+    outcome = replace(world.delivered(delivery), result=result, **changes)  # type: ignore[arg-type]
+    store.claim(0, outcome)
+    return delivery
+
+
+def found(store: world.World, **given: object) -> tuple[wire.Listed, ...]:
+    reply = store.ask(wire.Find(selection=wire.Selection(**given)))  # type: ignore[arg-type]
+    assert isinstance(reply, wire.Found)
+    return reply.deliveries
+
+
+def pairs(listed: Sequence[wire.Listed]) -> tuple[tuple[int, int], ...]:
+    return tuple((one.delivery, one.generation) for one in listed)
+
+
+def redeliver(store: world.World, *listed: wire.Listed, out_of_order: bool = False) -> list[str]:
+    """Ask for it and give why not, of those that were refused."""
+    reply = store.ask(wire.Redeliver(deliveries=pairs(listed), out_of_order=out_of_order))
+    assert isinstance(reply, wire.Acted)
+    assert reply.done + len(reply.refused) == reply.taken
+    return [one.why for one in reply.refused]
+
+
+def states(store: world.World) -> list[str]:
+    return [one.state.value for one in found(store)]
+
+
+def sound(store: world.World) -> list[str]:
+    return list(verification._inconsistencies(store.ledger))
+
+
+def test_a_failed_one_goes_again_with_its_id_and_number_and_says_so(store: world.World) -> None:
+    tell(store, "one")
+    first = settle(store, model.Result.FAILED)
+
+    assert redeliver(store, *found(store)) == []
+
+    (again,) = store.claim(1).deliveries
+    assert (again.id, again.event_id, again.sequence) == (first.id, first.event_id, first.sequence)
+    assert (again.generation, again.redelivered, again.attempts, again.requests) == (1, True, 0, 0)
+    assert not again.out_of_order
+    store.claim(0, world.delivered(again))
+    assert states(store) == ["delivered"]
+    assert sound(store) == []
+
+
+def test_asking_twice_is_asking_once(store: world.World) -> None:
+    tell(store, "one")
+    settle(store, model.Result.FAILED)
+    asked = found(store)
+
+    assert redeliver(store, *asked) == []
+    assert redeliver(store, *asked) == []
+
+    assert [one.generation for one in found(store)] == [1]
+    settle(store, model.Result.DELIVERED)
+    assert redeliver(store, *asked) == []
+    assert states(store) == ["delivered"]
+
+
+def test_what_comes_late_of_an_earlier_generation_says_nothing_of_this_one(store: world.World) -> None:
+    tell(store, "one")
+    first = settle(store, model.Result.FAILED)
+    redeliver(store, *found(store))
+
+    store.claim(0, world.delivered(first))
+
+    assert states(store) == ["ready"]
+
+
+def test_an_open_one_is_left_alone(store: world.World) -> None:
+    tell(store, "one")
+
+    assert redeliver(store, *found(store)) == ["it is open, and will be delivered"]
+
+    assert [one.generation for one in found(store)] == [0]
+
+
+def test_it_waits_for_the_one_that_is_open_and_what_comes_waits_for_it(store: world.World) -> None:
+    tell(store, "one")
+    settle(store, model.Result.FAILED)
+    tell(store, "two")
+    (open_,) = store.claim(1).deliveries
+    redeliver(store, found(store)[0])
+    tell(store, "three")
+    assert states(store) == ["queued", "ready", "queued"]
+
+    store.claim(0, replace(world.delivered(open_), result=model.Result.FAILED))
+
+    assert states(store) == ["ready", "failed", "queued"]
+    settle(store, model.Result.DELIVERED)
+    assert states(store) == ["delivered", "failed", "ready"]
+    assert sound(store) == []
+
+
+def test_it_falls_back_to_failed_when_a_later_one_is_delivered_while_it_waits(store: world.World) -> None:
+    tell(store, "one")
+    settle(store, model.Result.FAILED)
+    tell(store, "two", "three")
+    redeliver(store, found(store)[0])
+
+    settle(store, model.Result.DELIVERED)
+
+    assert states(store) == ["failed", "delivered", "ready"]
+    assert found(store)[0].reason == OVERTAKEN
+
+
+def test_after_a_later_one_was_delivered_it_is_refused_unless_asked_for_out_of_order(store: world.World) -> None:
+    tell(store, "one")
+    settle(store, model.Result.FAILED)
+    tell(store, "two")
+    settle(store, model.Result.DELIVERED)
+    late = found(store)[0]
+
+    assert redeliver(store, late) == [OVERTAKEN]
+    assert states(store) == ["failed", "delivered"]
+    assert redeliver(store, late, out_of_order=True) == []
+
+    again = settle(store, model.Result.DELIVERED)
+    assert (again.out_of_order, again.redelivered) == (True, True)
+    assert states(store) == ["delivered", "delivered"]
+
+
+def test_a_later_one_that_was_cleaned_away_counts_as_delivered(store: world.World) -> None:
+    tell(store, "one")
+    settle(store, model.Result.FAILED)
+    tell(store, "two")
+    settle(store, model.Result.DELIVERED)
+    tell(store, "three")
+    settle(store, model.Result.FAILED)
+    store.clock.advance(3600)
+    store.ask(wire.Prune(table=wire.Prunable.EVENTS, older_than_s=60))
+    assert states(store) == ["failed", "failed"]
+
+    assert redeliver(store, *found(store)) == [OVERTAKEN]
+
+    assert states(store) == ["failed", "ready"]
+
+
+def test_another_objects_events_are_nothing_to_it(store: world.World) -> None:
+    tell(store, "one")
+    settle(store, model.Result.FAILED)
+    tell(store, "one", name="b")
+    settle(store, model.Result.DELIVERED)
+
+    assert redeliver(store, found(store)[0]) == []
+
+
+def test_several_of_one_object_go_in_their_order(store: world.World) -> None:
+    tell(store, "one", "two", "three")
+    for _ in range(3):
+        settle(store, model.Result.FAILED)
+
+    assert redeliver(store, *found(store)) == []
+
+    assert states(store) == ["ready", "queued", "queued"]
+    went = [settle(store, model.Result.DELIVERED).sequence for _ in range(3)]
+    assert went == sorted(went)
+    assert states(store) == ["delivered"] * 3
+
+
+def test_it_goes_to_the_endpoint_that_is_configured_now(store: world.World) -> None:
+    tell(store, "one")
+    settle(store, model.Result.DELIVERED)
+    store.ledger.run("UPDATE deliveries SET endpoint = 'former'")
+
+    redeliver(store, *found(store))
+
+    assert [one.endpoint for one in found(store)] == ["default"]
+    settle(store, model.Result.DELIVERED)
+
+
+def test_a_request_takes_a_bounded_part_from_the_front(store: world.World) -> None:
+    for number in range(60):
+        tell(store, "one", name=f"o{number}")
+        settle(store, model.Result.FAILED)
+
+    reply = store.ask(wire.Redeliver(deliveries=pairs(found(store))))
+
+    assert 0 < reply.taken < 60
+    assert reply.done == reply.taken == states(store).count("ready")
+    assert states(store)[: reply.taken] == ["ready"] * reply.taken
+
+
+def test_only_what_failed_can_be_discarded_and_the_reason_stays(store: world.World) -> None:
+    tell(store, "one", name="a")
+    settle(store, model.Result.FAILED)
+    tell(store, "one", name="b")
+    failed, open_ = found(store)
+
+    reply = store.ask(wire.Discard(deliveries=pairs((failed, open_)), reason="the tenant is gone"))
+    again = store.ask(wire.Discard(deliveries=pairs((failed,)), reason="another"))
+
+    assert (reply.taken, reply.done, [one.delivery for one in reply.refused]) == (2, 1, [open_.delivery])
+    assert (again.done, again.refused) == (1, ())
+    assert states(store) == ["discarded", "ready"]
+    assert found(store)[0].reason == "the tenant is gone"
+
+
+def test_a_discarded_one_is_cleaned_away_after_its_time_and_a_failed_one_never(store: world.World) -> None:
+    tell(store, "one", "two", "three")
+    for _ in range(3):
+        settle(store, model.Result.FAILED)
+    store.ask(wire.Discard(deliveries=pairs(found(store)[:1]), reason="x"))
+
+    store.ask(wire.Prune(table=wire.Prunable.EVENTS, older_than_s=60))
+    assert states(store) == ["discarded", "failed", "failed"]
+    store.clock.advance(3600)
+    store.ask(wire.Prune(table=wire.Prunable.EVENTS, older_than_s=60))
+
+    assert states(store) == ["failed", "failed"]
+
+
+def test_a_discarded_one_may_be_wanted_after_all(store: world.World) -> None:
+    tell(store, "one")
+    settle(store, model.Result.FAILED)
+    store.ask(wire.Discard(deliveries=pairs(found(store)), reason="x"))
+
+    assert redeliver(store, *found(store)) == []
+
+    settle(store, model.Result.DELIVERED)
+    assert (states(store), found(store)[0].reason) == (["delivered"], "")
+
+
+def test_what_is_not_there_is_said(store: world.World) -> None:
+    reply = store.ask(wire.Redeliver(deliveries=((7, 0),)))
+
+    assert [one.why for one in reply.refused] == ["it is not there any more"]
+
+
+def test_a_restart_knows_what_was_asked_for(store: world.World) -> None:
+    tell(store, "one")
+    settle(store, model.Result.FAILED)
+    redeliver(store, *found(store), out_of_order=True)
+
+    store.restart()
+
+    (again,) = store.claim(1).deliveries
+    assert (again.generation, again.out_of_order) == (1, True)
