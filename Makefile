@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest
 JOBS ?= 2
 
-.PHONY: help setup run test lint format test-unit test-contract test-integration test-system soak dashboard bench lock clean
+.PHONY: help setup run test lint format test-unit test-contract test-integration test-system soak dashboard schema bench lock clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -50,6 +50,9 @@ soak: setup ## mishaps for MINUTES=30 minutes, then what was told is compared wi
 
 dashboard: setup ## make grafana/dashboard.json of grafana/dashboard.yaml
 	$(BIN)/python grafana/generate.py
+
+schema: setup ## make docs/configuration.schema.json, and the tables of docs/configuration.md, of the model
+	$(BIN)/python -m beacon.dev.reference
 
 bench: setup ## the figures of docs/performance.md
 	$(BIN)/python -m tests.bench
