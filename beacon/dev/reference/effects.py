@@ -1,7 +1,7 @@
 """What each key of the configuration effects, in a sentence: what the model of the settings can't know.
 
-Everything else that is said of a key is taken from the model. A key without a sentence, or a sentence without a key, fails
-a test.
+Everything else that is said of a key is taken from the model. A key without a sentence, or a sentence without a key,
+fails a test.
 """
 
 from collections.abc import Mapping

@@ -69,7 +69,9 @@ def test_the_schema_is_one() -> None:
     jsonschema.Draft7Validator.check_schema(schema.document())
 
 
-@pytest.mark.parametrize("path", [ROOT / "docs/examples/config.yaml", *sorted(DATA.glob("*.yaml"))], ids=str)
+@pytest.mark.parametrize(
+    "path", [ROOT / "docs/examples/config.yaml", *sorted(DATA.glob("*.yaml"))], ids=lambda path: path.name
+)
 def test_the_schema_takes_the_example_and_the_files_of_the_go_beacon(path: Path) -> None:
     text = path.read_text().replace("Content-Type: application/json, ", "")  # which is ignored, with a warning
 
