@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest
 JOBS ?= 2
 
-.PHONY: help setup run test lint format test-unit test-contract test-integration test-system soak dashboard bench lock clean
+.PHONY: help setup run test lint format test-unit test-contract test-integration test-system soak dashboard schema bench lock clean sbom audit lock-tools
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -51,6 +51,9 @@ soak: setup ## mishaps for MINUTES=30 minutes, then what was told is compared wi
 dashboard: setup ## make grafana/dashboard.json of grafana/dashboard.yaml
 	$(BIN)/python grafana/generate.py
 
+schema: setup ## make docs/configuration.schema.json, and the tables of docs/configuration.md, of the model
+	$(BIN)/python -m beacon.dev.reference
+
 bench: setup ## the figures of docs/performance.md
 	$(BIN)/python -m tests.bench
 
@@ -60,5 +63,26 @@ lock: ## resolve the requirements anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 		--quiet --upgrade --extra demo --extra dev pyproject.toml -o requirements-dev.lock
 
+TOOLS := .tools
+WITHOUT_DATA := nothing was audited, because the data could not be had; try where PyPI can be reached
+
+$(TOOLS)/.ready: requirements-tools.lock
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-tools.lock
+	@touch $@
+
+sbom: $(TOOLS)/.ready ## list what Beacon is made of: dist/beacon.cdx.json (CycloneDX)
+	@mkdir -p dist
+	$(TOOLS)/bin/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible \
+		--output-file dist/beacon.cdx.json
+
+audit: $(TOOLS)/.ready ## look for known vulnerabilities in what Beacon is made of (needs PyPI)
+	@$(TOOLS)/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off --requirement requirements.lock \
+		|| { echo "The audit did not pass. Unless vulnerabilities are listed above: $(WITHOUT_DATA)." >&2; exit 1; }
+
+lock-tools: ## resolve anew what sbom and audit need (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+		--no-strip-extras --quiet --upgrade requirements-tools.in -o requirements-tools.lock
+
 clean: ## remove what setup and the tests made
-	rm -rf $(VENV) .run .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
+	rm -rf $(VENV) $(TOOLS) .run .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache dist

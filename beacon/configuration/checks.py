@@ -7,6 +7,17 @@ from importlib import metadata
 from beacon import coverage, settings
 from beacon.configuration import values
 
+# Whole values must match; the JSON Schema for editors (`beacon.dev.reference`) is made of them, too.
+API_VERSION = r"([a-z0-9.-]+/)?v[a-z0-9]+"
+KIND = r"[A-Za-z]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?"
+PLURAL = r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?"
+TYPE_PREFIX = r"[A-Za-z0-9._-]{1,253}"
+VERSION = r"[\x21-\x7e]{1,64}"
+SOURCE = r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+"
+CLUSTER_NAME = r"[A-Za-z0-9\-._~]{1,253}"
+ANNOTATION = r"([A-Za-z0-9.-]{1,253}/)?[A-Za-z0-9][-A-Za-z0-9_.]{0,62}"
+REFUSED_GROUP = "project.openshift.io/"
+
 _SHARE_OF_INTERVAL = 0.9
 
 
@@ -25,16 +36,16 @@ def _resources(tree: settings.Settings) -> list[str]:
     problems = []
     for index, one in enumerate(tree.resources):
         where = f"resources[{index}]"
-        if one.api_version.startswith("project.openshift.io/"):
+        if one.api_version.startswith(REFUSED_GROUP):
             problems.append(
                 f"{where}.apiVersion: {one.api_version} shows only what the service account may see;"
                 " use apiVersion v1, kind Namespace"
             )
-        if not re.fullmatch(r"([a-z0-9.-]+/)?v[a-z0-9]+", one.api_version):
+        if not re.fullmatch(API_VERSION, one.api_version):
             problems.append(f"{where}.apiVersion: {one.api_version!r} must be such as v1 or apps/v1")
-        if not re.fullmatch(r"[A-Za-z]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?", one.kind):
+        if not re.fullmatch(KIND, one.kind):
             problems.append(f"{where}.kind: {one.kind!r} must be a kind such as Deployment")
-        if one.resource and not re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", one.resource):
+        if one.resource and not re.fullmatch(PLURAL, one.resource):
             problems.append(f"{where}.resource: {one.resource!r} must be a plural such as deployments")
         if one.namespaces and one.exclude_namespaces:
             problems.append(f"{where}.excludeNamespaces: only without namespaces, which already says what is meant")
@@ -59,19 +70,19 @@ def _paths(tree: settings.Settings) -> list[str]:
 def _order(tree: settings.Settings) -> list[str]:
     source = tree.cloud_events.source
     problems = []
-    if not re.fullmatch(r"[A-Za-z0-9._-]{1,253}", tree.cloud_events.type_prefix):
+    if not re.fullmatch(TYPE_PREFIX, tree.cloud_events.type_prefix):
         problems.append("cloudEvents.typePrefix: must be of letters, digits, -, . and _")
-    if tree.app.version and not re.fullmatch(r"[\x21-\x7e]{1,64}", tree.app.version):
+    if tree.app.version and not re.fullmatch(VERSION, tree.app.version):
         problems.append("app.version: must be at most 64 visible ASCII characters, it is sent in User-Agent")
     if not tree.storage.db_path.startswith("/") or "\0" in tree.storage.db_path:
         problems.append(f"storage.dbPath: {tree.storage.db_path!r} must be an absolute path")
     if len({name.lower() for name in tree.endpoint.headers}) < len(tree.endpoint.headers):
         problems.append("endpoint.headers: two names differ in nothing but capitals")
-    if not re.fullmatch(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+", source):
+    if not re.fullmatch(SOURCE, source):
         problems.append(f"cloudEvents.source: {source!r} must be a URI reference")
-    if tree.app.cluster_name and not re.fullmatch(r"[A-Za-z0-9\-._~]{1,253}", tree.app.cluster_name):
+    if tree.app.cluster_name and not re.fullmatch(CLUSTER_NAME, tree.app.cluster_name):
         problems.append(f"app.clusterName: {tree.app.cluster_name!r} must be of letters, digits, -, . and _")
-    if not re.fullmatch(r"([A-Za-z0-9.-]{1,253}/)?[A-Za-z0-9][-A-Za-z0-9_.]{0,62}", tree.annotation.key):
+    if not re.fullmatch(ANNOTATION, tree.annotation.key):
         problems.append(f"annotation.key: {tree.annotation.key!r} must be an annotation's name")
     return problems
 

@@ -1,4 +1,7 @@
-"""Single values as the file writes them. Pure; what is wrong is said in words, by ValueError."""
+"""Single values as the file writes them. Pure; what is wrong is said in words, by ValueError.
+
+The patterns are public because the JSON Schema for editors (`beacon.dev.reference`) is made of them.
+"""
 
 import re
 from urllib.parse import urlsplit
@@ -6,11 +9,13 @@ from urllib.parse import urlsplit
 _UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
 _SIZES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
-_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_LABEL = re.compile(r"[a-z0-9]([-_.a-zA-Z0-9]{0,61}[a-z0-9])?")
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, section 5.6.2
+NAMESPACE = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+LABEL = r"[a-z0-9]([-_.a-zA-Z0-9]{0,61}[a-z0-9])?"
+PATH = r"/[A-Za-z0-9\-._~/]*"
+HEADER_NAME = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110, section 5.6.2
+HEADER_VALUE = r"[\t\x20-\x7e\x80-\xff]*"
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_.])?|[0-9a-fA-F:.]+(%[A-Za-z0-9]+)?")
-_HOP_BY_HOP = frozenset(
+HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer"}
     | {"transfer-encoding", "upgrade", "host", "content-length"}
 )
@@ -74,7 +79,7 @@ def url(text: str) -> str:
 
 def path(text: str) -> str:
     """Accept the path of a URL."""
-    if not re.fullmatch(r"/[A-Za-z0-9\-._~/]*", text):
+    if not re.fullmatch(PATH, text):
         raise ValueError("must be a path that begins with a slash, such as /metrics")
     return text
 
@@ -88,14 +93,14 @@ def port(text: str) -> int:
 
 def namespace(text: str) -> str:
     """Accept the name of a namespace."""
-    if not _NAMESPACE.fullmatch(text):
+    if not re.fullmatch(NAMESPACE, text):
         raise ValueError("must be a namespace's name: at most 63 of a-z, 0-9 and -")
     return text
 
 
 def label(text: str) -> str:
     """Accept a short name that may be a label of a metric."""
-    if not _LABEL.fullmatch(text):
+    if not re.fullmatch(LABEL, text):
         raise ValueError(
             "must be at most 63 letters, digits, -, _ or ., beginning and ending with a small letter or a digit"
         )
@@ -104,9 +109,9 @@ def label(text: str) -> str:
 
 def header(name: str, value: str) -> None:
     """Accept one header that Beacon may send."""
-    if not _TOKEN.fullmatch(name):
+    if not re.fullmatch(HEADER_NAME, name):
         raise ValueError("is not a header's name")
-    if name.lower() in _HOP_BY_HOP:
+    if name.lower() in HOP_BY_HOP:
         raise ValueError("belongs to the connection and can't be set")
-    if not re.fullmatch(r"[\t\x20-\x7e\x80-\xff]*", value) or value != value.strip():
+    if not re.fullmatch(HEADER_VALUE, value) or value != value.strip():
         raise ValueError("has a value with line breaks, control characters or blanks around it")

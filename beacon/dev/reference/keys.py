@@ -1,0 +1,117 @@
+"""Every key of the configuration in the order of the model: what it is called, how it is written, what is allowed.
+
+Pure. `schema` and `page` render it.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, get_args, get_origin, get_type_hints
+
+from beacon import settings
+from beacon.configuration import values
+from beacon.dev.reference import effects
+
+_WRITTEN = {
+    settings.Kind.DURATION: "duration",
+    settings.Kind.SIZE: "size",
+    settings.Kind.URL: "URL",
+    settings.Kind.PATH: "path of a URL",
+    settings.Kind.PORT: "port",
+    settings.Kind.SELECTOR: "label selector",
+}
+_SIZES = ((40, "Ti"), (30, "Gi"), (20, "Mi"), (10, "Ki"), (0, ""))
+_TYPES = {bool: "true or false", int: "integer", float: "number", str: "text"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """One key. `hint` is the type of its attribute, `effect` a sentence."""
+
+    name: str
+    hint: Any
+    allowed: settings.Allowed
+    required: bool
+    default: Any
+    effect: str
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it holds a list of texts."""
+        return get_origin(self.hint) is tuple
+
+    @property
+    def is_map(self) -> bool:
+        """Whether it maps names to texts."""
+        return not self.is_list and bool(get_args(self.hint))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A mapping of keys. `many`: a list of such mappings stands there."""
+
+    name: str
+    path: str
+    keys: tuple[Key, ...]
+    sections: tuple["Section", ...] = ()
+    many: bool = False
+
+
+def tree() -> Section:
+    """Give the whole configuration."""
+    return _section(settings.Settings, "", "")
+
+
+def walk(section: Section) -> Iterator[Section]:
+    """Give a section and all below it, in order."""
+    yield section
+    for below in section.sections:
+        yield from walk(below)
+
+
+def written(key: Key) -> str:
+    """Say how a value is written."""
+    if key.is_list:
+        return "list of texts"
+    if key.is_map:
+        return "map of texts"
+    if key.allowed.one_of:
+        return "one of"
+    return _WRITTEN.get(key.allowed.kind, _TYPES[key.hint]) if key.allowed.kind else _TYPES[key.hint]
+
+
+def shown(key: Key, value: float) -> str:
+    """Write a number of this key as the file does."""
+    if key.allowed.kind is settings.Kind.DURATION:
+        return values.format_duration(value)
+    if key.allowed.kind is settings.Kind.SIZE and value:
+        return next(f"{value // 2**power:.0f}{unit}" for power, unit in _SIZES if value % 2**power == 0)
+    return f"{value:.12g}"
+
+
+def _section(kind: Any, name: str, path: str, *, many: bool = False) -> Section:
+    keys, sections = [], []
+    hints = get_type_hints(kind)
+    for one in dataclasses.fields(kind):
+        own = settings.key_of(one.name)
+        hint, below = hints[one.name], f"{path}.{own}".removeprefix(".")
+        item = get_args(hint)[0] if get_origin(hint) is tuple else hint
+        if dataclasses.is_dataclass(item):
+            sections.append(_section(item, own, below, many=item is not hint))
+        else:
+            keys.append(_key(one, own, hint, below))
+    return Section(name=name, path=path, keys=tuple(keys), sections=tuple(sections), many=many)
+
+
+def _key(one: dataclasses.Field[Any], name: str, hint: Any, path: str) -> Key:
+    default: Any = one.default
+    if one.default_factory is not dataclasses.MISSING:
+        default = one.default_factory()
+    return Key(
+        name=name,
+        hint=hint,
+        allowed=one.metadata["allowed"],
+        required=default is dataclasses.MISSING,
+        default=default,
+        effect=effects.EFFECTS[path],
+    )

@@ -1,0 +1,165 @@
+"""The JSON Schema of the configuration, for editors (draft 7, which they know best).
+
+Made of the model. It describes the file as a YAML editor sees it, with typed scalars, so a text may be a number there.
+What it refuses `check-config` refuses, or puts right with a warning; what concerns several keys it mostly can't say, so
+`check-config` has the last word. `endpoint.url` is not required, because `ENDPOINT_URL` may give it.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from beacon import settings
+from beacon.configuration import checks, values
+from beacon.dev.reference import keys
+
+PATH = Path(__file__).parents[3] / "docs" / "configuration.schema.json"
+
+Json = dict[str, Any]
+
+_PART = r"([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)"
+_HOST = r"([A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_.])?|\[[0-9a-fA-F:.]+(%[A-Za-z0-9]+)?\])"
+_KINDS = {
+    settings.Kind.DURATION: rf"\+?(0|({_PART})+)",
+    settings.Kind.SIZE: r"[0-9]{1,15}(k|M|G|T|Ki|Mi|Gi|Ti)?",
+    settings.Kind.URL: rf"[Hh][Tt][Tt][Pp][Ss]?://{_HOST}(:(?!0+([/?]|$))[0-9]*)?([/?][\x21\x22\x24-\x7e]*)?",
+    settings.Kind.PATH: values.PATH,
+    settings.Kind.LABEL: values.LABEL,
+    settings.Kind.NAMESPACE: values.NAMESPACE,
+    settings.Kind.PORT: r"[0-9]{1,5}",
+}
+_OWN = {
+    "app.version": checks.VERSION,
+    "app.clusterName": checks.CLUSTER_NAME,
+    "resources.apiVersion": rf"(?!{checks.REFUSED_GROUP}){checks.API_VERSION}",
+    "resources.kind": checks.KIND,
+    "resources.resource": checks.PLURAL,
+    "annotation.key": checks.ANNOTATION,
+    "cloudEvents.source": checks.SOURCE,
+    "cloudEvents.typePrefix": checks.TYPE_PREFIX,
+    "storage.dbPath": r"/[^\u0000]*",
+}
+_WORDS = ("true", "t", "yes", "y", "on", "1", "false", "f", "no", "n", "off", "0")
+_NUMBER = r"\s*[-+]?[0-9][0-9_]*(\.[0-9]*)?([eE][-+]?[0-9]+)?\s*"
+_SCALAR = ["string", "number", "boolean"]
+
+
+def document() -> Json:
+    """Give the schema."""
+    head = {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "Configuration of Beacon",
+        "description": "`beacon check-config FILE` has the last word: it knows what concerns several keys, too.",
+    }
+    return head | _section(keys.tree())
+
+
+def _section(section: keys.Section) -> Json:
+    inside = {one.name: _section(one) for one in section.sections}
+    inside |= {one.name: _key(section.path, one) for one in section.keys}
+    required = [one.name for one in section.keys if one.required and one.name != "url"]
+    required += [one.name for one in section.sections if one.many]
+    made: Json = {"type": "object" if required else ["object", "null"], "additionalProperties": False}
+    made |= {"properties": inside} | ({"required": required} if required else {})
+    made |= _TOGETHER.get(section.path, {})
+    return {"type": "array", "minItems": 1, "items": made} if section.many else made
+
+
+def _key(path: str, key: keys.Key) -> Json:
+    said: Json = {"description": key.effect}
+    if not key.required and not key.is_map:
+        said["default"] = _default(key)
+    name = f"{path}.{key.name}"
+    if key.is_map:
+        return said | _headers()
+    if key.is_list:
+        return said | _list(key)
+    if key.hint is bool:
+        return said | _truth()
+    if key.hint in (int, float) and key.allowed.kind is not settings.Kind.DURATION:
+        return said | _number(key)
+    return said | _text(name, key)
+
+
+def _default(key: keys.Key) -> Any:
+    """Give the default as one would write it."""
+    if key.is_list:
+        return list(key.default)
+    written_as_text = key.allowed.kind in (settings.Kind.DURATION, settings.Kind.SIZE)
+    return keys.shown(key, key.default) if written_as_text else key.default
+
+
+def _text(name: str, key: keys.Key) -> Json:
+    """A text; an empty one, and null, mean the default where there is one."""
+    if key.allowed.one_of:
+        return {"enum": [*key.allowed.one_of, "", None]}
+    pattern = _OWN.get(name) or _KINDS.get(key.allowed.kind) if key.allowed.kind else _OWN.get(name)
+    types = ["string"] if key.allowed.kind in (settings.Kind.URL, settings.Kind.DURATION) else _SCALAR
+    if not pattern:
+        return {"type": types if key.required else [*types, "null"]}
+    if key.required:
+        return {"type": types, "pattern": _whole(pattern)}
+    return {"type": [*types, "null"], "pattern": _whole(f"({pattern})?")}
+
+
+def _number(key: keys.Key) -> Json:
+    allowed = key.allowed
+    pattern = _KINDS.get(allowed.kind, _NUMBER) if allowed.kind else _NUMBER
+    made: Json = {"type": [_json_type(key), "string", "null"], "pattern": _whole(f"({pattern})?")}
+    bounds = {"minimum": allowed.least, "exclusiveMinimum": allowed.above, "maximum": allowed.most}
+    if allowed.kind is settings.Kind.PORT:
+        bounds = {"minimum": 0, "maximum": 65535}
+    return made | {word: int(bound) for word, bound in bounds.items() if bound is not None}
+
+
+def _json_type(key: keys.Key) -> str:
+    return "integer" if key.hint is int else "number"
+
+
+def _truth() -> Json:
+    words = "|".join("".join(f"[{char}{char.upper()}]" if char.isalpha() else char for char in word) for word in _WORDS)
+    return {"anyOf": [{"type": ["boolean", "null"]}, {"type": "string", "pattern": _whole(f"({words})?")}, _BIT]}
+
+
+def _list(key: keys.Key) -> Json:
+    pattern = _KINDS.get(key.allowed.kind) if key.allowed.kind else None
+    item: Json = {"type": _SCALAR} | ({"pattern": _whole(f"({pattern})?")} if pattern else {})
+    return {"anyOf": [{"type": ["array", "null"], "items": item}, {"const": ""}]}
+
+
+def _headers() -> Json:
+    refused = "|".join(
+        "".join(f"[{char}{char.upper()}]" if char.isalpha() else char for char in name)
+        for name in sorted(values.HOP_BY_HOP)
+    )
+    value = rf"({values.HEADER_VALUE}[^\s\u00a0\u0085])?"
+    return {
+        "anyOf": [
+            {
+                "type": ["object", "null"],
+                "propertyNames": {"pattern": _whole(rf"(?!({refused})$){values.HEADER_NAME}")},
+                "additionalProperties": {"type": [*_SCALAR, "null"], "pattern": _whole(rf"(?!\s){value}")},
+            },
+            {"const": ""},
+        ]
+    }
+
+
+def _whole(pattern: str) -> str:
+    return f"^(?:{pattern})$"
+
+
+def _filled(name: str, kind: Mapping[str, Any]) -> Json:
+    return {"required": [name], "properties": {name: kind}}
+
+
+_BIT: Json = {"enum": [0, 1]}
+_TEXT = {"type": "string", "minLength": 1}
+_SOME = {"type": "array", "minItems": 1}
+_TOGETHER: Mapping[str, Json] = {
+    "resources": {"not": {"allOf": [_filled("namespaces", _SOME), _filled("excludeNamespaces", _SOME)]}},
+    "endpoint.tls": {
+        "if": {"anyOf": [_filled("certFile", _TEXT), _filled("keyFile", _TEXT)]},
+        "then": {"required": ["certFile", "keyFile"]},
+    },
+}
