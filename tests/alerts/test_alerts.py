@@ -162,6 +162,6 @@ def test_every_alert_leads_to_a_section_of_the_troubleshooting_page() -> None:
 
     for rule in rules():
         page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
-        assert page.endswith("/docs/troubleshooting.md")
+        assert page == "docs/troubleshooting.md"  # within this project: an address belongs to whoever serves it
         assert anchor == rule["alert"].lower()
         assert anchor in sections
