@@ -176,8 +176,10 @@ WORKER_BATCH_SIZE = _histogram("worker_batch_size", "Deliveries given out by one
 CLEAN_RUNS = _counter("clean_runs_total", "Runs of the cleaner.", "result")
 CLEAN_DURATION = _histogram("clean_duration_seconds", "How long a run of the cleaner took.", buckets=_BACKOFF)
 CLEAN_ROWS = _counter("clean_rows_total", "Rows that the cleaner removed.", "table")
-CLEAN_ELIGIBLE = _state("clean_eligible", "Rows that may go and are still there.")
-CLEAN_OLDEST_ELIGIBLE_AGE = _state("clean_oldest_eligible_age_seconds", "Age of the oldest row that may go; 0: none.")
+CLEAN_ELIGIBLE = _state("clean_eligible", "Rows that the cleaner's last look found old enough to go.")
+CLEAN_OLDEST_ELIGIBLE_AGE = _state(
+    "clean_oldest_eligible_age_seconds", "Age of the oldest of them at that look; 0: there was none."
+)
 
 VOLUME_SIZE = _state("volume_size_bytes", "Size of the volume.")
 VOLUME_USED = _state("volume_used_bytes", "Bytes in use on the volume.")
