@@ -39,7 +39,7 @@ class Record:
         self._openings = metrics.BREAKER_OPENINGS.labels(endpoint=endpoint)
         self._endpoint = endpoint
         self._claim = ""
-        self._state = ""
+        self._said = "", ""
         self._busy = -1
         self._health: tuple[int, bool] | None = None
         self._failed_since: float | None = None
@@ -129,9 +129,10 @@ class Record:
         self._report("claim", {"state": state, "endpoint": self._endpoint})
 
     def _say_endpoint(self, state: str) -> None:
-        if state != self._state:
-            self._state = state
-            self._report("endpoint", {"state": state, "endpoint": self._endpoint})
+        breaker = "open" if self._failed_since is not None else "closed"
+        if (state, breaker) != self._said:
+            self._said = state, breaker
+            self._report("endpoint", {"state": state, "breaker": breaker, "endpoint": self._endpoint})
 
 
 class Children:

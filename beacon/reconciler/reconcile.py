@@ -88,7 +88,7 @@ class Reconciler:
         self._terms = terms
         self._label = coverage.label(scope.resource or scope.id.kind.lower(), scope.id)
         self._result: Result | None = None
-        self._completed_us = 0
+        self._done_us = 0
         self._log = log.get().bind()
 
     def run(self) -> None:
@@ -155,8 +155,8 @@ class Reconciler:
             say("reconcile state changed", scope=self._label, state=result, reason=reason)
         self._result = result
         if result is Result.COMPLETE:
-            self._completed_us = time.time_ns() // 1000
-        said = {"state": result, "reason": reason, "scope": self._label, "completed_us": self._completed_us}
+            self._done_us = time.time_ns() // 1000
+        said = {"state": result, "reason": reason, "scope": self._label, "done_us": self._done_us}
         self._context.report(_name(self._scope), said)
 
 
