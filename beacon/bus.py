@@ -91,6 +91,7 @@ class Client:
         self._woken = False
         self.ledger = ""
         self.settings_digest = ""
+        self.lost_at = 0.0  # monotonic: when the connection was last lost, and what is unanswered had to be sent again
         self._connect()
 
     def __enter__(self) -> "Client":
@@ -345,6 +346,7 @@ class Client:
         while self._monitor.poll(0):
             lost |= recv_monitor_message(self._monitor)["event"] == zmq.EVENT_DISCONNECTED
         if lost:
+            self.lost_at = time.monotonic()
             self._reconnect()
 
     def _reconnect(self) -> None:
