@@ -110,8 +110,13 @@ def _parse(infos: Any) -> Iterable[Program]:
             pid=info["pid"],
             started_at=info["start"],
             stopped_at=info["stop"],
-            why=info["spawnerr"] or (info["description"] if not info["pid"] else ""),
+            why=info["spawnerr"] or ("" if info["pid"] else _ended(info)),
         )
+
+
+def _ended(info: Any) -> str:
+    """Say of a program that does not run when it ended, which is all that supervisord describes it by."""
+    return f"it ended at {info['description']}" if info["stop"] else str(info["description"])
 
 
 def _post(path: Path, body: bytes) -> bytes:

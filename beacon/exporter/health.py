@@ -46,6 +46,7 @@ class History:
 
     def _stamped(self, name: str, check: Check, now: float) -> Check:
         if check.since:
+            self._since.pop(name, None)
             return check
         ok, state, since = self._since.get(name, (None, "", ""))
         if (ok, state) != (check.ok, check.state):

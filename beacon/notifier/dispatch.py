@@ -173,7 +173,7 @@ class Dispatcher:
             self._forget()
         self._crew.hurry()
         with self._lock:
-            self._look_around(now, asked_at=max(self._submitted_at, client.lost_at))
+            self._look_around(now, asked_at=max(self._submitted_at, client.renewed_at))
 
     def _gathering_s(self, now: float) -> float:
         """Say how long the next claim may wait for answers that it can settle; not at all when none is to come."""
