@@ -4,8 +4,7 @@ import os
 
 import pytest
 
-from beacon import metrics
-from beacon.exporter import asker, figures, health, view
+from beacon.exporter import asker, exposition, figures, health, view
 from beacon.supervision import State
 from tests.unit.exporter import views
 
@@ -97,7 +96,7 @@ def test_what_is_rendered_is_valid_openmetrics() -> None:
     seen = views.well()
     made = figures.families(seen, health.readiness(seen, scopes=1))
 
-    body, _ = metrics.expose(made, "application/openmetrics-text;version=1.0.0")
+    body, _ = exposition.render(map(exposition.exposed, made), "application/openmetrics-text;version=1.0.0")
 
     assert b"beacon_build_info{" in body
     assert body.endswith(b"# EOF\n")

@@ -203,6 +203,16 @@ def test_since_is_when_a_check_was_first_seen_as_it_is() -> None:
     assert history.stamp(good, 300.0)["store"].since > first
 
 
+def test_since_of_a_state_that_comes_again_is_when_it_came_again() -> None:
+    history = health.History()
+    starting = {"cleaner": health.Check(ok=False, state="starting")}
+    said = {"cleaner": health.Check(ok=True, state="done", since="2027-01-15T07:59:00.000000Z")}
+    first = history.stamp(starting, 100.0)["cleaner"].since
+
+    assert history.stamp(said, 200.0) == said
+    assert history.stamp(starting, 300.0)["cleaner"].since > first
+
+
 def test_checks_are_rendered_with_all_their_fields() -> None:
     rendered = health.plain(ready(views.well()))
 

@@ -155,7 +155,7 @@ def test_events_that_are_given_up_are_said_once_and_then_counted(
     log.configure("notifier")
     told = record.Record(name, report=reports.report, logger=log.get())
     instant = 1000.0
-    monkeypatch.setattr(record.time, "monotonic", lambda: instant)
+    monkeypatch.setattr(time, "monotonic", lambda: instant)
 
     for number in range(40):
         told.sent(stores.delivery(number), outcome(model.Result.FAILED, status=401), failures=0)
