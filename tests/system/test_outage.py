@@ -89,6 +89,8 @@ class Hours:
         if self.day.asked is not None:
             self.day.asked.wait_until_seen("beacon_build_info")
         self.until_quiet()
+        compared = self.whole.beacon.logged
+        wholes.until(lambda: compared("reconcile state changed"), "the first comparison", timeout=20)
         self.be_well()
         self.lose_the_endpoint()
         self.lose_the_cluster()
