@@ -91,6 +91,8 @@ class Client:
         self._woken = False
         self.ledger = ""
         self.settings_digest = ""
+        self.renewed_at = 0.0  # monotonic: when the connection was last lost or, since then, could be used again
+        self._lost = False
         self._connect()
 
     def __enter__(self) -> "Client":
@@ -263,6 +265,8 @@ class Client:
                 return
             pending.sent_at = time.monotonic()
             self._unsent.popleft()
+            if self._lost:
+                self._lost, self.renewed_at = False, pending.sent_at
 
     def _receive(self) -> None:
         while readable(self._socket):
@@ -345,6 +349,7 @@ class Client:
         while self._monitor.poll(0):
             lost |= recv_monitor_message(self._monitor)["event"] == zmq.EVENT_DISCONNECTED
         if lost:
+            self._lost, self.renewed_at = True, time.monotonic()
             self._reconnect()
 
     def _reconnect(self) -> None:

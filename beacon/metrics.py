@@ -11,7 +11,7 @@ import json
 import os
 import struct
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -24,10 +24,8 @@ from prometheus_client import (
     Histogram,
     Metric,
     exposition,
-    multiprocess,
     values,
 )
-from prometheus_client.registry import Collector
 
 Family = Metric  # a metric with its samples, as a scrape shows it
 
@@ -176,8 +174,10 @@ WORKER_BATCH_SIZE = _histogram("worker_batch_size", "Deliveries given out by one
 CLEAN_RUNS = _counter("clean_runs_total", "Runs of the cleaner.", "result")
 CLEAN_DURATION = _histogram("clean_duration_seconds", "How long a run of the cleaner took.", buckets=_BACKOFF)
 CLEAN_ROWS = _counter("clean_rows_total", "Rows that the cleaner removed.", "table")
-CLEAN_ELIGIBLE = _state("clean_eligible", "Rows that may go and are still there.")
-CLEAN_OLDEST_ELIGIBLE_AGE = _state("clean_oldest_eligible_age_seconds", "Age of the oldest row that may go; 0: none.")
+CLEAN_ELIGIBLE = _state("clean_eligible", "Rows that the cleaner's last look found old enough to go.")
+CLEAN_OLDEST_ELIGIBLE_AGE = _state(
+    "clean_oldest_eligible_age_seconds", "Age of the oldest of them at that look; 0: there was none."
+)
 
 VOLUME_SIZE = _state("volume_size_bytes", "Size of the volume.")
 VOLUME_USED = _state("volume_used_bytes", "Bytes in use on the volume.")
@@ -221,10 +221,17 @@ def files(directory: Path, living: Iterable[str]) -> tuple[Path, ...]:
     return tuple(path for path in found if not path.name.startswith("gauge_live") or _role(path) in roles)
 
 
-def merge(paths: Iterable[Path]) -> Iterable[Family]:
-    """Read and merge sound metric files."""
-    merge_files: Callable[[list[str]], Iterable[Family]] = multiprocess.MultiProcessCollector.merge
-    return merge_files([str(path) for path in paths])
+def entries(path: Path) -> Iterable[tuple[bytes, float, float]]:
+    """Read a sound metric file: of each value its key (JSON), itself, and when it was set, if it is a gauge's."""
+    try:
+        data = path.read_bytes()
+        used = struct.unpack_from("i", data)[0]
+    except (FileNotFoundError, struct.error):  # its process has just begun anew
+        return
+    for key, end in _keys(data, used):
+        if not key:
+            return
+        yield key, *struct.unpack_from("dd", data, end)
 
 
 def family(kind: str, name: str, text: str, samples: Iterable[tuple[Mapping[str, str], float]]) -> Family:
@@ -235,23 +242,12 @@ def family(kind: str, name: str, text: str, samples: Iterable[tuple[Mapping[str,
     return made
 
 
-def expose(families: Iterable[Family], accept: str) -> tuple[bytes, str]:
-    """Render metrics in the format that an Accept header asks for: the body and its content type."""
+def content_type(accept: str) -> str:
+    """Say in which format to answer an Accept header."""
     try:
-        render, content_type = exposition.choose_encoder(accept)
+        return exposition.choose_encoder(accept)[1]
     except (ValueError, TypeError):  # a version that isn't one
-        render, content_type = exposition.choose_encoder("")
-    return render(_Collected(families)), content_type
-
-
-class _Collected(Collector):
-    """Metrics that were collected before, for a renderer that wants to collect."""
-
-    def __init__(self, families: Iterable[Family]) -> None:
-        self._families = families
-
-    def collect(self) -> Iterable[Family]:
-        return self._families
+        return exposition.choose_encoder("")[1]
 
 
 def sound(path: Path) -> bool:
@@ -259,7 +255,7 @@ def sound(path: Path) -> bool:
     try:
         data = path.read_bytes()
         used = struct.unpack_from("i", data)[0]
-        return (used == 0 or 8 <= used <= len(data)) and all(_meaningful(key) for key in _keys(data, used))
+        return (used == 0 or 8 <= used <= len(data)) and all(_meaningful(key) for key, _ in _keys(data, used))
     except FileNotFoundError:
         return True
     except (OSError, struct.error):
@@ -276,17 +272,20 @@ def _role(path: Path) -> str:
     return path.stem.rpartition("_")[2]
 
 
-def _keys(data: bytes, used: int) -> Iterable[bytes]:
-    """Walk the entries: the key's length, the key padded so that both are a multiple of 8 bytes, two doubles."""
+def _keys(data: bytes, used: int) -> Iterable[tuple[bytes, int]]:
+    """Walk the entries: the key's length, the key padded so that both are a multiple of 8 bytes, two doubles.
+
+    Gives each key and where its doubles stand.
+    """
     position = 8
     while position < used:
         length = struct.unpack_from("i", data, position)[0]
         key = position + 4
         position = key + length + 8 - (length + 4) % 8 + 16
         if length <= 0 or position > used:
-            yield b""
+            yield b"", 0
             return
-        yield data[key : key + length]
+        yield data[key : key + length], position - 16
 
 
 @lru_cache(maxsize=20_000)  # the same keys are met at every scrape

@@ -18,7 +18,12 @@ from xml.parsers import expat
 from beacon import errors
 
 _TIMEOUT_S = 1.0
+_SHUTTING_DOWN = 6  # supervisord's fault code SHUTDOWN_STATE
 _AT_ONCE = False  # supervisord answers at once instead of waiting for what was asked
+
+
+class ShuttingDown(errors.TransientError):
+    """It answers no more, because it is ending its programs and itself."""
 
 
 class State(StrEnum):
@@ -60,6 +65,7 @@ def programs(path: Path) -> tuple[Program, ...]:
     """Ask supervisord, at its socket, for the state of all its programs.
 
     Raises:
+        ShuttingDown: it is about to end.
         errors.TransientError: it does not answer, or not in time.
     """
     infos = _call(path, "getAllProcessInfo")
@@ -88,6 +94,9 @@ def _call(path: Path, method: str, *arguments: str | bool) -> Any:
     request = xmlrpc.client.dumps(arguments, methodname=f"supervisor.{method}").encode()
     try:
         (answer,), _ = xmlrpc.client.loads(_post(path, request))
+    except xmlrpc.client.Fault as fault:
+        kind = ShuttingDown if fault.faultCode == _SHUTTING_DOWN else errors.TransientError
+        raise kind(f"supervisord refuses: {fault.faultString}") from fault
     except (OSError, http.client.HTTPException, xmlrpc.client.Error, expat.ExpatError, ValueError) as error:
         raise errors.TransientError(f"supervisord does not answer: {error}") from error
     return answer
@@ -101,8 +110,13 @@ def _parse(infos: Any) -> Iterable[Program]:
             pid=info["pid"],
             started_at=info["start"],
             stopped_at=info["stop"],
-            why=info["spawnerr"] or (info["description"] if not info["pid"] else ""),
+            why=info["spawnerr"] or ("" if info["pid"] else _ended(info)),
         )
+
+
+def _ended(info: Any) -> str:
+    """Say of a program that does not run when it ended, which is all that supervisord describes it by."""
+    return f"it ended at {info['description']}" if info["stop"] else str(info["description"])
 
 
 def _post(path: Path, body: bytes) -> bytes:

@@ -277,7 +277,7 @@ def _ills(checks: Json) -> list[str]:
     said = []
     for name, check in checks.items():
         parts = {f"{name}: {scope}": inner for scope, inner in check.get("scopes", {}).items() if not inner["ok"]}
-        failed = parts or ({} if check["ok"] else {name: check})
+        failed = parts or ({} if check["ok"] or not check.get("required", True) else {name: check})
         said += [f"{where}: {one['why'] or one['state']}" for where, one in failed.items()]
     return said
 

@@ -19,11 +19,15 @@ _SLICE_S = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the store said; `figures` is None when it does not serve, and `why` says what keeps it."""
+    """What the store said; `figures` is None when it does not serve, and `why` says what keeps it.
+
+    `round_trip_s` is how long its first answer took.
+    """
 
     state: str
     since_us: int = 0
     why: str = ""
+    round_trip_s: float = 0.0
     figures: wire.Figures | None = None
 
 
@@ -67,8 +71,10 @@ class Asker:
 
 
 def _ask(client: bus.Client) -> Answer:
+    asked_at = time.monotonic()
     try:
         pong = client.try_call(wire.Ping(), timeout_s=TIMEOUT_S)
+        round_trip_s = time.monotonic() - asked_at
         if not isinstance(pong, wire.Pong) or pong.state != "ready":
             return _unready(pong)
         figures = client.try_call(wire.Inspect(), timeout_s=TIMEOUT_S)
@@ -80,7 +86,7 @@ def _ask(client: bus.Client) -> Answer:
         return Answer(state="silent", why=str(error))
     if not isinstance(figures, wire.Figures):
         return _unready(figures)
-    return Answer(state="ready", since_us=pong.since_us, figures=figures)
+    return Answer(state="ready", since_us=pong.since_us, round_trip_s=round_trip_s, figures=figures)
 
 
 def _unready(reply: wire.Reply) -> Answer:

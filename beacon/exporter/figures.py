@@ -16,6 +16,7 @@ from beacon.exporter import health, view
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _VERSION = metadata.version("beacon")
+_COMPONENTS = ("watcher", "store", "notifier", "reconciler", "cleaner", "storage", "exporter")
 _Samples = Iterable[tuple[Mapping[str, str], float]]
 
 
@@ -66,15 +67,9 @@ def _processes(seen: view.View) -> Iterable[metrics.Family]:
 
 
 def _components(seen: view.View, checks: health.Checks) -> Iterable[metrics.Family]:
-    names = ("watcher", "store", "notifier", "exporter", "reconciler")
-    checks = {"reconciler": health.running(seen, "reconciler"), **checks}
-    yield _gauge(
-        "component_up", "1 while the component is ready.", (({"component": n}, float(checks[n].ok)) for n in names)
-    )
-    compared = [report.fields.get("completed_us", 0) for report in seen.reports_of("reconciler")]
-    known = {"exporter": seen.now, **_successes(seen)}
-    if at_us := min(filter(None, compared), default=0):
-        known["reconciler"] = at_us / 1e6
+    ups = (({"component": name}, float(checks[name].ok)) for name in _COMPONENTS)
+    yield _gauge("component_up", "1 while the component is ready.", ups)
+    known = {"exporter": seen.now, **_successes(seen), **_said(seen)}
     yield _gauge(
         "component_last_success_timestamp_seconds",
         "When the component was last known to do its work.",
@@ -92,6 +87,16 @@ def _successes(seen: view.View) -> dict[str, float]:
         "watcher": min((scope.position_us for scope in figures.scopes), default=0) / 1e6,
     }
     return {name: at for name, at in instants.items() if at}
+
+
+def _said(seen: view.View) -> dict[str, float]:
+    """Give the instants that the reconciler's components report: of several scopes the one that is longest ago."""
+    said: dict[str, int] = {}
+    for report in seen.reports_of("reconciler"):
+        name = report.component if report.component in _COMPONENTS else "reconciler"
+        if at_us := int(report.fields.get("done_us", 0)):
+            said[name] = min(said.get(name, at_us), at_us)
+    return {name: at_us / 1e6 for name, at_us in said.items()}
 
 
 def _build(seen: view.View) -> metrics.Family:

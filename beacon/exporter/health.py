@@ -1,15 +1,16 @@
 """Whether Beacon lives and whether it is ready: pure functions from a view to checks, each with its reason.
 
 Live means that a restart of the pod would not help; ready means that every change in the cluster will be told. An
-endpoint that is down is neither's concern: waiting for it is what Beacon is for.
+endpoint that is down is neither's concern: waiting for it is what Beacon is for. It is said all the same, as are the
+components that only keep the ledger true and small: their checks are not required.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from beacon import heart, rundir, supervision
+from beacon import heart, rundir, supervision, wire
 from beacon.exporter import view
 
 _REOPENING_S = 10.0  # how long a watch that was open may take to be opened anew
@@ -18,12 +19,14 @@ _WORKERS = ("store", "watcher", "notifier")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """The state of one component; `since` is RFC 3339, "" when it isn't known."""
+    """The state of one component; `since` is RFC 3339, "" when it isn't known; `details` is what else is known."""
 
     ok: bool
     state: str
     why: str = ""
     since: str = ""
+    required: bool = True
+    details: Mapping[str, Any] = field(default_factory=dict)
     scopes: Mapping[str, "Check"] | None = None
 
 
@@ -43,6 +46,7 @@ class History:
 
     def _stamped(self, name: str, check: Check, now: float) -> Check:
         if check.since:
+            self._since.pop(name, None)
             return check
         ok, state, since = self._since.get(name, (None, "", ""))
         if (ok, state) != (check.ok, check.state):
@@ -71,17 +75,13 @@ def readiness(seen: view.View, *, scopes: int) -> Checks:
         checks["watcher"] = _watcher(seen, scopes)
     if checks["notifier"].ok:
         checks["notifier"] = _notifier(seen)
-    return {**checks, "supervisor": _supervisor(seen), "exporter": Check(ok=True, state="running")}
-
-
-def running(seen: view.View, name: str) -> Check:
-    """Check that a process runs and does not hang."""
-    return _process(seen, name)
+    checks |= {"supervisor": _supervisor(seen), "exporter": Check(ok=True, state="running")}
+    return checks | {name: replace(check, required=False) for name, check in _beside(seen).items()}
 
 
 def passed(checks: Checks) -> bool:
-    """Say whether all checks are well."""
-    return all(check.ok for check in checks.values())
+    """Say whether all checks that are required are well."""
+    return all(check.ok for check in checks.values() if check.required)
 
 
 def plain(checks: Checks) -> dict[str, Any]:
@@ -90,7 +90,8 @@ def plain(checks: Checks) -> dict[str, Any]:
 
 
 def _plain(check: Check) -> dict[str, Any]:
-    said: dict[str, Any] = {"ok": check.ok, "state": check.state, "since": check.since, "why": check.why}
+    said = {"ok": check.ok, "required": check.required, "state": check.state, "since": check.since, "why": check.why}
+    said |= check.details
     return said if check.scopes is None else {**said, "scopes": plain(dict(check.scopes))}
 
 
@@ -119,7 +120,9 @@ def _hung(seen: view.View, name: str) -> Check | None:
 
 def _store(seen: view.View) -> Check:
     since = _instant(seen.store.since_us / 1e6) if seen.store.since_us else ""
-    return Check(ok=seen.store.figures is not None, state=seen.store.state, why=seen.store.why, since=since)
+    served = seen.store.figures is not None
+    details = {"round_trip_ms": round(seen.store.round_trip_s * 1000, 3)} if served else {}
+    return Check(ok=served, state=seen.store.state, why=seen.store.why, since=since, details=details)
 
 
 def _watcher(seen: view.View, scopes: int) -> Check:
@@ -136,7 +139,8 @@ def _watcher(seen: view.View, scopes: int) -> Check:
 
 
 def _scope(seen: view.View, report: rundir.Report) -> Check:
-    check = Check(ok=False, state=report.state, why=str(report.fields.get("reason", "")), since=report.since)
+    why, position = str(report.fields.get("reason", "")), _position(seen, report)
+    check = Check(ok=False, state=report.state, why=why, since=report.since, details=position)
     if report.state == "waiting":
         return replace(check, ok=True)
     if report.state == "opening":
@@ -151,9 +155,22 @@ def _scope(seen: view.View, report: rundir.Report) -> Check:
 
 def _listed(seen: view.View, label: str) -> bool:
     """Say whether the store, too, knows this scope as listed; nothing speaks against it while the store is silent."""
-    if seen.store.figures is None:
-        return True
-    return any(scope.listed for scope in seen.store.figures.scopes if scope.label == label)
+    found = _followed(seen, label)
+    return seen.store.figures is None or (found is not None and found.listed)
+
+
+def _position(seen: view.View, report: rundir.Report) -> dict[str, Any]:
+    """Say what the store has of a scope: whether its list has ended, and how old its position is."""
+    found = _followed(seen, str(report.fields.get("scope", "")))
+    if found is None:
+        return {}
+    age = {"position_age_s": round(max(0.0, seen.now - found.position_us / 1e6), 3)} if found.position_us else {}
+    return {"listed": found.listed, **age}
+
+
+def _followed(seen: view.View, label: str) -> wire.ScopeFigures | None:
+    scopes = seen.store.figures.scopes if seen.store.figures else ()
+    return next((scope for scope in scopes if scope.label == label), None)
 
 
 def _notifier(seen: view.View) -> Check:
@@ -163,6 +180,28 @@ def _notifier(seen: view.View) -> Check:
     if said is None or said.state != "claiming" or unknown:
         return Check(ok=False, state=said.state if said else "starting", why="no claim of it has been answered yet")
     return Check(ok=True, state=said.state, since=said.since)
+
+
+def _beside(seen: view.View) -> Checks:
+    """Check what every change is told without."""
+    reconciler = _process(seen, "reconciler")
+    checks = {"reconciler": reconciler, "cleaner": reconciler, "storage": reconciler}
+    if reconciler.ok:
+        checks["cleaner"] = _part(seen, "reconciler", "cleaner", ill="failed")
+        checks["storage"] = _part(seen, "reconciler", "storage", ill="unknown")
+    notifier = _process(seen, "notifier")
+    checks["endpoint"] = _part(seen, "notifier", "endpoint", ill="down") if notifier.ok else notifier
+    return checks
+
+
+def _part(seen: view.View, process: str, component: str, *, ill: str) -> Check:
+    """Check what a component of a living process said last."""
+    said = next((report for report in seen.reports_of(process) if report.component == component), None)
+    if said is None:
+        return Check(ok=False, state="starting", why="it has said nothing yet")
+    details = {name: said.fields[name] for name in ("breaker",) if name in said.fields}
+    why = str(said.fields.get("reason", ""))
+    return Check(ok=said.state != ill, state=said.state, why=why, since=said.since, details=details)
 
 
 def _instant(seconds: float) -> str:

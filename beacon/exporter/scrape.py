@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 from beacon import metrics
-from beacon.exporter import figures, health, view
+from beacon.exporter import exposition, figures, health, view
 
 _GRACE_S = 0.05
 
@@ -17,10 +17,11 @@ def scrape(directory: Path, seen: view.View, checks: health.Checks, *, accept: s
     """Render every metric: the body and its content type."""
     living = [name for name, program in seen.programs.items() if program.alive]
     counted = collect(directory, living)
-    return metrics.expose([*counted, *figures.families(seen, checks)], accept)
+    asked = (exposition.exposed(family) for family in figures.families(seen, checks))
+    return exposition.render([*counted, *asked], accept)
 
 
-def collect(directory: Path, living: list[str]) -> list[metrics.Family]:
+def collect(directory: Path, living: list[str]) -> list[exposition.Exposed]:
     """Merge the files of all roles, without the damaged ones, and without the states of those that don't live."""
     paths = metrics.files(directory, living)
     damaged = [path for path in paths if not metrics.sound(path)]
@@ -31,4 +32,4 @@ def collect(directory: Path, living: list[str]) -> list[metrics.Family]:
                 metrics.set_aside(path)
                 metrics.METRIC_FILES_DAMAGED.inc()
         return collect(directory, living)
-    return list(metrics.merge(paths))
+    return exposition.merge(paths)

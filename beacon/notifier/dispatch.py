@@ -173,21 +173,24 @@ class Dispatcher:
             self._forget()
         self._crew.hurry()
         with self._lock:
-            self._look_around(now)
+            self._look_around(now, asked_at=max(self._submitted_at, client.renewed_at))
 
     def _gathering_s(self, now: float) -> float:
         """Say how long the next claim may wait for answers that it can settle; not at all when none is to come."""
         waiting = self._session.asked is not None and self._session.held
         return self._replied_at + _GATHER_S - now if waiting else 0.0
 
-    def _look_around(self, now: float) -> None:
-        """Notice what doesn't come: answers of the endpoint, and of the store."""
+    def _look_around(self, now: float, *, asked_at: float) -> None:
+        """Notice what doesn't come: answers of the endpoint, and of the store.
+
+        A store that was started anew answers the claim that it is sent again as late as the one before it.
+        """
         self._record.working(self._crew.busy + self._prober.busy)
         silent = self._breaker.heed_silence(self._under_way.values(), now)
         if silent:
             self._record.opened(silent, answer.TIMEOUT)
             self._settle_all([settlement.released(job) for job in self._crew.withdraw()])
-        if self._session.asked is not None and now > self._submitted_at + self._poll_s + self._terms.reply_s:
+        if self._session.asked is not None and now > asked_at + self._poll_s + self._terms.reply_s:
             self._record.silent()
 
     def _is_quiet(self, now: float) -> bool:

@@ -13,6 +13,7 @@ from beacon.notifier import retry
 
 _CLAIMING = "claiming"
 _WAITING = "waiting for the store"
+_SAY_AGAIN_S = 60.0  # events that are given up are counted for so long before another line says how many
 _DOWN = 5  # outage-like answers in a row that make an endpoint down for people, with the breaker disabled too
 
 
@@ -39,8 +40,9 @@ class Record:
         self._openings = metrics.BREAKER_OPENINGS.labels(endpoint=endpoint)
         self._endpoint = endpoint
         self._claim = ""
-        self._state = ""
+        self._said = "", ""
         self._busy = -1
+        self._lost, self._lost_said_at = 0, -_SAY_AGAIN_S  # events given up since that was said last, and when it was
         self._health: tuple[int, bool] | None = None
         self._failed_since: float | None = None
         self._open.set(0)
@@ -82,8 +84,17 @@ class Record:
             now = time.time()
             self._success.set(now)
             self._latency.observe(max(0.0, now - delivery.committed_us / 1_000_000))
+        if outcome.result is model.Result.FAILED:
+            self._say_given_up(delivery, outcome)
         self._log.debug(
-            "event sent", event_id=delivery.event_id, result=outcome.result, code=outcome.code, attempt=outcome.attempt
+            "event sent",
+            event_id=delivery.event_id,
+            kind=delivery.kind,
+            namespace=delivery.namespace,
+            name=delivery.name,
+            result=outcome.result,
+            code=outcome.code,
+            attempt=outcome.attempt,
         )
 
     def gave_up(self, kind: model.EventType, *, late: bool) -> None:
@@ -124,14 +135,26 @@ class Record:
             self._failures.set(failures)
             self._up.set(int(up))
 
+    def _say_given_up(self, delivery: model.Delivery, outcome: model.Outcome) -> None:
+        """Say that events are given up, with one of them as an example, and how many there were since the last line."""
+        self._lost += 1
+        now = time.monotonic()
+        if now - self._lost_said_at < _SAY_AGAIN_S:
+            return
+        fields = {"code": outcome.code, "event_id": delivery.event_id, "kind": delivery.kind}
+        fields |= {"namespace": delivery.namespace, "name": delivery.name}
+        self._log.warning("events given up", endpoint=self._endpoint, events=self._lost, **fields)
+        self._lost, self._lost_said_at = 0, now
+
     def _say_claim(self, state: str) -> None:
         self._claim = state
         self._report("claim", {"state": state, "endpoint": self._endpoint})
 
     def _say_endpoint(self, state: str) -> None:
-        if state != self._state:
-            self._state = state
-            self._report("endpoint", {"state": state, "endpoint": self._endpoint})
+        breaker = "open" if self._failed_since is not None else "closed"
+        if (state, breaker) != self._said:
+            self._said = state, breaker
+            self._report("endpoint", {"state": state, "breaker": breaker, "endpoint": self._endpoint})
 
 
 class Children:

@@ -15,6 +15,7 @@ from beacon import bus, errors, log, metrics, settings, wire
 _TIMEOUT_S = 10.0
 _LONGEST_REST_S = 0.05
 _SLICE_S = 1.0
+_RETRY_S = 60.0  # after a run that failed: what kept it may be over long before the next is due
 
 _T = TypeVar("_T", wire.Pruned, wire.Vacuumed)
 Ask = Callable[[wire.Request], wire.Reply]
@@ -54,6 +55,7 @@ class Cleaner:
         self._report = report
         self._wall = wall
         self._failing = False
+        self._done_us = 0
         self.hurry = threading.Event()
 
     def run(self, client: bus.Client) -> None:
@@ -65,7 +67,8 @@ class Cleaner:
         while not self._stop.is_set():
             self.hurry.clear()
             self.clean(lambda request: client.try_call(request, timeout_s=_TIMEOUT_S))
-            self._wait(self._terms.cleanup_interval_s)
+            interval_s = self._terms.cleanup_interval_s
+            self._wait(min(interval_s, _RETRY_S) if self._failing else interval_s)
 
     def clean(self, ask: Ask) -> None:
         """Count what may go, have it removed unless retention is off, and say what came of it."""
@@ -87,7 +90,6 @@ class Cleaner:
         removed = self._walk(ask, survey=False)
         while self._call(ask, wire.Vacuum(), wire.Vacuumed).more:
             pass
-        self._show(Tally())
         return removed
 
     def _walk(self, ask: Ask, *, survey: bool) -> Tally:
@@ -123,16 +125,20 @@ class Cleaner:
         return reply
 
     def _show(self, tally: Tally) -> None:
+        """Show what this look has found until the next: what goes at once would never be seen by a scrape."""
         metrics.CLEAN_ELIGIBLE.set(sum(tally.rows.values()))
         age_s = max(0.0, self._wall() - tally.oldest_us / 1e6) if tally.oldest_us else 0.0
         metrics.CLEAN_OLDEST_ELIGIBLE_AGE.set(age_s)
 
     def _ended(self, result: str, reason: str = "") -> None:
         metrics.CLEAN_RUNS.labels(result=result).inc()
-        self._report("cleaner", {"state": result, "reason": reason})
         failing = result == "failed"
+        self._done_us = self._done_us if failing else round(self._wall() * 1e6)
+        self._report("cleaner", {"state": result, "reason": reason, "done_us": self._done_us})
         if failing and not self._failing:
             log.get().warning("cleaning failed", reason=reason)
+        elif self._failing and not failing:
+            log.get().info("cleaning works again")
         self._failing = failing
 
     def _wait(self, seconds: float) -> None:

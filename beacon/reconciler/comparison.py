@@ -44,7 +44,6 @@ class Comparison:
         self._until = until
         self._nonce = uuid.uuid4().hex
         self._resource: discovery.Resource | None = None
-        self.reply = wire.Compared(place=wire.Place.APPLIED)  # the last one: what has been told so far
 
     @property
     def plural(self) -> str:
@@ -111,7 +110,6 @@ class Comparison:
             raise bus.SettingsChanged("the store has started with another configuration")
         if reply.place is not wire.Place.APPLIED:
             raise Void(reply.why)
-        self.reply = reply
         return reply
 
 

@@ -1,14 +1,13 @@
 """Reconcile: compares every scope with the cluster, at start and then at every interval, each in a thread of its own.
 
-It says what came of it: a state per scope, metrics, and one warning when something had been missed. What differs the
-store finds and applies. A comparison that came to nothing does no harm, the next one is as good.
+It says what came of it: a state per scope, and metrics. What differs the store finds, applies and warns of. When a
+comparison comes to nothing that does no harm, the next one is as good.
 """
 
 import functools
 import os
 import threading
 import time
-from dataclasses import dataclass
 from enum import StrEnum
 
 from beacon import bus, coverage, errors, log, metrics, process, rules, settings
@@ -27,15 +26,6 @@ class Result(StrEnum):
     INCONCLUSIVE = "inconclusive"  # the watcher was not as far, or something else came between, until the timeout
     ABSENT = "absent"  # the API server does not serve this kind (yet)
     FAILED = "failed"  # the API server or the store did not let us
-
-
-@dataclass(slots=True, kw_only=True)
-class Tally:
-    """What one run has told, over all its attempts."""
-
-    created: int = 0
-    updated: int = 0
-    deleted: int = 0
 
 
 def spawn(context: process.Context, tree: settings.Settings) -> list[threading.Thread]:
@@ -88,7 +78,7 @@ class Reconciler:
         self._terms = terms
         self._label = coverage.label(scope.resource or scope.id.kind.lower(), scope.id)
         self._result: Result | None = None
-        self._completed_us = 0
+        self._done_us = 0
         self._log = log.get().bind()
 
     def run(self) -> None:
@@ -107,14 +97,13 @@ class Reconciler:
     def compare(self) -> Result:
         """Compare once, beginning anew as often as it must within the timeout; says what came of it."""
         began = time.monotonic()
-        tally = Tally()
-        result, reason = self._try_until(began + self._terms.timeout_s, tally)
+        result, reason = self._try_until(began + self._terms.timeout_s)
         metrics.RECONCILE_RUNS.labels(result=result).inc()
         metrics.RECONCILE_DURATION.observe(time.monotonic() - began)
-        self._say(result, reason, tally)
+        self._say(result, reason)
         return result
 
-    def _try_until(self, deadline: float, tally: Tally) -> tuple[Result, str]:
+    def _try_until(self, deadline: float) -> tuple[Result, str]:
         failed = 0
         while True:
             attempt = comparison.Comparison(self._scope, self._around, until=deadline)
@@ -131,32 +120,20 @@ class Reconciler:
             else:
                 return Result.COMPLETE, ""
             finally:
-                self._count(attempt, tally)
+                self._learn_label(attempt)
 
-    def _count(self, attempt: comparison.Comparison, tally: Tally) -> None:
-        """Add what an attempt told, whatever became of it: it is on disk."""
-        tally.created += attempt.reply.created
-        tally.updated += attempt.reply.updated
-        tally.deleted += attempt.reply.deleted
+    def _learn_label(self, attempt: comparison.Comparison) -> None:
         if attempt.plural:
             self._label = coverage.label(attempt.plural, self._scope.id)
 
-    def _say(self, result: Result, reason: str, tally: Tally) -> None:
-        if tally.created or tally.updated or tally.deleted:
-            self._log.warning(
-                "drift found",
-                scope=self._label,
-                missed_creations=tally.created,
-                missed_updates=tally.updated,
-                missed_deletions=tally.deleted,
-            )
+    def _say(self, result: Result, reason: str) -> None:
         if result is not self._result:
             say = self._log.warning if result is Result.FAILED else self._log.info
             say("reconcile state changed", scope=self._label, state=result, reason=reason)
         self._result = result
         if result is Result.COMPLETE:
-            self._completed_us = time.time_ns() // 1000
-        said = {"state": result, "reason": reason, "scope": self._label, "completed_us": self._completed_us}
+            self._done_us = time.time_ns() // 1000
+        said = {"state": result, "reason": reason, "scope": self._label, "done_us": self._done_us}
         self._context.report(_name(self._scope), said)
 
 

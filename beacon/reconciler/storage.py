@@ -5,6 +5,7 @@ It looks and says; that new events are refused on a full volume is the store's o
 
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -86,6 +87,7 @@ class Monitor:
         self._measure = look
         self._severities = {"bytes": Severity.OK, "inodes": Severity.OK}
         self._blind = False
+        self._done_us = 0
 
     def run(self, stop: threading.Event, beat: Callable[[], None]) -> None:
         """Look now, and again every interval, until the process is to stop."""
@@ -104,20 +106,30 @@ class Monitor:
         try:
             volume = self._measure(Path(self._terms.volume_path))
         except OSError as error:
-            self._report("storage", {"state": "unknown", "reason": error.strerror or str(error)})
+            reason = error.strerror or str(error)
+            self._report("storage", {"state": "unknown", "reason": reason, "done_us": self._done_us})
             if not self._blind:
-                log.get().warning("volume not found", path=self._terms.volume_path, reason=error.strerror)
+                log.get().warning("volume not found", path=self._terms.volume_path, reason=reason)
             self._blind = True
             return
+        if self._blind:
+            log.get().info("volume found again", path=self._terms.volume_path)
         self._blind = False
+        self._done_us = time.time_ns() // 1000
         _show(volume)
         self._weigh("bytes", volume.bytes_ratio, volume)
         if volume.inodes:
             self._weigh("inodes", volume.inodes_ratio, volume)
         worst = max(self._severities.values(), key=list(Severity).index)
-        self._report("storage", {"state": worst, "bytes": self._severities["bytes"]})
+        self._report("storage", {"state": worst, "reason": self._pressing(volume), "done_us": self._done_us})
         if worst is Severity.CRITICAL:
             self._on_critical()
+
+    def _pressing(self, volume: Volume) -> str:
+        """Say what is scarce, "" when nothing is."""
+        ratios = {"bytes": volume.bytes_ratio, "inodes": volume.inodes_ratio}
+        scarce = [name for name, severity in self._severities.items() if severity is not Severity.OK]
+        return ", ".join(f"{ratios[name]:.0%} of the {name} are used" for name in scarce)
 
     def _weigh(self, resource: str, ratio: float, volume: Volume) -> None:
         severity = judge(ratio, self._terms)

@@ -31,6 +31,7 @@ class Guard:
         self._memory = memory.Memory(run_dir, supervisor)
         self._heart: heart.Heart | None = None
         self._resting = False
+        self._killed: set[str] = set()
         self._awake_since = time.monotonic()
         self._looked_at = self._awake_since - limits.look_s  # the first look is due: somebody may have been given up
 
@@ -77,8 +78,16 @@ class Guard:
         refused = end.code == errors.EXIT_CONFIG and program == _READER
         if duty is Duty.END_POD or refused:
             self._end_pod(end.sentence(program))
-        elif duty is Duty.COUNT_DEATH:
+            return
+        if duty is Duty.COUNT_DEATH:
             self._memory.died(program, time.monotonic())
+        self._mention(program, end)
+
+    def _mention(self, program: str, end: causes.End) -> None:
+        """Speak for a program that had no time to say why it ended."""
+        if program not in self._killed and end.code != errors.EXIT_OK and not end.reason:
+            voice.say("warning", "died", program=program, how=end.how)
+        self._killed.discard(program)
 
     def _slow_down(self, program: str) -> None:
         """Stop a program that died too often, to start it when its pause is over."""
@@ -120,6 +129,9 @@ class Guard:
             return
         try:
             programs = supervision.programs(self._socket)
+        except supervision.ShuttingDown:
+            self._resting = True  # the event that says so is on its way
+            return
         except errors.TransientError as error:
             voice.say("warning", "not looked", reason=str(error))
             return
@@ -128,6 +140,7 @@ class Guard:
             self._end_pod(causes.last_end(self._run_dir, lost.name).sentence(lost.name))
             return
         for one in judgement.hung(self._glance(programs, now), self._limits.hung_s):
+            self._killed.add(one.program)
             _kill(one)
 
     def _glance(self, programs: tuple[supervision.Program, ...], now: float) -> judgement.Glance:

@@ -21,7 +21,7 @@ def say(level: str, event: str, **fields: Any) -> None:
     """Write one line; when nobody listens any more there is nobody to tell."""
     now = datetime.now(tz=UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     said = {"ts": now, "level": level, "process": "sentinel", "event": event}
-    line = json.dumps(said | {key: _bounded(value) for key, value in fields.items()})
+    line = json.dumps(said | {key: _bounded(value) for key, value in fields.items()}, separators=(",", ":"))
     try:
         os.write(_STDERR, line.encode() + b"\n")
     except OSError:

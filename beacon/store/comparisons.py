@@ -26,6 +26,16 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """What a whole comparison found that the watch should have told, noted for the log when there is any."""
+
+    label: str
+    created: int
+    updated: int
+    deleted: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
     """A comparison under way, `at` 0 until the cursor has reached the list; the rest as of a list under way.
 
@@ -68,6 +78,8 @@ class Comparisons:
             raise errors.PermanentError(message)
         run: _Run | None = self._memory.get(("comparison", request.scope))
         if run is None or run.nonce != request.nonce:
+            if run is not None:
+                self._note_drift(run)  # its reconciler died, or had to begin anew: what it found has been told
             highest = self._cursors.highest(request.scope, identity.epoch)
             run = _Run(scope=scope, nonce=request.nonce, epoch=identity.epoch, highest=highest, began_us=now.us)
             self._memory.put(("comparison", request.scope), run)
@@ -124,6 +136,7 @@ class Comparisons:
         self._journal.sweep(self._frame(run, now), at=run.at, listed=frozenset().union(*run.known))
         self._cursors.compared(request.scope, run.began_us)
         reply = self._told_since(run, before, compared=0)
+        self._note_drift(self._memory.get(("comparison", request.scope)))
         self._memory.put(("comparison", request.scope), None)
         self._remember_end(request, reply)
         return reply
@@ -165,6 +178,12 @@ class Comparisons:
         if self._journal.regarded != regarded:
             self._streams.outdate(run.scope.id)
         return _so_far(run)
+
+    def _note_drift(self, run: _Run) -> None:
+        if run.created or run.updated or run.deleted:
+            label = self._cursors.get(run.scope.id).label
+            drift = Drift(label=label, created=run.created, updated=run.updated, deleted=run.deleted)
+            self._memory.note(drift)
 
     def _remember_end(self, request: wire.CompareEnd, reply: wire.Compared) -> None:
         """Keep the last end's reply, for the case that it is asked for again."""

@@ -15,6 +15,7 @@ class Observer(service.Listener):
     def __init__(self) -> None:
         """Write to the process's log. Children of metrics are kept: finding one costs more than moving it."""
         self._log = log.get().bind()  # at once: a logger that is bound at every line costs several times the line
+        self._refused: dict[str, int] = {}  # how often since it was said, by verb
         self._operation = cache(lambda verb: metrics.DB_OPERATION_SECONDS.labels(verb=verb))
         self._requests = cache(lambda verb, result: metrics.BUS_REQUESTS.labels(verb=verb, result=result))
         self._request = cache(lambda verb: metrics.BUS_REQUEST_SECONDS.labels(verb=verb))
@@ -35,6 +36,8 @@ class Observer(service.Listener):
                 _compared(note)
             elif isinstance(note, redelivery.Discarded):
                 self._discarded(note)
+            elif isinstance(note, comparisons.Drift):
+                self._drift_found(note)
 
     def opened(self, opened: condition.Opened) -> None:
         """The ledger is open; what had to be done to it is said."""
@@ -62,6 +65,8 @@ class Observer(service.Listener):
     def applied(self, verb: str, seconds: float) -> None:
         """A request was applied within a transaction."""
         self._operation(verb).observe(seconds)
+        if self._refused and (times := self._refused.pop(verb, 0)):
+            self._log.info("requests accepted again", verb=verb, refused=times)
 
     def took_over(self, *, endpoint: str, deliveries: int) -> None:
         """What was open for an endpoint that is no longer configured goes to this one."""
@@ -73,7 +78,9 @@ class Observer(service.Listener):
         metrics.DB_ERRORS.labels(verb=verb, error=kind).inc()
         if isinstance(error, database.FullError):
             return  # said once, when it begins: see `room`
-        self._log.warning("request refused", verb=verb, kind=kind, reason=str(error))
+        if verb not in self._refused:
+            self._log.warning("request refused", verb=verb, kind=kind, reason=str(error))
+        self._refused[verb] = self._refused.get(verb, 0) + 1
 
     def answered(self, verb: str, result: str, seconds: float) -> None:
         """A reply was sent; `seconds` since the request arrived, parking included."""
@@ -99,7 +106,7 @@ class Observer(service.Listener):
             self._latency(told.kind).observe(latency_s)
         self._log.debug(
             "event recorded",
-            id=told.id,
+            event_id=told.id,
             type=told.type,
             cause=told.cause,
             source=told.source,
@@ -111,6 +118,15 @@ class Observer(service.Listener):
     def _discarded(self, one: redelivery.Discarded) -> None:
         metrics.DELIVERIES.labels(endpoint=one.endpoint, type=one.type, outcome=model.DeliveryState.DISCARDED).inc()
         self._log.info("delivery discarded", id=one.id, endpoint=one.endpoint, reason=one.reason)
+
+    def _drift_found(self, drift: comparisons.Drift) -> None:
+        self._log.warning(
+            "drift found",
+            scope=drift.label,
+            missed_creations=drift.created,
+            missed_updates=drift.updated,
+            missed_deletions=drift.deleted,
+        )
 
     def _gap_closed(self, gap: cursors.Gap) -> None:
         seconds = max(0.0, (gap.until_us - gap.since_us) / 1_000_000) if gap.since_us else 0.0

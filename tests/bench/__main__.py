@@ -23,7 +23,7 @@ import psutil
 from beacon import codec
 from beacon.dev import endpoint, whole
 from beacon.dev.cluster import load, remote
-from tests.bench import pruning
+from tests.bench import pruning, scraping
 from tests.bench import sink as sinks
 
 EVENTS_A_SECOND = 1000
@@ -183,6 +183,31 @@ def prune(rows: dict[str, list[float]]) -> None:
     disk(rows)
 
 
+def scrape(rows: dict[str, list[float]]) -> None:
+    """Scrapes of a Beacon that follows five kinds and has filled its histograms: idle, busy, and at its limit."""
+    kinds = ("ConfigMap", "Secret", "Service", "Pod", "ServiceAccount")
+    with stage({"resources": [{"apiVersion": "v1", "kind": kind} for kind in kinds]}) as on:
+        made = 0
+        for rate in (0, 100, EVENTS_A_SECOND):
+            first, count = made, rate * SECONDS
+            made += count or 500
+            took, lines = scraping.measure(on.beacon, lambda: _pass(on, rate, count, first))  # noqa: B023
+            on.sink.wait_for(made, timeout=120)
+            add(rows, f"scrape at {rate}/s, p50, ms", took[len(took) // 2])
+            add(rows, f"scrape at {rate}/s, p95, ms", took[int(len(took) * 0.95)])
+        add(rows, "lines of a scrape", lines)
+
+
+def _pass(on: Stage, rate: int, count: int, first: int) -> None:
+    """Let ten seconds pass at a rate; at none, after a burst that fills what is to be shown."""
+    if count:
+        make(on, count, rate=rate, first=first)
+    else:
+        make(on, 500)
+        on.sink.wait_for(500, timeout=60)
+        time.sleep(SECONDS)
+
+
 RUNS: dict[str, Callable[[dict[str, list[float]]], None]] = {
     "steady": steady,
     "backlog": backlog,
@@ -192,6 +217,7 @@ RUNS: dict[str, Callable[[dict[str, list[float]]], None]] = {
     "killed": killed,
     "disk": disk,
     "prune": prune,
+    "scrape": scrape,
 }
 TARGETS: dict[str, tuple[str, Callable[[float], bool]]] = {
     "p50 at 1000/s": ("<= 5 ms", lambda figure: figure <= 5),
@@ -200,6 +226,8 @@ TARGETS: dict[str, tuple[str, Callable[[float], bool]]] = {
     "50 ms endpoint, concurrency 32, events/s": (">= 400", lambda figure: figure >= 400),
     "watcher, 20,000 unannotated, MiB more": ("< 15", lambda figure: figure < 15),
     "write while 100,000 rows go, p99.9, ms": ("<= 50 ms", lambda figure: figure <= 50),
+    "scrape at 0/s, p50, ms": ("< 20 ms", lambda figure: figure < 20),
+    "scrape at 100/s, p50, ms": ("< 20 ms", lambda figure: figure < 20),
     "start to ready, s": ("< 4", lambda figure: figure < 4),
     "outage of 60 s, CPU, % of a core": ("< 3", lambda figure: figure < 3),
     "outage of 60 s, 500 events told after, s": ("<= 3", lambda figure: figure <= 3),

@@ -13,7 +13,8 @@ from typing import IO, Any
 import pytest
 
 from beacon import codec, errors, rundir
-from beacon.metrics import files, merge
+from beacon.exporter import exposition
+from beacon.metrics import files
 from tests.integration.processes import wait_for
 from tests.unit.store import world
 from tests.unit.store.test_pruning import come_and_go
@@ -64,8 +65,8 @@ class Pair:
         return [line for line in list(self.lines) if line["event"] == event]
 
     def figures(self) -> dict[str, float]:
-        found = merge(files(rundir.metrics_directory(self.directory / "beacon"), ["reconciler"]))
-        return {sample.name: sample.value for family in found for sample in family.samples}
+        found = exposition.merge(files(rundir.metrics_directory(self.directory / "beacon"), ["reconciler"]))
+        return {head.partition("{")[0]: value for one in found for head, value in one.samples.items()}
 
     def stop(self) -> None:
         for process in self.processes.values():

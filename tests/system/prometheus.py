@@ -1,4 +1,7 @@
-"""A real Prometheus that scrapes a Beacon, where there is one (Debian's package prometheus)."""
+"""A real Prometheus that scrapes a Beacon and judges our alerts, where there is one (Debian's package prometheus).
+
+It scrapes as the operator makes it scrape by our ServiceMonitor: with labels of its own, one of them `endpoint`.
+"""
 
 import contextlib
 import json
@@ -13,9 +16,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from beacon import codec
 from beacon.dev import whole
 
+OVERLAY = Path(__file__).parents[2] / "k8s" / "overlays" / "monitoring"
+RULES = OVERLAY / "prometheusrule.yaml"
 _RATE_INTERVAL = "5s"
+_OPERATORS = {"endpoint": "http", "namespace": "beacon", "pod": "beacon-0", "service": "beacon"}
 
 
 class Prometheus:
@@ -45,25 +52,42 @@ class Prometheus:
         """Wait until an expression has had a sample."""
         whole.until(lambda: self.samples(expression), f"Prometheus to see {expression}", timeout=45)
 
+    def firing(self) -> set[str]:
+        """Name the alerts that fire now, each with what it is of: `BeaconEndpointDown default`."""
+        found = self._get("/api/v1/alerts")["data"]["alerts"]
+        return {_of(alert["labels"]) for alert in found if alert["state"] == "firing"}
+
+    def fired(self, *, since: float = 0.0) -> set[str]:
+        """Name the alerts that have fired since an instant, or since it began, as `firing` does."""
+        asked = {
+            "query": 'ALERTS{alertstate="firing"}',
+            "start": max(self._began, since),
+            "end": time.time(),
+            "step": 1,
+        }
+        found = self._get(f"/api/v1/query_range?{urllib.parse.urlencode(asked)}")
+        return {_of(series["metric"]) for series in found["data"]["result"]}
+
     def _get(self, path: str) -> dict[str, Any]:
         with urllib.request.urlopen(f"{self._url}{path}", timeout=10) as reply:
             return dict(json.load(reply))
 
 
 @contextlib.contextmanager
-def watching(metrics_url: str) -> Iterator[Prometheus | None]:
-    """Scrape a Beacon every second; None without a Prometheus."""
+def watching(metrics_url: str, *, alert_after: str = "0s") -> Iterator[Prometheus | None]:
+    """Scrape a Beacon and judge our alerts, patient for `alert_after`, every second; None without a Prometheus."""
     program = shutil.which("prometheus")
     if program is None:
         yield None
         return
     where = urllib.parse.urlsplit(metrics_url)
-    job = {"job_name": "beacon", "metrics_path": where.path, "static_configs": [{"targets": [where.netloc]}]}
-    config = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": [job]}
+    pace = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
+    config = {"global": pace, "scrape_configs": [_job(where.netloc, where.path)], "rule_files": ["rules.json"]}
     port = whole.free_port()
     with tempfile.TemporaryDirectory(prefix="bp") as name:
         path = Path(name) / "prometheus.json"
         path.write_text(json.dumps(config), encoding="utf-8")
+        path.with_name("rules.json").write_text(json.dumps(_hasty(alert_after)), encoding="utf-8")
         options = [
             f"--config.file={path}",
             f"--storage.tsdb.path={name}/data",
@@ -77,3 +101,28 @@ def watching(metrics_url: str) -> Iterator[Prometheus | None]:
         finally:
             process.terminate()
             process.wait(20)
+
+
+def _job(address: str, path: str) -> dict[str, Any]:
+    """Make of the ServiceMonitor what the operator makes of it."""
+    (endpoint,) = codec.load_yaml((OVERLAY / "servicemonitor.yaml").read_text(encoding="utf-8"))["spec"]["endpoints"]
+    assert endpoint["path"] == path
+    targets = [{"targets": [address], "labels": _OPERATORS}]
+    honor = endpoint.get("honorLabels", False)
+    return {"job_name": "beacon", "metrics_path": path, "honor_labels": honor, "static_configs": targets}
+
+
+def _hasty(alert_after: str) -> dict[str, Any]:
+    """Give our rules, less patient than they are."""
+    spec: dict[str, Any] = codec.load_yaml(RULES.read_text(encoding="utf-8"))["spec"]
+    for group in spec["groups"]:
+        for rule in group["rules"]:
+            if "for" in rule:
+                rule["for"] = alert_after
+    return spec
+
+
+def _of(labels: dict[str, str]) -> str:
+    """Name an alert with the label that says what it is of; `endpoint` is also a label that every target has."""
+    of = next((labels[name] for name in ("component", "process", "scope", "resource", "drift") if name in labels), "")
+    return f"{labels['alertname']} {of or labels.get('endpoint', '')}".rstrip()

@@ -127,6 +127,18 @@ def test_frozen_programs_are_killed_and_started_again(base: Path) -> None:
         assert sorted(killed(it)) == sorted((name, "main") for name in supervised.PROGRAMS)
 
 
+def test_the_death_of_one_that_had_no_time_to_speak_is_said_once(base: Path) -> None:
+    with supervised.supervised(base) as it:
+        it.until_all_are_running()
+
+        os.kill(it.pid("watcher"), signal.SIGKILL)
+
+        until(lambda: it.told("running").count("watcher") == 2, "a second life")
+        until(lambda: it.told("died"), "a line")
+        (line,) = [line for line in it.lines if line["event"] == "died"]
+        assert (line["level"], line["program"], line["how"]) == ("warning", "watcher", "terminated by SIGKILL")
+
+
 def test_a_program_of_which_one_thread_hangs_is_killed_and_started_again(base: Path) -> None:
     hang = base / "hang"
     with supervised.supervised(base, roles={"watcher": ONE_HANGS}, variables={"HANG": str(hang), **SHORT}) as it:
@@ -136,6 +148,7 @@ def test_a_program_of_which_one_thread_hangs_is_killed_and_started_again(base: P
 
         until(lambda: it.told("running").count("watcher") == 2, "a second life")
         assert killed(it) == [("watcher", "scope.b")]
+        assert it.told("died") == []  # what was killed has been said
 
 
 def test_a_store_that_never_beats_is_killed_and_those_who_wait_for_it_are_not(base: Path) -> None:

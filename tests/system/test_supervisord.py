@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client import multiprocess
 
 from beacon import metrics, rundir
 from beacon.supervision import State
@@ -28,7 +29,8 @@ def base() -> Iterator[Path]:
 
 def counted(base: Path) -> dict[str, float]:
     directory = rundir.metrics_directory(base / "beacon")
-    found = metrics.merge(metrics.files(directory, ()))
+    paths = [str(path) for path in metrics.files(directory, ())]
+    found = multiprocess.MultiProcessCollector.merge(paths)  # type: ignore[no-untyped-call]
     return {sample.name: sample.value for family in found for sample in family.samples}
 
 

@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from prometheus_client import multiprocess
 
 from beacon import metrics
+from beacon.exporter import exposition
 from tests.unit import scripts
 
 COUNT = """
@@ -24,7 +26,8 @@ DIE = "\nimport os, signal; os.kill(os.getpid(), signal.SIGKILL)\n"
 
 
 def samples(directory: Path, *living: str) -> dict[str, float]:
-    found = metrics.merge(metrics.files(directory, living))
+    paths = [str(path) for path in metrics.files(directory, living)]
+    found = multiprocess.MultiProcessCollector.merge(paths)  # type: ignore[no-untyped-call]
     return {
         sample.name + "".join(f"{{{value}}}" for _, value in sorted(sample.labels.items())): sample.value
         for family in found
@@ -199,9 +202,9 @@ def test_every_metric_has_help_text_a_prefix_and_bounded_labels() -> None:
     ],
 )
 def test_the_format_is_the_one_asked_for(accept: str, content_type: str, end: bytes) -> None:
-    family = metrics.family("counter", "things", "Things.", [({"kind": "a"}, 2.0)])
+    family = exposition.exposed(metrics.family("counter", "things", "Things.", [({"kind": "a"}, 2.0)]))
 
-    body, said = metrics.expose([family], accept)
+    body, said = exposition.render([family], accept)
 
     assert said.startswith(content_type)
     assert b'beacon_things_total{kind="a"} 2.0' in body

@@ -4,8 +4,7 @@ import os
 
 import pytest
 
-from beacon import metrics
-from beacon.exporter import asker, figures, health, view
+from beacon.exporter import asker, exposition, figures, health, view
 from beacon.supervision import State
 from tests.unit.exporter import views
 
@@ -78,13 +77,26 @@ def test_last_successes_are_those_of_the_work_itself() -> None:
 
     assert shown["beacon_component_last_success_timestamp_seconds{watcher}"] == views.NOW - 3
     assert shown["beacon_component_last_success_timestamp_seconds{notifier}"] == views.NOW - 1
+    assert shown["beacon_component_last_success_timestamp_seconds{reconciler}"] == views.NOW - 4
+    assert shown["beacon_component_last_success_timestamp_seconds{cleaner}"] == views.NOW - 5
+    assert shown["beacon_component_last_success_timestamp_seconds{storage}"] == views.NOW - 6
+
+
+def test_every_component_is_up_when_all_is_well_and_the_ill_one_is_not() -> None:
+    components = ("watcher", "store", "notifier", "reconciler", "cleaner", "storage", "exporter")
+    failed = views.report("reconciler", "cleaner", "failed")
+
+    well, ill = samples(views.well()), samples(views.well(reports=(failed, *views.well().reports)))
+
+    assert [well[f"beacon_component_up{{{name}}}"] for name in components] == [1] * 7
+    assert [name for name in components if ill[f"beacon_component_up{{{name}}}"] == 0] == ["cleaner"]
 
 
 def test_what_is_rendered_is_valid_openmetrics() -> None:
     seen = views.well()
     made = figures.families(seen, health.readiness(seen, scopes=1))
 
-    body, _ = metrics.expose(made, "application/openmetrics-text;version=1.0.0")
+    body, _ = exposition.render(map(exposition.exposed, made), "application/openmetrics-text;version=1.0.0")
 
     assert b"beacon_build_info{" in body
     assert body.endswith(b"# EOF\n")

@@ -102,9 +102,48 @@ def test_what_the_notifier_before_this_one_claimed_does_not_count() -> None:
 
 
 def test_an_endpoint_that_is_down_does_not_hold_readiness() -> None:
-    reports = (*views.well().reports, views.report("notifier", "endpoint", "down"))
+    down = views.report("notifier", "endpoint", "down", breaker="open")
 
-    assert health.passed(ready(views.well(reports=reports)))
+    checks = ready(views.well(reports=(down, *views.well().reports)))
+
+    assert health.passed(checks)
+    said = health.plain(checks)["endpoint"]
+    assert (said["ok"], said["required"], said["state"], said["breaker"]) == (False, False, "down", "open")
+    assert said["since"] == down.since
+
+
+@pytest.mark.parametrize(("component", "state"), [("cleaner", "failed"), ("storage", "unknown"), ("endpoint", "down")])
+def test_what_does_not_hold_readiness_is_said_with_its_reason(component: str, state: str) -> None:
+    process = "notifier" if component == "endpoint" else "reconciler"
+    ill = views.report(process, component, state, reason="for this")
+
+    checks = ready(views.well(reports=(ill, *views.well().reports)))
+
+    assert health.passed(checks)
+    assert (checks[component].ok, checks[component].state, checks[component].why) == (False, state, "for this")
+
+
+def test_without_the_reconciler_nothing_cleans_and_nobody_looks_at_the_volume() -> None:
+    checks = ready(views.with_program("reconciler", state=State.BACKOFF, pid=0))
+
+    assert {name for name, check in checks.items() if not check.ok} == {"reconciler", "cleaner", "storage"}
+    assert health.passed(checks)
+
+
+def test_a_volume_that_fills_up_is_said_by_a_component_that_works() -> None:
+    critical = views.report("reconciler", "storage", "critical", reason="97% of the bytes are used")
+
+    check = ready(views.well(reports=(critical, *views.well().reports)))["storage"]
+
+    assert (check.ok, check.state, check.why) == (True, "critical", "97% of the bytes are used")
+
+
+def test_the_stores_round_trip_and_each_scopes_list_and_position_are_said() -> None:
+    said = health.plain(ready(views.well()))
+
+    assert said["store"]["round_trip_ms"] == 1.2
+    assert (said["watcher"]["scopes"]["Pod"]["listed"], said["watcher"]["scopes"]["Pod"]["position_age_s"]) == (True, 3)
+    assert said["storage"]["since"] == said["watcher"]["scopes"]["Pod"]["since"] == "2027-01-15T07:59:00.000000Z"
 
 
 @pytest.mark.parametrize("name", ["store", "watcher", "notifier"])
@@ -164,9 +203,21 @@ def test_since_is_when_a_check_was_first_seen_as_it_is() -> None:
     assert history.stamp(good, 300.0)["store"].since > first
 
 
+def test_since_of_a_state_that_comes_again_is_when_it_came_again() -> None:
+    history = health.History()
+    starting = {"cleaner": health.Check(ok=False, state="starting")}
+    said = {"cleaner": health.Check(ok=True, state="done", since="2027-01-15T07:59:00.000000Z")}
+    first = history.stamp(starting, 100.0)["cleaner"].since
+
+    assert history.stamp(said, 200.0) == said
+    assert history.stamp(starting, 300.0)["cleaner"].since > first
+
+
 def test_checks_are_rendered_with_all_their_fields() -> None:
     rendered = health.plain(ready(views.well()))
 
-    assert set(rendered) == {"store", "watcher", "notifier", "supervisor", "exporter"}
-    assert set(rendered["store"]) == {"ok", "state", "since", "why"}
+    required = {"store", "watcher", "notifier", "supervisor", "exporter"}
+    assert {name for name, said in rendered.items() if said["required"]} == required
+    assert set(rendered) == required | {"reconciler", "cleaner", "storage", "endpoint"}
+    assert set(rendered["supervisor"]) == {"ok", "required", "state", "since", "why"}
     assert rendered["watcher"]["scopes"]["Pod"]["ok"] is True

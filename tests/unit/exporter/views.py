@@ -36,6 +36,10 @@ def figures(**changes: Any) -> wire.Figures:
     return wire.Figures(**{**given, **changes})
 
 
+def _us(seconds: float) -> int:
+    return int(seconds * 1e6)
+
+
 def program(name: str, **changes: Any) -> supervision.Program:
     made = supervision.Program(
         name=name,
@@ -66,10 +70,17 @@ def beat(process: str, age_s: float, **changes: Any) -> heart.Beat:
 def well(**changes: Any) -> view.View:
     given: dict[str, Any] = {
         "now": NOW,
-        "store": asker.Answer(state="ready", since_us=int((NOW - 90) * 1e6), figures=figures()),
+        "store": asker.Answer(state="ready", since_us=_us(NOW - 90), round_trip_s=0.0012, figures=figures()),
         "programs": {name: program(name) for name in PIDS},
         "beats": tuple(beat(name, 0.5) for name in PIDS),
-        "reports": (scope(), report("notifier", "claim", "claiming")),
+        "reports": (
+            scope(),
+            report("notifier", "claim", "claiming"),
+            report("notifier", "endpoint", "up", breaker="closed"),
+            report("reconciler", "reconcile.Pod", "complete", done_us=_us(NOW - 4)),
+            report("reconciler", "cleaner", "done", done_us=_us(NOW - 5)),
+            report("reconciler", "storage", "ok", done_us=_us(NOW - 6)),
+        ),
     }
     return view.View(**{**given, **changes})
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from beacon import log, metrics, model
+from beacon import codec, log, metrics, model
 from beacon.notifier import record
 from tests.unit.notifier import stores
 
@@ -143,3 +143,58 @@ def test_busy_threads_and_batches_are_shown(told: record.Record) -> None:
 
     assert value("worker_busy") == 4
     assert value("worker_batch_size_count") == before + 1
+
+
+def lines(capfd: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [codec.decode(line) for line in capfd.readouterr().out.splitlines()]
+
+
+def test_events_that_are_given_up_are_said_once_and_then_counted(
+    name: str, reports: Reports, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.configure("notifier")
+    told = record.Record(name, report=reports.report, logger=log.get())
+    instant = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: instant)
+
+    for number in range(40):
+        told.sent(stores.delivery(number), outcome(model.Result.FAILED, status=401), failures=0)
+
+    (said,) = lines(capfd)
+    assert (said["level"], said["event"], said["events"], said["code"]) == ("warning", "events given up", 1, "401")
+    assert (said["event_id"], said["name"]) == (stores.delivery(0).event_id, stores.delivery(0).name)
+    instant += 61
+    told.sent(stores.delivery(40), outcome(model.Result.FAILED, status=401), failures=0)
+    assert [line["events"] for line in lines(capfd)] == [40]
+
+
+def test_a_single_event_is_told_at_debug_with_its_id_and_its_object(
+    name: str, reports: Reports, capfd: pytest.CaptureFixture[str]
+) -> None:
+    log.configure("notifier", level="debug")
+    told = record.Record(name, report=reports.report, logger=log.get())
+    delivery = stores.delivery(1)
+
+    told.sent(delivery, outcome(model.Result.DELIVERED), failures=0)
+
+    (said,) = [line for line in lines(capfd) if line["event"] == "event sent"]
+    assert said["level"] == "debug"
+    assert (said["event_id"], said["kind"]) == (delivery.event_id, delivery.kind)
+    assert (said["namespace"], said["name"]) == (delivery.namespace, delivery.name)
+
+
+def test_the_breaker_is_said_beside_the_state_also_when_the_endpoint_was_down_before(
+    name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    said: list[tuple[str, str]] = []
+
+    def report(component: str, state: Mapping[str, Any]) -> None:
+        if component == "endpoint":
+            said.append((state["state"], state["breaker"]))
+
+    told = record.Record(name, report=report, logger=log.get())
+    told.sent(stores.delivery(1), outcome(model.Result.RETRY, status=0, code="network"), failures=5)
+    told.opened(5, "network")
+    told.closed()
+
+    assert said == [("unknown", "closed"), ("down", "closed"), ("down", "open"), ("up", "closed")]

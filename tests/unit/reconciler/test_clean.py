@@ -66,6 +66,16 @@ def test_it_removes_what_may_go_and_counts_it(store: world.World) -> None:
     assert {table: after[table] - before[table] for table in before} == {"objects": 1, "events": 2, "gaps": 1}
     assert names(store) == []
     assert said.state["cleaner"]["state"] == "done"
+
+
+def test_what_a_look_found_is_shown_until_the_next_look(store: world.World) -> None:
+    one = cleaner(store)
+
+    one.clean(store.ask)
+    assert figure("beacon_clean_eligible") == 4
+    assert figure("beacon_clean_oldest_eligible_age_seconds") == pytest.approx(2 * HOUR_S)
+
+    one.clean(store.ask)
     assert (figure("beacon_clean_eligible"), figure("beacon_clean_oldest_eligible_age_seconds")) == (0, 0)
 
 
@@ -101,10 +111,11 @@ def test_a_run_that_fails_is_recorded_and_the_next_one_goes_on(store: world.Worl
         raise errors.TransientError("the store did not answer")
 
     one.clean(refuse)
-    failed = said.state["cleaner"]["state"]
+    failed = said.state["cleaner"]
     one.clean(store.ask)
 
-    assert (failed, said.state["cleaner"]["state"]) == ("failed", "done")
+    assert (failed["state"], failed["done_us"]) == ("failed", 0)
+    assert (said.state["cleaner"]["state"], said.state["cleaner"]["done_us"]) == ("done", store.clock.us)
     assert figure("beacon_clean_runs_total", result="failed") - before == 1
 
 

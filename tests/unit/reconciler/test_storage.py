@@ -110,7 +110,14 @@ def test_a_volume_that_is_not_there_is_said_once(capfd: pytest.CaptureFixture[st
     watched.monitor.look()
 
     assert lines(capfd) == [("warning", "", "")]
-    assert watched.reports[-1] == {"state": "unknown", "reason": "No such file or directory"}
+    assert watched.reports[-1] == {"state": "unknown", "reason": "No such file or directory", "done_us": 0}
+
+    watched.there = True
+    watched.monitor.look()
+    watched.monitor.look()
+
+    assert lines(capfd) == [("info", "", "")]
+    assert watched.reports[-1]["state"] == "ok"
 
 
 def test_the_figures_are_those_of_the_file_system(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ def test_a_line_has_the_same_form_as_the_others() -> None:
 
     (theirs,), (mine,) = spoken(other), spoken(ours)
 
+    assert len(theirs) == len(mine)  # whoever looks for a field in the text finds it in all
     one, two = json.loads(theirs), json.loads(mine)
     assert list(one) == list(two)
     assert len(one.pop("ts")) == len(two.pop("ts"))

@@ -1,0 +1,24 @@
+"""What a scrape costs while a thousand changes a second come in, and how long it is."""
+
+import threading
+import time
+from collections.abc import Callable
+
+from beacon.dev import whole
+
+_PAUSE_S = 0.1
+
+
+def measure(beacon: whole.Beacon, load: Callable[[], None]) -> tuple[list[float], int]:
+    """Scrape while `load` goes on; gives how long each scrape took, in ms, sorted, and the lines of the longest."""
+    going_on = threading.Thread(target=load)
+    going_on.start()
+    took, lines = [], 0
+    while going_on.is_alive():
+        began = time.perf_counter()
+        text = beacon.metrics()
+        took.append((time.perf_counter() - began) * 1000)
+        lines = max(lines, text.count("\n"))
+        time.sleep(_PAUSE_S)
+    going_on.join()
+    return sorted(took), lines

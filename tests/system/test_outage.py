@@ -1,0 +1,316 @@
+"""One Beacon through a bad day: what the alerts say, what /ready and /healthz say, and what the log tells of it.
+
+One after the other: all is well, the endpoint is away, it refuses events, the API server is away, every process is
+killed, the store is stopped, the right to watch is taken, and nobody is there any more.
+"""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from beacon import codec
+from beacon.dev import whole as wholes
+from tests.system import load, prometheus, running
+
+TOKEN = "s3cret-of-the-day"
+VALUE = "a-value-of-the-annotation"
+CONFIG = {"app": {"logLevel": "debug"}, "endpoint": {"retry": {"initialBackoff": "50ms"}}}
+HASTE = "2s"  # for how long what raises an alert must last
+REVIEW = "BeaconDeliveriesWaitForReview default"
+# What a process says of itself when it has been killed and lives again.
+LIVES = {
+    "store": ("started", "configured", "serving"),
+    "watcher": ("started", "configured", "watching begins", "watch state changed"),
+    "notifier": ("started", "configured", "claiming began"),
+    "reconciler": ("started", "configured", "reconciling begins", "reconcile state changed"),
+    "exporter": ("started", "configured", "listening"),
+}
+
+
+@dataclass
+class Day:
+    """What was seen: what fired in each hour, what /ready and /healthz said at its end, and where its log begins."""
+
+    fired: dict[str, set[str]] = field(default_factory=dict)
+    ready: dict[str, dict[str, Any]] = field(default_factory=dict)
+    live: dict[str, int] = field(default_factory=dict)
+    begins: dict[str, int] = field(default_factory=dict)
+    lines: list[dict[str, Any]] = field(default_factory=list)
+    odd: list[str] = field(default_factory=list)
+    asked: prometheus.Prometheus | None = None
+
+    def told(self, hour: str) -> list[dict[str, Any]]:
+        """Give the lines of one hour at info and above."""
+        first = self.begins[hour]
+        until = min(begin for begin in (*self.begins.values(), len(self.lines)) if begin > first)
+        return [line for line in self.lines[first:until] if line["level"] != "debug"]
+
+    def story(self, hour: str) -> list[tuple[str, str]]:
+        """Give who said what in one hour, in order."""
+        return [(line["process"], line["event"]) for line in self.told(hour)]
+
+
+class Hours:
+    """Lets the day pass."""
+
+    def __init__(self, whole: running.Everything, day: Day) -> None:
+        self.whole, self.day = whole, day
+
+    @contextlib.contextmanager
+    def hour(self, name: str) -> Iterator[None]:
+        beacon, day = self.whole.beacon, self.day
+        began, day.begins[name] = time.time(), len(beacon.lines)
+        yield
+        day.fired[name] = day.asked.fired(since=began) | day.asked.firing() if day.asked else set()
+        day.ready[name] = beacon.ready()
+        day.live[name] = beacon.get(beacon.health_url)[0]
+
+    def until_firing(self, *alerts: str) -> None:
+        """Wait until these fire; without a Prometheus go on."""
+        if (asked := self.day.asked) is not None:
+            wholes.until(lambda: set(alerts) <= asked.firing(), f"{alerts}", timeout=30)
+
+    def until_quiet(self, *but: str) -> None:
+        """Wait until nothing fires but these."""
+        if (asked := self.day.asked) is not None:
+            wholes.until(lambda: asked.firing() <= set(but), f"no alert but {but}", timeout=30)
+
+    def create(self, prefix: str, count: int) -> None:
+        for number in range(count):
+            annotations = {load.ANNOTATION: VALUE}
+            metadata = {"name": f"{prefix}{number}", "namespace": "default", "annotations": annotations}
+            self.whole.cluster.create("configmaps", {"metadata": metadata})
+
+    def pass_by(self) -> None:
+        if self.day.asked is not None:
+            self.day.asked.wait_until_seen("beacon_build_info")
+        self.until_quiet()
+        compared = self.whole.beacon.logged
+        wholes.until(lambda: compared("reconcile state changed"), "the first comparison", timeout=20)
+        self.be_well()
+        self.lose_the_endpoint()
+        self.lose_the_cluster()
+        for name in LIVES:
+            self.kill(name)
+        self.lose_the_store()
+        with self.hour("no right"):
+            self.whole.cluster.faults.deny(verbs=["list", "watch"], resources=["configmaps"])
+            self.whole.cluster.faults.drop()
+            wholes.until(lambda: not self.whole.beacon.ready()["ready"], "not being ready", timeout=20)
+        self.day.begins["end"] = len(self.whole.beacon.lines)
+        self.whole.beacon.stop()
+        self.until_firing("BeaconAbsent")
+
+    def be_well(self) -> None:
+        with self.hour("quiet"):
+            self.create("quiet", 20)
+            self.whole.sink.wait_for(lambda stats: stats.accepted == 20)
+            until = time.monotonic() + 5
+            wholes.until(lambda: time.monotonic() > until, "a while in which nothing happens", timeout=20)
+
+    def lose_the_endpoint(self) -> None:
+        whole = self.whole
+        with self.hour("endpoint away"):
+            whole.sink.stop()
+            self.create("late", 20)
+            self.until_firing("BeaconEndpointDown default")
+            wholes.until(lambda: whole.beacon.logged("breaker opened"), "the breaker", timeout=20)
+        with self.hour("endpoint back"):
+            whole.sink.start()
+            whole.sink.wait_for(lambda stats: stats.accepted == 40)
+            self.until_quiet()
+        with self.hour("refusal"):
+            self.create("bad", 5)
+            self.until_firing(REVIEW)
+            wholes.until(lambda: whole.beacon.logged("events given up"), "the refusal", timeout=20)
+
+    def lose_the_cluster(self) -> None:
+        whole = self.whole
+        with self.hour("API server away"):
+            whole.cluster.faults.refuse()
+            whole.cluster.faults.drop()
+            self.until_firing("BeaconWatcherDisconnected configmaps", "BeaconComponentDown watcher")
+            wholes.until(lambda: not whole.beacon.ready()["ready"], "not being ready", timeout=20)
+        with self.hour("API server back"):
+            whole.cluster.faults.clear()
+            whole.beacon.wait_ready()
+            self.until_quiet(REVIEW)
+
+    def kill(self, name: str) -> None:
+        beacon = self.whole.beacon
+        with self.hour(f"{name} killed"):
+            last = LIVES[name][-1]
+            before = len(beacon.logged(last, process=name))
+            beacon.kill(name)
+            wholes.until(lambda: len(beacon.logged(last, process=name)) > before, "its next life", timeout=20)
+            wholes.until(lambda: beacon.logged("died", program=name), "its death to be said", timeout=20)
+            beacon.wait_ready()
+
+    def lose_the_store(self) -> None:
+        beacon = self.whole.beacon
+        with self.hour("store stopped"):
+            beacon.supervisorctl("stop", "store")
+            self.until_firing("BeaconProcessDown store", "BeaconComponentDown store")
+        with self.hour("store back"):
+            beacon.supervisorctl("start", "store")
+            beacon.wait_ready()
+
+
+@pytest.fixture(scope="module")
+def day() -> Iterator[Day]:
+    rules = [{"name_prefix": "bad", "status": 400}]
+    environ = {"ENDPOINT_AUTH_TOKEN": TOKEN}
+    with (
+        running.everything(changes=CONFIG, environ=environ, rules=rules) as whole,
+        prometheus.watching(whole.beacon.metrics_url, alert_after=HASTE) as asked,
+    ):
+        seen = Day(asked=asked)
+        Hours(whole, seen).pass_by()
+        seen.lines, seen.odd = list(whole.beacon.lines), whole.beacon.odd
+        yield seen
+
+
+@pytest.fixture
+def fired(day: Day) -> dict[str, set[str]]:
+    if day.asked is None:
+        pytest.skip("prometheus (Debian's package) is not installed; the gate has it")
+    return day.fired
+
+
+def test_a_quiet_healthy_system_raises_no_alert(fired: dict[str, set[str]]) -> None:
+    assert fired["quiet"] == set()
+
+
+@pytest.mark.parametrize(
+    ("hour", "alerts"),
+    [
+        ("endpoint away", {"BeaconEndpointDown default"}),
+        ("refusal", {REVIEW}),
+        ("API server away", {"BeaconWatcherDisconnected configmaps", "BeaconComponentDown watcher", REVIEW}),
+    ],
+)
+def test_a_fault_raises_its_alerts_and_no_other(fired: dict[str, set[str]], hour: str, alerts: set[str]) -> None:
+    assert fired[hour] == alerts
+
+
+def test_a_process_that_is_stopped_raises_its_alerts(fired: dict[str, set[str]]) -> None:
+    assert {"BeaconProcessDown store", "BeaconComponentDown store"} <= fired["store stopped"]
+
+
+@pytest.mark.parametrize("name", LIVES)
+def test_a_process_that_is_killed_and_back_is_no_alert_about_anything_else(
+    fired: dict[str, set[str]], name: str
+) -> None:
+    about_itself = {"BeaconProcessDown", "BeaconComponentDown", "BeaconWatcherDisconnected"}  # while it is away
+
+    assert {alert.split()[0] for alert in fired[f"{name} killed"] - {REVIEW}} <= about_itself
+
+
+def test_the_log_tells_an_outage_of_the_endpoint_once_and_in_order(day: Day) -> None:
+    assert day.told("quiet") == []
+    assert day.story("endpoint away") == [("notifier", "breaker opened")]
+    assert day.story("endpoint back") == [("notifier", "breaker closed")]
+    (opened,), (closed,) = day.told("endpoint away"), day.told("endpoint back")
+    assert (opened["level"], opened["endpoint"], opened["last"]) == ("warning", "default", "network")
+    assert closed["outage_s"] > 1
+
+
+def test_the_log_tells_of_refused_events_once_with_an_example(day: Day) -> None:
+    (line,) = day.told("refusal")
+
+    assert (line["event"], line["level"], line["code"]) == ("events given up", "warning", "400")
+    assert line["event_id"]
+    assert line["name"].startswith("bad")
+
+
+def test_the_log_tells_an_outage_of_the_api_server_once_and_in_order(day: Day) -> None:
+    told = [*day.told("API server away"), *day.told("API server back")]
+
+    assert [(line["event"], line["scope"], line["state"]) for line in told] == [
+        ("watch state changed", "configmaps", "unreachable"),
+        ("watch state changed", "configmaps", "watching"),
+    ]
+    assert [line["level"] for line in told] == ["warning", "info"]
+    assert "does not answer" in told[0]["reason"]
+    assert told[1]["failures"] > 0  # that many tries were counted and not said
+
+
+@pytest.mark.parametrize("name", LIVES)
+def test_the_log_tells_the_death_of_a_process_and_its_next_life(day: Day, name: str) -> None:
+    story = day.story(f"{name} killed")
+
+    assert story.count(("sentinel", "died")) == 1
+    assert [(process, event) for process, event in story if process != "sentinel"] == [
+        (name, event) for event in LIVES[name]
+    ]
+
+
+def test_the_end_is_told_process_by_process(day: Day) -> None:
+    names = ("watcher", "reconciler", "notifier", "exporter", "store", "sentinel")
+
+    assert [line for line in day.story("end") if line[1] != "watch state changed"] == [(n, "ended") for n in names]
+    assert day.odd == []
+
+
+def test_single_events_are_told_at_debug_with_their_id_and_object(day: Day) -> None:
+    recorded = [line for line in day.lines if line["event"] == "event recorded"]
+    sent = [line for line in day.lines if line["event"] == "event sent" and line["result"] == "delivered"]
+
+    assert {line["name"] for line in sent} == {f"{prefix}{n}" for prefix in ("quiet", "late") for n in range(20)}
+    assert {line["level"] for line in (*recorded, *sent)} == {"debug"}
+    ids = {line["event_id"]: (line["kind"], line["namespace"], line["name"]) for line in recorded}
+    assert all(ids[line["event_id"]] == (line["kind"], line["namespace"], line["name"]) for line in sent)
+
+
+def test_no_secret_and_no_payload_stands_in_the_log(day: Day) -> None:
+    said = codec.encode(day.lines).decode()
+
+    assert TOKEN not in said
+    assert VALUE not in said
+
+
+def test_an_endpoint_that_is_away_or_refuses_makes_nothing_unready(day: Day) -> None:
+    for hour in ("quiet", "endpoint away", "endpoint back", "refusal"):
+        assert day.ready[hour]["ready"], hour
+    endpoint = day.ready["endpoint away"]["checks"]["endpoint"]
+    assert (endpoint["ok"], endpoint["state"], endpoint["breaker"]) == (False, "down", "open")
+    assert endpoint["since"] > day.ready["quiet"]["checks"]["endpoint"]["since"]
+
+
+@pytest.mark.parametrize(
+    ("hour", "component", "state", "why"),
+    [
+        ("API server away", "watcher", "unreachable", "does not answer"),
+        ("no right", "watcher", "forbidden", "configmaps"),
+        ("store stopped", "store", "stopped", "it ended at"),
+    ],
+)
+def test_what_keeps_changes_from_being_told_makes_it_unready_and_says_why(
+    day: Day, hour: str, component: str, state: str, why: str
+) -> None:
+    said = day.ready[hour]
+    check = said["checks"][component]
+    inner = check["scopes"]["ConfigMap"] if component == "watcher" else check
+
+    assert (said["ready"], check["ok"], inner["ok"], inner["state"]) == (False, False, False, state)
+    assert why in inner["why"]
+    assert inner["since"]
+
+
+def test_what_is_well_says_of_each_part_how_well(day: Day) -> None:
+    checks = day.ready["quiet"]["checks"]
+
+    assert all(check["since"] for check in checks.values())
+    assert 0 < checks["store"]["round_trip_ms"] < 800
+    scope = checks["watcher"]["scopes"]["ConfigMap"]
+    assert (scope["state"], scope["listed"]) == ("watching", True)
+    assert 0 <= scope["position_age_s"] < 15
+    assert (checks["notifier"]["state"], checks["storage"]["state"]) == ("claiming", "ok")
+
+
+def test_no_restart_of_the_pod_would_have_helped_in_any_of_this(day: Day) -> None:
+    assert set(day.live.values()) == {200}

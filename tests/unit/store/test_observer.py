@@ -1,0 +1,80 @@
+"""What the store's log says: each change once, and what is repeated counted."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from beacon import codec, errors, log
+from beacon.store import database, observer
+from tests.unit.store import world
+from tests.unit.store.test_compare import Comparison
+from tests.unit.store.world import seen
+
+
+@pytest.fixture
+def heard(capfd: pytest.CaptureFixture[str]) -> Any:
+    """Give what was logged since the last time it was asked: (event, fields)."""
+    log.configure("store")
+
+    def listen() -> list[dict[str, Any]]:
+        return [codec.decode(line) for line in capfd.readouterr().out.splitlines()]
+
+    return listen
+
+
+def test_a_refusal_that_is_repeated_is_said_once_and_counted_when_it_is_over(heard: Any) -> None:
+    watched = observer.Observer()
+    for _ in range(3):
+        watched.failed("observe", database.RequestError("no such scope"))
+    watched.applied("claim", 0.001)
+    (said,) = heard()
+    assert (said["event"], said["level"], said["verb"], said["kind"]) == (
+        "request refused",
+        "warning",
+        "observe",
+        "constraint",
+    )
+
+    watched.applied("observe", 0.001)
+    watched.applied("observe", 0.001)
+
+    (over,) = heard()
+    assert (over["event"], over["verb"], over["refused"]) == ("requests accepted again", "observe", 3)
+    watched.failed("observe", errors.PermanentError("again"))
+    assert [line["event"] for line in heard()] == ["request refused"]
+
+
+@pytest.fixture
+def one(tmp_path: Path) -> world.World:
+    made = world.World(tmp_path / "e.db", updates=True)
+    made.service._listener = observer.Observer()
+    made.open()
+    made.relist(10, seen("a", 5))
+    made.observe(10, 20)
+    return made
+
+
+def drifts(lines: list[dict[str, Any]]) -> list[tuple[int, int, int]]:
+    found = [line for line in lines if line["event"] == "drift found"]
+    return [(line["missed_creations"], line["missed_updates"], line["missed_deletions"]) for line in found]
+
+
+def test_what_a_comparison_found_is_one_line_at_its_end(one: world.World, heard: Any) -> None:
+    one.service._listener = observer.Observer()
+
+    Comparison(one, 20, seen("b", 15)).run()
+    Comparison(one, 20, seen("b", 15), nonce="m").run()
+
+    assert drifts(heard()) == [(1, 0, 1)]
+
+
+def test_what_a_reconciler_found_before_it_died_is_said_when_the_next_begins(one: world.World, heard: Any) -> None:
+    one.service._listener = observer.Observer()
+    died = Comparison(one, 20, seen("a", 5), seen("b", 15))
+    died.ask(died.open, died.begin, died.page)
+    assert drifts(heard()) == []
+
+    Comparison(one, 20, seen("a", 5), seen("b", 15), nonce="m").run()
+
+    assert drifts(heard()) == [(1, 0, 0)]
