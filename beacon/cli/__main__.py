@@ -11,6 +11,7 @@ import click
 _COMMANDS = {
     "events": ("events", "List events and what became of their deliveries."),
     "redeliver": ("redeliver", "Send events once more."),
+    "test-event": ("test_event", "Send one marked event and say what the endpoint answers."),
     "discard": ("discard", "Give failed deliveries up for good."),
     "adopt": ("adopt", "Let the ledger follow another cluster."),
     "backup": ("backup", "Copy the ledger, checked, while everything goes on."),

@@ -50,6 +50,38 @@ def envelope(delivery: model.Delivery, names: Names, *, ledger: str) -> bytes:
     return codec.encode(attributes)
 
 
+def trial(identity: str, at_us: int, names: Names) -> bytes:
+    """Render the event of `beacon test-event`: of the same form as all others, of no object, and marked as a test."""
+    delivery = model.Delivery(
+        id=0,
+        generation=0,
+        event_id=identity,
+        sequence=0,
+        previous=0,
+        type=model.EventType.CREATED,
+        api_version="v1",
+        kind="BeaconTest",
+        group="",
+        namespace="",
+        name=identity,
+        detected_us=at_us,
+        committed_us=at_us,
+        attempts=0,
+        requests=0,
+        data=_TRIAL,
+    )
+    document = codec.decode(envelope(delivery, names, ledger="test"))
+    document |= {"type": trial_type(names), "test": True}
+    document["data"]["resource"] |= {"uid": identity, "name": identity}
+    document["data"]["detection"]["detectedAt"] = timestamp(at_us)
+    return codec.encode(document)
+
+
+def trial_type(names: Names) -> str:
+    """Give the type of a test event."""
+    return f"{names.type_prefix}.test"
+
+
 def source(delivery: model.Delivery, names: Names) -> str:
     """Name where an event comes from: `{source}[/{cluster}]/{namespace}/{Kind}`.
 
@@ -72,3 +104,19 @@ def timestamp(instant_us: int) -> str:
     """Render microseconds UTC as RFC 3339 with all six decimals."""
     instant = _EPOCH + timedelta(microseconds=instant_us)
     return instant.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+_TRIAL = codec.encode(
+    {
+        "resource": {
+            "uid": "",
+            "apiVersion": "v1",
+            "type": "BeaconTest",
+            "name": "",
+            "namespace": "",
+            "annotationValue": "test",
+        },
+        "metadata": {"annotations": {}, "labels": {}, "resourceVersion": "0"},
+        "detection": {"source": "watch", "cause": "test", "detectedAt": "", "notBefore": "", "notAfter": ""},
+    }
+).decode()

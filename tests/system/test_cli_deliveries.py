@@ -12,7 +12,10 @@ from beacon import errors
 from beacon.dev import whole
 from tests.system import load, running
 
-CONFIG = {"endpoint": {"retry": {"maxAttempts": 1, "initialBackoff": "50ms"}}, "events": {"updated": True}}
+CONFIG = {
+    "endpoint": {"timeout": "1s", "retry": {"maxAttempts": 1, "initialBackoff": "50ms"}},
+    "events": {"updated": True},
+}
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +139,40 @@ def test_what_is_discarded_counts_as_failed_no_more_and_says_why(all_: running.E
     assert (unknown.returncode, unknown.stderr) == (1, "no event has the id no-such-id\n")
 
 
+def test_a_test_event_says_in_words_what_the_endpoint_answers(all_: running.Everything) -> None:
+    before = len(listed(all_))
+    accepted = beacon(all_, "test-event")
+    assert (accepted.returncode, accepted.stdout[:13]) == (0, "Accepted: 200")
+    body = json.loads(all_.sink.events()[-1].request.body)
+    assert (body["type"].rpartition(".")[2], body["test"]) == ("test", True)
+
+    said = {}
+    behaviours: dict[str, dict[str, Any]] = {
+        "401": {"mode": "failure", "status": 401},
+        "302": {"mode": "failure", "status": 302, "location": "https://elsewhere.example/"},
+        "timeout": {"mode": "hang"},
+        "500": {"mode": "failure", "status": 500},
+    }
+    for name, behaviour in behaviours.items():
+        all_.sink.set(**behaviour)
+        run = beacon(all_, "test-event")
+        assert run.returncode == 1
+        assert run.stdout.startswith(f"Not accepted: {name} after ")
+        said[name] = run.stdout
+    all_.sink.set(mode="success")
+    assert "does not know the token" in said["401"]
+    assert "redirect to https://elsewhere.example/ not followed" in said["302"]
+    assert "no complete answer within endpoint.timeout" in said["timeout"]
+    assert "in trouble itself" in said["500"]
+
+    all_.sink.stop()
+    refused = beacon(all_, "test-event", "-o", "json")
+    all_.sink.start()
+    assert json.loads(refused.stdout)["code"] == "network"
+    assert "refused" in json.loads(refused.stdout)["error"].lower()
+    assert len(listed(all_)) == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -156,7 +193,7 @@ def test_wrong_use_is_said_in_one_line(all_: running.Everything, arguments: tupl
     assert said in run.stderr
 
 
-@pytest.mark.parametrize("command", ["events", "redeliver", "discard"])
+@pytest.mark.parametrize("command", ["events", "redeliver", "discard", "test-event"])
 def test_help_has_examples_and_exit_codes(all_: running.Everything, command: str) -> None:
     text = beacon(all_, command, "--help").stdout
 

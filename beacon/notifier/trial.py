@@ -1,0 +1,62 @@
+"""`python -m beacon.notifier.trial`: sends one marked event on the notifier's own way and tells what came back.
+
+`beacon test-event` starts it as a process of its own, with the settings of the running store on standard input as JSON,
+and reads one JSON object from standard output. The event is of no object, and enters no ledger.
+"""
+
+import os
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from beacon import codec, settings
+from beacon.notifier import answer, bearer, channel, configured, deadline, render
+
+
+def attempt(tree: settings.Settings, environ: Mapping[str, str]) -> dict[str, Any]:
+    """Send it once: `{"id", "type", "url", "code", "status", "error", "seconds", "requestId"}`."""
+    target = configured.target_of(tree)
+    token = bearer.Bearer(
+        value=environ.get("ENDPOINT_AUTH_TOKEN", ""), file=environ.get("ENDPOINT_AUTH_TOKEN_FILE", "")
+    )
+    if (file := environ.get("ENDPOINT_AUTH_TOKEN_FILE", "")) and not token.token():
+        return _told("", tree, answer.Answer(code="", status=0, error=f"no token can be read from {file}: not sent"))
+    identity = str(uuid.uuid4())
+    watchdog = deadline.Watchdog()
+    thread = threading.Thread(target=watchdog.run, args=(lambda: None,))
+    thread.start()
+    sender = channel.Channel(target, token=token.token, watchdog=watchdog)
+    try:
+        body = render.trial(identity, time.time_ns() // 1000, configured.terms_of(tree).names)
+        came = sender.send(body, event_id=identity, timeout_s=tree.endpoint.timeout_s)
+    finally:
+        sender.close()
+        watchdog.stop()
+        thread.join()
+    return _told(identity, tree, came)
+
+
+def _told(identity: str, tree: settings.Settings, came: answer.Answer) -> dict[str, Any]:
+    return {
+        "id": identity,
+        "type": render.trial_type(configured.terms_of(tree).names),
+        "endpoint": tree.endpoint.name,
+        "code": came.code,
+        "status": came.status,
+        "error": came.error,
+        "seconds": round(came.duration_s, 4),
+        "requestId": came.request_id,
+    }
+
+
+def main() -> None:
+    """Read the settings, send, tell."""
+    tree = settings.from_plain(codec.decode(sys.stdin.buffer.read()))
+    sys.stdout.buffer.write(codec.encode(attempt(tree, os.environ)) + b"\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""The test event's way: the notifier's own, whatever is configured."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from beacon import settings
+from beacon.cli import test_event as words
+from beacon.dev import endpoint as endpoints
+from beacon.notifier import trial
+
+
+@pytest.fixture
+def sink() -> Iterator[endpoints.Server]:
+    with endpoints.running() as served:
+        yield served
+
+
+def tree(url: str, **endpoint: Any) -> settings.Settings:
+    given = {"url": url, "timeout_s": 5.0, **endpoint}
+    return settings.from_plain({"resources": [{"api_version": "v1", "kind": "Pod"}], "endpoint": given})
+
+
+def test_it_bears_the_token_and_the_headers(sink: endpoints.Server, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("s3cret-token\n")
+
+    told = trial.attempt(
+        tree(sink.url, headers={"X-Team": "billing"}), {"ENDPOINT_AUTH_TOKEN_FILE": str(tmp_path / "token")}
+    )
+
+    assert told["status"] == 200
+    headers = dict(sink.events()[-1].request.headers)
+    assert headers[b"authorization"] == b"Bearer s3cret-token"
+    assert headers[b"x-team"] == b"billing"
+
+
+def test_a_token_file_that_is_not_there_is_said_and_nothing_is_sent(sink: endpoints.Server) -> None:
+    told = trial.attempt(tree(sink.url), {"ENDPOINT_AUTH_TOKEN_FILE": "/nowhere/token"})
+
+    assert (told["code"], told["error"]) == ("", "no token can be read from /nowhere/token: not sent")
+    assert sink.events() == []
+
+
+def test_a_name_that_nobody_knows_is_a_network_error() -> None:
+    told = trial.attempt(tree("http://nobody.invalid/"), {})
+
+    assert told["code"] == "network"
+    assert "name" in told["error"].lower()
+
+
+def test_plain_http_where_tls_is_expected_is_a_tls_error(sink: endpoints.Server) -> None:
+    told = trial.attempt(tree(sink.url.replace("http://", "https://")), {})
+
+    assert told["code"] == "tls"
+    assert told["error"] != ""
+
+
+@pytest.mark.parametrize("code", ["", "network", "tls", "timeout", "400", "401", "307", "418", "503"])
+def test_every_code_has_a_meaning(code: str) -> None:
+    assert words.meaning(code).endswith(".")
