@@ -1,7 +1,11 @@
 """The manifests are valid, fit together, and fit what Beacon, its image and its documentation say."""
 
 import configparser
+import os
 import re
+import subprocess
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -165,14 +169,24 @@ def test_the_network_lets_through_what_is_needed_and_names_what_comes_in(name: s
 @pytest.mark.parametrize("name", built.OURS)
 def test_the_pod_runs_as_the_account_that_is_bound(name: str) -> None:
     account = built.one(name, "ServiceAccount")["metadata"]
-    binding = built.one(name, "ClusterRoleBinding")
+    bound = {"kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"]}
+    bindings = [each for each in roles(built.objects(name)) if "subjects" in each]
 
     assert built.pod(name)["serviceAccountName"] == account["name"]
     assert built.pod(name)["automountServiceAccountToken"] is True
-    assert binding["subjects"] == [
-        {"kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"]}
-    ]
-    assert binding["roleRef"]["name"] == built.one(name, "ClusterRole")["metadata"]["name"]
+    assert bindings
+    assert all(each["subjects"] == [bound] for each in bindings)
+
+
+@pytest.mark.parametrize("name", built.OURS)
+def test_the_rights_are_those_that_beacon_rbac_prints_for_the_configuration(name: str, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(built.config(name))
+    called = built.of_kind(name, "ClusterRole")[0]["metadata"]["name"]
+    command = [sys.executable, "-m", "beacon.cli", "rbac", "--config", str(tmp_path / "config.yaml"), "--name", called]
+
+    printed = subprocess.run(command, env={**os.environ, **built.environ(name)}, capture_output=True, check=True).stdout
+
+    assert roles(built.objects(name)) == roles(yaml.safe_load_all(printed))
 
 
 @pytest.mark.parametrize("name", built.OURS)
@@ -186,6 +200,13 @@ def test_memory_is_asked_for_as_it_was_measured(name: str) -> None:
     assert memory["requests"] > measured + run_dir
     assert memory["limits"] >= 2 * measured + run_dir
     assert "cpu" not in built.container(name)["resources"]["limits"], "throttling makes events late"
+
+
+def roles(objects: Iterable[built.Json]) -> list[built.Json]:
+    """Give roles and bindings, without the labels that kustomize puts on."""
+    found = [each for each in objects if each["apiVersion"].startswith("rbac.")]
+    bare = [each | {"metadata": {k: v for k, v in each["metadata"].items() if k != "labels"}} for each in found]
+    return sorted(bare, key=lambda each: (each["kind"], each["metadata"].get("namespace", "")))
 
 
 def test_another_configuration_is_another_pod(tmp_path: Path) -> None:
