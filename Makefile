@@ -74,7 +74,7 @@ COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --
 lock: ## resolve the requirements anew (needs uv)
 	$(COMPILE) --upgrade pyproject.toml -o requirements.lock
 	$(COMPILE) --upgrade --extra demo --extra dev pyproject.toml -o requirements-dev.lock
-	$(COMPILE) --upgrade --extra demo -c requirements-dev.lock pyproject.toml -o requirements-demo.lock
+	$(COMPILE) --upgrade --group pyproject.toml:test-endpoint -c requirements-dev.lock -o requirements-test-endpoint.lock
 	$(COMPILE) --upgrade --group pyproject.toml:build -c requirements-dev.lock -o requirements-build.lock
 
 TOOLS := .tools

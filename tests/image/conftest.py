@@ -1,7 +1,7 @@
 """The images, built once, and what a Beacon in a container needs around it."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -50,21 +50,13 @@ def sink() -> Iterator[endpoint.Server]:
 
 
 @pytest.fixture
-def beacon(
-    engine: engines.Engine, place: Path, cluster: remote.Remote, sink: endpoint.Server
-) -> Iterator[containers.Beacon]:
-    """A Beacon that tells `sink`, not started yet; no container outlives the test."""
-    yield containers.Beacon(engine, place, cluster, sink.url)
-    remove_containers(engine)
+def beacon_at(engine: engines.Engine, place: Path, cluster: remote.Remote) -> Iterator[containers.MakeBeacon]:
+    """Make a Beacon that tells a URL, not started yet; no container outlives the test."""
+    yield lambda url: containers.Beacon(engine, place, cluster, url)
+    engine.clear_containers()
 
 
 @pytest.fixture
-def remove_all(engine: engines.Engine) -> Iterator[Callable[[], None]]:
-    """Take every container away after the test."""
-    yield lambda: remove_containers(engine)
-    remove_containers(engine)
-
-
-def remove_containers(engine: engines.Engine) -> None:
-    for found in engine.podman("ps", "-aq").split():
-        containers.Container(engine, found).remove()
+def beacon(beacon_at: containers.MakeBeacon, sink: endpoint.Server) -> containers.Beacon:
+    """A Beacon that tells `sink`."""
+    return beacon_at(sink.url)

@@ -5,7 +5,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +61,6 @@ class Container:
         self.engine.podman("stop", "--time", str(int(whole.GRACE_S)), self.id)
         return int(self.inspect(".State.ExitCode")), time.monotonic() - began
 
-    def remove(self) -> None:
-        self.engine.podman("rm", "--force", "--time", "0", self.id)
-
 
 class Beacon:
     """Beacon's configuration and volume, and the containers that run on them one after another."""
@@ -117,6 +114,9 @@ class Beacon:
         for name in names:
             made = {"metadata": {"name": name, "namespace": "default", "annotations": {ANNOTATION: "v"}}}
             self._cluster.request("POST", "/api/v1/namespaces/default/configmaps", made)
+
+
+MakeBeacon = Callable[[str], Beacon]
 
 
 def running(container: Container) -> Mapping[str, int]:

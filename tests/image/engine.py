@@ -65,7 +65,7 @@ class Engine:
         if index := os.environ.get("PIP_INDEX_URL"):
             arguments["PIP_INDEX_URL"] = index
         given = [word for key, value in arguments.items() for word in ("--build-arg", f"{key}={value}")]
-        isolation = ("--isolation=chroot", "--network=host", "--layers", "--quiet")
+        isolation = ("--isolation=chroot", "--network=host", "--quiet")
         where = ("--target", target, "-t", name, "-f", "Containerfile", str(built.ROOT))
         self._run("buildah", "bud", *isolation, *given, *where, timeout=400)
 
@@ -75,17 +75,19 @@ class Engine:
             _bootstrap(_TARBALL)
         self.podman("import", str(_TARBALL), _BASE)
 
+    def clear_containers(self) -> None:
+        """Remove the containers, the pods and the volumes that were made, by their ids."""
+        for kind, listing in ("pod", "ps"), ("container", "ls"), ("volume", "ls"):
+            every = ["--all"] if kind == "container" else []
+            if found := self.podman(kind, listing, "--quiet", *every).split():
+                now = [] if kind == "volume" else ["--time", "0"]
+                self.podman(kind, "rm", "--force", *now, *found)
+
     def clear(self) -> None:
-        """Remove what was made, by its id."""
-        for kind, listing in (
-            ("pod", ("pod", "ps", "-q")),
-            ("", ("ps", "-aq", "--external")),
-            ("volume", ("volume", "ls", "-q")),
-            ("image", ("images", "-aq")),
-        ):
-            found = list(dict.fromkeys(self.podman(*listing).split()))
-            if found:
-                self.podman(*([kind] if kind else []), "rm", "--force", *found)
+        """Remove all that was made."""
+        self.clear_containers()
+        if found := self.podman("images", "--all", "--quiet").split():
+            self.podman("image", "rm", "--force", *dict.fromkeys(found))
         # The overlay driver leaves its directory mounted on itself.
         subprocess.run(["umount", str(self.place / "graph" / "overlay")], check=False, capture_output=True)
 

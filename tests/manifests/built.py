@@ -1,6 +1,7 @@
 """The manifests as kustomize builds them, and where to find things in them."""
 
 import functools
+import os
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,11 @@ def text(directory: Path) -> str:
     assert done.returncode == 0, done.stderr
     assert not done.stderr, "kustomize warns of what it will refuse one day"
     return done.stdout
+
+
+def relative(start: Path, found: Path) -> str:
+    """Name a directory as kustomize wants it."""
+    return os.path.relpath(found.resolve(), start.resolve())
 
 
 @functools.cache

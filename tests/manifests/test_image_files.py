@@ -55,7 +55,3 @@ def test_what_is_tested_is_what_is_shipped(lock: str) -> None:
     tested = pins("requirements-dev.lock")
 
     assert pins(lock).items() <= tested.items()
-
-
-def test_the_test_endpoint_has_what_beacon_has() -> None:
-    assert pins("requirements.lock").items() <= pins("requirements-demo.lock").items()

@@ -240,7 +240,6 @@ def test_openshift_chooses_the_user_and_the_group_of_the_volumes() -> None:
 
 
 def overlay(directory: Path, more: str) -> None:
-    """Write an overlay of the base; kustomize wants a relative path."""
-    base = built.K8S / built.BASE
-    relative = "/".join([".."] * len(directory.parts[1:]) + list(base.parts[1:]))
-    (directory / "kustomization.yaml").write_text(f"resources: [{relative}]\n{more}\n")
+    """Write an overlay of the base."""
+    base = built.relative(directory, built.K8S / built.BASE)
+    (directory / "kustomization.yaml").write_text(f"resources: [{base}]\n{more}\n")
