@@ -66,7 +66,7 @@ image: ## build the image IMAGE=beacon:latest, and the test endpoint's, with BUI
 	$(BUILD) $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) -t $(IMAGE) .
 	$(BUILD) $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) --target test-endpoint -t beacon-test-endpoint:latest .
 
-image-test: setup ## build the image without a registry, run it and hurt it (needs root, podman, buildah, runc, debootstrap)
+image-test: setup ## build the image without a registry, run it and hurt it (needs root, podman, buildah, runc, mmdebstrap)
 	$(PYTEST) tests/image
 
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet

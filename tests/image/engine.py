@@ -124,8 +124,8 @@ def _bootstrap(tarball: Path) -> None:
     tarball.parent.mkdir(exist_ok=True)
     made = tarball.with_suffix(".part.tar")
     include = "--include=python3,python3-venv,ca-certificates,libstdc++6"
-    trust = f"--customize-hook=copy-in {_AUTHORITIES} {_AUTHORITIES.parent}"
-    command = ["mmdebstrap", "--variant=essential", include, trust, "trixie", str(made), _MIRROR]
+    trust = [f"--customize-hook=copy-in {_AUTHORITIES} {_AUTHORITIES.parent}"] if _AUTHORITIES.exists() else []
+    command = ["mmdebstrap", "--variant=essential", include, *trust, "trixie", str(made), _MIRROR]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=400)
     assert done.returncode == 0, done.stderr
     made.rename(tarball)
