@@ -5,7 +5,12 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest
 JOBS ?= 2
 
+IMAGE ?= beacon:latest
+BUILDER ?= podman
+BUILD := $(BUILDER) build -f Containerfile --build-arg REVISION=$$(git rev-parse HEAD)
+
 .PHONY: help setup run test lint format test-unit test-contract test-integration test-system soak dashboard schema bench lock clean sbom audit lock-tools
+.PHONY: image image-test
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -33,8 +38,8 @@ format: setup ## let ruff format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-test-unit: setup ## pure functions, the ledger on real files, the alerts
-	$(PYTEST) tests/unit tests/alerts -n $(JOBS)
+test-unit: setup ## pure functions, the ledger on real files, the alerts, the manifests
+	$(PYTEST) tests/unit tests/alerts tests/manifests -n $(JOBS)
 
 test-contract: setup ## what we rely on of an API server; BEACON_TEST_KUBECONFIG=file: of a real one, too
 	$(PYTEST) tests/contract -n $(JOBS)
@@ -57,11 +62,20 @@ schema: setup ## make docs/configuration.schema.json, and the tables of docs/con
 bench: setup ## the figures of docs/performance.md
 	$(BIN)/python -m tests.bench
 
+image: ## build the image IMAGE=beacon:latest, and the test endpoint's, with BUILDER=podman or docker
+	$(BUILD) $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) -t $(IMAGE) .
+	$(BUILD) $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) --target test-endpoint -t beacon-test-endpoint:latest .
+
+image-test: setup ## build the image without a registry, run it and hurt it (needs root, podman, buildah, runc, mmdebstrap)
+	$(PYTEST) tests/image
+
+COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
+
 lock: ## resolve the requirements anew (needs uv)
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
-		--quiet --upgrade pyproject.toml -o requirements.lock
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
-		--quiet --upgrade --extra demo --extra dev pyproject.toml -o requirements-dev.lock
+	$(COMPILE) --upgrade pyproject.toml -o requirements.lock
+	$(COMPILE) --upgrade --extra demo --extra dev pyproject.toml -o requirements-dev.lock
+	$(COMPILE) --upgrade --group pyproject.toml:test-endpoint -c requirements-dev.lock -o requirements-test-endpoint.lock
+	$(COMPILE) --upgrade --group pyproject.toml:build -c requirements-dev.lock -o requirements-build.lock
 
 TOOLS := .tools
 WITHOUT_DATA := nothing was audited, because the data could not be had; try where PyPI can be reached

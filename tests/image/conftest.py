@@ -1,0 +1,62 @@
+"""The images, built once, and what a Beacon in a container needs around it."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from beacon.dev import endpoint
+from beacon.dev.cluster import remote
+from tests.image import containers
+from tests.image import engine as engines
+
+
+@pytest.fixture(scope="session")
+def bare_engine() -> Iterator[engines.Engine]:
+    """podman, with nothing but the base in it."""
+    if reason := engines.obstacle():
+        pytest.skip(reason)
+    with engines.running() as made:
+        made.import_base()
+        yield made
+
+
+@pytest.fixture(scope="session")
+def engine(bare_engine: engines.Engine) -> engines.Engine:
+    """podman, with Beacon's image."""
+    bare_engine.build(containers.IMAGE)
+    return bare_engine
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory that anybody may pass through, unlike pytest's own."""
+    with tempfile.TemporaryDirectory(prefix="b") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+def cluster(place: Path) -> Iterator[remote.Remote]:
+    with remote.running(place, "--bookmark-interval", "1") as made:
+        yield made
+
+
+@pytest.fixture
+def sink() -> Iterator[endpoint.Server]:
+    with endpoint.running() as made:
+        yield made
+
+
+@pytest.fixture
+def beacon_at(engine: engines.Engine, place: Path, cluster: remote.Remote) -> Iterator[containers.MakeBeacon]:
+    """Make a Beacon that tells a URL, not started yet; no container outlives the test."""
+    yield lambda url: containers.Beacon(engine, place, cluster, url)
+    engine.clear_containers()
+
+
+@pytest.fixture
+def beacon(beacon_at: containers.MakeBeacon, sink: endpoint.Server) -> containers.Beacon:
+    """A Beacon that tells `sink`."""
+    return beacon_at(sink.url)

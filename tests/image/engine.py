@@ -1,0 +1,131 @@
+"""podman and buildah with settings and storage of their own, so that nothing else on the machine is touched.
+
+No registry is needed: the base image is made of Debian's packages, whose Python of trixie is the 3.13 of the
+Containerfile's own base. It is kept in `.run` within the checkout; everything else is gone when the context ends.
+"""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.manifests import built
+
+PROGRAMS = ("podman", "buildah", "runc", "catatonit", "mmdebstrap")
+_BASE = "localhost/base"
+_AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
+_TARBALL = built.ROOT / ".run" / "image-base-trixie.tar"
+_MIRROR = "http://deb.debian.org/debian"
+_CONTAINERS_CONF = """
+[containers]
+default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
+log_driver = "k8s-file"
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "none"
+tmp_dir = "{place}/tmp"
+"""
+_STORAGE_CONF = """
+[storage]
+driver = "overlay"
+graphroot = "{place}/graph"
+runroot = "{place}/run"
+"""
+
+
+class Engine:
+    """Runs podman and buildah. What was made with it is removed by `clear`."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        (place / "containers.conf").write_text(_CONTAINERS_CONF.format(place=place))
+        (place / "storage.conf").write_text(_STORAGE_CONF.format(place=place))
+        self._environ = {
+            **os.environ,
+            "CONTAINERS_CONF": str(place / "containers.conf"),
+            "CONTAINERS_STORAGE_CONF": str(place / "storage.conf"),
+        }
+
+    def podman(self, *words: str) -> str:
+        """Run podman and return what it says on its standard output."""
+        return self._run("podman", *words, timeout=120).stdout
+
+    def logs(self, container: str) -> str:
+        """Give all that a container has said."""
+        done = self._run("podman", "logs", container, timeout=120)
+        return done.stdout + done.stderr
+
+    def build(self, name: str, *, target: str = "beacon") -> None:
+        """Build one of the Containerfile's images."""
+        arguments = {"BASE_IMAGE": _BASE, "REVISION": "tested"}
+        if index := os.environ.get("PIP_INDEX_URL"):
+            arguments["PIP_INDEX_URL"] = index
+        given = [word for key, value in arguments.items() for word in ("--build-arg", f"{key}={value}")]
+        isolation = ("--isolation=chroot", "--network=host", "--quiet")
+        where = ("--target", target, "-t", name, "-f", "Containerfile", str(built.ROOT))
+        self._run("buildah", "bud", *isolation, *given, *where, timeout=400)
+
+    def import_base(self) -> None:
+        """Make the image that stands for the public one."""
+        if not _TARBALL.exists():
+            _bootstrap(_TARBALL)
+        self.podman("import", str(_TARBALL), _BASE)
+
+    def clear_containers(self) -> None:
+        """Remove the containers, the pods and the volumes that were made, by their ids."""
+        for kind, listing in ("pod", "ps"), ("container", "ls"), ("volume", "ls"):
+            every = ["--all"] if kind == "container" else []
+            if found := self.podman(kind, listing, "--quiet", *every).split():
+                now = [] if kind == "volume" else ["--time", "0"]
+                self.podman(kind, "rm", "--force", *now, *found)
+
+    def clear(self) -> None:
+        """Remove all that was made."""
+        self.clear_containers()
+        if found := self.podman("images", "--all", "--quiet").split():
+            self.podman("image", "rm", "--force", *dict.fromkeys(found))
+        # The overlay driver leaves its directory mounted on itself.
+        subprocess.run(["umount", str(self.place / "graph" / "overlay")], check=False, capture_output=True)
+
+    def _run(self, *command: str, timeout: float) -> "subprocess.CompletedProcess[str]":
+        done = subprocess.run(
+            command, env=self._environ, cwd=self.place, capture_output=True, text=True, check=False, timeout=timeout
+        )
+        assert done.returncode == 0, f"{' '.join(command)}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done
+
+
+def obstacle() -> str:
+    """Say why no container can be run here; nothing when one can."""
+    missing = [program for program in PROGRAMS if shutil.which(program) is None]
+    if os.geteuid() != 0:
+        return "images are built and run as root, and this is another user"
+    return f"not installed: {', '.join(missing)}; Debian has packages of these names" if missing else ""
+
+
+@contextlib.contextmanager
+def running() -> Iterator[Engine]:
+    """Give an engine, and take everything away that was made with it."""
+    place = Path(tempfile.mkdtemp(prefix="b"))
+    engine = Engine(place)
+    try:
+        yield engine
+    finally:
+        engine.clear()
+        shutil.rmtree(place)
+
+
+def _bootstrap(tarball: Path) -> None:
+    """Put a minimal Debian with Python into a tar file; it trusts whom this machine trusts, and so reaches PyPI."""
+    tarball.parent.mkdir(exist_ok=True)
+    made = tarball.with_suffix(".part.tar")
+    include = "--include=python3,python3-venv,ca-certificates,libstdc++6"
+    trust = [f"--customize-hook=copy-in {_AUTHORITIES} {_AUTHORITIES.parent}"] if _AUTHORITIES.exists() else []
+    command = ["mmdebstrap", "--variant=essential", include, *trust, "trixie", str(made), _MIRROR]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=400)
+    assert done.returncode == 0, done.stderr
+    made.rename(tarball)

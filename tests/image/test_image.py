@@ -1,0 +1,120 @@
+"""The image, built and run as a cluster runs it."""
+
+import json
+
+import pytest
+
+from beacon.dev import endpoint, whole
+from tests.image import containers
+from tests.image import engine as engines
+from tests.manifests import built
+
+pytestmark = pytest.mark.timeout(600)
+
+_LOOK = """
+import importlib.util, json, os, shutil, sys
+names = ("beacon", "beacon.dev", "tests", "pip", "starlette", "uvicorn", "trustme", "pytest", "hatchling", "rich")
+programs = ("gcc", "cc", "make", "pip", "git", "curl")
+print(json.dumps({
+    "modules": [name for name in names if importlib.util.find_spec(name)],
+    "programs": [name for name in programs if shutil.which(name)],
+    "tests": [path for path, _, _ in os.walk(sys.prefix) if path.endswith("/tests")],
+    "compiled": importlib.util.find_spec("beacon.wire").cached,
+    "uid": os.getuid(), "gid": os.getgid(),
+}))
+"""
+
+
+def test_the_image_holds_beacon_and_nothing_to_build_or_test_it_with(
+    engine: engines.Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = json.loads(
+        engine.podman("run", "--rm", "--network=none", "--entrypoint=python", containers.IMAGE, "-c", _LOOK)
+    )
+    (image,) = json.loads(engine.podman("image", "inspect", containers.IMAGE))
+
+    assert found["modules"] == ["beacon"]
+    assert (found["programs"], found["tests"]) == ([], [])
+    assert (found["uid"], found["gid"]) == (10001, 0)
+    assert image["Config"]["Labels"]["org.opencontainers.image.revision"] == "tested"
+    assert image["Config"]["Labels"]["org.opencontainers.image.title"] == "beacon"
+    base = int(engine.podman("image", "inspect", "--format", "{{.Size}}", "localhost/base"))
+    size, own = image["Size"] / 1e6, (image["Size"] - base) / 1e6
+    with capsys.disabled():
+        print(f"\nthe image: {size:.0f} MB, of which {own:.0f} MB are Beacon's")
+    assert own < 220
+
+
+def test_it_tells_although_it_may_do_nothing_but_write_to_three_directories(
+    beacon: containers.Beacon, sink: endpoint.Server
+) -> None:
+    container = beacon.start()
+
+    beacon.annotate("a", "b", "c")
+    sink.wait_for(lambda stats: stats.accepted == 3)
+
+    status = dict(line.split(":\t") for line in container.exec("cat", "/proc/1/status").splitlines() if ":\t" in line)
+    assert (status["CapPrm"], status["CapBnd"]) == ("0" * 16, "0" * 16)
+    assert (status["NoNewPrivs"], status["Uid"].split()[0]) == ("1", str(containers.UID))
+    written = [
+        path
+        for path in ("/", "/opt", "/etc", "/data", "/run/beacon", "/tmp", "/config")
+        if containers.succeeds(container, "touch", f"{path}/x")
+    ]
+    assert written == ["/data", "/run/beacon", "/tmp"]
+    assert container.exec("beacon", "status").startswith("All is well.")
+    assert containers.running(container).keys() == containers.PROGRAMS
+
+
+@pytest.mark.parametrize("victim", ["store", "notifier"])
+def test_a_process_that_is_killed_inside_comes_back_and_goes_on(
+    beacon: containers.Beacon, sink: endpoint.Server, victim: str
+) -> None:
+    container = beacon.start()
+    whole.until(lambda: containers.running(container).keys() == containers.PROGRAMS, "all to run", timeout=20)
+    before = containers.running(container)
+
+    container.exec("python", "-c", f"import os; os.kill({before[victim]}, 9)")
+    beacon.annotate("after")
+
+    sink.wait_for(lambda stats: stats.accepted == 1, timeout=20)
+    whole.until(lambda: containers.running(container).keys() == containers.PROGRAMS, "all to run again", timeout=20)
+    after = containers.running(container)
+    assert {name for name in before if before[name] != after[name]} == {victim}
+
+
+def test_sigterm_ends_it_in_time_and_its_successor_on_the_volume_sends_nothing_again(
+    beacon: containers.Beacon, sink: endpoint.Server
+) -> None:
+    container = beacon.start()
+    beacon.annotate(*(f"o{number}" for number in range(200)))
+    sink.wait_for(lambda stats: stats.accepted >= 100)
+
+    code, took_s = container.stop()
+
+    told = sink.stats().accepted
+    ended = [line["process"] for line in container.lines() if line["event"] == "ended"]
+    assert (code, sorted(ended)) == (0, sorted(containers.PROGRAMS))
+    assert took_s < whole.GRACE_S / 2
+
+    beacon.start()
+    beacon.annotate("last")
+    stats = sink.wait_for(lambda stats: stats.distinct == 201)
+    assert (stats.duplicates, stats.order_violations) == (0, 0)
+    assert 100 <= told <= 200
+
+
+def test_memory_stays_within_what_the_manifest_asks_for(
+    beacon: containers.Beacon, sink: endpoint.Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    container = beacon.start()
+    beacon.annotate(*(f"o{number}" for number in range(1000)))
+    sink.wait_for(lambda stats: stats.accepted == 1000, timeout=60)
+
+    used = containers.pss_mib(container.pids())
+
+    with capsys.disabled():
+        print(f"\nall processes in the container after 1000 events: {used:.0f} MiB")
+    assert used < built.mebibytes(built.container(built.BASE)["resources"]["requests"]["memory"])
+    assert container.inspect(".State.OOMKilled") == "false"
+    assert containers.running(container).keys() == containers.PROGRAMS

@@ -1,0 +1,87 @@
+"""What kustomize builds runs: podman's `kube play` takes it without a cluster."""
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+
+from beacon.dev import endpoint, whole
+from beacon.dev.cluster import remote
+from tests.image import containers
+from tests.image import engine as engines
+from tests.manifests import built
+
+pytestmark = pytest.mark.timeout(600)
+
+# A pod gets its credentials from the kubelet, which isn't here. podman asks probes with a program that the image does
+# not have, and publishes no ports of a pod that shares the machine's network.
+_PATCH = """
+- {op: add, path: /spec/template/spec/hostNetwork, value: true}
+- {op: remove, path: /spec/template/spec/containers/0/ports}
+- {op: remove, path: /spec/template/spec/containers/0/startupProbe}
+- {op: remove, path: /spec/template/spec/containers/0/livenessProbe}
+- {op: remove, path: /spec/template/spec/containers/0/readinessProbe}
+- {op: add, path: /spec/template/spec/containers/0/env/-, value: {name: KUBECONFIG, value: /config/kubeconfig}}
+"""
+
+
+def test_podman_plays_the_base(
+    engine: engines.Engine,
+    beacon: containers.Beacon,
+    place: Path,
+    cluster: remote.Remote,
+    sink: endpoint.Server,
+) -> None:
+    kustomization = {
+        "resources": [built.relative(place, built.K8S / built.BASE)],
+        "images": [{"name": "beacon", "newName": containers.IMAGE.rpartition(":")[0]}],
+        "configMapGenerator": [
+            {
+                "name": "beacon",
+                "namespace": "beacon",
+                "behavior": "replace",
+                "files": ["config/config.yaml", "config/kubeconfig"],
+            }
+        ],
+        "patches": [{"target": {"kind": "Deployment"}, "patch": _PATCH}],
+    }
+    (place / "kustomization.yaml").write_text(json.dumps(kustomization))
+    (place / "pod.yaml").write_text(built.text(place))
+
+    engine.podman("kube", "play", str(place / "pod.yaml"))
+
+    (found,) = engine.podman("ps", "-q", "--filter", "label=app.kubernetes.io/name=beacon").split()
+    container = containers.Container(engine, found)
+    beacon.wait_ready(container)
+    beacon.annotate("played")
+    sink.wait_for(lambda stats: stats.accepted == 1)
+    (told,) = sink.attempts()
+    context = built.pod(built.BASE)["securityContext"]
+    token = built.one(built.BASE, "Secret", "beacon-endpoint")["data"]["token"]
+    readings = (token, base64.b64decode(token).decode())  # podman before 4.4 mounts what stands in the manifest
+    assert told.request.header("authorization") in [f"Bearer {reading}" for reading in readings]
+    assert container.inspect(".Config.User") == f"{context['runAsUser']}:{context['runAsGroup']}"
+    assert container.inspect(".HostConfig.ReadonlyRootfs") == "true"
+    assert container.inspect(".HostConfig.Memory") == str(built.mebibytes(containers.LIMIT) * 1024 * 1024)
+    code, _ = container.stop()
+    assert code == 0
+
+
+def test_the_test_endpoint_shows_what_it_is_told(
+    engine: engines.Engine, place: Path, cluster: remote.Remote, beacon_at: containers.MakeBeacon
+) -> None:
+    engine.build(containers.TEST_ENDPOINT, target="test-endpoint")
+    port = whole.free_port()
+    options = ("--host", "127.0.0.1", "--port", str(port), "--log", "json")
+    told = containers.Container(
+        engine, engine.podman("run", "--detach", *containers.LOCKED, containers.TEST_ENDPOINT, *options).strip()
+    )
+    beacon = beacon_at(f"http://127.0.0.1:{port}/events")
+
+    beacon.start()
+    beacon.annotate("shown")
+
+    whole.until(lambda: "shown" in engine.logs(told.id), "the event to be shown", timeout=30)
+    code, _ = told.stop()
+    assert code == 0

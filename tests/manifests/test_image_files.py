@@ -1,0 +1,61 @@
+"""What the image is built of fits the project and the manifests; tests/image builds and runs it."""
+
+import re
+import tomllib
+
+import pytest
+
+from tests.manifests import built
+
+CONTAINERFILE = (built.ROOT / "Containerfile").read_text()
+LOCKS = sorted(path.name for path in built.ROOT.glob("requirements*.lock"))
+SHIPPED = ("requirements.lock", "requirements-build.lock", "requirements-test-endpoint.lock")
+
+
+def pins(lock: str) -> dict[str, str]:
+    """Give the version of each package in a lock file."""
+    return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (built.ROOT / lock).read_text(), re.MULTILINE))
+
+
+def test_the_image_is_of_this_version() -> None:
+    project = tomllib.loads((built.ROOT / "pyproject.toml").read_text())["project"]
+
+    assert re.findall(r"ARG VERSION=(\S+)", CONTAINERFILE) == [project["version"]]
+    assert f'licenses="{project["license"]}"' in CONTAINERFILE
+    assert CONTAINERFILE.count(f'description="{project["description"]}"') == 1
+
+
+def test_the_image_runs_as_the_manifests_say() -> None:
+    context = built.pod(built.BASE)["securityContext"]
+    user = f"{context['runAsUser']}:{context['runAsGroup']}"
+
+    stages = [stage for stage in re.split(r"^FROM ", CONTAINERFILE, flags=re.MULTILINE) if "USER " in stage]
+
+    assert len(stages) == 2
+    assert {re.findall(r"^USER (\S+)", stage, re.MULTILINE)[-1] for stage in stages} == {user}
+
+
+def test_nothing_is_installed_whose_hash_is_not_known() -> None:
+    installs = re.findall(r"pip .*install .*", CONTAINERFILE)
+
+    assert len(installs) == 5
+    assert all(
+        "--require-hashes -r requirements" in line or "--no-index --no-deps /wheels" in line for line in installs
+    )
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_file_names_versions_and_hashes_and_no_index(lock: str) -> None:
+    lines = (built.ROOT / lock).read_text().splitlines()
+
+    assert all(
+        re.fullmatch(r"[a-z0-9-]+(\[[a-z0-9,-]+\])?==\S+( ; .+)? \\|    --hash=sha256:[0-9a-f]{64}( \\)?", line)
+        for line in lines
+    )
+
+
+@pytest.mark.parametrize("lock", SHIPPED)
+def test_what_is_tested_is_what_is_shipped(lock: str) -> None:
+    tested = pins("requirements-dev.lock")
+
+    assert pins(lock).items() <= tested.items()

@@ -1,0 +1,245 @@
+"""The manifests are valid, fit together, and fit what Beacon, its image and its documentation say."""
+
+import configparser
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from beacon import configuration, settings
+from beacon.dev import whole
+from tests.manifests import built
+
+CONTAINERFILE = (built.ROOT / "Containerfile").read_text()
+VERSIONS = ("1.25", "1.29", "1.33", kubernetes_validate.latest_version())
+FOREIGN = "monitoring.coreos.com"  # has its schemas elsewhere
+
+
+def loaded(name: str) -> settings.Settings:
+    """Load an overlay's configuration in the environment that it sets."""
+    found = configuration.parse(built.config(name), built.environ(name))
+    assert found.warnings == ()
+    return found.settings
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", built.every_kustomization())
+def test_every_object_is_one_that_kubernetes_takes(name: str, version: str) -> None:
+    for each in built.objects(name):
+        if FOREIGN not in each["apiVersion"]:
+            kubernetes_validate.validate(each, version, strict=True)
+
+
+def test_an_object_that_kubernetes_does_not_take_would_be_noticed() -> None:
+    wrong = {**built.one(built.BASE, "Service"), "sepc": {}}
+
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, VERSIONS[0], strict=True)
+
+
+@pytest.mark.parametrize("name", built.OURS)
+def test_the_configuration_loads_without_a_word(name: str) -> None:
+    tree = loaded(name)
+
+    assert tree.resources
+
+
+@pytest.mark.parametrize("name", built.OURS)
+def test_probes_and_scrapes_find_what_the_exporter_serves(name: str) -> None:
+    tree, container = loaded(name), built.container(name)
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    (service_port,) = built.one(name, "Service")["spec"]["ports"]
+
+    asked = {
+        probe: (ports[container[probe]["httpGet"]["port"]], container[probe]["httpGet"]["path"])
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe")
+    }
+
+    assert asked == {
+        "startupProbe": (tree.health.port, tree.health.liveness_path),
+        "livenessProbe": (tree.health.port, tree.health.liveness_path),
+        "readinessProbe": (tree.health.port, tree.health.readiness_path),
+    }
+    assert (service_port["name"], ports[service_port["targetPort"]]) == ("http", tree.metrics.port)
+
+
+@pytest.mark.parametrize("name", built.OURS)
+def test_a_beacon_that_is_not_ready_is_scraped_all_the_same(name: str) -> None:
+    assert built.one(name, "Service")["spec"]["publishNotReadyAddresses"] is True
+
+
+@pytest.mark.parametrize("name", built.OURS)
+def test_there_is_one_beacon_and_the_old_one_ends_first(name: str) -> None:
+    spec = built.one(name, "Deployment")["spec"]
+
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+
+
+@pytest.mark.parametrize("name", built.OURS)
+def test_the_grace_period_is_longer_than_all_processes_may_take_to_stop(name: str) -> None:
+    conf = configparser.RawConfigParser(inline_comment_prefixes=(";",))
+    conf.read(whole.CONF)
+    waits = [
+        conf.getint(section, "stopwaitsecs")
+        for section in conf.sections()
+        if ":" in section and "command" in conf[section]
+    ]
+
+    grace_s = built.pod(name)["terminationGracePeriodSeconds"]
+
+    assert len(waits) == 6
+    assert sum(waits) < grace_s
+    assert grace_s == whole.GRACE_S
+
+
+@pytest.mark.parametrize("name", built.OURS)
+def test_each_directory_that_beacon_uses_is_mounted(name: str) -> None:
+    tree, mounts = loaded(name), built.mounts(name)
+    run_dir = re.findall(r"BEACON_RUN_DIR=(\S+)", CONTAINERFILE)[0]
+    token = Path(built.environ(name)["ENDPOINT_AUTH_TOKEN_FILE"])
+
+    kinds = {path: next(iter(set(volume) - {"name"})) for path, volume in mounts.items()}
+
+    assert kinds.pop("/config") == "configMap"
+    assert kinds.pop(str(token.parent)) == "secret"
+    assert kinds.pop(tree.storage.volume_path) == "persistentVolumeClaim"
+    assert kinds == {run_dir: "emptyDir", "/tmp": "emptyDir"}
+    assert Path(tree.storage.db_path).parent == Path(tree.storage.volume_path)
+    assert mounts["/config"]["configMap"]["name"] == built.one(name, "ConfigMap")["metadata"]["name"]
+    claim = mounts[tree.storage.volume_path]["persistentVolumeClaim"]["claimName"]
+    assert claim == built.one(name, "PersistentVolumeClaim")["metadata"]["name"]
+
+
+@pytest.mark.parametrize("name", [name for name in built.OURS if name != "overlays/example"])
+def test_the_token_stands_where_it_is_read(name: str) -> None:
+    token = Path(built.environ(name)["ENDPOINT_AUTH_TOKEN_FILE"])
+    mounted = built.mounts(name)[str(token.parent)]["secret"]["secretName"]
+
+    assert list(built.one(name, "Secret", mounted)["data"]) == [token.name]
+
+
+def test_the_start_for_ones_own_carries_no_secret_and_no_image_of_ours() -> None:
+    assert built.of_kind("overlays/example", "Secret") == []
+    assert "/" in built.container("overlays/example")["image"]
+
+
+@pytest.mark.parametrize("name", built.OURS)
+def test_selectors_select(name: str) -> None:
+    labels = {
+        each["metadata"]["name"]: each["spec"]["template"]["metadata"]["labels"]
+        for each in built.of_kind(name, "Deployment")
+    }
+    selectors = [
+        *(each["spec"]["selector"]["matchLabels"] for each in built.of_kind(name, "Deployment")),
+        *(each["spec"]["selector"] for each in built.of_kind(name, "Service")),
+        *(each["spec"]["podSelector"]["matchLabels"] for each in built.of_kind(name, "NetworkPolicy")),
+    ]
+
+    for selector in selectors:
+        chosen = [called for called, given in labels.items() if selector.items() <= given.items()]
+        assert len(chosen) == 1, (selector, chosen)
+
+
+@pytest.mark.parametrize("name", built.OURS)
+def test_the_network_lets_through_what_is_needed_and_names_what_comes_in(name: str) -> None:
+    url = urlsplit(loaded(name).endpoint.url)
+    beacons = [
+        each["spec"]
+        for each in built.of_kind(name, "NetworkPolicy")
+        if each["spec"]["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "beacon"}
+    ]
+
+    outward = {
+        (port["protocol"], port["port"]) for each in beacons for rule in each["egress"] for port in rule["ports"]
+    }
+    inward = {port["port"] for each in beacons for rule in each.get("ingress", []) for port in rule["ports"]}
+
+    assert ("TCP", url.port or {"http": 80, "https": 443}[url.scheme]) in outward
+    assert {("UDP", 53), ("TCP", 443), ("TCP", 6443)} <= outward
+    assert inward == {"http"}
+
+
+@pytest.mark.parametrize("name", built.OURS)
+def test_the_pod_runs_as_the_account_that_is_bound(name: str) -> None:
+    account = built.one(name, "ServiceAccount")["metadata"]
+    bound = {"kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"]}
+    bindings = [each for each in roles(built.objects(name)) if "subjects" in each]
+
+    assert built.pod(name)["serviceAccountName"] == account["name"]
+    assert built.pod(name)["automountServiceAccountToken"] is True
+    assert bindings
+    assert all(each["subjects"] == [bound] for each in bindings)
+
+
+@pytest.mark.parametrize("name", built.OURS)
+def test_the_rights_are_those_that_beacon_rbac_prints_for_the_configuration(name: str, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(built.config(name))
+    called = built.of_kind(name, "ClusterRole")[0]["metadata"]["name"]
+    command = [sys.executable, "-m", "beacon.cli", "rbac", "--config", str(tmp_path / "config.yaml"), "--name", called]
+
+    printed = subprocess.run(command, env={**os.environ, **built.environ(name)}, capture_output=True, check=True).stdout
+
+    assert roles(built.objects(name)) == roles(yaml.safe_load_all(printed))
+
+
+@pytest.mark.parametrize("name", built.OURS)
+def test_memory_is_asked_for_as_it_was_measured(name: str) -> None:
+    performance = (built.ROOT / "docs" / "performance.md").read_text()
+    measured = int(re.findall(r"the same in a container [^|]*\| (\d+) MiB", performance)[0])
+    memory = {kind: built.mebibytes(given["memory"]) for kind, given in built.container(name)["resources"].items()}
+
+    run_dir = built.mebibytes(built.mounts(name)["/run/beacon"]["emptyDir"]["sizeLimit"])
+
+    assert memory["requests"] > measured + run_dir
+    assert memory["limits"] > 2 * (measured + run_dir)
+    assert "cpu" not in built.container(name)["resources"]["limits"], "throttling makes events late"
+
+
+def roles(objects: Iterable[built.Json]) -> list[built.Json]:
+    """Give roles and bindings, without the labels that kustomize puts on."""
+    found = [each for each in objects if each["apiVersion"].startswith("rbac.")]
+    bare = [each | {"metadata": {k: v for k, v in each["metadata"].items() if k != "labels"}} for each in found]
+    return sorted(bare, key=lambda each: (each["kind"], each["metadata"].get("namespace", "")))
+
+
+def test_another_configuration_is_another_pod(tmp_path: Path) -> None:
+    overlay(
+        tmp_path, "configMapGenerator: [{name: beacon, namespace: beacon, behavior: replace, files: [config.yaml]}]"
+    )
+    (tmp_path / "config.yaml").write_text(built.config(built.BASE) + "# changed\n")
+
+    changed = next(each for each in yaml.safe_load_all(built.text(tmp_path)) if each["kind"] == "ConfigMap")
+
+    assert changed["metadata"]["name"] != built.one(built.BASE, "ConfigMap")["metadata"]["name"]
+
+
+def test_another_namespace_is_followed_everywhere(tmp_path: Path) -> None:
+    overlay(tmp_path, "namespace: elsewhere")
+
+    objects = list(yaml.safe_load_all(built.text(tmp_path)))
+
+    named = {each["metadata"].get("namespace", "") for each in objects}
+    subjects = [each["subjects"] for each in objects if each["kind"] == "ClusterRoleBinding"]
+    assert named == {"", "elsewhere"}
+    assert [each["metadata"]["name"] for each in objects if each["kind"] == "Namespace"] == ["elsewhere"]
+    assert [subject["namespace"] for (subject,) in subjects] == ["elsewhere"]
+
+
+def test_openshift_chooses_the_user_and_the_group_of_the_volumes() -> None:
+    context = built.pod("overlays/openshift")["securityContext"]
+
+    assert not {"runAsUser", "runAsGroup", "fsGroup"} & set(context)
+    assert context["runAsNonRoot"] is True
+
+
+def overlay(directory: Path, more: str) -> None:
+    """Write an overlay of the base."""
+    base = built.relative(directory, built.K8S / built.BASE)
+    (directory / "kustomization.yaml").write_text(f"resources: [{base}]\n{more}\n")
