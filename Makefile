@@ -45,10 +45,10 @@ test-contract: setup ## what we rely on of an API server; BEACON_TEST_KUBECONFIG
 	$(PYTEST) tests/contract -n $(JOBS)
 
 test-integration: setup ## real processes and sockets
-	$(PYTEST) tests/integration
+	$(PYTEST) tests/integration -n $(JOBS) --dist loadfile
 
 test-system: setup ## everything under a real supervisord, killed at many points
-	$(PYTEST) tests/system
+	$(PYTEST) tests/system -n $(JOBS) --dist loadfile
 
 soak: setup ## mishaps for MINUTES=30 minutes, then what was told is compared with what happened
 	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED))
