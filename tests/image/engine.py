@@ -37,6 +37,10 @@ runroot = "{place}/run"
 """
 
 
+class ImpossibleError(Exception):
+    """What this machine lacks."""
+
+
 class Engine:
     """Runs podman and buildah. What was made with it is removed by `clear`."""
 
@@ -70,10 +74,16 @@ class Engine:
         self._run("buildah", "bud", *isolation, *given, *where, timeout=400)
 
     def import_base(self) -> None:
-        """Make the image that stands for the public one."""
+        """Make the image that stands for the public one.
+
+        Raises:
+            ImpossibleError: this machine can't make it or run it, which is not Beacon's doing.
+        """
         if not _TARBALL.exists():
             _bootstrap(_TARBALL)
-        self.podman("import", str(_TARBALL), _BASE)
+        done = self._try("podman", "import", str(_TARBALL), _BASE, timeout=120)
+        if reason := done.stderr.strip()[-300:] if done.returncode else self._unable():
+            raise ImpossibleError(f"no container can be run here: {reason}")
 
     def clear_containers(self) -> None:
         """Remove the containers, the pods and the volumes that were made, by their ids."""
@@ -91,10 +101,21 @@ class Engine:
         # The overlay driver leaves its directory mounted on itself.
         subprocess.run(["umount", str(self.place / "graph" / "overlay")], check=False, capture_output=True)
 
-    def _run(self, *command: str, timeout: float) -> "subprocess.CompletedProcess[str]":
-        done = subprocess.run(
+    def _unable(self) -> str:
+        """Start a container that reaches for an index of Python packages, as the build will; gives what went wrong."""
+        index = os.environ.get("PIP_INDEX_URL") or "https://pypi.org/simple"
+        look = f"import urllib.request; urllib.request.urlopen({index.rstrip('/') + '/pip/'!r}, timeout=60)"
+        words = ("podman", "run", "--rm", "--network", "host", _BASE, "python3", "-c", look)
+        done = self._try(*words, timeout=120)
+        return done.stderr.strip()[-300:] if done.returncode else ""
+
+    def _try(self, *command: str, timeout: float) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
             command, env=self._environ, cwd=self.place, capture_output=True, text=True, check=False, timeout=timeout
         )
+
+    def _run(self, *command: str, timeout: float) -> "subprocess.CompletedProcess[str]":
+        done = self._try(*command, timeout=timeout)
         assert done.returncode == 0, f"{' '.join(command)}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done
 
@@ -127,5 +148,6 @@ def _bootstrap(tarball: Path) -> None:
     trust = [f"--customize-hook=copy-in {_AUTHORITIES} {_AUTHORITIES.parent}"] if _AUTHORITIES.exists() else []
     command = ["mmdebstrap", "--variant=essential", include, *trust, "trixie", str(made), _MIRROR]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=400)
-    assert done.returncode == 0, done.stderr
+    if done.returncode != 0:
+        raise ImpossibleError(f"no base image can be made here: {done.stderr.strip()[-300:]}")
     made.rename(tarball)
