@@ -17,6 +17,7 @@ _COMMANDS = {
     "backup": ("backup", "Copy the ledger, checked, while everything goes on."),
     "verify": ("verify", "Check a ledger, or a copy of the running one."),
     "check-config": ("check_config", "Validate a configuration file and print what is in effect."),
+    "explain": ("explain", "Tell what happened to one object, and why nothing did."),
     "plan": ("plan", "Show what a configuration would do on this cluster."),
     "rbac": ("rbac", "Print the least RBAC for a configuration."),
     "status": ("status", "Show processes, scopes, deliveries, endpoint, gaps and storage."),

@@ -26,6 +26,7 @@ from beacon.store import (
     redelivery,
     rendering,
     room,
+    stories,
     streams,
 )
 
@@ -112,6 +113,7 @@ class Service:
         self._figures = figures.Figures(ledger, self._streams, self._deliveries)
         self._backups = backups.Backups(ledger)
         self._holdings = holdings.Holdings(ledger)
+        self._stories = stories.Stories(ledger, terms.scopes)
         self._parked: dict[str, _Parked] = {}
         self.digest = digest
         self._prepare_with_room()
@@ -190,7 +192,15 @@ class Service:
         if isinstance(request, wire.Claim):
             return self._deliveries.writes(request)
         return not isinstance(
-            request, wire.Ping | wire.Hello | wire.Inspect | wire.Vacuum | wire.Backup | wire.Holdings | wire.Find
+            request,
+            wire.Ping
+            | wire.Hello
+            | wire.Inspect
+            | wire.Vacuum
+            | wire.Backup
+            | wire.Holdings
+            | wire.Find
+            | wire.Explain,
         )
 
     def _read(self, request: wire.Request) -> wire.Reply | wire.Refused:
@@ -199,13 +209,15 @@ class Service:
         if isinstance(request, wire.Hello):
             return wire.Welcome(settings=self._settings)
         try:
-            if isinstance(request, wire.Backup):
-                return self._backups.step(request)
-            if isinstance(request, wire.Holdings):
-                return self._holdings.page(request)
-            if isinstance(request, wire.Find):
-                return listing.page(self._ledger, request)
-            return self._vacuum() if isinstance(request, wire.Vacuum) else self._figures.inspect()
+            readers: dict[type, Callable[[Any], wire.Reply]] = {
+                wire.Backup: self._backups.step,
+                wire.Holdings: self._holdings.page,
+                wire.Find: lambda r: listing.page(self._ledger, r),
+                wire.Explain: self._stories.tell,
+                wire.Vacuum: lambda _: self._vacuum(),
+                wire.Inspect: lambda _: self._figures.inspect(),
+            }
+            return readers[type(request)](request)
         except errors.BeaconError as error:
             return self._refusal(request, error)
 

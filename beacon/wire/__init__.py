@@ -26,6 +26,7 @@ from beacon.wire.envelope import (
     reply_body,
     verb_of,
 )
+from beacon.wire.explaining import Attempt, Covering, Explain, SeenObject, Story, ToldEvent
 from beacon.wire.figures import EndpointFigures, Figures, GapFigures, Inspect, ScopeFigures
 from beacon.wire.greeting import Hello, Ping, Pong, Welcome
 from beacon.wire.keeping import Adopt, Adopted, BackedUp, Backup, Prunable, Prune, Pruned, Vacuum, Vacuumed
@@ -51,6 +52,7 @@ __all__ = [
     "Acted",
     "Adopt",
     "Adopted",
+    "Attempt",
     "BackedUp",
     "Backup",
     "Claim",
@@ -60,10 +62,12 @@ __all__ = [
     "CompareOpen",
     "ComparePage",
     "Compared",
+    "Covering",
     "Discard",
     "EndpointFigures",
     "Envelope",
     "Expire",
+    "Explain",
     "Figures",
     "Find",
     "Found",
@@ -95,8 +99,11 @@ __all__ = [
     "Request",
     "Rewind",
     "ScopeFigures",
+    "SeenObject",
     "Selection",
+    "Story",
     "StreamOpened",
+    "ToldEvent",
     "Vacuum",
     "Vacuumed",
     "Welcome",

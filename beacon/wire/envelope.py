@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from beacon import codec, errors
-from beacon.wire import comparing, delivering, figures, greeting, keeping, planning, redelivering, watching
+from beacon.wire import comparing, delivering, explaining, figures, greeting, keeping, planning, redelivering, watching
 
 VERSION = 1
 
@@ -37,6 +37,7 @@ Request = (
     | redelivering.Find
     | redelivering.Redeliver
     | redelivering.Discard
+    | explaining.Explain
 )
 Reply = (
     greeting.Pong
@@ -53,6 +54,7 @@ Reply = (
     | planning.Held
     | redelivering.Found
     | redelivering.Acted
+    | explaining.Story
 )
 
 EXCHANGES: dict[str, tuple[type[Request], type[Reply]]] = {
@@ -79,6 +81,7 @@ EXCHANGES: dict[str, tuple[type[Request], type[Reply]]] = {
     "find": (redelivering.Find, redelivering.Found),
     "redeliver": (redelivering.Redeliver, redelivering.Acted),
     "discard": (redelivering.Discard, redelivering.Acted),
+    "explain": (explaining.Explain, explaining.Story),
 }
 _VERBS: dict[type[Request], str] = {request: verb for verb, (request, _) in EXCHANGES.items()}
 

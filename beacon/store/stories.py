@@ -1,0 +1,214 @@
+"""Carries out `explain`: all that the ledger knows of one object, a bounded number of rows at a time, through indexes.
+
+It only reads. Nothing here walks through a table, however many events the ledger or the object has.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from beacon import codec, model, rules, wire
+from beacon.store import database
+
+_EVENTS = 20
+_ATTEMPTS = 20
+_LOOK_FOR_FIRST = 100
+_LAST = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Subject:
+    """An object as events are ordered by it."""
+
+    group: str
+    kind: str
+    namespace: str
+    name: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.group}/{self.kind}/{self.namespace}/{self.name}"
+
+
+class Stories:
+    """Reads objects, events and attempts, and says which of the configured scopes cover an object."""
+
+    def __init__(self, ledger: database.Database, scopes: tuple[rules.Scope, ...]) -> None:
+        """Read from the given ledger, under the given configuration."""
+        self._ledger = ledger
+        self._scopes = scopes
+
+    def tell(self, request: wire.Explain) -> wire.Story:
+        """Give one page of an object's story; the page before it is older."""
+        subjects = self._subjects(request)
+        before = request.before if 0 < request.before < _LAST else _LAST
+        rows = sorted((row for one in subjects for row in self._rows(one, before)), reverse=True)
+        events = tuple(map(self._event, rows[:_EVENTS]))
+        first = next(iter(subjects), None)
+        return wire.Story(
+            known=first is not None,
+            kind=first.kind if first else request.kind,
+            namespace=first.namespace if first else request.namespace,
+            name=first.name if first else request.name,
+            objects=tuple(self._objects(subjects, {event.uid for event in events})),
+            events=events,
+            covering=tuple(self._covering(subjects)),
+            kinds=tuple(sorted({scope.id.kind for scope in self._scopes})),
+            before=events[-1].sequence if events else 0,
+            more=len(rows) > _EVENTS,
+        )
+
+    def _subjects(self, request: wire.Explain) -> list[_Subject]:
+        """Find what is meant; a kind may be one of several API groups."""
+        if request.target:
+            row = self._ledger.row(
+                "SELECT api_group, kind, namespace, name FROM objects WHERE uid = ?1 UNION ALL"
+                " SELECT substr(subject, 1, instr(subject, '/') - 1), kind, namespace, name FROM events WHERE id = ?1",
+                (request.target,),
+            )
+            return [_Subject(group=row[0], kind=row[1], namespace=row[2], name=row[3])] if row else []
+        wanted = request.kind.lower()
+        return [
+            _Subject(group=group, kind=kind, namespace=request.namespace, name=request.name)
+            for group, kind in sorted({*self._kinds_held(), *((one.id.group, one.id.kind) for one in self._scopes)})
+            if kind.lower() == wanted
+        ]
+
+    def _kinds_held(self) -> Iterator[tuple[str, str]]:
+        """Leap through an index from one kind to the next: as many steps as there are kinds, not objects."""
+        yield from self._ledger.rows("SELECT DISTINCT api_group, kind FROM cursors")
+        group, kind = "", ""
+        while row := self._ledger.row(_NEXT_KIND, (group, kind)) or self._ledger.row(_NEXT_GROUP, (group,)):
+            group, kind = row
+            yield group, kind
+
+    def _rows(self, subject: _Subject, before: int) -> list[database.Row]:
+        return self._ledger.rows(_TOLD, (subject.key, before, _EVENTS + 1))
+
+    def _event(self, row: database.Row) -> wire.ToldEvent:
+        (sequence, delivery, id_, uid, subject, kind, namespace, name, type_, cause, source, version, detected_us) = (
+            row[:13]
+        )
+        endpoint, state, generation, counted, requests, next_attempt_us, settled_us, reason = row[13:]
+        queued = state == model.DeliveryState.QUEUED
+        return wire.ToldEvent(
+            sequence=sequence,
+            id=id_,
+            uid=uid,
+            group=subject.partition("/")[0],
+            kind=kind,
+            namespace=namespace,
+            name=name,
+            type=type_,
+            cause=cause,
+            source=source,
+            resource_version=version or "",
+            detected_us=detected_us,
+            endpoint=endpoint,
+            state=model.DeliveryState(state),
+            generation=generation,
+            counted=counted,
+            requests=requests,
+            next_attempt_us=next_attempt_us if state == model.DeliveryState.READY else 0,
+            settled_us=settled_us,
+            reason=reason,
+            behind=self._first(endpoint, subject) if queued else "",
+            attempts=self._attempts(delivery),
+        )
+
+    def _first(self, endpoint: str, subject: str) -> str:
+        row = self._ledger.row(_FIRST, (endpoint, subject, _LOOK_FOR_FIRST))
+        return row[0] if row else ""
+
+    def _attempts(self, delivery: int) -> tuple[wire.Attempt, ...]:
+        """Give the latest attempts, the earliest of them first."""
+        rows = self._ledger.rows(_TRIED, (delivery, _ATTEMPTS))
+        return tuple(
+            wire.Attempt(
+                generation=row[0],
+                number=row[1],
+                started_us=row[2],
+                duration_us=row[3],
+                code=row[4],
+                status=row[5],
+                error=row[6],
+                counted=bool(row[7]),
+            )
+            for row in reversed(rows)
+        )
+
+    def _objects(self, subjects: list[_Subject], told: set[str]) -> Iterator[wire.SeenObject]:
+        """Give the rows of what is there under that name, and of what the events were about."""
+        rows = {
+            row[0]: row
+            for one in subjects
+            for row in self._ledger.rows(_PRESENT, (one.group, one.kind, one.namespace, one.name, _EVENTS))
+        }
+        rows |= {row[0]: row for row in self._ledger.rows(_BY_UID, (codec.encode(sorted(told)).decode(),))}
+        fingerprints = {scope.fingerprint for scope in self._scopes}
+        for row in sorted(rows.values(), key=lambda row: int(row[9])):
+            yield wire.SeenObject(
+                uid=row[0],
+                group=row[1],
+                kind=row[2],
+                namespace=row[3],
+                name=row[4],
+                state=model.ObjectState(row[5]),
+                resource_version=row[6],
+                value=row[7],
+                current=row[8] in fingerprints,
+                changed_us=row[9],
+            )
+
+    def _covering(self, subjects: list[_Subject]) -> Iterator[wire.Covering]:
+        for one in subjects:
+            for scope in self._scopes:
+                same = (scope.id.group, scope.id.kind) == (one.group, one.kind)
+                if same and scope.id.namespace in ("", one.namespace):
+                    yield self._cover(scope, one.namespace)
+
+    def _cover(self, scope: rules.Scope, namespace: str) -> wire.Covering:
+        cursor = self._ledger.row(
+            "SELECT label, resource_version FROM cursors WHERE api_group = ? AND kind = ? AND namespace = ?",
+            (scope.id.group, scope.id.kind, scope.id.namespace),
+        )
+        asked = scope.rule.named.get(namespace, scope.rule.default)
+        return wire.Covering(
+            label=(cursor[0] if cursor else "") or scope.id.kind,
+            group=scope.id.group,
+            listed=bool(cursor and cursor[1]),
+            excluded=asked is None or namespace in asked.excluded,
+            selects=asked is not None and bool(asked.selector.requirements),
+            annotation=scope.rule.annotation,
+            values=tuple(sorted(scope.rule.values or ())),
+        )
+
+
+# Compared as a pair, (group, kind) would make SQLite read through all objects of the group.
+_NEXT_KIND = (
+    "SELECT api_group, kind FROM objects WHERE state <> 'gone' AND api_group = ? AND kind > ? ORDER BY kind LIMIT 1"
+)
+_NEXT_GROUP = (
+    "SELECT api_group, kind FROM objects WHERE state <> 'gone' AND api_group > ? ORDER BY api_group, kind LIMIT 1"
+)
+_TOLD = (
+    "SELECT e.sequence, d.id, e.id, e.uid, e.subject, e.kind, e.namespace, e.name, e.type, e.cause, e.source,"
+    " json_extract(e.data, '$.metadata.resourceVersion'), e.detected_us, d.endpoint, d.state, d.generation,"
+    " d.attempts, d.requests, d.next_attempt_us, d.settled_us, d.reason"
+    " FROM events e JOIN deliveries d USING (sequence) WHERE e.subject = ? AND e.sequence < ?"
+    " ORDER BY e.sequence DESC LIMIT ?"
+)
+_FIRST = (
+    "SELECT e.id FROM (SELECT sequence, state FROM deliveries WHERE endpoint = ? AND subject = ?"
+    " AND state IN ('queued', 'ready') ORDER BY sequence LIMIT ?) d JOIN events e USING (sequence)"
+    " WHERE d.state = 'ready' LIMIT 1"
+)
+_TRIED = (
+    "SELECT generation, attempt, started_us, duration_us, code, status, error, counted FROM attempts"
+    " WHERE delivery = ? ORDER BY generation DESC, attempt DESC LIMIT ?"
+)
+_OBJECT = "uid, api_group, kind, namespace, name, state, resource_version, value, judged_by, changed_us"
+_PRESENT = (
+    f"SELECT {_OBJECT} FROM objects WHERE api_group = ? AND kind = ? AND namespace = ? AND name = ?"
+    " AND state <> 'gone' LIMIT ?"
+)
+_BY_UID = f"SELECT {_OBJECT} FROM objects WHERE uid IN (SELECT value FROM json_each(?))"

@@ -1,0 +1,112 @@
+"""`beacon explain` beside a real Beacon: one object's story, and why nothing was sent of another."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from beacon import errors
+from beacon.dev import whole as wholes
+from tests.system import load, running
+
+
+@pytest.fixture(scope="module")
+def whole() -> Iterator[running.Everything]:
+    with running.everything() as started:
+        yield started
+
+
+def ask(whole: running.Everything, *arguments: str, **environ: str) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "beacon.cli", "explain", *arguments],
+        env=whole.beacon.environ | environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+def story(whole: running.Everything, *arguments: str) -> dict[str, Any]:
+    code, out, err = ask(whole, *arguments, "-o", "json")
+    assert (code, err) == (errors.EXIT_OK, "")
+    return dict(json.loads(out))
+
+
+def create(whole: running.Everything, name: str, **annotations: str) -> None:
+    metadata = {"name": name, "namespace": "default", "annotations": annotations}
+    whole.cluster.create("configmaps", {"metadata": metadata})
+
+
+def test_a_delivered_object_is_told_with_its_answer_by_name_uid_and_event(whole: running.Everything) -> None:
+    create(whole, "told", **{load.ANNOTATION: "true"})
+    wholes.until(
+        lambda: (
+            [one["delivery"]["state"] for one in story(whole, "ConfigMap", "default/told")["events"]] == ["delivered"]
+        ),
+        "the delivery",
+        timeout=20,
+    )
+
+    seen = story(whole, "configmap", "default/told")
+
+    (event,) = seen["events"]
+    assert (event["type"], event["cause"], seen["why"], seen["more"]) == ("created", "object-created", [], False)
+    assert [(one["number"], one["status"] // 100) for one in event["attempts"]] == [(1, 2)]
+    assert seen["objects"][0]["resourceVersion"] == int(event["resourceVersion"])
+    assert story(whole, event["uid"]) == story(whole, event["id"]) == seen
+    _, out, _ = ask(whole, "ConfigMap", "default/told")
+    assert out.startswith("ConfigMap default/told\n")
+    assert f"event {event['id']}" in out
+    assert "\x1b" not in out
+
+
+def test_nothing_sent_is_explained(whole: running.Everything) -> None:
+    create(whole, "plain")
+
+    (why,) = story(whole, "ConfigMap", "default/plain")["why"]
+    assert f"it is not annotated with {load.ANNOTATION}" in why
+    (why,) = story(whole, "Secret", "default/plain")["why"]
+    assert why == "No scope covers Secret in namespace default: the configuration watches ConfigMap."
+
+
+def test_wrong_use_is_said_in_words(whole: running.Everything) -> None:
+    assert ask(whole, "nothing-has-this-id")[0] == errors.EXIT_FAILURE
+    for arguments, said in ((("ConfigMap",), "which ConfigMap?"), (("ConfigMap", "a/b/c"), "is not NAMESPACE/NAME")):
+        code, out, err = ask(whole, *arguments)
+        assert (code, out) == (2, "")
+        assert said in err
+
+
+def test_during_an_outage_it_says_what_is_down_and_what_waits_behind_what(whole: running.Everything) -> None:
+    whole.sink.stop()
+    for number in range(8):
+        create(whole, f"o{number}", **{load.ANNOTATION: "true"})
+    whole.cluster.delete("configmaps", "o0", namespace="default")
+
+    def told() -> bool:
+        seen = story(whole, "ConfigMap", "default/o0")
+        return len(seen["events"]) == 2 and any("counts as down since" in one for one in seen["why"])
+
+    wholes.until(told, "the outage to be seen", timeout=20)
+    seen = story(whole, "ConfigMap", "default/o0")
+    first, second = seen["events"]
+    assert second["delivery"]["behind"] == first["id"]
+    assert f"Event {second['id']} waits behind {first['id']}." in seen["why"]
+
+
+def test_a_store_that_is_down_is_said_and_nothing_hangs(whole: running.Everything) -> None:
+    whole.beacon.supervisorctl("stop", "store")
+    began = time.monotonic()
+
+    code, out, err = ask(whole, "ConfigMap", "default/told")
+
+    assert (code, out) == (errors.EXIT_UNAVAILABLE, "")
+    assert len(err.splitlines()) == 1
+    assert time.monotonic() - began < 15

@@ -1,0 +1,163 @@
+"""The story of an object is what the ledger knows of it, in bounded pages, whatever it is named by."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from beacon import model, wire
+from beacon.cli import telling, words
+from beacon.store import database, stories
+from tests.unit.store import world
+
+ADDED, MODIFIED, DELETED = model.Change.ADDED, model.Change.MODIFIED, model.Change.DELETED
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> world.World:
+    made = world.World(tmp_path / "e.db", updates=True)
+    made.open()
+    made.relist(10)
+    return made
+
+
+def tell(store: world.World, count: int, name: str = "a") -> None:
+    for number in range(count):
+        (at,) = store.ledger.rows("SELECT resource_version FROM cursors")[0]
+        store.observe(at, at + 1, world.seen(name, at + 1, MODIFIED if number else ADDED, value=f"v{number}"))
+
+
+def story(store: world.World, **given: object) -> wire.Story:
+    reply = store.ask(wire.Explain(**given))  # type: ignore[arg-type]
+    assert isinstance(reply, wire.Story), reply
+    return reply
+
+
+def test_kind_and_name_in_any_case_the_uid_and_an_events_id_name_the_same_object(store: world.World) -> None:
+    tell(store, 2)
+    tell(store, 1, name="other")
+
+    named = story(store, kind="configmap", namespace="ns", name="a")
+
+    assert [(one.type, one.resource_version) for one in named.events] == [("updated", "12"), ("created", "11")]
+    assert [(one.uid, one.state, one.resource_version) for one in named.objects] == [
+        ("uid-a", model.ObjectState.TRACKED, 12)
+    ]
+    assert named == story(store, target="uid-a") == story(store, target=named.events[1].id)
+
+
+def test_each_request_is_told_with_its_answer_and_what_waits_says_behind_which(store: world.World) -> None:
+    tell(store, 2)
+    (first,) = store.claim(1).deliveries
+    refused = replace(
+        world.delivered(first), result=model.Result.RETRY, code="503", status=503, error="busy", delay_s=30.0
+    )
+    store.claim(0, refused)
+
+    second, earlier = story(store, target="uid-a").events
+
+    assert [(one.number, one.code, one.error) for one in earlier.attempts] == [(1, "503", "busy")]
+    assert earlier.next_attempt_us == store.clock.us + 30_000_000
+    assert (earlier.behind, second.behind, second.next_attempt_us) == ("", first.event_id, 0)
+
+
+def test_a_gone_objects_story_is_told_by_its_name(store: world.World) -> None:
+    tell(store, 1)
+    store.observe(11, 12, world.seen("a", 12, DELETED))
+
+    told = story(store, kind="ConfigMap", namespace="ns", name="a")
+
+    assert [one.state for one in told.objects] == [model.ObjectState.GONE]
+    assert [one.type for one in told.events] == ["deleted", "created"]
+
+
+def test_pages_are_bounded_and_give_every_event_once(store: world.World) -> None:
+    tell(store, 45)
+
+    sizes, sequences, page = [], [], story(store, target="uid-a")
+    while True:
+        sizes.append(len(page.events))
+        sequences += [one.sequence for one in page.events]
+        if not page.more:
+            break
+        page = story(store, target="uid-a", before=page.before)
+
+    assert sizes == [20, 20, 5]
+    assert sequences == sorted(set(sequences), reverse=True)
+
+
+def test_no_statement_walks_through_a_table(store: world.World) -> None:
+    leaps = (stories._NEXT_KIND, stories._NEXT_GROUP)
+    for sql in (stories._TOLD, stories._FIRST, stories._TRIED, stories._PRESENT, stories._BY_UID, *leaps):
+        plan = [row[3] for row in store.ledger.rows(f"EXPLAIN QUERY PLAN {sql}", (0,) * sql.count("?"))]
+        free = ("json_each", "d") if sql == stories._FIRST else ("json_each",)  # `d` is the few rows looked at there
+        assert not [step for step in plan if step.startswith("SCAN") and step.split()[1] not in free], plan
+        assert not [step for step in plan if "TEMP B-TREE" in step], plan
+
+
+def test_kinds_are_found_by_leaps_though_no_scope_is_configured_for_them_now(tmp_path: Path) -> None:
+    config_maps, deployments = world.scope_of(), world.scope_of("Deployment", api_version="apps/v1")
+    secrets = world.scope_of("Secret")
+    store = world.World(tmp_path / "e.db", config_maps, deployments, secrets)
+    for number, scope in enumerate(store.scopes):
+        store.open(scope)
+        store.relist(10, *(world.seen(f"a{more}", 5, uid=f"{number}-{more}") for more in range(50)), scope=scope)
+    store.ledger.run("DELETE FROM cursors")
+    steps: list[str] = []
+    row = store.ledger.row
+    teller = stories.Stories(store.ledger, ())
+
+    def noted(sql: str, values: database.Values = ()) -> database.Row | None:
+        steps.append(sql)
+        return row(sql, values)
+
+    store.ledger.row = noted  # type: ignore[method-assign]
+
+    kinds = list(teller._kinds_held())
+
+    assert kinds == [("", "ConfigMap"), ("", "Secret"), ("apps", "Deployment")]
+    assert len(steps) <= 2 * (len(kinds) + 1)
+    (plan,) = (step[3] for step in store.ledger.rows(f"EXPLAIN QUERY PLAN {stories._NEXT_KIND}", ("", "")))
+    assert "api_group=? AND kind>?" in plan
+
+
+def test_what_covers_an_object_is_said_with_what_it_asks_for(tmp_path: Path) -> None:
+    asks = world.scope_of(values=["a", "b"], excluded=("hidden",), selector="app=web")
+    store = world.World(tmp_path / "e.db", asks)
+
+    (shown,) = story(store, kind="ConfigMap", namespace="ns", name="x").covering
+    (hidden,) = story(store, kind="ConfigMap", namespace="hidden", name="x").covering
+
+    assert (shown.excluded, shown.listed, shown.selects, shown.values) == (False, False, True, ("a", "b"))
+    assert shown.annotation == world.ANNOTATION
+    assert hidden.excluded
+    unknown = story(store, kind="Secret", namespace="ns", name="x")
+    assert (unknown.known, unknown.covering, unknown.kinds) == (False, (), ("ConfigMap",))
+
+
+def test_what_an_operator_gave_up_is_told_with_the_reason(store: world.World) -> None:
+    tell(store, 1)
+    (first,) = store.claim(1).deliveries
+    store.claim(0, replace(world.delivered(first), result=model.Result.FAILED))
+    store.ask(wire.Discard(deliveries=((first.id, 0),), reason="no longer wanted"))
+
+    (event,) = story(store, target="uid-a").events
+
+    assert (event.state, event.reason) == (model.DeliveryState.DISCARDED, "no longer wanted")
+    told = telling.why(story(store, target="uid-a"), [event], {})
+    assert told == [f"Event {event.id} was discarded by an operator (no longer wanted)."]
+
+
+def test_an_object_that_the_configuration_left_behind_is_unmanaged_since_then(store: world.World) -> None:
+    tell(store, 1)
+    store.deliver_all()
+    store.restart(world.scope_of("Secret"))
+
+    told = story(store, kind="ConfigMap", namespace="ns", name="a")
+
+    (why,) = telling.why(told, told.events, {})
+    assert why == (
+        f"Unmanaged since {words.precise(store.clock.us)}: the configuration no longer accepts it, and nothing is told"
+        " of it."
+    )
+    assert told.covering == ()
