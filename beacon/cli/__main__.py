@@ -2,7 +2,6 @@
 
 import difflib
 import importlib
-import os
 import sys
 from typing import Any, NoReturn
 
@@ -12,6 +11,7 @@ _COMMANDS = {
     "events": ("events", "List events and what became of their deliveries."),
     "redeliver": ("redeliver", "Send events once more."),
     "test-event": ("test_event", "Send one marked event and say what the endpoint answers."),
+    "tail": ("tail", "Follow events and requests as they happen."),
     "discard": ("discard", "Give failed deliveries up for good."),
     "adopt": ("adopt", "Let the ledger follow another cluster."),
     "backup": ("backup", "Copy the ledger, checked, while everything goes on."),
@@ -41,9 +41,6 @@ class _Lazy(click.Group):
         except click.Abort:
             click.echo("Not done.", err=True)
             code = 1
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter's end would say so
-            code = 0
         sys.exit(code if isinstance(code, int) else 0)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature

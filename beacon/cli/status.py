@@ -18,6 +18,7 @@ from beacon import bus, codec, errors, heart, rundir, supervision, wire
 from beacon.cli import words
 
 _PATIENCE_S = 2.0
+_EVERY_S = 2.0
 _HUNG_S = 60.0
 _WELL = {"watching", "waiting"}
 _ALIVE = {supervision.State.STARTING, supervision.State.RUNNING}
@@ -27,19 +28,37 @@ _ALIVE = {supervision.State.STARTING, supervision.State.RUNNING}
     "status", epilog="Exit codes: 0 all is well, 1 something is not, 69 the store does not answer, 78 wrong use."
 )
 @click.option("-o", "output", type=click.Choice(["text", "json", "yaml"]), default="text", help="Form of the answer.")
-def command(output: str) -> None:
+@click.option("-w", "--watch", is_flag=True, help="Show it anew every two seconds, until Ctrl-C.")
+def command(output: str, watch: bool) -> None:  # noqa: FBT001
     """Show processes, scopes, deliveries, endpoint, gaps and storage, and what is wrong with them."""
+    if watch and output != "text":
+        raise click.UsageError("--watch is for people; for programs call status again and again")
     try:
-        seen = look(rundir.private(os.environ))
+        run_dir = rundir.private(os.environ)
     except errors.StartError as error:
         click.echo(str(error), err=True)
         sys.exit(error.exit_code)
+    code = _show(look(run_dir), output)
+    pause = threading.Event()
+    try:
+        while watch and not pause.wait(_EVERY_S):
+            seen = look(run_dir)
+            click.clear()  # of a terminal; elsewhere one screen follows the other
+            code = _show(seen, output)
+    except KeyboardInterrupt:
+        click.echo()
+    sys.exit(code)
+
+
+def _show(seen: dict[str, Any], output: str) -> int:
+    """Print what was seen and give the exit code that goes with it."""
     if output == "text":
         click.echo("\n".join(words.status(seen)))
     else:
         click.echo(codec.encode_pretty(seen) if output == "json" else codec.dump_yaml(seen), nl=False)
-    store_silent = seen["store"]["why"] != ""
-    sys.exit(errors.EXIT_UNAVAILABLE if store_silent else errors.EXIT_FAILURE if seen["wrong"] else errors.EXIT_OK)
+    if seen["store"]["why"]:
+        return errors.EXIT_UNAVAILABLE
+    return errors.EXIT_FAILURE if seen["wrong"] else errors.EXIT_OK
 
 
 def look(run_dir: Path) -> dict[str, Any]:

@@ -17,6 +17,15 @@ _LONGEST_S = 100 * 365 * 86400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """A request was answered: for whoever follows, once it is on disk."""
+
+    delivery: int
+    generation: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Session:
     """The notifier that is served. `given` are replies that it may not have seen yet: claim number -> deliveries."""
 
@@ -203,6 +212,9 @@ class Deliveries:
         elif outcome.attempt > requests and state not in _FINAL:
             self._record(outcome)
             self._move(outcome, state, now_us)
+            self._memory.note(
+                Settled(delivery=outcome.delivery, generation=outcome.generation, attempt=outcome.attempt)
+            )
         elif _is_verdict(outcome, state, requests):
             self._move(replace(outcome, counted=False), state, now_us)
         else:

@@ -1,5 +1,7 @@
 """Carries out `find`: deliveries with their events, as people want to see them, a bounded number of rows at a time."""
 
+from collections.abc import Sequence
+
 from beacon import codec, model, wire
 from beacon.store import database, selection
 
@@ -11,11 +13,15 @@ def page(ledger: database.Database, request: wire.Find) -> wire.Found:
     found = selection.find(
         ledger, request.selection, after=request.after, look=_LOOK, newest_first=request.newest_first
     )
-    rows = ledger.rows(_WHOLE, (codec.encode(found.deliveries).decode(),))
-    listed = {row[0]: _listed(row) for row in rows}
+    listed = {one.delivery: one for one in read(ledger, found.deliveries)}
     return wire.Found(
         deliveries=tuple(listed[delivery] for delivery in found.deliveries), after=found.after, more=found.more
     )
+
+
+def read(ledger: database.Database, deliveries: Sequence[int]) -> list[wire.Listed]:
+    """Read these deliveries, in any order; those that are not there are left out."""
+    return [_listed(row) for row in ledger.rows(_WHOLE, (codec.encode(deliveries).decode(),))]
 
 
 def _listed(row: database.Row) -> wire.Listed:

@@ -19,6 +19,7 @@ from beacon.store import (
     database,
     deliveries,
     figures,
+    following,
     holdings,
     listing,
     memory,
@@ -109,6 +110,7 @@ class Service:
         self._comparisons = comparisons.Comparisons(ledger, self._memory, self._streams)
         self._deliveries = deliveries.Deliveries(ledger, self._memory, self._clock.now_us)
         self._redelivery = redelivery.Redelivery(ledger, self._memory, terms.endpoint)
+        self._following = following.Following(ledger)
         self._pruning = pruning.Pruning(ledger, self._memory, self._clock)
         self._figures = figures.Figures(ledger, self._streams, self._deliveries)
         self._backups = backups.Backups(ledger)
@@ -200,7 +202,8 @@ class Service:
             | wire.Backup
             | wire.Holdings
             | wire.Find
-            | wire.Explain,
+            | wire.Explain
+            | wire.Follow,
         )
 
     def _read(self, request: wire.Request) -> wire.Reply | wire.Refused:
@@ -214,6 +217,7 @@ class Service:
                 wire.Holdings: self._holdings.page,
                 wire.Find: lambda r: listing.page(self._ledger, r),
                 wire.Explain: self._stories.tell,
+                wire.Follow: self._following.page,
                 wire.Vacuum: lambda _: self._vacuum(),
                 wire.Inspect: lambda _: self._figures.inspect(),
             }
@@ -287,6 +291,7 @@ class Service:
         except errors.BeaconError as error:
             return self._undo(jobs, error)
         notes = self._memory.keep_all()
+        self._following.committed(notes)
         self._listener.committed(requests=len(jobs), seconds=time.monotonic() - started, notes=notes)
         return replies
 

@@ -28,6 +28,7 @@ from beacon.wire.envelope import (
 )
 from beacon.wire.explaining import Attempt, Covering, Explain, SeenObject, Story, ToldEvent
 from beacon.wire.figures import EndpointFigures, Figures, GapFigures, Inspect, ScopeFigures
+from beacon.wire.following import Follow, Followed, Happening
 from beacon.wire.greeting import Hello, Ping, Pong, Welcome
 from beacon.wire.keeping import Adopt, Adopted, BackedUp, Backup, Prunable, Prune, Pruned, Vacuum, Vacuumed
 from beacon.wire.place import Place
@@ -70,8 +71,11 @@ __all__ = [
     "Explain",
     "Figures",
     "Find",
+    "Follow",
+    "Followed",
     "Found",
     "GapFigures",
+    "Happening",
     "Held",
     "HeldObject",
     "Hello",

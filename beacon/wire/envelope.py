@@ -7,7 +7,18 @@ from typing import Any, TypeVar
 import msgspec
 
 from beacon import codec, errors
-from beacon.wire import comparing, delivering, explaining, figures, greeting, keeping, planning, redelivering, watching
+from beacon.wire import (
+    comparing,
+    delivering,
+    explaining,
+    figures,
+    following,
+    greeting,
+    keeping,
+    planning,
+    redelivering,
+    watching,
+)
 
 VERSION = 1
 
@@ -38,6 +49,7 @@ Request = (
     | redelivering.Redeliver
     | redelivering.Discard
     | explaining.Explain
+    | following.Follow
 )
 Reply = (
     greeting.Pong
@@ -55,6 +67,7 @@ Reply = (
     | redelivering.Found
     | redelivering.Acted
     | explaining.Story
+    | following.Followed
 )
 
 EXCHANGES: dict[str, tuple[type[Request], type[Reply]]] = {
@@ -79,6 +92,7 @@ EXCHANGES: dict[str, tuple[type[Request], type[Reply]]] = {
     "backup": (keeping.Backup, keeping.BackedUp),
     "holdings": (planning.Holdings, planning.Held),
     "find": (redelivering.Find, redelivering.Found),
+    "follow": (following.Follow, following.Followed),
     "redeliver": (redelivering.Redeliver, redelivering.Acted),
     "discard": (redelivering.Discard, redelivering.Acted),
     "explain": (explaining.Explain, explaining.Story),

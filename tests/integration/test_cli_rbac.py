@@ -97,8 +97,8 @@ def test_wrong_use_prints_nothing_and_is_said(text: str, options: tuple[str, ...
 
 def test_help_and_built_in_kinds_do_not_load_the_kubernetes_client() -> None:
     program = (
-        "import sys; from beacon.cli.__main__ import main; main(standalone_mode=False);"
-        " print('kubernetes' in sys.modules)"
+        "import atexit, sys; from beacon.cli.__main__ import main;"
+        " atexit.register(lambda: print('kubernetes' in sys.modules)); main()"
     )
     for words in (["--help"], ["plan", "--help"], ["rbac", "--help"], ["rbac", "--config", "-"]):
         done = subprocess.run(

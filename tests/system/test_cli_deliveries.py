@@ -1,8 +1,10 @@
 """`beacon events`, `redeliver` and `discard` as the person on call uses them, on a Beacon that runs."""
 
 import json
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -139,6 +141,59 @@ def test_what_is_discarded_counts_as_failed_no_more_and_says_why(all_: running.E
     assert (unknown.returncode, unknown.stderr) == (1, "no event has the id no-such-id\n")
 
 
+def test_tail_follows_and_ends_with_ctrl_c_or_with_its_pipe(all_: running.Everything) -> None:
+    command = [sys.executable, "-m", "beacon.cli", "tail", "--kind", "ConfigMap"]
+    for form, end in (("json", "ctrl-c"), ("text", "pipe")):
+        with subprocess.Popen(
+            [*command, "-o", form], env=all_.beacon.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as follower:
+            assert follower.stdout is not None
+            assert follower.stderr is not None
+            stop = threading.Event()
+            changing = threading.Thread(target=change_until, args=(all_, f"tailed-{form}", stop))
+            changing.start()
+            lines = [follower.stdout.readline() for _ in range(4)]
+            if end == "ctrl-c":
+                follower.send_signal(signal.SIGINT)
+            else:
+                follower.stdout.close()
+            code = follower.wait(30)
+            said = follower.stderr.read()
+            stop.set()
+            changing.join()
+        assert (code, said) == (0, "")
+        if form == "json":
+            told = [json.loads(line) for line in lines]
+            assert {one["what"] for one in told} == {"event", "request"}
+            assert {one["object"]["name"] for one in told} == {"tailed-json"}
+            assert {one["code"] for one in told if one["what"] == "request"} == {"200"}
+        else:
+            assert all("ConfigMap default/tailed-text" in line for line in lines)
+
+
+def change_until(all_: running.Everything, name: str, stop: threading.Event) -> None:
+    number = 0
+    while not stop.wait(0.1):
+        number += 1
+        put(all_, name, value=str(number))
+
+
+def test_status_can_be_watched(all_: running.Everything) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "beacon.cli", "status", "--watch"],
+        env=all_.beacon.environ,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as watching:
+        assert watching.stdout is not None
+        shown = 0
+        while shown < 2:
+            shown += watching.stdout.readline() == "processes\n"
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(30) in (0, 1)
+    assert "--watch is for people" in beacon(all_, "status", "--watch", "-o", "json").stderr
+
+
 def test_a_test_event_says_in_words_what_the_endpoint_answers(all_: running.Everything) -> None:
     before = len(listed(all_))
     accepted = beacon(all_, "test-event")
@@ -193,7 +248,7 @@ def test_wrong_use_is_said_in_one_line(all_: running.Everything, arguments: tupl
     assert said in run.stderr
 
 
-@pytest.mark.parametrize("command", ["events", "redeliver", "discard", "test-event"])
+@pytest.mark.parametrize("command", ["events", "redeliver", "discard", "tail", "test-event"])
 def test_help_has_examples_and_exit_codes(all_: running.Everything, command: str) -> None:
     text = beacon(all_, command, "--help").stdout
 
@@ -203,7 +258,7 @@ def test_help_has_examples_and_exit_codes(all_: running.Everything, command: str
 
 def test_a_store_that_is_down_is_said(all_: running.Everything, tmp_path: Any) -> None:
     environ = {**all_.beacon.environ, "BEACON_RUN_DIR": str(tmp_path)}
-    for arguments in (["events"], ["redeliver", "x"], ["discard", "--reason", "r", "x"]):
+    for arguments in (["events"], ["tail"], ["redeliver", "x"], ["discard", "--reason", "r", "x"]):
         run = subprocess.run(
             [sys.executable, "-m", "beacon.cli", *arguments],
             env=environ,

@@ -1,0 +1,82 @@
+"""Carries out `follow`: what happened of late, by number. Only the latest is kept, and only in memory."""
+
+from collections import deque
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any
+
+from beacon import codec, wire
+from beacon.store import database, deliveries, journal, listing
+
+_KEPT = 5000
+_AT_ONCE = 100
+
+
+class Following:
+    """Remembers the latest happenings that are on disk."""
+
+    def __init__(self, ledger: database.Database) -> None:
+        """Begin with nothing; what is shown of a happening is read from the ledger."""
+        self._ledger = ledger
+        self._recent: deque[tuple[int | str, int, int]] = deque(maxlen=_KEPT)
+        self._count = 0
+
+    def committed(self, notes: Iterable[Any]) -> None:
+        """Take note of what a transaction has done."""
+        for note in notes:
+            if isinstance(note, journal.Told):
+                self._add((note.id, 0, 0))
+            elif isinstance(note, deliveries.Settled):
+                self._add((note.delivery, note.generation, note.attempt))
+
+    def page(self, request: wire.Follow) -> wire.Followed:
+        """Give what has happened since, some at a time."""
+        if request.after < 0 or request.after > self._count:
+            return wire.Followed(happenings=(), after=self._count, anew=request.after > self._count)
+        first = self._count - len(self._recent)
+        start = max(request.after, first)
+        recent = list(islice(self._recent, start - first, start - first + _AT_ONCE))
+        return wire.Followed(
+            happenings=self._shown(recent), after=start + len(recent), missed=max(0, start - request.after)
+        )
+
+    def _add(self, happening: tuple[int | str, int, int]) -> None:
+        self._recent.append(happening)
+        self._count += 1
+
+    def _shown(self, recent: list[tuple[int | str, int, int]]) -> tuple[wire.Happening, ...]:
+        """Read what is to be shown; what has been cleaned away already is left out."""
+        named = codec.encode([one for one, *_ in recent if isinstance(one, str)]).decode()
+        ids: dict[int | str, int] = dict(
+            self._ledger.rows(
+                "SELECT e.id, d.id FROM json_each(?) chosen JOIN events e ON e.id = chosen.value"
+                " JOIN deliveries d USING (sequence)",
+                (named,),
+            )
+        )
+        wanted = [ids.get(one, 0) if isinstance(one, str) else one for one, *_ in recent]
+        listed = {one.delivery: one for one in listing.read(self._ledger, wanted)}
+        return tuple(
+            self._happening(listed[delivery], generation, attempt)
+            for delivery, (_, generation, attempt) in zip(wanted, recent, strict=True)
+            if delivery in listed
+        )
+
+    def _happening(self, of: wire.Listed, generation: int, attempt: int) -> wire.Happening:
+        row = attempt and self._ledger.row(
+            "SELECT started_us, duration_us, code, error FROM attempts"
+            " WHERE delivery = ? AND generation = ? AND attempt = ?",
+            (of.delivery, generation, attempt),
+        )
+        if not row:
+            return wire.Happening(of=of, generation=generation, attempt=attempt)
+        started_us, duration_us, code, error = row
+        return wire.Happening(
+            of=of,
+            generation=generation,
+            attempt=attempt,
+            started_us=started_us,
+            duration_us=duration_us,
+            code=code,
+            error=error,
+        )

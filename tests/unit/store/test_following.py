@@ -1,0 +1,75 @@
+"""Who follows is told everything that happens, once and in order, and told when that could not be done."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from beacon import model, wire
+from beacon.store import following
+from tests.unit.store import world
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> world.World:
+    made = world.World(tmp_path / "e.db")
+    made.open()
+    made.relist(10)
+    return made
+
+
+def follow(store: world.World, after: int) -> wire.Followed:
+    reply = store.ask(wire.Follow(after=after))
+    assert isinstance(reply, wire.Followed)
+    return reply
+
+
+def happened(page: wire.Followed) -> list[tuple[str, int, str]]:
+    return [(one.of.name, one.attempt, one.code) for one in page.happenings]
+
+
+def test_events_and_requests_come_in_order_and_once(store: world.World) -> None:
+    begin = follow(store, -1)
+    store.observe(10, 12, world.seen("a", 11, model.Change.ADDED), world.seen("b", 12, model.Change.ADDED))
+    given = store.claim(2).deliveries
+    store.claim(0, replace(world.delivered(given[0]), code="503", result=model.Result.RETRY), world.delivered(given[1]))
+
+    page = follow(store, begin.after)
+
+    assert happened(begin) == []
+    assert happened(page) == [("a", 0, ""), ("b", 0, ""), ("a", 1, "503"), ("b", 1, page.happenings[3].code)]
+    assert happened(follow(store, page.after)) == []
+
+
+def test_what_is_no_longer_kept_is_counted(store: world.World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "_KEPT", 3)
+    store.restart()
+    store.open()
+    begin = follow(store, -1)
+    store.relist(20, *(world.seen(f"o{n}", 11 + n) for n in range(5)))
+
+    page = follow(store, begin.after)
+
+    assert (page.missed, len(page.happenings)) == (2, 3)
+
+
+def test_a_page_is_bounded_and_goes_on(store: world.World) -> None:
+    begin = follow(store, -1)
+    store.observe(10, 160, *(world.seen(f"o{n}", 11 + n, model.Change.ADDED) for n in range(150)))
+
+    first = follow(store, begin.after)
+    second = follow(store, first.after)
+
+    assert 0 < len(first.happenings) < 150
+    assert len(first.happenings) + len(second.happenings) == 150
+
+
+def test_a_store_that_has_started_anew_says_so(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.Change.ADDED))
+    after = follow(store, -1).after
+
+    store.restart()
+
+    page = follow(store, after)
+    assert (page.anew, page.happenings) == (True, ())
+    assert not follow(store, page.after).anew
