@@ -9,6 +9,7 @@ from pathlib import Path
 from beacon import errors, wire
 from beacon.store import database
 
+_MARK = "UPDATE meta SET copied = 1"  # whoever serves the copy must not go on with the numbers of this one
 _PAGES = 128  # in one step: 512 KiB, a few milliseconds
 
 
@@ -29,13 +30,14 @@ class Backups:
         if self._copy is not None:
             try:
                 left, pages = self._copy.step(_PAGES)
+                if left == 0:
+                    self._copy.finish(_MARK)
+                    self._copy = None
             except errors.BeaconError:
                 self._end()
                 self._target = ""
                 raise
             self._made = wire.BackedUp(left=left, pages=pages)
-            if left == 0:
-                self._end()
         return self._made
 
     def _begin(self, target: str) -> None:

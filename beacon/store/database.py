@@ -238,8 +238,17 @@ class Copy:
             raise _translated(error) from error
         return self._backup.remaining, self._backup.page_count
 
+    def finish(self, sql: str) -> None:
+        """Execute one statement in the copy, which is whole, and close it."""
+        try:
+            self._backup.close()
+            self._target.execute(sql)
+            self._target.close()
+        except apsw.Error as error:
+            raise _translated(error) from error
+
     def close(self) -> None:
-        """End the copy; it is whole if none was left."""
+        """End the copy, whole or not."""
         self._backup.close(True)  # noqa: FBT003  apsw's signature: whatever went wrong was said before
         self._target.close()
 

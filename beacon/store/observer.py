@@ -72,6 +72,10 @@ class Observer(service.Listener):
         """What was open for an endpoint that is no longer configured goes to this one."""
         self._log.warning("deliveries taken over", endpoint=endpoint, deliveries=deliveries)
 
+    def restored(self, *, ledger: str) -> None:
+        """A backup was put back."""
+        self._log.warning("backup put back", ledger=ledger)
+
     def failed(self, verb: str, error: errors.BeaconError) -> None:
         """A request could not be applied."""
         kind = _kind_of(error)

@@ -66,6 +66,9 @@ class Listener:
     def took_over(self, *, endpoint: str, deliveries: int) -> None:
         """So many deliveries of endpoints that are no longer configured are now this one's."""
 
+    def restored(self, *, ledger: str) -> None:
+        """The ledger is a copy that was put back, and has this id from now on."""
+
     def failed(self, verb: str, error: errors.BeaconError) -> None:
         """A request could not be applied."""
 
@@ -137,9 +140,11 @@ class Service:
         """Bring the ledger in line with the clock and the configuration."""
         self._ledger.begin()
         self._clock.load(self._ledger)
-        self._streams.prepare(self._clock.now_us())
+        is_copy = self._streams.prepare(self._clock.now_us())
         moved = self._deliveries.take_over(self._endpoint)
         self._ledger.commit()
+        if is_copy:
+            self._listener.restored(ledger=self._streams.identity().ledger)
         if moved:
             self._listener.took_over(endpoint=self._endpoint, deliveries=moved)
 

@@ -12,6 +12,7 @@ from beacon import errors, model, rules, wire
 from beacon.store import cursors, database, journal, memory, rendering
 
 _FIRST_TRACKED_VERSION = 1
+_JUMP = 1_000_000  # numbers that the ledger of which this is a copy may have given out since
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +67,13 @@ class Streams:
         self._refused = ""  # the cluster that was refused last
         self._first_session = secrets.randbelow(2**40)  # no session of an earlier store has the same number
 
-    def prepare(self, now_us: int) -> None:
-        """Bring cursors and rows in line with the scopes configured now, once at start."""
+    def prepare(self, now_us: int) -> bool:
+        """Bring cursors and rows in line with the scopes configured now, once at start; says whether it was a copy."""
         self._ledger.run(
             "INSERT INTO meta (one, ledger, created_us) VALUES (1, ?, ?) ON CONFLICT DO NOTHING",
             (str(uuid.uuid4()), now_us),
         )
+        is_copy = self._become_another()
         untouched = self._cursors.is_untouched()
         for scope, cursor in self._cursors.all().items():
             if scope not in self._scopes:
@@ -79,6 +81,14 @@ class Streams:
         for scope in self._scopes:
             self._cursors.ensure(scope, model.GapReason.FIRST_LIST if untouched else model.GapReason.CONFIGURATION)
         self._cursors.unmanage_uncovered(tuple(self._scopes), now_us)
+        return is_copy
+
+    def _become_another(self) -> bool:
+        """Give a copy an id of its own: the ledger that it was made of has used the numbers that follow."""
+        if not self._ledger.run("UPDATE meta SET ledger = ?, copied = 0 WHERE copied = 1", (str(uuid.uuid4()),)):
+            return False
+        self._ledger.run("UPDATE sqlite_sequence SET seq = seq + ? WHERE name IN ('events', 'deliveries')", (_JUMP,))
+        return True
 
     def identity(self) -> Identity:
         """Give the ledger's id, epoch and cluster."""

@@ -76,3 +76,29 @@ def test_a_backup_holds_what_is_written_while_it_is_made_and_writers_hardly_wait
     assert store.ask(wire.Backup(target=target)).left == 0
     assert isinstance(store.ask(wire.Backup(target="relative")), wire.Refused)
     assert isinstance(store.ask(wire.Backup(target=target)), wire.Refused)  # it is there, and another was begun since
+
+
+def test_a_copy_that_is_served_is_another_ledger_and_uses_no_number_again(store: world.World, tmp_path: Path) -> None:
+    store.open(cluster="old")
+    store.relist(10, world.seen("before", 5))
+    target = tmp_path / "copy.db"
+    while store.ask(wire.Backup(target=str(target))).left:
+        pass
+    copied = sequences(store)
+    store.observe(10, 12, world.seen("after", 12))
+
+    copy = world.World(target)
+
+    assert copy.service.ledger_id != store.service.ledger_id
+    copy.open(cluster="old")
+    copy.observe(10, 13, world.seen("other", 13))
+    assert len(sequences(store) - copied) == len(sequences(copy) - copied) == 1
+    assert sequences(copy) & sequences(store) == copied
+    identity = copy.service.ledger_id
+    copy.restart()
+    assert copy.service.ledger_id == identity
+    copy.ledger.close()
+
+
+def sequences(one: world.World) -> set[int]:
+    return {row[0] for row in one.ledger.rows("SELECT sequence FROM events")}
