@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import click
 
-from beacon import bus, errors, rundir, wire
+from beacon import bus, coverage, errors, rundir, settings, wire
 from beacon.cli import asking, output, telling
 
 _PATIENCE_S = 5.0
@@ -35,10 +35,11 @@ def command(what: str, name: str | None, limit: int, output: str) -> None:
     """
     with asking.store() as client:
         story, events = _read(client, _request(what, name), limit)
+        live = _live(client, story) if not story.objects and not events and story.covering else []
     if not story.known and name is None:
         click.echo(f"the ledger knows no object and no event with the id {what}", err=True)
         sys.exit(errors.EXIT_FAILURE)
-    _show(output, telling.plain(story, events, telling.why(story, events, _down())))
+    _show(output, telling.plain(story, events, telling.why(story, events, _down()) + live))
 
 
 def _request(what: str, name: str | None) -> wire.Explain:
@@ -61,6 +62,16 @@ def _read(client: bus.Client, request: wire.Explain, limit: int) -> tuple[wire.S
         events += page.events
     more = page.more or bool(limit and len(events) > limit)
     return replace(story, more=more), events[:limit] if limit else events
+
+
+def _live(client: bus.Client, story: wire.Story) -> list[str]:
+    """Ask the cluster why it shows nothing to be told; what the running Beacon is configured with counts."""
+    from beacon.cli import sight  # noqa: PLC0415  the client for the cluster takes most of a second to load
+
+    welcome = client.try_call(wire.Hello(process="cli"), timeout_s=_PATIENCE_S)
+    assert isinstance(welcome, wire.Welcome)  # noqa: S101  the wire gives nothing else
+    scopes = coverage.scopes(settings.from_plain(welcome.settings))
+    return sight.why_not(scopes, story.kind, story.namespace, story.name)
 
 
 def _page(client: bus.Client, request: wire.Explain) -> wire.Story:

@@ -39,6 +39,16 @@ def pages(
         yield page
 
 
+def one(api: connection.Connection, resource: discovery.Resource, namespace: str, name: str) -> items.Item | None:
+    """Read a single object by a list, for which the right to list is enough; None when it is not there.
+
+    Raises:
+        failures.Refused, failures.Unreachable, failures.Malformed, failures.Unsuitable: see there.
+    """
+    found = _page(api, resource, namespace, [("fieldSelector", f"metadata.name={name}"), ("limit", "1")]).items
+    return next(iter(found), None)
+
+
 def cluster_uid(api: connection.Connection) -> str:
     """Read what tells this cluster from another: the UID of namespace kube-system; "" when it may not be read.
 

@@ -16,7 +16,7 @@ from tests.system import load, running
 
 @pytest.fixture(scope="module")
 def whole() -> Iterator[running.Everything]:
-    with running.everything() as started:
+    with running.everything(changes={"annotation": {"key": load.ANNOTATION, "values": ["true"]}}) as started:
         yield started
 
 
@@ -70,8 +70,17 @@ def test_a_delivered_object_is_told_with_its_answer_by_name_uid_and_event(whole:
 def test_nothing_sent_is_explained(whole: running.Everything) -> None:
     create(whole, "plain")
 
-    (why,) = story(whole, "ConfigMap", "default/plain")["why"]
+    create(whole, "odd", **{load.ANNOTATION: "maybe"})
+
+    why, live = story(whole, "ConfigMap", "default/plain")["why"]
     assert f"it is not annotated with {load.ANNOTATION}" in why
+    assert live == f"In the cluster plain is not annotated with {load.ANNOTATION}."
+    _, live = story(whole, "ConfigMap", "default/odd")["why"]
+    assert live == "In the cluster odd has the value 'maybe', and only these are accepted: true."
+    _, live = story(whole, "ConfigMap", "default/nobody")["why"]
+    assert live == "In the cluster there is no ConfigMap of this name now."
+    _, out, _ = ask(whole, "ConfigMap", "default/plain", KUBECONFIG="/nowhere")
+    assert "The cluster could not be asked what the object is like now" in out
     (why,) = story(whole, "Secret", "default/plain")["why"]
     assert why == "No scope covers Secret in namespace default: the configuration watches ConfigMap."
 
