@@ -1,5 +1,6 @@
 """What `redeliver` and `discard` have in common: choosing deliveries, asking before more than one, and the doing."""
 
+import itertools
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from beacon.cli import filters, finding, output
 _PATIENCE_S = 10.0
 _AT_ONCE = 200  # pairs that are sent at a time; the store takes fewer
 _SHOWN = 20  # refusals that are listed for people
+_SHOWN_DRY = 1000
 _COMMON = (
     click.argument("ids", nargs=-1, metavar="[EVENT_ID]..."),
     filters.options,
@@ -49,37 +51,54 @@ def carry_out(client: bus.Client, wish: Wish, given: dict[str, Any]) -> int:
         )
     if not ids and not given["state"]:
         given["state"] = wish.states
-    chosen = list(finding.walk(client, filters.selection(given, ids)))
-    missing = sorted(set(ids) - {one.event_id for one in chosen})
+    selection = filters.selection(given, ids)
     if dry_run:
-        output.show(form, [finding.plain(one) for one in chosen], finding.lines(chosen))
-        click.echo(f"{len(chosen)} would be {wish.doing}, as far as their objects' order allows it.", err=True)
-        return _missed(missing)
-    if len(chosen) > 1 and not yes:
-        click.confirm(f"{len(chosen)} deliveries are meant. Are they to be {wish.doing}?", abort=True, err=True)
-    refused = _do(client, wish, chosen)
-    known = {one.delivery: one for one in chosen}
-    plain = {
-        "done": len(chosen) - len(refused),
-        "refused": [{"id": known[one.delivery].event_id, "why": one.why} for one in refused],
-    }
+        return _show_only(client, wish, selection, form)
+    number, missing = _count(client, selection)
+    if number > 1 and not yes:
+        click.confirm(f"{number} deliveries are meant. Are they to be {wish.doing}?", abort=True, err=True)
+    done, refused = _do(client, wish, selection, number)
+    plain = {"done": done, "refused": refused}
     output.show(form, plain, _lines(wish, plain))
     return _missed(missing) or (errors.EXIT_FAILURE if refused else errors.EXIT_OK)
 
 
-def _do(client: bus.Client, wish: Wish, chosen: Sequence[wire.Listed]) -> list[wire.NotDone]:
-    """Send what is chosen in bounded parts, so that nobody else waits; each part may be sent twice and do no harm."""
-    refused: list[wire.NotDone] = []
-    at = 0
-    while at < len(chosen):
-        pairs = tuple((one.delivery, one.generation) for one in chosen[at : at + _AT_ONCE])
-        reply = client.try_call(wish.request(pairs), timeout_s=_PATIENCE_S)
-        assert isinstance(reply, wire.Acted)  # noqa: S101  the wire gives nothing else
-        refused += reply.refused
-        at += reply.taken
+def _count(client: bus.Client, selection: wire.Selection) -> tuple[int, list[str]]:
+    """Count what is meant, and name the ids that nothing has; there may be too many to be held."""
+    number, missing = 0, set(selection.ids)
+    for one in finding.walk(client, selection):
+        number += 1
+        missing.discard(one.event_id)
+    return number, sorted(missing)
+
+
+def _show_only(client: bus.Client, wish: Wish, selection: wire.Selection, form: str) -> int:
+    number, missing = _count(client, selection)
+    shown = list(itertools.islice(finding.walk(client, selection), _SHOWN_DRY))
+    output.show(form, [finding.plain(one) for one in shown], finding.lines(shown))
+    first = f" (the first {len(shown)} are shown)" if len(shown) < number else ""
+    click.echo(f"{number} would be {wish.doing}, as far as their objects' order allows it{first}.", err=True)
+    return _missed(missing)
+
+
+def _do(client: bus.Client, wish: Wish, selection: wire.Selection, number: int) -> tuple[int, list[dict[str, str]]]:
+    """Go through what is meant in bounded parts, so that nobody else waits; a part may be sent twice and do no harm."""
+    done, seen = 0, 0
+    refused: list[dict[str, str]] = []
+    walked = finding.walk(client, selection)
+    while part := list(itertools.islice(walked, _AT_ONCE)):
+        known = {one.delivery: one.event_id for one in part}
+        pairs = tuple((one.delivery, one.generation) for one in part)
+        while pairs:
+            reply = client.try_call(wish.request(pairs), timeout_s=_PATIENCE_S)
+            assert isinstance(reply, wire.Acted)  # noqa: S101  the wire gives nothing else
+            done += reply.done
+            refused += [{"id": known[one.delivery], "why": one.why} for one in reply.refused]
+            pairs = pairs[reply.taken :]
+        seen += len(part)
         if sys.stderr.isatty():
-            click.echo(f"\r{at} of {len(chosen)}", nl=at >= len(chosen), err=True)
-    return refused
+            click.echo(f"\r{seen} of {number}", nl=seen >= number, err=True)
+    return done, refused
 
 
 def _lines(wish: Wish, plain: dict[str, Any]) -> list[str]:
