@@ -5,13 +5,19 @@ from collections.abc import Sequence
 from beacon import codec, model, wire
 from beacon.store import database, selection
 
-_LOOK = 250
+_LOOK = 2000  # rows that are looked at: a millisecond or two
+_MOST = 100  # those that are shown: each costs more than twenty that are not
 
 
 def page(ledger: database.Database, request: wire.Find) -> wire.Found:
     """Give those that are meant among the next rows; a page may be empty and others follow."""
     found = selection.find(
-        ledger, request.selection, after=request.after, look=_LOOK, newest_first=request.newest_first
+        ledger,
+        request.selection,
+        after=request.after,
+        look=_LOOK,
+        most=_MOST,
+        newest_first=request.newest_first,
     )
     listed = {one.delivery: one for one in read(ledger, found.deliveries)}
     return wire.Found(

@@ -18,9 +18,15 @@ class Found:
 
 
 def find(
-    ledger: database.Database, selection: wire.Selection, *, after: int, look: int, newest_first: bool = False
+    ledger: database.Database,
+    selection: wire.Selection,
+    *,
+    after: int,
+    look: int,
+    most: int,
+    newest_first: bool = False,
 ) -> Found:
-    """Look at the next `look` deliveries beyond the id `after`, and give those that are meant.
+    """Look at the next `look` deliveries beyond the id `after`, and give those that are meant, `most` of them.
 
     `newest_first` walks down from `after`, or from the end when that is 0.
     """
@@ -33,11 +39,10 @@ def find(
         f" WHERE d.id {beyond} ? AND {where} ORDER BY d.id {order} LIMIT ?",
         (*values, start, *narrowed, look),
     )
-    return Found(
-        deliveries=tuple(delivery for delivery, meant in rows if meant),
-        after=rows[-1][0] if rows else after,
-        more=len(rows) == look,
-    )
+    meant = [delivery for delivery, is_meant in rows if is_meant]
+    if len(meant) > most:
+        return Found(deliveries=tuple(meant[:most]), after=meant[most - 1], more=True)
+    return Found(deliveries=tuple(meant), after=rows[-1][0] if rows else after, more=len(rows) == look)
 
 
 def _narrowed(selection: wire.Selection) -> tuple[str, tuple[str, ...]]:

@@ -20,12 +20,13 @@ def store(tmp_path: Path) -> world.World:
     return made
 
 
-def found(store: world.World, *, look: int = 100, **given: object) -> list[tuple[str, str]]:
+def found(store: world.World, *, look: int = 100, most: int = 100, **given: object) -> list[tuple[str, str]]:
     """Give (name, type) of what is meant, looking at so many rows at a time."""
     deliveries: list[int] = []
     after, more = 0, True
     while more:
-        page = selection.find(store.ledger, wire.Selection(**given), after=after, look=look)  # type: ignore[arg-type]
+        wanted = wire.Selection(**given)  # type: ignore[arg-type]
+        page = selection.find(store.ledger, wanted, after=after, look=look, most=most)
         deliveries += page.deliveries
         after, more = page.after, page.more
     rows = (
@@ -39,8 +40,10 @@ EVERYTHING = [("a", "created"), ("b", "created"), ("c", "created"), ("a", "delet
 
 
 @pytest.mark.parametrize("look", [1, 2, 4, 100])
-def test_nothing_given_means_everything_however_small_the_pages(store: world.World, look: int) -> None:
-    assert found(store, look=look) == EVERYTHING
+@pytest.mark.parametrize("most", [1, 3, 100])
+def test_nothing_given_means_everything_however_small_the_pages(store: world.World, look: int, most: int) -> None:
+    assert found(store, look=look, most=most) == EVERYTHING
+    assert found(store, look=look, most=most, name="a") == [("a", "created"), ("a", "deleted")]
 
 
 def test_each_filter_takes_its_part(store: world.World) -> None:
@@ -61,6 +64,6 @@ def test_each_filter_takes_its_part(store: world.World) -> None:
 
 
 def test_a_page_looks_at_a_bounded_number_of_rows_though_none_is_meant(store: world.World) -> None:
-    page = selection.find(store.ledger, wire.Selection(name="nobody"), after=0, look=2)
+    page = selection.find(store.ledger, wire.Selection(name="nobody"), after=0, look=2, most=9)
 
     assert (page.deliveries, page.after, page.more) == ((), 2, True)
