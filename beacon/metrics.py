@@ -133,6 +133,7 @@ GAPS = _counter("gaps_total", "Intervals without coverage.", "scope", "reason")
 GAP_SECONDS = _counter("gap_seconds_total", "Time without coverage.", "scope", "reason")
 GAP_DIFFERENCES = _counter("gap_differences_total", "Events made from what was found after a gap.", "scope", "reason")
 
+REDELIVERIES = _counter("redeliveries_total", "Deliveries that an operator had made once more.", "endpoint")
 DELIVERIES = _counter("deliveries_total", "Deliveries that came to an end.", "endpoint", "type", "outcome")
 DELIVERY_ATTEMPTS = _counter(
     "delivery_attempts_total", "Requests made, by status or failure (network, tls, timeout).", "endpoint", "code"

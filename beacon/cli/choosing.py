@@ -54,50 +54,50 @@ def carry_out(client: bus.Client, wish: Wish, given: dict[str, Any]) -> int:
     selection = filters.selection(given, ids)
     if dry_run:
         return _show_only(client, wish, selection, form)
-    number, missing = _count(client, selection)
-    if number > 1 and not yes:
-        click.confirm(f"{number} deliveries are meant. Are they to be {wish.doing}?", abort=True, err=True)
-    done, refused = _do(client, wish, selection, number)
+    chosen, missing = _choose(client, selection)
+    if len(chosen) > 1 and not yes:
+        click.confirm(f"{len(chosen)} deliveries are meant. Are they to be {wish.doing}?", abort=True, err=True)
+    done, refused = _do(client, wish, chosen)
     plain = {"done": done, "refused": refused}
     output.show(form, plain, _lines(wish, plain))
     return _missed(missing) or (errors.EXIT_FAILURE if refused else errors.EXIT_OK)
 
 
-def _count(client: bus.Client, selection: wire.Selection) -> tuple[int, list[str]]:
-    """Count what is meant, and name the ids that nothing has; there may be too many to be held."""
-    number, missing = 0, set(selection.ids)
+def _choose(client: bus.Client, selection: wire.Selection) -> tuple[Pairs, list[str]]:
+    """Say what exactly is meant: no more is kept of each than that, because they may be many."""
+    missing = set(selection.ids)
+    pairs = []
     for one in finding.walk(client, selection):
-        number += 1
+        pairs.append((one.delivery, one.generation))
         missing.discard(one.event_id)
-    return number, sorted(missing)
+    return tuple(pairs), sorted(missing)
 
 
 def _show_only(client: bus.Client, wish: Wish, selection: wire.Selection, form: str) -> int:
-    number, missing = _count(client, selection)
+    chosen, missing = _choose(client, selection)
     shown = list(itertools.islice(finding.walk(client, selection), _SHOWN_DRY))
     output.show(form, [finding.plain(one) for one in shown], finding.lines(shown))
-    first = f" (the first {len(shown)} are shown)" if len(shown) < number else ""
-    click.echo(f"{number} would be {wish.doing}, as far as their objects' order allows it{first}.", err=True)
+    first = f" (the first {len(shown)} are shown)" if len(shown) < len(chosen) else ""
+    click.echo(f"{len(chosen)} would be {wish.doing}, as far as their objects' order allows it{first}.", err=True)
     return _missed(missing)
 
 
-def _do(client: bus.Client, wish: Wish, selection: wire.Selection, number: int) -> tuple[int, list[dict[str, str]]]:
-    """Go through what is meant in bounded parts, so that nobody else waits; a part may be sent twice and do no harm."""
-    done, seen = 0, 0
+def _do(client: bus.Client, wish: Wish, chosen: Pairs) -> tuple[int, list[dict[str, str]]]:
+    """Do it to what was agreed upon, in bounded parts; a part may be sent twice and do no harm."""
+    at, done = 0, 0
     refused: list[dict[str, str]] = []
-    walked = finding.walk(client, selection)
-    while part := list(itertools.islice(walked, _AT_ONCE)):
-        known = {one.delivery: one.event_id for one in part}
-        pairs = tuple((one.delivery, one.generation) for one in part)
-        while pairs:
-            reply = client.try_call(wish.request(pairs), timeout_s=_PATIENCE_S)
-            assert isinstance(reply, wire.Acted)  # noqa: S101  the wire gives nothing else
-            done += reply.done
-            refused += [{"id": known[one.delivery], "why": one.why} for one in reply.refused]
-            pairs = pairs[reply.taken :]
-        seen += len(part)
+    while at < len(chosen):
+        try:
+            reply = client.try_call(wish.request(chosen[at : at + _AT_ONCE]), timeout_s=_PATIENCE_S)
+        except errors.TransientError:
+            click.echo(f"{done} of {len(chosen)} {wish.doing}; give the same command again for the rest.", err=True)
+            raise
+        assert isinstance(reply, wire.Acted)  # noqa: S101  the wire gives nothing else
+        done += reply.done
+        refused += [{"id": one.event_id, "why": one.why} for one in reply.refused]
+        at += reply.taken
         if sys.stderr.isatty():
-            click.echo(f"\r{seen} of {number}", nl=seen >= number, err=True)
+            click.echo(f"\r{at} of {len(chosen)}", nl=at >= len(chosen), err=True)
     return done, refused
 
 
@@ -112,5 +112,5 @@ def _lines(wish: Wish, plain: dict[str, Any]) -> list[str]:
 
 def _missed(missing: Sequence[str]) -> int:
     for one in missing:
-        click.echo(f"no event has the id {one}", err=True)
+        click.echo(f"no event that is meant has the id {one}", err=True)
     return errors.EXIT_FAILURE if missing else errors.EXIT_OK

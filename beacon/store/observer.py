@@ -36,6 +36,8 @@ class Observer(service.Listener):
                 _compared(note)
             elif isinstance(note, redelivery.Discarded):
                 self._discarded(note)
+            elif isinstance(note, redelivery.Redelivered):
+                metrics.REDELIVERIES.labels(endpoint=note.endpoint).inc()
             elif isinstance(note, comparisons.Drift):
                 self._drift_found(note)
 

@@ -179,6 +179,10 @@ _GONE = (
     f"SELECT o.changed_us, o.uid, {_SUBJECT}, {_GONE_PASSED}"
     f" AND NOT EXISTS (SELECT 1 FROM events e JOIN deliveries d USING (sequence) WHERE e.subject = {_SUBJECT}"
     "  AND e.uid = o.uid AND (d.state NOT IN ('delivered', 'discarded') OR d.settled_us >= ?))"
+    # What bore the name before and was not told: that it has been overtaken must not be forgotten.
+    f" AND NOT EXISTS (SELECT 1 FROM events e JOIN deliveries d USING (sequence) WHERE e.subject = {_SUBJECT}"
+    "  AND e.uid <> o.uid AND d.state NOT IN ('delivered', 'discarded') AND e.sequence <"
+    f"  (SELECT max(m.sequence) FROM events m WHERE m.subject = {_SUBJECT} AND m.uid = o.uid))"
     " FROM objects o WHERE o.state = 'gone' AND (o.changed_us, o.uid) > (?, ?) AND o.changed_us < ?"
     " ORDER BY o.changed_us, o.uid LIMIT ?"
 )

@@ -5,6 +5,7 @@ What was delivered of an object later than this event must not be overtaken by i
 often it is asked for. Works within the service's transaction.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from beacon import model, wire
@@ -12,6 +13,13 @@ from beacon.store import database, memory
 
 _AT_ONCE = 40  # deliveries that one request deals with, so that nobody waits long
 _OVERTAKEN = "a later event of the object has been delivered"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redelivered:
+    """A delivery is made once more: what the metrics are told once it is on disk."""
+
+    endpoint: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +45,12 @@ class Redelivery:
         """Let deliveries that came to an end be made once more."""
         taken = request.deliveries[:_AT_ONCE]
         answers = [(one[0], self._redeliver(*one, now_us, out_of_order=request.out_of_order)) for one in taken]
-        return _acted(answers)
+        return self._acted(answers)
 
     def discard(self, request: wire.Discard, now_us: int) -> wire.Acted:
         """Give failed deliveries up."""
         taken = request.deliveries[:_AT_ONCE]
-        return _acted([(one[0], self._discard(*one, now_us, request.reason)) for one in taken])
+        return self._acted([(one[0], self._discard(*one, now_us, request.reason)) for one in taken])
 
     def _redeliver(self, delivery: int, generation: int, now_us: int, *, out_of_order: bool) -> str:
         """Give why not, "" when it is done."""
@@ -58,8 +66,10 @@ class Redelivery:
             return "it is open, and will be delivered"
         if not out_of_order and _is_overtaken(self._ledger, subject, sequence):
             return _OVERTAKEN
+        self._memory.note(Redelivered(endpoint=self._endpoint))
         self._ledger.run(
             "UPDATE deliveries SET endpoint = ?1, generation = generation + 1, attempts = 0, requests = 0,"
+            " delivered_us = CASE WHEN state = 'delivered' THEN settled_us ELSE delivered_us END,"
             " forgiven = 0, next_attempt_us = ?2, last_tried_us = 0, settled_us = 0, reason = '', out_of_order = ?3,"
             " state = CASE WHEN EXISTS (SELECT 1 FROM deliveries WHERE endpoint = ?1 AND subject = ?4"
             " AND state IN ('queued', 'ready')) THEN 'queued' ELSE 'ready' END WHERE id = ?5",
@@ -89,6 +99,20 @@ class Redelivery:
         self._memory.note(Discarded(endpoint=endpoint, type=model.EventType(type_), id=event, reason=reason))
         return ""
 
+    def _acted(self, answers: Sequence[tuple[int, str]]) -> wire.Acted:
+        refused = tuple(
+            wire.NotDone(delivery=delivery, event_id=self._event_of(delivery), why=why)
+            for delivery, why in answers
+            if why
+        )
+        return wire.Acted(taken=len(answers), done=len(answers) - len(refused), refused=refused)
+
+    def _event_of(self, delivery: int) -> str:
+        row = self._ledger.row(
+            "SELECT e.id FROM deliveries d JOIN events e USING (sequence) WHERE d.id = ?", (delivery,)
+        )
+        return row[0] if row else ""
+
 
 def promote(ledger: database.Database, endpoint: str, subject: str, now_us: int) -> None:
     """Let the object's next delivery go, in the order of the events, unless one is open already."""
@@ -115,15 +139,10 @@ def _is_overtaken(ledger: database.Database, subject: str, sequence: int) -> boo
     return ledger.row(_LATER, (subject, sequence)) is not None
 
 
-def _acted(answers: list[tuple[int, str]]) -> wire.Acted:
-    refused = tuple(wire.NotDone(delivery=delivery, why=why) for delivery, why in answers if why)
-    return wire.Acted(taken=len(answers), done=len(answers) - len(refused), refused=refused)
-
-
 _OPEN = (model.DeliveryState.QUEUED, model.DeliveryState.READY)
 # Only what was delivered or discarded is cleaned away; that it was there, the next one's `previous` tells.
 _LATER = """
 SELECT 1 FROM events e WHERE e.subject = ?1 AND e.sequence > ?2 AND (
-    EXISTS (SELECT 1 FROM deliveries d WHERE d.sequence = e.sequence AND d.state = 'delivered')
+    EXISTS (SELECT 1 FROM deliveries d WHERE d.sequence = e.sequence AND (d.state = 'delivered' OR d.delivered_us > 0))
     OR (e.previous > ?2 AND NOT EXISTS (SELECT 1 FROM events p WHERE p.sequence = e.previous))
 ) LIMIT 1"""

@@ -79,6 +79,14 @@ _RULES = (
         ),
     ),
     (
+        "delivery {} of {} waits, and none of the object goes before it",
+        (
+            "SELECT d.id, d.subject FROM deliveries d WHERE d.state = 'queued'"
+            " AND NOT EXISTS (SELECT 1 FROM deliveries r"
+            " WHERE r.endpoint = d.endpoint AND r.subject = d.subject AND r.state = 'ready')"
+        ),
+    ),
+    (
         "scope {} {} {}: the cursor {} is ahead of {}, the highest that was read",
         "SELECT api_group, kind, namespace, resource_version, highest FROM cursors WHERE resource_version > highest",
     ),

@@ -76,9 +76,10 @@ class Discard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotDone:
-    """A delivery with which it was not done, and why, in words."""
+    """A delivery with which it was not done, and why, in words; `event_id` is "" when it is not there any more."""
 
     delivery: int
+    event_id: str
     why: str
 
 

@@ -90,3 +90,37 @@ def test_adopting_says_what_is_followed_now_and_can_be_said_twice(place: Place) 
     assert [run.stdout.split()[2] for run in runs] == ["now", "follows"]
     assert nothing.returncode == errors.EXIT_FAILURE
     assert "name its UID" in nothing.stderr
+
+
+def test_a_kill_in_the_middle_of_a_redelivery_loses_nothing_and_the_same_command_finishes_it(
+    place: Place,  # noqa: F811
+) -> None:
+    path = place.data / "events.db"
+    store = ledger_with_events(path)
+    store.relist(2000, *(world.seen(f"o{number}", 100 + number) for number in range(300)))
+    store.deliver_all()
+    store.ledger.run("UPDATE deliveries SET state = 'failed'")
+    store.ledger.close()
+    everything = wire.Selection(states=(model.DeliveryState.FAILED,))
+    process = place.start()
+    with place.client() as client:
+        page = client.call(wire.Find(selection=everything))
+        assert isinstance(page, wire.Found)
+        client.call(wire.Redeliver(deliveries=tuple((one.delivery, 0) for one in page.deliveries)))
+        process.kill()
+        process.wait()
+
+    down = beacon(place, "redeliver", "--state", "failed", "--yes", "--out-of-order")
+    place.start()
+    rest = beacon(place, "redeliver", "--state", "failed", "--yes", "--out-of-order")
+
+    assert down.returncode == errors.EXIT_UNAVAILABLE
+    assert (rest.returncode, rest.stderr) == (0, "")
+    with place.client() as client:
+        left = client.call(wire.Find(selection=everything))
+        all_ = client.call(wire.Find(selection=wire.Selection()))
+    assert isinstance(left, wire.Found)
+    assert isinstance(all_, wire.Found)
+    assert left.deliveries == ()
+    assert {one.generation for one in all_.deliveries} == {1}
+    assert int(rest.stdout.split()[0]) < 303

@@ -117,6 +117,7 @@ def test_what_was_overtaken_is_refused_and_goes_out_of_order_when_asked(all_: ru
 
     assert beacon(all_, "redeliver", "--out-of-order", late["id"]).returncode == 0
     until(lambda: not listed(all_, "--name", "late", "--state", "failed"), "the delivery")
+    assert whole.sample(all_.beacon.metrics(), "beacon_redeliveries_total", endpoint="default") >= 1
     body = [each.request.body for each in all_.sink.events() if each.event and each.event.id == late["id"]][-1]
     assert json.loads(body)["outoforder"] is True
 
@@ -138,7 +139,7 @@ def test_what_is_discarded_counts_as_failed_no_more_and_says_why(all_: running.E
         "the metrics",
     )
     unknown = beacon(all_, "discard", "--reason", "x", "no-such-id")
-    assert (unknown.returncode, unknown.stderr) == (1, "no event has the id no-such-id\n")
+    assert (unknown.returncode, unknown.stderr) == (1, "no event that is meant has the id no-such-id\n")
 
 
 def test_tail_follows_and_ends_with_ctrl_c_or_with_its_pipe(all_: running.Everything) -> None:
@@ -258,7 +259,7 @@ def test_help_has_examples_and_exit_codes(all_: running.Everything, command: str
 
 def test_a_store_that_is_down_is_said(all_: running.Everything, tmp_path: Any) -> None:
     environ = {**all_.beacon.environ, "BEACON_RUN_DIR": str(tmp_path)}
-    for arguments in (["events"], ["tail"], ["redeliver", "x"], ["discard", "--reason", "r", "x"]):
+    for arguments in (["events"], ["tail"], ["test-event"], ["redeliver", "x"], ["discard", "--reason", "r", "x"]):
         run = subprocess.run(
             [sys.executable, "-m", "beacon.cli", *arguments],
             env=environ,

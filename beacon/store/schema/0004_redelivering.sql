@@ -1,6 +1,8 @@
 -- Set by an operator: redelivered whatever has been delivered since, and why somebody gave a delivery up.
 ALTER TABLE deliveries ADD COLUMN out_of_order INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE deliveries ADD COLUMN reason TEXT NOT NULL DEFAULT '';
+-- When an earlier generation was delivered, 0 if none was: what the receiver has once had, it has had.
+ALTER TABLE deliveries ADD COLUMN delivered_us INTEGER NOT NULL DEFAULT 0;
 
 -- 1: this file is a copy of a ledger, which went on without it; it becomes another ledger when it is served.
 ALTER TABLE meta ADD COLUMN copied INTEGER NOT NULL DEFAULT 0;

@@ -171,6 +171,39 @@ def test_a_later_one_that_was_cleaned_away_counts_as_delivered(store: world.Worl
     assert states(store) == ["failed", "ready"]
 
 
+def test_what_was_delivered_once_was_delivered_whatever_becomes_of_its_redelivery(store: world.World) -> None:
+    tell(store, "one")
+    settle(store, model.Result.FAILED)
+    tell(store, "two")
+    settle(store, model.Result.DELIVERED)
+    one, two = found(store)
+    assert redeliver(store, two) == []
+    assert redeliver(store, one) == [OVERTAKEN]
+
+    settle(store, model.Result.FAILED)
+
+    assert redeliver(store, found(store)[0]) == [OVERTAKEN]
+    assert states(store) == ["failed", "failed"]
+
+
+def test_that_a_name_was_taken_over_and_told_is_not_forgotten_while_something_before_it_has_failed(
+    store: world.World,
+) -> None:
+    for uid, results in (("u1", (model.Result.FAILED,) * 2), ("u2", (model.Result.DELIVERED,) * 2)):
+        for change, result in zip((ADDED, model.Change.DELETED), results, strict=True):
+            (at,) = store.ledger.rows("SELECT resource_version FROM cursors")[0]
+            store.observe(at, at + 1, world.seen("a", at + 1, change, uid=uid))
+            settle(store, result)
+    store.observe(14, 20)
+    store.clock.advance(3600)
+    for table in (wire.Prunable.OBJECTS, wire.Prunable.EVENTS):
+        store.ask(wire.Prune(table=table, older_than_s=60))
+
+    assert (
+        redeliver(store, *[one for one in found(store) if one.state is model.DeliveryState.FAILED]) == [OVERTAKEN] * 2
+    )
+
+
 def test_another_objects_events_are_nothing_to_it(store: world.World) -> None:
     tell(store, "one")
     settle(store, model.Result.FAILED)

@@ -51,6 +51,7 @@ def test_events_that_were_cleaned_away_break_no_chain(path: Path) -> None:
             "UPDATE deliveries SET state = 'ready', generation = 1, subject = (SELECT min(subject) FROM deliveries)",
             "may be sent at the same time",
         ),
+        ("UPDATE deliveries SET state = 'queued'", "none of the object goes before it"),
         ("UPDATE cursors SET highest = 3", "ahead of 3"),
         ("UPDATE cursors SET resource_version = 3", "is behind object"),
         ("UPDATE cursors SET epoch = 3", "of epoch 3"),
