@@ -5,6 +5,8 @@ import http.client
 import re
 import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -117,6 +119,9 @@ def go_through(whole: running.Everything, seen: Callable[[str], None], part: str
     create(whole, f"bad{part}", *(f"good{part}{number}" for number in range(20)))
     whole.sink.wait_for(lambda stats: stats.accepted == accepted + 20)
     seen("beacon_retries_exhausted_total > 0")
+    run = [sys.executable, "-m", "beacon.cli", "redeliver", "--name", f"bad{part}", "--yes"]
+    subprocess.run(run, env=whole.beacon.environ, check=True, capture_output=True)  # in vain
+    seen("beacon_redeliveries_total > 0")
 
     whole.sink.stop()
     create(whole, *(f"late{part}{number}" for number in range(20)))
