@@ -24,6 +24,9 @@ _COMMANDS = {
 }
 
 
+NAMES = tuple(sorted(_COMMANDS))
+
+
 class _Lazy(click.Group):
     """A group whose commands are loaded when they are needed."""
 
@@ -45,7 +48,7 @@ class _Lazy(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
         """Name the commands."""
-        return sorted(_COMMANDS)
+        return list(NAMES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Load one command."""

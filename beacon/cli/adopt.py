@@ -5,8 +5,18 @@ import click
 from beacon import wire
 from beacon.cli import asking
 
+_EPILOG = """
+\b
+Examples:
+  beacon adopt
+  beacon adopt 7b0e2f3c-5a6d-4f10-9c1e-0d2a4b6c8e10
 
-@click.command("adopt", epilog="Exit codes: 0 done, 1 refused, 69 the store does not answer.")
+\b
+Exit codes: 0 done, 1 refused, 2 wrong use, 69 the store does not answer.
+"""
+
+
+@click.command("adopt", epilog=_EPILOG)
 @click.argument("uid", default="")
 def command(uid: str) -> None:
     """Let the ledger follow the cluster UID (of namespace kube-system; default: the one that was refused last).

@@ -9,10 +9,18 @@ import click
 from beacon import errors
 from beacon.cli import asking
 
+_EPILOG = """
+\b
+Examples:
+  beacon backup /data/before-upgrade.db
+  kubectl exec -n beacon deploy/beacon -- beacon backup /data/copy.db
 
-@click.command(
-    "backup", epilog="Exit codes: 0 made, 1 not made or not whole, 69 the store does not answer, 73 FILE can't be made."
-)
+\b
+Exit codes: 0 made, 1 not made or not whole, 2 wrong use, 69 the store does not answer, 73 FILE can't be made.
+"""
+
+
+@click.command("backup", epilog=_EPILOG)
 @click.argument("file", type=click.Path(path_type=Path))
 def command(file: Path) -> None:
     """Copy the ledger to FILE, which must not be there. FILE appears only when it is whole and has been checked."""

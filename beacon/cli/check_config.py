@@ -9,8 +9,18 @@ import click
 from beacon import codec, configuration, errors
 from beacon.configuration import shown
 
+_EPILOG = """
+\b
+Examples:
+  beacon check-config config.yaml
+  beacon check-config -o json config.yaml | jq .endpoint
 
-@click.command("check-config", epilog="Exit codes: 0 valid, 78 not valid.")
+\b
+Exit codes: 0 valid, 2 wrong use, 78 not valid.
+"""
+
+
+@click.command("check-config", epilog=_EPILOG)
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @click.option("-o", "output", type=click.Choice(["yaml", "json"]), default="yaml", help="Form of the effective tree.")
 def command(file: Path | None, output: str) -> None:

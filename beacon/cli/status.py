@@ -15,7 +15,19 @@ from typing import Any
 import click
 
 from beacon import bus, codec, errors, heart, rundir, supervision, wire
+from beacon.cli import output as forms
 from beacon.cli import words
+
+_EPILOG = """
+\b
+Examples:
+  beacon status
+  beacon status --watch
+  beacon status -o json | jq -r '.wrong[]'
+
+\b
+Exit codes: 0 all is well, 1 something is not, 2 wrong use, 69 the store does not answer, 78 BEACON_RUN_DIR is not set.
+"""
 
 _PATIENCE_S = 2.0
 _EVERY_S = 2.0
@@ -24,9 +36,7 @@ _WELL = {"watching", "waiting"}
 _ALIVE = {supervision.State.STARTING, supervision.State.RUNNING}
 
 
-@click.command(
-    "status", epilog="Exit codes: 0 all is well, 1 something is not, 69 the store does not answer, 78 wrong use."
-)
+@click.command("status", epilog=_EPILOG)
 @click.option("-o", "output", type=click.Choice(["text", "json", "yaml"]), default="text", help="Form of the answer.")
 @click.option("-w", "--watch", is_flag=True, help="Show it anew every two seconds, until Ctrl-C.")
 def command(output: str, watch: bool) -> None:  # noqa: FBT001
@@ -53,12 +63,20 @@ def command(output: str, watch: bool) -> None:  # noqa: FBT001
 def _show(seen: dict[str, Any], output: str) -> int:
     """Print what was seen and give the exit code that goes with it."""
     if output == "text":
-        click.echo("\n".join(words.status(seen)))
+        for line in words.status(seen):
+            click.echo(_styled(line, well=not seen["wrong"]), color=forms.coloured())
     else:
         click.echo(codec.encode_pretty(seen) if output == "json" else codec.dump_yaml(seen), nl=False)
     if seen["store"]["why"]:
         return errors.EXIT_UNAVAILABLE
     return errors.EXIT_FAILURE if seen["wrong"] else errors.EXIT_OK
+
+
+def _styled(line: str, *, well: bool) -> str:
+    """Let a title stand out, and the first line say at a glance how things are."""
+    if line in ("All is well.", "Not well:"):
+        return click.style(line, fg="green" if well else "red", bold=True)
+    return line if not line or line.startswith(" ") else click.style(line, bold=True)
 
 
 def look(run_dir: Path) -> dict[str, Any]:

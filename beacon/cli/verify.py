@@ -9,8 +9,18 @@ import click
 from beacon import errors, settings, wire
 from beacon.cli import asking
 
+_EPILOG = """
+\b
+Examples:
+  beacon verify
+  beacon verify before-upgrade.db
 
-@click.command("verify", epilog="Exit codes: 0 all is well, 1 something is wrong, 69 the store does not answer.")
+\b
+Exit codes: 0 all is well, 1 something is wrong, 2 wrong use, 69 the store does not answer.
+"""
+
+
+@click.command("verify", epilog=_EPILOG)
 @click.argument("file", required=False, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 def command(file: Path | None) -> None:
     """Check FILE, a ledger that nobody serves, or, without FILE, a copy of the running one; a line for each finding."""

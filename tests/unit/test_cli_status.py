@@ -1,0 +1,25 @@
+"""How `beacon status` looks: what is wrong stands out on a terminal, and nowhere else."""
+
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from beacon import errors
+from beacon.cli import status
+
+RED_AND_BOLD = click.style("Not well:", fg="red", bold=True)
+
+
+@pytest.mark.parametrize(
+    ("terminal", "no_colour", "coloured"), [(True, "", True), (True, "1", False), (False, "", False)]
+)
+def test_colour_is_for_terminals_that_want_it(tmp_path: Path, terminal: bool, no_colour: str, coloured: bool) -> None:
+    environ = {"BEACON_RUN_DIR": str(tmp_path), "NO_COLOR": no_colour}
+
+    done = CliRunner(env=environ).invoke(status.command, color=terminal)
+
+    assert done.exit_code == errors.EXIT_UNAVAILABLE
+    assert done.output.splitlines()[0] == (RED_AND_BOLD if coloured else "Not well:")
+    assert ("\x1b" in done.output) is coloured
