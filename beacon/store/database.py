@@ -265,8 +265,16 @@ def _connect(path: Path, vfs: str | None) -> apsw.Connection:
 
 def _configure(connection: apsw.Connection) -> None:
     connection.set_busy_timeout(_BUSY_MS)
-    for pragma in (_lock_out_others, _vacuum_by_steps, _journal_ahead, _survive_power_cuts, _check_references, _bound):
-        pragma(connection)
+    for setting in (
+        _lock_out_others,
+        _vacuum_by_steps,
+        _journal_ahead,
+        _survive_power_cuts,
+        _check_references,
+        _bound,
+        _keep_plans,
+    ):
+        setting(connection)
 
 
 def require_directory(directory: Path) -> None:
@@ -320,6 +328,15 @@ def _bound(connection: apsw.Connection) -> None:
     """Keep the memory that SQLite takes within bounds."""
     connection.pragma("cache_size", -_CACHE_KIB)
     connection.pragma("temp_store", "MEMORY")
+
+
+def _keep_plans(connection: apsw.Connection) -> None:
+    """Plan a statement once, not anew for each set of values.
+
+    To find out whether a partial index may be used SQLite looks at the values that are bound, and then has to plan
+    again when others are: for ours that found nothing, and took a quarter of the time of an event.
+    """
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
 
 
 def _migrations() -> list[str]:

@@ -1,0 +1,40 @@
+"""What SQLite is made to do for an event."""
+
+from pathlib import Path
+
+import apsw
+
+from beacon import model
+from tests.unit.store import world
+
+
+def test_no_statement_is_planned_twice(tmp_path: Path) -> None:
+    store = world.World(tmp_path / "e.db", updates=True)
+    store.open()
+    store.relist(10)
+    planned: list[tuple[str | None, ...]] = []
+
+    def look(_: int, *what: str | None) -> int:
+        planned.append(what)
+        return apsw.SQLITE_OK
+
+    store.ledger._connection.authorizer = look  # asked whenever a statement is planned
+    for at in (10, 20, 30):
+        _live(store, at)
+    assert planned
+    planned.clear()
+    for at in (40, 50, 60):
+        _live(store, at)
+
+    assert planned == []
+    assert len(store.events()) == 3 * 6
+
+
+def _live(store: world.World, at: int) -> None:
+    """Let three objects come, change, or go, and deliver that."""
+    name = f"o{at}"
+    store.observe(at, at + 1, world.seen(name, at + 1, model.Change.ADDED))
+    store.observe(at + 1, at + 2, world.seen(name, at + 2, value="other"))
+    store.deliver_all()
+    store.observe(at + 2, at + 10, world.seen(name, at + 3, model.Change.DELETED))
+    store.deliver_all()
