@@ -22,16 +22,16 @@ from urllib.parse import parse_qsl, urlsplit
 
 import requests
 from requests import utils
-from urllib3 import connectionpool, exceptions, response
+from urllib3 import connectionpool, exceptions
 from urllib3.util import Retry, Timeout
 
 from beacon import errors
-from beacon.notifier import answer, connection, deadline, render, trust
+from beacon.notifier import answer, connection, deadline, exchange, render, trust
 
 _CONNECTION_HEADERS = {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
 _OWN_HEADERS = {"content-length", "content-type", "host", "x-beacon-event-id", "x-request-id"}
 REFUSED_HEADERS = frozenset(_CONNECTION_HEADERS | _OWN_HEADERS)
-_LONGEST_BODY = 64 * 1024
+_PORTS = {"http": 80, "https": 443}
 _LONGEST_TEXT = 4 * answer.LONGEST_ERROR  # enough to fill an error after cleaning
 _NEVER_AGAIN = Retry(total=False, redirect=False, raise_on_status=False)
 _NO_TIMEOUT = Timeout(connect=None, read=None)  # the watchdog's total deadline takes the place of both
@@ -56,6 +56,14 @@ class _Route:
     adapter: connection.Adapter
     pool: connectionpool.HTTPConnectionPool
     path: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    body: bytes
+    event_id: str
+    request_id: str
+    token: str
 
 
 class Channel:
@@ -90,6 +98,7 @@ class Channel:
         self._secrets = _secrets(target)
         self._chance = random.Random()  # noqa: S311  names requests, and needs no system call for each
         self._route: _Route | None = None
+        self._form: tuple[str, exchange.Form] | None = None  # and the token that is in it
         self._untrusted = ""
         _quieten(verify=target.files.verify)
 
@@ -101,7 +110,7 @@ class Channel:
         token = self._token()
         call = self._watchdog.begin(started + timeout_s)
         try:
-            code, status, text, retry_after = self._attempt(body, self._compose(event_id, request_id, token), call)
+            code, status, text, retry_after = self._attempt(_Message(body, event_id, request_id, token), call)
         finally:
             self._watchdog.end(call)
         secrets = (*answer.secrets_of((token,)), *self._secrets) if token else self._secrets
@@ -122,55 +131,62 @@ class Channel:
                 self._route.adapter.close()
                 self._route = None
 
-    def _compose(self, event_id: str, request_id: str, token: str) -> dict[str, str | bytes]:
-        headers: dict[str, str | bytes] = {"User-Agent": self._target.agent, "Content-Type": render.CONTENT_TYPE}
-        _put_all(headers, self._headers)
-        headers["X-Request-ID"] = request_id
-        headers["X-Beacon-Event-ID"] = event_id
-        if token:
-            _put_all(headers, {"Authorization": b"Bearer " + token.encode("utf-8")})
-        return headers
-
-    def _attempt(
-        self, body: bytes, headers: Mapping[str, str | bytes], call: deadline.Call
-    ) -> tuple[str, int, str, str | None]:
+    def _attempt(self, message: _Message, call: deadline.Call) -> tuple[str, int, str, str | None]:
         """Give code, status, text and Retry-After."""
         try:
             route = self._current_route()
         except errors.TransientError as error:
             return answer.TLS, 0, str(error), None
         try:
-            return self._exchange(route, body, headers, call)
+            return self._exchange(route, message, call)
         except (exceptions.HTTPError, http.client.HTTPException, OSError, ValueError) as error:
             return _fault(error, call), 0, _describe(error, call), None
 
-    def _exchange(
-        self, route: _Route, body: bytes, headers: Mapping[str, str | bytes], call: deadline.Call
-    ) -> tuple[str, int, str, str | None]:
+    def _exchange(self, route: _Route, message: _Message, call: deadline.Call) -> tuple[str, int, str, str | None]:
         """Send, once more if a kept connection turns out to be closed before the request was out."""
+        form = self._form_with(message.token, route)
+        data = form.fill(message.request_id, message.event_id, message.body)
         try:
-            reply = self._send_once(route, body, headers)
+            reply = self._send_once(route, data)
         except (exceptions.HTTPError, OSError):
             if call.expired or call.severed or not _was_unsent(call):
                 raise
-            reply = self._send_once(route, body, headers)
-        text = _read(reply)
+            reply = self._send_once(route, data)
         if call.expired or call.severed:
             raise TimeoutError  # a body that ends with its connection would look whole
-        return str(reply.status), reply.status, _text_of(reply, text), reply.headers.get("Retry-After")
+        return str(reply.status), reply.status, _text_of(reply), reply.headers.get("Retry-After")
 
-    def _send_once(self, route: _Route, body: bytes, headers: Mapping[str, str | bytes]) -> response.BaseHTTPResponse:
-        return route.pool.urlopen(
+    def _form_with(self, token: str, route: _Route) -> exchange.Form:
+        """Give what all requests with this token have in common."""
+        known = self._form
+        if known is None or known[0] != token:
+            known = self._form = token, self._make_form(token, route)
+        return known[1]
+
+    def _make_form(self, token: str, route: _Route) -> exchange.Form:
+        headers: dict[str, str | bytes] = {
+            "Host": _host(self._prepared.url or ""),
+            "User-Agent": self._target.agent,
+            "Content-Type": render.CONTENT_TYPE,
+        }
+        if route.path.startswith("http://"):  # through a proxy, which is not told so by a tunnel
+            headers |= route.pool.proxy_headers
+        _put_all(headers, self._headers)
+        if token:
+            _put_all(headers, {"Authorization": b"Bearer " + token.encode("utf-8")})
+        return exchange.Form(self._target.method, route.path, headers)
+
+    def _send_once(self, route: _Route, data: bytes) -> exchange.Reply:
+        return route.pool.urlopen(  # type: ignore[return-value]  # our connections give our own kind
             self._target.method,
             route.path,
-            body=body,
-            headers=headers,  # type: ignore[arg-type]  # bytes are fine: http.client writes them as they are
+            body=data,
+            headers={},  # in `data`, like everything else
             retries=_NEVER_AGAIN,
             redirect=False,
             assert_same_host=False,
             timeout=_NO_TIMEOUT,
-            preload_content=False,
-            decode_content=False,
+            release_conn=True,
         )
 
     def _current_route(self) -> _Route:
@@ -208,6 +224,13 @@ class Channel:
         return _Route(adapter=adapter, pool=pool, path=adapter.request_url(self._prepared, self._proxies))
 
 
+def _host(url: str) -> str:
+    """Name the host of a URL as a request does: without a port that goes without saying."""
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
+    return host if parts.port in (None, _PORTS.get(parts.scheme)) else f"{host}:{parts.port}"
+
+
 def _put_all(headers: dict[str, str | bytes], more: Mapping[str, bytes]) -> None:
     """Add headers in place of those of the same name, whatever their case."""
     for name, value in more.items():
@@ -231,28 +254,15 @@ def _quieten(*, verify: bool) -> None:
         warnings.simplefilter("ignore", exceptions.InsecureRequestWarning)
 
 
-def _read(reply: response.BaseHTTPResponse) -> bytes:
-    """Read an answer to its end; one that is longer than anybody needs costs its connection."""
-    data = b""
-    while len(data) <= _LONGEST_BODY:
-        piece = reply.read(_LONGEST_BODY + 1 - len(data), decode_content=False)
-        if not piece:
-            reply.release_conn()
-            return data
-        data += piece
-    reply.close()
-    reply.release_conn()
-    return data
-
-
-def _text_of(reply: response.BaseHTTPResponse, data: bytes) -> str:
+def _text_of(reply: exchange.Reply) -> str:
     if 200 <= reply.status < 300:
         return ""
+    data = reply.body
     if reply.headers.get("Content-Encoding", "identity").lower() != "identity":
         data = b""
     where = reply.headers.get("Location") if 300 <= reply.status < 400 else None
-    text = f"redirect to {where} not followed" if where else data[:_LONGEST_BODY].decode("utf-8", "replace")
-    return text.strip()[:_LONGEST_TEXT] or (reply.reason or "")
+    text = f"redirect to {where} not followed" if where else data.decode("utf-8", "replace")
+    return text.strip()[:_LONGEST_TEXT] or reply.reason
 
 
 def _was_unsent(call: deadline.Call) -> bool:

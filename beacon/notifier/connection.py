@@ -1,11 +1,10 @@
 """Connections that can be shut from another thread, and pools of them: what urllib3 leaves open for a total deadline.
 
 It belongs to the channel, the door of requests, and knows nothing of events. A request goes out in one write, because
-headers and body in two packets cost the endpoint a wake-up more.
+headers and body in two packets cost the endpoint a wake-up more; what is in it, and in the answer, is `exchange`'s.
 """
 
 import contextlib
-import http.client
 import ipaddress
 import socket
 import ssl
@@ -18,7 +17,7 @@ from requests import adapters
 from urllib3 import connection, connectionpool, poolmanager
 from urllib3.util import connection as addresses
 
-from beacon.notifier import deadline
+from beacon.notifier import deadline, exchange
 
 _OPTIONS: list[tuple[int, int, int | bytes]] = [
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
@@ -85,7 +84,6 @@ class Line:
 
     watchdog: deadline.Watchdog
     resolver: Resolver
-    response_class: Any
     sock: Any
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -95,8 +93,7 @@ class Line:
         self.served = False
         self.sent = False
         self._carried = False
-        self._parts: list[bytes] | None = None
-        self.response_class = _Answer
+        self._method = ""
         super().__init__(*args, **options)
 
     def shut(self) -> None:
@@ -106,33 +103,24 @@ class Line:
             with contextlib.suppress(OSError):
                 guard.shutdown(socket.SHUT_RDWR)
 
-    def request(self, *args: Any, **options: Any) -> None:
-        """Send a request in one write."""
+    def request(self, method: str, _url: str, body: Any = None, **_: Any) -> None:
+        """Send a request, all of which is in `body`, in one write."""
         self.watchdog.attach(self)
         self.sent = False
         self.served, self._carried = self._carried, True
-        parts: list[bytes] = []
-        self._parts = parts
-        try:
-            super().request(*args, **options)  # type: ignore[misc]
-        finally:
-            self._parts = None
-        self.send(b"".join(parts))
+        self._method = method
+        self.send(body)  # type: ignore[attr-defined]
         self.sent = True
 
-    def send(self, data: Any) -> None:
-        """Keep what belongs to a request until it is whole; send anything else at once."""
-        if self._parts is None:
-            super().send(data)  # type: ignore[misc]
-        else:
-            self._parts.append(bytes(data))
+    def getresponse(self) -> exchange.Reply:
+        """Give the whole answer."""
+        reply = exchange.receive(self.sock, self._method)
+        if not reply.kept:
+            self.close()
+        return reply
 
     def close(self) -> None:
-        """Close the connection.
-
-        Not the guard, while a call uses it: http.client closes a connection whose answer is still to be read when that
-        answer ends with the connection.
-        """
+        """Close the connection; not its guard, while a call uses that."""
         self._carried = False
         super().close()  # type: ignore[misc]
         if self.call is None:
@@ -157,41 +145,7 @@ class Line:
         return connected
 
 
-class _Answer(http.client.HTTPResponse):
-    """An answer whose headers must come to their end: http.client takes a lost connection for it."""
-
-    def begin(self) -> None:
-        """Read status and headers."""
-        stream = self.fp
-        recorder: Any = _Recorder(stream)
-        self.fp = recorder
-        try:
-            super().begin()
-        finally:
-            if self.fp is recorder:
-                self.fp = stream
-        if recorder.last not in (b"\r\n", b"\n"):
-            self.close()
-            raise http.client.HTTPException("the answer broke off in its headers")
-
-
-class _Recorder:
-    """Remembers the last line that was read from a stream."""
-
-    def __init__(self, stream: Any) -> None:
-        self.stream = stream
-        self.last = b""
-
-    def readline(self, limit: int) -> bytes:
-        line: bytes = self.stream.readline(limit)
-        self.last = line
-        return line
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
-
-
-class _PlainLine(Line, connection.HTTPConnection):
+class _PlainLine(Line, connection.HTTPConnection):  # type: ignore[misc]  # it gives an answer of our own kind
     @property
     def is_connected(self) -> bool:
         """Tell whether the other side has neither closed the connection nor said anything unasked."""
@@ -206,7 +160,7 @@ class _PlainLine(Line, connection.HTTPConnection):
         return False
 
 
-class _TlsLine(Line, connection.HTTPSConnection):
+class _TlsLine(Line, connection.HTTPSConnection):  # type: ignore[misc]
     pass
 
 
