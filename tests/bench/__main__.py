@@ -4,10 +4,13 @@ Everything real: an API server, Beacon under supervisord, an endpoint. Machines 
 several runs, and two builds can be compared only by runs that took turns.
 """
 
+import contextlib
+import dataclasses
 import gc
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -16,12 +19,13 @@ from beacon import codec
 from tests.bench import measurements, table, terms
 
 _REAL = "BEACON_TEST_KUBECONFIG"
+_MINIATURE = 0.01
 
 
 @click.command()
 @click.argument("which", nargs=-1, type=click.Choice([*measurements.ALL]))
 @click.option("--runs", type=click.IntRange(min=1), help="How often each is measured; else once or three times.")
-@click.option("--scale", default=1.0, help="Everything smaller: shows that it works, the figures mean nothing.")
+@click.option("--miniature", is_flag=True, help="All small, on one stage: shows that it works, figures mean nothing.")
 @click.option("--json", "write", type=click.Path(path_type=Path), help="Write the figures of all runs here.")
 @click.option("--against", type=click.Path(exists=True, path_type=Path), help="Compare with such a file.")
 @click.option("--documented", is_flag=True, help="Compare with docs/performance.md.")
@@ -30,7 +34,7 @@ def main(
     *,
     which: tuple[str, ...],
     runs: int | None,
-    scale: float,
+    miniature: bool,
     write: Path | None,
     against: Path | None,
     profile: Path | None,
@@ -44,11 +48,12 @@ def main(
     with tempfile.TemporaryDirectory(prefix="bench") as shelf:
         wanted = terms.Terms(
             shelf=Path(shelf),
-            scale=scale,
+            scale=_MINIATURE if miniature else 1.0,
             kubeconfig=Path(real).absolute() if real else None,
             profile=profile.absolute() if profile else None,
         )
-        found = _measure(wanted, which or tuple(measurements.ALL), runs)
+        with _shared(wanted) if miniature else contextlib.nullcontext(wanted) as terms_:
+            found = _measure(terms_, which or tuple(measurements.ALL), runs)
     if write:
         write.write_bytes(codec.encode_pretty(found))
     click.echo(
@@ -58,10 +63,17 @@ def main(
             documented=table.parsed(table.DOCUMENTED.read_text(encoding="utf-8")) if documented else None,
         )
     )
-    if scale != 1:
-        click.echo(f"Everything was {scale:g} times as large as the rows say: these figures mean nothing.")
+    if miniature:
+        click.echo("Everything was a hundredth of what the rows say, on one stage: these figures mean nothing.")
     if profile and (profile / "profile.txt").exists():
         click.echo((profile / "profile.txt").read_text(encoding="utf-8"))
+
+
+@contextlib.contextmanager
+def _shared(wanted: terms.Terms) -> Iterator[terms.Terms]:
+    """Let everything happen on one stage."""
+    with wanted.stage() as on:
+        yield dataclasses.replace(wanted, shared=on)
 
 
 def _measure(wanted: terms.Terms, which: tuple[str, ...], runs: int | None) -> dict[str, list[float]]:

@@ -15,7 +15,6 @@ ALL: Mapping[str, terms.Measurement] = {
     "burst": terms.Measurement(measure=flow.burst),
     "backlog": terms.Measurement(measure=flow.backlog),
     "returned": terms.Measurement(measure=flow.returned),
-    "slow": terms.Measurement(measure=flow.slow),
     "idle": terms.Measurement(measure=trouble.idle, times=1),
     "outage": terms.Measurement(measure=trouble.outage, times=1),
     "killed": terms.Measurement(measure=trouble.killed, times=1),
@@ -26,5 +25,6 @@ ALL: Mapping[str, terms.Measurement] = {
     "million": terms.Measurement(measure=million.compare, times=1),
     "prune": terms.Measurement(measure=upkeep.prune, times=1),
     "redeliver": terms.Measurement(measure=upkeep.redeliver, times=1),
+    "slow": terms.Measurement(measure=flow.slow),
     "scrape": terms.Measurement(measure=upkeep.scrape, times=1),
 }

@@ -7,11 +7,11 @@ import sys
 import tempfile
 import time
 
+from tests.bench import rows, terms
 from tests.bench import sink as sinks
-from tests.bench import terms
 
 
-def disk(_wanted: terms.Terms) -> terms.Figures:
+def disk(_wanted: terms.Terms) -> rows.Figures:
     """What one fsync of 4 KiB appended costs on this disk."""
     with tempfile.NamedTemporaryFile() as file:
         times = []
@@ -24,7 +24,7 @@ def disk(_wanted: terms.Terms) -> terms.Figures:
     return {"fsync of 4 KiB, us": statistics.median(times)}
 
 
-def sink(wanted: terms.Terms) -> terms.Figures:
+def sink(wanted: terms.Terms) -> rows.Figures:
     """How many requests the sink takes from a client that does nothing else."""
     with sinks.running() as taking:
         count = wanted.many(40_000) // 8 * 8

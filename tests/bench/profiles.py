@@ -10,42 +10,41 @@ import psutil
 
 from beacon import codec
 from beacon.dev import whole
-from tests.bench import terms
 
 _SAMPLING = Path(__file__).parent / "sampling"
 _WITHIN_S = 10.0
 _TOP = 12
 
 
-def environ(wanted: terms.Terms) -> dict[str, str]:
+def environ(wanted: Path | None) -> dict[str, str]:
     """Give the environment in which every process samples itself, when a profile is wanted."""
-    if wanted.profile is None:
+    if wanted is None:
         return {}
     paths = (str(_SAMPLING), os.environ.get("PYTHONPATH", ""))
-    return {"BENCH_PROFILE": str(wanted.profile), "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    return {"BENCH_PROFILE": str(wanted), "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 @contextlib.contextmanager
-def taken(wanted: terms.Terms, beacon: whole.Beacon) -> Iterator[None]:
+def taken(wanted: Path | None, beacon: whole.Beacon) -> Iterator[None]:
     """Take a profile of what happens within the context, when one is wanted."""
-    if wanted.profile is None:
+    if wanted is None:
         yield
         return
-    for old in wanted.profile.glob("*.json"):
+    for old in wanted.glob("*.json"):
         old.unlink()
     before = _times(beacon)
-    (wanted.profile / "go").touch()
+    (wanted / "go").touch()
     yield
-    (wanted.profile / "go").unlink()
+    (wanted / "go").unlink()
     after = _times(beacon)
     names = {f"{name}.{pid}.json" for name, pid in beacon.pids().items()}
     whole.until(lambda: names <= {path.name for path in _found(wanted)}, "the profiles", timeout=_WITHIN_S)
     text = [_shown(path, before, after) for path in sorted(_found(wanted))]
-    (wanted.profile / "profile.txt").write_text("\n".join(text), encoding="utf-8")
+    (wanted / "profile.txt").write_text("\n".join(text), encoding="utf-8")
 
 
-def _found(wanted: terms.Terms) -> list[Path]:
-    return list(wanted.profile.glob("*.json")) if wanted.profile else []
+def _found(wanted: Path) -> list[Path]:
+    return list(wanted.glob("*.json"))
 
 
 def _times(beacon: whole.Beacon) -> dict[str, tuple[float, float]]:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+Figures = dict[str, float]
+
 
 class Sense(StrEnum):
     """On which side of the bound a figure is to be."""

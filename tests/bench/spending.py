@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import psutil
 
 from beacon.dev import whole
-from tests.bench import terms
+from tests.bench import rows
 
 Spent = Mapping[str, float]
 
@@ -28,6 +28,6 @@ def between(before: Spent, after: Spent, *, times: float = 1.0) -> dict[str, flo
     return {name: (spent - before.get(name, 0.0)) * times for name, spent in sorted(after.items())}
 
 
-def rows(measure: str, spent: Spent) -> terms.Figures:
+def figures(measure: str, spent: Spent) -> rows.Figures:
     """Name a figure for each process, and their sum."""
     return {f"{measure}, all": sum(spent.values())} | {f"{measure}, {name}": one for name, one in spent.items()}

@@ -4,83 +4,127 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from beacon import codec
 from beacon.dev import endpoint, whole
 from beacon.dev.cluster import load
-from tests.bench import clusters, terms
+from tests.bench import clusters, spending
 from tests.bench import sink as sinks
 
-Json = dict[str, Any]
+_SLOW_S = 0.05
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """All there is. `sink` takes what is sent, unless the test endpoint was asked for."""
+    """All there is.
 
-    cluster: clusters.Cluster
-    sink: sinks.Sink
-    endpoint: endpoint.Server
-    beacon: whole.Beacon
+    `sink` takes what is sent, `slow` does when it is told so: an endpoint that takes 50 ms for each. `ready_s` is how
+    long the last start took, `start_cpu_s` what each process had spent by then. `annotated` objects have been made.
+    """
 
-    def start(self) -> float:
-        """Start Beacon and say how many seconds it took to be ready."""
+    def __init__(
+        self,
+        directory: Path,
+        cluster: clusters.Cluster,
+        sink: sinks.Sink,
+        slow: endpoint.Server,
+        environ: Mapping[str, str],
+    ) -> None:
+        self.cluster = cluster
+        self.sink = sink
+        self.slow = slow
+        self.annotated = 0
+        self.ready_s = 0.0
+        self.start_cpu_s: Mapping[str, float] = {}
+        self._made = 0
+        self._directory = directory
+        self._environ = environ
+        self._changes: Mapping[str, Any] = {}
+        self.beacon = self._configured({})
+
+    def start(self) -> None:
+        """Start Beacon and wait until it is ready."""
         began = time.monotonic()
         self.beacon.start()
         self.beacon.wait_ready(60)
-        return time.monotonic() - began
+        self.ready_s = time.monotonic() - began
+        self.start_cpu_s = spending.cpu_s(self.beacon)
 
-    def until_pending(self, count: int) -> None:
-        """Wait until so many deliveries are open."""
-        whole.until(lambda: self.pending() >= count, f"{count} open deliveries", timeout=120)
+    def reconfigure(self, **changes: Any) -> None:
+        """End Beacon and start it with these keys of its configuration besides the usual ones."""
+        self.halt()
+        self._changes = changes
+        self.beacon = self._configured(changes)
+        self.start()
+
+    def usual(self) -> None:
+        """Give Beacon its usual configuration back, and wait until nothing is open."""
+        if self._changes:
+            self.reconfigure()
+        self.until_settled()
+
+    def ledger(self) -> Path:
+        """End Beacon, take its ledger away, and say where it was."""
+        self.halt()
+        path = Path(self.beacon.environ["DB_PATH"])
+        for each in path.parent.glob(f"{path.name}*"):
+            each.unlink()
+        return path
+
+    def make(self, count: int, *, rate: float = 0.0, annotated: bool = True) -> clusters.Made:
+        """Make objects that were not there before, and return when they are there."""
+        first, self._made = self._made, self._made + count
+        self.annotated += count if annotated else 0
+        return self.cluster.make(count, rate=rate, first=first, annotated=annotated)
+
+    def halt(self) -> None:
+        """End Beacon without ceremony, which takes seconds less."""
+        if self.beacon.process is not None:
+            self.beacon.kill("supervisord")
+            self.beacon.end()
 
     def until_settled(self) -> None:
         """Wait until nothing is open any more."""
         whole.until(lambda: self.pending() == 0, "all to be settled", timeout=120)
 
+    def until_pending(self, count: int) -> None:
+        """Wait until so many deliveries are open."""
+        whole.until(lambda: self.pending() >= count, f"{count} open deliveries", timeout=120)
+
     def pending(self) -> float:
         return whole.sample(self.beacon.metrics(), "beacon_deliveries_pending")
 
-
-@contextlib.contextmanager
-def stage(
-    wanted: terms.Terms,
-    changes: Mapping[str, Any] | None = None,
-    *,
-    kinds: Sequence[str] = ("ConfigMap",),
-    start: bool = True,
-    environ: Mapping[str, str] | None = None,
-    **behaviour: Any,
-) -> Iterator[Stage]:
-    """Run everything; `changes` are keys of Beacon's configuration.
-
-    With `behaviour` the endpoint is the test endpoint, which behaves so, else the sink, which costs next to nothing.
-    """
-    with (
-        tempfile.TemporaryDirectory(prefix="b") as name,
-        clusters.running(Path(name), wanted.kubeconfig) as cluster,
-        endpoint.running(shape="any", keep=50_000, log="none", **behaviour) as misbehaving,
-        sinks.running() as sink,
-    ):
+    def _configured(self, changes: Mapping[str, Any]) -> whole.Beacon:
         config = {
-            "resources": [cluster.entry(kind) for kind in kinds],
+            "resources": [self.cluster.entry("ConfigMap")],
             "annotation": {"key": clusters.ANNOTATION},
             "payload": {"annotations": [load.MADE_AT]},
-            "endpoint": {"url": misbehaving.url if behaviour else sink.url},
+            "endpoint": {"url": self.sink.url},
         }
-        beacon = whole.Beacon(
-            Path(name), config=config | dict(changes or {}), kubeconfig=cluster.kubeconfig, environ=environ
+        return whole.Beacon(
+            self._directory,
+            config=config | dict(changes),
+            kubeconfig=self.cluster.kubeconfig,
+            environ=self._environ,
         )
-        made = Stage(cluster=cluster, sink=sink, endpoint=misbehaving, beacon=beacon)
+
+
+@contextlib.contextmanager
+def running(kubeconfig: Path | None, *, environ: Mapping[str, str]) -> Iterator[Stage]:
+    """Run everything until Beacon is ready."""
+    with (
+        tempfile.TemporaryDirectory(prefix="b") as name,
+        clusters.running(Path(name), kubeconfig) as cluster,
+        endpoint.running(shape="any", keep=50_000, log="none", latency_s=_SLOW_S) as slow,
+        sinks.running() as sink,
+    ):
+        made = Stage(Path(name), cluster, sink, slow, environ)
         try:
-            if start:
-                made.start()
+            made.start()
             yield made
         finally:
-            beacon.stop()
+            made.halt()
 
 
 def latencies_ms(made: clusters.Made, arrived: Sequence[sinks.Arrival]) -> list[float]:

@@ -2,54 +2,56 @@
 
 import time
 
-from tests.bench import spending, stage, terms
+from tests.bench import rows, spending, terms
 
 _SETTLE_S = 5.0  # after the last that happened, before nothing happens
 
 
-def idle(wanted: terms.Terms) -> terms.Figures:
+def idle(wanted: terms.Terms) -> rows.Figures:
     """Nothing to do for forty seconds."""
-    with stage.stage(wanted) as on:
+    with wanted.stage() as on:
         time.sleep(wanted.lasting(_SETTLE_S))
         before, began = spending.cpu_s(on.beacon), time.monotonic()
         time.sleep(wanted.lasting(40))
         spent = spending.between(before, spending.cpu_s(on.beacon), times=100 / (time.monotonic() - began))
-        return spending.rows("idle CPU, % of a core", spent)
+        return spending.figures("idle CPU, % of a core", spent)
 
 
-def outage(wanted: terms.Terms) -> terms.Figures:
+def outage(wanted: terms.Terms) -> rows.Figures:
     """The endpoint is gone, 500 events come, and it stays away for twenty seconds more."""
-    with stage.stage(wanted) as on:
+    with wanted.stage() as on:
         count = wanted.many(500)
-        on.cluster.make(50)
-        on.sink.wait_for(50, timeout=60)
+        told = len(on.sink.arrived) + 50
+        on.make(50)
+        on.sink.wait_for(told, timeout=60)
         on.sink.stop()
         gone = spending.cpu_s(on.beacon)
-        on.cluster.make(count, first=50)
+        on.make(count)
         on.until_pending(count)
         before, began = spending.cpu_s(on.beacon), time.monotonic()
         time.sleep(wanted.lasting(20))
         after, lasted = spending.cpu_s(on.beacon), time.monotonic() - began
         on.sink.start()
         back = time.monotonic()
-        on.sink.wait_for(50 + count, timeout=60)
+        on.sink.wait_for(told + count, timeout=60)
         return {
             "outage of 20 s, 500 told after its end, s": time.monotonic() - back,
             "outage of 20 s, CPU s for the 500 to come, all": sum(spending.between(gone, before).values()),
             "outage of 20 s, 500 waiting, % of a core": 100 * sum(spending.between(before, after).values()) / lasted,
-            **spending.rows("outage of 20 s, 500 waiting, CPU s", spending.between(before, after)),
+            **spending.figures("outage of 20 s, 500 waiting, CPU s", spending.between(before, after)),
         }
 
 
-def killed(wanted: terms.Terms) -> terms.Figures:
+def killed(wanted: terms.Terms) -> rows.Figures:
     """A process is killed, and at that instant a change is made: when it arrives."""
-    figures: terms.Figures = {}
-    with stage.stage(wanted) as on:
-        for number, process in enumerate(sorted(on.beacon.programs())):
+    figures: rows.Figures = {}
+    with wanted.stage() as on:
+        for process in sorted(on.beacon.programs()):
             on.beacon.wait_ready()
+            told = len(on.sink.arrived)
             on.beacon.kill(process)
             began = time.monotonic()
-            on.cluster.make(1, first=number)
-            on.sink.wait_for(number + 1, timeout=60)
+            on.make(1)
+            on.sink.wait_for(told + 1, timeout=60)
             figures[f"kill -9 of {process}, next event after, s"] = time.monotonic() - began
     return figures

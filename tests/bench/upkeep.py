@@ -2,23 +2,23 @@
 
 import time
 
-from tests.bench import beside, scraping, stage, terms
+from tests.bench import beside, rows, scraping, stage, terms
 
 _KINDS = ("ConfigMap", "Secret", "Service", "Pod", "ServiceAccount")
 _SECONDS = 10
 
 
-def prune(wanted: terms.Terms) -> terms.Figures:
+def prune(wanted: terms.Terms) -> rows.Figures:
     """100,000 rows that are pruned while a change is written every few milliseconds."""
     return _write_beside(wanted, beside.PRUNE, "pruned")
 
 
-def redeliver(wanted: terms.Terms) -> terms.Figures:
+def redeliver(wanted: terms.Terms) -> rows.Figures:
     """100,000 failed deliveries that are redelivered while a change is written every few milliseconds."""
     return _write_beside(wanted, beside.REDELIVER, "redelivered")
 
 
-def _write_beside(wanted: terms.Terms, work: beside.Work, done: str) -> terms.Figures:
+def _write_beside(wanted: terms.Terms, work: beside.Work, done: str) -> rows.Figures:
     alone, meanwhile, rows_a_second = beside.measure(work, rows=wanted.many(100_000), alone_s=wanted.lasting(10))
     figures = {f"{done} a second": rows_a_second}
     for name, took in (("write alone", sorted(alone)), (f"write while 100,000 are {done}", sorted(meanwhile))):
@@ -28,15 +28,16 @@ def _write_beside(wanted: terms.Terms, work: beside.Work, done: str) -> terms.Fi
     return figures
 
 
-def scrape(wanted: terms.Terms) -> terms.Figures:
+def scrape(wanted: terms.Terms) -> rows.Figures:
     """Scrapes of a Beacon that follows five kinds and has filled its histograms: idle, busy, and at its limit."""
-    figures: terms.Figures = {}
-    with stage.stage(wanted, kinds=_KINDS) as on:
-        made = wanted.many(500)
-        on.cluster.make(made)
+    figures: rows.Figures = {}
+    with wanted.stage() as on:
+        on.reconfigure(resources=[on.cluster.entry(kind) for kind in _KINDS])
+        made = len(on.sink.arrived) + wanted.many(500)
+        on.make(wanted.many(500))
         for rate in (0, 100, 1000):
             count = round(rate * wanted.lasting(_SECONDS))
-            took, lines = scraping.measure(on.beacon, lambda: _pass(on, wanted, rate, count, made))  # noqa: B023
+            took, lines = scraping.measure(on.beacon, lambda: _pass(on, wanted, rate, count))  # noqa: B023
             made += count
             on.sink.wait_for(made, timeout=120)
             figures[f"scrape at {rate}/s, p50, ms"] = stage.quantile(took, 0.5)
@@ -44,9 +45,9 @@ def scrape(wanted: terms.Terms) -> terms.Figures:
     return figures | {"lines of a scrape": lines}
 
 
-def _pass(on: stage.Stage, wanted: terms.Terms, rate: int, count: int, first: int) -> None:
+def _pass(on: stage.Stage, wanted: terms.Terms, rate: int, count: int) -> None:
     """Let ten seconds pass at a rate."""
     if count:
-        on.cluster.make(count, rate=rate, first=first)
+        on.make(count, rate=rate)
     else:
         time.sleep(wanted.lasting(_SECONDS))
