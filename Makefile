@@ -59,8 +59,9 @@ dashboard: setup ## make grafana/dashboard.json of grafana/dashboard.yaml
 schema: setup ## make docs/configuration.schema.json, and the tables of docs/configuration.md, of the model
 	$(BIN)/python -m beacon.dev.reference
 
-bench: setup ## the figures of docs/performance.md
-	$(BIN)/python -m tests.bench
+bench: setup ## the figures of docs/performance.md; ROWS='steady backlog' RUNS=3 JSON=file AGAINST=file PROFILE=directory
+	$(BIN)/python -m tests.bench --documented $(ROWS) $(if $(RUNS),--runs $(RUNS)) $(if $(JSON),--json $(JSON)) \
+		$(if $(AGAINST),--against $(AGAINST)) $(if $(PROFILE),--profile $(PROFILE))
 
 image: ## build the image IMAGE=beacon:latest, and the test endpoint's, with BUILDER=podman or docker
 	$(BUILD) $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) -t $(IMAGE) .

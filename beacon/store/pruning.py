@@ -122,8 +122,10 @@ class Pruning:
         number, _, rest = request.after[1].partition(".")
         generation, attempt = (int(part) if part.isdecimal() and len(part) < 19 else _LAST for part in (number, rest))
         position = (max(0, min(request.after[0], _LAST)), generation, attempt)
-        found = self._ledger.rows(_MADE, (before_us, *position, _LOOK))
-        going = [(delivery, generation, attempt) for delivery, generation, attempt, _, may_go in found if may_go]
+        looked = self._ledger.rows(_MADE, (before_us, *position, _LOOK))
+        # Deliveries lie in the order of their events: behind the first that is too young nothing was asked earlier.
+        found = [row for row in looked if row[5] < before_us]
+        going = [(delivery, generation, attempt) for delivery, generation, attempt, _, may_go, _ in found if may_go]
         if not request.survey:
             for each in going:
                 self._ledger.run("DELETE FROM attempts WHERE delivery = ? AND generation = ? AND attempt = ?", each)
@@ -132,7 +134,7 @@ class Pruning:
             rows={"attempts": len(going)} if going else {},
             after=after,
             more=len(found) == _LOOK,
-            oldest_us=min((started_us for *_, started_us, may_go in found if may_go), default=0),
+            oldest_us=min((started_us for _, _, _, started_us, may_go, _ in found if may_go), default=0),
         )
 
     def _gaps(self, request: wire.Prune, before_us: int) -> wire.Pruned:
@@ -198,7 +200,8 @@ _TOLD = (
 )
 _MADE = (
     "SELECT a.delivery, a.generation, a.attempt, a.started_us, a.started_us < ?1 AND EXISTS (SELECT 1 FROM deliveries d"
-    " WHERE d.id = a.delivery AND (d.state NOT IN ('ready', 'queued') OR a.attempt < d.requests))"
+    " WHERE d.id = a.delivery AND (d.state NOT IN ('ready', 'queued') OR a.attempt < d.requests)), coalesce("
+    "(SELECT e.committed_us FROM deliveries d JOIN events e USING (sequence) WHERE d.id = a.delivery), 0)"
     " FROM attempts a WHERE (a.delivery, a.generation, a.attempt) > (?2, ?3, ?4)"
     " ORDER BY a.delivery, a.generation, a.attempt LIMIT ?5"
 )

@@ -1,12 +1,13 @@
 """How long a write takes beside a lot of work: a real store process, everything over the bus."""
 
+import contextlib
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,46 +16,89 @@ from beacon import bus, model, settings, wire
 from beacon.reconciler import clean
 from tests.unit.store import world
 
-ROWS = 100_000
 _ROWS_AN_OBJECT = 7  # an object, two events, their deliveries and attempts
 _GAP_S = 0.005  # between two writes
-_ALONE_S = 10.0  # how long is written before, with nothing beside it
-
 
 Ask = Callable[[wire.Request], wire.Reply]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What is done beside the writes: `fill` makes the ledger, `do` works and gives how many rows that were."""
+    """What is done beside the writes: `fill` makes a ledger of so many rows, `do` works and gives how many it did."""
 
-    fill: Callable[[Path], None]
+    fill: Callable[[Path, int], None]
     do: Callable[[Ask], int]
 
 
-def measure(work: Work) -> tuple[list[float], list[float], float]:
+def measure(work: Work, *, rows: int, alone_s: float) -> tuple[list[float], list[float], float]:
     """Give the milliseconds that each write took before and meanwhile, and how many rows a second were worked on."""
     with tempfile.TemporaryDirectory(prefix="b") as name:
-        directory = Path(name)
-        work.fill(directory / "e.db")
-        command = [sys.executable, "-m", "tests.integration.store_process", name]
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as store:
-            assert store.stdout is not None
-            store.stdout.readline()
-            try:
-                return _work_and_write(bus.address(directory), work)
-            finally:
-                store.kill()
+        work.fill(Path(name) / "e.db", rows)
+        with served(Path(name)) as ask:
+            return _work_and_write(ask, bus.address(Path(name)), work, alone_s)
 
 
-def _told_years_ago(path: Path) -> None:
-    """Make a ledger of objects that are gone, about 100,000 rows in all."""
-    _tell(path, ROWS // _ROWS_AN_OBJECT // 250 + 1)
+@contextlib.contextmanager
+def served(directory: Path) -> Iterator[Ask]:
+    """Let a store process serve the ledger `e.db` of a directory."""
+    command = [sys.executable, "-m", "tests.integration.store_process", str(directory)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as store:
+        assert store.stdout is not None
+        store.stdout.readline()
+        try:
+            with closing(bus.Client(bus.address(directory), stop=threading.Event())) as client:
+                yield client.call
+        finally:
+            store.kill()
 
 
-def _failed(path: Path) -> None:
-    """Make a ledger of 100,000 deliveries that have failed."""
-    _tell(path, ROWS // 500)
+class Writer:
+    """A watcher's way to the store: each write is of objects that were not there before."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self._scope = world.scope_of()
+        opened = ask(
+            wire.OpenStream(
+                scope=self._scope.id,
+                label="configmaps",
+                fingerprint=self._scope.fingerprint,
+                nonce="n",
+                cluster="c",
+            )
+        )
+        assert isinstance(opened, wire.StreamOpened)
+        self._opened = opened
+        self._position = opened.cursor
+
+    def write(self, count: int = 1) -> None:
+        """Write so many objects at once and wait until they are on disk."""
+        first, self._position = self._position, self._position + count
+        versions = range(first + 1, self._position + 1)
+        request = wire.Observe(
+            scope=self._scope.id,
+            session=self._opened.session,
+            epoch=self._opened.epoch,
+            prev=first,
+            position=self._position,
+            tracked_version=self._opened.tracked_version,
+            fingerprint=self._scope.fingerprint,
+            api_version=self._scope.api_version,
+            observations=tuple(world.seen(f"new{version}", version, model.Change.ADDED) for version in versions),
+        )
+        reply = self._ask(request)
+        assert isinstance(reply, wire.Positioned)
+        assert reply.place is wire.Place.APPLIED, reply
+
+
+def tell(path: Path, rows: int) -> None:
+    """Make a ledger of objects that went years ago, so many rows in all."""
+    _tell(path, rows // _ROWS_AN_OBJECT // 250 + 1)
+
+
+def _failed(path: Path, rows: int) -> None:
+    """Make a ledger of deliveries that have failed."""
+    _tell(path, rows // 500 + 1)
     with closing(sqlite3.connect(path)) as ledger:
         ledger.execute("UPDATE deliveries SET state = 'failed'")
         ledger.commit()
@@ -110,55 +154,33 @@ def _redeliver(ask: Ask) -> int:
     return done
 
 
-PRUNE = Work(fill=_told_years_ago, do=_prune)
+PRUNE = Work(fill=tell, do=_prune)
 REDELIVER = Work(fill=_failed, do=_redeliver)
 
 
-def _work_and_write(where: str, work: Work) -> tuple[list[float], list[float], float]:
-    stop = threading.Event()
+def _work_and_write(ask: Ask, where: str, work: Work, alone_s: float) -> tuple[list[float], list[float], float]:
     rows: list[int] = []
 
     def labour() -> None:
-        with closing(bus.Client(where, stop=stop)) as client:
+        with closing(bus.Client(where, stop=threading.Event())) as client:
             rows.append(work.do(client.call))
 
     worker = threading.Thread(target=labour)
-    with closing(bus.Client(where, stop=stop)) as client:
-        scope = world.scope_of()
-        opened = client.call(
-            wire.OpenStream(scope=scope.id, label="configmaps", fingerprint=scope.fingerprint, nonce="n", cluster="c")
-        )
-        assert isinstance(opened, wire.StreamOpened)
-        until = time.monotonic() + _ALONE_S
-        alone, position = _write_while(lambda: time.monotonic() < until, client, opened, opened.cursor)
-        began = time.monotonic()
-        worker.start()
-        took, _ = _write_while(worker.is_alive, client, opened, position)
+    writer = Writer(ask)
+    until = time.monotonic() + alone_s
+    alone = _write_while(lambda: time.monotonic() < until, writer)
+    began = time.monotonic()
+    worker.start()
+    took = _write_while(worker.is_alive, writer)
     worker.join()
     return alone, took, sum(rows) / (time.monotonic() - began)
 
 
-def _write_while(
-    go_on: Callable[[], bool], client: bus.Client, opened: wire.StreamOpened, position: int
-) -> tuple[list[float], int]:
-    scope, took = world.scope_of(), []
+def _write_while(go_on: Callable[[], bool], writer: Writer) -> list[float]:
+    took = []
     while go_on():
-        request = wire.Observe(
-            scope=scope.id,
-            session=opened.session,
-            epoch=opened.epoch,
-            prev=position,
-            position=position + 1,
-            tracked_version=opened.tracked_version,
-            fingerprint=scope.fingerprint,
-            api_version=scope.api_version,
-            observations=(world.seen(f"new{position}", position + 1, model.Change.ADDED),),
-        )
         began = time.perf_counter()
-        reply = client.call(request)
+        writer.write()
         took.append((time.perf_counter() - began) * 1000)
-        assert isinstance(reply, wire.Positioned)
-        assert reply.place is wire.Place.APPLIED, reply
-        position += 1
         time.sleep(_GAP_S)
-    return took, position
+    return took

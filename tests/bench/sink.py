@@ -17,6 +17,8 @@ import uvloop
 from beacon import codec
 from beacon.dev import whole
 
+Arrival = tuple[float, bytes]  # seconds since 1970, body
+
 _ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
 _LENGTH = b"\r\ncontent-length: "
 
@@ -25,7 +27,7 @@ class Sink:
     """What has arrived, in order: (seconds since 1970, body)."""
 
     def __init__(self) -> None:
-        self.arrived: list[tuple[float, bytes]] = []
+        self.arrived: list[Arrival] = []
         self._loop = uvloop.new_event_loop()
         self._listening: asyncio.AbstractServer | None = None
         self._lines: set[_Line] = set()
@@ -80,7 +82,7 @@ class Sink:
 class _Line(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, take: Callable[[tuple[float, bytes]], None], lines: "set[_Line]") -> None:
+    def __init__(self, take: Callable[[Arrival], None], lines: "set[_Line]") -> None:
         self._take = take
         self._lines = lines
         self._data = b""

@@ -284,6 +284,19 @@ def test_one_request_is_bounded_and_says_where_to_go_on(store: world.World) -> N
     assert first.after == (first.rows["events"], "")
 
 
+def test_what_is_too_young_is_not_looked_through(store: world.World) -> None:
+    store.observe(10, 12, *(world.seen("a", at, value=f"v{at}") for at in range(11, 13)))
+    store.deliver_all()
+    store.clock.advance(HOUR_S + 1)
+    store.observe(12, 2012, *(world.seen("a", at, value=f"v{at}") for at in range(13, 2013)))
+    store.deliver_all()
+
+    for table, went in ((wire.Prunable.ATTEMPTS, {"attempts": 2}), (wire.Prunable.EVENTS, {"events": 2})):
+        first = store.ask(wire.Prune(table=table, older_than_s=HOUR_S))
+        assert first.rows.items() >= went.items()
+        assert not first.more
+
+
 def test_a_gone_object_with_many_events_goes_in_several_requests(store: world.World) -> None:
     store.observe(10, 1510, *(world.seen("a", at, value=f"v{at}") for at in range(11, 1511)))
     store.observe(1510, 1511, world.seen("a", 1511, DELETED))

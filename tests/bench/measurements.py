@@ -1,0 +1,30 @@
+"""All that is measured, by the name that `make bench ROWS=...` is given."""
+
+from collections.abc import Mapping
+
+from tests.bench import flow, million, own, sizes, terms, trouble, upkeep
+
+_FAULTS = "the API server has to forget its history, which a real one can't be told to"
+
+ALL: Mapping[str, terms.Measurement] = {
+    "disk": terms.Measurement(measure=own.disk),
+    "sink": terms.Measurement(measure=own.sink),
+    "steady": terms.Measurement(measure=flow.seventeen, times=1),
+    "thousand": terms.Measurement(measure=flow.thousand),
+    "twothousand": terms.Measurement(measure=flow.two_thousand, times=1),
+    "burst": terms.Measurement(measure=flow.burst),
+    "backlog": terms.Measurement(measure=flow.backlog),
+    "returned": terms.Measurement(measure=flow.returned),
+    "idle": terms.Measurement(measure=trouble.idle, times=1),
+    "outage": terms.Measurement(measure=trouble.outage, times=1),
+    "killed": terms.Measurement(measure=trouble.killed, times=1),
+    "memory": terms.Measurement(measure=sizes.nothing_tracked),
+    "added": terms.Measurement(measure=sizes.added),
+    "listed": terms.Measurement(measure=sizes.listed, times=1, embedded=_FAULTS),
+    "restart": terms.Measurement(measure=sizes.restart),
+    "million": terms.Measurement(measure=million.compare, times=1),
+    "prune": terms.Measurement(measure=upkeep.prune, times=1),
+    "redeliver": terms.Measurement(measure=upkeep.redeliver, times=1),
+    "slow": terms.Measurement(measure=flow.slow),
+    "scrape": terms.Measurement(measure=upkeep.scrape, times=1),
+}

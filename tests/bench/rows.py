@@ -1,0 +1,81 @@
+"""Every row of the table by its name, with what it is to reach.
+
+A row's name stands in docs/performance.md, too, where its documented figure is looked up by it. What is measured and
+has no row here has no target: the figures of single processes, for instance.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+Figures = dict[str, float]
+
+
+class Sense(StrEnum):
+    """On which side of the bound a figure is to be."""
+
+    AT_MOST = "<="
+    AT_LEAST = ">="
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What a row is to reach."""
+
+    sense: Sense
+    bound: float
+
+    def __str__(self) -> str:
+        return f"{self.sense} {self.bound:g}"
+
+    def is_met(self, figure: float) -> bool:
+        return figure <= self.bound if self.sense is Sense.AT_MOST else figure >= self.bound
+
+
+def _at_most(bound: float) -> Target:
+    return Target(sense=Sense.AT_MOST, bound=bound)
+
+
+def _at_least(bound: float) -> Target:
+    return Target(sense=Sense.AT_LEAST, bound=bound)
+
+
+AIMED: Mapping[str, Target] = {
+    "backlog of 5000 at start, events/s": _at_least(3000),
+    "backlog of 5000 at start, sent more than once": _at_most(0),
+    "backlog of 5000 when the endpoint returns, events/s": _at_least(3000),
+    "backlog of 5000 when the endpoint returns, sent more than once": _at_most(0),
+    "burst of 2000 at 900/s, p99, ms": _at_most(40),
+    "steady 17/s, p50, ms": _at_most(3),
+    "steady 17/s, p99, ms": _at_most(8),
+    "1000/s, p50, ms": _at_most(3),
+    "1000/s, p99, ms": _at_most(10),
+    "2000/s for 60 s, p99, ms": _at_most(25),
+    "endpoint of 50 ms, concurrency 32, events/s": _at_least(500),
+    "endpoint of 50 ms, default settings, events/s": _at_least(90),
+    "CPU s per 1000 at 1000/s, all": _at_most(0.6),
+    "CPU s per 1000 of the backlog at start, all": _at_most(0.6),
+    "idle CPU, % of a core, all": _at_most(0.7),
+    "outage of 20 s, 500 waiting, CPU s, all": _at_most(0.3),
+    "outage of 20 s, 500 told after its end, s": _at_most(3),
+    "PSS with nothing tracked, MiB, all": _at_most(180),
+    "PSS added by 5000 unannotated + 5000 annotated, MiB, all": _at_most(12),
+    "1,000,000 events: claim, times an empty ledger's": _at_most(1.5),
+    "1,000,000 events: status, times an empty ledger's": _at_most(1.5),
+    "1,000,000 events: prune, times an empty ledger's": _at_most(1.5),
+    "1,000,000 events: start, times an empty ledger's": _at_most(1.5),
+    "start to ready, empty ledger, s": _at_most(4),
+    "start to ready, 5000 tracked, s": _at_most(4),
+    "clean restart with everything delivered, sends": _at_most(0),
+    "watcher, 20,000 unannotated, MiB more": _at_most(15),
+    "write while 100,000 are pruned, p99.9, ms": _at_most(50),
+    "write while 100,000 are redelivered, longest, ms": _at_most(50),
+    "scrape at 0/s, p50, ms": _at_most(20),
+    "scrape at 100/s, p50, ms": _at_most(20),
+}
+_KILLED = _at_most(3)
+
+
+def target(row: str) -> Target | None:
+    """Give what a row is to reach, None when it has no target."""
+    return _KILLED if row.startswith("kill -9 of ") else AIMED.get(row)

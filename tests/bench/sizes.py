@@ -1,0 +1,65 @@
+"""What memory Beacon takes, and how it starts when it has a lot to follow."""
+
+import time
+
+from beacon.dev import whole
+from tests.bench import rows, spending, terms
+
+_SETTLE_S = 5.0
+_LONG_ENOUGH_S = 5.0  # whatever is sent after a start is sent within that
+
+
+def nothing_tracked(wanted: terms.Terms) -> rows.Figures:
+    """An empty cluster, some time after the start."""
+    with wanted.stage() as on:
+        time.sleep(wanted.lasting(_SETTLE_S))
+        return {
+            "start to ready, empty ledger, s": on.ready_s,
+            **spending.figures("PSS with nothing tracked, MiB", spending.pss_mib(on.beacon)),
+        }
+
+
+def added(wanted: terms.Terms) -> rows.Figures:
+    """5000 objects without the annotation and 5000 with it come, and are told."""
+    with wanted.stage() as on:
+        time.sleep(wanted.lasting(_SETTLE_S))
+        before = spending.pss_mib(on.beacon)
+        count = wanted.many(5000)
+        told = len(on.sink.arrived) + count
+        on.make(count, annotated=False)
+        on.make(count)
+        on.sink.wait_for(told, timeout=120)
+        on.until_settled()
+        time.sleep(wanted.lasting(_SETTLE_S))
+        more = spending.between(before, spending.pss_mib(on.beacon))
+        return spending.figures("PSS added by 5000 unannotated + 5000 annotated, MiB", more)
+
+
+def restart(wanted: terms.Terms) -> rows.Figures:
+    """A clean end with 5000 tracked and told, and a start."""
+    with wanted.stage() as on:
+        count = wanted.many(5000)
+        told = len(on.sink.arrived) + count
+        on.make(count)
+        on.sink.wait_for(told, timeout=120)
+        on.until_settled()
+        on.beacon.stop()
+        on.start()
+        time.sleep(wanted.lasting(_LONG_ENOUGH_S))
+        return {
+            "start to ready, 5000 tracked, s": on.ready_s,
+            "clean restart with everything delivered, sends": len(on.sink.arrived) - told,
+        }
+
+
+def listed(wanted: terms.Terms) -> rows.Figures:
+    """20,000 objects without the annotation, listed by a watcher that starts."""
+    with wanted.stage() as on:
+        alone = spending.pss_mib(on.beacon)["watcher"]
+        on.beacon.stop()
+        on.make(wanted.many(20_000), annotated=False)
+        assert on.cluster.embedded is not None
+        on.cluster.embedded.call("compact")
+        on.start()
+        whole.until(lambda: on.beacon.logged("gap closed", reason="expired"), "the list", timeout=60)
+        return {"watcher, 20,000 unannotated, MiB more": spending.pss_mib(on.beacon)["watcher"] - alone}

@@ -1,0 +1,143 @@
+"""A cluster, an endpoint and a Beacon between them: what most rows are measured on."""
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from beacon import codec
+from beacon.dev import endpoint, whole
+from beacon.dev.cluster import load
+from tests.bench import clusters, spending
+from tests.bench import sink as sinks
+
+_SLOW_S = 0.05
+
+
+class Stage:
+    """All there is.
+
+    `sink` takes what is sent, `slow` does when it is told so: an endpoint that takes 50 ms for each. `ready_s` is how
+    long the last start took, `start_cpu_s` what each process had spent by then. `annotated` objects have been made.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        cluster: clusters.Cluster,
+        sink: sinks.Sink,
+        slow: endpoint.Server,
+        environ: Mapping[str, str],
+    ) -> None:
+        self.cluster = cluster
+        self.sink = sink
+        self.slow = slow
+        self.annotated = 0
+        self.ready_s = 0.0
+        self.start_cpu_s: Mapping[str, float] = {}
+        self._made = 0
+        self._directory = directory
+        self._environ = environ
+        self._changes: Mapping[str, Any] = {}
+        self.beacon = self._configured({})
+
+    def start(self) -> None:
+        """Start Beacon and wait until it is ready."""
+        began = time.monotonic()
+        self.beacon.start()
+        self.beacon.wait_ready(60)
+        self.ready_s = time.monotonic() - began
+        self.start_cpu_s = spending.cpu_s(self.beacon)
+
+    def reconfigure(self, **changes: Any) -> None:
+        """End Beacon and start it with these keys of its configuration besides the usual ones."""
+        self.halt()
+        self._changes = changes
+        self.beacon = self._configured(changes)
+        self.start()
+
+    def usual(self) -> None:
+        """Give Beacon its usual configuration back, and wait until nothing is open."""
+        if self._changes:
+            self.reconfigure()
+        self.until_settled()
+
+    def ledger(self) -> Path:
+        """End Beacon, take its ledger away, and say where it was."""
+        self.halt()
+        path = Path(self.beacon.environ["DB_PATH"])
+        for each in path.parent.glob(f"{path.name}*"):
+            each.unlink()
+        return path
+
+    def make(self, count: int, *, rate: float = 0.0, annotated: bool = True) -> clusters.Made:
+        """Make objects that were not there before, and return when they are there."""
+        first, self._made = self._made, self._made + count
+        self.annotated += count if annotated else 0
+        return self.cluster.make(count, rate=rate, first=first, annotated=annotated)
+
+    def halt(self) -> None:
+        """End Beacon without ceremony, which takes seconds less."""
+        if self.beacon.process is not None:
+            self.beacon.kill("supervisord")
+            self.beacon.end()
+
+    def until_settled(self) -> None:
+        """Wait until nothing is open any more."""
+        whole.until(lambda: self.pending() == 0, "all to be settled", timeout=120)
+
+    def until_pending(self, count: int) -> None:
+        """Wait until so many deliveries are open."""
+        whole.until(lambda: self.pending() >= count, f"{count} open deliveries", timeout=120)
+
+    def pending(self) -> float:
+        return whole.sample(self.beacon.metrics(), "beacon_deliveries_pending")
+
+    def _configured(self, changes: Mapping[str, Any]) -> whole.Beacon:
+        config = {
+            "resources": [self.cluster.entry("ConfigMap")],
+            "annotation": {"key": clusters.ANNOTATION},
+            "payload": {"annotations": [load.MADE_AT]},
+            "endpoint": {"url": self.sink.url},
+        }
+        return whole.Beacon(
+            self._directory,
+            config=config | dict(changes),
+            kubeconfig=self.cluster.kubeconfig,
+            environ=self._environ,
+        )
+
+
+@contextlib.contextmanager
+def running(kubeconfig: Path | None, *, environ: Mapping[str, str]) -> Iterator[Stage]:
+    """Run everything until Beacon is ready."""
+    with (
+        tempfile.TemporaryDirectory(prefix="b") as name,
+        clusters.running(Path(name), kubeconfig) as cluster,
+        endpoint.running(shape="any", keep=50_000, log="none", latency_s=_SLOW_S) as slow,
+        sinks.running() as sink,
+    ):
+        made = Stage(Path(name), cluster, sink, slow, environ)
+        try:
+            made.start()
+            yield made
+        finally:
+            made.halt()
+
+
+def latencies_ms(made: clusters.Made, arrived: Sequence[sinks.Arrival]) -> list[float]:
+    """Give how long each event took from being there to its arrival, sorted. Below 0: it came before the answer."""
+    return sorted(at_s * 1000 - made.there_ns(codec.decode(body)) / 1e6 for at_s, body in arrived)
+
+
+def lateness_ms(made: clusters.Made, arrived: Sequence[sinks.Arrival]) -> list[float]:
+    """Give how much later than at its rate the load was made, sorted."""
+    asked = sorted(made.asked_ns(codec.decode(body)) for _, body in arrived)
+    return sorted((at_ns - asked[0]) / 1e6 - number * 1000 / made.rate for number, at_ns in enumerate(asked))
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """Give the figure below which that share of them lies."""
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]

@@ -1,0 +1,94 @@
+"""`make bench` measures every row, in a miniature whose figures mean nothing."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from beacon.dev.cluster import remote
+from tests.bench import measurements, rows, table
+
+QUICK = ("memory", "disk", "sink", "steady", "thousand", "twothousand", "burst", "returned", "idle", "outage", "added")
+MANY_STARTS = ("backlog", "restart", "million", "slow")
+LEFT_OUT = {"killed", "listed", "prune", "redeliver", "scrape"}  # not of the table that is to be reached
+
+
+def bench(*words: str, environ: Mapping[str, str] | None = None) -> tuple[str, str]:
+    command = [sys.executable, "-m", "tests.bench", "--runs", "1", "--miniature", *words]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=110, env={**os.environ, **(environ or {})}
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout, done.stderr
+
+
+def measured(path: Path, *which: str) -> tuple[dict[str, list[float]], str]:
+    shown, _ = bench(*which, "--json", str(path), "--documented")
+    return json.loads(path.read_text()), shown
+
+
+@pytest.mark.parametrize("which", [QUICK, MANY_STARTS], ids=["quick", "many starts"])
+def test_every_row_is_measured_shown_and_compared(which: tuple[str, ...], tmp_path: Path) -> None:
+    found, shown = measured(tmp_path / "found.json", *which)
+
+    assert all(len(figures) == 1 and math.isfinite(figures[0]) for figures in found.values())
+    assert {row for row in rows.AIMED if row in found} == {row for row in rows.AIMED if group(row) in which}
+    for row, (figure,) in found.items():
+        (line,) = [line for line in shown.splitlines() if line.startswith(f"{row}  ")]
+        assert line.removeprefix(row).split()[:3] == [f"{figure:.2f}"] * 3
+    again = table.rendered(found, against=found)
+    assert " 1.00" in again.splitlines()[1]
+
+
+def test_nothing_is_forgotten() -> None:
+    assert {*QUICK, *MANY_STARTS} == set(measurements.ALL) - LEFT_OUT
+    assert {group(row) for row in rows.AIMED} <= {*QUICK, *MANY_STARTS, *LEFT_OUT}
+
+
+def test_a_real_cluster_is_written_to_through_its_api_and_left_as_it_was(place: Path) -> None:
+    with remote.running(place) as cluster:
+        words = ("thousand", "listed", "--json", str(place / "found.json"), "--profile", str(place / "profile"))
+        shown, said = bench(*words, environ={"BEACON_TEST_KUBECONFIG": str(cluster.kubeconfig)})
+        namespaces = cluster.request("GET", "/api/v1/namespaces")["items"]
+
+    assert math.isfinite(json.loads((place / "found.json").read_text())["1000/s, p99, ms"][0])
+    assert "listed is left out: the API server has to forget" in said
+    assert not [one for one in namespaces if one["metadata"]["name"].startswith("beacon-bench-")]
+    for process in ("store", "notifier", "watcher", "supervisord"):
+        assert f"\n{process}: " in shown
+    assert "beacon/store/" in shown
+
+
+def group(row: str) -> str:
+    """Say which measurement gives a row."""
+    return next(name for beginning, name in GROUPS.items() if row.startswith(beginning))
+
+
+GROUPS = {
+    "backlog of 5000 at start": "backlog",
+    "CPU s per 1000 of the backlog at start": "backlog",
+    "backlog of 5000 when the endpoint returns": "returned",
+    "burst": "burst",
+    "steady 17/s": "steady",
+    "1000/s": "thousand",
+    "CPU s per 1000 at 1000/s": "thousand",
+    "2000/s": "twothousand",
+    "endpoint of 50 ms": "slow",
+    "idle": "idle",
+    "outage": "outage",
+    "PSS with nothing": "memory",
+    "start to ready, empty": "memory",
+    "PSS added": "added",
+    "1,000,000 events": "million",
+    "start to ready, 5000": "restart",
+    "clean restart": "restart",
+    "watcher, 20,000": "listed",
+    "write while 100,000 are pruned": "prune",
+    "write while 100,000 are redelivered": "redeliver",
+    "scrape": "scrape",
+}
