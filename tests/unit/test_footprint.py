@@ -11,9 +11,9 @@ from tests.unit import scripts
 EVERYWHERE = {"asyncio.base_events", "click", "importlib.metadata", "rich", "zmq.asyncio"}
 HEAVY = {
     "sentinel": {"zmq", "msgspec", "orjson", "structlog", "prometheus_client", "_ssl", "yaml"},
-    "store": {"kubernetes", "requests", "urllib3", "_ssl", "http.client"},
+    "store": {"pydantic", "yaml", "kubernetes", "requests", "urllib3", "_ssl", "http.client"},
     "exporter": {"kubernetes", "requests", "urllib3", "_ssl", "pydantic", "yaml"},
-    "notifier": {"kubernetes", "apsw", "pydantic", "yaml"},
+    "notifier": {"charset_normalizer", "kubernetes", "apsw", "pydantic", "yaml"},
     "watcher": {"apsw", "pydantic", "yaml", "requests", "oauthlib", "kubernetes.client.models"},
     "reconciler": {"apsw", "pydantic", "yaml", "requests", "oauthlib", "kubernetes.client.models"},
 }
