@@ -16,10 +16,10 @@ from pathlib import Path
 from types import TracebackType
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from beacon import errors, wire
 
+_EVENT = struct.Struct("=Hi")  # an event and its value; zmq.utils.monitor reads it, too, and brings asyncio
 _FRAME = struct.Struct("<QI")  # ticket of a request, number of its transmission
 _SLICE_S = 0.5  # how long a wait may last before the stop flag and the heart are looked after
 _HEARTBEAT_MS = 1000
@@ -347,7 +347,8 @@ class Client:
     def _notice_connection(self) -> None:
         lost = False
         while self._monitor.poll(0):
-            lost |= recv_monitor_message(self._monitor)["event"] == zmq.EVENT_DISCONNECTED
+            event, _ = _EVENT.unpack(self._monitor.recv_multipart()[0])
+            lost |= event == zmq.EVENT_DISCONNECTED
         if lost:
             self._lost, self.renewed_at = True, time.monotonic()
             self._reconnect()

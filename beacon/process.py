@@ -13,10 +13,10 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
+import beacon
 from beacon import bus, errors, heart, log, metrics, parent, rundir, settings, wire
 
 _STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
@@ -135,7 +135,7 @@ def obtain_settings(context: Context, client: bus.Client) -> Mapping[str, Any]:
 def log_as(name: str, app: settings.App) -> None:
     """Log as the configuration says from now on."""
     log.configure(name, level=app.log_level, format=app.log_format, app=app.name)
-    log.get().info("configured", version=app.version or metadata.version("beacon"), pid=os.getpid())
+    log.get().info("configured", version=app.version or beacon.VERSION, pid=os.getpid())
 
 
 def _enter(name: str, stop: threading.Event) -> Context:

@@ -6,17 +6,15 @@ One connection pool for all threads; safe to share.
 
 import threading
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import urllib3
-from kubernetes import client
-from kubernetes.config import ConfigException
 
-from beacon.cluster import credentials, failures, items
+import beacon
+from beacon.cluster import credentials, failures, items, library
 
 JSON = "application/json"
-
 
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
@@ -33,7 +31,7 @@ class Connection:
         self._connect_s = connect_s
         self._read_s = read_s
         self._lock = threading.Lock()
-        self._client: client.ApiClient | None = None
+        self._client: library.RESTClientObject | None = None
 
     def get(self, path: str, *, query: Query = (), accept: str = JSON) -> bytes:
         """Read a resource whole.
@@ -83,24 +81,23 @@ class Connection:
             raise items.refusal(response.status, self._body(response), response.headers.get("Retry-After"))
         return response
 
-    def _send(self, used: client.ApiClient, request: _Request) -> urllib3.BaseHTTPResponse:
+    def _send(self, used: library.RESTClientObject, request: _Request) -> urllib3.BaseHTTPResponse:
         method, path, query, accept, body = request
-        typed = {"Content-Type": JSON} if body is not None else {}
+        url = used.configuration.host + path + (f"?{urlencode(query, safe='/', quote_via=quote)}" if query else "")
+        headers = {"Accept": accept, "User-Agent": f"beacon/{beacon.VERSION}"}
+        if body is not None:
+            headers["Content-Type"] = JSON
         try:
-            method, url, headers, sent, _ = used.param_serialize(
-                method,
-                path,
-                query_params=list(query),
-                header_params={"Accept": accept, **typed},
-                body=body,
-                auth_settings=["BearerToken"],
+            for setting in used.configuration.auth_settings().values():  # reads a token anew whose time has come
+                headers[setting["key"]] = setting["value"]
+            answer = used.request(  # type: ignore[no-untyped-call]
+                method, url, headers=headers, body=body, _request_timeout=(self._connect_s, self._read_s)
             )
-            answer = used.call_api(method, url, headers, sent, _request_timeout=(self._connect_s, self._read_s))
-        except (ConfigException, ValueError) as error:
+        except (library.ConfigException, ValueError) as error:
             # The token file was read while it was being replaced. The error may quote what it read.
             raise failures.Unreachable("the service account's token can't be used just now") from error
-        except (urllib3.exceptions.HTTPError, client.ApiException, OSError) as error:
-            if isinstance(error, client.ApiException):
+        except (urllib3.exceptions.HTTPError, library.ApiException, OSError) as error:
+            if isinstance(error, library.ApiException):
                 self._forget(used)  # TLS: the certificates may have been replaced
             raise failures.Unreachable(f"{used.configuration.host} does not answer: {_words(error)}") from error
         response: urllib3.BaseHTTPResponse = answer.response
@@ -115,18 +112,17 @@ class Connection:
         finally:
             response.release_conn()
 
-    def _current(self) -> client.ApiClient:
+    def _current(self) -> library.RESTClientObject:
         with self._lock:
             if self._client is None:
-                self._client = client.ApiClient(self._load())
-                self._client.user_agent = f"beacon/{metadata.version('beacon')}"
+                self._client = library.RESTClientObject(self._load())
             return self._client
 
-    def _renewed(self, used: client.ApiClient) -> client.ApiClient:
+    def _renewed(self, used: library.RESTClientObject) -> library.RESTClientObject:
         self._forget(used)
         return self._current()
 
-    def _forget(self, used: client.ApiClient) -> None:
+    def _forget(self, used: library.RESTClientObject) -> None:
         """Read the credentials anew next time, unless another thread has done so since."""
         with self._lock:
             if self._client is used:

@@ -9,14 +9,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from kubernetes import client
-from kubernetes.config import ConfigException, incluster_config, load_kube_config
-from kubernetes.utils.keepalive import tcp_keepalive_socket_options
-
 from beacon import codec, errors
-from beacon.cluster import failures
+from beacon.cluster import failures, library
 
-Load = Callable[[], client.Configuration]
+Load = Callable[[], library.Configuration]
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
@@ -27,7 +23,7 @@ def source(environ: Mapping[str, str], *, connections: int, service_account: Pat
         errors.ConfigError: there are no credentials, or the kubeconfig can't be used.
     """
     kubeconfig = environ.get("KUBECONFIG", "")
-    if not kubeconfig and incluster_config.SERVICE_HOST_ENV_NAME not in environ:
+    if not kubeconfig and library.SERVICE_HOST_ENV_NAME not in environ:
         raise errors.ConfigError(["KUBECONFIG is not set and this is not a pod: there is no API server to watch"])
     if not kubeconfig:
         return _Source("the pod's service account", _from_pod(environ, service_account), connections)
@@ -40,16 +36,16 @@ def source(environ: Mapping[str, str], *, connections: int, service_account: Pat
 
 
 class _Source:
-    def __init__(self, name: str, fill: Callable[[client.Configuration], None], connections: int) -> None:
+    def __init__(self, name: str, fill: Callable[[library.Configuration], None], connections: int) -> None:
         self._name = name
         self._fill = fill
         self._connections = connections
 
-    def __call__(self) -> client.Configuration:
-        configuration = client.Configuration()
+    def __call__(self) -> library.Configuration:
+        configuration = library.Configuration()
         try:
             self._fill(configuration)
-        except (ConfigException, OSError, ValueError, TypeError, AttributeError, LookupError) as error:
+        except (library.ConfigException, OSError, ValueError, TypeError, AttributeError, LookupError) as error:
             # A kubeconfig of the wrong shape shows as TypeError or AttributeError in the client's loader.
             raise failures.Unreachable(f"{self._name} can't be used: {_one_line(error)}") from error
         configuration.connection_pool_maxsize = self._connections
@@ -59,21 +55,21 @@ class _Source:
         return configuration
 
 
-def _from_file(kubeconfig: str) -> Callable[[client.Configuration], None]:
-    def fill(configuration: client.Configuration) -> None:
+def _from_file(kubeconfig: str) -> Callable[[library.Configuration], None]:
+    load = library.kubeconfig_loader()
+
+    def fill(configuration: library.Configuration) -> None:
         for path in kubeconfig.split(os.pathsep):
             if path and Path(path).is_file():
                 codec.load_yaml(Path(path).read_text(encoding="utf-8"))  # says where it is wrong; the client does not
-        load_kube_config(  # type: ignore[no-untyped-call]
-            kubeconfig, client_configuration=configuration, persist_config=False
-        )
+        load(kubeconfig, client_configuration=configuration, persist_config=False)
 
     return fill
 
 
-def _from_pod(environ: Mapping[str, str], account: Path) -> Callable[[client.Configuration], None]:
-    def fill(configuration: client.Configuration) -> None:
-        loader = incluster_config.InClusterConfigLoader(  # type: ignore[no-untyped-call]
+def _from_pod(environ: Mapping[str, str], account: Path) -> Callable[[library.Configuration], None]:
+    def fill(configuration: library.Configuration) -> None:
+        loader = library.InClusterConfigLoader(  # type: ignore[no-untyped-call]
             token_filename=str(account / "token"), cert_filename=str(account / "ca.crt"), environ=environ
         )
         loader.load_and_set(configuration)  # type: ignore[no-untyped-call]
@@ -81,12 +77,12 @@ def _from_pod(environ: Mapping[str, str], account: Path) -> Callable[[client.Con
     return fill
 
 
-def _strip_token(configuration: client.Configuration) -> None:
+def _strip_token(configuration: library.Configuration) -> None:
     """Take a line feed off the token's end, each time the client reads the token anew: it can't stand in a header."""
     loaded: Any = configuration
-    refresh: Callable[[client.Configuration], None] | None = loaded.refresh_api_key_hook
+    refresh: Callable[[library.Configuration], None] | None = loaded.refresh_api_key_hook
 
-    def strip(used: client.Configuration) -> None:
+    def strip(used: library.Configuration) -> None:
         if refresh is not None:
             refresh(used)
         if token := used.api_key.get("BearerToken"):
@@ -96,7 +92,7 @@ def _strip_token(configuration: client.Configuration) -> None:
 
 
 def _socket_options() -> list[tuple[int, int, int]]:
-    options: list[tuple[int, int, int]] = list(tcp_keepalive_socket_options(idle=30, interval=10, count=3))
+    options: list[tuple[int, int, int]] = list(library.tcp_keepalive_socket_options(idle=30, interval=10, count=3))
     return [*options, (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000)]
 
 

@@ -2,8 +2,8 @@
 
 import re
 from dataclasses import replace
-from importlib import metadata
 
+import beacon
 from beacon import coverage, settings
 from beacon.configuration import values
 
@@ -100,6 +100,6 @@ def _mended(tree: settings.Settings, warnings: list[str]) -> settings.Settings:
     if storage.warning_threshold >= storage.critical_threshold:
         storage = replace(storage, warning_threshold=storage.critical_threshold * _SHARE_OF_INTERVAL)
         warnings.append(f"storage.warningThreshold: not below criticalThreshold; {storage.warning_threshold:g} is used")
-    app = app if app.version else replace(app, version=metadata.version("beacon"))
+    app = app if app.version else replace(app, version=beacon.VERSION)
     endpoint = replace(tree.endpoint, retry=retry)
     return replace(tree, endpoint=endpoint, reconciliation=reconciliation, storage=storage, app=app)

@@ -14,10 +14,12 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from http import HTTPStatus, server
 from typing import Any
 
-from beacon import errors
+from beacon import errors, slim
+
+slim.unrun("ssl")  # the library's HTTP wants it for HTTPS, which is not served here: 1 MB
+from http import HTTPStatus, server  # noqa: E402
 
 _DEADLINE_S = 5.0
 _MOST_CONNECTIONS = 32

@@ -7,15 +7,14 @@ import os
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
+import beacon
 from beacon import metrics, supervision, wire
 from beacon.exporter import health, view
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-_VERSION = metadata.version("beacon")
 _COMPONENTS = ("watcher", "store", "notifier", "reconciler", "cleaner", "storage", "exporter")
 _Samples = Iterable[tuple[Mapping[str, str], float]]
 
@@ -101,7 +100,7 @@ def _said(seen: view.View) -> dict[str, float]:
 
 def _build(seen: view.View) -> metrics.Family:
     sqlite = seen.store.figures.sqlite_version if seen.store.figures else ""
-    labels = {"version": _VERSION, "python": platform.python_version(), "sqlite": sqlite}
+    labels = {"version": beacon.VERSION, "python": platform.python_version(), "sqlite": sqlite}
     return _gauge("build_info", "1, with what runs here.", [(labels, 1.0)])
 
 

@@ -4,14 +4,14 @@ import os
 import time
 from pathlib import Path
 
-from beacon import bus, configuration, coverage, hub, log, process, settings
+from beacon import bus, coverage, hub, log, process, reading, settings
 from beacon.store import condition, daemon, database, observer, room, salvage, service, streams
 
 
 def main(context: process.Context) -> None:
     """Serve until told to stop."""
-    loaded = configuration.load(os.environ)
-    tree = loaded.settings
+    loaded = reading.read(os.environ)
+    tree = settings.from_plain(loaded.settings)
     process.log_as("store", tree.app)
     for warning in loaded.warnings:
         log.get().warning("configuration", problem=warning)
@@ -25,7 +25,7 @@ def main(context: process.Context) -> None:
         listener = observer.Observer()
         terms = streams.Terms(scopes=coverage.scopes(tree), endpoint=tree.endpoint.name, updates=tree.events.updated)
 
-        plain, digest = settings.to_plain(tree), settings.digest(tree)
+        plain, digest = loaded.settings, settings.digest(tree)
 
         wanted = salvage.Wanted(scopes=tuple(scope.id for scope in terms.scopes), endpoint=terms.endpoint)
         opening = daemon.Opening("opening the ledger", settings=plain, digest=digest)

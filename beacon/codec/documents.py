@@ -1,74 +1,25 @@
-"""Bytes and text to plain values and back: the one door of orjson and yaml.
-
-It knows nothing of what the values mean. JSON that Beacon writes is compact and UTF-8; YAML that it reads is the safe
-subset, and a key that stands twice in one mapping is an error, because the second would silently win.
-"""
+"""YAML to plain values and back, as `beacon.codec` promises it; apart from it because it is read when it is needed."""
 
 import re
 from typing import Any
 
-import orjson
 import yaml
 
-
-class DecodeError(ValueError):
-    """The text is not what it should be; the message says where."""
+from beacon.codec import refusing
 
 
-def encode(value: object) -> bytes:
-    """Render a plain value or a dataclass as compact JSON."""
-    return orjson.dumps(value)
-
-
-def encode_pretty(value: object) -> bytes:
-    """Render a plain value as indented JSON that ends with a newline."""
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-
-
-def encode_sorted(value: object) -> bytes:
-    """Render a plain value as compact JSON with sorted keys: equal values give equal bytes."""
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-
-
-def decode(data: bytes | str) -> Any:
-    """Parse JSON.
-
-    Raises:
-        DecodeError: it is not JSON.
-    """
-    try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise DecodeError(str(error)) from error
-
-
-def raw(text: str | bytes) -> orjson.Fragment:
-    """Mark JSON text that is to be embedded by `encode` as it stands."""
-    return orjson.Fragment(text)
-
-
-def load_yaml(text: str) -> Any:
-    """Parse one YAML document.
-
-    Raises:
-        DecodeError: it is not YAML, is more than one document, or repeats a key; says line and column.
-    """
+def load(text: str) -> Any:
+    """Parse one document; see `codec.load_yaml`."""
     return _load(text, _Loader)
 
 
-def load_yaml_text(text: str) -> Any:
-    """Parse one YAML document, leaving every scalar the text that it is, but for null.
-
-    So `values: [true]` is the text "true" and `version: 1.10` keeps its zero, as a typed reader would have it.
-
-    Raises:
-        DecodeError: as `load_yaml`.
-    """
+def load_text(text: str) -> Any:
+    """Parse one document whose scalars stay text; see `codec.load_yaml_text`."""
     return _load(text, _TextLoader)
 
 
-def dump_yaml(value: object) -> str:
-    """Render a plain value as block-style YAML in the order given; text stays text for readers of YAML 1.1 and 1.2."""
+def dump(value: object) -> str:
+    """Render a plain value; see `codec.dump_yaml`."""
     text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
     return text
 
@@ -77,10 +28,10 @@ def _load(text: str, loader: type[yaml.SafeLoader]) -> Any:
     try:
         return yaml.load(text, Loader=loader)  # noqa: S506  both are SafeLoaders
     except yaml.MarkedYAMLError as error:
-        raise DecodeError(_located(error)) from error
+        raise refusing.DecodeError(_located(error)) from error
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
         # What a wrong tag such as !!int makes of a value; the text is not repeated, it may be a secret.
-        raise DecodeError(f"a value is not what its tag says ({type(error).__name__})") from error
+        raise refusing.DecodeError(f"a value is not what its tag says ({type(error).__name__})") from error
 
 
 class _Loader(yaml.SafeLoader):

@@ -1,0 +1,37 @@
+"""What each process has loaded once it can work: nothing that it doesn't use. A megabyte here is seven in the pod."""
+
+import json
+from importlib import metadata
+
+import pytest
+
+import beacon
+from tests.unit import scripts
+
+EVERYWHERE = {"asyncio.base_events", "click", "importlib.metadata", "rich", "zmq.asyncio"}
+HEAVY = {
+    "sentinel": {"zmq", "msgspec", "orjson", "structlog", "prometheus_client", "_ssl", "yaml"},
+    "store": {"pydantic", "yaml", "kubernetes", "requests", "urllib3", "_ssl", "http.client"},
+    "exporter": {"kubernetes", "requests", "urllib3", "_ssl", "pydantic", "yaml"},
+    "notifier": {"charset_normalizer", "kubernetes", "apsw", "pydantic", "yaml"},
+    "watcher": {"apsw", "pydantic", "yaml", "requests", "oauthlib", "kubernetes.client.models"},
+    "reconciler": {"apsw", "pydantic", "yaml", "requests", "oauthlib", "kubernetes.client.models"},
+}
+LOADED = """
+import importlib, json, sys
+importlib.import_module(f"beacon.{sys.argv[1]}.__main__")
+from beacon import slim
+print(json.dumps(sorted(set(sys.modules) - slim.unrun_modules())))
+"""
+
+
+@pytest.mark.parametrize("process", sorted(HEAVY))
+def test_a_process_loads_nothing_that_it_does_not_use(process: str) -> None:
+    loaded = set(json.loads(scripts.run(LOADED, process).stdout))
+
+    assert loaded >= {"beacon", f"beacon.{process}.__main__"}
+    assert loaded & (HEAVY[process] | EVERYWHERE) == set()
+
+
+def test_the_version_is_the_one_that_is_installed() -> None:
+    assert metadata.version("beacon") == beacon.VERSION

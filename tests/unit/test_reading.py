@@ -1,0 +1,49 @@
+"""The configuration is read by a process that ends, and nothing of what came of it is lost on the way."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from beacon import configuration, errors, reading, settings
+
+TEXT = """
+app: {name: "größe"}
+resources: [{apiVersion: v1, kind: ConfigMap}]
+endpoint: {url: "http://127.0.0.1:1/", retry: {initialBackoff: 2h, maxBackoff: 1h}}
+"""
+
+
+def environ(path: Path) -> dict[str, str]:
+    return {**os.environ, "CONFIG_PATH": str(path)}
+
+
+def test_it_gives_what_reading_it_here_gives(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(TEXT, encoding="utf-8")
+
+    read = reading.read(environ(tmp_path / "config.yaml"))
+
+    here = configuration.load(environ(tmp_path / "config.yaml"))
+    assert settings.from_plain(read.settings) == here.settings
+    assert list(read.warnings) == list(here.warnings) != []
+
+
+def test_every_problem_arrives(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("resources: []\nendpoint: {url: 5, tiemout: 3s}\n", encoding="utf-8")
+
+    with pytest.raises(errors.ConfigError) as there:
+        reading.read(environ(tmp_path / "config.yaml"))
+    with pytest.raises(errors.ConfigError) as here:
+        configuration.load(environ(tmp_path / "config.yaml"))
+
+    assert there.value.problems == here.value.problems
+    assert len(there.value.problems) > 2
+
+
+def test_a_reader_that_dies_is_no_configuration(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(errors.StartError, match=re.escape("ended with code 1")) as caught:
+        reading.read({**os.environ, "PYTHONPATH": "", "PYTHONHOME": os.devnull})
+
+    assert caught.value.exit_code == errors.EXIT_SOFTWARE
+    assert capfd.readouterr().err  # it says itself why
