@@ -192,7 +192,7 @@ def test_the_rights_are_those_that_beacon_rbac_prints_for_the_configuration(name
 @pytest.mark.parametrize("name", built.OURS)
 def test_memory_is_asked_for_as_it_was_measured(name: str) -> None:
     performance = (built.ROOT / "docs" / "performance.md").read_text()
-    measured = int(re.findall(r"the same in a container [^|]*\| (\d+) MiB", performance)[0])
+    measured = int(re.findall(r"in a container \(Python [\d.]+\) all processes have (\d+) MiB", performance)[0])
     memory = {kind: built.mebibytes(given["memory"]) for kind, given in built.container(name)["resources"].items()}
 
     run_dir = built.mebibytes(built.mounts(name)["/run/beacon"]["emptyDir"]["sizeLimit"])
