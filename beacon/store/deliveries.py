@@ -7,7 +7,7 @@ Settling writes, within the service's transaction. Giving out only reads and rem
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from beacon import model, wire
+from beacon import codec, model, wire
 from beacon.store import database, memory, redelivery
 
 _SHARE_OF_RETRIES = 5  # one in so many places of a claim is kept for what is due again
@@ -192,11 +192,9 @@ class Deliveries:
     ) -> list[model.Delivery]:
         if want <= 0:
             return []
-        want = min(want, _MOST_AT_ONCE)
-        found = self._ledger.rows(f"SELECT d.id FROM deliveries d WHERE {which} LIMIT ?", (*values, want + len(out)))
-        chosen = [delivery for (delivery,) in found if delivery not in out][:want]
-        rows = (self._ledger.row(_WHOLE, (delivery,)) for delivery in chosen)
-        return [_delivery(row) for row in rows if row is not None]
+        held = codec.encode(list(out)).decode()
+        rows = self._ledger.rows(f"{_WHOLE} {which} LIMIT ?", (held, *values, min(want, _MOST_AT_ONCE)))
+        return [_delivery(row) for row in rows]
 
     def _settle_one(self, outcome: model.Outcome, now_us: int) -> None:
         row = self._ledger.row(
@@ -281,7 +279,10 @@ _COLUMNS = (
     "d.id, d.generation, e.id, d.sequence, e.previous, e.type, e.api_version, e.kind, e.subject, e.namespace, e.name,"
     " e.detected_us, e.committed_us, d.attempts, d.requests, e.data, d.out_of_order"
 )
-_WHOLE = f"SELECT {_COLUMNS} FROM deliveries d JOIN events e USING (sequence) WHERE d.id = ?"
+_WHOLE = (
+    f"SELECT {_COLUMNS} FROM deliveries d CROSS JOIN events e USING (sequence)"
+    " WHERE d.id NOT IN (SELECT value FROM json_each(?)) AND"
+)
 _FRESH = "d.endpoint = ? AND d.state = 'ready' AND (d.requests > 0) = 0 ORDER BY d.sequence"
 _DUE = "d.endpoint = ? AND d.state = 'ready' AND d.requests > 0 AND d.next_attempt_us <= ? ORDER BY d.next_attempt_us"
 _LEAST_RECENT = "d.endpoint = ? AND d.state = 'ready' AND d.requests > 0 ORDER BY d.last_tried_us"

@@ -204,10 +204,10 @@ class Journal:
         subject = f"{scope.group}/{scope.kind}/{shown.namespace}/{shown.name}"
         identity = rendering.event_id(frame, shown, event)
         detected_us = rendering.detected_us(frame, shown)
-        (previous,) = self._ledger.row("SELECT max(sequence) FROM events WHERE subject = ?", (subject,)) or (None,)
         written = self._ledger.run(
             "INSERT INTO events (id, subject, uid, api_version, kind, namespace, name, previous, type, cause, source,"
-            " detected_us, committed_us, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " detected_us, committed_us, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7,"
+            " coalesce((SELECT max(sequence) FROM events WHERE subject = ?2), 0), ?8, ?9, ?10, ?11, ?12, ?13)"
             " ON CONFLICT (id) DO NOTHING",
             (
                 identity,
@@ -217,7 +217,6 @@ class Journal:
                 scope.kind,
                 shown.namespace,
                 shown.name,
-                previous or 0,
                 event,
                 cause,
                 source,
