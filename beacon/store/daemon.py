@@ -126,7 +126,8 @@ class Daemon:
             jobs += self._company()
         if not all(map(_is_patient, jobs)):
             self._hurried_at = time.monotonic()
-        for asked, reply in self._service.process(jobs):
+        answers = self._service.process(jobs)
+        for asked, reply in sorted(answers, key=_is_unhurried):
             self._answer(asked, reply)
 
     def _company(self) -> list[service.Job]:
@@ -160,6 +161,12 @@ class Daemon:
         self._server.reply(asked.incoming, data)
         result = reply.code if isinstance(reply, wire.Refused) else "ok"
         self._listener.answered(asked.verb, result, time.monotonic() - asked.arrived_at)
+
+
+def _is_unhurried(answer: service.Answer) -> bool:
+    """Say whether an answer can wait for those that say what is to be told now."""
+    _, reply = answer
+    return not (isinstance(reply, wire.Claimed) and reply.deliveries)
 
 
 def _is_patient(job: service.Job) -> bool:
