@@ -30,6 +30,7 @@ class Guard:
         self._socket = supervision.socket_of(run_dir)
         self._memory = memory.Memory(run_dir, supervisor)
         self._heart: heart.Heart | None = None
+        self._booted_at: float | None = None  # when the run directory was first seen to be this supervisord's
         self._resting = False
         self._killed: set[str] = set()
         self._awake_since = time.monotonic()
@@ -124,7 +125,7 @@ class Guard:
         if now - self._looked_at > 3 * self._limits.look_s + 1:
             self._awake_since = now
         self._looked_at = now
-        self._beat()
+        self._beat(now)
         if self._resting:
             return
         try:
@@ -150,14 +151,15 @@ class Guard:
             beats=heart.read(rundir.hearts_directory(self._run_dir)),
             lives_s=lives_s,
             awake_s=now - self._awake_since,
-            booted=rundir.booted(self._run_dir, self._supervisor),
+            booted_s=0.0 if self._booted_at is None else now - self._booted_at,
         )
 
-    def _beat(self) -> None:
+    def _beat(self, now: float) -> None:
         """Beat, as soon as nobody will clear that away any more."""
         if self._heart is not None:
             self._heart.beat()
         elif rundir.booted(self._run_dir, self._supervisor):
+            self._booted_at = now
             self._heart = heart.Heart(rundir.hearts_directory(self._run_dir), judgement.NAME, "main")
 
     def _end_pod(self, reason: str) -> None:

@@ -13,6 +13,7 @@ from beacon import heart, supervision
 from beacon.sentinel import protocol
 
 NAME = "sentinel"
+_CLEARER = "store"  # clears the run directory at boot
 WINDOW_S = 300.0  # how long a death is remembered
 _FIRST_PAUSE_S = 2.0
 _LONGEST_PAUSE_S = 60.0
@@ -51,15 +52,16 @@ class Glance:
     """What is there at one moment.
 
     `lives_s` says for each pid how long its process has lived. `awake_s` is how long the sentinel itself has been
-    moving without a break: when everything stood still, the machine perhaps, nobody's heart could beat. `booted` says
-    whether the store has cleared the run directory, which the others wait for without a heart.
+    moving without a break: when everything stood still, the machine perhaps, nobody's heart could beat. `booted_s` is
+    how long ago the sentinel saw that the store has cleared the run directory, which the others wait for without a
+    heart; 0 as long as it has not.
     """
 
     programs: Sequence[supervision.Program]
     beats: Sequence[heart.Beat]
     lives_s: Mapping[int, float]
     awake_s: float
-    booted: bool
+    booted_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +99,7 @@ def hung(seen: Glance, limit_s: float) -> tuple[Hung, ...]:
         for program in seen.programs
         if program.state in _JUDGED and program.pid in seen.lives_s and program.name != NAME
     )
-    found = (_silence(program, seen) for program in judged if seen.booted or program.name == "store")
+    found = (_silence(program, seen) for program in judged)
     return tuple(one for one in found if one.silent_s > limit_s)
 
 
@@ -124,6 +126,8 @@ def _silence(program: supervision.Program, seen: Glance) -> Hung:
     A heartbeat file of the same pid may be an earlier container's.
     """
     bound_s = min(seen.lives_s[program.pid], seen.awake_s)
+    if program.name != _CLEARER:
+        bound_s = min(bound_s, seen.booted_s)
     ages = [(b.age_s, b.thread) for b in seen.beats if b.process == program.name and b.pid == program.pid]
     age_s, thread = max(ages, default=(bound_s, ""))
     return Hung(program=program.name, pid=program.pid, thread=thread, silent_s=min(age_s, bound_s))

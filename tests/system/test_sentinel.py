@@ -153,7 +153,8 @@ def test_a_program_of_which_one_thread_hangs_is_killed_and_started_again(base: P
 
 def test_a_store_that_never_beats_is_killed_and_those_who_wait_for_it_are_not(base: Path) -> None:
     roles = {"store": HANGS_ONCE + supervised.ROLE}
-    with supervised.supervised(base, roles=roles, variables={"HANG": str(base / "hang"), **SHORT}) as it:
+    variables = {"HANG": str(base / "hang"), "BEACON_SENTINEL_HUNG_S": "4"}
+    with supervised.supervised(base, roles=roles, variables=variables) as it:
         until(lambda: it.state("watcher") is State.RUNNING, "a watcher")
         waiting = it.pid("watcher")
 

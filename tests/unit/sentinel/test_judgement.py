@@ -27,10 +27,10 @@ def glance(
     programs: tuple[supervision.Program, ...] = (program(),),
     life_s: float = 1000.0,
     awake_s: float = 1000.0,
-    booted: bool = True,
+    booted_s: float = 1000.0,
 ) -> judgement.Glance:
     return judgement.Glance(
-        programs=programs, beats=beats, lives_s={7: life_s, 8: life_s}, awake_s=awake_s, booted=booted
+        programs=programs, beats=beats, lives_s={7: life_s, 8: life_s}, awake_s=awake_s, booted_s=booted_s
     )
 
 
@@ -92,11 +92,12 @@ def test_after_a_standstill_of_everything_everybody_gets_a_new_chance() -> None:
     assert hung(glance(beat(5000), awake_s=61)) == [("watcher", "main")]
 
 
-def test_before_the_store_has_booted_only_the_store_is_judged() -> None:
+def test_before_the_store_has_booted_only_the_store_is_judged_and_then_everybody_has_time_for_a_first_beat() -> None:
     programs = (program(), program("store", pid=8))
 
-    assert hung(glance(programs=programs, booted=False)) == [("store", "")]
-    assert hung(glance(programs=programs)) == [("watcher", ""), ("store", "")]
+    assert hung(glance(programs=programs, booted_s=0)) == [("store", "")]
+    assert hung(glance(programs=programs, booted_s=59)) == [("store", "")]
+    assert hung(glance(programs=programs, booted_s=61)) == [("watcher", ""), ("store", "")]
 
 
 def test_a_process_that_has_just_ended_and_the_sentinel_itself_are_let_be() -> None:
