@@ -176,9 +176,14 @@ class Dispatcher:
             self._look_around(now, asked_at=max(self._submitted_at, client.renewed_at))
 
     def _gathering_s(self, now: float) -> float:
-        """Say how long the next claim may wait for answers that it can settle; not at all when none is to come."""
+        """Say how long the next claim may wait for answers that it can settle.
+
+        Not at all when none is to come, or when sending will soon have to wait for settlements to be on disk.
+        """
         waiting = self._session.asked is not None and self._session.held
-        return self._replied_at + _GATHER_S - now if waiting else 0.0
+        if not waiting or self._session.unconfirmed >= self._most_unconfirmed // 2:
+            return 0.0
+        return self._replied_at + _GATHER_S - now
 
     def _look_around(self, now: float, *, asked_at: float) -> None:
         """Notice what doesn't come: answers of the endpoint, and of the store.

@@ -18,11 +18,11 @@ from beacon import errors
 
 Row = tuple[Any, ...]
 Values = Sequence[str | int | float | bytes | None]
-_CACHE_KIB = 16 * 1024
+_CACHE_KIB = 4 * 1024
 _BUSY_MS = 5000
 _JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024
 _STATEMENTS = 256
-_CHECKPOINT_PAGES = 4000  # of 4 KiB
+_CHECKPOINT_PAGES = 500  # of 4 KiB
 
 
 class StorageError(errors.TransientError):
@@ -310,7 +310,8 @@ def _journal_ahead(connection: apsw.Connection) -> None:
     if connection.pragma("journal_mode", "WAL") != "wal":
         raise errors.StartError("the volume does not support a write-ahead log", exit_code=errors.EXIT_CANNOT_CREATE)
     connection.pragma("journal_size_limit", _JOURNAL_LIMIT_BYTES)
-    # A checkpoint writes each page once, however often the log holds it: seldom is cheaper, and rarer to wait for.
+    # Everything waits for a checkpoint: at 1000 events/s one of 4000 pages takes 12 ms twice a second, one of 500 takes
+    # 2. Nearly all the pages that a few hundred events write differ, so that seldom is hardly cheaper.
     connection.pragma("wal_autocheckpoint", _CHECKPOINT_PAGES)
 
 

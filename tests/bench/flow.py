@@ -4,7 +4,7 @@ import statistics
 import time
 
 from beacon import codec
-from tests.bench import profiles, rows, spending, stage, terms
+from tests.bench import own, profiles, rows, spending, stage, terms
 
 _WARM = 500  # events before those that count: code and caches are as they are in a Beacon that has been at work
 
@@ -100,8 +100,9 @@ def _warm(on: stage.Stage, wanted: terms.Terms) -> None:
 def _at_rate(on: stage.Stage, measure: str, *, rate: float, count: int) -> rows.Figures:
     """Make changes at a rate and wait until each has arrived. What this process does meanwhile is the sink's alone."""
     first = len(on.sink.arrived)
-    made = on.make(count, rate=rate)
-    on.sink.wait_for(first + count, timeout=180)
+    with own.disk_beside() as fsyncs:
+        made = on.make(count, rate=rate)
+        on.sink.wait_for(first + count, timeout=180)
     arrived = on.sink.arrived[first:]
     distinct = len({codec.decode(body)["id"] for _, body in arrived})
     if distinct != count:
@@ -111,6 +112,7 @@ def _at_rate(on: stage.Stage, measure: str, *, rate: float, count: int) -> rows.
         f"{measure}, p50, ms": statistics.median(took),
         f"{measure}, p99, ms": stage.quantile(took, 0.99),
         f"{measure}, longest, ms": took[-1],
+        f"{measure}, longest fsync beside it, ms": max(fsyncs, default=0.0),
         f"{measure}, made late, p99, ms": stage.quantile(stage.lateness_ms(made, arrived), 0.99),
     }
 

@@ -1,27 +1,49 @@
 """What the harness and the machine are worth: the disk, and the sink that must not be the bottleneck."""
 
+import contextlib
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
+from typing import IO
 
 from tests.bench import rows, terms
 from tests.bench import sink as sinks
+
+_GAP_S = 0.02
 
 
 def disk(_wanted: terms.Terms) -> rows.Figures:
     """What one fsync of 4 KiB appended costs on this disk."""
     with tempfile.NamedTemporaryFile() as file:
-        times = []
-        for _ in range(200):
-            began = time.perf_counter()
-            file.write(bytes(4096))
-            file.flush()
-            os.fsync(file.fileno())
-            times.append((time.perf_counter() - began) * 1e6)
-    return {"fsync of 4 KiB, us": statistics.median(times)}
+        return {"fsync of 4 KiB, us": statistics.median(_fsync_s(file) for _ in range(200)) * 1e6}
+
+
+@contextlib.contextmanager
+def disk_beside() -> Iterator[list[float]]:
+    """Have an fsync made 50 times a second; gives the list of how many milliseconds each took.
+
+    A disk that others share stands still now and then, and with it whatever waits for its commits.
+    """
+    took: list[float] = []
+    done = threading.Event()
+
+    def work() -> None:
+        with tempfile.NamedTemporaryFile() as file:
+            while not done.wait(_GAP_S):
+                took.append(_fsync_s(file) * 1000)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        yield took
+    finally:
+        done.set()
+        worker.join()
 
 
 def sink(wanted: terms.Terms) -> rows.Figures:
@@ -32,3 +54,11 @@ def sink(wanted: terms.Terms) -> rows.Figures:
         took_s = float(subprocess.run(command, check=True, capture_output=True).stdout)
         taking.wait_for(count, timeout=10)
     return {"sink, requests/s that it takes": count / took_s}
+
+
+def _fsync_s(file: IO[bytes]) -> float:
+    began = time.perf_counter()
+    file.write(bytes(4096))
+    file.flush()
+    os.fsync(file.fileno())
+    return time.perf_counter() - began

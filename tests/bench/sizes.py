@@ -10,8 +10,9 @@ _LONG_ENOUGH_S = 5.0  # whatever is sent after a start is sent within that
 
 
 def nothing_tracked(wanted: terms.Terms) -> rows.Figures:
-    """An empty cluster, some time after the start."""
+    """An empty cluster, some time after the start; the metrics have been scraped, as they are all the time."""
     with wanted.stage() as on:
+        on.pending()
         time.sleep(wanted.lasting(_SETTLE_S))
         return {
             "start to ready, empty ledger, s": on.ready_s,
@@ -22,6 +23,7 @@ def nothing_tracked(wanted: terms.Terms) -> rows.Figures:
 def added(wanted: terms.Terms) -> rows.Figures:
     """5000 objects without the annotation and 5000 with it come, and are told."""
     with wanted.stage() as on:
+        on.pending()  # a scrape
         time.sleep(wanted.lasting(_SETTLE_S))
         before = spending.pss_mib(on.beacon)
         count = wanted.many(5000)
