@@ -6,6 +6,7 @@ comes next. No process handles an unexpected error itself: whatever state it has
 """
 
 import contextlib
+import ctypes
 import gc
 import os
 import signal
@@ -22,6 +23,7 @@ from beacon import bus, errors, heart, log, metrics, parent, rundir, settings, w
 _STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 _WIND_DOWN_S = 5.0  # how long the others may take to stop after a thread has failed
 _PATIENCE_S = 1.0  # how long the store may take before a line says that it is waited for
+_TRIM_S = 10.0  # how often memory is given back
 
 
 def run(name: str, main: Callable[["Context"], None]) -> NoReturn:
@@ -164,11 +166,23 @@ def _stop_on_signals() -> threading.Event:
 
     def wait_for_signals() -> None:
         while True:
-            signal.sigwait(_STOP_SIGNALS)
-            stop.set()
+            if signal.sigtimedwait(_STOP_SIGNALS, _TRIM_S) is None:
+                _give_memory_back()
+            else:
+                stop.set()
 
     threading.Thread(target=wait_for_signals, name="signals", daemon=True).start()
     return stop
+
+
+def _give_memory_back() -> None:
+    """Give what lies free within the heap back to the system, which of itself happens only at the heap's end.
+
+    A burst leaves such holes. Another C library than glibc keeps its heap in other ways.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _say(error: BaseException) -> int:

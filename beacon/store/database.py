@@ -18,7 +18,7 @@ from beacon import errors
 
 Row = tuple[Any, ...]
 Values = Sequence[str | int | float | bytes | None]
-_CACHE_KIB = 4 * 1024
+_CACHE_KIB = 3 * 1024
 _BUSY_MS = 5000
 _JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024
 _STATEMENTS = 256

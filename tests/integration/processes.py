@@ -57,11 +57,11 @@ def wait_for(condition: Callable[[], object], what: str) -> None:
 
 @contextmanager
 def started(
-    main: str, run_dir: Path, *, name: str = "watcher", environ: Mapping[str, str] | None = None
+    main: str, run_dir: Path, *, name: str = "watcher", environ: Mapping[str, str] | None = None, before: str = ""
 ) -> Iterator[Program]:
-    """Start `process.run(name, main)`; `main` is the body of a function of `context`."""
+    """Start `process.run(name, main)`; `main` is the body of a function of `context`, `before` comes before all."""
     body = textwrap.indent(textwrap.dedent(main).strip(), "    ")
-    code = f"{HEAD}\ndef main(context):\n{body}\n\nprocess.run({name!r}, main)\n"
+    code = f"{HEAD}{before}\ndef main(context):\n{body}\n\nprocess.run({name!r}, main)\n"
     with subprocess.Popen(
         [sys.executable, "-c", code],
         env={**os.environ, "BEACON_RUN_DIR": str(run_dir), **(environ or {})},

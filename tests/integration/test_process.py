@@ -32,6 +32,25 @@ def test_a_process_that_is_asked_to_stop_ends_well(tmp_path: Path, number: signa
         assert program.events() == ["started", "running", "ended"]
 
 
+def test_what_a_burst_leaves_free_within_the_heap_is_given_back_in_time(tmp_path: Path) -> None:
+    main = """
+    def mib():
+        return int(open("/proc/self/statm").read().split()[1]) / 256
+    before = mib()
+    burst = [bytearray(4000) for _ in range(20_000)]
+    kept = burst[::200]  # what remains keeps the heap from getting shorter
+    assert mib() > before + 70
+    del burst
+    assert mib() > before + 70, "the C library gives it back by itself"
+    while mib() > before + 10:
+        time.sleep(0.05)
+    log.get().info("given back", kept=len(kept))
+    context.stop.wait()
+    """
+    with processes.started(main, tmp_path, before="process._TRIM_S = 0.2") as program:
+        program.until("given back")
+
+
 def test_a_second_signal_harms_nobody_who_is_winding_down(tmp_path: Path) -> None:
     main = """
     log.get().info("running")

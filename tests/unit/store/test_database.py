@@ -32,7 +32,7 @@ def raw(path: Path, sql: str) -> list[tuple[object, ...]]:
         ("synchronous", 2),
         ("foreign_keys", 1),
         ("journal_size_limit", 64 * 1024 * 1024),
-        ("cache_size", -4 * 1024),
+        ("cache_size", -3 * 1024),
         ("temp_store", 2),
         ("busy_timeout", 5000),
         ("wal_autocheckpoint", 500),
