@@ -16,7 +16,7 @@ from tests.integration import processes
 from tests.system import supervised
 from tests.system.supervised import until
 
-SHORT = {"BEACON_SENTINEL_HUNG_S": "2"}
+SHORT = {"BEACON_SENTINEL_HUNG_S": "3"}
 REFUSED = """
 import sys
 from beacon import errors, process
@@ -153,7 +153,7 @@ def test_a_program_of_which_one_thread_hangs_is_killed_and_started_again(base: P
 
 def test_a_store_that_never_beats_is_killed_and_those_who_wait_for_it_are_not(base: Path) -> None:
     roles = {"store": HANGS_ONCE + supervised.ROLE}
-    variables = {"HANG": str(base / "hang"), "BEACON_SENTINEL_HUNG_S": "4"}
+    variables = {"HANG": str(base / "hang"), "BEACON_SENTINEL_HUNG_S": "5"}
     with supervised.supervised(base, roles=roles, variables=variables) as it:
         until(lambda: it.state("watcher") is State.RUNNING, "a watcher")
         waiting = it.pid("watcher")
@@ -170,7 +170,7 @@ def test_a_standstill_of_everything_kills_nobody(base: Path) -> None:
         pids = supervised.children(base)
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
-        time.sleep(3)  # the one thing that can't be waited for: that nothing happens
+        time.sleep(4)  # the one thing that can't be waited for: that nothing happens
 
         # The sentinel is the first that moves again, and looks before anybody else could beat.
         os.kill(it.pid("sentinel"), signal.SIGCONT)
@@ -178,7 +178,7 @@ def test_a_standstill_of_everything_kills_nobody(base: Path) -> None:
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
 
-        time.sleep(2.5)
+        time.sleep(3.5)
         assert killed(it) == []
         assert supervised.children(base) == pids
 
