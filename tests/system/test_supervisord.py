@@ -132,11 +132,13 @@ def test_a_store_that_is_started_again_clears_nothing_and_a_new_supervisord_does
 
 
 def test_a_store_that_is_late_is_waited_for(base: Path) -> None:
-    late = "import time; time.sleep(4)\n" + supervised.ROLE
+    awake = 'print(\'{"event": "awake", "process": "store"}\', flush=True)'
+    late = f"import time; time.sleep(4); {awake}\n{supervised.ROLE}"
     with supervised.supervised(base, roles={"store": late}) as it:
         it.until_all_are_running()
 
-        assert it.told("running")[0] == "store"
+        said = [line["event"] for line in it.lines]
+        assert said.index("awake") < said.index("running")
         assert it.told("started").count("watcher") == 1
 
 
