@@ -159,7 +159,7 @@ def _stop_on_signals() -> threading.Event:
     """Give an event that SIGTERM and SIGINT set, however often they come.
 
     A thread waits for them instead of a handler: a handler runs in between two steps of the main thread, and an event
-    that is set while the same thread holds its lock never returns.
+    that is set while the same thread holds its lock never returns. Between signals it gives memory back.
     """
     stop = threading.Event()
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)  # inherited by every thread to come
