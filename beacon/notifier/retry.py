@@ -6,8 +6,6 @@ Pure: time and chance are given. Whose fault a failure is, the event's or the en
 
 import math
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
 _RETRIED = frozenset({408, 425, 429})
@@ -77,25 +75,3 @@ def delay_s(policy: Policy, requests: int, *, asked_s: float | None, roll: float
 def pause_s(policy: Policy, status: int, *, asked_s: float | None) -> float:
     """Give how long the endpoint wants no request at all: what it asked for with 429 or 503, up to the maximum."""
     return min(asked_s, policy.max_s) if asked_s is not None and status in _PAUSING else 0.0
-
-
-def asked_s(header: str | None, *, now: datetime) -> float | None:
-    """Read a Retry-After header (RFC 9110, section 10.2.3): seconds or an HTTP date.
-
-    None: it is absent, unreadable, or asks for no delay at all, which is left to the backoff.
-    """
-    text = (header or "").strip()
-    if not text:
-        return None
-    try:
-        seconds = float(text) if text.isascii() and text.isdigit() else _until(text, now)
-    except ValueError:
-        return None
-    return seconds if seconds > 0 else None
-
-
-def _until(text: str, now: datetime) -> float:
-    date = parsedate_to_datetime(text)
-    if date.tzinfo is None:  # "-0000": UTC from a sender that won't say where it is
-        date = date.replace(tzinfo=UTC)
-    return (date - now).total_seconds()

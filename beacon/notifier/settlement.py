@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from beacon import model
-from beacon.notifier import answer, breaker, retry, session
+from beacon.notifier import answer, breaker, retry, retry_after, session
 
 
 def settle(
@@ -47,7 +47,7 @@ def settle(
 def asked_s(reply: answer.Answer) -> float | None:
     """Give the delay that an answer asks for; None when it asks for none."""
     now = datetime.fromtimestamp(reply.started_us / 1_000_000 + reply.duration_s, tz=UTC)
-    return retry.asked_s(reply.retry_after, now=now)
+    return retry_after.delay_s(reply.retry_after, now=now)
 
 
 def interrupted(job: session.Job, reply: answer.Answer) -> model.Outcome:

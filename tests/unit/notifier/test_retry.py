@@ -1,13 +1,9 @@
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from beacon.notifier import retry
 
-NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 POLICY = retry.Policy(max_attempts=10, initial_s=1.0, max_s=300.0, multiplier=2.0, jitter=0.1)
 AGAIN = {408, 425, 429}
 
@@ -65,27 +61,9 @@ def test_without_jitter_chance_changes_nothing() -> None:
     assert {retry.backoff_s(policy, 2, roll=roll) for roll in (-1.0, 0.0, 1.0)} == {9.0}
 
 
-def test_retry_after_in_seconds_is_the_delay() -> None:
-    asked_s = retry.asked_s("17", now=NOW)
-
-    assert asked_s == 17
-    assert retry.delay_s(POLICY, 0, asked_s=asked_s, roll=1.0) == 17
-
-
-def test_retry_after_as_a_date_is_the_delay_until_then() -> None:
-    assert retry.asked_s(format_datetime(NOW + timedelta(seconds=90), usegmt=True), now=NOW) == 90
-
-
 def test_retry_after_is_honoured_up_to_the_maximum_backoff() -> None:
     assert retry.delay_s(POLICY, 0, asked_s=3600.0, roll=0.0) == 300
     assert retry.pause_s(POLICY, 503, asked_s=3600.0) == 300
-
-
-@pytest.mark.parametrize(
-    "header", [None, "", "0", "-5", "soon", "1.5", "٣", "Fri, 02 Jan 1970 00:00:00 GMT", "99 bottles", "Fri, 99 Foo"]
-)
-def test_a_retry_after_that_asks_for_nothing_leaves_the_backoff_in_force(header: str | None) -> None:
-    assert retry.asked_s(header, now=NOW) is None
 
 
 def test_only_429_and_503_pause_the_endpoint() -> None:

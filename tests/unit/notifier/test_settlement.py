@@ -130,3 +130,17 @@ def test_an_event_that_is_under_way_again_is_judged_by_its_next_answer() -> None
     charge = settlement.charge(suspect(), POLICY, counted=3, held=True)
 
     assert [outcome.result for outcome in charge.outcomes] == [model.Result.CHARGED]
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 503, 507, 599])
+def test_every_answer_that_is_retried_may_ask_for_a_delay(status: int) -> None:
+    outcome = settlement.settle(job(), reply(status, retry_after="17"), COUNTED, POLICY, roll=0.0)
+
+    assert outcome.delay_s == 17
+
+
+@pytest.mark.parametrize("junk", ["Sat, 28 Nov 2027 00:00:00 +1234567890123456", "Sat, 28 Nov 99999 00:00:00 GMT"])
+def test_a_delay_that_cannot_be_read_leaves_the_backoff_in_force(junk: str) -> None:
+    outcome = settlement.settle(job(), reply(503, retry_after=junk), COUNTED, POLICY, roll=0.0)
+
+    assert outcome.delay_s == settlement.settle(job(), reply(503), COUNTED, POLICY, roll=0.0).delay_s
