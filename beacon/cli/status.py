@@ -161,4 +161,14 @@ def _wrong(seen: dict[str, Any]) -> list[str]:
         elif part["component"] == "endpoint" and part["state"] == "down":
             said.append(f"endpoint {part.get('endpoint', '')}: down since {part['since']}")
     said += [f"endpoint {one['endpoint']}: {one['failed']} failed" for one in seen["deliveries"] if one["failed"]]
-    return said
+    return [*said, *(_suspicion(suspect) for one in seen["deliveries"] for suspect in one["suspects"])]
+
+
+def _suspicion(suspect: dict[str, Any]) -> str:
+    """Name a delivery that may be what terminates the notifier, and where to look."""
+    name = "/".join(part for part in (suspect["kind"], suspect["namespace"], suspect["name"]) if part)
+    return (
+        f"delivery {suspect['delivery']} of {name} (event {suspect['event']}): under way at the notifier's last"
+        f" {suspect['deaths']} deaths, next sent alone after {words.instant(suspect['not_before_us'])};"
+        f" see beacon explain {suspect['event']}"
+    )

@@ -121,6 +121,11 @@ def _ledger(figures: wire.Figures, now: float) -> Iterable[metrics.Family]:
         "Deliveries that were given up and are kept for review.",
         ((_endpoint(e), e.failed) for e in figures.endpoints),
     )
+    yield _gauge(
+        "deliveries_suspected",
+        "Open deliveries that were under way at the notifier's last three deaths or more.",
+        ((_endpoint(e), e.suspected) for e in figures.endpoints),
+    )
     yield _gauge("db_rows", "Rows of the ledger.", _rows(figures.rows))
     yield _gauge("db_size_bytes", "Size of the database file.", [({}, figures.database_bytes)])
     yield _gauge("db_wal_bytes", "Size of the write-ahead log.", [({}, figures.wal_bytes)])

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import closing
 
 from beacon import bus, log, process, settings
-from beacon.notifier import bearer, channel, configured, deadline, dispatch, ports, record
+from beacon.notifier import bearer, channel, configured, deadline, dispatch, marks, ports, record
 
 
 def main(context: process.Context) -> None:
@@ -33,7 +33,9 @@ def deliver(context: process.Context, connect: ports.Connect, beat: Callable[[],
     watchdog = deadline.Watchdog()
     context.spawn("watchdog", lambda: watch(context, watchdog))
     sender = channel.Channel(configured.target_of(tree), token=token.token, watchdog=watchdog, on_trouble=told.trouble)
-    with closing(sender):
+    most = dispatch.most_marks(tree.worker.concurrency)
+    under_way = marks.kept(context.run_dir / "notifier.marks", most=most, failed=lambda: bool(context.failure))
+    with closing(sender), under_way as marked:
         dispatch.Dispatcher(
             configured.terms_of(tree),
             sender,
@@ -42,6 +44,7 @@ def deliver(context: process.Context, connect: ports.Connect, beat: Callable[[],
             stop=context.stop,
             line=watchdog,
             record=told,
+            marked=marked,
         ).run()
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from beacon import bus, model, wire
-from beacon.notifier import answer, breaker, crew, ports, render, retry, session, settlement
+from beacon.notifier import answer, breaker, crew, marks, ports, render, retry, session, settlement
 
 _FLUSH_S = 1.5  # of the 12 s that a stop may take, beside `finish_s`
 _GATHER_S = 0.003  # after a reply, for answers that the next claim can settle: a claim costs more than it holds
@@ -55,8 +55,12 @@ class Dispatcher:
         stop: threading.Event,
         line: ports.Line,
         record: ports.Record,
+        marked: marks.Marks | None = None,
     ) -> None:
-        """Prepare. `connect` opens an end of the bus, `start` a thread; `line` can end requests under way."""
+        """Prepare. `connect` opens an end of the bus, `start` a thread; `line` can end requests under way.
+
+        `marked` outlives this process and names what is under way; without it no death is counted.
+        """
         self._terms = terms
         self._sender = sender
         self._connect = connect
@@ -65,10 +69,11 @@ class Dispatcher:
         self._record = record
         self._lock = threading.Lock()
         self._breaker = breaker.Breaker(rules=terms.rules)
-        self._session = session.Session(endpoint=terms.endpoint)
+        self._marks = marked or marks.Marks(None, most=1)
+        self._session = session.Session(endpoint=terms.endpoint, died=self._marks.died)
         self._chance = random.Random()  # noqa: S311  spreads retries, protects nothing
         self._low = terms.batch // 2
-        self._most_unconfirmed = max(_LEAST_UNCONFIRMED, 2 * terms.width)
+        self._most_unconfirmed = most_unconfirmed(terms.width)
         self._poll_s = min(max(terms.poll_s, _POLL_S[0]), _POLL_S[1])
         self._crew = crew.Crew(terms.width, self._deliver, start=start, on_low=self.wake, low=self._low)
         # A probe must not wait behind requests that hang since before the breaker opened.
@@ -210,6 +215,7 @@ class Dispatcher:
             if taken is None:
                 return
             wish, jobs = taken
+            self._marks.keep(self._session.unsettled)
             crews = self._admit(wish, jobs)
             self._record.claimed(len(jobs))
             self._look_at_unconfirmed()
@@ -234,13 +240,14 @@ class Dispatcher:
 
     def _deliver(self, job: session.Job) -> None:
         """Send one delivery and settle what came of it. Runs in the crew's threads."""
-        body = render.envelope(job.delivery, self._terms.names, ledger=job.ledger)
         with self._lock:
             if self._session.held.get(job.delivery.id) is not job:
                 return
+            self._marks.begin(job.delivery.id)
             timeout_s = self._breaker.deadline_s(probe=job.probe)
             if not job.probe:
                 self._under_way[job.delivery.id] = time.monotonic()
+        body = render.envelope(job.delivery, self._terms.names, ledger=job.ledger)
         reply = self._sender.send(body, event_id=job.delivery.event_id, timeout_s=timeout_s)
         with self._lock:
             self._under_way.pop(job.delivery.id, None)
@@ -326,4 +333,15 @@ class Dispatcher:
         with self._lock:
             self._breaker.probe_dropped()
             self._session.forget()
+            self._marks.keep(())
             self._look_at_unconfirmed()
+
+
+def most_unconfirmed(width: int) -> int:
+    """Return how many settlements may be on their way to the disk before sending waits for them."""
+    return max(_LEAST_UNCONFIRMED, 2 * width)
+
+
+def most_marks(width: int) -> int:
+    """Return how many deliveries may be under way or unconfirmed at a time: of the crew, and one probe."""
+    return most_unconfirmed(width) + 2 * width + 1

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from beacon import model, wire
-from beacon.notifier import breaker
+from beacon.notifier import breaker, marks
 
 _UNANSWERED = 2
 _FINAL = frozenset({model.Result.DELIVERED, model.Result.FAILED})
@@ -53,6 +53,7 @@ class Session:
     resume: bool = False  # the breaker closed, and no claim that says so has been answered yet
     held: dict[int, Job] = field(default_factory=dict)
     outbox: list[model.Outcome] = field(default_factory=list)
+    died: marks.Died = field(default_factory=marks.Died)  # what no claim that was answered has reported yet
     _number: int = 0
     _seen: int = 0
     _unanswered: dict[int, _Sent] = field(default_factory=dict)
@@ -80,6 +81,11 @@ class Session:
         """Give what the latest unanswered claim asks for; None when there is none."""
         return next(reversed(self._unanswered.values())).wish if self._unanswered else None
 
+    @property
+    def unsettled(self) -> set[int]:
+        """The deliveries that are held, or settled and not confirmed."""
+        return {*self.held, *(outcome.delivery for outcome in (*self.outbox, *self._carried(after=0)))}
+
     def settle(self, outcome: model.Outcome) -> None:
         """Give a delivery back with what came of it."""
         self.held.pop(outcome.delivery, None)
@@ -93,7 +99,7 @@ class Session:
         """Tell whether a claim has to be sent to bring the store up to date."""
         if not self.room:
             return False
-        if self.outbox or self.resume:
+        if self.outbox or self.resume or (self.died.deliveries and not self._unanswered):
             return True
         asked = self.asked
         if asked is None or asked.want == 0:
@@ -115,6 +121,8 @@ class Session:
             wait_s=wish.wait_s if self._number > 1 else 0.0,
             settlements=outcomes,
             held=tuple(self.held),
+            died=self.died.life,
+            died_with=self.died.deliveries,
             probe=wish.mode in (breaker.Mode.PROBE, breaker.Mode.FRESH),
             fresh_only=wish.mode is breaker.Mode.FRESH,
             resume=self.resume,
@@ -134,6 +142,7 @@ class Session:
             self.renew()
             return None
         self._seen = max(self._seen, claim.number)
+        self.died = marks.Died()
         wish = self._unanswered.pop(claim.number).wish
         # What the store did not know when it gave these deliveries out.
         unknown = [*self.outbox, *self._carried(after=claim.number)]
@@ -159,6 +168,7 @@ class Session:
         self.held.clear()
         self.outbox.clear()
         self._unanswered.clear()
+        self.died = marks.Died()
         self.renew()
 
     def _carried(self, *, after: int) -> list[model.Outcome]:

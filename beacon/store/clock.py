@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from beacon.store import database
+from beacon.store import database, suspects
 
 _JUMP_US = 1_000_000  # below: the wall clock is only being kept right
 _KEPT_JUMPS = 100
@@ -48,6 +48,10 @@ class Clock:
         now_us = self.now_us()
         if row is None or row[0] != self._boot:
             ledger.run("INSERT OR REPLACE INTO clock VALUES (1, ?, ?)", (self._boot, self._offset_us))
+        ledger.run(
+            "UPDATE suspects SET not_before_us = min(not_before_us, ?)",
+            (now_us + int(suspects.LONGEST_PAUSE_S * 1_000_000),),
+        )
         # Tried later than now, so the clock was set back while nobody looked: the pause begins anew.
         ledger.run(
             "UPDATE deliveries SET next_attempt_us = ?1 + max(0, next_attempt_us - last_tried_us), last_tried_us = ?1"
@@ -68,6 +72,7 @@ class Clock:
             " WHERE state = 'ready' AND requests > 0",
             (jump_us,),
         )
+        ledger.run("UPDATE suspects SET not_before_us = not_before_us + ?", (jump_us,))
         now_us = self._elapsed_us() + self._offset_us + jump_us
         ledger.run("INSERT INTO jumps VALUES (?, ?)", (now_us, jump_us))
         ledger.run(

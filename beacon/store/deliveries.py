@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from beacon import codec, model, wire
 from beacon.store import database, memory, redelivery
+from beacon.store import suspects as suspected
 
 _SHARE_OF_RETRIES = 5  # one in so many places of a claim is kept for what is due again
 _REMEMBERED_FENCED = 16
@@ -44,6 +45,7 @@ class Deliveries:
         self._ledger = ledger
         self._memory = remembered
         self.now_us = now_us
+        self.suspects = suspected.Suspects(ledger, remembered)
 
     def take_over(self, endpoint: str) -> int:
         """Give the one endpoint that is configured what is still open or failed for endpoints that no longer are.
@@ -74,6 +76,7 @@ class Deliveries:
 
     def settle(self, claim: wire.Claim, now_us: int) -> None:
         """Write what came of earlier deliveries; every settlement is applied once, however often it comes."""
+        self.suspects.record(claim, now_us)
         for outcome in claim.settlements:
             self._settle_one(outcome, now_us)
         if claim.resume:
@@ -85,7 +88,7 @@ class Deliveries:
 
     def writes(self, claim: wire.Claim) -> bool:
         """Say whether the claim has anything to write."""
-        return bool(claim.settlements) or claim.resume
+        return bool(claim.settlements or claim.died_with) or claim.resume
 
     def give(self, claim: wire.Claim, now_us: int) -> wire.Claimed | None:
         """Answer a claim whose settlements are on disk; None when nothing is due."""
@@ -118,13 +121,19 @@ class Deliveries:
         session: _Session | None = self._memory.get("notifier")
         if claim.want <= 0 or claim.probe or session is None:
             return None
-        out = _out(session)
+        out, now_us = _out(session), self.now_us()
+        suspects = self.suspects.of(claim.endpoint)
+        if not suspected.turn(suspects, out, now_us, probe=False).others:
+            return None
+        aside = out.union(one.delivery for one in suspects)
         rows = self._ledger.rows(
             "SELECT id, next_attempt_us FROM deliveries WHERE endpoint = ? AND state = 'ready' AND requests > 0"
             " ORDER BY next_attempt_us LIMIT ?",
-            (claim.endpoint, len(out) + 1),
+            (claim.endpoint, len(aside) + 1),
         )
-        return next((due_us for delivery, due_us in rows if delivery not in out), None)
+        dues = [due_us for delivery, due_us in rows if delivery not in aside][:1]
+        turn_us = suspected.next_turn_us(suspects, out, now_us)
+        return min([*dues, *([turn_us] if turn_us is not None else [])], default=None)
 
     def claimed_us(self) -> int:
         """Give the instant of the latest claim, 0 when there was none."""
@@ -174,6 +183,18 @@ class Deliveries:
         self._memory.put("notifier", session)
 
     def _choose(self, claim: wire.Claim, out: frozenset[int], now_us: int) -> list[model.Delivery]:
+        """Choose what is due; suspects come last and alone."""
+        suspects = self.suspects.of(claim.endpoint)
+        if not suspects:
+            return self._choose_others(claim, out, now_us)
+        turn = suspected.turn(suspects, out, now_us, probe=claim.probe)
+        aside = out.union(one.delivery for one in suspects)
+        found = self._choose_others(claim, aside, now_us) if turn.others else []
+        if found or not turn.suspect or claim.fresh_only:
+            return found
+        return self._select("d.id = ?", (turn.suspect,), out, 1)
+
+    def _choose_others(self, claim: wire.Claim, out: frozenset[int], now_us: int) -> list[model.Delivery]:
         if claim.probe:
             return self._choose_probe(claim, out)
         due = self._select(_DUE, (claim.endpoint, now_us), out, claim.want)
@@ -210,6 +231,7 @@ class Deliveries:
         elif outcome.attempt > requests and state not in _FINAL:
             self._record(outcome)
             self._move(outcome, state, now_us)
+            self.suspects.clear(outcome.delivery)
             self._memory.note(
                 Settled(delivery=outcome.delivery, generation=outcome.generation, attempt=outcome.attempt)
             )

@@ -70,6 +70,8 @@ class Figures:
             delivered=states.get("delivered", 0),
             discarded=states.get("discarded", 0),
             oldest_us=self._oldest_us(endpoint),
+            suspected=len(self._deliveries.suspects.of(endpoint)),
+            suspects=self._deliveries.suspects.statistics(endpoint),
         )
 
     def _oldest_us(self, endpoint: str) -> int:

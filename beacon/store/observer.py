@@ -1,12 +1,12 @@
 """What the store tells the metrics and the log, once it is on disk. It decides nothing and keeps nothing."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
 from beacon import errors, log, metrics, model
-from beacon.store import comparisons, condition, cursors, database, journal, redelivery, service
+from beacon.store import comparisons, condition, cursors, database, journal, redelivery, service, suspects
 
 
 class Observer(service.Listener):
@@ -22,24 +22,23 @@ class Observer(service.Listener):
         self._events = cache(lambda kind, what, source: metrics.EVENTS.labels(kind=kind, type=what, source=source))
         self._last = cache(lambda kind: metrics.LAST_EVENT_TIMESTAMP.labels(kind=kind))
         self._latency = cache(lambda kind: metrics.DETECTION_LATENCY.labels(kind=kind))
+        self._by_note: dict[type, Callable[[Any], None]] = {
+            journal.Told: self._told,
+            cursors.Gap: self._gap_closed,
+            comparisons.Found: _compared,
+            comparisons.Drift: self._drift_found,
+            redelivery.Discarded: self._discarded,
+            redelivery.Redelivered: lambda note: metrics.REDELIVERIES.labels(endpoint=note.endpoint).inc(),
+            suspects.Suspected: self._suspected,
+        }
 
     def committed(self, *, requests: int, seconds: float, notes: Sequence[Any]) -> None:
         """One transaction is on disk: what it told and which gaps it closed can be said."""
         metrics.DB_COMMIT_SECONDS.observe(seconds)
         metrics.DB_COMMIT_REQUESTS.observe(requests)
         for note in notes:
-            if isinstance(note, journal.Told):
-                self._told(note)
-            elif isinstance(note, cursors.Gap):
-                self._gap_closed(note)
-            elif isinstance(note, comparisons.Found):
-                _compared(note)
-            elif isinstance(note, redelivery.Discarded):
-                self._discarded(note)
-            elif isinstance(note, redelivery.Redelivered):
-                metrics.REDELIVERIES.labels(endpoint=note.endpoint).inc()
-            elif isinstance(note, comparisons.Drift):
-                self._drift_found(note)
+            if (say := self._by_note.get(type(note))) is not None:
+                say(note)
 
     def opened(self, opened: condition.Opened) -> None:
         """The ledger is open; what had to be done to it is said."""
@@ -124,6 +123,18 @@ class Observer(service.Listener):
     def _discarded(self, one: redelivery.Discarded) -> None:
         metrics.DELIVERIES.labels(endpoint=one.endpoint, type=one.type, outcome=model.DeliveryState.DISCARDED).inc()
         self._log.info("delivery discarded", id=one.id, endpoint=one.endpoint, reason=one.reason)
+
+    def _suspected(self, one: suspects.Suspected) -> None:
+        self._log.warning(
+            "delivery suspected",
+            id=one.delivery,
+            event_id=one.event,
+            kind=one.kind,
+            namespace=one.namespace,
+            name=one.name,
+            notifier_deaths=one.deaths,
+            pause_s=one.pause_s,
+        )
 
     def _drift_found(self, drift: comparisons.Drift) -> None:
         self._log.warning(

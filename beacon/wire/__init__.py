@@ -27,7 +27,7 @@ from beacon.wire.envelope import (
     verb_of,
 )
 from beacon.wire.explaining import Attempt, Covering, Explain, SeenObject, Story, ToldEvent
-from beacon.wire.figures import EndpointFigures, Figures, GapFigures, Inspect, ScopeFigures
+from beacon.wire.figures import EndpointFigures, Figures, GapFigures, Inspect, ScopeFigures, SuspectFigures
 from beacon.wire.following import Follow, Followed, Happening
 from beacon.wire.greeting import Hello, Ping, Pong, Welcome
 from beacon.wire.keeping import Adopt, Adopted, BackedUp, Backup, Prunable, Prune, Pruned, Vacuum, Vacuumed
@@ -107,6 +107,7 @@ __all__ = [
     "Selection",
     "Story",
     "StreamOpened",
+    "SuspectFigures",
     "ToldEvent",
     "Vacuum",
     "Vacuumed",

@@ -14,8 +14,9 @@ class Claim:
     may be sent while the one before is parked, which ends the parking of that one. `want` deliveries at most are given
     out (0: only settle). `probe`: the breaker is open, give the one event that suits a probe, whatever its backoff;
     with `fresh_only` only one that was never attempted. `resume`: the breaker closed, forgiven retries are due now.
-    `held` are the deliveries that the notifier has in flight. The store parks the request for up to `wait_s` when
-    nothing is due.
+    `held` are the deliveries that the notifier has in flight. `died_with` are those whose request was under way when
+    the notifier before this one, whose random name is `died`, ended without a stop. The store parks the request for up
+    to `wait_s` when nothing is due.
     """
 
     endpoint: str
@@ -26,6 +27,8 @@ class Claim:
     seen: int = -1  # -1: number - 1
     settlements: tuple[model.Outcome, ...] = ()
     held: tuple[int, ...] = ()
+    died: str = ""
+    died_with: tuple[int, ...] = ()
     probe: bool = False
     fresh_only: bool = False
     resume: bool = False

@@ -22,8 +22,24 @@ class ScopeFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SuspectFigures:
+    """One delivery that was under way at the notifier's last `deaths` deaths; sent alone, from `not_before_us` on."""
+
+    delivery: int
+    event: str
+    kind: str
+    namespace: str
+    name: str
+    deaths: int
+    not_before_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointFigures:
-    """Counts of one endpoint's deliveries; `oldest_us` is the commit instant of the oldest open one (0: none)."""
+    """Counts of one endpoint's deliveries; `oldest_us` is the commit instant of the oldest open one (0: none).
+
+    `suspects` are open deliveries that may be what kills the notifier, at most 20; `suspected` counts them.
+    """
 
     endpoint: str
     ready: int
@@ -34,6 +50,8 @@ class EndpointFigures:
     delivered: int
     discarded: int
     oldest_us: int
+    suspected: int = 0
+    suspects: tuple[SuspectFigures, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from beacon import bus, configuration, heart, model, rundir, settings
+from beacon import bus, configuration, heart, model, rundir, settings, wire
 from tests import run_directories
 from tests.unit.notifier import endpoints, running, stores
 
@@ -191,3 +191,92 @@ def test_a_kill_in_the_middle_loses_nothing_keeps_order_and_repeats_at_most_what
             if json.loads(request.body)["subject"] == f"web-{index}"
         ]
         assert told == sorted(told)
+
+
+# A notifier in which something unexpected happens to one event: before it is rendered, or when its settlement is put on
+# the wire.
+FAILING = """
+import sys
+from beacon import process
+from beacon.notifier import __main__, render, session
+
+def fail(*_, **__):
+    raise RecursionError("of this event")
+
+if sys.argv[1] == "rendering":
+    render.envelope = fail
+else:
+    claim = session.Session.claim
+    session.Session.claim = lambda self, wish: fail() if self.outbox else claim(self, wish)
+process.run("notifier", __main__.main)
+"""
+
+
+def first_claim_after(place: Place, claims: int) -> wire.Claim:
+    """Start a notifier once more and return its first claim."""
+    with place.notifier():
+        running.wait_for(lambda: len(place.store.claims) > claims)
+    return place.store.claims[claims]
+
+
+@pytest.mark.parametrize("at", ["rendering", "claiming"])
+def test_an_unexpected_error_leaves_word_of_the_event_that_was_under_way(place: Place, at: str) -> None:
+    (key,) = place.store.add("web")
+    with place.notifier(FAILING, at) as process:
+        assert process.wait(timeout=30) == 70
+    claims = len(place.store.claims)
+
+    claim = first_claim_after(place, claims)
+
+    assert claim.died_with == (key,)
+    assert claim.died
+
+
+def test_a_kill_leaves_word_of_what_was_under_way_and_of_nothing_that_merely_waited(place: Place) -> None:
+    place.endpoint.behave = lambda request, _line: endpoints.Reply(delay_s=60.0 if request.subject != "done" else 0.0)
+    (done,) = place.store.add("done")
+    with place.notifier() as process:
+        running.wait_for(lambda: place.store.state(done) is DELIVERED)
+        keys = [place.store.add(f"web-{index}")[0] for index in range(20)]
+        running.wait_for(lambda: len(place.endpoint.received) == 5)
+        process.kill()
+        process.wait()
+    claims = len(place.store.claims)
+    place.endpoint.behave = lambda _request, _line: endpoints.Reply()
+
+    claim = first_claim_after(place, claims)
+
+    assert len(claim.died_with) == 4
+    assert set(claim.died_with) <= set(keys)
+
+
+def test_a_stop_and_a_changed_configuration_are_no_deaths(place: Place) -> None:
+    place.store.add("web")
+    with place.notifier() as process:
+        running.wait_for(lambda: place.store.count(DELIVERED) == 1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
+    after_stop = first_claim_after(place, len(place.store.claims))
+    place.endpoint.behave = lambda _request, _line: endpoints.Reply(delay_s=1.0)
+    place.store.add("late")
+    with place.notifier() as process:
+        running.wait_for(lambda: len(place.endpoint.received) == 2)
+        place.store.stop()
+        place.store.settings = "settings-2"
+        place.store.restart()
+        assert process.wait(timeout=20) == 75
+    after_change = first_claim_after(place, len(place.store.claims))
+
+    assert (after_stop.died_with, after_change.died_with) == ((), ())
+
+
+def test_a_second_notifier_does_not_take_the_first_for_dead(place: Place) -> None:
+    place.endpoint.behave = lambda _request, _line: endpoints.Reply(delay_s=60.0)
+    place.store.add("web")
+    with place.notifier():
+        running.wait_for(lambda: len(place.endpoint.received) == 1)
+        first = {claim.session for claim in place.store.claims}
+        with place.notifier():
+            running.wait_for(lambda: bool({claim.session for claim in place.store.claims} - first))
+
+    assert {claim.died_with for claim in place.store.claims} == {()}

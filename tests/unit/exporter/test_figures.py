@@ -1,6 +1,7 @@
 """What is asked for at a scrape: every figure of the ledger and of the processes, and none that isn't known."""
 
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -27,6 +28,7 @@ def test_the_ledgers_figures_are_shown() -> None:
     pending = {s: shown[f"beacon_deliveries_pending{{default}}{{{s}}}"] for s in STATES}
     assert pending == {"ready": 1, "waiting": 2, "queued": 3, "in_flight": 4}
     assert shown["beacon_deliveries_failed{default}"] == 5
+    assert shown["beacon_deliveries_suspected{default}"] == 1
     assert shown["beacon_oldest_pending_age_seconds{default}"] == pytest.approx(30)
     assert shown["beacon_db_rows{tracked}{objects}"] == 8
     assert (shown["beacon_db_size_bytes"], shown["beacon_db_wal_bytes"]) == (4096, 100)
@@ -34,7 +36,7 @@ def test_the_ledgers_figures_are_shown() -> None:
 
 def test_nothing_pending_is_an_age_of_zero() -> None:
     endpoint = views.figures().endpoints[0]
-    none = type(endpoint)(**{name: 0 for name in endpoint.__slots__ if name != "endpoint"}, endpoint="default")
+    none = replace(endpoint, ready=0, waiting=0, queued=0, in_flight=0, oldest_us=0)
 
     shown = samples(views.well(store=asker.Answer(state="ready", figures=views.figures(endpoints=(none,)))))
 

@@ -24,6 +24,7 @@ def figures(**changes: Any) -> wire.Figures:
                 delivered=6,
                 discarded=0,
                 oldest_us=int((NOW - 30) * 1e6),
+                suspected=1,
             ),
         ),
         "tracked": {"Pod": 8},

@@ -1,7 +1,7 @@
 from itertools import count
 
 from beacon import model, wire
-from beacon.notifier import breaker, session
+from beacon.notifier import breaker, marks, session
 from tests.unit.notifier import stores
 
 FULL = session.Wish(mode=breaker.Mode.FULL, want=10, wait_s=5.0)
@@ -182,3 +182,29 @@ def test_all_is_flushed_only_when_the_store_has_answered() -> None:
     give(state, claim)
 
     assert state.flushed
+
+
+def test_a_death_is_reported_with_every_claim_until_one_is_answered() -> None:
+    state = session.Session(endpoint="default", died=marks.Died(life="former", deliveries=(3, 4)))
+
+    assert state.wants(HELD)
+    first, second = state.claim(FULL), state.claim(FULL)
+    state.renew()
+    third = state.claim(FULL)
+    give(state, third)
+    fourth = state.claim(FULL)
+
+    assert [(one.died, one.died_with) for one in (first, second, third)] == [("former", (3, 4))] * 3
+    assert (fourth.died, fourth.died_with) == ("", ())
+
+
+def test_what_is_settled_stays_unsettled_until_the_store_has_confirmed_it() -> None:
+    state = begin()
+    give(state, state.claim(FULL), 1, 2)
+    state.settle(outcome(1))
+    before = state.unsettled
+    carrying = state.claim(FULL)
+    during = state.unsettled
+    give(state, carrying)
+
+    assert (before, during, state.unsettled) == ({1, 2}, {1, 2}, {2})

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from beacon import codec, errors, log
-from beacon.store import database, observer
+from beacon.store import database, observer, suspects
 from tests.unit.store import world
 from tests.unit.store.test_compare import Comparison
 from tests.unit.store.world import seen
@@ -78,3 +78,13 @@ def test_what_a_reconciler_found_before_it_died_is_said_when_the_next_begins(one
     Comparison(one, 20, seen("a", 5), seen("b", 15), nonce="m").run()
 
     assert drifts(heard()) == [(1, 0, 0)]
+
+
+def test_a_delivery_that_is_suspected_is_logged_with_its_object(heard: Any) -> None:
+    one = suspects.Suspected(delivery=4, deaths=3, pause_s=5.0, event="e-1", kind="Pod", namespace="ns", name="web")
+
+    observer.Observer().committed(requests=1, seconds=0.001, notes=[one])
+
+    (said,) = heard()
+    assert (said["event"], said["level"], said["id"], said["event_id"]) == ("delivery suspected", "warning", 4, "e-1")
+    assert (said["kind"], said["namespace"], said["name"], said["notifier_deaths"]) == ("Pod", "ns", "web", 3)

@@ -1,0 +1,149 @@
+"""Deliveries that may be what kills the notifier: counted by its deaths, sent last and alone, cleared by any answer.
+
+A request that was under way at one death means little: its neighbors were, too. At `SUSPECTED_AFTER` deaths without an
+answer in between its delivery is a suspect. It is leased when nothing else is due and nothing is in flight, after a
+pause that doubles with each further death, and nothing is leased beside it: so the innocent ones are answered one by
+one, and what kills does so alone and ever more rarely. Nothing is discarded, and the order per object holds.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from beacon import wire
+from beacon.store import database, memory
+
+SUSPECTED_AFTER = 3  # deaths without an answer in between
+LONGEST_PAUSE_S = 600.0
+_FIRST_PAUSE_S = 5.0  # longer than supervisord's startsecs, so that it keeps restarting the notifier
+_PATIENCE_S = 60.0  # after its pause, while others are due; then these wait until it was sent
+_NAMED = 20  # in the statistics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspect:
+    """One suspected delivery, and the instant from which it may be leased."""
+
+    delivery: int
+    deaths: int
+    not_before_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspected:
+    """The notifier died once more with this delivery under way: for the log, once it is on disk."""
+
+    delivery: int
+    deaths: int
+    pause_s: float
+    event: str
+    kind: str
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """What may be leased now: other deliveries, and if there are none, this suspect (0: none)."""
+
+    others: bool
+    suspect: int = 0
+
+
+def pause_s(deaths: int) -> float:
+    """Return the pause after a death, with so many of them."""
+    return min(_FIRST_PAUSE_S * 2.0 ** min(deaths - SUSPECTED_AFTER, 20), LONGEST_PAUSE_S)
+
+
+def turn(suspects: Sequence[Suspect], out: Collection[int], now_us: int, *, probe: bool) -> Turn:
+    """Decide whose turn it is; `suspects` by the number of their deaths, `out` are the deliveries in flight.
+
+    A probe goes on whatever else is in flight, so no suspect holds it up.
+    """
+    if any(one.delivery in out for one in suspects):
+        return Turn(others=False)
+    due = [one for one in suspects if one.not_before_us <= now_us]
+    overdue = any(one.not_before_us + _micros(_PATIENCE_S) <= now_us for one in due) and not probe
+    first = due[0].delivery if due and not out else 0
+    return Turn(others=not overdue, suspect=first)
+
+
+def next_turn_us(suspects: Sequence[Suspect], out: Collection[int], now_us: int) -> int | None:
+    """Return the instant at which `turn` changes by itself; None: it does not."""
+    wait_us = _micros(_PATIENCE_S) if out else 0
+    return min((at for one in suspects if (at := one.not_before_us + wait_us) > now_us), default=None)
+
+
+class Suspects:
+    """Keeps the table; every change is part of the claim's transaction."""
+
+    def __init__(self, ledger: database.Database, remembered: memory.Memory) -> None:
+        """Work on the given ledger."""
+        self._ledger = ledger
+        self._memory = remembered
+
+    def record(self, claim: wire.Claim, now_us: int) -> None:
+        """Count the death that a claim reports, once."""
+        for delivery in claim.died_with:
+            row = self._ledger.row(
+                "SELECT d.generation, s.generation, s.deaths, s.life, e.id, e.kind, e.namespace, e.name"
+                " FROM deliveries d CROSS JOIN events e USING (sequence) LEFT JOIN suspects s ON s.delivery = d.id"
+                " WHERE d.id = ? AND d.endpoint = ? AND d.state = 'ready'",
+                (delivery, claim.endpoint),
+            )
+            if row is not None and row[3] != claim.died:
+                self._count(delivery, claim.died, now_us, row)
+
+    def _count(self, delivery: int, life: str, now_us: int, row: database.Row) -> None:
+        generation, counted_generation, before, _, event, kind, namespace, name = row
+        deaths = 1 + (before if counted_generation == generation else 0)
+        pause = pause_s(deaths)
+        self._ledger.run(
+            "INSERT INTO suspects (delivery, generation, deaths, life, not_before_us) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (delivery) DO UPDATE SET generation = excluded.generation, deaths = excluded.deaths,"
+            " life = excluded.life, not_before_us = excluded.not_before_us",
+            (delivery, generation, deaths, life, now_us + _micros(pause)),
+        )
+        if deaths >= SUSPECTED_AFTER:
+            self._memory.note(
+                Suspected(
+                    delivery=delivery,
+                    deaths=deaths,
+                    pause_s=pause,
+                    event=event,
+                    kind=kind,
+                    namespace=namespace,
+                    name=name,
+                )
+            )
+
+    def clear(self, delivery: int) -> None:
+        """Clear a delivery: its request ended, and the notifier lived."""
+        self._ledger.run("DELETE FROM suspects WHERE delivery = ?", (delivery,))
+
+    def of(self, endpoint: str) -> list[Suspect]:
+        """Return the suspected deliveries of an endpoint that are open, those with the fewest deaths first."""
+        rows = self._ledger.rows(
+            f"SELECT s.delivery, s.deaths, s.not_before_us {_OPEN} ORDER BY s.deaths, s.delivery",
+            (SUSPECTED_AFTER, endpoint),
+        )
+        return [Suspect(delivery=row[0], deaths=row[1], not_before_us=row[2]) for row in rows]
+
+    def statistics(self, endpoint: str) -> tuple[wire.SuspectFigures, ...]:
+        """Return the suspected deliveries for people, those with the most deaths first; at most 20."""
+        rows = self._ledger.rows(
+            f"SELECT s.delivery, e.id, e.kind, e.namespace, e.name, s.deaths, s.not_before_us {_OPEN}"
+            f" ORDER BY s.deaths DESC, s.delivery LIMIT {_NAMED}",
+            (SUSPECTED_AFTER, endpoint),
+        )
+        names = ("delivery", "event", "kind", "namespace", "name", "deaths", "not_before_us")
+        return tuple(wire.SuspectFigures(**dict(zip(names, row, strict=True))) for row in rows)
+
+
+_OPEN = (
+    "FROM suspects s CROSS JOIN deliveries d ON d.id = s.delivery AND d.generation = s.generation"
+    " CROSS JOIN events e USING (sequence) WHERE s.deaths >= ? AND d.endpoint = ? AND d.state = 'ready'"
+)
+
+
+def _micros(seconds: float) -> int:
+    return int(seconds * 1_000_000)
