@@ -34,7 +34,7 @@ _LEVELS = {
     "error": logging.ERROR,
 }
 _WHO = ("app", "process")
-_secrets: frozenset[str] = frozenset()
+_secrets: tuple[str, ...] = ()  # longest first: one may be part of another
 _secrets_lock = threading.Lock()
 
 
@@ -73,7 +73,7 @@ def register_secret(value: str) -> None:
     global _secrets  # noqa: PLW0603  read without the lock by every line
     if len(value) >= _SHORTEST_SECRET:
         with _secrets_lock:
-            _secrets |= {value}
+            _secrets = tuple(sorted({*_secrets, value}, key=len, reverse=True))
 
 
 def masked(text: str) -> str:
@@ -124,7 +124,7 @@ def _mask(_: object, __: str, event: MutableMapping[str, Any]) -> Mapping[str, A
     return _masked(event, secrets) if secrets else event
 
 
-def _masked(value: Any, secrets: frozenset[str]) -> Any:
+def _masked(value: Any, secrets: tuple[str, ...]) -> Any:
     if isinstance(value, Mapping):
         return {key: _masked(item, secrets) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

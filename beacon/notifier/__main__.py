@@ -1,11 +1,11 @@
 """Start the notifier: `python -m beacon.notifier`. Wiring only."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 
 from beacon import bus, log, process, settings
-from beacon.notifier import bearer, channel, configured, deadline, dispatch, marks, ports, record
+from beacon.notifier import bearer, channel, configured, deadline, dispatch, marks, masking, ports, record
 
 
 def main(context: process.Context) -> None:
@@ -21,18 +21,17 @@ def deliver(context: process.Context, connect: ports.Connect, beat: Callable[[],
         tree = settings.from_plain(process.obtain_settings(context, client))
     if tree.endpoint.tls.insecure_skip_verify:
         log.get().warning("endpoint's certificate not verified", endpoint=tree.endpoint.name)
-    for value in tree.endpoint.headers.values():
-        log.register_secret(value)
     told = record.Record(tree.endpoint.name, report=context.report, logger=log.get().bind())
     token = bearer.Bearer(
         value=os.environ.get("ENDPOINT_AUTH_TOKEN", ""),
         file=os.environ.get("ENDPOINT_AUTH_TOKEN_FILE", ""),
-        on_new=log.register_secret,
+        on_new=lambda secret: conceal(masking.forms((secret,))),
     )
     token.wait(context.stop, beat=beat, on_wait=told.held_back)
     watchdog = deadline.Watchdog()
     context.spawn("watchdog", lambda: watch(context, watchdog))
     sender = channel.Channel(configured.target_of(tree), token=token.token, watchdog=watchdog, on_trouble=told.trouble)
+    conceal(sender.secrets)
     most = dispatch.most_marks(tree.worker.concurrency)
     under_way = marks.kept(context.run_dir / "notifier.marks", most=most, failed=lambda: bool(context.failure))
     with closing(sender), under_way as marked:
@@ -46,6 +45,12 @@ def deliver(context: process.Context, connect: ports.Connect, beat: Callable[[],
             record=told,
             marked=marked,
         ).run()
+
+
+def conceal(secrets: Iterable[str]) -> None:
+    """Mask secrets in the log from now on."""
+    for secret in secrets:
+        log.register_secret(secret)
 
 
 def watch(context: process.Context, watchdog: deadline.Watchdog) -> None:

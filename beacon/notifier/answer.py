@@ -8,11 +8,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from beacon.notifier import masking
+
 LONGEST_ERROR = 512  # bytes of UTF-8
+_ENOUGH = 4 * LONGEST_ERROR  # characters, to fill an error after cleaning
 _CUT = "…"
 _UNCLEAN = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]+")
-_SHORTEST_SECRET = 4  # hiding shorter ones would blank out half of every text, and they protect nothing
-_HIDDEN = "***"
 
 NETWORK = "network"
 TLS = "tls"
@@ -36,10 +37,13 @@ class Answer:
 
 
 def clean(text: str, *, secrets: Iterable[str]) -> str:
-    """Make a text fit to be kept: no control characters, no credentials, at most `LONGEST_ERROR` bytes."""
-    for secret in secrets:
-        text = text.replace(secret, _HIDDEN)
-    return cut(_UNCLEAN.sub(" ", text).strip())
+    """Make a text fit to be kept: no control characters, no credentials, at most `LONGEST_ERROR` bytes.
+
+    It is masked before it is cut, and once more after cleaning, which may have joined what control characters split.
+    """
+    secrets = tuple(secrets)
+    text = masking.hide(text, secrets)[:_ENOUGH]
+    return cut(masking.hide(_UNCLEAN.sub(" ", text).strip(), secrets))
 
 
 def cut(text: str) -> str:
@@ -48,11 +52,3 @@ def cut(text: str) -> str:
     if len(data) <= LONGEST_ERROR:
         return data.decode("utf-8")
     return data[: LONGEST_ERROR - len(_CUT.encode())].decode("utf-8", "ignore") + _CUT
-
-
-def secrets_of(values: Iterable[str]) -> tuple[str, ...]:
-    """List the texts to hide: each value, and for `Scheme credentials` the credentials alone; longest first."""
-    found: set[str] = set()
-    for value in values:
-        found.update((value.strip(), *value.split()[1:]))
-    return tuple(sorted((text for text in found if len(text) >= _SHORTEST_SECRET), key=len, reverse=True))

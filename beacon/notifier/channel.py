@@ -18,7 +18,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 import requests
 from requests import utils
@@ -26,13 +26,12 @@ from urllib3 import connectionpool, exceptions
 from urllib3.util import Retry, Timeout
 
 from beacon import errors
-from beacon.notifier import answer, connection, deadline, exchange, render, trust
+from beacon.notifier import answer, connection, deadline, exchange, masking, render, trust
 
 _CONNECTION_HEADERS = {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
 _OWN_HEADERS = {"content-length", "content-type", "host", "x-beacon-event-id", "x-request-id"}
 REFUSED_HEADERS = frozenset(_CONNECTION_HEADERS | _OWN_HEADERS)
 _PORTS = {"http": 80, "https": 443}
-_LONGEST_TEXT = 4 * answer.LONGEST_ERROR  # enough to fill an error after cleaning
 _NEVER_AGAIN = Retry(total=False, redirect=False, raise_on_status=False)
 _NO_TIMEOUT = Timeout(connect=None, read=None)  # the watchdog's total deadline takes the place of both
 
@@ -95,7 +94,8 @@ class Channel:
             for name, value in target.headers.items()
             if name.strip().lower() not in REFUSED_HEADERS
         }
-        self._secrets = _secrets(target)
+        self.secrets = masking.of_request(target.url, target.headers, self._proxies.values())
+        self.secrets += masking.of_request(self._prepared.url or "", {}, ())  # as it is sent
         self._chance = random.Random()  # noqa: S311  names requests, and needs no system call for each
         self._route: _Route | None = None
         self._form: tuple[str, exchange.Form] | None = None  # and the token that is in it
@@ -113,7 +113,7 @@ class Channel:
             code, status, text, retry_after = self._attempt(_Message(body, event_id, request_id, token), call)
         finally:
             self._watchdog.end(call)
-        secrets = (*answer.secrets_of((token,)), *self._secrets) if token else self._secrets
+        secrets = (*masking.forms((token,)), *self.secrets) if token and text else self.secrets
         return answer.Answer(
             code=code,
             status=status,
@@ -239,14 +239,6 @@ def _put_all(headers: dict[str, str | bytes], more: Mapping[str, bytes]) -> None
         headers[name] = value
 
 
-def _secrets(target: Target) -> tuple[str, ...]:
-    parts = urlsplit(target.url)
-    values = [*target.headers.values(), *(value for _, value in parse_qsl(parts.query))]
-    values += [part.partition("=")[2] for part in parts.query.split("&")]
-    values += [part for part in (parts.username, parts.password) if part]
-    return answer.secrets_of(values)
-
-
 def _quieten(*, verify: bool) -> None:
     # urllib3 logs URLs, which may hold secrets, and warns once per request about what one line in our log says.
     logging.getLogger("urllib3").setLevel(logging.CRITICAL)
@@ -262,7 +254,7 @@ def _text_of(reply: exchange.Reply) -> str:
         data = b""
     where = reply.headers.get("Location") if 300 <= reply.status < 400 else None
     text = f"redirect to {where} not followed" if where else data.decode("utf-8", "replace")
-    return text.strip()[:_LONGEST_TEXT] or reply.reason
+    return text.strip() or reply.reason
 
 
 def _was_unsent(call: deadline.Call) -> bool:

@@ -1,11 +1,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beacon.notifier import answer
+from beacon.notifier import answer, masking
 
 
 def test_credentials_are_hidden_wherever_they_stand() -> None:
-    secrets = answer.secrets_of(["Bearer s3cr3t-token", "key-1234"])
+    secrets = masking.forms(["Bearer s3cr3t-token", "key-1234"])
 
     text = answer.clean("you sent Bearer s3cr3t-token and s3cr3t-token, key-1234", secrets=secrets)
 
@@ -13,7 +13,7 @@ def test_credentials_are_hidden_wherever_they_stand() -> None:
 
 
 def test_a_secret_that_contains_another_is_hidden_whole() -> None:
-    assert answer.clean("abcdef", secrets=answer.secrets_of(["abcd", "abcdef"])) == "***"
+    assert answer.clean("abcdef", secrets=masking.forms(["abcd", "abcdef"])) == "***"
 
 
 def test_control_characters_become_one_space() -> None:
@@ -21,7 +21,7 @@ def test_control_characters_become_one_space() -> None:
 
 
 def test_a_secret_is_hidden_even_where_the_text_is_cut() -> None:
-    text = answer.clean("x" * 505 + "topsecret", secrets=answer.secrets_of(["topsecret"]))
+    text = answer.clean("x" * 505 + "topsecret", secrets=masking.forms(["topsecret"]))
 
     assert "top" not in text
 
