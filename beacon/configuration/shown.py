@@ -11,8 +11,15 @@ _MASK = "***"
 
 
 def as_file(tree: settings.Settings) -> dict[str, Any]:
-    """Render every key with the value in effect; it loads as it stands, but for masked header values."""
+    """Render every key with the value in effect; it loads as it stands, but for what is masked."""
     return _section(tree)
+
+
+def url(text: str) -> str:
+    """Return a URL with the values of its query masked: they may be secrets, as may a part without a value."""
+    head, mark, query = text.partition("?")
+    parts = (part.partition("=") for part in query.split("&"))
+    return head + mark + "&".join(f"{name}={_MASK}" if value.strip("=") else name and _MASK for name, _, value in parts)
 
 
 def _section(part: Any) -> dict[str, Any]:
@@ -27,6 +34,8 @@ def _value(one: dataclasses.Field[Any], value: Any) -> Any:
     if isinstance(value, tuple):
         return [_section(item) if dataclasses.is_dataclass(item) else item for item in value]
     kind = one.metadata["allowed"].kind
+    if kind is settings.Kind.URL:
+        return url(value)
     if kind is settings.Kind.DURATION:
         return values.format_duration(value)
     return value

@@ -176,9 +176,9 @@ def _sentence(problem: Any) -> str:
         return f"{where}: at least one is required"
     said = str(problem.get("ctx", {}).get("error", "")) or _words(problem)
     value = problem["input"]
-    if isinstance(value, dict | list | tuple) or _MASKED in path:
+    if isinstance(value, dict | list | tuple) or _MASKED in path or path == ["endpoint"]:
         return f"{where}: {said}"
-    if path[-1] == "url":
+    if path[-1] == "url" or (isinstance(value, str) and "://" in value):
         return f"{where}: {_masked(str(value))!r} {said}"
     return f"{where}: {_cut(value)} {said}"
 
@@ -213,7 +213,8 @@ def _cut(value: object) -> str:
 def _dotted(path: Sequence[object]) -> str:
     text = ""
     for part in path:
-        word = "".join(char if char.isprintable() else "?" for char in str(part)[:_LONGEST_SHOWN])
+        name = str(part).partition("?")[0]  # the query of a URL that was taken for a key
+        word = "".join(char if char.isprintable() else "?" for char in name[:_LONGEST_SHOWN])
         text += f"[{part}]" if isinstance(part, int) else f".{word}"
     return text.removeprefix(".")
 

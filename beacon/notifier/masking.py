@@ -62,8 +62,8 @@ def _begun(text: str, secret: str) -> int:
 
 def _of_query(url: str) -> Iterable[str]:
     for part in url.partition("?")[2].partition("#")[0].split("&"):
-        name, equals, value = part.partition("=")
-        value = value if equals else name
+        value = part.partition("=")[2]
+        value = value if value.strip("=") else part  # of base64 alone, with its padding
         yield from (value, unquote(value), unquote_plus(value))
 
 

@@ -62,3 +62,52 @@ def test_warnings_go_to_the_error_stream(tmp_path: Path) -> None:
 
     assert run.stderr.startswith("warning: retention.cleanupInterval")
     codec.load_yaml(run.stdout)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://sink/p?token=hunter2hunter2", "https://sink/p?token=***"),
+        ("https://sink/p?a=hunter2&hunter2&hunter2==", "https://sink/p?a=***&***&***"),
+        ("https://sink/?", "https://sink/?"),
+        ("https://sink/", "https://sink/"),
+    ],
+)
+def test_values_of_the_urls_query_are_masked(tmp_path: Path, url: str, shown: str) -> None:
+    path = tmp_path / "beacon.yaml"
+    path.write_text(GOOD)
+
+    runs = [check("-o", form, str(path), ENDPOINT_URL=url) for form in ("yaml", "json")]
+
+    assert [codec.load_yaml(run.stdout)["endpoint"]["url"] for run in runs] == [shown, shown]
+    configuration.parse(runs[0].stdout, {})
+
+
+SECRET_URL = "http://h/p?token=hunter2"
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        f"'{SECRET_URL}#f'",
+        f"['{SECRET_URL}']",
+        f"{{url: '{SECRET_URL} x'}}",
+        f"{{url: ['{SECRET_URL}']}}",
+        f"{{uri: '{SECRET_URL}'}}",
+        f"{{'{SECRET_URL}': }}",
+        f"{{url: 'http://h/', method: '{SECRET_URL}'}}",
+        f"{{url: 'http://h/', timeout: '{SECRET_URL}'}}",
+        "{url: 'http://h/', headers: [hunter2]}",
+        "{url: 'http://h/', headers: 'X-Key: hunter2'}",
+        "hunter2",
+        "{url: 'http://u:hunter2@h/'}",
+    ],
+)
+def test_no_error_repeats_a_secret(tmp_path: Path, endpoint: str) -> None:
+    path = tmp_path / "beacon.yaml"
+    path.write_text(f"resources: [{{apiVersion: v1, kind: ConfigMap}}]\nendpoint: {endpoint}\n")
+
+    run = check(str(path))
+
+    assert run.returncode == errors.EXIT_CONFIG
+    assert "hunter2" not in run.stdout + run.stderr

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from beacon import errors
+from beacon.configuration import shown
 from beacon.dev import whole
 from beacon.dev.demo import real, screen, stage, tour
 
@@ -93,7 +94,7 @@ class _Play:
         if test:
             environ |= {"ENDPOINT_URL": self._start_endpoint(), **stage.without_proxy()}
         else:
-            self._screen.say(f"Notifications go to {tree.endpoint.url}.")
+            self._screen.say(f"Notifications go to {shown.url(tree.endpoint.url)}.")
             real.look_at_endpoint(tree.endpoint.url, self._screen)
         if "DB_PATH" not in environ:
             self._screen.say("Its ledger is temporary: each run tells everything anew. DB_PATH=file keeps one.")

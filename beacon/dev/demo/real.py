@@ -83,7 +83,8 @@ def look_at_endpoint(url: str, shown: screen.Screen) -> None:
         socket.create_connection((parts.hostname or "", port), timeout=_CONNECT_S).close()
     except OSError as error:
         reason = error.strerror or str(error)
-        shown.trouble(f"The endpoint {url} can't be reached from here ({reason}). Beacon delivers as soon as it can.")
+        place = url.partition("?")[0]
+        shown.trouble(f"The endpoint {place} can't be reached from here ({reason}). Beacon delivers as soon as it can.")
 
 
 class Progress:
