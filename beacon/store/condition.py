@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from beacon import errors
-from beacon.store import database, salvage
+from beacon.store import database, modes, salvage
 
 _HEADER_BYTES = 100
 
@@ -46,6 +46,7 @@ def open_sound(path: Path, wanted: salvage.Wanted, doing: Callable[[str], None],
         database.DamagedError: it could not be rescued.
     """
     database.require_directory(path.parent)
+    modes.tighten(path)
     if (aside := salvage.resume(path)) is not None:
         _forget(path)
         done = salvage.Rescue(aside=aside)
@@ -202,6 +203,7 @@ def _mark_of(path: Path) -> Path:
 
 
 def _write(path: Path, text: str) -> None:
+    modes.create(_mark_of(path))
     _mark_of(path).write_text(text + "\n", encoding="ascii")
 
 

@@ -15,6 +15,7 @@ from urllib.parse import quote
 import apsw
 
 from beacon import errors
+from beacon.store import modes
 
 Row = tuple[Any, ...]
 Values = Sequence[str | int | float | bytes | None]
@@ -260,6 +261,7 @@ def sqlite_version() -> str:
 
 def _connect(path: Path, vfs: str | None) -> apsw.Connection:
     require_directory(path.parent)
+    modes.create(path)
     return apsw.Connection(os.fspath(path), vfs=vfs, statementcachesize=_STATEMENTS)
 
 
