@@ -52,6 +52,17 @@ def test_all_programs_run_and_supervisorctl_needs_no_flag_but_the_file(base: Pat
         assert (base / "supervisor.sock").stat().st_mode & 0o777 == 0o700
 
 
+def test_the_token_of_the_environment_is_in_that_of_the_notifier_and_of_no_other_program(base: Path) -> None:
+    with supervised.supervised(base, variables={"ENDPOINT_AUTH_TOKEN": "t0ken-of-the-environment"}) as it:
+        it.until_all_are_running()
+        environs = {name: Path(f"/proc/{it.pid(name)}/environ").read_bytes() for name in ALL}
+        every = {pid: Path(f"/proc/{pid}/environ").read_bytes() for pid in supervised.children(base)}
+
+    assert [name for name, environ in environs.items() if b"t0ken-of-the-environment" in environ] == ["notifier"]
+    assert len([pid for pid, environ in every.items() if b"t0ken-of-the-environment" in environ]) == 1
+    assert all(b"BEACON_RUN_DIR=" in environ for environ in environs.values())
+
+
 def test_a_term_stops_them_one_after_another_the_store_last_and_all_that_is_said_is_json(base: Path) -> None:
     with supervised.supervised(base) as it:
         it.until_all_run()
