@@ -296,7 +296,9 @@ class Client:
             self._forget_all()
             raise LedgerChanged("the store has another ledger than before")
         else:
-            self._settle(ticket, errors.PermanentError(f"{wire.verb_of(request)} refused: {refused.message}"))
+            foreign = refused.code is wire.Refusal.FOREIGN
+            kind = errors.ForeignClusterError if foreign else errors.PermanentError
+            self._settle(ticket, kind(f"{wire.verb_of(request)} refused: {refused.message}"))
 
     def _settle(self, ticket: int, answer: wire.Reply | errors.PermanentError) -> None:
         """Keep an answer, or what is wrong with it, for whoever asked for it."""

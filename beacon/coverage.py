@@ -7,7 +7,7 @@ def scopes(tree: settings.Settings) -> tuple[rules.Scope, ...]:
     """Give the disjoint streams of a configuration.
 
     Raises:
-        ValueError: two entries of `resources` contradict each other; the message says how.
+        rules.RuleError: two entries of `resources` contradict each other; the message says how.
     """
     entries = [
         rules.Entry(

@@ -41,6 +41,10 @@ class PermanentError(BeaconError):
     """Trying the same again can't help."""
 
 
+class ForeignClusterError(PermanentError):
+    """The ledger is of another cluster than the one that the API server belongs to: only an operator can decide."""
+
+
 class Stopping(BeaconError):
     """The process has been asked to stop while something was being waited for."""
 

@@ -15,6 +15,10 @@ from beacon import codec, model
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
+class RuleError(ValueError):
+    """What the configuration asks for is no rule, or contradicts itself; the message says what."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requirement:
     """One term of a label selector: `key` and what its value must be."""
@@ -95,20 +99,20 @@ def parse_selector(text: str) -> Selector:
     Source: Kubernetes documentation, "Labels and Selectors"; equality-based, set-based, existence, `>` and `<`.
 
     Raises:
-        ValueError: it is not a selector; the message says where.
+        RuleError: it is not a selector; the message says where.
     """
     requirements = []
     rest = text.strip()
     while rest:
         match = _TERM.match(rest)
         if match is None:
-            raise ValueError(f"not a label selector from {rest[:40]!r} on (e.g. app=web,tier in (a,b),!canary)")
+            raise RuleError(f"not a label selector from {rest[:40]!r} on (e.g. app=web,tier in (a,b),!canary)")
         requirements.append(_requirement(match))
         rest = rest[match.end() :].lstrip()
         if rest and not rest.startswith(","):
-            raise ValueError(f"expected a comma before {rest[:40]!r}")
+            raise RuleError(f"expected a comma before {rest[:40]!r}")
         if rest and not (rest := rest[1:].lstrip()):
-            raise ValueError("ends with a comma")
+            raise RuleError("ends with a comma")
     return Selector(requirements=tuple(requirements))
 
 
@@ -123,7 +127,7 @@ def scopes(
     """Merge the configured entries into disjoint streams, in the order in which the kinds are configured.
 
     Raises:
-        ValueError: two entries want different things of one namespace of one kind.
+        RuleError: two entries want different things of one namespace of one kind.
     """
     by_kind: dict[tuple[str, str], list[Entry]] = {}
     for entry in entries:
@@ -190,7 +194,7 @@ def _requirement(match: re.Match[str]) -> Requirement:
     if match["compare"]:
         compare = "=" if match["compare"] == "==" else match["compare"]
         if compare in "<>" and _integer(match["value"]) is None:
-            raise ValueError(f"{match['key']}{compare} needs an integer, not {match['value']!r}")
+            raise RuleError(f"{match['key']}{compare} needs an integer, not {match['value']!r}")
         return Requirement(key=match["key"], operator=compare, values=frozenset([match["value"]]))
     return Requirement(key=match["key"], operator="exists")
 
@@ -203,16 +207,16 @@ def _streams(group: str, kind: str, entries: list[Entry], rule: Rule) -> Iterabl
         if entry.namespaces:
             for namespace in entry.namespaces:
                 if named.setdefault(namespace, wanted) != wanted:
-                    raise ValueError(f"two entries of {kind} want different objects of namespace {namespace!r}")
+                    raise RuleError(f"two entries of {kind} want different objects of namespace {namespace!r}")
         elif default is not None and default != wanted:
-            raise ValueError(f"two entries of {kind} want different objects of all namespaces")
+            raise RuleError(f"two entries of {kind} want different objects of all namespaces")
         else:
             default = wanted
     _refuse_contradictions(kind, default, named)
     versions = {entry.api_version for entry in entries}
     plurals = {entry.resource for entry in entries if entry.resource}
     if len(versions) > 1 or len(plurals) > 1:
-        raise ValueError(
+        raise RuleError(
             f"the entries of {kind} name different versions or resources of one API group: {sorted(versions | plurals)}"
         )
     covered = [""] if default is not None else list(named)
@@ -238,9 +242,9 @@ def _streams(group: str, kind: str, entries: list[Entry], rule: Rule) -> Iterabl
 def _refuse_contradictions(kind: str, default: Filter | None, named: Mapping[str, Filter]) -> None:
     for namespace, wanted in named.items():
         if namespace in wanted.excluded:
-            raise ValueError(f"an entry of {kind} both names and excludes namespace {namespace!r}")
+            raise RuleError(f"an entry of {kind} both names and excludes namespace {namespace!r}")
         if default is not None and namespace not in default.excluded and wanted.selector != default.selector:
-            raise ValueError(
+            raise RuleError(
                 f"two entries of {kind} want different objects of namespace {namespace!r}: exclude it from the one"
                 " for all namespaces"
             )

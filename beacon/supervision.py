@@ -100,8 +100,10 @@ def _call(path: Path, method: str, *arguments: str | bool) -> Any:
     except xmlrpc.client.Fault as fault:
         kind = ShuttingDown if fault.faultCode == _SHUTTING_DOWN else errors.TransientError
         raise kind(f"supervisord refuses: {fault.faultString}") from fault
-    except (OSError, http.client.HTTPException, xmlrpc.client.Error, expat.ExpatError, ValueError) as error:
+    except (OSError, http.client.HTTPException) as error:
         raise errors.TransientError(f"supervisord does not answer: {error}") from error
+    except (xmlrpc.client.Error, expat.ExpatError, ValueError) as error:
+        raise errors.TransientError(f"the answer of supervisord can't be read: {error}") from error
     return answer
 
 

@@ -60,8 +60,10 @@ def _ledger(uid: str) -> tuple[forecast.Ledger | None, str]:
     """Give the running Beacon's ledger, or why there is none to compare with."""
     try:
         ledger = holdings.read()
-    except errors.BeaconError as error:
+    except (errors.StartError, errors.TransientError) as error:
         return None, f"no store answers here ({error})"
+    except errors.PermanentError as error:
+        return None, f"the store refuses to show its ledger ({error})"
     if uid and ledger.cluster and uid != ledger.cluster:
         return None, f"the ledger is of cluster {ledger.cluster}, and this is cluster {uid}"
     return ledger, ""

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 import beacon
-from beacon import coverage, settings
+from beacon import coverage, rules, settings
 from beacon.configuration import values
 
 # Whole values must match; the JSON Schema for editors (`beacon.dev.reference`) is made of them, too.
@@ -27,7 +27,7 @@ def check(tree: settings.Settings, warnings: list[str]) -> tuple[settings.Settin
     if not problems:
         try:
             coverage.scopes(tree)
-        except ValueError as error:
+        except rules.RuleError as error:
             problems.append(f"resources: {error}")
     return _mended(tree, warnings), problems
 

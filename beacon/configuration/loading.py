@@ -1,6 +1,6 @@
 """From the file's text and the environment to the settings, or to the whole list of what is wrong."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,8 +47,8 @@ def parse(text: str, environ: Mapping[str, str], *, name: str = "the configurati
         raise errors.ConfigError([f"{name} must be a mapping of keys such as resources and endpoint"])
     _override(given, environ)
     warnings: list[str] = []
-    if not _is_unicode(given):
-        raise errors.ConfigError([f"{name} holds text that is not Unicode (a lone surrogate)"])
+    if odd := _oddity(given):
+        raise errors.ConfigError([f"{name} {odd}"])
     built, problems = tree.build(given, warnings)
     if built is None:
         raise errors.ConfigError(problems)
@@ -59,14 +59,15 @@ def parse(text: str, environ: Mapping[str, str], *, name: str = "the configurati
 
 
 def _read(path: Path) -> str:
+    if "\0" in str(path):
+        raise errors.ConfigError([f"{path} can't be read: the path holds a NUL"])
     try:
         if path.exists() and not path.is_file() and not path.is_dir():
             raise errors.ConfigError([f"{path} is no file"])
         with path.open("rb") as file:
             data = file.read(_LARGEST_FILE + 1)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "the path holds a NUL"
-        raise errors.ConfigError([f"{path} can't be read: {reason}"]) from error
+    except OSError as error:
+        raise errors.ConfigError([f"{path} can't be read: {error.strerror}"]) from error
     if len(data) > _LARGEST_FILE:
         raise errors.ConfigError([f"{path} is larger than 1 MiB: is it the configuration?"])
     try:
@@ -75,11 +76,33 @@ def _read(path: Path) -> str:
         raise errors.ConfigError([f"{path} is not UTF-8 text (byte {error.start})"]) from error
 
 
-def _is_unicode(given: object) -> bool:
+def _oddity(given: object) -> str:
+    """Return what of the content is no plain value, "" when all of it is."""
+    if not all(map(_is_unicode, _texts(given))):
+        return "holds text that is not Unicode (a lone surrogate)"
     try:
-        repr(given).encode()
         codec.encode(given)
-    except (UnicodeEncodeError, TypeError):
+    except TypeError:
+        return "is nested too deeply, or has a key that is not text or a value with a tag such as !!binary or !!set"
+    return ""
+
+
+def _texts(given: object) -> Iterator[str]:
+    """Yield all texts, keys included; an anchor may occur within itself."""
+    waiting, seen = [given], set()
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, dict | list) and id(one) not in seen:
+            seen.add(id(one))
+            waiting += [*one, *one.values()] if isinstance(one, dict) else one
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
         return False
     return True
 

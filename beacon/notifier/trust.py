@@ -71,7 +71,8 @@ def make_context(files: Files) -> ssl.SSLContext:
     if files.certificate:
         key = files.key or None
         # A password callback: without one OpenSSL would ask for the password of an encrypted key on the terminal.
-        _load(files.certificate, lambda: context.load_cert_chain(files.certificate, key, password=lambda: b""))
+        what = f"{files.certificate} with {files.key}" if key else files.certificate
+        _load(what, lambda: context.load_cert_chain(files.certificate, key, password=lambda: b""))
     return context
 
 

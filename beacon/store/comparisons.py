@@ -75,7 +75,7 @@ class Comparisons:
         identity = self._streams.identity()
         if request.cluster and identity.cluster and request.cluster != identity.cluster:
             message = f"the ledger is of cluster {identity.cluster}, the API server belongs to {request.cluster}"
-            raise errors.PermanentError(message)
+            raise errors.ForeignClusterError(message)
         run: _Run | None = self._memory.get(("comparison", request.scope))
         if run is None or run.nonce != request.nonce:
             if run is not None:

@@ -371,6 +371,8 @@ class Service:
             return wire.Refused(code=wire.Refusal.FULL, message=str(error))
         if isinstance(error, database.StorageError):
             return wire.Refused(code=wire.Refusal.STORAGE, message=str(error))
+        if isinstance(error, errors.ForeignClusterError):
+            return wire.Refused(code=wire.Refusal.FOREIGN, message=str(error))
         return wire.Refused(code=wire.Refusal.FAILED, message=str(error))
 
     def _park(self, job: Job, claim: wire.Claim) -> list[Answer]:

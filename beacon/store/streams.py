@@ -353,7 +353,7 @@ class Streams:
                 f"the ledger is of cluster {identity.cluster}, the API server belongs to cluster {cluster}:"
                 " `beacon adopt` lets the ledger follow that one"
             )
-            raise errors.PermanentError(message)
+            raise errors.ForeignClusterError(message)
         self._ledger.run("UPDATE meta SET cluster = ?", (cluster,))
         self._memory.put("identity", None)
         return self.identity()

@@ -67,6 +67,7 @@ class Feed:
         Raises:
             errors.Stopping: the process is to stop.
             errors.ConfigError: the ledger is of another cluster.
+            errors.PermanentError: the store refuses for another reason.
             bus.SettingsChanged, bus.LedgerChanged: see there.
         """
         request = wire.OpenStream(
@@ -78,7 +79,7 @@ class Feed:
         )
         try:
             opened = self._client.call(request)
-        except errors.PermanentError as error:
+        except errors.ForeignClusterError as error:
             raise errors.ConfigError([str(error)]) from error
         assert isinstance(opened, wire.StreamOpened)  # noqa: S101  wire.reply_body gives no other
         _refuse_reconfigured(opened.place)

@@ -133,6 +133,17 @@ def test_a_refusal_that_does_not_pass_is_raised(place: Path, client: bus.Client)
         client.call(wire.Ping())
 
 
+@pytest.mark.parametrize("code", [wire.Refusal.FOREIGN, wire.Refusal.FAILED, wire.Refusal.MALFORMED])
+def test_a_foreign_cluster_differs_from_every_other_refusal(
+    place: Path, client: bus.Client, code: wire.Refusal
+) -> None:
+    refused = wire.Refused(code=code, message="because")
+    with Serving(place, lambda _: refused), pytest.raises(errors.PermanentError, match="because") as raised:
+        client.call(wire.Ping())
+
+    assert isinstance(raised.value, errors.ForeignClusterError) is (code is wire.Refusal.FOREIGN)
+
+
 def test_the_window_bounds_what_is_unanswered(place: Path) -> None:
     with bus.Client(bus.address(place), stop=threading.Event(), window=3) as client:
         for _ in range(3):

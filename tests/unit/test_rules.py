@@ -44,7 +44,7 @@ def test_a_selector_matches_as_kubernetes_says(text: str, labels: dict[str, str]
     "text", ["a=b,", ",a", "a=b=c", "a===b", "a b", "-a", "a in b", "a in (b", "a>x", "a=b c=d", "/a"]
 )
 def test_what_is_no_selector_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"\S"):
+    with pytest.raises(rules.RuleError, match=r"\S"):
         rules.parse_selector(text)
 
 
@@ -82,7 +82,7 @@ def test_an_entry_for_all_namespaces_takes_in_those_named() -> None:
     ],
 )
 def test_entries_that_contradict_each_other_are_refused(entries: tuple[rules.Entry, ...]) -> None:
-    with pytest.raises(ValueError, match="ConfigMap"):
+    with pytest.raises(rules.RuleError, match="ConfigMap"):
         scopes(*entries)
 
 

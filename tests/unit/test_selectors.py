@@ -45,7 +45,7 @@ from beacon import rules
     ],
 )
 def test_what_kubernetes_refuses_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"\S"):
+    with pytest.raises(rules.RuleError, match=r"\S"):
         rules.parse_selector(text)
 
 

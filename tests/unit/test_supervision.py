@@ -58,19 +58,19 @@ def test_a_supervisord_that_hangs_is_not_waited_for(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "answer",
+    ("answer", "said"),
     [
-        b"",
-        b"nonsense\r\n\r\n",
-        b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n<",
+        (b"", "supervisord does not answer"),
+        (b"nonsense\r\n\r\n", "supervisord does not answer"),
+        (b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n", "supervisord does not answer: status 500"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "the answer of supervisord can't be read"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n<", "supervisord does not answer"),
     ],
 )
-def test_an_answer_that_makes_no_sense_is_none(path: Path, answer: bytes) -> None:
+def test_an_answer_that_makes_no_sense_is_none(path: Path, answer: bytes, said: str) -> None:
     thread = answering(path, answer)
 
-    with pytest.raises(errors.TransientError, match="supervisord does not answer"):
+    with pytest.raises(errors.TransientError, match=said):
         supervision.programs(path)
 
     thread.join()

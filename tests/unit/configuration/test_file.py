@@ -359,3 +359,20 @@ yamlish = st.recursive(
 def test_whatever_the_file_holds_it_loads_or_is_refused_in_words(content: Any) -> None:
     with contextlib.suppress(errors.ConfigError):
         load(codec.dump_yaml(content))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x: !!binary aGk=", "!!binary"),
+        ("x: !!set {a, b}", "!!set"),
+        ("x: {null: 3}", "not text"),
+        ("x: " + "[" * 300 + "]" * 300, "nested too deeply"),
+        ("x: &x [*x]", "nested too deeply"),
+        ('x: "\\ud800"', "lone surrogate"),
+        ('x: {"\\ud800": [1]}', "lone surrogate"),
+    ],
+)
+def test_what_is_no_plain_value_is_reported_as_what_it_is(text: str, said: str) -> None:
+    with pytest.raises(errors.ConfigError, match=said):
+        configuration.parse(text, {})

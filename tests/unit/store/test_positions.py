@@ -600,6 +600,9 @@ def test_another_cluster_is_refused_and_the_ledger_stays(store: world.World) -> 
         scope=scope.id, label="x", fingerprint=scope.fingerprint, nonce="n", cluster="another cluster"
     )
 
-    assert isinstance(store.ask(request), wire.Refused)
+    refused = store.ask(request)
+
+    assert isinstance(refused, wire.Refused)
+    assert refused.code is wire.Refusal.FOREIGN
     assert store.open().cursor == 10
     assert store.open(cluster="").cursor == 10

@@ -1,0 +1,17 @@
+"""Which file is named when the TLS files can't be used."""
+
+from pathlib import Path
+
+import pytest
+import trustme
+
+from beacon import errors
+from beacon.notifier import trust
+
+
+def test_a_missing_key_is_named_and_not_the_certificate_alone(tmp_path: Path) -> None:
+    certificate = tmp_path / "tls.crt"
+    trustme.CA().issue_cert("beacon").cert_chain_pems[0].write_to_path(str(certificate))
+
+    with pytest.raises(errors.TransientError, match=rf"{tmp_path}/tls.crt with {tmp_path}/tls.key can't be used"):
+        trust.make_context(trust.Files(certificate=str(certificate), key=str(tmp_path / "tls.key")))

@@ -1,0 +1,42 @@
+"""What a refusal of the store means for a stream: only another cluster is a matter of configuration."""
+
+import threading
+
+import pytest
+
+from beacon import errors, wire
+from beacon.watcher import feed, voice
+from tests.unit.store import world
+
+
+class Refusing:
+    """A client of a store that refuses."""
+
+    def __init__(self, error: errors.BeaconError) -> None:
+        self.error = error
+
+    def call(self, request: wire.Request) -> wire.Reply:
+        assert isinstance(request, wire.OpenStream)
+        raise self.error
+
+
+def opened(error: errors.BeaconError) -> None:
+    scope = world.scope_of()
+    speaker = voice.Voice(scope, lambda _component, _state: None)
+    client = Refusing(error)
+    feed.Feed(scope, client, speaker, stop=threading.Event(), flush_s=1.0).open("configmaps", "c")  # type: ignore[arg-type]
+
+
+def test_another_cluster_is_a_configuration_error() -> None:
+    with pytest.raises(errors.ConfigError, match="of cluster a"):
+        opened(errors.ForeignClusterError("the ledger is of cluster a"))
+
+
+@pytest.mark.parametrize(
+    "error", [errors.PermanentError("constraint"), wire.ProtocolError("unknown verb"), errors.TransientError("later")]
+)
+def test_any_other_refusal_is_what_it_is(error: errors.BeaconError) -> None:
+    with pytest.raises(type(error), match=str(error)) as raised:
+        opened(error)
+
+    assert raised.value is error
