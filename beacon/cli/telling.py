@@ -93,6 +93,11 @@ def _of_event(one: wire.ToldEvent, down: Mapping[str, str]) -> str:
         return f"Event {one.id} was given up after {one.requests} requests{answer}{because}."
     if one.state is model.DeliveryState.DISCARDED:
         return f"Event {one.id} was discarded by an operator{because}."
+    if one.deaths:
+        due = words.precise(one.next_attempt_us)
+        return (
+            f"Event {one.id} was under way at the notifier's last {one.deaths} deaths: sent last and alone from {due}."
+        )
     if one.state is model.DeliveryState.READY and one.requests and one.endpoint not in down:
         return f"Event {one.id} was not taken yet and is sent again at {words.precise(one.next_attempt_us)}."
     return ""
@@ -150,6 +155,7 @@ def _event(one: wire.ToldEvent) -> dict[str, Any]:
             "settled": words.precise(one.settled_us),
             "behind": one.behind,
             "reason": one.reason,
+            "notifierDeaths": one.deaths,
         },
         "attempts": [
             {

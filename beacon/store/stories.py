@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from beacon import codec, model, rules, wire
-from beacon.store import database
+from beacon.store import database, suspects
 
 _EVENTS = 20
 _ATTEMPTS = 20
@@ -88,7 +88,7 @@ class Stories:
         (sequence, delivery, id_, uid, subject, kind, namespace, name, type_, cause, source, version, detected_us) = (
             row[:13]
         )
-        endpoint, state, generation, counted, requests, next_attempt_us, settled_us, reason = row[13:]
+        endpoint, state, generation, counted, requests, next_attempt_us, settled_us, reason, deaths = row[13:]
         queued = state == model.DeliveryState.QUEUED
         return wire.ToldEvent(
             sequence=sequence,
@@ -113,6 +113,7 @@ class Stories:
             reason=reason,
             behind=self._first(endpoint, subject) if queued else "",
             attempts=self._attempts(delivery),
+            deaths=deaths,
         )
 
     def _first(self, endpoint: str, subject: str) -> str:
@@ -193,8 +194,10 @@ _NEXT_GROUP = (
 _TOLD = (
     "SELECT e.sequence, d.id, e.id, e.uid, e.subject, e.kind, e.namespace, e.name, e.type, e.cause, e.source,"
     " json_extract(e.data, '$.metadata.resourceVersion'), e.detected_us, d.endpoint, d.state, d.generation,"
-    " d.attempts, d.requests, d.next_attempt_us, d.settled_us, d.reason"
-    " FROM events e JOIN deliveries d USING (sequence) WHERE e.subject = ? AND e.sequence < ?"
+    " d.attempts, d.requests, max(d.next_attempt_us, coalesce(s.not_before_us, 0)), d.settled_us, d.reason,"
+    " coalesce(s.deaths, 0) FROM events e JOIN deliveries d USING (sequence) LEFT JOIN suspects s ON s.delivery = d.id"
+    f" AND s.generation = d.generation AND s.deaths >= {suspects.SUSPECTED_AFTER} AND d.state = 'ready'"
+    " WHERE e.subject = ? AND e.sequence < ?"
     " ORDER BY e.sequence DESC LIMIT ?"
 )
 _FIRST = (

@@ -112,9 +112,7 @@ class Refusal(StrEnum):
     FULL = "full"  # no room on the volume; hold what you have and try again
     STORAGE = "storage"  # the volume gave an error; hold what you have and try again
     REPLACED = "replaced"  # meant for another ledger than the store's: what the client holds of it is void
-    FOREIGN = (
-        "foreign"  # of another cluster than the ledger: an operator has to adopt it, or to change the configuration
-    )
+    FOREIGN = "foreign"  # of another cluster than the ledger; only an operator can decide
     FAILED = "failed"  # the request itself can't be applied; the message says why
 
 

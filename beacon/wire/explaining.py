@@ -53,7 +53,8 @@ class Attempt:
 class ToldEvent:
     """An event with its delivery and the latest attempts at it.
 
-    `behind` is the id of the event that goes first, "" when nothing is in the way or it is not known.
+    `behind` is the id of the event that goes first, "" when nothing is in the way or it is not known. `deaths` counts
+    the notifier's deaths for which the event is suspected: it is sent last and alone.
     """
 
     sequence: int
@@ -78,6 +79,7 @@ class ToldEvent:
     reason: str
     behind: str
     attempts: tuple[Attempt, ...]
+    deaths: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

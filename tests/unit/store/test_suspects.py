@@ -189,6 +189,19 @@ def test_under_constant_load_a_suspect_gets_its_turn_within_a_minute_after_its_p
     assert 60 <= turns <= 70
 
 
+def test_the_story_of_a_suspected_object_names_the_deaths_and_the_pause(store: world.World) -> None:
+    tell(store, "killer", "a")
+    notifiers = Notifiers(store)
+    thrice(notifiers, "killer")
+
+    killer, a = (
+        store.ask(wire.Explain(kind="ConfigMap", namespace="ns", name=name)).events[0] for name in ("killer", "a")
+    )
+
+    assert (killer.deaths, killer.next_attempt_us) == (3, store.clock() + 5 * S)
+    assert (a.deaths, a.next_attempt_us) == (0, store.clock())
+
+
 def test_the_same_death_reported_twice_counts_once(store: world.World) -> None:
     tell(store, "killer")
     notifiers = Notifiers(store)
