@@ -90,6 +90,19 @@ def spoil(run_dir: Path) -> None:
     (rundir.metrics_directory(run_dir) / "counter_watcher_.db").touch()
 
 
+def suspect(run_dir: Path, name: str) -> None:
+    """Report three deaths of the notifier with the object's event under way."""
+    with bus.Client(bus.address(run_dir), stop=threading.Event()) as client:
+        found = client.call(wire.Find(selection=wire.Selection(name=name)))
+        assert isinstance(found, wire.Found)
+        under_way = tuple(one.delivery for one in found.deliveries)
+        for life in ("a", "b", "c"):
+            reported = wire.Claim(
+                endpoint="default", session=life, number=1, want=0, wait_s=0.0, died=life, died_with=under_way
+            )
+            client.call(reported)
+
+
 def damage(path: Path) -> None:
     """Make the file one that is no database, of which the store can save what can be read."""
     with path.open("r+b") as file:
@@ -127,6 +140,8 @@ def go_through(whole: running.Everything, seen: Callable[[str], None], part: str
     create(whole, *(f"late{part}{number}" for number in range(20)))
     for expression in ("beacon_breaker_open == 1", "beacon_endpoint_up == 0", "beacon_oldest_pending_age_seconds > 0"):
         seen(expression)
+    suspect(whole.beacon.run_dir / "beacon", f"late{part}0")
+    seen("beacon_deliveries_suspected > 0")
     whole.sink.start()
     whole.sink.wait_for(lambda stats: stats.accepted == accepted + 40)
 
