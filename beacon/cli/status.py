@@ -165,7 +165,7 @@ def _wrong(seen: dict[str, Any]) -> list[str]:
 
 
 def _suspicion(suspect: dict[str, Any]) -> str:
-    """Name a delivery that may be what terminates the notifier, and where to look."""
+    """Describe a delivery that may be what terminates the notifier, and where to look."""
     name = "/".join(part for part in (suspect["kind"], suspect["namespace"], suspect["name"]) if part)
     return (
         f"delivery {suspect['delivery']} of {name} (event {suspect['event']}): under way at the notifier's last"

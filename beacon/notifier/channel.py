@@ -40,7 +40,7 @@ _NO_TIMEOUT = Timeout(connect=None, read=None)  # the watchdog's total deadline 
 class Target:
     """Where requests go and how. `width` is how many may be under way; `agent` is the User-Agent."""
 
-    url: str
+    url: str = field(repr=False)  # its query may hold a secret
     method: str
     agent: str
     width: int

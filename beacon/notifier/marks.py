@@ -93,7 +93,7 @@ def kept(path: Path, *, most: int, failed: Callable[[], bool]) -> Iterator[Marks
 
 
 def _locked(path: Path) -> int:
-    """Open the file and lock it; give -1 when a living process holds it."""
+    """Open the file and lock it; return -1 when a living process holds it."""
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -126,6 +126,7 @@ def test_nothing_of_a_secret_that_comes_back_is_kept(
     assert got.error
     assert parts_in(got.error) == []
     assert parts_in(repr(got)) == []
+    assert parts_in(repr(channel.Target(url=f"http://h/{QUERY}", method="POST", agent="a", width=1))) == []
 
 
 def test_a_cut_never_falls_into_a_secret(echo: Echo, ask: Callable[[str, str], answer.Answer]) -> None:

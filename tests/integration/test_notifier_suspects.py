@@ -54,8 +54,8 @@ class Beacon:
         self.notifier.kill()
         self.notifier.wait()
 
-    def tell(self, *names: str) -> None:
-        """Let the store record one `created` for each name."""
+    def record(self, *names: str) -> None:
+        """Record one `created` event for each name in the ledger."""
         scope = world.scope_of()
         with bus.Client(bus.address(self.run_dir), stop=self.stop) as client:
             ask: Callable[[wire.Request], Any] = client.call
@@ -123,7 +123,7 @@ def test_an_event_that_kills_holds_nothing_up_and_is_delivered_once_it_kills_no_
     with tempfile.TemporaryDirectory(prefix="bn") as directory:
         beacon = Beacon(Path(directory), sink.url)
         try:
-            beacon.tell("killer", *others)
+            beacon.record("killer", *others)
             beacon.keeper.start()
             running.wait_for(lambda: beacon.endpoint_figures().delivered == 20, within_s=60)
             named = beacon.endpoint_figures().suspects

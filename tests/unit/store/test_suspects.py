@@ -53,7 +53,7 @@ def store(tmp_path: Path) -> Iterator[world.World]:
     opened.ledger.close()
 
 
-def tell(store: world.World, *names: str) -> None:
+def change(store: world.World, *names: str) -> None:
     (cursor,) = store.ledger.rows("SELECT resource_version FROM cursors")[0]
     seen = [world.seen(name, cursor + step, value=f"v{cursor + step}") for step, name in enumerate(names, start=1)]
     assert store.observe(cursor, cursor + len(names), *seen).place is wire.Place.APPLIED
@@ -77,7 +77,7 @@ def thrice(notifiers: Notifiers, *names: str) -> list[model.Delivery]:
 
 
 def test_two_deaths_are_no_suspicion_and_the_third_sets_an_event_aside(store: world.World) -> None:
-    tell(store, "killer", "a", "b")
+    change(store, "killer", "a", "b")
     notifiers = Notifiers(store)
     given = notifiers.claim()
 
@@ -93,7 +93,7 @@ def test_two_deaths_are_no_suspicion_and_the_third_sets_an_event_aside(store: wo
 
 
 def test_an_answer_in_between_begins_the_count_anew(store: world.World) -> None:
-    tell(store, "slow", "a")
+    change(store, "slow", "a")
     notifiers = Notifiers(store)
     slow = by_name(notifiers.claim(), "slow")
     notifiers.die(slow)
@@ -110,17 +110,17 @@ def test_an_answer_in_between_begins_the_count_anew(store: world.World) -> None:
 
 
 def test_a_suspect_waits_for_its_pause_and_for_all_others_and_goes_alone(store: world.World) -> None:
-    tell(store, "killer", "a", "b")
+    change(store, "killer", "a", "b")
     notifiers = Notifiers(store)
     a, b = thrice(notifiers, "killer")
 
     before = notifiers.claim(world.delivered(a), world.delivered(b))
     store.clock.advance(5)
-    tell(store, "c")
+    change(store, "c")
     first_the_others = notifiers.claim()
     beside_it = notifiers.claim()
     then = notifiers.claim(world.delivered(by_name(first_the_others, "c")))
-    tell(store, "d")
+    change(store, "d")
     beside_the_suspect = notifiers.claim()
     after = notifiers.claim(world.delivered(by_name(then, "killer")))
 
@@ -132,7 +132,7 @@ def test_a_suspect_waits_for_its_pause_and_for_all_others_and_goes_alone(store: 
 
 
 def test_the_pause_doubles_with_each_death_up_to_its_bound(store: world.World) -> None:
-    tell(store, "killer")
+    change(store, "killer")
     notifiers = Notifiers(store)
     assert thrice(notifiers, "killer") == []
     pauses = []
@@ -147,7 +147,7 @@ def test_the_pause_doubles_with_each_death_up_to_its_bound(store: world.World) -
 
 def test_of_all_that_were_under_way_the_innocent_are_cleared_one_by_one(store: world.World) -> None:
     names = [f"o{number:02}" for number in range(32)]
-    tell(store, *names)
+    change(store, *names)
     notifiers = Notifiers(store)
     others = thrice(notifiers, *names)
     delivered: list[str] = []
@@ -172,16 +172,16 @@ def test_of_all_that_were_under_way_the_innocent_are_cleared_one_by_one(store: w
 
 
 def test_under_constant_load_a_suspect_gets_its_turn_within_a_minute_after_its_pause(store: world.World) -> None:
-    tell(store, "killer")
+    change(store, "killer")
     notifiers = Notifiers(store)
     thrice(notifiers, "killer")
-    tell(store, "o")
+    change(store, "o")
     given = notifiers.claim()
 
     turns = 0
     while "killer" not in names_of(given) and turns < 200:
         store.clock.advance(1)
-        tell(store, f"n{turns}")
+        change(store, f"n{turns}")
         given = notifiers.claim(*map(world.delivered, given))
         turns += 1
 
@@ -190,7 +190,7 @@ def test_under_constant_load_a_suspect_gets_its_turn_within_a_minute_after_its_p
 
 
 def test_the_story_of_a_suspected_object_names_the_deaths_and_the_pause(store: world.World) -> None:
-    tell(store, "killer", "a")
+    change(store, "killer", "a")
     notifiers = Notifiers(store)
     thrice(notifiers, "killer")
 
@@ -203,7 +203,7 @@ def test_the_story_of_a_suspected_object_names_the_deaths_and_the_pause(store: w
 
 
 def test_the_same_death_reported_twice_counts_once(store: world.World) -> None:
-    tell(store, "killer")
+    change(store, "killer")
     notifiers = Notifiers(store)
     (killer,) = notifiers.claim()
     notifiers.die(killer)
@@ -215,7 +215,7 @@ def test_the_same_death_reported_twice_counts_once(store: world.World) -> None:
 
 
 def test_the_count_outlives_the_store(store: world.World) -> None:
-    tell(store, "killer", "a")
+    change(store, "killer", "a")
     notifiers = Notifiers(store)
     given = notifiers.claim()
     for _ in range(3):
@@ -227,10 +227,10 @@ def test_the_count_outlives_the_store(store: world.World) -> None:
 
 
 def test_later_events_of_a_suspected_object_wait_for_it(store: world.World) -> None:
-    tell(store, "killer", "a")
+    change(store, "killer", "a")
     notifiers = Notifiers(store)
     (a,) = thrice(notifiers, "killer")
-    tell(store, "killer")
+    change(store, "killer")
 
     nothing = notifiers.claim(world.delivered(a))
     store.clock.advance(5)
@@ -243,7 +243,7 @@ def test_later_events_of_a_suspected_object_wait_for_it(store: world.World) -> N
 
 
 def test_a_probe_is_no_suspect_while_another_event_will_do(store: world.World) -> None:
-    tell(store, "killer", "a")
+    change(store, "killer", "a")
     notifiers = Notifiers(store)
     (a,) = thrice(notifiers, "killer")
     released = model.Outcome(delivery=a.id, generation=0, attempt=1, result=model.Result.RELEASED, counted=False)
@@ -259,7 +259,7 @@ def test_a_probe_is_no_suspect_while_another_event_will_do(store: world.World) -
 
 
 def test_a_parked_claim_is_answered_when_the_pause_is_over(store: world.World) -> None:
-    tell(store, "killer")
+    change(store, "killer")
     notifiers = Notifiers(store)
     thrice(notifiers, "killer")
     parked = wire.Claim(endpoint="default", session="life-3", number=2, want=10, wait_s=60.0)
@@ -270,7 +270,7 @@ def test_a_parked_claim_is_answered_when_the_pause_is_over(store: world.World) -
 
 
 def test_nothing_is_waited_for_while_a_suspect_is_out(store: world.World) -> None:
-    tell(store, "killer", "a")
+    change(store, "killer", "a")
     notifiers = Notifiers(store)
     (a,) = thrice(notifiers, "killer")
     retry = model.Outcome(delivery=a.id, generation=0, attempt=1, result=model.Result.RETRY, code="500", delay_s=6.0)
@@ -284,7 +284,7 @@ def test_nothing_is_waited_for_while_a_suspect_is_out(store: world.World) -> Non
 
 
 def test_a_clock_that_is_set_moves_the_pause(store: world.World) -> None:
-    tell(store, "killer")
+    change(store, "killer")
     notifiers = Notifiers(store)
     thrice(notifiers, "killer")
     store.clock.jump(-86_400)
