@@ -5,6 +5,7 @@ One connection pool for all threads; safe to share.
 """
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -12,36 +13,39 @@ from urllib.parse import quote, urlencode
 import urllib3
 
 import beacon
-from beacon.cluster import credentials, failures, items, library
+from beacon.cluster import credentials, deadline, failures, items, library
 
 JSON = "application/json"
 
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
 Query = Sequence[tuple[str, str]]
+_SHORTEST_S = 0.05
 _Request = tuple[str, str, Query, str, Mapping[str, Any] | None]  # method, path, query, accept, body
 
 
 class Connection:
     """The way to one API server."""
 
-    def __init__(self, load: credentials.Load, *, connect_s: float = 5.0, read_s: float = 20.0) -> None:
-        """Use the credentials that `load` gives; `read_s` is the longest silence within one answer."""
+    def __init__(self, load: credentials.Load, *, connect_s: float = 5.0, read_s: float = 30.0) -> None:
+        """Use the credentials that `load` gives; `read_s` is the longest time for a whole answer, however it comes.
+
+        Threads that hang are killed after a minute, so callers send a heartbeat between two requests.
+        """
         self._load = load
         self._connect_s = connect_s
         self._read_s = read_s
         self._lock = threading.Lock()
         self._client: library.RESTClientObject | None = None
 
-    def get(self, path: str, *, query: Query = (), accept: str = JSON) -> bytes:
-        """Read a resource whole.
+    def get(self, path: str, *, query: Query = (), accept: str = JSON, within_s: float | None = None) -> bytes:
+        """Read a resource whole, within `within_s` instead of the usual time if given.
 
         Raises:
             failures.Refused: another status than 200.
             failures.Unreachable: no answer.
         """
-        response = self.open(path, query=query, accept=accept)
-        return self._body(response)
+        return self._body(self._ask("GET", path, expected=200, query=query, accept=accept, within_s=within_s))
 
     def post(self, path: str, body: Mapping[str, Any]) -> bytes:
         """Put a question that is asked by creating something, and return the answer; nothing of it is kept.
@@ -54,6 +58,9 @@ class Connection:
 
     def open(self, path: str, *, query: Query = (), accept: str = JSON) -> urllib3.BaseHTTPResponse:
         """Send a GET and return the answer with its body still to be read; the caller closes it.
+
+        The body belongs to the answer, whose time is limited; who takes the connection over ends that
+        (`deadline.Reader.release`).
 
         Raises:
             failures.Refused: another status than 200.
@@ -70,18 +77,20 @@ class Connection:
         query: Query = (),
         accept: str = JSON,
         body: Mapping[str, Any] | None = None,
+        within_s: float | None = None,
     ) -> urllib3.BaseHTTPResponse:
+        until = time.monotonic() + (within_s or self._read_s)
         used = self._current()
         request = (method, path, query, accept, body)
-        response = self._send(used, request)
+        response = self._send(used, request, until)
         if response.status == 401:
             self._body(response)
-            response = self._send(self._renewed(used), request)
+            response = self._send(self._renewed(used), request, until)
         if response.status != expected:
             raise items.refusal(response.status, self._body(response), response.headers.get("Retry-After"))
         return response
 
-    def _send(self, used: library.RESTClientObject, request: _Request) -> urllib3.BaseHTTPResponse:
+    def _send(self, used: library.RESTClientObject, request: _Request, until: float) -> urllib3.BaseHTTPResponse:
         method, path, query, accept, body = request
         url = used.configuration.host + path + (f"?{urlencode(query, safe='/', quote_via=quote)}" if query else "")
         headers = {"Accept": accept, "User-Agent": f"beacon/{beacon.VERSION}"}
@@ -90,8 +99,9 @@ class Connection:
         try:
             for setting in used.configuration.auth_settings().values():  # reads a token anew whose time has come
                 headers[setting["key"]] = setting["value"]
+            left_s = max(until - time.monotonic(), _SHORTEST_S)  # a second try after a 401 has no time of its own
             answer = used.request(  # type: ignore[no-untyped-call]
-                method, url, headers=headers, body=body, _request_timeout=(self._connect_s, self._read_s)
+                method, url, headers=headers, body=body, _request_timeout=(min(self._connect_s, left_s), left_s)
             )
         except (library.ConfigException, ValueError) as error:
             # The token file was read while it was being replaced. The error may quote what it read.
@@ -116,6 +126,7 @@ class Connection:
         with self._lock:
             if self._client is None:
                 self._client = library.RESTClientObject(self._load())
+                deadline.hold(self._client.pool_manager)
             return self._client
 
     def _renewed(self, used: library.RESTClientObject) -> library.RESTClientObject:

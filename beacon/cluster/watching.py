@@ -142,11 +142,11 @@ def _take_over(response: urllib3.BaseHTTPResponse) -> tuple[socket.socket, bytes
         raise failures.Broken("the API server compressed the watch, which was not asked for")
     if "Content-Length" in response.headers:
         raise failures.Broken("the API server answered the watch with a document")
-    # urllib3 and http.client have no public way to either; tests/contract/test_list_watch.py holds these names.
+    # urllib3 has no public way to its reader; tests/contract/test_list_watch.py holds these names.
     reader = getattr(getattr(response, "_fp", None), "fp", None)
     if reader is None:
         raise failures.Broken("the API server answered the watch with nothing")
-    taken: socket.socket = reader.raw._sock  # noqa: SLF001
+    taken: socket.socket = reader.raw.release()
     taken.settimeout(0)
     try:
         leftover: bytes = reader.peek()

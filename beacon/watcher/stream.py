@@ -78,11 +78,14 @@ class Stream:
 
     def _follow(self) -> None:
         resource = self._find()
-        opened = self._feed.open(self._voice.label, self._around.cluster())
+        self._look_after_process()  # between two requests always: each may take as long as its deadline
+        cluster = self._around.cluster()
+        opened = self._feed.open(self._voice.label, cluster)
         # The store was asked first: what others read meanwhile may be newer than this look and prove nothing.
         self._doing = policy.Doing.LIST
+        self._look_after_process()
         current = listing.current(self._around.api, resource, self._scope.id.namespace)
-        self._look_after_process()  # several slow answers in a row must not look like a thread that hangs
+        self._look_after_process()
         if current < opened.highest:
             self._rewind(current, opened.highest)
             return
