@@ -14,6 +14,10 @@ class Broken(errors.TransientError):
     """The connection ended where it must not: what came last is not to be used."""
 
 
+class Garbled(Broken):
+    """A watch brought something that is none of its lines; the connection itself is sound."""
+
+
 class Silent(errors.TransientError):
     """Nothing came for too long: the connection may be half open."""
 

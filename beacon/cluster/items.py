@@ -50,7 +50,7 @@ def line(data: bytes) -> Line:
     """Parse a line of a watch.
 
     Raises:
-        failures.Broken: it is not JSON.
+        failures.Garbled: it is not JSON.
         failures.Malformed: it has no identity or no position.
         failures.Refused: it is an ERROR line: the Status in it.
     """
@@ -59,7 +59,7 @@ def line(data: bytes) -> Line:
     except msgspec.ValidationError as error:
         raise failures.Malformed(f"the API server sent a line that is not of a watch: {error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise failures.Broken(f"the API server sent a line that is not JSON: {error}") from error
+        raise failures.Garbled(f"the API server sent a line that is not JSON: {error}") from error
     if parsed.type == "ERROR":
         raise _error(data)
     item = parsed.object.metadata

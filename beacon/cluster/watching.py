@@ -21,10 +21,10 @@ _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class Watch:
-    """An open watch; a context manager. `ended` is true once the server has ended it properly."""
+    """An open watch; a context manager. `ended` is true once the server has ended it properly, or its time is over."""
 
-    def __init__(self, response: urllib3.BaseHTTPResponse, *, inactive_s: float) -> None:
-        """Take over the connection of an answer; silence for `inactive_s` is an error.
+    def __init__(self, response: urllib3.BaseHTTPResponse, *, inactive_s: float, longest_s: float) -> None:
+        """Take over the connection of an answer, for `longest_s`; `inactive_s` without a line are reported.
 
         Raises:
             failures.Broken: the answer has no body to be read.
@@ -37,6 +37,7 @@ class Watch:
         self._poll = select.poll()
         self._poll.register(self._socket.fileno(), select.POLLIN)
         self._silent_s = 0.0
+        self._until = time.monotonic() + longest_s
         self.ended = False
 
     def __enter__(self) -> "Watch":
@@ -48,12 +49,25 @@ class Watch:
         self._response.close()
 
     def read(self, timeout_s: float) -> list[bytes]:
-        """Give the lines that are there, waiting up to `timeout_s` for the first; none when all was silent.
+        """Return the lines that are there, waiting up to `timeout_s` for more bytes; none when there were none.
 
         Raises:
             failures.Broken: the connection ended in the middle.
-            failures.Silent: nothing has come for too long.
+            failures.Silent: no whole line has come for too long. The watch is still open and may be read again.
         """
+        began = time.monotonic()
+        if began >= self._until:
+            self.ended = True
+            return []
+        lines = self._read(timeout_s)
+        # Only the time within counts: while the caller was busy elsewhere it did not listen.
+        self._silent_s = 0.0 if lines else self._silent_s + time.monotonic() - began
+        if self._silent_s >= self._inactive_s and not self.ended:
+            self._silent_s = 0.0
+            raise failures.Silent(f"no line came for {self._inactive_s:g} s, not even a bookmark")
+        return lines
+
+    def _read(self, timeout_s: float) -> list[bytes]:
         data = self._receive(timeout_s)
         if data is None:
             return []
@@ -66,17 +80,10 @@ class Watch:
         return lines
 
     def _receive(self, timeout_s: float) -> bytes | None:
-        """Give what has arrived, b"" at the end of the connection, None when nothing came in time."""
+        """Return what has arrived, b"" at the end of the connection, None when nothing came in time."""
         if (data := self._take()) is None:
-            began = time.monotonic()
             self._poll.poll(timeout_s * 1000)
             data = self._take()
-            # Only waiting counts: while the caller was busy elsewhere nobody listened.
-            self._silent_s += time.monotonic() - began
-        if data is not None:
-            self._silent_s = 0.0
-        elif self._silent_s >= self._inactive_s:
-            raise failures.Silent(f"nothing came for {self._inactive_s:g} s, not even a bookmark")
         return data
 
     def _take(self) -> bytes | None:
@@ -110,8 +117,9 @@ def start(
     position: int,
     timeout_s: int,
     inactive_s: float,
+    grace_s: float = 10.0,
 ) -> Watch:
-    """Watch a collection from a position on; the server ends the watch after `timeout_s`.
+    """Watch a collection from a position on; the server ends the watch after `timeout_s`, or we `grace_s` later.
 
     Raises:
         failures.Refused: another status than 200.
@@ -126,7 +134,7 @@ def start(
     ]
     response = api.open(resource.path(namespace), query=query, accept=connection.METADATA)
     try:
-        return Watch(response, inactive_s=inactive_s)
+        return Watch(response, inactive_s=inactive_s, longest_s=timeout_s + grace_s)
     except failures.Broken:
         response.close()
         raise

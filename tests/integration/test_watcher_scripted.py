@@ -51,7 +51,8 @@ class Script:
 
     def move_on(self, lines: list[dict[str, Any]]) -> None:
         """What a watch has told has happened: lists are of a later version, and show `later`."""
-        told = [int(line["object"].get("metadata", {}).get("resourceVersion", 0)) for line in lines]
+        objects = [line["object"] for line in lines if "object" in line]
+        told = [int(one.get("metadata", {}).get("resourceVersion", 0)) for one in objects]
         if isinstance(self.version, int) and told:
             self.version = max(self.version, *told) + 10
         self.items = self.later
@@ -62,6 +63,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     script: ClassVar[Script]
 
     def do_GET(self) -> None:
+        self.answer()
+
+    def answer(self) -> None:
         asked = urlsplit(self.path)
         query = parse_qs(asked.query)
         if asked.path == "/api/v1":
@@ -88,7 +92,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        data = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+        data = b"".join((line.get("raw") or json.dumps(line)).encode() + b"\n" for line in lines)
         if data:
             self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
         if not self.script.watches:
@@ -100,18 +104,23 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def scripted(*watches: list[dict[str, Any]], version: int | str = 10) -> Iterator[tuple[Script, World]]:
+def scripted(
+    *watches: list[dict[str, Any]],
+    version: int | str = 10,
+    entries: list[dict[str, Any]] | None = None,
+    handler: type[Handler] = Handler,
+) -> Iterator[tuple[Script, World]]:
     """Say these watches one after the other, and then nothing."""
     script = Script()
     script.version = version
     script.watches = [*watches]
-    handler = type("ScriptHandler", (Handler,), {"script": script})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    saying = type("ScriptHandler", (handler,), {"script": script})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), saying) as server:
         server.daemon_threads = True
         script.url = f"http://127.0.0.1:{server.server_address[1]}"
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
-        world: Any = World(script, [entry()])  # type: ignore[arg-type]
+        world: Any = World(script, entries or [entry()])  # type: ignore[arg-type]
         try:
             yield script, world
             assert not world.context or not world.context.errors
