@@ -154,8 +154,8 @@ def _wrong(seen: dict[str, Any]) -> list[str]:
         elif process["slowest_beat_s"] > _HUNG_S:
             said.append(f"{process['name']}: a thread has not moved for {process['slowest_beat_s']:.0f} s")
     for part in seen["components"]:
-        if part["component"].startswith("scope.") and part["state"] not in _WELL:
-            said.append(f"{part.get('scope', part['component'])}: {part['state']} {part.get('reason', '')}".rstrip())
+        if part["component"].startswith("scope."):
+            said += _wrong_scope(part, seen)
         elif part["component"] == "claim" and part["state"] != "claiming":
             said.append(f"notifier: {part['state']}")
         elif part["component"] == "endpoint" and part["state"] == "down":
@@ -172,3 +172,13 @@ def _suspicion(suspect: dict[str, Any]) -> str:
         f" {suspect['deaths']} deaths, next sent alone after {words.instant(suspect['not_before_us'])};"
         f" see beacon explain {suspect['event']}"
     )
+
+
+def _wrong_scope(part: dict[str, Any], seen: dict[str, Any]) -> list[str]:
+    """Return the sentence about a scope that is not followed; waiting is well until it has been listed once."""
+    known = {scope["name"] for scope in seen["scopes"] if scope["position_us"]}
+    name, reason = part["component"].removeprefix("scope."), part.get("reason", "")
+    label = part.get("scope", name)
+    if part["state"] == "waiting" and (part.get("listed") or name in known):
+        return [f"{label}: waiting, although it was followed before: {reason}"]
+    return [] if part["state"] in _WELL else [f"{label}: {part['state']} {reason}".rstrip()]

@@ -71,16 +71,29 @@ def test_no_role_is_advised_while_a_refusal_is_doubted() -> None:
         assert "forbidden" in said
 
 
-def test_a_kind_that_goes_while_the_server_stays_is_reported_at_once() -> None:
+@pytest.mark.parametrize("how", ["deleted", "no longer served"])
+def test_a_kind_that_goes_while_the_server_stays_is_reported_at_once_and_known_to_have_been_followed(how: str) -> None:
+    definitions, name = "customresourcedefinitions.apiextensions.k8s.io", "widgets.example.com"
     with world(entry("Widget", "example.com/v1")) as w:
         w.timing = watcher_world.replace(w.timing, doubt_s=LONG_S)
         w.api.define("widgets", "example.com", "Widget")
         w.start().await_state("watching", "Widget.example.com")
+        (before,) = w.figures().scopes
 
-        w.api.delete("customresourcedefinitions.apiextensions.k8s.io", "widgets.example.com")
+        if how == "deleted":
+            w.api.delete(definitions, name)
+        else:
+            (version,) = (w.api.get(definitions, name) or {})["spec"]["versions"]
+            w.api.patch(definitions, name, {"spec": {"versions": [version | {"served": False}]}})
+            w.api.faults.end_watches()
 
         report = w.await_state("waiting", "Widget.example.com")
         assert report.fields["listed"]
+        w.stop()
+        w.start().await_state("waiting", "Widget.example.com")
+        (after,) = w.figures().scopes
+        assert (before.name, after.name) == ("Widget.example.com", "Widget.example.com")
+        assert after.position_us
 
 
 def test_the_identity_that_a_starting_server_refused_is_read_later() -> None:

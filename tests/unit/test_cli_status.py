@@ -23,3 +23,31 @@ def test_colour_is_for_terminals_that_want_it(tmp_path: Path, terminal: bool, no
     assert done.exit_code == errors.EXIT_UNAVAILABLE
     assert done.output.splitlines()[0] == (RED_AND_BOLD if coloured else "Not well:")
     assert ("\x1b" in done.output) is coloured
+
+
+@pytest.mark.parametrize(
+    ("state", "listed", "position_us", "expected"),
+    [
+        ("watching", True, 5, []),
+        ("waiting", False, 0, []),
+        ("waiting", True, 0, ["widgets.e: waiting, although it was followed before: not served"]),
+        ("waiting", False, 5, ["widgets.e: waiting, although it was followed before: not served"]),
+        ("forbidden", False, 0, ["widgets.e: forbidden not served"]),
+    ],
+)
+def test_a_scope_that_waits_is_well_until_it_has_been_followed_once(
+    state: str, listed: bool, position_us: int, expected: list[str]
+) -> None:
+    part = {"component": "scope.Widget.e", "state": state, "reason": "not served", "scope": "widgets.e"}
+    seen = {
+        "store": {"why": ""},
+        "processes": [],
+        "components": [part | {"listed": listed}],
+        "scopes": [
+            {"name": "Widget.e", "label": "widgets.e", "position_us": position_us},
+            {"name": "Other.e", "label": "others.e", "position_us": 9},
+        ],
+        "deliveries": [],
+    }
+
+    assert status._wrong(seen) == expected
