@@ -11,15 +11,13 @@ from beacon.cluster import connection, discovery, failures, items
 _CLUSTER = "/api/v1/namespaces/kube-system"
 
 
-def current(
-    api: connection.Connection, resource: discovery.Resource, namespace: str, *, within_s: float | None = None
-) -> int:
-    """Read the present resourceVersion of a resource, within `within_s` instead of the usual time if given.
+def current(api: connection.Connection, resource: discovery.Resource, namespace: str) -> int:
+    """Read the present resourceVersion of a resource.
 
     Raises:
         failures.Refused, failures.Unreachable, failures.Malformed, failures.Unsuitable: see there.
     """
-    return _page(api, resource, namespace, [("limit", "1")], within_s).version
+    return _page(api, resource, namespace, [("limit", "1")]).version
 
 
 def pages(
@@ -67,12 +65,6 @@ def cluster_uid(api: connection.Connection) -> str:
 
 
 def _page(
-    api: connection.Connection,
-    resource: discovery.Resource,
-    namespace: str,
-    query: list[tuple[str, str]],
-    within_s: float | None = None,
+    api: connection.Connection, resource: discovery.Resource, namespace: str, query: list[tuple[str, str]]
 ) -> items.Page:
-    return items.page(
-        api.get(resource.path(namespace), query=query, accept=connection.METADATA_LIST, within_s=within_s)
-    )
+    return items.page(api.get(resource.path(namespace), query=query, accept=connection.METADATA_LIST))

@@ -61,13 +61,10 @@ class Comparison:
         """
         scope, api = self._scope, self._around.api
         resource = self._resource = discovery.find(api, scope.api_version, scope.id.kind, scope.resource)
-        self._around.wait(0)  # between two requests always: each may take as long as its deadline
         cluster = listing.cluster_uid(api)
         self._ask(wire.CompareOpen(scope=scope.id, fingerprint=scope.fingerprint, nonce=self._nonce, cluster=cluster))
         pages = listing.pages(api, resource, scope.id.namespace, limit=self._around.page)
-        self._around.wait(0)
         first = next(pages)
-        self._around.wait(0)
         wanted = self._wait_for_cursor(first.version)
         self._tell(first, pages, wanted)
 

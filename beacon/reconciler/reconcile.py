@@ -57,6 +57,7 @@ def _follow(
                     return
             raise errors.Stopping("the process is to stop")
 
+        api.beat_with(lambda: wait(0))
         around = comparison.Surroundings(api=api, client=client, wait=wait)
         Reconciler(context, scope, around, terms).run()
 

@@ -73,7 +73,6 @@ class Timing:
     """How long things may take, in seconds."""
 
     inactive_s: float = 90.0  # without a line the server is asked on another connection whether it still answers
-    probe_s: float = 10.0  # and has so long to answer
     watch_s: tuple[int, int] = (300, 600)  # after which the server ends a watch, spread so that not all end together
     grace_s: float = 10.0  # and for how much longer it may live
     flush_s: float = 3.0  # how long a position may lag in the store, and how often a silent scope asks

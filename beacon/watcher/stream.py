@@ -57,6 +57,7 @@ class Stream:
             errors.ConfigError: the ledger is of another cluster.
         """
         self._voice.enter(policy.State.OPENING)
+        self._around.api.beat_with(self._look_after_process)
         try:
             while True:
                 self._live_once()
@@ -80,15 +81,11 @@ class Stream:
 
     def _follow(self) -> None:
         resource = self._find()
-        self._look_after_process()  # between two requests always: each may take as long as its deadline
-        cluster = self._around.cluster()
-        opened = self._feed.open(self._voice.label, cluster)
+        opened = self._feed.open(self._voice.label, self._around.cluster())
         # The store was asked first: what others read meanwhile may be newer than this look and prove nothing.
         self._doing = policy.Doing.LIST
-        self._look_after_process()
         current = listing.current(self._around.api, resource, self._scope.id.namespace)
         self._doubt.worked(self._doing)
-        self._look_after_process()
         if current < opened.highest:
             self._rewind(current, opened.highest)
             return
@@ -200,18 +197,14 @@ class Stream:
         Raises:
             failures.Silent: that has not worked either, or the server is behind the watch: it was restored.
         """
-        self._look_after_process()
         try:
-            current = listing.current(
-                self._around.api, resource, self._scope.id.namespace, within_s=self._timing.probe_s
-            )
+            current = listing.current(self._around.api, resource, self._scope.id.namespace)
         except (failures.Unreachable, failures.Refused, failures.Malformed, failures.Unsuitable) as failure:
             if isinstance(failure, failures.Refused) and failure.status == 429:
                 return  # it answers, and is busy enough
             raise failures.Silent(f"{silence}, and a read on another connection failed: {failure}") from failure
         if current < self._feed.position:
             raise failures.Silent(f"{silence}, and the API server is at resourceVersion {current}, behind what it sent")
-        self._look_after_process()
 
     def _count_in_vain(self, failure: errors.BeaconError, *, moved: bool) -> None:
         if moved:

@@ -32,7 +32,6 @@ TIMING = policy.Timing(
     flush_s=0.2,
     slow_s=0.3,
     denied_s=0.3,
-    probe_s=0.5,
     doubt_s=0.3,
     doubt_pause_s=0.1,
     absent_s=0.2,
