@@ -6,7 +6,7 @@ API Concepts", semantics for `get` and `list`.
 
 from collections.abc import Iterator
 
-from beacon.cluster import connection, discovery, failures, items
+from beacon.cluster import connection, discovery, endless, failures, items
 
 _CLUSTER = "/api/v1/namespaces/kube-system"
 
@@ -29,13 +29,16 @@ def pages(
         failures.Refused: as any; 410 when the pages can no longer be read at the resourceVersion of the first.
         failures.Unreachable, failures.Malformed, failures.Unsuitable: see there.
     """
+    guard = endless.Guard()
     page = _page(api, resource, namespace, [("limit", str(limit))])
     at = page.version
+    guard.check(page)
     yield page
     while page.rest:
         page = _page(api, resource, namespace, [("limit", str(limit)), ("continue", page.rest)])
         if page.version != at:
             raise failures.Malformed(f"the API server changed from resourceVersion {at} to {page.version} in a list")
+        guard.check(page)
         yield page
 
 
