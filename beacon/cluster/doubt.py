@@ -1,8 +1,9 @@
 """Whether a refusal is one, or what an API server answers that has just started.
 
 For a second or longer after its start an API server answers 403 to every request, because its authorizer has not read
-its rules, or 401; 404 for custom and aggregated resources, which it serves last; 5xx while etcd or its cache is not
-ready. Believing the first such answer costs a gap: the watch must be back before the server's history has moved on.
+its rules, or 401; 404 for custom and aggregated resources, which it serves last; 5xx while etcd is not ready, 429
+while its watch cache is filled. Believing the first such answer costs a gap: the watch must be back before the server's
+history has moved on.
 """
 
 import time
@@ -12,7 +13,8 @@ from beacon import errors
 from beacon.cluster import failures
 
 _FORBIDDEN, _UNAUTHORIZED, _ABSENT, _UNREADY = "forbidden", "unauthorized", "absent", "unready"
-_REFUSALS = {401: _UNAUTHORIZED, 403: _FORBIDDEN, 404: _ABSENT}
+_BUSY = "busy"
+_REFUSALS = {401: _UNAUTHORIZED, 403: _FORBIDDEN, 404: _ABSENT, 429: _BUSY}
 _GONE_S = 10.0  # without any answer for so long the server has been away, and what it said before says nothing now
 
 
@@ -84,4 +86,4 @@ def _is_doubtful(refusal: str, *, known: bool, lost: bool) -> bool:
     """Decide about the first refusal: of what worked before (`known`), or soon after a connection was `lost`."""
     if refusal in (_FORBIDDEN, _UNREADY):
         return known or lost
-    return lost and (known or refusal == _UNAUTHORIZED)
+    return lost and (known or refusal in (_UNAUTHORIZED, _BUSY))

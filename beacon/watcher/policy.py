@@ -120,7 +120,7 @@ def _react(failure: errors.BeaconError, doing: Doing) -> Reaction:
 
 def _react_in_doubt(failure: errors.BeaconError) -> Reaction:
     """Neither a missing right nor an absent kind: a scope that is being opened, or a server that is not ready."""
-    unready = isinstance(failure, failures.Refused) and failure.status >= 500
+    unready = isinstance(failure, failures.Refused) and (failure.status >= 500 or failure.status == 429)
     return Reaction(state=State.UNREACHABLE if unready else State.OPENING, cause=Cause.ERROR, pace=Pace.DOUBT)
 
 

@@ -241,7 +241,8 @@ class Stream:
     def _is_hiccup(self, failure: errors.BeaconError, doubts: int) -> bool:
         """Return True if nothing is reported yet, because what failed usually works again at once."""
         lost = isinstance(failure, failures.Broken) and doubt.is_loss(failure) and self._doing is policy.Doing.WATCH
-        return doubts == 1 or (lost and self._failed == 1)
+        asked = isinstance(failure, errors.TransientError) and failure.delay_s
+        return (doubts == 1 and not asked) or (lost and self._failed == 1)
 
     def _enter(self, reaction: policy.Reaction, failure: errors.BeaconError) -> None:
         """Report the state. A server that was away, and that refuses as it may after its start, is not back yet."""

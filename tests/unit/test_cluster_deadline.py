@@ -37,7 +37,13 @@ DRIPS = {
 
 @contextlib.contextmanager
 def dripping(
-    first: bytes, drop: bytes, *, total_s: float = TOTAL_S, authority: tls.Authority | None = None
+    first: bytes,
+    drop: bytes,
+    *,
+    total_s: float = TOTAL_S,
+    authority: tls.Authority | None = None,
+    address: str = "http://127.0.0.1:{port}",
+    proxy: str | None = None,
 ) -> Iterator[connection.Connection]:
     """Answer every request with `first`, and then a drop every now and then for as long as the client listens."""
     over = threading.Event()
@@ -57,7 +63,9 @@ def dripping(
                 threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
 
     def load() -> Any:
-        settings = client.Configuration(host=f"{'https' if authority else 'http'}://127.0.0.1:{port}")
+        settings = client.Configuration(host=address.format(port=port))
+        settings.proxy = proxy and proxy.format(port=port)
+        settings.no_proxy = ""
         settings.retries = False
         settings.verify_ssl = False
         return settings
@@ -90,8 +98,16 @@ def test_an_answer_that_drips_is_given_up_as_a_whole_wherever_it_drips(where: st
 @pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
 @pytest.mark.parametrize("where", ["headers", "body of a length", "chunks"])
 def test_tls_makes_no_difference(where: str) -> None:
-    with dripping(*DRIPS[where], authority=tls.Authority("127.0.0.1")) as api:
+    authority = tls.Authority("127.0.0.1")
+    with dripping(*DRIPS[where], authority=authority, address="https://127.0.0.1:{port}") as api:
         assert "no answer in time" in in_time(lambda: api.get("/api/v1/configmaps"))
+
+
+@pytest.mark.parametrize("proxy", [None, "http://127.0.0.1:{port}"], ids=["handshake", "proxy's answer"])
+def test_what_comes_before_an_answer_has_a_total_time_too(proxy: str | None) -> None:
+    first, drop = DRIPS["headers"] if proxy else (b"\x16\x03\x03\x40\x00", b"\x02")
+    with dripping(first, drop, address="https://127.0.0.1:{port}", proxy=proxy) as api:
+        in_time(lambda: api.get("/api/v1/configmaps"))
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def refused(status: int) -> failures.Refused:
 
 
 LOST = failures.Unreachable("refused")
-ALL = [refused(403), refused(401), refused(404), refused(500), refused(503), failures.Absent("m")]
+ALL = [refused(429), refused(403), refused(401), refused(404), refused(500), refused(503), failures.Absent("m")]
 
 
 @pytest.fixture
@@ -39,7 +39,9 @@ def test_what_never_worked_is_believed(doubts: doubt.Doubt, failure: errors.Beac
     assert doubts.about(failure, "list") == 0
 
 
-@pytest.mark.parametrize(("failure", "expected"), [(403, True), (500, True), (503, True), (401, False), (404, False)])
+@pytest.mark.parametrize(
+    ("failure", "expected"), [(403, True), (500, True), (503, True), (401, False), (404, False), (429, False)]
+)
 def test_of_what_worked_before_a_missing_right_and_an_unready_server_are_doubted(
     doubts: doubt.Doubt, failure: int, expected: bool
 ) -> None:
@@ -124,7 +126,7 @@ def test_a_server_that_was_long_unready_and_then_refuses_is_still_starting(doubt
         assert doubts.about(refused(failure), "list")
 
 
-@pytest.mark.parametrize("failure", [refused(410), refused(429), refused(400), failures.Malformed("m")])
+@pytest.mark.parametrize("failure", [refused(410), refused(400), failures.Malformed("m")])
 def test_what_no_start_explains_is_believed(doubts: doubt.Doubt, failure: errors.BeaconError) -> None:
     doubts.worked("list")
     doubts.about(LOST, "list")

@@ -57,7 +57,7 @@ def test_what_a_server_may_answer_at_its_start_is_no_missing_right_and_no_absent
     assert reaction == policy.Reaction(state=State.OPENING, cause=Cause.ERROR, pace=Pace.DOUBT)
 
 
-@pytest.mark.parametrize("status", [500, 503, 504])
+@pytest.mark.parametrize("status", [429, 500, 503, 504])
 def test_a_server_that_is_not_ready_is_asked_every_second(status: int) -> None:
     reaction = policy.react(refused(status), Doing.LIST, doubtful=True)
 
