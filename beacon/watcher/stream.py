@@ -48,6 +48,7 @@ class Stream:
         self._doubt = doubt.Doubt(self._timing.doubt_s)
         self._failed = 0  # failures in a row
         self._in_vain = 0  # watches in a row that what the server sent has ended before a line moved the position on
+        self._ended_in_vain = False  # the last one was one of these
 
     def run(self) -> None:
         """Follow the scope until the process is to stop.
@@ -209,8 +210,8 @@ class Stream:
     def _count_in_vain(self, failure: errors.BeaconError, *, moved: bool) -> None:
         if moved:
             self._in_vain = 0
-        if not doubt.is_loss(failure):
-            self._in_vain += 1
+        self._ended_in_vain = not doubt.is_loss(failure)
+        self._in_vain += self._ended_in_vain
 
     def _take(self, line: items.Line, received_ns: int) -> None:
         self._voice.received(line.type)
@@ -226,7 +227,9 @@ class Stream:
     def _recover(self, failure: errors.BeaconError) -> None:
         """Say what is wrong, do what must be done about the position, and wait."""
         doubts = self._doubt.about(failure, self._doing)
-        reaction = policy.react(failure, self._doing, doubtful=doubts > 0, in_vain=self._in_vain)
+        in_vain = self._in_vain if self._ended_in_vain else 0
+        self._ended_in_vain = False
+        reaction = policy.react(failure, self._doing, doubtful=doubts > 0, in_vain=in_vain)
         self._failed += 1
         self._voice.failed(reaction.cause)
         if self._failed > 1 or reaction.cause is policy.Cause.ABSENT:

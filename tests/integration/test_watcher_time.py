@@ -31,6 +31,29 @@ def test_error_lines_that_repeat_without_progress_lead_to_a_list() -> None:
         assert script.positions[:4] == [10, 10, 10, script.positions[3]]
 
 
+def test_what_is_lost_after_such_a_list_is_resumed_and_not_listed_again() -> None:
+    with watcher_world.world() as w:
+        w.start().await_state("watching")
+        for number in range(3):
+            watcher_world.await_(lambda: w.api.faults.error_line(500) == 1)
+            watcher_world.await_(lambda: len(w.api.requests(verb="watch")) == number + 2)  # noqa: B023  called at once
+        watcher_world.await_(lambda: lists(w) == 2, explain=w.explain)
+
+        w.api.faults.fail(503, times=2, verb="watch")
+        for number in range(3):
+            w.api.faults.drop()
+            w.api.create("configmaps", watcher_world.object_(f"o{number}", watcher_world.ON))
+            w.await_told(*[("created", f"o{told}") for told in range(number + 1)])
+
+        assert lists(w) == 2
+
+
+def lists(w: World) -> int:
+    """Return how often a stream has entered the state in which it lists."""
+    assert w.context is not None
+    return w.context.states.count(("ConfigMap", "listing"))
+
+
 def test_lines_that_are_no_json_and_repeat_lead_to_a_list() -> None:
     with scripts.scripted(*[[{"raw": "<html>no line of a watch</html>"}]] * 3, [line("ADDED", "b", 90)]) as (script, w):
         w.start()
