@@ -32,11 +32,14 @@ class Doubt:
         self._heard_at: float | None = None
 
     def worked(self, what: str) -> None:
-        """Remember that a request of this sort (list, watch, ...) was answered properly."""
+        """Remember that a request of this sort (list, watch, ...) was answered properly, once at least."""
         self._heard_at = self._clock()
         self._known.add(what)
-        self._since = {key: since for key, since in self._since.items() if key[0] != what}
-        if not self._since:
+
+    def settle(self) -> None:
+        """Forget what was refused: the scope is well."""
+        if self._since:
+            self._since.clear()
             self._times = 0
 
     def about(self, failure: errors.BeaconError, what: str) -> int:

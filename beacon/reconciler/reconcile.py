@@ -127,6 +127,7 @@ class Reconciler:
                 self._around.wait(pause_s)
             else:
                 self._doubt.worked(_COMPARE)
+                self._doubt.settle()
                 return Result.COMPLETE, ""
             finally:
                 self._learn_label(attempt)

@@ -146,7 +146,7 @@ class Stream:
         finally:
             self._voice.disconnected()
             if time.monotonic() - began >= _HEALTHY_S:
-                self._failed = 0
+                self._be_well()
         if time.monotonic() - began >= _HEALTHY_S:
             self._in_vain = 0
         self._voice.failed(policy.Cause.TIMEOUT)
@@ -169,7 +169,7 @@ class Stream:
                     self._take(items.line(data), received_ns)
                 if lines:
                     heard = True
-                    self._failed = 0
+                    self._be_well()
                 self._feed.advance()
         except (failures.Refused, failures.Broken, failures.Silent, failures.Malformed) as failure:
             if isinstance(failure, failures.Refused):
@@ -212,6 +212,10 @@ class Stream:
             self._in_vain = 0
         self._ended_in_vain = not doubt.is_loss(failure)
         self._in_vain += self._ended_in_vain
+
+    def _be_well(self) -> None:
+        self._failed = 0
+        self._doubt.settle()
 
     def _take(self, line: items.Line, received_ns: int) -> None:
         self._voice.received(line.type)

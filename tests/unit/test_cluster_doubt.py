@@ -81,7 +81,20 @@ def test_what_works_again_is_doubted_anew(doubts: doubt.Doubt, clock: Clock) -> 
         assert doubts.about(refused(403), "list") == 1
         clock.now += 3600
         assert doubts.about(refused(403), "list") == 0
+        doubts.settle()
+
+
+@pytest.mark.parametrize("status", [403, 500])
+def test_a_long_list_that_is_always_refused_is_believed_although_short_ones_work(
+    doubts: doubt.Doubt, clock: Clock, status: int
+) -> None:
+    answers = []
+    for _ in range(65):
         doubts.worked("list")
+        answers.append(doubts.about(refused(status), "list"))
+        clock.now += 1
+
+    assert (answers[0], answers[-1]) == (1, 0)
 
 
 def test_a_right_to_watch_that_was_taken_is_believed_although_lists_go_on(doubts: doubt.Doubt, clock: Clock) -> None:
