@@ -71,7 +71,7 @@ class Doubt:
 
 def is_loss(failure: errors.BeaconError) -> bool:
     """Return True if the connection was lost, or could not be had."""
-    if isinstance(failure, failures.Garbled):
+    if isinstance(failure, failures.Garbled | failures.Stuck):
         return False
     return isinstance(failure, failures.Unreachable | failures.Broken | failures.Silent)
 

@@ -22,6 +22,10 @@ class Silent(errors.TransientError):
     """Nothing came for too long: the connection may be half open."""
 
 
+class Stuck(Silent):
+    """Bytes came, but no whole line for too long: whatever else the server answers, this watch is not well."""
+
+
 class Malformed(errors.TransientError):
     """The API server sent an object that Beacon can't go on from, e.g. one without UID or resourceVersion."""
 

@@ -37,6 +37,7 @@ class Watch:
         self._poll = select.poll()
         self._poll.register(self._socket.fileno(), select.POLLIN)
         self._silent_s = 0.0
+        self._noise = False  # what came last made no line
         self._until = time.monotonic() + longest_s
         self.ended = False
 
@@ -53,7 +54,8 @@ class Watch:
 
         Raises:
             failures.Broken: the connection ended in the middle.
-            failures.Silent: no whole line has come for too long. The watch is still open and may be read again.
+            failures.Silent: nothing has come for too long. The watch is still open and may be read again.
+            failures.Stuck: bytes have come, but no whole line.
         """
         began = time.monotonic()
         if began >= self._until:
@@ -64,8 +66,13 @@ class Watch:
         self._silent_s = 0.0 if lines else self._silent_s + time.monotonic() - began
         if self._silent_s >= self._inactive_s and not self.ended:
             self._silent_s = 0.0
-            raise failures.Silent(f"no line came for {self._inactive_s:g} s, not even a bookmark")
+            self._report_silence()
         return lines
+
+    def _report_silence(self) -> None:
+        if self._noise or self._lines.partial:
+            raise failures.Stuck(f"bytes came for {self._inactive_s:g} s, but no whole line")
+        raise failures.Silent(f"nothing came for {self._inactive_s:g} s, not even a bookmark")
 
     def _read(self, timeout_s: float) -> list[bytes]:
         data = self._receive(timeout_s)
@@ -75,6 +82,7 @@ class Watch:
             self._finish(whole=self._chunks is None)
             return []
         lines = self._lines.feed(self._chunks.feed(data) if self._chunks else data)
+        self._noise = not lines
         if self._chunks and self._chunks.complete:
             self._finish(whole=True)
         return lines

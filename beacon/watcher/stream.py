@@ -188,6 +188,8 @@ class Stream:
         """
         try:
             return watch.read(self._feed.patience_s())
+        except failures.Stuck:
+            raise
         except failures.Silent as silence:
             self._probe(resource, silence)
             return []

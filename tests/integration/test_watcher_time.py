@@ -4,6 +4,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
+
 from beacon import heart, rundir
 from tests.integration import test_watcher_scripted as scripts
 from tests.integration import watcher_world
@@ -116,9 +118,10 @@ def test_a_list_that_drips_is_the_failure_of_its_scope_and_its_thread_goes_on_be
         assert ("ConfigMap", "unreachable") not in w.states_since_watching()
 
 
-def test_a_watch_that_drips_blanks_is_ended_when_its_time_is_over() -> None:
+@pytest.mark.parametrize(("longest_s", "inactive_s"), [(600, 0.2), (1, 600.0)], ids=["silent", "over"])
+def test_a_watch_that_drips_blanks_is_ended_although_the_server_answers(longest_s: int, inactive_s: float) -> None:
     with dripping("watch=true") as (script, w):
-        w.timing = watcher_world.replace(w.timing, watch_s=(1, 1), grace_s=0.1, inactive_s=0.2)
+        w.timing = watcher_world.replace(w.timing, watch_s=(longest_s, longest_s), grace_s=0.1, inactive_s=inactive_s)
         w.start()
 
         watcher_world.await_(lambda: len(script.positions) >= 6, explain=w.explain)

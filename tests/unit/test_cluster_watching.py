@@ -139,7 +139,7 @@ def test_what_drips_without_making_a_line_is_silence_however_fast_it_comes(drop:
 
     over = threading.Event()
     with serving(answer) as api:
-        with start(api, inactive_s=0.3) as watch, pytest.raises(failures.Silent):
+        with start(api, inactive_s=0.3) as watch, pytest.raises(failures.Stuck):
             drain(watch)
         over.set()
 
@@ -148,17 +148,28 @@ def test_a_watch_that_was_silent_goes_on_where_it_was() -> None:
     silence = threading.Event()
 
     def answer(peer: socket.socket) -> None:
-        peer.sendall(HEAD + chunk(LINE[:10]))
+        peer.sendall(HEAD + chunk(LINE + b"\n"))
         silence.wait(10)
-        peer.sendall(chunk(LINE[10:] + b"\n") + END)
+        peer.sendall(chunk(LINE + b"\n") + END)
 
     with serving(answer) as api, start(api, inactive_s=0.2) as watch:
+        assert watch.read(5) == [LINE]
         for _ in range(2):
-            with pytest.raises(failures.Silent):
+            with pytest.raises(failures.Silent) as caught:
                 drain(watch)
+            assert not isinstance(caught.value, failures.Stuck)
         silence.set()
 
         assert watch.read(5) == [LINE]
+
+
+def test_half_a_line_after_a_whole_one_is_no_quiet_watch() -> None:
+    def answer(peer: socket.socket) -> None:
+        peer.sendall(HEAD + chunk(LINE + b"\n" + LINE[:10]))
+        peer.recv(1)
+
+    with serving(answer) as api, start(api, inactive_s=0.2) as watch, pytest.raises(failures.Stuck):
+        drain(watch)
 
 
 @pytest.mark.parametrize("drop", [chunk(LINE + b"\n"), b""], ids=["lines", "silence"])

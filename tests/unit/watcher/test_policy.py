@@ -34,6 +34,7 @@ def refused(status: int) -> failures.Refused:
         (failures.Broken("m"), Doing.WATCH, (State.UNREACHABLE, Cause.ERROR, Pace.QUICK, False)),
         (failures.Garbled("m"), Doing.WATCH, (State.UNREACHABLE, Cause.ERROR, Pace.BACKOFF, False)),
         (failures.Silent("m"), Doing.WATCH, (State.UNREACHABLE, Cause.INACTIVE, Pace.QUICK, False)),
+        (failures.Stuck("m"), Doing.WATCH, (State.UNREACHABLE, Cause.INACTIVE, Pace.QUICK, False)),
         (failures.Malformed("m"), Doing.WATCH, (State.UNREACHABLE, Cause.ERROR, Pace.BACKOFF, True)),
         (failures.Malformed("m"), Doing.LIST, (State.UNREACHABLE, Cause.ERROR, Pace.BACKOFF, False)),
         (errors.PermanentError("m"), Doing.WATCH, (State.REFUSED, Cause.ERROR, Pace.BACKOFF, False)),
