@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from beacon import codec, errors, settings
+from beacon import codec, errors, proxies, secret, settings
 from beacon.configuration import checks, tree
 
 _DEFAULT_PATH = "/config/config.yaml"
@@ -53,6 +53,7 @@ def parse(text: str, environ: Mapping[str, str], *, name: str = "the configurati
     if built is None:
         raise errors.ConfigError(problems)
     built, problems = checks.check(built, warnings)
+    problems += _problems_of_environment(environ, built.endpoint.url)
     if problems:
         raise errors.ConfigError(problems)
     return Loaded(settings=built, warnings=tuple(warnings))
@@ -105,6 +106,22 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _problems_of_environment(environ: Mapping[str, str], url: str) -> list[str]:
+    """Name what the environment gives the notifier that it can't use: the endpoint's proxy and token."""
+    problems: list[str] = []
+    try:
+        proxies.of_environment(environ, url)
+    except errors.ConfigError as error:
+        problems += error.problems
+    token = environ.get("ENDPOINT_AUTH_TOKEN", "")
+    if token.strip() and not environ.get("ENDPOINT_AUTH_TOKEN_FILE"):
+        try:
+            secret.token(token, "ENDPOINT_AUTH_TOKEN")
+        except errors.TransientError as error:
+            problems.append(str(error))
+    return problems
 
 
 def _override(given: dict[str, Any], environ: Mapping[str, str]) -> None:

@@ -7,8 +7,8 @@ mounted secret is replaced, leaves the former token in force.
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
+from beacon import errors, files, secret
 from beacon.notifier import trust
 
 _CHECK_EVERY_S = 1.0
@@ -18,13 +18,19 @@ class Bearer:
     """Gives the token for the next request; any number of threads may ask."""
 
     def __init__(self, *, value: str = "", file: str = "", on_new: Callable[[str], None] = lambda _: None) -> None:
-        """Use the file when one is named, else the value; `on_new` is told every token that comes into force."""
+        """Use the file when one is named, else the value; `on_new` is told every token that comes into force.
+
+        Raises:
+            errors.ConfigError: the value holds a control character.
+        """
         self._file = file
         self._on_new = on_new
         self._value = ""
         self._signature: object = None
         self._checked_at = -_CHECK_EVERY_S
-        self._put(value.strip() if not file else "")
+        self._trouble = "is missing, empty or unreadable"
+        if value.strip() and not file:
+            self._put(_given(value))
 
     def token(self) -> str:
         """Give the token in force, "" for none."""
@@ -43,7 +49,7 @@ class Bearer:
         said = False
         while self._file and not self.token() and not stop.is_set():
             if not said:
-                on_wait(f"ENDPOINT_AUTH_TOKEN_FILE {self._file} is missing, empty or unreadable")
+                on_wait(f"ENDPOINT_AUTH_TOKEN_FILE {self._file} {self._trouble}")
                 said = True
             beat()
             stop.wait(_CHECK_EVERY_S)
@@ -53,13 +59,23 @@ class Bearer:
         if signature is None or signature == self._signature:
             return
         try:
-            text = Path(self._file).read_text(encoding="utf-8").strip()
+            text = files.read_text(self._file, most_bytes=files.SECRET_BYTES)
         except (OSError, UnicodeDecodeError):
             return
         self._signature = signature
-        self._put(text)
+        try:
+            self._put(secret.token(text, "it"))
+        except errors.TransientError:
+            self._trouble = "is empty, or holds a line feed or another control character"
 
     def _put(self, text: str) -> None:
-        if text and text != self._value:
+        if text != self._value:
             self._on_new(text)
             self._value = text
+
+
+def _given(value: str) -> str:
+    try:
+        return secret.token(value, "ENDPOINT_AUTH_TOKEN")
+    except errors.TransientError as error:
+        raise errors.ConfigError([str(error)]) from error

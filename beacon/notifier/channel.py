@@ -10,6 +10,7 @@ override the configured one.
 
 import http.client
 import logging
+import os
 import random
 import ssl
 import threading
@@ -21,11 +22,10 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import requests
-from requests import utils
 from urllib3 import connectionpool, exceptions
 from urllib3.util import Retry, Timeout
 
-from beacon import errors
+from beacon import errors, proxies
 from beacon.notifier import answer, connection, deadline, exchange, masking, render, trust
 
 _CONNECTION_HEADERS = {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
@@ -79,6 +79,9 @@ class Channel:
         """Prepare; nothing is opened yet. `token` gives the bearer token in force, "" for none.
 
         `on_trouble` is told in words when the TLS files can't be used.
+
+        Raises:
+            errors.ConfigError: the environment names a proxy that can't be used.
         """
         self._target = target
         self._token = token
@@ -88,13 +91,14 @@ class Channel:
         self._trust = trust.Trust(target.files)
         self._lock = threading.Lock()
         self._prepared = requests.Request(target.method, target.url).prepare()
-        self._proxies = utils.get_environ_proxies(self._prepared.url or "", no_proxy=None)
+        self._proxy = proxies.of_environment(os.environ, self._prepared.url or "")
         self._headers = {
             name: value.encode("utf-8")
             for name, value in target.headers.items()
             if name.strip().lower() not in REFUSED_HEADERS
         }
-        self.secrets = masking.of_request(target.url, target.headers, self._proxies.values())
+        used = (self._proxy.text,) if self._proxy else ()
+        self.secrets = masking.of_request(target.url, target.headers, used)
         self.secrets += masking.of_request(self._prepared.url or "", {}, ())  # as it is sent
         self._chance = random.Random()  # noqa: S311  names requests, and needs no system call for each
         self._route: _Route | None = None
@@ -216,12 +220,17 @@ class Channel:
 
     def _open_route(self, context: ssl.SSLContext) -> _Route:
         adapter = connection.Adapter(
-            width=self._target.width, context=context, watchdog=self._watchdog, resolver=self._resolver
+            width=self._target.width,
+            context=context,
+            watchdog=self._watchdog,
+            resolver=self._resolver,
+            proxy=self._proxy,
+            proxy_context=self._trust.proxy_context() if self._proxy and self._proxy.scheme == "https" else None,
         )
         verify = self._target.files.verify
-        pool = adapter.get_connection_with_tls_context(self._prepared, verify, proxies=self._proxies)
+        pool = adapter.get_connection_with_tls_context(self._prepared, verify, proxies=adapter.by_scheme)
         assert isinstance(pool, connectionpool.HTTPConnectionPool)  # noqa: S101  its stub promises less
-        return _Route(adapter=adapter, pool=pool, path=adapter.request_url(self._prepared, self._proxies))
+        return _Route(adapter=adapter, pool=pool, path=adapter.request_url(self._prepared, adapter.by_scheme))
 
 
 def _host(url: str) -> str:

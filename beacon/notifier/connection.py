@@ -6,6 +6,7 @@ headers and body in two packets cost the endpoint a wake-up more; what is in it,
 
 import contextlib
 import ipaddress
+import os
 import socket
 import ssl
 import threading
@@ -17,6 +18,7 @@ from requests import adapters
 from urllib3 import connection, connectionpool, poolmanager
 from urllib3.util import connection as addresses
 
+from beacon import proxies
 from beacon.notifier import deadline, exchange
 
 _OPTIONS: list[tuple[int, int, int | bytes]] = [
@@ -84,6 +86,7 @@ class Line:
 
     watchdog: deadline.Watchdog
     resolver: Resolver
+    socks: proxies.Proxy | None
     sock: Any
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -137,12 +140,27 @@ class Line:
         """Connect within the deadline of the request for which the connection is made."""
         call = self.watchdog.current()
         until = call.deadline if call is not None else time.monotonic() + 10.0
-        host, port = self._dns_host, self.port  # type: ignore[attr-defined]
-        connected = _connect(self.resolver.resolve(host.strip("[]"), port, until=until), port, until)
-        self.release()
-        self.guard = connected.dup()
-        self.watchdog.attach(self)
+        host, port = self._dns_host.strip("[]"), self.port  # type: ignore[attr-defined]
+        if self.socks is not None:
+            return self._connect_by_socks(self.socks, (host, port), until)
+        connected = _connect(self.resolver.resolve(host, port, until=until), port, until)
+        self._guard(connected)
         return connected
+
+    def _connect_by_socks(self, proxy: proxies.Proxy, target: tuple[str, int], until: float) -> socket.socket:
+        from beacon import socks5  # noqa: PLC0415  seldom needed
+
+        def resolve(host: str, port: int) -> list[str]:
+            return self.resolver.resolve(host, port, until=until)
+
+        return socks5.connect(proxy, target, resolve=resolve, until=until, on_socket=self._guard, options=_OPTIONS)
+
+    def _guard(self, made: socket.socket) -> None:
+        """Let the watchdog shut a socket down from now on."""
+        guard, self.guard = self.guard, socket.socket(fileno=os.dup(made.fileno()))
+        if guard is not None:
+            guard.close()
+        self.watchdog.attach(self)
 
 
 class _PlainLine(Line, connection.HTTPConnection):  # type: ignore[misc]  # it gives an answer of our own kind
@@ -167,10 +185,21 @@ class _TlsLine(Line, connection.HTTPSConnection):  # type: ignore[misc]
 class Adapter(adapters.HTTPAdapter):
     """One endpoint's pool of connections, all under one TLS context."""
 
-    def __init__(self, *, width: int, context: ssl.SSLContext, watchdog: deadline.Watchdog, resolver: Resolver) -> None:
-        """Keep up to `width` connections open."""
+    def __init__(
+        self,
+        *,
+        width: int,
+        context: ssl.SSLContext,
+        watchdog: deadline.Watchdog,
+        resolver: Resolver,
+        proxy: proxies.Proxy | None = None,
+        proxy_context: ssl.SSLContext | None = None,
+    ) -> None:
+        """Keep up to `width` connections open, all through `proxy`; `proxy_context` is for one of https."""
         self._context = context
-        bound = {"watchdog": watchdog, "resolver": resolver}
+        self._proxy = proxy
+        self._proxy_context = proxy_context
+        bound = {"watchdog": watchdog, "resolver": resolver, "socks": proxy if proxy and proxy.is_socks else None}
         plain = type("PlainLine", (_PlainLine,), bound)
         tls = type("TlsLine", (_TlsLine,), bound)
         self._pools = {
@@ -186,9 +215,20 @@ class Adapter(adapters.HTTPAdapter):
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
         """Make the pools of connections through a proxy."""
-        manager = super().proxy_manager_for(proxy, **self._options(), **options)
+        options = {**options, **self._options(), "proxy_ssl_context": self._proxy_context}
+        manager = super().proxy_manager_for(proxy, **options)
         self._equip(manager)
         return manager
+
+    def proxy_headers(self, _proxy: str) -> dict[str, str]:
+        """Return the headers for the proxy alone."""
+        authorization = self._proxy.authorization if self._proxy else ""
+        return {"Proxy-Authorization": authorization} if authorization else {}
+
+    @property
+    def by_scheme(self) -> dict[str, str]:
+        """Return the HTTP proxy as requests expects it; a SOCKS proxy is a matter of each connection."""
+        return {"all": self._proxy.url} if self._proxy and not self._proxy.is_socks else {}
 
     def _options(self) -> Mapping[str, Any]:
         return {"ssl_context": self._context, "socket_options": _OPTIONS}

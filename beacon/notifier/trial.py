@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from beacon import codec, settings
+from beacon import codec, errors, settings
 from beacon.notifier import answer, bearer, channel, configured, deadline, render
 
 
@@ -53,9 +53,13 @@ def _told(identity: str, tree: settings.Settings, came: answer.Answer) -> dict[s
 
 
 def main() -> None:
-    """Read the settings, send, tell."""
+    """Read the settings, send, and print the outcome; what the environment has wrong is an outcome, too."""
     tree = settings.from_plain(codec.decode(sys.stdin.buffer.read()))
-    sys.stdout.buffer.write(codec.encode(attempt(tree, os.environ)) + b"\n")
+    try:
+        came = attempt(tree, os.environ)
+    except errors.ConfigError as error:
+        came = _told("", tree, answer.Answer(code="", status=0, error=f"{error}: not sent"))
+    sys.stdout.buffer.write(codec.encode(came) + b"\n")
 
 
 if __name__ == "__main__":

@@ -6,12 +6,9 @@ used when it changes leaves the context that works in place: half-written files 
 
 import os
 import ssl
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from requests import utils
-
-from beacon import errors
+from beacon import tls
 
 _CHECK_EVERY_S = 1.0
 
@@ -53,6 +50,19 @@ class Trust:
         self._signature = found
         return make_context(self._files)
 
+    def proxy_context(self) -> ssl.SSLContext:
+        """Make the context for an https proxy: the system's authorities and those of the endpoint.
+
+        Raises:
+            errors.TransientError: a file can't be used.
+        """
+        context = tls.bare(verify=self._files.verify)
+        if self._files.verify:
+            tls.trust_system(context)
+        if self._files.verify and self._files.ca:
+            tls.trust_file(context, self._files.ca)
+        return context
+
 
 def make_context(files: Files) -> ssl.SSLContext:
     """Make a TLS context from files.
@@ -60,19 +70,13 @@ def make_context(files: Files) -> ssl.SSLContext:
     Raises:
         errors.TransientError: a file is missing, unreadable or not what it should be.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if not files.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    elif files.ca:
-        _load(files.ca, lambda: context.load_verify_locations(files.ca))
-    else:
-        _load_system(context)
+    context = tls.bare(verify=files.verify)
+    if files.verify and files.ca:
+        tls.trust_file(context, files.ca)
+    elif files.verify:
+        tls.trust_system(context)
     if files.certificate:
-        key = files.key or None
-        # A password callback: without one OpenSSL would ask for the password of an encrypted key on the terminal.
-        what = f"{files.certificate} with {files.key}" if key else files.certificate
-        _load(what, lambda: context.load_cert_chain(files.certificate, key, password=lambda: b""))
+        tls.identify(context, files.certificate, files.key)
     return context
 
 
@@ -83,24 +87,3 @@ def signature(path: str) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return found.st_ino, found.st_mtime_ns, found.st_size
-
-
-def _load_system(context: ssl.SSLContext) -> None:
-    context.load_default_certs()
-    if not context.cert_store_stats()["x509_ca"] and not _has_directory():
-        context.load_verify_locations(
-            utils.DEFAULT_CA_BUNDLE_PATH
-        )  # a slim image without its distribution's authorities
-
-
-def _has_directory() -> bool:
-    directory = ssl.get_default_verify_paths().capath
-    return bool(directory and os.listdir(directory))  # noqa: PTH208  a name is enough
-
-
-def _load(path: str, load: Callable[[], None]) -> None:
-    try:
-        load()
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise errors.TransientError(f"{path} can't be used for TLS: {why}") from error

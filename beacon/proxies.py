@@ -1,0 +1,164 @@
+"""Which proxy a URL is reached by, and what makes the URL of a proxy usable. Pure, and standard library only.
+
+Two doors use it: the endpoint takes its proxy from the environment (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY), the
+API server takes its own from the kubeconfig (`proxy-url`). No error repeats a proxy's user or password.
+"""
+
+import base64
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from beacon import errors
+
+_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_.])?")
+_UNSENDABLE = re.compile(r"[\x00-\x20\x7f]")
+_LONGEST_SOCKS_WORD = 255  # bytes, RFC 1929
+_TARGET_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proxy:
+    """A proxy. With `socks5h` it resolves the names of hosts itself, with `socks5` the caller does."""
+
+    scheme: str
+    host: str
+    port: int
+    username: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+    text: str = field(default="", repr=False, compare=False)  # as it was written
+
+    @property
+    def url(self) -> str:
+        """Return its URL without user and password."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+    @property
+    def authorization(self) -> str:
+        """Return the value of Proxy-Authorization (RFC 7617), "" without a user."""
+        if not (self.username or self.password):
+            return ""
+        return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+
+    @property
+    def is_socks(self) -> bool:
+        """Return True for SOCKS, False for HTTP."""
+        return self.scheme.startswith("socks")
+
+
+def parse(text: str, name: str) -> Proxy:
+    """Read the URL of a proxy; without a scheme it is one of HTTP. `name` is where it was given.
+
+    Raises:
+        errors.ConfigError: it can't be used; the text is not repeated.
+    """
+    given = text.strip()
+    if _UNSENDABLE.search(given):
+        raise errors.ConfigError([f"{name}: the proxy's URL holds a blank or a control character"])
+    try:
+        parts = urlsplit(given if "://" in given else f"http://{given}")
+        port = parts.port
+    except ValueError as error:
+        raise errors.ConfigError([f"{name}: the proxy's host or port is malformed{_HINT}"]) from error
+    if problem := _problem(parts, port):
+        raise errors.ConfigError([f"{name}: {problem}"])
+    made = Proxy(
+        scheme=parts.scheme,
+        host=parts.hostname or "",
+        port=port or _PORTS[parts.scheme],
+        username=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        text=given if "://" in given else f"http://{given}",
+    )
+    if problem := _problem_of_credentials(made):
+        raise errors.ConfigError([f"{name}: {problem}"])
+    return made
+
+
+def of_environment(environ: Mapping[str, str], url: str) -> Proxy | None:
+    """Return the proxy that the environment names for a URL; None for a direct connection.
+
+    Raises:
+        errors.ConfigError: the proxy can't be used.
+    """
+    try:
+        target = urlsplit(url)
+        port = target.port or _TARGET_PORTS.get(target.scheme, 0)
+    except ValueError:
+        return None  # refused where the URL is checked
+    for name in (f"{target.scheme}_proxy", "all_proxy"):
+        used = name if name in environ else name.upper()
+        if value := environ.get(used, "").strip():
+            direct = is_bypassed(target.hostname or "", port, environ.get("no_proxy", environ.get("NO_PROXY", "")))
+            return None if direct else parse(value, used)
+    return None
+
+
+def is_bypassed(host: str, port: int, no_proxy: str) -> bool:
+    """Return True if NO_PROXY lists a host: by name, domain, address, network, each with or without a port, or `*`."""
+    host = host.lower().rstrip(".")
+    for entry in re.split(r"[,\s]+", no_proxy.lower()):
+        name, at = _split_port(entry)
+        if entry == "*" or (name and at in (None, port) and _matches(host, name)):
+            return True
+    return False
+
+
+_HINT = "; characters such as @ / # in a user or password must be percent-encoded"
+
+
+def _problem(parts: SplitResult, port: int | None) -> str:
+    if parts.scheme not in _PORTS:
+        return f"proxies of this kind are not supported: use {', '.join(f'{scheme}://' for scheme in _PORTS)}"
+    if port == 0:
+        return "the proxy's port must be from 1 to 65535"
+    host = parts.hostname or ""
+    if not host:
+        return f"the proxy's URL names no host{_HINT}"
+    if not _HOST.fullmatch(host) and not _is_address(host):
+        return f"the proxy's host is malformed{_HINT}"
+    return ""
+
+
+def _problem_of_credentials(made: Proxy) -> str:
+    if re.search(r"[\x00-\x1f\x7f]", made.username + made.password):
+        return "the proxy's user or password holds a line feed or another control character"
+    if not made.is_socks:
+        return ""
+    if max(len(made.username.encode()), len(made.password.encode())) > _LONGEST_SOCKS_WORD:
+        return "user and password of a SOCKS proxy have at most 255 bytes"
+    if bool(made.username) != bool(made.password):
+        return "a SOCKS proxy needs both user and password, or neither"
+    return ""
+
+
+def _split_port(entry: str) -> tuple[str, int | None]:
+    """Split an entry such as `host:8080` or `[::1]:8080`; the address of IPv6 alone has colons of its own."""
+    if found := re.fullmatch(r"\[(.+)\](?::(\d{1,5}))?|([^:]+):(\d{1,5})", entry):
+        port = found[2] or found[4]
+        return found[1] or found[3], int(port) if port else None
+    return entry, None
+
+
+def _matches(host: str, name: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        domain = name.removeprefix("*").strip(".")
+        return bool(domain) and (host == domain or host.endswith(f".{domain}"))
+    try:
+        return address in ipaddress.ip_network(name, strict=False)
+    except ValueError:
+        return False
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
