@@ -15,6 +15,9 @@ import urllib3
 import beacon
 from beacon.cluster import credentials, deadline, failures, items, library
 
+_RENEW_AGAIN_S = 5.0
+_FAIL_AGAIN_S = 0.5  # many streams must not run a plugin that fails as often as all of them try
+
 JSON = "application/json"
 
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
@@ -34,7 +37,9 @@ class Connection:
         self._read_s = read_s
         self._mine = threading.local()
         self._lock = threading.Lock()
-        self._client: library.RESTClientObject | None = None
+        self._used: _Used | None = None
+        self._renew_again_at = 0.0
+        self._failure: tuple[float, failures.Unreachable] | None = None  # of the last load, and when it ended
 
     def beat_with(self, beat: Callable[[], None]) -> None:
         """Call `beat` before each request of the calling thread: several that drip must not look like a hang."""
@@ -92,27 +97,24 @@ class Connection:
             raise items.refusal(response.status, self._body(response), response.headers.get("Retry-After"))
         return response
 
-    def _send(self, used: library.RESTClientObject, request: _Request, until: float) -> urllib3.BaseHTTPResponse:
+    def _send(self, used: "_Used", request: _Request, until: float) -> urllib3.BaseHTTPResponse:
         getattr(self._mine, "beat", _no_beat)()
         method, path, query, accept, body = request
-        url = used.configuration.host + path + (f"?{urlencode(query, safe='/', quote_via=quote)}" if query else "")
-        headers = {"Accept": accept, "User-Agent": f"beacon/{beacon.VERSION}"}
+        url = used.access.server + path + (f"?{urlencode(query, safe='/', quote_via=quote)}" if query else "")
+        headers = urllib3.HTTPHeaderDict({"Accept": accept, "User-Agent": f"beacon/{beacon.VERSION}"})
+        headers.extend(used.access.headers)
         if body is not None:
             headers["Content-Type"] = JSON
         try:
-            for setting in used.configuration.auth_settings().values():  # reads a token anew whose time has come
-                headers[setting["key"]] = setting["value"]
             left_s = max(until - time.monotonic(), _SHORTEST_S)  # a second try after a 401 has no time of its own
-            answer = used.request(  # type: ignore[no-untyped-call]
+            answer = used.client.request(  # type: ignore[no-untyped-call]
                 method, url, headers=headers, body=body, _request_timeout=(min(self._connect_s, left_s), left_s)
             )
-        except (library.ConfigException, ValueError) as error:
-            # The token file was read while it was being replaced. The error may quote what it read.
-            raise failures.Unreachable("the service account's token can't be used just now") from error
         except (urllib3.exceptions.HTTPError, library.ApiException, OSError) as error:
             if isinstance(error, library.ApiException):
                 self._forget(used)  # TLS: the certificates may have been replaced
-            raise failures.Unreachable(f"{used.configuration.host} does not answer: {_words(error)}") from error
+            by = f" by the proxy {used.access.proxy.url}" if used.access.proxy else ""
+            raise failures.Unreachable(f"{used.access.server} does not answer{by}: {_words(error)}") from error
         response: urllib3.BaseHTTPResponse = answer.response
         return response
 
@@ -125,22 +127,55 @@ class Connection:
         finally:
             response.release_conn()
 
-    def _current(self) -> library.RESTClientObject:
+    def _current(self) -> "_Used":
+        """Return what is in force; loaded anew when a file has changed or the credentials near their end."""
+        asked_at = time.monotonic()
         with self._lock:
-            if self._client is None:
-                self._client = library.RESTClientObject(self._load())
-                deadline.hold(self._client.pool_manager)
-            return self._client
+            used = self._used
+            if used is None:
+                used = self._used = self._load_once(asked_at)
+            elif time.monotonic() >= self._renew_again_at and used.access.is_stale():
+                used = self._used = self._renew(used)
+            if used.access.has_expired():
+                used = self._used = self._load_once(asked_at)
+            return used
 
-    def _renewed(self, used: library.RESTClientObject) -> library.RESTClientObject:
+    def _renew(self, used: "_Used") -> "_Used":
+        """Load anew, or go on with what works: files are half-written while a secret is replaced."""
+        try:
+            return self._load_once(time.monotonic())
+        except failures.Unreachable:
+            self._renew_again_at = time.monotonic() + _RENEW_AGAIN_S
+            return used
+
+    def _load_once(self, asked_at: float) -> "_Used":
+        """Load the credentials; a failure is shared by the threads that waited for it, as a plugin may take long."""
+        if self._failure is not None and self._failure[0] >= asked_at - _FAIL_AGAIN_S:
+            raise failures.Unreachable(str(self._failure[1]))
+        try:
+            return _Used(self._load())
+        except failures.Unreachable as error:
+            self._failure = time.monotonic(), error
+            raise
+
+    def _renewed(self, used: "_Used") -> "_Used":
         self._forget(used)
         return self._current()
 
-    def _forget(self, used: library.RESTClientObject) -> None:
+    def _forget(self, used: "_Used") -> None:
         """Read the credentials anew next time, unless another thread has done so since."""
         with self._lock:
-            if self._client is used:
-                self._client = None
+            if self._used is used:
+                self._used = None
+
+
+class _Used:
+    """One reading of the credentials, and the connections that are made with it."""
+
+    def __init__(self, access: credentials.Access) -> None:
+        self.access = access
+        self.client = library.client(access)
+        deadline.hold(self.client.pool_manager)
 
 
 def _no_beat() -> None:

@@ -1,48 +1,101 @@
-"""The parts of the official client that Beacon uses, without the rest of it: credentials, and the requests' transport.
+"""The parts of the official client that Beacon uses, without the rest of it: the requests' transport.
 
-Its own code runs here unchanged. Only, its packages are not run for the sake of one of their modules, and what just one
-kind of kubeconfig needs is imported when one of that kind is met.
+Its own code runs here unchanged, over a pool of connections that is made here: the client's own takes proxies from the
+environment, which are the endpoint's, and its TLS rule depends on the version of Python. Its readers of credentials are
+not used: they run plugins without a limit, and go on without credentials when one fails.
 """
 
-import importlib
-from collections.abc import Callable
+import socket
+import ssl
+import time
+import warnings
 from typing import Any
 
+import urllib3
 from kubernetes.client.configuration import Configuration
 from kubernetes.client.exceptions import ApiException
 from kubernetes.client.rest import RESTClientObject
-from kubernetes.config.config_exception import ConfigException
 from kubernetes.utils.keepalive import tcp_keepalive_socket_options
+from urllib3 import connection, connectionpool
 
-from beacon import slim
+from beacon import proxies, tls
+from beacon.cluster import credentials
 
-with slim.standing_in({"kubernetes.client": {"Configuration": Configuration}}):
-    from kubernetes.config.incluster_config import SERVICE_HOST_ENV_NAME, InClusterConfigLoader
-
-__all__ = [
-    "SERVICE_HOST_ENV_NAME",
-    "ApiException",
-    "ConfigException",
-    "Configuration",
-    "InClusterConfigLoader",
-    "RESTClientObject",
-    "kubeconfig_loader",
-    "tcp_keepalive_socket_options",
-]
-
-# What the client's loader imports for a kubeconfig of OpenID Connect, or for callers that want a whole client.
-_SELDOM = {
-    "kubernetes.client": {
-        "ApiClient": slim.later("kubernetes.client.api_client", "ApiClient"),
-        "Configuration": Configuration,
-    },
-    "oauthlib.oauth2": {},
-    "requests_oauthlib": {"OAuth2Session": slim.later("requests_oauthlib", "OAuth2Session")},
-}
+__all__ = ["ApiException", "RESTClientObject", "client"]
 
 
-def kubeconfig_loader() -> Callable[..., Any]:
-    """Give the client's `load_kube_config`; a pod does without it."""
-    with slim.standing_in(_SELDOM):
-        loader: Callable[..., Any] = importlib.import_module("kubernetes.config.kube_config").load_kube_config
-    return loader
+def client(access: credentials.Access) -> RESTClientObject:
+    """Return the client's transport for one access; its requests carry no credentials of their own."""
+    # An empty proxy, unlike none, keeps the client from asking the environment.
+    configuration = Configuration(host=access.server, proxy="", no_proxy="", retries=False)
+    made = RESTClientObject(configuration)
+    made.pool_manager = _pools(access)
+    if access.context.verify_mode == ssl.CERT_NONE:  # the kubeconfig says so; urllib3 would repeat it at each request
+        warnings.simplefilter("ignore", urllib3.exceptions.InsecureRequestWarning)
+    return made
+
+
+def _pools(access: credentials.Access) -> urllib3.PoolManager:
+    options: dict[str, Any] = {
+        "maxsize": access.connections,
+        "retries": False,  # the streams retry, and they say so
+        "socket_options": _socket_options(),
+        "ssl_context": access.context,
+    }
+    if access.server_name:
+        options["server_hostname"] = access.server_name
+    proxy = access.proxy
+    if proxy is None:
+        return urllib3.PoolManager(**options)
+    if proxy.is_socks:
+        manager = urllib3.PoolManager(**options)
+        manager.pool_classes_by_scheme = _socks_pools(proxy)
+        return manager
+    headers = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else None
+    context = _proxy_context(access) if proxy.scheme == "https" else None
+    return urllib3.ProxyManager(proxy.url, proxy_headers=headers, proxy_ssl_context=context, **options)
+
+
+def _proxy_context(access: credentials.Access) -> Any:
+    """Trust the system's authorities beside those of the cluster."""
+    context = tls.bare()
+    tls.trust_system(context)
+    for authority in access.context.get_ca_certs(binary_form=True):
+        context.load_verify_locations(cadata=authority)
+    return context
+
+
+def _socks_pools(proxy: proxies.Proxy) -> dict[str, Any]:
+    plain = type("Plain", (_SocksConnection, connection.HTTPConnection), {"by": proxy})
+    secure = type("Secure", (_SocksConnection, connection.HTTPSConnection), {"by": proxy})
+    return {
+        "http": type("PlainPool", (connectionpool.HTTPConnectionPool,), {"ConnectionCls": plain}),
+        "https": type("SecurePool", (connectionpool.HTTPSConnectionPool,), {"ConnectionCls": secure}),
+    }
+
+
+class _SocksConnection:
+    """A connection through a SOCKS proxy; mixed in before one of urllib3's."""
+
+    by: proxies.Proxy
+
+    def _new_conn(self) -> socket.socket:
+        from beacon import socks5  # noqa: PLC0415  seldom needed
+
+        mine: Any = self
+        return socks5.connect(
+            self.by,
+            (mine.host.strip("[]"), mine.port),
+            until=time.monotonic() + mine.timeout,
+            resolve=_resolve,
+            options=_socket_options(),
+        )
+
+
+def _resolve(host: str, port: int) -> list[str]:
+    return [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+
+
+def _socket_options() -> list[tuple[int, int, int | bytes]]:
+    options = list(tcp_keepalive_socket_options(idle=30, interval=10, count=3))
+    return [*options, (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000)]

@@ -6,12 +6,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
-from kubernetes import client
 
-from beacon.cluster import connection, discovery, failures, watching
+from beacon import tls
+from beacon.cluster import connection, credentials, discovery, failures, watching
 
 CONFIGMAPS = discovery.Resource(group="", version="v1", plural="configmaps", namespaced=True)
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -39,10 +38,8 @@ def serving(answer: Callable[[socket.socket], None]) -> Iterator[connection.Conn
         thread.start()
         port = listener.getsockname()[1]
 
-        def load() -> Any:
-            settings = client.Configuration(host=f"http://127.0.0.1:{port}")
-            settings.retries = False
-            return settings
+        def load() -> credentials.Access:
+            return credentials.Access(server=f"http://127.0.0.1:{port}", context=tls.bare())
 
         yield connection.Connection(load, connect_s=2, read_s=2)
         thread.join(5)

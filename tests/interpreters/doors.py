@@ -1,0 +1,63 @@
+"""Both doors of Beacon, opened to a server of a test: the API server's and the endpoint's."""
+
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from beacon import errors
+from beacon.cluster import connection, credentials
+from beacon.notifier import channel, deadline, trust
+
+
+def write_kubeconfig(
+    path: Path, server: str, *, cluster: Mapping[str, Any] | None = None, user: Mapping[str, Any] | None = None
+) -> Path:
+    named = {
+        "current-context": "here",
+        "clusters": [{"name": "c", "cluster": {"server": server, **(cluster or {})}}],
+        "users": [{"name": "me", "user": dict(user or {})}],
+        "contexts": [{"name": "here", "context": {"cluster": "c", "user": "me"}}],
+    }
+    path.write_text(json.dumps({"apiVersion": "v1", "kind": "Config", **named}))
+    return path
+
+
+def open_api(kubeconfig: Path, **environ: str) -> connection.Connection:
+    load = credentials.source({**os.environ, **environ, "KUBECONFIG": str(kubeconfig)}, connections=2)
+    return connection.Connection(load, connect_s=3, read_s=5)
+
+
+def ask_api(directory: Path, url: str, cluster: Mapping[str, Any]) -> str:
+    """Ask the API server; return "" for an answer, else why there is none."""
+    try:
+        open_api(write_kubeconfig(directory / "kubeconfig", url, cluster=cluster)).get("/version")
+    except errors.TransientError as error:
+        return str(error)
+    return ""
+
+
+@contextmanager
+def endpoint_door(url: str, *, ca: Path | None = None) -> Iterator[channel.Channel]:
+    watchdog = deadline.Watchdog()
+    files = trust.Files(ca=str(ca) if ca else "")
+    target = channel.Target(url=url, method="POST", agent="beacon/1", width=2, files=files)
+    sender = channel.Channel(target, token=lambda: "", watchdog=watchdog)
+    thread = threading.Thread(target=watchdog.run)
+    thread.start()
+    try:
+        yield sender
+    finally:
+        sender.close()
+        watchdog.stop()
+        thread.join()
+
+
+def ask_endpoint(url: str, *, ca: Path | None = None, timeout_s: float = 5.0) -> str:
+    """Send one event; return "" for success, else the code and why."""
+    with endpoint_door(url, ca=ca) as sender:
+        came = sender.send(b"{}", event_id="1", timeout_s=timeout_s)
+    return "" if came.status == 200 else f"{came.code}: {came.error}"
