@@ -9,7 +9,7 @@ IMAGE ?= beacon:latest
 BUILDER ?= podman
 BUILD := $(BUILDER) build -f Containerfile --build-arg REVISION=$$(git rev-parse HEAD)
 
-.PHONY: help setup run test lint format test-unit test-contract test-integration test-system soak dashboard schema bench lock clean sbom audit lock-tools
+.PHONY: help setup run test lint format test-unit test-interpreters test-contract test-integration test-system soak dashboard schema bench lock clean sbom audit lock-tools
 .PHONY: image image-test
 
 help: ## say what there is
@@ -26,7 +26,7 @@ $(VENV)/.ready: requirements-dev.lock pyproject.toml
 run: setup ## show Beacon delivering events; CONFIG=file KUBECONFIG=file: against a real cluster
 	@$(BIN)/python -m beacon.dev.demo $(if $(CONFIG),--config $(CONFIG)) $(if $(CONFIG),$(if $(KUBECONFIG),--kubeconfig $(KUBECONFIG)))
 
-test: lint test-unit test-contract test-integration test-system ## everything that must stay true
+test: lint test-unit test-interpreters test-contract test-integration test-system ## everything that must stay true
 
 lint: setup ## style, types, and who may import whom
 	$(BIN)/ruff check .
@@ -49,6 +49,9 @@ test-integration: setup ## real processes and sockets
 
 test-system: setup ## everything under a real supervisord, killed at many points
 	$(PYTEST) tests/system -n $(JOBS) --dist loadfile
+
+test-interpreters: ## what depends on the interpreter, on every supported one that is installed, with the runtime lock alone
+	$(PYTHON) -m tests.interpreters
 
 soak: setup ## mishaps for MINUTES=30 minutes, then what was told is compared with what happened
 	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED))
@@ -100,4 +103,4 @@ lock-tools: ## resolve anew what sbom and audit need (needs uv)
 		--no-strip-extras --quiet --upgrade requirements-tools.in -o requirements-tools.lock
 
 clean: ## remove what setup and the tests made
-	rm -rf $(VENV) $(TOOLS) .run .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
+	rm -rf $(VENV) $(TOOLS) .interpreters .run .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
