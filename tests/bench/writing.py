@@ -13,10 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from kubernetes import client
-
 from beacon import codec
-from beacon.cluster import credentials
+from beacon.cluster import credentials, library
 
 _PATIENCE_S = 30.0
 Json = dict[str, Any]
@@ -27,15 +25,16 @@ class Api:
 
     def __init__(self, kubeconfig: Path, connections: int) -> None:
         load = credentials.source({"KUBECONFIG": str(kubeconfig)}, connections=connections)
-        self._client: Any = client.ApiClient(load())
-        self._headers: dict[str, str] = {"Content-Type": "application/json", "Accept": "application/json"}
-        self._client.update_params_for_auth(self._headers, [], ["BearerToken"], "", "", None)
+        access = load()
+        self._server = access.server
+        self._pool = library.client(access).pool_manager
+        self._headers = {"Content-Type": "application/json", "Accept": "application/json", **dict(access.headers)}
 
     def ask(self, method: str, path: str, body: Json | None = None) -> None:
         """Make a request and read its answer. Raises OSError when it is a refusal."""
-        answer = self._client.rest_client.pool_manager.request(
+        answer = self._pool.request(
             method,
-            self._client.configuration.host + path,
+            self._server + path,
             body=None if body is None else codec.encode(body),
             headers=self._headers,
             timeout=_PATIENCE_S,

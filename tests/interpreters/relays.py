@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable
@@ -12,10 +13,11 @@ _REFUSED = b"\x05\xff"
 class Relay:
     """Accepts connections and serves each as a subclass says. `targets` is where it was asked to connect to."""
 
-    def __init__(self, *, username: str = "", password: str = "") -> None:
+    def __init__(self, *, username: str = "", password: str = "", context: ssl.SSLContext | None = None) -> None:
         self.targets: list[tuple[str, int]] = []
         self.seen: list[bytes] = []
         self._credentials = (username, password)
+        self._context = context
         self._sockets: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -59,7 +61,11 @@ class Relay:
 
     def _guarded(self, client: socket.socket) -> None:
         with contextlib.suppress(OSError, struct.error), client:
-            self.serve(client)
+            if self._context is None:
+                self.serve(client)
+                return
+            with self._context.wrap_socket(client, server_side=True) as wrapped:
+                self.serve(wrapped)
 
 
 class Socks5(Relay):

@@ -153,6 +153,19 @@ def test_an_http_proxy_gets_user_and_password_alone(
     assert "proxy-authorization" not in secure.received[0].headers
 
 
+def test_a_proxy_of_https_is_trusted_by_the_same_rule_at_both_doors(
+    authority: authorities.Authority, secure: endpoints.Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with relays.Connect(context=authority.serving("proxy")) as proxy:
+        url = f"https://127.0.0.1:{proxy.port}"
+        cluster = {"certificate-authority": str(authority.file), "proxy-url": url}
+        assert doors.ask_api(tmp_path, secure.url.removesuffix("/hook"), cluster) == ""
+        monkeypatch.setenv("HTTPS_PROXY", url)
+        assert doors.ask_endpoint(secure.url, ca=authority.file) == ""
+
+    assert proxy.targets == [("127.0.0.1", secure.port)] * 2
+
+
 # --- the API server
 
 

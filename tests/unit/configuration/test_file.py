@@ -376,3 +376,36 @@ def test_whatever_the_file_holds_it_loads_or_is_refused_in_words(content: Any) -
 def test_what_is_no_plain_value_is_reported_as_what_it_is(text: str, said: str) -> None:
     with pytest.raises(errors.ConfigError, match=said):
         configuration.parse(text, {})
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("HTTP_PROXY", "http://me:hunter2@"),
+        ("http_proxy", "socks4://me:hunter2@proxy"),
+        ("ALL_PROXY", "nonsense://hunter2"),
+        ("all_proxy", "http://proxy:hunter2"),
+        ("ENDPOINT_AUTH_TOKEN", "hunter2\nhunter2"),
+    ],
+)
+def test_what_the_environment_gives_the_endpoint_is_refused_by_name_if_it_cannot_be_used(
+    variable: str, value: str
+) -> None:
+    (problem,) = problems(LEAST, **{variable: value})
+
+    assert problem.startswith(variable)
+    assert "hunter2" not in problem
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"HTTP_PROXY": "socks5h://proxy"},
+        {"HTTPS_PROXY": "nonsense://"},
+        {"ALL_PROXY": "nonsense://", "NO_PROXY": "sink"},
+        {"ENDPOINT_AUTH_TOKEN": "t0ken\r\n"},
+        {"ENDPOINT_AUTH_TOKEN": "a\nb", "ENDPOINT_AUTH_TOKEN_FILE": "/token"},
+    ],
+)
+def test_what_the_environment_gives_and_the_endpoint_does_not_need_is_no_problem(environ: dict[str, str]) -> None:
+    load(LEAST, **environ)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from beacon import errors
 from beacon.notifier import bearer
 
 
@@ -27,6 +28,42 @@ def test_without_a_token_there_is_none() -> None:
 
 def test_a_token_of_the_environment_is_used_without_its_line_feed() -> None:
     assert bearer.Bearer(value="t0ken\n").token() == "t0ken"
+
+
+@pytest.mark.parametrize("value", ["t0ken\nX-More: 1", "t0\0ken", "t0\x7fken"])
+def test_a_token_that_is_no_header_is_refused_by_name_and_not_quoted(value: str) -> None:
+    with pytest.raises(errors.ConfigError, match="ENDPOINT_AUTH_TOKEN holds a line feed") as caught:
+        bearer.Bearer(value=value)
+
+    assert "ken" not in str(caught.value)
+
+
+def test_a_file_with_a_token_that_is_no_header_leaves_the_former_one_in_force(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("one\r\n")
+    made = bearer.Bearer(file=str(file))
+    assert made.token() == "one"
+
+    put(file, "two\nthree\n")
+    time.sleep(1.1)
+    assert made.token() == "one"
+    put(file, "four\n")
+
+    within_seconds(lambda: made.token() == "four")
+
+
+def test_a_file_whose_token_is_no_header_is_waited_for_in_words(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("hunter2\nhunter2")
+    stop, said = threading.Event(), list[str]()
+
+    def wait(words: str) -> None:
+        said.append(words)
+        stop.set()
+
+    bearer.Bearer(file=str(file)).wait(stop, beat=lambda: None, on_wait=wait)
+
+    assert said == [f"ENDPOINT_AUTH_TOKEN_FILE {file} is empty, or holds a line feed or another control character"]
 
 
 def test_a_replaced_file_comes_into_force(tmp_path: Path) -> None:
