@@ -248,7 +248,7 @@ def _plugin(chosen: kubeconfig.Chosen, server: str) -> plugin.Plugin:
 
 
 def _cluster_info(cluster: kubeconfig.Cluster, server: str) -> Mapping[str, object]:
-    """Return what a plugin with provideClusterInfo is told: the type `Cluster` of client.authentication.k8s.io."""
+    """Return the type `Cluster` of client.authentication.k8s.io, for a plugin with provideClusterInfo."""
     authorities = cluster.certificate_authority_data
     if not authorities and cluster.certificate_authority:
         authorities = base64.b64encode(_content(cluster.base, cluster.certificate_authority, "", "")).decode()

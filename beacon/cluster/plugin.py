@@ -47,7 +47,7 @@ except OSError as error:
 
 
 class Plugin(msgspec.Struct, frozen=True, kw_only=True):
-    """What to run. `command` with a slash is a path; `cluster` is told to the plugin unless it is None."""
+    """What to run. `command` with a slash is a path; `cluster` is described to the plugin unless it is None."""
 
     command: str
     args: tuple[str, ...]

@@ -24,7 +24,7 @@ OBJECT = {
         "uid": "7d0ab27d-9a4b-4e1d-8c9f-1f0c6f0e0001",
         "resourceVersion": "5",
         "creationTimestamp": "2026-01-01T00:00:00Z",
-        "annotations": {"example.com/told": "yes"},
+        "annotations": {"example.com/watched": "yes"},
     }
 }
 KIND = {"name": "configmaps", "singularName": "configmap", "namespaced": True, "kind": "ConfigMap"}
@@ -73,7 +73,7 @@ def test_a_plugin_that_fails_is_the_reason_and_one_that_works_lets_events_throug
     kubeconfig = doors.write_kubeconfig(directory / "k", f"HTTPS://127.0.0.1:{api.port}", cluster=cluster, user=user)
     config = {
         "resources": [{"apiVersion": "v1", "kind": "ConfigMap"}],
-        "annotation": {"key": "example.com/told"},
+        "annotation": {"key": "example.com/watched"},
         "endpoint": {"url": sink.url, "tls": {"caFile": str(authority.file)}},
     }
 

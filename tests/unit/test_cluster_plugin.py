@@ -60,7 +60,7 @@ def printing(answer: Mapping[str, Any]) -> str:
 
 
 def is_gone(pid: int) -> bool:
-    """Return True if a process has ended; one that nobody has waited for yet has."""
+    """Return True if a process has ended; a zombie has."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
