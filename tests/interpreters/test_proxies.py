@@ -129,7 +129,7 @@ def test_the_total_deadline_holds_during_the_handshake(
     with relays.Scripted(behave) as proxy:
         monkeypatch.setenv("ALL_PROXY", f"socks5://127.0.0.1:{proxy.port}")
 
-        assert doors.ask_endpoint(plain.url, timeout_s=0.5) == "timeout: no complete answer in time"
+        assert doors.ask_endpoint(plain.url, timeout_s=0.5).startswith("timeout: ")  # by the watchdog or the timer
 
     assert time.monotonic() - began < 20  # the reply alone would take 25 s
 
