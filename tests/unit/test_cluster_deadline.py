@@ -5,12 +5,12 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
-from kubernetes import client
 
-from beacon.cluster import connection, discovery, failures, listing, reviewing, watching
+from beacon import proxies
+from beacon import tls as contexts
+from beacon.cluster import connection, credentials, discovery, failures, listing, reviewing, watching
 from beacon.dev.cluster import tls
 
 CONFIGMAPS = discovery.Resource(group="", version="v1", plural="configmaps", namespaced=True)
@@ -62,13 +62,12 @@ def dripping(
             while True:
                 threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
 
-    def load() -> Any:
-        settings = client.Configuration(host=address.format(port=port))
-        settings.proxy = proxy and proxy.format(port=port)
-        settings.no_proxy = ""
-        settings.retries = False
-        settings.verify_ssl = False
-        return settings
+    def load() -> credentials.Access:
+        return credentials.Access(
+            server=address.format(port=port),
+            context=contexts.bare(verify=False),
+            proxy=proxies.parse(proxy.format(port=port), "proxy") if proxy else None,
+        )
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
