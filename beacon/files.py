@@ -1,0 +1,92 @@
+"""The door for every file that Beacon reads: a regular file, opened without blocking, read up to a bound.
+
+A path from a configuration or a directory that others can write to may name a FIFO, a device, a socket or a directory;
+`open` and `read` hang on the first, and fill the memory from the second. Symbolic links are followed unless the caller
+forbids it, because Kubernetes mounts secrets as links. Every refusal is an `OSError` with an `strerror`, like the ones
+of the system. Standard library only, because the sentinel reads files too.
+"""
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+SECRET_BYTES = 64 * 1024  # a token or a password
+CERTIFICATES_BYTES = 16 * 1024 * 1024  # a bundle of authorities; a distribution's has 0.2 MB
+_CHUNK = 64 * 1024
+
+
+def read(path: str | Path, *, most_bytes: int, follow: bool = True) -> bytes:
+    """Return the content of a regular file.
+
+    Raises:
+        OSError: the file can't be opened or read, is not a regular file, or has more than `most_bytes`.
+    """
+    fd = _open(path, follow=follow)
+    try:
+        _check(fd, path, most_bytes)
+        chunks, left = [], most_bytes + 1
+        while left > 0 and (chunk := os.read(fd, min(left, _CHUNK))):
+            chunks.append(chunk)
+            left -= len(chunk)
+    finally:
+        os.close(fd)
+    if left <= 0:
+        raise _too_large(path, most_bytes)
+    return b"".join(chunks)
+
+
+def read_text(path: str | Path, *, most_bytes: int, follow: bool = True) -> str:
+    """Return the content of a regular file that holds UTF-8 text.
+
+    Raises:
+        OSError: as `read`.
+        UnicodeDecodeError: the content is not UTF-8.
+    """
+    return read(path, most_bytes=most_bytes, follow=follow).decode("utf-8")
+
+
+def check(path: str | Path, *, most_bytes: int) -> None:
+    """Raise if a file that a library is about to open by its path is one that `read` would refuse.
+
+    Raises:
+        OSError: as `read`.
+    """
+    fd = _open(path, follow=True)
+    try:
+        _check(fd, path, most_bytes)
+    finally:
+        os.close(fd)
+
+
+def _open(path: str | Path, *, follow: bool) -> int:
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    try:
+        _check_regular(Path(path).stat(follow_symlinks=follow).st_mode, path)  # opening a device may do something
+        return os.open(path, flags)
+    except ValueError as error:
+        raise OSError(errno.EINVAL, "the path holds a NUL", repr(path)) from error
+
+
+def _check(fd: int, path: str | Path, most_bytes: int) -> None:
+    found = os.fstat(fd)
+    _check_regular(found.st_mode, path)
+    if found.st_size > most_bytes:
+        raise _too_large(path, most_bytes)
+
+
+def _check_regular(mode: int, path: str | Path) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "Not a regular file", os.fspath(path))
+
+
+def _too_large(path: str | Path, most_bytes: int) -> OSError:
+    return OSError(errno.EFBIG, f"Larger than {_size(most_bytes)}", os.fspath(path))
+
+
+def _size(count: int) -> str:
+    if count % (1024 * 1024) == 0:
+        return f"{count // (1024 * 1024)} MiB"
+    return f"{count // 1024} KiB" if count % 1024 == 0 else f"{count} bytes"
