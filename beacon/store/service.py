@@ -40,7 +40,7 @@ _PAGES_A_STEP = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A request with what its sender is known by, and the ledger that it is meant for ("": any)."""
+    """A request, the key of its sender, and the ledger that it is meant for ("": its sender does not know it yet)."""
 
     sender: Any
     request: wire.Request
@@ -157,9 +157,9 @@ class Service:
 
     def process(self, batch: Sequence[Job]) -> list[Answer]:
         """Carry out a batch; gives the answers that can be given now, parked ones of earlier batches included."""
-        mine = [job for job in batch if job.ledger in ("", self.ledger_id)]
-        refused = wire.Refused(code=wire.Refusal.REPLACED, message="the store has another ledger")
-        answers: list[Answer] = [(job.sender, refused) for job in batch if job.ledger not in ("", self.ledger_id)]
+        stray = {id(job): refused for job in batch if (refused := self._stray(job)) is not None}
+        mine = [job for job in batch if id(job) not in stray]
+        answers: list[Answer] = [(job.sender, stray[id(job)]) for job in batch if id(job) in stray]
         self._follow_clock()
         writes = [job for job in mine if self._is_write(job.request)]
         written = self._admit(writes)
@@ -172,6 +172,16 @@ class Service:
                 answers.append((job.sender, self._read(job.request)))
         answers.extend(self.due())
         return answers
+
+    def _stray(self, job: Job) -> wire.Refused | None:
+        """Return the refusal of a request that is meant for another ledger, or does not name one though it must."""
+        if job.ledger == self.ledger_id:
+            return None
+        if job.ledger:
+            return wire.Refused(code=wire.Refusal.REPLACED, message="the store has another ledger")
+        if wire.is_bound(job.request):
+            return wire.Refused(code=wire.Refusal.MALFORMED, message="the request does not name its ledger")
+        return None
 
     def due(self) -> list[Answer]:
         """Answer the parked claims for which there is something now, or whose time is over."""

@@ -86,6 +86,7 @@ def spoil(run_dir: Path) -> None:
     beyond = model.Outcome(delivery=2**63, generation=0, attempt=1, result=model.Result.DELIVERED)
     claim = wire.Claim(endpoint="default", session="s", number=1, want=0, wait_s=0.0, settlements=(beyond,))
     with bus.Client(bus.address(run_dir), stop=threading.Event()) as client, contextlib.suppress(errors.PermanentError):
+        client.call(wire.Inspect())  # whose reply names the ledger
         client.call(claim)
     (rundir.metrics_directory(run_dir) / "counter_watcher_.db").touch()
 

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from beacon import errors, model, wire
 from beacon.store import service
+from beacon.wire import envelope
 from tests.unit.store import world
 
 ADDED = model.Change.ADDED
@@ -113,7 +115,7 @@ def burst(store: world.World, count: int, *, start: int = 10, value: str = "v") 
 
 
 def ask(store: world.World, jobs: list[service.Job]) -> dict[Any, Any]:
-    return dict(store.service.process(jobs))
+    return dict(store.service.process([replace(job, ledger=store.service.ledger_id) for job in jobs]))
 
 
 def consistent(store: world.World) -> None:
@@ -278,12 +280,12 @@ def test_a_settlement_that_can_not_be_committed_is_refused_and_its_claim_gets_no
     )
     volume.fail(apsw.FullError)
 
-    refused = store.service.process([service.Job(sender="claim", request=claim)])
+    refused = store.service.process([service.Job(sender="claim", request=claim, ledger=store.service.ledger_id)])
 
     assert [(sender, reply.code) for sender, reply in refused] == [("claim", wire.Refusal.FULL)]  # type: ignore[union-attr]
     volume.fail(None)
     assert store.service.due() == []
-    assert store.service.handle(claim) == wire.Claimed(number=2, backlog=0)
+    assert store.ask(claim) == wire.Claimed(number=2, backlog=0)
     assert store.ledger.rows("SELECT state FROM deliveries ORDER BY id") == [("delivered",), ("ready",)]
 
 
@@ -418,3 +420,38 @@ def test_a_request_for_another_ledger_is_refused_and_changes_nothing(store: worl
 def test_an_empty_batch_does_nothing(store: world.World, listener: Counting) -> None:
     assert store.service.process([]) == []
     assert listener.commits == []
+
+
+def test_a_request_that_carries_what_a_ledger_said_names_that_ledger(store: world.World) -> None:
+    store.observe(10, 12, world.seen("a", 11, ADDED), world.seen("b", 12, ADDED))
+    a, b = store.claim().deliveries
+    scope, opened = store.scopes[0], store.opened[store.scopes[0].id]
+    claim = wire.Claim(endpoint="default", session="t", number=1, want=9, wait_s=0)
+    bound: list[wire.Request] = [
+        replace(claim, settlements=(world.delivered(a),)),
+        replace(claim, held=(b.id,)),
+        replace(claim, resume=True),
+        wire.Redeliver(deliveries=((a.id, a.generation),)),
+        wire.Discard(deliveries=((a.id, a.generation),), reason="r"),
+        store.observation(12, 13, world.seen("c", 13, ADDED)),
+        wire.Rewind(scope=scope.id, session=opened.session, epoch=0, current=1, highest=12),
+        wire.Expire(scope=scope.id, session=opened.session, epoch=0, prev=12),
+        wire.Prune(table=wire.Prunable.EVENTS, older_than_s=0.0, after=(1, "x")),
+    ]
+    before = store.ledger.rows("SELECT * FROM deliveries"), store.ledger.rows("SELECT * FROM cursors")
+
+    replies = {wire.verb_of(request): store.service.handle(request) for request in bound}
+    others = {wire.verb_of(request): store.service.handle(request, ledger="another") for request in bound}
+
+    assert {getattr(reply, "code", reply) for reply in replies.values()} == {wire.Refusal.MALFORMED}
+    assert {getattr(reply, "code", reply) for reply in others.values()} == {wire.Refusal.REPLACED}
+    assert (store.ledger.rows("SELECT * FROM deliveries"), store.ledger.rows("SELECT * FROM cursors")) == before
+    assert [each.id for each in store.claim(session="u").deliveries] == [a.id, b.id]
+
+
+def test_only_requests_that_mean_the_same_to_every_ledger_need_not_name_one() -> None:
+    reads = {"ping", "hello", "inspect", "backup", "holdings", "find", "follow", "explain"}
+    same = {"open-stream", "compare-open", "adopt", "vacuum"}  # prune and claim: as long as they carry nothing
+    never = {verb for verb, (kind, _) in wire.EXCHANGES.items() if kind not in envelope._BOUND} - {"prune", "claim"}
+
+    assert never == reads | same

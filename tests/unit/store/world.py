@@ -75,7 +75,7 @@ class World:
         self.start()
 
     def ask(self, request: wire.Request) -> Any:
-        return self.service.handle(request)
+        return self.service.handle(request, ledger=self.service.ledger_id)
 
     def open(self, scope: rules.Scope | None = None, *, cluster: str = "c") -> wire.StreamOpened:
         scope = scope or self.scopes[0]
