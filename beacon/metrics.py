@@ -188,6 +188,7 @@ VOLUME_INODES_USED = _state("volume_inodes_used", "Inodes in use.")
 STORAGE_PRESSURE = _state("storage_pressure", "1 while the volume is that full.", "resource", "severity")
 
 PROCESS_RESTARTS = _counter("process_restarts_total", "Starts of a process after its first.", "process")
+LOG_LINES_DROPPED = _counter("log_lines_dropped_total", "Log lines that could not be written at once.", "process")
 METRIC_FILES_DAMAGED = _counter("metric_files_damaged_total", "Metric files that had to be set aside.")
 
 RECONCILE_RUNS = _counter("reconcile_runs_total", "Comparisons of a scope with the cluster, by result.", "result")
@@ -212,6 +213,7 @@ def start(role: str, directory: Path) -> None:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)  # where the library looks for it
     _Value.kind = values.ValueClass = values.MultiProcessValue(process_identifier=lambda: role)  # type: ignore[no-untyped-call]
     PROCESS_RESTARTS.labels(process=role).inc(started_before)
+    LOG_LINES_DROPPED.labels(process=role).inc(0)
 
 
 def files(directory: Path, living: Iterable[str]) -> tuple[Path, ...]:

@@ -150,6 +150,7 @@ def _enter(name: str, stop: threading.Event) -> Context:
         rundir.await_boot(run_dir, supervisor, stop)
     rundir.forget(run_dir, name)
     metrics.start(name, rundir.metrics_directory(run_dir))
+    log.on_drop(metrics.LOG_LINES_DROPPED.labels(process=name).inc)
     context = Context(name, run_dir=run_dir, stop=stop)
     threading.excepthook = lambda left: context.fail(left.exc_value or SystemExit())
     return context

@@ -75,6 +75,15 @@ def programs(path: Path) -> tuple[Program, ...]:
     return tuple(sorted(_parse(infos), key=lambda program: program.name))
 
 
+def dropped_lines(path: Path) -> int:
+    """Ask supervisord how many lines of its programs' log it could not write since it started.
+
+    Raises:
+        errors.TransientError: it does not answer, or runs without Beacon's plugin.
+    """
+    return int(_call(path, "droppedLines", of="beacon"))
+
+
 def start(path: Path, name: str) -> None:
     """Have a program started; return before it runs.
 
@@ -93,8 +102,8 @@ def stop(path: Path, name: str) -> None:
     _call(path, "stopProcess", name, _AT_ONCE)
 
 
-def _call(path: Path, method: str, *arguments: str | bool) -> Any:
-    request = xmlrpc.client.dumps(arguments, methodname=f"supervisor.{method}").encode()
+def _call(path: Path, method: str, *arguments: str | bool, of: str = "supervisor") -> Any:
+    request = xmlrpc.client.dumps(arguments, methodname=f"{of}.{method}").encode()
     try:
         (answer,), _ = xmlrpc.client.loads(_post(path, request))
     except xmlrpc.client.Fault as fault:
