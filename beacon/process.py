@@ -141,7 +141,19 @@ def log_as(name: str, app: settings.App) -> None:
 
 
 def _enter(name: str, stop: threading.Event) -> Context:
-    """Take possession of the run directory."""
+    """Take possession of the run directory.
+
+    Raises:
+        errors.StartError: that is not possible.
+    """
+    try:
+        return _entered(name, stop)
+    except OSError as error:
+        message = f"{rundir.VARIABLE}={os.environ[rundir.VARIABLE]} can't be used: {error.strerror}"
+        raise errors.StartError(message, exit_code=errors.EXIT_CANNOT_CREATE) from error
+
+
+def _entered(name: str, stop: threading.Event) -> Context:
     run_dir = rundir.prepare(os.environ)
     supervisor = rundir.supervisor_of(os.environ, os.getppid())
     if name == "store":

@@ -21,6 +21,7 @@ import http.client  # noqa: E402
 import xmlrpc.client  # noqa: E402
 
 _TIMEOUT_S = 1.0
+_LONGEST_ANSWER = 4 * 1024 * 1024
 _SHUTTING_DOWN = 6  # supervisord's fault code SHUTDOWN_STATE
 _AT_ONCE = False  # supervisord answers at once instead of waiting for what was asked
 
@@ -140,7 +141,7 @@ def _post(path: Path, body: bytes) -> bytes:
         response = connection.getresponse()
         if response.status != HTTPStatus.OK:
             raise http.client.HTTPException(f"status {response.status}")
-        return response.read()
+        return response.read(_LONGEST_ANSWER)  # what is cut is not XML
     finally:
         connection.close()
 

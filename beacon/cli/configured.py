@@ -21,7 +21,9 @@ def load(path: Path | None) -> settings.Settings:
     """Load it, or end the command with every problem on the error stream (78)."""
     try:
         if path == Path("-"):
-            return configuration.parse(sys.stdin.read(), os.environ, name="the standard input").settings
+            return configuration.parse(
+                sys.stdin.read(configuration.LARGEST_FILE + 1), os.environ, name="the standard input"
+            ).settings
         return configuration.load(dict(os.environ) | ({"CONFIG_PATH": str(path)} if path else {})).settings
     except errors.ConfigError as error:
         for problem in error.problems:

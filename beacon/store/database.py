@@ -7,6 +7,7 @@ the classes below, so that nobody else has to know apsw's, and each says whether
 import errno
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
@@ -77,6 +78,7 @@ class Database:
         Raises:
             errors.StartError: the file is not there or can't be opened.
         """
+        _require_file(path)
         made = cls.__new__(cls)
         made.path, made.is_new = path, False
         # Without a log there is nothing to be recovered: then even a directory that can't be written will do.
@@ -268,6 +270,7 @@ def sqlite_version() -> str:
 
 def _connect(path: Path, vfs: str | None) -> apsw.Connection:
     require_directory(path.parent)
+    _require_file(path)
     modes.create(path)
     return apsw.Connection(os.fspath(path), vfs=vfs, statementcachesize=_STATEMENTS)
 
@@ -298,6 +301,16 @@ def require_directory(directory: Path) -> None:
     if not os.access(directory, os.W_OK | os.X_OK):
         message = f"the directory of the database, {directory}, is not writable for user {os.getuid()}"
         raise errors.StartError(message, exit_code=errors.EXIT_CANNOT_CREATE)
+
+
+def _require_file(path: Path) -> None:
+    """Refuse what exists and is not a regular file: SQLite would wait for the other end of a FIFO."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return  # SQLite reports it
+    if not stat.S_ISREG(mode):
+        raise errors.StartError(f"{path} is not a regular file", exit_code=errors.EXIT_CANNOT_CREATE)
 
 
 def _vacuum_by_steps(connection: apsw.Connection) -> None:

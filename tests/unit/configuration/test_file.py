@@ -260,10 +260,10 @@ def test_no_secret_stands_in_errors_representations_or_what_is_shown() -> None:
     [
         (lambda _: None, "can't be read: No such file or directory"),
         (lambda path: path.mkdir(), "can't be read: Is a directory"),
-        (os.mkfifo, "is no file"),
+        (os.mkfifo, "can't be read: Not a regular file"),
         (lambda path: path.write_bytes(b"\xff\xfe\x00"), "is not UTF-8 text"),
         (lambda path: path.write_bytes(b"#" * 1_100_000), "is larger than 1 MiB"),
-        (lambda path: path.symlink_to("/dev/zero"), "is no file"),
+        (lambda path: path.symlink_to("/dev/zero"), "can't be read: Not a regular file"),
     ],
 )
 def test_a_file_that_is_none_is_said_in_one_sentence(tmp_path: Path, make: Any, said: str) -> None:

@@ -1,6 +1,5 @@
 """A full volume: the intake is refused and held, settling and pruning go on, and nothing is lost. On a real tmpfs."""
 
-import ctypes
 import errno
 import itertools
 import os
@@ -16,53 +15,16 @@ import pytest
 
 from beacon import model, wire
 from beacon.store import room
+from tests.unit import volumes
 from tests.unit.store import world
 from tests.unit.store.test_pruning import HOUR_S, come_and_go, names, prune
 
-MIB = 1024 * 1024
-LIBC = ctypes.CDLL(None, use_errno=True)
-
-
-class Volume:
-    """A small file system of its own, which a test fills and empties."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.filler = path / "filler"
-
-    def fill(self, *, leave: int = 0) -> None:
-        """Fill it to the last byte, but for what is to be left."""
-        with self.filler.open("ab", buffering=0) as file:
-            size = max(self.free() - leave, 0)
-            while size > 0 or leave == 0:
-                try:
-                    size -= file.write(bytes(min(MIB, size) if leave else 4096 if size <= 0 else min(MIB, size)))
-                except OSError:
-                    break
-
-    def empty(self) -> None:
-        self.filler.unlink()
-
-    def free(self) -> int:
-        volume = os.statvfs(self.path)
-        return volume.f_bavail * volume.f_frsize
-
-
-@contextmanager
-def mounted(path: Path, size: int) -> Iterator[Volume]:
-    path.mkdir()
-    options = f"size={size}".encode()
-    if LIBC.mount(b"tmpfs", os.fsencode(path), b"tmpfs", 0, options) != 0:
-        pytest.skip(f"no file system may be mounted here: {os.strerror(ctypes.get_errno())}")
-    try:
-        yield Volume(path)
-    finally:
-        assert LIBC.umount2(os.fsencode(path), 2) == 0
+MIB = volumes.MIB
 
 
 @pytest.fixture
-def volume(tmp_path: Path) -> Iterator[Volume]:
-    with mounted(tmp_path / "volume", 24 * MIB) as made:
+def volume(tmp_path: Path) -> Iterator[volumes.Volume]:
+    with volumes.mounted(tmp_path / "volume", 24 * MIB) as made:
         yield made
 
 
@@ -77,7 +39,7 @@ class Instant:
         return self.s
 
 
-def opened(volume: Volume, *, reserve: int = 4 * MIB) -> world.World:
+def opened(volume: volumes.Volume, *, reserve: int = 4 * MIB) -> world.World:
     path = volume.path / "e.db"
     store = world.World(path, updates=True, disk=room.Room(path, reserve_bytes=reserve, monotonic=Instant()))
     store.open()
@@ -91,7 +53,7 @@ def refusal(store: world.World, request: wire.Request) -> wire.Refusal:
     return reply.code
 
 
-def test_below_the_reserve_the_intake_is_refused_and_nothing_else(volume: Volume) -> None:
+def test_below_the_reserve_the_intake_is_refused_and_nothing_else(volume: volumes.Volume) -> None:
     store = opened(volume)
     come_and_go(store)
     volume.fill(leave=3 * MIB)
@@ -111,7 +73,9 @@ def test_below_the_reserve_the_intake_is_refused_and_nothing_else(volume: Volume
 
 
 @pytest.mark.parametrize("reserve", [0, 4 * MIB])
-def test_on_a_volume_full_to_the_last_byte_what_was_told_is_settled_and_removed(volume: Volume, reserve: int) -> None:
+def test_on_a_volume_full_to_the_last_byte_what_was_told_is_settled_and_removed(
+    volume: volumes.Volume, reserve: int
+) -> None:
     store = opened(volume, reserve=reserve)
     position = take_in_until_full(store, volume)
     held = store.ledger.row("SELECT resource_version FROM cursors")
@@ -134,7 +98,7 @@ def test_on_a_volume_full_to_the_last_byte_what_was_told_is_settled_and_removed(
     store.ledger.close()
 
 
-def take_in_until_full(store: world.World, volume: Volume) -> int:
+def take_in_until_full(store: world.World, volume: volumes.Volume) -> int:
     """Write events while something else fills the volume; gives the last position that was taken."""
     position = 10
     while True:
@@ -149,7 +113,7 @@ def take_in_until_full(store: world.World, volume: Volume) -> int:
             volume.fill(leave=max(volume.free() - 256 * 1024, 1))
 
 
-def test_a_store_that_starts_on_a_full_volume_settles_what_there_is(volume: Volume) -> None:
+def test_a_store_that_starts_on_a_full_volume_settles_what_there_is(volume: volumes.Volume) -> None:
     store = opened(volume)
     come_and_go(store)
     store.ledger.close()
@@ -165,7 +129,7 @@ def test_a_store_that_starts_on_a_full_volume_settles_what_there_is(volume: Volu
     store.ledger.close()
 
 
-def test_the_ballast_is_given_up_at_need_and_taken_again_when_there_is_room(volume: Volume) -> None:
+def test_the_ballast_is_given_up_at_need_and_taken_again_when_there_is_room(volume: volumes.Volume) -> None:
     path = volume.path / "e.db"
     ballast = volume.path / "e.db-ballast"
     disk = room.Room(path, reserve_bytes=MIB, monotonic=Instant())
@@ -184,7 +148,7 @@ def test_the_ballast_is_given_up_at_need_and_taken_again_when_there_is_room(volu
     assert sizes == [room.BALLAST_BYTES] * 2
 
 
-def test_the_room_of_the_ballast_is_not_for_new_events(volume: Volume) -> None:
+def test_the_room_of_the_ballast_is_not_for_new_events(volume: volumes.Volume) -> None:
     disk = room.Room(volume.path / "e.db", reserve_bytes=0, monotonic=Instant())
     assert not disk.is_short
     volume.fill()
@@ -195,7 +159,7 @@ def test_the_room_of_the_ballast_is_not_for_new_events(volume: Volume) -> None:
     assert disk.is_short
 
 
-def test_the_volume_is_asked_ten_times_a_second_at_most_and_after_every_refusal(volume: Volume) -> None:
+def test_the_volume_is_asked_ten_times_a_second_at_most_and_after_every_refusal(volume: volumes.Volume) -> None:
     now = 0.0
     disk = room.Room(volume.path / "e.db", reserve_bytes=4 * MIB, monotonic=lambda: now)
     seen = [disk.is_short]
