@@ -68,6 +68,6 @@ def load_yaml_text(text: str) -> Any:
     return documents.load_text(text)
 
 
-def dump_yaml(value: object) -> str:
+def dump_yaml(value: object, *, ascii_only: bool = False) -> str:
     """Render a plain value as block-style YAML in the order given; text stays text for readers of YAML 1.1 and 1.2."""
-    return documents.dump(value)
+    return documents.dump(value, ascii_only=ascii_only)
