@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from typing import Any
 
-from beacon import codec, lines, slim
+from beacon import codec, lines, slim, visible
 
 # structlog.dev and structlog.tracebacks import rich when they find it, for pretty tracebacks that a service never
 # prints: 5 MB in every process. For its asynchronous methods structlog imports asyncio: 3 MB.
@@ -151,10 +151,17 @@ def _masked(value: Any, secrets: tuple[str, ...]) -> Any:
 
 
 def _render_json(_: object, __: str, event: Mapping[str, Any]) -> bytes:
-    line = _encode(event)
+    line = _visible(_encode(event))
     if len(line) >= _LONGEST_LINE:
         line = _shorten(codec.decode(line))
     return line + b"\n"
+
+
+def _visible(line: bytes) -> bytes:
+    """Escape what would act on the terminal of a person who reads the log; plain ASCII has been escaped already."""
+    if line.isascii() and b"\x7f" not in line:
+        return line
+    return visible.escaped_json(line.decode()).encode()
 
 
 def _encode(event: Mapping[str, Any]) -> bytes:
@@ -175,7 +182,7 @@ def _text(value: object) -> str:
 def _shorten(event: dict[str, Any]) -> bytes:
     """Halve the longest value until the line fits; what can't be halved usefully is left out."""
     event["truncated"] = True
-    while len(line := codec.encode(event)) >= _LONGEST_LINE:
+    while len(line := _visible(codec.encode(event))) >= _LONGEST_LINE:
         name = max(event, key=lambda key: len(codec.encode(event[key])))
         value = event[name]
         text = value if isinstance(value, str) else codec.encode(value).decode()
@@ -192,7 +199,7 @@ def _render_text(_: object, __: str, event: Mapping[str, Any]) -> bytes:
     who = "/".join(said.pop(name) for name in _WHO if name in said)
     head = f"{said.pop('ts')} {said.pop('level').upper():<7} {who:<8} {said.pop('event')}"
     fields = " ".join(f"{name}={_shown(value)}" for name, value in said.items())
-    line = _text(f"{head}  {fields}".rstrip().replace("\n", "\\n")).encode()
+    line = visible.escaped(f"{head}  {fields}".rstrip()).encode()
     return line[: _LONGEST_LINE - 1].decode(errors="ignore").encode() + b"\n"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from beacon import configuration, errors, settings
+from beacon.cli import terminal
 
 option = click.option(
     "--config",
@@ -27,5 +28,5 @@ def load(path: Path | None) -> settings.Settings:
         return configuration.load(dict(os.environ) | ({"CONFIG_PATH": str(path)} if path else {})).settings
     except errors.ConfigError as error:
         for problem in error.problems:
-            click.echo(problem, err=True)
+            terminal.say(problem, err=True)
         sys.exit(errors.EXIT_CONFIG)

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from beacon.cli import asking, filters, finding, output
+from beacon.cli import asking, filters, finding, output, terminal
 
 _EPILOG = """
 \b
@@ -35,9 +35,9 @@ def command(limit: int, after: int, oldest_first: bool, output: str, **given: An
     found = found[:limit] if cut else found
     _show(output, found)
     if not found and output == "table":
-        click.echo("No event fits.", err=True)
+        terminal.say("No event fits.", err=True)
     if cut:
-        click.echo(f"There are more: go on with --after {found[-1].delivery}, or raise --limit.", err=True)
+        terminal.say(f"There are more: go on with --after {found[-1].delivery}, or raise --limit.", err=True)
 
 
 def _show(form: str, found: list[Any]) -> None:

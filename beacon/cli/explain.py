@@ -7,7 +7,7 @@ from dataclasses import replace
 import click
 
 from beacon import bus, coverage, errors, rundir, settings, wire
-from beacon.cli import asking, output, telling
+from beacon.cli import asking, output, telling, terminal
 
 _PATIENCE_S = 5.0
 _EPILOG = """
@@ -37,7 +37,7 @@ def command(what: str, name: str | None, limit: int, output: str) -> None:
         story, events = _read(client, _request(what, name), limit)
         live = _live(client, story) if not story.objects and not events and story.covering else []
     if not story.known and name is None:
-        click.echo(f"the ledger knows no object and no event with the id {what}", err=True)
+        terminal.say(f"the ledger knows no object and no event with the id {what}", err=True)
         sys.exit(errors.EXIT_FAILURE)
     _show(output, telling.plain(story, events, telling.why(story, events, _down()) + live))
 

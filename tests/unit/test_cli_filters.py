@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from beacon import model, wire
-from beacon.cli import filters, output
+from beacon.cli import filters, output, terminal
 
 
 def selected(*arguments: str) -> tuple[wire.Selection | None, str]:
@@ -79,9 +79,9 @@ def test_a_table_is_aligned_and_only_its_head_is_bold() -> None:
 
 def test_no_colour_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
-    assert output.coloured() is None
+    assert terminal.coloured() is None
     monkeypatch.setenv("NO_COLOR", "1")
-    assert output.coloured() is False
+    assert terminal.coloured() is False
 
 
 @pytest.mark.parametrize(("form", "said"), [("table", "one\n"), ("json", '{\n  "a": 1\n}\n'), ("yaml", "a: 1\n")])

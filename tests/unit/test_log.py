@@ -3,6 +3,7 @@
 import json
 from datetime import datetime
 
+from beacon import visible
 from tests.unit import scripts
 
 SETUP = """
@@ -254,3 +255,21 @@ def test_lines_that_nobody_reads_are_dropped_counted_and_reported_in_the_form_of
         assert "log lines dropped" in first
         assert ('"lines":1}' if form == "json" else "lines=1") in first
         assert "read again" in last
+
+
+def test_nothing_in_a_line_acts_on_the_terminal_of_who_reads_it() -> None:
+    for form in ("json", "text"):
+        done = scripts.run(
+            f"""
+            from beacon import log
+            log.configure("store", format="{form}")
+            evil = "a\\x1b[2J\\u202eb\\x9b31m\\nforged\\r\\x7f\\U000e0041"
+            log.get().info("said " + evil, error=evil, many=[evil], long=evil * 2000)
+            """
+        )
+
+        (line,) = done.stdout.decode().splitlines()
+        assert visible.is_safe(line)
+        assert len(done.stdout) <= 4096
+        if form == "json":
+            assert json.loads(line)["error"] == "a\x1b[2J\u202eb\x9b31m\nforged\r\x7f\U000e0041"
