@@ -5,6 +5,7 @@ processes beat, others read; nothing here may import anything of a third party, 
 A heartbeat needs no room: where none is left for its text, the file's times hold what the text would.
 """
 
+import contextlib
 import os
 import time
 from dataclasses import dataclass
@@ -56,8 +57,9 @@ class Heart:
         try:
             os.pwrite(self._fd, _RECORD.format(pid=self._pid, beat_ns=now_ns).encode(), 0)
         except OSError:  # the directory is full: a living process must not look like one that hangs
-            os.truncate(self._fd, 0)
-            os.utime(self._fd, ns=(self._pid * 1_000_000_000, now_ns))
+            with contextlib.suppress(OSError):  # nor may it end
+                os.truncate(self._fd, 0)
+                os.utime(self._fd, ns=(self._pid * 1_000_000_000, now_ns))
 
     def close(self) -> None:
         """Stop beating on purpose: a thread that has ended is not one that hangs."""
