@@ -141,7 +141,10 @@ def _post(path: Path, body: bytes) -> bytes:
         response = connection.getresponse()
         if response.status != HTTPStatus.OK:
             raise http.client.HTTPException(f"status {response.status}")
-        return response.read(_LONGEST_ANSWER)  # what is cut is not XML
+        body = response.read(_LONGEST_ANSWER)
+        if response.length:  # it broke off, or is longer
+            raise http.client.IncompleteRead(body, response.length)
+        return body
     finally:
         connection.close()
 

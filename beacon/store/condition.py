@@ -203,7 +203,6 @@ def _mark_of(path: Path) -> Path:
 
 
 def _write(path: Path, text: str) -> None:
-    modes.create(_mark_of(path))
     files.write(_mark_of(path), f"{text}\n".encode())
 
 
