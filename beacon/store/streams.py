@@ -241,7 +241,8 @@ class Streams:
             return self._out_of_position(request.scope, "the list is not complete")
         frame = self._listing_frame(request.scope, run, identity, now)
         told = self._journal.told
-        self._journal.sweep(frame, at=request.at, listed=frozenset().union(*run.known))
+        if request.identified:
+            self._journal.sweep(frame, at=request.at, listed=frozenset().union(*run.known))
         self._cursors.count_differences(request.scope, self._journal.told - told)
         self._cursors.close_gap(request.scope, at=request.at, now_us=now.us)
         self._cursors.move(request.scope, request.at, now.us)

@@ -8,7 +8,7 @@ import contextlib
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from beacon import bus, errors, model, rules, wire
 from beacon.cluster import items
@@ -122,25 +122,29 @@ class Feed:
             )
         )
 
-    def tell_page(self, at: int, number: int, listed: Sequence[items.Item]) -> None:
-        """Tell a page: every UID, and whole what is accepted or tracked."""
-        looked = map(self._sight.listed, listed)
+    def tell_page(self, at: int, number: int, listed: items.Page) -> None:
+        """Send a page: every UID, and whole what is accepted or tracked."""
+        for one in listed.unreadable:
+            self._voice.unreadable(one)
+        looked = map(self._sight.listed, listed.items)
         self._applied(
             wire.ListPage(
                 scope=self._scope.id,
                 session=self._session,
                 at=at,
                 number=number,
-                uids=tuple(item.uid for item in listed),
-                versions=tuple(item.version for item in listed),
+                uids=listed.uids,
+                versions=listed.versions,
                 observations=tuple(observation for observation in looked if observation is not None),
             )
         )
 
-    def end_list(self, at: int, pages: int, count: int) -> None:
+    def end_list(self, at: int, *, pages: int, count: int, identified: bool) -> None:
         """End the list: the position is now its resourceVersion."""
         reply = self._applied(
-            wire.ListEnd(scope=self._scope.id, session=self._session, at=at, pages=pages, count=count),
+            wire.ListEnd(
+                scope=self._scope.id, session=self._session, at=at, pages=pages, count=count, identified=identified
+            ),
         )
         self._tracked_version = reply.tracked_version
         if reply.tracked is not None:
@@ -153,14 +157,18 @@ class Feed:
         if line.type == "BOOKMARK":
             self._fold.pass_by(line.item.version)
             return True
-        observation = self._sight.seen(line, received_ns)
-        if not self._fold.see(line.item.version, observation):
+        version = line.item.version
+        self._voice.seen(line)
+        # Of an object that can't be read only its end is known for certain.
+        readable = not line.why or line.type == "DELETED"
+        observation = self._sight.seen(line, received_ns) if readable else None
+        if not self._fold.see(version, observation):
             return False
         if observation is not None:
             mutation = self._sight.follow(observation)
             if mutation is not None:
                 self._voice.mutated(mutation)
-            if self._fold.waiting >= _AT_ONCE:
+            if self._fold.waiting >= _AT_ONCE or self._fold.large:
                 self._send()
         return True
 
@@ -219,7 +227,8 @@ class Feed:
                 self._client.collect(left_s)
 
     def _send(self) -> None:
-        while self._client.room <= 0:
+        # What is large goes alone, so that the store never holds more than one such request of a stream.
+        while self._client.room <= 0 or (self._fold.large and self._client.pending):
             if self._stop.is_set():
                 raise errors.Stopping("stopped while the store had no room")
             self._settle(_IDLE_S)

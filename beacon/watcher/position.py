@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from beacon import model
 
+_LARGE = 256 * 1024  # characters of labels and annotations in one request
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
@@ -26,6 +28,7 @@ class Fold:
         self._prev = position
         self._position = position
         self._observations: list[model.Observation] = []
+        self._size = 0
 
     @property
     def sent(self) -> int:
@@ -43,6 +46,11 @@ class Fold:
         return len(self._observations)
 
     @property
+    def large(self) -> bool:
+        """Return True if what waits is enough to be sent, however few observations it is."""
+        return self._size > _LARGE
+
+    @property
     def moved(self) -> bool:
         """Say whether there is anything to be sent."""
         return self._position != self._prev
@@ -58,6 +66,7 @@ class Fold:
         self._position = version
         if observation is not None:
             self._observations.append(observation)
+            self._size += _size(observation)
         return True
 
     def take(self) -> Segment:
@@ -65,4 +74,10 @@ class Fold:
         segment = Segment(prev=self._prev, position=self._position, observations=tuple(self._observations))
         self._prev = self._position
         self._observations.clear()
+        self._size = 0
         return segment
+
+
+def _size(observation: model.Observation) -> int:
+    maps = (observation.labels, observation.annotations)
+    return len(observation.value) + sum(len(key) + len(value) for texts in maps for key, value in texts.items())
