@@ -4,6 +4,7 @@ A 401 makes it read the credentials anew and ask once more; everything else that
 One connection pool for all threads; safe to share.
 """
 
+import email.errors
 import http.client
 import threading
 from collections.abc import Mapping, Sequence
@@ -30,10 +31,12 @@ _UNREADABLE = (
     http.client.HTTPException,
     library.ApiException,
     OSError,
+    email.errors.MessageError,
     ArithmeticError,
+    AssertionError,
     AttributeError,
     LookupError,
-    RecursionError,
+    RuntimeError,
     TypeError,
     ValueError,
 )
@@ -58,6 +61,7 @@ class Connection:
         Raises:
             failures.Refused: another status than 200.
             failures.Unreachable: no answer.
+            failures.Broken: it is compressed.
             failures.TooBig: it has more.
         """
         return self._body(self.open(path, query=query, accept=accept), most)
@@ -102,7 +106,7 @@ class Connection:
             raise refusals.refusal(response.status, said, response.headers.get("Retry-After"))
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
             response.close()
-            raise failures.Malformed("the API server compressed its answer, which was not asked for")
+            raise failures.Broken("the API server compressed its answer, which was not asked for")
         return response
 
     def _send(self, used: library.RESTClientObject, request: _Request) -> urllib3.BaseHTTPResponse:
@@ -138,7 +142,7 @@ class Connection:
                 size += len(part)
                 if size > most:
                     response.close()
-                    raise failures.TooBig(f"the API server sent more than {most} bytes where that is not needed")
+                    raise failures.TooBig(f"an answer of the API server has more than {most} bytes")
         except _UNREADABLE as error:
             response.close()
             raise failures.Unreachable(f"the answer broke off: {_words(error)}") from error

@@ -76,7 +76,7 @@ def line(data: bytes, *, kind: str = "", namespace: str = "") -> Line:
     _refuse_foreign([read], kind, namespace)
     if not item.resource_version or (not item.uid and parsed.type != "BOOKMARK"):
         raise failures.Malformed(f"the API server sent {parsed.type} without UID or resourceVersion")
-    why = "" if parsed.type == "BOOKMARK" else _flaw(read, namespace, large=len(data) > _LARGEST_TEXT)
+    why = "" if parsed.type == "BOOKMARK" else _flaw(read, namespace)
     return Line(type=parsed.type, item=item, why=why)
 
 
@@ -101,7 +101,7 @@ def page(data: bytes, *, kind: str = "", api_version: str = "", namespace: str =
     readable: list[Item] = []
     unreadable: list[Unreadable] = []
     for one in parsed.items:
-        if why := _flaw(one, namespace, large=len(data) > _LARGEST_TEXT):
+        if why := _flaw(one, namespace, version):
             unreadable.append(Unreadable(item=one.metadata, why=why))
         else:
             readable.append(one.metadata)
@@ -130,7 +130,6 @@ def object_uid(data: bytes, *, kind: str = "") -> str:
 _TYPES = frozenset({"ADDED", "MODIFIED", "DELETED", "BOOKMARK"})
 _METADATA = "PartialObjectMetadata"
 _METADATA_VERSIONS = ("", "meta.k8s.io/v1", "meta.k8s.io/v1beta1")
-_LARGEST_TEXT = 3 * 512 * 1024  # of labels and annotations together: etcd takes no object of more
 
 
 def _is_list(parsed: parsing.List, kind: str, api_version: str) -> bool:
@@ -153,8 +152,8 @@ def _refuse_foreign(objects: Iterable[parsing.Object], kind: str, namespace: str
             )
 
 
-def _flaw(one: parsing.Object, namespace: str, *, large: bool) -> str:
-    """Return why an object is unreadable, "" if it is not."""
+def _flaw(one: parsing.Object, namespace: str, at: int = parsing.LIMIT) -> str:
+    """Return why an object of a list at `at` is unreadable, "" if it is not."""
     item = one.metadata
     if isinstance(one, parsing.Damaged):
         return one.why
@@ -162,14 +161,7 @@ def _flaw(one: parsing.Object, namespace: str, *, large: bool) -> str:
         return "it has no UID, no name or no namespace"
     if not parsing.is_number(item.resource_version):
         return f"its resourceVersion {item.resource_version[:40]!r} is not a decimal number of 63 bits"
-    if large and _text_size(item) > _LARGEST_TEXT:
-        return "its labels and annotations are larger than an object may be"
-    return ""
-
-
-def _text_size(item: Item) -> int:
-    maps = (item.labels, item.annotations)
-    return sum(len(key) + len(value) for texts in maps if texts for key, value in texts.items())
+    return "" if item.version <= at else f"its resourceVersion {item.resource_version} is later than the list's"
 
 
 def _list_version(text: str) -> int:

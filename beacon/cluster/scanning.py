@@ -64,18 +64,28 @@ def _opened(data: bytes, at: int, bracket: bytes) -> int:
 
 def _skip(data: bytes, at: int) -> int | None:
     """Return where the value that begins at `at` ends, None when the text ends before."""
-    if data[at : at + 1] not in _STRUCTURED:
-        scalar = _SCALAR.match(data, at)
-        if scalar is None and at < len(data):
-            raise ScanError("no value where one is expected")
-        return scalar.end() if scalar and scalar.end() < len(data) else None
+    if data[at : at + 1] in _STRUCTURED:
+        return _skip_structured(data, at)
+    scalar = _SCALAR.match(data, at)
+    if scalar is None and at < len(data):
+        raise ScanError("no value where one is expected")
+    return scalar.end() if scalar and scalar.end() < len(data) else None
+
+
+def _skip_structured(data: bytes, at: int) -> int | None:
+    """Return where a string, an object or an array ends; opening and closing brackets only count."""
     depth = 0
     for token in _TOKEN.finditer(data, at):
-        first = token[0][0]
-        if first == _QUOTE and len(token[0]) == 1:
+        first, length = token[0][0], len(token[0])
+        if first in _OPENING:
+            depth += length
+        elif first in _CLOSING:
+            if depth <= length:
+                return token.start() + depth
+            depth -= length
+        elif length == 1:
             return None  # a string that does not end
-        depth += (first in _OPENING) - (first in _CLOSING)
-        if depth <= 0:
+        elif not depth:
             return token.end()
     return None
 
@@ -90,13 +100,12 @@ def _key(quoted: bytes) -> str | None:
 # Possessive quantifiers: nothing is tried twice, and nothing is kept for the case that it must be.
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _MEMBER = re.compile(rb"\s*+,?\s*+(" + _STRING + rb")\s*+:\s*+", re.DOTALL)
-_TOKEN = re.compile(_STRING + rb'|[\[{\]}"]', re.DOTALL)
+_TOKEN = re.compile(_STRING + rb'|[\[{]++|[\]}]++|"', re.DOTALL)
 _SCALAR = re.compile(rb'[^\s,:"\[\]{}]++')
 _COMMA = re.compile(rb"\s*+,?\s*+")
 _END_OF_OBJECT = re.compile(rb"\s*+\}")
 _END_OF_ARRAY = re.compile(rb"\s*+\]")
 _STRUCTURED = (b'"', b"{", b"[")
-_QUOTE = ord('"')
 _OPENING = b"[{"
 _CLOSING = b"]}"
 _TEXT = msgspec.json.Decoder(str)

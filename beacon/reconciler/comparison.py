@@ -121,7 +121,7 @@ class Comparison:
             number=number,
             uids=page.uids,
             versions=page.versions,
-            observations=tuple(observation for observation in looked if observation is not None),
+            observations=tuple(seen for seen in looked if seen is not None and not looking.too_large(seen)),
         )
 
     def _ask(self, request: wire.Request) -> wire.Compared:

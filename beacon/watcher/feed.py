@@ -5,13 +5,14 @@ and goes on from the store's cursor, so nothing that is lost, refused or repeate
 """
 
 import contextlib
+import dataclasses
 import threading
 import time
 import uuid
 from collections.abc import Callable
 
 from beacon import bus, errors, model, rules, wire
-from beacon.cluster import items
+from beacon.cluster import items, looking
 from beacon.watcher import position, sight, voice
 
 _AT_ONCE = 100  # observations in one request
@@ -124,9 +125,12 @@ class Feed:
 
     def tell_page(self, at: int, number: int, listed: items.Page) -> None:
         """Send a page: every UID, and whole what is accepted or tracked."""
-        for one in listed.unreadable:
-            self._voice.unreadable(one)
-        looked = map(self._sight.listed, listed.items)
+        looked = [observation for observation in map(self._sight.listed, listed.items) if observation is not None]
+        large = {one.uid: why for one in looked if (why := looking.too_large(one))}
+        self._voice.unreadable(
+            *listed.unreadable,
+            *(items.Unreadable(item=item, why=large[item.uid]) for item in listed.items if item.uid in large),
+        )
         self._applied(
             wire.ListPage(
                 scope=self._scope.id,
@@ -135,7 +139,7 @@ class Feed:
                 number=number,
                 uids=listed.uids,
                 versions=listed.versions,
-                observations=tuple(observation for observation in looked if observation is not None),
+                observations=tuple(observation for observation in looked if observation.uid not in large),
             )
         )
 
@@ -157,12 +161,9 @@ class Feed:
         if line.type == "BOOKMARK":
             self._fold.pass_by(line.item.version)
             return True
-        version = line.item.version
-        self._voice.seen(line)
-        # Of an object that can't be read only its end is known for certain.
-        readable = not line.why or line.type == "DELETED"
-        observation = self._sight.seen(line, received_ns) if readable else None
-        if not self._fold.see(version, observation):
+        observation, why = self._looked(line, received_ns)
+        self._voice.seen(line, why)
+        if not self._fold.see(line.item.version, observation):
             return False
         if observation is not None:
             mutation = self._sight.follow(observation)
@@ -171,6 +172,14 @@ class Feed:
             if self._fold.waiting >= _AT_ONCE or self._fold.large:
                 self._send()
         return True
+
+    def _looked(self, line: items.Line, received_ns: int) -> tuple[model.Observation | None, str]:
+        """Return what concerns the store, and why an object is unreadable: then only its end is known for certain."""
+        observation = self._sight.seen(line, received_ns) if not line.why or line.type == "DELETED" else None
+        why = line.why or (looking.too_large(observation) if observation is not None else "")
+        if not why or observation is None:
+            return observation, why
+        return (dataclasses.replace(observation, labels={}, annotations={}) if line.type == "DELETED" else None), why
 
     def advance(self) -> None:
         """Send what waits, or the position when it is time, and look at the replies that have come.

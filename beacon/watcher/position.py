@@ -7,6 +7,7 @@ request covers everything between its two ends.
 from dataclasses import dataclass
 
 from beacon import model
+from beacon.cluster import looking
 
 _LARGE = 256 * 1024  # characters of labels and annotations in one request
 
@@ -66,7 +67,7 @@ class Fold:
         self._position = version
         if observation is not None:
             self._observations.append(observation)
-            self._size += _size(observation)
+            self._size += looking.size(observation)
         return True
 
     def take(self) -> Segment:
@@ -76,8 +77,3 @@ class Fold:
         self._observations.clear()
         self._size = 0
         return segment
-
-
-def _size(observation: model.Observation) -> int:
-    maps = (observation.labels, observation.annotations)
-    return len(observation.value) + sum(len(key) + len(value) for texts in maps for key, value in texts.items())

@@ -76,17 +76,19 @@ class Voice:
         self._listed = False
         self._unreadable.begin_list()
 
-    def unreadable(self, one: items.Unreadable) -> None:
-        """Report an object that can't be read: once in the log, and in metric and report for as long as it is so."""
-        if self._unreadable.add(one):
-            name, uid = unreadable.name_of(one.item), one.item.uid[:80]
-            self._log.warning("object unreadable", scope=self.label, name=name, uid=uid, reason=one.why)
-        self._publish()
+    def unreadable(self, *objects: items.Unreadable) -> None:
+        """Report objects that can't be read: once in the log, in metric and report for as long as they are so."""
+        for one in objects:
+            if self._unreadable.add(one):
+                name, uid = unreadable.name_of(one.item), one.item.uid[:80]
+                self._log.warning("object unreadable", scope=self.label, name=name, uid=uid, reason=one.why)
+        if objects:
+            self._publish()
 
-    def seen(self, line: items.Line) -> None:
-        """Report what a line shows of its object's readability."""
-        if line.why and line.type != "DELETED":
-            self.unreadable(items.Unreadable(item=line.item, why=line.why))
+    def seen(self, line: items.Line, why: str) -> None:
+        """Report what a line shows of its object: `why` it is unreadable, or "" that it is not."""
+        if why and line.type != "DELETED":
+            self.unreadable(items.Unreadable(item=line.item, why=why))
         elif self._unreadable.discard(line.item):
             self._publish()
 

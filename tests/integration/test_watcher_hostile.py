@@ -4,6 +4,7 @@ One object never stops another, and one scope's trouble is its own.
 """
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -152,3 +153,30 @@ def test_a_line_about_something_else_is_got_past_by_a_list(foreign: dict[str, An
 
         w.await_told(("created", "a"), ("created", "b"))
         assert script.lists == 2
+
+
+def test_foreign_annotations_reach_neither_store_nor_receiver() -> None:
+    foreign = {**ON, "x": "x" * 3_000_000}
+    lines = [line("ADDED", f"a{number}", 11 + number, annotations=foreign) for number in range(20)]
+    with scripted(lines) as (_, w):
+        before_kb = peak_kb(w)
+        w.start()
+
+        w.await_told(*(("created", f"a{number}") for number in range(20)))
+        assert peak_kb(w) - before_kb < 30_000
+
+
+def test_labels_larger_than_an_object_may_be_are_not_told() -> None:
+    large = {"l": "x" * 2_000_000}
+    lines = [line("ADDED", "large", 11, labels=large), line("ADDED", "b", 12), line("DELETED", "b", 13, labels=large)]
+    with scripted(lines) as (script, w):
+        script.items = script.later = [line("ADDED", "listed", 5, labels=large)["object"]]
+        w.start()
+
+        w.await_told(("created", "b"), ("deleted", "b"))
+        watcher_world.await_(lambda: (found := w.report()) is not None and found.fields.get("unreadable") == 2)
+
+
+def peak_kb(w: World) -> int:
+    status = Path(f"/proc/{w.store.pid}/status").read_text()
+    return int(next(text for text in status.splitlines() if text.startswith("VmHWM")).split()[1])
