@@ -75,6 +75,17 @@ def test_an_empty_list_must_be_read_twice_before_many_objects_are_deleted() -> N
         assert script.lists == 3
 
 
+def test_an_empty_list_that_a_second_one_contradicts_deletes_nothing() -> None:
+    expired = {"type": "ERROR", "object": {"message": "too old", "code": 410}}
+    with scripted([bookmark(20), expired], [line("DELETED", "o3", 61)]) as (script, w):
+        script.items = script.later = MANY
+        script.first = [MANY, [], MANY]
+        w.start()
+
+        w.await_told(*(("created", f"o{number}") for number in range(7)), ("deleted", "o3"))
+        assert script.lists == 4
+
+
 def test_deep_objects_are_told_from_lists_and_lines_like_any_other() -> None:
     with scripted([deep("ADDED", "b", 11), deep("DELETED", "a", 12)]) as (script, w):
         listed = json.loads(deep("ADDED", "a", 5).replace(DEEP.encode(), b'"DEEP"'))["object"]

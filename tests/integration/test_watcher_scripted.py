@@ -48,6 +48,7 @@ class Script:
         self.later: list[dict[str, Any]] = []
         self.url = ""
         self.watches: list[list[dict[str, Any] | bytes]] = []
+        self.first: list[list[dict[str, Any]]] = []  # what the next lists show instead of `items`
         self.odd: bytes | None = None  # what every list is answered with instead, while it is set
         self.odd_lists = 0
         self.lists = 0
@@ -91,9 +92,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.say_bytes(self.script.odd)
             self.script.odd_lists += 1
         else:
-            self.script.lists += query["limit"] != ["1"]
+            whole = query["limit"] != ["1"]
+            self.script.lists += whole
+            items = self.script.first.pop(0) if whole and self.script.first else self.script.items
             metadata = {"resourceVersion": str(self.script.version)}
-            self.say({**LIST, "metadata": metadata, "items": self.script.items})
+            self.say({**LIST, "metadata": metadata, "items": items})
 
     def say(self, body: dict[str, Any]) -> None:
         self.say_bytes(json.dumps(body).encode())
