@@ -57,8 +57,7 @@ class Survey:
                 seen = looking.look(scope.rule, item, model.Change.LISTED, reckoned.wanted)
                 reckoned.see(seen, annotated=scope.rule.annotation in (item.annotations or {}))
             for one in page.unreadable:
-                name = "/".join(part for part in (one.item.namespace, one.item.name) if part)
-                reckoned.pass_by(one.item.uid, name or "an object without a name", one.why)
+                reckoned.pass_by(one.item.uid, one.name, one.why)
         return reckoned.finish()
 
 

@@ -20,6 +20,15 @@ class Unreadable(msgspec.Struct, frozen=True, gc=False):
     item: Item
     why: str
 
+    @property
+    def name(self) -> str:
+        """What is known of the object's name, in characters that a terminal can show."""
+        item = self.item
+        known = "/".join(part[:253] for part in (item.namespace, item.name) if part)
+        if not item.name:
+            known = f"an object without a name (UID {item.uid[:80] or 'unknown'})"
+        return "".join(character if character.isprintable() else "?" for character in known)
+
 
 class Line(msgspec.Struct, frozen=True, gc=False):
     """One line of a watch: ADDED, MODIFIED, DELETED or BOOKMARK. `why` is the reason if its object is unreadable."""
@@ -168,6 +177,6 @@ def _list_version(text: str) -> int:
     if not parsing.is_number(text) or not int(text):
         raise failures.Unsuitable(
             f"the API server numbers the versions of this kind with {text[:40]!r} instead of decimal numbers of 63"
-            " bits, so Beacon could not tell which of two is newer"
+            " bits, so Beacon can't know which of two is newer"
         )
     return int(text)

@@ -34,18 +34,12 @@ class Objects:
 
     def add(self, one: items.Unreadable) -> bool:
         """Take an unreadable object; return True if it was not known as one."""
-        key = one.item.uid or name_of(one.item)
+        key = one.item.uid or one.name
         if key in self._found or len(self._found) >= _KEPT:
             return False
-        self._found[key] = f"{name_of(one.item)}: {one.why}"
+        self._found[key] = f"{one.name}: {one.why}"
         return key not in self._before
 
     def discard(self, item: items.Item) -> bool:
         """Take an object that is readable or gone; return True if it was unreadable."""
         return bool(self._found) and self._found.pop(item.uid, None) is not None
-
-
-def name_of(item: items.Item) -> str:
-    """Return what is known of an object's name, for a person."""
-    name = f"{item.namespace}/{item.name}" if item.namespace else item.name
-    return name[:330] if item.name else f"an object without a name (UID {item.uid[:80] or 'unknown'})"

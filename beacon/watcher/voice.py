@@ -80,8 +80,8 @@ class Voice:
         """Report objects that can't be read: once in the log, in metric and report for as long as they are so."""
         for one in objects:
             if self._unreadable.add(one):
-                name, uid = unreadable.name_of(one.item), one.item.uid[:80]
-                self._log.warning("object unreadable", scope=self.label, name=name, uid=uid, reason=one.why)
+                uid = one.item.uid[:80]
+                self._log.warning("object unreadable", scope=self.label, name=one.name, uid=uid, reason=one.why)
         if objects:
             self._publish()
 

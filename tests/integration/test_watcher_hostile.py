@@ -1,4 +1,4 @@
-"""Streams against lists that are none, objects that can't be read, and numbers that fit nowhere: nothing false is told.
+"""Streams against lists that are none, objects that can't be read, and numbers that fit nowhere: nothing false is sent.
 
 One object never stops another, and one scope's trouble is its own.
 """
@@ -30,7 +30,7 @@ def deep(kind: str, name: str, version: int, **metadata: Any) -> bytes:
 
 
 def begin(script: Script, w: World) -> None:
-    """Have many objects told and be watching."""
+    """Have many objects sent and be watching."""
     script.items = script.later = MANY
     w.start()
     w.await_told(*(("created", f"o{number}") for number in range(7)))

@@ -66,9 +66,9 @@ class Script:
 
     def move_on(self, lines: list[dict[str, Any] | bytes]) -> None:
         """What a watch has told has happened: lists are of a later version, and show `later`."""
-        told = [version_of(line) for line in lines if isinstance(line, dict)]
-        if isinstance(self.version, int) and told:
-            self.version = max(self.version, *told) + 10
+        versions = [version_of(line) for line in lines if isinstance(line, dict)]
+        if isinstance(self.version, int) and versions:
+            self.version = max(self.version, *versions) + 10
         if self.seen:
             self.items = [*self.items, *(line["object"] for line in lines if isinstance(line, dict) and added(line))]
         else:

@@ -278,6 +278,21 @@ def test_an_object_that_cannot_be_read_is_named_and_hides_no_other(why: str, fla
     assert (page.uids, page.versions, page.identified) == (("other", "u"), (42, 50), True)
 
 
+@pytest.mark.parametrize(
+    ("metadata", "name"),
+    [
+        ({"namespace": "a", "name": "b\u202e\x1b[31m\n"}, "a/b??[31m?"),
+        ({"name": "b"}, "b"),
+        ({"uid": "u"}, "an object without a name (UID u)"),
+        ({}, "an object without a name (UID unknown)"),
+    ],
+)
+def test_an_unreadable_object_has_a_name_that_a_terminal_can_show(metadata: dict[str, str], name: str) -> None:
+    (one,) = items.page(listed({"metadata": metadata})).unreadable
+
+    assert one.name == name
+
+
 def test_text_that_is_not_utf_8_concerns_its_object_alone() -> None:
     data = listed({"metadata": {**METADATA, "annotations": {"k": "QQ"}}}, {"metadata": {**METADATA, "uid": "other"}})
 
