@@ -113,21 +113,17 @@ def line(data: bytes) -> Line:
     Raises:
         scanning.ScanError, msgspec.DecodeError: it is not JSON, or not an object with a type.
     """
-    cut = isinstance(data, framing.Cut)
-    if not cut:
-        try:
-            return _LINE.decode(data)
-        except (msgspec.ValidationError, UnicodeDecodeError, RecursionError):
-            pass  # it is read again below, piece by piece
-    found = scanning.members(data, cut=cut)
-    if "type" not in found:
-        raise scanning.ScanError("it has no type")
-    kind = _TEXT.decode(_cut_out(data, found, "type"))
-    if kind == "ERROR" or "object" not in found:
-        return Line(type=kind)
-    start = found["object"][0]
-    read = _damaged(data, start, _CUT, cut=True) if cut else _one(data, start)
-    return Line(type=kind, object=read)
+    if isinstance(data, framing.Cut):
+        return _scanned_line(data, cut=True)
+    try:
+        return _LINE.decode(data)
+    except UNREADABLE as error:
+        refused = error
+    try:
+        scanning.check_whole(data)
+        return _scanned_line(data, cut=False)
+    except scanning.ScanError:
+        raise refused from None
 
 
 def page(data: bytes) -> List:
@@ -139,6 +135,7 @@ def page(data: bytes) -> List:
     try:
         return _PAGE.decode(data)
     except UNREADABLE:
+        scanning.check_whole(data)
         found = scanning.members(data)
     metadata, items = _cut_out(data, found, "metadata"), found.get("items")
     is_array = items is not None and data[items[0] : items[0] + 1] == b"["
@@ -160,6 +157,17 @@ def one(data: bytes) -> Object:
         return _ONE.decode(data)
     except UNREADABLE:
         return _one(data, 0)
+
+
+def _scanned_line(data: bytes, *, cut: bool) -> Line:
+    found = scanning.members(data, cut=cut)
+    if "type" not in found:
+        raise scanning.ScanError("it has no type")
+    kind = _TEXT.decode(_cut_out(data, found, "type"))
+    if kind == "ERROR" or "object" not in found:
+        return Line(type=kind)
+    start = found["object"][0]
+    return Line(type=kind, object=_damaged(data, start, _CUT, cut=True) if cut else _one(data, start))
 
 
 def _element(data: bytes, span: scanning.Span) -> Object:

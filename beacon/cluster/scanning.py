@@ -39,6 +39,17 @@ def members(data: bytes, at: int = 0, *, cut: bool = False) -> dict[str, Span]:
     return found
 
 
+def check_whole(data: bytes) -> None:
+    """Check that a text is one object and nothing else.
+
+    Raises:
+        ScanError: it does not end, or something follows it.
+    """
+    end = _skip_structured(data, _opened(data, 0, b"{") - 1)
+    if end is None or data[end:].strip():
+        raise ScanError("the text is not one object")
+
+
 def elements(data: bytes, at: int = 0) -> Iterator[Span]:
     """Yield the spans of the elements of the array that begins at `at`.
 

@@ -293,6 +293,31 @@ def test_an_unreadable_object_has_a_name_that_a_terminal_can_show(metadata: dict
     assert one.name == name
 
 
+@pytest.mark.parametrize("odd", [b'"\\ud800"', b'"\xff"', b'"\x00"', b'"\\q"', b"7"])
+def test_a_text_that_is_none_concerns_its_object_alone(odd: bytes) -> None:
+    flawed = codec.encode({"metadata": {**METADATA, "annotations": {"k": "ODD"}}}).replace(b'"ODD"', odd)
+    other = codec.encode({"metadata": {**METADATA, "uid": "other"}})
+
+    page = items.page(listed("FLAWED", "OTHER").replace(b'"FLAWED"', flawed).replace(b'"OTHER"', other))
+    line = items.line(b'{"type":"MODIFIED","object":' + flawed + b"}")
+
+    assert [one.uid for one in page.items] == ["other"]
+    assert [one.item.uid for one in page.unreadable] == [line.item.uid] == ["u"]
+    assert line.why == "its annotations can't be read"
+
+
+@pytest.mark.parametrize("rest", [b"x", b"{}", b"]", b'{"items":[]}'])
+def test_what_follows_a_list_or_a_line_spoils_it(rest: bytes) -> None:
+    deep = b"[" * 5000 + b"]" * 5000
+    body = listed("DEEP").replace(b'"DEEP"', b'{"metadata":{"uid":"u","x":' + deep + b"}}")
+
+    for data in (listed(), body):
+        with pytest.raises(failures.Malformed):
+            items.page(data + rest)
+    with pytest.raises((failures.Malformed, failures.Broken)):
+        items.line(line("ADDED", **METADATA) + rest)
+
+
 def test_text_that_is_not_utf_8_concerns_its_object_alone() -> None:
     data = listed({"metadata": {**METADATA, "annotations": {"k": "QQ"}}}, {"metadata": {**METADATA, "uid": "other"}})
 
