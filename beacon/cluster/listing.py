@@ -16,6 +16,7 @@ _CLUSTER = "/api/v1/namespaces/kube-system"
 
 _MOST_OF_ONE = 16 * 1024 * 1024  # of an object that is alone on its page, or of a page of a server that knows no pages
 _HANDFUL = 5
+_EMPTY = 100  # pages in a row that may be empty although more follow
 
 
 def current(api: connection.Connection, resource: discovery.Resource, namespace: str) -> int:
@@ -40,7 +41,11 @@ def pages(
     page = reader.read()
     at, first = page.version, frozenset(page.uids)
     yield page
+    empty = 0
     while page.rest:
+        empty = 0 if page.uids else empty + 1
+        if empty > _EMPTY:
+            raise failures.Malformed(f"the API server sent {empty} pages of a list without an object in them")
         before, page = page, reader.read(page.rest)
         if page.version != at:
             raise failures.Malformed(f"the API server changed from resourceVersion {at} to {page.version} in a list")

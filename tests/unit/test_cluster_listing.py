@@ -94,6 +94,11 @@ def test_pages_that_come_again_are_no_list(again: list[dict[str, Any]]) -> None:
         read(Pages(*again, page("5")))
 
 
+def test_a_list_of_empty_pages_ends() -> None:
+    with pytest.raises(failures.Malformed, match="without an object"):
+        read(Pages(*(page("5", str(number)) for number in range(200))))
+
+
 def test_a_page_that_is_too_big_is_asked_for_in_smaller_ones() -> None:
     big = Collection(*[250_000] * 40)
 
