@@ -7,14 +7,15 @@ One connection pool for all threads; safe to share.
 import email.errors
 import http.client
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import urllib3
 
 import beacon
-from beacon.cluster import credentials, failures, library, refusals
+from beacon.cluster import credentials, deadline, failures, library, refusals
 
 JSON = "application/json"
 
@@ -41,19 +42,25 @@ _UNREADABLE = (
     ValueError,
 )
 Query = Sequence[tuple[str, str]]
+_SHORTEST_S = 0.05
 _Request = tuple[str, str, Query, str, Mapping[str, Any] | None]  # method, path, query, accept, body
 
 
 class Connection:
     """The way to one API server."""
 
-    def __init__(self, load: credentials.Load, *, connect_s: float = 5.0, read_s: float = 20.0) -> None:
-        """Use the credentials that `load` gives; `read_s` is the longest silence within one answer."""
+    def __init__(self, load: credentials.Load, *, connect_s: float = 5.0, read_s: float = 30.0) -> None:
+        """Use the credentials that `load` gives; `read_s` is the longest time for a whole answer, however it comes."""
         self._load = load
         self._connect_s = connect_s
         self._read_s = read_s
+        self._mine = threading.local()
         self._lock = threading.Lock()
         self._client: library.RESTClientObject | None = None
+
+    def beat_with(self, beat: Callable[[], None]) -> None:
+        """Call `beat` before each request of the calling thread: several that drip must not look like a hang."""
+        self._mine.beat = beat
 
     def get(self, path: str, *, query: Query = (), accept: str = JSON, most: int = MOST) -> bytes:
         """Read a resource whole, if it has at most so many bytes.
@@ -79,6 +86,9 @@ class Connection:
     def open(self, path: str, *, query: Query = (), accept: str = JSON) -> urllib3.BaseHTTPResponse:
         """Send a GET and return the answer with its body still to be read; the caller closes it.
 
+        The body belongs to the answer, whose time is limited; who takes the connection over ends that
+        (`deadline.Reader.release`).
+
         Raises:
             failures.Refused: another status than 200.
             failures.Unreachable: no answer.
@@ -95,12 +105,13 @@ class Connection:
         accept: str = JSON,
         body: Mapping[str, Any] | None = None,
     ) -> urllib3.BaseHTTPResponse:
+        until = time.monotonic() + self._read_s
         used = self._current()
         request = (method, path, query, accept, body)
-        response = self._send(used, request)
+        response = self._send(used, request, until)
         if response.status == 401:
             self._beginning(response)
-            response = self._send(self._renewed(used), request)
+            response = self._send(self._renewed(used), request, until)
         if response.status != expected:
             said = self._beginning(response)
             raise refusals.refusal(response.status, said, response.headers.get("Retry-After"))
@@ -109,7 +120,8 @@ class Connection:
             raise failures.Broken("the API server compressed its answer, which was not asked for")
         return response
 
-    def _send(self, used: library.RESTClientObject, request: _Request) -> urllib3.BaseHTTPResponse:
+    def _send(self, used: library.RESTClientObject, request: _Request, until: float) -> urllib3.BaseHTTPResponse:
+        getattr(self._mine, "beat", _no_beat)()
         method, path, query, accept, body = request
         url = used.configuration.host + path + (f"?{urlencode(query, safe='/', quote_via=quote)}" if query else "")
         headers = {"Accept": accept, "Accept-Encoding": "identity", "User-Agent": _USER_AGENT}
@@ -121,9 +133,10 @@ class Connection:
         except (library.ConfigException, ValueError) as error:
             # The token file was read while it was being replaced. The error may quote what it read.
             raise failures.Unreachable("the service account's token can't be used just now") from error
+        left_s = max(until - time.monotonic(), _SHORTEST_S)  # a second try after a 401 has no time of its own
         try:
             answer = used.request(  # type: ignore[no-untyped-call]
-                method, url, headers=headers, body=body, _request_timeout=(self._connect_s, self._read_s)
+                method, url, headers=headers, body=body, _request_timeout=(min(self._connect_s, left_s), left_s)
             )
         except _UNREADABLE as error:
             if isinstance(error, library.ApiException):
@@ -161,6 +174,7 @@ class Connection:
         with self._lock:
             if self._client is None:
                 self._client = library.RESTClientObject(self._load())
+                deadline.hold(self._client.pool_manager)
             return self._client
 
     def _renewed(self, used: library.RESTClientObject) -> library.RESTClientObject:
@@ -183,6 +197,10 @@ def _sendable(value: str) -> str:
     if any(character in "\r\n\0" or ord(character) > 255 for character in value):
         raise ValueError("a value that can't be sent")
     return value
+
+
+def _no_beat() -> None:
+    """Do nothing: commands have no heartbeat."""
 
 
 def _words(error: BaseException) -> str:

@@ -14,8 +14,16 @@ class Broken(errors.TransientError):
     """The connection ended where it must not: what came last is not to be used."""
 
 
+class Garbled(Broken):
+    """A watch brought something that is none of its lines; the connection itself is sound."""
+
+
 class Silent(errors.TransientError):
     """Nothing came for too long: the connection may be half open."""
+
+
+class Stuck(Silent):
+    """Bytes came, but no whole line for too long: whatever else the server answers, this watch is not well."""
 
 
 class Malformed(errors.TransientError):

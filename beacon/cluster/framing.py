@@ -27,7 +27,7 @@ class Chunks:
         """Take what came from the connection and give what of the body is in it.
 
         Raises:
-            failures.Broken: this is not the chunked coding.
+            failures.Garbled: this is not the chunked coding.
         """
         data = self._rest + data if self._rest else data
         body: list[bytes] = []
@@ -46,14 +46,14 @@ class Chunks:
                 break
         self._rest = data[at:]
         if len(self._rest) > _LONGEST_HEADER:
-            raise failures.Broken("the API server sent a chunk header without an end")
+            raise failures.Garbled("the API server sent a chunk header without an end")
         return body[0] if len(body) == 1 else b"".join(body)
 
     def _head(self, text: bytes) -> None:
         """Take one line between the chunks' data."""
         if self._closing:
             if text:
-                raise failures.Broken("the API server sent a chunk longer than it said")
+                raise failures.Garbled("the API server sent a chunk longer than it said")
             self._closing = False
         elif self._trailing:
             self.complete = not text
@@ -84,7 +84,7 @@ class Lines:
         """Take more of the body and give the lines that are whole now.
 
         Raises:
-            failures.Broken: a line does not end.
+            failures.Garbled: a line does not end.
         """
         if b"\n" not in data:
             self._keep(data)
@@ -101,7 +101,7 @@ class Lines:
             return
         self._length += len(data)
         if self._length > _ENDLESS_LINE:
-            raise failures.Broken("the API server sent a line without an end")
+            raise failures.Garbled("the API server sent a line without an end")
         if not self._cut:
             self._parts.append(data)
             if self._length > _LONGEST_LINE:
@@ -124,5 +124,5 @@ def _bounded(line: bytes) -> bytes:
 def _size(header: bytes) -> int:
     digits = header.partition(b";")[0].strip()
     if not digits or digits.strip(b"0123456789abcdefABCDEF"):
-        raise failures.Broken(f"the API server sent {header[:40]!r} where the length of a chunk belongs")
+        raise failures.Garbled(f"the API server sent {header[:40]!r} where the length of a chunk belongs")
     return int(digits, 16)

@@ -67,7 +67,7 @@ def line(data: bytes, *, kind: str = "", namespace: str = "") -> Line:
     """Parse a line of a watch of this kind in this namespace; "" is any kind, and all namespaces.
 
     Raises:
-        failures.Broken: it is not JSON.
+        failures.Garbled: it is not JSON.
         failures.Malformed: it is not of this watch, or has no identity or no position.
         failures.Refused: it is an ERROR line: the Status in it.
     """
@@ -76,7 +76,7 @@ def line(data: bytes, *, kind: str = "", namespace: str = "") -> Line:
     except (msgspec.ValidationError, scanning.ScanError, RecursionError) as error:
         raise failures.Malformed(f"the API server sent a line that is not of a watch: {error}") from error
     except parsing.UNREADABLE as error:
-        raise failures.Broken(f"the API server sent a line that is not JSON: {error}") from error
+        raise failures.Garbled(f"the API server sent a line that is not JSON: {error}") from error
     if parsed.type == "ERROR":
         raise refusals.error_line(data)
     if parsed.type not in _TYPES:

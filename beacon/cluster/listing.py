@@ -9,14 +9,13 @@ are small. A single object may have as much as any server can send of it.
 
 from collections.abc import Callable, Collection, Iterator
 
-from beacon.cluster import connection, discovery, failures, items
+from beacon.cluster import connection, discovery, endless, failures, items
 
 _CLUSTER = "/api/v1/namespaces/kube-system"
 
 
 _MOST_OF_ONE = 16 * 1024 * 1024  # of an object that is alone on its page, or of a page of a server that knows no pages
 _HANDFUL = 5
-_EMPTY = 100  # pages in a row that may be empty although more follow
 
 
 def current(api: connection.Connection, resource: discovery.Resource, namespace: str) -> int:
@@ -38,19 +37,18 @@ def pages(
         failures.Unreachable, failures.Malformed, failures.Unsuitable: see there.
     """
     reader = _Pages(api, resource, namespace, limit=limit)
+    guard = endless.Guard()
     page = reader.read()
     at, first = page.version, frozenset(page.uids)
+    guard.check(page)
     yield page
-    empty = 0
     while page.rest:
-        empty = 0 if page.uids else empty + 1
-        if empty > _EMPTY:
-            raise failures.Malformed(f"the API server sent {empty} pages of a list without an object in them")
-        before, page = page, reader.read(page.rest)
+        before, page = frozenset(page.uids), reader.read(page.rest)
         if page.version != at:
             raise failures.Malformed(f"the API server changed from resourceVersion {at} to {page.version} in a list")
-        if page.rest == before.rest or not first.isdisjoint(page.uids) or not set(before.uids).isdisjoint(page.uids):
-            raise failures.Malformed("the API server sent a page of a list twice")
+        if not first.isdisjoint(page.uids) or not before.isdisjoint(page.uids):
+            raise failures.Malformed("the API server listed an object twice")
+        guard.check(page)
         yield page
 
 

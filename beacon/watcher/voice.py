@@ -36,6 +36,11 @@ class Voice:
         }
         self.label = coverage.label(scope.resource or scope.id.kind.lower(), scope.id)
 
+    @property
+    def state(self) -> policy.State | None:
+        """The state that was published last."""
+        return self._state
+
     def found(self, plural: str) -> None:
         """Take the plural into the scope's label; until discovery has answered the kind stands for it."""
         self.label = coverage.label(plural, self._scope)

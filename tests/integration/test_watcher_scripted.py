@@ -33,6 +33,12 @@ def added(line: dict[str, Any]) -> bool:
     return line["type"] == "ADDED" and version_of(line) > 0
 
 
+def raw(line: dict[str, Any] | bytes) -> bytes:
+    if isinstance(line, bytes):
+        return line
+    return line["raw"].encode() if "raw" in line else json.dumps(line).encode()
+
+
 def version_of(line: dict[str, Any]) -> int:
     text = str(line["object"].get("metadata", {}).get("resourceVersion", "0"))
     return int(text) if text.isdigit() and len(text) < 10 else 0
@@ -66,7 +72,7 @@ class Script:
 
     def move_on(self, lines: list[dict[str, Any] | bytes]) -> None:
         """What a watch has told has happened: lists are of a later version, and show `later`."""
-        versions = [version_of(line) for line in lines if isinstance(line, dict)]
+        versions = [version_of(line) for line in lines if isinstance(line, dict) and "object" in line]
         if isinstance(self.version, int) and versions:
             self.version = max(self.version, *versions) + 10
         if self.seen:
@@ -80,6 +86,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     script: ClassVar[Script]
 
     def do_GET(self) -> None:
+        self.answer()
+
+    def answer(self) -> None:
         asked = urlsplit(self.path)
         query = parse_qs(asked.query)
         if asked.path == "/api/v1":
@@ -114,7 +123,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        data = b"".join((line if isinstance(line, bytes) else json.dumps(line).encode()) + b"\n" for line in lines)
+        data = b"".join(raw(line) + b"\n" for line in lines)
         if data:
             self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
         if not self.script.watches:
@@ -126,18 +135,23 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def scripted(*watches: list[Any], version: int | str = 10) -> Iterator[tuple[Script, World]]:
+def scripted(
+    *watches: list[Any],
+    version: int | str = 10,
+    entries: list[dict[str, Any]] | None = None,
+    handler: type[Handler] = Handler,
+) -> Iterator[tuple[Script, World]]:
     """Say these watches one after the other, and then nothing."""
     script = Script()
     script.version = version
     script.watches = [*watches]
-    handler = type("ScriptHandler", (Handler,), {"script": script})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    saying = type("ScriptHandler", (handler,), {"script": script})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), saying) as server:
         server.daemon_threads = True
         script.url = f"http://127.0.0.1:{server.server_address[1]}"
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
-        world: Any = World(script, [entry()])  # type: ignore[arg-type]
+        world: Any = World(script, entries or [entry()])  # type: ignore[arg-type]
         try:
             yield script, world
             assert not world.context or not world.context.errors

@@ -90,12 +90,12 @@ def test_pages_of_different_versions_are_no_list() -> None:
     ],
 )
 def test_pages_that_come_again_are_no_list(again: list[dict[str, Any]]) -> None:
-    with pytest.raises(failures.Malformed, match="twice"):
+    with pytest.raises(failures.Malformed, match=r"twice|in a circle"):
         read(Pages(*again, page("5")))
 
 
 def test_a_list_of_empty_pages_ends() -> None:
-    with pytest.raises(failures.Malformed, match="without an object"):
+    with pytest.raises(failures.Malformed, match="empty pages"):
         read(Pages(*(page("5", str(number)) for number in range(200))))
 
 
