@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,7 @@ def _wrong(seen: dict[str, Any]) -> list[str]:
         elif part["component"] == "endpoint" and part["state"] == "down":
             said.append(f"endpoint {part.get('endpoint', '')}: down since {part['since']}")
     said += [f"endpoint {one['endpoint']}: {one['failed']} failed" for one in seen["deliveries"] if one["failed"]]
+    said += [_unreadable(part) for part in seen["components"] if part.get("unreadable")]
     return [*said, *(_suspicion(suspect) for one in seen["deliveries"] for suspect in one["suspects"])]
 
 
@@ -172,6 +174,12 @@ def _suspicion(suspect: dict[str, Any]) -> str:
         f" {suspect['deaths']} deaths, next sent alone after {words.instant(suspect['not_before_us'])};"
         f" see beacon explain {suspect['event']}"
     )
+
+
+def _unreadable(part: Mapping[str, Any]) -> str:
+    """Return the sentence about a scope's objects that can't be read."""
+    objects = "1 object" if part["unreadable"] == 1 else f"{part['unreadable']} objects"
+    return f"{part['scope']}: {objects} can't be read: {'; '.join(part['unreadable_objects'])}"
 
 
 def _wrong_scope(part: dict[str, Any], seen: dict[str, Any]) -> list[str]:
