@@ -158,6 +158,7 @@ ANNOTATION_MUTATIONS = _counter(
     "annotation_mutations_total", "Changes of the watched annotation, told or not.", "kind", "mutation"
 )
 
+OBJECTS_UNREADABLE = _state("objects_unreadable", "Objects whose metadata can't be read, at most 1000.", "scope")
 WATCH_CONNECTED = _state("watch_connected", "1 while the scope's watch is connected.", "scope")
 WATCH_RESTARTS = _counter("watch_restarts_total", "Watches that ended, by why.", "scope", "reason")
 WATCH_POSITION_TIMESTAMP = _instant(

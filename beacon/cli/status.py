@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -153,13 +154,14 @@ def _wrong(seen: dict[str, Any]) -> list[str]:
         elif process["slowest_beat_s"] > _HUNG_S:
             said.append(f"{process['name']}: a thread has not moved for {process['slowest_beat_s']:.0f} s")
     for part in seen["components"]:
-        if part["component"].startswith("scope.") and part["state"] not in _WELL:
-            said.append(f"{part.get('scope', part['component'])}: {part['state']} {part.get('reason', '')}".rstrip())
+        if part["component"].startswith("scope."):
+            said += _wrong_scope(part, seen)
         elif part["component"] == "claim" and part["state"] != "claiming":
             said.append(f"notifier: {part['state']}")
         elif part["component"] == "endpoint" and part["state"] == "down":
             said.append(f"endpoint {part.get('endpoint', '')}: down since {part['since']}")
     said += [f"endpoint {one['endpoint']}: {one['failed']} failed" for one in seen["deliveries"] if one["failed"]]
+    said += [_unreadable(part) for part in seen["components"] if part.get("unreadable")]
     return [*said, *(_suspicion(suspect) for one in seen["deliveries"] for suspect in one["suspects"])]
 
 
@@ -171,3 +173,19 @@ def _suspicion(suspect: dict[str, Any]) -> str:
         f" {suspect['deaths']} deaths, next sent alone after {words.instant(suspect['not_before_us'])};"
         f" see beacon explain {suspect['event']}"
     )
+
+
+def _unreadable(part: Mapping[str, Any]) -> str:
+    """Return the sentence about a scope's objects that can't be read."""
+    objects = "1 object" if part["unreadable"] == 1 else f"{part['unreadable']} objects"
+    return f"{part['scope']}: {objects} can't be read: {'; '.join(part['unreadable_objects'])}"
+
+
+def _wrong_scope(part: dict[str, Any], seen: dict[str, Any]) -> list[str]:
+    """Return the sentence about a scope that is not followed; waiting is well until it has been listed once."""
+    known = {scope["name"] for scope in seen["scopes"] if scope["position_us"]}
+    name, reason = part["component"].removeprefix("scope."), part.get("reason", "")
+    label = part.get("scope", name)
+    if part["state"] == "waiting" and (part.get("listed") or name in known):
+        return [f"{label}: waiting, although it was followed before: {reason}"]
+    return [] if part["state"] in _WELL else [f"{label}: {part['state']} {reason}".rstrip()]

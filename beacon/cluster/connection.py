@@ -4,44 +4,74 @@ A 401 makes it read the credentials anew and ask once more; everything else that
 One connection pool for all threads; safe to share.
 """
 
+import email.errors
+import http.client
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import urllib3
 
 import beacon
-from beacon.cluster import credentials, failures, items, library
+from beacon.cluster import credentials, deadline, failures, library, refusals
 
 JSON = "application/json"
 
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
+MOST = 4 * 1024 * 1024  # bytes of an answer: no object is larger, and lists are asked for in pages
+_USER_AGENT = f"beacon/{beacon.VERSION}"
+_MOST_OF_REFUSAL = 64 * 1024
+_AT_ONCE = 64 * 1024
+# What the library raises while it reads an answer, which comes from outside: http.client parses heads with the `email`
+# package, and that raises whatever it meets (a multipart boundary in parts is a TypeError).
+_UNREADABLE = (
+    urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
+    library.ApiException,
+    OSError,
+    email.errors.MessageError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 Query = Sequence[tuple[str, str]]
+_SHORTEST_S = 0.05
 _Request = tuple[str, str, Query, str, Mapping[str, Any] | None]  # method, path, query, accept, body
 
 
 class Connection:
     """The way to one API server."""
 
-    def __init__(self, load: credentials.Load, *, connect_s: float = 5.0, read_s: float = 20.0) -> None:
-        """Use the credentials that `load` gives; `read_s` is the longest silence within one answer."""
+    def __init__(self, load: credentials.Load, *, connect_s: float = 5.0, read_s: float = 30.0) -> None:
+        """Use the credentials that `load` gives; `read_s` is the longest time for a whole answer, however it comes."""
         self._load = load
         self._connect_s = connect_s
         self._read_s = read_s
+        self._mine = threading.local()
         self._lock = threading.Lock()
         self._client: library.RESTClientObject | None = None
 
-    def get(self, path: str, *, query: Query = (), accept: str = JSON) -> bytes:
-        """Read a resource whole.
+    def beat_with(self, beat: Callable[[], None]) -> None:
+        """Call `beat` before each request of the calling thread: several that drip must not look like a hang."""
+        self._mine.beat = beat
+
+    def get(self, path: str, *, query: Query = (), accept: str = JSON, most: int = MOST) -> bytes:
+        """Read a resource whole, if it has at most so many bytes.
 
         Raises:
             failures.Refused: another status than 200.
             failures.Unreachable: no answer.
+            failures.Broken: it is compressed.
+            failures.TooBig: it has more.
         """
-        response = self.open(path, query=query, accept=accept)
-        return self._body(response)
+        return self._body(self.open(path, query=query, accept=accept), most)
 
     def post(self, path: str, body: Mapping[str, Any]) -> bytes:
         """Put a question that is asked by creating something, and return the answer; nothing of it is kept.
@@ -49,11 +79,15 @@ class Connection:
         Raises:
             failures.Refused: another status than 201.
             failures.Unreachable: no answer.
+            failures.TooBig: it is longer than the answer to a question can be.
         """
-        return self._body(self._ask("POST", path, expected=201, body=body))
+        return self._body(self._ask("POST", path, expected=201, body=body), MOST)
 
     def open(self, path: str, *, query: Query = (), accept: str = JSON) -> urllib3.BaseHTTPResponse:
         """Send a GET and return the answer with its body still to be read; the caller closes it.
+
+        The body belongs to the answer, whose time is limited; who takes the connection over ends that
+        (`deadline.Reader.release`).
 
         Raises:
             failures.Refused: another status than 200.
@@ -71,51 +105,76 @@ class Connection:
         accept: str = JSON,
         body: Mapping[str, Any] | None = None,
     ) -> urllib3.BaseHTTPResponse:
+        until = time.monotonic() + self._read_s
         used = self._current()
         request = (method, path, query, accept, body)
-        response = self._send(used, request)
+        response = self._send(used, request, until)
         if response.status == 401:
-            self._body(response)
-            response = self._send(self._renewed(used), request)
+            self._beginning(response)
+            response = self._send(self._renewed(used), request, until)
         if response.status != expected:
-            raise items.refusal(response.status, self._body(response), response.headers.get("Retry-After"))
+            said = self._beginning(response)
+            raise refusals.refusal(response.status, said, response.headers.get("Retry-After"))
+        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+            response.close()
+            raise failures.Broken("the API server compressed its answer, which was not asked for")
         return response
 
-    def _send(self, used: library.RESTClientObject, request: _Request) -> urllib3.BaseHTTPResponse:
+    def _send(self, used: library.RESTClientObject, request: _Request, until: float) -> urllib3.BaseHTTPResponse:
+        getattr(self._mine, "beat", _no_beat)()
         method, path, query, accept, body = request
         url = used.configuration.host + path + (f"?{urlencode(query, safe='/', quote_via=quote)}" if query else "")
-        headers = {"Accept": accept, "User-Agent": f"beacon/{beacon.VERSION}"}
+        headers = {"Accept": accept, "Accept-Encoding": "identity", "User-Agent": _USER_AGENT}
         if body is not None:
             headers["Content-Type"] = JSON
         try:
             for setting in used.configuration.auth_settings().values():  # reads a token anew whose time has come
-                headers[setting["key"]] = setting["value"]
-            answer = used.request(  # type: ignore[no-untyped-call]
-                method, url, headers=headers, body=body, _request_timeout=(self._connect_s, self._read_s)
-            )
+                headers[setting["key"]] = _sendable(setting["value"])
         except (library.ConfigException, ValueError) as error:
             # The token file was read while it was being replaced. The error may quote what it read.
             raise failures.Unreachable("the service account's token can't be used just now") from error
-        except (urllib3.exceptions.HTTPError, library.ApiException, OSError) as error:
+        left_s = max(until - time.monotonic(), _SHORTEST_S)  # a second try after a 401 has no time of its own
+        try:
+            answer = used.request(  # type: ignore[no-untyped-call]
+                method, url, headers=headers, body=body, _request_timeout=(min(self._connect_s, left_s), left_s)
+            )
+        except _UNREADABLE as error:
             if isinstance(error, library.ApiException):
                 self._forget(used)  # TLS: the certificates may have been replaced
             raise failures.Unreachable(f"{used.configuration.host} does not answer: {_words(error)}") from error
         response: urllib3.BaseHTTPResponse = answer.response
         return response
 
-    def _body(self, response: urllib3.BaseHTTPResponse) -> bytes:
+    def _body(self, response: urllib3.BaseHTTPResponse, most: int) -> bytes:
+        """Read an answer to its end, in pieces, so that no more than `most` of it is ever in memory."""
+        parts: list[bytes] = []
+        size = 0
         try:
-            return response.read()
-        except (urllib3.exceptions.HTTPError, OSError) as error:
+            while part := response.read(_AT_ONCE, decode_content=False):
+                parts.append(part)
+                size += len(part)
+                if size > most:
+                    response.close()
+                    raise failures.TooBig(f"an answer of the API server has more than {most} bytes")
+        except _UNREADABLE as error:
             response.close()
             raise failures.Unreachable(f"the answer broke off: {_words(error)}") from error
         finally:
             response.release_conn()
+        return b"".join(parts)
+
+    def _beginning(self, response: urllib3.BaseHTTPResponse) -> bytes:
+        """Read an answer that refuses; of one that is too long only the status counts."""
+        try:
+            return self._body(response, _MOST_OF_REFUSAL)
+        except failures.TooBig:
+            return b""
 
     def _current(self) -> library.RESTClientObject:
         with self._lock:
             if self._client is None:
                 self._client = library.RESTClientObject(self._load())
+                deadline.hold(self._client.pool_manager)
             return self._client
 
     def _renewed(self, used: library.RESTClientObject) -> library.RESTClientObject:
@@ -127,6 +186,21 @@ class Connection:
         with self._lock:
             if self._client is used:
                 self._client = None
+
+
+def _sendable(value: str) -> str:
+    """Return a header's value.
+
+    Raises:
+        ValueError: it can't stand in a header; the message does not quote it.
+    """
+    if any(character in "\r\n\0" or ord(character) > 255 for character in value):
+        raise ValueError("a value that can't be sent")
+    return value
+
+
+def _no_beat() -> None:
+    """Do nothing: commands have no heartbeat."""
 
 
 def _words(error: BaseException) -> str:

@@ -14,12 +14,24 @@ class Broken(errors.TransientError):
     """The connection ended where it must not: what came last is not to be used."""
 
 
+class Garbled(Broken):
+    """A watch brought something that is none of its lines; the connection itself is sound."""
+
+
 class Silent(errors.TransientError):
     """Nothing came for too long: the connection may be half open."""
 
 
+class Stuck(Silent):
+    """Bytes came, but no whole line for too long: whatever else the server answers, this watch is not well."""
+
+
 class Malformed(errors.TransientError):
     """The API server sent an object that Beacon can't go on from, e.g. one without UID or resourceVersion."""
+
+
+class TooBig(Malformed):
+    """The API server sent more than an answer of its kind may have."""
 
 
 class Absent(errors.TransientError):

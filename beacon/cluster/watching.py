@@ -21,10 +21,10 @@ _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class Watch:
-    """An open watch; a context manager. `ended` is true once the server has ended it properly."""
+    """An open watch; a context manager. `ended` is true once the server has ended it properly, or its time is over."""
 
-    def __init__(self, response: urllib3.BaseHTTPResponse, *, inactive_s: float) -> None:
-        """Take over the connection of an answer; silence for `inactive_s` is an error.
+    def __init__(self, response: urllib3.BaseHTTPResponse, *, inactive_s: float, longest_s: float) -> None:
+        """Take over the connection of an answer, for `longest_s`; `inactive_s` without a line are reported.
 
         Raises:
             failures.Broken: the answer has no body to be read.
@@ -37,6 +37,8 @@ class Watch:
         self._poll = select.poll()
         self._poll.register(self._socket.fileno(), select.POLLIN)
         self._silent_s = 0.0
+        self._noise = False  # what came last made no line
+        self._until = time.monotonic() + longest_s
         self.ended = False
 
     def __enter__(self) -> "Watch":
@@ -48,12 +50,31 @@ class Watch:
         self._response.close()
 
     def read(self, timeout_s: float) -> list[bytes]:
-        """Give the lines that are there, waiting up to `timeout_s` for the first; none when all was silent.
+        """Return the lines that are there, waiting up to `timeout_s` for more bytes; none when there were none.
 
         Raises:
             failures.Broken: the connection ended in the middle.
-            failures.Silent: nothing has come for too long.
+            failures.Silent: nothing has come for too long. The watch is still open and may be read again.
+            failures.Stuck: bytes have come, but no whole line.
         """
+        began = time.monotonic()
+        if began >= self._until:
+            self.ended = True
+            return []
+        lines = self._read(timeout_s)
+        # Only the time within counts: while the caller was busy elsewhere it did not listen.
+        self._silent_s = 0.0 if lines else self._silent_s + time.monotonic() - began
+        if self._silent_s >= self._inactive_s and not self.ended:
+            self._silent_s = 0.0
+            self._report_silence()
+        return lines
+
+    def _report_silence(self) -> None:
+        if self._noise or self._lines.partial:
+            raise failures.Stuck(f"bytes came for {self._inactive_s:g} s, but no whole line")
+        raise failures.Silent(f"nothing came for {self._inactive_s:g} s, not even a bookmark")
+
+    def _read(self, timeout_s: float) -> list[bytes]:
         data = self._receive(timeout_s)
         if data is None:
             return []
@@ -61,22 +82,16 @@ class Watch:
             self._finish(whole=self._chunks is None)
             return []
         lines = self._lines.feed(self._chunks.feed(data) if self._chunks else data)
+        self._noise = not lines
         if self._chunks and self._chunks.complete:
             self._finish(whole=True)
         return lines
 
     def _receive(self, timeout_s: float) -> bytes | None:
-        """Give what has arrived, b"" at the end of the connection, None when nothing came in time."""
+        """Return what has arrived, b"" at the end of the connection, None when nothing came in time."""
         if (data := self._take()) is None:
-            began = time.monotonic()
             self._poll.poll(timeout_s * 1000)
             data = self._take()
-            # Only waiting counts: while the caller was busy elsewhere nobody listened.
-            self._silent_s += time.monotonic() - began
-        if data is not None:
-            self._silent_s = 0.0
-        elif self._silent_s >= self._inactive_s:
-            raise failures.Silent(f"nothing came for {self._inactive_s:g} s, not even a bookmark")
         return data
 
     def _take(self) -> bytes | None:
@@ -110,8 +125,9 @@ def start(
     position: int,
     timeout_s: int,
     inactive_s: float,
+    grace_s: float = 10.0,
 ) -> Watch:
-    """Watch a collection from a position on; the server ends the watch after `timeout_s`.
+    """Watch a collection from a position on; the server ends the watch after `timeout_s`, or we `grace_s` later.
 
     Raises:
         failures.Refused: another status than 200.
@@ -126,7 +142,7 @@ def start(
     ]
     response = api.open(resource.path(namespace), query=query, accept=connection.METADATA)
     try:
-        return Watch(response, inactive_s=inactive_s)
+        return Watch(response, inactive_s=inactive_s, longest_s=timeout_s + grace_s)
     except failures.Broken:
         response.close()
         raise
@@ -142,11 +158,11 @@ def _take_over(response: urllib3.BaseHTTPResponse) -> tuple[socket.socket, bytes
         raise failures.Broken("the API server compressed the watch, which was not asked for")
     if "Content-Length" in response.headers:
         raise failures.Broken("the API server answered the watch with a document")
-    # urllib3 and http.client have no public way to either; tests/contract/test_list_watch.py holds these names.
+    # urllib3 has no public way to its reader; tests/contract/test_list_watch.py holds these names.
     reader = getattr(getattr(response, "_fp", None), "fp", None)
     if reader is None:
         raise failures.Broken("the API server answered the watch with nothing")
-    taken: socket.socket = reader.raw._sock  # noqa: SLF001
+    taken: socket.socket = reader.raw.release()
     taken.settimeout(0)
     try:
         leftover: bytes = reader.peek()

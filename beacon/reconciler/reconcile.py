@@ -11,12 +11,14 @@ import time
 from enum import StrEnum
 
 from beacon import bus, coverage, errors, log, metrics, process, rules, settings
-from beacon.cluster import connection, credentials
+from beacon.cluster import connection, credentials, doubt
 from beacon.reconciler import comparison
 
 _BEAT_S = 1.0
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 10.0
+_DOUBT_PAUSE_S = 1.0
+_COMPARE = "compare"
 
 
 class Result(StrEnum):
@@ -57,6 +59,7 @@ def _follow(
                     return
             raise errors.Stopping("the process is to stop")
 
+        api.beat_with(lambda: wait(0))
         around = comparison.Surroundings(api=api, client=client, wait=wait)
         Reconciler(context, scope, around, terms).run()
 
@@ -77,6 +80,7 @@ class Reconciler:
         self._around = around
         self._terms = terms
         self._label = coverage.label(scope.resource or scope.id.kind.lower(), scope.id)
+        self._doubt = doubt.Doubt()
         self._result: Result | None = None
         self._done_us = 0
         self._log = log.get().bind()
@@ -113,11 +117,17 @@ class Reconciler:
                 raise
             except errors.BeaconError as failure:
                 failed += 1
-                pause_s = _pause_s(failure, failed)
-                if comparison.is_hopeless(failure) or time.monotonic() + pause_s >= deadline:
+                # What a server refuses that has just started is no missing right.
+                doubtful = self._doubt.about(failure, _COMPARE) > 0
+                pause_s = _DOUBT_PAUSE_S if doubtful else _pause_s(failure, failed)
+                if comparison.is_hopeless(failure) and not doubtful:
                     return _result_of(failure), str(failure)
+                if time.monotonic() + pause_s >= deadline:
+                    return Result.INCONCLUSIVE if doubtful else _result_of(failure), str(failure)
                 self._around.wait(pause_s)
             else:
+                self._doubt.worked(_COMPARE)
+                self._doubt.settle()
                 return Result.COMPLETE, ""
             finally:
                 self._learn_label(attempt)

@@ -4,11 +4,13 @@ Whatever happens, the stream goes on: what differs is how soon, whether the
 position is still good, and what a person is told.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from beacon import errors
 from beacon.cluster import failures
+
+_IN_VAIN = 3
 
 
 class State(StrEnum):
@@ -50,6 +52,8 @@ class Pace(StrEnum):
 
     QUICK = "quick"  # at first almost at once, then with growing pauses that stay short: nobody is bothered by it
     BACKOFF = "backoff"  # with growing pauses: the server has trouble
+    DOUBT = "doubt"  # once more almost at once, then every second: the server may have just started
+    DENIED = "denied"  # a person must give a right, and it is to be noticed within seconds
     SLOW = "slow"  # a person must do something
     ABSENT = "absent"  # something must appear
 
@@ -68,19 +72,34 @@ class Reaction:
 class Timing:
     """How long things may take, in seconds."""
 
-    inactive_s: float = 90.0  # a server with bookmarks is never silent for as long
+    inactive_s: float = 90.0  # without a line the server is asked on another connection whether it still answers
     watch_s: tuple[int, int] = (300, 600)  # after which the server ends a watch, spread so that not all end together
+    grace_s: float = 10.0  # and for how much longer it may live
     flush_s: float = 3.0  # how long a position may lag in the store, and how often a silent scope asks
     first_pause_s: float = 0.2
-    longest_quick_s: float = 3.0
+    longest_quick_s: float = 1.0  # a server that was restarted has an empty history: be back before it moves on
     longest_pause_s: float = 10.0
+    doubt_s: float = 60.0  # how long a refusal may be that of a server that has just started
+    doubt_pause_s: float = 1.0
+    denied_s: float = 4.0
     slow_s: float = 15.0
     absent_s: float = 5.0
     page: int = 500
 
 
-def react(failure: errors.BeaconError, doing: Doing) -> Reaction:
-    """Decide about a failure of a request, or of a watch under way."""
+def react(failure: errors.BeaconError, doing: Doing, *, doubtful: bool = False, in_vain: int = 0) -> Reaction:
+    """Decide about a failure of a request, or of a watch under way.
+
+    `doubtful`: the server may have just started, and what it says may not be meant (`beacon.cluster.doubt`).
+    `in_vain`: so many watches in a row were ended by what the server sent, before a line moved the position on.
+    """
+    reaction = _react_in_doubt(failure) if doubtful else _react(failure, doing)
+    if doing is Doing.WATCH and _is_time_to_list(in_vain):
+        return replace(reaction, relist=True)
+    return reaction
+
+
+def _react(failure: errors.BeaconError, doing: Doing) -> Reaction:
     if isinstance(failure, failures.Refused):
         return _react_to_status(failure, doing)
     if isinstance(failure, failures.Absent):
@@ -92,9 +111,23 @@ def react(failure: errors.BeaconError, doing: Doing) -> Reaction:
     if isinstance(failure, failures.Malformed):
         # The same line would come again from the same position: only a list gets past it.
         return Reaction(state=State.UNREACHABLE, cause=Cause.ERROR, pace=Pace.BACKOFF, relist=doing is Doing.WATCH)
+    if isinstance(failure, failures.Garbled):
+        return Reaction(state=State.UNREACHABLE, cause=Cause.ERROR, pace=Pace.BACKOFF)
     if isinstance(failure, errors.PermanentError):
         return Reaction(state=State.REFUSED, cause=Cause.ERROR, pace=Pace.BACKOFF)  # by the store
     return Reaction(state=State.UNREACHABLE, cause=Cause.ERROR, pace=Pace.QUICK)
+
+
+def _react_in_doubt(failure: errors.BeaconError) -> Reaction:
+    """Neither a missing right nor an absent kind: a scope that is being opened, or a server that is not ready."""
+    unready = isinstance(failure, failures.Refused) and (failure.status >= 500 or failure.status == 429)
+    return Reaction(state=State.UNREACHABLE if unready else State.OPENING, cause=Cause.ERROR, pace=Pace.DOUBT)
+
+
+def _is_time_to_list(in_vain: int) -> bool:
+    """Return True after 3, 6, 12, 24, ... watches in vain: a list may get past it, and must not be had in a loop."""
+    rounds, rest = divmod(in_vain, _IN_VAIN)
+    return rounds > 0 and rest == 0 and rounds & (rounds - 1) == 0
 
 
 def pause_s(pace: Pace, timing: Timing, *, failed: int, asked_s: float | None, chance: float) -> float:
@@ -103,10 +136,14 @@ def pause_s(pace: Pace, timing: Timing, *, failed: int, asked_s: float | None, c
     `asked_s` is what the server asked for, which is honoured up to five minutes.
     """
     spread = 0.8 + 0.4 * chance
-    if pace is Pace.SLOW:
-        pause = timing.slow_s * spread
-    elif pace is Pace.ABSENT:
-        pause = timing.absent_s * spread
+    steady = {
+        Pace.SLOW: timing.slow_s,
+        Pace.DENIED: timing.denied_s,
+        Pace.ABSENT: timing.absent_s,
+        Pace.DOUBT: timing.doubt_pause_s if failed > 1 else timing.first_pause_s,
+    }
+    if pace in steady:
+        pause = steady[pace] * spread
     else:
         longest = timing.longest_quick_s if pace is Pace.QUICK else timing.longest_pause_s
         pause = min(timing.first_pause_s * 2.0 ** min(failed - 1, 20), longest) * (0.5 + 0.5 * chance)
@@ -128,7 +165,7 @@ def _react_to_status(failure: failures.Refused, doing: Doing) -> Reaction:
         case 401:
             return Reaction(state=State.UNAUTHORIZED, cause=Cause.UNAUTHORIZED, pace=Pace.BACKOFF)
         case 403:
-            return Reaction(state=State.FORBIDDEN, cause=Cause.FORBIDDEN, pace=Pace.SLOW)
+            return Reaction(state=State.FORBIDDEN, cause=Cause.FORBIDDEN, pace=Pace.DENIED)
         case 404:
             return Reaction(state=State.WAITING, cause=Cause.ABSENT, pace=Pace.ABSENT)
         case 410:

@@ -19,16 +19,17 @@ class Identity:
     def __init__(self, api: connection.Connection) -> None:
         """Read through `api`, when first asked."""
         self._api = api
-        self._uid: str | None = None
+        self._uid = ""
 
     def uid(self) -> str:
-        """Give the UID of namespace kube-system, "" when it may not be read.
+        """Return the UID of namespace kube-system, "" when it may not be read, which is asked again next time.
 
         Raises:
             errors.TransientError: the API server did not answer properly.
         """
         # Streams that ask at the same time all read: waiting for each other they could not beat.
-        if self._uid is None:
+        # A refusal is not kept: it may be that of a server that has just started.
+        if not self._uid:
             self._uid = listing.cluster_uid(self._api)
         return self._uid
 

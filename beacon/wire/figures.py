@@ -13,12 +13,17 @@ class Inspect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScopeFigures:
-    """One scope's position. `listed` is false until its first list has ended and while one runs."""
+    """One scope's position. `listed` is false until its first list has ended and while one runs.
+
+    `label` has the resource's plural as soon as that is known, `name` always the configured kind. `position_us` is 0 if
+    the scope has never been listed.
+    """
 
     label: str
     listed: bool
     position: int
     position_us: int
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

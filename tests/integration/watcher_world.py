@@ -29,7 +29,15 @@ from tests.integration import watcher_store
 KEY = watcher_store.ANNOTATION
 ON = {KEY: "true"}
 TIMING = policy.Timing(
-    flush_s=0.2, slow_s=0.3, absent_s=0.2, first_pause_s=0.05, longest_quick_s=0.3, longest_pause_s=0.5
+    flush_s=0.2,
+    slow_s=0.3,
+    denied_s=0.3,
+    doubt_s=0.3,
+    doubt_pause_s=0.1,
+    absent_s=0.2,
+    first_pause_s=0.05,
+    longest_quick_s=0.3,
+    longest_pause_s=0.5,
 )
 
 
@@ -116,6 +124,7 @@ class World:
         self.configured = {"entries": entries, **configured}
         self.run_dir = run_directories.made(self.directory)
         self.timing = TIMING
+        self.read_s = 2.0
         self.token = ""
         self.start_store()
         self.receiver = Receiver(bus.address(self.run_dir))
@@ -146,7 +155,7 @@ class World:
         """Start the watcher."""
         kubeconfig = self.api.kubeconfig(self.directory / "kubeconfig", token=self.token)
         self.connection = connection.Connection(
-            credentials.source({"KUBECONFIG": str(kubeconfig)}, connections=20), connect_s=2.0, read_s=2.0
+            credentials.source({"KUBECONFIG": str(kubeconfig)}, connections=20), connect_s=2.0, read_s=self.read_s
         )
         self.context = Context(self.run_dir)
         scopes = watcher_store.scopes_of(self.configured)
@@ -230,8 +239,8 @@ class World:
 
 
 @contextmanager
-def world(*entries: dict[str, Any], history: int = 10_000, **configured: Any) -> Iterator[World]:
-    with api_server.running(bookmark_interval_s=0.2, history=history) as api:
+def world(*entries: dict[str, Any], history: int = 10_000, progress: bool = True, **configured: Any) -> Iterator[World]:
+    with api_server.running(bookmark_interval_s=0.2, history=history, progress=progress) as api:
         made = World(api, list(entries) or [entry()], **configured)
         try:
             yield made

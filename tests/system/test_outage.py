@@ -285,7 +285,7 @@ def test_an_endpoint_that_is_away_or_refuses_makes_nothing_unready(day: Day) -> 
     ("hour", "component", "state", "why"),
     [
         ("API server away", "watcher", "unreachable", "does not answer"),
-        ("no right", "watcher", "forbidden", "configmaps"),
+        ("no right", "watcher", "opening", "configmaps"),
         ("store stopped", "store", "stopped", "it ended at"),
     ],
 )

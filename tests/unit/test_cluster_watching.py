@@ -1,5 +1,6 @@
 """A watch against a server that says exactly these bytes: in one packet or many, closed or half open."""
 
+import contextlib
 import socket
 import threading
 import time
@@ -12,7 +13,7 @@ from kubernetes import client
 
 from beacon.cluster import connection, discovery, failures, watching
 
-CONFIGMAPS = discovery.Resource(group="", version="v1", plural="configmaps", namespaced=True)
+CONFIGMAPS = discovery.Resource(group="", version="v1", plural="configmaps", namespaced=True, kind="ConfigMap")
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 LINE = b'{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"5"}}}'
 END = b"0\r\n\r\n"
@@ -47,8 +48,8 @@ def serving(answer: Callable[[socket.socket], None]) -> Iterator[connection.Conn
         thread.join(5)
 
 
-def start(api: connection.Connection, inactive_s: float = 5.0) -> watching.Watch:
-    return watching.start(api, CONFIGMAPS, "", position=1, timeout_s=60, inactive_s=inactive_s)
+def start(api: connection.Connection, inactive_s: float = 5.0, lasting_s: float = 60.0) -> watching.Watch:
+    return watching.start(api, CONFIGMAPS, "", position=1, timeout_s=0, inactive_s=inactive_s, grace_s=lasting_s)
 
 
 def drain(watch: watching.Watch) -> list[bytes]:
@@ -125,6 +126,67 @@ def test_half_a_line_keeps_nobody_waiting_and_then_counts_as_silence() -> None:
         assert time.monotonic() - began < 2.0
         with pytest.raises(failures.Silent):
             drain(watch)
+
+
+@pytest.mark.parametrize("drop", [b"\n", chunk(b"\n"), chunk(b" "), chunk(LINE[:1]), b"1", chunk(b"\n" * 4096)])
+@pytest.mark.parametrize("pause_s", [0.02, 0.0])
+def test_what_drips_without_making_a_line_is_silence_however_fast_it_comes(drop: bytes, pause_s: float) -> None:
+    def answer(peer: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            peer.sendall(HEAD if drop.startswith((b"1\r", b"1000")) else HEAD.replace(b"chunked", b"identity"))
+            while not over.wait(pause_s):
+                peer.sendall(drop)
+
+    over = threading.Event()
+    with serving(answer) as api:
+        with start(api, inactive_s=0.3) as watch, pytest.raises(failures.Stuck):
+            drain(watch)
+        over.set()
+
+
+def test_a_watch_that_was_silent_goes_on_where_it_was() -> None:
+    silence = threading.Event()
+
+    def answer(peer: socket.socket) -> None:
+        peer.sendall(HEAD + chunk(LINE + b"\n"))
+        silence.wait(10)
+        peer.sendall(chunk(LINE + b"\n") + END)
+
+    with serving(answer) as api, start(api, inactive_s=0.2) as watch:
+        assert watch.read(5) == [LINE]
+        for _ in range(2):
+            with pytest.raises(failures.Silent) as caught:
+                drain(watch)
+            assert not isinstance(caught.value, failures.Stuck)
+        silence.set()
+
+        assert watch.read(5) == [LINE]
+
+
+def test_half_a_line_after_a_whole_one_is_no_quiet_watch() -> None:
+    def answer(peer: socket.socket) -> None:
+        peer.sendall(HEAD + chunk(LINE + b"\n" + LINE[:10]))
+        peer.recv(1)
+
+    with serving(answer) as api, start(api, inactive_s=0.2) as watch, pytest.raises(failures.Stuck):
+        drain(watch)
+
+
+@pytest.mark.parametrize("drop", [chunk(LINE + b"\n"), b""], ids=["lines", "silence"])
+def test_a_watch_that_outlives_its_time_is_ended_from_this_side(drop: bytes) -> None:
+    def answer(peer: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            peer.sendall(HEAD)
+            while not over.wait(0.02):
+                peer.sendall(drop)
+
+    over = threading.Event()
+    with serving(answer) as api:
+        with start(api, lasting_s=0.3) as watch:
+            lines = drain(watch)
+        over.set()
+
+    assert set(lines) == ({LINE} if drop else set())
 
 
 def test_time_in_which_nobody_listened_is_no_silence() -> None:

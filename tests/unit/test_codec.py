@@ -39,6 +39,20 @@ def test_what_is_no_json_is_one_kind_of_error(data: bytes | str) -> None:
         codec.decode(data)
 
 
+def nested(depth: int) -> object:
+    value: object = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("value", [2**64, -(2**63) - 1, "\ud800", {"\udfff": 1}, nested(2000), {1: 2}, {1, 2}, b""])
+def test_what_json_has_no_form_for_is_one_kind_of_error(value: object) -> None:
+    for encode in (codec.encode, codec.encode_pretty, codec.encode_sorted):
+        with pytest.raises(codec.EncodeError, match=r"\S"):
+            encode(value)
+
+
 def test_raw_text_is_embedded_as_it_stands() -> None:
     assert codec.encode({"a": codec.raw('{"b":1.0}')}) == b'{"a":{"b":1.0}}'
 

@@ -63,6 +63,12 @@ def created(life: "lifecycle.Lifecycle", kind: kinds.Kind, stored: state.Stored)
         _establish(life, kind, stored)
 
 
+def updated(life: "lifecycle.Lifecycle", kind: kinds.Kind) -> None:
+    """Serve the versions that a changed definition says."""
+    if kind.storage == DEFINITIONS:
+        restored(life)
+
+
 def deleting(life: "lifecycle.Lifecycle", kind: kinds.Kind, current: state.Stored) -> state.Stored | None:
     """Delete what a namespace or a definition holds, then itself; return what answers, or None if it is neither."""
     if kind.storage == NAMESPACES:

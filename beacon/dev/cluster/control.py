@@ -5,6 +5,7 @@ open connections is done in the server's loop before the call returns.
 """
 
 import itertools
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -97,9 +98,18 @@ class Control:
         self._cluster.state.forget(compact=True)
         return self._cluster.state.version
 
-    def restart(self, downtime_s: float = 0.0) -> None:
-        """Restart on the same port: connections break, the watch cache is empty, older positions get a 410."""
+    def restart(self, downtime_s: float = 0.0, *, refusing_s: float = 0.0, code: int = 403) -> None:
+        """Restart on the same port: connections break, the watch cache is empty, older positions get a 410.
+
+        For `refusing_s` after that every request is answered with `code`, as a real server answers 403 until its
+        authorizer has read its rules.
+        """
+        number = self.fail(code) if refusing_s else None
         self.restarting(downtime_s)
+        if number is not None:
+            ready = threading.Timer(refusing_s, self.remove, [number])
+            ready.daemon = True
+            ready.start()
 
     def snapshot(self) -> int:
         """Take a backup of everything, as of etcd, and return its number."""

@@ -78,7 +78,9 @@ class Lifecycle:
                 released = objects.stamp(kind, obj, current.version, current, writer)
                 self.remove(kind, key)
                 return released
-            return self._store(kind, key, obj, writer)
+            stored = self._store(kind, key, obj, writer)
+            cascades.updated(self, kind)
+            return stored
 
     def delete(self, kind: kinds.Kind, key: state.Key, write: Write = PLAIN) -> bytes | Json:
         """Delete an object, or begin to; return the Status or the object that answers the request."""

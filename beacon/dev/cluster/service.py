@@ -29,6 +29,7 @@ class Settings:
     first_version: int = 1
     bookmark_interval_s: float = 60.0
     bookmark_before_timeout_s: float = 2.0
+    progress: bool = True  # False: as Kubernetes 1.24, a quiet kind gets no bookmark, whatever happens to others
     watch_timeout_s: float = 1800.0  # of a watch that names none; up to twice as long
     host: str = "127.0.0.1"
     port: int = 0

@@ -72,6 +72,11 @@ class Table:
         """Return the sequence number after the last change."""
         return self.base + len(self.changes)
 
+    @property
+    def newest(self) -> int:
+        """Return the resourceVersion of the last change that is remembered, or from which the history begins."""
+        return self.changes[-1].version if self.changes else self.floor
+
     def after(self, version: int) -> int:
         """Return the sequence number of the first change that is newer than `version`."""
         return self.base + bisect.bisect_right(self.changes, version, key=_version_of)

@@ -209,8 +209,10 @@ class Watch:
 
     def _bookmark(self, *, initial_end: bool = False) -> bytes:
         with self._cluster.state.lock:
-            version = self._cluster.state.version
-            if self._next != self._table.end or version < (self._start.version or 0):
+            progress = self._cluster.settings.progress or initial_end
+            version = self._cluster.state.version if progress else self._table.newest
+            started = self._start.version or 0
+            if self._next != self._table.end or version < started or (version == started and not progress):
                 return b""
         metadata: status.Json = {"resourceVersion": str(version)}
         if initial_end:

@@ -20,7 +20,7 @@ def refused(status: int) -> failures.Refused:
         (refused(410), Doing.WATCH, (State.LISTING, Cause.EXPIRED, Pace.QUICK, True)),
         (refused(410), Doing.LIST, (State.LISTING, Cause.EXPIRED, Pace.QUICK, False)),
         (refused(401), Doing.LIST, (State.UNAUTHORIZED, Cause.UNAUTHORIZED, Pace.BACKOFF, False)),
-        (refused(403), Doing.WATCH, (State.FORBIDDEN, Cause.FORBIDDEN, Pace.SLOW, False)),
+        (refused(403), Doing.WATCH, (State.FORBIDDEN, Cause.FORBIDDEN, Pace.DENIED, False)),
         (refused(404), Doing.LIST, (State.WAITING, Cause.ABSENT, Pace.ABSENT, False)),
         (refused(408), Doing.LIST, (State.UNREACHABLE, Cause.ERROR, Pace.BACKOFF, False)),
         (refused(429), Doing.WATCH, (State.UNREACHABLE, Cause.ERROR, Pace.BACKOFF, False)),
@@ -32,7 +32,9 @@ def refused(status: int) -> failures.Refused:
         (failures.Unsuitable("m"), Doing.LIST, (State.REFUSED, Cause.ERROR, Pace.SLOW, False)),
         (failures.Unreachable("m"), Doing.LIST, (State.UNREACHABLE, Cause.ERROR, Pace.QUICK, False)),
         (failures.Broken("m"), Doing.WATCH, (State.UNREACHABLE, Cause.ERROR, Pace.QUICK, False)),
+        (failures.Garbled("m"), Doing.WATCH, (State.UNREACHABLE, Cause.ERROR, Pace.BACKOFF, False)),
         (failures.Silent("m"), Doing.WATCH, (State.UNREACHABLE, Cause.INACTIVE, Pace.QUICK, False)),
+        (failures.Stuck("m"), Doing.WATCH, (State.UNREACHABLE, Cause.INACTIVE, Pace.QUICK, False)),
         (failures.Malformed("m"), Doing.WATCH, (State.UNREACHABLE, Cause.ERROR, Pace.BACKOFF, True)),
         (failures.Malformed("m"), Doing.LIST, (State.UNREACHABLE, Cause.ERROR, Pace.BACKOFF, False)),
         (errors.PermanentError("m"), Doing.WATCH, (State.REFUSED, Cause.ERROR, Pace.BACKOFF, False)),
@@ -44,6 +46,50 @@ def test_each_failure_has_its_reaction(
     reaction = policy.react(failure, doing)
 
     assert (reaction.state, reaction.cause, reaction.pace, reaction.relist) == expected
+
+
+@pytest.mark.parametrize("doing", Doing)
+@pytest.mark.parametrize("failure", [refused(403), refused(401), refused(404), failures.Absent("m")])
+def test_what_a_server_may_answer_at_its_start_is_no_missing_right_and_no_absent_kind(
+    failure: errors.BeaconError, doing: Doing
+) -> None:
+    reaction = policy.react(failure, doing, doubtful=True)
+
+    assert reaction == policy.Reaction(state=State.OPENING, cause=Cause.ERROR, pace=Pace.DOUBT)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503, 504])
+def test_a_server_that_is_not_ready_is_asked_every_second(status: int) -> None:
+    reaction = policy.react(refused(status), Doing.LIST, doubtful=True)
+
+    assert reaction == policy.Reaction(state=State.UNREACHABLE, cause=Cause.ERROR, pace=Pace.DOUBT)
+
+
+@given(st.floats(0, 1, exclude_max=True), st.integers(1, 1000))
+def test_a_server_that_may_be_starting_is_asked_at_once_and_then_so_often_that_two_seconds_are_enough(
+    chance: float, failed: int
+) -> None:
+    timing = policy.Timing()
+
+    assert policy.pause_s(Pace.DOUBT, timing, failed=1, asked_s=None, chance=chance) < 0.3
+    assert policy.pause_s(Pace.DOUBT, timing, failed=failed, asked_s=None, chance=chance) < 1.3
+    assert policy.pause_s(Pace.QUICK, timing, failed=failed, asked_s=None, chance=chance) <= 1.0
+    assert policy.pause_s(Pace.DENIED, timing, failed=failed, asked_s=None, chance=chance) < 5.0
+
+
+@pytest.mark.parametrize("failure", [refused(500), refused(403), failures.Garbled("m")])
+def test_watches_that_are_ended_in_vain_again_and_again_lead_to_a_list_ever_more_seldom(
+    failure: errors.BeaconError,
+) -> None:
+    lists = [
+        in_vain
+        for in_vain in range(100)
+        for doubtful in (False, True)
+        if policy.react(failure, Doing.WATCH, doubtful=doubtful, in_vain=in_vain).relist
+    ]
+
+    assert lists == [3, 3, 6, 6, 12, 12, 24, 24, 48, 48, 96, 96]
+    assert not policy.react(failure, Doing.LIST, in_vain=3).relist
 
 
 @given(st.sampled_from(Pace), st.integers(1, 10_000), st.floats(0, 1, exclude_max=True))

@@ -1,0 +1,76 @@
+"""The total time of an answer, from its first byte to its last.
+
+A socket's timeout holds for each read alone, so an answer that drips in byte by byte is always in time. Here it is
+what is left of the whole: every byte of a head and of a body passes this reader, the answer of a proxy included.
+Source: http.client, `HTTPConnection.response_class`; urllib3, `PoolManager.pool_classes_by_scheme`.
+"""
+
+import http.client
+import io
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import urllib3
+
+
+class Reader(io.RawIOBase):
+    """Reads from a socket until its time is up, which is the socket's timeout when the reader is made."""
+
+    def __init__(self, taken: socket.socket, clock: Callable[[], float] = time.monotonic) -> None:
+        """Start the time."""
+        self.socket = taken
+        self._raw: Any = taken.makefile("rb", buffering=0)
+        self._clock = clock
+        limit_s = taken.gettimeout()
+        self._until = None if limit_s is None else clock() + limit_s
+
+    def release(self) -> socket.socket:
+        """Return the socket; from now on its own timeout holds."""
+        self._until = None
+        return self.socket
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Read what is there, waiting as long as there is time.
+
+        Raises:
+            TimeoutError: the time is up.
+        """
+        if self._until is not None:
+            left_s = self._until - self._clock()
+            if left_s <= 0:
+                raise TimeoutError("the answer was not complete in time")
+            self.socket.settimeout(left_s)
+        count: int | None = self._raw.readinto(buffer)
+        return count
+
+    def close(self) -> None:
+        """Give up the socket."""
+        self._raw.close()
+        super().close()
+
+
+class Response(http.client.HTTPResponse):
+    """An answer whose head and body are read within the timeout that its socket has when the request has been sent."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        """Read through a `Reader`."""
+        super().__init__(sock, *args, **kwargs)
+        unbounded, self.fp = self.fp, io.BufferedReader(Reader(sock))
+        unbounded.close()
+
+
+def hold(manager: urllib3.PoolManager) -> None:
+    """Let the read timeout of every request through this manager hold for the whole answer."""
+    classes = manager.pool_classes_by_scheme
+    manager.pool_classes_by_scheme = {scheme: _holding(pool) for scheme, pool in classes.items()}
+
+
+def _holding(pool: type[Any]) -> type[Any]:
+    connection = type("BoundedConnection", (pool.ConnectionCls,), {"response_class": Response})
+    return type("BoundedPool", (pool,), {"ConnectionCls": connection})

@@ -1,0 +1,157 @@
+"""An answer that drips is in time at each read, and too late as a whole. Real sockets, whatever the drops are of."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from kubernetes import client
+
+from beacon.cluster import connection, discovery, failures, listing, reviewing, watching
+from beacon.dev.cluster import tls
+
+CONFIGMAPS = discovery.Resource(group="", version="v1", plural="configmaps", namespaced=True)
+TOTAL_S = 0.2
+DROP_S = 0.02
+HANG_S = 20.0  # far beyond what a slow machine needs, and less than any of the drips lasts
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+DRIPS = {
+    "status line": (b"", b"H"),
+    "header": (HEAD + b"X-Long: ", b"x"),
+    "headers": (HEAD, b"X-More: 1\r\n"),
+    "informational answers": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "body of a length": (HEAD + b"Content-Length: 100000\r\n\r\n", b" "),
+    "body without a length": (HEAD + b"Connection: close\r\n\r\n", b" "),
+    "chunks": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    "size of a chunk": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"0"),
+    "trailers": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X-More: 1\r\n"),
+    "body of an error": (b"HTTP/1.1 500 Oops\r\nContent-Length: 100000\r\n\r\n", b"x"),
+    "body of a 401": (b"HTTP/1.1 401 No\r\nContent-Length: 100000\r\n\r\n", b"x"),
+    "nothing": (b"", b""),
+}
+
+
+@contextlib.contextmanager
+def dripping(
+    first: bytes,
+    drop: bytes,
+    *,
+    total_s: float = TOTAL_S,
+    authority: tls.Authority | None = None,
+    address: str = "http://127.0.0.1:{port}",
+    proxy: str | None = None,
+) -> Iterator[connection.Connection]:
+    """Answer every request with `first`, and then a drop every now and then for as long as the client listens."""
+    over = threading.Event()
+
+    def serve(accepted: socket.socket) -> None:
+        with contextlib.suppress(OSError), accepted:
+            peer = authority.context().wrap_socket(accepted, server_side=True) if authority else accepted
+            with peer:
+                peer.recv(65536)
+                peer.sendall(first)
+                while not over.wait(DROP_S):
+                    peer.sendall(drop)
+
+    def listen() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+
+    def load() -> Any:
+        settings = client.Configuration(host=address.format(port=port))
+        settings.proxy = proxy and proxy.format(port=port)
+        settings.no_proxy = ""
+        settings.retries = False
+        settings.verify_ssl = False
+        return settings
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        threading.Thread(target=listen, daemon=True).start()
+        try:
+            yield connection.Connection(load, connect_s=HANG_S, read_s=total_s)
+        finally:
+            over.set()
+            listener.shutdown(socket.SHUT_RDWR)
+
+
+def in_time(ask: Callable[[], object]) -> str:
+    """Return what stopped a request; the hang limit has not been reached."""
+    began = time.monotonic()
+    with pytest.raises(failures.Unreachable) as caught:
+        ask()
+    assert time.monotonic() - began < HANG_S
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("where", DRIPS)
+def test_an_answer_that_drips_is_given_up_as_a_whole_wherever_it_drips(where: str) -> None:
+    with dripping(*DRIPS[where]) as api:
+        assert "no answer in time" in in_time(lambda: api.get("/api/v1/configmaps"))
+
+
+@pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
+@pytest.mark.parametrize("where", ["headers", "body of a length", "chunks"])
+def test_tls_makes_no_difference(where: str) -> None:
+    authority = tls.Authority("127.0.0.1")
+    with dripping(*DRIPS[where], authority=authority, address="https://127.0.0.1:{port}") as api:
+        assert "no answer in time" in in_time(lambda: api.get("/api/v1/configmaps"))
+
+
+@pytest.mark.parametrize("proxy", [None, "http://127.0.0.1:{port}"], ids=["handshake", "proxy's answer"])
+def test_what_comes_before_an_answer_has_a_total_time_too(proxy: str | None) -> None:
+    first, drop = DRIPS["headers"] if proxy else (b"\x16\x03\x03\x40\x00", b"\x02")
+    with dripping(first, drop, address="https://127.0.0.1:{port}", proxy=proxy) as api:
+        in_time(lambda: api.get("/api/v1/configmaps"))
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda api: discovery.find(api, "v1", "ConfigMap"),
+        lambda api: next(listing.pages(api, CONFIGMAPS, "")),
+        lambda api: listing.current(api, CONFIGMAPS, ""),
+        lambda api: listing.one(api, CONFIGMAPS, "a", "b"),
+        listing.cluster_uid,
+        lambda api: reviewing.allowed(api, "list", group="", resource="configmaps"),
+    ],
+    ids=["discovery", "a page", "the version", "an object", "the identity", "a review"],
+)
+def test_every_request_has_a_total_time(ask: Callable[[connection.Connection], object]) -> None:
+    with dripping(*DRIPS["body of a length"]) as api:
+        in_time(lambda: ask(api))
+
+
+def test_a_watch_whose_head_drips_is_given_up() -> None:
+    with dripping(*DRIPS["headers"]) as api:
+        in_time(lambda: watching.start(api, CONFIGMAPS, "", position=1, timeout_s=60, inactive_s=60))
+
+
+def test_a_watch_goes_on_for_longer_than_an_answer_may_take() -> None:
+    line = b'{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"5"}}}\n'
+    chunk = b"%x\r\n%b\r\n" % (len(line), line)
+    with dripping(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", chunk, total_s=1.0) as api:
+        began, lines = time.monotonic(), 0
+        with watching.start(api, CONFIGMAPS, "", position=1, timeout_s=60, inactive_s=60) as watch:
+            while time.monotonic() - began < 1.5:
+                lines += len(watch.read(0.1))
+
+        assert lines
+
+
+def test_a_thread_that_asks_for_several_things_beats_before_each() -> None:
+    beats = []
+    with dripping(*DRIPS["body of a 401"]) as api:
+        api.beat_with(lambda: beats.append(threading.get_ident()))
+        stranger = threading.Thread(target=in_time, args=(lambda: api.get("/api/v1/configmaps"),))
+        stranger.start()
+        for _ in range(2):
+            in_time(lambda: api.get("/api/v1/configmaps"))
+        stranger.join()
+
+    assert beats == [threading.get_ident()] * 2
