@@ -26,6 +26,8 @@ _HEARTBEAT_MS = 1000
 _HIGH_WATER = 1000
 _BACKOFF_S = (0.05, 2.0)
 _AGAIN = frozenset({wire.Refusal.STARTING, wire.Refusal.FULL, wire.Refusal.STORAGE})
+MOST_REQUEST = 24 * 1024 * 1024  # bytes; a page of a list that an API server does not divide may have 16 MiB
+MOST_REPLY = 256 * 1024 * 1024  # a scope's whole tracked set: 6 million UIDs
 _LONGEST_PATH = 107  # bytes in sockaddr_un.sun_path, less its terminator
 
 
@@ -259,6 +261,10 @@ class Client:
             ticket = self._unsent[0]
             pending = self._pending[ticket]
             data = wire.encode_request(pending.request, ledger=self.ledger)
+            if len(data) > MOST_REQUEST:  # the store would cut the connection, again at each attempt
+                self._unsent.popleft()
+                self._settle(ticket, too_large(wire.verb_of(pending.request), len(data), MOST_REQUEST))
+                continue
             try:
                 self._socket.send_multipart([_FRAME.pack(ticket, pending.transmission), data], zmq.DONTWAIT)
             except zmq.Again:
@@ -362,7 +368,7 @@ class Client:
 
     def _connect(self) -> None:
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
-        bound(self._socket)
+        bound(self._socket, most=MOST_REPLY)
         self._socket.setsockopt(zmq.IMMEDIATE, 1)
         self._socket.setsockopt(zmq.RECONNECT_IVL, 20)
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 100)
@@ -381,8 +387,14 @@ def readable(socket: "zmq.Socket[bytes]") -> bool:
     return bool(int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
 
 
-def bound(socket: "zmq.Socket[bytes]") -> None:
-    """Set what both ends need: bounded queues, no lingering, and a frozen peer noticed."""
+def too_large(verb: str, size: int, most: int) -> errors.PermanentError:
+    """Return the error for a message that the other end would not take."""
+    return errors.PermanentError(f"{verb}: a message of {size} bytes is larger than the {most} that the bus carries")
+
+
+def bound(socket: "zmq.Socket[bytes]", *, most: int) -> None:
+    """Set what both ends need: bounded queues and messages, no lingering, and a frozen peer noticed."""
+    socket.setsockopt(zmq.MAXMSGSIZE, most)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.SNDHWM, _HIGH_WATER)
     socket.setsockopt(zmq.RCVHWM, _HIGH_WATER)

@@ -1,4 +1,4 @@
-"""The door for every file that Beacon reads: a regular file, opened without blocking, read up to a bound.
+"""The door for files: a regular file, opened without blocking, read up to a bound.
 
 A path from a configuration or a directory that others can write to may name a FIFO, a device, a socket or a directory;
 `open` and `read` hang on the first, and fill the memory from the second. Symbolic links are followed unless the caller
@@ -46,6 +46,20 @@ def read_text(path: str | Path, *, most_bytes: int, follow: bool = True) -> str:
     return read(path, most_bytes=most_bytes, follow=follow).decode("utf-8")
 
 
+def head(path: str | Path, *, count: int) -> bytes:
+    """Return the first bytes of a regular file, however large it is.
+
+    Raises:
+        OSError: the file can't be opened or read, or is not a regular file.
+    """
+    fd = _open(path, follow=True)
+    try:
+        _check_regular(os.fstat(fd).st_mode, path)
+        return os.read(fd, count)
+    finally:
+        os.close(fd)
+
+
 def check(path: str | Path, *, most_bytes: int) -> None:
     """Raise if a file that a library is about to open by its path is one that `read` would refuse.
 
@@ -57,6 +71,21 @@ def check(path: str | Path, *, most_bytes: int) -> None:
         _check(fd, path, most_bytes)
     finally:
         os.close(fd)
+
+
+def write(path: str | Path, data: bytes) -> None:
+    """Replace the content of a file of Beacon's own, which is made if need be; links are not followed.
+
+    Raises:
+        OSError: that is not possible; the content may be gone.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    fd = os.open(path, flags, 0o600)
+    with open(fd, "wb", buffering=0) as file:  # noqa: PTH123  a descriptor
+        _check_regular(os.fstat(fd).st_mode, path)
+        left = memoryview(data)
+        while left:
+            left = left[file.write(left) :]
 
 
 def _open(path: str | Path, *, follow: bool) -> int:

@@ -1,19 +1,24 @@
 """Heartbeats: one small file per thread, holding when it last went round its loop. Standard library only.
 
 A hung thread is known by its age, measured with CLOCK_MONOTONIC, so that a jump of the wall clock means nothing. The
-processes beat, others read; nothing here may import anything of ours or of a third party, because the sentinel reads
-hearts too.
+processes beat, others read; nothing here may import anything of a third party, because the sentinel reads hearts too.
+A heartbeat needs no room: where none is left for its text, the file's times hold what the text would.
 """
 
+import contextlib
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from beacon import files
+
 HUNG_S = 60.0  # a thread that has not beaten for so long hangs
 
 _INTERVAL_NS = 1_000_000_000
 _RECORD = "{pid:>10} {beat_ns:>24}\n"
+_RECORD_BYTES = 64
+_HIGHEST_PID = 1 << 22
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +40,7 @@ class Heart:
         """Begin to beat; neither name may hold a slash, nor the process' a dot."""
         self._path = directory / f"{process}.{thread}"
         self._pid = os.getpid()
-        self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
         self._due_ns = 0
         self.beat()
 
@@ -46,7 +51,15 @@ class Heart:
             return
         self._due_ns = now_ns + _INTERVAL_NS
         if self._fd >= 0:
+            self._write(now_ns)
+
+    def _write(self, now_ns: int) -> None:
+        try:
             os.pwrite(self._fd, _RECORD.format(pid=self._pid, beat_ns=now_ns).encode(), 0)
+        except OSError:  # the directory is full: a living process must not look like one that hangs
+            with contextlib.suppress(OSError):  # nor may it end
+                os.truncate(self._fd, 0)
+                os.utime(self._fd, ns=(self._pid * 1_000_000_000, now_ns))
 
     def close(self) -> None:
         """Stop beating on purpose: a thread that has ended is not one that hangs."""
@@ -70,7 +83,14 @@ def read(directory: Path) -> tuple[Beat, ...]:
 def _read_one(path: Path, now_ns: int) -> Beat | None:
     process, _, thread = path.name.partition(".")
     try:
-        pid, beat_ns = (int(word) for word in path.read_bytes().split())
+        found = path.lstat()
+        if found.st_size:
+            record = files.read(path, most_bytes=_RECORD_BYTES, follow=False)
+            pid, beat_ns = (int(word) for word in record.split())
+        else:
+            pid, beat_ns = int(found.st_atime), found.st_mtime_ns
     except (OSError, ValueError):
         return None
+    if not 0 < pid <= _HIGHEST_PID:
+        return None  # just made
     return Beat(process=process, thread=thread, pid=pid, age_s=max(0.0, (now_ns - beat_ns) / 1e9))

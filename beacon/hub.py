@@ -35,7 +35,7 @@ class Server:
             errors.StartError: that can't be done.
         """
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)
-        bus.bound(self._socket)
+        bus.bound(self._socket, most=bus.MOST_REQUEST)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         before = os.umask(0o177)
         try:

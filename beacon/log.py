@@ -1,19 +1,18 @@
 """One logging set-up for all processes: one JSON object a line on standard output. The door of structlog.
 
 supervisord passes on whole what arrives whole: a line is written with one `write` of at most PIPE_BUF bytes, which the
-kernel never mixes with another process' line. What is longer is shortened field by field and says so. Values that were
-registered as secrets are masked wherever they stand. What libraries say through `logging` goes the same way, warnings
-and above. Nothing here decides what is worth a line.
+kernel never mixes with another process' line, and is dropped when that would have to wait (`lines.py`). What is longer
+is shortened field by field and says so. Values that were registered as secrets are masked wherever they stand. What
+libraries say through `logging` goes the same way, warnings and above. Nothing here decides what is worth a line.
 """
 
 import logging
-import os
 import threading
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from typing import Any
 
-from beacon import codec, slim
+from beacon import codec, lines, slim, visible
 
 # structlog.dev and structlog.tracebacks import rich when they find it, for pretty tracebacks that a service never
 # prints: 5 MB in every process. For its asynchronous methods structlog imports asyncio: 3 MB.
@@ -23,7 +22,7 @@ with slim.standing_in(dict.fromkeys(("rich", "colorama", "better_exceptions"))):
 
 Logger = structlog.typing.FilteringBoundLogger
 
-_LONGEST_LINE = 4096  # bytes with the line feed: PIPE_BUF
+_LONGEST_LINE = lines.AT_ONCE  # bytes with the line feed
 _SHORTEST_SECRET = 4  # what is shorter stands in ordinary words by chance
 _SHORTEST_FIELD = 64
 _LEVELS = {
@@ -36,6 +35,7 @@ _LEVELS = {
 _WHO = ("app", "process")
 _secrets: tuple[str, ...] = ()  # longest first: one may be part of another
 _secrets_lock = threading.Lock()
+_counts: list[Callable[[int], object]] = []  # at most one
 
 
 def configure(
@@ -52,10 +52,16 @@ def configure(
     """
     threshold = _LEVELS[level]
     renderer = _render_json if format == "json" else _render_text
+    head = _Head(process, app)
+
+    def dropped(count: int) -> bytes:
+        return renderer(None, "", head(None, "warning", {"event": "log lines dropped", "lines": count}))
+
+    out = _Lines(lines.LineWriter(fd, report=dropped, on_drop=_count))
     structlog.configure(
-        processors=[_Head(process, app), _mask, renderer],
+        processors=[head, _mask, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=lambda *_: _Lines(fd),
+        logger_factory=lambda *_: out,
         cache_logger_on_first_use=False,  # the level becomes known only when the store has told the configuration
     )
     logging.captureWarnings(capture=True)
@@ -66,6 +72,16 @@ def get(**fields: object) -> Logger:
     """Give a logger whose lines all carry `fields`."""
     logger: Logger = structlog.get_logger(**fields)
     return logger
+
+
+def on_drop(count: Callable[[int], object]) -> None:
+    """Call `count` with the number of lines whenever some had to be dropped, from now on."""
+    _counts[:] = [count]
+
+
+def _count(lost: int) -> None:
+    for count in _counts:
+        count(lost)
 
 
 def register_secret(value: str) -> None:
@@ -84,15 +100,12 @@ def masked(text: str) -> str:
 class _Lines:
     """Writes rendered lines; every level is the same to it."""
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
+    def __init__(self, writer: lines.LineWriter) -> None:
+        self._writer = writer
 
     def msg(self, line: bytes) -> None:
-        """Write one line; when nobody listens any more there is nobody to tell."""
-        try:
-            os.write(self._fd, line)
-        except OSError:
-            return
+        """Write one line, or drop it."""
+        self._writer.write(line)
 
     debug = info = warning = error = critical = exception = fatal = log = msg
 
@@ -138,10 +151,17 @@ def _masked(value: Any, secrets: tuple[str, ...]) -> Any:
 
 
 def _render_json(_: object, __: str, event: Mapping[str, Any]) -> bytes:
-    line = _encode(event)
+    line = _visible(_encode(event))
     if len(line) >= _LONGEST_LINE:
         line = _shorten(codec.decode(line))
     return line + b"\n"
+
+
+def _visible(line: bytes) -> bytes:
+    """Escape what would act on the terminal of a person who reads the log; plain ASCII has been escaped already."""
+    if line.isascii() and b"\x7f" not in line:
+        return line
+    return visible.escaped_json(line.decode()).encode()
 
 
 def _encode(event: Mapping[str, Any]) -> bytes:
@@ -162,7 +182,7 @@ def _text(value: object) -> str:
 def _shorten(event: dict[str, Any]) -> bytes:
     """Halve the longest value until the line fits; what can't be halved usefully is left out."""
     event["truncated"] = True
-    while len(line := codec.encode(event)) >= _LONGEST_LINE:
+    while len(line := _visible(codec.encode(event))) >= _LONGEST_LINE:
         name = max(event, key=lambda key: len(codec.encode(event[key])))
         value = event[name]
         text = value if isinstance(value, str) else codec.encode(value).decode()
@@ -179,7 +199,7 @@ def _render_text(_: object, __: str, event: Mapping[str, Any]) -> bytes:
     who = "/".join(said.pop(name) for name in _WHO if name in said)
     head = f"{said.pop('ts')} {said.pop('level').upper():<7} {who:<8} {said.pop('event')}"
     fields = " ".join(f"{name}={_shown(value)}" for name, value in said.items())
-    line = _text(f"{head}  {fields}".rstrip().replace("\n", "\\n")).encode()
+    line = visible.escaped(f"{head}  {fields}".rstrip()).encode()
     return line[: _LONGEST_LINE - 1].decode(errors="ignore").encode() + b"\n"
 
 

@@ -7,6 +7,7 @@ for (process figures, counts of the ledger) is not here but in `beacon.exporter`
 name, no UID, no URL.
 """
 
+import errno
 import json
 import os
 import struct
@@ -21,7 +22,7 @@ from beacon import slim
 
 # The package itself brings servers and clients of HTTP for expositions that nobody uses: 6 MB.
 slim.unrun("prometheus_client", "prometheus_client.exposition")
-from prometheus_client import exposition, values  # noqa: E402
+from prometheus_client import exposition, mmap_dict, values  # noqa: E402
 from prometheus_client.metrics import Counter, Gauge, Histogram  # noqa: E402
 from prometheus_client.metrics_core import Metric  # noqa: E402
 from prometheus_client.registry import CollectorRegistry  # noqa: E402
@@ -30,6 +31,9 @@ Family = Metric  # a metric with its samples, as a scrape shows it
 
 _KEY_PARTS = 4  # metric, sample, labels, help
 _settling = threading.Lock()
+_INITIAL_BYTES = 1 << 16  # as the library maps at first
+_ENTRY_BYTES = 32  # around a key, at most
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class _Value:
@@ -70,11 +74,42 @@ class _Value:
         with _settling:  # two threads with a value each would lose what one of them counts
             for value in self._family:
                 if value._settled is None:  # noqa: SLF001  one of our own
-                    value._settled = _Value.kind(*value._declared, **value._more)  # noqa: SLF001
+                    value._settled = _placed(*value._declared, **value._more)  # noqa: SLF001
         return self._settled
 
 
+def _placed(*declared: Any, **more: Any) -> Any:
+    """Make a value in the role's file, or in memory when there is no room for it: a scrape lacks it then."""
+    try:
+        return _Value.kind(*declared, **more)
+    except OSError:
+        return values.MutexValue(*declared, **more)  # type: ignore[no-untyped-call]
+
+
+class _Allocated(mmap_dict.MmapedDict):
+    """A metric file whose room is taken before it is mapped: a page for which there is none is a SIGBUS."""
+
+    def __init__(self, filename: str) -> None:
+        with Path(filename).open("a+b") as file:
+            _allocate(file.fileno(), max(_INITIAL_BYTES, os.fstat(file.fileno()).st_size))
+        super().__init__(filename)  # type: ignore[no-untyped-call]
+
+    def _init_value(self, key: str) -> None:
+        if self._used + len(key.encode()) + _ENTRY_BYTES > self._capacity:
+            _allocate(self._f.fileno(), 2 * self._capacity)
+        super()._init_value(key)  # type: ignore[no-untyped-call]
+
+
+def _allocate(fd: int, size: int) -> None:
+    try:
+        os.posix_fallocate(fd, 0, size)
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise  # any other: a file system that can't do it, of which nothing is known
+
+
 values.ValueClass = _Value
+vars(values)["MmapedDict"] = _Allocated
 
 REGISTRY = CollectorRegistry()  # only tells what is declared: a scrape reads the files
 
@@ -123,6 +158,7 @@ ANNOTATION_MUTATIONS = _counter(
     "annotation_mutations_total", "Changes of the watched annotation, told or not.", "kind", "mutation"
 )
 
+OBJECTS_UNREADABLE = _state("objects_unreadable", "Objects whose metadata can't be read, at most 1000.", "scope")
 WATCH_CONNECTED = _state("watch_connected", "1 while the scope's watch is connected.", "scope")
 WATCH_RESTARTS = _counter("watch_restarts_total", "Watches that ended, by why.", "scope", "reason")
 WATCH_POSITION_TIMESTAMP = _instant(
@@ -188,6 +224,7 @@ VOLUME_INODES_USED = _state("volume_inodes_used", "Inodes in use.")
 STORAGE_PRESSURE = _state("storage_pressure", "1 while the volume is that full.", "resource", "severity")
 
 PROCESS_RESTARTS = _counter("process_restarts_total", "Starts of a process after its first.", "process")
+LOG_LINES_DROPPED = _counter("log_lines_dropped_total", "Log lines that could not be written at once.", "process")
 METRIC_FILES_DAMAGED = _counter("metric_files_damaged_total", "Metric files that had to be set aside.")
 
 RECONCILE_RUNS = _counter("reconcile_runs_total", "Comparisons of a scope with the cluster, by result.", "result")
@@ -210,8 +247,10 @@ def start(role: str, directory: Path) -> None:
         if path.stat().st_size > 0 and not sound(path):
             set_aside(path)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)  # where the library looks for it
-    _Value.kind = values.ValueClass = values.MultiProcessValue(process_identifier=lambda: role)  # type: ignore[no-untyped-call]
+    _Value.kind = values.MultiProcessValue(process_identifier=lambda: role)  # type: ignore[no-untyped-call]
+    values.ValueClass = _placed
     PROCESS_RESTARTS.labels(process=role).inc(started_before)
+    LOG_LINES_DROPPED.labels(process=role).inc(0)
 
 
 def files(directory: Path, living: Iterable[str]) -> tuple[Path, ...]:

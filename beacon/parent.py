@@ -9,7 +9,7 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 
-from beacon import errors, rundir
+from beacon import errors, files, rundir
 
 _PR_SET_PDEATHSIG = 1
 
@@ -37,7 +37,7 @@ def _orphaned(environ: Mapping[str, str], parent: int) -> bool:
     if "SUPERVISOR_ENABLED" not in environ:
         return False
     try:
-        written = Path(environ.get(rundir.VARIABLE, ""), "supervisord.pid").read_text(encoding="ascii")
-    except OSError:
+        written = files.read_text(Path(environ.get(rundir.VARIABLE, ""), "supervisord.pid"), most_bytes=64)
+    except (OSError, UnicodeDecodeError):
         return False  # another supervisord.conf than ours, which writes it elsewhere
     return written.strip() != str(parent)

@@ -141,7 +141,19 @@ def log_as(name: str, app: settings.App) -> None:
 
 
 def _enter(name: str, stop: threading.Event) -> Context:
-    """Take possession of the run directory."""
+    """Take possession of the run directory.
+
+    Raises:
+        errors.StartError: that is not possible.
+    """
+    try:
+        return _entered(name, stop)
+    except OSError as error:
+        message = f"{rundir.VARIABLE}={os.environ[rundir.VARIABLE]} can't be used: {error.strerror}"
+        raise errors.StartError(message, exit_code=errors.EXIT_CANNOT_CREATE) from error
+
+
+def _entered(name: str, stop: threading.Event) -> Context:
     run_dir = rundir.prepare(os.environ)
     supervisor = rundir.supervisor_of(os.environ, os.getppid())
     if name == "store":
@@ -150,6 +162,7 @@ def _enter(name: str, stop: threading.Event) -> Context:
         rundir.await_boot(run_dir, supervisor, stop)
     rundir.forget(run_dir, name)
     metrics.start(name, rundir.metrics_directory(run_dir))
+    log.on_drop(metrics.LOG_LINES_DROPPED.labels(process=name).inc)
     context = Context(name, run_dir=run_dir, stop=stop)
     threading.excepthook = lambda left: context.fail(left.exc_value or SystemExit())
     return context

@@ -20,13 +20,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from beacon import errors
+from beacon import errors, files
 
 VARIABLE = "BEACON_RUN_DIR"
 LAST_WORD = "end"  # the component under which a process that fails reports why
 _MARKER = "supervisor"
 _POLL_S = 0.05
 _LONGEST_NAME = 200  # bytes; a file name may have 255
+_LONGEST_REPORT = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +116,7 @@ def boot(run_dir: Path, supervisor: str) -> bool:
 def booted(run_dir: Path, supervisor: str) -> bool:
     """Say whether the directory is already that of the given supervisord."""
     try:
-        return (run_dir / _MARKER).read_text(encoding="utf-8") == supervisor
+        return files.read_text(run_dir / _MARKER, most_bytes=_LONGEST_NAME) == supervisor
     except FileNotFoundError:
         return False
 
@@ -169,10 +170,13 @@ class Reporter:
                 return
             if last is None or last.get("state") != said.get("state"):
                 self._since[component] = self._now().isoformat(timespec="microseconds").replace("+00:00", "Z")
-            self._last[component] = said
             head = {"process": self._process, "component": component, "pid": os.getpid()}
             line = json.dumps({**said, **head, "since": self._since[component]})
-            _write(self._directory / f"{self._process}.{_file_name(component)}.json", line.encode())
+            path = self._directory / f"{self._process}.{_file_name(component)}.json"
+            if _publish(path, line.encode()):
+                self._last[component] = said
+            else:
+                self._last.pop(component, None)  # the next report is written whatever it is
 
 
 def read_reports(run_dir: Path) -> tuple[Report, ...]:
@@ -183,7 +187,7 @@ def read_reports(run_dir: Path) -> tuple[Report, ...]:
 
 def _read_report(path: Path) -> Report | None:
     try:
-        said = json.loads(path.read_bytes())
+        said = json.loads(files.read(path, most_bytes=_LONGEST_REPORT, follow=False))
         head = {key: said.pop(key) for key in ("process", "component", "pid", "state", "since")}
     except (OSError, ValueError, AttributeError, TypeError, KeyError):
         return None  # removed meanwhile, or not a report
@@ -204,8 +208,24 @@ def _file_name(component: str) -> str:
     return name if len(name) <= _LONGEST_NAME else hashlib.sha256(component.encode()).hexdigest()
 
 
+def _publish(path: Path, data: bytes) -> bool:
+    """Write a report; return False if there is no room for it, which must not end the process that it is about."""
+    try:
+        _write(path, data)
+    except OSError:
+        try:
+            files.write(path, data)  # in the room of the report before
+        except OSError:
+            return False
+    return True
+
+
 def _write(path: Path, data: bytes) -> None:
     """Replace a file at once, so that no reader sees half of it."""
     aside = path.with_name(f"{path.name}.{os.getpid()}.new")
-    aside.write_bytes(data)
-    aside.replace(path)
+    try:
+        files.write(aside, data)
+        aside.replace(path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise

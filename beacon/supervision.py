@@ -21,6 +21,7 @@ import http.client  # noqa: E402
 import xmlrpc.client  # noqa: E402
 
 _TIMEOUT_S = 1.0
+_LONGEST_ANSWER = 4 * 1024 * 1024
 _SHUTTING_DOWN = 6  # supervisord's fault code SHUTDOWN_STATE
 _AT_ONCE = False  # supervisord answers at once instead of waiting for what was asked
 
@@ -75,6 +76,15 @@ def programs(path: Path) -> tuple[Program, ...]:
     return tuple(sorted(_parse(infos), key=lambda program: program.name))
 
 
+def dropped_lines(path: Path) -> int:
+    """Ask supervisord how many lines of its programs' log it could not write since it started.
+
+    Raises:
+        errors.TransientError: it does not answer, or runs without Beacon's plugin.
+    """
+    return int(_call(path, "droppedLines", of="beacon"))
+
+
 def start(path: Path, name: str) -> None:
     """Have a program started; return before it runs.
 
@@ -93,8 +103,8 @@ def stop(path: Path, name: str) -> None:
     _call(path, "stopProcess", name, _AT_ONCE)
 
 
-def _call(path: Path, method: str, *arguments: str | bool) -> Any:
-    request = xmlrpc.client.dumps(arguments, methodname=f"supervisor.{method}").encode()
+def _call(path: Path, method: str, *arguments: str | bool, of: str = "supervisor") -> Any:
+    request = xmlrpc.client.dumps(arguments, methodname=f"{of}.{method}").encode()
     try:
         (answer,), _ = xmlrpc.client.loads(_post(path, request))
     except xmlrpc.client.Fault as fault:
@@ -131,7 +141,10 @@ def _post(path: Path, body: bytes) -> bytes:
         response = connection.getresponse()
         if response.status != HTTPStatus.OK:
             raise http.client.HTTPException(f"status {response.status}")
-        return response.read()
+        body = response.read(_LONGEST_ANSWER)
+        if response.length:  # it broke off, or is longer
+            raise http.client.IncompleteRead(body, response.length)
+        return body
     finally:
         connection.close()
 

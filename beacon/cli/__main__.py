@@ -7,6 +7,8 @@ from typing import Any, NoReturn
 
 import click
 
+from beacon import visible
+
 _COMMANDS = {
     "events": ("events", "List events and what became of their deliveries."),
     "redeliver": ("redeliver", "Send events once more."),
@@ -39,7 +41,7 @@ class _Lazy(click.Group):
             code = error.exit_code
         except click.ClickException as error:
             path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "beacon"
-            click.echo(f"{path}: {_one_line(error)} (see {path} --help)", err=True)
+            click.echo(visible.escaped(f"{path}: {_one_line(error)} (see {path} --help)"), err=True)
             code = error.exit_code
         except click.Abort:
             click.echo("Not done.", err=True)

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import click
-
 from beacon import bus, errors, rundir, wire
+from beacon.cli import terminal
 
 _PATIENCE_S = 10.0
 
@@ -51,5 +50,5 @@ def verified(path: Path) -> int:
 
 
 def _end(error: errors.BeaconError, code: int) -> None:
-    click.echo(str(error), err=True)
+    terminal.say(str(error), err=True)
     sys.exit(code)

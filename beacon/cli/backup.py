@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from beacon import errors
-from beacon.cli import asking
+from beacon.cli import asking, terminal
 
 _EPILOG = """
 \b
@@ -27,7 +27,7 @@ def command(file: Path) -> None:
     target = file.absolute()
     partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
     if target.exists():
-        click.echo(f"{file} is there already", err=True)
+        terminal.say(f"{file} is there already", err=True)
         sys.exit(errors.EXIT_CANNOT_CREATE)
     with asking.store() as client:
         asking.copy(client, partial)
@@ -36,8 +36,8 @@ def command(file: Path) -> None:
             sys.exit(code)
         os.link(partial, target)  # unlike a rename it never replaces what came to be there meanwhile
     except OSError as error:
-        click.echo(f"{file} can't be made: {error.strerror}", err=True)
+        terminal.say(f"{file} can't be made: {error.strerror}", err=True)
         sys.exit(errors.EXIT_CANNOT_CREATE)
     finally:
         partial.unlink(missing_ok=True)
-    click.echo(f"{file}: {target.stat().st_size} bytes, checked")
+    terminal.say(f"{file}: {target.stat().st_size} bytes, checked")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from beacon import codec, configuration, errors
+from beacon import configuration, errors
+from beacon.cli import terminal
 from beacon.configuration import shown
 
 _EPILOG = """
@@ -33,9 +34,9 @@ def command(file: Path | None, output: str) -> None:
         loaded = configuration.load(environ)
     except errors.ConfigError as error:
         for problem in error.problems:
-            click.echo(problem, err=True)
+            terminal.say(problem, err=True)
         sys.exit(errors.EXIT_CONFIG)
     for warning in loaded.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        terminal.say(f"warning: {warning}", err=True)
     tree = shown.as_file(loaded.settings)
-    click.echo(codec.encode_pretty(tree) if output == "json" else codec.dump_yaml(tree), nl=False)
+    terminal.document(output, tree)

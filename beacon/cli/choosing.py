@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from beacon import bus, errors, wire
-from beacon.cli import filters, finding, output
+from beacon.cli import filters, finding, output, terminal
 
 _PATIENCE_S = 10.0
 _AT_ONCE = 200  # pairs that are sent at a time; the store takes fewer
@@ -78,7 +78,7 @@ def _show_only(client: bus.Client, wish: Wish, selection: wire.Selection, form: 
     shown = list(itertools.islice(finding.walk(client, selection), _SHOWN_DRY))
     output.show(form, [finding.plain(one) for one in shown], finding.lines(shown))
     first = f" (the first {len(shown)} are shown)" if len(shown) < len(chosen) else ""
-    click.echo(f"{len(chosen)} would be {wish.doing}, as far as their objects' order allows it{first}.", err=True)
+    terminal.say(f"{len(chosen)} would be {wish.doing}, as far as their objects' order allows it{first}.", err=True)
     return _missed(missing)
 
 
@@ -90,14 +90,14 @@ def _do(client: bus.Client, wish: Wish, chosen: Pairs) -> tuple[int, list[dict[s
         try:
             reply = client.try_call(wish.request(chosen[at : at + _AT_ONCE]), timeout_s=_PATIENCE_S)
         except errors.TransientError:
-            click.echo(f"{done} of {len(chosen)} {wish.doing}; give the same command again for the rest.", err=True)
+            terminal.say(f"{done} of {len(chosen)} {wish.doing}; give the same command again for the rest.", err=True)
             raise
         assert isinstance(reply, wire.Acted)  # noqa: S101  the wire gives nothing else
         done += reply.done
         refused += [{"id": one.event_id, "why": one.why} for one in reply.refused]
         at += reply.taken
         if sys.stderr.isatty():
-            click.echo(f"\r{at} of {len(chosen)}", nl=at >= len(chosen), err=True)
+            click.echo(f"\r{at} of {len(chosen)}", nl=at >= len(chosen), err=True)  # numbers alone
     return done, refused
 
 
@@ -112,5 +112,5 @@ def _lines(wish: Wish, plain: dict[str, Any]) -> list[str]:
 
 def _missed(missing: Sequence[str]) -> int:
     for one in missing:
-        click.echo(f"no event that is meant has the id {one}", err=True)
+        terminal.say(f"no event that is meant has the id {one}", err=True)
     return errors.EXIT_FAILURE if missing else errors.EXIT_OK

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from beacon import configuration, errors, settings
+from beacon.cli import terminal
 
 option = click.option(
     "--config",
@@ -21,9 +22,11 @@ def load(path: Path | None) -> settings.Settings:
     """Load it, or end the command with every problem on the error stream (78)."""
     try:
         if path == Path("-"):
-            return configuration.parse(sys.stdin.read(), os.environ, name="the standard input").settings
+            return configuration.parse(
+                sys.stdin.read(configuration.LARGEST_FILE + 1), os.environ, name="the standard input"
+            ).settings
         return configuration.load(dict(os.environ) | ({"CONFIG_PATH": str(path)} if path else {})).settings
     except errors.ConfigError as error:
         for problem in error.problems:
-            click.echo(problem, err=True)
+            terminal.say(problem, err=True)
         sys.exit(errors.EXIT_CONFIG)

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from beacon.cli import asking, filters, finding, output
+from beacon.cli import asking, filters, finding, output, terminal
 
 _EPILOG = """
 \b
@@ -21,8 +21,8 @@ Exit codes: 0 done, 2 wrong use, 69 the store does not answer.
 
 @click.command("events", epilog=_EPILOG)
 @filters.options
-@click.option("--limit", type=click.IntRange(0), default=100, show_default=True, help="How many at most; 0: all.")
-@click.option("--after", type=click.IntRange(0), default=0, help="Go on after this delivery, as the last line says.")
+@click.option("--limit", type=filters.LIMIT, default=100, show_default=True, help="How many at most; 0: all.")
+@click.option("--after", type=filters.DELIVERY, default=0, help="Go on after this delivery, as the last line says.")
 @click.option("--oldest-first", is_flag=True, help="Instead of the newest first.")
 @output.option
 def command(limit: int, after: int, oldest_first: bool, output: str, **given: Any) -> None:  # noqa: FBT001
@@ -35,9 +35,9 @@ def command(limit: int, after: int, oldest_first: bool, output: str, **given: An
     found = found[:limit] if cut else found
     _show(output, found)
     if not found and output == "table":
-        click.echo("No event fits.", err=True)
+        terminal.say("No event fits.", err=True)
     if cut:
-        click.echo(f"There are more: go on with --after {found[-1].delivery}, or raise --limit.", err=True)
+        terminal.say(f"There are more: go on with --after {found[-1].delivery}, or raise --limit.", err=True)
 
 
 def _show(form: str, found: list[Any]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import click
 
 from beacon import bus, coverage, errors, rundir, settings, wire
-from beacon.cli import asking, output, telling
+from beacon.cli import asking, filters, output, telling, terminal
 
 _PATIENCE_S = 5.0
 _EPILOG = """
@@ -26,7 +26,7 @@ Exit codes: 0 told, 1 nothing has this UID or event id, 2 wrong use, 69 the stor
 @click.command("explain", epilog=_EPILOG)
 @click.argument("what", metavar="KIND|UID|EVENT_ID")
 @click.argument("name", required=False, metavar="[NAMESPACE/]NAME")
-@click.option("--limit", type=click.IntRange(0), default=20, show_default=True, help="How many events; 0: all.")
+@click.option("--limit", type=filters.LIMIT, default=20, show_default=True, help="How many events; 0: all.")
 @output.option
 def command(what: str, name: str | None, limit: int, output: str) -> None:
     """Tell the story of one object: what was seen, each event, each request with its answer, what is due, and why not.
@@ -37,7 +37,7 @@ def command(what: str, name: str | None, limit: int, output: str) -> None:
         story, events = _read(client, _request(what, name), limit)
         live = _live(client, story) if not story.objects and not events and story.covering else []
     if not story.known and name is None:
-        click.echo(f"the ledger knows no object and no event with the id {what}", err=True)
+        terminal.say(f"the ledger knows no object and no event with the id {what}", err=True)
         sys.exit(errors.EXIT_FAILURE)
     _show(output, telling.plain(story, events, telling.why(story, events, _down()) + live))
 

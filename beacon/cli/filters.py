@@ -11,7 +11,9 @@ import click
 
 from beacon import model, wire
 
-_AGO = re.compile(r"(\d+)([smhd])")
+LIMIT = click.IntRange(0, 1_000_000_000)
+DELIVERY = click.IntRange(0, 2**63 - 1)  # an SQLite integer
+_AGO = re.compile(r"([0-9]{1,12})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -26,13 +28,19 @@ class Instant(click.ParamType[int]):
             return value
         if re.fullmatch(rf"(?:{_AGO.pattern})+", value):
             ago_s = sum(int(number) * _SECONDS[unit] for number, unit in _AGO.findall(value))
-            return int((time.time() - ago_s) * 1_000_000)
+            return self._bounded(int((time.time() - ago_s) * 1_000_000), value, param, ctx)
         try:
             instant = datetime.fromisoformat(value)
-        except ValueError:
+            aware = instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+            return self._bounded(int(aware.timestamp() * 1_000_000), value, param, ctx)
+        except (ValueError, OverflowError):
             self.fail(f"{value!r} is neither an instant like 2026-01-31T12:00:00Z nor a time ago like 2h", param, ctx)
-        aware = instant if instant.tzinfo else instant.replace(tzinfo=UTC)
-        return int(aware.timestamp() * 1_000_000)
+
+    def _bounded(self, us: int, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Refuse what is before 1970: no event is, and SQLite's integers end somewhere."""
+        if us < 0:
+            self.fail(f"{value[:40]!r} is before 1970", param, ctx)
+        return us
 
 
 def options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,7 +5,7 @@ differ from what happens; only the cluster and the ledger may, in the time betwe
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from beacon import model, rules, transitions, wire
 
@@ -39,6 +39,7 @@ class Counts:
     objects: int = 0
     annotated: int = 0
     matching: int = 0
+    unreadable: list[str] = field(default_factory=list)  # the objects of which nothing else can be said, with reasons
     changes: Changes | None = None  # None: there is no ledger to compare with
 
 
@@ -68,6 +69,17 @@ class Forecast:
         self.counts.matching += seen.verdict is model.Verdict.ACCEPTED
         if self.counts.changes is not None:
             self._count(self._unseen.pop(seen.uid, None), seen, self.counts.changes)
+
+    def pass_by(self, uid: str, name: str, why: str) -> None:
+        """Take an object of the list that can't be read: it is there, and Beacon leaves it as it is."""
+        self.counts.objects += 1
+        self.counts.unreadable.append(f"{name}: {why}")
+        if self.counts.changes is None:
+            return
+        row = self._unseen.pop(uid, None)
+        self.counts.changes.kept += row is not None and row.state is model.ObjectState.TRACKED
+        if not uid:
+            self._unseen = {}  # it may be any of them
 
     def finish(self) -> Counts:
         """The list is complete: what it has not shown is gone."""

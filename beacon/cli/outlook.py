@@ -11,6 +11,7 @@ from beacon import coverage, rules
 from beacon.cli import forecast, rights
 
 _COUNTS = ("objects", "annotated", "matching")
+_SHOWN = 20
 _CHANGES = ("kept", "new", "updated", "unmanaged", "deleted")
 
 
@@ -92,6 +93,10 @@ def lines(seen: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     heads = ("resource", "namespace", *_COUNTS, *(_CHANGES if seen["comparison"]["made"] else ()))
     yield from _table([heads, *(_cells(one, heads) for one in seen["scopes"])])
+    unreadable = [(_place(one), said) for one in seen["scopes"] for said in one["unreadable"]]
+    if unreadable:
+        yield f"\n{len(unreadable)} objects can't be read and are passed over:"
+        yield from (f"  {place}: {said}" for place, said in unreadable[:_SHOWN])
     if not seen["comparison"]["made"]:
         yield f"\nNot compared with a ledger: {seen['comparison']['why']}."
     if seen["leaving"]:
@@ -112,6 +117,7 @@ def _scope(one: Found) -> dict[str, Any]:
         "resource": one.plural,
         "namespace": one.scope.id.namespace,
         "problem": one.problem,
+        "unreadable": counted.get("unreadable") or [],
         **{key: counted.get(key) for key in _COUNTS},
         **{key: changes.get(key) for key in _CHANGES},
     }
@@ -123,7 +129,7 @@ def _cells(one: Mapping[str, Any], heads: Sequence[str]) -> tuple[str, ...]:
 
 
 def _place(one: Mapping[str, Any]) -> str:
-    kind = f"{one['kind']}.{one['group']}" if one["group"] else one["kind"]
+    kind = f"{one['kind']}.{one['group']}" if one.get("group") else one["kind"]
     return f"{kind} in namespace {one['namespace']}" if one["namespace"] else kind
 
 

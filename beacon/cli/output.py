@@ -1,12 +1,11 @@
 """The forms of an answer: aligned text for people, JSON and YAML for programs."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import click
 
-from beacon import codec
+from beacon.cli import terminal
 
 FORMS = ("table", "json", "yaml")
 
@@ -22,9 +21,9 @@ def show(output: str, plain: Any, lines: Iterable[str]) -> None:
     """Print an answer: `plain` values for programs, or `lines` for people."""
     if output == "table":
         for line in lines:
-            click.echo(line, color=coloured())
+            terminal.say(line)
     else:
-        click.echo(codec.encode_pretty(plain) if output == "json" else codec.dump_yaml(plain), nl=False)
+        terminal.document(output, plain)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
@@ -35,9 +34,4 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(head, *found, strict=True)]
     for number, row in enumerate([tuple(head), *found]):
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        yield click.style(line, bold=True) if number == 0 else line
-
-
-def coloured() -> bool | None:
-    """Say what click is to do about colour: False without any, None what the terminal can."""
-    return False if os.environ.get("NO_COLOR") else None
+        yield terminal.styled(line, bold=True) if number == 0 else line

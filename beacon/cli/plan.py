@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from beacon import codec, coverage, errors
-from beacon.cli import configured, forecast, holdings, outlook
+from beacon import coverage, errors
+from beacon.cli import configured, forecast, holdings, outlook, terminal
 
 _EPILOG = """
 \b
@@ -50,9 +50,10 @@ def command(path: Path | None, output: str) -> None:
     else:
         seen = outlook.plain(outlook.Outlook(cluster=cluster, found=found, ledger=ledger, left_out=why), scopes)
         if output == "table":
-            click.echo("\n".join(outlook.lines(seen)))
+            for line in outlook.lines(seen):
+                terminal.say(line)
         else:
-            click.echo(codec.encode_pretty(seen) if output == "json" else codec.dump_yaml(seen), nl=False)
+            terminal.document(output, seen)
         sys.exit(errors.EXIT_OK if seen["works"] else errors.EXIT_FAILURE)
 
 
@@ -70,5 +71,5 @@ def _ledger(uid: str) -> tuple[forecast.Ledger | None, str]:
 
 
 def _end(error: errors.BeaconError, code: int) -> None:
-    click.echo(str(error), err=True)
+    terminal.say(str(error), err=True)
     sys.exit(code)

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from beacon import codec, coverage, errors, rules
-from beacon.cli import configured, naming, rights
+from beacon import coverage, errors, rules
+from beacon.cli import configured, naming, rights, terminal
 
 _EPILOG = """
 \b
@@ -60,11 +60,11 @@ def command(path: Path | None, *, identity: bool, output: str, **holder: str) ->
     named = naming.name(scopes, _discover)
     if named.problems:
         for problem in named.problems:
-            click.echo(problem, err=True)
+            terminal.say(problem, err=True)
         sys.exit(errors.EXIT_FAILURE)
     needed = [right for watched in named.watched for right in rights.of(watched)]
     needed += [rights.IDENTITY] if identity else []
-    click.echo(_rendered(rights.manifests(needed, rights.Holder(**holder)), output), nl=False)
+    _show(rights.manifests(needed, rights.Holder(**holder)), output)
 
 
 def _discover(scope: rules.Scope) -> naming.Served:
@@ -74,7 +74,11 @@ def _discover(scope: rules.Scope) -> naming.Served:
     return reaching.find(scope)
 
 
-def _rendered(made: list[dict[str, Any]], output: str) -> str:
+def _show(made: list[dict[str, Any]], output: str) -> None:
     if output == "json":
-        return codec.encode_pretty({"apiVersion": "v1", "kind": "List", "items": made}).decode()
-    return "---\n".join(map(codec.dump_yaml, made))
+        terminal.document("json", {"apiVersion": "v1", "kind": "List", "items": made})
+        return
+    for number, manifest in enumerate(made):
+        if number:
+            terminal.say("---")
+        terminal.document("yaml", manifest)

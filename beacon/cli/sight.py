@@ -27,9 +27,11 @@ def _covering(scopes: Sequence[rules.Scope], kind: str, namespace: str) -> list[
     ]
 
 
-def _sentence(rule: rules.Rule, item: items.Item | None, kind: str, name: str) -> str:
+def _sentence(rule: rules.Rule, item: items.Item | items.Unreadable | None, kind: str, name: str) -> str:
     if item is None:
         return f"In the cluster there is no {kind} of this name now."
+    if isinstance(item, items.Unreadable):
+        return f"In the cluster {name} can't be read: {item.why}."
     annotations, labels = item.annotations or {}, item.labels or {}
     verdict = rules.judge(rule, namespace=item.namespace, annotations=annotations, labels=labels)
     if verdict is model.Verdict.ACCEPTED:

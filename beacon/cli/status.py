@@ -8,15 +8,15 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from beacon import bus, codec, errors, heart, rundir, supervision, wire
-from beacon.cli import output as forms
-from beacon.cli import words
+from beacon import bus, errors, heart, rundir, supervision, wire
+from beacon.cli import terminal, words
 
 _EPILOG = """
 \b
@@ -46,7 +46,7 @@ def command(output: str, watch: bool) -> None:  # noqa: FBT001
     try:
         run_dir = rundir.private(os.environ)
     except errors.StartError as error:
-        click.echo(str(error), err=True)
+        terminal.say(str(error), err=True)
         sys.exit(error.exit_code)
     code = _show(look(run_dir), output)
     pause = threading.Event()
@@ -56,7 +56,7 @@ def command(output: str, watch: bool) -> None:  # noqa: FBT001
             click.clear()  # of a terminal; elsewhere one screen follows the other
             code = _show(seen, output)
     except KeyboardInterrupt:
-        click.echo()
+        terminal.say()
     sys.exit(code)
 
 
@@ -64,9 +64,9 @@ def _show(seen: dict[str, Any], output: str) -> int:
     """Print what was seen and give the exit code that goes with it."""
     if output == "text":
         for line in words.status(seen):
-            click.echo(_styled(line, well=not seen["wrong"]), color=forms.coloured())
+            terminal.say(_styled(line, well=not seen["wrong"]))
     else:
-        click.echo(codec.encode_pretty(seen) if output == "json" else codec.dump_yaml(seen), nl=False)
+        terminal.document(output, seen)
     if seen["store"]["why"]:
         return errors.EXIT_UNAVAILABLE
     return errors.EXIT_FAILURE if seen["wrong"] else errors.EXIT_OK
@@ -75,8 +75,8 @@ def _show(seen: dict[str, Any], output: str) -> int:
 def _styled(line: str, *, well: bool) -> str:
     """Let a title stand out, and the first line say at a glance how things are."""
     if line in ("All is well.", "Not well:"):
-        return click.style(line, fg="green" if well else "red", bold=True)
-    return line if not line or line.startswith(" ") else click.style(line, bold=True)
+        return terminal.styled(line, fg="green" if well else "red", bold=True)
+    return line if not line or line.startswith(" ") else terminal.styled(line, bold=True)
 
 
 def look(run_dir: Path) -> dict[str, Any]:
@@ -161,6 +161,7 @@ def _wrong(seen: dict[str, Any]) -> list[str]:
         elif part["component"] == "endpoint" and part["state"] == "down":
             said.append(f"endpoint {part.get('endpoint', '')}: down since {part['since']}")
     said += [f"endpoint {one['endpoint']}: {one['failed']} failed" for one in seen["deliveries"] if one["failed"]]
+    said += [_unreadable(part) for part in seen["components"] if part.get("unreadable")]
     return [*said, *(_suspicion(suspect) for one in seen["deliveries"] for suspect in one["suspects"])]
 
 
@@ -172,6 +173,12 @@ def _suspicion(suspect: dict[str, Any]) -> str:
         f" {suspect['deaths']} deaths, next sent alone after {words.instant(suspect['not_before_us'])};"
         f" see beacon explain {suspect['event']}"
     )
+
+
+def _unreadable(part: Mapping[str, Any]) -> str:
+    """Return the sentence about a scope's objects that can't be read."""
+    objects = "1 object" if part["unreadable"] == 1 else f"{part['unreadable']} objects"
+    return f"{part['scope']}: {objects} can't be read: {'; '.join(part['unreadable_objects'])}"
 
 
 def _wrong_scope(part: dict[str, Any], seen: dict[str, Any]) -> list[str]:

@@ -33,11 +33,7 @@ class Survey:
     def scopes(
         self, scopes: Sequence[rules.Scope], ledger: forecast.Ledger | None, *, updates: bool
     ) -> tuple[outlook.Found, ...]:
-        """Look at every scope.
-
-        Raises:
-            failures.Unreachable: the API server can't be reached.
-        """
+        """Look at every scope; an API that does not answer is a problem of its own scope."""
         return tuple(self._look(scope, forecast.Forecast(scope, ledger, updates=updates)) for scope in scopes)
 
     def _look(self, scope: rules.Scope, reckoned: forecast.Forecast) -> outlook.Found:
@@ -51,8 +47,6 @@ class Survey:
             missing = tuple(right for right in rights.of(watched) if not _may(self._api, right))
             listed = not any(right.verb == "list" for right in missing)
             counts = self._count(scope, resource, reckoned) if listed else None
-        except failures.Unreachable:
-            raise
         except (errors.TransientError, errors.PermanentError) as error:
             return outlook.Found(scope=scope, plural=plural, problem=str(error))
         return outlook.Found(scope=scope, plural=plural, missing=missing, counts=counts)
@@ -62,6 +56,8 @@ class Survey:
             for item in page.items:
                 seen = looking.look(scope.rule, item, model.Change.LISTED, reckoned.wanted)
                 reckoned.see(seen, annotated=scope.rule.annotation in (item.annotations or {}))
+            for one in page.unreadable:
+                reckoned.pass_by(one.item.uid, one.name, one.why)
         return reckoned.finish()
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from beacon import bus, codec, wire
-from beacon.cli import asking, finding, words
+from beacon import bus, wire
+from beacon.cli import asking, finding, terminal, words
 
 _EPILOG = """
 \b
@@ -36,7 +36,7 @@ def command(kind: str, namespace: str | None, name: str, output: str) -> None:
         with asking.store() as client:
             for one in _follow(client):
                 if _is_meant(one.of, kind, namespace, name):
-                    click.echo(codec.encode(plain(one)).decode() if output == "json" else line(one))
+                    terminal.json_line(plain(one)) if output == "json" else terminal.say(line(one))
     except KeyboardInterrupt:
         return
     except BrokenPipeError:  # whoever read has had enough
@@ -76,9 +76,9 @@ def _follow(client: bus.Client) -> Iterator[wire.Happening]:
     while True:
         page = _page(client, page.after)
         if page.missed:
-            click.echo(f"{page.missed} more happened, too fast to be followed: see beacon events.", err=True)
+            terminal.say(f"{page.missed} more happened, too fast to be followed: see beacon events.", err=True)
         if page.anew:
-            click.echo("The store has started anew: for what happened meanwhile see beacon events.", err=True)
+            terminal.say("The store has started anew: for what happened meanwhile see beacon events.", err=True)
         yield from page.happenings
         if not page.happenings:
             pause.wait(_EVERY_S)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from beacon import errors, settings, wire
-from beacon.cli import asking
+from beacon.cli import asking, terminal
 
 _EPILOG = """
 \b
@@ -26,7 +26,7 @@ def command(file: Path | None) -> None:
     """Check FILE, a ledger that nobody serves, or, without FILE, a copy of the running one; a line for each finding."""
     code = asking.verified(file) if file else _check_live()
     if code == errors.EXIT_OK:
-        click.echo("nothing is wrong")
+        terminal.say("nothing is wrong")
     sys.exit(code)
 
 

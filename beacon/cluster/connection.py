@@ -4,6 +4,8 @@ A 401 makes it read the credentials anew and ask once more; everything else that
 One connection pool for all threads; safe to share.
 """
 
+import email.errors
+import http.client
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +15,7 @@ from urllib.parse import quote, urlencode
 import urllib3
 
 import beacon
-from beacon.cluster import credentials, deadline, failures, items, library
+from beacon.cluster import credentials, deadline, failures, library, refusals
 
 _RENEW_AGAIN_S = 5.0
 _FAIL_AGAIN_S = 0.5  # many streams must not run a plugin that fails as often as all of them try
@@ -22,6 +24,26 @@ JSON = "application/json"
 
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
+MOST = 4 * 1024 * 1024  # bytes of an answer: no object is larger, and lists are asked for in pages
+_USER_AGENT = f"beacon/{beacon.VERSION}"
+_MOST_OF_REFUSAL = 64 * 1024
+_AT_ONCE = 64 * 1024
+# What the library raises while it reads an answer, which comes from outside: http.client parses heads with the `email`
+# package, and that raises whatever it meets (a multipart boundary in parts is a TypeError).
+_UNREADABLE = (
+    urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
+    library.ApiException,
+    OSError,
+    email.errors.MessageError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 Query = Sequence[tuple[str, str]]
 _SHORTEST_S = 0.05
 _Request = tuple[str, str, Query, str, Mapping[str, Any] | None]  # method, path, query, accept, body
@@ -45,15 +67,16 @@ class Connection:
         """Call `beat` before each request of the calling thread: several that drip must not look like a hang."""
         self._mine.beat = beat
 
-    def get(self, path: str, *, query: Query = (), accept: str = JSON) -> bytes:
-        """Read a resource whole.
+    def get(self, path: str, *, query: Query = (), accept: str = JSON, most: int = MOST) -> bytes:
+        """Read a resource whole, if it has at most so many bytes.
 
         Raises:
             failures.Refused: another status than 200.
             failures.Unreachable: no answer.
+            failures.Broken: it is compressed.
+            failures.TooBig: it has more.
         """
-        response = self.open(path, query=query, accept=accept)
-        return self._body(response)
+        return self._body(self.open(path, query=query, accept=accept), most)
 
     def post(self, path: str, body: Mapping[str, Any]) -> bytes:
         """Put a question that is asked by creating something, and return the answer; nothing of it is kept.
@@ -61,8 +84,9 @@ class Connection:
         Raises:
             failures.Refused: another status than 201.
             failures.Unreachable: no answer.
+            failures.TooBig: it is longer than the answer to a question can be.
         """
-        return self._body(self._ask("POST", path, expected=201, body=body))
+        return self._body(self._ask("POST", path, expected=201, body=body), MOST)
 
     def open(self, path: str, *, query: Query = (), accept: str = JSON) -> urllib3.BaseHTTPResponse:
         """Send a GET and return the answer with its body still to be read; the caller closes it.
@@ -91,26 +115,30 @@ class Connection:
         request = (method, path, query, accept, body)
         response = self._send(used, request, until)
         if response.status == 401:
-            self._body(response)
+            self._beginning(response)
             response = self._send(self._renewed(used), request, until)
         if response.status != expected:
-            raise items.refusal(response.status, self._body(response), response.headers.get("Retry-After"))
+            said = self._beginning(response)
+            raise refusals.refusal(response.status, said, response.headers.get("Retry-After"))
+        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+            response.close()
+            raise failures.Broken("the API server compressed its answer, which was not asked for")
         return response
 
     def _send(self, used: "_Used", request: _Request, until: float) -> urllib3.BaseHTTPResponse:
         getattr(self._mine, "beat", _no_beat)()
         method, path, query, accept, body = request
         url = used.access.server + path + (f"?{urlencode(query, safe='/', quote_via=quote)}" if query else "")
-        headers = urllib3.HTTPHeaderDict({"Accept": accept, "User-Agent": f"beacon/{beacon.VERSION}"})
+        headers = urllib3.HTTPHeaderDict({"Accept": accept, "Accept-Encoding": "identity", "User-Agent": _USER_AGENT})
         headers.extend(used.access.headers)
         if body is not None:
             headers["Content-Type"] = JSON
+        left_s = max(until - time.monotonic(), _SHORTEST_S)  # a second try after a 401 has no time of its own
         try:
-            left_s = max(until - time.monotonic(), _SHORTEST_S)  # a second try after a 401 has no time of its own
             answer = used.client.request(  # type: ignore[no-untyped-call]
                 method, url, headers=headers, body=body, _request_timeout=(min(self._connect_s, left_s), left_s)
             )
-        except (urllib3.exceptions.HTTPError, library.ApiException, OSError) as error:
+        except _UNREADABLE as error:
             if isinstance(error, library.ApiException):
                 self._forget(used)  # TLS: the certificates may have been replaced
             by = f" by the proxy {used.access.proxy.url}" if used.access.proxy else ""
@@ -118,14 +146,30 @@ class Connection:
         response: urllib3.BaseHTTPResponse = answer.response
         return response
 
-    def _body(self, response: urllib3.BaseHTTPResponse) -> bytes:
+    def _body(self, response: urllib3.BaseHTTPResponse, most: int) -> bytes:
+        """Read an answer to its end, in pieces, so that no more than `most` of it is ever in memory."""
+        parts: list[bytes] = []
+        size = 0
         try:
-            return response.read()
-        except (urllib3.exceptions.HTTPError, OSError) as error:
+            while part := response.read(_AT_ONCE, decode_content=False):
+                parts.append(part)
+                size += len(part)
+                if size > most:
+                    response.close()
+                    raise failures.TooBig(f"an answer of the API server has more than {most} bytes")
+        except _UNREADABLE as error:
             response.close()
             raise failures.Unreachable(f"the answer broke off: {_words(error)}") from error
         finally:
             response.release_conn()
+        return b"".join(parts)
+
+    def _beginning(self, response: urllib3.BaseHTTPResponse) -> bytes:
+        """Read an answer that refuses; of one that is too long only the status counts."""
+        try:
+            return self._body(response, _MOST_OF_REFUSAL)
+        except failures.TooBig:
+            return b""
 
     def _current(self) -> "_Used":
         """Return what is in force; loaded anew when a file has changed or the credentials near their end."""

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from beacon.cluster import connection, failures
+from beacon.cluster import connection, failures, parsing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +19,12 @@ class Resource:
     version: str
     plural: str
     namespaced: bool
+    kind: str = ""
+
+    @property
+    def api_version(self) -> str:
+        """Return the API group and version as objects name them."""
+        return f"{self.group}/{self.version}" if self.group else self.version
 
     @property
     def name(self) -> str:
@@ -45,13 +51,15 @@ def find(api: connection.Connection, api_version: str, kind: str, plural: str = 
             "project.openshift.io is not watched: its lists show only what the account may see, so a right that is"
             " taken away would look like deleted projects; watch v1 Namespace instead"
         )
-    entry = _entry(_served(api, group, version, f"{kind} of {api_version}"), kind, plural)
-    if entry is None:
+    entries = _entries(_served(api, group, version, f"{kind} of {api_version}"), kind, plural)
+    if not entries:
         what = f"{kind} ({plural})" if plural else kind
         raise failures.Absent(f"the API server does not serve {what} of {api_version}")
-    if not {"list", "watch"} <= set(entry.verbs or ()):
-        raise failures.Unsuitable(f"{entry.name} of {api_version} can't be listed and watched")
-    return Resource(group=group, version=version, plural=entry.name, namespaced=entry.namespaced)
+    usable = [entry for entry in entries if {"list", "watch"} <= set(entry.verbs or ())]
+    if not usable:
+        raise failures.Unsuitable(f"{entries[0].name} of {api_version} can't be listed and watched")
+    entry = usable[0]
+    return Resource(group=group, version=version, plural=entry.name, namespaced=entry.namespaced, kind=entry.kind)
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -62,6 +70,8 @@ class _Entry(msgspec.Struct, frozen=True):
 
 
 class _Served(msgspec.Struct, frozen=True):
+    kind: str = ""
+    group_version: str = msgspec.field(default="", name="groupVersion")
     resources: list[_Entry] | None = None
 
 
@@ -70,22 +80,24 @@ _SERVED = msgspec.json.Decoder(_Served)
 
 def _served(api: connection.Connection, group: str, version: str, what: str) -> list[_Entry]:
     try:
-        return _SERVED.decode(api.get(_root(group, version))).resources or []
+        served = _SERVED.decode(api.get(_root(group, version)))
     except failures.Refused as error:
         if error.status == 404:
             raise failures.Absent(f"the API server does not serve {what}") from error
         raise
-    except msgspec.DecodeError as error:
+    except parsing.UNREADABLE as error:
         raise failures.Malformed(f"the API server's answer about {what} can't be read: {error}") from error
+    expected = f"{group}/{version}" if group else version
+    if served.kind != "APIResourceList" or served.group_version not in ("", expected) or served.resources is None:
+        found = f"{served.kind[:60]} {served.group_version[:60]}".strip() or "something else"
+        raise failures.Malformed(f"asked about {what} the API server sent {found} instead of the resources it serves")
+    return served.resources
 
 
-def _entry(entries: list[_Entry], kind: str, plural: str) -> _Entry | None:
-    for entry in entries:
-        if "/" in entry.name:
-            continue  # a subresource
-        if entry.name == plural if plural else entry.kind == kind:
-            return entry
-    return None
+def _entries(entries: list[_Entry], kind: str, plural: str) -> list[_Entry]:
+    """Return the entries of a kind in the order served; those with a slash are subresources."""
+    whole = [entry for entry in entries if "/" not in entry.name]
+    return [entry for entry in whole if (entry.name == plural if plural else entry.kind == kind)]
 
 
 def _root(group: str, version: str) -> str:

@@ -34,9 +34,9 @@ class Guard:
             failures.Malformed: the list is in a circle, has no content, or takes far too long.
         """
         self._number += 1
-        if (self._token and page.rest == self._token) or (self._uid and any(it.uid == self._uid for it in page.items)):
+        if (self._token and page.rest == self._token) or (self._uid and self._uid in page.uids):
             raise failures.Malformed(f"the API server lists in a circle: page {self._number} has come before")
-        self._empty = 0 if page.items else self._empty + 1
+        self._empty = 0 if page.uids else self._empty + 1
         if page.rest and self._empty >= _EMPTY_PAGES:
             raise failures.Malformed(f"the API server sent {self._empty} empty pages in a row and promises more")
         if page.rest and self._clock() >= self._until:
@@ -44,4 +44,4 @@ class Guard:
         if self._number >= self._keep_at:
             self._keep_at *= 2
             self._token = page.rest
-            self._uid = page.items[0].uid if page.items else self._uid
+            self._uid = page.uids[0] if page.uids else self._uid

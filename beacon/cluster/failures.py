@@ -30,6 +30,10 @@ class Malformed(errors.TransientError):
     """The API server sent an object that Beacon can't go on from, e.g. one without UID or resourceVersion."""
 
 
+class TooBig(Malformed):
+    """The API server sent more than an answer of its kind may have."""
+
+
 class Absent(errors.TransientError):
     """The API server does not serve this kind (yet)."""
 

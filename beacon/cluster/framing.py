@@ -6,7 +6,9 @@ http.client loses what it has read of one when it may not wait. Source: RFC 9112
 
 from beacon.cluster import failures
 
-_LONGEST_LINE = 16 * 1024 * 1024
+_LONGEST_LINE = 4 * 1024 * 1024  # no object is larger: a request has at most 3 MB, etcd takes 1.5
+_ENDLESS_LINE = 64 * 1024 * 1024
+_KEPT_OF_LONG = 64 * 1024  # of a line that is too long: identity and position stand at the beginning of an object
 _LONGEST_HEADER = 64 * 1024
 
 
@@ -60,13 +62,18 @@ class Chunks:
             self._trailing = not self._left
 
 
+class Cut(bytes):
+    """The beginning of a line that is longer than an object may be; the rest was dropped."""
+
+
 class Lines:
-    """Cuts a body into lines."""
+    """Cuts a body into lines, and lines that are too long short."""
 
     def __init__(self) -> None:
         """Begin before the first line."""
         self._parts: list[bytes] = []
         self._length = 0
+        self._cut = False
 
     @property
     def partial(self) -> bool:
@@ -84,18 +91,34 @@ class Lines:
             return []
         lines = data.split(b"\n")
         if self._parts:
-            lines[0] = b"".join([*self._parts, lines[0]])
-            self._parts.clear()
-            self._length = 0
+            self._keep(lines[0])
+            lines[0] = self._whole()
         self._keep(lines.pop())
-        return [line for line in lines if line]
+        return [_bounded(line) for line in lines if line]
 
     def _keep(self, data: bytes) -> None:
-        if data:
-            self._parts.append(data)
-            self._length += len(data)
-        if self._length > _LONGEST_LINE:
+        if not data:
+            return
+        self._length += len(data)
+        if self._length > _ENDLESS_LINE:
             raise failures.Garbled("the API server sent a line without an end")
+        if not self._cut:
+            self._parts.append(data)
+            if self._length > _LONGEST_LINE:
+                self._cut = True
+                self._parts = [b"".join(self._parts)[:_KEPT_OF_LONG]]
+
+    def _whole(self) -> bytes:
+        """Return the line that has ended."""
+        line = b"".join(self._parts)
+        whole = Cut(line) if self._cut else line
+        self._parts = []
+        self._length, self._cut = 0, False
+        return whole
+
+
+def _bounded(line: bytes) -> bytes:
+    return Cut(line[:_KEPT_OF_LONG]) if len(line) > _LONGEST_LINE else line
 
 
 def _size(header: bytes) -> int:

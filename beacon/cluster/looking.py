@@ -9,6 +9,8 @@ from collections.abc import Container
 from beacon import model, rules
 from beacon.cluster import items
 
+_LARGEST = 3 * 512 * 1024  # etcd takes no object of more
+
 
 def look(
     rule: rules.Rule, item: items.Item, change: model.Change, wanted: Container[str], *, received_ns: int = 0
@@ -31,3 +33,14 @@ def look(
         annotations=rules.kept_annotations(rule, annotations),
         received_ns=received_ns,
     )
+
+
+def too_large(observation: model.Observation) -> str:
+    """Return why an observation is larger than what an object may have, "" if it is not."""
+    return "its labels and annotations are larger than an object may be" if size(observation) > _LARGEST else ""
+
+
+def size(observation: model.Observation) -> int:
+    """Return the number of characters of what is kept of an object's labels and annotations."""
+    maps = (observation.labels, observation.annotations)
+    return len(observation.value) + sum(len(key) + len(value) for texts in maps for key, value in texts.items())

@@ -5,7 +5,7 @@ Source: Kubernetes documentation, "Authorization", `SelfSubjectAccessReview`.
 
 import msgspec
 
-from beacon.cluster import connection, failures
+from beacon.cluster import connection, failures, parsing
 
 _PATH = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
@@ -26,17 +26,21 @@ def allowed(
         "spec": {"resourceAttributes": {key: value for key, value in attributes.items() if value}},
     }
     try:
-        return _REVIEW.decode(api.post(_PATH, asked)).status.allowed
-    except msgspec.DecodeError as error:
+        review = _REVIEW.decode(api.post(_PATH, asked))
+    except parsing.UNREADABLE as error:
         raise failures.Malformed(f"the API server's answer about a right can't be read: {error}") from error
+    if review.kind != "SelfSubjectAccessReview":
+        raise failures.Malformed(f"asked about a right the API server sent {review.kind[:60] or 'something else'}")
+    return review.status.allowed
 
 
 class _Status(msgspec.Struct, frozen=True):
-    allowed: bool = False
+    allowed: bool  # the only field of a review's status that is always there
 
 
 class _Review(msgspec.Struct, frozen=True):
-    status: _Status = _Status()
+    status: _Status
+    kind: str = ""
 
 
 _REVIEW = msgspec.json.Decoder(_Review)

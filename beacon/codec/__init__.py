@@ -14,21 +14,26 @@ slim.unrun("beacon.codec.documents")  # most processes never see YAML
 from beacon.codec import documents, refusing  # noqa: E402
 
 DecodeError = refusing.DecodeError
+EncodeError = refusing.EncodeError
 
 
 def encode(value: object) -> bytes:
-    """Render a plain value or a dataclass as compact JSON."""
-    return orjson.dumps(value)
+    """Render a plain value or a dataclass as compact JSON.
+
+    Raises:
+        EncodeError: JSON has no form for it, e.g. an integer of more than 64 bits, or half a surrogate pair.
+    """
+    return _dumped(value, 0)
 
 
 def encode_pretty(value: object) -> bytes:
-    """Render a plain value as indented JSON that ends with a newline."""
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    """Render a plain value as indented JSON that ends with a newline; raises as `encode`."""
+    return _dumped(value, orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 def encode_sorted(value: object) -> bytes:
     """Render a plain value as compact JSON with sorted keys: equal values give equal bytes."""
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    return _dumped(value, orjson.OPT_SORT_KEYS)
 
 
 def decode(data: bytes | str) -> Any:
@@ -68,6 +73,13 @@ def load_yaml_text(text: str) -> Any:
     return documents.load_text(text)
 
 
-def dump_yaml(value: object) -> str:
+def dump_yaml(value: object, *, ascii_only: bool = False) -> str:
     """Render a plain value as block-style YAML in the order given; text stays text for readers of YAML 1.1 and 1.2."""
-    return documents.dump(value)
+    return documents.dump(value, ascii_only=ascii_only)
+
+
+def _dumped(value: object, option: int) -> bytes:
+    try:
+        return orjson.dumps(value, option=option)
+    except orjson.JSONEncodeError as error:
+        raise EncodeError(str(error)) from error

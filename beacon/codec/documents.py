@@ -1,11 +1,18 @@
 """YAML to plain values and back, as `beacon.codec` promises it; apart from it because it is read when it is needed."""
 
+import itertools
 import re
 from typing import Any
 
 import yaml
 
 from beacon.codec import refusing
+
+_DEEPEST = 64  # levels; a configuration has 5, a kubeconfig 6
+_LARGEST = 4 * 1024 * 1024  # characters, with every alias in its place
+_ENDLESS = (_LARGEST + 1, _DEEPEST + 1)
+_LONGEST_SHOWN = 60
+_WRONG_VALUE = "a value is not what its tag says"
 
 
 def load(text: str) -> Any:
@@ -18,24 +25,55 @@ def load_text(text: str) -> Any:
     return _load(text, _TextLoader)
 
 
-def dump(value: object) -> str:
+def dump(value: object, *, ascii_only: bool) -> str:
     """Render a plain value; see `codec.dump_yaml`."""
-    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=not ascii_only, width=120)
     return text
 
 
-def _load(text: str, loader: type[yaml.SafeLoader]) -> Any:
+def _load(text: str, loader: type["_Loader"]) -> Any:
     try:
         return yaml.load(text, Loader=loader)  # noqa: S506  both are SafeLoaders
     except yaml.MarkedYAMLError as error:
         raise refusing.DecodeError(_located(error)) from error
+    except yaml.reader.ReaderError as error:
+        before = text[: error.position]
+        place = f"line {before.count(chr(10)) + 1}, column {error.position - before.rfind(chr(10))}"
+        character = "a NUL" if error.character == 0 else f"the character U+{error.character:04X}"
+        raise refusing.DecodeError(f"{place}: {character} can't stand in YAML") from error
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
-        # What a wrong tag such as !!int makes of a value; the text is not repeated, it may be a secret.
         raise refusing.DecodeError(f"a value is not what its tag says ({type(error).__name__})") from error
 
 
 class _Loader(yaml.SafeLoader):
-    """A SafeLoader that refuses a repeated key."""
+    """A SafeLoader that refuses a repeated key, and what would grow beyond measure: nesting and repeated aliases."""
+
+    _depth = 0
+
+    def get_single_node(self) -> Any:
+        """Compose the document, and measure it before a value of it is made."""
+        node = super().get_single_node()
+        if node is not None:
+            _measure(node)
+        return node
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Compose a node, unless it is nested too deeply: composing, constructing and validating recurse."""
+        if self._depth >= _DEEPEST:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(problem=f"nested more than {_DEEPEST} levels deep", problem_mark=mark)
+        self._depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002
+        """Build a value; one that is not what its tag (`!!int`) says is located, and not quoted: it may be a secret."""
+        try:
+            return super().construct_object(node, deep=deep)
+        except (ValueError, LookupError, AttributeError, TypeError) as error:
+            raise yaml.MarkedYAMLError(problem=_WRONG_VALUE, problem_mark=node.start_mark) from error
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
         """Build a mapping after looking for keys that stand twice."""
@@ -47,7 +85,9 @@ class _Loader(yaml.SafeLoader):
             if not isinstance(key, str | int | float | bool | None):
                 raise yaml.MarkedYAMLError(problem="a key must be a plain value", problem_mark=key_node.start_mark)
             if key in seen:
-                raise yaml.MarkedYAMLError(problem=f"the key {key!r} stands twice", problem_mark=key_node.start_mark)
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {_short(key)} stands twice", problem_mark=key_node.start_mark
+                )
             seen.add(key)
         built: dict[Any, Any] = super().construct_mapping(node, deep=deep)
         return built
@@ -75,10 +115,58 @@ class _TextLoader(_Loader):
     }
 
 
+def _measure(root: yaml.Node) -> None:
+    """Raise if the document, with every alias in its place, is larger or deeper than one may be, or endless."""
+    known: dict[int, tuple[int, int]] = {}
+
+    def measure(node: yaml.Node) -> tuple[int, int]:
+        if isinstance(node, yaml.ScalarNode):
+            return 1 + len(node.value), 1
+        if id(node) not in known:
+            known[id(node)] = _ENDLESS  # until its parts are measured
+            pairs = isinstance(node, yaml.MappingNode)
+            parts = [measure(part) for part in (itertools.chain(*node.value) if pairs else node.value)]
+            known[id(node)] = 1 + sum(size for size, _ in parts), 1 + max((depth for _, depth in parts), default=0)
+        size, depth = known[id(node)]
+        if depth > _DEEPEST or size > _LARGEST:
+            raise yaml.MarkedYAMLError(problem=_excess(size, depth), problem_mark=node.start_mark)
+        return size, depth
+
+    measure(root)
+
+
+def _excess(size: int, depth: int) -> str:
+    if (size, depth) == _ENDLESS:
+        return "an alias stands within what it stands for"
+    return f"nested more than {_DEEPEST} levels deep" if depth > _DEEPEST else "repeated aliases make it too large"
+
+
+def _short(key: object) -> str:
+    shown = repr(key)
+    return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}..."
+
+
 def _located(error: yaml.MarkedYAMLError) -> str:
     """Say what is wrong and where, without the words that YAML quotes from the text: they may be a secret."""
-    what = " ".join(part for part in (error.context, error.problem) if part) or "not YAML"
-    if isinstance(error, yaml.constructor.ConstructorError | yaml.composer.ComposerError):
-        what = what if what.startswith("the key") or "a key must" in what else "a tag, an anchor or an alias is wrong"
     mark = error.problem_mark or error.context_mark
+    what = _plain(error)
     return f"line {mark.line + 1}, column {mark.column + 1}: {what}" if mark else what
+
+
+def _plain(error: yaml.MarkedYAMLError) -> str:
+    what = " ".join(part for part in (error.context, error.problem) if part) or "not YAML"
+    if not isinstance(error, yaml.constructor.ConstructorError | yaml.composer.ComposerError):
+        return what
+    return next((plain for words, plain in _PLAIN.items() if words in what), "a tag, an anchor or an alias is wrong")
+
+
+# What the library says, in part, and what is meant.
+_PLAIN = {
+    "but found another document": "a second document begins here: one is expected",
+    "undefined alias": "an alias names an anchor that does not stand before it",
+    "duplicate anchor": "the same anchor stands twice",
+    "could not determine a constructor": "a tag that is not known here",
+    "for merging": "<< takes a mapping, or a list of mappings",
+    "recursive": "an alias stands within what it stands for",
+    "unhashable key": "a key must be a plain value",
+}

@@ -3,3 +3,7 @@
 
 class DecodeError(ValueError):
     """The text is not what it should be; the message says where."""
+
+
+class EncodeError(TypeError):
+    """A value can't be written: it is no plain value, or a number or a text that JSON has no form for."""

@@ -4,6 +4,6 @@ What the file may hold is declared in `beacon.settings`; `values` reads single v
 (the one door of pydantic), `checks` holds what concerns several values together.
 """
 
-from beacon.configuration.loading import Loaded, load, parse
+from beacon.configuration.loading import LARGEST_FILE, Loaded, load, parse
 
-__all__ = ["Loaded", "load", "parse"]
+__all__ = ["LARGEST_FILE", "Loaded", "load", "parse"]

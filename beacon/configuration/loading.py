@@ -1,16 +1,17 @@
 """From the file's text and the environment to the settings, or to the whole list of what is wrong."""
 
+import errno
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from beacon import codec, errors, proxies, secret, settings
+from beacon import codec, errors, files, proxies, secret, settings
 from beacon.configuration import checks, tree
 
 _DEFAULT_PATH = "/config/config.yaml"
 _OVERRIDES = {"DB_PATH": ("storage", "dbPath"), "ENDPOINT_URL": ("endpoint", "url")}
-_LARGEST_FILE = 1024 * 1024
+LARGEST_FILE = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,8 @@ def parse(text: str, environ: Mapping[str, str], *, name: str = "the configurati
     Raises:
         errors.ConfigError: with every problem, one line each.
     """
+    if len(text) > LARGEST_FILE:
+        raise errors.ConfigError([f"{name} is larger than 1 MiB: is it the configuration?"])
     try:
         given = codec.load_yaml_text(text)
     except codec.DecodeError as error:
@@ -60,17 +63,12 @@ def parse(text: str, environ: Mapping[str, str], *, name: str = "the configurati
 
 
 def _read(path: Path) -> str:
-    if "\0" in str(path):
-        raise errors.ConfigError([f"{path} can't be read: the path holds a NUL"])
     try:
-        if path.exists() and not path.is_file() and not path.is_dir():
-            raise errors.ConfigError([f"{path} is no file"])
-        with path.open("rb") as file:
-            data = file.read(_LARGEST_FILE + 1)
+        data = files.read(path, most_bytes=LARGEST_FILE)
     except OSError as error:
-        raise errors.ConfigError([f"{path} can't be read: {error.strerror}"]) from error
-    if len(data) > _LARGEST_FILE:
-        raise errors.ConfigError([f"{path} is larger than 1 MiB: is it the configuration?"])
+        large = error.errno == errno.EFBIG
+        reason = "is larger than 1 MiB: is it the configuration?" if large else f"can't be read: {error.strerror}"
+        raise errors.ConfigError([f"{path} {reason}"]) from error
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

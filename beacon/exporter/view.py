@@ -11,7 +11,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from pathlib import Path
 
-from beacon import errors, heart, rundir, supervision
+from beacon import errors, heart, metrics, rundir, supervision
 from beacon.exporter import asker
 
 _PATIENCE_S = 2.0 * asker.TIMEOUT_S + 0.4  # a question that has just begun ends before ours begins
@@ -51,12 +51,15 @@ class Viewer:
         *,
         supervised: bool,
         list_programs: Callable[[Path], tuple[supervision.Program, ...]] = supervision.programs,
+        count_dropped: Callable[[Path], int] = supervision.dropped_lines,
     ) -> None:
         """Look at the processes of `run_dir`; `supervised` says whether supervisord started this process."""
         self._run_dir = run_dir
         self._ask = ask
         self._supervised = supervised
         self._list_programs = list_programs
+        self._count_dropped = count_dropped
+        self._dropped = 0
 
     def look(self) -> View:
         """Ask everybody; takes no longer than the slowest is allowed to."""
@@ -76,9 +79,22 @@ class Viewer:
         if not self._supervised:
             return _guessed(beats), ""
         try:
-            return self._list_programs(supervision.socket_of(self._run_dir)), ""
+            found = self._list_programs(supervision.socket_of(self._run_dir))
         except errors.TransientError as error:
             return _guessed(beats), str(error)
+        self._count_lines()
+        return found, ""
+
+    def _count_lines(self) -> None:
+        """Add the lines that supervisord has dropped since the last look."""
+        try:
+            dropped = self._count_dropped(supervision.socket_of(self._run_dir))
+        except errors.TransientError:
+            return
+        metrics.LOG_LINES_DROPPED.labels(process="supervisord").inc(
+            dropped - self._dropped if dropped >= self._dropped else dropped
+        )
+        self._dropped = dropped
 
 
 def _patient(asked: "Future[asker.Answer]") -> asker.Answer:

@@ -98,7 +98,7 @@ class Dispatcher:
                 while not self._stop.is_set():
                     self._step(client, self._look())
             except bus.SettingsChanged:
-                self._begin_again()
+                self._begin_again(client.ledger)
                 raise
             finally:
                 if self._stop.is_set():
@@ -109,11 +109,15 @@ class Dispatcher:
         if self._client is not None:
             self._client.wake()
 
-    def _begin_again(self) -> None:
-        """Settle what is under way with a store that has another configuration."""
+    def _begin_again(self, ledger: str) -> None:
+        """Settle what is under way with a store that has another configuration, if it still has this ledger.
+
+        In another ledger the same numbers are other deliveries.
+        """
         with self._lock:
             self._session.renew()
         with self._connect() as client:
+            client.ledger = ledger
             self._client = client
             self._finish(client)
 

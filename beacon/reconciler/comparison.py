@@ -66,7 +66,7 @@ class Comparison:
         pages = listing.pages(api, resource, scope.id.namespace, limit=self._around.page)
         first = next(pages)
         wanted = self._wait_for_cursor(first.version)
-        self._tell(first, pages, wanted)
+        self._tell(first, pages, wanted, again=lambda: self._again(resource))
 
     def _wait_for_cursor(self, at: int) -> frozenset[str]:
         """Wait until the watcher has come as far as the list; gives the UIDs that are wanted."""
@@ -80,16 +80,37 @@ class Comparison:
             look_s = min(look_s * 2, _LONGEST_LOOK_S)
         return frozenset(reply.tracked)
 
-    def _tell(self, first: items.Page, rest: Iterator[items.Page], wanted: frozenset[str]) -> None:
+    def _tell(
+        self,
+        first: items.Page,
+        rest: Iterator[items.Page],
+        wanted: frozenset[str],
+        *,
+        again: Callable[[], Iterator[items.Page]],
+    ) -> None:
         at = first.version
         number = count = 0
+        identified, witness = True, listing.Witness(wanted)
         page: items.Page | None = first
         while page is not None:
             self._around.wait(0)
             self._ask(self._page(page, at, number, wanted))
-            number, count = number + 1, count + len(page.items)
+            witness.see(page)
+            identified &= page.identified
+            number, count = number + 1, count + len(page.uids)
             page = next(rest, None)
-        self._ask(wire.CompareEnd(scope=self._scope.id, nonce=self._nonce, at=at, pages=number, count=count))
+        witness.confirm(again)
+        self._ask(
+            wire.CompareEnd(
+                scope=self._scope.id, nonce=self._nonce, at=at, pages=number, count=count, identified=identified
+            )
+        )
+
+    def _again(self, resource: discovery.Resource) -> Iterator[items.Page]:
+        """Read the list once more."""
+        for page in listing.pages(self._around.api, resource, self._scope.id.namespace, limit=self._around.page):
+            self._around.wait(0)
+            yield page
 
     def _page(self, page: items.Page, at: int, number: int, wanted: frozenset[str]) -> wire.ComparePage:
         looked = (looking.look(self._scope.rule, item, model.Change.LISTED, wanted) for item in page.items)
@@ -98,9 +119,9 @@ class Comparison:
             nonce=self._nonce,
             at=at,
             number=number,
-            uids=tuple(item.uid for item in page.items),
-            versions=tuple(item.version for item in page.items),
-            observations=tuple(observation for observation in looked if observation is not None),
+            uids=page.uids,
+            versions=page.versions,
+            observations=tuple(seen for seen in looked if seen is not None and not looking.too_large(seen)),
         )
 
     def _ask(self, request: wire.Request) -> wire.Compared:

@@ -65,7 +65,7 @@ def explain(reason: str, environ: Mapping[str, str]) -> bool:
     """Write why the pod ends where Kubernetes looks for it; says whether that was possible."""
     given = environ.get(VARIABLE, "")
     # Outside a container there is no such device, and none must be made.
-    flags = os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | (os.O_CREAT if given else 0)
+    flags = os.O_WRONLY | os.O_TRUNC | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (os.O_CREAT if given else 0)
     try:
         fd = os.open(given or _KUBERNETES_OWN, flags, 0o644)
     except OSError:
@@ -79,6 +79,6 @@ def _tail(path: Path) -> str:
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - _TAIL))
-            return file.read().decode(errors="replace")
+            return file.read(_TAIL).decode(errors="replace")
     except OSError:
         return ""

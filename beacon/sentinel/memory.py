@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from beacon import rundir
+from beacon import files, rundir
 from beacon.sentinel import judgement
 
 _FILE = "sentinel.memory"  # among the reports: the store clears them when supervisord is another one
+_LARGEST = 1024 * 1024
 
 
 class Memory:
@@ -55,13 +56,13 @@ class Memory:
         known = {"supervisor": self._supervisor, "deaths": self._deaths, "held": self._held}
         aside = self._path.with_suffix(".new")
         with contextlib.suppress(OSError):  # without a memory it still does what it can
-            aside.write_text(json.dumps(known), encoding="utf-8")
+            files.write(aside, json.dumps(known).encode())
             aside.replace(self._path)
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
+        known = json.loads(files.read(path, most_bytes=_LARGEST, follow=False))
     except (OSError, ValueError):
         return {}
     return known if isinstance(known, dict) else {}

@@ -5,27 +5,31 @@ others' lines go. Nothing else may write there: Python's own words on an unexpec
 """
 
 import json
-import os
 import traceback
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
-from beacon import errors
+from beacon import errors, lines
 
 _LONGEST_VALUE = 1500  # characters; two of them fit into a line of PIPE_BUF bytes
 _STDERR = 2
 
 
 def say(level: str, event: str, **fields: Any) -> None:
-    """Write one line; when nobody listens any more there is nobody to tell."""
+    """Write one line, or drop it if that would have to wait."""
+    _writer.write(_line(level, event, fields))
+
+
+def _line(level: str, event: str, fields: Mapping[str, Any]) -> bytes:
     now = datetime.now(tz=UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     said = {"ts": now, "level": level, "process": "sentinel", "event": event}
     line = json.dumps(said | {key: _bounded(value) for key, value in fields.items()}, separators=(",", ":"))
-    try:
-        os.write(_STDERR, line.encode() + b"\n")
-    except OSError:
-        return
+    return line.encode() + b"\n"
+
+
+_writer = lines.LineWriter(_STDERR, report=lambda count: _line("warning", "log lines dropped", {"lines": count}))
 
 
 def say_last(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -133,8 +133,9 @@ class Comparisons:
         if (run.pages, run.count) != (request.pages, request.count):
             return _void("the list is not complete")
         before = self._before()
-        self._journal.sweep(self._frame(run, now), at=run.at, listed=frozenset().union(*run.known))
-        self._cursors.compared(request.scope, run.began_us)
+        if request.identified:
+            self._journal.sweep(self._frame(run, now), at=run.at, listed=frozenset().union(*run.known))
+            self._cursors.compared(request.scope, run.began_us)
         reply = self._told_since(run, before, compared=0)
         self._note_drift(self._memory.get(("comparison", request.scope)))
         self._memory.put(("comparison", request.scope), None)

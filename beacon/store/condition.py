@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from beacon import errors
+from beacon import errors, files
 from beacon.store import database, modes, salvage
 
 _HEADER_BYTES = 100
+_MARK_BYTES = 200
 
 
 class Mark(StrEnum):
@@ -103,7 +104,7 @@ def note_damaged(path: Path) -> None:
 def read_mark(path: Path) -> Mark:
     """Give what the store before left."""
     try:
-        word, _, look = _mark_of(path).read_text(encoding="ascii").strip().partition(" ")
+        word, _, look = files.read_text(_mark_of(path), most_bytes=_MARK_BYTES).strip().partition(" ")
     except (OSError, UnicodeError):
         return Mark.NONE
     if word == Mark.CLEAN:
@@ -174,8 +175,7 @@ def _judge_file(path: Path, mark: Mark) -> str:
     if mark is Mark.HOPELESS:
         return "damage was met again after a check had found none"
     try:
-        with path.open("rb") as file:
-            header = file.read(_HEADER_BYTES)
+        header = files.head(path, count=_HEADER_BYTES)
     except OSError:
         return ""  # not there, or not to be opened: SQLite says which
     if not header:
@@ -203,8 +203,7 @@ def _mark_of(path: Path) -> Path:
 
 
 def _write(path: Path, text: str) -> None:
-    modes.create(_mark_of(path))
-    _mark_of(path).write_text(text + "\n", encoding="ascii")
+    files.write(_mark_of(path), f"{text}\n".encode())
 
 
 def _forget(path: Path) -> None:

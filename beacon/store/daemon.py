@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from beacon import errors, hub, wire
+from beacon import bus, errors, hub, wire
 from beacon.store import service
 
 _BATCH = 512
@@ -158,6 +158,10 @@ class Daemon:
 
     def _answer(self, asked: _Asked, reply: wire.Reply | wire.Refused) -> None:
         data = wire.encode_reply(reply, ledger=self._service.ledger_id, settings=self._service.digest)
+        if len(data) > bus.MOST_REPLY:
+            message = str(bus.too_large(asked.verb, len(data), bus.MOST_REPLY))
+            reply = wire.Refused(code=wire.Refusal.FAILED, message=message)
+            data = wire.encode_reply(reply, ledger=self._service.ledger_id, settings=self._service.digest)
         self._server.reply(asked.incoming, data)
         result = reply.code if isinstance(reply, wire.Refused) else "ok"
         self._listener.answered(asked.verb, result, time.monotonic() - asked.arrived_at)

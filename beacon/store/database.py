@@ -4,8 +4,10 @@ It knows no table but `meta`'s existence; SQL that means something stands in the
 the classes below, so that nobody else has to know apsw's, and each says whether the transaction is gone.
 """
 
+import errno
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
@@ -76,6 +78,7 @@ class Database:
         Raises:
             errors.StartError: the file is not there or can't be opened.
         """
+        _require_file(path)
         made = cls.__new__(cls)
         made.path, made.is_new = path, False
         # Without a log there is nothing to be recovered: then even a directory that can't be written will do.
@@ -107,28 +110,28 @@ class Database:
             self._connection.execute(sql, values)
             return self._connection.changes()
         except _REFUSED_BY_SQLITE as error:
-            raise _translated(error) from error
+            raise self._translated(error) from error
 
     def rows(self, sql: str, values: Values = ()) -> list[Row]:
         """Execute one statement and give its rows."""
         try:
             return self._connection.execute(sql, values).fetchall()
         except _REFUSED_BY_SQLITE as error:
-            raise _translated(error) from error
+            raise self._translated(error) from error
 
     def row(self, sql: str, values: Values = ()) -> Row | None:
         """Execute one statement and give its first row."""
         try:
             return self._connection.execute(sql, values).fetchone()
         except _REFUSED_BY_SQLITE as error:
-            raise _translated(error) from error
+            raise self._translated(error) from error
 
     def each(self, sql: str, values: Values = ()) -> Iterator[Row]:
         """Execute one statement and give its rows one by one, for those that are too many to be held."""
         try:
             yield from self._connection.execute(sql, values)
         except _REFUSED_BY_SQLITE as error:
-            raise _translated(error) from error
+            raise self._translated(error) from error
 
     def odd_schema(self) -> str:
         """Say what of the schema is not as the migrations make it, "" when nothing is."""
@@ -190,6 +193,12 @@ class Database:
             StorageError: there is no room to do it; nothing is lost by that.
         """
         self.rows(f"PRAGMA wal_checkpoint({'TRUNCATE' if shrink else 'PASSIVE'})")
+
+    def _translated(self, error: Exception) -> errors.BeaconError:
+        """Translate an error; SQLite knows one reason alone for having no room, and calls the others I/O errors."""
+        if isinstance(error, apsw.IOError) and self._connection.system_errno in _NO_ROOM:
+            return FullError(f"no room on the volume: {os.strerror(self._connection.system_errno)}")
+        return _translated(error)
 
     def _free_pages(self) -> int:
         return int(self.rows("PRAGMA freelist_count")[0][0])
@@ -261,6 +270,7 @@ def sqlite_version() -> str:
 
 def _connect(path: Path, vfs: str | None) -> apsw.Connection:
     require_directory(path.parent)
+    _require_file(path)
     modes.create(path)
     return apsw.Connection(os.fspath(path), vfs=vfs, statementcachesize=_STATEMENTS)
 
@@ -291,6 +301,16 @@ def require_directory(directory: Path) -> None:
     if not os.access(directory, os.W_OK | os.X_OK):
         message = f"the directory of the database, {directory}, is not writable for user {os.getuid()}"
         raise errors.StartError(message, exit_code=errors.EXIT_CANNOT_CREATE)
+
+
+def _require_file(path: Path) -> None:
+    """Refuse what exists and is not a regular file: SQLite would wait for the other end of a FIFO."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return  # SQLite reports it
+    if not stat.S_ISREG(mode):
+        raise errors.StartError(f"{path} is not a regular file", exit_code=errors.EXIT_CANNOT_CREATE)
 
 
 def _vacuum_by_steps(connection: apsw.Connection) -> None:
@@ -387,6 +407,8 @@ def _translated(error: Exception) -> errors.BeaconError:
 
 # An integer beyond 64 bits and a lone surrogate are no SQL values: apsw says so with Python's own errors.
 _REFUSED_BY_SQLITE = (apsw.Error, OverflowError, UnicodeError)
+# A quota, a limit on a file's size; and a file system that finds out at the fsync.
+_NO_ROOM = (errno.EDQUOT, errno.EFBIG, errno.ENOSPC)
 _VOLUME_ERRORS = (apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.NoMemError, apsw.PermissionsError)
 _COLUMNS_OF_TABLES = (
     'SELECT s.name, c.name, c.type, c."notnull", c.pk FROM sqlite_schema s, pragma_table_info(s.name) c'

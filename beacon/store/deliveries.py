@@ -4,7 +4,7 @@ Settling writes, within the service's transaction. Giving out only reads and rem
 `ready` in the ledger, so that nothing has to be repaired when a process dies.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from beacon import codec, model, wire
@@ -14,6 +14,7 @@ from beacon.store import suspects as suspected
 _SHARE_OF_RETRIES = 5  # one in so many places of a claim is kept for what is due again
 _REMEMBERED_FENCED = 16
 _MOST_AT_ONCE = 10_000  # deliveries in one reply, whatever a claim wants
+_MOST_DATA = 8 * 1024 * 1024  # characters of their data, unless it is a single one's
 _LONGEST_S = 100 * 365 * 86400.0
 
 
@@ -214,8 +215,8 @@ class Deliveries:
         if want <= 0:
             return []
         held = codec.encode(list(out)).decode()
-        rows = self._ledger.rows(f"{_WHOLE} {which} LIMIT ?", (held, *values, min(want, _MOST_AT_ONCE)))
-        return [_delivery(row) for row in rows]
+        rows = self._ledger.each(f"{_WHOLE} {which} LIMIT ?", (held, *values, min(want, _MOST_AT_ONCE)))
+        return _bounded(map(_delivery, rows))
 
     def _settle_one(self, outcome: model.Outcome, now_us: int) -> None:
         row = self._ledger.row(
@@ -326,6 +327,18 @@ def _is_verdict(outcome: model.Outcome, state: model.DeliveryState, requests: in
         return state not in _FINAL
     last = outcome.result is model.Result.FAILED and outcome.attempt == requests
     return last and state is model.DeliveryState.READY
+
+
+def _bounded(found: Iterable[model.Delivery]) -> list[model.Delivery]:
+    """Return the first of them, as many as one reply may hold."""
+    taken: list[model.Delivery] = []
+    size = 0
+    for one in found:
+        size += len(one.data)
+        if taken and size > _MOST_DATA:
+            break
+        taken.append(one)
+    return taken
 
 
 def _micros(seconds: float) -> int:

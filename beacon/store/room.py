@@ -2,10 +2,12 @@
 
 Below the reserve the intake is refused; settling and pruning may use it. When even that fails, a small file beside the
 database, the ballast, is given up, and made again once there is room. Free bytes are asked for ten times a second at
-most, because it is asked before every transaction.
+most, because it is asked before every transaction. `statvfs` may show free bytes where a write fails (quotas, btrfs,
+shared volumes): after a refused write the intake rests, longer each time that it is refused again.
 """
 
 import os
+import stat
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,6 +15,8 @@ from pathlib import Path
 
 BALLAST_BYTES = 2 * 1024 * 1024
 _EVERY_S = 0.1
+_LONGEST_REST_S = 15.0  # after a write was refused though there seems to be room
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Room:
@@ -25,6 +29,7 @@ class Room:
         reserve_bytes: int,
         ballast_bytes: int = BALLAST_BYTES,
         monotonic: Callable[[], float] = time.monotonic,
+        statvfs: Callable[[Path], os.statvfs_result] = os.statvfs,
     ) -> None:
         """Keep so many bytes free on the database's volume for what must go on."""
         self._directory = database.parent
@@ -32,6 +37,9 @@ class Room:
         self._reserve_bytes = reserve_bytes
         self._ballast_bytes = ballast_bytes
         self._monotonic = monotonic
+        self._statvfs = statvfs
+        self._rest_s = 0.0
+        self._rests_until = float("-inf")
         self._looked_at = float("-inf")
         self._short = False
         self.free_bytes = 0
@@ -39,13 +47,21 @@ class Room:
     @property
     def is_short(self) -> bool:
         """Say whether the intake must be refused now."""
-        if self._monotonic() - self._looked_at >= _EVERY_S:
-            self._look()
+        now = self._monotonic()
+        if now - self._looked_at >= _EVERY_S and now >= self._rests_until:
+            self._look(now)
         return self._short
 
     def note_full(self) -> None:
-        """The volume refused a write, whatever it says of itself: refuse the intake until the next look."""
-        self._look()
+        """The volume refused a write, whatever it says of itself: refuse the intake for a while.
+
+        The ballast is not taken anew meanwhile: that would be the room for which it has just been given up.
+        """
+        now = self._monotonic()
+        again = now - self._rests_until < self._rest_s
+        self._rest_s = min(self._rest_s * 2, _LONGEST_REST_S) if again else _EVERY_S
+        self._rests_until = now + self._rest_s
+        self._measure()
         self._short = True
 
     def give_way(self) -> bool:
@@ -56,18 +72,26 @@ class Room:
             return False
         return True
 
-    def _look(self) -> None:
-        self._looked_at = self._monotonic()
-        # What other users of the volume take counts too, so the volume is asked and not the file.
-        volume = os.statvfs(self._directory)
-        self.free_bytes = volume.f_bavail * volume.f_frsize
+    def _look(self, now: float) -> None:
+        self._looked_at = now
+        self._measure()
         has_ballast = self._has_ballast() or self._take_ballast()
         # The room that the ballast gave is not for new events: those would leave none to settle what they bring.
         self._short = self.free_bytes < self._reserve_bytes or not has_ballast
 
+    def _measure(self) -> None:
+        # What other users of the volume take counts too, so the volume is asked and not the file.
+        try:
+            volume = self._statvfs(self._directory)
+        except OSError:
+            self.free_bytes = 0
+            return
+        self.free_bytes = volume.f_bavail * volume.f_frsize
+
     def _has_ballast(self) -> bool:
         try:
-            return self._ballast.stat().st_size >= self._ballast_bytes
+            found = self._ballast.lstat()
+            return stat.S_ISREG(found.st_mode) and found.st_size >= self._ballast_bytes
         except OSError:
             return False
 
@@ -75,7 +99,7 @@ class Room:
         if self.free_bytes < self._reserve_bytes + 2 * self._ballast_bytes:
             return False
         try:
-            file = os.open(self._ballast, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            file = os.open(self._ballast, _FLAGS, 0o600)
             try:
                 os.posix_fallocate(file, 0, self._ballast_bytes)
             finally:

@@ -40,7 +40,7 @@ _PAGES_A_STEP = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A request with what its sender is known by, and the ledger that it is meant for ("": any)."""
+    """A request, the key of its sender, and the ledger that it is meant for ("": its sender does not know it yet)."""
 
     sender: Any
     request: wire.Request
@@ -157,9 +157,9 @@ class Service:
 
     def process(self, batch: Sequence[Job]) -> list[Answer]:
         """Carry out a batch; gives the answers that can be given now, parked ones of earlier batches included."""
-        mine = [job for job in batch if job.ledger in ("", self.ledger_id)]
-        refused = wire.Refused(code=wire.Refusal.REPLACED, message="the store has another ledger")
-        answers: list[Answer] = [(job.sender, refused) for job in batch if job.ledger not in ("", self.ledger_id)]
+        stray = {id(job): refused for job in batch if (refused := self._stray(job)) is not None}
+        mine = [job for job in batch if id(job) not in stray]
+        answers: list[Answer] = [(job.sender, stray[id(job)]) for job in batch if id(job) in stray]
         self._follow_clock()
         writes = [job for job in mine if self._is_write(job.request)]
         written = self._admit(writes)
@@ -172,6 +172,16 @@ class Service:
                 answers.append((job.sender, self._read(job.request)))
         answers.extend(self.due())
         return answers
+
+    def _stray(self, job: Job) -> wire.Refused | None:
+        """Return the refusal of a request that is meant for another ledger, or does not name one though it must."""
+        if job.ledger == self.ledger_id:
+            return None
+        if job.ledger:
+            return wire.Refused(code=wire.Refusal.REPLACED, message="the store has another ledger")
+        if wire.is_bound(job.request):
+            return wire.Refused(code=wire.Refusal.MALFORMED, message="the request does not name its ledger")
+        return None
 
     def due(self) -> list[Answer]:
         """Answer the parked claims for which there is something now, or whose time is over."""
@@ -287,41 +297,58 @@ class Service:
 
     def _write_all(self, jobs: Sequence[Job]) -> list[wire.Reply | wire.Refused | None]:
         """Apply requests in one transaction; None stands for a claim, whose answer is still to be found."""
+        try:
+            return self._commit(jobs)
+        except database.DamagedError:
+            raise
+        except database.FullError as error:
+            return self._make_do(jobs, error)
+        except errors.BeaconError as error:
+            if isinstance(error, database.StorageError) or len(jobs) == 1:
+                return [self._refusal(job.request, error) for job in jobs]
+        # One request has spoilt the commit: find out which.
+        return [reply for job in jobs for reply in self._write_all([job])]
+
+    def _commit(self, jobs: Sequence[Job]) -> list[wire.Reply | wire.Refused | None]:
+        """Apply requests in one transaction, or undo all of it and raise."""
         started = time.monotonic()
         now = rendering.Now(us=self._clock.now_us(), ns=time.monotonic_ns())
         try:
             self._ledger.begin()
             replies = [self._write_one(job.request, now, alone=len(jobs) == 1) for job in jobs]
             self._ledger.commit()
-        except errors.BeaconError as error:
-            return self._undo(jobs, error)
+        except errors.BeaconError:
+            self._memory.drop_all()
+            self._ledger.rollback()
+            raise
         notes = self._memory.keep_all()
         self._following.committed(notes)
         self._listener.committed(requests=len(jobs), seconds=time.monotonic() - started, notes=notes)
         return replies
 
-    def _undo(self, jobs: Sequence[Job], error: errors.BeaconError) -> list[wire.Reply | wire.Refused | None]:
-        """The transaction is gone: refuse all of it, or find out one by one which request spoilt the commit."""
-        self._memory.drop_all()
-        self._ledger.rollback()
-        if isinstance(error, database.DamagedError):
-            raise error
-        if isinstance(error, database.FullError) and self._room is not None:
-            return self._make_do(jobs, error, self._room)
-        if isinstance(error, database.StorageError) or len(jobs) == 1:
-            return [self._refusal(job.request, error) for job in jobs]
-        return [reply for job in jobs for reply in self._write_all([job])]
-
-    def _make_do(
-        self, jobs: Sequence[Job], error: database.FullError, disk: room.Room
-    ) -> list[wire.Reply | wire.Refused | None]:
-        """There was no room: refuse the intake, and try the rest again without it, if need be with the ballast's."""
-        disk.note_full()
-        self._watch_room()
-        vital = [job for job in jobs if not isinstance(job.request, _INTAKE)]
-        again = bool(vital) and (len(vital) < len(jobs) or disk.give_way())
-        replies = dict(zip(map(id, vital), self._write_all(vital), strict=True)) if again else {}
+    def _make_do(self, jobs: Sequence[Job], error: database.FullError) -> list[wire.Reply | wire.Refused | None]:
+        """There was no room: refuse the intake; try the rest again without it, then once in the ballast's room."""
+        replies: dict[int, wire.Reply | wire.Refused | None] = {}
+        if self._room is not None:
+            self._room.note_full()
+            self._watch_room()
+            vital = [job for job in jobs if not isinstance(job.request, _INTAKE)]
+            if len(vital) < len(jobs):
+                replies = self._retry(vital)
+            if not replies and vital and self._room.give_way():
+                replies = self._retry(vital)
         return [replies[id(job)] if id(job) in replies else self._refusal(job.request, error) for job in jobs]
+
+    def _retry(self, jobs: Sequence[Job]) -> dict[int, wire.Reply | wire.Refused | None]:
+        """Apply requests once more; nothing is returned if that fails, and the next round tries them one by one."""
+        if not jobs:
+            return {}
+        try:
+            return dict(zip(map(id, jobs), self._commit(jobs), strict=True))
+        except database.DamagedError:
+            raise
+        except errors.BeaconError:
+            return {}
 
     def _write_one(self, request: wire.Request, now: rendering.Now, *, alone: bool) -> wire.Reply | wire.Refused | None:
         """Apply one request in its savepoint; one that is alone in its transaction needs none."""

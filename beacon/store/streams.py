@@ -241,11 +241,12 @@ class Streams:
             return self._out_of_position(request.scope, "the list is not complete")
         frame = self._listing_frame(request.scope, run, identity, now)
         told = self._journal.told
-        self._journal.sweep(frame, at=request.at, listed=frozenset().union(*run.known))
+        if request.identified:
+            self._journal.sweep(frame, at=request.at, listed=frozenset().union(*run.known))
+            self._cursors.compared(request.scope, run.began_us)
         self._cursors.count_differences(request.scope, self._journal.told - told)
         self._cursors.close_gap(request.scope, at=request.at, now_us=now.us)
         self._cursors.move(request.scope, request.at, now.us)
-        self._cursors.compared(request.scope, run.began_us)
         self._memory.put(("list", request.scope), None)
         self._memory.put(("ended", request.scope), (request.session, request.at))
         self._memory.put(("confirmed", request.scope), now.us)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from beacon import errors
+from beacon import errors, visible
 from beacon.store import database
 
 _MOST = 20  # lines of one kind
@@ -122,7 +122,7 @@ def main(path: Path) -> int:
     except errors.StartError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
-    sys.stdout.writelines(f"{line}\n" for line in found)
+    sys.stdout.writelines(f"{visible.escaped(line)}\n" for line in found)
     return errors.EXIT_FAILURE if found else errors.EXIT_OK
 
 

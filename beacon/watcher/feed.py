@@ -5,13 +5,14 @@ and goes on from the store's cursor, so nothing that is lost, refused or repeate
 """
 
 import contextlib
+import dataclasses
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from beacon import bus, errors, model, rules, wire
-from beacon.cluster import items
+from beacon.cluster import items, looking
 from beacon.watcher import position, sight, voice
 
 _AT_ONCE = 100  # observations in one request
@@ -122,25 +123,32 @@ class Feed:
             )
         )
 
-    def tell_page(self, at: int, number: int, listed: Sequence[items.Item]) -> None:
-        """Tell a page: every UID, and whole what is accepted or tracked."""
-        looked = map(self._sight.listed, listed)
+    def tell_page(self, at: int, number: int, listed: items.Page) -> None:
+        """Send a page: every UID, and whole what is accepted or tracked."""
+        looked = [observation for observation in map(self._sight.listed, listed.items) if observation is not None]
+        large = {one.uid: why for one in looked if (why := looking.too_large(one))}
+        self._voice.unreadable(
+            *listed.unreadable,
+            *(items.Unreadable(item=item, why=large[item.uid]) for item in listed.items if item.uid in large),
+        )
         self._applied(
             wire.ListPage(
                 scope=self._scope.id,
                 session=self._session,
                 at=at,
                 number=number,
-                uids=tuple(item.uid for item in listed),
-                versions=tuple(item.version for item in listed),
-                observations=tuple(observation for observation in looked if observation is not None),
+                uids=listed.uids,
+                versions=listed.versions,
+                observations=tuple(observation for observation in looked if observation.uid not in large),
             )
         )
 
-    def end_list(self, at: int, pages: int, count: int) -> None:
+    def end_list(self, at: int, *, pages: int, count: int, identified: bool) -> None:
         """End the list: the position is now its resourceVersion."""
         reply = self._applied(
-            wire.ListEnd(scope=self._scope.id, session=self._session, at=at, pages=pages, count=count),
+            wire.ListEnd(
+                scope=self._scope.id, session=self._session, at=at, pages=pages, count=count, identified=identified
+            ),
         )
         self._tracked_version = reply.tracked_version
         if reply.tracked is not None:
@@ -153,16 +161,25 @@ class Feed:
         if line.type == "BOOKMARK":
             self._fold.pass_by(line.item.version)
             return True
-        observation = self._sight.seen(line, received_ns)
+        observation, why = self._looked(line, received_ns)
+        self._voice.seen(line, why)
         if not self._fold.see(line.item.version, observation):
             return False
         if observation is not None:
             mutation = self._sight.follow(observation)
             if mutation is not None:
                 self._voice.mutated(mutation)
-            if self._fold.waiting >= _AT_ONCE:
+            if self._fold.waiting >= _AT_ONCE or self._fold.large:
                 self._send()
         return True
+
+    def _looked(self, line: items.Line, received_ns: int) -> tuple[model.Observation | None, str]:
+        """Return what concerns the store, and why an object is unreadable: then only its end is known for certain."""
+        observation = self._sight.seen(line, received_ns) if not line.why or line.type == "DELETED" else None
+        why = line.why or (looking.too_large(observation) if observation is not None else "")
+        if not why or observation is None:
+            return observation, why
+        return (dataclasses.replace(observation, labels={}, annotations={}) if line.type == "DELETED" else None), why
 
     def advance(self) -> None:
         """Send what waits, or the position when it is time, and look at the replies that have come.
@@ -219,7 +236,8 @@ class Feed:
                 self._client.collect(left_s)
 
     def _send(self) -> None:
-        while self._client.room <= 0:
+        # What is large goes alone, so that the store never holds more than one such request of a stream.
+        while self._client.room <= 0 or (self._fold.large and self._client.pending):
             if self._stop.is_set():
                 raise errors.Stopping("stopped while the store had no room")
             self._settle(_IDLE_S)

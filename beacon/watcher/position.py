@@ -7,6 +7,9 @@ request covers everything between its two ends.
 from dataclasses import dataclass
 
 from beacon import model
+from beacon.cluster import looking
+
+_LARGE = 256 * 1024  # characters of labels and annotations in one request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +29,7 @@ class Fold:
         self._prev = position
         self._position = position
         self._observations: list[model.Observation] = []
+        self._size = 0
 
     @property
     def sent(self) -> int:
@@ -43,6 +47,11 @@ class Fold:
         return len(self._observations)
 
     @property
+    def large(self) -> bool:
+        """Return True if what waits is enough to be sent, however few observations it is."""
+        return self._size > _LARGE
+
+    @property
     def moved(self) -> bool:
         """Say whether there is anything to be sent."""
         return self._position != self._prev
@@ -58,6 +67,7 @@ class Fold:
         self._position = version
         if observation is not None:
             self._observations.append(observation)
+            self._size += looking.size(observation)
         return True
 
     def take(self) -> Segment:
@@ -65,4 +75,5 @@ class Fold:
         segment = Segment(prev=self._prev, position=self._position, observations=tuple(self._observations))
         self._prev = self._position
         self._observations.clear()
+        self._size = 0
         return segment

@@ -7,10 +7,10 @@ scope's trouble is its own. It ends when the process is to stop, and when only a
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from beacon import bus, errors, model, rules
+from beacon import bus, errors, model, rules, wire
 from beacon.cluster import connection, discovery, doubt, failures, items, listing, watching
 from beacon.watcher import feed, policy, voice
 
@@ -91,7 +91,7 @@ class Stream:
             self._rewind(current, opened.highest)
             return
         if not opened.cursor:
-            self._list(resource, opened.highest, opened.reason or model.GapReason.FIRST_LIST)
+            self._list(resource, opened)
         self._watch(resource)
 
     def _find(self) -> discovery.Resource:
@@ -106,23 +106,32 @@ class Stream:
             self._resource = resource
         return self._resource
 
-    def _list(self, resource: discovery.Resource, highest: int, reason: model.GapReason) -> None:
-        """Tell the store the whole scope, page by page, at the resourceVersion of the first."""
+    def _list(self, resource: discovery.Resource, opened: wire.StreamOpened) -> None:
+        """Send the whole scope to the store, page by page, at the resourceVersion of the first."""
+        reason = opened.reason or model.GapReason.FIRST_LIST
         self._voice.enter(policy.State.LISTING, reason)
-        pages = listing.pages(self._around.api, resource, self._scope.id.namespace, limit=self._timing.page)
+        pages = self._pages(resource)
         page: items.Page | None = next(pages)
         at = page.version if page else 0
-        if at < highest:
-            self._rewind(at, highest)
+        if at < opened.highest:
+            self._rewind(at, opened.highest)
             raise feed.Outdated("the cluster was restored")
         self._feed.begin_list(at, reason)
         number = count = 0
+        identified, witness = True, listing.Witness(opened.tracked)
         while page is not None:
-            self._look_after_process()
-            self._feed.tell_page(at, number, page.items)
-            number, count = number + 1, count + len(page.items)
+            self._feed.tell_page(at, number, page)
+            witness.see(page)
+            identified &= page.identified
+            number, count = number + 1, count + len(page.uids)
             page = next(pages, None)
-        self._feed.end_list(at, number, count)
+        witness.confirm(lambda: self._pages(resource))
+        self._feed.end_list(at, pages=number, count=count, identified=identified)
+
+    def _pages(self, resource: discovery.Resource) -> Iterator[items.Page]:
+        for page in listing.pages(self._around.api, resource, self._scope.id.namespace, limit=self._timing.page):
+            self._look_after_process()
+            yield page
 
     def _watch(self, resource: discovery.Resource) -> None:
         """Follow the scope from the store's cursor on until the server ends the watch."""
@@ -166,7 +175,8 @@ class Stream:
                 lines = self._read(watch, resource)
                 received_ns = time.monotonic_ns()
                 for data in lines:
-                    self._take(items.line(data), received_ns)
+                    line = items.line(data, kind=resource.kind, namespace=self._scope.id.namespace)
+                    self._take(line, received_ns)
                 if lines:
                     heard = True
                     self._be_well()

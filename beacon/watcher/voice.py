@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from beacon import coverage, log, metrics, rules
-from beacon.watcher import policy, sight
+from beacon.cluster import items
+from beacon.watcher import policy, sight, unreadable
 
 Report = Callable[[str, Mapping[str, Any]], None]
 _FINE = frozenset({policy.State.OPENING, policy.State.LISTING, policy.State.WATCHING})
@@ -26,6 +27,7 @@ class Voice:
         self._state: policy.State | None = None
         self._reason = ""
         self._listed = False
+        self._unreadable = unreadable.Objects()
         self._failed = 0
         # Kept, because looking a child up costs more than moving it, and one moves for every line.
         self._lines = {
@@ -55,7 +57,7 @@ class Voice:
             self._failed = 0
         self._state, self._reason = state, reason
         self._listed |= state is policy.State.WATCHING
-        self._report(self._component, {"state": state, "reason": reason, "scope": self.label, "listed": self._listed})
+        self._publish()
 
     def failed(self, cause: policy.Cause) -> None:
         """Count a watch that must be begun anew."""
@@ -77,10 +79,34 @@ class Voice:
     def listing(self) -> None:
         """A list of the whole scope begins: until it has ended the scope is not known."""
         self._listed = False
+        self._unreadable.begin_list()
+
+    def unreadable(self, *objects: items.Unreadable) -> None:
+        """Report objects that can't be read: once in the log, in metric and report for as long as they are so."""
+        for one in objects:
+            if self._unreadable.add(one):
+                uid = one.item.uid[:80]
+                self._log.warning("object unreadable", scope=self.label, name=one.name, uid=uid, reason=one.why)
+        if objects:
+            self._publish()
+
+    def seen(self, line: items.Line, why: str) -> None:
+        """Report what a line shows of its object: `why` it is unreadable, or "" that it is not."""
+        if why and line.type != "DELETED":
+            self.unreadable(items.Unreadable(item=line.item, why=why))
+        elif self._unreadable.discard(line.item):
+            self._publish()
 
     def received(self, kind: str) -> None:
         """Count a line."""
         self._lines[kind].inc()
+
+    def _publish(self) -> None:
+        number = len(self._unreadable)
+        metrics.OBJECTS_UNREADABLE.labels(scope=self.label).set(number)
+        said = {"state": self._state, "reason": self._reason, "scope": self.label, "listed": self._listed}
+        shown = {"unreadable": number, "unreadable_objects": self._unreadable.shown} if number else {}
+        self._report(self._component, {**said, **shown})
 
     def mutated(self, mutation: sight.Mutation) -> None:
         """Count a change of the watched annotation."""

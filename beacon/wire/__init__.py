@@ -23,6 +23,7 @@ from beacon.wire.envelope import (
     decode_request,
     encode_reply,
     encode_request,
+    is_bound,
     reply_body,
     verb_of,
 )
@@ -116,6 +117,7 @@ __all__ = [
     "decode_request",
     "encode_reply",
     "encode_request",
+    "is_bound",
     "reply_body",
     "verb_of",
 ]

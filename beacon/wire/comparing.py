@@ -48,13 +48,17 @@ class ComparePage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareEnd:
-    """The list to compare with is complete: `pages` pages with `count` objects. What was not in it is gone."""
+    """The list to compare with is complete: `pages` pages with `count` objects. What was not in it is gone.
+
+    Not `identified`: an object was listed whose UID can't be read. It may be any, so nothing is taken as gone.
+    """
 
     scope: model.ScopeId
     nonce: str
     at: int
     pages: int
     count: int
+    identified: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,6 +97,19 @@ EXCHANGES: dict[str, tuple[type[Request], type[Reply]]] = {
     "discard": (redelivering.Discard, redelivering.Acted),
     "explain": (explaining.Explain, explaining.Story),
 }
+_BOUND = (
+    watching.Rewind,
+    watching.Expire,
+    watching.Observe,
+    watching.ListBegin,
+    watching.ListPage,
+    watching.ListEnd,
+    comparing.CompareBegin,
+    comparing.ComparePage,
+    comparing.CompareEnd,
+    redelivering.Redeliver,
+    redelivering.Discard,
+)
 _VERBS: dict[type[Request], str] = {request: verb for verb, (request, _) in EXCHANGES.items()}
 
 
@@ -137,6 +150,19 @@ class Envelope:
 def verb_of(request: Request) -> str:
     """Name a request as the wire, the metrics and the log do."""
     return _VERBS[type(request)]
+
+
+def is_bound(request: Request) -> bool:
+    """Return True if the request must name its ledger, because it changes what its sender has learnt from one.
+
+    A delivery, a position, a session or a page number of another ledger means something else in this one. A request
+    that opens a session or carries nothing of that kind is the same to any ledger: its reply names the ledger.
+    """
+    if isinstance(request, delivering.Claim):
+        return bool(request.settlements or request.held or request.resume)
+    if isinstance(request, keeping.Prune):
+        return request.after != (0, "")
+    return isinstance(request, _BOUND)
 
 
 def encode_request(request: Request, *, ledger: str = "") -> bytes:

@@ -115,13 +115,17 @@ class ListPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListEnd:
-    """The list is complete: `pages` pages with `count` objects. What was not in it is gone."""
+    """The list is complete: `pages` pages with `count` objects. What was not in it is gone.
+
+    Not `identified`: an object was listed whose UID can't be read. It may be any, so nothing is taken as gone.
+    """
 
     scope: model.ScopeId
     session: int
     at: int
     pages: int
     count: int
+    identified: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

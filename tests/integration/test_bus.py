@@ -263,3 +263,35 @@ def test_many_clients_each_get_their_own_answers(place: Path) -> None:
 def test_a_path_too_long_for_a_socket_is_said() -> None:
     with pytest.raises(errors.StartError, match="BEACON_RUN_DIR"):
         bus.address(Path("/") / ("x" * 120))
+
+
+def test_a_request_that_is_too_large_is_an_error_and_the_others_go_on(place: Path, client: bus.Client) -> None:
+    huge = wire.Hello(process="x" * bus.MOST_REQUEST)
+
+    with Serving(place) as serving:
+        with pytest.raises(errors.PermanentError, match="hello: a message of"):
+            client.call(huge)
+        client.call(wire.Ping())
+
+    assert [type(request) for request in serving.asked] == [wire.Ping]
+
+
+def test_a_message_that_is_too_large_never_reaches_the_store(place: Path, client: bus.Client) -> None:
+    stranger: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
+    with Serving(place) as serving, stranger:
+        stranger.setsockopt(zmq.LINGER, 0)
+        stranger.connect(bus.address(place))
+        stranger.send_multipart([b"", bytes(bus.MOST_REQUEST + 1)])
+        for _ in range(20):
+            client.call(wire.Ping())
+
+        assert {type(request) for request in serving.asked} == {wire.Ping}
+
+
+def test_a_large_request_and_a_large_reply_that_are_allowed_arrive(place: Path, client: bus.Client) -> None:
+    welcome = wire.Welcome(settings={"large": "x" * bus.MOST_REQUEST * 2})
+    with Serving(place, lambda _: welcome) as serving:
+        reply = client.call(wire.Hello(process="x" * (bus.MOST_REQUEST - 200)))
+
+    assert reply == welcome
+    assert len(serving.asked) == 1

@@ -328,6 +328,34 @@ def test_a_changed_configuration_ends_the_notifier_after_it_has_settled(
     assert len(endpoint.received) == 1
 
 
+def test_nothing_is_settled_with_another_ledger_that_comes_with_another_configuration(
+    store: stores.Store, endpoint: endpoints.Endpoint
+) -> None:
+    sent, release = threading.Event(), threading.Event()
+
+    def behave(_request: endpoints.Received, _line: socket.socket) -> endpoints.Reply:
+        sent.set()
+        release.wait(10)
+        return endpoints.Reply()
+
+    endpoint.behave = behave
+    (key,) = store.add("web")
+    with running.Notifier(store, endpoint) as notifier:
+        assert sent.wait(10)
+        store.stop()
+        store.rows.clear()  # the same number is an event that was never sent
+        assert store.add("other") == [key]
+        store.ledger, store.settings = "ledger-2", "settings-2"
+        store.restart()
+        running.wait_for(lambda: len(store.claims) > 1)
+        release.set()
+        running.wait_for(lambda: bool(notifier.failures))
+
+    assert isinstance(notifier.failures[0], bus.SettingsChanged)
+    assert store.state(key) is not DELIVERED
+    assert not store.rows[key].outcomes
+
+
 def test_a_stop_lets_what_is_under_way_finish_and_sends_nothing_more(
     store: stores.Store, endpoint: endpoints.Endpoint
 ) -> None:

@@ -12,7 +12,9 @@ from urllib.parse import parse_qs, urlsplit
 from tests.integration import watcher_world
 from tests.integration.watcher_world import KEY, ON, World, entry
 
-RESOURCES = {"resources": [{"name": "configmaps", "kind": "ConfigMap", "namespaced": True, "verbs": ["list", "watch"]}]}
+CONFIGMAPS = {"name": "configmaps", "kind": "ConfigMap", "namespaced": True, "verbs": ["list", "watch"]}
+RESOURCES = {"kind": "APIResourceList", "groupVersion": "v1", "resources": [CONFIGMAPS]}
+LIST = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1"}
 
 
 def line(kind: str, name: str, version: int, *, accepted: bool = True, **metadata: Any) -> dict[str, Any]:
@@ -27,15 +29,34 @@ def bookmark(version: int) -> dict[str, Any]:
 EXPIRED = {"type": "ERROR", "object": {"message": "too old resource version", "reason": "Expired", "code": 410}}
 
 
+def added(line: dict[str, Any]) -> bool:
+    return line["type"] == "ADDED" and version_of(line) > 0
+
+
+def raw(line: dict[str, Any] | bytes) -> bytes:
+    if isinstance(line, bytes):
+        return line
+    return line["raw"].encode() if "raw" in line else json.dumps(line).encode()
+
+
+def version_of(line: dict[str, Any]) -> int:
+    text = str(line["object"].get("metadata", {}).get("resourceVersion", "0"))
+    return int(text) if text.isdigit() and len(text) < 10 else 0
+
+
 class Script:
     """What the server says: the items and version of every list, and the lines of each watch in turn."""
 
     def __init__(self) -> None:
         self.version: int | str = 10
         self.items: list[dict[str, Any]] = []
+        self.seen = False  # lists show what lines have added, instead of `later`
         self.later: list[dict[str, Any]] = []
         self.url = ""
-        self.watches: list[list[dict[str, Any]]] = []
+        self.watches: list[list[dict[str, Any] | bytes]] = []
+        self.first: list[list[dict[str, Any]]] = []  # what the next lists show instead of `items`
+        self.odd: bytes | None = None  # what every list is answered with instead, while it is set
+        self.odd_lists = 0
         self.lists = 0
         self.positions: list[int] = []
         self.ended = threading.Event()
@@ -49,13 +70,15 @@ class Script:
         )
         return path
 
-    def move_on(self, lines: list[dict[str, Any]]) -> None:
+    def move_on(self, lines: list[dict[str, Any] | bytes]) -> None:
         """What a watch has told has happened: lists are of a later version, and show `later`."""
-        objects = [line["object"] for line in lines if "object" in line]
-        told = [int(one.get("metadata", {}).get("resourceVersion", 0)) for one in objects]
-        if isinstance(self.version, int) and told:
-            self.version = max(self.version, *told) + 10
-        self.items = self.later
+        versions = [version_of(line) for line in lines if isinstance(line, dict) and "object" in line]
+        if isinstance(self.version, int) and versions:
+            self.version = max(self.version, *versions) + 10
+        if self.seen:
+            self.items = [*self.items, *(line["object"] for line in lines if isinstance(line, dict) and added(line))]
+        else:
+            self.items = self.later
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -74,12 +97,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.say({"metadata": {"uid": "cluster"}})
         elif "watch" in query:
             self.watch(int(query["resourceVersion"][0]))
+        elif self.script.odd is not None:
+            self.say_bytes(self.script.odd)
+            self.script.odd_lists += 1
         else:
-            self.script.lists += query["limit"] != ["1"]
-            self.say({"metadata": {"resourceVersion": str(self.script.version)}, "items": self.script.items})
+            whole = query["limit"] != ["1"]
+            self.script.lists += whole
+            items = self.script.first.pop(0) if whole and self.script.first else self.script.items
+            metadata = {"resourceVersion": str(self.script.version)}
+            self.say({**LIST, "metadata": metadata, "items": items})
 
     def say(self, body: dict[str, Any]) -> None:
-        data = json.dumps(body).encode()
+        self.say_bytes(json.dumps(body).encode())
+
+    def say_bytes(self, data: bytes) -> None:
         self.send_response(200)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
@@ -92,7 +123,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        data = b"".join((line.get("raw") or json.dumps(line)).encode() + b"\n" for line in lines)
+        data = b"".join(raw(line) + b"\n" for line in lines)
         if data:
             self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
         if not self.script.watches:
@@ -105,7 +136,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def scripted(
-    *watches: list[dict[str, Any]],
+    *watches: list[Any],
     version: int | str = 10,
     entries: list[dict[str, Any]] | None = None,
     handler: type[Handler] = Handler,

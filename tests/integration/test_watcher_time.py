@@ -13,10 +13,12 @@ from tests.integration.test_watcher_scripted import line
 from tests.integration.watcher_world import World, entry
 
 TWO = {
+    "kind": "APIResourceList",
+    "groupVersion": "v1",
     "resources": [
         {"name": "configmaps", "kind": "ConfigMap", "namespaced": True, "verbs": ["list", "watch"]},
         {"name": "secrets", "kind": "Secret", "namespaced": True, "verbs": ["list", "watch"]},
-    ]
+    ],
 }
 
 

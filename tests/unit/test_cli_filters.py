@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from beacon import model, wire
-from beacon.cli import filters, output
+from beacon.cli import events, explain, filters, output, terminal
 
 
 def selected(*arguments: str) -> tuple[wire.Selection | None, str]:
@@ -60,13 +60,38 @@ def test_an_instant_may_be_a_time_ago(text: str, ago_s: int) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [(("--since", "yesterday"), "'yesterday' is neither"), (("--state", "lost"), "'lost' is not one of 'queued'")],
+    [
+        (("--since", "yesterday"), "'yesterday' is neither"),
+        (("--since", "9999999999d"), "'9999999999d' is before 1970"),
+        (("--since", "9" * 13 + "s"), "is neither"),
+        (("--until", "9" * 5000 + "d"), "is neither"),
+        (("--since", "0001-01-01T00:00:00+14:00"), "is before 1970"),
+        (("--since", "\u0663h"), "is neither"),
+        (("--state", "lost"), "'lost' is not one of 'queued'"),
+    ],
 )
 def test_what_is_wrong_is_said(arguments: tuple[str, str], said: str) -> None:
     given, text = selected(*arguments)
 
     assert given is None
     assert said in text
+
+
+@pytest.mark.parametrize("number", ["9223372036854775807", "9" * 400, "-1", "1e3"])
+@pytest.mark.parametrize("command", [events.command, explain.command])
+def test_a_limit_that_no_list_has_is_wrong_use(command: click.Command, number: str) -> None:
+    result = CliRunner().invoke(command, ["--limit", number, "Deployment", "a/b"])
+
+    assert result.exit_code == 2
+    assert "--limit" in result.output
+
+
+@pytest.mark.parametrize("number", ["9223372036854775808", "9" * 400])
+def test_a_delivery_that_no_ledger_has_is_wrong_use(number: str) -> None:
+    result = CliRunner().invoke(events.command, ["--after", number])
+
+    assert result.exit_code == 2
+    assert "--after" in result.output
 
 
 def test_a_table_is_aligned_and_only_its_head_is_bold() -> None:
@@ -79,9 +104,9 @@ def test_a_table_is_aligned_and_only_its_head_is_bold() -> None:
 
 def test_no_colour_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
-    assert output.coloured() is None
+    assert terminal.coloured() is None
     monkeypatch.setenv("NO_COLOR", "1")
-    assert output.coloured() is False
+    assert terminal.coloured() is False
 
 
 @pytest.mark.parametrize(("form", "said"), [("table", "one\n"), ("json", '{\n  "a": 1\n}\n'), ("yaml", "a: 1\n")])

@@ -94,6 +94,18 @@ def test_without_a_ledger_only_what_is_there_is_counted() -> None:
     assert (counts.objects, counts.annotated, counts.matching, counts.changes) == (3, 2, 1, None)
 
 
+@pytest.mark.parametrize(("uid", "kept"), [("u", 1), ("", 0)])
+def test_an_object_that_cannot_be_read_is_not_counted_as_deleted(uid: str, kept: int) -> None:
+    reckoned = forecast.Forecast(scope(), ledger(row(model.ObjectState.TRACKED)), updates=True)
+    reckoned.pass_by(uid, "a/b", "its labels can't be read")
+
+    counts = reckoned.finish()
+
+    assert counts.changes is not None
+    assert (counts.objects, counts.changes.kept, counts.changes.deleted) == (1, kept, 0)
+    assert counts.unreadable == ["a/b: its labels can't be read"]
+
+
 def test_what_no_scope_covers_leaves_and_is_not_counted_as_deleted_elsewhere() -> None:
     held = ledger(row(TRACKED))
 

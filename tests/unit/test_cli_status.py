@@ -6,7 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from beacon import errors
+from beacon import errors, rundir
 from beacon.cli import status
 
 RED_AND_BOLD = click.style("Not well:", fg="red", bold=True)
@@ -23,6 +23,19 @@ def test_colour_is_for_terminals_that_want_it(tmp_path: Path, terminal: bool, no
     assert done.exit_code == errors.EXIT_UNAVAILABLE
     assert done.output.splitlines()[0] == (RED_AND_BOLD if coloured else "Not well:")
     assert ("\x1b" in done.output) is coloured
+
+
+def test_objects_that_cannot_be_read_are_wrong_and_named(tmp_path: Path) -> None:
+    said = {
+        "state": "watching",
+        "scope": "pods",
+        "unreadable": 1,
+        "unreadable_objects": ["a/b: its labels can't be read"],
+    }
+    rundir.reports_directory(tmp_path).mkdir()
+    rundir.Reporter(tmp_path, "watcher").report("scope.Pod", said)
+
+    assert "pods: 1 object can't be read: a/b: its labels can't be read" in status.look(tmp_path)["wrong"]
 
 
 @pytest.mark.parametrize(

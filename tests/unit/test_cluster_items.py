@@ -1,9 +1,14 @@
 """What the API server sends is reduced to what is needed, and what Beacon can't go on from is refused."""
 
+import contextlib
+import json
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from beacon import codec
-from beacon.cluster import failures, items
+from beacon.cluster import failures, framing, items
 
 METADATA = {
     "name": "a",
@@ -17,8 +22,23 @@ METADATA = {
 }
 
 
+# Values of any form under the names that are read.
+NAMES = st.sampled_from(
+    ["type", "object", "kind", "metadata", "items", "uid", "name", "resourceVersion", "labels", "annotations", "code"]
+)
+ODD = st.recursive(
+    st.none() | st.integers() | st.text(max_size=5) | st.sampled_from(["ADDED", "ERROR", "ConfigMapList"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=6),
+)
+
+
 def line(kind: str, **metadata: object) -> bytes:
     return codec.encode({"type": kind, "object": {"kind": "PartialObjectMetadata", "metadata": metadata}})
+
+
+def listed(*entries: object, version: str = "49", rest: str = "") -> bytes:
+    metadata = {"resourceVersion": version, "continue": rest}
+    return codec.encode({"kind": "PartialObjectMetadataList", "metadata": metadata, "items": entries})
 
 
 def test_a_line_is_reduced_to_its_metadata() -> None:
@@ -48,14 +68,23 @@ def test_a_bookmark_needs_no_identity() -> None:
         line("ADDED", **{**METADATA, "resourceVersion": ""}),
         line("BOOKMARK"),
         line("CHANGED", **METADATA),
-        line("ADDED", **{**METADATA, "labels": {"a": 1}}),
+        line("ADDED", **{**METADATA, "resourceVersion": 7}),
+        b'{"type":"BOOKMARK"}',
+        b'{"type":"BOOKMARK","object":{}}',
+        b'{"type":"BOOKMARK","object":null}',
+        b'{"type":"ADDED"}',
+        b'{"type":"ADDED","object":{"kind":"Status","metadata":{"uid":"u","name":"a","resourceVersion":"7"}}}',
+        b'{"type":"DELETED","object":{"kind":"Table","metadata":{"uid":"u","name":"a","resourceVersion":"7"}}}',
+        b'{"type":"MODIFIED","object":{"kind":"Secret","metadata":{"uid":"u","name":"a","resourceVersion":"7"}}}',
+        line("ADDED", **{**METADATA, "namespace": "another"}),
+        b'{"type":7,"object":{}}',
         b'{"object":{}}',
         b"[]",
     ],
 )
 def test_a_line_without_identity_or_of_another_form_is_malformed(data: bytes) -> None:
     with pytest.raises(failures.Malformed):
-        items.line(data)
+        items.line(data, kind="ConfigMap", namespace="ns")
 
 
 def test_a_line_that_is_not_json_is_a_broken_connection() -> None:
@@ -63,7 +92,7 @@ def test_a_line_that_is_not_json_is_a_broken_connection() -> None:
         items.line(b'{"type":"ADD')
 
 
-@pytest.mark.parametrize("version", ["abc", "1.5", "-1", "\u0661", "0x10"])
+@pytest.mark.parametrize("version", ["abc", "1.5", "-1", "\u0661", "0x10", str(2**63), "9" * 100, "9" * 5000])
 def test_a_resource_version_that_is_not_decimal_is_malformed_in_a_line(version: str) -> None:
     parsed = items.line(line("ADDED", **{**METADATA, "resourceVersion": version}))
 
@@ -71,27 +100,16 @@ def test_a_resource_version_that_is_not_decimal_is_malformed_in_a_line(version: 
         assert parsed.item.version
 
 
-@pytest.mark.parametrize("version", ["", "abc", "0", "1:2"])
+@pytest.mark.parametrize("version", ["", "abc", "0", "1:2", "-5", str(2**63), "9" * 100, "9" * 5000])
 def test_a_list_whose_versions_are_not_decimal_makes_the_kind_unsuitable(version: str) -> None:
     with pytest.raises(failures.Unsuitable, match="decimal"):
-        items.page(codec.encode({"metadata": {"resourceVersion": version}, "items": []}))
+        items.page(listed(version=version))
 
 
 def test_a_page_has_its_position_its_items_and_the_way_to_the_next() -> None:
-    body = {"metadata": {"resourceVersion": "9", "continue": "t"}, "items": [{"metadata": METADATA}]}
+    page = items.page(listed({"metadata": METADATA}, rest="t"))
 
-    page = items.page(codec.encode(body))
-
-    assert (page.version, page.rest, [item.uid for item in page.items]) == (9, "t", ["u"])
-
-
-def test_a_list_of_nothing_may_say_null() -> None:
-    assert items.page(b'{"metadata":{"resourceVersion":"9"},"items":null}').items == []
-
-
-def test_a_listed_object_without_identity_is_malformed() -> None:
-    with pytest.raises(failures.Malformed):
-        items.page(b'{"metadata":{"resourceVersion":"9"},"items":[{"metadata":{"name":"a"}}]}')
+    assert (page.version, page.rest, [item.uid for item in page.items]) == (49, "t", ["u"])
 
 
 def test_an_error_line_is_the_status_in_it() -> None:
@@ -110,25 +128,235 @@ def test_an_error_line_without_a_code_counts_as_trouble_of_the_server() -> None:
     assert caught.value.status == 500
 
 
-def test_a_refusal_in_plain_text_keeps_its_words() -> None:
-    refused = items.refusal(404, b"404 page not found\n")
+@pytest.mark.parametrize("code", [0, -1, 200, 99999, 10**30])
+def test_an_error_line_with_a_code_that_is_no_error_counts_as_trouble_of_the_server(code: int) -> None:
+    with pytest.raises((failures.Refused, failures.Malformed)) as caught:
+        items.line(b'{"type":"ERROR","object":{"message":"hm","code":%d}}' % code)
 
-    assert (refused.status, str(refused)) == (404, "404 page not found")
-
-
-def test_the_delay_asked_for_comes_from_the_header_or_the_status() -> None:
-    body = codec.encode({"message": "m", "details": {"retryAfterSeconds": 3}})
-
-    assert items.refusal(429, body).delay_s == 3.0
-    assert items.refusal(429, body, "7").delay_s == 7.0
-    assert items.refusal(429, b"{}", "Wed, 21 Oct 2026 07:28:00 GMT").delay_s is None
+    assert getattr(caught.value, "status", 500) == 500
 
 
-def test_a_position_ahead_of_the_server_is_recognised() -> None:
-    causes = [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]
-    body = codec.encode(
-        {"message": "Timeout: Too large resource version: 2, current: 1", "details": {"causes": causes}}
-    )
+@pytest.mark.parametrize(
+    "status",
+    [
+        b'{"message":"\xff"}',
+        b"[" * 5000,
+        b'{"message":' + b'{"a":' * 5000 + b"1" + b"}" * 5001,
+        b'{"message":7}',
+        b"null",
+    ],
+)
+def test_an_error_line_that_cannot_be_read_is_malformed(status: bytes) -> None:
+    with pytest.raises(failures.Malformed):
+        items.line(b'{"type":"ERROR","object":' + status + b"}")
 
-    assert items.refusal(504, body).future
-    assert not items.refusal(504, b"gateway timeout").future
+
+NO_LISTS = {
+    "a status": {"kind": "Status", "metadata": {"resourceVersion": "50"}, "status": "Failure"},
+    "a status with items": {"kind": "Status", "metadata": {"resourceVersion": "50"}, "items": []},
+    "a single object": {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {**METADATA}},
+    "a table": {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {"resourceVersion": "50"}, "rows": []},
+    "a table with items": {"kind": "Table", "metadata": {"resourceVersion": "50"}, "items": []},
+    "a list of another kind": {
+        "kind": "SecretList",
+        "apiVersion": "v1",
+        "metadata": {"resourceVersion": "50"},
+        "items": [],
+    },
+    "a list of another version": {
+        "kind": "ConfigMapList",
+        "apiVersion": "v2",
+        "metadata": {"resourceVersion": "50"},
+        "items": [],
+    },
+    "a list of metadata of another version": {
+        "kind": "PartialObjectMetadataList",
+        "apiVersion": "v1",
+        "metadata": {"resourceVersion": "50"},
+        "items": [],
+    },
+    "a list of lists": {"kind": "List", "metadata": {"resourceVersion": "50"}, "items": []},
+    "no kind": {"metadata": {"resourceVersion": "50"}, "items": []},
+    "no items": {"kind": "ConfigMapList", "metadata": {"resourceVersion": "50"}},
+    "null items": {"kind": "ConfigMapList", "metadata": {"resourceVersion": "50"}, "items": None},
+    "items that are an object": {"kind": "ConfigMapList", "metadata": {"resourceVersion": "50"}, "items": {}},
+    "items that are text": {"kind": "ConfigMapList", "metadata": {"resourceVersion": "50"}, "items": ""},
+    "no metadata": {"kind": "ConfigMapList", "items": []},
+    "null metadata": {"kind": "ConfigMapList", "metadata": None, "items": []},
+    "a part without the way to the rest": {
+        "kind": "ConfigMapList",
+        "metadata": {"resourceVersion": "50", "remainingItemCount": 3},
+        "items": [],
+    },
+    "an item of another kind": {
+        "kind": "ConfigMapList",
+        "metadata": {"resourceVersion": "50"},
+        "items": [{"kind": "Secret", "metadata": METADATA}],
+    },
+    "an item of another namespace": {
+        "kind": "ConfigMapList",
+        "metadata": {"resourceVersion": "50"},
+        "items": [{"metadata": {**METADATA, "namespace": "another"}}],
+    },
+    "an item twice": {
+        "kind": "ConfigMapList",
+        "metadata": {"resourceVersion": "50"},
+        "items": [{"metadata": METADATA}, {"metadata": METADATA}],
+    },
+    "an array": [],
+    "nothing": None,
+}
+
+
+@pytest.mark.parametrize("body", NO_LISTS.values(), ids=NO_LISTS.keys())
+def test_what_does_not_state_that_it_is_the_list_asked_for_is_none(body: object) -> None:
+    with pytest.raises(failures.Malformed):
+        items.page(codec.encode(body), kind="ConfigMap", api_version="v1", namespace="ns")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        {"kind": "ConfigMapList", "apiVersion": "v1"},
+        {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1"},
+        {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1beta1"},
+    ],
+)
+@pytest.mark.parametrize("item", [{}, {"kind": "PartialObjectMetadata"}, {"kind": "ConfigMap"}])
+def test_a_list_is_of_metadata_or_of_the_kind_itself(head: dict[str, str], item: dict[str, str]) -> None:
+    body = {**head, "metadata": {"resourceVersion": "50"}, "items": [{**item, "metadata": METADATA}]}
+
+    page = items.page(codec.encode(body), kind="ConfigMap", api_version="v1", namespace="ns")
+
+    assert [one.uid for one in page.items] == ["u"]
+
+
+# 200 levels are read by any parser, 990 by none that has some frames of its own, the others by none that recurses.
+@pytest.mark.parametrize("depth", [200, 990, 2000, 100_000])
+@pytest.mark.parametrize("nesting", [(b'{"f:x":', b"}"), (b"[", b"]")])
+def test_an_object_nested_deeply_is_read_like_any_other(depth: int, nesting: tuple[bytes, bytes]) -> None:
+    deep = nesting[0] * depth + b"1" + nesting[1] * depth
+    known = codec.encode(METADATA)[1:-1]
+    deep_object = b'{"metadata":{"managedFields":' + deep + b"," + known + b'},"spec":' + deep + b"}"
+    other = codec.encode({"metadata": {**METADATA, "uid": "other"}})
+    head = b'{"kind":"ConfigMapList","metadata":{"resourceVersion":"90"},"x":' + deep + b',"items":['
+
+    page = items.page(head + deep_object + b"," + other + b"]}", kind="ConfigMap", namespace="ns")
+    line = items.line(b'{"type":"MODIFIED","object":' + deep_object + b"}", kind="ConfigMap", namespace="ns")
+
+    assert [(one.uid, one.name, one.labels, one.annotations) for one in (*page.items, line.item)] == [
+        ("u", "a", {"l": "1"}, {"k": "v"}),
+        ("other", "a", {"l": "1"}, {"k": "v"}),
+        ("u", "a", {"l": "1"}, {"k": "v"}),
+    ]
+    assert (page.unreadable, line.why) == ([], "")
+    assert items.object_uid(deep_object) == "u"
+
+
+FLAWS: dict[str, dict[str, object]] = {
+    "annotations": {"annotations": {"k": 1}},
+    "labels": {"labels": []},
+    "name": {"name": None},
+    "namespace": {"namespace": 7},
+    "resourceVersion": {"resourceVersion": ["7"]},
+    "-1": {"resourceVersion": "-1"},
+    "99999": {"resourceVersion": "9" * 5000},
+    "name or": {"name": ""},
+    "later": {"resourceVersion": "51"},
+}
+
+
+@pytest.mark.parametrize(("why", "flaw"), FLAWS.items(), ids=FLAWS.keys())
+def test_an_object_that_cannot_be_read_is_named_and_hides_no_other(why: str, flaw: dict[str, object]) -> None:
+    flawed = {"metadata": {**METADATA, **flaw}}
+
+    page = items.page(listed(flawed, {"metadata": {**METADATA, "uid": "other"}}, version="50"), namespace="ns")
+
+    assert [one.uid for one in page.items] == ["other"]
+    assert [(one.item.uid, why in one.why) for one in page.unreadable] == [("u", True)]
+    # Its UID is listed, so it is not taken for gone, at a version that contradicts nothing.
+    assert (page.uids, page.versions, page.identified) == (("other", "u"), (42, 50), True)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "name"),
+    [
+        ({"namespace": "a", "name": "b\u202e\x1b[31m\n"}, "a/b??[31m?"),
+        ({"name": "b"}, "b"),
+        ({"uid": "u"}, "an object without a name (UID u)"),
+        ({}, "an object without a name (UID unknown)"),
+    ],
+)
+def test_an_unreadable_object_has_a_name_that_a_terminal_can_show(metadata: dict[str, str], name: str) -> None:
+    (one,) = items.page(listed({"metadata": metadata})).unreadable
+
+    assert one.name == name
+
+
+@pytest.mark.parametrize("odd", [b'"\\ud800"', b'"\xff"', b'"\x00"', b'"\\q"', b"7"])
+def test_a_text_that_is_none_concerns_its_object_alone(odd: bytes) -> None:
+    flawed = codec.encode({"metadata": {**METADATA, "annotations": {"k": "ODD"}}}).replace(b'"ODD"', odd)
+    other = codec.encode({"metadata": {**METADATA, "uid": "other"}})
+
+    page = items.page(listed("FLAWED", "OTHER").replace(b'"FLAWED"', flawed).replace(b'"OTHER"', other))
+    line = items.line(b'{"type":"MODIFIED","object":' + flawed + b"}")
+
+    assert [one.uid for one in page.items] == ["other"]
+    assert [one.item.uid for one in page.unreadable] == [line.item.uid] == ["u"]
+    assert line.why == "its annotations can't be read"
+
+
+@pytest.mark.parametrize("rest", [b"x", b"{}", b"]", b'{"items":[]}'])
+def test_what_follows_a_list_or_a_line_spoils_it(rest: bytes) -> None:
+    deep = b"[" * 5000 + b"]" * 5000
+    body = listed("DEEP").replace(b'"DEEP"', b'{"metadata":{"uid":"u","x":' + deep + b"}}")
+
+    for data in (listed(), body):
+        with pytest.raises(failures.Malformed):
+            items.page(data + rest)
+    with pytest.raises((failures.Malformed, failures.Broken)):
+        items.line(line("ADDED", **METADATA) + rest)
+
+
+def test_text_that_is_not_utf_8_concerns_its_object_alone() -> None:
+    data = listed({"metadata": {**METADATA, "annotations": {"k": "QQ"}}}, {"metadata": {**METADATA, "uid": "other"}})
+
+    page = items.page(data.replace(b"QQ", b"\xff\xfe"))
+
+    assert [one.uid for one in page.items] == ["other"]
+    assert [one.item.uid for one in page.unreadable] == ["u"]
+
+
+@pytest.mark.parametrize("entry", [None, {}, {"metadata": None}, {"metadata": {**METADATA, "uid": 7}}, 7, []])
+def test_a_list_with_an_object_without_uid_proves_nothing_about_other_uids(entry: object) -> None:
+    page = items.page(listed(entry, {"metadata": {**METADATA, "uid": "other"}}))
+
+    assert page.uids == ("other",)
+    assert not page.identified
+
+
+def test_of_a_line_that_was_cut_identity_and_position_are_known() -> None:
+    cut = framing.Cut(line("ADDED", **METADATA)[:-60])
+
+    parsed = items.line(cut, kind="ConfigMap")
+
+    assert (parsed.item.uid, parsed.item.name, parsed.item.version) == ("u", "a", 42)
+    assert "larger" in parsed.why
+
+
+def test_a_line_that_was_cut_before_its_position_is_malformed() -> None:
+    with pytest.raises(failures.Malformed):
+        items.line(framing.Cut(b'{"type":"ADDED","object":{"metadata":{"annotations":{"k":"' + b"x" * 1000))
+
+
+@pytest.mark.parametrize("body", [b'{"kind":"Status","metadata":{"uid":"u"}}', b"{}", b"[]", b'{"metadata":{"uid":7}}'])
+def test_what_is_not_the_object_asked_for_has_no_uid(body: bytes) -> None:
+    with pytest.raises(failures.Malformed):
+        items.object_uid(body, kind="Namespace")
+
+
+@given(st.binary(max_size=200) | ODD.map(json.dumps).map(str.encode))
+def test_whatever_comes_is_read_or_refused(data: bytes) -> None:
+    for read in (items.line, items.page, items.object_uid):
+        with contextlib.suppress(failures.Malformed, failures.Broken, failures.Unsuitable, failures.Refused):
+            read(data)

@@ -5,9 +5,9 @@ from typing import Any, cast
 import pytest
 
 from beacon import codec
-from beacon.cluster import connection, discovery, failures, listing
+from beacon.cluster import connection, discovery, failures, items, listing
 
-CONFIGMAPS = discovery.Resource(group="", version="v1", plural="configmaps", namespaced=True)
+CONFIGMAPS = discovery.Resource(group="", version="v1", plural="configmaps", namespaced=True, kind="ConfigMap")
 
 
 class Pages:
@@ -17,25 +17,58 @@ class Pages:
         self.left = [codec.encode(page) for page in pages]
         self.asked: list[tuple[str, dict[str, str]]] = []
 
-    def get(self, path: str, *, query: connection.Query, accept: str) -> bytes:
+    def get(self, path: str, *, query: connection.Query, accept: str, most: int) -> bytes:
         assert accept == connection.METADATA_LIST
         self.asked.append((path, dict(query)))
-        return self.left.pop(0)
+        data = self.left.pop(0)
+        if len(data) > most:
+            raise failures.TooBig(f"more than {most}")
+        return data
 
 
-def page(version: str, rest: str = "") -> dict[str, Any]:
-    return {"metadata": {"resourceVersion": version, "continue": rest}, "items": []}
+class Collection:
+    """Answers as an API server with so many objects of so many bytes, however many of them are asked for at a time."""
+
+    def __init__(self, *sizes: int) -> None:
+        self.sizes = sizes
+        self.limits: list[int] = []
+
+    def get(self, _: str, *, query: connection.Query, accept: str, most: int) -> bytes:
+        assert accept == connection.METADATA_LIST
+        asked = dict(query)
+        begin, limit = int(asked.get("continue", "0")), int(asked["limit"])
+        self.limits.append(limit)
+        chosen = list(enumerate(self.sizes))[begin : begin + limit]
+        rest = str(begin + limit) if begin + limit < len(self.sizes) else ""
+        data = codec.encode(page("5", rest, *(entry(str(number), x="x" * size) for number, size in chosen)))
+        if len(data) > most:
+            raise failures.TooBig(f"more than {most}")
+        return data
 
 
-def read(pages: Pages, namespace: str = "") -> list[int]:
+def page(version: str, rest: str = "", *entries: dict[str, Any]) -> dict[str, Any]:
+    metadata = {"resourceVersion": version, "continue": rest}
+    return {"kind": "PartialObjectMetadataList", "metadata": metadata, "items": entries}
+
+
+def entry(uid: str, **annotations: str) -> dict[str, Any]:
+    metadata = {"uid": uid, "name": "n", "namespace": "a", "resourceVersion": "3", "annotations": annotations}
+    return {"metadata": metadata}
+
+
+def read(pages: Pages | Collection, namespace: str = "", *, limit: int = 7) -> list[items.Page]:
     api = cast("connection.Connection", pages)
-    return [one.version for one in listing.pages(api, CONFIGMAPS, namespace, limit=7)]
+    return list(listing.pages(api, CONFIGMAPS, namespace, limit=limit))
+
+
+def uids(pages: list[items.Page]) -> list[str]:
+    return [uid for page in pages for uid in page.uids]
 
 
 def test_pages_follow_the_tokens_and_ask_for_no_version() -> None:
     pages = Pages(page("5", "one"), page("5", "two"), page("5"))
 
-    assert read(pages, "a") == [5, 5, 5]
+    assert [one.version for one in read(pages, "a")] == [5, 5, 5]
     assert pages.asked == [
         ("/api/v1/namespaces/a/configmaps", {"limit": "7"}),
         ("/api/v1/namespaces/a/configmaps", {"limit": "7", "continue": "one"}),
@@ -46,3 +79,78 @@ def test_pages_follow_the_tokens_and_ask_for_no_version() -> None:
 def test_pages_of_different_versions_are_no_list() -> None:
     with pytest.raises(failures.Malformed, match="from resourceVersion 5 to 6"):
         read(Pages(page("5", "one"), page("6")))
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        [page("5", "one"), page("5", "one")],
+        [page("5", "one", entry("u")), page("5", "two", entry("u"))],
+        [page("5", "one", entry("u")), page("5", "two", entry("v")), page("5", "three", entry("u"))],
+    ],
+)
+def test_pages_that_come_again_are_no_list(again: list[dict[str, Any]]) -> None:
+    with pytest.raises(failures.Malformed, match=r"twice|in a circle"):
+        read(Pages(*again, page("5")))
+
+
+def test_a_list_of_empty_pages_ends() -> None:
+    with pytest.raises(failures.Malformed, match="empty pages"):
+        read(Pages(*(page("5", str(number)) for number in range(200))))
+
+
+def test_a_page_that_is_too_big_is_asked_for_in_smaller_ones() -> None:
+    big = Collection(*[250_000] * 40)
+
+    pages = read(big, limit=500)
+
+    assert uids(pages) == [str(number) for number in range(40)]
+    assert max(len(one.items) for one in pages) * 250_000 <= connection.MOST
+    assert big.limits[:4] == [500, 125, 31, 7]
+
+
+def test_pages_grow_again_where_objects_are_small() -> None:
+    mixed = Collection(*[2_000_000] * 4, *[10] * 2000)
+
+    pages = read(mixed, limit=500)
+
+    assert len(uids(pages)) == 2004
+    assert mixed.limits[-1] == 500
+
+
+def test_an_object_alone_on_its_page_may_be_as_large_as_any_is() -> None:
+    assert uids(read(Collection(10, 15_000_000, 10), limit=500)) == ["0", "1", "2"]
+
+
+def test_a_server_that_knows_no_end_is_not_followed() -> None:
+    with pytest.raises(failures.TooBig):
+        read(Collection(17_000_000), limit=500)
+
+
+KNOWN = [str(number) for number in range(6)]
+
+
+def test_a_list_that_shows_none_of_many_known_objects_is_believed_if_a_second_one_agrees() -> None:
+    witness = listing.Witness(KNOWN)
+    witness.see(items.Page(version=9, items=[], rest=""))
+    again = Pages(page("9"))
+
+    witness.confirm(lambda: iter(read(again)))
+
+    assert len(again.asked) == 1
+
+
+def test_a_list_that_a_second_one_contradicts_is_not_believed() -> None:
+    witness = listing.Witness(KNOWN)
+    witness.see(items.Page(version=9, items=[], rest=""))
+
+    with pytest.raises(failures.Malformed, match="all 6 objects"):
+        witness.confirm(lambda: iter(read(Pages(page("9", "t", entry("x")), page("9", "", entry("4"))))))
+
+
+@pytest.mark.parametrize(("known", "shown"), [(KNOWN, "3"), (KNOWN[:5], "x"), ([], "x")])
+def test_no_second_list_is_read_where_little_would_go(known: list[str], shown: str) -> None:
+    witness = listing.Witness(known)
+    witness.see(items.Page(version=9, items=[items.Item(uid=shown)], rest=""))
+
+    witness.confirm(lambda: pytest.fail("it was read again"))

@@ -12,7 +12,7 @@ import pytest
 from beacon import tls
 from beacon.cluster import connection, credentials, discovery, failures, watching
 
-CONFIGMAPS = discovery.Resource(group="", version="v1", plural="configmaps", namespaced=True)
+CONFIGMAPS = discovery.Resource(group="", version="v1", plural="configmaps", namespaced=True, kind="ConfigMap")
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 LINE = b'{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"5"}}}'
 END = b"0\r\n\r\n"

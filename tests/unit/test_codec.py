@@ -1,5 +1,7 @@
 """JSON and YAML at the door: plain values in and out, and one kind of error."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,6 +37,20 @@ def test_equal_values_give_equal_bytes_when_sorted(value: dict[str, int]) -> Non
 def test_what_is_no_json_is_one_kind_of_error(data: bytes | str) -> None:
     with pytest.raises(codec.DecodeError, match=r"\S"):
         codec.decode(data)
+
+
+def nested(depth: int) -> object:
+    value: object = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("value", [2**64, -(2**63) - 1, "\ud800", {"\udfff": 1}, nested(2000), {1: 2}, {1, 2}, b""])
+def test_what_json_has_no_form_for_is_one_kind_of_error(value: object) -> None:
+    for encode in (codec.encode, codec.encode_pretty, codec.encode_sorted):
+        with pytest.raises(codec.EncodeError, match=r"\S"):
+            encode(value)
 
 
 def test_raw_text_is_embedded_as_it_stands() -> None:
@@ -100,3 +116,66 @@ def test_text_that_looks_like_nothing_else_is_written_bare() -> None:
         codec.dump_yaml(["new", "yes-but", "1e3x", "v1", "-", 1e3])
         == "- new\n- yes-but\n- 1e3x\n- v1\n- '-'\n- 1000.0\n"
     )
+
+
+DEEPEST = 64
+BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{chr(98 + level)}: &{chr(98 + level)} [{','.join(['*' + chr(97 + level)] * 9)}]\n" for level in range(8)
+)
+MERGE_BOMB = "m0: &m0 {x: 1, y: 2}\n" + "".join(
+    f"m{level}: &m{level}\n  <<: [{','.join([f'*m{level - 1}'] * 9)}]\n" for level in range(1, 9)
+)
+CHAIN = "a0: &a0 [x]\n" + "".join(f"a{level}: &a{level} [*a{level - 1}]\n" for level in range(1, 3000))
+LONG = "a: &a '" + "x" * 100_000 + "'\nb: [" + ",".join(["*a"] * 1000) + "]\n"
+
+
+@pytest.mark.parametrize("load", [codec.load_yaml, codec.load_yaml_text])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (BOMB, "line 7, column 4: repeated aliases make it too large"),
+        (MERGE_BOMB, "repeated aliases make it too large"),
+        (LONG, "line 2, column 4: repeated aliases make it too large"),
+        (CHAIN, f"nested more than {DEEPEST} levels deep"),
+        ("[" * 100_000, f"line 1, column {DEEPEST + 1}: nested more than {DEEPEST} levels deep"),
+        ("".join(" " * level + "a:\n" for level in range(300)), f"nested more than {DEEPEST} levels deep"),
+        ("- " * 2000, f"nested more than {DEEPEST} levels deep"),
+        ("&a [*a]", "an alias stands within what it stands for"),
+        ("a: &a\n  b: *a\n", "line 1, column 4: an alias stands within what it stands for"),
+        ("a: *b", "line 1, column 4: an alias names an anchor that does not stand before it"),
+        ("a: &x 1\nb: &x 2\n", "line 2, column 4: the same anchor stands twice"),
+        ("a: 1\n---\nb: 2\n", "line 2, column 1: a second document begins here: one is expected"),
+        ("a: 1\nb: x\0y\n", "line 2, column 5: a NUL can't stand in YAML"),
+        ("a: \x1b\n", "line 1, column 4: the character U+001B can't stand in YAML"),
+        ("a: \ud800\n", "line 1, column 4: the character U+D800 can't stand in YAML"),
+        ("a:\n\tb: 1\n", "line 2, column 1: "),
+        ("a: 1\n" + "k" * 500 + ": 1\n" + "k" * 500 + ": 2\n", "line 3, column 1: the key 'kkk"),
+        ("a: !!python/object:os.system x", "line 1, column 4: a tag that is not known here"),
+        ("a: !!int zz", "line 1, column 4: a value is not what its tag says"),
+        ("a: !!timestamp x", "line 1, column 4: a value is not what its tag says"),
+        ("x: 1\n<<: 3\n", "line 2, column 5: << takes a mapping, or a list of mappings"),
+        ("? [a]\n: 1\n", "line 1, column 3: a key must be a plain value"),
+    ],
+)
+def test_yaml_that_is_none_or_too_much_is_refused_in_plain_words(
+    load: Callable[[str], object], text: str, message: str
+) -> None:
+    with pytest.raises(codec.DecodeError) as caught:
+        load(text)
+
+    assert message in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("load", [codec.load_yaml, codec.load_yaml_text])
+def test_anchors_in_moderate_use_are_legal(load: Callable[[str], object]) -> None:
+    text = "base: &base {a: x}\nmany:\n" + "".join("- {<<: *base, b: y}\n" for _ in range(500))
+
+    assert load(text) == {"base": {"a": "x"}, "many": [{"a": "x", "b": "y"}] * 500}
+
+
+@pytest.mark.parametrize("text", ["a: " + "9" * 5000, "a: 2020-99-99"])
+def test_what_a_typed_reader_can_not_make_is_located(text: str) -> None:
+    assert codec.load_yaml_text(text) == {"a": text[3:]}
+    with pytest.raises(codec.DecodeError, match="line 1, column 4: a value is not what its tag says"):
+        codec.load_yaml(text)

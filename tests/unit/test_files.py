@@ -96,3 +96,27 @@ def test_text_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(UnicodeDecodeError):
         files.read_text(path, most_bytes=100)
+
+
+def test_a_file_is_written_but_nothing_that_a_link_or_a_fifo_leads_to(tmp_path: Path) -> None:
+    files.write(tmp_path / "it", b"one and more")
+    files.write(tmp_path / "it", b"two")
+    (tmp_path / "victim").write_text("precious", encoding="utf-8")
+    (tmp_path / "link").symlink_to("victim")
+    _fifo(tmp_path / "fifo")
+
+    for name in ("link", "fifo"):
+        with pytest.raises(OSError, match=name):
+            files.write(tmp_path / name, b"x")
+
+    assert (tmp_path / "it").read_bytes() == b"two"
+    assert (tmp_path / "victim").read_text(encoding="utf-8") == "precious"
+
+
+def test_the_head_of_a_file_is_read_however_large_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "it"
+    path.write_bytes(b"header and much more")
+
+    assert files.head(path, count=6) == b"header"
+    with pytest.raises(OSError, match="Not a regular file"):
+        files.head(_fifo(tmp_path / "fifo"), count=6)

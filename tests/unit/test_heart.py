@@ -72,3 +72,13 @@ def test_hearts_need_nothing_but_the_standard_library() -> None:
     )
 
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_what_only_looks_like_a_heartbeat_neither_hangs_nor_fills_the_memory(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "store.fifo")
+    (tmp_path / "store.zero").symlink_to("/dev/zero")
+    (tmp_path / "store.large").write_bytes(b"1" * 1_000_000)
+    (tmp_path / "store.directory").mkdir()
+    (tmp_path / "store.empty").touch()
+
+    assert heart.read(tmp_path) == ()

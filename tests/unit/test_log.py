@@ -3,6 +3,7 @@
 import json
 from datetime import datetime
 
+from beacon import visible
 from tests.unit import scripts
 
 SETUP = """
@@ -230,3 +231,45 @@ def test_logging_does_not_bring_rich_into_memory_but_leaves_it_to_others() -> No
     )
 
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_lines_that_nobody_reads_are_dropped_counted_and_reported_in_the_form_of_the_log() -> None:
+    for form in ("json", "text"):
+        done = scripts.run(
+            f"""
+            import os
+            from beacon import log
+            reader, writer = os.pipe()
+            lost = []
+            log.configure("store", fd=writer, format="{form}")
+            log.on_drop(lost.append)
+            while not lost:
+                log.get().info("said", text="x" * 3000)
+            os.read(reader, 1 << 20)
+            log.get().info("read again")
+            os.write(1, os.read(reader, 1 << 20))
+            """
+        )
+
+        first, last = done.stdout.decode().splitlines()
+        assert "log lines dropped" in first
+        assert ('"lines":1}' if form == "json" else "lines=1") in first
+        assert "read again" in last
+
+
+def test_nothing_in_a_line_acts_on_the_terminal_of_who_reads_it() -> None:
+    for form in ("json", "text"):
+        done = scripts.run(
+            f"""
+            from beacon import log
+            log.configure("store", format="{form}")
+            evil = "a\\x1b[2J\\u202eb\\x9b31m\\nforged\\r\\x7f\\U000e0041"
+            log.get().info("said " + evil, error=evil, many=[evil], long=evil * 2000)
+            """
+        )
+
+        (line,) = done.stdout.decode().splitlines()
+        assert visible.is_safe(line)
+        assert len(done.stdout) <= 4096
+        if form == "json":
+            assert json.loads(line)["error"] == "a\x1b[2J\u202eb\x9b31m\nforged\r\x7f\U000e0041"

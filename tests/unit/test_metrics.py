@@ -91,7 +91,8 @@ def test_unlabelled_metrics_appear_only_where_they_move(tmp_path: Path) -> None:
     scripts.run("import sys; from pathlib import Path; from beacon import metrics\n"
                 "metrics.start('watcher', Path(sys.argv[1]))", str(tmp_path))  # fmt: skip
 
-    assert set(samples(tmp_path, "watcher")) == {"beacon_process_restarts_total{watcher}"}
+    from_the_start = {"beacon_process_restarts_total{watcher}", "beacon_log_lines_dropped_total{watcher}"}
+    assert set(samples(tmp_path, "watcher")) == from_the_start
 
 
 @pytest.mark.parametrize(

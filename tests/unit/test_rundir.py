@@ -224,3 +224,14 @@ def test_what_is_no_report_is_left_out(tmp_path: Path) -> None:
         (rundir.reports_directory(run_dir) / f"{name}.json").write_bytes(content)
 
     assert rundir.read_reports(run_dir) == ()
+
+
+def test_what_only_looks_like_a_report_neither_hangs_nor_fills_the_memory(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    os.mkfifo(state / "a.fifo.json")
+    (state / "a.zero.json").symlink_to("/dev/zero")
+    (state / "a.large.json").write_bytes(b"1" * 2_000_000)
+    (state / "a.directory.json").mkdir()
+
+    assert rundir.read_reports(tmp_path) == ()

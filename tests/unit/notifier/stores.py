@@ -124,7 +124,7 @@ class Store:
             self._answer(server, incoming, wire.Welcome(settings=self.plain))
             return
         assert isinstance(request, wire.Claim)
-        if ledger not in ("", self.ledger):
+        if ledger != self.ledger and (ledger or wire.is_bound(request)):
             self._answer(server, incoming, wire.Refused(code=wire.Refusal.REPLACED))
             return
         self.claims.append(request)

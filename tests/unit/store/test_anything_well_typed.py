@@ -172,7 +172,7 @@ def fit(store: world.World, request: wire.Request) -> wire.Request:
 
 
 def answer(store: world.World, batch: list[service.Job]) -> None:
-    replies = store.service.process(batch)
+    replies = store.service.process([replace(job, ledger=store.service.ledger_id) for job in batch])
     for _, reply in replies:
         wire.encode_reply(reply)
     senders = [sender for sender, _ in replies]

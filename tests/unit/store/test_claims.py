@@ -483,3 +483,22 @@ def test_five_thousand_deliveries_all_arrive_once_and_in_order(store: world.Worl
     name_of: dict[str, str] = dict(told)
     for name in ("o0", "o249"):
         assert [each for each in ids if name_of[each] == name] == [each for each, other in told if other == name]
+
+
+def test_a_claim_of_large_events_is_answered_in_parts(store: world.World) -> None:
+    tell(store, *(f"o{number}" for number in range(12)))
+    store.ledger.run("UPDATE events SET data = json_object('x', hex(zeroblob(1000000)))")  # 2 MB each
+
+    first = store.claim()
+    settled = [world.delivered(one) for one in first.deliveries]
+    second = store.claim(100, *settled)
+
+    assert names_of(first) == ["o0", "o1", "o2", "o3"]
+    assert names_of(second) == ["o4", "o5", "o6", "o7"]
+
+
+def test_an_event_that_alone_is_larger_than_a_reply_should_be_is_given_out_alone(store: world.World) -> None:
+    tell(store, "a", "b")
+    store.ledger.run("UPDATE events SET data = json_object('x', hex(zeroblob(5000000)))")
+
+    assert names_of(store.claim()) == ["a"]

@@ -72,6 +72,16 @@ def told_since(of: world.World, count: int = 1) -> list[tuple[str, str, str]]:
     return of.events()[count:]
 
 
+def test_a_list_with_an_object_without_a_uid_deletes_nothing(one: world.World) -> None:
+    comparison = Comparison(one, 10)
+    comparison.end = replace(comparison.end, identified=False)
+
+    reply = comparison.run()
+
+    assert (reply.place, reply.deleted) == (wire.Place.APPLIED, 0)
+    assert Comparison(one, 10, nonce="m").run().deleted == 1
+
+
 def test_nothing_is_told_when_nothing_differs(one: world.World) -> None:
     reply = Comparison(one, 10, seen("a", 5), others={"uid-other": 7}).run()
 

@@ -2,6 +2,7 @@
 
 import gc
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import apsw
@@ -256,3 +257,13 @@ def test_no_delivery_is_without_its_event(path: Path) -> None:
         ledger.run("INSERT INTO deliveries (sequence, endpoint, subject, state) VALUES (7, 'e', 's', 'ready')")
 
     ledger.close()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_a_path_that_names_no_file_is_refused_and_not_waited_for(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "e.db")
+
+    with pytest.raises(errors.StartError, match="is not a regular file"):
+        database.Database(tmp_path / "e.db")
+    with pytest.raises(errors.StartError, match="is not a regular file"):
+        database.Database.to_read(tmp_path / "e.db")

@@ -94,6 +94,19 @@ def gaps(store: world.World, columns: str = "reason, certainty, differences") ->
 # observe
 
 
+def test_a_list_with_an_object_without_a_uid_deletes_nothing(store: world.World) -> None:
+    store.relist(20, world.seen("a", 15))
+    store.open()
+
+    doubtful = store.relist(30, identified=False)
+
+    assert (doubtful.place, doubtful.cursor) == (wire.Place.APPLIED, 30)
+    assert [event[1] for event in store.events()] == ["created"]
+    store.open()
+    store.relist(40)
+    assert [event[1] for event in store.events()] == ["created", "deleted"]
+
+
 def test_what_follows_the_cursor_is_applied_and_moves_it(store: world.World) -> None:
     reply = store.observe(10, 12, world.seen("a", 11, ADDED))
 

@@ -1,7 +1,9 @@
 """Group commit: one transaction for all that has arrived, and the truth when it fails."""
 
 import itertools
+import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 from beacon import errors, model, wire
 from beacon.store import service
+from beacon.wire import envelope
 from tests.unit.store import world
 
 ADDED = model.Change.ADDED
@@ -113,7 +116,7 @@ def burst(store: world.World, count: int, *, start: int = 10, value: str = "v") 
 
 
 def ask(store: world.World, jobs: list[service.Job]) -> dict[Any, Any]:
-    return dict(store.service.process(jobs))
+    return dict(store.service.process([replace(job, ledger=store.service.ledger_id) for job in jobs]))
 
 
 def consistent(store: world.World) -> None:
@@ -278,12 +281,12 @@ def test_a_settlement_that_can_not_be_committed_is_refused_and_its_claim_gets_no
     )
     volume.fail(apsw.FullError)
 
-    refused = store.service.process([service.Job(sender="claim", request=claim)])
+    refused = store.service.process([service.Job(sender="claim", request=claim, ledger=store.service.ledger_id)])
 
     assert [(sender, reply.code) for sender, reply in refused] == [("claim", wire.Refusal.FULL)]  # type: ignore[union-attr]
     volume.fail(None)
     assert store.service.due() == []
-    assert store.service.handle(claim) == wire.Claimed(number=2, backlog=0)
+    assert store.ask(claim) == wire.Claimed(number=2, backlog=0)
     assert store.ledger.rows("SELECT state FROM deliveries ORDER BY id") == [("delivered",), ("ready",)]
 
 
@@ -418,3 +421,133 @@ def test_a_request_for_another_ledger_is_refused_and_changes_nothing(store: worl
 def test_an_empty_batch_does_nothing(store: world.World, listener: Counting) -> None:
     assert store.service.process([]) == []
     assert listener.commits == []
+
+
+def test_a_request_that_carries_what_a_ledger_said_names_that_ledger(store: world.World) -> None:
+    store.observe(10, 12, world.seen("a", 11, ADDED), world.seen("b", 12, ADDED))
+    a, b = store.claim().deliveries
+    scope, opened = store.scopes[0], store.opened[store.scopes[0].id]
+    claim = wire.Claim(endpoint="default", session="t", number=1, want=9, wait_s=0)
+    bound: list[wire.Request] = [
+        replace(claim, settlements=(world.delivered(a),)),
+        replace(claim, held=(b.id,)),
+        replace(claim, resume=True),
+        wire.Redeliver(deliveries=((a.id, a.generation),)),
+        wire.Discard(deliveries=((a.id, a.generation),), reason="r"),
+        store.observation(12, 13, world.seen("c", 13, ADDED)),
+        wire.Rewind(scope=scope.id, session=opened.session, epoch=0, current=1, highest=12),
+        wire.Expire(scope=scope.id, session=opened.session, epoch=0, prev=12),
+        wire.Prune(table=wire.Prunable.EVENTS, older_than_s=0.0, after=(1, "x")),
+    ]
+    before = store.ledger.rows("SELECT * FROM deliveries"), store.ledger.rows("SELECT * FROM cursors")
+
+    replies = {wire.verb_of(request): store.service.handle(request) for request in bound}
+    others = {wire.verb_of(request): store.service.handle(request, ledger="another") for request in bound}
+
+    assert {getattr(reply, "code", reply) for reply in replies.values()} == {wire.Refusal.MALFORMED}
+    assert {getattr(reply, "code", reply) for reply in others.values()} == {wire.Refusal.REPLACED}
+    assert (store.ledger.rows("SELECT * FROM deliveries"), store.ledger.rows("SELECT * FROM cursors")) == before
+    assert [each.id for each in store.claim(session="u").deliveries] == [a.id, b.id]
+
+
+def test_only_requests_that_mean_the_same_to_every_ledger_need_not_name_one() -> None:
+    reads = {"ping", "hello", "inspect", "backup", "holdings", "find", "follow", "explain"}
+    same = {"open-stream", "compare-open", "adopt", "vacuum"}  # prune and claim: as long as they carry nothing
+    never = {verb for verb, (kind, _) in wire.EXCHANGES.items() if kind not in envelope._BOUND} - {"prune", "claim"}
+
+    assert never == reads | same
+
+
+# A volume that fails again and again
+
+
+class Flaky(Failing):
+    """A volume of which a share of the operations of a kind fails; with `halves` a write that fails has begun."""
+
+    def __init__(self, name: str, *, at: str, share: float, halves: bool) -> None:
+        self.share, self.halves, self.failures = share, halves, 0
+        self.chance = random.Random(3)
+        super().__init__(name)
+        self.at = at
+        self.on = False
+
+    def xOpen(self, name: Any, flags: list[int]) -> apsw.VFSFile:  # noqa: N802  SQLite's name
+        return _FlakyFile(self, name, flags)
+
+    def fails(self, what: str) -> bool:
+        if not self.on or what != self.at:
+            return False
+        failing = self.chance.random() < self.share
+        self.failures += failing
+        return failing
+
+
+class _FlakyFile(apsw.VFSFile):
+    def __init__(self, volume: Flaky, name: Any, flags: list[int]) -> None:
+        self._volume = volume
+        super().__init__("", name, flags)
+
+    def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802  SQLite's name
+        if self._volume.fails("write"):
+            if self._volume.halves:
+                super().xWrite(data[: len(data) // 2], offset)
+            raise apsw.IOError("EIO")
+        super().xWrite(data, offset)
+
+    def xSync(self, flags: int) -> None:  # noqa: N802  SQLite's name
+        if self._volume.fails("sync"):
+            raise apsw.IOError("EIO")
+        super().xSync(flags)
+
+    def xRead(self, amount: int, offset: int) -> bytes:  # noqa: N802  SQLite's name
+        if self._volume.fails("read"):
+            raise apsw.IOError("EIO")
+        return super().xRead(amount, offset)
+
+
+def insist(store: world.World, request: wire.Request) -> Any:
+    """Repeat a request as a client does, for as long as it is refused for the volume's sake."""
+    for _ in range(500):
+        reply = store.ask(request)
+        if not isinstance(reply, wire.Refused):
+            return reply
+        assert reply.code is wire.Refusal.STORAGE
+    pytest.fail("refused for ever")
+
+
+@pytest.mark.parametrize(
+    ("at", "share", "halves"),
+    [("sync", 1 / 3, False), ("write", 0.05, False), ("write", 0.05, True), ("read", 0.02, False)],
+)
+def test_on_a_volume_that_fails_again_and_again_nothing_is_lost(
+    tmp_path: Path, at: str, share: float, halves: bool
+) -> None:
+    flaky = Flaky(f"flaky-{next(_names)}", at=at, share=share, halves=halves)
+    store = world.World(tmp_path / "e.db", updates=True, vfs=flaky.name)
+    store.open()
+    store.relist(10)
+    store.ledger.run("PRAGMA cache_size = 0")  # so that pages are read again
+    flaky.on = True
+    told: list[str] = []
+    settlements: tuple[model.Outcome, ...] = ()
+
+    try:
+        for position in range(10, 70):
+            seen = world.seen(f"o{position % 5}", position + 1, value=f"v{position}")
+            insist(store, store.observation(position, position + 1, seen))
+            claim = wire.Claim(endpoint="default", session="s", number=position, want=9, wait_s=0)
+            taken = insist(store, replace(claim, settlements=settlements))
+            told += [one.event_id for one in taken.deliveries]
+            settlements = tuple(map(world.delivered, taken.deliveries))
+        insist(store, replace(claim, number=70, want=0, settlements=settlements))
+    finally:
+        flaky.on = False
+
+    assert flaky.failures > 5
+    assert len(store.events()) == 60
+    assert len(told) == len(set(told)) == 60
+    assert store.ledger.rows("SELECT DISTINCT state FROM deliveries") == [("delivered",)]
+    store.restart()
+    assert len(store.events()) == 60
+    assert store.ledger.rows("PRAGMA integrity_check") == [("ok",)]
+    store.ledger.close()

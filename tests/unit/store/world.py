@@ -75,7 +75,7 @@ class World:
         self.start()
 
     def ask(self, request: wire.Request) -> Any:
-        return self.service.handle(request)
+        return self.service.handle(request, ledger=self.service.ledger_id)
 
     def open(self, scope: rules.Scope | None = None, *, cluster: str = "c") -> wire.StreamOpened:
         scope = scope or self.scopes[0]
@@ -125,6 +125,7 @@ class World:
         scope: rules.Scope | None = None,
         others: dict[str, int] | None = None,
         end: bool = True,
+        identified: bool = True,
     ) -> wire.Positioned:
         """List the scope: `seen` whole, `others` (UID -> resourceVersion) as objects that nobody asked for."""
         scope = scope or self.scopes[0]
@@ -157,7 +158,9 @@ class World:
         if reply.place is not wire.Place.APPLIED or not end:
             return reply  # type: ignore[no-any-return]
         return self.ask(  # type: ignore[no-any-return]
-            wire.ListEnd(scope=scope.id, session=opened.session, at=at, pages=1, count=len(listed))
+            wire.ListEnd(
+                scope=scope.id, session=opened.session, at=at, pages=1, count=len(listed), identified=identified
+            )
         )
 
     def claim(self, want: int = 100, *settlements: model.Outcome, **changes: Any) -> wire.Claimed:

@@ -1,5 +1,7 @@
 """A position covers everything between its two ends and nothing beyond what was seen."""
 
+import dataclasses
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +18,20 @@ def observation(version: int) -> model.Observation:
         change=model.Change.ADDED,
         verdict=model.Verdict.ACCEPTED,
     )
+
+
+def test_large_observations_are_sent_before_they_are_many() -> None:
+    fold = position.Fold(10)
+    large = []
+
+    fold.see(11, dataclasses.replace(observation(11), labels={"a": "x" * 200_000}))
+    large.append(fold.large)
+    fold.see(12, dataclasses.replace(observation(12), value="x" * 100_000))
+    large.append(fold.large)
+    fold.take()
+    large.append(fold.large)
+
+    assert large == [False, True, False]
 
 
 def test_skipped_lines_and_bookmarks_move_the_position_on() -> None:

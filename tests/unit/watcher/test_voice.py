@@ -7,6 +7,7 @@ import pytest
 import structlog
 
 from beacon import metrics, rules
+from beacon.cluster import items
 from beacon.watcher import policy, sight, voice
 from beacon.watcher.policy import State
 
@@ -70,6 +71,45 @@ def test_a_scope_counts_as_listed_from_its_watch_to_its_next_list(said: list[Any
     one.enter(State.LISTING)
 
     assert [state["listed"] for _, state in reports.all] == [True, True, False]
+
+
+def bad(name: str) -> items.Unreadable:
+    item = items.Item(uid=f"uid-{name}", namespace="ns", name=name, resource_version="7")
+    return items.Unreadable(item=item, why="its labels can't be read")
+
+
+def test_unreadable_objects_are_named_once_and_reported_for_as_long_as_they_are_so(said: list[Any]) -> None:
+    reports = Reports()
+    one = speaker(reports, kind="Odd")
+    one.enter(State.WATCHING)
+    said.clear()
+
+    one.unreadable(bad("a"), bad("b"))
+    one.unreadable(bad("a"))
+    one.listing()
+    one.unreadable(bad("a"))
+
+    assert [(line["event"], line["name"], line["reason"]) for line in said] == [
+        ("object unreadable", f"ns/{name}", "its labels can't be read") for name in "ab"
+    ]
+    assert [state["unreadable"] for _, state in reports.all[1:]] == [2, 2, 1]
+    assert reports.all[-1][1]["unreadable_objects"] == ["ns/a: its labels can't be read"]
+    assert metrics.OBJECTS_UNREADABLE.labels(scope="odd.apps")._value.get() == 1
+
+    one.seen(items.Line(type="MODIFIED", item=bad("a").item), "")
+
+    assert "unreadable" not in reports.all[-1][1]
+    assert metrics.OBJECTS_UNREADABLE.labels(scope="odd.apps")._value.get() == 0
+
+
+def test_any_number_of_unreadable_objects_is_kept_in_little_room(said: list[Any]) -> None:
+    reports = Reports()
+    one = speaker(reports)
+
+    one.unreadable(*(bad(str(number)) for number in range(3000)))
+
+    assert (len(said), reports.all[-1][1]["unreadable"]) == (1000, 1000)
+    assert len(reports.all[-1][1]["unreadable_objects"]) == 5
 
 
 def test_its_metrics_move() -> None:

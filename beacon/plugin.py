@@ -1,0 +1,94 @@
+"""The part of Beacon that runs within supervisord: it writes the programs' lines without ever waiting for a reader.
+
+supervisord has one thread, and opens the log files of its programs by path. A pipe that is not read blocks it for good,
+and with it all programs, because their pipes fill up; a socket can't be opened by path at all. supervisord.conf loads
+this module as an RPC interface, supervisord's way to be extended, before any program starts: what goes to /dev/fd/1 and
+/dev/fd/2 is written to these descriptors themselves, by `lines`. Nothing else of supervisord changes.
+"""
+
+import io
+import json
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+from supervisor import loggers
+
+from beacon import lines
+
+_DESCRIPTORS = {"/dev/fd/1": 1, "/dev/stdout": 1, "/dev/fd/2": 2, "/dev/stderr": 2}
+
+
+class Interface:
+    """What other processes may ask; each public method is one of supervisord's XML-RPC, after the prefix `beacon.`."""
+
+    def __init__(self, streams: "dict[int, Stream]") -> None:
+        """Answer about these streams."""
+        self._streams = streams
+
+    def droppedLines(self) -> int:  # noqa: N802  as supervisord's own methods are named
+        """Return the number of log lines that could not be written since supervisord started.
+
+        @return int result     The number of lines.
+        """
+        return sum(stream.writer.dropped for stream in self._streams.values())
+
+
+class Stream:
+    """What supervisord takes for an open binary file."""
+
+    def __init__(self, fd: int) -> None:
+        """Write to a descriptor that is open already."""
+        self.writer = lines.LineWriter(fd, report=_dropped)
+
+    def write(self, data: bytes) -> None:
+        """Write lines, or drop them."""
+        self.writer.write(data)
+
+    def flush(self) -> None:
+        """Do nothing: nothing is kept back."""
+
+    def close(self) -> None:
+        """Do nothing: other programs write to the same descriptor."""
+
+
+class _Text(io.TextIOBase):
+    """Python's own words within supervisord, which must not block it either."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(text.encode("utf-8", "backslashreplace"))
+        return len(text)
+
+
+_streams: dict[int, Stream] = {}
+
+
+def make(_supervisord: Any, **_options: Any) -> Interface:
+    """Take over the writing of the programs' lines; for `supervisor.rpcinterface_factory`."""
+    if not _streams:  # supervisord calls this again when it reloads its configuration
+        _streams.update({fd: Stream(fd) for fd in (1, 2)})
+        sys.stderr = _Text(_streams[2])
+        _lead_through(loggers.handle_file)
+    return Interface(_streams)
+
+
+def _lead_through(by_path: Any) -> None:
+    def handle_file(logger: Any, filename: str, fmt: str, *more: Any, **options: Any) -> None:
+        if filename not in _DESCRIPTORS:
+            by_path(logger, filename, fmt, *more, **options)
+            return
+        handler = loggers.StreamHandler(_streams[_DESCRIPTORS[filename]])
+        handler.setFormat(fmt)
+        handler.setLevel(logger.level)
+        logger.addHandler(handler)
+
+    loggers.handle_file = handle_file
+
+
+def _dropped(count: int) -> bytes:
+    now = datetime.now(tz=UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    line = {"ts": now, "level": "warning", "process": "supervisord", "event": "log lines dropped", "lines": count}
+    return json.dumps(line, separators=(",", ":")).encode() + b"\n"

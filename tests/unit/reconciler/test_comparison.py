@@ -1,0 +1,86 @@
+"""A comparison believes no list that would delete everything until a second one says the same."""
+
+import time
+from typing import Any, cast
+
+import pytest
+
+from beacon import bus, codec, rules, wire
+from beacon.cluster import connection, failures
+from beacon.reconciler import comparison
+
+KNOWN = tuple(f"u{number}" for number in range(6))
+SERVED = {
+    "kind": "APIResourceList",
+    "groupVersion": "v1",
+    "resources": [{"name": "configmaps", "kind": "ConfigMap", "namespaced": True, "verbs": ["list", "watch"]}],
+}
+
+
+class Server:
+    """Answers lists in turn, each of one page."""
+
+    def __init__(self, *lists: list[Any]) -> None:
+        self.lists = [*lists]
+
+    def get(self, path: str, **_: Any) -> bytes:
+        if path == "/api/v1":
+            return codec.encode(SERVED)
+        if path.endswith("/kube-system"):
+            return codec.encode({"kind": "Namespace", "metadata": {"uid": "cluster"}})
+        head = {"kind": "PartialObjectMetadataList", "metadata": {"resourceVersion": "9"}}
+        return codec.encode({**head, "items": [{"metadata": entry} for entry in self.lists.pop(0)]})
+
+
+class Store:
+    """Has reached every position, and remembers what it was sent."""
+
+    def __init__(self) -> None:
+        self.asked: list[wire.Request] = []
+
+    def call(self, request: wire.Request) -> wire.Compared:
+        self.asked.append(request)
+        return wire.Compared(place=wire.Place.APPLIED, reached=True, tracked=KNOWN)
+
+
+def entry(uid: str, **more: Any) -> dict[str, Any]:
+    return {"uid": uid, "name": uid, "namespace": "a", "resourceVersion": "3", **more}
+
+
+def compare(*lists: list[Any]) -> Store:
+    (scope,) = rules.scopes([rules.Entry(api_version="v1", kind="ConfigMap")], annotation="k", values=None)
+    store = Store()
+    around = comparison.Surroundings(
+        api=cast("connection.Connection", Server(*lists)), client=cast("bus.Client", store), wait=lambda _: None
+    )
+    comparison.Comparison(scope, around, until=time.monotonic() + 60).run()
+    return store
+
+
+def ends(store: Store) -> list[wire.CompareEnd]:
+    return [request for request in store.asked if isinstance(request, wire.CompareEnd)]
+
+
+def test_an_empty_list_that_a_second_one_contradicts_is_not_compared_with() -> None:
+    with pytest.raises(failures.Malformed, match="all 6 objects"):
+        compare([], [entry("u2")])
+
+
+def test_an_empty_list_counts_when_a_second_one_is_empty_as_well() -> None:
+    (end,) = ends(compare([entry("x")], [entry("x")]))
+
+    assert (end.count, end.identified) == (1, True)
+
+
+def test_unreadable_objects_are_listed_at_the_lists_version() -> None:
+    store = compare([entry("u1", annotations={"k": 7}), entry("u2")])
+
+    (page,) = (request for request in store.asked if isinstance(request, wire.ComparePage))
+    assert (page.uids, page.versions) == (("u2", "u1"), (3, 9))
+    assert [seen.uid for seen in page.observations] == ["u2"]
+
+
+def test_an_object_without_a_uid_is_passed_on_as_a_doubt() -> None:
+    (end,) = ends(compare([{"name": "x"}, entry("u2")]))
+
+    assert (end.count, end.identified) == (1, False)

@@ -1,0 +1,89 @@
+"""A run directory without any room: no process ends because it can't say how it is. On a real tmpfs."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from beacon import heart, rundir
+from tests.unit import volumes
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Iterator[volumes.Volume]:
+    with volumes.mounted(tmp_path / "run", 1024 * 1024) as made:
+        for directory in ("heartbeat", "state", "metrics"):
+            (made.path / directory).mkdir()
+        yield made
+
+
+def states(run_dir: Path) -> dict[str, str]:
+    return {report.component: report.state for report in rundir.read_reports(run_dir)}
+
+
+def test_a_report_without_room_takes_the_place_of_the_one_before(volume: volumes.Volume) -> None:
+    reporter = rundir.Reporter(volume.path, "watcher")
+    reporter.report("pods", {"state": "watching"})
+    volume.fill()
+
+    reporter.report("pods", {"state": "unreachable"})
+    reporter.report("secrets", {"state": "watching"})
+
+    assert states(volume.path) == {"pods": "unreachable"}
+    assert not list((volume.path / "state").glob("*.new"))
+    volume.empty()
+    reporter.report("secrets", {"state": "watching"})
+    assert states(volume.path) == {"pods": "unreachable", "secrets": "watching"}
+
+
+def test_a_heart_that_has_no_room_beats_all_the_same(volume: volumes.Volume) -> None:
+    old = heart.Heart(volume.path / "heartbeat", "store", "main")
+    volume.fill()
+
+    new = heart.Heart(volume.path / "heartbeat", "watcher", "pods")
+    beats = {beat.process: beat for beat in heart.read(volume.path / "heartbeat")}
+
+    assert set(beats) == {"store", "watcher"}
+    assert {beat.pid for beat in beats.values()} == {os.getpid()}
+    assert all(0 <= beat.age_s < 60 for beat in beats.values())
+    volume.empty()
+    new._due_ns = 0
+    new.beat()
+    assert (volume.path / "heartbeat" / "watcher.pods").stat().st_size > 0
+    assert len(heart.read(volume.path / "heartbeat")) == 2
+    old.close()
+    new.close()
+
+
+METRICS = """
+import sys
+from pathlib import Path
+from beacon import metrics
+metrics.start("watcher", Path(sys.argv[1]))
+print("started", flush=True)
+for line in sys.stdin:
+    for number in range(int(line)):
+        metrics.WATCH_LINES.labels(kind=f"Kind{number}", type="x" * 200).inc()
+    print("counted", flush=True)
+"""
+
+
+@pytest.mark.parametrize("full_first", [True, False])
+def test_a_metric_without_room_is_no_sigbus(volume: volumes.Volume, full_first: bool) -> None:
+    if full_first:
+        volume.fill()
+    command = [sys.executable, "-c", METRICS, str(volume.path / "metrics")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stdout.readline() == "started\n"
+        volume.fill()
+        for count in ("1", "2000"):  # more than the file was made for
+            process.stdin.write(f"{count}\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "counted\n"
+        process.stdin.close()
+        assert process.wait() == 0
