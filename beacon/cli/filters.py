@@ -11,7 +11,7 @@ import click
 
 from beacon import model, wire
 
-_AGO = re.compile(r"(\d+)([smhd])")
+_AGO = re.compile(r"([0-9]{1,12})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 

@@ -7,7 +7,7 @@ http.client loses what it has read of one when it may not wait. Source: RFC 9112
 from beacon.cluster import failures
 
 _LONGEST_LINE = 16 * 1024 * 1024
-_LONGEST_HEADER = 64 * 1024
+_LONGEST_HEADER = 4096  # it is looked through again with each piece that comes
 
 
 class Chunks:
