@@ -30,6 +30,8 @@ from prometheus_client.registry import CollectorRegistry  # noqa: E402
 Family = Metric  # a metric with its samples, as a scrape shows it
 
 _KEY_PARTS = 4  # metric, sample, labels, help
+_OPEN_METRICS = "application/openmetrics-text"
+_ESCAPINGS = ("allow-utf-8", "underscores", "dots", "values")
 _settling = threading.Lock()
 _INITIAL_BYTES = 1 << 16  # as the library maps at first
 _ENTRY_BYTES = 32  # around a key, at most
@@ -282,11 +284,26 @@ def family(kind: str, name: str, text: str, samples: Iterable[tuple[Mapping[str,
 
 
 def content_type(accept: str) -> str:
-    """Say in which format to answer an Accept header."""
+    """Choose one of the few formats for an Accept header; it is its own choice.
+
+    The library repeats whatever version it was asked for, as long as it is made of numbers.
+    """
     try:
-        return exposition.choose_encoder(accept)[1]
+        chosen = exposition.choose_encoder(accept)[1]
     except (ValueError, TypeError):  # a version that isn't one
         return exposition.choose_encoder("")[1]
+    if chosen in _formats():
+        return chosen
+    return exposition.choose_encoder(f"{_OPEN_METRICS};version=1.0.0" if chosen.startswith(_OPEN_METRICS) else "")[1]
+
+
+@lru_cache(maxsize=1)
+def _formats() -> frozenset[str]:
+    """Return the content types of the versions that are there, with every escaping."""
+    asked = [""]
+    for media in (_OPEN_METRICS, "text/plain"):
+        asked += [f"{media};version=1.0.0;escaping={escaping}" for escaping in _ESCAPINGS]
+    return frozenset(exposition.choose_encoder(accept)[1] for accept in asked)
 
 
 def sound(path: Path) -> bool:

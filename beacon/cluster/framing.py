@@ -9,7 +9,7 @@ from beacon.cluster import failures
 _LONGEST_LINE = 4 * 1024 * 1024  # no object is larger: a request has at most 3 MB, etcd takes 1.5
 _ENDLESS_LINE = 64 * 1024 * 1024
 _KEPT_OF_LONG = 64 * 1024  # of a line that is too long: identity and position stand at the beginning of an object
-_LONGEST_HEADER = 64 * 1024
+_LONGEST_HEADER = 4096  # it is looked through again with each piece that comes
 
 
 class Chunks:

@@ -201,7 +201,9 @@ def _words(problem: Any) -> str:
 
 def _masked(url: str) -> str:
     """Show a URL without what may be a secret in it: user info and query."""
-    shown = re.sub(r"^([a-zA-Z]*:?/{0,2}).*@", r"\1***@", url).partition("?")[0]
+    user_info, at, rest = url.rpartition("@")
+    scheme = re.match(r"[a-zA-Z]*:?/{0,2}", user_info)
+    shown = (f"{scheme[0] if scheme else ''}***@{rest}" if at else url).partition("?")[0]
     return "".join(char if char.isprintable() else "?" for char in shown)[:_LONGEST_SHOWN]
 
 

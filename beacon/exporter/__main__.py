@@ -18,8 +18,9 @@ def main(context: process.Context) -> None:
         )
         listeners = [endpoint.Endpoint(port.number, port.key, port.routes) for port in routes.ports(tree, answers)]
         for listener in listeners:
-            context.spawn(f"port-{listener.port}", listener.serve_forever)
-            log.get().info("listening", port=listener.port, paths=sorted(listener.routes))
+            for work in listener.threads:
+                context.spawn(work.name, work.run)
+            log.get().info("listening", port=listener.port, paths=listener.routes)
         asking.run(client, heart.beat)
 
 

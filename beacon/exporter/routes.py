@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
-from beacon import codec, settings
-from beacon.exporter import endpoint, health, scrape, view
+from beacon import codec, metrics, settings
+from beacon.exporter import answering, health, scrape, view
 
 _JSON = "application/json"
 
@@ -17,7 +17,7 @@ class Port:
 
     number: int
     key: str
-    routes: Mapping[str, endpoint.Route]
+    routes: Mapping[str, answering.Route]
 
 
 class Routes:
@@ -30,20 +30,20 @@ class Routes:
         self._scopes = scopes
         self._history = health.History()
 
-    def metrics(self, accept: str) -> endpoint.Answer:
-        """Answer a scrape."""
+    def scraped(self, content_type: str) -> answering.Answer:
+        """Answer a scrape in the format that `metrics.content_type` chose."""
         seen = self._look()
         checks = health.readiness(seen, scopes=self._scopes)
-        body, content_type = scrape.scrape(self._directory, seen, checks, accept=accept)
-        return endpoint.Answer(status=HTTPStatus.OK, content_type=content_type, body=body)
+        body, content_type = scrape.scrape(self._directory, seen, checks, accept=content_type)
+        return answering.Answer(status=HTTPStatus.OK, content_type=content_type, body=body)
 
-    def liveness(self, _accept: str) -> endpoint.Answer:
+    def liveness(self, _format: str) -> answering.Answer:
         """Answer whether a restart of the pod would help."""
         seen = self._look()
         checks = self._history.stamp(health.liveness(seen), seen.now)
         return _verdict("live", checks)
 
-    def readiness(self, _accept: str) -> endpoint.Answer:
+    def readiness(self, _format: str) -> answering.Answer:
         """Answer whether all is told."""
         seen = self._look()
         checks = self._history.stamp(health.readiness(seen, scopes=self._scopes), seen.now)
@@ -52,8 +52,12 @@ class Routes:
 
 def ports(tree: settings.Settings, routes: Routes) -> tuple[Port, ...]:
     """Lay the routes out as configured: on one port, or on two."""
-    probes = {tree.health.liveness_path: routes.liveness, tree.health.readiness_path: routes.readiness}
-    scrapes = {tree.metrics.path: routes.metrics} if tree.metrics.enabled else {}
+    probes = {
+        tree.health.liveness_path: answering.Route(routes.liveness),
+        tree.health.readiness_path: answering.Route(routes.readiness),
+    }
+    scraped = answering.Route(routes.scraped, choose=metrics.content_type)
+    scrapes = {tree.metrics.path: scraped} if tree.metrics.enabled else {}
     if tree.health.port == tree.metrics.port:
         key = "metrics.port and health.port" if scrapes else "health.port"
         return (Port(number=tree.health.port, key=key, routes={**scrapes, **probes}),)
@@ -61,9 +65,9 @@ def ports(tree: settings.Settings, routes: Routes) -> tuple[Port, ...]:
     return (own, Port(number=tree.metrics.port, key="metrics.port", routes=scrapes)) if scrapes else (own,)
 
 
-def _verdict(name: str, checks: health.Checks) -> endpoint.Answer:
+def _verdict(name: str, checks: health.Checks) -> answering.Answer:
     passed = health.passed(checks)
-    return endpoint.Answer(
+    return answering.Answer(
         status=HTTPStatus.OK if passed else HTTPStatus.SERVICE_UNAVAILABLE,
         content_type=_JSON,
         body=codec.encode_pretty({name: passed, "checks": health.plain(checks)}),

@@ -3,13 +3,16 @@
 import http.client
 import json
 import os
+import random
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -282,3 +285,97 @@ def test_what_is_declared_and_what_is_asked_for_have_no_name_in_common(beacon: B
     names = [line.split()[2] for line in body.splitlines() if line.startswith("# TYPE")]
     assert len(names) == len(set(names))
     assert all(declared.documentation for declared in metrics.REGISTRY.collect())
+
+
+HOSTILE = [
+    b"GET /metrics HTTP/1.1\r\nContent-Type: multipart/x; boundary*=a; boundary*0=b\r\n\r\n",
+    b"GET /metrics HTTP/1.1\r\nContent-Type: text/plain; charset=\0\r\n\r\n",
+    b"GET /metrics HTTP/1.1\r\n" + b"Expect: 100-continue\r\n" * 160 + b"\r\n",
+    b"GET /ready HTTP/1.1\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    b"GET /healthz HTTP/1.1\r\n\r\n" * 50,
+    b"GET /metrics?name[]=a&name[]=%00 HTTP/1.1\r\nAccept: application/openmetrics-text;version=\xb2.0.0\r\n\r\n",
+    b"GET /metrics HTTP/1.1\r\nAccept: application/openmetrics-text;version=1" + b"0" * 2000 + b"\r\n\r\n",
+    b"GET /metrics HTTP/1.1\r\nAccept: " + b"application/openmetrics-text;version=x," * 300 + b"\r\n\r\n",
+    b"GET a://" + b"1" * 8000 + b" x\r\n\r\n",
+    b"GET / HTTP/1.1\r\na:" + b" " * 16_000 + b"\0\r\n\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64),
+]
+
+
+def mutated(chance: random.Random) -> bytes:
+    """Make rubbish of a hostile request: bytes changed, cut out, doubled."""
+    data = bytearray(chance.choice(HOSTILE))
+    for _ in range(chance.randint(0, 4)):
+        at = chance.randrange(len(data))
+        piece = data[at : at + chance.randint(0, 40)]
+        data[at : at + chance.randint(0, 40)] = chance.choice([bytes([chance.randrange(256)]), b"\r\n", piece * 2, b""])
+    return bytes(data) or b"G"
+
+
+def attack(port: int, data: bytes, chance: random.Random) -> None:
+    """Send it and leave: at once, with a reset, after the answer, or not at all."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection, suppress(OSError):
+        connection.sendall(data)
+        leaving = chance.randrange(3)
+        if leaving == 1:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        elif leaving == 2:
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(65536):
+                continue
+
+
+def resources(pid: int) -> tuple[int, int]:
+    return len(os.listdir(f"/proc/{pid}/fd")), len(os.listdir(f"/proc/{pid}/task"))  # noqa: PTH208  names suffice
+
+
+def test_nothing_that_a_request_does_outlives_it(beacon: Beacon) -> None:
+    beacon.all_live()
+    chance = random.Random(12)
+    with stores.serving(beacon.run_dir, beacon.store), beacon.exporting() as program:
+        program.until("listening")
+        assert beacon.get("/metrics")[0] == 200
+        before = resources(program.process.pid)
+
+        for number in range(400):
+            attack(beacon.port, mutated(chance) if number >= len(HOSTILE) else HOSTILE[number], chance)
+
+        for path in ("/healthz", "/ready", "/metrics"):
+            assert beacon.get(path)[0] == 200
+        processes.wait_for(lambda: resources(program.process.pid) <= before, "files and threads to be given back")
+        assert program.process.poll() is None
+        program.process.terminate()
+        assert program.end() == 0
+    assert {line["event"] for line in program.lines} == {"started", "configured", "listening", "ended"}
+
+
+def test_probes_and_scrapes_are_answered_beside_half_open_and_many_quick_connections(beacon: Beacon) -> None:
+    beacon.all_live()
+    with (
+        stores.serving(beacon.run_dir, beacon.store),
+        beacon.exporting() as program,
+        ExitStack() as connections,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        program.until("listening")
+        for _ in range(500):
+            half_open = connections.enter_context(socket.create_connection(("127.0.0.1", beacon.port), timeout=10))
+            half_open.sendall(b"GET /metrics HTTP/1.1\r\nHost:")
+
+        quick = [pool.submit(beacon.get, path) for path in ("/healthz", "/ready", "/metrics", "/") * 100]
+        answered = [beacon.get(path)[0] for path in ("/healthz", "/ready", "/metrics") * 5]
+
+        assert answered == [200] * 15
+        assert {one.result()[0] for one in quick} == {200, 404}
+
+
+def test_a_store_that_is_silent_keeps_many_requests_no_longer_than_a_few(beacon: Beacon) -> None:
+    beacon.all_live()
+    with beacon.exporting() as program, ThreadPoolExecutor(30) as pool:
+        with stores.serving(beacon.run_dir, beacon.store):
+            program.until("listening")
+
+        asked = [pool.submit(beacon.get, path) for path in ("/healthz", "/ready", "/metrics") * 10]
+
+        assert {one.result()[0] for one in asked} == {200, 503}

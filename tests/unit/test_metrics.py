@@ -210,3 +210,30 @@ def test_the_format_is_the_one_asked_for(accept: str, content_type: str, end: by
     assert said.startswith(content_type)
     assert b'beacon_things_total{kind="a"} 2.0' in body
     assert body.endswith(end)
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/openmetrics-text;version=7.0.0",
+        "application/openmetrics-text;version=1.0.0.0",
+        "application/openmetrics-text;version= 1.0.0\xa0;escaping=dots",
+        "application/openmetrics-text;version=1_0.0.0",
+        "application/openmetrics-text;version=" + "9" * 4000,
+        "application/openmetrics-text;version=" + "9" * 5000,
+        "application/openmetrics-text;version=1.-1",
+        "application/openmetrics-text;version=\xb2",
+        "application/openmetrics-text;version",
+        "application/openmetrics-text;version=1" + ".0" * 30_000,
+        "text/plain;version=1.0.0;escaping=\0",
+        "text/plain;version=x," * 3000,
+        ";=;,;=" * 10_000,
+        "text/plain" + " " * 60_000,
+    ],
+    ids=lambda accept: accept[:50],
+)
+def test_an_accept_header_chooses_one_of_a_few_formats_whatever_it_holds(accept: str) -> None:
+    chosen = metrics.content_type(accept)
+
+    assert chosen in metrics._formats()
+    assert metrics.content_type(chosen) == chosen

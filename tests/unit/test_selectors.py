@@ -55,6 +55,8 @@ def test_what_kubernetes_refuses_is_refused(text: str) -> None:
         ("x in ()", {"x": ""}, True),
         ("x in (a,)", {"x": ""}, True),
         ("x=,y=b", {"x": "", "y": "b"}, True),
+        ("x in ( , ,a ,  , )", {"x": ""}, True),
+        ("x in ( , ,a ,  , )", {"x": "b"}, False),
         ("x notin(a),y", {"y": ""}, True),
         ("! x", {}, True),
         ("\tx = a , y != b\n", {"x": "a"}, True),

@@ -250,6 +250,7 @@ def test_no_secret_stands_in_errors_representations_or_what_is_shown() -> None:
     user += problems(LEAST.replace("http://sink/", f"'http://me:{secret}/#x@sink/'"))
     user += problems(LEAST.replace("http://sink/", f"me:{secret}@sink"))
     user += problems(LEAST.replace("http://sink/", f"ftp://sink/?token={secret}"))
+    user += problems(LEAST.replace("http://sink/", f'"http://sink\\n{secret}@sink/"'))
 
     assert secret not in "".join((*wrong, *user, repr(tree), str(shown.as_file(tree))))
     assert shown.as_file(tree)["endpoint"]["headers"] == {"Authorization": "***"}
