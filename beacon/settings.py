@@ -155,6 +155,7 @@ class Endpoint:
     url: str = _key(required=True, kind=Kind.URL)
     method: str = _key("POST", one_of=("POST", "PUT", "PATCH"))
     timeout_s: float = _duration(30.0, most=3600)  # total deadline of one request
+    idle_timeout_s: float = _duration(50.0, most=3600, go=False)  # below the 60 s of most load balancers
     headers: Mapping[str, str] = field(default_factory=dict, repr=False, metadata={"allowed": Allowed()})
     retry: Retry = Retry()
     breaker: Breaker = Breaker()

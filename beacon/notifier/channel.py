@@ -8,7 +8,6 @@ Environment proxies are honoured, read once; nothing else of the environment is:
 override the configured one.
 """
 
-import http.client
 import logging
 import os
 import random
@@ -26,24 +25,30 @@ from urllib3 import connectionpool, exceptions
 from urllib3.util import Retry, Timeout
 
 from beacon import errors, proxies
-from beacon.notifier import answer, connection, deadline, exchange, masking, render, trust
+from beacon.notifier import answer, connection, deadline, exchange, masking, render, response_parser, trust
 
 _CONNECTION_HEADERS = {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
 _OWN_HEADERS = {"content-length", "content-type", "host", "x-beacon-event-id", "x-request-id"}
 REFUSED_HEADERS = frozenset(_CONNECTION_HEADERS | _OWN_HEADERS)
 _PORTS = {"http": 80, "https": 443}
 _NEVER_AGAIN = Retry(total=False, redirect=False, raise_on_status=False)
+_UNSENDABLE = "the token or a configured header holds characters that can't be sent"
 _NO_TIMEOUT = Timeout(connect=None, read=None)  # the watchdog's total deadline takes the place of both
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where requests go and how. `width` is how many may be under way; `agent` is the User-Agent."""
+    """Where requests go and how.
+
+    `width` is how many may be under way; `agent` is the User-Agent; a connection that was idle for `idle_timeout_s` is
+    not used again.
+    """
 
     url: str = field(repr=False)  # its query may hold a secret
     method: str
     agent: str
     width: int
+    idle_timeout_s: float = 50.0
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     files: trust.Files = field(default_factory=trust.Files)
 
@@ -142,14 +147,17 @@ class Channel:
         except errors.TransientError as error:
             return answer.TLS, 0, str(error), None
         try:
-            return self._exchange(route, message, call)
-        except (exceptions.HTTPError, http.client.HTTPException, OSError, ValueError) as error:
+            form = self._form_with(message.token, route)
+        except ValueError:
+            return answer.NETWORK, 0, _UNSENDABLE, None
+        data = form.fill(message.request_id, message.event_id, message.body)
+        try:
+            return self._exchange(route, data, call)
+        except (exceptions.HTTPError, OSError) as error:
             return _fault(error, call), 0, _describe(error, call), None
 
-    def _exchange(self, route: _Route, message: _Message, call: deadline.Call) -> tuple[str, int, str, str | None]:
+    def _exchange(self, route: _Route, data: bytes, call: deadline.Call) -> tuple[str, int, str, str | None]:
         """Send, once more if a kept connection turns out to be closed before the request was out."""
-        form = self._form_with(message.token, route)
-        data = form.fill(message.request_id, message.event_id, message.body)
         try:
             reply = self._send_once(route, data)
         except (exceptions.HTTPError, OSError):
@@ -180,7 +188,7 @@ class Channel:
             _put_all(headers, {"Authorization": b"Bearer " + token.encode("utf-8")})
         return exchange.Form(self._target.method, route.path, headers)
 
-    def _send_once(self, route: _Route, data: bytes) -> exchange.Reply:
+    def _send_once(self, route: _Route, data: bytes) -> response_parser.Response:
         return route.pool.urlopen(  # type: ignore[return-value]  # our connections give our own kind
             self._target.method,
             route.path,
@@ -221,6 +229,7 @@ class Channel:
     def _open_route(self, context: ssl.SSLContext) -> _Route:
         adapter = connection.Adapter(
             width=self._target.width,
+            idle_timeout_s=self._target.idle_timeout_s,
             context=context,
             watchdog=self._watchdog,
             resolver=self._resolver,
@@ -255,7 +264,7 @@ def _quieten(*, verify: bool) -> None:
         warnings.simplefilter("ignore", exceptions.InsecureRequestWarning)
 
 
-def _text_of(reply: exchange.Reply) -> str:
+def _text_of(reply: response_parser.Response) -> str:
     if 200 <= reply.status < 300:
         return ""
     data = reply.body
@@ -288,8 +297,6 @@ def _describe(error: Exception, call: deadline.Call) -> str:
     if call.expired:
         return "no complete answer in time"
     root = _causes(error)[-1]
-    if isinstance(root, ValueError) and not isinstance(root, ssl.SSLError):
-        return "the token or a configured header holds characters that can't be sent"
     if isinstance(root, ssl.SSLCertVerificationError):
         return f"certificate not accepted: {root.verify_message}"
     if isinstance(root, OSError) and root.strerror:

@@ -13,6 +13,7 @@ def target_of(tree: settings.Settings) -> channel.Target:
         method=given.method,
         agent=f"beacon/{tree.app.version}",
         width=tree.worker.concurrency,
+        idle_timeout_s=given.idle_timeout_s,
         headers=given.headers,
         files=trust.Files(
             ca=tls.ca_file, certificate=tls.cert_file, key=tls.key_file, verify=not tls.insecure_skip_verify

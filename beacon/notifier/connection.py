@@ -2,6 +2,9 @@
 
 It belongs to the channel, the door of requests, and knows nothing of events. A request goes out in one write, because
 headers and body in two packets cost the endpoint a wake-up more; what is in it, and in the answer, is `exchange`'s.
+
+A connection is used again only while nothing is in doubt: its last response was whole, nothing has come since, and it
+was not idle for longer than a load balancer may keep it.
 """
 
 import contextlib
@@ -19,11 +22,14 @@ from urllib3 import connection, connectionpool, poolmanager
 from urllib3.util import connection as addresses
 
 from beacon import proxies
-from beacon.notifier import deadline, exchange
+from beacon.notifier import deadline, exchange, idle_socket, response_parser
 
 _OPTIONS: list[tuple[int, int, int | bytes]] = [
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15),  # seconds; a peer that is gone is noticed within 45
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
 ]
 
 
@@ -87,6 +93,7 @@ class Line:
     watchdog: deadline.Watchdog
     resolver: Resolver
     socks: proxies.Proxy | None
+    idle_timeout_s: float
     sock: Any
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -96,7 +103,8 @@ class Line:
         self.served = False
         self.sent = False
         self._carried = False
-        self._method = ""
+        self._exchange: exchange.Exchange | None = None
+        self._idle_since = 0.0
         super().__init__(*args, **options)
 
     def shut(self) -> None:
@@ -106,21 +114,40 @@ class Line:
             with contextlib.suppress(OSError):
                 guard.shutdown(socket.SHUT_RDWR)
 
-    def request(self, method: str, _url: str, body: Any = None, **_: Any) -> None:
+    @property
+    def is_connected(self) -> bool:
+        """Return True if the connection may carry another request."""
+        guard = self.guard
+        if self.sock is None or guard is None or time.monotonic() - self._idle_since > self.idle_timeout_s:
+            return False
+        return idle_socket.is_silent(self.sock, guard)
+
+    def request(self, _method: str, _url: str, body: Any = None, **_: Any) -> None:
         """Send a request, all of which is in `body`, in one write."""
         self.watchdog.attach(self)
-        self.sent = False
+        self.sent, self._exchange = False, None
+        if self.sock is None:
+            self.connect()  # type: ignore[attr-defined]
         self.served, self._carried = self._carried, True
-        self._method = method
-        self.send(body)  # type: ignore[attr-defined]
-        self.sent = True
+        self._exchange = exchange.Exchange(self.sock)
+        try:
+            self._exchange.send(body)
+        except response_parser.InvalidResponse:
+            raise
+        except OSError:
+            return  # the other side may have answered before it closed the connection
+        self.sent = self._exchange.sent
 
-    def getresponse(self) -> exchange.Reply:
-        """Give the whole answer."""
-        reply = exchange.receive(self.sock, self._method)
-        if not reply.kept:
+    def getresponse(self) -> response_parser.Response:
+        """Return the whole response."""
+        current, self._exchange = self._exchange, None
+        if current is None:  # urllib3 passes over a reset, also one while connecting
+            raise ConnectionResetError("the connection was reset before the request was sent")
+        response = current.receive()
+        self._idle_since = time.monotonic()
+        if not response.reusable:
             self.close()
-        return reply
+        return response
 
     def close(self) -> None:
         """Close the connection; not its guard, while a call uses that."""
@@ -135,6 +162,26 @@ class Line:
             guard, self.guard = self.guard, None
             if guard is not None:
                 guard.close()
+
+    def set_tunnel(self, host: str, *args: Any, **options: Any) -> None:
+        """Choose where a proxy is to connect to.
+
+        Raises:
+            OSError: the host's name can't be one. http.client or TLS would notice, the latter when it is too late.
+        """
+        try:
+            host.encode("idna")
+        except UnicodeError as error:
+            raise OSError(f"the name {host} can't be used: {error}") from None
+        super().set_tunnel(host, *args, **options)  # type: ignore[misc]
+
+    def _tunnel(self) -> None:
+        """Ask the proxy for a tunnel; the library would read the answer with http.client."""
+        try:
+            exchange.open_tunnel(self.sock, self._tunnel_host, self._tunnel_port, self._tunnel_headers)  # type: ignore[attr-defined]
+        except OSError:
+            self.close()
+            raise
 
     def _new_conn(self) -> socket.socket:
         """Connect within the deadline of the request for which the connection is made."""
@@ -163,19 +210,8 @@ class Line:
         self.watchdog.attach(self)
 
 
-class _PlainLine(Line, connection.HTTPConnection):  # type: ignore[misc]  # it gives an answer of our own kind
-    @property
-    def is_connected(self) -> bool:
-        """Tell whether the other side has neither closed the connection nor said anything unasked."""
-        if self.sock is None:
-            return False
-        try:
-            self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+class _PlainLine(Line, connection.HTTPConnection):  # type: ignore[misc]  # its response is of our own kind
+    pass
 
 
 class _TlsLine(Line, connection.HTTPSConnection):  # type: ignore[misc]
@@ -189,17 +225,26 @@ class Adapter(adapters.HTTPAdapter):
         self,
         *,
         width: int,
+        idle_timeout_s: float,
         context: ssl.SSLContext,
         watchdog: deadline.Watchdog,
         resolver: Resolver,
         proxy: proxies.Proxy | None = None,
         proxy_context: ssl.SSLContext | None = None,
     ) -> None:
-        """Keep up to `width` connections open, all through `proxy`; `proxy_context` is for one of https."""
+        """Keep up to `width` connections open, all through `proxy`; `proxy_context` is for one of https.
+
+        None is used again after `idle_timeout_s` without a request.
+        """
         self._context = context
         self._proxy = proxy
         self._proxy_context = proxy_context
-        bound = {"watchdog": watchdog, "resolver": resolver, "socks": proxy if proxy and proxy.is_socks else None}
+        bound = {
+            "watchdog": watchdog,
+            "resolver": resolver,
+            "socks": proxy if proxy and proxy.is_socks else None,
+            "idle_timeout_s": idle_timeout_s,
+        }
         plain = type("PlainLine", (_PlainLine,), bound)
         tls = type("TlsLine", (_TlsLine,), bound)
         self._pools = {

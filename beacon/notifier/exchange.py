@@ -1,34 +1,29 @@
-"""What goes over a connection: the bytes of a request, and the answer that is made of those that come back.
+"""One request and its response on a connection: the bytes that are sent, and the order of sending and receiving.
 
-Both are the library's own, but what it would do again and again: urllib3 renders one request, and the others differ
-from it in three places; http.client reads every answer that is not of the plainest kind. Done by them for every event,
-both together took twice the time of all the rest of a request. It belongs to the channel, the door of requests, and
+urllib3 renders one request, and the others differ from it in three places: rendered for every event, requests took as
+long as all the rest. `response_parser` reads what comes back. It belongs to the channel, the door of requests, and
 knows nothing of events.
 """
 
-import http.client
-import io
-import re
+import contextlib
+import select
+import socket
+import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from urllib3 import connection
 
-LONGEST_BODY = 64 * 1024  # bytes of an answer that anybody needs
-_LONGEST_HEAD = 16 * 1024
+from beacon.notifier import response_parser
+
 _AT_ONCE = 16 * 1024
+_SENT_AT_ONCE = 64 * 1024  # before it is looked whether a response has come
+_WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _MARKS = {
     "X-Request-ID": "mark-of-a-request",
     "X-Beacon-Event-ID": "mark-of-an-event",
     "Content-Length": "mark-of-a-length",
 }
-_KEPT = {b"retry-after": "Retry-After", b"location": "Location", b"content-encoding": "Content-Encoding"}
-_BODILESS = (204, 304)
-_START = b"HTTP/"
-_HEAD_END = re.compile(rb"\r?\n\r?\n")
-_STATUS_LINE = re.compile(rb"HTTP/1\.1 ([2-9]\d\d)(?: ([^\r\n]*))?")
-_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n]*?)[ \t]*")
 
 
 class Form:
@@ -68,133 +63,111 @@ class _Scribe(connection.HTTPConnection):
         self.written.append(bytes(data))
 
 
-@dataclass(kw_only=True)
-class Reply:
-    """An answer, whole. `kept` says that its connection may carry another request.
+class Exchange:
+    """One request and its response on a socket that is connected and idle.
 
-    `headers` are the few that anybody asks for. What urllib3's pool wants of an answer beyond that has its names.
+    `sent` is True once the request went out whole.
     """
 
-    status: int
-    reason: str
-    headers: Mapping[str, str]
-    body: bytes
-    kept: bool
-    version_string: str = "HTTP/1.1"
-    length_remaining: int = 0
+    def __init__(self, stream: Any) -> None:
+        """Prepare; nothing is sent yet."""
+        self._stream = stream
+        self._parser = response_parser.ResponseParser()
+        self._response: response_parser.Response | None = None
+        self._early = False
+        self.sent = False
+
+    def send(self, data: bytes) -> None:
+        """Send a request; stop when it is refused before the end of it.
+
+        Raises:
+            OSError: the connection broke. What the other side sent before can still be received.
+            response_parser.InvalidResponse: what came before the end of the request is no response.
+        """
+        if len(data) <= _AT_ONCE or not isinstance(self._stream, socket.socket):
+            self._stream.sendall(data)
+            self.sent = True
+            return
+        self._stream.settimeout(0)
+        try:
+            self._send_and_listen(memoryview(data))
+        finally:
+            self._stream.settimeout(None)
+
+    def receive(self) -> response_parser.Response:
+        """Wait for the response.
+
+        If it began before the request was sent whole, its connection is not reusable; if the rest could not be sent, it
+        does not accept the event.
+
+        Raises:
+            OSError: the connection broke.
+            response_parser.InvalidResponse: there is no response, or not a whole one.
+        """
+        while self._response is None:
+            self._take(self._stream.recv(_AT_ONCE))
+        if self._early or not self.sent:
+            self._response.reusable = False
+        if self._response.status < 300 and not self.sent:
+            raise response_parser.InvalidResponse("the event was accepted, but could not be sent whole")
+        return self._response
+
+    def _send_and_listen(self, rest: memoryview) -> None:
+        """Send until a final response refuses the request."""
+        poll = select.poll()
+        while rest:
+            try:
+                rest = rest[self._stream.send(rest[:_SENT_AT_ONCE]) :]
+            except _WOULD_BLOCK as blocked:
+                poll.register(self._stream, self._awaited(blocked))
+                poll.poll()
+            if rest:
+                self._listen()
+                if self._parser.status >= 300:
+                    return
+        self.sent = True
+        self._early = self._parser.begun
+
+    def _awaited(self, blocked: OSError) -> int:
+        if isinstance(blocked, ssl.SSLWantReadError):
+            return select.POLLIN
+        return select.POLLOUT if self._response is not None else select.POLLIN | select.POLLOUT
+
+    def _listen(self) -> None:
+        """Take what can be read at once."""
+        with contextlib.suppress(*_WOULD_BLOCK):
+            while self._response is None:
+                self._take(self._stream.recv(_AT_ONCE))
+
+    def _take(self, piece: bytes) -> None:
+        self._response = self._parser.feed(piece) if piece else self._parser.end_of_stream()
 
 
-def receive(stream: Any, method: str) -> Reply:
-    """Read the answer to a request from a socket; one that is longer than `LONGEST_BODY` costs its connection.
+def open_tunnel(stream: Any, host: str, port: int, headers: Mapping[str, str]) -> None:
+    """Have a proxy connect a stream to a host (RFC 9110, section 9.3.6).
 
     Raises:
-        OSError, http.client.HTTPException: there is none, or not a whole one.
+        OSError: it refuses, or its answer is none.
     """
-    data = b""
-    while (end := _HEAD_END.search(data)) is None and _START.startswith(data[:5]) and len(data) < _LONGEST_HEAD:
-        piece = stream.recv(_AT_ONCE)
-        data += piece
-        if not piece:
-            break
-    plain = _plain(data[: end.start()]) if end is not None and method != "HEAD" else None
-    if end is None or plain is None:
-        return _read_by_library(stream, data, method)
-    reply, length = plain
-    _fill(reply, stream, data[end.end() :], length)
-    return reply
+    address = f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
+    lines = [f"CONNECT {address} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    if "host" not in {name.lower() for name in headers}:
+        lines.append(f"Host: {address}")
+    stream.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
+    response = _receive_head(stream)
+    if not 200 <= response.status < 300:
+        raise OSError(f"Tunnel connection failed: {response.status} {response.reason}")
+    if not response.reusable:
+        raise OSError("Tunnel connection failed: the proxy sent more than its answer to CONNECT")
 
 
-def _plain(head: bytes) -> tuple[Reply, int] | None:
-    """Parse the head of an answer that says how long it is; gives that, too. None: it is not so plain."""
-    first, *lines = head.split(b"\r\n")
-    found = _STATUS_LINE.fullmatch(first)
-    headers = _headers(lines)
-    if found is None or headers is None or b"transfer-encoding" in headers:
-        return None
-    status, said = int(found[1]), headers.get(b"content-length", b"")
-    length = 0 if status in _BODILESS else int(said) if said.isdigit() else -1
-    if length < 0:
-        return None
-    reply = Reply(
-        status=status,
-        reason=(found[2] or b"").decode("latin-1").strip(),
-        headers={_KEPT[name]: headers[name].decode("latin-1") for name in _KEPT.keys() & headers.keys()},
-        body=b"",
-        kept=b"close" not in headers.get(b"connection", b"").lower(),
-    )
-    return reply, length
-
-
-def _headers(lines: list[bytes]) -> dict[bytes, bytes] | None:
-    """Parse headers, each on a line of its own and each there once; None: they are not so plain."""
-    headers: dict[bytes, bytes] = {}
-    for line in lines:
-        header = _HEADER.fullmatch(line)
-        if header is None:
-            return None
-        headers[header[1].lower()] = header[2]
-    return headers if len(headers) == len(lines) else None
-
-
-def _fill(reply: Reply, stream: Any, body: bytes, length: int) -> None:
-    """Read the body of a plain answer."""
-    if len(body) > length:  # whatever else the other side says was not asked for
-        body, reply.kept = body[:length], False
-    parts, missing = [body], min(length, LONGEST_BODY + 1) - len(body)
-    while missing > 0:
-        piece = stream.recv(min(missing, _AT_ONCE))
-        if not piece:
-            raise http.client.IncompleteRead(b"".join(parts), missing)
-        parts.append(piece)
-        missing -= len(piece)
-    reply.body = b"".join(parts)
-    reply.kept = reply.kept and length <= LONGEST_BODY
-
-
-def _read_by_library(stream: Any, data: bytes, method: str) -> Reply:
-    """Have http.client read an answer of which `data` has come already."""
-    lines = _Lines(_Resumed(stream, data))
-    answer = http.client.HTTPResponse(lines, method=method)  # type: ignore[arg-type]  # it needs no more of a socket
-    answer.begin()
-    if lines.last not in (b"\r\n", b"\n"):  # http.client takes a lost connection for the end of the headers
-        raise http.client.HTTPException("the answer broke off in its headers")
-    body = answer.read(LONGEST_BODY + 1)
-    if len(body) <= LONGEST_BODY and answer.length:
-        raise http.client.IncompleteRead(body, answer.length)
-    return Reply(
-        status=answer.status,
-        reason=answer.reason,
-        headers={name: value for name in _KEPT.values() if (value := answer.getheader(name)) is not None},
-        body=body,
-        kept=not answer.will_close and len(body) <= LONGEST_BODY,
-    )
-
-
-class _Lines(io.BufferedReader):
-    """What http.client reads from; remembers the last line."""
-
-    last = b""
-
-    def makefile(self, _mode: str) -> "_Lines":
-        return self
-
-    def readline(self, size: int | None = -1, /) -> bytes:
-        self.last = super().readline(size)
-        return self.last
-
-
-class _Resumed(io.RawIOBase):
-    """A socket of which something has been read already."""
-
-    def __init__(self, stream: Any, data: bytes) -> None:
-        self._stream = stream
-        self._data = data
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        piece = self._data[: len(buffer)] or self._stream.recv(len(buffer))
-        self._data = self._data[len(piece) :]
-        buffer[: len(piece)] = piece
-        return len(piece)
+def _receive_head(stream: Any) -> response_parser.Response:
+    parser = response_parser.ResponseParser(head_only=True)
+    try:
+        while True:
+            piece = stream.recv(_AT_ONCE)
+            response = parser.feed(piece) if piece else parser.end_of_stream()
+            if response is not None:
+                return response
+    except response_parser.InvalidResponse as error:
+        raise OSError(f"Tunnel connection failed: {error}") from None

@@ -35,6 +35,11 @@ EFFECTS: Mapping[str, str] = {
     "endpoint.url": "Where events are sent. `ENDPOINT_URL` in the environment overrides it. User info is refused.",
     "endpoint.method": "The method of every request.",
     "endpoint.timeout": "Total deadline of one request, however slowly it is answered.",
+    "endpoint.idleTimeout": (
+        "A connection that was idle for longer is not used again. Keep it below the idle timeout of load balancers and"
+        " proxies between Beacon and the endpoint, usually 60s: some drop connections silently, and the next event"
+        " would wait for the whole `timeout`."
+    ),
     "endpoint.headers": (
         "Sent with every request; values are masked wherever they are shown. Headers of the connection and `Host` are"
         " refused, `Content-Type` is ignored."

@@ -1,86 +1,150 @@
-"""Requests and answers as bytes: what is done by hand is what the library does."""
+"""One request and its response: what is sent, and what counts when the two overlap."""
 
 import contextlib
 import http.client
 import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from beacon.notifier import exchange
+from beacon.notifier.response_parser import InvalidResponse
+from tests.unit.notifier import pairs
 
-STATUS_LINES = [b"HTTP/1.1 200 OK", b"HTTP/1.1 204", b"HTTP/1.1 503 Not now", b"HTTP/1.0 200 OK", b"HTTP/1.1 304 "]
-ODD_STATUS_LINES = [b"HTTP/1.1 100 Continue", b"HTTP/1.1 2000 OK", b"HTTP/1.1", b"ICY 200 OK", b"", b"http/1.1 200 OK"]
-HEADERS = [
-    b"Content-Length: 5",
-    b"content-length:5",
-    b"Connection: close",
-    b"Retry-After: 7",
-    b"Server: x",
-    b"X-Empty:",
-]
-ODD_HEADERS = [
-    b"Content-Length: 9",
-    b"Content-Length: -1",
-    b"Content-Length: five",
-    b"Transfer-Encoding: chunked",
-    b"Location: /elsewhere",
-    b"Content-Encoding: gzip",
-    b"Connection: Keep-Alive",
-    b" folded",
-    b"no colon",
-    b"Space : before",
-    b"X-Latin: \xe9",
-]
-BODIES = [b"", b"hello", b"hello and more", b"5\r\nhello\r\n0\r\n\r\n", b"5\r\nhel"]
-OUTCOME = tuple[int, str, bytes, dict[str, str]] | str
+SMALL = b"POST / HTTP/1.1\r\n\r\n"
+LARGE = SMALL + b"x" * 8_000_000  # more than the kernel takes at once
+TOO_LARGE = b"HTTP/1.1 413 Too large\r\nContent-Length: 4\r\n\r\nlong"
+ACCEPTED = b"HTTP/1.1 204 No Content\r\n\r\n"
+
+pytestmark = pytest.mark.timeout(30)
+
+Pair = tuple[Any, Any]
 
 
-ANSWERS = st.builds(
-    lambda first, lines, end, body, cut: (end.join([first, *lines]) + end + end + body)[:cut],
-    first=st.sampled_from(STATUS_LINES) | st.sampled_from(ODD_STATUS_LINES),
-    lines=st.lists(st.sampled_from(HEADERS) | st.sampled_from(ODD_HEADERS), max_size=4),
-    end=st.sampled_from([b"\r\n", b"\r\n", b"\r\n", b"\n"]),
-    body=st.sampled_from(BODIES),
-    cut=st.none() | st.integers(0, 120),
-)
+@pytest.fixture(params=["plain", "tls"])
+def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
+    ours, theirs = pairs.encrypted() if request.param == "tls" else pairs.plain()
+    with ours, theirs:
+        yield ours, theirs
 
 
-@settings(max_examples=1000)
-@given(answer=ANSWERS, at_once=st.integers(1, 40))
-def test_an_answer_says_what_it_says_to_the_library(answer: bytes, at_once: int) -> None:
-    found, wanted = _outcome(_Pieces(answer, at_once)), _outcome(_Pieces(answer, 4096), by_library=True)
-
-    assert found == wanted
-
-
-@pytest.mark.parametrize(
-    ("answer", "kept"),
-    [
-        (b"HTTP/1.1 204 No Content\r\n\r\n", True),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", True),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", True),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok and more", False),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: Close\r\n\r\n", False),
-        (b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", False),
-    ],
-)
-def test_a_connection_is_kept_when_it_can_carry_another_request(answer: bytes, *, kept: bool) -> None:
-    reply = exchange.receive(_Pieces(answer, 4096), "POST")
-
-    assert reply.kept is kept
+@contextlib.contextmanager
+def beside(act: Callable[[], object]) -> Iterator[None]:
+    """Act in another thread."""
+    thread = threading.Thread(target=act)
+    thread.start()
+    yield
+    thread.join(20)
+    assert not thread.is_alive()
 
 
-def test_what_is_plain_is_not_left_to_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(http.client, "HTTPResponse")
+def test_a_response_that_comes_after_the_request_leaves_the_connection_usable(pair: Pair) -> None:
+    ours, theirs = pair
+    call = exchange.Exchange(ours)
 
-    reply = exchange.receive(
-        _Pieces(b"HTTP/1.1 503 Not now\r\nRetry-After: 7\r\nContent-Length: 5\r\n\r\nhello", 7), "POST"
-    )
+    def serve() -> None:
+        read(theirs, len(LARGE))
+        theirs.sendall(ACCEPTED)
 
-    assert (reply.status, reply.reason, reply.body) == (503, "Not now", b"hello")
-    assert reply.headers == {"Retry-After": "7"}
+    with beside(serve):
+        call.send(LARGE)
+        response = call.receive()
+
+    assert call.sent
+    assert (response.status, response.reusable) == (204, True)
+    assert ours.gettimeout() is None
+
+
+def test_an_interim_response_does_not_stop_a_request(pair: Pair) -> None:
+    ours, theirs = pair
+    call = exchange.Exchange(ours)
+
+    def serve() -> None:
+        theirs.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        read(theirs, len(LARGE))
+        theirs.sendall(ACCEPTED)
+
+    with beside(serve):
+        call.send(LARGE)
+        response = call.receive()
+
+    assert call.sent
+    assert (response.status, response.reusable) == (204, True)
+
+
+@pytest.mark.parametrize("last", [len(TOO_LARGE), len(TOO_LARGE) - 2])
+def test_a_refusal_that_comes_before_the_end_of_the_request_counts(pair: Pair, last: int) -> None:
+    ours, theirs = pair
+    call = exchange.Exchange(ours)
+    theirs.sendall(TOO_LARGE[:last])
+
+    call.send(LARGE)
+    theirs.sendall(TOO_LARGE[last:])
+    response = call.receive()
+
+    assert not call.sent
+    assert (response.status, response.body, response.reusable) == (413, b"long", False)
+
+
+def test_a_refusal_before_a_reset_counts(pair: Pair) -> None:
+    ours, theirs = pair
+    call = exchange.Exchange(ours)
+    theirs.sendall(TOO_LARGE)
+    theirs.close()  # with unread bytes: a reset follows
+
+    with contextlib.suppress(OSError):
+        call.send(LARGE)
+
+    assert call.receive().status == 413
+
+
+def test_an_event_is_not_accepted_if_it_cannot_be_sent_whole(pair: Pair) -> None:
+    ours, theirs = pair
+    call = exchange.Exchange(ours)
+    theirs.sendall(ACCEPTED)
+    theirs.close()
+
+    with contextlib.suppress(OSError):
+        call.send(LARGE)
+
+    assert not call.sent
+    with pytest.raises((InvalidResponse, OSError)):
+        call.receive()
+
+
+@pytest.mark.parametrize("first", [12, len(ACCEPTED)])
+def test_an_event_that_is_accepted_before_its_end_is_sent_to_its_end(pair: Pair, first: int) -> None:
+    ours, theirs = pair
+    call = exchange.Exchange(ours)
+    theirs.sendall(ACCEPTED[:first])
+    pairs.wait_until_arrived(theirs)
+
+    def serve() -> None:
+        read(theirs, len(LARGE))
+        theirs.sendall(ACCEPTED[first:])
+
+    with beside(serve):
+        call.send(LARGE)
+        response = call.receive()
+
+    assert call.sent
+    assert (response.status, response.reusable) == (204, False)
+
+
+def test_a_malformed_response_ends_the_sending(pair: Pair) -> None:
+    ours, theirs = pair
+    call = exchange.Exchange(ours)
+    theirs.sendall(b"what?\r\n\r\n")
+
+    with pytest.raises(InvalidResponse, match=r"what\?"):
+        call.send(LARGE)
+
+
+def read(sock: Any, size: int) -> None:
+    while size > 0:
+        size -= len(sock.recv(1 << 20))
 
 
 def test_a_form_filled_in_is_the_request_that_the_library_would_send() -> None:
@@ -103,24 +167,3 @@ def test_a_form_filled_in_is_the_request_that_the_library_would_send() -> None:
 def test_a_header_that_cannot_be_sent_is_refused() -> None:
     with pytest.raises(ValueError, match="header"):
         exchange.Form("POST", "/", {"Authorization": b"Bearer a\r\nX-Smuggled: b"})
-
-
-class _Pieces:
-    """A socket from which so many bytes at a time can be read, and that is closed then."""
-
-    def __init__(self, data: bytes, at_once: int) -> None:
-        self._data = data
-        self._at_once = at_once
-
-    def recv(self, size: int) -> bytes:
-        size = min(size, self._at_once)
-        piece, self._data = self._data[:size], self._data[size:]
-        return piece
-
-
-def _outcome(stream: _Pieces, *, by_library: bool = False) -> OUTCOME:
-    try:
-        reply = exchange._read_by_library(stream, b"", "POST") if by_library else exchange.receive(stream, "POST")
-    except (http.client.HTTPException, OSError, ValueError):
-        return "no answer"
-    return reply.status, reply.reason, reply.body, {name: value.strip() for name, value in reply.headers.items()}
