@@ -59,7 +59,7 @@ dashboard: setup ## make grafana/dashboard.json of grafana/dashboard.yaml
 schema: setup ## make docs/configuration.schema.json, and the tables of docs/configuration.md, of the model
 	$(BIN)/python -m beacon.dev.reference
 
-bench: setup ## the figures of docs/performance.md; ROWS='steady backlog' RUNS=3 JSON=file AGAINST=file PROFILE=directory
+bench: setup ## the figures of docs/performance.md; ROWS='steady backlog' RUNS=3 JSON=file AGAINST=checkout PROFILE=directory
 	$(BIN)/python -m tests.bench --documented $(ROWS) $(if $(RUNS),--runs $(RUNS)) $(if $(JSON),--json $(JSON)) \
 		$(if $(AGAINST),--against $(AGAINST)) $(if $(PROFILE),--profile $(PROFILE))
 
