@@ -14,6 +14,7 @@ import pytest
 
 from beacon import codec
 from beacon.dev import whole as wholes
+from tests.gate import needs
 from tests.system import load, prometheus, running
 
 TOKEN = "s3cret-of-the-day"
@@ -176,8 +177,7 @@ def day() -> Iterator[Day]:
 
 @pytest.fixture
 def fired(day: Day) -> dict[str, set[str]]:
-    if day.asked is None:
-        pytest.skip("prometheus (Debian's package) is not installed; the gate has it")
+    needs.require("prometheus")
     return day.fired
 
 

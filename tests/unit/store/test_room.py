@@ -10,6 +10,7 @@ import pytest
 
 from beacon import model, wire
 from beacon.store import room
+from tests.gate import needs
 from tests.unit.store import world
 from tests.unit.store.test_pruning import HOUR_S, come_and_go, names, prune
 
@@ -44,6 +45,7 @@ class Volume:
 
 @contextmanager
 def mounted(path: Path, size: int) -> Iterator[Volume]:
+    needs.require("mount")
     path.mkdir()
     options = f"size={size}".encode()
     if LIBC.mount(b"tmpfs", os.fsencode(path), b"tmpfs", 0, options) != 0:
