@@ -8,7 +8,7 @@ IMAGE ?= beacon:latest
 BUILDER ?= podman
 BUILD := $(BUILDER) build -f Containerfile --build-arg REVISION=$$(git rev-parse HEAD)
 
-.PHONY: help setup run test lint format test-quick test-unit test-contract test-integration test-system soak dashboard schema bench lock clean sbom audit lock-tools
+.PHONY: help setup run test lint format test-quick test-unit test-contract test-integration test-endpoints test-system soak dashboard schema bench lock clean sbom audit lock-tools
 .PHONY: image image-test
 
 help: ## say what there is
@@ -49,6 +49,9 @@ test-contract: setup ## what we rely on of an API server; BEACON_TEST_KUBECONFIG
 
 test-integration: setup ## real processes and sockets
 	$(GATE) integration
+
+test-endpoints: setup ## nginx, HAProxy and Envoy in front of a receiver
+	$(GATE) endpoints
 
 test-system: setup ## everything under a real supervisord, killed at many points
 	$(GATE) system
