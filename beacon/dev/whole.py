@@ -129,6 +129,12 @@ class Beacon:
         self.process.terminate()
         return self.end(timeout)
 
+    def halt(self) -> None:
+        """End it at once: supervisord is killed, and no process outlives it. A pod's end takes seconds more."""
+        if self.process is not None:
+            self.process.kill()
+            self.end()
+
     def end(self, timeout: float = GRACE_S) -> int:
         """Wait for its end and return its exit code; nothing of it lives then."""
         if self.process is None:
@@ -232,8 +238,8 @@ class Beacon:
         return self.start()
 
     def __exit__(self, *_raised: object) -> None:
-        """End."""
-        self.stop()
+        """End it at once; `stop` is how a pod ends."""
+        self.halt()
 
     def _look(self) -> Json:
         refused = self.logged("configuration refused")
