@@ -3,7 +3,10 @@
 import pytest
 from hypothesis import Phase, settings
 
+from beacon.dev import patience
 from tests.gate import needs
+
+patience.factor = 5.0
 
 # `mutants` stops at the first counterexample, because nobody reads it.
 settings.register_profile("mutants", phases=[Phase.generate], database=None)

@@ -20,7 +20,7 @@ from typing import Any
 
 from beacon import codec, errors, supervision
 from beacon.dev import build as builds
-from beacon.dev import child
+from beacon.dev import child, patience
 
 Json = dict[str, Any]
 
@@ -37,12 +37,13 @@ _OURS = ("CONFIG_PATH", "DB_PATH", "ENDPOINT_URL", "ENDPOINT_AUTH_TOKEN", "ENDPO
 def until(
     condition: Callable[[], object], what: str, *, timeout: float, stopped: Callable[[], object] = lambda: False
 ) -> None:
-    """Wait for a condition.
+    """Wait for a condition, `timeout` seconds at most, or as many times that as `patience` allows.
 
     Raises:
         TimeoutError: it did not hold in time.
         errors.Stopping: `stopped` said so.
     """
+    timeout *= patience.factor
     deadline = time.monotonic() + timeout
     while not condition():
         if stopped():

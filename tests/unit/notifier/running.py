@@ -121,7 +121,7 @@ class Notifier:
             self.failures.append(error)
 
 
-def wait_for(condition: Callable[[], bool], *, within_s: float = 10.0) -> float:
+def wait_for(condition: Callable[[], bool], *, within_s: float = 60.0) -> float:
     """Wait until a condition holds; gives how long it took."""
     began = time.monotonic()
     while not condition():
