@@ -63,7 +63,7 @@ def open_channel(
     return channel.Channel(target, token=lambda: token, watchdog=watchdog, on_trouble=on_trouble)
 
 
-def send(line: channel.Channel, *, timeout_s: float = 5.0) -> answer.Answer:
+def send(line: channel.Channel, *, timeout_s: float = 60.0) -> answer.Answer:
     return line.send(b'{"specversion":"1.0"}', event_id="event-1", timeout_s=timeout_s)
 
 
@@ -172,8 +172,9 @@ def test_the_deadline_holds_against_a_name_server_that_hangs(
 
 
 def test_a_connection_that_was_cut_is_not_used_again(endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog) -> None:
-    endpoint.behave = hang
     line = open_channel(endpoint.url, watchdog)
+    assert send(line).status == 204
+    endpoint.behave = hang
     send(line, timeout_s=0.2)
     endpoint.behave = lambda _request, _line: endpoints.Reply()
 
@@ -189,8 +190,8 @@ def test_severing_ends_what_is_under_way_and_what_comes(
     threading.Timer(0.2, watchdog.sever).start()
     began = time.monotonic()
 
-    assert send(line, timeout_s=20).status == 0
-    assert send(line, timeout_s=20).status == 0
+    assert send(line, timeout_s=120).status == 0
+    assert send(line, timeout_s=120).status == 0
     assert time.monotonic() - began < 60
 
 
