@@ -2,14 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PYTEST := $(BIN)/pytest
-JOBS ?= 2
+GATE = $(BIN)/python -m tests.gate $(if $(JOBS),--jobs $(JOBS))
 
 IMAGE ?= beacon:latest
 BUILDER ?= podman
 BUILD := $(BUILDER) build -f Containerfile --build-arg REVISION=$$(git rev-parse HEAD)
 
-.PHONY: help setup run test lint format test-unit test-interpreters test-contract test-integration test-system soak dashboard schema bench lock clean sbom audit lock-tools
+.PHONY: help setup run test lint format test-quick test-unit test-interpreters test-contract test-integration test-endpoints test-system soak dashboard schema bench lock clean sbom audit lock-tools
 .PHONY: image image-test
 
 help: ## say what there is
@@ -26,7 +25,8 @@ $(VENV)/.ready: requirements-dev.lock pyproject.toml
 run: setup ## show Beacon delivering events; CONFIG=file KUBECONFIG=file: against a real cluster
 	@$(BIN)/python -m beacon.dev.demo $(if $(CONFIG),--config $(CONFIG)) $(if $(CONFIG),$(if $(KUBECONFIG),--kubeconfig $(KUBECONFIG)))
 
-test: lint test-unit test-interpreters test-contract test-integration test-system ## everything that must stay true
+test: lint ## everything that must stay true; BESIDE=image: the image's tests run beside it
+	$(GATE) $(if $(BESIDE),--beside $(BESIDE))
 
 lint: setup ## style, types, and who may import whom
 	$(BIN)/ruff check .
@@ -38,20 +38,26 @@ format: setup ## let ruff format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+test-quick: setup ## an answer within a minute: the unit tests that take no seconds
+	$(GATE) quick
+
 test-unit: setup ## pure functions, the ledger on real files, the alerts, the manifests
-	$(PYTEST) tests/unit tests/alerts tests/manifests -n $(JOBS)
+	$(GATE) unit
 
 test-contract: setup ## what we rely on of an API server; BEACON_TEST_KUBECONFIG=file: of a real one, too
-	$(PYTEST) tests/contract -n $(JOBS)
+	$(GATE) contract
 
 test-integration: setup ## real processes and sockets
-	$(PYTEST) tests/integration -n $(JOBS) --dist loadfile
+	$(GATE) integration
+
+test-endpoints: setup ## nginx, HAProxy and Envoy in front of a receiver
+	$(GATE) endpoints
 
 test-system: setup ## everything under a real supervisord, killed at many points
-	$(PYTEST) tests/system -n $(JOBS) --dist loadfile
+	$(GATE) system
 
-test-interpreters: ## what depends on the interpreter, on every supported one that is installed, with the runtime lock alone
-	$(PYTHON) -m tests.interpreters
+test-interpreters: setup ## what depends on the interpreter, on every supported one that is installed, with the runtime lock alone
+	$(GATE) interpreters
 
 soak: setup ## mishaps for MINUTES=30 minutes, then what was told is compared with what happened
 	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED))
@@ -62,7 +68,7 @@ dashboard: setup ## make grafana/dashboard.json of grafana/dashboard.yaml
 schema: setup ## make docs/configuration.schema.json, and the tables of docs/configuration.md, of the model
 	$(BIN)/python -m beacon.dev.reference
 
-bench: setup ## the figures of docs/performance.md; ROWS='steady backlog' RUNS=3 JSON=file AGAINST=file PROFILE=directory
+bench: setup ## the figures of docs/performance.md; ROWS='steady backlog' RUNS=3 JSON=file AGAINST=checkout PROFILE=directory
 	$(BIN)/python -m tests.bench --documented $(ROWS) $(if $(RUNS),--runs $(RUNS)) $(if $(JSON),--json $(JSON)) \
 		$(if $(AGAINST),--against $(AGAINST)) $(if $(PROFILE),--profile $(PROFILE))
 
@@ -71,7 +77,7 @@ image: ## build the image IMAGE=beacon:latest, and the test endpoint's, with BUI
 	$(BUILD) $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) --target test-endpoint -t beacon-test-endpoint:latest .
 
 image-test: setup ## build the image without a registry, run it and hurt it (needs root, podman, buildah, runc, mmdebstrap)
-	$(PYTEST) tests/image
+	$(GATE) image
 
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
 

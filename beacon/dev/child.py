@@ -15,12 +15,18 @@ from collections.abc import Mapping, Sequence
 _PR_SET_PDEATHSIG = 1
 
 
-def start(command: Sequence[str], *, environ: Mapping[str, str] | None = None) -> "subprocess.Popen[bytes]":
-    """Start a program whose output, of both kinds, is to be read from the returned process' `stdout`."""
+def start(
+    command: Sequence[str], *, environ: Mapping[str, str] | None = None, directory: os.PathLike[str] | None = None
+) -> "subprocess.Popen[bytes]":
+    """Start a program, in a working directory of its own if one is given.
+
+    Its output, of both kinds, is to be read from the returned process' `stdout`.
+    """
     between = [sys.executable, "-I", "-S", __file__, str(os.getpid())]
     return subprocess.Popen(  # noqa: S603 - our own programs
         [*between, *command],
         env=None if environ is None else dict(environ),
+        cwd=directory,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

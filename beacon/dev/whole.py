@@ -12,7 +12,6 @@ import random
 import signal
 import socket
 import subprocess
-import sysconfig
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -20,12 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from beacon import codec, errors, supervision
-from beacon.dev import child
+from beacon.dev import build as builds
+from beacon.dev import child, patience
 
 Json = dict[str, Any]
 
-CONF = Path(__file__).parents[2] / "supervisord.conf"
-SCRIPTS = Path(sysconfig.get_path("scripts"))
+CONF = builds.OWN.conf
+SCRIPTS = builds.OWN.scripts
 GRACE_S = 45.0  # what a pod is given to end
 LONGEST_DIRECTORY = 70  # bytes; a unix socket's path may have 107, and supervisord adds to that of its own for a moment
 
@@ -37,12 +37,13 @@ _OURS = ("CONFIG_PATH", "DB_PATH", "ENDPOINT_URL", "ENDPOINT_AUTH_TOKEN", "ENDPO
 def until(
     condition: Callable[[], object], what: str, *, timeout: float, stopped: Callable[[], object] = lambda: False
 ) -> None:
-    """Wait for a condition.
+    """Wait for a condition, `timeout` seconds at most, or as many times that as `patience` allows.
 
     Raises:
         TimeoutError: it did not hold in time.
         errors.Stopping: `stopped` said so.
     """
+    timeout *= patience.factor
     deadline = time.monotonic() + timeout
     while not condition():
         if stopped():
@@ -87,26 +88,27 @@ class Beacon:
         endpoint_url: str = "",
         environ: Mapping[str, str] | None = None,
         on_line: Callable[[Json], None] = lambda _line: None,
+        build: builds.Build = builds.OWN,
     ) -> None:
         """Live in `directory`, a short path that exists.
 
         `config` is a YAML file, or its content as plain values, for which a free port and a volume are chosen unless it
         names them.
         `environ` overrides what the processes are given, DB_PATH for instance. `on_line` gets each line of the log, in
-        another thread.
+        another thread. `build` is the checkout whose processes run.
         """
         if len(os.fsencode(directory)) > LONGEST_DIRECTORY:
             raise ValueError(f"{directory} is too long a path for unix sockets")
         self.directory = directory
+        self.build = build
         self.run_dir = directory / "run"
         self.run_dir.mkdir(mode=0o700, exist_ok=True)
         self.config_path = config if isinstance(config, Path) else _write(directory / "config.yaml", config)
         self._read_ports(codec.load_yaml(self.config_path.read_text(encoding="utf-8")))
         given = {"KUBECONFIG": str(kubeconfig), "ENDPOINT_URL": endpoint_url}
         paths = {"CONFIG_PATH": str(self.config_path), "DB_PATH": str(directory / "events.db")}
-        self.environ = (
-            _environ(directory, self.run_dir) | paths | {k: v for k, v in given.items() if v} | dict(environ or {})
-        )
+        paths |= {key: value for key, value in given.items() if value}
+        self.environ = _environ(build, directory, self.run_dir) | paths | dict(environ or {})
         self.lines: list[Json] = []
         self.odd: list[str] = []  # what was said and is not JSON
         self._on_line = on_line
@@ -115,7 +117,8 @@ class Beacon:
 
     def start(self) -> "Beacon":
         """Start supervisord; return at once. It ends when the calling thread does."""
-        self.process = child.start([str(SCRIPTS / "supervisord"), "-n", "-c", str(CONF)], environ=self.environ)
+        build = self.build
+        self.process = child.start(build.supervisord, environ=self.environ, directory=build.directory)
         self._reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
         self._reader.start()
         return self
@@ -126,6 +129,12 @@ class Beacon:
             return 0
         self.process.terminate()
         return self.end(timeout)
+
+    def halt(self) -> None:
+        """End it at once: supervisord is killed, and no process outlives it. A pod's end takes seconds more."""
+        if self.process is not None:
+            self.process.kill()
+            self.end()
 
     def end(self, timeout: float = GRACE_S) -> int:
         """Wait for its end and return its exit code; nothing of it lives then."""
@@ -213,7 +222,7 @@ class Beacon:
 
     def supervisorctl(self, *words: str) -> str:
         """Run supervisorctl and return what it says."""
-        command = [str(SCRIPTS / "supervisorctl"), "-c", str(CONF), *words]
+        command = [str(self.build.scripts / "supervisorctl"), "-c", str(self.build.conf), *words]
         done = subprocess.run(command, env=self.environ, capture_output=True, text=True, check=False)  # noqa: S603
         return done.stdout + done.stderr
 
@@ -230,8 +239,8 @@ class Beacon:
         return self.start()
 
     def __exit__(self, *_raised: object) -> None:
-        """End."""
-        self.stop()
+        """End it at once; `stop` is how a pod ends."""
+        self.halt()
 
     def _look(self) -> Json:
         refused = self.logged("configuration refused")
@@ -292,10 +301,10 @@ def _write(path: Path, config: Mapping[str, Any]) -> Path:
     return path
 
 
-def _environ(directory: Path, run_dir: Path) -> dict[str, str]:
+def _environ(build: builds.Build, directory: Path, run_dir: Path) -> dict[str, str]:
     """Give what the processes inherit: ours but for what would be Beacon's, and the environment's programs first."""
     kept = {k: v for k, v in os.environ.items() if k not in _OURS and not k.startswith(("BEACON_", "SUPERVISOR_"))}
-    path = f"{SCRIPTS}{os.pathsep}{os.environ.get('PATH', '')}"
+    path = f"{build.scripts}{os.pathsep}{os.environ.get('PATH', '')}"
     # The Kubernetes client writes a kubeconfig's certificates to temporary files, which outlive a kill -9.
     return kept | {"BEACON_RUN_DIR": str(run_dir), "PATH": path, "TMPDIR": str(directory)}
 

@@ -1,6 +1,5 @@
 """Every alert fires when it should and stays quiet when it should: Prometheus' own promtool judges."""
 
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,7 @@ RULES = Path(__file__).parents[2] / "k8s" / "overlays" / "monitoring" / "prometh
 TROUBLESHOOTING = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
 POD = 'instance="pod"'
 
-needs_promtool = pytest.mark.skipif(
-    shutil.which("promtool") is None, reason="promtool (Debian's package prometheus) is not installed; the gate has it"
-)
+needs_promtool = pytest.mark.needs("prometheus")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the harness and the machine are worth: the disk, and the sink that must not be the bottleneck."""
+"""What the harness and the machine are worth: processor, disk, and the sink that must not be the bottleneck."""
 
 import contextlib
 import os
@@ -15,6 +15,17 @@ from tests.bench import rows, terms
 from tests.bench import sink as sinks
 
 _GAP_S = 0.02
+_ADDITIONS = 10_000_000
+
+
+def loop(wanted: terms.Terms) -> rows.Figures:
+    """How long one thread of this interpreter takes for 10 M additions."""
+    count = wanted.many(_ADDITIONS)
+    began = time.perf_counter()
+    total = 0
+    for number in range(count):
+        total += number
+    return {"loop of 10 M additions, s": time.perf_counter() - began}
 
 
 def disk(_wanted: terms.Terms) -> rows.Figures:

@@ -63,5 +63,7 @@ def listed(wanted: terms.Terms) -> rows.Figures:
         assert on.cluster.embedded is not None
         on.cluster.embedded.call("compact")
         on.start()
-        whole.until(lambda: on.beacon.logged("gap closed", reason="expired"), "the list", timeout=60)
+        whole.until(
+            lambda: whole.sample(on.beacon.metrics(), "beacon_gaps_total", reason="expired"), "the list", timeout=60
+        )
         return {"watcher, 20,000 unannotated, MiB more": spending.pss_mib(on.beacon)["watcher"] - alone}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from beacon import codec
+from beacon.dev import build as builds
 from beacon.dev import endpoint, whole
 from beacon.dev.cluster import load
 from tests.bench import clusters, spending
@@ -29,7 +30,9 @@ class Stage:
         cluster: clusters.Cluster,
         sink: sinks.Sink,
         slow: endpoint.Server,
+        *,
         environ: Mapping[str, str],
+        build: builds.Build,
     ) -> None:
         self.cluster = cluster
         self.sink = sink
@@ -40,6 +43,7 @@ class Stage:
         self._made = 0
         self._directory = directory
         self._environ = environ
+        self._build = build
         self._changes: Mapping[str, Any] = {}
         self.beacon = self._configured({})
 
@@ -80,9 +84,7 @@ class Stage:
 
     def halt(self) -> None:
         """End Beacon without ceremony, which takes seconds less."""
-        if self.beacon.process is not None:
-            self.beacon.kill("supervisord")
-            self.beacon.end()
+        self.beacon.halt()
 
     def until_settled(self) -> None:
         """Wait until nothing is open any more."""
@@ -107,11 +109,12 @@ class Stage:
             config=config | dict(changes),
             kubeconfig=self.cluster.kubeconfig,
             environ=self._environ,
+            build=self._build,
         )
 
 
 @contextlib.contextmanager
-def running(kubeconfig: Path | None, *, environ: Mapping[str, str]) -> Iterator[Stage]:
+def running(kubeconfig: Path | None, *, environ: Mapping[str, str], build: builds.Build) -> Iterator[Stage]:
     """Run everything until Beacon is ready."""
     with (
         tempfile.TemporaryDirectory(prefix="b") as name,
@@ -119,7 +122,7 @@ def running(kubeconfig: Path | None, *, environ: Mapping[str, str]) -> Iterator[
         endpoint.running(shape="any", keep=50_000, log="none", latency_s=_SLOW_S) as slow,
         sinks.running() as sink,
     ):
-        made = Stage(Path(name), cluster, sink, slow, environ)
+        made = Stage(Path(name), cluster, sink, slow, environ=environ, build=build)
         try:
             made.start()
             yield made

@@ -1,10 +1,13 @@
 """What a whole run is told: how large, where, and where it may keep what is expensive to make."""
 
 import contextlib
+import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from beacon.dev import build as builds
 from tests.bench import profiles, rows, stage
 
 
@@ -13,15 +16,21 @@ class Terms:
     """`scale` 1 is the table's; less is a miniature that shows that everything works, with figures that mean nothing.
 
     `kubeconfig` is a real cluster's; without one there is an embedded API server. `shelf` is a directory for what is
-    made once and used by several runs. `profile` is where the profiles go, None: not wanted. `shared` is the stage that
-    a miniature has for everything.
+    made once and used by several runs. `profile` is where the profiles go, None: not wanted. `shared` returns the
+    stage that a miniature has for everything. `build` is what is measured.
     """
 
     shelf: Path
     scale: float = 1.0
     kubeconfig: Path | None = None
     profile: Path | None = None
-    shared: stage.Stage | None = None
+    shared: Callable[[], stage.Stage] | None = None
+    build: builds.Build = builds.OWN
+
+    @property
+    def miniature(self) -> bool:
+        """Whether the figures mean nothing."""
+        return self.scale < 1
 
     def many(self, number: int) -> int:
         """Give how many there are of what the table has so many of."""
@@ -39,11 +48,18 @@ class Terms:
     def stage(self) -> Iterator[stage.Stage]:
         """Give a stage on which Beacon is ready and nothing has happened yet; in a miniature much may have."""
         if self.shared is None:
-            with stage.running(self.kubeconfig, environ=profiles.environ(self.profile)) as fresh:
+            with stage.running(self.kubeconfig, environ=profiles.environ(self.profile), build=self.build) as fresh:
                 yield fresh
         else:
-            self.shared.usual()
-            yield self.shared
+            on = self.shared()
+            on.usual()
+            yield on
+
+    @contextlib.contextmanager
+    def shared_stage(self) -> Iterator["Terms"]:
+        """Return the same terms with everything on one stage, which starts when it is first used."""
+        with contextlib.ExitStack() as stack:
+            yield dataclasses.replace(self, shared=functools.cache(lambda: stack.enter_context(self.stage())))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +67,11 @@ class Measurement:
     """Something to be measured: it gives figures by row.
 
     `times` is how often unless somebody says otherwise: often where machines are noisy, once where it takes minutes.
-    `embedded` is why it can't be had of a real cluster, "" when it can.
+    `embedded` is why it can't be had of a real cluster, "" when it can. `inside` says that it uses the code of the
+    build that it measures, so that no other checkout's harness can measure it.
     """
 
     measure: Callable[[Terms], rows.Figures]
     times: int = 3
     embedded: str = ""
+    inside: bool = False

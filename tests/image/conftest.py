@@ -8,6 +8,7 @@ import pytest
 
 from beacon.dev import endpoint
 from beacon.dev.cluster import remote
+from tests.gate import needs
 from tests.image import containers
 from tests.image import engine as engines
 
@@ -15,8 +16,7 @@ from tests.image import engine as engines
 @pytest.fixture(scope="session")
 def bare_engine() -> Iterator[engines.Engine]:
     """podman, with nothing but the base in it."""
-    if reason := engines.obstacle():
-        pytest.skip(reason)
+    needs.require("containers")
     with engines.running() as made:
         try:
             made.import_base()

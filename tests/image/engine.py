@@ -14,7 +14,6 @@ from pathlib import Path
 
 from tests.manifests import built
 
-PROGRAMS = ("podman", "buildah", "runc", "catatonit", "mmdebstrap")
 _BASE = "localhost/base"
 _AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 _TARBALL = built.ROOT / ".run" / "image-base-trixie.tar"
@@ -118,14 +117,6 @@ class Engine:
         done = self._try(*command, timeout=timeout)
         assert done.returncode == 0, f"{' '.join(command)}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done
-
-
-def obstacle() -> str:
-    """Say why no container can be run here; nothing when one can."""
-    missing = [program for program in PROGRAMS if shutil.which(program) is None]
-    if os.geteuid() != 0:
-        return "images are built and run as root, and this is another user"
-    return f"not installed: {', '.join(missing)}; Debian has packages of these names" if missing else ""
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-PATIENCE_S = 20.0
+PATIENCE_S = 100.0
 HEAD = """
 import os, signal, sys, threading, time
 from beacon import bus, errors, log, metrics, process

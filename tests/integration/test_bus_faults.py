@@ -290,7 +290,7 @@ def test_a_client_that_vanished_with_replies_pending_costs_the_server_nothing(wh
         for _ in range(20):
             answer(server, incoming, welcome(incoming))
 
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
 
 
 def test_a_ledger_that_changed_is_said_once(server: hub.Server, client: bus.Client) -> None:

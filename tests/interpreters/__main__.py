@@ -4,13 +4,14 @@ Each interpreter gets a virtual environment of the runtime lock and pytest, whic
 at the same time. The exit code is 0 unless a test failed, or no interpreter was found.
 """
 
+import argparse
 import hashlib
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 SUPPORTED = ("3.11", "3.12", "3.13")
@@ -19,13 +20,16 @@ _WHERE = _ROOT / ".interpreters"
 _NEEDED = ("iniconfig", "packaging", "pluggy", "pygments", "pytest")  # by pytest, on the versions above
 
 
-def main() -> int:
+def main(words: Sequence[str]) -> int:
     """Make what is missing, run the tests, and print a line for each interpreter."""
+    parser = argparse.ArgumentParser(prog="python -m tests.interpreters")
+    parser.add_argument("--reports", type=Path, help="directory for a JUnit report of each interpreter")
+    reports = parser.parse_args(words).reports
     found = {version: path for version in SUPPORTED if (path := find(version))}
     _WHERE.mkdir(exist_ok=True)
     requirements = _WHERE / "requirements.lock"
     requirements.write_text(lock())
-    started = {version: _start(version, path, requirements) for version, path in found.items()}
+    started = {version: _start(version, path, requirements, reports) for version, path in found.items()}
     failed = []
     for version, run in started.items():
         output, _ = run.communicate()
@@ -82,13 +86,14 @@ def _entries(text: str) -> dict[str, str]:
     return found
 
 
-def _start(version: str, path: str, requirements: Path) -> "subprocess.Popen[str]":
+def _start(version: str, path: str, requirements: Path, reports: Path | None) -> "subprocess.Popen[str]":
     name = hashlib.sha256(requirements.read_bytes() + path.encode()).hexdigest()[:12]
     made = _WHERE / f"{version}-{name}"
     for old in _WHERE.glob(f"{version}-*"):
         if old != made:
             shutil.rmtree(old)
     python = made / "bin" / "python"
+    report = f"--junit-xml='{reports / f'interpreters-{version}.xml'}'" if reports else ""
     script = f"""
         set -e
         if [ ! -e '{made}/.ready' ]; then
@@ -98,7 +103,7 @@ def _start(version: str, path: str, requirements: Path) -> "subprocess.Popen[str
             touch '{made}/.ready'
         fi
         exec timeout 600 '{python}' -m pytest -q -c tests/interpreters/pytest.ini --rootdir . -p no:cacheprovider \\
-            --confcutdir tests/interpreters tests/interpreters
+            --confcutdir tests/interpreters {report} tests/interpreters
     """
     return subprocess.Popen(
         ["sh", "-c", script], cwd=_ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -106,4 +111,4 @@ def _start(version: str, path: str, requirements: Path) -> "subprocess.Popen[str
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -23,7 +23,7 @@ CONF = Path(__file__).parents[2] / "supervisord.conf"
 PROGRAMS = ("store", "exporter", "notifier", "reconciler", "watcher")
 SENTINEL = 'import runpy; runpy.run_module("beacon.sentinel", run_name="__main__")'  # the real one
 SCRIPTS = sysconfig.get_path("scripts")
-PATIENCE_S = 40.0
+PATIENCE_S = 200.0
 ROLE = """
 import os, signal, sys, time
 from beacon import log, metrics, process

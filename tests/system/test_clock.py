@@ -12,9 +12,7 @@ from tests.system import load, running
 
 HOUR_S = 3600
 FAKETIME = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
-pytestmark = pytest.mark.skipif(
-    FAKETIME is None, reason="libfaketime (Debian's package) is not installed; the gate has it"
-)
+pytestmark = pytest.mark.needs("faketime")
 
 
 class Wall:

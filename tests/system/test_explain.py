@@ -118,4 +118,4 @@ def test_a_store_that_is_down_is_said_and_nothing_hangs(whole: running.Everythin
 
     assert (code, out) == (errors.EXIT_UNAVAILABLE, "")
     assert len(err.splitlines()) == 1
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60

@@ -12,6 +12,7 @@ import pytest
 
 from beacon import codec, errors
 from beacon.dev import whole as wholes
+from tests.gate import needs
 from tests.system import load, running
 
 SIZE = "24m"
@@ -20,6 +21,7 @@ CONFIG = {"storage": {"reserve": "4Mi", "monitorInterval": "1s"}}
 
 @contextlib.contextmanager
 def small_volume() -> Iterator[Path]:
+    needs.require("mount")
     with tempfile.TemporaryDirectory(prefix="bv") as name:
         mounted = subprocess.run(
             ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", name], capture_output=True, check=False

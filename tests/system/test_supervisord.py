@@ -163,7 +163,7 @@ def test_a_frozen_program_is_killed_when_its_time_to_stop_is_over(base: Path) ->
         it.process.terminate()
 
         assert it.end() == 0
-        assert 3 <= time.monotonic() - started < 20
+        assert 3 <= time.monotonic() - started < 60
         assert it.told("ended") == ["watcher", "reconciler", "notifier", "store", "sentinel"]
 
 

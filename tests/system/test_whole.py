@@ -86,6 +86,7 @@ def test_a_restart_after_everything_was_delivered_sends_nothing(
         for number in range(20):
             create(cluster, CONFIGMAPS, f"c{number}", "1")
         sink.wait_for(lambda stats: stats.distinct == 20)
+        assert beacon.stop() == 0
 
     with beacon:
         beacon.wait_ready()
@@ -106,6 +107,7 @@ def test_what_came_and_went_while_it_was_down_is_told(
         beacon.wait_ready()
         create(cluster, CONFIGMAPS, "before", "1")
         sink.wait_for(lambda stats: stats.distinct == 1)
+        assert beacon.stop() == 0
     create(cluster, CONFIGMAPS, "meanwhile", "1")
     cluster.request("DELETE", f"{CONFIGMAPS}/meanwhile")
 

@@ -33,11 +33,13 @@ def test_what_misses_its_target_is_marked(row: str, figure: float, *, met: bool)
     assert table.rendered({row: [figure]}).endswith("NOT MET") is not met
 
 
-def test_an_earlier_run_is_shown_beside_with_how_many_times_it_is() -> None:
-    found = lines(table.rendered({ROW: [3.0], "fsync of 4 KiB, us": [1.0]}, against={ROW: [1.0, 2.0, 9.0]}))
+def test_two_builds_are_shown_by_the_ratios_within_their_pairs() -> None:
+    this = {ROW: [3.0, 2.0, 8.0], "fsync of 4 KiB, us": [1.0]}
 
-    assert found[ROW].split()[-2:] == ["2.00", "1.50"]
-    assert found["fsync of 4 KiB, us"].split()[-2:] == ["-", "-"]
+    found = lines(table.compared(this, {ROW: [1.0, 2.0, 2.0], "gone": [1.0]}))
+
+    assert found[ROW].removeprefix(ROW).split() == ["2.00", "3.00", "3.00", "1.00", "4.00", "3"]
+    assert found["fsync of 4 KiB, us"].split()[-6:] == ["-", "1.00", "-", "-", "-", "0"]
 
 
 def test_the_documented_figure_of_a_row_is_found_in_the_page() -> None:

@@ -26,6 +26,7 @@ print(json.dumps(sorted(set(sys.modules) - slim.unrun_modules())))
 
 
 @pytest.mark.parametrize("process", sorted(HEAVY))
+@pytest.mark.slow
 def test_a_process_loads_nothing_that_it_does_not_use(process: str) -> None:
     loaded = set(json.loads(scripts.run(LOADED, process).stdout))
 

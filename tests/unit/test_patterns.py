@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from beacon import errors, log, metrics, rules
 from beacon.cluster import framing
 from beacon.configuration import tree, values
 from beacon.exporter import request
-from beacon.notifier import answer
+from beacon.notifier import answer, masking, retry_after
 from beacon.sentinel import causes, protocol
 
 ROOT = Path(beacon.__file__).parent
@@ -52,7 +53,12 @@ LOOPS: dict[str, Callable[[], object]] = {
     "an answer that is blank": lambda: answer.clean(" \0" * (SIZE // 2), secrets=["abcd"]),
     "an end in supervisord's log": lambda: causes.parse_end("exited: x (exit status 1\n" * (SIZE // 24), "x"),
     "an event of supervisord": lambda: protocol.parse_pairs("a:" * (SIZE // 2) + " a:b" * (SIZE // 4)),
-    "header values": lambda: answer.secrets_of(["Bearer " + "a b " * (SIZE // 4)]),
+    "secrets of a request": lambda: masking.of_request(
+        "http://a/?" + "a=b&" * (SIZE // 4), {"Authorization": "Bearer " + "a b " * (SIZE // 4)}, []
+    ),
+    "a delay in the head of an answer": lambda: [
+        retry_after.delay_s(text, now=datetime.now(tz=UTC)) for text in ("1" * SIZE, "Mon, " * SIZE, " " * SIZE)
+    ],
     "a URL": lambda: values.url("http://" + "a." * (SIZE // 2)),
     "a URL with user info": lambda: tree._masked("a" * SIZE + "@" + "/" * SIZE),
 }
@@ -61,6 +67,31 @@ Worst = tuple[str, str, str]
 WORST: dict[str, tuple[Worst, ...]] = {
     "cli/filters.py _AGO": (("", "1", ""), ("", "1s", "x")),
     "cli/filters.py f'(?:{_AGO.pattern})+'": (("", "1s", "x"), ("", "1", "")),
+    "cluster/plugin.py _LONG_WORD": (("", "a", ""), ("", "a" * 19 + " ", "")),
+    "cluster/plugin.py _NAMED_SECRET": (
+        ("bearer", " ", ""),
+        ("", "bearer ", ""),
+        ("key", " ", "x"),
+        ("", "key is", ""),
+        ("", "tokens ", "="),
+    ),
+    "cluster/refusals.py '[0-9]+(?:\\\\.[0-9]+)?(?:[eE]\\\\+?[0-9]{1,4})?'": (
+        ("", "1", "x"),
+        ("1.", "1", "x"),
+        ("1e", "1", "x"),
+    ),
+    "cluster/scanning.py _COMMA": (("", " ", ""), ("", " ,", "")),
+    "cluster/scanning.py _END_OF_ARRAY": (("", " ", ""),),
+    "cluster/scanning.py _END_OF_OBJECT": (("", " ", ""),),
+    "cluster/scanning.py _MEMBER": (
+        ("", " ", ""),
+        ('"', "a", ""),
+        ('"', "\\\\", ""),
+        ('"a"', " ", ""),
+        ('"a":', " ", ""),
+    ),
+    "cluster/scanning.py _SCALAR": (("", "1", ""),),
+    "cluster/scanning.py _TOKEN": (('"', "a", ""), ("", '"', ""), ('"', "\\\\", ""), ("", "[", ""), ("", '["', "")),
     "cli/rbac.py f'[a-z0-9]([-a-z0-9{dots}]{{0,{longest - 2}}}[a-z0-9])?'": (("a", "-", ""), ("a", "a", "-")),
     "codec/documents.py '[yYnN]$'": (("", "y", ""),),
     "codec/documents.py '[-+]?(\\\\.?[0-9][0-9_.]*[eE][-+]?[0-9]+|0o[0-7]+)$'": (
@@ -91,6 +122,19 @@ WORST: dict[str, tuple[Worst, ...]] = {
     "exporter/request.py _BARE_LF": (("", "\n", ""), ("", "\r", ""), ("", "\r\n", "")),
     "exporter/request.py _METHOD": (("", "A", ""), ("", " ", "")),
     "notifier/answer.py _UNCLEAN": (("", " ", "x"), ("", " x", ""), ("", "\u2028\0", "")),
+    "notifier/masking.py _AUTHORITY_END": (("", "/", ""),),
+    "notifier/masking.py _ESCAPE": (("", "%", ""), ("", "%A", "")),
+    "notifier/response_parser.py _HEAD_END": (("", "\n", ""), ("", "\r", ""), ("", "\n\r", "")),
+    "proxies.py '[,\\\\s]+'": (("", " ", ""), ("", ",", "")),
+    "proxies.py '[\\\\x00-\\\\x1f\\\\x7f]'": (("", "a", ""),),
+    "proxies.py '\\\\[(.+)\\\\](?::(\\\\d{1,5}))?|([^:]+):(\\\\d{1,5})'": (
+        ("[", "]", ""),
+        ("", "a", ":"),
+        ("[", "]:", ""),
+        ("", ":1", ""),
+    ),
+    "proxies.py _HOST": (("", "a", "!"), ("", "a.", "!"), ("", "-", "")),
+    "proxies.py _UNSENDABLE": (("", "a", ""),),
     "rules.py _BLANKS": (("", " ", "x"),),
     "rules.py _TERM": (
         ("a in (", ", ", "!"),
@@ -105,6 +149,7 @@ WORST: dict[str, tuple[Worst, ...]] = {
         ("a/", "a-", ""),
     ),
     "rules.py '[0-9]{1,63}'": (("", "1", ""),),
+    "secret.py _CONTROL": (("", "a", ""),),
     "sentinel/causes.py f'exited: {name} \\\\((exit status (\\\\d+)|terminated by \\\\w+)'": (
         ("", "exited: notifier (", ""),
         ("exited: notifier (terminated by ", "A", ""),
@@ -113,6 +158,7 @@ WORST: dict[str, tuple[Worst, ...]] = {
     ),
     "sentinel/causes.py 'spawnerr: (.+)'": (("", "spawnerr: ", ""), ("", "spawnerr: \n", "")),
     "store/database.py '\\\\d{4}'": (("", "1", ""),),
+    "visible.py _UNSAFE": (("", "\u202e", ""), ("", "a", "")),
     # Development only.
     "dev/cluster/objects.py pattern": (("a", "-", ""), ("", "a.", "-")),
     "dev/cluster/routing.py": (("/api/", "a", ""), ("/apis/", "a/", ""), ("/apis/a", "/", "\n")),
@@ -125,7 +171,7 @@ WORST: dict[str, tuple[Worst, ...]] = {
     "dev/endpoint/checks.py _URI_REFERENCE": (("", "a", "\0"),),
 }
 ELSEWHERE = {
-    "notifier/exchange.py",  # replaced by httptools
+    "notifier/retry_after.py",  # its forms are tried one after another: a loop above
     "dev/cluster/faults.py",  # the pattern is the test's own
 }
 

@@ -121,6 +121,7 @@ def test_who_is_started_by_hand_waits_for_nobody(tmp_path: Path) -> None:
     assert rundir.metrics_directory(run_dir).is_dir()
 
 
+@pytest.mark.slow
 def test_who_arrives_while_the_store_clears_is_in_nobodys_way(tmp_path: Path) -> None:
     run_dir = rundir.prepare({"BEACON_RUN_DIR": str(tmp_path)})
     rundir.boot(run_dir, "1 100 boot")
@@ -187,6 +188,7 @@ def test_any_component_can_report(tmp_path: Path, component: str) -> None:
     assert report.component == component
 
 
+@pytest.mark.slow
 def test_a_reader_never_sees_half_a_report(tmp_path: Path) -> None:
     run_dir = run_directories.made(tmp_path)
     reporter = rundir.Reporter(run_dir, "watcher")

@@ -53,7 +53,7 @@ def test_a_supervisord_that_hangs_is_not_waited_for(path: Path) -> None:
     with pytest.raises(errors.TransientError, match="timed out"):
         supervision.programs(path)
 
-    assert time.monotonic() - started < 9
+    assert time.monotonic() - started < 60
     thread.join()
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.gate import needs
+
 MIB = 1024 * 1024
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -39,6 +41,7 @@ class Volume:
 
 @contextmanager
 def mounted(path: Path, size: int) -> Iterator[Volume]:
+    needs.require("mount")
     path.mkdir()
     options = f"size={size}".encode()
     if LIBC.mount(b"tmpfs", os.fsencode(path), b"tmpfs", 0, options) != 0:

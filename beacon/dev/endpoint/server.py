@@ -21,6 +21,7 @@ import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from beacon.dev import patience
 from beacon.dev.endpoint import answers, app, options, record, tls
 
 _BACKLOG = 1024
@@ -133,6 +134,7 @@ class Server:
         Raises:
             TimeoutError: it didn't hold in time; shows the last figures.
         """
+        timeout *= patience.factor
         deadline = time.monotonic() + timeout
         while not condition(stats := self.stats()):
             if time.monotonic() > deadline:

@@ -113,6 +113,7 @@ def load(content: Any) -> configuration.Loaded:
 @example("endpoint.tls.insecureSkipVerify", "ON")
 @example("resources.namespaces", [""])
 @example("endpoint.headers", {"X": "\xa0"})
+@pytest.mark.slow
 def test_what_the_schema_refuses_is_refused_or_warned_about(path: str, value: Any) -> None:
     content = with_value(path, value)
     if not list(VALIDATOR.iter_errors(content)):

@@ -62,6 +62,7 @@ def test_a_file_that_vanishes_between_two_looks_is_no_error(tmp_path: Path) -> N
     assert names(tmp_path) == set()
 
 
+@pytest.mark.slow
 def test_a_scrape_of_four_busy_roles_takes_less_than_20_ms(tmp_path: Path) -> None:
     for role in ("store", "watcher", "notifier", "exporter"):
         scripts.run(COUNT, str(tmp_path), role)

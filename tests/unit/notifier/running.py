@@ -68,12 +68,14 @@ class Notifier:
         batch: int = 100,
         poll_s: float = 0.5,
         finish_s: float = 10.0,
+        url: str = "",
     ) -> None:
+        """Prepare; `url` is the address of what stands in front of the endpoint, its own without one."""
         self.record = Recorder()
         self.stop = threading.Event()
         self.failures: list[BaseException] = []
         watchdog = self._watchdog = deadline.Watchdog()
-        target = channel.Target(url=endpoint.url, method="POST", agent="beacon/test", width=width)
+        target = channel.Target(url=url or endpoint.url, method="POST", agent="beacon/test", width=width)
         self._channel = channel.Channel(target, token=lambda: "", watchdog=watchdog)
         terms = dispatch.Terms(
             endpoint=stores.ENDPOINT,
@@ -119,7 +121,7 @@ class Notifier:
             self.failures.append(error)
 
 
-def wait_for(condition: Callable[[], bool], *, within_s: float = 10.0) -> float:
+def wait_for(condition: Callable[[], bool], *, within_s: float = 60.0) -> float:
     """Wait until a condition holds; gives how long it took."""
     began = time.monotonic()
     while not condition():

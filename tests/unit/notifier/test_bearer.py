@@ -79,6 +79,7 @@ def test_a_replaced_file_comes_into_force(tmp_path: Path) -> None:
     assert new == ["one", "two"]
 
 
+@pytest.mark.slow
 def test_a_file_that_is_gone_or_empty_for_a_moment_leaves_the_former_token_in_force(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("one")

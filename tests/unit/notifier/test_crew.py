@@ -106,7 +106,7 @@ def test_more_are_called_when_nothing_comes_back(gate: Gate) -> None:
         made.hurry()
         return len(gate.begun) == 16
 
-    running.wait_for(all_begun, within_s=1.0)
+    running.wait_for(all_begun)
 
 
 def test_low_water_is_announced_when_it_is_reached(gate: Gate) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -131,6 +132,7 @@ REQUESTS = st.one_of(
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(REQUESTS, st.booleans(), st.booleans()), min_size=1, max_size=20))
+@pytest.mark.slow
 def test_whatever_is_well_typed_is_answered_and_the_store_goes_on(
     arriving: list[tuple[wire.Request, bool, bool]],
 ) -> None:

@@ -472,6 +472,7 @@ def test_the_backlog_counts_what_is_ready_beyond_what_is_out(store: world.World)
     assert (first.backlog, second.backlog) == (2, 1)
 
 
+@pytest.mark.slow
 def test_five_thousand_deliveries_all_arrive_once_and_in_order(store: world.World) -> None:
     for _ in range(10):
         tell(store, *(f"o{index % 250}" for index in range(500)))

@@ -122,6 +122,7 @@ def outcome(path: Path, *, left: int, after: bool) -> tuple[list[tuple[str, str,
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.slow
 def test_a_death_at_any_commit_changes_nothing(tmp_path: Path, *, after: bool) -> None:
     told, sent, commits = outcome(tmp_path / "whole.db", left=-1, after=after)
     assert len(told) == 11

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import settings, stateful
 from hypothesis import strategies as st
 
@@ -482,4 +483,4 @@ def observation(line: Line, *, accepted: bool) -> model.Observation:
 
 
 LedgerMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
-TestLedger = LedgerMachine.TestCase
+TestLedger = pytest.mark.slow(LedgerMachine.TestCase)

@@ -271,6 +271,7 @@ def test_requests_that_come_twice_take_no_more_than_may_go(store: world.World) -
     assert store.ledger.rows("SELECT count(*) FROM attempts") == [(0,)]
 
 
+@pytest.mark.slow
 def test_one_request_is_bounded_and_says_where_to_go_on(store: world.World) -> None:
     versions = range(11, 2011)
     store.observe(10, 2010, *(world.seen("a", at, value=f"v{at}") for at in versions))
@@ -284,6 +285,7 @@ def test_one_request_is_bounded_and_says_where_to_go_on(store: world.World) -> N
     assert first.after == (first.rows["events"], "")
 
 
+@pytest.mark.slow
 def test_what_is_too_young_is_not_looked_through(store: world.World) -> None:
     store.observe(10, 12, *(world.seen("a", at, value=f"v{at}") for at in range(11, 13)))
     store.deliver_all()
@@ -297,6 +299,7 @@ def test_what_is_too_young_is_not_looked_through(store: world.World) -> None:
         assert not first.more
 
 
+@pytest.mark.slow
 def test_a_gone_object_with_many_events_goes_in_several_requests(store: world.World) -> None:
     store.observe(10, 1510, *(world.seen("a", at, value=f"v{at}") for at in range(11, 1511)))
     store.observe(1510, 1511, world.seen("a", 1511, DELETED))
@@ -310,6 +313,7 @@ def test_a_gone_object_with_many_events_goes_in_several_requests(store: world.Wo
     assert (names(store), events(store)) == ([], [])
 
 
+@pytest.mark.slow
 def test_the_file_becomes_smaller(store: world.World) -> None:
     for start in range(11, 4011, 500):
         seen = [world.seen(f"o{at}", at, model.Change.ADDED, value="v" * 500) for at in range(start, start + 500)]
@@ -333,6 +337,7 @@ def test_the_file_becomes_smaller(store: world.World) -> None:
     assert store.ledger.rows("PRAGMA integrity_check") == [("ok",)]
 
 
+@pytest.mark.slow
 def test_an_object_that_lives_long_does_not_grow_for_ever(store: world.World) -> None:
     sizes = []
     at = 10
