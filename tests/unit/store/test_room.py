@@ -79,7 +79,7 @@ def opened(volume: Volume, *, reserve: int = 4 * MIB) -> world.World:
     return store
 
 
-def refusal(store: world.World, request: wire.Request) -> wire.Refusal:
+def refusal(store: world.World, request: wire.AnyRequest) -> wire.Refusal:
     reply = store.ask(request)
     assert isinstance(reply, wire.Refused), reply
     return reply.code
