@@ -7,11 +7,10 @@ others' lines go. Nothing else may write there: Python's own words on an unexpec
 import json
 import os
 import traceback
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
-from beacon import errors
+from beacon import errors, instants
 
 _LONGEST_VALUE = 1500  # characters; two of them fit into a line of PIPE_BUF bytes
 _STDERR = 2
@@ -19,7 +18,7 @@ _STDERR = 2
 
 def say(level: str, event: str, **fields: Any) -> None:
     """Write one line; when nobody listens any more there is nobody to tell."""
-    now = datetime.now(tz=UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    now = instants.now_rfc3339()
     said = {"ts": now, "level": level, "process": "sentinel", "event": event}
     line = json.dumps(said | {key: _bounded(value) for key, value in fields.items()}, separators=(",", ":"))
     try:
