@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any, TypeVar, cast
 
 import zmq
 
@@ -28,6 +29,7 @@ _BACKOFF_S = (0.05, 2.0)
 _AGAIN = frozenset({wire.Refusal.STARTING, wire.Refusal.FULL, wire.Refusal.STORAGE})
 MOST_REQUEST = 24 * 1024 * 1024  # bytes; a page of a list that an API server does not divide may have 16 MiB
 MOST_REPLY = 256 * 1024 * 1024  # a scope's whole tracked set: 6 million UIDs
+_Q = TypeVar("_Q")
 _LONGEST_PATH = 107  # bytes in sockaddr_un.sun_path, less its terminator
 
 
@@ -54,7 +56,7 @@ def address(run_dir: Path) -> str:
 
 @dataclass(slots=True)
 class _Pending:
-    request: wire.Request
+    request: wire.AnyRequest
     timeout_s: float
     transmission: int = 0
     sent_at: float | None = None  # monotonic; None while it waits to be sent
@@ -85,7 +87,7 @@ class Client:
         self._tickets = 0
         self._pending: OrderedDict[int, _Pending] = OrderedDict()
         self._unsent: deque[int] = deque()
-        self._answered: dict[int, tuple[wire.Request, wire.Reply | errors.PermanentError]] = {}
+        self._answered: dict[int, tuple[wire.AnyRequest, wire.Reply | errors.PermanentError]] = {}
         self._hold_until = 0.0
         self._backoff_s = _BACKOFF_S[0]
         self._wakeup_lock = threading.Lock()
@@ -133,7 +135,7 @@ class Client:
                 self._woken = True
                 os.eventfd_write(self._wakeup, 1)
 
-    def call(self, request: wire.Request, *, timeout_s: float | None = None) -> wire.Reply:
+    def call(self, request: wire.Request[wire.R], *, timeout_s: float | None = None) -> wire.R:
         """Send a request and wait for its reply, sending it again as often as it takes.
 
         Raises:
@@ -144,14 +146,14 @@ class Client:
         ticket = self.submit(request, timeout_s=timeout_s)
         try:
             while not self._stop.is_set():
-                if (reply := self._take(ticket)) is not None:
+                if (reply := self._take(ticket, request)) is not None:
                     return reply
                 self._advance(_SLICE_S)
         finally:
             self._forget(ticket)
         raise errors.Stopping("stopped while waiting for the store")
 
-    def try_call(self, request: wire.Request, *, timeout_s: float) -> wire.Reply:
+    def try_call(self, request: wire.Request[wire.R], *, timeout_s: float) -> wire.R:
         """Send a request and wait for its reply once.
 
         Raises:
@@ -162,16 +164,16 @@ class Client:
         deadline = time.monotonic() + timeout_s
         try:
             while (left_s := deadline - time.monotonic()) > 0:
-                if (reply := self._take(ticket)) is not None:
+                if (reply := self._take(ticket, request)) is not None:
                     return reply
                 self._advance(min(left_s, _SLICE_S))
-            if (reply := self._take(ticket)) is not None:
+            if (reply := self._take(ticket, request)) is not None:
                 return reply
         finally:
             self._forget(ticket)
         raise errors.TransientError(f"the store did not answer within {timeout_s:g} s")
 
-    def submit(self, request: wire.Request, *, timeout_s: float | None = None) -> int:
+    def submit(self, request: wire.AnyRequest, *, timeout_s: float | None = None) -> int:
         """Send a request without waiting; `collect` gives the reply with the ticket returned here.
 
         `timeout_s` is how long the store may take before the request is sent again.
@@ -182,33 +184,36 @@ class Client:
         self._transmit()
         return self._tickets
 
-    def collect(self, timeout_s: float) -> list[tuple[int, wire.Request, wire.Reply]]:
-        """Wait up to `timeout_s` for replies, or until woken, and give those that came: (ticket, request, reply).
+    def collect(self, verb: wire.Verb[_Q, wire.R], timeout_s: float) -> list[tuple[int, _Q, wire.R]]:
+        """Wait up to `timeout_s` for replies, or until woken; return those to requests of `verb`.
+
+        A reply is returned as (ticket, request, reply). Replies to other verbs are kept for their own callers.
 
         Raises:
-            errors.PermanentError: the store says that a request can't be carried out.
-            LedgerChanged, SettingsChanged: see there; what was unanswered is forgotten.
+            errors.PermanentError: the store reports that a request can't be carried out.
+            LedgerChanged, SettingsChanged: see there; unanswered requests are forgotten.
         """
         if not self._answered:
             self._advance(timeout_s, wakeable=True)
-        collected = []
-        while self._answered:
-            ticket, (request, answer) = next(iter(self._answered.items()))
-            if not isinstance(answer, errors.PermanentError):
-                collected.append((ticket, request, answer))
-            elif collected:
-                break  # what came before it is given first
-            else:
+        collected: list[tuple[int, _Q, wire.R]] = []
+        for ticket, (request, answer) in list(self._answered.items()):
+            if not isinstance(request, verb.request):
+                continue
+            if isinstance(answer, errors.PermanentError):
+                if collected:
+                    break  # the replies before it are returned first
                 del self._answered[ticket]
                 raise answer
             del self._answered[ticket]
+            collected.append((ticket, request, cast(Any, answer)))
         return collected
 
-    def _take(self, ticket: int) -> wire.Reply | None:
-        _, answer = self._answered.pop(ticket, (None, None))
+    def _take(self, ticket: int, request: wire.Request[wire.R]) -> wire.R | None:
+        """Return the reply to `request`, or None if it has not arrived."""
+        _, answer = self._answered.pop(ticket, (request, None))
         if isinstance(answer, errors.PermanentError):
             raise answer
-        return answer
+        return cast("wire.R | None", answer)  # `wire.reply_body` parsed it as the request's reply
 
     def _forget(self, ticket: int) -> None:
         if self._pending.pop(ticket, None) and ticket in self._unsent:
@@ -295,7 +300,7 @@ class Client:
         except wire.ProtocolError as error:
             self._settle(ticket, error)
 
-    def _notice_refusal(self, ticket: int, request: wire.Request, refused: wire.Refused) -> None:
+    def _notice_refusal(self, ticket: int, request: wire.AnyRequest, refused: wire.Refused) -> None:
         if refused.code in _AGAIN:
             self._go_back(ticket)
         elif refused.code is wire.Refusal.REPLACED:

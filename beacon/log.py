@@ -9,10 +9,9 @@ libraries say through `logging` goes the same way, warnings and above. Nothing h
 import logging
 import threading
 from collections.abc import Callable, Mapping, MutableMapping
-from datetime import UTC, datetime
 from typing import Any
 
-from beacon import codec, lines, slim, visible
+from beacon import codec, instants, lines, slim, visible
 
 # structlog.dev and structlog.tracebacks import rich when they find it, for pretty tracebacks that a service never
 # prints: 5 MB in every process. For its asynchronous methods structlog imports asyncio: 3 MB.
@@ -117,7 +116,7 @@ class _Head:
         self._who = {"app": app, "process": process} if app else {"process": process}
 
     def __call__(self, _: object, method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
-        now = datetime.now(tz=UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        now = instants.now_rfc3339()
         said = event.pop("event", "")
         level = "error" if method in ("exception", "critical") else method
         return {"ts": now, "level": level, **self._who, "event": said, **event}

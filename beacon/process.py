@@ -129,7 +129,6 @@ def obtain_settings(context: Context, client: bus.Client) -> Mapping[str, Any]:
     except errors.TransientError:
         log.get().info("waiting for the store")
         reply = client.call(hello)
-    assert isinstance(reply, wire.Welcome)  # noqa: S101  the wire gives nothing else
     log_as(context.name, settings.from_plain(reply.settings).app)
     return reply.settings
 

@@ -13,14 +13,14 @@ import json
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from beacon import errors, files
+from beacon import errors, files, instants
 
 VARIABLE = "BEACON_RUN_DIR"
 LAST_WORD = "end"  # the component under which a process that fails reports why
@@ -151,12 +151,12 @@ class Reporter:
     """Publishes the states of one process' components; for all its threads."""
 
     def __init__(
-        self, run_dir: Path, process: str, *, now: Callable[[], datetime] = lambda: datetime.now(tz=UTC)
+        self, run_dir: Path, process: str, *, now_us: Callable[[], int] = lambda: time.time_ns() // 1000
     ) -> None:
         """Publish for `process`."""
         self._directory = reports_directory(run_dir)
         self._process = process
-        self._now = now
+        self._now_us = now_us
         self._lock = threading.Lock()
         self._last: dict[str, dict[str, Any]] = {}
         self._since: dict[str, str] = {}
@@ -169,7 +169,7 @@ class Reporter:
             if last == said:
                 return
             if last is None or last.get("state") != said.get("state"):
-                self._since[component] = self._now().isoformat(timespec="microseconds").replace("+00:00", "Z")
+                self._since[component] = instants.rfc3339(self._now_us())
             head = {"process": self._process, "component": component, "pid": os.getpid()}
             line = json.dumps({**said, **head, "since": self._since[component]})
             path = self._directory / f"{self._process}.{_file_name(component)}.json"

@@ -33,8 +33,7 @@ def copy(client: bus.Client, target: Path) -> None:
     made = False
     try:
         while not made:
-            reply = client.try_call(wire.Backup(target=str(target)), timeout_s=_PATIENCE_S)
-            made = isinstance(reply, wire.BackedUp) and reply.left == 0
+            made = client.try_call(wire.Backup(target=str(target)), timeout_s=_PATIENCE_S).left == 0
         with target.open("rb") as file:
             os.fsync(file.fileno())
     finally:

@@ -105,13 +105,11 @@ def look(run_dir: Path) -> dict[str, Any]:
 def _store(run_dir: Path) -> tuple[dict[str, Any], wire.Figures | None]:
     try:
         with bus.Client(bus.address(run_dir), stop=threading.Event()) as client:
-            pong = client.try_call(wire.Ping(), timeout_s=_PATIENCE_S)
-            state = pong.state if isinstance(pong, wire.Pong) else "confused"
+            state = client.try_call(wire.Ping(), timeout_s=_PATIENCE_S).state
             figures = client.try_call(wire.Inspect(), timeout_s=_PATIENCE_S) if state == "ready" else None
     except errors.BeaconError as error:
         return {"state": "silent", "why": str(error)}, None
-    found = figures if isinstance(figures, wire.Figures) else None
-    return {"state": state, "why": "" if found else f"the store is not serving yet: {state}"}, found
+    return {"state": state, "why": "" if figures else f"the store is not serving yet: {state}"}, figures
 
 
 def _processes(run_dir: Path) -> tuple[list[dict[str, Any]], list[str]]:

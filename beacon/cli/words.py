@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from beacon import instants
+
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
@@ -64,9 +66,7 @@ def instant(us: int) -> str:
 
 def precise(us: int) -> str:
     """Say an instant as RFC 3339, to the microsecond; "" for never."""
-    return (
-        datetime.fromtimestamp(us / 1e6, tz=UTC).isoformat(timespec="microseconds").replace("+00:00", "Z") if us else ""
-    )
+    return instants.rfc3339(us) if us else ""
 
 
 def _gap(gap: Mapping[str, Any]) -> Sequence[str]:

@@ -75,7 +75,7 @@ def _ask(client: bus.Client) -> Answer:
     try:
         pong = client.try_call(wire.Ping(), timeout_s=TIMEOUT_S)
         round_trip_s = time.monotonic() - asked_at
-        if not isinstance(pong, wire.Pong) or pong.state != "ready":
+        if pong.state != "ready":
             return _unready(pong)
         figures = client.try_call(wire.Inspect(), timeout_s=TIMEOUT_S)
     except bus.LedgerChanged:
@@ -84,12 +84,8 @@ def _ask(client: bus.Client) -> Answer:
         raise
     except errors.BeaconError as error:
         return Answer(state="silent", why=str(error))
-    if not isinstance(figures, wire.Figures):
-        return _unready(figures)
     return Answer(state="ready", since_us=pong.since_us, round_trip_s=round_trip_s, figures=figures)
 
 
-def _unready(reply: wire.Reply) -> Answer:
-    state = reply.state if isinstance(reply, wire.Pong) else "confused"
-    since_us = reply.since_us if isinstance(reply, wire.Pong) else 0
-    return Answer(state=state, since_us=since_us, why=f"the store is not serving yet: {state}")
+def _unready(pong: wire.Pong) -> Answer:
+    return Answer(state=pong.state, since_us=pong.since_us, why=f"the store is not serving yet: {pong.state}")

@@ -7,10 +7,10 @@ components that only keep the ledger true and small: their checks are not requir
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from beacon import heart, rundir, supervision, wire
+from beacon import heart, instants, rundir, supervision, wire
 from beacon.exporter import view
 
 _REOPENING_S = 10.0  # how long a watch that was open may take to be opened anew
@@ -205,4 +205,4 @@ def _part(seen: view.View, process: str, component: str, *, ill: str) -> Check:
 
 
 def _instant(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, tz=UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return instants.rfc3339(int(seconds * 1_000_000))

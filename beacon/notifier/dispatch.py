@@ -174,10 +174,9 @@ class Dispatcher:
             self._submitted_at = now
             client.submit(claim, timeout_s=claim.wait_s + self._terms.reply_s)
         try:
-            for _, request, reply in client.collect(patience_s):
+            for _, request, reply in client.collect(wire.CLAIM, patience_s):
                 self._replied_at = time.monotonic()
-                if isinstance(request, wire.Claim) and isinstance(reply, wire.Claimed):
-                    self._take(client, request, reply)
+                self._take(client, request, reply)
         except bus.LedgerChanged:
             self._forget()
         self._crew.hurry()

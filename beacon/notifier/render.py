@@ -6,15 +6,13 @@ Sequence; `previous`, `ledgerid` and `redelivered` are Beacon's own.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
-from beacon import codec, model
+from beacon import codec, instants, model
 
 CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SEQUENCE_DIGITS = 20  # as many as the largest 64-bit number has, so that the text sorts like the number
 
 
@@ -35,7 +33,7 @@ def envelope(delivery: model.Delivery, names: Names, *, ledger: str) -> bytes:
         "source": source(delivery, names),
         "type": f"{names.type_prefix}.{delivery.type.value}",
         "subject": delivery.name,
-        "time": timestamp(delivery.detected_us),
+        "time": instants.rfc3339(delivery.detected_us),
         "datacontenttype": "application/json",
         "partitionkey": partition_key(delivery),
         "sequence": str(delivery.sequence).zfill(_SEQUENCE_DIGITS),
@@ -73,7 +71,7 @@ def trial(identity: str, at_us: int, names: Names) -> bytes:
     document = codec.decode(envelope(delivery, names, ledger="test"))
     document |= {"type": trial_type(names), "test": True}
     document["data"]["resource"] |= {"uid": identity, "name": identity}
-    document["data"]["detection"]["detectedAt"] = timestamp(at_us)
+    document["data"]["detection"]["detectedAt"] = instants.rfc3339(at_us)
     return codec.encode(document)
 
 
@@ -98,12 +96,6 @@ def partition_key(delivery: model.Delivery) -> str:
     (`/ConfigMap/default/x`), a cluster-scoped object an empty third (`rbac.authorization.k8s.io/ClusterRole//x`).
     """
     return "/".join((delivery.group, delivery.kind, delivery.namespace, delivery.name))
-
-
-def timestamp(instant_us: int) -> str:
-    """Render microseconds UTC as RFC 3339 with all six decimals."""
-    instant = _EPOCH + timedelta(microseconds=instant_us)
-    return instant.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 _TRIAL = codec.encode(

@@ -124,9 +124,8 @@ class Comparison:
             observations=tuple(seen for seen in looked if seen is not None and not looking.too_large(seen)),
         )
 
-    def _ask(self, request: wire.Request) -> wire.Compared:
+    def _ask(self, request: wire.Request[wire.Compared]) -> wire.Compared:
         reply = self._around.client.call(request)
-        assert isinstance(reply, wire.Compared)  # noqa: S101  wire.reply_body gives no other
         if reply.place is wire.Place.RECONFIGURED:
             raise bus.SettingsChanged("the store has started with another configuration")
         if reply.place is not wire.Place.APPLIED:

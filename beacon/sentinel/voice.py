@@ -7,11 +7,10 @@ others' lines go. Nothing else may write there: Python's own words on an unexpec
 import json
 import traceback
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
-from beacon import errors, lines
+from beacon import errors, instants, lines
 
 _LONGEST_VALUE = 1500  # characters; two of them fit into a line of PIPE_BUF bytes
 _STDERR = 2
@@ -23,7 +22,7 @@ def say(level: str, event: str, **fields: Any) -> None:
 
 
 def _line(level: str, event: str, fields: Mapping[str, Any]) -> bytes:
-    now = datetime.now(tz=UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    now = instants.now_rfc3339()
     said = {"ts": now, "level": level, "process": "sentinel", "event": event}
     line = json.dumps(said | {key: _bounded(value) for key, value in fields.items()}, separators=(",", ":"))
     return line.encode() + b"\n"

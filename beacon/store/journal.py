@@ -1,13 +1,13 @@
 """Objects and what is to be told of them: applies observations to the ledger and writes events and their deliveries.
 
-It decides nothing itself (that is `beacon.transitions`) and never begins or ends a transaction: it works within one.
+It decides nothing itself (that is `beacon.decision`) and never begins or ends a transaction: it works within one.
 """
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from beacon import codec, model, rules, transitions
+from beacon import codec, decision, model, rules, transitions
 from beacon.store import database, memory, rendering
 
 
@@ -25,16 +25,6 @@ class Told:
     received_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Object:
-    """A row of `objects`: who it is and what is known of it."""
-
-    uid: str
-    namespace: str
-    name: str
-    known: transitions.Known
-
-
 class Journal:
     """Writes what was observed and what follows from it."""
 
@@ -47,22 +37,18 @@ class Journal:
         self._fingerprints: dict[tuple[model.ScopeId, str], str] = {}
 
     def apply(self, frame: rendering.Frame, seen: model.Observation) -> None:
-        """Apply one observation: keep what it says of the object and tell what follows from it."""
-        known = self._known(seen.uid)
+        """Apply one observation: write what it says of the object, and the events that follow from it."""
+        row = self._ledger.row(f"SELECT {_COLUMNS} FROM objects WHERE uid = ?", (seen.uid,))
+        known = _object(row).known if row else None
         now = transitions.Circumstances(
             fingerprint=self._fingerprint(frame.scope, seen.namespace),
             epoch=frame.epoch,
             updates=frame.updates,
             reason=frame.reason,
         )
-        if known and transitions.is_stale(known, seen, now):
-            return
-        # While an object is tracked nobody else has its name: whoever took it over would have ended it.
-        holds = known is not None and known.state is model.ObjectState.TRACKED
-        if seen.verdict is model.Verdict.ACCEPTED and not holds and not self._take_over(frame, seen):
-            return
-        if (step := transitions.step(known, seen, now)) is not None:
-            self._write(frame, seen, known, step, now.fingerprint)
+        holders = self._holders(frame.scope.id, seen) if decision.takes_name(seen, known) else []
+        for write in decision.decide(seen, known, holders, now):
+            self._write(frame, write)
 
     @property
     def told(self) -> int:
@@ -89,7 +75,8 @@ class Journal:
         )
         for row in candidates:
             if row[0] not in listed:
-                self._vanish(frame, _object(row), at=at, source=model.Source.RECONCILIATION, received_ns=0)
+                source = model.Source.RECONCILIATION
+                self._write(frame, decision.ended(_object(row), at=at, epoch=frame.epoch, source=source))
 
     def known_among(self, uids: tuple[str, ...]) -> frozenset[str]:
         """Give those of the UIDs that have a row which is not gone."""
@@ -111,60 +98,19 @@ class Journal:
                 return str(uid)
         return None
 
-    def _take_over(self, frame: rendering.Frame, seen: model.Observation) -> bool:
-        """Let an accepted object take its name from an older one; False: the observation is a stale replay."""
-        scope = frame.scope.id
-        holders = self._ledger.rows(
+    def _holders(self, scope: model.ScopeId, seen: model.Observation) -> list[decision.Row]:
+        """Read the other rows that bear the object's name and are not gone."""
+        rows = self._ledger.rows(
             f"SELECT {_COLUMNS} FROM objects WHERE api_group = ? AND kind = ? AND namespace = ? AND name = ?"
             " AND state <> 'gone' AND uid <> ?",
             (scope.group, scope.kind, seen.namespace, seen.name, seen.uid),
         )
-        for holder in map(_object, holders):
-            if (frame.epoch, seen.resource_version) <= (holder.known.epoch, holder.known.resource_version):
-                return False
-            source = _SOURCES[seen.change]
-            self._vanish(frame, holder, at=seen.resource_version, source=source, received_ns=seen.received_ns)
-        return True
+        return [_object(row) for row in rows]
 
-    def _vanish(
-        self, frame: rendering.Frame, gone: _Object, *, at: int, source: model.Source, received_ns: int
-    ) -> None:
-        step = transitions.vanish(gone.known.state)
-        self._regarded += gone.known.state in _REGARDED
-        self._ledger.run(
-            "UPDATE objects SET state = 'gone', epoch = ?, resource_version = ?, changed_us = ? WHERE uid = ?",
-            (frame.epoch, at, frame.now.us, gone.uid),
-        )
-        if step.event is not None:
-            self._tell(
-                frame,
-                step,
-                model.Observation(
-                    uid=gone.uid,
-                    namespace=gone.namespace,
-                    name=gone.name,
-                    resource_version=at,
-                    change=model.Change.DELETED,
-                    verdict=model.Verdict.ANNOTATION,
-                    value=gone.known.value,
-                    labels=gone.known.labels,
-                    annotations=gone.known.annotations,
-                    received_ns=received_ns,
-                ),
-                source,
-            )
-
-    def _write(
-        self,
-        frame: rendering.Frame,
-        seen: model.Observation,
-        known: transitions.Known | None,
-        step: transitions.Step,
-        fingerprint: str,
-    ) -> None:
-        accepted = seen.verdict is model.Verdict.ACCEPTED and seen.change is not model.Change.DELETED
-        value = seen.value if accepted or known is None else known.value
-        self._regarded += (known is not None and known.state in _REGARDED) != (step.state in _REGARDED)
+    def _write(self, frame: rendering.Frame, write: decision.Write) -> None:
+        """Write an object's row, and its event, if there is one."""
+        shown, after = write.shown, write.after
+        self._regarded += (write.before in _REGARDED) != (after.state in _REGARDED)
         self._ledger.run(
             "INSERT INTO objects (uid, api_group, kind, namespace, name, state, epoch, resource_version, judged_by,"
             " accepted_by, value, labels, annotations, changed_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -173,34 +119,28 @@ class Journal:
             " accepted_by = excluded.accepted_by, value = excluded.value, labels = excluded.labels,"
             " annotations = excluded.annotations, changed_us = excluded.changed_us",
             (
-                seen.uid,
+                shown.uid,
                 frame.scope.id.group,
                 frame.scope.id.kind,
-                seen.namespace,
-                seen.name,
-                step.state,
-                frame.epoch,
-                seen.resource_version,
-                fingerprint,
-                fingerprint if accepted or known is None else known.accepted_by,
-                value,
-                _text(seen.labels),
-                _text(seen.annotations),
+                shown.namespace,
+                shown.name,
+                after.state,
+                after.epoch,
+                after.resource_version,
+                after.judged_by,
+                after.accepted_by,
+                after.value,
+                _text(after.labels),
+                _text(after.annotations),
                 frame.now.us,
             ),
         )
-        if step.event is not None:
-            shown = seen if accepted else _with_value(seen, value)
-            self._tell(frame, step, shown, _SOURCES[seen.change])
+        if write.event is not None and write.cause is not None:
+            self._emit(frame, write, write.event, write.cause)
 
-    def _tell(
-        self, frame: rendering.Frame, step: transitions.Step, shown: model.Observation, source: model.Source
-    ) -> None:
-        """Write the event and its delivery; an event with the same id has been told before."""
-        event, cause = step.event, step.cause
-        if event is None or cause is None:
-            return
-        scope = frame.scope.id
+    def _emit(self, frame: rendering.Frame, write: decision.Write, event: model.EventType, cause: model.Cause) -> None:
+        """Write the event and its delivery; an event with the same id exists already and is not written again."""
+        shown, source, scope = write.shown, write.source, frame.scope.id
         subject = f"{scope.group}/{scope.kind}/{shown.namespace}/{shown.name}"
         identity = rendering.event_id(frame, shown, event)
         detected_us = rendering.detected_us(frame, shown)
@@ -257,23 +197,13 @@ class Journal:
             self._fingerprints[key] = rules.fingerprint(scope.rule, namespace)
         return self._fingerprints[key]
 
-    def _known(self, uid: str) -> transitions.Known | None:
-        row = self._ledger.row(f"SELECT {_COLUMNS} FROM objects WHERE uid = ?", (uid,))
-        return _object(row).known if row else None
-
 
 _REMEMBERED_NAMESPACES = 4096
 _REGARDED = frozenset({model.ObjectState.TRACKED, model.ObjectState.UNMANAGED})
 _COLUMNS = "uid, namespace, name, state, epoch, resource_version, judged_by, accepted_by, value, labels, annotations"
-_SOURCES = {
-    model.Change.ADDED: model.Source.WATCH,
-    model.Change.DELETED: model.Source.WATCH,
-    model.Change.MODIFIED: model.Source.MUTATION,
-    model.Change.LISTED: model.Source.RECONCILIATION,
-}
 
 
-def _object(row: database.Row) -> _Object:
+def _object(row: database.Row) -> decision.Row:
     uid, namespace, name, state, epoch, version, judged_by, accepted_by, value, labels, annotations = row
     known = transitions.Known(
         state=model.ObjectState(state),
@@ -285,22 +215,7 @@ def _object(row: database.Row) -> _Object:
         labels=codec.decode(labels),
         annotations=codec.decode(annotations),
     )
-    return _Object(uid=uid, namespace=namespace, name=name, known=known)
-
-
-def _with_value(seen: model.Observation, value: str) -> model.Observation:
-    return model.Observation(
-        uid=seen.uid,
-        namespace=seen.namespace,
-        name=seen.name,
-        resource_version=seen.resource_version,
-        change=seen.change,
-        verdict=seen.verdict,
-        value=value,
-        labels=seen.labels,
-        annotations=seen.annotations,
-        received_ns=seen.received_ns,
-    )
+    return decision.Row(uid=uid, namespace=namespace, name=name, known=known)
 
 
 def _text(value: Mapping[str, object]) -> str:

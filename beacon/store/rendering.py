@@ -4,12 +4,10 @@ Pure. What the notifier puts around the data stands in `beacon.notifier.render`.
 """
 
 import hashlib
-import time
 import uuid
 from dataclasses import dataclass
-from functools import lru_cache
 
-from beacon import codec, model, rules
+from beacon import codec, instants, model, rules
 
 _NAMESPACE = uuid.UUID("6f0c9f0e-3a0b-5d0a-9f57-0f6b3f6a1c52")  # ours alone: event ids are UUIDv5 within it
 _NAMESPACE_HASHED = hashlib.sha1(_NAMESPACE.bytes, usedforsecurity=False)
@@ -80,22 +78,11 @@ def data(frame: Frame, shown: model.Observation, cause: model.Cause, source: mod
     detection = {
         "source": source,
         "cause": cause,
-        "detectedAt": rfc3339(at_us),
-        "notBefore": rfc3339(frame.since_us) if listed and frame.since_us else "",
-        "notAfter": rfc3339(at_us) if listed else "",
+        "detectedAt": instants.rfc3339(at_us),
+        "notBefore": instants.rfc3339(frame.since_us) if listed and frame.since_us else "",
+        "notAfter": instants.rfc3339(at_us) if listed else "",
     }
     return codec.encode({"resource": resource, "metadata": metadata, "detection": detection}).decode()
-
-
-def rfc3339(instant_us: int) -> str:
-    """Render an instant as RFC 3339 in UTC, to the microsecond."""
-    seconds, micros = divmod(instant_us, 1_000_000)
-    return f"{_rfc3339_second(seconds)}.{micros:06d}Z"
-
-
-@lru_cache(maxsize=64)
-def _rfc3339_second(seconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def _uuid5(name: str) -> str:

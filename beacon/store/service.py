@@ -33,7 +33,6 @@ from beacon.store import (
 
 _Found = TypeVar("_Found", wire.Claimed, wire.Claimed | None)
 Answer = tuple[Any, wire.Reply | wire.Refused]  # a job's sender, and what it is told
-_INTAKE = (wire.Observe, wire.ListBegin, wire.ListPage, wire.ListEnd)
 _NO_ROOM = database.FullError("the volume's free room is below the reserve")
 _PAGES_A_STEP = 500
 
@@ -43,7 +42,7 @@ class Job:
     """A request, the key of its sender, and the ledger that it is meant for ("": its sender does not know it yet)."""
 
     sender: Any
-    request: wire.Request
+    request: wire.AnyRequest
     ledger: str = ""
 
 
@@ -120,6 +119,7 @@ class Service:
         self._holdings = holdings.Holdings(ledger)
         self._stories = stories.Stories(ledger, terms.scopes)
         self._parked: dict[str, _Parked] = {}
+        self._readers, self._writers = self._readers_by_request(), self._writers_by_request()
         self.digest = digest
         self._prepare_with_room()
         self._started_us = self._clock.now_us()
@@ -148,7 +148,7 @@ class Service:
         if moved:
             self._listener.took_over(endpoint=self._endpoint, deliveries=moved)
 
-    def handle(self, request: wire.Request, *, ledger: str = "") -> wire.Reply | wire.Refused:
+    def handle(self, request: wire.AnyRequest, *, ledger: str = "") -> wire.Reply | wire.Refused:
         """Carry out one request alone; a claim is never parked."""
         if isinstance(request, wire.Claim):
             request = replace(request, wait_s=0.0)
@@ -205,38 +205,49 @@ class Service:
             left_s = min(left_s, max(0.0, (due_us - self._clock.now_us()) / 1_000_000))
         return max(0.0, min(longest_s, left_s))
 
-    def _is_write(self, request: wire.Request) -> bool:
+    def _readers_by_request(self) -> dict[type, Callable[[Any], wire.Reply]]:
+        """Return what carries out each verb of `wire.Kind.READ`, by the type of its request."""
+        return {
+            wire.Ping: lambda _: wire.Pong(state="ready", since_us=self._started_us),
+            wire.Hello: lambda _: wire.Welcome(settings=self._settings),
+            wire.Backup: self._backups.step,
+            wire.Holdings: self._holdings.page,
+            wire.Find: lambda r: listing.page(self._ledger, r),
+            wire.Explain: self._stories.tell,
+            wire.Follow: self._following.page,
+            wire.Vacuum: lambda _: self._vacuum(),
+            wire.Inspect: lambda _: self._figures.inspect(),
+        }
+
+    def _writers_by_request(self) -> dict[type, Callable[[Any, rendering.Now], wire.Reply | None]]:
+        """Return what carries out each other verb; a claim has no reply before the commit."""
+        return {
+            wire.Claim: lambda r, now: self._deliveries.settle(r, now.us),
+            wire.Observe: self._streams.observe,
+            wire.OpenStream: lambda r, _: self._streams.open_stream(r),
+            wire.Rewind: lambda r, _: self._streams.rewind(r),
+            wire.Expire: lambda r, _: self._streams.expire(r),
+            wire.ListBegin: self._streams.list_begin,
+            wire.ListPage: self._streams.list_page,
+            wire.ListEnd: self._streams.list_end,
+            wire.CompareOpen: self._comparisons.open,
+            wire.CompareBegin: lambda r, _: self._comparisons.begin(r),
+            wire.ComparePage: self._comparisons.page,
+            wire.CompareEnd: self._comparisons.end,
+            wire.Prune: lambda r, _: self._pruning.prune(r),
+            wire.Adopt: lambda r, now: self._streams.adopt(r, now.us),
+            wire.Redeliver: lambda r, now: self._redelivery.redeliver(r, now.us),
+            wire.Discard: lambda r, now: self._redelivery.discard(r, now.us),
+        }
+
+    def _is_write(self, request: wire.AnyRequest) -> bool:
         if isinstance(request, wire.Claim):
             return self._deliveries.writes(request)
-        return not isinstance(
-            request,
-            wire.Ping
-            | wire.Hello
-            | wire.Inspect
-            | wire.Vacuum
-            | wire.Backup
-            | wire.Holdings
-            | wire.Find
-            | wire.Explain
-            | wire.Follow,
-        )
+        return wire.kind_of(request) is not wire.Kind.READ
 
-    def _read(self, request: wire.Request) -> wire.Reply | wire.Refused:
-        if isinstance(request, wire.Ping):
-            return wire.Pong(state="ready", since_us=self._started_us)
-        if isinstance(request, wire.Hello):
-            return wire.Welcome(settings=self._settings)
+    def _read(self, request: wire.AnyRequest) -> wire.Reply | wire.Refused:
         try:
-            readers: dict[type, Callable[[Any], wire.Reply]] = {
-                wire.Backup: self._backups.step,
-                wire.Holdings: self._holdings.page,
-                wire.Find: lambda r: listing.page(self._ledger, r),
-                wire.Explain: self._stories.tell,
-                wire.Follow: self._following.page,
-                wire.Vacuum: lambda _: self._vacuum(),
-                wire.Inspect: lambda _: self._figures.inspect(),
-            }
-            return readers[type(request)](request)
+            return self._readers[type(request)](request)
         except errors.BeaconError as error:
             return self._refusal(request, error)
 
@@ -245,7 +256,7 @@ class Service:
         replies: dict[int, wire.Reply | wire.Refused | None] = {}
         going = list(jobs)
         if self._watch_room():
-            going = [job for job in jobs if not isinstance(job.request, _INTAKE)]
+            going = [job for job in jobs if wire.kind_of(job.request) is not wire.Kind.INTAKE]
         if going:
             replies.update(zip(map(id, going), self._write_all(going), strict=True))
             if self._was_short:
@@ -332,7 +343,7 @@ class Service:
         if self._room is not None:
             self._room.note_full()
             self._watch_room()
-            vital = [job for job in jobs if not isinstance(job.request, _INTAKE)]
+            vital = [job for job in jobs if wire.kind_of(job.request) is not wire.Kind.INTAKE]
             if len(vital) < len(jobs):
                 replies = self._retry(vital)
             if not replies and vital and self._room.give_way():
@@ -350,15 +361,17 @@ class Service:
         except errors.BeaconError:
             return {}
 
-    def _write_one(self, request: wire.Request, now: rendering.Now, *, alone: bool) -> wire.Reply | wire.Refused | None:
+    def _write_one(
+        self, request: wire.AnyRequest, now: rendering.Now, *, alone: bool
+    ) -> wire.Reply | wire.Refused | None:
         """Apply one request in its savepoint; one that is alone in its transaction needs none."""
         replies: list[wire.Reply | None] = []
         started = time.monotonic()
         try:
             if alone:
-                replies.append(self._apply(request, now))
+                replies.append(self._writers[type(request)](request, now))
             else:
-                self._ledger.savepoint(lambda: replies.append(self._apply(request, now)))
+                self._ledger.savepoint(lambda: replies.append(self._writers[type(request)](request, now)))
         except errors.BeaconError as error:
             self._memory.drop_request()
             broken = isinstance(error, database.StorageError | database.DamagedError)
@@ -369,30 +382,7 @@ class Service:
         self._listener.applied(wire.verb_of(request), time.monotonic() - started)
         return replies[0]
 
-    def _apply(self, request: wire.Request, now: rendering.Now) -> wire.Reply | None:
-        if isinstance(request, wire.Claim):
-            self._deliveries.settle(request, now.us)
-            return None
-        verbs: dict[type, Callable[[Any], wire.Reply]] = {
-            wire.Observe: lambda r: self._streams.observe(r, now),
-            wire.OpenStream: self._streams.open_stream,
-            wire.Rewind: self._streams.rewind,
-            wire.Expire: self._streams.expire,
-            wire.ListBegin: lambda r: self._streams.list_begin(r, now),
-            wire.ListPage: lambda r: self._streams.list_page(r, now),
-            wire.ListEnd: lambda r: self._streams.list_end(r, now),
-            wire.CompareOpen: lambda r: self._comparisons.open(r, now),
-            wire.CompareBegin: self._comparisons.begin,
-            wire.ComparePage: lambda r: self._comparisons.page(r, now),
-            wire.CompareEnd: lambda r: self._comparisons.end(r, now),
-            wire.Prune: self._pruning.prune,
-            wire.Adopt: lambda r: self._streams.adopt(r, now.us),
-            wire.Redeliver: lambda r: self._redelivery.redeliver(r, now.us),
-            wire.Discard: lambda r: self._redelivery.discard(r, now.us),
-        }
-        return verbs[type(request)](request)
-
-    def _refusal(self, request: wire.Request, error: errors.BeaconError) -> wire.Refused:
+    def _refusal(self, request: wire.AnyRequest, error: errors.BeaconError) -> wire.Refused:
         self._listener.failed(wire.verb_of(request), error)
         if isinstance(error, database.FullError):
             return wire.Refused(code=wire.Refusal.FULL, message=str(error))

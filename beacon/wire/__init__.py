@@ -9,34 +9,35 @@ their position, `claim` by session and number, settlements by (delivery, generat
 """
 
 from beacon.wire.comparing import CompareBegin, Compared, CompareEnd, CompareOpen, ComparePage
-from beacon.wire.delivering import Claim, Claimed
+from beacon.wire.delivering import CLAIM, Claim, Claimed
 from beacon.wire.envelope import (
-    EXCHANGES,
+    VERBS,
     VERSION,
     Envelope,
     ProtocolError,
     Refusal,
     Refused,
-    Reply,
-    Request,
     decode_reply,
     decode_request,
     encode_reply,
     encode_request,
     is_bound,
+    kind_of,
     reply_body,
     verb_of,
 )
 from beacon.wire.explaining import Attempt, Covering, Explain, SeenObject, Story, ToldEvent
 from beacon.wire.figures import EndpointFigures, Figures, GapFigures, Inspect, ScopeFigures, SuspectFigures
 from beacon.wire.following import Follow, Followed, Happening
-from beacon.wire.greeting import Hello, Ping, Pong, Welcome
+from beacon.wire.greeting import HELLO, PING, Hello, Ping, Pong, Welcome
 from beacon.wire.keeping import Adopt, Adopted, BackedUp, Backup, Prunable, Prune, Pruned, Vacuum, Vacuumed
 from beacon.wire.place import Place
 from beacon.wire.planning import Held, HeldObject, Holdings
 from beacon.wire.redelivering import Acted, Discard, Find, Found, Listed, NotDone, Redeliver
 from beacon.wire.selecting import Selection
+from beacon.wire.verb import AnyRequest, AnyVerb, Ask, Kind, R, Reply, Request, Verb
 from beacon.wire.watching import (
+    OBSERVE,
     Expire,
     ListBegin,
     ListEnd,
@@ -49,11 +50,18 @@ from beacon.wire.watching import (
 )
 
 __all__ = [
-    "EXCHANGES",
+    "CLAIM",
+    "HELLO",
+    "OBSERVE",
+    "PING",
+    "VERBS",
     "VERSION",
     "Acted",
     "Adopt",
     "Adopted",
+    "AnyRequest",
+    "AnyVerb",
+    "Ask",
     "Attempt",
     "BackedUp",
     "Backup",
@@ -82,6 +90,7 @@ __all__ = [
     "Hello",
     "Holdings",
     "Inspect",
+    "Kind",
     "ListBegin",
     "ListEnd",
     "ListPage",
@@ -97,6 +106,7 @@ __all__ = [
     "Prunable",
     "Prune",
     "Pruned",
+    "R",
     "Redeliver",
     "Refusal",
     "Refused",
@@ -112,12 +122,14 @@ __all__ = [
     "ToldEvent",
     "Vacuum",
     "Vacuumed",
+    "Verb",
     "Welcome",
     "decode_reply",
     "decode_request",
     "encode_reply",
     "encode_request",
     "is_bound",
+    "kind_of",
     "reply_body",
     "verb_of",
 ]

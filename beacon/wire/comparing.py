@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 from beacon import model
+from beacon.wire import verb
 from beacon.wire.place import Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CompareOpen:
+class CompareOpen(verb.Request["Compared"]):
     """Begin a comparison of a scope with the cluster, before anything of the cluster is read for it.
 
     It replaces the scope's comparison before. `cluster` is the UID of namespace kube-system, or "" when it may not be
@@ -21,7 +22,7 @@ class CompareOpen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CompareBegin:
+class CompareBegin(verb.Request["Compared"]):
     """Ask whether the scope's cursor has reached resourceVersion `at`, at which the scope is being listed.
 
     To be asked again until `Compared.reached`. It never moves the cursor.
@@ -34,7 +35,7 @@ class CompareBegin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ComparePage:
+class ComparePage(verb.Request["Compared"]):
     """One page of the list to compare with: as `ListPage`. Pages are numbered from 0."""
 
     scope: model.ScopeId
@@ -47,7 +48,7 @@ class ComparePage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CompareEnd:
+class CompareEnd(verb.Request["Compared"]):
     """The list to compare with is complete: `pages` pages with `count` objects. What was not in it is gone.
 
     Not `identified`: an object was listed whose UID can't be read. It may be any, so nothing is taken as gone.
@@ -62,7 +63,7 @@ class CompareEnd:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
+class Compared(verb.Reply):
     """The answer to every request of a comparison.
 
     `out-of-position` means that it is void, for the reason `why`: begin anew. `tracked` comes with `reached`: the UIDs
@@ -77,3 +78,11 @@ class Compared:
     updated: int = 0
     deleted: int = 0
     why: str = ""
+
+
+VERBS: tuple[verb.AnyVerb, ...] = (
+    verb.Verb("compare-open", CompareOpen, Compared, verb.Kind.WRITE),
+    verb.Verb("compare-begin", CompareBegin, Compared, verb.Kind.WRITE, bound=True),
+    verb.Verb("compare-page", ComparePage, Compared, verb.Kind.WRITE, bound=True),
+    verb.Verb("compare-end", CompareEnd, Compared, verb.Kind.WRITE, bound=True),
+)

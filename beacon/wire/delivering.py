@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from beacon import model
+from beacon.wire import verb
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class Claim(verb.Request["Claimed"]):
     """Settle what is done and ask for more: a long poll.
 
     `session` is the notifier's random name, `number` counts its claims from 1; the number before is thereby
@@ -35,7 +36,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Claimed:
+class Claimed(verb.Reply):
     """What to send now. `fenced`: another notifier took over; open a new session with what you hold.
 
     `backlog` is how many deliveries of the endpoint are ready (due or waiting) beyond those held.
@@ -45,3 +46,7 @@ class Claimed:
     fenced: bool = False
     deliveries: tuple[model.Delivery, ...] = ()
     backlog: int = 0
+
+
+CLAIM = verb.Verb("claim", Claim, Claimed, verb.Kind.WRITE)
+VERBS: tuple[verb.AnyVerb, ...] = (CLAIM,)

@@ -17,100 +17,32 @@ from beacon.wire import (
     keeping,
     planning,
     redelivering,
+    verb,
     watching,
 )
+from beacon.wire.verb import AnyRequest, R, Reply, Request
 
 VERSION = 1
 
 _T = TypeVar("_T")
 
-Request = (
-    greeting.Ping
-    | greeting.Hello
-    | watching.OpenStream
-    | watching.Rewind
-    | watching.Expire
-    | watching.Observe
-    | watching.ListBegin
-    | watching.ListPage
-    | watching.ListEnd
-    | delivering.Claim
-    | figures.Inspect
-    | comparing.CompareOpen
-    | comparing.CompareBegin
-    | comparing.ComparePage
-    | comparing.CompareEnd
-    | keeping.Prune
-    | keeping.Vacuum
-    | keeping.Adopt
-    | keeping.Backup
-    | planning.Holdings
-    | redelivering.Find
-    | redelivering.Redeliver
-    | redelivering.Discard
-    | explaining.Explain
-    | following.Follow
-)
-Reply = (
-    greeting.Pong
-    | greeting.Welcome
-    | watching.StreamOpened
-    | watching.Positioned
-    | delivering.Claimed
-    | figures.Figures
-    | comparing.Compared
-    | keeping.Pruned
-    | keeping.Vacuumed
-    | keeping.Adopted
-    | keeping.BackedUp
-    | planning.Held
-    | redelivering.Found
-    | redelivering.Acted
-    | explaining.Story
-    | following.Followed
-)
-
-EXCHANGES: dict[str, tuple[type[Request], type[Reply]]] = {
-    "ping": (greeting.Ping, greeting.Pong),
-    "hello": (greeting.Hello, greeting.Welcome),
-    "open-stream": (watching.OpenStream, watching.StreamOpened),
-    "rewind": (watching.Rewind, watching.Positioned),
-    "expire": (watching.Expire, watching.Positioned),
-    "observe": (watching.Observe, watching.Positioned),
-    "list-begin": (watching.ListBegin, watching.Positioned),
-    "list-page": (watching.ListPage, watching.Positioned),
-    "list-end": (watching.ListEnd, watching.Positioned),
-    "claim": (delivering.Claim, delivering.Claimed),
-    "inspect": (figures.Inspect, figures.Figures),
-    "compare-open": (comparing.CompareOpen, comparing.Compared),
-    "compare-begin": (comparing.CompareBegin, comparing.Compared),
-    "compare-page": (comparing.ComparePage, comparing.Compared),
-    "compare-end": (comparing.CompareEnd, comparing.Compared),
-    "prune": (keeping.Prune, keeping.Pruned),
-    "vacuum": (keeping.Vacuum, keeping.Vacuumed),
-    "adopt": (keeping.Adopt, keeping.Adopted),
-    "backup": (keeping.Backup, keeping.BackedUp),
-    "holdings": (planning.Holdings, planning.Held),
-    "find": (redelivering.Find, redelivering.Found),
-    "follow": (following.Follow, following.Followed),
-    "redeliver": (redelivering.Redeliver, redelivering.Acted),
-    "discard": (redelivering.Discard, redelivering.Acted),
-    "explain": (explaining.Explain, explaining.Story),
+VERBS: dict[str, verb.AnyVerb] = {
+    one.name: one
+    for module in (
+        greeting,
+        watching,
+        delivering,
+        figures,
+        comparing,
+        keeping,
+        planning,
+        redelivering,
+        explaining,
+        following,
+    )
+    for one in module.VERBS
 }
-_BOUND = (
-    watching.Rewind,
-    watching.Expire,
-    watching.Observe,
-    watching.ListBegin,
-    watching.ListPage,
-    watching.ListEnd,
-    comparing.CompareBegin,
-    comparing.ComparePage,
-    comparing.CompareEnd,
-    redelivering.Redeliver,
-    redelivering.Discard,
-)
-_VERBS: dict[type[Request], str] = {request: verb for verb, (request, _) in EXCHANGES.items()}
+_BY_REQUEST: dict[type, verb.AnyVerb] = {one.request: one for one in VERBS.values()}
 
 
 class ProtocolError(errors.PermanentError):
@@ -147,12 +79,17 @@ class Envelope:
     body: Any = field(default_factory=dict)
 
 
-def verb_of(request: Request) -> str:
-    """Name a request as the wire, the metrics and the log do."""
-    return _VERBS[type(request)]
+def verb_of(request: AnyRequest) -> str:
+    """Return the verb's name, as used on the wire, in metrics and in the log."""
+    return _BY_REQUEST[type(request)].name
 
 
-def is_bound(request: Request) -> bool:
+def kind_of(request: AnyRequest) -> verb.Kind:
+    """Return what the request's verb does to the ledger."""
+    return _BY_REQUEST[type(request)].kind
+
+
+def is_bound(request: AnyRequest) -> bool:
     """Return True if the request must name its ledger, because it changes what its sender has learnt from one.
 
     A delivery, a position, a session or a page number of another ledger means something else in this one. A request
@@ -162,25 +99,25 @@ def is_bound(request: Request) -> bool:
         return bool(request.settlements or request.held or request.resume)
     if isinstance(request, keeping.Prune):
         return request.after != (0, "")
-    return isinstance(request, _BOUND)
+    return _BY_REQUEST[type(request)].bound
 
 
-def encode_request(request: Request, *, ledger: str = "") -> bytes:
+def encode_request(request: AnyRequest, *, ledger: str = "") -> bytes:
     """Render a request; `ledger` is the id of the ledger that it is meant for, "" for any."""
-    return codec.encode({"v": VERSION, "verb": _VERBS[type(request)], "ledger": ledger, "body": request})
+    return codec.encode({"v": VERSION, "verb": verb_of(request), "ledger": ledger, "body": request})
 
 
-def decode_request(data: bytes) -> tuple[Request, str]:
+def decode_request(data: bytes) -> tuple[AnyRequest, str]:
     """Parse and validate a request; the second value is the id of the ledger that it is meant for.
 
     Raises:
         ProtocolError: not JSON, another version, an unknown verb, or a body that does not fit it.
     """
     message = _decode_object(data)
-    exchange = EXCHANGES.get(str(message.get("verb")))
-    if exchange is None:
+    asked = VERBS.get(str(message.get("verb")))
+    if asked is None:
         raise ProtocolError(f"unknown verb {str(message.get('verb'))[:40]!r}")
-    return _convert(message.get("body"), exchange[0]), str(message.get("ledger") or "")
+    return _convert(message.get("body"), asked.request), str(message.get("ledger") or "")
 
 
 def encode_reply(reply: Reply | Refused, *, ledger: str = "", settings: str = "") -> bytes:
@@ -199,13 +136,14 @@ def decode_reply(data: bytes) -> Envelope:
     return _convert(_decode_object(data), Envelope)
 
 
-def reply_body(envelope: Envelope, request: Request) -> Reply:
+def reply_body(envelope: Envelope, request: Request[R]) -> R:
     """Parse the body of the reply to `request`.
 
     Raises:
         ProtocolError: the body does not fit the request's verb.
     """
-    return _convert(envelope.body, EXCHANGES[_VERBS[type(request)]][1])
+    kind: type[R] = _BY_REQUEST[type(request)].reply
+    return _convert(envelope.body, kind)
 
 
 def _decode_object(data: bytes) -> dict[str, Any]:

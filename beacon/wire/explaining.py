@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from beacon import model
+from beacon.wire import verb
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Explain:
+class Explain(verb.Request["Story"]):
     """Ask for the latest events of an object, named by `target` (its UID, or an event's id) or by kind and name.
 
     `kind` is compared without regard to case. `before` is the sequence that the answer before gave; 0: from the latest.
@@ -96,7 +97,7 @@ class Covering:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Story:
+class Story(verb.Reply):
     """The latest of an object's events first; `before` is where to go on while `more`.
 
     `kinds` are those that the configuration watches. `known` is false when `target` is nothing that the ledger holds.
@@ -112,3 +113,6 @@ class Story:
     kinds: tuple[str, ...]
     before: int
     more: bool
+
+
+VERBS: tuple[verb.AnyVerb, ...] = (verb.Verb("explain", Explain, Story, verb.Kind.READ),)

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from beacon import model
+from beacon.wire import verb
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Inspect:
+class Inspect(verb.Request["Figures"]):
     """Ask for the figures that the exporter shows."""
 
 
@@ -72,7 +73,7 @@ class GapFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
+class Figures(verb.Reply):
     """What the ledger holds now.
 
     `tracked` counts tracked objects by kind, `rows` rows by `table/state`; `gaps` are the latest, newest first.
@@ -87,3 +88,6 @@ class Figures:
     sqlite_version: str
     claimed_us: int
     gaps: tuple[GapFigures, ...] = ()
+
+
+VERBS: tuple[verb.AnyVerb, ...] = (verb.Verb("inspect", Inspect, Figures, verb.Kind.READ),)

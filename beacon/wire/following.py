@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+from beacon.wire import verb
 from beacon.wire.redelivering import Listed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Follow:
+class Follow(verb.Request["Followed"]):
     """Ask what has happened since the number `after`, an earlier answer's; -1: only from where to go on."""
 
     after: int = -1
@@ -26,10 +27,13 @@ class Happening:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Followed:
+class Followed(verb.Reply):
     """What has happened, in order. `missed` more are not kept any longer; `anew`: the store has started meanwhile."""
 
     happenings: tuple[Happening, ...]
     after: int
     missed: int = 0
     anew: bool = False
+
+
+VERBS: tuple[verb.AnyVerb, ...] = (verb.Verb("follow", Follow, Followed, verb.Kind.READ),)

@@ -4,14 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from beacon.wire import verb
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ping:
+class Ping(verb.Request["Pong"]):
     """Ask whether the store lives and what it is doing. Answered even while it checks or migrates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pong:
+class Pong(verb.Reply):
     """What the store is doing: `ready`, or the work that keeps it from serving, in words."""
 
     state: str
@@ -19,14 +21,19 @@ class Pong:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hello:
+class Hello(verb.Request["Welcome"]):
     """Introduce a process and ask for the configuration with which the store started."""
 
     process: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Welcome:
+class Welcome(verb.Reply):
     """The effective settings as plain values (`settings.from_plain`)."""
 
     settings: Mapping[str, Any]
+
+
+PING = verb.Verb("ping", Ping, Pong, verb.Kind.READ)
+HELLO = verb.Verb("hello", Hello, Welcome, verb.Kind.READ)
+VERBS: tuple[verb.AnyVerb, ...] = (PING, HELLO)

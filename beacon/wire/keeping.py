@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from beacon.wire import verb
+
 
 class Prunable(StrEnum):
     """What the cleaner walks through."""
@@ -15,7 +17,7 @@ class Prunable(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prune:
+class Prune(verb.Request["Pruned"]):
     """Remove a few rows that are older than that and that nothing needs: the store decides which.
 
     `after` is the place in the table that the reply before gave. `survey`: only count what may go.
@@ -28,7 +30,7 @@ class Prune:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pruned:
+class Pruned(verb.Reply):
     """How many rows went (with `survey`: may go), by table, and where to go on; `oldest_us` is the oldest, 0: none."""
 
     rows: Mapping[str, int]
@@ -38,12 +40,12 @@ class Pruned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Vacuum:
+class Vacuum(verb.Request["Vacuumed"]):
     """Give a few free pages of the file back to the volume; the last step writes the log back, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Vacuumed:
+class Vacuumed(verb.Reply):
     """How many pages were given back, and whether there are more."""
 
     pages: int
@@ -51,14 +53,14 @@ class Vacuumed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Adopt:
+class Adopt(verb.Request["Adopted"]):
     """Let the ledger follow another cluster from now on: `cluster` is its UID, "" the one that was refused last."""
 
     cluster: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Adopted:
+class Adopted(verb.Reply):
     """The ledger's cluster now; `changed` is false when it was that one already."""
 
     cluster: str
@@ -66,7 +68,7 @@ class Adopted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Backup:
+class Backup(verb.Request["BackedUp"]):
     """Copy some more pages of the ledger to the file `target`, an absolute path; ask again until none is left.
 
     The first request makes the file, which must not be there. One copy is made at a time: another target ends it.
@@ -76,8 +78,16 @@ class Backup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BackedUp:
+class BackedUp(verb.Reply):
     """How much of the copy is made; it is whole and closed when `left` is 0."""
 
     left: int
     pages: int
+
+
+VERBS: tuple[verb.AnyVerb, ...] = (
+    verb.Verb("prune", Prune, Pruned, verb.Kind.WRITE),
+    verb.Verb("vacuum", Vacuum, Vacuumed, verb.Kind.READ),
+    verb.Verb("adopt", Adopt, Adopted, verb.Kind.WRITE),
+    verb.Verb("backup", Backup, BackedUp, verb.Kind.READ),
+)

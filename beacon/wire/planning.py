@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from beacon import model
+from beacon.wire import verb
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Holdings:
+class Holdings(verb.Request["Held"]):
     """Ask for the next objects after that UID, in the order of UIDs; "" is the beginning."""
 
     after: str = ""
@@ -29,7 +30,7 @@ class HeldObject:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class Held(verb.Reply):
     """One page; `after` is where to go on. `cluster` and `epoch` are the ledger's."""
 
     cluster: str
@@ -37,3 +38,6 @@ class Held:
     objects: tuple[HeldObject, ...]
     after: str
     more: bool
+
+
+VERBS: tuple[verb.AnyVerb, ...] = (verb.Verb("holdings", Holdings, Held, verb.Kind.READ),)

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 from beacon import model
+from beacon.wire import verb
 from beacon.wire.selecting import Selection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Find:
+class Find(verb.Request["Found"]):
     """Ask for the deliveries that are meant, some rows at a time: go on with the answer's `after` while `more`.
 
     `newest_first` walks from the latest to the oldest; then `after` 0 is the beginning, too.
@@ -47,7 +48,7 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(verb.Reply):
     """Some of the deliveries that are meant; a page may be empty and others follow."""
 
     deliveries: tuple[Listed, ...]
@@ -56,7 +57,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Redeliver:
+class Redeliver(verb.Request["Acted"]):
     """Send deliveries once more: pairs of id and generation, as they were found.
 
     The store takes some of them at a time, from the front. A pair that was redelivered before is done, and left alone.
@@ -67,7 +68,7 @@ class Redeliver:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Discard:
+class Discard(verb.Request["Acted"]):
     """Give failed deliveries up for good, and say why; pairs as for `Redeliver`."""
 
     deliveries: tuple[tuple[int, int], ...]
@@ -84,9 +85,16 @@ class NotDone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Acted:
+class Acted(verb.Reply):
     """The first `taken` pairs are dealt with: `done` of them as was asked, the others refused."""
 
     taken: int
     done: int
     refused: tuple[NotDone, ...] = ()
+
+
+VERBS: tuple[verb.AnyVerb, ...] = (
+    verb.Verb("find", Find, Found, verb.Kind.READ),
+    verb.Verb("redeliver", Redeliver, Acted, verb.Kind.WRITE, bound=True),
+    verb.Verb("discard", Discard, Acted, verb.Kind.WRITE, bound=True),
+)

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 from beacon import model
+from beacon.wire import verb
 from beacon.wire.place import Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenStream:
+class OpenStream(verb.Request["StreamOpened"]):
     """Begin a session of a scope's watch stream; late requests of the session before are refused from now on.
 
     `label` is `plural.group[@namespace]`, the metrics' name of the scope; `nonce` makes a repeated request harmless.
@@ -22,7 +23,7 @@ class OpenStream:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StreamOpened:
+class StreamOpened(verb.Reply):
     """Where the stream stands.
 
     `cursor` is the resourceVersion to watch from; 0: there is none, list first, with `reason`. `highest` is the
@@ -41,7 +42,7 @@ class StreamOpened:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rewind:
+class Rewind(verb.Request["Positioned"]):
     """Report that the server's resourceVersion `current` is below `highest` of the same epoch: it was restored."""
 
     scope: model.ScopeId
@@ -52,7 +53,7 @@ class Rewind:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Expire:
+class Expire(verb.Request["Positioned"]):
     """Report that the history after `prev` is gone (410): the cursor is void and the scope must be listed."""
 
     scope: model.ScopeId
@@ -62,7 +63,7 @@ class Expire:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Observe:
+class Observe(verb.Request["Positioned"]):
     """What happened in a scope after `prev` up to and including `position`, in order, without holes.
 
     `observations` may be empty: then only the position moves, or, when the two are equal, the stream asks whether
@@ -81,7 +82,7 @@ class Observe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListBegin:
+class ListBegin(verb.Request["Positioned"]):
     """A list of the whole scope at resourceVersion `at` begins; the cursor is void until it ends.
 
     `prev` is the cursor that `StreamOpened` gave (0: none).
@@ -98,7 +99,7 @@ class ListBegin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListPage:
+class ListPage(verb.Request["Positioned"]):
     """One page of the list: every UID with its resourceVersion, and the accepted or tracked objects whole.
 
     Pages are numbered from 0.
@@ -114,7 +115,7 @@ class ListPage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListEnd:
+class ListEnd(verb.Request["Positioned"]):
     """The list is complete: `pages` pages with `count` objects. What was not in it is gone.
 
     Not `identified`: an object was listed whose UID can't be read. It may be any, so nothing is taken as gone.
@@ -129,7 +130,7 @@ class ListEnd:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Positioned:
+class Positioned(verb.Reply):
     """The answer to every position-bearing request.
 
     `tracked` comes with the end of a list only (the whole set anew). A `tracked_version` other than the stream's
@@ -142,3 +143,15 @@ class Positioned:
     tracked_version: int = 0
     tracked: tuple[str, ...] | None = None
     why: str = ""
+
+
+OBSERVE = verb.Verb("observe", Observe, Positioned, verb.Kind.INTAKE, bound=True)
+VERBS: tuple[verb.AnyVerb, ...] = (
+    verb.Verb("open-stream", OpenStream, StreamOpened, verb.Kind.WRITE),
+    verb.Verb("rewind", Rewind, Positioned, verb.Kind.WRITE, bound=True),
+    verb.Verb("expire", Expire, Positioned, verb.Kind.WRITE, bound=True),
+    OBSERVE,
+    verb.Verb("list-begin", ListBegin, Positioned, verb.Kind.INTAKE, bound=True),
+    verb.Verb("list-page", ListPage, Positioned, verb.Kind.INTAKE, bound=True),
+    verb.Verb("list-end", ListEnd, Positioned, verb.Kind.INTAKE, bound=True),
+)

@@ -19,15 +19,13 @@ from tests.unit.store import world
 _ROWS_AN_OBJECT = 7  # an object, two events, their deliveries and attempts
 _GAP_S = 0.005  # between two writes
 
-Ask = Callable[[wire.Request], wire.Reply]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """What is done beside the writes: `fill` makes a ledger of so many rows, `do` works and gives how many it did."""
 
     fill: Callable[[Path, int], None]
-    do: Callable[[Ask], int]
+    do: Callable[[wire.Ask], int]
 
 
 def measure(work: Work, *, rows: int, alone_s: float) -> tuple[list[float], list[float], float]:
@@ -39,7 +37,7 @@ def measure(work: Work, *, rows: int, alone_s: float) -> tuple[list[float], list
 
 
 @contextlib.contextmanager
-def served(directory: Path) -> Iterator[Ask]:
+def served(directory: Path) -> Iterator[wire.Ask]:
     """Let a store process serve the ledger `e.db` of a directory."""
     command = [sys.executable, "-m", "tests.integration.store_process", str(directory)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as store:
@@ -55,7 +53,7 @@ def served(directory: Path) -> Iterator[Ask]:
 class Writer:
     """A watcher's way to the store: each write is of objects that were not there before."""
 
-    def __init__(self, ask: Ask) -> None:
+    def __init__(self, ask: wire.Ask) -> None:
         self._ask = ask
         self._scope = world.scope_of()
         opened = ask(
@@ -122,10 +120,10 @@ def _tell(path: Path, times: int) -> None:
     store.ledger.close()
 
 
-def _prune(ask: Ask) -> int:
+def _prune(ask: wire.Ask) -> int:
     rows: dict[str, int] = {}
 
-    def counted(request: wire.Request) -> wire.Reply:
+    def counted(request: wire.Request[wire.R]) -> wire.R:
         reply = ask(request)
         if isinstance(reply, wire.Pruned) and not (isinstance(request, wire.Prune) and request.survey):
             for table, number in reply.rows.items():
@@ -137,7 +135,7 @@ def _prune(ask: Ask) -> int:
     return sum(rows.values())
 
 
-def _redeliver(ask: Ask) -> int:
+def _redeliver(ask: wire.Ask) -> int:
     """Do what `beacon redeliver --state failed` does."""
     done, after, more = 0, 0, True
     selection = wire.Selection(states=(model.DeliveryState.FAILED,))
@@ -158,7 +156,7 @@ PRUNE = Work(fill=tell, do=_prune)
 REDELIVER = Work(fill=_failed, do=_redeliver)
 
 
-def _work_and_write(ask: Ask, where: str, work: Work, alone_s: float) -> tuple[list[float], list[float], float]:
+def _work_and_write(ask: wire.Ask, where: str, work: Work, alone_s: float) -> tuple[list[float], list[float], float]:
     rows: list[int] = []
 
     def labour() -> None:

@@ -12,7 +12,7 @@ import zmq
 
 from beacon import bus, errors, hub, wire
 
-Answer = Callable[[wire.Request], wire.Reply | wire.Refused | None]
+Answer = Callable[[wire.AnyRequest], wire.Reply | wire.Refused | None]
 PONG = wire.Pong(state="ready", since_us=1)
 
 
@@ -26,7 +26,7 @@ class Serving:
     """A server in a thread, which answers as the test says; None: not at all."""
 
     def __init__(self, place: Path, answer: Answer = lambda _: PONG, *, ledger: str = "l", settings: str = "s") -> None:
-        self.asked: list[wire.Request] = []
+        self.asked: list[wire.AnyRequest] = []
         self.answer = answer
         self._identity = {"ledger": ledger, "settings": settings}
         self._stop = threading.Event()
@@ -69,10 +69,10 @@ def hello(number: int) -> wire.Hello:
     return wire.Hello(process=str(number))
 
 
-def collect(client: bus.Client, count: int) -> list[wire.Request]:
-    answered: list[wire.Request] = []
+def collect(client: bus.Client, verb: wire.AnyVerb, count: int) -> list[wire.AnyRequest]:
+    answered: list[wire.AnyRequest] = []
     while len(answered) < count:
-        answered += [request for _, request, _ in client.collect(1)]
+        answered += [request for _, request, _ in client.collect(verb, 1)]
     return answered
 
 
@@ -83,10 +83,10 @@ def test_a_request_is_answered(place: Path, client: bus.Client) -> None:
 
 def test_a_request_waits_for_a_server_that_is_late(place: Path, client: bus.Client) -> None:
     ticket = client.submit(wire.Ping())
-    assert client.collect(0.05) == []
+    assert client.collect(wire.PING, 0.05) == []
 
     with Serving(place):
-        assert client.collect(5) == [(ticket, wire.Ping(), PONG)]
+        assert client.collect(wire.PING, 5) == [(ticket, wire.Ping(), PONG)]
 
 
 def test_a_request_without_answer_is_sent_again(place: Path, client: bus.Client) -> None:
@@ -101,16 +101,16 @@ def test_a_server_that_dies_is_noticed_at_once_and_what_was_unanswered_sent_to_t
         with Serving(place, lambda _: None) as first:
             client.submit(wire.Ping())
             while not first.asked:
-                client.collect(0.05)
+                client.collect(wire.PING, 0.05)
 
         with Serving(place):
-            assert len(collect(client, 1)) == 1
+            assert len(collect(client, wire.PING, 1)) == 1
 
 
 def test_a_refusal_that_passes_makes_it_and_all_after_it_come_again_in_order(place: Path, client: bus.Client) -> None:
     refused = {"2": 1}
 
-    def answer(request: wire.Request) -> wire.Reply | wire.Refused:
+    def answer(request: wire.AnyRequest) -> wire.Reply | wire.Refused:
         assert isinstance(request, wire.Hello)
         if refused.get(request.process, 0) > 0:
             refused[request.process] -= 1
@@ -120,7 +120,7 @@ def test_a_refusal_that_passes_makes_it_and_all_after_it_come_again_in_order(pla
     with Serving(place, answer) as serving:
         for number in range(5):
             client.submit(hello(number))
-        collect(client, 5)
+        collect(client, wire.HELLO, 5)
 
     asked = [request.process for request in serving.asked if isinstance(request, wire.Hello)]
     assert asked[-3:] == ["2", "3", "4"]
@@ -172,7 +172,7 @@ def test_another_thread_wakes_a_client_that_waits(client: bus.Client) -> None:
     threading.Timer(0.05, client.wake).start()
     began = time.monotonic()
 
-    assert client.collect(30) == []
+    assert client.collect(wire.PING, 30) == []
 
     assert time.monotonic() - began < 20
 
@@ -231,14 +231,14 @@ def test_a_client_that_vanished_does_not_hold_up_the_others(place: Path, client:
     with Serving(place):
         gone = bus.Client(bus.address(place), stop=threading.Event())
         gone.submit(wire.Ping())
-        gone.collect(0.01)
+        gone.collect(wire.PING, 0.01)
         gone.close()
 
         assert client.call(wire.Ping(), timeout_s=5) == PONG
 
 
 def test_many_clients_each_get_their_own_answers(place: Path) -> None:
-    def answer(request: wire.Request) -> wire.Reply:
+    def answer(request: wire.AnyRequest) -> wire.Reply:
         assert isinstance(request, wire.Hello)
         return wire.Welcome(settings={"you": request.process})
 

@@ -49,7 +49,7 @@ def arrivals(server: hub.Server, client: bus.Client, count: int) -> list[hub.Inc
     arrived: list[hub.Incoming] = []
     deadline = time.monotonic() + 20
     while len(arrived) < count and time.monotonic() < deadline:
-        assert client.collect(0.01) == []
+        assert client.collect(wire.HELLO, 0.01) == []
         arrived += server.receive(0.01, limit=count - len(arrived))
     assert len(arrived) == count
     return arrived
@@ -100,8 +100,8 @@ def test_a_refusal_of_one_request_is_not_raised_for_another(server: hub.Server, 
         assert client.call(named(2)) == wire.Welcome(settings={"name": 2})
 
     with pytest.raises(errors.PermanentError, match="because"):
-        client.collect(5)
-    assert old not in [ticket for ticket, _, _ in client.collect(0)]
+        client.collect(wire.HELLO, 5)
+    assert old not in [ticket for ticket, _, _ in client.collect(wire.HELLO, 0)]
     assert client.pending == 0
 
 
@@ -112,10 +112,10 @@ def test_answers_that_came_before_a_refusal_are_given_first(server: hub.Server, 
         answer(server, incoming, reply)
     time.sleep(0.05)
 
-    first = client.collect(5)
+    first = client.collect(wire.HELLO, 5)
     with pytest.raises(errors.PermanentError, match="because"):
-        client.collect(5)
-    last = client.collect(5)
+        client.collect(wire.HELLO, 5)
+    last = client.collect(wire.HELLO, 5)
 
     assert [ticket for ticket, _, _ in first + last] == [tickets[0], tickets[2]]
 
@@ -129,13 +129,13 @@ def test_a_reply_that_makes_no_sense_is_raised_and_the_next_request_is_served(
         server.reply(incoming, garbage)
 
         with pytest.raises(wire.ProtocolError):
-            client.collect(5)
+            client.collect(wire.PING, 5)
         assert client.pending == 0
 
     client.submit(wire.Ping())
     (incoming,) = arrivals(server, client, 1)
     answer(server, incoming, PONG)
-    assert [reply for _, _, reply in client.collect(5)] == [PONG]
+    assert [reply for _, _, reply in client.collect(wire.PING, 5)] == [PONG]
 
 
 def test_replies_to_nothing_that_was_asked_are_ignored(server: hub.Server, client: bus.Client) -> None:
@@ -145,7 +145,7 @@ def test_replies_to_nothing_that_was_asked_are_ignored(server: hub.Server, clien
         server.reply(hub.Incoming(peer=incoming.peer, frame=frame, data=b""), b"nonsense")
     answer(server, incoming, PONG)
 
-    assert [reply for _, _, reply in client.collect(5)] == [PONG]
+    assert [reply for _, _, reply in client.collect(wire.PING, 5)] == [PONG]
 
 
 def test_a_reply_to_an_earlier_transmission_is_ignored(server: hub.Server, client: bus.Client) -> None:
@@ -161,7 +161,7 @@ def test_a_reply_to_an_earlier_transmission_is_ignored(server: hub.Server, clien
         answer(server, incoming, welcome(incoming))
     answered: list[int] = []
     while len(answered) < 2:
-        answered += [ticket for ticket, _, _ in client.collect(5)]
+        answered += [ticket for ticket, _, _ in client.collect(wire.HELLO, 5)]
     assert answered == [first, second]
 
 
@@ -169,7 +169,7 @@ def test_what_is_submitted_during_a_pause_waits_for_its_turn(server: hub.Server,
     client.submit(named(1))
     (one,) = arrivals(server, client, 1)
     answer(server, one, FULL)
-    assert client.collect(0.02) == []
+    assert client.collect(wire.HELLO, 0.02) == []
     client.submit(named(2))
 
     assert [name_of(incoming) for incoming in arrivals(server, client, 2)] == [1, 2]
@@ -200,16 +200,16 @@ def test_pipelined_requests_take_effect_in_order_whatever_is_lost_or_refused(whe
         Answering(server, decide),
     ):
         sent = 0
-        done: list[tuple[int, wire.Request, wire.Reply]] = []
+        done: list[tuple[int, wire.Hello, wire.Welcome]] = []
         while len(done) < 300:
             while client.room and sent < 300:
                 client.submit(named(sent))
                 sent += 1
-            done += client.collect(0.5)
+            done += client.collect(wire.HELLO, 0.5)
 
     assert applied == list(range(300))
     # An answer that says "not yet" belongs to a transmission before which one was lost: only those of the last count.
-    assert all(reply.settings["fits"] for _, _, reply in done)  # type: ignore[union-attr]
+    assert all(reply.settings["fits"] for _, _, reply in done)
 
 
 def test_a_call_that_is_given_up_leaves_no_trace(where: str) -> None:
@@ -230,7 +230,7 @@ def test_after_the_stop_what_was_submitted_can_still_be_collected(where: str, se
         (incoming,) = arrivals(server, client, 1)
         answer(server, incoming, welcome(incoming))
 
-        assert len(client.collect(5)) == 1
+        assert len(client.collect(wire.HELLO, 5)) == 1
 
 
 def test_a_call_does_not_swallow_a_wake(server: hub.Server, client: bus.Client) -> None:
@@ -239,7 +239,7 @@ def test_a_call_does_not_swallow_a_wake(server: hub.Server, client: bus.Client) 
         client.call(named(1))
 
     began = time.monotonic()
-    assert client.collect(30) == []
+    assert client.collect(wire.HELLO, 30) == []
     assert time.monotonic() - began < 20
 
 
@@ -248,16 +248,16 @@ def test_a_frozen_server_gets_the_request_again_and_answers_it_once(where: str) 
         client.submit(named(1))
         deadline = time.monotonic() + 1.0
         while time.monotonic() < deadline:  # the server does not even look
-            assert client.collect(0.1) == []
+            assert client.collect(wire.HELLO, 0.1) == []
         late = arrivals(server, client, 2)
         while more := server.receive(0.2, limit=100):  # all that was sent; the client sends nothing meanwhile
             late += more
 
         given = [answer(server, incoming, welcome(incoming)) for incoming in late]
 
-        assert len(client.collect(5)) == 1
+        assert len(client.collect(wire.HELLO, 5)) == 1
         assert given[-1]
-        assert client.collect(0.2) == []
+        assert client.collect(wire.HELLO, 0.2) == []
 
 
 def test_a_server_that_restarts_in_the_middle_is_found_at_once_by_everybody(where: str) -> None:
@@ -301,9 +301,9 @@ def test_a_ledger_that_changed_is_said_once(server: hub.Server, client: bus.Clie
         answer(server, first, welcome(first), ledger=ledger)
         if ledger == "two":
             with pytest.raises(bus.LedgerChanged):
-                client.collect(5)
+                client.collect(wire.HELLO, 5)
         else:
-            assert len(client.collect(5)) == 1
+            assert len(client.collect(wire.HELLO, 5)) == 1
             client._forget_all()
 
     assert (client.ledger, client.pending) == ("two", 0)
@@ -316,7 +316,7 @@ def test_a_store_that_is_starting_says_nothing_of_its_ledger(server: hub.Server,
     client.submit(named(1))
     (incoming,) = arrivals(server, client, 1)
     answer(server, incoming, welcome(incoming), ledger="one", settings="s")
-    client.collect(5)
+    client.collect(wire.HELLO, 5)
 
     client.submit(named(2))
     (incoming,) = arrivals(server, client, 1)
@@ -324,7 +324,7 @@ def test_a_store_that_is_starting_says_nothing_of_its_ledger(server: hub.Server,
     (incoming,) = arrivals(server, client, 1)
     answer(server, incoming, welcome(incoming), ledger="one", settings="s")
 
-    assert len(client.collect(5)) == 1
+    assert len(client.collect(wire.HELLO, 5)) == 1
     assert client.ledger == "one"
 
 

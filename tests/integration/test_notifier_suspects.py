@@ -58,7 +58,7 @@ class Beacon:
         """Record one `created` event for each name in the ledger."""
         scope = world.scope_of()
         with bus.Client(bus.address(self.run_dir), stop=self.stop) as client:
-            ask: Callable[[wire.Request], Any] = client.call
+            ask: Callable[[wire.AnyRequest], Any] = client.call
             opened = ask(
                 wire.OpenStream(
                     scope=scope.id, label="configmap", fingerprint=scope.fingerprint, nonce="1", cluster="c"

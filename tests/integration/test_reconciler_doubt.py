@@ -17,7 +17,7 @@ from beacon.reconciler.reconcile import Result
 class Store:
     """Takes every comparison."""
 
-    def call(self, _: wire.Request) -> wire.Compared:
+    def call(self, _: wire.AnyRequest) -> wire.Compared:
         return wire.Compared(place=wire.Place.APPLIED, reached=True)
 
 

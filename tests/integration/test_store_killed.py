@@ -84,9 +84,7 @@ class Writer:
         while not stop.is_set():
             while self.client.room:
                 self.client.submit(self.next_request())
-            for _, request, reply in self.client.collect(0.1):
-                assert isinstance(request, wire.Observe)
-                assert isinstance(reply, wire.Positioned)
+            for _, request, reply in self.client.collect(wire.OBSERVE, 0.1):
                 if reply.place is wire.Place.APPLIED:
                     self.acknowledged = max(self.acknowledged, request.position)
                 else:
@@ -112,9 +110,7 @@ class Writer:
 
     def drain(self) -> None:
         while self.client.pending:
-            for _, request, reply in self.client.collect(1):
-                assert isinstance(request, wire.Observe)
-                assert isinstance(reply, wire.Positioned)
+            for _, request, reply in self.client.collect(wire.OBSERVE, 1):
                 if reply.place is wire.Place.APPLIED:
                     self.acknowledged = max(self.acknowledged, request.position)
 

@@ -3,7 +3,6 @@
 import os
 import stat
 import threading
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -151,12 +150,12 @@ def test_a_supervisord_is_told_from_every_other() -> None:
 
 def test_a_report_says_since_when_its_state_holds_and_keeps_that_while_details_change(tmp_path: Path) -> None:
     run_dir = run_directories.made(tmp_path)
-    clock = [datetime(2026, 1, 1, tzinfo=UTC)]
-    reporter = rundir.Reporter(run_dir, "watcher", now=lambda: clock[0])
+    clock = [1_767_225_600_000_000]
+    reporter = rundir.Reporter(run_dir, "watcher", now_us=lambda: clock[0])
     reporter.report("scope.Pod", {"state": "listing"})
-    clock[0] += timedelta(seconds=5)
+    clock[0] += 5_000_000
     reporter.report("scope.Pod", {"state": "watching", "reason": "a"})
-    clock[0] += timedelta(seconds=5)
+    clock[0] += 5_000_000
 
     reporter.report("scope.Pod", {"state": "watching", "reason": "b"})
 

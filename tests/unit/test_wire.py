@@ -9,21 +9,21 @@ from hypothesis import strategies as st
 from beacon import codec, wire
 
 st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
-REQUESTS = st.one_of(*(st.from_type(request) for request, _ in wire.EXCHANGES.values()))
+REQUESTS = st.one_of(*(st.from_type(request) for request in (verb.request for verb in wire.VERBS.values())))
 
 WELCOMES = st.dictionaries(st.text(max_size=5), st.booleans()).map(lambda plain: wire.Welcome(settings=plain))
 
 
 @given(REQUESTS, st.text(max_size=40))
-def test_a_request_survives_the_wire(request: wire.Request, ledger: str) -> None:
+def test_a_request_survives_the_wire(request: wire.AnyRequest, ledger: str) -> None:
     encodable(request)
 
     assert wire.decode_request(wire.encode_request(request, ledger=ledger)) == (request, ledger)
 
 
 @given(REQUESTS, st.data())
-def test_a_reply_survives_the_wire(request: wire.Request, data: st.DataObject) -> None:
-    kind = wire.EXCHANGES[wire.verb_of(request)][1]
+def test_a_reply_survives_the_wire(request: wire.AnyRequest, data: st.DataObject) -> None:
+    kind = wire.VERBS[wire.verb_of(request)].reply
     reply = data.draw(WELCOMES if kind is wire.Welcome else st.from_type(kind))
     encodable(reply)
 
@@ -52,7 +52,7 @@ JSON = st.recursive(
 )
 
 
-@given(st.sampled_from([*wire.EXCHANGES, "nothing"]), JSON)
+@given(st.sampled_from([*wire.VERBS, "nothing"]), JSON)
 def test_a_wrong_body_is_refused_and_nothing_else_is_raised(verb: str, body: Any) -> None:
     try:
         request, _ = wire.decode_request(codec.encode({"v": wire.VERSION, "verb": verb, "body": body}))

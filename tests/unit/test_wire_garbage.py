@@ -31,7 +31,7 @@ def test_a_request_that_is_any_json_is_refused_in_words(message: Any) -> None:
     | JSON,
     st.sampled_from([wire.Ping(), wire.Hello(process="x"), wire.Inspect()]),
 )
-def test_a_reply_that_is_any_json_is_refused_in_words(message: Any, request: wire.Request) -> None:
+def test_a_reply_that_is_any_json_is_refused_in_words(message: Any, request: wire.AnyRequest) -> None:
     with contextlib.suppress(wire.ProtocolError):
         wire.reply_body(wire.decode_reply(codec.encode(message)), request)
 

@@ -19,7 +19,7 @@ class Store:
         self.figures = views.figures()
         self.tree: dict[str, object] = {}
 
-    def answer(self, request: wire.Request) -> wire.Reply | wire.Refused:
+    def answer(self, request: wire.AnyRequest) -> wire.Reply | wire.Refused:
         if isinstance(request, wire.Ping):
             return wire.Pong(state=self.state, since_us=1)
         if self.state != "ready":

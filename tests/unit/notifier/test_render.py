@@ -81,8 +81,3 @@ def test_data_is_sent_as_it_was_rendered_and_names_survive_in_any_script() -> No
 
     assert text.encode() in body
     assert json.loads(body)["subject"] == "wéb"
-
-
-def test_microseconds_survive_in_the_time() -> None:
-    assert render.timestamp(1_700_000_000_000_001) == "2023-11-14T22:13:20.000001Z"
-    assert render.timestamp(0) == "1970-01-01T00:00:00.000000Z"

@@ -107,7 +107,7 @@ def test_a_run_that_fails_is_recorded_and_the_next_one_goes_on(store: world.Worl
     one = cleaner(store, said)
     before = figure("beacon_clean_runs_total", result="failed")
 
-    def refuse(_request: wire.Request) -> wire.Reply:
+    def refuse(_request: wire.Request[wire.R]) -> wire.R:
         raise errors.TransientError("the store did not answer")
 
     one.clean(refuse)
@@ -120,7 +120,7 @@ def test_a_run_that_fails_is_recorded_and_the_next_one_goes_on(store: world.Worl
 
 
 def test_another_configuration_ends_it(store: world.World) -> None:
-    def change(_request: wire.Request) -> wire.Reply:
+    def change(_request: wire.Request[wire.R]) -> wire.R:
         raise bus.SettingsChanged("the store has started with another configuration")
 
     with pytest.raises(bus.SettingsChanged):
@@ -131,10 +131,10 @@ def test_it_rests_as_long_as_an_answer_took(store: world.World) -> None:
     asked: list[float] = []
     answered: list[float] = []
 
-    def slow(request: wire.Request) -> wire.Reply:
+    def slow(request: wire.Request[wire.R]) -> wire.R:
         asked.append(time.monotonic())
         threading.Event().wait(0.02)
-        reply: wire.Reply = store.ask(request)
+        reply: wire.R = store.ask(request)
         answered.append(time.monotonic())
         return reply
 

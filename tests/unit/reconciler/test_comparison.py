@@ -36,9 +36,9 @@ class Store:
     """Has reached every position, and remembers what it was sent."""
 
     def __init__(self) -> None:
-        self.asked: list[wire.Request] = []
+        self.asked: list[wire.AnyRequest] = []
 
-    def call(self, request: wire.Request) -> wire.Compared:
+    def call(self, request: wire.AnyRequest) -> wire.Compared:
         self.asked.append(request)
         return wire.Compared(place=wire.Place.APPLIED, reached=True, tracked=KNOWN)
 

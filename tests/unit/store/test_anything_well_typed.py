@@ -134,7 +134,7 @@ REQUESTS = st.one_of(
 @given(st.lists(st.tuples(REQUESTS, st.booleans(), st.booleans()), min_size=1, max_size=20))
 @pytest.mark.slow
 def test_whatever_is_well_typed_is_answered_and_the_store_goes_on(
-    arriving: list[tuple[wire.Request, bool, bool]],
+    arriving: list[tuple[wire.AnyRequest, bool, bool]],
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="beacon-") as name:
         store = world.World(Path(name) / "e.db", SCOPE, updates=True)
@@ -154,7 +154,7 @@ def test_whatever_is_well_typed_is_answered_and_the_store_goes_on(
         store.ledger.close()
 
 
-def fit(store: world.World, request: wire.Request) -> wire.Request:
+def fit(store: world.World, request: wire.AnyRequest) -> wire.AnyRequest:
     """Let a request be of the stream's session and at its position, so that it is not refused at the door."""
     opened = store.opened[SCOPE.id]
     (cursor, epoch) = store.ledger.rows("SELECT resource_version, epoch FROM cursors")[0]

@@ -43,7 +43,7 @@ class Comparison:
         )
         self.end = wire.CompareEnd(**named, at=at, pages=1, count=len(listed))
 
-    def ask(self, *requests: wire.Request) -> wire.Compared:
+    def ask(self, *requests: wire.AnyRequest) -> wire.Compared:
         reply = [self.world.ask(request) for request in requests][-1]
         assert isinstance(reply, wire.Compared), reply
         return reply
@@ -234,7 +234,7 @@ def test_a_comparison_that_finds_nothing_leaves_the_stream_in_peace(one: world.W
 def test_it_is_dropped_when_something_came_between(one: world.World, step: str, event: str) -> None:
     one.observe(10, 20)
     comparison = Comparison(one, 20, seen("b", 15))
-    requests: dict[str, wire.Request] = {
+    requests: dict[str, wire.AnyRequest] = {
         "open": comparison.open,
         "begin": comparison.begin,
         "page": comparison.page,

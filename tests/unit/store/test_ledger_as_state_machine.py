@@ -138,13 +138,13 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
         self.cluster = Cluster()
         self.truth = Truth(RULES[0])
         self.world = world.World(Path(self.directory.name) / "e.db", RULES[0], updates=True)
-        self.late: list[wire.Request] = []
+        self.late: list[wire.AnyRequest] = []
         self.held: dict[int, model.Delivery] = {}
         self.settled: list[model.Outcome] = []
         self.accepted: list[tuple[str, int]] = []  # what the endpoint has: (name, sequence)
-        self.comparing: list[wire.Request] = []
+        self.comparing: list[wire.AnyRequest] = []
         self.compared = 0
-        self.listing: tuple[int, dict[str, Thing], list[wire.Request]] | None = None
+        self.listing: tuple[int, dict[str, Thing], list[wire.AnyRequest]] | None = None
         for name in NAMES[:2]:
             self.cluster.put(name, None)
         self.open()
@@ -275,7 +275,7 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
             api_version="v1",
             reason=opened.reason,
         )
-        pages: list[wire.Request] = [
+        pages: list[wire.AnyRequest] = [
             wire.ListPage(
                 scope=scope.id,
                 session=opened.session,
@@ -318,7 +318,7 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
             self.listing = None
             self.wanted = set(reply.tracked)
 
-    def settle_partial_list(self, things: dict[str, Thing], requests: list[wire.Request]) -> None:
+    def settle_partial_list(self, things: dict[str, Thing], requests: list[wire.AnyRequest]) -> None:
         """Pages that were applied have told what they showed, although the list never ended."""
         missing = {uid for request in requests if isinstance(request, wire.ListPage) for uid in request.uids}
         if isinstance(requests[0], wire.ListBegin):

@@ -47,7 +47,7 @@ def opened(volume: volumes.Volume, *, reserve: int = 4 * MIB) -> world.World:
     return store
 
 
-def refusal(store: world.World, request: wire.Request) -> wire.Refusal:
+def refusal(store: world.World, request: wire.AnyRequest) -> wire.Refusal:
     reply = store.ask(request)
     assert isinstance(reply, wire.Refused), reply
     return reply.code
@@ -266,7 +266,7 @@ def test_a_quota_that_statvfs_does_not_show_is_a_full_volume(tmp_path: Path, cod
         assert store.ledger.rows("PRAGMA integrity_check") == [("ok",)]
 
 
-def until_taken(store: world.World, request: wire.Request) -> None:
+def until_taken(store: world.World, request: wire.AnyRequest) -> None:
     """Repeat a request as a client does, until the store takes in again."""
     for _ in range(100):
         if not isinstance(store.ask(request), wire.Refused):

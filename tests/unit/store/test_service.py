@@ -12,7 +12,6 @@ import pytest
 
 from beacon import errors, model, wire
 from beacon.store import service
-from beacon.wire import envelope
 from tests.unit.store import world
 
 ADDED = model.Change.ADDED
@@ -428,7 +427,7 @@ def test_a_request_that_carries_what_a_ledger_said_names_that_ledger(store: worl
     a, b = store.claim().deliveries
     scope, opened = store.scopes[0], store.opened[store.scopes[0].id]
     claim = wire.Claim(endpoint="default", session="t", number=1, want=9, wait_s=0)
-    bound: list[wire.Request] = [
+    bound: list[wire.AnyRequest] = [
         replace(claim, settlements=(world.delivered(a),)),
         replace(claim, held=(b.id,)),
         replace(claim, resume=True),
@@ -453,7 +452,7 @@ def test_a_request_that_carries_what_a_ledger_said_names_that_ledger(store: worl
 def test_only_requests_that_mean_the_same_to_every_ledger_need_not_name_one() -> None:
     reads = {"ping", "hello", "inspect", "backup", "holdings", "find", "follow", "explain"}
     same = {"open-stream", "compare-open", "adopt", "vacuum"}  # prune and claim: as long as they carry nothing
-    never = {verb for verb, (kind, _) in wire.EXCHANGES.items() if kind not in envelope._BOUND} - {"prune", "claim"}
+    never = {verb.name for verb in wire.VERBS.values() if not verb.bound} - {"prune", "claim"}
 
     assert never == reads | same
 
@@ -505,7 +504,7 @@ class _FlakyFile(apsw.VFSFile):
         return super().xRead(amount, offset)
 
 
-def insist(store: world.World, request: wire.Request) -> Any:
+def insist(store: world.World, request: wire.AnyRequest) -> Any:
     """Repeat a request as a client does, for as long as it is refused for the volume's sake."""
     for _ in range(500):
         reply = store.ask(request)

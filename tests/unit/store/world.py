@@ -74,7 +74,7 @@ class World:
         self.scopes = scopes or self.scopes
         self.start()
 
-    def ask(self, request: wire.Request) -> Any:
+    def ask(self, request: wire.AnyRequest) -> Any:
         return self.service.handle(request, ledger=self.service.ledger_id)
 
     def open(self, scope: rules.Scope | None = None, *, cluster: str = "c") -> wire.StreamOpened:

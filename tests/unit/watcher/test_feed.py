@@ -15,7 +15,7 @@ class Refusing:
     def __init__(self, error: errors.BeaconError) -> None:
         self.error = error
 
-    def call(self, request: wire.Request) -> wire.Reply:
+    def call(self, request: wire.AnyRequest) -> wire.Reply:
         assert isinstance(request, wire.OpenStream)
         raise self.error
 

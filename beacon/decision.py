@@ -1,0 +1,129 @@
+"""The decision on one observation: from what the ledger holds and what was seen to the rows that are written.
+
+Pure: no clock, no SQL. `beacon.transitions` decides about one object; here an object may also take its name from an
+older one, whose row ends first. The store reads the rows, calls `decide` or `ended`, and writes what is returned.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from beacon import model, transitions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A row of `objects`: the object's identity and what is known of it."""
+
+    uid: str
+    namespace: str
+    name: str
+    known: transitions.Known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """A new content of one row, and the event that goes with it, if any.
+
+    `before` is the row's state until now, None for a new row. `shown` is the object as the event shows it.
+    """
+
+    before: model.ObjectState | None
+    after: transitions.Known
+    shown: model.Observation
+    source: model.Source
+    event: model.EventType | None = None
+    cause: model.Cause | None = None
+
+
+def decide(
+    seen: model.Observation,
+    known: transitions.Known | None,
+    holders: Sequence[Row],
+    now: transitions.Circumstances,
+) -> tuple[Write, ...]:
+    """Return what an observation means, in the order in which it is to be written; () when it is stale.
+
+    `holders` are the other rows that bear the object's name and are not gone.
+    """
+    if known and transitions.is_stale(known, seen, now):
+        return ()
+    writes: list[Write] = []
+    if takes_name(seen, known):
+        position = (now.epoch, seen.resource_version)
+        if any(position <= (holder.known.epoch, holder.known.resource_version) for holder in holders):
+            return ()  # a stale replay: the name has been taken by a newer object since
+        writes = [
+            ended(one, at=seen.resource_version, epoch=now.epoch, source=_SOURCES[seen.change], like=seen)
+            for one in holders
+        ]
+    step = transitions.step(known, seen, now)
+    return (*writes, _write(seen, known, step, now)) if step else tuple(writes)
+
+
+def takes_name(seen: model.Observation, known: transitions.Known | None) -> bool:
+    """Return True if the object may take its name from another one.
+
+    While an object is tracked no other one has its name: a successor would have ended it.
+    """
+    tracked = known is not None and known.state is model.ObjectState.TRACKED
+    return seen.verdict is model.Verdict.ACCEPTED and not tracked
+
+
+def ended(row: Row, *, at: int, epoch: int, source: model.Source, like: model.Observation | None = None) -> Write:
+    """Return the end of an object at resourceVersion `at`; `like` is the observation that shows it, if one does."""
+    step = transitions.vanish(row.known.state)
+    shown = model.Observation(
+        uid=row.uid,
+        namespace=row.namespace,
+        name=row.name,
+        resource_version=at,
+        change=model.Change.DELETED,
+        verdict=model.Verdict.ANNOTATION,
+        value=row.known.value,
+        labels=row.known.labels,
+        annotations=row.known.annotations,
+        received_ns=like.received_ns if like else 0,
+    )
+    return Write(
+        before=row.known.state,
+        after=replace(row.known, state=step.state, epoch=epoch, resource_version=at),
+        shown=shown,
+        source=source,
+        event=step.event,
+        cause=step.cause,
+    )
+
+
+def _write(
+    seen: model.Observation,
+    known: transitions.Known | None,
+    step: transitions.Step,
+    now: transitions.Circumstances,
+) -> Write:
+    accepted = seen.verdict is model.Verdict.ACCEPTED and seen.change is not model.Change.DELETED
+    value = seen.value if accepted or known is None else known.value
+    return Write(
+        before=known.state if known else None,
+        after=transitions.Known(
+            state=step.state,
+            epoch=now.epoch,
+            resource_version=seen.resource_version,
+            judged_by=now.fingerprint,
+            accepted_by=now.fingerprint if accepted or known is None else known.accepted_by,
+            value=value,
+            labels=seen.labels,
+            annotations=seen.annotations,
+        ),
+        shown=seen if accepted else replace(seen, value=value),
+        source=_SOURCES[seen.change],
+        event=step.event,
+        cause=step.cause,
+    )
+
+
+_SOURCES = {
+    model.Change.ADDED: model.Source.WATCH,
+    model.Change.DELETED: model.Source.WATCH,
+    model.Change.MODIFIED: model.Source.MUTATION,
+    model.Change.LISTED: model.Source.RECONCILIATION,
+}
