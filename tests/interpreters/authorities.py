@@ -4,6 +4,8 @@ import ssl
 import subprocess
 from pathlib import Path
 
+from tests.gate import needs
+
 _CONFIG = """
 [req]
 distinguished_name=dn
@@ -31,6 +33,7 @@ class Authority:
     def __init__(self, directory: Path, name: str, *, issuer: "Authority | None" = None) -> None:
         self._directory = directory
         self._name = name
+        needs.require("openssl")
         (directory / "openssl.cnf").write_text(_CONFIG)
         self.file = self._issue(name, "authority", issuer or self)
 
