@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from beacon import rundir
+from beacon.runtime import run_directory
 
 
 def made(base: Path) -> Path:
     """Make Beacon's private directory in `base`, as a store does that was started by hand."""
-    run_dir = rundir.prepare({rundir.VARIABLE: str(base)})
-    rundir.boot(run_dir, "")
+    run_dir = run_directory.prepare({run_directory.VARIABLE: str(base)})
+    run_directory.boot(run_dir, "")
     return run_dir

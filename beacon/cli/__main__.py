@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import click
 
-from beacon import visible
+from beacon.boundary import visible
 
 _COMMANDS = {
     "events": ("events", "List events and what became of their deliveries."),

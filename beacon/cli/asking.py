@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from beacon import bus, errors, rundir, wire
+from beacon import bus, errors, wire
 from beacon.cli import terminal
+from beacon.runtime import run_directory
 
 _PATIENCE_S = 10.0
 
@@ -18,7 +19,7 @@ _PATIENCE_S = 10.0
 def store() -> Iterator[bus.Client]:
     """Give a client of the store, and end the command when the store is silent (69) or refuses (1)."""
     try:
-        with bus.Client(bus.address(rundir.private(os.environ)), stop=threading.Event()) as client:
+        with bus.Client(bus.address(run_directory.private(os.environ)), stop=threading.Event()) as client:
             yield client
     except errors.StartError as error:
         _end(error, error.exit_code)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from beacon import configuration, errors
+from beacon import errors
 from beacon.cli import terminal
-from beacon.configuration import shown
+from beacon.configuration import loading, shown
 
 _EPILOG = """
 \b
@@ -31,7 +31,7 @@ def command(file: Path | None, output: str) -> None:
     """
     environ = dict(os.environ) | ({"CONFIG_PATH": str(file)} if file else {})
     try:
-        loaded = configuration.load(environ)
+        loaded = loading.load(environ)
     except errors.ConfigError as error:
         for problem in error.problems:
             terminal.say(problem, err=True)

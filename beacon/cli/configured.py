@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from beacon import configuration, errors, settings
+from beacon import errors
 from beacon.cli import terminal
+from beacon.configuration import loading, settings
 
 option = click.option(
     "--config",
@@ -22,10 +23,10 @@ def load(path: Path | None) -> settings.Settings:
     """Load it, or end the command with every problem on the error stream (78)."""
     try:
         if path == Path("-"):
-            return configuration.parse(
-                sys.stdin.read(configuration.LARGEST_FILE + 1), os.environ, name="the standard input"
+            return loading.parse(
+                sys.stdin.read(loading.LARGEST_FILE + 1), os.environ, name="the standard input"
             ).settings
-        return configuration.load(dict(os.environ) | ({"CONFIG_PATH": str(path)} if path else {})).settings
+        return loading.load(dict(os.environ) | ({"CONFIG_PATH": str(path)} if path else {})).settings
     except errors.ConfigError as error:
         for problem in error.problems:
             terminal.say(problem, err=True)

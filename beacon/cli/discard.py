@@ -5,8 +5,9 @@ from typing import Any
 
 import click
 
-from beacon import model, wire
+from beacon import wire
 from beacon.cli import asking, choosing
+from beacon.domain import model
 
 _EPILOG = """
 \b

@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import click
 
-from beacon import bus, coverage, errors, rundir, settings, wire
+from beacon import bus, errors, wire
 from beacon.cli import asking, filters, output, telling, terminal
+from beacon.configuration import configured_scopes, settings
+from beacon.runtime import run_directory
 
 _PATIENCE_S = 5.0
 _EPILOG = """
@@ -69,7 +71,7 @@ def _live(client: bus.Client, story: wire.Story) -> list[str]:
     from beacon.cli import sight  # noqa: PLC0415  the client for the cluster takes most of a second to load
 
     welcome = client.try_call(wire.Hello(process="cli"), timeout_s=_PATIENCE_S)
-    scopes = coverage.scopes(settings.from_plain(welcome.settings))
+    scopes = configured_scopes.of(settings.from_plain(welcome.settings))
     return sight.why_not(scopes, story.kind, story.namespace, story.name)
 
 
@@ -81,7 +83,7 @@ def _down() -> dict[str, str]:
     """Say which endpoints the notifier reports as down, and since when."""
     return {
         str(one.fields.get("endpoint", "")): one.since
-        for one in rundir.read_reports(rundir.private(os.environ))
+        for one in run_directory.read_reports(run_directory.private(os.environ))
         if one.component == "endpoint" and one.state == "down"
     }
 

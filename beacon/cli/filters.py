@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from beacon import model, wire
+from beacon import wire
+from beacon.domain import model
 
 LIMIT = click.IntRange(0, 1_000_000_000)
 DELIVERY = click.IntRange(0, 2**63 - 1)  # an SQLite integer

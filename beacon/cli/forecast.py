@@ -1,13 +1,14 @@
 """What a configuration would make of the objects that are there, reckoned as the store would decide it. Pure.
 
-The rules and the table of transitions are Beacon's own (`beacon.rules`, `beacon.transitions`), so a forecast can't
+The rules and the table of transitions are Beacon's own (`domain.rules`, `domain.transitions`), so a forecast can't
 differ from what happens; only the cluster and the ledger may, in the time between.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from beacon import model, rules, transitions, wire
+from beacon import wire
+from beacon.domain import model, rules, transitions
 
 Known = Mapping[str, wire.HeldObject]
 

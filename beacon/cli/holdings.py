@@ -3,8 +3,9 @@
 import os
 import threading
 
-from beacon import bus, rundir, wire
+from beacon import bus, wire
 from beacon.cli import forecast
+from beacon.runtime import run_directory
 
 _PATIENCE_S = 5.0
 
@@ -17,7 +18,7 @@ def read() -> forecast.Ledger:
     """
     objects: dict[str, wire.HeldObject] = {}
     page = wire.Held(cluster="", epoch=0, objects=(), after="", more=True)
-    with bus.Client(bus.address(rundir.private(os.environ)), stop=threading.Event()) as client:
+    with bus.Client(bus.address(run_directory.private(os.environ)), stop=threading.Event()) as client:
         while page.more:
             page = _page(client, page.after)
             objects.update((one.uid, one) for one in page.objects)

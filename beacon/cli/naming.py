@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from beacon import errors, rules
+from beacon import errors
 from beacon.cli import builtin, rights
+from beacon.domain import rules
 
 
 class Served(Protocol):

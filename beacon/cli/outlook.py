@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from beacon import coverage, rules
 from beacon.cli import forecast, rights
+from beacon.configuration import configured_scopes
+from beacon.domain import rules
 
 _COUNTS = ("objects", "annotated", "matching")
 _SHOWN = 20
@@ -105,7 +106,7 @@ def lines(seen: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _label(one: Found) -> str:
-    return coverage.label(one.plural or one.scope.id.kind, one.scope.id)
+    return configured_scopes.label(one.plural or one.scope.id.kind, one.scope.id)
 
 
 def _scope(one: Found) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
-from beacon import coverage, errors
+from beacon import errors
 from beacon.cli import configured, forecast, holdings, outlook, terminal
+from beacon.configuration import configured_scopes
 
 _EPILOG = """
 \b
@@ -37,7 +38,7 @@ def command(path: Path | None, output: str) -> None:
     from beacon.cli import survey  # noqa: PLC0415  the client for the cluster takes most of a second to load
 
     tree = configured.load(path)
-    scopes = coverage.scopes(tree)
+    scopes = configured_scopes.of(tree)
     try:
         looked = survey.Survey()
         cluster = looked.cluster()

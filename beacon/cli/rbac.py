@@ -7,8 +7,10 @@ from typing import Any
 
 import click
 
-from beacon import coverage, errors, rules
+from beacon import errors
 from beacon.cli import configured, naming, rights, terminal
+from beacon.configuration import configured_scopes
+from beacon.domain import rules
 
 _EPILOG = """
 \b
@@ -56,7 +58,7 @@ def command(path: Path | None, *, identity: bool, output: str, **holder: str) ->
     namespace for those that are watched in some. Plurals that neither the configuration nor Kubernetes itself says are
     asked of the API server that KUBECONFIG names, or of the pod's.
     """
-    scopes = coverage.scopes(configured.load(path))
+    scopes = configured_scopes.of(configured.load(path))
     named = naming.name(scopes, _discover)
     if named.problems:
         for problem in named.problems:

@@ -2,8 +2,9 @@
 
 import os
 
-from beacon import errors, rules
+from beacon import errors
 from beacon.cluster import connection, credentials, discovery
+from beacon.domain import rules
 
 
 def connect() -> connection.Connection:

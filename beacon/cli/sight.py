@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from beacon import errors, model, rules
+from beacon import errors
 from beacon.cli import reaching
 from beacon.cluster import discovery, items, listing
+from beacon.domain import model, rules
 
 
 def why_not(scopes: Sequence[rules.Scope], kind: str, namespace: str, name: str) -> list[str]:

@@ -15,8 +15,9 @@ from typing import Any
 
 import click
 
-from beacon import bus, errors, heart, rundir, supervision, wire
+from beacon import bus, errors, wire
 from beacon.cli import terminal, words
+from beacon.runtime import heartbeat, run_directory, supervision
 
 _EPILOG = """
 \b
@@ -44,7 +45,7 @@ def command(output: str, watch: bool) -> None:  # noqa: FBT001
     if watch and output != "text":
         raise click.UsageError("--watch is for people; for programs call status again and again")
     try:
-        run_dir = rundir.private(os.environ)
+        run_dir = run_directory.private(os.environ)
     except errors.StartError as error:
         terminal.say(str(error), err=True)
         sys.exit(error.exit_code)
@@ -87,7 +88,7 @@ def look(run_dir: Path) -> dict[str, Any]:
     reports = [
         {"process": report.process, "component": report.component, "state": report.state, "since": report.since}
         | dict(report.fields)
-        for report in rundir.read_reports(run_dir)
+        for report in run_directory.read_reports(run_dir)
         if pids.get(report.process, report.pid) == report.pid
     ]
     seen: dict[str, Any] = {
@@ -113,7 +114,7 @@ def _store(run_dir: Path) -> tuple[dict[str, Any], wire.Figures | None]:
 
 
 def _processes(run_dir: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    beats = heart.read(rundir.hearts_directory(run_dir))
+    beats = heartbeat.read(run_directory.hearts_directory(run_dir))
     try:
         programs = supervision.programs(supervision.socket_of(run_dir))
     except errors.TransientError as error:

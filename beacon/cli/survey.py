@@ -5,9 +5,10 @@ Only metadata is asked for, a page at a time, and an object is forgotten as soon
 
 from collections.abc import Sequence
 
-from beacon import errors, model, rules
+from beacon import errors
 from beacon.cli import forecast, outlook, reaching, rights
 from beacon.cluster import connection, discovery, failures, listing, looking, reviewing
+from beacon.domain import model, rules
 
 
 class Survey:

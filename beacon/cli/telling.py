@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from beacon import model, wire
+from beacon import wire
 from beacon.cli import words
+from beacon.domain import model
 
 
 def plain(story: wire.Story, events: Sequence[wire.ToldEvent], why: Sequence[str]) -> dict[str, Any]:

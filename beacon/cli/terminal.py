@@ -9,7 +9,9 @@ from typing import Any
 
 import click
 
-from beacon import codec, visible
+from beacon import codec
+from beacon.boundary import visible
+from beacon.codec import documents
 
 
 class Styled(str):
@@ -36,8 +38,8 @@ def document(form: str, plain: Any, *, err: bool = False) -> None:
     if form == "json":
         click.echo(visible.escaped_json(codec.encode_pretty(plain).decode()), nl=False, err=err)
         return
-    text = codec.dump_yaml(plain)
-    click.echo(text if visible.is_safe(text) else codec.dump_yaml(plain, ascii_only=True), nl=False, err=err)
+    text = documents.dump(plain)
+    click.echo(text if visible.is_safe(text) else documents.dump(plain, ascii_only=True), nl=False, err=err)
 
 
 def json_line(plain: Any) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from beacon import errors, settings, wire
+from beacon import errors, wire
 from beacon.cli import asking, terminal
+from beacon.configuration import settings
 
 _EPILOG = """
 \b

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from beacon import instants
+from beacon.domain import instants
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 

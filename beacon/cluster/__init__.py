@@ -6,8 +6,8 @@ and neither notices a half-open connection nor a truncated line. Nothing here re
 is one of `beacon.cluster.failures`, and what to do about it is the caller's business.
 """
 
-from beacon import slim
+from beacon.cluster import lazy_import
 
 # Run, these packages bring an informer, a dynamic client, OAuth, pydantic and asyncio into every process that asks the
 # cluster: 20 MB and half a second. Only modules of them are used; see `beacon.cluster.library`.
-slim.unrun("kubernetes", "kubernetes.client", "kubernetes.config", "kubernetes.utils", "urllib3.http2")
+lazy_import.defer("kubernetes", "kubernetes.client", "kubernetes.config", "kubernetes.utils")

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from beacon import errors, files, proxies, secret, tls
+from beacon import errors
+from beacon.boundary import files, proxies, secret, tls
 from beacon.cluster import failures, kubeconfig, plugin
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")

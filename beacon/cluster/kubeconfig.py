@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from beacon import codec, errors, files
+from beacon import codec, errors
+from beacon.boundary import files
 
 _LONGEST = 16 * 1024 * 1024  # bytes; certificates may be in it
 _API_VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
@@ -136,15 +137,17 @@ def extension(cluster: Cluster, name: str) -> Any:
 
 def _read_file(path: Path) -> _File | None:
     """Read one file; None when it does not exist, as kubectl skips it in a list."""
+    from beacon.codec import documents  # noqa: PLC0415  not needed within a pod
+
     try:
         text = files.read_text(path, most_bytes=_LONGEST)
-        plain = codec.load_yaml_text(text)
+        plain = documents.load_text(text)
         if not isinstance(plain, dict):
             raise errors.ConfigError(
                 [f"KUBECONFIG {path} can't be used: it is no mapping of clusters, users, contexts"]
             )
         parsed = msgspec.convert(_without_nulls(plain), _File, strict=False)
-        _locate(parsed, str(path.absolute().parent), codec.load_yaml(text))
+        _locate(parsed, str(path.absolute().parent), documents.load(text))
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:

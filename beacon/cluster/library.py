@@ -18,7 +18,7 @@ from kubernetes.client.rest import RESTClientObject
 from kubernetes.utils.keepalive import tcp_keepalive_socket_options
 from urllib3 import connection, connectionpool
 
-from beacon import proxies, tls
+from beacon.boundary import proxies, tls
 from beacon.cluster import credentials
 
 __all__ = ["ApiException", "RESTClientObject", "client"]
@@ -80,7 +80,7 @@ class _SocksConnection:
     by: proxies.Proxy
 
     def _new_conn(self) -> socket.socket:
-        from beacon import socks5  # noqa: PLC0415  seldom needed
+        from beacon.boundary import socks5  # noqa: PLC0415  seldom needed
 
         mine: Any = self
         return socks5.connect(

@@ -6,8 +6,8 @@ concerns nobody costs a look at its annotations and into a set.
 
 from collections.abc import Container
 
-from beacon import model, rules
 from beacon.cluster import items
+from beacon.domain import model, rules
 
 _LARGEST = 3 * 512 * 1024  # etcd takes no object of more
 

@@ -19,7 +19,8 @@ from typing import Any
 
 import msgspec
 
-from beacon import codec, errors, secret
+from beacon import codec, errors
+from beacon.boundary import secret
 from beacon.cluster import failures
 
 _LIMIT_S = 20.0

@@ -1,20 +1,20 @@
-"""Bytes and text to plain values and back: the one door of orjson and yaml.
+"""Bytes and text to plain values and back: JSON here (door: orjson), YAML in `documents` (door: yaml).
 
-It knows nothing of what the values mean. JSON that Beacon writes is compact and UTF-8; YAML that it reads is the safe
-subset, and a key that stands twice in one mapping is an error, because the second would silently win.
+It knows nothing of what the values mean, and imports nothing of Beacon. JSON that is written is compact and UTF-8. YAML
+is apart because most processes never read it. Start reading at `encode` and `decode`.
 """
 
 from typing import Any
 
 import orjson
 
-from beacon import slim
 
-slim.unrun("beacon.codec.documents")  # most processes never see YAML
-from beacon.codec import documents, refusing  # noqa: E402
+class DecodeError(ValueError):
+    """The text can't be parsed; the message states where."""
 
-DecodeError = refusing.DecodeError
-EncodeError = refusing.EncodeError
+
+class EncodeError(TypeError):
+    """The value can't be written: it is no plain value, or JSON has no form for a number or a text of it."""
 
 
 def encode(value: object) -> bytes:
@@ -51,31 +51,6 @@ def decode(data: bytes | str) -> Any:
 def raw(text: str | bytes) -> orjson.Fragment:
     """Mark JSON text that is to be embedded by `encode` as it stands."""
     return orjson.Fragment(text)
-
-
-def load_yaml(text: str) -> Any:
-    """Parse one YAML document.
-
-    Raises:
-        DecodeError: it is not YAML, is more than one document, or repeats a key; says line and column.
-    """
-    return documents.load(text)
-
-
-def load_yaml_text(text: str) -> Any:
-    """Parse one YAML document, leaving every scalar the text that it is, but for null.
-
-    So `values: [true]` is the text "true" and `version: 1.10` keeps its zero, as a typed reader would have it.
-
-    Raises:
-        DecodeError: as `load_yaml`.
-    """
-    return documents.load_text(text)
-
-
-def dump_yaml(value: object, *, ascii_only: bool = False) -> str:
-    """Render a plain value as block-style YAML in the order given; text stays text for readers of YAML 1.1 and 1.2."""
-    return documents.dump(value, ascii_only=ascii_only)
 
 
 def _dumped(value: object, option: int) -> bytes:

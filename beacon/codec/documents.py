@@ -1,4 +1,7 @@
-"""YAML to plain values and back, as `beacon.codec` promises it; apart from it because it is read when it is needed."""
+"""YAML to plain values and back: the safe subset, bounded in depth and size.
+
+A key that stands twice in one mapping is an error, because the second would silently win.
+"""
 
 import itertools
 import re
@@ -6,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from beacon.codec import refusing
+from beacon.codec import DecodeError
 
 _DEEPEST = 64  # levels; a configuration has 5, a kubeconfig 6
 _LARGEST = 4 * 1024 * 1024  # characters, with every alias in its place
@@ -16,17 +19,27 @@ _WRONG_VALUE = "a value is not what its tag says"
 
 
 def load(text: str) -> Any:
-    """Parse one document; see `codec.load_yaml`."""
+    """Parse one YAML document.
+
+    Raises:
+        DecodeError: it is not YAML, is more than one document, or repeats a key; states line and column.
+    """
     return _load(text, _Loader)
 
 
 def load_text(text: str) -> Any:
-    """Parse one document whose scalars stay text; see `codec.load_yaml_text`."""
+    """Parse one YAML document; every scalar but null stays the text that it is.
+
+    So `values: [true]` is the text "true" and `version: 1.10` keeps its zero, as a typed reader would have it.
+
+    Raises:
+        DecodeError: as `load`.
+    """
     return _load(text, _TextLoader)
 
 
-def dump(value: object, *, ascii_only: bool) -> str:
-    """Render a plain value; see `codec.dump_yaml`."""
+def dump(value: object, *, ascii_only: bool = False) -> str:
+    """Render a plain value as block-style YAML in the order given; text stays text for readers of YAML 1.1 and 1.2."""
     text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=not ascii_only, width=120)
     return text
 
@@ -35,14 +48,14 @@ def _load(text: str, loader: type["_Loader"]) -> Any:
     try:
         return yaml.load(text, Loader=loader)  # noqa: S506  both are SafeLoaders
     except yaml.MarkedYAMLError as error:
-        raise refusing.DecodeError(_located(error)) from error
+        raise DecodeError(_located(error)) from error
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
         place = f"line {before.count(chr(10)) + 1}, column {error.position - before.rfind(chr(10))}"
         character = "a NUL" if error.character == 0 else f"the character U+{error.character:04X}"
-        raise refusing.DecodeError(f"{place}: {character} can't stand in YAML") from error
+        raise DecodeError(f"{place}: {character} can't stand in YAML") from error
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
-        raise refusing.DecodeError(f"a value is not what its tag says ({type(error).__name__})") from error
+        raise DecodeError(f"a value is not what its tag says ({type(error).__name__})") from error
 
 
 class _Loader(yaml.SafeLoader):

@@ -1,9 +1,5 @@
-"""The configuration file: read, validated, all problems said at once. The store and the command line alone use it.
+"""The configuration: YAML and environment to one frozen tree, checked, with every problem found at once.
 
-What the file may hold is declared in `beacon.settings`; `values` reads single values, `tree` builds the validator
-(the one door of pydantic), `checks` holds what concerns several values together.
+`settings` declares the tree and is all that most processes import; `loading` reads it and brings pydantic and YAML.
+May import `domain`, `boundary`, `codec` and `errors`. Start reading at `settings.Settings`, then `loading.load`.
 """
-
-from beacon.configuration.loading import LARGEST_FILE, Loaded, load, parse
-
-__all__ = ["LARGEST_FILE", "Loaded", "load", "parse"]

@@ -4,8 +4,8 @@ import re
 from dataclasses import replace
 
 import beacon
-from beacon import coverage, rules, settings
-from beacon.configuration import values
+from beacon.configuration import configured_scopes, settings, values
+from beacon.domain import rules
 
 # Whole values must match; the JSON Schema for editors (`beacon.dev.reference`) is made of them, too.
 API_VERSION = r"([a-z0-9.-]+/)?v[a-z0-9]+"
@@ -26,7 +26,7 @@ def check(tree: settings.Settings, warnings: list[str]) -> tuple[settings.Settin
     problems = [*_resources(tree), *_tls(tree), *_paths(tree), *_order(tree)]
     if not problems:
         try:
-            coverage.scopes(tree)
+            configured_scopes.of(tree)
         except rules.RuleError as error:
             problems.append(f"resources: {error}")
     return _mended(tree, warnings), problems

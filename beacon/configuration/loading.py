@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from beacon import codec, errors, files, proxies, secret, settings
-from beacon.configuration import checks, tree
+from beacon import codec, errors
+from beacon.boundary import files, proxies, secret
+from beacon.codec import documents
+from beacon.configuration import checks, settings, tree
 
 _DEFAULT_PATH = "/config/config.yaml"
 _OVERRIDES = {"DB_PATH": ("storage", "dbPath"), "ENDPOINT_URL": ("endpoint", "url")}
@@ -41,7 +43,7 @@ def parse(text: str, environ: Mapping[str, str], *, name: str = "the configurati
     if len(text) > LARGEST_FILE:
         raise errors.ConfigError([f"{name} is larger than 1 MiB: is it the configuration?"])
     try:
-        given = codec.load_yaml_text(text)
+        given = documents.load_text(text)
     except codec.DecodeError as error:
         raise errors.ConfigError([f"{name} is not YAML: {error}"]) from error
     if given is None:

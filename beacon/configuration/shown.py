@@ -4,8 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from beacon import settings
-from beacon.configuration import values
+from beacon.configuration import settings, values
 
 _MASK = "***"
 

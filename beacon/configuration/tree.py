@@ -1,4 +1,4 @@
-"""The validator: pydantic models made from the declarations in `beacon.settings`. The one door of pydantic.
+"""The validator: pydantic models made from the declarations in `settings`. The one door of pydantic.
 
 Everything that is wrong is collected, each with its path, its value, what is allowed, and the nearest key for one that
 does not exist. What the Go Beacon accepts and makes no sense is put right and said.
@@ -13,8 +13,8 @@ from typing import Annotated, Any, cast, get_args, get_origin, get_type_hints
 
 import pydantic
 
-from beacon import rules, settings
-from beacon.configuration import values
+from beacon.configuration import settings, values
+from beacon.domain import rules
 
 _LONGEST_SHOWN = 60
 _MASKED = "headers"

@@ -18,9 +18,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from beacon import codec, errors, supervision
+from beacon import errors
+from beacon.codec import documents
 from beacon.dev import build as builds
 from beacon.dev import child, patience
+from beacon.runtime import supervision
 
 Json = dict[str, Any]
 
@@ -104,7 +106,7 @@ class Beacon:
         self.run_dir = directory / "run"
         self.run_dir.mkdir(mode=0o700, exist_ok=True)
         self.config_path = config if isinstance(config, Path) else _write(directory / "config.yaml", config)
-        self._read_ports(codec.load_yaml(self.config_path.read_text(encoding="utf-8")))
+        self._read_ports(documents.load(self.config_path.read_text(encoding="utf-8")))
         given = {"KUBECONFIG": str(kubeconfig), "ENDPOINT_URL": endpoint_url}
         paths = {"CONFIG_PATH": str(self.config_path), "DB_PATH": str(directory / "events.db")}
         paths |= {key: value for key, value in given.items() if value}

@@ -2,8 +2,10 @@
 
 import os
 
-from beacon import bus, coverage, log, process, rundir, settings
+from beacon import bus
+from beacon.configuration import configured_scopes, settings
 from beacon.exporter import asker, endpoint, routes, view
+from beacon.runtime import log, process, run_directory
 
 
 def main(context: process.Context) -> None:
@@ -14,7 +16,7 @@ def main(context: process.Context) -> None:
         asking = asker.Asker(context.stop)
         viewer = view.Viewer(context.run_dir, asking.ask, supervised="SUPERVISOR_ENABLED" in os.environ)
         answers = routes.Routes(
-            viewer.look, rundir.metrics_directory(context.run_dir), scopes=len(coverage.scopes(tree))
+            viewer.look, run_directory.metrics_directory(context.run_dir), scopes=len(configured_scopes.of(tree))
         )
         listeners = [endpoint.Endpoint(port.number, port.key, port.routes) for port in routes.ports(tree, answers)]
         for listener in listeners:

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
 
-from beacon import log
 from beacon.exporter import answering, listening, request
+from beacon.runtime import log
 
 _PAUSE_S = 0.2  # after accepting has failed; nothing but time helps then
 _CHUNK = 4096

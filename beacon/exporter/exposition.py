@@ -12,7 +12,8 @@ from pathlib import Path
 
 from prometheus_client import utils
 
-from beacon import codec, metrics
+from beacon import codec
+from beacon.runtime import metrics
 
 _KNOWN = 20_000  # labels that are remembered; bounded by the configuration, as what a scrape shows is
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import beacon
-from beacon import metrics, supervision, wire
+from beacon import wire
 from beacon.exporter import health, view
+from beacon.runtime import metrics, supervision
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")

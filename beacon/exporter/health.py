@@ -10,8 +10,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from beacon import heart, instants, rundir, supervision, wire
+from beacon import wire
+from beacon.domain import instants
 from beacon.exporter import view
+from beacon.runtime import heartbeat, run_directory, supervision
 
 _REOPENING_S = 10.0  # how long a watch that was open may take to be opened anew
 _WORKERS = ("store", "watcher", "notifier")
@@ -112,7 +114,7 @@ def _process(seen: view.View, name: str) -> Check:
 
 def _hung(seen: view.View, name: str) -> Check | None:
     oldest = max(seen.beats_of(name), key=lambda beat: beat.age_s, default=None)
-    if oldest is None or oldest.age_s <= heart.HUNG_S:
+    if oldest is None or oldest.age_s <= heartbeat.HUNG_S:
         return None
     why = f"its thread {oldest.thread!r} has not moved for {oldest.age_s:.0f} s"
     return Check(ok=False, state="hung", why=why)
@@ -138,7 +140,7 @@ def _watcher(seen: view.View, scopes: int) -> Check:
     return Check(ok=True, state="watching", scopes=found)
 
 
-def _scope(seen: view.View, report: rundir.Report) -> Check:
+def _scope(seen: view.View, report: run_directory.Report) -> Check:
     why, position = str(report.fields.get("reason", "")), _position(seen, report)
     check = Check(ok=False, state=report.state, why=why, since=report.since, details=position)
     if report.state == "waiting":
@@ -159,7 +161,7 @@ def _listed(seen: view.View, label: str) -> bool:
     return seen.store.figures is None or (found is not None and found.listed)
 
 
-def _position(seen: view.View, report: rundir.Report) -> dict[str, Any]:
+def _position(seen: view.View, report: run_directory.Report) -> dict[str, Any]:
     """Say what the store has of a scope: whether its list has ended, and how old its position is."""
     found = _followed(seen, str(report.fields.get("scope", "")))
     if found is None:

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
-from beacon import codec, metrics, settings
+from beacon import codec
+from beacon.configuration import settings
 from beacon.exporter import answering, health, scrape, view
+from beacon.runtime import metrics
 
 _JSON = "application/json"
 

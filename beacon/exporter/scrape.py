@@ -7,8 +7,8 @@ process that has just made one writes its first bytes a moment later.
 import threading
 from pathlib import Path
 
-from beacon import metrics
 from beacon.exporter import exposition, figures, health, view
+from beacon.runtime import metrics
 
 _GRACE_S = 0.05
 

@@ -11,8 +11,9 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from pathlib import Path
 
-from beacon import errors, heart, metrics, rundir, supervision
+from beacon import errors
 from beacon.exporter import asker
+from beacon.runtime import heartbeat, metrics, run_directory, supervision
 
 _PATIENCE_S = 2.0 * asker.TIMEOUT_S + 0.4  # a question that has just begun ends before ours begins
 
@@ -25,16 +26,16 @@ class View:
     store: asker.Answer
     programs: Mapping[str, supervision.Program]
     supervisor_why: str = ""
-    beats: tuple[heart.Beat, ...] = ()
-    reports: tuple[rundir.Report, ...] = ()
+    beats: tuple[heartbeat.Beat, ...] = ()
+    reports: tuple[run_directory.Report, ...] = ()
 
-    def reports_of(self, process: str) -> tuple[rundir.Report, ...]:
+    def reports_of(self, process: str) -> tuple[run_directory.Report, ...]:
         """Give what the living process of this name said of itself, not what an earlier one had said."""
         program = self.programs.get(process)
         pid = program.pid if program else 0
         return tuple(report for report in self.reports if report.process == process and report.pid == pid)
 
-    def beats_of(self, process: str) -> tuple[heart.Beat, ...]:
+    def beats_of(self, process: str) -> tuple[heartbeat.Beat, ...]:
         """Give the heartbeats of the living process of this name."""
         program = self.programs.get(process)
         pid = program.pid if program else 0
@@ -64,7 +65,7 @@ class Viewer:
     def look(self) -> View:
         """Ask everybody; takes no longer than the slowest is allowed to."""
         asked = self._ask()
-        beats = heart.read(rundir.hearts_directory(self._run_dir))
+        beats = heartbeat.read(run_directory.hearts_directory(self._run_dir))
         programs, why = self._programs(beats)
         return View(
             now=time.time(),
@@ -72,10 +73,10 @@ class Viewer:
             programs={program.name: program for program in programs},
             supervisor_why=why,
             beats=beats,
-            reports=rundir.read_reports(self._run_dir),
+            reports=run_directory.read_reports(self._run_dir),
         )
 
-    def _programs(self, beats: tuple[heart.Beat, ...]) -> tuple[tuple[supervision.Program, ...], str]:
+    def _programs(self, beats: tuple[heartbeat.Beat, ...]) -> tuple[tuple[supervision.Program, ...], str]:
         if not self._supervised:
             return _guessed(beats), ""
         try:
@@ -104,7 +105,7 @@ def _patient(asked: "Future[asker.Answer]") -> asker.Answer:
         return asker.Answer(state="silent", why="the store does not answer")
 
 
-def _guessed(beats: tuple[heart.Beat, ...]) -> tuple[supervision.Program, ...]:
+def _guessed(beats: tuple[heartbeat.Beat, ...]) -> tuple[supervision.Program, ...]:
     """Make out from heartbeats which processes live, where there is no supervisord to ask."""
     pids = {beat.process: beat.pid for beat in beats if _lives(beat.pid)}
     return tuple(

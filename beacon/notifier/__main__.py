@@ -4,8 +4,10 @@ import os
 from collections.abc import Callable, Iterable
 from contextlib import closing
 
-from beacon import bus, log, process, settings
+from beacon import bus
+from beacon.configuration import settings
 from beacon.notifier import bearer, channel, configured, deadline, dispatch, marks, masking, ports, record
+from beacon.runtime import log, process
 
 
 def main(context: process.Context) -> None:

@@ -8,7 +8,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from beacon import errors, files, secret
+from beacon import errors
+from beacon.boundary import files, secret
 from beacon.notifier import trust
 
 _CHECK_EVERY_S = 1.0

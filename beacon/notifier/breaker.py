@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from beacon import model
+from beacon.domain import model
 from beacon.notifier import retry
 
 FRESH_PROBES_PER_S = 20

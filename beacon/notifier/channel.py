@@ -24,7 +24,8 @@ import requests
 from urllib3 import connectionpool, exceptions
 from urllib3.util import Retry, Timeout
 
-from beacon import errors, proxies
+from beacon import errors
+from beacon.boundary import proxies
 from beacon.notifier import answer, connection, deadline, exchange, masking, render, response_parser, trust
 
 _CONNECTION_HEADERS = {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}

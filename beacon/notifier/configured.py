@@ -1,6 +1,6 @@
 """The settings as the notifier's parts want them. Pure; each part knows only its own terms, none the settings."""
 
-from beacon import settings
+from beacon.configuration import settings
 from beacon.notifier import breaker, channel, dispatch, render, retry, trust
 
 

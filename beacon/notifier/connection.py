@@ -21,7 +21,7 @@ from requests import adapters
 from urllib3 import connection, connectionpool, poolmanager
 from urllib3.util import connection as addresses
 
-from beacon import proxies
+from beacon.boundary import proxies
 from beacon.notifier import deadline, exchange, idle_socket, response_parser
 
 _OPTIONS: list[tuple[int, int, int | bytes]] = [
@@ -195,7 +195,7 @@ class Line:
         return connected
 
     def _connect_by_socks(self, proxy: proxies.Proxy, target: tuple[str, int], until: float) -> socket.socket:
-        from beacon import socks5  # noqa: PLC0415  seldom needed
+        from beacon.boundary import socks5  # noqa: PLC0415  seldom needed
 
         def resolve(host: str, port: int) -> list[str]:
             return self.resolver.resolve(host, port, until=until)

@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from beacon import bus, model, wire
+from beacon import bus, wire
+from beacon.domain import model
 from beacon.notifier import answer, breaker, crew, marks, ports, render, retry, session, settlement
 
 _FLUSH_S = 1.5  # of the 12 s that a stop may take, beside `finish_s`

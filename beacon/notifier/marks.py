@@ -15,7 +15,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from beacon import bus, errors, log
+from beacon import bus, errors
+from beacon.runtime import log
 
 _NAME = struct.Struct("=32s")  # of the process' life, random
 _SLOT = struct.Struct("=q")  # a delivery's id; 0: free

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from beacon import bus, model
+from beacon import bus
+from beacon.domain import model
 from beacon.notifier import answer
 
 Connect = Callable[[], bus.Client]

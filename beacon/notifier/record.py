@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from beacon import log, metrics, model
+from beacon.domain import model
 from beacon.notifier import retry
+from beacon.runtime import log, metrics
 
 _CLAIMING = "claiming"
 _WAITING = "waiting for the store"

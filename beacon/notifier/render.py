@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from beacon import codec, instants, model
+from beacon import codec
+from beacon.domain import instants, model
 
 CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"
 

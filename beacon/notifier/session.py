@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from beacon import model, wire
+from beacon import wire
+from beacon.domain import model
 from beacon.notifier import breaker, marks
 
 _UNANSWERED = 2

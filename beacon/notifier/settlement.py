@@ -6,7 +6,7 @@ Pure. It joins what `retry` says of the answer with what `breaker` says of whose
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from beacon import model
+from beacon.domain import model
 from beacon.notifier import answer, breaker, retry, retry_after, session
 
 

@@ -12,7 +12,8 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from beacon import codec, errors, settings
+from beacon import codec, errors
+from beacon.configuration import settings
 from beacon.notifier import answer, bearer, channel, configured, deadline, render
 
 

@@ -8,7 +8,7 @@ import os
 import ssl
 from dataclasses import dataclass
 
-from beacon import tls
+from beacon.boundary import tls
 
 _CHECK_EVERY_S = 1.0
 

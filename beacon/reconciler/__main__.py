@@ -3,8 +3,10 @@
 import time
 from contextlib import closing
 
-from beacon import bus, log, process, settings
+from beacon import bus
+from beacon.configuration import settings
 from beacon.reconciler import clean, reconcile, storage
+from beacon.runtime import log, process
 
 _BEAT_S = 1.0
 _WIND_DOWN_S = 2.5

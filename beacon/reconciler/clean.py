@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from beacon import bus, errors, log, metrics, settings, wire
+from beacon import bus, errors, wire
+from beacon.configuration import settings
+from beacon.runtime import log, metrics
 
 _TIMEOUT_S = 10.0
 _LONGEST_REST_S = 0.05

@@ -9,8 +9,9 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from beacon import bus, errors, model, rules, wire
+from beacon import bus, errors, wire
 from beacon.cluster import connection, discovery, failures, items, listing, looking
+from beacon.domain import model, rules
 
 _FIRST_LOOK_S = 0.05
 _LONGEST_LOOK_S = 1.0

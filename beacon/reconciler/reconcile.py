@@ -10,9 +10,12 @@ import threading
 import time
 from enum import StrEnum
 
-from beacon import bus, coverage, errors, log, metrics, process, rules, settings
+from beacon import bus, errors
 from beacon.cluster import connection, credentials, doubt
+from beacon.configuration import configured_scopes, settings
+from beacon.domain import rules
 from beacon.reconciler import comparison
+from beacon.runtime import log, metrics, process
 
 _BEAT_S = 1.0
 _FIRST_PAUSE_S = 0.2
@@ -35,7 +38,7 @@ def spawn(context: process.Context, tree: settings.Settings) -> list[threading.T
     if not tree.reconciliation.enabled:
         context.report("reconcile", {"state": "disabled"})
         return []
-    scopes = coverage.scopes(tree)
+    scopes = configured_scopes.of(tree)
     api = connection.Connection(credentials.source(os.environ, connections=len(scopes) + 1))
     threads = []
     for scope in scopes:
@@ -79,7 +82,7 @@ class Reconciler:
         self._scope = scope
         self._around = around
         self._terms = terms
-        self._label = coverage.label(scope.resource or scope.id.kind.lower(), scope.id)
+        self._label = configured_scopes.label(scope.resource or scope.id.kind.lower(), scope.id)
         self._doubt = doubt.Doubt()
         self._result: Result | None = None
         self._done_us = 0
@@ -134,7 +137,7 @@ class Reconciler:
 
     def _learn_label(self, attempt: comparison.Comparison) -> None:
         if attempt.plural:
-            self._label = coverage.label(attempt.plural, self._scope.id)
+            self._label = configured_scopes.label(attempt.plural, self._scope.id)
 
     def _say(self, result: Result, reason: str) -> None:
         if result is not self._result:
@@ -159,4 +162,4 @@ def _pause_s(failure: errors.BeaconError, failed: int) -> float:
 
 
 def _name(scope: rules.Scope) -> str:
-    return f"reconcile.{coverage.label(scope.id.kind, scope.id)}"
+    return f"reconcile.{configured_scopes.label(scope.id.kind, scope.id)}"

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from beacon import log, metrics, settings
+from beacon.configuration import settings
+from beacon.runtime import log, metrics
 
 _SLICE_S = 1.0
 

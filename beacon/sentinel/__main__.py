@@ -5,7 +5,8 @@ import signal
 import sys
 from collections.abc import Mapping
 
-from beacon import errors, parent, rundir
+from beacon import errors
+from beacon.runtime import parent_death, run_directory
 from beacon.sentinel import guard, judgement, protocol, voice
 
 
@@ -13,12 +14,12 @@ def main() -> int:
     """Guard until told to stop; gives the exit code."""
     sys.excepthook = voice.say_last
     try:
-        parent.die_with_parent(os.environ)
-        supervisor = rundir.supervisor_of(os.environ, os.getppid())
+        parent_death.die_with_parent(os.environ)
+        supervisor = run_directory.supervisor_of(os.environ, os.getppid())
         if not supervisor:
             raise errors.StartError("the sentinel is an event listener of supervisord", exit_code=errors.EXIT_CONFIG)
         listener = protocol.Listener(source=0, sink=1, stop=_stop_on_signals())
-        made = guard.Guard(rundir.private(os.environ), supervisor, limits=limits(os.environ), environ=os.environ)
+        made = guard.Guard(run_directory.private(os.environ), supervisor, limits=limits(os.environ), environ=os.environ)
         voice.say("info", "started", pid=os.getpid())
         made.run(listener)
     except errors.Stopping:

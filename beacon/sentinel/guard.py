@@ -10,7 +10,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from beacon import errors, heart, rundir, supervision
+from beacon import errors
+from beacon.runtime import heartbeat, run_directory, supervision
 from beacon.sentinel import causes, judgement, memory, protocol, voice
 from beacon.sentinel.judgement import Duty
 
@@ -29,7 +30,7 @@ class Guard:
         self._environ = environ
         self._socket = supervision.socket_of(run_dir)
         self._memory = memory.Memory(run_dir, supervisor)
-        self._heart: heart.Heart | None = None
+        self._heart: heartbeat.Heart | None = None
         self._booted_at: float | None = None  # when the run directory was first seen to be this supervisord's
         self._resting = False
         self._killed: set[str] = set()
@@ -148,7 +149,7 @@ class Guard:
         lives_s = {program.pid: life_s for program in programs if (life_s := _life_s(program.pid)) is not None}
         return judgement.Glance(
             programs=programs,
-            beats=heart.read(rundir.hearts_directory(self._run_dir)),
+            beats=heartbeat.read(run_directory.hearts_directory(self._run_dir)),
             lives_s=lives_s,
             awake_s=now - self._awake_since,
             booted_s=0.0 if self._booted_at is None else now - self._booted_at,
@@ -158,9 +159,9 @@ class Guard:
         """Beat, as soon as nobody will clear that away any more."""
         if self._heart is not None:
             self._heart.beat()
-        elif rundir.booted(self._run_dir, self._supervisor):
+        elif run_directory.booted(self._run_dir, self._supervisor):
             self._booted_at = now
-            self._heart = heart.Heart(rundir.hearts_directory(self._run_dir), judgement.NAME, "main")
+            self._heart = heartbeat.Heart(run_directory.hearts_directory(self._run_dir), judgement.NAME, "main")
 
     def _end_pod(self, reason: str) -> None:
         """Let supervisord end, so that the container does and Kubernetes starts another, later and later."""

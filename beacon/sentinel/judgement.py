@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from beacon import heart, supervision
+from beacon.runtime import heartbeat, supervision
 from beacon.sentinel import protocol
 
 NAME = "sentinel"
@@ -38,7 +38,7 @@ class Duty(StrEnum):
 class Limits:
     """When patience ends."""
 
-    hung_s: float = heart.HUNG_S
+    hung_s: float = heartbeat.HUNG_S
     free_deaths: int = 15  # so many within the window cost no pause
 
     @property
@@ -58,7 +58,7 @@ class Glance:
     """
 
     programs: Sequence[supervision.Program]
-    beats: Sequence[heart.Beat]
+    beats: Sequence[heartbeat.Beat]
     lives_s: Mapping[int, float]
     awake_s: float
     booted_s: float

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from beacon import files, rundir
+from beacon.boundary import files
+from beacon.runtime import run_directory
 from beacon.sentinel import judgement
 
 _FILE = "sentinel.memory"  # among the reports: the store clears them when supervisord is another one
@@ -22,7 +23,7 @@ class Memory:
 
     def __init__(self, run_dir: Path, supervisor: str) -> None:
         """Remember what an earlier life under the same supervisord has left."""
-        self._path = rundir.reports_directory(run_dir) / _FILE
+        self._path = run_directory.reports_directory(run_dir) / _FILE
         self._supervisor = supervisor
         left = _read(self._path)
         known = left if left.get("supervisor") == supervisor else {}

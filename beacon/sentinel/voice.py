@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
-from beacon import errors, instants, lines
+from beacon import errors
+from beacon.domain import instants
+from beacon.runtime import line_writer
 
 _LONGEST_VALUE = 1500  # characters; two of them fit into a line of PIPE_BUF bytes
 _STDERR = 2
@@ -28,7 +30,7 @@ def _line(level: str, event: str, fields: Mapping[str, Any]) -> bytes:
     return line.encode() + b"\n"
 
 
-_writer = lines.LineWriter(_STDERR, report=lambda count: _line("warning", "log lines dropped", {"lines": count}))
+_writer = line_writer.LineWriter(_STDERR, report=lambda count: _line("warning", "log lines dropped", {"lines": count}))
 
 
 def say_last(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -4,13 +4,16 @@ import os
 import time
 from pathlib import Path
 
-from beacon import bus, coverage, hub, log, process, reading, settings
+from beacon import bus
+from beacon.bus import bus_server
+from beacon.configuration import config_subprocess, configured_scopes, settings
+from beacon.runtime import log, process
 from beacon.store import condition, daemon, database, observer, room, salvage, service, streams
 
 
 def main(context: process.Context) -> None:
     """Serve until told to stop."""
-    loaded = reading.read(os.environ)
+    loaded = config_subprocess.read(os.environ)
     tree = settings.from_plain(loaded.settings)
     process.log_as("store", tree.app)
     for warning in loaded.warnings:
@@ -20,10 +23,12 @@ def main(context: process.Context) -> None:
     with (
         daemon.locked(path.parent, "the directory of the database"),
         daemon.locked(context.run_dir, "the run directory"),
-        hub.Server(bus.address(context.run_dir)) as server,
+        bus_server.Server(bus.address(context.run_dir)) as server,
     ):
         listener = observer.Observer()
-        terms = streams.Terms(scopes=coverage.scopes(tree), endpoint=tree.endpoint.name, updates=tree.events.updated)
+        terms = streams.Terms(
+            scopes=configured_scopes.of(tree), endpoint=tree.endpoint.name, updates=tree.events.updated
+        )
 
         plain, digest = loaded.settings, settings.digest(tree)
 

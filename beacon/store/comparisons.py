@@ -10,7 +10,8 @@ transaction of the service.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from beacon import errors, model, rules, wire
+from beacon import errors, wire
+from beacon.domain import model, rules
 from beacon.store import cursors, database, journal, memory, rendering, streams
 
 

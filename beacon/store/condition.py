@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from beacon import errors, files
+from beacon import errors
+from beacon.boundary import files
 from beacon.store import database, modes, salvage
 
 _HEADER_BYTES = 100

@@ -5,7 +5,8 @@ It only reads and writes the two tables; when a cursor may move is decided in `b
 
 from dataclasses import dataclass, replace
 
-from beacon import errors, model
+from beacon import errors
+from beacon.domain import model
 from beacon.store import database, memory
 
 _CONFIRMED_EVERY_US = 30_000_000

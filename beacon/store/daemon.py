@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from beacon import bus, errors, hub, wire
+from beacon import errors, wire
+from beacon.bus import bus_server, client
 from beacon.store import service
 
 _BATCH = 512
@@ -62,14 +63,14 @@ class Opening:
         """Say from now on that this is being done; for the thread that does it."""
         self._pong = wire.Pong(state=doing, since_us=time.time_ns() // 1000)
 
-    def answer(self, server: hub.Server, beat: Callable[[], None], done: threading.Event) -> None:
+    def answer(self, server: bus_server.Server, beat: Callable[[], None], done: threading.Event) -> None:
         """Answer until `done`."""
         while not done.is_set():
             beat()
             for incoming in server.receive(0.1, limit=_BATCH):
                 server.reply(incoming, wire.encode_reply(self._reply(incoming), settings=self._digest))
 
-    def _reply(self, incoming: hub.Incoming) -> wire.Reply | wire.Refused:
+    def _reply(self, incoming: bus_server.Incoming) -> wire.Reply | wire.Refused:
         try:
             request, _ = wire.decode_request(incoming.data)
         except wire.ProtocolError as error:
@@ -81,7 +82,7 @@ class Opening:
         return wire.Refused(code=wire.Refusal.STARTING, message=self._pong.state)
 
 
-def answer_while(server: hub.Server, opening: Opening, beat: Callable[[], None], work: Callable[[], _T]) -> _T:
+def answer_while(server: bus_server.Server, opening: Opening, beat: Callable[[], None], work: Callable[[], _T]) -> _T:
     """Do what must come before serving, and answer meanwhile what can be answered: see `Opening`."""
     done = threading.Event()
     host = threading.Thread(target=opening.answer, args=(server, beat, done))
@@ -97,7 +98,7 @@ def answer_while(server: hub.Server, opening: Opening, beat: Callable[[], None],
 class _Asked:
     """A request that waits for its answer."""
 
-    incoming: hub.Incoming
+    incoming: bus_server.Incoming
     verb: str
     arrived_at: float  # monotonic
 
@@ -105,7 +106,7 @@ class _Asked:
 class Daemon:
     """The loop between the socket and the service."""
 
-    def __init__(self, server: hub.Server, served: service.Service, listener: service.Listener) -> None:
+    def __init__(self, server: bus_server.Server, served: service.Service, listener: service.Listener) -> None:
         """Serve `served` on `server`."""
         self._server = server
         self._service = served
@@ -142,11 +143,11 @@ class Daemon:
                 return jobs
         return []
 
-    def _read_all(self, arrived: Sequence[hub.Incoming]) -> list[service.Job]:
+    def _read_all(self, arrived: Sequence[bus_server.Incoming]) -> list[service.Job]:
         now = time.monotonic()
         return [job for incoming in arrived if (job := self._read(incoming, now)) is not None]
 
-    def _read(self, incoming: hub.Incoming, now: float) -> service.Job | None:
+    def _read(self, incoming: bus_server.Incoming, now: float) -> service.Job | None:
         try:
             request, ledger = wire.decode_request(incoming.data)
         except wire.ProtocolError as error:
@@ -158,8 +159,8 @@ class Daemon:
 
     def _answer(self, asked: _Asked, reply: wire.Reply | wire.Refused) -> None:
         data = wire.encode_reply(reply, ledger=self._service.ledger_id, settings=self._service.digest)
-        if len(data) > bus.MOST_REPLY:
-            message = str(bus.too_large(asked.verb, len(data), bus.MOST_REPLY))
+        if len(data) > client.MOST_REPLY:
+            message = str(client.too_large(asked.verb, len(data), client.MOST_REPLY))
             reply = wire.Refused(code=wire.Refusal.FAILED, message=message)
             data = wire.encode_reply(reply, ledger=self._service.ledger_id, settings=self._service.digest)
         self._server.reply(asked.incoming, data)

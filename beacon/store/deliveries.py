@@ -7,7 +7,8 @@ Settling writes, within the service's transaction. Giving out only reads and rem
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from beacon import codec, model, wire
+from beacon import codec, wire
+from beacon.domain import model
 from beacon.store import database, memory, redelivery
 from beacon.store import suspects as suspected
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from beacon import codec, model, wire
+from beacon import codec, wire
+from beacon.domain import model
 from beacon.store import database, deliveries, streams
 
 _LATEST_GAPS = 20

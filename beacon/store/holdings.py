@@ -1,6 +1,7 @@
 """Carries out `holdings`: what is known of objects, a bounded number of rows at a time, so that nobody waits for it."""
 
-from beacon import model, wire
+from beacon import wire
+from beacon.domain import model
 from beacon.store import database
 
 _ROWS = 500

@@ -1,13 +1,14 @@
 """Objects and what is to be told of them: applies observations to the ledger and writes events and their deliveries.
 
-It decides nothing itself (that is `beacon.decision`) and never begins or ends a transaction: it works within one.
+It decides nothing itself (that is `domain.decision`) and never begins or ends a transaction: it works within one.
 """
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from beacon import codec, decision, model, rules, transitions
+from beacon import codec
+from beacon.domain import decision, model, rules, transitions
 from beacon.store import database, memory, rendering
 
 

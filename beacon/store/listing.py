@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from beacon import codec, model, wire
+from beacon import codec, wire
+from beacon.domain import model
 from beacon.store import database, selection
 
 _LOOK = 2000  # rows that are looked at: a millisecond or two

@@ -5,7 +5,9 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
-from beacon import errors, log, metrics, model
+from beacon import errors
+from beacon.domain import model
+from beacon.runtime import log, metrics
 from beacon.store import comparisons, condition, cursors, database, journal, redelivery, service, suspects
 
 

@@ -8,7 +8,8 @@ often it is asked for. Works within the service's transaction.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from beacon import model, wire
+from beacon import wire
+from beacon.domain import model
 from beacon.store import database, memory
 
 _AT_ONCE = 40  # deliveries that one request deals with, so that nobody waits long

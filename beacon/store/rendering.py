@@ -7,7 +7,8 @@ import hashlib
 import uuid
 from dataclasses import dataclass
 
-from beacon import codec, instants, model, rules
+from beacon import codec
+from beacon.domain import instants, model, rules
 
 _NAMESPACE = uuid.UUID("6f0c9f0e-3a0b-5d0a-9f57-0f6b3f6a1c52")  # ours alone: event ids are UUIDv5 within it
 _NAMESPACE_HASHED = hashlib.sha1(_NAMESPACE.bytes, usedforsecurity=False)

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from beacon import codec, errors, model
+from beacon import codec, errors
+from beacon.domain import model
 from beacon.store import database, pages
 
 _AT_ONCE = 2000  # rows in one transaction

@@ -6,7 +6,8 @@ It only reads. Nothing here walks through a table, however many events the ledge
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from beacon import codec, model, rules, wire
+from beacon import codec, wire
+from beacon.domain import model, rules
 from beacon.store import database, suspects
 
 _EVENTS = 20

@@ -8,7 +8,9 @@ import secrets
 import uuid
 from dataclasses import dataclass, replace
 
-from beacon import coverage, errors, model, rules, wire
+from beacon import errors, wire
+from beacon.configuration import configured_scopes
+from beacon.domain import model, rules
 from beacon.store import cursors, database, journal, memory, rendering
 
 _FIRST_TRACKED_VERSION = 1
@@ -260,7 +262,7 @@ class Streams:
                 listed=cursor.version > 0,
                 position=cursor.version,
                 position_us=self._memory.get(("confirmed", scope)) or cursor.positioned_us,
-                name=coverage.label(scope.kind, scope),
+                name=configured_scopes.label(scope.kind, scope),
             )
             for scope, cursor in self._cursors.all().items()
         )

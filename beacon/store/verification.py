@@ -8,7 +8,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from beacon import errors, visible
+from beacon import errors
+from beacon.boundary import visible
 from beacon.store import database
 
 _MOST = 20  # lines of one kind

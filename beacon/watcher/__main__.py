@@ -2,8 +2,10 @@
 
 import os
 
-from beacon import bus, coverage, log, process, settings
+from beacon import bus
 from beacon.cluster import connection, credentials
+from beacon.configuration import configured_scopes, settings
+from beacon.runtime import log, process
 from beacon.watcher import policy, streams
 
 
@@ -12,7 +14,7 @@ def main(context: process.Context) -> None:
     heart = context.heart("main")
     with bus.Client(bus.address(context.run_dir), stop=context.stop, on_beat=heart.beat) as client:
         tree = settings.from_plain(process.obtain_settings(context, client))
-    scopes = coverage.scopes(tree)
+    scopes = configured_scopes.of(tree)
     load = credentials.source(os.environ, connections=len(scopes) + streams.SPARE_CONNECTIONS)
     log.get().info("watching begins", scopes=len(scopes))
     streams.follow(context, scopes, connection.Connection(load), policy.Timing(), beat=heart.beat)

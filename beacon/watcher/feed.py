@@ -11,8 +11,9 @@ import time
 import uuid
 from collections.abc import Callable
 
-from beacon import bus, errors, model, rules, wire
+from beacon import bus, errors, wire
 from beacon.cluster import items, looking
+from beacon.domain import model, rules
 from beacon.watcher import position, sight, voice
 
 _AT_ONCE = 100  # observations in one request

@@ -6,8 +6,8 @@ request covers everything between its two ends.
 
 from dataclasses import dataclass
 
-from beacon import model
 from beacon.cluster import looking
+from beacon.domain import model
 
 _LARGE = 256 * 1024  # characters of labels and annotations in one request
 

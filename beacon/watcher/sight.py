@@ -6,8 +6,8 @@ Pure. How one object is looked at stands in `beacon.cluster.looking`; here is wh
 from collections.abc import Iterable
 from enum import StrEnum
 
-from beacon import model, rules
 from beacon.cluster import items, looking
+from beacon.domain import model, rules
 
 _CHANGES = {
     "ADDED": model.Change.ADDED,

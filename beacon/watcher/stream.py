@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from beacon import bus, errors, model, rules, wire
+from beacon import bus, errors, wire
 from beacon.cluster import connection, discovery, doubt, failures, items, listing, watching
+from beacon.domain import model, rules
 from beacon.watcher import feed, policy, voice
 
 _HEALTHY_S = 5.0  # a watch that lasted this long did not fail for the reason for which the one before it did

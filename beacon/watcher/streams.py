@@ -4,8 +4,10 @@ import functools
 import time
 from collections.abc import Callable, Sequence
 
-from beacon import bus, process, rules
+from beacon import bus
 from beacon.cluster import connection, listing
+from beacon.domain import rules
+from beacon.runtime import process
 from beacon.watcher import policy, stream, voice
 
 SPARE_CONNECTIONS = 4  # beside one for each watch: lists and discovery of several streams at a time

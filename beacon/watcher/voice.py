@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from beacon import coverage, log, metrics, rules
 from beacon.cluster import items
+from beacon.configuration import configured_scopes
+from beacon.domain import rules
+from beacon.runtime import log, metrics
 from beacon.watcher import policy, sight, unreadable
 
 Report = Callable[[str, Mapping[str, Any]], None]
@@ -34,7 +36,7 @@ class Voice:
             kind: metrics.WATCH_LINES.labels(kind=scope.id.kind, type=kind)
             for kind in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR")
         }
-        self.label = coverage.label(scope.resource or scope.id.kind.lower(), scope.id)
+        self.label = configured_scopes.label(scope.resource or scope.id.kind.lower(), scope.id)
 
     @property
     def state(self) -> policy.State | None:
@@ -43,7 +45,7 @@ class Voice:
 
     def found(self, plural: str) -> None:
         """Take the plural into the scope's label; until discovery has answered the kind stands for it."""
-        self.label = coverage.label(plural, self._scope)
+        self.label = configured_scopes.label(plural, self._scope)
         self.disconnected()
 
     def enter(self, state: policy.State, reason: str = "") -> None:
@@ -115,4 +117,4 @@ class Voice:
 
 def name_of(scope: rules.Scope) -> str:
     """Name a scope as configured: by its kind, because its plural is known only when discovery has answered."""
-    return coverage.label(scope.id.kind, scope.id)
+    return configured_scopes.label(scope.id.kind, scope.id)

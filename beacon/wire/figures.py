@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from beacon import model
+from beacon.domain import model
 from beacon.wire import verb
 
 

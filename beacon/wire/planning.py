@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from beacon import model
+from beacon.domain import model
 from beacon.wire import verb
 
 

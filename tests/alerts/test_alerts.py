@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from beacon import codec
+from beacon.codec import documents
 
 RULES = Path(__file__).parents[2] / "k8s" / "overlays" / "monitoring" / "prometheusrule.yaml"
 TROUBLESHOOTING = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
@@ -117,7 +117,7 @@ CASES = [
 
 
 def rules() -> list[dict[str, Any]]:
-    (group,) = codec.load_yaml(RULES.read_text(encoding="utf-8"))["spec"]["groups"]
+    (group,) = documents.load(RULES.read_text(encoding="utf-8"))["spec"]["groups"]
     found: list[dict[str, Any]] = group["rules"]
     return found
 
@@ -125,8 +125,8 @@ def rules() -> list[dict[str, Any]]:
 @needs_promtool
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.alert}-{case.why.replace(' ', '_')}")
 def test_an_alert_fires_when_it_should_and_only_then(case: Case, tmp_path: Path) -> None:
-    spec = codec.load_yaml(RULES.read_text(encoding="utf-8"))["spec"]
-    (tmp_path / "rules.yaml").write_text(codec.dump_yaml(spec), encoding="utf-8")
+    spec = documents.load(RULES.read_text(encoding="utf-8"))["spec"]
+    (tmp_path / "rules.yaml").write_text(documents.dump(spec), encoding="utf-8")
     expected = [{"labels": "{}", "value": 1}] if case.fires else []
     firing = f'count(ALERTS{{alertname="{case.alert}", alertstate="firing"}})'
     test = {
@@ -135,7 +135,7 @@ def test_an_alert_fires_when_it_should_and_only_then(case: Case, tmp_path: Path)
         "promql_expr_test": [{"expr": firing, "eval_time": f"{case.at}m", "exp_samples": expected}],
     }
     whole = {"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": [test]}
-    (tmp_path / "test.yaml").write_text(codec.dump_yaml(whole), encoding="utf-8")
+    (tmp_path / "test.yaml").write_text(documents.dump(whole), encoding="utf-8")
 
     done = subprocess.run(
         ["promtool", "test", "rules", "test.yaml"], cwd=tmp_path, capture_output=True, text=True, check=False

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from beacon import settings
+from beacon.configuration import settings
 from tests.alerts import test_alerts
 
 ROOT = Path(__file__).parents[2]

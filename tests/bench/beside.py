@@ -12,7 +12,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from beacon import bus, model, settings, wire
+from beacon import bus, wire
+from beacon.configuration import settings
+from beacon.domain import model
 from beacon.reconciler import clean
 from tests.unit.store import world
 

@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from beacon import model, settings, wire
+from beacon import wire
+from beacon.configuration import settings
 from beacon.dev import whole
+from beacon.domain import model
 from beacon.reconciler import clean
 from tests.bench import beside, ledgers, rows, terms
 from tests.unit.store import world

@@ -4,7 +4,7 @@ import itertools
 import threading
 from collections import defaultdict
 
-from beacon import model
+from beacon.domain import model
 from beacon.notifier import breaker, retry
 from tests.endpoints import proxies
 from tests.unit.notifier import endpoints, running, stores

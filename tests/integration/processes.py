@@ -15,7 +15,7 @@ from typing import Any
 PATIENCE_S = 100.0
 HEAD = """
 import os, signal, sys, threading, time
-from beacon import bus, errors, log, metrics, process
+from beacon import bus, errors; from beacon.runtime import log, metrics, process
 """
 
 

@@ -7,13 +7,14 @@ import sys
 import threading
 from pathlib import Path
 
-from beacon import bus, hub
+from beacon import bus
+from beacon.bus import bus_server
 from beacon.store import daemon, database, service, streams
 from tests.unit.store import world
 
 
 def main(directory: Path) -> None:
-    with daemon.locked(directory, "the directory"), hub.Server(bus.address(directory)) as server:
+    with daemon.locked(directory, "the directory"), bus_server.Server(bus.address(directory)) as server:
         ledger = database.Database(directory / "e.db")
         terms = streams.Terms(scopes=(world.scope_of(),), endpoint="default", updates=True)
         served = service.Service(ledger, terms, settings={}, digest="d")

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import zmq
 
-from beacon import bus, errors, hub, wire
+from beacon import bus, errors, wire
+from beacon.bus import bus_server
 
 Answer = Callable[[wire.AnyRequest], wire.Reply | wire.Refused | None]
 PONG = wire.Pong(state="ready", since_us=1)
@@ -43,7 +44,7 @@ class Serving:
         self._thread.join()
 
     def _run(self, where: str) -> None:
-        with hub.Server(where) as server:
+        with bus_server.Server(where) as server:
             self._bound.set()
             while not self._stop.is_set():
                 for incoming in server.receive(0.02, limit=512):

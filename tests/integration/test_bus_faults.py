@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from beacon import bus, errors, hub, wire
+from beacon import bus, errors, wire
+from beacon.bus import bus_server
 
 PONG = wire.Pong(state="ready", since_us=1)
 FAILED = wire.Refused(code=wire.Refusal.FAILED, message="because")
@@ -23,8 +24,8 @@ def where() -> Iterator[str]:
 
 
 @pytest.fixture
-def server(where: str) -> Iterator[hub.Server]:
-    with hub.Server(where) as bound:
+def server(where: str) -> Iterator[bus_server.Server]:
+    with bus_server.Server(where) as bound:
         yield bound
 
 
@@ -38,15 +39,15 @@ def named(number: int) -> wire.Hello:
     return wire.Hello(process=str(number))
 
 
-def name_of(incoming: hub.Incoming) -> int:
+def name_of(incoming: bus_server.Incoming) -> int:
     request, _ = wire.decode_request(incoming.data)
     assert isinstance(request, wire.Hello)
     return int(request.process)
 
 
-def arrivals(server: hub.Server, client: bus.Client, count: int) -> list[hub.Incoming]:
+def arrivals(server: bus_server.Server, client: bus.Client, count: int) -> list[bus_server.Incoming]:
     """Give the next requests that arrive; the client works meanwhile, and nothing is answered."""
-    arrived: list[hub.Incoming] = []
+    arrived: list[bus_server.Incoming] = []
     deadline = time.monotonic() + 20
     while len(arrived) < count and time.monotonic() < deadline:
         assert client.collect(wire.HELLO, 0.01) == []
@@ -55,18 +56,20 @@ def arrivals(server: hub.Server, client: bus.Client, count: int) -> list[hub.Inc
     return arrived
 
 
-def answer(server: hub.Server, incoming: hub.Incoming, reply: wire.Reply | wire.Refused, **identity: str) -> bool:
+def answer(
+    server: bus_server.Server, incoming: bus_server.Incoming, reply: wire.Reply | wire.Refused, **identity: str
+) -> bool:
     return server.reply(incoming, wire.encode_reply(reply, **identity))
 
 
-def welcome(incoming: hub.Incoming) -> wire.Welcome:
+def welcome(incoming: bus_server.Incoming) -> wire.Welcome:
     return wire.Welcome(settings={"name": name_of(incoming)})
 
 
 class Answering:
     """Answers in a thread, so that the client can wait."""
 
-    def __init__(self, server: hub.Server, decide: object) -> None:
+    def __init__(self, server: bus_server.Server, decide: object) -> None:
         self._server = server
         self._decide = decide
         self._stop = threading.Event()
@@ -88,11 +91,11 @@ class Answering:
                 answer(self._server, incoming, reply)
 
 
-def test_a_refusal_of_one_request_is_not_raised_for_another(server: hub.Server, client: bus.Client) -> None:
+def test_a_refusal_of_one_request_is_not_raised_for_another(server: bus_server.Server, client: bus.Client) -> None:
     old = client.submit(named(1))
     (refused,) = arrivals(server, client, 1)
 
-    def decide(_: Answering, batch: list[hub.Incoming]) -> list[tuple[hub.Incoming, object]]:
+    def decide(_: Answering, batch: list[bus_server.Incoming]) -> list[tuple[bus_server.Incoming, object]]:
         before = [(refused, FAILED)] if batch else []
         return [*before, *((incoming, welcome(incoming)) for incoming in batch)]
 
@@ -105,7 +108,7 @@ def test_a_refusal_of_one_request_is_not_raised_for_another(server: hub.Server, 
     assert client.pending == 0
 
 
-def test_answers_that_came_before_a_refusal_are_given_first(server: hub.Server, client: bus.Client) -> None:
+def test_answers_that_came_before_a_refusal_are_given_first(server: bus_server.Server, client: bus.Client) -> None:
     tickets = [client.submit(named(number)) for number in range(3)]
     zero, one, two = arrivals(server, client, 3)
     for incoming, reply in ((zero, welcome(zero)), (one, FAILED), (two, welcome(two))):
@@ -121,7 +124,7 @@ def test_answers_that_came_before_a_refusal_are_given_first(server: hub.Server, 
 
 
 def test_a_reply_that_makes_no_sense_is_raised_and_the_next_request_is_served(
-    server: hub.Server, client: bus.Client
+    server: bus_server.Server, client: bus.Client
 ) -> None:
     for garbage in (b"", b"\xff\x00", b"[]", b'{"v": 2}', b'{"v": 1, "body": {"state": 7}}', b'{"v": 1, "refused": 3}'):
         client.submit(wire.Ping())
@@ -138,17 +141,17 @@ def test_a_reply_that_makes_no_sense_is_raised_and_the_next_request_is_served(
     assert [reply for _, _, reply in client.collect(wire.PING, 5)] == [PONG]
 
 
-def test_replies_to_nothing_that_was_asked_are_ignored(server: hub.Server, client: bus.Client) -> None:
+def test_replies_to_nothing_that_was_asked_are_ignored(server: bus_server.Server, client: bus.Client) -> None:
     client.submit(wire.Ping())
     (incoming,) = arrivals(server, client, 1)
     for frame in (b"", b"x", b"\xff" * 12, b"\0" * 12, incoming.frame[:8] + b"\x09\0\0\0"):
-        server.reply(hub.Incoming(peer=incoming.peer, frame=frame, data=b""), b"nonsense")
+        server.reply(bus_server.Incoming(peer=incoming.peer, frame=frame, data=b""), b"nonsense")
     answer(server, incoming, PONG)
 
     assert [reply for _, _, reply in client.collect(wire.PING, 5)] == [PONG]
 
 
-def test_a_reply_to_an_earlier_transmission_is_ignored(server: hub.Server, client: bus.Client) -> None:
+def test_a_reply_to_an_earlier_transmission_is_ignored(server: bus_server.Server, client: bus.Client) -> None:
     """A refused request is not taken as done by what is said of one that came after it."""
     first, second = client.submit(named(1)), client.submit(named(2))
     one, two = arrivals(server, client, 2)
@@ -165,7 +168,7 @@ def test_a_reply_to_an_earlier_transmission_is_ignored(server: hub.Server, clien
     assert answered == [first, second]
 
 
-def test_what_is_submitted_during_a_pause_waits_for_its_turn(server: hub.Server, client: bus.Client) -> None:
+def test_what_is_submitted_during_a_pause_waits_for_its_turn(server: bus_server.Server, client: bus.Client) -> None:
     client.submit(named(1))
     (one,) = arrivals(server, client, 1)
     answer(server, one, FULL)
@@ -181,7 +184,7 @@ def test_pipelined_requests_take_effect_in_order_whatever_is_lost_or_refused(whe
     chance = random.Random(seed)
     applied: list[int] = []
 
-    def decide(_: Answering, batch: list[hub.Incoming]) -> Iterator[tuple[hub.Incoming, object]]:
+    def decide(_: Answering, batch: list[bus_server.Incoming]) -> Iterator[tuple[bus_server.Incoming, object]]:
         full = chance.random() < 0.2
         for incoming in batch:
             number = name_of(incoming)
@@ -195,7 +198,7 @@ def test_pipelined_requests_take_effect_in_order_whatever_is_lost_or_refused(whe
                 yield incoming, wire.Welcome(settings={"fits": fits})
 
     with (
-        hub.Server(where) as server,
+        bus_server.Server(where) as server,
         bus.Client(where, stop=threading.Event(), timeout_s=0.4, window=16) as client,
         Answering(server, decide),
     ):
@@ -222,7 +225,7 @@ def test_a_call_that_is_given_up_leaves_no_trace(where: str) -> None:
         assert (client.pending, client.room) == (0, 1)
 
 
-def test_after_the_stop_what_was_submitted_can_still_be_collected(where: str, server: hub.Server) -> None:
+def test_after_the_stop_what_was_submitted_can_still_be_collected(where: str, server: bus_server.Server) -> None:
     stop = threading.Event()
     stop.set()
     with bus.Client(where, stop=stop) as client:
@@ -233,7 +236,7 @@ def test_after_the_stop_what_was_submitted_can_still_be_collected(where: str, se
         assert len(client.collect(wire.HELLO, 5)) == 1
 
 
-def test_a_call_does_not_swallow_a_wake(server: hub.Server, client: bus.Client) -> None:
+def test_a_call_does_not_swallow_a_wake(server: bus_server.Server, client: bus.Client) -> None:
     client.wake()
     with Answering(server, lambda _, batch: [(incoming, welcome(incoming)) for incoming in batch]):
         client.call(named(1))
@@ -244,7 +247,7 @@ def test_a_call_does_not_swallow_a_wake(server: hub.Server, client: bus.Client) 
 
 
 def test_a_frozen_server_gets_the_request_again_and_answers_it_once(where: str) -> None:
-    with hub.Server(where) as server, bus.Client(where, stop=threading.Event(), timeout_s=0.3) as client:
+    with bus_server.Server(where) as server, bus.Client(where, stop=threading.Event(), timeout_s=0.3) as client:
         client.submit(named(1))
         deadline = time.monotonic() + 1.0
         while time.monotonic() < deadline:  # the server does not even look
@@ -262,13 +265,13 @@ def test_a_frozen_server_gets_the_request_again_and_answers_it_once(where: str) 
 
 def test_a_server_that_restarts_in_the_middle_is_found_at_once_by_everybody(where: str) -> None:
     clients = [bus.Client(where, stop=threading.Event(), timeout_s=60) for _ in range(5)]
-    with hub.Server(where) as server:
+    with bus_server.Server(where) as server:
         for client in clients:
             client.submit(named(1))
             client.submit(named(2))
             arrivals(server, client, 2)
 
-    with hub.Server(where) as server:
+    with bus_server.Server(where) as server:
         began = time.monotonic()
         for client in clients:
             again = arrivals(server, client, 2)
@@ -278,7 +281,9 @@ def test_a_server_that_restarts_in_the_middle_is_found_at_once_by_everybody(wher
         client.close()
 
 
-def test_a_client_that_vanished_with_replies_pending_costs_the_server_nothing(where: str, server: hub.Server) -> None:
+def test_a_client_that_vanished_with_replies_pending_costs_the_server_nothing(
+    where: str, server: bus_server.Server
+) -> None:
     gone = bus.Client(where, stop=threading.Event(), window=500)
     for number in range(500):
         gone.submit(named(number))
@@ -293,7 +298,7 @@ def test_a_client_that_vanished_with_replies_pending_costs_the_server_nothing(wh
     assert time.monotonic() - began < 60
 
 
-def test_a_ledger_that_changed_is_said_once(server: hub.Server, client: bus.Client) -> None:
+def test_a_ledger_that_changed_is_said_once(server: bus_server.Server, client: bus.Client) -> None:
     for ledger in ("one", "two"):
         client.submit(named(1))
         client.submit(named(2))
@@ -312,7 +317,7 @@ def test_a_ledger_that_changed_is_said_once(server: hub.Server, client: bus.Clie
     assert wire.decode_request(incoming.data)[1] == "two"
 
 
-def test_a_store_that_is_starting_says_nothing_of_its_ledger(server: hub.Server, client: bus.Client) -> None:
+def test_a_store_that_is_starting_says_nothing_of_its_ledger(server: bus_server.Server, client: bus.Client) -> None:
     client.submit(named(1))
     (incoming,) = arrivals(server, client, 1)
     answer(server, incoming, welcome(incoming), ledger="one", settings="s")
@@ -330,7 +335,7 @@ def test_a_store_that_is_starting_says_nothing_of_its_ledger(server: hub.Server,
 
 @pytest.mark.parametrize("code", [wire.Refusal.FULL, wire.Refusal.STORAGE, wire.Refusal.STARTING])
 def test_a_single_try_does_not_wait_for_ever_for_a_store_that_refuses(
-    server: hub.Server, client: bus.Client, code: wire.Refusal
+    server: bus_server.Server, client: bus.Client, code: wire.Refusal
 ) -> None:
     refused = wire.Refused(code=code)
     with (
@@ -342,7 +347,7 @@ def test_a_single_try_does_not_wait_for_ever_for_a_store_that_refuses(
     assert client.pending == 0
 
 
-def test_a_message_of_a_megabyte_travels(server: hub.Server, client: bus.Client) -> None:
+def test_a_message_of_a_megabyte_travels(server: bus_server.Server, client: bus.Client) -> None:
     with Answering(
         server, lambda _, batch: [(each, wire.Welcome(settings={"long": "y" * 1_000_000})) for each in batch]
     ):
@@ -354,4 +359,4 @@ def test_a_message_of_a_megabyte_travels(server: hub.Server, client: bus.Client)
 
 def test_a_place_that_can_not_be_bound_is_said() -> None:
     with pytest.raises(errors.StartError, match="can't listen"):
-        hub.Server("ipc:///nowhere/at/all/store.sock")
+        bus_server.Server("ipc:///nowhere/at/all/store.sock")

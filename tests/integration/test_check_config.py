@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from beacon import codec, configuration, errors
+from beacon import codec, errors
+from beacon.codec import documents
+from beacon.configuration import loading
 
 GOOD = (
     "resources: [{apiVersion: v1, kind: ConfigMap}]\nendpoint: {url: http://sink/, headers: {X-Key: hunter2hunter2}}\n"
@@ -26,11 +28,11 @@ def test_the_effective_tree_is_printed_with_secrets_masked(tmp_path: Path) -> No
     run = check(str(path))
 
     assert run.returncode == errors.EXIT_OK
-    shown = codec.load_yaml(run.stdout)
+    shown = documents.load(run.stdout)
     assert shown["endpoint"]["headers"] == {"X-Key": "***"}
     assert shown["endpoint"]["retry"]["maxBackoff"] == "5m"
     assert "hunter2" not in run.stdout + run.stderr
-    configuration.parse(run.stdout, {})
+    loading.parse(run.stdout, {})
 
 
 def test_json_is_printed_when_asked_for_and_the_environment_counts(tmp_path: Path) -> None:
@@ -61,7 +63,7 @@ def test_warnings_go_to_the_error_stream(tmp_path: Path) -> None:
     run = check(str(path))
 
     assert run.stderr.startswith("warning: retention.cleanupInterval")
-    codec.load_yaml(run.stdout)
+    documents.load(run.stdout)
 
 
 @pytest.mark.parametrize(
@@ -79,8 +81,8 @@ def test_values_of_the_urls_query_are_masked(tmp_path: Path, url: str, shown: st
 
     runs = [check("-o", form, str(path), ENDPOINT_URL=url) for form in ("yaml", "json")]
 
-    assert [codec.load_yaml(run.stdout)["endpoint"]["url"] for run in runs] == [shown, shown]
-    configuration.parse(runs[0].stdout, {})
+    assert [documents.load(run.stdout)["endpoint"]["url"] for run in runs] == [shown, shown]
+    loading.parse(runs[0].stdout, {})
 
 
 SECRET_URL = "http://h/p?token=hunter2"

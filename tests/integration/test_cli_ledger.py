@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from beacon import errors, model, wire
+from beacon import errors, wire
+from beacon.domain import model
 from tests.integration.test_store_process import Place, place  # noqa: F401  a fixture
 from tests.unit.store import world
 

@@ -10,8 +10,8 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from beacon import rules
 from beacon.cli import outlook, plan, rbac, sight, survey
+from beacon.domain import rules
 from tests.integration import test_watcher_scripted as scripted
 from tests.integration.watcher_world import KEY, ON
 

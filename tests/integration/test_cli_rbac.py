@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from beacon import codec, errors
+from beacon import errors
+from beacon.codec import documents
 from beacon.dev.cluster import server
 from tests.integration import test_dev_cluster_kubectl as kubectls
 
@@ -110,9 +111,9 @@ def test_help_and_built_in_kinds_do_not_load_the_kubernetes_client() -> None:
 def test_the_example_has_one_document_for_each_role_and_binding() -> None:
     text = (Path(__file__).parents[2] / "docs" / "examples" / "config.yaml").read_text(encoding="utf-8")
 
-    documents = [codec.load_yaml(one) for one in run(text).stdout.split("---\n")]
+    manifests = [documents.load(one) for one in run(text).stdout.split("---\n")]
 
-    assert [(one["kind"], one["metadata"].get("namespace", "")) for one in documents] == [
+    assert [(one["kind"], one["metadata"].get("namespace", "")) for one in manifests] == [
         ("ClusterRole", ""),
         ("ClusterRoleBinding", ""),
         ("Role", "billing"),

@@ -18,7 +18,9 @@ from typing import Any
 
 import pytest
 
-from beacon import errors, heart, metrics, rundir, settings
+from beacon import errors
+from beacon.configuration import settings
+from beacon.runtime import heartbeat, metrics, run_directory
 from tests import run_directories
 from tests.integration import processes
 from tests.unit.exporter import stores
@@ -55,8 +57,8 @@ class Beacon:
 
     def live(self, process: str, component: str, state: str, **fields: Any) -> None:
         """Let a process of this name live and report."""
-        heart.Heart(rundir.hearts_directory(self.run_dir), process, "main")
-        rundir.Reporter(self.run_dir, process).report(component, {"state": state, **fields})
+        heartbeat.Heart(run_directory.hearts_directory(self.run_dir), process, "main")
+        run_directory.Reporter(self.run_dir, process).report(component, {"state": state, **fields})
 
     def all_live(self) -> None:
         self.live("store", "ledger", "serving")
@@ -145,7 +147,7 @@ def test_without_a_store_a_scrape_is_quick_and_lacks_its_figures_only(beacon: Be
 def test_a_damaged_metric_file_does_not_spoil_a_scrape_and_is_counted(beacon: Beacon) -> None:
     with stores.serving(beacon.run_dir, beacon.store), beacon.exporting() as program:
         program.until("listening")
-        (rundir.metrics_directory(beacon.run_dir) / "counter_watcher.db").touch()
+        (run_directory.metrics_directory(beacon.run_dir) / "counter_watcher.db").touch()
 
         beacon.get("/metrics")
         status, body = beacon.get("/metrics")

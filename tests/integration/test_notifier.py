@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from beacon import bus, model
+from beacon import bus
+from beacon.domain import model
 from beacon.notifier import breaker, retry
 from tests.unit.notifier import endpoints, running, stores
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from beacon import model
+from beacon.domain import model
 from beacon.notifier import answer, breaker, channel, deadline, retry, session, settlement, trust
 from tests.unit.notifier import endpoints, pairs, stores
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from beacon import model
+from beacon.domain import model
 from beacon.notifier import breaker, retry
 from tests.unit.notifier import endpoints, running, stores
 

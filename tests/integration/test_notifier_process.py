@@ -14,7 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from beacon import bus, configuration, heart, model, rundir, settings, wire
+from beacon import bus, wire
+from beacon.configuration import loading, settings
+from beacon.domain import model
+from beacon.runtime import heartbeat, run_directory
 from tests import run_directories
 from tests.unit.notifier import endpoints, running, stores
 
@@ -39,7 +42,7 @@ class Place:
         (directory / "config.yaml").write_text(CONFIG)
         environ = {"CONFIG_PATH": str(directory / "config.yaml"), "ENDPOINT_URL": self.endpoint.url}
         self.store = stores.Store(bus.address(self.run_dir))
-        self.store.plain = settings.to_plain(configuration.load(environ).settings)
+        self.store.plain = settings.to_plain(loading.load(environ).settings)
         self.store.start()
 
     @contextmanager
@@ -75,7 +78,9 @@ def place() -> Iterator[Place]:
 
 
 def state_of(place: Place, component: str) -> str:
-    return next((report.state for report in rundir.read_reports(place.run_dir) if report.component == component), "")
+    return next(
+        (report.state for report in run_directory.read_reports(place.run_dir) if report.component == component), ""
+    )
 
 
 def test_it_delivers_reports_beats_and_ends_at_sigterm_with_everything_settled(place: Place) -> None:
@@ -85,7 +90,7 @@ def test_it_delivers_reports_beats_and_ends_at_sigterm_with_everything_settled(p
         keys = [place.store.add(f"web-{index}")[0] for index in range(4)]
         running.wait_for(lambda: len(place.endpoint.received) == 4)
 
-        beating = {beat.thread for beat in heart.read(rundir.hearts_directory(place.run_dir))}
+        beating = {beat.thread for beat in heartbeat.read(run_directory.hearts_directory(place.run_dir))}
 
         process.send_signal(signal.SIGTERM)
         said, _ = process.communicate(timeout=15)
@@ -127,7 +132,7 @@ def test_a_changed_configuration_ends_it_so_that_supervisord_starts_it_anew(plac
 # A notifier that is gone at once when it comes to a given request, before sending it or with the answer in hand.
 DYING = """
 import itertools, os, sys
-from beacon import process
+from beacon.runtime import process
 from beacon.notifier import __main__, channel
 
 left, after, send = itertools.count(int(sys.argv[1]), -1), sys.argv[2] == "after", channel.Channel.send
@@ -197,7 +202,7 @@ def test_a_kill_in_the_middle_loses_nothing_keeps_order_and_repeats_at_most_what
 # the wire.
 FAILING = """
 import sys
-from beacon import process
+from beacon.runtime import process
 from beacon.notifier import __main__, render, session
 
 def fail(*_, **__):

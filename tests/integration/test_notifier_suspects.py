@@ -11,8 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from beacon import bus, model, wire
+from beacon import bus, wire
 from beacon.cli import status
+from beacon.domain import model
 from tests import run_directories
 from tests.unit.notifier import endpoints, running
 from tests.unit.store import world

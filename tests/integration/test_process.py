@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from beacon import errors, heart, rundir
+from beacon import errors
+from beacon.runtime import heartbeat, run_directory
 from tests.integration import processes
 
 LOOP = """
@@ -197,31 +198,31 @@ def test_an_unset_run_directory_is_one_line_and_no_traceback(tmp_path: Path) -> 
 
 
 def test_a_process_leaves_its_heartbeat_when_killed_and_a_new_one_takes_over(tmp_path: Path) -> None:
-    hearts = rundir.hearts_directory(tmp_path / "beacon")
+    hearts = run_directory.hearts_directory(tmp_path / "beacon")
     with processes.started(LOOP, tmp_path) as program:
         program.until("running")
         program.process.kill()
         program.end()
-    (dead,) = heart.read(hearts)
+    (dead,) = heartbeat.read(hearts)
 
     with processes.started(LOOP, tmp_path) as second:
         second.until("running")
-        (beat,) = heart.read(hearts)
+        (beat,) = heartbeat.read(hearts)
 
     assert dead.pid == program.process.pid
     assert beat.pid == second.process.pid
 
 
 def test_a_heart_stands_still_while_the_process_is_frozen(tmp_path: Path) -> None:
-    hearts = rundir.hearts_directory(tmp_path / "beacon")
+    hearts = run_directory.hearts_directory(tmp_path / "beacon")
     with processes.started(LOOP, tmp_path) as program:
         program.until("running")
         program.process.send_signal(signal.SIGSTOP)
 
-        processes.wait_for(lambda: heart.read(hearts)[0].age_s > 2.5, "an old heartbeat")
+        processes.wait_for(lambda: heartbeat.read(hearts)[0].age_s > 2.5, "an old heartbeat")
 
         program.process.send_signal(signal.SIGCONT)
-        processes.wait_for(lambda: heart.read(hearts)[0].age_s < 1.5, "a young heartbeat")
+        processes.wait_for(lambda: heartbeat.read(hearts)[0].age_s < 1.5, "a young heartbeat")
 
 
 PARENT = """

@@ -12,9 +12,10 @@ from typing import IO, Any
 
 import pytest
 
-from beacon import codec, errors, rundir
+from beacon import codec, errors
 from beacon.exporter import exposition
-from beacon.metrics import files
+from beacon.runtime import run_directory
+from beacon.runtime.metrics import files
 from tests.integration.processes import wait_for
 from tests.unit.store import world
 from tests.unit.store.test_pruning import come_and_go
@@ -65,7 +66,7 @@ class Pair:
         return [line for line in list(self.lines) if line["event"] == event]
 
     def figures(self) -> dict[str, float]:
-        found = exposition.merge(files(rundir.metrics_directory(self.directory / "beacon"), ["reconciler"]))
+        found = exposition.merge(files(run_directory.metrics_directory(self.directory / "beacon"), ["reconciler"]))
         return {head.partition("{")[0]: value for one in found for head, value in one.samples.items()}
 
     def stop(self) -> None:

@@ -7,11 +7,14 @@ from typing import cast
 
 import pytest
 
-from beacon import bus, process, rules, settings, wire
+from beacon import bus, wire
 from beacon.cluster import connection, credentials
+from beacon.configuration import settings
 from beacon.dev.cluster import server as api_server
+from beacon.domain import rules
 from beacon.reconciler import comparison, reconcile
 from beacon.reconciler.reconcile import Result
+from beacon.runtime import process
 
 
 class Store:

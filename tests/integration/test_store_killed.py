@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from beacon import bus, model, wire
+from beacon import bus, wire
+from beacon.domain import model
 from beacon.store import database
 from tests.unit.store import world
 

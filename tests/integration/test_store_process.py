@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from beacon import bus, codec, errors, settings, wire
+from beacon import bus, codec, errors, wire
+from beacon.configuration import settings
 
 CONFIG = """
 resources:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from beacon import settings
 from beacon.cli import test_event as words
+from beacon.configuration import settings
 from beacon.dev import endpoint as endpoints
 from beacon.notifier import trial
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from beacon import rundir
 from beacon.dev.cluster import server as api_server
+from beacon.runtime import run_directory
 from tests.integration import watcher_world
 
 CONFIG = """
@@ -57,7 +57,7 @@ class Processes:
         return [json.loads(line) for line in self.log(name).read_text().splitlines()]
 
     def states(self) -> dict[str, str]:
-        reports = rundir.read_reports(self.directory / "beacon")
+        reports = run_directory.read_reports(self.directory / "beacon")
         return {report.component: report.state for report in reports if report.process == "watcher"}
 
     def await_watching(self) -> None:

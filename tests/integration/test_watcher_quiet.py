@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from beacon import metrics
+from beacon.runtime import metrics
 from tests.integration import watcher_world
 from tests.integration.watcher_world import ON, World, object_, world
 

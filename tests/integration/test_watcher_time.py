@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from beacon import heart, rundir
+from beacon.runtime import heartbeat, run_directory
 from tests.integration import test_watcher_scripted as scripts
 from tests.integration import watcher_world
 from tests.integration.test_watcher_scripted import line
@@ -115,8 +115,8 @@ def test_a_list_that_drips_is_the_failure_of_its_scope_and_its_thread_goes_on_be
         watcher_world.await_(lambda: len(script.positions) >= 4, explain=w.explain)
 
         assert "no answer in time" in reason
-        beats = {beat.thread: beat.age_s for beat in heart.read(rundir.hearts_directory(w.run_dir))}
-        assert beats["Secret"] < heart.HUNG_S
+        beats = {beat.thread: beat.age_s for beat in heartbeat.read(run_directory.hearts_directory(w.run_dir))}
+        assert beats["Secret"] < heartbeat.HUNG_S
         assert ("ConfigMap", "unreachable") not in w.states_since_watching()
 
 

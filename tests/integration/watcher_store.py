@@ -8,7 +8,9 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from beacon import bus, codec, hub, rules
+from beacon import bus, codec
+from beacon.bus import bus_server
+from beacon.domain import rules
 from beacon.store import daemon, database, service, streams
 
 ANNOTATION = "bakerapps.net.maas"
@@ -20,7 +22,7 @@ def scopes_of(configured: dict[str, Any]) -> tuple[rules.Scope, ...]:
 
 
 def main(directory: Path, configured: dict[str, Any]) -> None:
-    with daemon.locked(directory, "the directory"), hub.Server(bus.address(directory)) as server:
+    with daemon.locked(directory, "the directory"), bus_server.Server(bus.address(directory)) as server:
         ledger = database.Database(directory / "e.db")
         terms = streams.Terms(
             scopes=scopes_of(configured), endpoint="default", updates=configured.get("updates", False)

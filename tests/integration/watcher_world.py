@@ -19,9 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from beacon import bus, codec, errors, model, process, rundir, wire
+from beacon import bus, codec, errors, wire
 from beacon.cluster import connection, credentials
 from beacon.dev.cluster import server as api_server
+from beacon.domain import model
+from beacon.runtime import process, run_directory
 from beacon.watcher import policy, streams
 from tests import run_directories
 from tests.integration import watcher_store
@@ -187,12 +189,14 @@ class World:
     def thaw_store(self) -> None:
         self.store.send_signal(signal.SIGCONT)
 
-    def report(self, scope: str = "ConfigMap") -> rundir.Report | None:
+    def report(self, scope: str = "ConfigMap") -> run_directory.Report | None:
         """What a scope's stream said of itself last."""
-        reports = (report for report in rundir.read_reports(self.run_dir) if report.component == f"scope.{scope}")
+        reports = (
+            report for report in run_directory.read_reports(self.run_dir) if report.component == f"scope.{scope}"
+        )
         return next(reports, None)
 
-    def await_state(self, state: str, scope: str = "ConfigMap", *, within_s: float = 15.0) -> rundir.Report:
+    def await_state(self, state: str, scope: str = "ConfigMap", *, within_s: float = 15.0) -> run_directory.Report:
         await_(lambda: (report := self.report(scope)) is not None and report.state == state, within_s, self.explain)
         report = self.report(scope)
         assert report is not None
@@ -235,7 +239,7 @@ class World:
 
     def explain(self) -> str:
         failures = self.context.errors if self.context else []
-        return f"told {self.told()[-20:]}, reports {rundir.read_reports(self.run_dir)}, errors {failures}"
+        return f"told {self.told()[-20:]}, reports {run_directory.read_reports(self.run_dir)}, errors {failures}"
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from beacon import configuration, settings
+from beacon.configuration import loading, settings
 from beacon.dev import whole
 from tests.manifests import built
 
@@ -24,7 +24,7 @@ FOREIGN = "monitoring.coreos.com"  # has its schemas elsewhere
 
 def loaded(name: str) -> settings.Settings:
     """Load an overlay's configuration in the environment that it sets."""
-    found = configuration.parse(built.config(name), built.environ(name))
+    found = loading.parse(built.config(name), built.environ(name))
     assert found.warnings == ()
     return found.settings
 

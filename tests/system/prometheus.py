@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from beacon import codec
+from beacon.codec import documents
 from beacon.dev import whole
 
 OVERLAY = Path(__file__).parents[2] / "k8s" / "overlays" / "monitoring"
@@ -105,7 +105,7 @@ def watching(metrics_url: str, *, alert_after: str = "0s") -> Iterator[Prometheu
 
 def _job(address: str, path: str) -> dict[str, Any]:
     """Make of the ServiceMonitor what the operator makes of it."""
-    (endpoint,) = codec.load_yaml((OVERLAY / "servicemonitor.yaml").read_text(encoding="utf-8"))["spec"]["endpoints"]
+    (endpoint,) = documents.load((OVERLAY / "servicemonitor.yaml").read_text(encoding="utf-8"))["spec"]["endpoints"]
     assert endpoint["path"] == path
     targets = [{"targets": [address], "labels": _OPERATORS}]
     honor = endpoint.get("honorLabels", False)
@@ -114,7 +114,7 @@ def _job(address: str, path: str) -> dict[str, Any]:
 
 def _hasty(alert_after: str) -> dict[str, Any]:
     """Give our rules, less patient than they are."""
-    spec: dict[str, Any] = codec.load_yaml(RULES.read_text(encoding="utf-8"))["spec"]
+    spec: dict[str, Any] = documents.load(RULES.read_text(encoding="utf-8"))["spec"]
     for group in spec["groups"]:
         for rule in group["rules"]:
             if "for" in rule:

@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from beacon import errors, supervision
+from beacon import errors
+from beacon.runtime import supervision
 from tests.integration import processes
 
 CONF = Path(__file__).parents[2] / "supervisord.conf"
@@ -26,7 +27,7 @@ SCRIPTS = sysconfig.get_path("scripts")
 PATIENCE_S = 200.0
 ROLE = """
 import os, signal, sys, time
-from beacon import log, metrics, process
+from beacon.runtime import log, metrics, process
 def main(context):
     heart = context.heart("main")
     metrics.EVENTS.labels(kind="Pod", type="created", source="watch").inc()

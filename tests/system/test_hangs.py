@@ -15,7 +15,7 @@ CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 # The real watcher, but that the thread which finds the file removes it and hangs.
 WATCHER = """
 import os, threading
-from beacon import process
+from beacon.runtime import process
 from beacon.watcher import __main__, stream
 look = stream.Stream._look_after_process
 def hang(self):

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from beacon import bus, errors, metrics, model, rundir, wire
+from beacon import bus, errors, wire
 from beacon.dev import whole as wholes
+from beacon.domain import model
+from beacon.runtime import metrics, run_directory
 from grafana import generate as dashboard
 from tests.gate import needs
 from tests.system import load, prometheus, running
@@ -93,7 +95,7 @@ def spoil(run_dir: Path) -> None:
     with bus.Client(bus.address(run_dir), stop=threading.Event()) as client, contextlib.suppress(errors.PermanentError):
         client.call(wire.Inspect())  # whose reply names the ledger
         client.call(claim)
-    (rundir.metrics_directory(run_dir) / "counter_watcher_.db").touch()
+    (run_directory.metrics_directory(run_dir) / "counter_watcher_.db").touch()
 
 
 def suspect(run_dir: Path, name: str) -> None:

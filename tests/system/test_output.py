@@ -12,14 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from beacon import errors, heart, rundir, supervision
+from beacon import errors
+from beacon.runtime import heartbeat, run_directory, supervision
 from tests.integration import processes
 from tests.system import supervised
 from tests.system.supervised import until
 
 STORM = """
 import sys
-from beacon import log, process
+from beacon.runtime import log, process
 def main(context):
     heart = context.heart("main")
     log.get().info("running")
@@ -63,7 +64,7 @@ def pid_of(base: Path, name: str) -> int:
 
 
 def beats(base: Path) -> dict[str, float]:
-    return {beat.process: beat.age_s for beat in heart.read(rundir.hearts_directory(base / "beacon"))}
+    return {beat.process: beat.age_s for beat in heartbeat.read(run_directory.hearts_directory(base / "beacon"))}
 
 
 def test_nobody_reads_standard_output_and_the_work_goes_on(base: Path) -> None:

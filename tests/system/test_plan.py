@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from beacon import codec, errors
+from beacon import errors
 from beacon.cli import rights
+from beacon.codec import documents
 from beacon.dev import whole as wholes
 from beacon.dev.cluster import server
 from tests.system import load, running
@@ -146,7 +147,7 @@ def test_a_right_that_is_missing_is_named_and_the_exit_code_says_so(alone: Alone
         f'configmaps@shop: the right to "{verb}" "configmaps" in API group "" in namespace "shop" is missing'
     ]
     assert (found["scopes"][0]["objects"] is None) is (verb == "list")
-    assert codec.load_yaml(plan(text, "-o", "yaml", environ=alone.environ).stdout) == found
+    assert documents.load(plan(text, "-o", "yaml", environ=alone.environ).stdout) == found
     assert plan(text, environ=alone.environ).returncode == errors.EXIT_FAILURE
 
 

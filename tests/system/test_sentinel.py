@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from beacon import supervision
-from beacon.supervision import State
+from beacon.runtime import supervision
+from beacon.runtime.supervision import State
 from tests.integration import processes
 from tests.system import supervised
 from tests.system.supervised import until
@@ -19,14 +19,14 @@ from tests.system.supervised import until
 SHORT = {"BEACON_SENTINEL_HUNG_S": "3"}
 REFUSED = """
 import sys
-from beacon import errors, process
+from beacon import errors; from beacon.runtime import process
 def main(context):
     raise errors.ConfigError(["endpoint.url: ftp is not allowed"])
 process.run(sys.argv[1], main)
 """
 BROKEN = """
 import sys
-from beacon import errors, process
+from beacon import errors; from beacon.runtime import process
 def main(context):
     raise errors.StartError("port 8080 is in use", exit_code=75)
 process.run(sys.argv[1], main)
@@ -40,7 +40,7 @@ HANGS_ONCE = (
 )
 ONE_HANGS = """
 import os, sys, threading
-from beacon import log, process
+from beacon.runtime import log, process
 def beat(context, name):
     heart = context.heart(name)
     while not context.sleep(0.05):

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from prometheus_client import multiprocess
 
-from beacon import metrics, rundir
-from beacon.supervision import State
+from beacon.runtime import metrics, run_directory
+from beacon.runtime.supervision import State
 from tests.integration import processes
 from tests.system import supervised
 from tests.system.supervised import until
@@ -28,7 +28,7 @@ def base() -> Iterator[Path]:
 
 
 def counted(base: Path) -> dict[str, float]:
-    directory = rundir.metrics_directory(base / "beacon")
+    directory = run_directory.metrics_directory(base / "beacon")
     paths = [str(path) for path in metrics.files(directory, ())]
     found = multiprocess.MultiProcessCollector.merge(paths)  # type: ignore[no-untyped-call]
     return {sample.name: sample.value for family in found for sample in family.samples}

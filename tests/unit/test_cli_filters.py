@@ -8,8 +8,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from beacon import model, wire
+from beacon import wire
 from beacon.cli import events, explain, filters, output, terminal
+from beacon.domain import model
 
 
 def selected(*arguments: str) -> tuple[wire.Selection | None, str]:

@@ -2,8 +2,9 @@
 
 import pytest
 
-from beacon import model, rules, wire
+from beacon import wire
 from beacon.cli import forecast
+from beacon.domain import model, rules
 
 ACCEPTED, REFUSED = model.Verdict.ACCEPTED, model.Verdict.ANNOTATION
 TRACKED, UNMANAGED, RELEASED = model.ObjectState.TRACKED, model.ObjectState.UNMANAGED, model.ObjectState.RELEASED

@@ -2,9 +2,10 @@
 
 import pytest
 
-from beacon import errors, rules
+from beacon import errors
 from beacon.cli import builtin, naming
 from beacon.dev.cluster import catalogue
+from beacon.domain import rules
 
 
 def name(entry: rules.Entry) -> naming.Named:

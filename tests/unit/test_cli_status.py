@@ -6,8 +6,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from beacon import errors, rundir
+from beacon import errors
 from beacon.cli import status
+from beacon.runtime import run_directory
 
 RED_AND_BOLD = click.style("Not well:", fg="red", bold=True)
 
@@ -32,8 +33,8 @@ def test_objects_that_cannot_be_read_are_wrong_and_named(tmp_path: Path) -> None
         "unreadable": 1,
         "unreadable_objects": ["a/b: its labels can't be read"],
     }
-    rundir.reports_directory(tmp_path).mkdir()
-    rundir.Reporter(tmp_path, "watcher").report("scope.Pod", said)
+    run_directory.reports_directory(tmp_path).mkdir()
+    run_directory.Reporter(tmp_path, "watcher").report("scope.Pod", said)
 
     assert "pods: 1 object can't be read: a/b: its labels can't be read" in status.look(tmp_path)["wrong"]
 

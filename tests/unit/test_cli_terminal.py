@@ -8,7 +8,7 @@ import click
 import pytest
 import yaml
 
-from beacon import visible
+from beacon.boundary import visible
 from beacon.cli import output, terminal, words
 
 EVIL = "a\x1b[2J\u202eb\x9b31m\nforged: line\r\x07\u200b"

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from beacon import proxies
-from beacon import tls as contexts
+from beacon.boundary import proxies
+from beacon.boundary import tls as contexts
 from beacon.cluster import connection, credentials, discovery, failures, listing, reviewing, watching
 from beacon.dev.cluster import tls
 

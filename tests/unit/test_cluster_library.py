@@ -11,15 +11,16 @@ import urllib3
 
 from beacon import codec
 from beacon.cluster import connection, credentials, library
+from beacon.codec import documents
 from beacon.dev.cluster import server as api_server
 from tests.unit import scripts
 
 LOOK = """
 import json, sys
-from beacon import slim
+from beacon.cluster import lazy_import
 from beacon.cluster import connection, credentials, listing
 print(listing.cluster_uid(connection.Connection(credentials.source({"KUBECONFIG": sys.argv[1]}, connections=1))))
-print(json.dumps(sorted(set(sys.modules) - slim.unrun_modules())))
+print(json.dumps(sorted(set(sys.modules) - lazy_import.deferred())))
 """
 UNUSED = {
     "kubernetes.client.api_client",
@@ -36,7 +37,7 @@ def kubeconfig(path: Path, user: dict[str, Any], **cluster: str) -> credentials.
         "users": [{"name": "u", "user": user}],
         "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
     }
-    path.write_text(codec.dump_yaml({"apiVersion": "v1", "kind": "Config", "current-context": "x", **named}))
+    path.write_text(documents.dump({"apiVersion": "v1", "kind": "Config", "current-context": "x", **named}))
     return credentials.source({"KUBECONFIG": str(path)}, connections=1)
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from beacon import tls
+from beacon.boundary import tls
 from beacon.cluster import connection, credentials, discovery, failures, watching
 
 CONFIGMAPS = discovery.Resource(group="", version="v1", plural="configmaps", namespaced=True, kind="ConfigMap")

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beacon import codec
+from beacon.codec import documents
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
@@ -59,7 +60,7 @@ def test_raw_text_is_embedded_as_it_stands() -> None:
 
 @given(st.text(alphabet="ab:{}[],-?!&*|>'\"%@`#\n \t0x~<=.", max_size=40))
 def test_any_yaml_text_is_read_or_is_one_kind_of_error(text: str) -> None:
-    for load in (codec.load_yaml, codec.load_yaml_text):
+    for load in (documents.load, documents.load_text):
         try:
             load(text)
         except codec.DecodeError:
@@ -72,7 +73,7 @@ def test_any_yaml_text_is_read_or_is_one_kind_of_error(text: str) -> None:
 @pytest.mark.parametrize("value", ['""', "x", "[]", "{}", "[x]", "{a: b}", "_"])
 def test_a_wrong_tag_is_read_or_is_one_kind_of_error(tag: str, value: str) -> None:
     try:
-        codec.load_yaml(f"a: !!{tag} {value}")
+        documents.load(f"a: !!{tag} {value}")
     except codec.DecodeError:
         return
 
@@ -80,19 +81,19 @@ def test_a_wrong_tag_is_read_or_is_one_kind_of_error(tag: str, value: str) -> No
 @pytest.mark.parametrize("text", ["a: 1\na: 2", "a: {b: 1, b: 2}", "- {x: 1, 'x': 2}", "1: a\n1: b"])
 def test_a_repeated_key_is_an_error_that_says_where(text: str) -> None:
     with pytest.raises(codec.DecodeError, match=r"line \d+.*stands twice"):
-        codec.load_yaml(text)
+        documents.load(text)
 
 
 @pytest.mark.parametrize("text", ["a: 1\n---\nb: 2", "[a]: 1", "{a: 1}: 2", "a: b: c", "a: *nothing", "\x00"])
 def test_what_is_not_one_plain_document_is_an_error(text: str) -> None:
     with pytest.raises(codec.DecodeError, match=r"\S"):
-        codec.load_yaml(text)
+        documents.load(text)
 
 
 def test_text_stays_the_text_that_it_is() -> None:
     text = "a: [true, no, 1.10, 0x10, 2020-01-01, ~, '', null, 1_000, 12:30]"
 
-    assert codec.load_yaml_text(text) == {
+    assert documents.load_text(text) == {
         "a": ["true", "no", "1.10", "0x10", "2020-01-01", None, "", None, "1_000", "12:30"]
     }
 
@@ -100,20 +101,20 @@ def test_text_stays_the_text_that_it_is() -> None:
 def test_what_is_dumped_is_loaded() -> None:
     value = {"b": 1, "a": [True, None, "no", "1.10", "é", "x: y", "line\nline", ""]}
 
-    text = codec.dump_yaml(value)
+    text = documents.dump(value)
 
-    assert codec.load_yaml(text) == value
+    assert documents.load(text) == value
     assert text.startswith("b: 1\na:")
 
 
 @pytest.mark.parametrize("text", ["n", "y", "N", "no", "1e3", "+1.5E-3", "0o17", "17", "null", "~", "2026-01-01"])
 def test_text_that_looks_like_another_type_is_written_in_quotes(text: str) -> None:
-    assert codec.dump_yaml({"key": text}) == f"key: '{text}'\n"
+    assert documents.dump({"key": text}) == f"key: '{text}'\n"
 
 
 def test_text_that_looks_like_nothing_else_is_written_bare() -> None:
     assert (
-        codec.dump_yaml(["new", "yes-but", "1e3x", "v1", "-", 1e3])
+        documents.dump(["new", "yes-but", "1e3x", "v1", "-", 1e3])
         == "- new\n- yes-but\n- 1e3x\n- v1\n- '-'\n- 1000.0\n"
     )
 
@@ -129,7 +130,7 @@ CHAIN = "a0: &a0 [x]\n" + "".join(f"a{level}: &a{level} [*a{level - 1}]\n" for l
 LONG = "a: &a '" + "x" * 100_000 + "'\nb: [" + ",".join(["*a"] * 1000) + "]\n"
 
 
-@pytest.mark.parametrize("load", [codec.load_yaml, codec.load_yaml_text])
+@pytest.mark.parametrize("load", [documents.load, documents.load_text])
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -167,7 +168,7 @@ def test_yaml_that_is_none_or_too_much_is_refused_in_plain_words(
     assert len(str(caught.value)) < 200
 
 
-@pytest.mark.parametrize("load", [codec.load_yaml, codec.load_yaml_text])
+@pytest.mark.parametrize("load", [documents.load, documents.load_text])
 def test_anchors_in_moderate_use_are_legal(load: Callable[[str], object]) -> None:
     text = "base: &base {a: x}\nmany:\n" + "".join("- {<<: *base, b: y}\n" for _ in range(500))
 
@@ -176,6 +177,6 @@ def test_anchors_in_moderate_use_are_legal(load: Callable[[str], object]) -> Non
 
 @pytest.mark.parametrize("text", ["a: " + "9" * 5000, "a: 2020-99-99"])
 def test_what_a_typed_reader_can_not_make_is_located(text: str) -> None:
-    assert codec.load_yaml_text(text) == {"a": text[3:]}
+    assert documents.load_text(text) == {"a": text[3:]}
     with pytest.raises(codec.DecodeError, match="line 1, column 4: a value is not what its tag says"):
-        codec.load_yaml(text)
+        documents.load(text)

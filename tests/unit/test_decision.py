@@ -2,8 +2,8 @@
 
 import pytest
 
-from beacon import decision, model, transitions
-from beacon.model import Change, EventType, ObjectState, Verdict
+from beacon.domain import decision, model, transitions
+from beacon.domain.model import Change, EventType, ObjectState, Verdict
 
 NOW = transitions.Circumstances(fingerprint="rule", epoch=0, updates=True)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from beacon import files
+from beacon.boundary import files
 
 
 def _fifo(path: Path) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from beacon import heart, rundir
+from beacon.runtime import heartbeat, run_directory
 from tests.unit import volumes
 
 
@@ -21,11 +21,11 @@ def volume(tmp_path: Path) -> Iterator[volumes.Volume]:
 
 
 def states(run_dir: Path) -> dict[str, str]:
-    return {report.component: report.state for report in rundir.read_reports(run_dir)}
+    return {report.component: report.state for report in run_directory.read_reports(run_dir)}
 
 
 def test_a_report_without_room_takes_the_place_of_the_one_before(volume: volumes.Volume) -> None:
-    reporter = rundir.Reporter(volume.path, "watcher")
+    reporter = run_directory.Reporter(volume.path, "watcher")
     reporter.report("pods", {"state": "watching"})
     volume.fill()
 
@@ -40,11 +40,11 @@ def test_a_report_without_room_takes_the_place_of_the_one_before(volume: volumes
 
 
 def test_a_heart_that_has_no_room_beats_all_the_same(volume: volumes.Volume) -> None:
-    old = heart.Heart(volume.path / "heartbeat", "store", "main")
+    old = heartbeat.Heart(volume.path / "heartbeat", "store", "main")
     volume.fill()
 
-    new = heart.Heart(volume.path / "heartbeat", "watcher", "pods")
-    beats = {beat.process: beat for beat in heart.read(volume.path / "heartbeat")}
+    new = heartbeat.Heart(volume.path / "heartbeat", "watcher", "pods")
+    beats = {beat.process: beat for beat in heartbeat.read(volume.path / "heartbeat")}
 
     assert set(beats) == {"store", "watcher"}
     assert {beat.pid for beat in beats.values()} == {os.getpid()}
@@ -53,7 +53,7 @@ def test_a_heart_that_has_no_room_beats_all_the_same(volume: volumes.Volume) -> 
     new._due_ns = 0
     new.beat()
     assert (volume.path / "heartbeat" / "watcher.pods").stat().st_size > 0
-    assert len(heart.read(volume.path / "heartbeat")) == 2
+    assert len(heartbeat.read(volume.path / "heartbeat")) == 2
     old.close()
     new.close()
 
@@ -61,7 +61,7 @@ def test_a_heart_that_has_no_room_beats_all_the_same(volume: volumes.Volume) -> 
 METRICS = """
 import sys
 from pathlib import Path
-from beacon import metrics
+from beacon.runtime import metrics
 metrics.start("watcher", Path(sys.argv[1]))
 print("started", flush=True)
 for line in sys.stdin:

@@ -4,14 +4,14 @@ import os
 import time
 from pathlib import Path
 
-from beacon import heart
+from beacon.runtime import heartbeat
 from tests.unit import scripts
 
 
 def test_a_beat_is_read_back_with_its_process_thread_pid_and_age(tmp_path: Path) -> None:
-    made = heart.Heart(tmp_path, "store", "main.loop")
+    made = heartbeat.Heart(tmp_path, "store", "main.loop")
 
-    (beat,) = heart.read(tmp_path)
+    (beat,) = heartbeat.read(tmp_path)
 
     assert (beat.process, beat.thread, beat.pid) == ("store", "main.loop", os.getpid())
     assert 0 <= beat.age_s < 1
@@ -19,26 +19,26 @@ def test_a_beat_is_read_back_with_its_process_thread_pid_and_age(tmp_path: Path)
 
 
 def test_a_heart_that_was_closed_is_gone(tmp_path: Path) -> None:
-    made = heart.Heart(tmp_path, "store", "main")
+    made = heartbeat.Heart(tmp_path, "store", "main")
 
     made.close()
     made.close()
     made.beat()
 
-    assert heart.read(tmp_path) == ()
+    assert heartbeat.read(tmp_path) == ()
 
 
 def test_the_age_of_a_heart_that_stands_still_grows(tmp_path: Path) -> None:
     pid, then_ns = os.getpid(), time.monotonic_ns() - 90 * 10**9
     (tmp_path / "watcher.main").write_text(f"{pid} {then_ns}\n")
 
-    (beat,) = heart.read(tmp_path)
+    (beat,) = heartbeat.read(tmp_path)
 
     assert 90 <= beat.age_s < 100
 
 
 def test_beats_are_written_once_a_second_at_most_and_cost_next_to_nothing(tmp_path: Path) -> None:
-    made = heart.Heart(tmp_path, "store", "main")
+    made = heartbeat.Heart(tmp_path, "store", "main")
     before = (tmp_path / "store.main").read_bytes()
     started = time.perf_counter()
 
@@ -57,15 +57,15 @@ def test_what_is_no_heartbeat_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "odd.main").write_text("one two three")
     (tmp_path / "bytes.main").write_bytes(b"\xff\xfe")
 
-    assert heart.read(tmp_path) == ()
-    assert heart.read(tmp_path / "absent") == ()
+    assert heartbeat.read(tmp_path) == ()
+    assert heartbeat.read(tmp_path / "absent") == ()
 
 
 def test_hearts_need_nothing_but_the_standard_library() -> None:
     done = scripts.run(
         """
         import sys
-        from beacon import heart
+        from beacon.runtime import heartbeat as heart
         foreign = {name.partition(".")[0] for name in sys.modules} - set(sys.stdlib_module_names)
         assert {name for name in foreign if not name.startswith("_")} <= {"beacon", "sitecustomize"}, foreign
         """
@@ -81,4 +81,4 @@ def test_what_only_looks_like_a_heartbeat_neither_hangs_nor_fills_the_memory(tmp
     (tmp_path / "store.directory").mkdir()
     (tmp_path / "store.empty").touch()
 
-    assert heart.read(tmp_path) == ()
+    assert heartbeat.read(tmp_path) == ()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beacon import instants
+from beacon.domain import instants
 
 
 @given(st.integers(0, 200 * 365 * 86_400_000_000))

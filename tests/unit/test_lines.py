@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from beacon import lines
+from beacon.runtime import line_writer
 
 PIPE_BYTES = 4 * 4096
 
@@ -33,7 +33,7 @@ def pipe() -> Iterator[tuple[int, int]]:
 def test_lines_that_a_full_pipe_does_not_take_are_dropped_counted_and_reported(pipe: tuple[int, int]) -> None:
     reader, fd = pipe
     heard: list[int] = []
-    writer = lines.LineWriter(fd, report=report, patience_s=0, on_drop=heard.append)
+    writer = line_writer.LineWriter(fd, report=report, patience_s=0, on_drop=heard.append)
     line = b"x" * 999 + b"\n"
 
     for _ in range(30):
@@ -51,7 +51,7 @@ def test_lines_that_a_full_pipe_does_not_take_are_dropped_counted_and_reported(p
 
 def test_many_lines_at_once_go_out_whole_as_far_as_there_is_room(pipe: tuple[int, int]) -> None:
     reader, fd = pipe
-    writer = lines.LineWriter(fd, report=report, patience_s=0)
+    writer = line_writer.LineWriter(fd, report=report, patience_s=0)
 
     writer.write(b"".join(b"%04d%s\n" % (number, b"x" * 995) for number in range(30)))
 
@@ -63,7 +63,7 @@ def test_many_lines_at_once_go_out_whole_as_far_as_there_is_room(pipe: tuple[int
 
 def test_what_has_no_line_feed_is_written_as_it_is(pipe: tuple[int, int]) -> None:
     reader, fd = pipe
-    writer = lines.LineWriter(fd, report=report, patience_s=0)
+    writer = line_writer.LineWriter(fd, report=report, patience_s=0)
 
     writer.write(b"one\ntw")
     writer.write(b"o\n")
@@ -74,7 +74,7 @@ def test_what_has_no_line_feed_is_written_as_it_is(pipe: tuple[int, int]) -> Non
 @pytest.mark.parametrize("size", [4096, 4097, 100_000])
 def test_a_line_longer_than_a_pipe_takes_is_never_cut(size: int, pipe: tuple[int, int]) -> None:
     reader, fd = pipe
-    writer = lines.LineWriter(fd, report=report, patience_s=0)
+    writer = line_writer.LineWriter(fd, report=report, patience_s=0)
     line = b"x" * (size - 1) + b"\n"
 
     writer.write(line)
@@ -90,7 +90,7 @@ def test_a_line_longer_than_a_pipe_takes_is_never_cut(size: int, pipe: tuple[int
 
 def test_a_reader_that_is_gone_and_a_closed_descriptor_stop_nothing() -> None:
     reader, fd = os.pipe()
-    writer = lines.LineWriter(fd, report=report, patience_s=0)
+    writer = line_writer.LineWriter(fd, report=report, patience_s=0)
     os.close(reader)
 
     writer.write(b"one\n")
@@ -104,7 +104,7 @@ def test_a_reader_that_is_gone_and_a_closed_descriptor_stop_nothing() -> None:
 def test_a_socket_that_is_not_read_does_not_block_and_goes_on_when_it_is_read(kind: socket.SocketKind) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
     with ours, theirs:
-        writer = lines.LineWriter(ours.fileno(), report=report, patience_s=0)
+        writer = line_writer.LineWriter(ours.fileno(), report=report, patience_s=0)
         while not writer.dropped:
             writer.write(b"x" * 999 + b"\n")
         theirs.settimeout(10)
@@ -119,7 +119,7 @@ def test_a_socket_that_is_not_read_does_not_block_and_goes_on_when_it_is_read(ki
 def test_a_terminal_that_is_not_read_does_not_block() -> None:
     ours, theirs = pty.openpty()
     tty.setraw(theirs)
-    writer = lines.LineWriter(theirs, report=report, patience_s=0)
+    writer = line_writer.LineWriter(theirs, report=report, patience_s=0)
 
     done = threading.Event()
 
@@ -136,7 +136,7 @@ def test_a_terminal_that_is_not_read_does_not_block() -> None:
 
 def test_a_full_volume_drops_lines_and_stops_nothing(tmp_path: Path) -> None:
     with Path("/dev/full").open("wb", buffering=0) as full:
-        writer = lines.LineWriter(full.fileno(), report=report, patience_s=0)
+        writer = line_writer.LineWriter(full.fileno(), report=report, patience_s=0)
         writer.write(b"one\ntwo\n")
 
     assert writer.dropped == 2
@@ -144,7 +144,7 @@ def test_a_full_volume_drops_lines_and_stops_nothing(tmp_path: Path) -> None:
 
 def test_lines_of_many_threads_stay_whole_and_each_is_counted(pipe: tuple[int, int]) -> None:
     reader, fd = pipe
-    writer = lines.LineWriter(fd, report=report, patience_s=0)
+    writer = line_writer.LineWriter(fd, report=report, patience_s=0)
 
     def talk() -> None:
         for _ in range(100):
@@ -163,7 +163,7 @@ def test_lines_of_many_threads_stay_whole_and_each_is_counted(pipe: tuple[int, i
 
 def test_a_reader_that_is_slower_than_a_burst_misses_nothing(pipe: tuple[int, int]) -> None:
     reader, fd = pipe
-    writer = lines.LineWriter(fd, report=report, patience_s=30)
+    writer = line_writer.LineWriter(fd, report=report, patience_s=30)
     got: list[bytes] = []
 
     def read() -> None:
@@ -183,7 +183,7 @@ def test_a_reader_that_is_slower_than_a_burst_misses_nothing(pipe: tuple[int, in
 
 def test_a_reader_that_has_stopped_is_waited_for_once(pipe: tuple[int, int]) -> None:
     _, fd = pipe
-    writer = lines.LineWriter(fd, report=report, patience_s=0.2)
+    writer = line_writer.LineWriter(fd, report=report, patience_s=0.2)
     began = time.monotonic()
 
     for _ in range(300):
@@ -195,7 +195,7 @@ def test_a_reader_that_has_stopped_is_waited_for_once(pipe: tuple[int, int]) -> 
 
 def test_a_reader_that_drips_takes_a_bounded_share_of_the_time(pipe: tuple[int, int]) -> None:
     reader, fd = pipe
-    writer = lines.LineWriter(fd, report=report, patience_s=0.1)
+    writer = line_writer.LineWriter(fd, report=report, patience_s=0.1)
     waits = 0.0
     for _ in range(200):
         began = time.monotonic()

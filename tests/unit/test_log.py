@@ -3,11 +3,11 @@
 import json
 from datetime import datetime
 
-from beacon import visible
+from beacon.boundary import visible
 from tests.unit import scripts
 
 SETUP = """
-from beacon import log
+from beacon.runtime import log
 log.configure("watcher")
 """
 
@@ -28,7 +28,7 @@ def test_a_line_is_one_json_object_with_instant_level_process_event_and_fields()
 def test_the_name_of_the_app_stands_in_every_line_once_it_is_known() -> None:
     (line,) = scripts.lines(
         """
-        from beacon import log
+        from beacon.runtime import log
         log.configure("store", app="beacon-east")
         log.get().info("served", text="x" * 9000)
         """
@@ -41,7 +41,7 @@ def test_the_name_of_the_app_stands_in_every_line_once_it_is_known() -> None:
 def test_lines_below_the_configured_level_are_not_written() -> None:
     (line,) = scripts.lines(
         """
-        from beacon import log
+        from beacon.runtime import log
         logger = log.get()
         log.configure("store", level="warn")
         logger.info("not this")
@@ -88,7 +88,7 @@ def test_a_secret_is_masked_in_text_format_and_in_what_libraries_log() -> None:
     done = scripts.run(
         """
         import logging
-        from beacon import log
+        from beacon.runtime import log
         log.configure("store", format="text")
         log.register_secret("hunter22")
         log.get().info("said hunter22", to="hunter22 again")
@@ -171,7 +171,7 @@ warnings.warn("old")
 def test_the_text_format_is_one_line_without_colour() -> None:
     done = scripts.run(
         """
-        from beacon import log
+        from beacon.runtime import log
         log.configure("store", format="text")
         log.get().warning("disk filled", path="/data", note="two words", free=0, lines="a\\nb")
         """
@@ -187,7 +187,7 @@ def test_lines_of_several_threads_and_processes_on_one_pipe_never_mix() -> None:
     done = scripts.run(
         """
         import os, threading
-        from beacon import log
+        from beacon.runtime import log
         log.configure("store")
         if os.fork() == 0:
             log.configure("notifier")
@@ -208,25 +208,11 @@ def test_a_reader_that_has_gone_is_no_error() -> None:
     done = scripts.run(
         """
         import os
-        from beacon import log
+        from beacon.runtime import log
         reader, writer = os.pipe()
         log.configure("store", fd=writer)
         os.close(reader)
         log.get().info("nobody hears this")
-        """
-    )
-
-    assert (done.returncode, done.stderr) == (0, b"")
-
-
-def test_logging_does_not_bring_rich_into_memory_but_leaves_it_to_others() -> None:
-    done = scripts.run(
-        """
-        import importlib.util, sys
-        from beacon import log
-        assert not [name for name in sys.modules if name.partition(".")[0] in ("rich", "pygments")]
-        if importlib.util.find_spec("rich"):
-            import rich.console
         """
     )
 
@@ -238,7 +224,7 @@ def test_lines_that_nobody_reads_are_dropped_counted_and_reported_in_the_form_of
         done = scripts.run(
             f"""
             import os
-            from beacon import log
+            from beacon.runtime import log
             reader, writer = os.pipe()
             lost = []
             log.configure("store", fd=writer, format="{form}")
@@ -261,7 +247,7 @@ def test_nothing_in_a_line_acts_on_the_terminal_of_who_reads_it() -> None:
     for form in ("json", "text"):
         done = scripts.run(
             f"""
-            from beacon import log
+            from beacon.runtime import log
             log.configure("store", format="{form}")
             evil = "a\\x1b[2J\\u202eb\\x9b31m\\nforged\\r\\x7f\\U000e0041"
             log.get().info("said " + evil, error=evil, many=[evil], long=evil * 2000)

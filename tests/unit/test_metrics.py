@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from prometheus_client import multiprocess
 
-from beacon import metrics
 from beacon.exporter import exposition
+from beacon.runtime import metrics
 from tests.unit import scripts
 
 COUNT = """
 import sys
 from pathlib import Path
-from beacon import metrics
+from beacon.runtime import metrics
 metrics.start(sys.argv[2], Path(sys.argv[1]))
 metrics.EVENTS.labels(kind="Pod", type="created", source="watch").inc()
 metrics.DB_COMMIT_SECONDS.observe(0.002)
@@ -77,7 +77,7 @@ def test_a_process_that_starts_anew_does_not_go_on_with_the_states_of_the_one_be
         """
         import sys
         from pathlib import Path
-        from beacon import metrics
+        from beacon.runtime import metrics
         metrics.start("watcher", Path(sys.argv[1]))
         """,
         str(tmp_path),
@@ -88,7 +88,7 @@ def test_a_process_that_starts_anew_does_not_go_on_with_the_states_of_the_one_be
 
 
 def test_unlabelled_metrics_appear_only_where_they_move(tmp_path: Path) -> None:
-    scripts.run("import sys; from pathlib import Path; from beacon import metrics\n"
+    scripts.run("import sys; from pathlib import Path; from beacon.runtime import metrics\n"
                 "metrics.start('watcher', Path(sys.argv[1]))", str(tmp_path))  # fmt: skip
 
     from_the_start = {"beacon_process_restarts_total{watcher}", "beacon_log_lines_dropped_total{watcher}"}
@@ -137,7 +137,7 @@ def test_a_sound_file_of_many_series_is_sound_at_every_moment_of_its_growth(tmp_
     code = """
     import sys
     from pathlib import Path
-    from beacon import metrics
+    from beacon.runtime import metrics
     metrics.start("watcher", Path(sys.argv[1]))
     for n in range(8000):
         metrics.GAPS.labels(scope=f"scope{n}", reason="expired").inc()

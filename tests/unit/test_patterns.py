@@ -18,11 +18,13 @@ from typing import Any
 import pytest
 
 import beacon
-from beacon import errors, log, metrics, rules
+from beacon import errors
 from beacon.cluster import framing
 from beacon.configuration import tree, values
+from beacon.domain import rules
 from beacon.exporter import request
 from beacon.notifier import answer, masking, retry_after
+from beacon.runtime import log, metrics
 from beacon.sentinel import causes, protocol
 
 ROOT = Path(beacon.__file__).parent
@@ -125,18 +127,18 @@ WORST: dict[str, tuple[Worst, ...]] = {
     "notifier/masking.py _AUTHORITY_END": (("", "/", ""),),
     "notifier/masking.py _ESCAPE": (("", "%", ""), ("", "%A", "")),
     "notifier/response_parser.py _HEAD_END": (("", "\n", ""), ("", "\r", ""), ("", "\n\r", "")),
-    "proxies.py '[,\\\\s]+'": (("", " ", ""), ("", ",", "")),
-    "proxies.py '[\\\\x00-\\\\x1f\\\\x7f]'": (("", "a", ""),),
-    "proxies.py '\\\\[(.+)\\\\](?::(\\\\d{1,5}))?|([^:]+):(\\\\d{1,5})'": (
+    "boundary/proxies.py '[,\\\\s]+'": (("", " ", ""), ("", ",", "")),
+    "boundary/proxies.py '[\\\\x00-\\\\x1f\\\\x7f]'": (("", "a", ""),),
+    "boundary/proxies.py '\\\\[(.+)\\\\](?::(\\\\d{1,5}))?|([^:]+):(\\\\d{1,5})'": (
         ("[", "]", ""),
         ("", "a", ":"),
         ("[", "]:", ""),
         ("", ":1", ""),
     ),
-    "proxies.py _HOST": (("", "a", "!"), ("", "a.", "!"), ("", "-", "")),
-    "proxies.py _UNSENDABLE": (("", "a", ""),),
-    "rules.py _BLANKS": (("", " ", "x"),),
-    "rules.py _TERM": (
+    "boundary/proxies.py _HOST": (("", "a", "!"), ("", "a.", "!"), ("", "-", "")),
+    "boundary/proxies.py _UNSENDABLE": (("", "a", ""),),
+    "domain/rules.py _BLANKS": (("", " ", "x"),),
+    "domain/rules.py _TERM": (
         ("a in (", ", ", "!"),
         ("a in (", " ", "!"),
         ("a in (", "a , ", "!"),
@@ -148,8 +150,8 @@ WORST: dict[str, tuple[Worst, ...]] = {
         ("", "a-", "/a"),
         ("a/", "a-", ""),
     ),
-    "rules.py '[0-9]{1,63}'": (("", "1", ""),),
-    "secret.py _CONTROL": (("", "a", ""),),
+    "domain/rules.py '[0-9]{1,63}'": (("", "1", ""),),
+    "boundary/secret.py _CONTROL": (("", "a", ""),),
     "sentinel/causes.py f'exited: {name} \\\\((exit status (\\\\d+)|terminated by \\\\w+)'": (
         ("", "exited: notifier (", ""),
         ("exited: notifier (terminated by ", "A", ""),
@@ -158,7 +160,7 @@ WORST: dict[str, tuple[Worst, ...]] = {
     ),
     "sentinel/causes.py 'spawnerr: (.+)'": (("", "spawnerr: ", ""), ("", "spawnerr: \n", "")),
     "store/database.py '\\\\d{4}'": (("", "1", ""),),
-    "visible.py _UNSAFE": (("", "\u202e", ""), ("", "a", "")),
+    "boundary/visible.py _UNSAFE": (("", "\u202e", ""), ("", "a", "")),
     # Development only.
     "dev/cluster/objects.py pattern": (("a", "-", ""), ("", "a.", "-")),
     "dev/cluster/routing.py": (("/api/", "a", ""), ("/apis/", "a/", ""), ("/apis/a", "/", "\n")),

@@ -3,7 +3,8 @@
 import threading
 from pathlib import Path
 
-from beacon import errors, process, rundir
+from beacon import errors
+from beacon.runtime import process, run_directory
 from tests import run_directories
 
 
@@ -26,8 +27,8 @@ def test_hearts_and_reports_lie_where_readers_look_for_them(tmp_path: Path) -> N
     heart = given.heart("main")
     given.report("scope.Pod", {"state": "watching"})
 
-    assert (rundir.hearts_directory(given.run_dir) / "watcher.main").exists()
-    assert [report.component for report in rundir.read_reports(given.run_dir)] == ["scope.Pod"]
+    assert (run_directory.hearts_directory(given.run_dir) / "watcher.main").exists()
+    assert [report.component for report in run_directory.read_reports(given.run_dir)] == ["scope.Pod"]
     heart.close()
 
 

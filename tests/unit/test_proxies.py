@@ -2,7 +2,8 @@
 
 import pytest
 
-from beacon import errors, proxies
+from beacon import errors
+from beacon.boundary import proxies
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from beacon import configuration, errors, reading, settings
+from beacon import errors
+from beacon.configuration import config_subprocess, loading, settings
 
 TEXT = """
 app: {name: "größe"}
@@ -22,9 +23,9 @@ def environ(path: Path) -> dict[str, str]:
 def test_it_gives_what_reading_it_here_gives(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(TEXT, encoding="utf-8")
 
-    read = reading.read(environ(tmp_path / "config.yaml"))
+    read = config_subprocess.read(environ(tmp_path / "config.yaml"))
 
-    here = configuration.load(environ(tmp_path / "config.yaml"))
+    here = loading.load(environ(tmp_path / "config.yaml"))
     assert settings.from_plain(read.settings) == here.settings
     assert list(read.warnings) == list(here.warnings) != []
 
@@ -33,9 +34,9 @@ def test_every_problem_arrives(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("resources: []\nendpoint: {url: 5, tiemout: 3s}\n", encoding="utf-8")
 
     with pytest.raises(errors.ConfigError) as there:
-        reading.read(environ(tmp_path / "config.yaml"))
+        config_subprocess.read(environ(tmp_path / "config.yaml"))
     with pytest.raises(errors.ConfigError) as here:
-        configuration.load(environ(tmp_path / "config.yaml"))
+        loading.load(environ(tmp_path / "config.yaml"))
 
     assert there.value.problems == here.value.problems
     assert len(there.value.problems) > 2
@@ -43,7 +44,7 @@ def test_every_problem_arrives(tmp_path: Path) -> None:
 
 def test_a_reader_that_dies_is_no_configuration(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(errors.StartError, match=re.escape("ended with code 1")) as caught:
-        reading.read({**os.environ, "PYTHONPATH": "", "PYTHONHOME": os.devnull})
+        config_subprocess.read({**os.environ, "PYTHONPATH": "", "PYTHONHOME": os.devnull})
 
     assert caught.value.exit_code == errors.EXIT_SOFTWARE
     assert capfd.readouterr().err  # it says itself why

@@ -2,7 +2,7 @@
 
 import pytest
 
-from beacon import model, rules
+from beacon.domain import model, rules
 
 KEY = "bakerapps.net.maas"
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from beacon import errors, heart, rundir
+from beacon import errors
+from beacon.runtime import heartbeat, run_directory
 from tests import run_directories
 
 
 def test_the_private_directory_is_made_for_this_user_alone(tmp_path: Path) -> None:
-    run_dir = rundir.prepare({"BEACON_RUN_DIR": str(tmp_path)})
+    run_dir = run_directory.prepare({"BEACON_RUN_DIR": str(tmp_path)})
 
     assert run_dir == tmp_path / "beacon"
     assert stat.S_IMODE(run_dir.stat().st_mode) == 0o700
@@ -29,7 +30,7 @@ def test_a_directory_that_others_may_enter_is_closed_to_them(tmp_path: Path) -> 
 
 def test_an_unset_variable_is_said(tmp_path: Path) -> None:
     with pytest.raises(errors.StartError, match="BEACON_RUN_DIR is not set") as raised:
-        rundir.prepare({})
+        run_directory.prepare({})
 
     assert raised.value.exit_code == errors.EXIT_CONFIG
 
@@ -38,16 +39,16 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     with pytest.raises(errors.StartError, match="file") as raised:
-        rundir.prepare({"BEACON_RUN_DIR": str(tmp_path / "file")})
+        run_directory.prepare({"BEACON_RUN_DIR": str(tmp_path / "file")})
 
     assert raised.value.exit_code == errors.EXIT_CANNOT_CREATE
 
 
 def leave_things(run_dir: Path) -> list[Path]:
     left = [
-        rundir.metrics_directory(run_dir) / "counter_watcher.db",
-        rundir.hearts_directory(run_dir) / "watcher.main",
-        rundir.reports_directory(run_dir) / "watcher.scope.json",
+        run_directory.metrics_directory(run_dir) / "counter_watcher.db",
+        run_directory.hearts_directory(run_dir) / "watcher.main",
+        run_directory.reports_directory(run_dir) / "watcher.scope.json",
     ]
     for path in left:
         path.write_bytes(b"{}")
@@ -55,23 +56,23 @@ def leave_things(run_dir: Path) -> list[Path]:
 
 
 def test_the_store_clears_what_another_supervisord_left(tmp_path: Path) -> None:
-    run_dir = rundir.prepare({"BEACON_RUN_DIR": str(tmp_path)})
-    rundir.boot(run_dir, "1 100 boot")
+    run_dir = run_directory.prepare({"BEACON_RUN_DIR": str(tmp_path)})
+    run_directory.boot(run_dir, "1 100 boot")
     left = leave_things(run_dir)
 
-    assert rundir.boot(run_dir, "1 200 boot")
+    assert run_directory.boot(run_dir, "1 200 boot")
 
     assert not any(path.exists() for path in left)
-    assert rundir.booted(run_dir, "1 200 boot")
-    assert not rundir.booted(run_dir, "1 100 boot")
+    assert run_directory.booted(run_dir, "1 200 boot")
+    assert not run_directory.booted(run_dir, "1 100 boot")
 
 
 def test_a_store_that_starts_again_under_the_same_supervisord_clears_nothing(tmp_path: Path) -> None:
-    run_dir = rundir.prepare({"BEACON_RUN_DIR": str(tmp_path)})
-    rundir.boot(run_dir, "1 100 boot")
+    run_dir = run_directory.prepare({"BEACON_RUN_DIR": str(tmp_path)})
+    run_directory.boot(run_dir, "1 100 boot")
     left = leave_things(run_dir)
 
-    assert not rundir.boot(run_dir, "1 100 boot")
+    assert not run_directory.boot(run_dir, "1 100 boot")
 
     assert all(path.exists() for path in left)
 
@@ -80,78 +81,78 @@ def test_a_store_started_by_hand_clears_nothing(tmp_path: Path) -> None:
     run_dir = run_directories.made(tmp_path)
     left = leave_things(run_dir)
 
-    assert not rundir.boot(run_dir, "")
+    assert not run_directory.boot(run_dir, "")
 
     assert all(path.exists() for path in left)
 
 
 def test_the_others_wait_until_the_store_has_cleared_the_directory(tmp_path: Path) -> None:
-    run_dir = rundir.prepare({"BEACON_RUN_DIR": str(tmp_path)})
-    rundir.boot(run_dir, "1 100 boot")
+    run_dir = run_directory.prepare({"BEACON_RUN_DIR": str(tmp_path)})
+    run_directory.boot(run_dir, "1 100 boot")
     passed = threading.Event()
 
     def wait() -> None:
-        rundir.await_boot(run_dir, "1 200 boot", threading.Event())
+        run_directory.await_boot(run_dir, "1 200 boot", threading.Event())
         passed.set()
 
     thread = threading.Thread(target=wait)
     thread.start()
     assert not passed.wait(0.2)
-    rundir.boot(run_dir, "1 200 boot")
+    run_directory.boot(run_dir, "1 200 boot")
 
     assert passed.wait(10)
     thread.join()
 
 
 def test_waiting_for_the_store_ends_when_the_process_is_to_stop(tmp_path: Path) -> None:
-    run_dir = rundir.prepare({"BEACON_RUN_DIR": str(tmp_path)})
+    run_dir = run_directory.prepare({"BEACON_RUN_DIR": str(tmp_path)})
     stop = threading.Event()
     stop.set()
 
     with pytest.raises(errors.Stopping):
-        rundir.await_boot(run_dir, "1 200 boot", stop)
+        run_directory.await_boot(run_dir, "1 200 boot", stop)
 
 
 def test_who_is_started_by_hand_waits_for_nobody(tmp_path: Path) -> None:
-    run_dir = rundir.prepare({"BEACON_RUN_DIR": str(tmp_path)})
+    run_dir = run_directory.prepare({"BEACON_RUN_DIR": str(tmp_path)})
 
-    rundir.await_boot(run_dir, rundir.supervisor_of({}, os.getppid()), threading.Event())
+    run_directory.await_boot(run_dir, run_directory.supervisor_of({}, os.getppid()), threading.Event())
 
-    assert rundir.metrics_directory(run_dir).is_dir()
+    assert run_directory.metrics_directory(run_dir).is_dir()
 
 
 @pytest.mark.slow
 def test_who_arrives_while_the_store_clears_is_in_nobodys_way(tmp_path: Path) -> None:
-    run_dir = rundir.prepare({"BEACON_RUN_DIR": str(tmp_path)})
-    rundir.boot(run_dir, "1 100 boot")
+    run_dir = run_directory.prepare({"BEACON_RUN_DIR": str(tmp_path)})
+    run_directory.boot(run_dir, "1 100 boot")
     cleared = threading.Event()
 
     def arrive() -> None:
         while not cleared.is_set():
-            rundir.prepare({"BEACON_RUN_DIR": str(tmp_path)})
+            run_directory.prepare({"BEACON_RUN_DIR": str(tmp_path)})
 
     thread = threading.Thread(target=arrive)
     thread.start()
     try:
         for n in range(300):
-            assert rundir.boot(run_dir, f"{n} 200 boot")
+            assert run_directory.boot(run_dir, f"{n} 200 boot")
     finally:
         cleared.set()
         thread.join()
 
 
 def test_a_supervisord_is_told_from_every_other() -> None:
-    mine = rundir.supervisor_of({"SUPERVISOR_ENABLED": "1"}, os.getpid())
+    mine = run_directory.supervisor_of({"SUPERVISOR_ENABLED": "1"}, os.getpid())
 
-    assert mine == rundir.supervisor_of({"SUPERVISOR_ENABLED": "1"}, os.getpid())
-    assert mine != rundir.supervisor_of({"SUPERVISOR_ENABLED": "1"}, os.getppid())
-    assert rundir.supervisor_of({}, os.getpid()) == ""
+    assert mine == run_directory.supervisor_of({"SUPERVISOR_ENABLED": "1"}, os.getpid())
+    assert mine != run_directory.supervisor_of({"SUPERVISOR_ENABLED": "1"}, os.getppid())
+    assert run_directory.supervisor_of({}, os.getpid()) == ""
 
 
 def test_a_report_says_since_when_its_state_holds_and_keeps_that_while_details_change(tmp_path: Path) -> None:
     run_dir = run_directories.made(tmp_path)
     clock = [1_767_225_600_000_000]
-    reporter = rundir.Reporter(run_dir, "watcher", now_us=lambda: clock[0])
+    reporter = run_directory.Reporter(run_dir, "watcher", now_us=lambda: clock[0])
     reporter.report("scope.Pod", {"state": "listing"})
     clock[0] += 5_000_000
     reporter.report("scope.Pod", {"state": "watching", "reason": "a"})
@@ -159,7 +160,7 @@ def test_a_report_says_since_when_its_state_holds_and_keeps_that_while_details_c
 
     reporter.report("scope.Pod", {"state": "watching", "reason": "b"})
 
-    (report,) = rundir.read_reports(run_dir)
+    (report,) = run_directory.read_reports(run_dir)
     assert (report.process, report.component, report.pid) == ("watcher", "scope.Pod", os.getpid())
     assert (report.state, report.since) == ("watching", "2026-01-01T00:00:05.000000Z")
     assert report.fields == {"reason": "b"}
@@ -167,30 +168,30 @@ def test_a_report_says_since_when_its_state_holds_and_keeps_that_while_details_c
 
 def test_an_unchanged_report_is_not_written_again(tmp_path: Path) -> None:
     run_dir = run_directories.made(tmp_path)
-    reporter = rundir.Reporter(run_dir, "watcher")
+    reporter = run_directory.Reporter(run_dir, "watcher")
     reporter.report("x", {"state": "fine"})
-    (path,) = rundir.reports_directory(run_dir).iterdir()
+    (path,) = run_directory.reports_directory(run_dir).iterdir()
     path.unlink()
 
     reporter.report("x", {"state": "fine"})
 
-    assert rundir.read_reports(run_dir) == ()
+    assert run_directory.read_reports(run_dir) == ()
 
 
 @pytest.mark.parametrize("component", ["a/../../b", "x" * 300, "pods@" + "n" * 240, "ä.b:c"])
 def test_any_component_can_report(tmp_path: Path, component: str) -> None:
     run_dir = run_directories.made(tmp_path)
 
-    rundir.Reporter(run_dir, "watcher").report(component, {"state": "fine"})
+    run_directory.Reporter(run_dir, "watcher").report(component, {"state": "fine"})
 
-    (report,) = rundir.read_reports(run_dir)
+    (report,) = run_directory.read_reports(run_dir)
     assert report.component == component
 
 
 @pytest.mark.slow
 def test_a_reader_never_sees_half_a_report(tmp_path: Path) -> None:
     run_dir = run_directories.made(tmp_path)
-    reporter = rundir.Reporter(run_dir, "watcher")
+    reporter = run_directory.Reporter(run_dir, "watcher")
     reporter.report("x", {"state": "0", "text": "y" * 100_000})
     done = threading.Event()
 
@@ -202,7 +203,7 @@ def test_a_reader_never_sees_half_a_report(tmp_path: Path) -> None:
     thread = threading.Thread(target=write)
     thread.start()
     while not done.is_set():
-        (report,) = rundir.read_reports(run_dir)
+        (report,) = run_directory.read_reports(run_dir)
         assert len(report.fields["text"]) == 100_000
     thread.join()
 
@@ -210,21 +211,21 @@ def test_a_reader_never_sees_half_a_report(tmp_path: Path) -> None:
 def test_an_earlier_life_is_forgotten_without_touching_other_processes(tmp_path: Path) -> None:
     run_dir = run_directories.made(tmp_path)
     for process in ("watcher", "store"):
-        heart.Heart(rundir.hearts_directory(run_dir), process, "main")
-        rundir.Reporter(run_dir, process).report("x", {"state": "fine"})
+        heartbeat.Heart(run_directory.hearts_directory(run_dir), process, "main")
+        run_directory.Reporter(run_dir, process).report("x", {"state": "fine"})
 
-    rundir.forget(run_dir, "watcher")
+    run_directory.forget(run_dir, "watcher")
 
-    assert [beat.process for beat in heart.read(rundir.hearts_directory(run_dir))] == ["store"]
-    assert [report.process for report in rundir.read_reports(run_dir)] == ["store"]
+    assert [beat.process for beat in heartbeat.read(run_directory.hearts_directory(run_dir))] == ["store"]
+    assert [report.process for report in run_directory.read_reports(run_dir)] == ["store"]
 
 
 def test_what_is_no_report_is_left_out(tmp_path: Path) -> None:
     run_dir = run_directories.made(tmp_path)
     for name, content in (("a", b""), ("b", b"[]"), ("c", b"{}"), ("d", b'{"state": 1}')):
-        (rundir.reports_directory(run_dir) / f"{name}.json").write_bytes(content)
+        (run_directory.reports_directory(run_dir) / f"{name}.json").write_bytes(content)
 
-    assert rundir.read_reports(run_dir) == ()
+    assert run_directory.read_reports(run_dir) == ()
 
 
 def test_what_only_looks_like_a_report_neither_hangs_nor_fills_the_memory(tmp_path: Path) -> None:
@@ -235,4 +236,4 @@ def test_what_only_looks_like_a_report_neither_hangs_nor_fills_the_memory(tmp_pa
     (state / "a.large.json").write_bytes(b"1" * 2_000_000)
     (state / "a.directory.json").mkdir()
 
-    assert rundir.read_reports(tmp_path) == ()
+    assert run_directory.read_reports(tmp_path) == ()

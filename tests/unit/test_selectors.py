@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beacon import rules
+from beacon.domain import rules
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from beacon import errors, supervision
+from beacon import errors
+from beacon.runtime import supervision
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 import pytest
 
-from beacon import model, transitions
-from beacon.model import Cause, Change, EventType, GapReason, ObjectState, Verdict
+from beacon.domain import model, transitions
+from beacon.domain.model import Cause, Change, EventType, GapReason, ObjectState, Verdict
 
 OURS, OTHERS = "key-one", "key-two"  # fingerprints of two rules of one annotation
 ELSEWHERE = "other-one"  # of a rule of another annotation

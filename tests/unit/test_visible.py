@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from beacon import visible
+from beacon.boundary import visible
 
 
 def test_every_character_that_acts_or_hides_is_escaped_and_no_other() -> None:

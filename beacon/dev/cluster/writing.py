@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from beacon import codec
+from beacon.codec import documents
 from beacon.dev.cluster import kinds, lifecycle, objects, patches, protobuf, reading, routing, service, state, status
 
 Json = dict[str, Any]
@@ -106,7 +106,7 @@ def _changes(sent: Sent, kind_of_patch: str) -> Callable[[Json], Json]:
 
 def _apply(cluster: service.Service, sent: Sent, write: lifecycle.Write) -> tuple[state.Stored, bool]:
     """Apply server-side: fields are merged in, but none that the manager no longer names is taken out."""
-    document = codec.load_yaml(sent.body.decode())
+    document = documents.load(sent.body.decode())
     if not isinstance(document, dict):
         raise status.bad_request("error decoding YAML: an object is expected")
     objects.check_body(sent.kind, sent.info.namespace, sent.info.name, document)

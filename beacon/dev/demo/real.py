@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from beacon import codec, configuration, errors, settings
+from beacon import errors
+from beacon.codec import documents
+from beacon.configuration import loading, settings
 from beacon.dev import whole
 from beacon.dev.demo import screen
 
@@ -52,7 +54,7 @@ def names_endpoint(given: Given) -> bool:
     if given.environ.get("ENDPOINT_URL"):
         return True
     try:
-        plain = codec.load_yaml(given.config.read_text(encoding="utf-8"))
+        plain = documents.load(given.config.read_text(encoding="utf-8"))
     except (ValueError, errors.BeaconError):
         return True  # the check of the whole says where it is wrong
     endpoint = plain.get("endpoint") if isinstance(plain, dict) else None
@@ -66,7 +68,7 @@ def check_settings(given: Given, environ: Mapping[str, str]) -> settings.Setting
         errors.ConfigError: it is wrong; every problem in a line.
         errors.StartError: a port that it names is in use.
     """
-    tree = configuration.load({**environ, "CONFIG_PATH": str(given.config)}).settings
+    tree = loading.load({**environ, "CONFIG_PATH": str(given.config)}).settings
     ports = {"health.port": tree.health.port} | ({"metrics.port": tree.metrics.port} if tree.metrics.enabled else {})
     for key, port in ports.items():
         if not _free(port):

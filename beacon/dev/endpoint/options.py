@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from beacon import codec, errors
+from beacon.codec import documents
 from beacon.dev.endpoint import modes, report, values
 
 
@@ -64,7 +65,7 @@ def load(path: Path) -> dict[str, object]:
         ConfigError: it can't be read, or isn't a mapping.
     """
     try:
-        document = codec.load_yaml(path.read_text())
+        document = documents.load(path.read_text())
     except OSError as error:
         raise errors.ConfigError([f"{path}: {error.strerror}"]) from error
     except (codec.DecodeError, UnicodeDecodeError) as error:

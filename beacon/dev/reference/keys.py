@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin, get_type_hints
 
-from beacon import settings
-from beacon.configuration import values
+from beacon.configuration import settings, values
 from beacon.dev.reference import effects
 
 _WRITTEN = {

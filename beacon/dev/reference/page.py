@@ -5,7 +5,7 @@ Everything outside of the two marks is left as it stands.
 
 from pathlib import Path
 
-from beacon import settings
+from beacon.configuration import settings
 from beacon.dev.reference import keys
 
 PATH = Path(__file__).parents[3] / "docs" / "configuration.md"

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from beacon import settings
-from beacon.configuration import checks, values
+from beacon.configuration import checks, settings, values
 from beacon.dev.reference import keys
 
 PATH = Path(__file__).parents[3] / "docs" / "configuration.schema.json"

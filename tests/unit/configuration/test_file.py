@@ -10,15 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beacon import codec, configuration, errors, settings
-from beacon.configuration import shown, values
+from beacon import codec, errors
+from beacon.codec import documents
+from beacon.configuration import loading, settings, shown, values
 
 ROOT = Path(__file__).parents[3]
 LEAST = "resources: [{apiVersion: v1, kind: ConfigMap}]\nendpoint: {url: http://sink/}\n"
 
 
-def load(text: str, **environ: str) -> configuration.Loaded:
-    return configuration.parse(text, environ)
+def load(text: str, **environ: str) -> loading.Loaded:
+    return loading.parse(text, environ)
 
 
 def problems(text: str, **environ: str) -> tuple[str, ...]:
@@ -272,7 +273,7 @@ def test_a_file_that_is_none_is_said_in_one_sentence(tmp_path: Path, make: Any, 
     make(path)
 
     with pytest.raises(errors.ConfigError) as refused:
-        configuration.load({"CONFIG_PATH": str(path)})
+        loading.load({"CONFIG_PATH": str(path)})
 
     assert refused.value.problems == (f"{path} {said}",) or refused.value.problems[0].startswith(f"{path} {said}")
 
@@ -281,7 +282,7 @@ def test_what_is_shown_loads_again_as_the_same() -> None:
     text = with_endpoint("timeout: 1h30m1.5s, retry: {maxBackoff: 90s}") + "storage: {reserve: 64Mi}\n"
     tree = load(text.replace("1h30m1.5s", "30m1.5s")).settings
 
-    again = load(codec.dump_yaml(shown.as_file(tree))).settings
+    again = load(documents.dump(shown.as_file(tree))).settings
 
     assert again == tree
 
@@ -297,7 +298,7 @@ def test_the_tree_travels_unchanged_and_its_digest_names_its_content() -> None:
 
 def test_the_commented_example_has_every_key_and_loads() -> None:
     text = (ROOT / "docs/examples/config.yaml").read_text()
-    given = codec.load_yaml_text(text.replace("# version:", "version:"))
+    given = documents.load_text(text.replace("# version:", "version:"))
 
     load(text)
 
@@ -359,7 +360,7 @@ yamlish = st.recursive(
 @given(yamlish)
 def test_whatever_the_file_holds_it_loads_or_is_refused_in_words(content: Any) -> None:
     with contextlib.suppress(errors.ConfigError):
-        load(codec.dump_yaml(content))
+        load(documents.dump(content))
 
 
 @pytest.mark.parametrize(
@@ -376,7 +377,7 @@ def test_whatever_the_file_holds_it_loads_or_is_refused_in_words(content: Any) -
 )
 def test_what_is_no_plain_value_is_reported_as_what_it_is(text: str, said: str) -> None:
     with pytest.raises(errors.ConfigError, match=said):
-        configuration.parse(text, {})
+        loading.parse(text, {})
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from beacon import codec, configuration, errors
+from beacon import codec, errors
+from beacon.codec import documents
+from beacon.configuration import loading
 from beacon.dev.reference import effects, keys, page, schema
 from tests.unit.configuration import test_file
 
@@ -34,7 +36,7 @@ VALUES = (
 
 
 def complaints(text: str) -> list[str]:
-    return [error.message for error in VALIDATOR.iter_errors(codec.load_yaml(text))]
+    return [error.message for error in VALIDATOR.iter_errors(documents.load(text))]
 
 
 def paths() -> list[str]:
@@ -103,8 +105,8 @@ def test_the_schema_refuses_what_is_refused_where_a_schema_can(text: str, said: 
     assert complaints(text), said
 
 
-def load(content: Any) -> configuration.Loaded:
-    return configuration.parse(json.dumps(content), {})
+def load(content: Any) -> loading.Loaded:
+    return loading.parse(json.dumps(content), {})
 
 
 @settings(max_examples=1500, deadline=None)

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from beacon import bus, hub, wire
+from beacon import bus, wire
+from beacon.bus import bus_server
 from tests.unit.exporter import views
 
 
@@ -35,7 +36,7 @@ def serving(run_dir: Path, store: Store | None = None) -> Iterator[Store]:
     stop = threading.Event()
 
     def serve() -> None:
-        with hub.Server(bus.address(run_dir)) as server:
+        with bus_server.Server(bus.address(run_dir)) as server:
             while not stop.is_set():
                 for incoming in server.receive(0.02, limit=10):
                     request, _ = wire.decode_request(incoming.data)

@@ -9,8 +9,9 @@ from http import HTTPStatus
 
 import pytest
 
-from beacon import errors, log
+from beacon import errors
 from beacon.exporter import answering, endpoint, listening
+from beacon.runtime import log
 from tests.integration import processes
 
 

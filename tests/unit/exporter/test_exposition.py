@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, exposition, multiprocess
 
-from beacon import metrics
 from beacon.exporter import exposition as ours
+from beacon.runtime import metrics
 from tests.unit import scripts
 
 WORK = """
 import sys
 from pathlib import Path
-from beacon import metrics
+from beacon.runtime import metrics
 metrics.start(sys.argv[2], Path(sys.argv[1]))
 for number in range(30):
     metrics.EVENTS.labels(kind=f"Kind{number % 3}", type="created", source="watch").inc(number)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from beacon.exporter import asker, exposition, figures, health, view
-from beacon.supervision import State
+from beacon.runtime.supervision import State
 from tests.unit.exporter import views
 
 STATES = ("ready", "waiting", "queued", "in_flight")

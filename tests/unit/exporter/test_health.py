@@ -3,7 +3,7 @@
 import pytest
 
 from beacon.exporter import asker, health, view
-from beacon.supervision import State
+from beacon.runtime.supervision import State
 from tests.unit.exporter import views
 
 

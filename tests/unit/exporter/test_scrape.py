@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from beacon import metrics
 from beacon.exporter import health, scrape
+from beacon.runtime import metrics
 from tests.unit import scripts
 from tests.unit.exporter import views
 
 COUNT = """
 import sys
 from pathlib import Path
-from beacon import metrics
+from beacon.runtime import metrics
 metrics.start(sys.argv[2], Path(sys.argv[1]))
 for n in range(40):
     metrics.EVENTS.labels(kind=f"Kind{n}", type="created", source="watch").inc()

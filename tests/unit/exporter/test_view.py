@@ -3,8 +3,9 @@
 from concurrent.futures import Future
 from pathlib import Path
 
-from beacon import errors, metrics
+from beacon import errors
 from beacon.exporter import asker, view
+from beacon.runtime import metrics
 
 
 def test_the_lines_that_supervisord_dropped_are_counted_once_and_a_new_supervisord_begins_at_0(tmp_path: Path) -> None:

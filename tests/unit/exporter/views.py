@@ -3,8 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
-from beacon import heart, rundir, supervision, wire
+from beacon import wire
 from beacon.exporter import asker, view
+from beacon.runtime import heartbeat, run_directory, supervision
 
 NOW = 1_800_000_000.0
 PIDS = {"store": 10, "watcher": 11, "notifier": 12, "exporter": 13, "reconciler": 14}
@@ -53,19 +54,19 @@ def program(name: str, **changes: Any) -> supervision.Program:
     return replace(made, **changes)
 
 
-def report(process: str, component: str, state: str, **fields: Any) -> rundir.Report:
+def report(process: str, component: str, state: str, **fields: Any) -> run_directory.Report:
     since = "2027-01-15T07:59:00.000000Z"  # a minute before NOW
-    return rundir.Report(
+    return run_directory.Report(
         process=process, component=component, pid=PIDS[process], state=state, since=since, fields=fields
     )
 
 
-def scope(state: str = "watching", **fields: Any) -> rundir.Report:
+def scope(state: str = "watching", **fields: Any) -> run_directory.Report:
     return report("watcher", "scope.Pod", state, **{"scope": "pods", "reason": "", "listed": True, **fields})
 
 
-def beat(process: str, age_s: float, **changes: Any) -> heart.Beat:
-    return replace(heart.Beat(process=process, thread="main", pid=PIDS[process], age_s=age_s), **changes)
+def beat(process: str, age_s: float, **changes: Any) -> heartbeat.Beat:
+    return replace(heartbeat.Beat(process=process, thread="main", pid=PIDS[process], age_s=age_s), **changes)
 
 
 def well(**changes: Any) -> view.View:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-from beacon import bus, model
+from beacon import bus
+from beacon.domain import model
 from beacon.notifier import breaker, channel, deadline, dispatch, render, retry
 from tests.unit.notifier import endpoints, stores
 

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from beacon import hub, model, wire
+from beacon import wire
+from beacon.bus import bus_server
+from beacon.domain import model
 
 ENDPOINT = "default"
 READY = model.DeliveryState.READY
@@ -33,7 +35,7 @@ class Row:
 
 @dataclass(slots=True)
 class _Parked:
-    incoming: hub.Incoming
+    incoming: bus_server.Incoming
     claim: wire.Claim
     until: float
 
@@ -108,7 +110,7 @@ class Store:
             return sum(row.state is state for row in self.rows.values())
 
     def _serve(self) -> None:
-        with hub.Server(self.where) as server:
+        with bus_server.Server(self.where) as server:
             while not self._stop.is_set():
                 arrived = server.receive(0.002, limit=100)
                 with self._lock:
@@ -118,7 +120,7 @@ class Store:
                         self._handle(server, incoming)
                     self._look_at_parked(server)
 
-    def _handle(self, server: hub.Server, incoming: hub.Incoming) -> None:
+    def _handle(self, server: bus_server.Server, incoming: bus_server.Incoming) -> None:
         request, ledger = wire.decode_request(incoming.data)
         if isinstance(request, wire.Hello):
             self._answer(server, incoming, wire.Welcome(settings=self.plain))
@@ -147,7 +149,7 @@ class Store:
             if row.forgiven:
                 row.forgiven, row.next_at = False, 0.0
 
-    def _look_at_parked(self, server: hub.Server) -> None:
+    def _look_at_parked(self, server: bus_server.Server) -> None:
         if self.parked is None:
             return
         reply = self._give(self.parked.claim, now=time.monotonic() >= self.parked.until)
@@ -155,7 +157,9 @@ class Store:
             self._answer(server, self.parked.incoming, reply)
             self.parked = None
 
-    def _answer(self, server: hub.Server, incoming: hub.Incoming, reply: wire.Reply | wire.Refused | None) -> None:
+    def _answer(
+        self, server: bus_server.Server, incoming: bus_server.Incoming, reply: wire.Reply | wire.Refused | None
+    ) -> None:
         assert reply is not None
         server.reply(incoming, wire.encode_reply(reply, ledger=self.ledger, settings=self.settings))
 

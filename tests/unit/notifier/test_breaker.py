@@ -1,4 +1,4 @@
-from beacon import model
+from beacon.domain import model
 from beacon.notifier import breaker
 
 RULES = breaker.Rules(threshold=5, probe_interval_s=1.0, timeout_s=30.0)

@@ -1,6 +1,6 @@
 """The settings reach the parts of the notifier."""
 
-from beacon import settings
+from beacon.configuration import settings
 from beacon.notifier import configured
 
 

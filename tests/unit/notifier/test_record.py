@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
-from beacon import codec, log, metrics, model
+from beacon import codec
+from beacon.domain import model
 from beacon.notifier import record
+from beacon.runtime import log, metrics
 from tests.unit.notifier import stores
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from cloudevents.core.bindings.http import HTTPMessage, from_structured_event
 from cloudevents.core.formats.json import JSONFormat
 
-from beacon import model
+from beacon.domain import model
 from beacon.notifier import render
 from tests.unit.notifier import stores
 

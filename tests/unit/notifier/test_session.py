@@ -1,6 +1,7 @@
 from itertools import count
 
-from beacon import model, wire
+from beacon import wire
+from beacon.domain import model
 from beacon.notifier import breaker, marks, session
 from tests.unit.notifier import stores
 

@@ -4,7 +4,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from beacon import model
+from beacon.domain import model
 from beacon.notifier import answer, breaker, retry, session, settlement
 from tests.unit.notifier import stores
 

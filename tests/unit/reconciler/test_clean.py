@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from beacon import bus, errors, metrics, settings, wire
+from beacon import bus, errors, wire
+from beacon.configuration import settings
 from beacon.reconciler import clean
+from beacon.runtime import metrics
 from tests.unit.store import world
 from tests.unit.store.test_pruning import come_and_go, names
 

@@ -5,8 +5,9 @@ from typing import Any, cast
 
 import pytest
 
-from beacon import bus, codec, rules, wire
+from beacon import bus, codec, wire
 from beacon.cluster import connection, failures
+from beacon.domain import rules
 from beacon.reconciler import comparison
 
 KNOWN = tuple(f"u{number}" for number in range(6))

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from beacon import codec, log, metrics, settings
+from beacon import codec
+from beacon.configuration import settings
 from beacon.reconciler import storage
+from beacon.runtime import log, metrics
 
 TERMS = settings.Storage(volume_path="/somewhere", db_path="/somewhere/e.db")
 

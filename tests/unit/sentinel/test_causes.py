@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from beacon import rundir
+from beacon.runtime import run_directory
 from beacon.sentinel import causes
 from tests import run_directories
 
@@ -37,7 +37,9 @@ def test_an_earlier_supervisords_log_does_not_count() -> None:
 
 def test_the_reason_is_the_last_word_if_it_is_of_that_end(tmp_path: Path) -> None:
     run_dir = run_directories.made(tmp_path)
-    rundir.Reporter(run_dir, "store").report(rundir.LAST_WORD, {"state": "ended", "code": 73, "reason": "it is full"})
+    run_directory.Reporter(run_dir, "store").report(
+        run_directory.LAST_WORD, {"state": "ended", "code": 73, "reason": "it is full"}
+    )
     log = tmp_path / "supervisord.log"
 
     log.write_text(f"{BEGIN}WARN exited: store (exit status 73; not expected)\n")

@@ -2,10 +2,10 @@
 
 import pytest
 
-from beacon import heart, supervision
+from beacon.runtime import heartbeat, supervision
+from beacon.runtime.supervision import State
 from beacon.sentinel import judgement, protocol
 from beacon.sentinel.judgement import Duty
-from beacon.supervision import State
 
 LIMIT_S = 60.0
 
@@ -18,12 +18,12 @@ def program(name: str = "watcher", state: State = State.RUNNING, pid: int = 7) -
     return supervision.Program(name=name, state=state, pid=pid, started_at=0, stopped_at=0, why="")
 
 
-def beat(age_s: float, thread: str = "main", *, process: str = "watcher", pid: int = 7) -> heart.Beat:
-    return heart.Beat(process=process, thread=thread, pid=pid, age_s=age_s)
+def beat(age_s: float, thread: str = "main", *, process: str = "watcher", pid: int = 7) -> heartbeat.Beat:
+    return heartbeat.Beat(process=process, thread=thread, pid=pid, age_s=age_s)
 
 
 def glance(
-    *beats: heart.Beat,
+    *beats: heartbeat.Beat,
     programs: tuple[supervision.Program, ...] = (program(),),
     life_s: float = 1000.0,
     awake_s: float = 1000.0,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from beacon import rundir
+from beacon.runtime import run_directory
 from beacon.sentinel import memory
 from tests import run_directories
 
@@ -26,7 +26,7 @@ def test_deaths_and_holds_survive(run_dir: Path) -> None:
 
     assert after.deaths("watcher") == (10.0, 11.0)
     assert after.held() == {"watcher": 15.0}
-    assert rundir.read_reports(run_dir) == ()
+    assert run_directory.read_reports(run_dir) == ()
 
 
 def test_another_supervisords_are_void(run_dir: Path) -> None:
@@ -41,7 +41,7 @@ def test_another_supervisords_are_void(run_dir: Path) -> None:
 
 @pytest.mark.parametrize("content", ["", "[]", "{", "null"])
 def test_a_broken_memory_is_none(run_dir: Path, content: str) -> None:
-    (rundir.reports_directory(run_dir) / "sentinel.memory").write_text(content)
+    (run_directory.reports_directory(run_dir) / "sentinel.memory").write_text(content)
 
     assert memory.Memory(run_dir, "1 2 boot").held() == {}
 

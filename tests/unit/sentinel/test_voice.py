@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from beacon import log
+from beacon.runtime import log
 
 
 def spoken(code: str) -> list[str]:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beacon import model, wire
+from beacon import wire
+from beacon.domain import model
 from beacon.store import service
 from tests.unit.store import world
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from beacon import model, wire
+from beacon import wire
+from beacon.domain import model
 from tests.unit.store import world
 
 CHANGES = (model.Change.ADDED, model.Change.DELETED)

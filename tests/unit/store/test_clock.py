@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from beacon import model
+from beacon.domain import model
 from tests.unit.store import world
 from tests.unit.store.test_pruning import come_and_go, names, prune
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from beacon import codec, model, rules, wire
+from beacon import codec, wire
+from beacon.domain import model, rules
 from beacon.store import cursors
 from tests.unit.store import world
 from tests.unit.store.world import seen

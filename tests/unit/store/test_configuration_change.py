@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from beacon import model, rules, wire
+from beacon import wire
+from beacon.domain import model, rules
 from beacon.store import database, service, streams
 from tests.unit.store import world
 

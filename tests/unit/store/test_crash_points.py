@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from beacon import model, wire
+from beacon import wire
+from beacon.domain import model
 from beacon.store import database, service, streams
 from tests.unit.store import world
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import apsw
 import pytest
 
-from beacon import errors, model
+from beacon import errors
+from beacon.domain import model
 from beacon.store import condition, database, salvage
 from tests.unit.store import world
 

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from beacon import model, wire
+from beacon import wire
+from beacon.domain import model
 from tests.unit.store import world
 from tests.unit.store.world import seen
 

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import settings, stateful
 from hypothesis import strategies as st
 
-from beacon import model, rules, wire
+from beacon import wire
+from beacon.domain import model, rules
 from tests.unit.store import world
 
 NAMES = ("a", "b", "c")

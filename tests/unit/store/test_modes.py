@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from beacon import model, wire
+from beacon import wire
+from beacon.domain import model
 from beacon.store import condition, database, salvage
 from tests.unit.store import world
 

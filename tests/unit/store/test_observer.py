@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from beacon import codec, errors, log
+from beacon import codec, errors
+from beacon.runtime import log
 from beacon.store import database, observer, suspects
 from tests.unit.store import world
 from tests.unit.store.test_compare import Comparison

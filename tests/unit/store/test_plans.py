@@ -4,7 +4,7 @@ from pathlib import Path
 
 import apsw
 
-from beacon import model
+from beacon.domain import model
 from tests.unit.store import world
 
 

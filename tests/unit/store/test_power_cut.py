@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from beacon import model, wire
+from beacon import wire
+from beacon.domain import model
 from beacon.store import service
 from tests.unit.store import power, world
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from beacon import model, wire
+from beacon import wire
+from beacon.domain import model
 from tests.unit.store import world
 from tests.unit.store.test_figures import Work, check
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beacon import codec, model
+from beacon import codec
+from beacon.domain import model
 from beacon.store import rendering
 from tests.unit.store import world
 

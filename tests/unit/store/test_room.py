@@ -13,7 +13,8 @@ from typing import Any
 import apsw
 import pytest
 
-from beacon import model, wire
+from beacon import wire
+from beacon.domain import model
 from beacon.store import room
 from tests.unit import volumes
 from tests.unit.store import world
@@ -321,7 +322,7 @@ def test_a_limit_on_the_size_of_files_refuses_and_kills_nothing(tmp_path: Path) 
     code = """
 import resource, sys
 from pathlib import Path
-from beacon import model
+from beacon.domain import model
 from beacon.store import room
 from tests.unit.store import world
 path = Path(sys.argv[1])

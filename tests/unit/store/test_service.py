@@ -10,7 +10,8 @@ from typing import Any
 import apsw
 import pytest
 
-from beacon import errors, model, wire
+from beacon import errors, wire
+from beacon.domain import model
 from beacon.store import service
 from tests.unit.store import world
 

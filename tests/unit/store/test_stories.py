@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from beacon import model, wire
+from beacon import wire
 from beacon.cli import telling, words
+from beacon.domain import model
 from beacon.store import database, stories
 from tests.unit.store import world
 

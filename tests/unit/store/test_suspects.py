@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beacon import model, wire
+from beacon import wire
+from beacon.domain import model
 from beacon.store import suspects
 from tests.unit.store import world
 

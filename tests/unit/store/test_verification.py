@@ -6,7 +6,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from beacon import model
+from beacon.domain import model
 from beacon.store import verification
 from tests.unit.store import world
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from beacon import model, rules, wire
+from beacon import wire
+from beacon.domain import model, rules
 from beacon.store import clock, database, room, service, streams
 
 ANNOTATION = "bakerapps.net.maas"

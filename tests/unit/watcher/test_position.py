@@ -5,7 +5,7 @@ import dataclasses
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beacon import model
+from beacon.domain import model
 from beacon.watcher import position
 
 

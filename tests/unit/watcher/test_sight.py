@@ -1,7 +1,7 @@
 """The store hears of accepted objects and of those it wants to hear of, and of no other."""
 
-from beacon import model, rules
 from beacon.cluster import items
+from beacon.domain import model, rules
 from beacon.watcher import sight
 from beacon.watcher.sight import Mutation
 

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import structlog
 
-from beacon import metrics, rules
 from beacon.cluster import items
+from beacon.domain import rules
+from beacon.runtime import metrics
 from beacon.watcher import policy, sight, voice
 from beacon.watcher.policy import State
 

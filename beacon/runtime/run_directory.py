@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from beacon import errors, files, instants
+from beacon import errors
+from beacon.boundary import files
+from beacon.domain import instants
 
 VARIABLE = "BEACON_RUN_DIR"
 LAST_WORD = "end"  # the component under which a process that fails reports why

@@ -9,7 +9,9 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 
-from beacon import errors, files, rundir
+from beacon import errors
+from beacon.boundary import files
+from beacon.runtime import run_directory
 
 _PR_SET_PDEATHSIG = 1
 
@@ -37,7 +39,7 @@ def _orphaned(environ: Mapping[str, str], parent: int) -> bool:
     if "SUPERVISOR_ENABLED" not in environ:
         return False
     try:
-        written = files.read_text(Path(environ.get(rundir.VARIABLE, ""), "supervisord.pid"), most_bytes=64)
+        written = files.read_text(Path(environ.get(run_directory.VARIABLE, ""), "supervisord.pid"), most_bytes=64)
     except (OSError, UnicodeDecodeError):
         return False  # another supervisord.conf than ours, which writes it elsewhere
     return written.strip() != str(parent)

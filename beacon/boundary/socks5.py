@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import socks
 
-from beacon import proxies
+from beacon.boundary import proxies
 
 Resolve = Callable[[str, int], list[str]]
 Options = Sequence[tuple[int, int, int | bytes]]

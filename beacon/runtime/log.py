@@ -11,17 +11,16 @@ import threading
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
-from beacon import codec, instants, lines, slim, visible
+import structlog
 
-# structlog.dev and structlog.tracebacks import rich when they find it, for pretty tracebacks that a service never
-# prints: 5 MB in every process. For its asynchronous methods structlog imports asyncio: 3 MB.
-slim.unrun("asyncio")
-with slim.standing_in(dict.fromkeys(("rich", "colorama", "better_exceptions"))):
-    import structlog
+from beacon import codec
+from beacon.boundary import visible
+from beacon.domain import instants
+from beacon.runtime import line_writer
 
 Logger = structlog.typing.FilteringBoundLogger
 
-_LONGEST_LINE = lines.AT_ONCE  # bytes with the line feed
+_LONGEST_LINE = line_writer.AT_ONCE  # bytes with the line feed
 _SHORTEST_SECRET = 4  # what is shorter stands in ordinary words by chance
 _SHORTEST_FIELD = 64
 _LEVELS = {
@@ -56,7 +55,7 @@ def configure(
     def dropped(count: int) -> bytes:
         return renderer(None, "", head(None, "warning", {"event": "log lines dropped", "lines": count}))
 
-    out = _Lines(lines.LineWriter(fd, report=dropped, on_drop=_count))
+    out = _Lines(line_writer.LineWriter(fd, report=dropped, on_drop=_count))
     structlog.configure(
         processors=[head, _mask, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
@@ -99,7 +98,7 @@ def masked(text: str) -> str:
 class _Lines:
     """Writes rendered lines; every level is the same to it."""
 
-    def __init__(self, writer: lines.LineWriter) -> None:
+    def __init__(self, writer: line_writer.LineWriter) -> None:
         self._writer = writer
 
     def msg(self, line: bytes) -> None:

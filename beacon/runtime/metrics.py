@@ -18,14 +18,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-from beacon import slim
-
-# The package itself brings servers and clients of HTTP for expositions that nobody uses: 6 MB.
-slim.unrun("prometheus_client", "prometheus_client.exposition")
-from prometheus_client import exposition, mmap_dict, values  # noqa: E402
-from prometheus_client.metrics import Counter, Gauge, Histogram  # noqa: E402
-from prometheus_client.metrics_core import Metric  # noqa: E402
-from prometheus_client.registry import CollectorRegistry  # noqa: E402
+from prometheus_client import exposition, mmap_dict, values
+from prometheus_client.metrics import Counter, Gauge, Histogram
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import CollectorRegistry
 
 Family = Metric  # a metric with its samples, as a scrape shows it
 

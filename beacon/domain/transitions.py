@@ -7,7 +7,7 @@ list does not show it, the ledger finds out and asks `vanish`. Source: docs/arch
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from beacon import model, rules
+from beacon.domain import model, rules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

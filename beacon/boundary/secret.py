@@ -6,7 +6,8 @@ No error repeats a secret, or a part of one: it names where the secret was read.
 import re
 from pathlib import Path
 
-from beacon import errors, files
+from beacon import errors
+from beacon.boundary import files
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 

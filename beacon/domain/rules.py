@@ -5,12 +5,13 @@ so both must have the same configuration: a scope's fingerprint says which rule 
 """
 
 import hashlib
+import json
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from beacon import codec, model
+from beacon.domain import model
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -276,7 +277,8 @@ def _values(rule: Rule) -> list[str] | None:
 
 
 def _join(rule: Rule, what: object) -> str:
-    return f"{_digest(rule.annotation.encode(), 8)}-{_digest(codec.encode_sorted(what), 16)}"
+    text = json.dumps(what, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return f"{_digest(rule.annotation.encode(), 8)}-{_digest(text.encode(), 16)}"
 
 
 def _digest(data: bytes, length: int) -> str:

@@ -4,7 +4,9 @@ Asked by the exporter and by people's commands; the sentinel alone stops and sta
 own transport has no timeout, so a supervisord that hangs would hang whoever asks; that is why it is not used.
 """
 
+import http.client
 import socket
+import xmlrpc.client
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,12 +15,7 @@ from pathlib import Path
 from typing import Any
 from xml.parsers import expat
 
-from beacon import errors, slim
-
-# For HTTPS, which does not go over unix sockets: 1 MB in processes without any other use for it.
-slim.unrun("ssl")
-import http.client  # noqa: E402
-import xmlrpc.client  # noqa: E402
+from beacon import errors
 
 _TIMEOUT_S = 1.0
 _LONGEST_ANSWER = 4 * 1024 * 1024

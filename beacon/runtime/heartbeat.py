@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from beacon import files
+from beacon.boundary import files
 
 HUNG_S = 60.0  # a thread that has not beaten for so long hangs
 

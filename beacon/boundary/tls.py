@@ -10,7 +10,8 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 
-from beacon import errors, files
+from beacon import errors
+from beacon.boundary import files
 
 
 def bare(*, verify: bool = True) -> ssl.SSLContext:

@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import beacon
-from beacon import bus, errors, heart, log, metrics, parent, rundir, settings, wire
+from beacon import bus, errors, wire
+from beacon.configuration import settings
+from beacon.runtime import heartbeat, log, metrics, parent_death, run_directory
 
 _STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 _WIND_DOWN_S = 5.0  # how long the others may take to stop after a thread has failed
@@ -34,7 +36,7 @@ def run(name: str, main: Callable[["Context"], None]) -> NoReturn:
     log.configure(name)
     context: Context | None = None
     try:
-        parent.die_with_parent(os.environ)
+        parent_death.die_with_parent(os.environ)
         stop = _stop_on_signals()
         context = _enter(name, stop)
         log.get().info("started", pid=os.getpid())
@@ -61,12 +63,12 @@ class Context:
         self.run_dir = run_dir
         self.stop = stop
         self.failure = 0  # exit code that a failed thread asks for
-        self._reporter = rundir.Reporter(run_dir, name)
+        self._reporter = run_directory.Reporter(run_dir, name)
         self._threads: list[threading.Thread] = []
 
-    def heart(self, thread: str) -> heart.Heart:
+    def heart(self, thread: str) -> heartbeat.Heart:
         """Make the calling thread's heartbeat; a thread that does not beat for a minute counts as hung."""
-        return heart.Heart(rundir.hearts_directory(self.run_dir), self.name, thread)
+        return heartbeat.Heart(run_directory.hearts_directory(self.run_dir), self.name, thread)
 
     def report(self, component: str, state: Mapping[str, Any]) -> None:
         """Publish a component's state, `{"state": ..., ...}` in plain values; written only when it changed."""
@@ -106,7 +108,7 @@ class Context:
         if code != errors.EXIT_OK:
             reason = str(error) if isinstance(error, errors.BeaconError) else f"{type(error).__name__}: {error}"
             with contextlib.suppress(OSError):  # the run directory may be what is broken
-                self.report(rundir.LAST_WORD, {"state": "ended", "code": code, "reason": log.masked(reason)})
+                self.report(run_directory.LAST_WORD, {"state": "ended", "code": code, "reason": log.masked(reason)})
 
     def _guard(self, target: Callable[[], None]) -> None:
         try:
@@ -148,19 +150,19 @@ def _enter(name: str, stop: threading.Event) -> Context:
     try:
         return _entered(name, stop)
     except OSError as error:
-        message = f"{rundir.VARIABLE}={os.environ[rundir.VARIABLE]} can't be used: {error.strerror}"
+        message = f"{run_directory.VARIABLE}={os.environ[run_directory.VARIABLE]} can't be used: {error.strerror}"
         raise errors.StartError(message, exit_code=errors.EXIT_CANNOT_CREATE) from error
 
 
 def _entered(name: str, stop: threading.Event) -> Context:
-    run_dir = rundir.prepare(os.environ)
-    supervisor = rundir.supervisor_of(os.environ, os.getppid())
+    run_dir = run_directory.prepare(os.environ)
+    supervisor = run_directory.supervisor_of(os.environ, os.getppid())
     if name == "store":
-        rundir.boot(run_dir, supervisor)
+        run_directory.boot(run_dir, supervisor)
     else:
-        rundir.await_boot(run_dir, supervisor, stop)
-    rundir.forget(run_dir, name)
-    metrics.start(name, rundir.metrics_directory(run_dir))
+        run_directory.await_boot(run_dir, supervisor, stop)
+    run_directory.forget(run_dir, name)
+    metrics.start(name, run_directory.metrics_directory(run_dir))
     log.on_drop(metrics.LOG_LINES_DROPPED.labels(process=name).inc)
     context = Context(name, run_dir=run_dir, stop=stop)
     threading.excepthook = lambda left: context.fail(left.exc_value or SystemExit())

@@ -1,9 +1,10 @@
 """Which streams a configuration means: the one call by which the watcher and the store come to the same scopes."""
 
-from beacon import model, rules, settings
+from beacon.configuration import settings
+from beacon.domain import model, rules
 
 
-def scopes(tree: settings.Settings) -> tuple[rules.Scope, ...]:
+def of(tree: settings.Settings) -> tuple[rules.Scope, ...]:
     """Give the disjoint streams of a configuration.
 
     Raises:

@@ -1,13 +1,13 @@
 """The decision on one observation: from what the ledger holds and what was seen to the rows that are written.
 
-Pure: no clock, no SQL. `beacon.transitions` decides about one object; here an object may also take its name from an
+Pure: no clock, no SQL. `transitions` decides about one object; here an object may also take its name from an
 older one, whose row ends first. The store reads the rows, calls `decide` or `ended`, and writes what is returned.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from beacon import model, transitions
+from beacon.domain import model, transitions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

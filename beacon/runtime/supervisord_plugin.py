@@ -14,7 +14,7 @@ from typing import Any
 
 from supervisor import loggers
 
-from beacon import lines
+from beacon.runtime import line_writer
 
 _DESCRIPTORS = {"/dev/fd/1": 1, "/dev/stdout": 1, "/dev/fd/2": 2, "/dev/stderr": 2}
 
@@ -39,7 +39,7 @@ class Stream:
 
     def __init__(self, fd: int) -> None:
         """Write to a descriptor that is open already."""
-        self.writer = lines.LineWriter(fd, report=_dropped)
+        self.writer = line_writer.LineWriter(fd, report=_dropped)
 
     def write(self, data: bytes) -> None:
         """Write lines, or drop them."""

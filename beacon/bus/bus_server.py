@@ -10,7 +10,8 @@ from types import TracebackType
 
 import zmq
 
-from beacon import bus, errors
+from beacon import errors
+from beacon.bus import client
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,7 @@ class Server:
             errors.StartError: that can't be done.
         """
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)
-        bus.bound(self._socket, most=bus.MOST_REQUEST)
+        client.bound(self._socket, most=client.MOST_REQUEST)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         before = os.umask(0o177)
         try:
@@ -63,7 +64,7 @@ class Server:
         arrived: list[Incoming] = []
         if not self._socket.poll(int(timeout_s * 1000 + 0.999)):
             return arrived
-        while len(arrived) < limit and bus.readable(self._socket):
+        while len(arrived) < limit and client.readable(self._socket):
             frames = self._socket.recv_multipart(zmq.DONTWAIT)
             if len(frames) == 3:
                 arrived.append(Incoming(peer=frames[0], frame=frames[1], data=frames[2]))

@@ -1,0 +1,5 @@
+"""What each process needs around its own work: signals, heartbeats, the run directory, supervision, log, metrics.
+
+May import `bus`, `wire`, `configuration`, `boundary`, `domain`, `codec`, `errors`; never a process. Start reading at
+`process.run`.
+"""
