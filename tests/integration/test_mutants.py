@@ -44,8 +44,8 @@ MUTANTS = (
     Mutant(
         "the reply comes before the commit",
         "store/service.py",
-        "            self._ledger.commit()\n        except errors.BeaconError as error:\n            return self._undo",
-        "            pass\n        except errors.BeaconError as error:\n            return self._undo",
+        "            self._ledger.commit()\n        except errors.BeaconError:\n            self._memory",
+        "            pass\n        except errors.BeaconError:\n            self._memory",
         "tests/unit/store/test_power_cut.py",
     ),
     Mutant(

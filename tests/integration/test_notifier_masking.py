@@ -11,12 +11,12 @@ import pytest
 from beacon.notifier import answer, channel, deadline
 
 TOKEN = "t0ken-of-seventeen"
-HEADERS = {"X-Key": "header-secret", "X-Pair": "Basic " + base64.b64encode(b"al:wonderland").decode()}
+HEADERS = {"X-Key": "h3ad-of-keys", "X-Pair": "Basic " + base64.b64encode(b"al:wonderland").decode()}
 QUERY = "?key=query%2Fsecret&n4ked-secret"
 PROXY_USER = "proxy-us%40er:passw0rd%2F!"
 SECRETS = [
     TOKEN,
-    "header-secret",
+    "h3ad-of-keys",
     base64.b64encode(b"al:wonderland").decode(),
     "query%2Fsecret",
     "n4ked-secret",
