@@ -67,7 +67,7 @@ class Forecast:
         self.counts.annotated += annotated
         if seen is None:
             return
-        self.counts.matching += seen.verdict is model.Verdict.ACCEPTED
+        self.counts.matching += seen.verdict is model.RuleVerdict.ACCEPTED
         if self.counts.changes is not None:
             self._count(self._unseen.pop(seen.uid, None), seen, self.counts.changes)
 
@@ -127,8 +127,8 @@ def leaving(scopes: Iterable[rules.Scope], ledger: Ledger) -> dict[model.ScopeId
     return counts
 
 
-def _known(row: wire.HeldObject) -> transitions.Known:
-    return transitions.Known(
+def _known(row: wire.HeldObject) -> transitions.KnownObject:
+    return transitions.KnownObject(
         state=row.state,
         epoch=row.epoch,
         resource_version=row.resource_version,

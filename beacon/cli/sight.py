@@ -28,18 +28,18 @@ def _covering(scopes: Sequence[rules.Scope], kind: str, namespace: str) -> list[
     ]
 
 
-def _sentence(rule: rules.Rule, item: items.Item | items.Unreadable | None, kind: str, name: str) -> str:
+def _sentence(rule: rules.ScopeRule, item: items.Item | items.Unreadable | None, kind: str, name: str) -> str:
     if item is None:
         return f"In the cluster there is no {kind} of this name now."
     if isinstance(item, items.Unreadable):
         return f"In the cluster {name} can't be read: {item.why}."
     annotations, labels = item.annotations or {}, item.labels or {}
     verdict = rules.judge(rule, namespace=item.namespace, annotations=annotations, labels=labels)
-    if verdict is model.Verdict.ACCEPTED:
+    if verdict is model.RuleVerdict.ACCEPTED:
         return f"In the cluster {name} is accepted now: it is told as soon as the watch or a comparison has seen it."
-    if verdict is model.Verdict.LABEL:
+    if verdict is model.RuleVerdict.LABEL:
         return f"In the cluster {name} is annotated, and its labels do not match the selector."
-    if verdict is model.Verdict.NAMESPACE:
+    if verdict is model.RuleVerdict.NAMESPACE:
         return f"In the cluster {name} is annotated, and its namespace is excluded."
     value = annotations.get(rule.annotation)
     if value is None:

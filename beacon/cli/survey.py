@@ -55,7 +55,7 @@ class Survey:
     def _count(self, scope: rules.Scope, resource: discovery.Resource, reckoned: forecast.Forecast) -> forecast.Counts:
         for page in listing.pages(self._api, resource, scope.id.namespace):
             for item in page.items:
-                seen = looking.look(scope.rule, item, model.Change.LISTED, reckoned.wanted)
+                seen = looking.look(scope.rule, item, model.ChangeKind.LISTED, reckoned.wanted)
                 reckoned.see(seen, annotated=scope.rule.annotation in (item.annotations or {}))
             for one in page.unreadable:
                 reckoned.pass_by(one.item.uid, one.name, one.why)

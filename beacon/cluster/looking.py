@@ -13,13 +13,13 @@ _LARGEST = 3 * 512 * 1024  # etcd takes no object of more
 
 
 def look(
-    rule: rules.Rule, item: items.Item, change: model.Change, wanted: Container[str], *, received_ns: int = 0
+    rule: rules.ScopeRule, item: items.Item, change: model.ChangeKind, wanted: Container[str], *, received_ns: int = 0
 ) -> model.Observation | None:
     """Judge an object under a rule; None: it is not accepted and its UID is not among the wanted."""
     annotations = item.annotations or {}
     labels = item.labels or {}
     verdict = rules.judge(rule, namespace=item.namespace, annotations=annotations, labels=labels)
-    if verdict is not model.Verdict.ACCEPTED and item.uid not in wanted:
+    if verdict is not model.RuleVerdict.ACCEPTED and item.uid not in wanted:
         return None
     return model.Observation(
         uid=item.uid,

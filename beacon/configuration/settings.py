@@ -22,7 +22,7 @@ LONGEST_S = 100 * YEAR_S
 MOST = 2**31 - 1
 
 
-class Kind(StrEnum):
+class ValueKind(StrEnum):
     """How a value is written in the file, where its type does not say so."""
 
     DURATION = "duration"  # a Go duration string; here seconds
@@ -43,7 +43,7 @@ class Allowed:
     being refused.
     """
 
-    kind: Kind | None = None
+    kind: ValueKind | None = None
     least: float | None = None
     above: float | None = None
     most: float | None = None
@@ -61,11 +61,11 @@ def _key(default: Any = None, *, required: bool = False, **allowed: Any) -> Any:
 
 
 def _duration(default_s: float, *, least: float = 0.001, most: float = LONGEST_S, **allowed: Any) -> Any:
-    return _key(default_s, kind=Kind.DURATION, least=least, most=most, **allowed)
+    return _key(default_s, kind=ValueKind.DURATION, least=least, most=most, **allowed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class App:
+class AppSettings:
     """`app`: what the process says of itself."""
 
     name: str = _key("beacon")  # in the log
@@ -76,15 +76,15 @@ class App:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resource:
+class ResourceSettings:
     """One of `resources`: a kind to watch, and which of its objects."""
 
     api_version: str = _key(required=True)
     kind: str = _key(required=True)
     resource: str = _key("")  # the plural; found by discovery when empty
-    namespaces: tuple[str, ...] = _key((), kind=Kind.NAMESPACE)  # all when empty
-    exclude_namespaces: tuple[str, ...] = _key((), kind=Kind.NAMESPACE, go=False)
-    label_selector: str = _key("", kind=Kind.SELECTOR, go=False)
+    namespaces: tuple[str, ...] = _key((), kind=ValueKind.NAMESPACE)  # all when empty
+    exclude_namespaces: tuple[str, ...] = _key((), kind=ValueKind.NAMESPACE, go=False)
+    label_selector: str = _key("", kind=ValueKind.SELECTOR, go=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +130,7 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Breaker:
+class BreakerSettings:
     """`endpoint.breaker`: when the endpoint counts as down, and how often it is probed then."""
 
     failure_threshold: int = _key(5, least=0, most=MOST, go=False)  # outage-like answers in a row; 0: never
@@ -148,17 +148,17 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
+class EndpointSettings:
     """`endpoint`: where events go."""
 
-    name: str = _key("default", kind=Kind.LABEL, go=False)  # key of its deliveries, label of its metrics
-    url: str = _key(required=True, kind=Kind.URL)
+    name: str = _key("default", kind=ValueKind.LABEL, go=False)  # key of its deliveries, label of its metrics
+    url: str = _key(required=True, kind=ValueKind.URL)
     method: str = _key("POST", one_of=("POST", "PUT", "PATCH"))
     timeout_s: float = _duration(30.0, most=3600)  # total deadline of one request
     idle_timeout_s: float = _duration(50.0, most=3600, go=False)  # below the 60 s of most load balancers
     headers: Mapping[str, str] = field(default_factory=dict, repr=False, metadata={"allowed": Allowed()})
     retry: Retry = Retry()
-    breaker: Breaker = Breaker()
+    breaker: BreakerSettings = BreakerSettings()
     tls: Tls = Tls()
 
 
@@ -201,7 +201,7 @@ class Storage:
     monitor_interval_s: float = _duration(60.0, least=1)
     warning_threshold: float = _key(80.0, above=0, most=100)  # per cent, of bytes and of inodes
     critical_threshold: float = _key(90.0, above=0, most=100)
-    reserve_bytes: int = _key(32 * 1024 * 1024, kind=Kind.SIZE, least=0, most=2**60, go=False)
+    reserve_bytes: int = _key(32 * 1024 * 1024, kind=ValueKind.SIZE, least=0, most=2**60, go=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,30 +209,30 @@ class Metrics:
     """`metrics`: where Prometheus scrapes."""
 
     enabled: bool = _key(default=True)
-    port: int = _key(8080, kind=Kind.PORT)
-    path: str = _key("/metrics", kind=Kind.PATH)
+    port: int = _key(8080, kind=ValueKind.PORT)
+    path: str = _key("/metrics", kind=ValueKind.PATH)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
     """`health`: where the kubelet probes."""
 
-    liveness_path: str = _key("/healthz", kind=Kind.PATH)
-    readiness_path: str = _key("/ready", kind=Kind.PATH)
-    port: int = _key(8080, kind=Kind.PORT)
+    liveness_path: str = _key("/healthz", kind=ValueKind.PATH)
+    readiness_path: str = _key("/ready", kind=ValueKind.PATH)
+    port: int = _key(8080, kind=ValueKind.PORT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The whole configuration."""
 
-    app: App = App()
-    resources: tuple[Resource, ...] = _key(required=True)
+    app: AppSettings = AppSettings()
+    resources: tuple[ResourceSettings, ...] = _key(required=True)
     annotation: Annotation = Annotation()
     events: Events = Events()
     payload: Payload = Payload()
     cloud_events: CloudEvents = CloudEvents()
-    endpoint: Endpoint
+    endpoint: EndpointSettings
     worker: Worker = Worker()
     reconciliation: Reconciliation = Reconciliation()
     retention: Retention = Retention()

@@ -33,8 +33,8 @@ def _value(one: dataclasses.Field[Any], value: Any) -> Any:
     if isinstance(value, tuple):
         return [_section(item) if dataclasses.is_dataclass(item) else item for item in value]
     kind = one.metadata["allowed"].kind
-    if kind is settings.Kind.URL:
+    if kind is settings.ValueKind.URL:
         return url(value)
-    if kind is settings.Kind.DURATION:
+    if kind is settings.ValueKind.DURATION:
         return values.format_duration(value)
     return value

@@ -90,7 +90,7 @@ class _Reader:
         allowed = self._allowed
         if allowed.one_of and value not in allowed.one_of:
             raise ValueError(f"must be one of {', '.join(allowed.one_of)}")
-        if allowed.kind is settings.Kind.PORT:
+        if allowed.kind is settings.ValueKind.PORT:
             return value or self._default
         if isinstance(value, bool) or not isinstance(value, int | float):
             return self._mend_headers(value, info.context) if isinstance(value, dict) else value
@@ -131,20 +131,20 @@ def _selector(text: str) -> str:
 
 
 _READERS = {
-    settings.Kind.DURATION: values.duration,
-    settings.Kind.SIZE: values.size,
-    settings.Kind.URL: values.url,
-    settings.Kind.PATH: values.path,
-    settings.Kind.PORT: values.port,
-    settings.Kind.LABEL: values.label,
-    settings.Kind.NAMESPACE: values.namespace,
-    settings.Kind.SELECTOR: _selector,
+    settings.ValueKind.DURATION: values.duration,
+    settings.ValueKind.SIZE: values.size,
+    settings.ValueKind.URL: values.url,
+    settings.ValueKind.PATH: values.path,
+    settings.ValueKind.PORT: values.port,
+    settings.ValueKind.LABEL: values.label,
+    settings.ValueKind.NAMESPACE: values.namespace,
+    settings.ValueKind.SELECTOR: _selector,
 }
 _SECTIONS: dict[type, str] = {
     kind: f"{settings.key_of(name)}."
     for name, kind in get_type_hints(settings.Settings).items()
     if dataclasses.is_dataclass(kind) and isinstance(kind, type)
-} | {settings.Retry: "endpoint.retry.", settings.Breaker: "endpoint.breaker.", settings.Tls: "endpoint.tls."}
+} | {settings.Retry: "endpoint.retry.", settings.BreakerSettings: "endpoint.breaker.", settings.Tls: "endpoint.tls."}
 
 
 def _within(value: float, least: float | None, most: float | None) -> bool:
@@ -161,7 +161,7 @@ def _bounds(allowed: settings.Allowed) -> str:
 
 
 def _shown(value: float, allowed: settings.Allowed) -> str:
-    return values.format_duration(value) if allowed.kind is settings.Kind.DURATION else f"{value:.12g}"
+    return values.format_duration(value) if allowed.kind is settings.ValueKind.DURATION else f"{value:.12g}"
 
 
 def _sentence(problem: Any) -> str:

@@ -11,24 +11,24 @@ from beacon.domain import model, transitions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class ObjectRow:
     """A row of `objects`: the object's identity and what is known of it."""
 
     uid: str
     namespace: str
     name: str
-    known: transitions.Known
+    known: transitions.KnownObject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Write:
+class RowWrite:
     """A new content of one row, and the event that goes with it, if any.
 
     `before` is the row's state until now, None for a new row. `shown` is the object as the event shows it.
     """
 
     before: model.ObjectState | None
-    after: transitions.Known
+    after: transitions.KnownObject
     shown: model.Observation
     source: model.Source
     event: model.EventType | None = None
@@ -37,17 +37,17 @@ class Write:
 
 def decide(
     seen: model.Observation,
-    known: transitions.Known | None,
-    holders: Sequence[Row],
+    known: transitions.KnownObject | None,
+    holders: Sequence[ObjectRow],
     now: transitions.Circumstances,
-) -> tuple[Write, ...]:
+) -> tuple[RowWrite, ...]:
     """Return what an observation means, in the order in which it is to be written; () when it is stale.
 
     `holders` are the other rows that bear the object's name and are not gone.
     """
     if known and transitions.is_stale(known, seen, now):
         return ()
-    writes: list[Write] = []
+    writes: list[RowWrite] = []
     if takes_name(seen, known):
         position = (now.epoch, seen.resource_version)
         if any(position <= (holder.known.epoch, holder.known.resource_version) for holder in holders):
@@ -60,16 +60,18 @@ def decide(
     return (*writes, _write(seen, known, step, now)) if step else tuple(writes)
 
 
-def takes_name(seen: model.Observation, known: transitions.Known | None) -> bool:
+def takes_name(seen: model.Observation, known: transitions.KnownObject | None) -> bool:
     """Return True if the object may take its name from another one.
 
     While an object is tracked no other one has its name: a successor would have ended it.
     """
     tracked = known is not None and known.state is model.ObjectState.TRACKED
-    return seen.verdict is model.Verdict.ACCEPTED and not tracked
+    return seen.verdict is model.RuleVerdict.ACCEPTED and not tracked
 
 
-def ended(row: Row, *, at: int, epoch: int, source: model.Source, like: model.Observation | None = None) -> Write:
+def ended(
+    row: ObjectRow, *, at: int, epoch: int, source: model.Source, like: model.Observation | None = None
+) -> RowWrite:
     """Return the end of an object at resourceVersion `at`; `like` is the observation that shows it, if one does."""
     step = transitions.vanish(row.known.state)
     shown = model.Observation(
@@ -77,14 +79,14 @@ def ended(row: Row, *, at: int, epoch: int, source: model.Source, like: model.Ob
         namespace=row.namespace,
         name=row.name,
         resource_version=at,
-        change=model.Change.DELETED,
-        verdict=model.Verdict.ANNOTATION,
+        change=model.ChangeKind.DELETED,
+        verdict=model.RuleVerdict.ANNOTATION,
         value=row.known.value,
         labels=row.known.labels,
         annotations=row.known.annotations,
         received_ns=like.received_ns if like else 0,
     )
-    return Write(
+    return RowWrite(
         before=row.known.state,
         after=replace(row.known, state=step.state, epoch=epoch, resource_version=at),
         shown=shown,
@@ -96,15 +98,15 @@ def ended(row: Row, *, at: int, epoch: int, source: model.Source, like: model.Ob
 
 def _write(
     seen: model.Observation,
-    known: transitions.Known | None,
-    step: transitions.Step,
+    known: transitions.KnownObject | None,
+    step: transitions.Transition,
     now: transitions.Circumstances,
-) -> Write:
-    accepted = seen.verdict is model.Verdict.ACCEPTED and seen.change is not model.Change.DELETED
+) -> RowWrite:
+    accepted = seen.verdict is model.RuleVerdict.ACCEPTED and seen.change is not model.ChangeKind.DELETED
     value = seen.value if accepted or known is None else known.value
-    return Write(
+    return RowWrite(
         before=known.state if known else None,
-        after=transitions.Known(
+        after=transitions.KnownObject(
             state=step.state,
             epoch=now.epoch,
             resource_version=seen.resource_version,
@@ -122,8 +124,8 @@ def _write(
 
 
 _SOURCES = {
-    model.Change.ADDED: model.Source.WATCH,
-    model.Change.DELETED: model.Source.WATCH,
-    model.Change.MODIFIED: model.Source.MUTATION,
-    model.Change.LISTED: model.Source.RECONCILIATION,
+    model.ChangeKind.ADDED: model.Source.WATCH,
+    model.ChangeKind.DELETED: model.Source.WATCH,
+    model.ChangeKind.MODIFIED: model.Source.MUTATION,
+    model.ChangeKind.LISTED: model.Source.RECONCILIATION,
 }

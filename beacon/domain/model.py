@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 
-class Change(StrEnum):
+class ChangeKind(StrEnum):
     """How an object came to be observed."""
 
     ADDED = "added"  # an ADDED line of a watch: it was created
@@ -18,7 +18,7 @@ class Change(StrEnum):
     LISTED = "listed"  # an item of a list: it is there, for how long can't be known
 
 
-class Verdict(StrEnum):
+class RuleVerdict(StrEnum):
     """What the rule of a scope says of an object."""
 
     ACCEPTED = "accepted"  # annotation present, value among the configured ones, labels and namespace match
@@ -86,7 +86,7 @@ class GapReason(StrEnum):
     ADOPTED = "adopted"  # an operator let the ledger follow another cluster
 
 
-class Result(StrEnum):
+class DeliveryResult(StrEnum):
     """What came of one claimed delivery."""
 
     DELIVERED = "delivered"  # 2xx
@@ -117,8 +117,8 @@ class Observation:
     namespace: str
     name: str
     resource_version: int
-    change: Change
-    verdict: Verdict
+    change: ChangeKind
+    verdict: RuleVerdict
     value: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
@@ -167,7 +167,7 @@ class Outcome:
     delivery: int
     generation: int
     attempt: int
-    result: Result
+    result: DeliveryResult
     code: str = ""
     status: int = 0
     error: str = ""

@@ -53,7 +53,7 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class ScopeRule:
     """What makes an object of one scope accepted, and what of it goes into the payload.
 
     `named` has the filters of namespaces that have an entry of their own; `default` is for all others, None when no
@@ -78,7 +78,7 @@ class Scope:
     id: model.ScopeId
     api_version: str
     resource: str
-    rule: Rule
+    rule: ScopeRule
     fingerprint: str
 
 
@@ -134,7 +134,7 @@ def scopes(
     by_kind: dict[tuple[str, str], list[Entry]] = {}
     for entry in entries:
         by_kind.setdefault((group_of(entry.api_version), entry.kind), []).append(entry)
-    rule = Rule(
+    rule = ScopeRule(
         annotation=annotation,
         values=None if values is None else frozenset(values),
         payload_annotations=frozenset(payload_annotations),
@@ -148,31 +148,33 @@ def group_of(api_version: str) -> str:
     return api_version.rpartition("/")[0]
 
 
-def judge(rule: Rule, *, namespace: str, annotations: Mapping[str, str], labels: Mapping[str, str]) -> model.Verdict:
+def judge(
+    rule: ScopeRule, *, namespace: str, annotations: Mapping[str, str], labels: Mapping[str, str]
+) -> model.RuleVerdict:
     """Say whether the rule accepts an object, and if not, what it lacks."""
     value = annotations.get(rule.annotation)
     if value is None or (rule.values is not None and value not in rule.values):
-        return model.Verdict.ANNOTATION
+        return model.RuleVerdict.ANNOTATION
     chosen = rule.named.get(namespace, rule.default)
     if chosen is None or namespace in chosen.excluded:
-        return model.Verdict.NAMESPACE
-    return model.Verdict.ACCEPTED if chosen.selector.matches(labels) else model.Verdict.LABEL
+        return model.RuleVerdict.NAMESPACE
+    return model.RuleVerdict.ACCEPTED if chosen.selector.matches(labels) else model.RuleVerdict.LABEL
 
 
-def kept_labels(rule: Rule, labels: Mapping[str, str]) -> dict[str, str]:
+def kept_labels(rule: ScopeRule, labels: Mapping[str, str]) -> dict[str, str]:
     """Reduce the labels to those that go into the payload."""
     if rule.payload_labels is None:
         return dict(labels)
     return {key: value for key, value in labels.items() if key in rule.payload_labels}
 
 
-def kept_annotations(rule: Rule, annotations: Mapping[str, str]) -> dict[str, str]:
+def kept_annotations(rule: ScopeRule, annotations: Mapping[str, str]) -> dict[str, str]:
     """Reduce the annotations to those that go into the payload; the last applied configuration never does."""
     wanted = rule.payload_annotations
     return {key: value for key, value in annotations.items() if key in wanted and key != _LAST_APPLIED}
 
 
-def fingerprint(rule: Rule, namespace: str) -> str:
+def fingerprint(rule: ScopeRule, namespace: str) -> str:
     """Digest what decides acceptance in one namespace: objects elsewhere may be judged otherwise without touching it.
 
     The part before the dash names the annotation alone (`same_annotation`).
@@ -207,7 +209,7 @@ def _requirement(match: re.Match[str]) -> Requirement:
     return Requirement(key=match["key"], operator="exists")
 
 
-def _streams(group: str, kind: str, entries: list[Entry], rule: Rule) -> Iterable[Scope]:
+def _streams(group: str, kind: str, entries: list[Entry], rule: ScopeRule) -> Iterable[Scope]:
     default: Filter | None = None
     named: dict[str, Filter] = {}
     for entry in entries:
@@ -230,7 +232,7 @@ def _streams(group: str, kind: str, entries: list[Entry], rule: Rule) -> Iterabl
     covered = [""] if default is not None else list(named)
     for namespace in covered:
         mine = named if default is not None else {namespace: named[namespace]}
-        own = Rule(
+        own = ScopeRule(
             annotation=rule.annotation,
             values=rule.values,
             default=default,
@@ -258,7 +260,7 @@ def _refuse_contradictions(kind: str, default: Filter | None, named: Mapping[str
             )
 
 
-def _whole_fingerprint(rule: Rule) -> str:
+def _whole_fingerprint(rule: ScopeRule) -> str:
     """Digest what decides acceptance anywhere in the scope; what goes into the payload does not."""
     named = {namespace: _plain(wanted) for namespace, wanted in rule.named.items()}
     return _join(rule, [_values(rule), None if rule.default is None else _plain(rule.default), named])
@@ -272,11 +274,11 @@ def _terms(wanted: Filter) -> list[tuple[str, str, list[str]]]:
     return sorted((term.key, term.operator, sorted(term.values)) for term in wanted.selector.requirements)
 
 
-def _values(rule: Rule) -> list[str] | None:
+def _values(rule: ScopeRule) -> list[str] | None:
     return None if rule.values is None else sorted(rule.values)
 
 
-def _join(rule: Rule, what: object) -> str:
+def _join(rule: ScopeRule, what: object) -> str:
     text = json.dumps(what, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return f"{_digest(rule.annotation.encode(), 8)}-{_digest(text.encode(), 16)}"
 

@@ -11,7 +11,7 @@ from beacon.domain import model, rules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class KnownObject:
     """What the ledger holds of an object.
 
     `judged_by` is the fingerprint of the rule it was last judged by, `accepted_by` of the one it was last accepted
@@ -39,7 +39,7 @@ class Circumstances:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Transition:
     """The object's new state and the event to be told, if any."""
 
     state: model.ObjectState
@@ -47,13 +47,13 @@ class Step:
     cause: model.Cause | None = None
 
 
-def is_stale(known: Known, seen: model.Observation, now: Circumstances) -> bool:
+def is_stale(known: KnownObject, seen: model.Observation, now: Circumstances) -> bool:
     """Say whether an observation tells nothing new, so that it must be dropped."""
     if known.epoch != now.epoch:
         return known.epoch > now.epoch
     if seen.resource_version != known.resource_version:
         return seen.resource_version < known.resource_version
-    again = known.state is model.ObjectState.UNMANAGED and seen.verdict is model.Verdict.ACCEPTED
+    again = known.state is model.ObjectState.UNMANAGED and seen.verdict is model.RuleVerdict.ACCEPTED
     return not again and known.judged_by == now.fingerprint
 
 
@@ -66,57 +66,57 @@ def is_impossible(state: model.ObjectState, held: int, *, listed: int, at: int) 
     return held <= at and (listed < held or state is model.ObjectState.GONE)
 
 
-def step(known: Known | None, seen: model.Observation, now: Circumstances) -> Step | None:
+def step(known: KnownObject | None, seen: model.Observation, now: Circumstances) -> Transition | None:
     """Decide what an observation that is not stale means; None when it concerns nobody."""
-    if seen.change is model.Change.DELETED:
+    if seen.change is model.ChangeKind.DELETED:
         return vanish(known.state) if known else None
-    if seen.verdict is model.Verdict.ACCEPTED:
+    if seen.verdict is model.RuleVerdict.ACCEPTED:
         return _accepted(known, seen, now)
     return _refused(known, seen, now) if known else None
 
 
-def vanish(state: model.ObjectState) -> Step:
+def vanish(state: model.ObjectState) -> Transition:
     """Decide what it means that an object is gone, or that its name has passed to a newer one."""
     if state in (model.ObjectState.TRACKED, model.ObjectState.UNMANAGED):
-        return Step(state=model.ObjectState.GONE, event=model.EventType.DELETED, cause=model.Cause.OBJECT_DELETED)
-    return Step(state=model.ObjectState.GONE)
+        return Transition(state=model.ObjectState.GONE, event=model.EventType.DELETED, cause=model.Cause.OBJECT_DELETED)
+    return Transition(state=model.ObjectState.GONE)
 
 
-def _accepted(known: Known | None, seen: model.Observation, now: Circumstances) -> Step:
+def _accepted(known: KnownObject | None, seen: model.Observation, now: Circumstances) -> Transition:
     tracked = model.ObjectState.TRACKED
     if known is None or known.state in (model.ObjectState.RELEASED, model.ObjectState.GONE):
-        return Step(state=tracked, event=model.EventType.CREATED, cause=_cause_of_creation(known, seen, now))
+        return Transition(state=tracked, event=model.EventType.CREATED, cause=_cause_of_creation(known, seen, now))
     if known.state is model.ObjectState.TRACKED and now.updates and _is_changed(known, seen, now):
-        return Step(state=tracked, event=model.EventType.UPDATED, cause=model.Cause.ANNOTATION_CHANGED)
-    return Step(state=tracked)
+        return Transition(state=tracked, event=model.EventType.UPDATED, cause=model.Cause.ANNOTATION_CHANGED)
+    return Transition(state=tracked)
 
 
-def _is_changed(known: Known, seen: model.Observation, now: Circumstances) -> bool:
+def _is_changed(known: KnownObject, seen: model.Observation, now: Circumstances) -> bool:
     newer = (now.epoch, seen.resource_version) > (known.epoch, known.resource_version)
     comparable = rules.same_annotation(known.accepted_by, now.fingerprint)
     return newer and comparable and seen.value != known.value
 
 
-def _cause_of_creation(known: Known | None, seen: model.Observation, now: Circumstances) -> model.Cause:
+def _cause_of_creation(known: KnownObject | None, seen: model.Observation, now: Circumstances) -> model.Cause:
     if known and known.judged_by != now.fingerprint:
         return model.Cause.CONFIGURATION
-    if seen.change is model.Change.LISTED:
+    if seen.change is model.ChangeKind.LISTED:
         return model.Cause.CONFIGURATION if now.reason is model.GapReason.CONFIGURATION else model.Cause.FIRST_SEEN
-    return model.Cause.OBJECT_CREATED if seen.change is model.Change.ADDED else model.Cause.ANNOTATION_ADDED
+    return model.Cause.OBJECT_CREATED if seen.change is model.ChangeKind.ADDED else model.Cause.ANNOTATION_ADDED
 
 
-def _refused(known: Known, seen: model.Observation, now: Circumstances) -> Step:
+def _refused(known: KnownObject, seen: model.Observation, now: Circumstances) -> Transition:
     if known.state is model.ObjectState.TRACKED:
-        return _lost(seen) if known.judged_by == now.fingerprint else Step(state=model.ObjectState.UNMANAGED)
+        return _lost(seen) if known.judged_by == now.fingerprint else Transition(state=model.ObjectState.UNMANAGED)
     if known.state is model.ObjectState.UNMANAGED:
-        return _lost(seen) if known.accepted_by == now.fingerprint else Step(state=model.ObjectState.UNMANAGED)
-    return Step(state=model.ObjectState.RELEASED)
+        return _lost(seen) if known.accepted_by == now.fingerprint else Transition(state=model.ObjectState.UNMANAGED)
+    return Transition(state=model.ObjectState.RELEASED)
 
 
-def _lost(seen: model.Observation) -> Step:
+def _lost(seen: model.Observation) -> Transition:
     causes = {
-        model.Verdict.LABEL: model.Cause.LABEL_REMOVED,
-        model.Verdict.ANNOTATION: model.Cause.ANNOTATION_REMOVED,
-        model.Verdict.NAMESPACE: model.Cause.CONFIGURATION,
+        model.RuleVerdict.LABEL: model.Cause.LABEL_REMOVED,
+        model.RuleVerdict.ANNOTATION: model.Cause.ANNOTATION_REMOVED,
+        model.RuleVerdict.NAMESPACE: model.Cause.CONFIGURATION,
     }
-    return Step(state=model.ObjectState.RELEASED, event=model.EventType.DELETED, cause=causes[seen.verdict])
+    return Transition(state=model.ObjectState.RELEASED, event=model.EventType.DELETED, cause=causes[seen.verdict])

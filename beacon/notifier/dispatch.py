@@ -288,7 +288,7 @@ class Dispatcher:
         outcome = settlement.settle(job, reply, verdict, policy, roll=self._chance.uniform(-1.0, 1.0))
         self._session.settle(outcome)
         self._record.sent(delivery, outcome, failures=self._breaker.failures)
-        if outcome.result is model.Result.FAILED and retry.meaning(reply.status) is retry.Meaning.AGAIN:
+        if outcome.result is model.DeliveryResult.FAILED and retry.meaning(reply.status) is retry.Meaning.AGAIN:
             self._record.gave_up(delivery.type, late=False)
         charges: Counter[int] = Counter()
         for suspect in verdict.charged:

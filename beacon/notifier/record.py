@@ -76,16 +76,16 @@ class Record:
         self._duration.observe(outcome.duration_s)
         self._say_failures(failures, up=not retry.outage_like(outcome.status))
         self._say_endpoint("down" if self._failed_since is not None or failures >= _DOWN else "up")
-        if outcome.result is model.Result.RETRY:
+        if outcome.result is model.DeliveryResult.RETRY:
             self._retries.of(outcome.code).inc()
             metrics.DELIVERY_BACKOFF.observe(outcome.delay_s)
         else:
             self._ends.of((delivery.type.value, outcome.result.value)).inc()
-        if outcome.result is model.Result.DELIVERED:
+        if outcome.result is model.DeliveryResult.DELIVERED:
             now = time.time()
             self._success.set(now)
             self._latency.observe(max(0.0, now - delivery.committed_us / 1_000_000))
-        if outcome.result is model.Result.FAILED:
+        if outcome.result is model.DeliveryResult.FAILED:
             self._say_given_up(delivery, outcome)
         self._log.debug(
             "event sent",
@@ -102,7 +102,7 @@ class Record:
         """No attempt is left for an event; `late`: its last one was found to count after it had been settled."""
         self._exhausted.inc()
         if late:
-            self._ends.of((kind.value, model.Result.FAILED.value)).inc()
+            self._ends.of((kind.value, model.DeliveryResult.FAILED.value)).inc()
 
     def working(self, busy: int) -> None:
         """So many requests are under way."""

@@ -15,7 +15,7 @@ from beacon.domain import model
 from beacon.notifier import breaker, marks
 
 _UNANSWERED = 2
-_FINAL = frozenset({model.Result.DELIVERED, model.Result.FAILED})
+_FINAL = frozenset({model.DeliveryResult.DELIVERED, model.DeliveryResult.FAILED})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -148,7 +148,7 @@ class Session:
         # What the store did not know when it gave these deliveries out.
         unknown = [*self.outbox, *self._carried(after=claim.number)]
         final = {outcome.delivery for outcome in unknown if outcome.result in _FINAL}
-        charged = Counter(outcome.delivery for outcome in unknown if outcome.result is model.Result.CHARGED)
+        charged = Counter(outcome.delivery for outcome in unknown if outcome.result is model.DeliveryResult.CHARGED)
         jobs = [
             Job(delivery=one, ledger=ledger, charged=charged[one.id])
             for one in reply.deliveries

@@ -19,7 +19,7 @@ def settle(
         delivery=delivery.id,
         generation=delivery.generation,
         attempt=delivery.requests + 1,
-        result=model.Result.DELIVERED,
+        result=model.DeliveryResult.DELIVERED,
         code=reply.code,
         status=reply.status,
         error=reply.error,
@@ -31,13 +31,13 @@ def settle(
         case retry.Meaning.DELIVERED:
             return outcome
         case retry.Meaning.REFUSED:
-            return replace(outcome, result=model.Result.FAILED)
+            return replace(outcome, result=model.DeliveryResult.FAILED)
     if retry.exhausted(policy, delivery.attempts + job.charged + int(verdict.counted)) and verdict.counted:
-        return replace(outcome, result=model.Result.FAILED)
+        return replace(outcome, result=model.DeliveryResult.FAILED)
     delay_s = retry.delay_s(policy, delivery.requests, asked_s=asked_s(reply), roll=roll)
     return replace(
         outcome,
-        result=model.Result.RETRY,
+        result=model.DeliveryResult.RETRY,
         counted=verdict.counted,
         forgiven=verdict.forgiven,
         delay_s=0.0 if verdict.overtaken else delay_s,
@@ -65,7 +65,7 @@ def released(job: session.Job) -> model.Outcome:
         delivery=delivery.id,
         generation=delivery.generation,
         attempt=delivery.requests + 1,
-        result=model.Result.RELEASED,
+        result=model.DeliveryResult.RELEASED,
         counted=False,
     )
 
@@ -87,11 +87,11 @@ def charge(suspect: breaker.Request, policy: retry.Policy, *, counted: int, held
         delivery=suspect.delivery,
         generation=suspect.generation,
         attempt=suspect.attempt,
-        result=model.Result.CHARGED,
+        result=model.DeliveryResult.CHARGED,
         code=suspect.code,
         status=suspect.status,
         error=suspect.error,
     )
     if held or not retry.exhausted(policy, counted):
         return Charge(outcomes=(outcome,), exhausted=False)
-    return Charge(outcomes=(outcome, replace(outcome, result=model.Result.FAILED)), exhausted=True)
+    return Charge(outcomes=(outcome, replace(outcome, result=model.DeliveryResult.FAILED)), exhausted=True)

@@ -114,7 +114,7 @@ class Comparison:
             yield page
 
     def _page(self, page: items.Page, at: int, number: int, wanted: frozenset[str]) -> wire.ComparePage:
-        looked = (looking.look(self._scope.rule, item, model.Change.LISTED, wanted) for item in page.items)
+        looked = (looking.look(self._scope.rule, item, model.ChangeKind.LISTED, wanted) for item in page.items)
         return wire.ComparePage(
             scope=self._scope.id,
             nonce=self._nonce,

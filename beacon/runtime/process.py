@@ -135,7 +135,7 @@ def obtain_settings(context: Context, client: bus.Client) -> Mapping[str, Any]:
     return reply.settings
 
 
-def log_as(name: str, app: settings.App) -> None:
+def log_as(name: str, app: settings.AppSettings) -> None:
     """Log as the configuration says from now on."""
     log.configure(name, level=app.log_level, format=app.log_format, app=app.name)
     log.get().info("configured", version=app.version or beacon.VERSION, pid=os.getpid())

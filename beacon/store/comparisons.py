@@ -211,7 +211,7 @@ def _listed(request: wire.ComparePage) -> dict[str, int]:
     for seen in request.observations:
         if listed.get(seen.uid) != seen.resource_version or seen.resource_version > request.at:
             raise errors.PermanentError("a page observes an object otherwise than it lists it")
-        if seen.change is not model.Change.LISTED:
+        if seen.change is not model.ChangeKind.LISTED:
             raise errors.PermanentError("a page observes what is listed and nothing else")
     return listed
 

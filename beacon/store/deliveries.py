@@ -223,12 +223,12 @@ class Deliveries:
         row = self._ledger.row(
             "SELECT state, generation, requests, endpoint, subject FROM deliveries WHERE id = ?", (outcome.delivery,)
         )
-        if row is None or row[1] != outcome.generation or outcome.result is model.Result.RELEASED:
+        if row is None or row[1] != outcome.generation or outcome.result is model.DeliveryResult.RELEASED:
             return
         state, requests = model.DeliveryState(row[0]), row[2]
         if outcome.attempt < 1 or state is model.DeliveryState.QUEUED:
             return  # nobody was given it, so nothing can have come of it
-        if outcome.result is model.Result.CHARGED:
+        if outcome.result is model.DeliveryResult.CHARGED:
             self._charge(outcome)
         elif outcome.attempt > requests and state not in _FINAL:
             self._record(outcome)
@@ -241,7 +241,7 @@ class Deliveries:
             self._move(replace(outcome, counted=False), state, now_us)
         else:
             return
-        if outcome.result in (model.Result.DELIVERED, model.Result.FAILED):
+        if outcome.result in (model.DeliveryResult.DELIVERED, model.DeliveryResult.FAILED):
             redelivery.promote(self._ledger, row[3], row[4], now_us)
 
     def _record(self, outcome: model.Outcome) -> None:
@@ -312,9 +312,9 @@ _DUE = "d.endpoint = ? AND d.state = 'ready' AND d.requests > 0 AND d.next_attem
 _LEAST_RECENT = "d.endpoint = ? AND d.state = 'ready' AND d.requests > 0 ORDER BY d.last_tried_us"
 _FINAL = (model.DeliveryState.DELIVERED, model.DeliveryState.DISCARDED)
 _STATES = {
-    model.Result.DELIVERED: model.DeliveryState.DELIVERED,
-    model.Result.FAILED: model.DeliveryState.FAILED,
-    model.Result.RETRY: model.DeliveryState.READY,
+    model.DeliveryResult.DELIVERED: model.DeliveryState.DELIVERED,
+    model.DeliveryResult.FAILED: model.DeliveryState.FAILED,
+    model.DeliveryResult.RETRY: model.DeliveryState.READY,
 }
 
 
@@ -324,9 +324,9 @@ def _is_verdict(outcome: model.Outcome, state: model.DeliveryState, requests: in
     The attempt turns out to have been the last one that the event had; or two notifiers made it, one hanging where the
     other took over, and the endpoint has the event after all.
     """
-    if outcome.result is model.Result.DELIVERED:
+    if outcome.result is model.DeliveryResult.DELIVERED:
         return state not in _FINAL
-    last = outcome.result is model.Result.FAILED and outcome.attempt == requests
+    last = outcome.result is model.DeliveryResult.FAILED and outcome.attempt == requests
     return last and state is model.DeliveryState.READY
 
 

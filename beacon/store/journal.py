@@ -99,7 +99,7 @@ class Journal:
                 return str(uid)
         return None
 
-    def _holders(self, scope: model.ScopeId, seen: model.Observation) -> list[decision.Row]:
+    def _holders(self, scope: model.ScopeId, seen: model.Observation) -> list[decision.ObjectRow]:
         """Read the other rows that bear the object's name and are not gone."""
         rows = self._ledger.rows(
             f"SELECT {_COLUMNS} FROM objects WHERE api_group = ? AND kind = ? AND namespace = ? AND name = ?"
@@ -108,7 +108,7 @@ class Journal:
         )
         return [_object(row) for row in rows]
 
-    def _write(self, frame: rendering.Frame, write: decision.Write) -> None:
+    def _write(self, frame: rendering.Frame, write: decision.RowWrite) -> None:
         """Write an object's row, and its event, if there is one."""
         shown, after = write.shown, write.after
         self._regarded += (write.before in _REGARDED) != (after.state in _REGARDED)
@@ -139,7 +139,9 @@ class Journal:
         if write.event is not None and write.cause is not None:
             self._emit(frame, write, write.event, write.cause)
 
-    def _emit(self, frame: rendering.Frame, write: decision.Write, event: model.EventType, cause: model.Cause) -> None:
+    def _emit(
+        self, frame: rendering.Frame, write: decision.RowWrite, event: model.EventType, cause: model.Cause
+    ) -> None:
         """Write the event and its delivery; an event with the same id exists already and is not written again."""
         shown, source, scope = write.shown, write.source, frame.scope.id
         subject = f"{scope.group}/{scope.kind}/{shown.namespace}/{shown.name}"
@@ -204,9 +206,9 @@ _REGARDED = frozenset({model.ObjectState.TRACKED, model.ObjectState.UNMANAGED})
 _COLUMNS = "uid, namespace, name, state, epoch, resource_version, judged_by, accepted_by, value, labels, annotations"
 
 
-def _object(row: database.Row) -> decision.Row:
+def _object(row: database.Row) -> decision.ObjectRow:
     uid, namespace, name, state, epoch, version, judged_by, accepted_by, value, labels, annotations = row
-    known = transitions.Known(
+    known = transitions.KnownObject(
         state=model.ObjectState(state),
         epoch=epoch,
         resource_version=version,
@@ -216,7 +218,7 @@ def _object(row: database.Row) -> decision.Row:
         labels=codec.decode(labels),
         annotations=codec.decode(annotations),
     )
-    return decision.Row(uid=uid, namespace=namespace, name=name, known=known)
+    return decision.ObjectRow(uid=uid, namespace=namespace, name=name, known=known)
 
 
 def _text(value: Mapping[str, object]) -> str:

@@ -10,9 +10,9 @@ from beacon.cluster import items, looking
 from beacon.domain import model, rules
 
 _CHANGES = {
-    "ADDED": model.Change.ADDED,
-    "MODIFIED": model.Change.MODIFIED,
-    "DELETED": model.Change.DELETED,
+    "ADDED": model.ChangeKind.ADDED,
+    "MODIFIED": model.ChangeKind.MODIFIED,
+    "DELETED": model.ChangeKind.DELETED,
 }
 
 
@@ -27,7 +27,7 @@ class Mutation(StrEnum):
 class Sight:
     """Judges objects under one rule and keeps the set of UIDs that are wanted."""
 
-    def __init__(self, rule: rules.Rule, wanted: Iterable[str] = ()) -> None:
+    def __init__(self, rule: rules.ScopeRule, wanted: Iterable[str] = ()) -> None:
         """Want the given UIDs; whether those are tracked or unmanaged only the store knows."""
         self._rule = rule
         # The hash of the value with which an object was accepted; None: wanted by the store, for whatever reason.
@@ -39,8 +39,8 @@ class Sight:
 
     def listed(self, item: items.Item) -> model.Observation | None:
         """Look at an item of a list; None: it concerns nobody."""
-        observation = self._look(item, model.Change.LISTED, 0)
-        if observation is not None and observation.verdict is model.Verdict.ACCEPTED:
+        observation = self._look(item, model.ChangeKind.LISTED, 0)
+        if observation is not None and observation.verdict is model.RuleVerdict.ACCEPTED:
             self._wanted[item.uid] = hash(observation.value)
         return observation
 
@@ -50,21 +50,21 @@ class Sight:
 
     def follow(self, seen: model.Observation) -> Mutation | None:
         """Remember what was sent, and say what has become of the annotation, if anything and if that is known."""
-        if seen.change is model.Change.DELETED:
+        if seen.change is model.ChangeKind.DELETED:
             self._wanted.pop(seen.uid, None)
             return None
         known = seen.uid in self._wanted
         before = self._wanted.get(seen.uid)
-        if seen.verdict is model.Verdict.ACCEPTED:
+        if seen.verdict is model.RuleVerdict.ACCEPTED:
             now = self._wanted[seen.uid] = hash(seen.value)
-            if seen.change is model.Change.ADDED or (known and before in (None, now)):
+            if seen.change is model.ChangeKind.ADDED or (known and before in (None, now)):
                 return None
             return Mutation.CHANGED if known else Mutation.ADDED
         if before is not None:
             # One that only the store knows may be unmanaged: it stays so, and its deletion must still be told.
             del self._wanted[seen.uid]
-            return Mutation.REMOVED if seen.verdict is model.Verdict.ANNOTATION else None
+            return Mutation.REMOVED if seen.verdict is model.RuleVerdict.ANNOTATION else None
         return None
 
-    def _look(self, item: items.Item, change: model.Change, received_ns: int) -> model.Observation | None:
+    def _look(self, item: items.Item, change: model.ChangeKind, received_ns: int) -> model.Observation | None:
         return looking.look(self._rule, item, change, self._wanted, received_ns=received_ns)

@@ -84,7 +84,7 @@ class Writer:
             tracked_version=self._opened.tracked_version,
             fingerprint=self._scope.fingerprint,
             api_version=self._scope.api_version,
-            observations=tuple(world.seen(f"new{version}", version, model.Change.ADDED) for version in versions),
+            observations=tuple(world.seen(f"new{version}", version, model.ChangeKind.ADDED) for version in versions),
         )
         reply = self._ask(request)
         assert isinstance(reply, wire.Positioned)
@@ -110,7 +110,7 @@ def _tell(path: Path, times: int) -> None:
     store.relist(10)
     at = 10
     for _ in range(times):
-        changes = [model.Change.ADDED, model.Change.DELETED]
+        changes = [model.ChangeKind.ADDED, model.ChangeKind.DELETED]
         seen = [
             world.seen(f"o{at + 2 * n}", at + 2 * n + m, change, value="v" * 100)
             for n in range(250)

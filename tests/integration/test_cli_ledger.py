@@ -31,7 +31,7 @@ def ledger_with_events(path: Path) -> world.World:
     store = world.World(path)
     store.open()
     store.relist(10, world.seen("a", 5), world.seen("b", 6))
-    store.observe(10, 11, world.seen("a", 11, model.Change.DELETED))
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.DELETED))
     store.deliver_all()
     return store
 

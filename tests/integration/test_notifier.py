@@ -401,7 +401,7 @@ def test_a_stop_cuts_what_hangs_and_leaves_it_open(store: stores.Store, endpoint
     assert time.monotonic() - stopping < 25  # before the endpoint would have answered
     assert store.state(key) is stores.READY
     (outcome,) = store.rows[key].outcomes
-    assert outcome.result is model.Result.RETRY
+    assert outcome.result is model.DeliveryResult.RETRY
     assert not outcome.counted
 
 

@@ -75,7 +75,9 @@ class Beacon:
                 api_version=scope.api_version,
                 reason=model.GapReason.FIRST_LIST,
             )
-            seen = tuple(world.seen(name, number, model.Change.LISTED) for number, name in enumerate(names, start=1))
+            seen = tuple(
+                world.seen(name, number, model.ChangeKind.LISTED) for number, name in enumerate(names, start=1)
+            )
             page = wire.ListPage(
                 scope=scope.id,
                 session=opened.session,

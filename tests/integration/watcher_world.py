@@ -294,6 +294,6 @@ def _delivered(delivery: model.Delivery) -> model.Outcome:
         delivery=delivery.id,
         generation=delivery.generation,
         attempt=delivery.requests + 1,
-        result=model.Result.DELIVERED,
+        result=model.DeliveryResult.DELIVERED,
         status=204,
     )

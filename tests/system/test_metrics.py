@@ -90,7 +90,7 @@ def create(whole: running.Everything, *names: str) -> None:
 
 def spoil(run_dir: Path) -> None:
     """Ask the store for what it can't do, and leave a file among the metric files that is none."""
-    beyond = model.Outcome(delivery=2**63, generation=0, attempt=1, result=model.Result.DELIVERED)
+    beyond = model.Outcome(delivery=2**63, generation=0, attempt=1, result=model.DeliveryResult.DELIVERED)
     claim = wire.Claim(endpoint="default", session="s", number=1, want=0, wait_s=0.0, settlements=(beyond,))
     with bus.Client(bus.address(run_dir), stop=threading.Event()) as client, contextlib.suppress(errors.PermanentError):
         client.call(wire.Inspect())  # whose reply names the ledger

@@ -6,7 +6,7 @@ from beacon import wire
 from beacon.cli import forecast
 from beacon.domain import model, rules
 
-ACCEPTED, REFUSED = model.Verdict.ACCEPTED, model.Verdict.ANNOTATION
+ACCEPTED, REFUSED = model.RuleVerdict.ACCEPTED, model.RuleVerdict.ANNOTATION
 TRACKED, UNMANAGED, RELEASED = model.ObjectState.TRACKED, model.ObjectState.UNMANAGED, model.ObjectState.RELEASED
 
 
@@ -38,13 +38,13 @@ def ledger(*rows: wire.HeldObject) -> forecast.Ledger:
     return forecast.Ledger(cluster="c", epoch=0, objects={one.uid: one for one in rows})
 
 
-def seen(verdict: model.Verdict, version: int = 6, value: str = "v") -> model.Observation:
+def seen(verdict: model.RuleVerdict, version: int = 6, value: str = "v") -> model.Observation:
     return model.Observation(
         uid="u",
         namespace="x",
         name="n",
         resource_version=version,
-        change=model.Change.LISTED,
+        change=model.ChangeKind.LISTED,
         verdict=verdict,
         value=value,
     )

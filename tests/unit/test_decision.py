@@ -3,23 +3,27 @@
 import pytest
 
 from beacon.domain import decision, model, transitions
-from beacon.domain.model import Change, EventType, ObjectState, Verdict
+from beacon.domain.model import ChangeKind, EventType, ObjectState, RuleVerdict
 
 NOW = transitions.Circumstances(fingerprint="rule", epoch=0, updates=True)
 
 
-def known(state: ObjectState = ObjectState.TRACKED, *, version: int = 10, value: str = "v") -> transitions.Known:
-    return transitions.Known(
+def known(state: ObjectState = ObjectState.TRACKED, *, version: int = 10, value: str = "v") -> transitions.KnownObject:
+    return transitions.KnownObject(
         state=state, epoch=0, resource_version=version, judged_by="rule", accepted_by="rule", value=value
     )
 
 
-def row(uid: str, *, version: int) -> decision.Row:
-    return decision.Row(uid=uid, namespace="ns", name="n", known=known(version=version, value=f"value of {uid}"))
+def row(uid: str, *, version: int) -> decision.ObjectRow:
+    return decision.ObjectRow(uid=uid, namespace="ns", name="n", known=known(version=version, value=f"value of {uid}"))
 
 
 def seen(
-    change: Change = Change.ADDED, verdict: Verdict = Verdict.ACCEPTED, *, version: int = 20, value: str = "new"
+    change: ChangeKind = ChangeKind.ADDED,
+    verdict: RuleVerdict = RuleVerdict.ACCEPTED,
+    *,
+    version: int = 20,
+    value: str = "new",
 ) -> model.Observation:
     return model.Observation(
         uid="u", namespace="ns", name="n", resource_version=version, change=change, verdict=verdict, value=value
@@ -48,17 +52,17 @@ def test_a_stale_observation_writes_nothing() -> None:
 
 
 def test_an_object_that_is_not_accepted_keeps_the_value_of_its_last_acceptance() -> None:
-    (write,) = decision.decide(seen(Change.MODIFIED, Verdict.ANNOTATION, value=""), known(), [], NOW)
+    (write,) = decision.decide(seen(ChangeKind.MODIFIED, RuleVerdict.ANNOTATION, value=""), known(), [], NOW)
 
     assert (write.event, write.shown.value, write.after.value) == (EventType.DELETED, "v", "v")
     assert write.after.state is ObjectState.RELEASED
 
 
 def test_an_object_that_was_never_accepted_writes_nothing() -> None:
-    assert decision.decide(seen(Change.MODIFIED, Verdict.ANNOTATION), None, [], NOW) == ()
+    assert decision.decide(seen(ChangeKind.MODIFIED, RuleVerdict.ANNOTATION), None, [], NOW) == ()
 
 
 def test_a_tracked_object_needs_no_other_row_of_its_name() -> None:
     assert not decision.takes_name(seen(), known())
     assert decision.takes_name(seen(), known(ObjectState.RELEASED))
-    assert not decision.takes_name(seen(verdict=Verdict.LABEL), None)
+    assert not decision.takes_name(seen(verdict=RuleVerdict.LABEL), None)

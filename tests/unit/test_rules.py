@@ -63,8 +63,8 @@ def test_an_entry_for_all_namespaces_takes_in_those_named() -> None:
     (one,) = scopes(entry(excluded=("x",)), entry("x", selector="a=b"))
 
     judge = {"annotations": {KEY: ""}, "labels": {"a": "c"}}
-    assert rules.judge(one.rule, namespace="x", **judge) is model.Verdict.LABEL
-    assert rules.judge(one.rule, namespace="y", **judge) is model.Verdict.ACCEPTED
+    assert rules.judge(one.rule, namespace="x", **judge) is model.RuleVerdict.LABEL
+    assert rules.judge(one.rule, namespace="y", **judge) is model.RuleVerdict.ACCEPTED
 
 
 @pytest.mark.parametrize(
@@ -89,14 +89,14 @@ def test_entries_that_contradict_each_other_are_refused(entries: tuple[rules.Ent
 @pytest.mark.parametrize(
     ("annotations", "namespace", "verdict"),
     [
-        ({KEY: "blue"}, "a", model.Verdict.ACCEPTED),
-        ({KEY: "green"}, "a", model.Verdict.ANNOTATION),
-        ({}, "a", model.Verdict.ANNOTATION),
-        ({KEY: "blue"}, "out", model.Verdict.NAMESPACE),
+        ({KEY: "blue"}, "a", model.RuleVerdict.ACCEPTED),
+        ({KEY: "green"}, "a", model.RuleVerdict.ANNOTATION),
+        ({}, "a", model.RuleVerdict.ANNOTATION),
+        ({KEY: "blue"}, "out", model.RuleVerdict.NAMESPACE),
     ],
 )
 def test_an_object_is_accepted_or_lacks_something(
-    annotations: dict[str, str], namespace: str, verdict: model.Verdict
+    annotations: dict[str, str], namespace: str, verdict: model.RuleVerdict
 ) -> None:
     (one,) = scopes(entry(excluded=("out",)), values=["blue"])
 

@@ -3,21 +3,25 @@
 import pytest
 
 from beacon.domain import model, transitions
-from beacon.domain.model import Cause, Change, EventType, GapReason, ObjectState, Verdict
+from beacon.domain.model import Cause, ChangeKind, EventType, GapReason, ObjectState, RuleVerdict
 
 OURS, OTHERS = "key-one", "key-two"  # fingerprints of two rules of one annotation
 ELSEWHERE = "other-one"  # of a rule of another annotation
 NOTHING = (None, None)
 
 
-def known(state: ObjectState, *, judged: str = OURS, accepted: str = OURS, value: str = "v") -> transitions.Known:
-    return transitions.Known(
+def known(state: ObjectState, *, judged: str = OURS, accepted: str = OURS, value: str = "v") -> transitions.KnownObject:
+    return transitions.KnownObject(
         state=state, epoch=0, resource_version=10, judged_by=judged, accepted_by=accepted, value=value
     )
 
 
 def seen(
-    verdict: Verdict = Verdict.ACCEPTED, change: Change = Change.MODIFIED, *, version: int = 11, value: str = "v"
+    verdict: RuleVerdict = RuleVerdict.ACCEPTED,
+    change: ChangeKind = ChangeKind.MODIFIED,
+    *,
+    version: int = 11,
+    value: str = "v",
 ) -> model.Observation:
     return model.Observation(
         uid="u", namespace="ns", name="n", resource_version=version, change=change, verdict=verdict, value=value
@@ -30,56 +34,56 @@ def now(*, updates: bool = False, reason: GapReason | None = None, epoch: int = 
 
 TRACKED, RELEASED, GONE, UNMANAGED = ObjectState.TRACKED, ObjectState.RELEASED, ObjectState.GONE, ObjectState.UNMANAGED
 CREATED, DELETED = EventType.CREATED, EventType.DELETED
-LOST = Verdict.ANNOTATION
+LOST = RuleVerdict.ANNOTATION
 
 TABLE = [
     # unknown, released or gone, and accepted
-    (None, seen(change=Change.ADDED), TRACKED, (CREATED, Cause.OBJECT_CREATED)),
+    (None, seen(change=ChangeKind.ADDED), TRACKED, (CREATED, Cause.OBJECT_CREATED)),
     (None, seen(), TRACKED, (CREATED, Cause.ANNOTATION_ADDED)),
-    (None, seen(change=Change.LISTED), TRACKED, (CREATED, Cause.FIRST_SEEN)),
+    (None, seen(change=ChangeKind.LISTED), TRACKED, (CREATED, Cause.FIRST_SEEN)),
     (known(RELEASED), seen(), TRACKED, (CREATED, Cause.ANNOTATION_ADDED)),
-    (known(GONE), seen(change=Change.LISTED), TRACKED, (CREATED, Cause.FIRST_SEEN)),
+    (known(GONE), seen(change=ChangeKind.LISTED), TRACKED, (CREATED, Cause.FIRST_SEEN)),
     (known(RELEASED, judged=OTHERS), seen(), TRACKED, (CREATED, Cause.CONFIGURATION)),
     # tracked
     (known(TRACKED), seen(), TRACKED, NOTHING),
     (known(TRACKED), seen(LOST), RELEASED, (DELETED, Cause.ANNOTATION_REMOVED)),
-    (known(TRACKED), seen(Verdict.LABEL), RELEASED, (DELETED, Cause.LABEL_REMOVED)),
-    (known(TRACKED), seen(change=Change.DELETED), GONE, (DELETED, Cause.OBJECT_DELETED)),
+    (known(TRACKED), seen(RuleVerdict.LABEL), RELEASED, (DELETED, Cause.LABEL_REMOVED)),
+    (known(TRACKED), seen(change=ChangeKind.DELETED), GONE, (DELETED, Cause.OBJECT_DELETED)),
     (known(TRACKED, judged=OTHERS, accepted=OTHERS), seen(), TRACKED, NOTHING),
     (known(TRACKED, judged=OTHERS, accepted=OTHERS), seen(LOST), UNMANAGED, NOTHING),
-    (known(TRACKED, judged=OTHERS), seen(Verdict.NAMESPACE), UNMANAGED, NOTHING),
+    (known(TRACKED, judged=OTHERS), seen(RuleVerdict.NAMESPACE), UNMANAGED, NOTHING),
     # unmanaged
     (known(UNMANAGED), seen(), TRACKED, NOTHING),
     (known(UNMANAGED, accepted=OTHERS), seen(), TRACKED, NOTHING),
     (known(UNMANAGED, accepted=OTHERS), seen(LOST), UNMANAGED, NOTHING),
     (known(UNMANAGED, judged=OTHERS), seen(LOST), RELEASED, (DELETED, Cause.ANNOTATION_REMOVED)),
-    (known(UNMANAGED, accepted=OTHERS), seen(change=Change.DELETED), GONE, (DELETED, Cause.OBJECT_DELETED)),
+    (known(UNMANAGED, accepted=OTHERS), seen(change=ChangeKind.DELETED), GONE, (DELETED, Cause.OBJECT_DELETED)),
     # released and gone
     (known(RELEASED), seen(LOST), RELEASED, NOTHING),
-    (known(RELEASED), seen(change=Change.DELETED), GONE, NOTHING),
-    (known(GONE), seen(LOST, Change.LISTED), RELEASED, NOTHING),
+    (known(RELEASED), seen(change=ChangeKind.DELETED), GONE, NOTHING),
+    (known(GONE), seen(LOST, ChangeKind.LISTED), RELEASED, NOTHING),
 ]
 
 
 @pytest.mark.parametrize(("before", "observation", "state", "told"), TABLE)
 def test_each_row_of_the_table(
-    before: transitions.Known | None,
+    before: transitions.KnownObject | None,
     observation: model.Observation,
     state: ObjectState,
     told: tuple[EventType | None, Cause | None],
 ) -> None:
     step = transitions.step(before, observation, now())
 
-    assert step == transitions.Step(state=state, event=told[0], cause=told[1])
+    assert step == transitions.Transition(state=state, event=told[0], cause=told[1])
 
 
-@pytest.mark.parametrize("observation", [seen(LOST), seen(change=Change.DELETED)])
+@pytest.mark.parametrize("observation", [seen(LOST), seen(change=ChangeKind.DELETED)])
 def test_what_was_never_accepted_concerns_nobody(observation: model.Observation) -> None:
     assert transitions.step(None, observation, now()) is None
 
 
 def test_what_a_list_finds_after_the_configuration_changed_is_created_by_it() -> None:
-    step = transitions.step(None, seen(change=Change.LISTED), now(reason=GapReason.CONFIGURATION))
+    step = transitions.step(None, seen(change=ChangeKind.LISTED), now(reason=GapReason.CONFIGURATION))
 
     assert step is not None
     assert step.cause is Cause.CONFIGURATION
@@ -89,8 +93,8 @@ def test_another_value_is_told_only_when_updates_are_wanted() -> None:
     told = transitions.step(known(TRACKED), seen(value="other"), now(updates=True))
     kept = transitions.step(known(TRACKED), seen(value="other"), now())
 
-    assert told == transitions.Step(state=TRACKED, event=EventType.UPDATED, cause=Cause.ANNOTATION_CHANGED)
-    assert kept == transitions.Step(state=TRACKED)
+    assert told == transitions.Transition(state=TRACKED, event=EventType.UPDATED, cause=Cause.ANNOTATION_CHANGED)
+    assert kept == transitions.Transition(state=TRACKED)
 
 
 @pytest.mark.parametrize(
@@ -101,8 +105,10 @@ def test_another_value_is_told_only_when_updates_are_wanted() -> None:
         (known(UNMANAGED), seen(value="other")),
     ],
 )
-def test_a_difference_of_the_rule_alone_is_no_update(before: transitions.Known, observation: model.Observation) -> None:
-    assert transitions.step(before, observation, now(updates=True)) == transitions.Step(state=TRACKED)
+def test_a_difference_of_the_rule_alone_is_no_update(
+    before: transitions.KnownObject, observation: model.Observation
+) -> None:
+    assert transitions.step(before, observation, now(updates=True)) == transitions.Transition(state=TRACKED)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +125,7 @@ def test_a_difference_of_the_rule_alone_is_no_update(before: transitions.Known, 
     ],
 )
 def test_what_tells_nothing_new_is_dropped(
-    before: transitions.Known, observation: model.Observation, epoch: int, *, stale: bool
+    before: transitions.KnownObject, observation: model.Observation, epoch: int, *, stale: bool
 ) -> None:
     assert transitions.is_stale(before, observation, now(epoch=epoch)) is stale
 

@@ -12,12 +12,12 @@ from beacon.configuration import settings, values
 from beacon.dev.reference import effects
 
 _WRITTEN = {
-    settings.Kind.DURATION: "duration",
-    settings.Kind.SIZE: "size",
-    settings.Kind.URL: "URL",
-    settings.Kind.PATH: "path of a URL",
-    settings.Kind.PORT: "port",
-    settings.Kind.SELECTOR: "label selector",
+    settings.ValueKind.DURATION: "duration",
+    settings.ValueKind.SIZE: "size",
+    settings.ValueKind.URL: "URL",
+    settings.ValueKind.PATH: "path of a URL",
+    settings.ValueKind.PORT: "port",
+    settings.ValueKind.SELECTOR: "label selector",
 }
 _SIZES = ((40, "Ti"), (30, "Gi"), (20, "Mi"), (10, "Ki"), (0, ""))
 _TYPES = {bool: "true or false", int: "integer", float: "number", str: "text"}
@@ -81,9 +81,9 @@ def written(key: Key) -> str:
 
 def shown(key: Key, value: float) -> str:
     """Write a number of this key as the file does."""
-    if key.allowed.kind is settings.Kind.DURATION:
+    if key.allowed.kind is settings.ValueKind.DURATION:
         return values.format_duration(value)
-    if key.allowed.kind is settings.Kind.SIZE and value:
+    if key.allowed.kind is settings.ValueKind.SIZE and value:
         return next(f"{value // 2**power:.0f}{unit}" for power, unit in _SIZES if value % 2**power == 0)
     return f"{value:.12g}"
 

@@ -56,7 +56,7 @@ def _range(key: keys.Key) -> str:
     allowed = key.allowed
     if allowed.one_of:
         return ", ".join(f"`{word}`" for word in allowed.one_of)
-    if allowed.kind is settings.Kind.PORT:
+    if allowed.kind is settings.ValueKind.PORT:
         return "1 to 65535"
     if allowed.most is None:
         return ""

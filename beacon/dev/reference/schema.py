@@ -19,13 +19,13 @@ Json = dict[str, Any]
 _PART = r"([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)"
 _HOST = r"([A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_.])?|\[[0-9a-fA-F:.]+(%[A-Za-z0-9]+)?\])"
 _KINDS = {
-    settings.Kind.DURATION: rf"\+?(0|({_PART})+)",
-    settings.Kind.SIZE: r"[0-9]{1,15}(k|M|G|T|Ki|Mi|Gi|Ti)?",
-    settings.Kind.URL: rf"[Hh][Tt][Tt][Pp][Ss]?://{_HOST}(:(?!0+([/?]|$))[0-9]*)?([/?][\x21\x22\x24-\x7e]*)?",
-    settings.Kind.PATH: values.PATH,
-    settings.Kind.LABEL: values.LABEL,
-    settings.Kind.NAMESPACE: values.NAMESPACE,
-    settings.Kind.PORT: r"[0-9]{1,5}",
+    settings.ValueKind.DURATION: rf"\+?(0|({_PART})+)",
+    settings.ValueKind.SIZE: r"[0-9]{1,15}(k|M|G|T|Ki|Mi|Gi|Ti)?",
+    settings.ValueKind.URL: rf"[Hh][Tt][Tt][Pp][Ss]?://{_HOST}(:(?!0+([/?]|$))[0-9]*)?([/?][\x21\x22\x24-\x7e]*)?",
+    settings.ValueKind.PATH: values.PATH,
+    settings.ValueKind.LABEL: values.LABEL,
+    settings.ValueKind.NAMESPACE: values.NAMESPACE,
+    settings.ValueKind.PORT: r"[0-9]{1,5}",
 }
 _OWN = {
     "app.version": checks.VERSION,
@@ -75,7 +75,7 @@ def _key(path: str, key: keys.Key) -> Json:
         return said | _list(key)
     if key.hint is bool:
         return said | _truth()
-    if key.hint in (int, float) and key.allowed.kind is not settings.Kind.DURATION:
+    if key.hint in (int, float) and key.allowed.kind is not settings.ValueKind.DURATION:
         return said | _number(key)
     return said | _text(name, key)
 
@@ -84,7 +84,7 @@ def _default(key: keys.Key) -> Any:
     """Give the default as one would write it."""
     if key.is_list:
         return list(key.default)
-    written_as_text = key.allowed.kind in (settings.Kind.DURATION, settings.Kind.SIZE)
+    written_as_text = key.allowed.kind in (settings.ValueKind.DURATION, settings.ValueKind.SIZE)
     return keys.shown(key, key.default) if written_as_text else key.default
 
 
@@ -93,7 +93,7 @@ def _text(name: str, key: keys.Key) -> Json:
     if key.allowed.one_of:
         return {"enum": [*key.allowed.one_of, "", None]}
     pattern = _OWN.get(name) or _KINDS.get(key.allowed.kind) if key.allowed.kind else _OWN.get(name)
-    types = ["string"] if key.allowed.kind in (settings.Kind.URL, settings.Kind.DURATION) else _SCALAR
+    types = ["string"] if key.allowed.kind in (settings.ValueKind.URL, settings.ValueKind.DURATION) else _SCALAR
     if not pattern:
         return {"type": types if key.required else [*types, "null"]}
     if key.required:
@@ -106,7 +106,7 @@ def _number(key: keys.Key) -> Json:
     pattern = _KINDS.get(allowed.kind, _NUMBER) if allowed.kind else _NUMBER
     made: Json = {"type": [_json_type(key), "string", "null"], "pattern": _whole(f"({pattern})?")}
     bounds = {"minimum": allowed.least, "exclusiveMinimum": allowed.above, "maximum": allowed.most}
-    if allowed.kind is settings.Kind.PORT:
+    if allowed.kind is settings.ValueKind.PORT:
         bounds = {"minimum": 0, "maximum": 65535}
     return made | {word: int(bound) for word, bound in bounds.items() if bound is not None}
 

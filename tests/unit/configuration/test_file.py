@@ -41,7 +41,7 @@ def test_the_least_file_gets_every_default_of_the_reference() -> None:
     assert tree.endpoint.retry == settings.Retry(
         max_attempts=10, initial_backoff_s=1, max_backoff_s=300, backoff_multiplier=2, jitter=0.1
     )
-    assert tree.endpoint.breaker == settings.Breaker(failure_threshold=5, probe_interval_s=1)
+    assert tree.endpoint.breaker == settings.BreakerSettings(failure_threshold=5, probe_interval_s=1)
     assert tree.worker == settings.Worker(poll_interval_s=5, batch_size=100, concurrency=5)
     assert (tree.metrics.port, tree.health.port) == (8080, 8080)
     assert tree.storage.reserve_bytes == 32 * 1024 * 1024
@@ -319,7 +319,7 @@ def keys_of_file(given: dict[str, Any]) -> set[str]:
 def keys_of_model() -> set[str]:
     found = set()
     for section, kind in get_type_hints(settings.Settings).items():
-        inner = settings.Resource if section == "resources" else kind
+        inner = settings.ResourceSettings if section == "resources" else kind
         hints = get_type_hints(inner)
         for one in dataclasses.fields(inner):
             name = f"{settings.key_of(section)}.{settings.key_of(one.name)}"

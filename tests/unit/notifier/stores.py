@@ -194,21 +194,21 @@ class Store:
 
     def _settle(self, outcome: model.Outcome) -> None:
         row = self.rows.get(outcome.delivery)
-        if row is None or row.generation != outcome.generation or outcome.result is model.Result.RELEASED:
+        if row is None or row.generation != outcome.generation or outcome.result is model.DeliveryResult.RELEASED:
             return
-        if outcome.result is model.Result.CHARGED:
+        if outcome.result is model.DeliveryResult.CHARGED:
             if any(one.attempt == outcome.attempt and not one.counted for one in row.outcomes):
                 row.attempts += 1
                 row.forgiven = False
             return
-        late = outcome.result is model.Result.FAILED and outcome.attempt == row.requests and row.state is READY
+        late = outcome.result is model.DeliveryResult.FAILED and outcome.attempt == row.requests and row.state is READY
         if outcome.attempt <= row.requests and not late:
             return
         row.outcomes.append(outcome)
         row.requests = outcome.attempt
         row.attempts += outcome.counted and not late
         row.tried_at = row.settled_at = time.monotonic()
-        if outcome.result is model.Result.RETRY:
+        if outcome.result is model.DeliveryResult.RETRY:
             row.next_at, row.forgiven = row.tried_at + outcome.delay_s, outcome.forgiven
             return
         row.state = model.DeliveryState(outcome.result.value)

@@ -5,8 +5,8 @@ from beacon.notifier import configured
 
 
 def test_the_idle_timeout_of_connections_is_the_configured_one() -> None:
-    usual = settings.Endpoint(url="http://e/")
-    shorter = settings.Endpoint(url="http://e/", idle_timeout_s=7.0)
+    usual = settings.EndpointSettings(url="http://e/")
+    shorter = settings.EndpointSettings(url="http://e/", idle_timeout_s=7.0)
 
     found = [
         configured.target_of(settings.Settings(resources=(), endpoint=given)).idle_timeout_s

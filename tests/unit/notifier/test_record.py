@@ -40,7 +40,7 @@ def value(sample: str, **labels: str) -> float | None:
     return metrics.REGISTRY.get_sample_value(f"beacon_{sample}", labels)
 
 
-def outcome(result: model.Result, *, status: int = 204, code: str = "", **values: Any) -> model.Outcome:
+def outcome(result: model.DeliveryResult, *, status: int = 204, code: str = "", **values: Any) -> model.Outcome:
     return model.Outcome(
         delivery=1, generation=0, attempt=1, result=result, status=status, code=code or str(status), **values
     )
@@ -68,7 +68,7 @@ def test_a_delivery_moves_its_metrics(told: record.Record, name: str) -> None:
     committed_us = int((time.time() - 2) * 1_000_000)
     delivery = stores.delivery(1, committed_us=committed_us)
 
-    told.sent(delivery, outcome(model.Result.DELIVERED, duration_s=0.2), failures=0)
+    told.sent(delivery, outcome(model.DeliveryResult.DELIVERED, duration_s=0.2), failures=0)
 
     assert value("deliveries_total", endpoint=name, type="created", outcome="delivered") == 1
     assert value("delivery_attempts_total", endpoint=name, code="204") == 1
@@ -81,7 +81,7 @@ def test_a_delivery_moves_its_metrics(told: record.Record, name: str) -> None:
 
 
 def test_a_refused_event_leaves_the_endpoint_up(told: record.Record, name: str, reports: Reports) -> None:
-    told.sent(stores.delivery(1), outcome(model.Result.FAILED, status=404), failures=0)
+    told.sent(stores.delivery(1), outcome(model.DeliveryResult.FAILED, status=404), failures=0)
 
     assert value("deliveries_total", endpoint=name, type="created", outcome="failed") == 1
     assert value("endpoint_up", endpoint=name) == 1
@@ -93,7 +93,7 @@ def test_a_retry_moves_its_metrics(told: record.Record, name: str) -> None:
 
     told.sent(
         stores.delivery(1),
-        outcome(model.Result.RETRY, status=0, code="timeout", delay_s=4.0),
+        outcome(model.DeliveryResult.RETRY, status=0, code="timeout", delay_s=4.0),
         failures=3,
     )
 
@@ -116,18 +116,18 @@ def test_the_breaker_shows_in_metrics_and_state(told: record.Record, name: str, 
 
 
 def test_one_failing_event_among_others_does_not_make_the_state_flap(told: record.Record, reports: Reports) -> None:
-    told.sent(stores.delivery(1), outcome(model.Result.DELIVERED), failures=0)
+    told.sent(stores.delivery(1), outcome(model.DeliveryResult.DELIVERED), failures=0)
     before = reports.written
 
     for _ in range(50):
-        told.sent(stores.delivery(1), outcome(model.Result.RETRY, status=503), failures=1)
-        told.sent(stores.delivery(1), outcome(model.Result.DELIVERED), failures=0)
+        told.sent(stores.delivery(1), outcome(model.DeliveryResult.RETRY, status=503), failures=1)
+        told.sent(stores.delivery(1), outcome(model.DeliveryResult.DELIVERED), failures=0)
 
     assert reports.written == before
 
 
 def test_exhausted_attempts_are_counted_once_as_failed(told: record.Record, name: str) -> None:
-    told.sent(stores.delivery(1), outcome(model.Result.FAILED, status=500), failures=0)
+    told.sent(stores.delivery(1), outcome(model.DeliveryResult.FAILED, status=500), failures=0)
     told.gave_up(model.EventType.CREATED, late=False)
     told.gave_up(model.EventType.DELETED, late=True)
 
@@ -160,13 +160,13 @@ def test_events_that_are_given_up_are_said_once_and_then_counted(
     monkeypatch.setattr(time, "monotonic", lambda: instant)
 
     for number in range(40):
-        told.sent(stores.delivery(number), outcome(model.Result.FAILED, status=401), failures=0)
+        told.sent(stores.delivery(number), outcome(model.DeliveryResult.FAILED, status=401), failures=0)
 
     (said,) = lines(capfd)
     assert (said["level"], said["event"], said["events"], said["code"]) == ("warning", "events given up", 1, "401")
     assert (said["event_id"], said["name"]) == (stores.delivery(0).event_id, stores.delivery(0).name)
     instant += 61
-    told.sent(stores.delivery(40), outcome(model.Result.FAILED, status=401), failures=0)
+    told.sent(stores.delivery(40), outcome(model.DeliveryResult.FAILED, status=401), failures=0)
     assert [line["events"] for line in lines(capfd)] == [40]
 
 
@@ -177,7 +177,7 @@ def test_a_single_event_is_told_at_debug_with_its_id_and_its_object(
     told = record.Record(name, report=reports.report, logger=log.get())
     delivery = stores.delivery(1)
 
-    told.sent(delivery, outcome(model.Result.DELIVERED), failures=0)
+    told.sent(delivery, outcome(model.DeliveryResult.DELIVERED), failures=0)
 
     (said,) = [line for line in lines(capfd) if line["event"] == "event sent"]
     assert said["level"] == "debug"
@@ -195,7 +195,7 @@ def test_the_breaker_is_said_beside_the_state_also_when_the_endpoint_was_down_be
             said.append((state["state"], state["breaker"]))
 
     told = record.Record(name, report=report, logger=log.get())
-    told.sent(stores.delivery(1), outcome(model.Result.RETRY, status=0, code="network"), failures=5)
+    told.sent(stores.delivery(1), outcome(model.DeliveryResult.RETRY, status=0, code="network"), failures=5)
     told.opened(5, "network")
     told.closed()
 

@@ -14,7 +14,7 @@ def begin() -> session.Session:
     return session.Session(endpoint="default", new_name=lambda: f"s{next(names)}")
 
 
-def outcome(delivery: int, result: model.Result = model.Result.DELIVERED) -> model.Outcome:
+def outcome(delivery: int, result: model.DeliveryResult = model.DeliveryResult.DELIVERED) -> model.Outcome:
     return model.Outcome(delivery=delivery, generation=0, attempt=1, result=result)
 
 
@@ -126,7 +126,7 @@ def test_what_is_held_already_is_not_taken_twice() -> None:
 def test_a_delivery_whose_failure_is_on_its_way_is_not_taken_again() -> None:
     state = begin()
     parked = state.claim(FULL)
-    state.amend(outcome(1, model.Result.FAILED))
+    state.amend(outcome(1, model.DeliveryResult.FAILED))
 
     assert give(state, parked, 1, 2) == [2]
 
@@ -134,9 +134,9 @@ def test_a_delivery_whose_failure_is_on_its_way_is_not_taken_again() -> None:
 def test_an_attempt_that_the_store_did_not_know_to_count_is_counted() -> None:
     state = begin()
     parked = state.claim(FULL)
-    state.amend(outcome(1, model.Result.CHARGED))
+    state.amend(outcome(1, model.DeliveryResult.CHARGED))
     state.claim(FULL)
-    state.amend(outcome(1, model.Result.CHARGED))
+    state.amend(outcome(1, model.DeliveryResult.CHARGED))
 
     give(state, parked, 1)
 
@@ -145,7 +145,7 @@ def test_an_attempt_that_the_store_did_not_know_to_count_is_counted() -> None:
 
 def test_an_attempt_that_the_store_knew_to_count_is_not_counted_twice() -> None:
     state = begin()
-    state.amend(outcome(1, model.Result.CHARGED))
+    state.amend(outcome(1, model.DeliveryResult.CHARGED))
 
     give(state, state.claim(FULL), 1)
 
@@ -155,7 +155,7 @@ def test_an_attempt_that_the_store_knew_to_count_is_not_counted_twice() -> None:
 def test_a_retry_that_comes_back_is_taken() -> None:
     state = begin()
     give(state, state.claim(FULL), 1)
-    state.settle(outcome(1, model.Result.RETRY))
+    state.settle(outcome(1, model.DeliveryResult.RETRY))
 
     assert give(state, state.claim(FULL), 1) == [1]
 

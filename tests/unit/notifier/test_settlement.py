@@ -36,7 +36,7 @@ def test_an_outcome_says_which_request_it_was_and_what_came_back() -> None:
         delivery=7,
         generation=0,
         attempt=5,
-        result=model.Result.FAILED,
+        result=model.DeliveryResult.FAILED,
         code="404",
         status=404,
         error="why",
@@ -48,32 +48,36 @@ def test_an_outcome_says_which_request_it_was_and_what_came_back() -> None:
 
 @pytest.mark.parametrize("status", [200, 202, 204])
 def test_2xx_is_delivered(status: int) -> None:
-    assert settlement.settle(job(), reply(status), COUNTED, POLICY, roll=0.0).result is model.Result.DELIVERED
+    assert settlement.settle(job(), reply(status), COUNTED, POLICY, roll=0.0).result is model.DeliveryResult.DELIVERED
 
 
 def test_the_backoff_grows_with_requests_made_whether_they_counted_or_not() -> None:
     outcome = settlement.settle(job(attempts=0, requests=5), reply(503), FORGIVEN, POLICY, roll=0.0)
 
-    assert (outcome.result, outcome.delay_s) == (model.Result.RETRY, 32.0)
+    assert (outcome.result, outcome.delay_s) == (model.DeliveryResult.RETRY, 32.0)
     assert not outcome.counted
     assert outcome.forgiven
 
 
 def test_the_last_counted_attempt_fails_the_event() -> None:
-    assert settlement.settle(job(attempts=1), reply(500), COUNTED, POLICY, roll=0.0).result is model.Result.RETRY
-    assert settlement.settle(job(attempts=2), reply(500), COUNTED, POLICY, roll=0.0).result is model.Result.FAILED
+    assert (
+        settlement.settle(job(attempts=1), reply(500), COUNTED, POLICY, roll=0.0).result is model.DeliveryResult.RETRY
+    )
+    assert (
+        settlement.settle(job(attempts=2), reply(500), COUNTED, POLICY, roll=0.0).result is model.DeliveryResult.FAILED
+    )
 
 
 def test_attempts_that_were_charged_meanwhile_count() -> None:
     outcome = settlement.settle(job(attempts=1, charged=1), reply(500), COUNTED, POLICY, roll=0.0)
 
-    assert outcome.result is model.Result.FAILED
+    assert outcome.result is model.DeliveryResult.FAILED
 
 
 def test_a_forgiven_failure_never_exhausts_the_attempts() -> None:
     outcome = settlement.settle(job(attempts=9), reply(0, code="network"), FORGIVEN, POLICY, roll=0.0)
 
-    assert outcome.result is model.Result.RETRY
+    assert outcome.result is model.DeliveryResult.RETRY
 
 
 def test_what_the_endpoint_asked_for_takes_the_place_of_the_backoff() -> None:
@@ -98,7 +102,7 @@ def test_a_request_that_was_overtaken_by_the_recovery_goes_again_at_once() -> No
 def test_a_request_that_was_cut_at_the_stop_is_to_be_sent_again_and_counts_for_nothing() -> None:
     outcome = settlement.interrupted(job(attempts=2), reply(0, code="network"))
 
-    assert outcome.result is model.Result.RETRY
+    assert outcome.result is model.DeliveryResult.RETRY
     assert not outcome.counted
     assert outcome.delay_s == 0.0
 
@@ -113,14 +117,17 @@ def test_a_charge_names_the_request_that_counts_after_all() -> None:
     charge = settlement.charge(suspect(), POLICY, counted=2, held=False)
 
     (outcome,) = charge.outcomes
-    assert (outcome.delivery, outcome.attempt, outcome.result) == (7, 3, model.Result.CHARGED)
+    assert (outcome.delivery, outcome.attempt, outcome.result) == (7, 3, model.DeliveryResult.CHARGED)
     assert not charge.exhausted
 
 
 def test_a_charge_that_was_the_last_attempt_fails_the_event() -> None:
     charge = settlement.charge(suspect(), POLICY, counted=3, held=False)
 
-    assert [outcome.result for outcome in charge.outcomes] == [model.Result.CHARGED, model.Result.FAILED]
+    assert [outcome.result for outcome in charge.outcomes] == [
+        model.DeliveryResult.CHARGED,
+        model.DeliveryResult.FAILED,
+    ]
     assert {outcome.attempt for outcome in charge.outcomes} == {3}
     assert charge.outcomes[1].code == "503"
     assert charge.exhausted
@@ -129,7 +136,7 @@ def test_a_charge_that_was_the_last_attempt_fails_the_event() -> None:
 def test_an_event_that_is_under_way_again_is_judged_by_its_next_answer() -> None:
     charge = settlement.charge(suspect(), POLICY, counted=3, held=True)
 
-    assert [outcome.result for outcome in charge.outcomes] == [model.Result.CHARGED]
+    assert [outcome.result for outcome in charge.outcomes] == [model.DeliveryResult.CHARGED]
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 503, 507, 599])

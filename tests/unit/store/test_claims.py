@@ -11,7 +11,7 @@ from beacon import wire
 from beacon.domain import model
 from tests.unit.store import world
 
-CHANGES = (model.Change.ADDED, model.Change.DELETED)
+CHANGES = (model.ChangeKind.ADDED, model.ChangeKind.DELETED)
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def tell(store: world.World, *names: str) -> None:
     assert store.observe(cursor, cursor + len(names), *seen).place is wire.Place.APPLIED
 
 
-def outcome(delivery: model.Delivery, result: model.Result, **changes: Any) -> model.Outcome:
+def outcome(delivery: model.Delivery, result: model.DeliveryResult, **changes: Any) -> model.Outcome:
     answered = replace(world.delivered(delivery), result=result, code="500", status=500)
     return replace(answered, **changes)
 
@@ -67,7 +67,7 @@ def test_objects_do_not_wait_for_each_other(store: world.World) -> None:
     tell(store, "a", "b", "a", "b")
     a, b = store.claim().deliveries
 
-    claimed = store.claim(100, world.delivered(b), outcome(a, model.Result.RETRY, delay_s=60.0))
+    claimed = store.claim(100, world.delivered(b), outcome(a, model.DeliveryResult.RETRY, delay_s=60.0))
 
     assert names_of(claimed) == ["b"]
 
@@ -121,7 +121,7 @@ def test_a_reply_that_was_seen_but_is_not_held_any_more_is_free(store: world.Wor
     tell(store, "a")
     (delivery,) = store.claim(1).deliveries
 
-    assert store.claim(1, outcome(delivery, model.Result.RELEASED), seen=1).deliveries == (delivery,)
+    assert store.claim(1, outcome(delivery, model.DeliveryResult.RELEASED), seen=1).deliveries == (delivery,)
 
 
 def test_a_new_session_fences_the_old_one_and_frees_what_it_held(store: world.World) -> None:
@@ -153,7 +153,7 @@ def test_what_a_fenced_session_delivered_is_not_sent_again_although_its_successo
     tell(store, "a", "a")
     (old,) = store.claim().deliveries
     (same,) = store.claim(session="new", number=1).deliveries
-    store.claim(0, outcome(same, model.Result.RETRY), session="new", number=2)
+    store.claim(0, outcome(same, model.DeliveryResult.RETRY), session="new", number=2)
 
     store.claim(0, world.delivered(old), number=2)
 
@@ -175,7 +175,7 @@ def test_a_session_that_the_store_does_not_know_keeps_what_it_holds(store: world
 def test_a_settlement_is_applied_once(store: world.World) -> None:
     tell(store, "a")
     (delivery,) = store.claim().deliveries
-    retry = outcome(delivery, model.Result.RETRY, delay_s=5.0)
+    retry = outcome(delivery, model.DeliveryResult.RETRY, delay_s=5.0)
 
     store.claim(0, retry)
     store.claim(0, retry, retry)
@@ -184,8 +184,10 @@ def test_a_settlement_is_applied_once(store: world.World) -> None:
     assert store.ledger.rows("SELECT count(*) FROM attempts") == [(1,)]
 
 
-@pytest.mark.parametrize("late", [model.Result.RETRY, model.Result.FAILED, model.Result.CHARGED])
-def test_what_was_delivered_stays_so(store: world.World, late: model.Result) -> None:
+@pytest.mark.parametrize(
+    "late", [model.DeliveryResult.RETRY, model.DeliveryResult.FAILED, model.DeliveryResult.CHARGED]
+)
+def test_what_was_delivered_stays_so(store: world.World, late: model.DeliveryResult) -> None:
     tell(store, "a")
     (delivery,) = store.claim().deliveries
     store.claim(0, world.delivered(delivery))
@@ -199,7 +201,7 @@ def test_a_retry_is_given_when_its_time_has_come_and_not_before(store: world.Wor
     tell(store, "a")
     (delivery,) = store.claim().deliveries
 
-    store.claim(0, outcome(delivery, model.Result.RETRY, delay_s=5.0))
+    store.claim(0, outcome(delivery, model.DeliveryResult.RETRY, delay_s=5.0))
     early = store.claim()
     store.clock.advance(4.9)
     still_early = store.claim()
@@ -215,7 +217,7 @@ def test_a_retry_is_given_when_its_time_has_come_and_not_before(store: world.Wor
 def test_a_retry_schedule_survives_the_store(store: world.World) -> None:
     tell(store, "a")
     (delivery,) = store.claim().deliveries
-    store.claim(0, outcome(delivery, model.Result.RETRY, delay_s=5.0))
+    store.claim(0, outcome(delivery, model.DeliveryResult.RETRY, delay_s=5.0))
     store.restart()
 
     assert store.claim(number=9).deliveries == ()
@@ -227,7 +229,7 @@ def test_a_failed_delivery_lets_the_next_of_its_object_go(store: world.World) ->
     tell(store, "a", "a")
     (first,) = store.claim().deliveries
 
-    (second,) = store.claim(100, outcome(first, model.Result.FAILED, status=400)).deliveries
+    (second,) = store.claim(100, outcome(first, model.DeliveryResult.FAILED, status=400)).deliveries
 
     assert second.sequence > first.sequence
     assert row(store, first, "state, last_status") == ("failed", 400)
@@ -236,7 +238,7 @@ def test_a_failed_delivery_lets_the_next_of_its_object_go(store: world.World) ->
 def test_a_failed_delivery_that_arrived_after_all_is_delivered(store: world.World) -> None:
     tell(store, "a", "a")
     (first,) = store.claim().deliveries
-    (second,) = store.claim(100, outcome(first, model.Result.FAILED)).deliveries
+    (second,) = store.claim(100, outcome(first, model.DeliveryResult.FAILED)).deliveries
 
     store.claim(0, replace(world.delivered(first), attempt=2), held=held(second))
 
@@ -247,9 +249,9 @@ def test_a_failed_delivery_that_arrived_after_all_is_delivered(store: world.Worl
 def test_a_late_retry_does_not_open_a_failed_delivery(store: world.World) -> None:
     tell(store, "a", "a")
     (first,) = store.claim().deliveries
-    store.claim(0, outcome(first, model.Result.FAILED))
+    store.claim(0, outcome(first, model.DeliveryResult.FAILED))
 
-    store.claim(0, outcome(first, model.Result.RETRY, attempt=2))
+    store.claim(0, outcome(first, model.DeliveryResult.RETRY, attempt=2))
 
     assert row(store, first, "state, requests") == ("failed", 2)
     assert store.ledger.rows("SELECT count(*) FROM deliveries WHERE state = 'ready'") == [(1,)]
@@ -258,11 +260,11 @@ def test_a_late_retry_does_not_open_a_failed_delivery(store: world.World) -> Non
 def test_a_charge_counts_a_forgiven_attempt_once(store: world.World) -> None:
     tell(store, "a")
     (delivery,) = store.claim().deliveries
-    store.claim(0, outcome(delivery, model.Result.RETRY, counted=False, forgiven=True, delay_s=60.0))
+    store.claim(0, outcome(delivery, model.DeliveryResult.RETRY, counted=False, forgiven=True, delay_s=60.0))
     assert row(store, delivery, "attempts, forgiven") == (0, 1)
 
     for _ in range(2):
-        store.claim(0, outcome(delivery, model.Result.CHARGED))
+        store.claim(0, outcome(delivery, model.DeliveryResult.CHARGED))
 
     assert row(store, delivery, "attempts, requests, forgiven") == (1, 1, 0)
 
@@ -270,9 +272,9 @@ def test_a_charge_counts_a_forgiven_attempt_once(store: world.World) -> None:
 def test_a_charge_of_what_counted_already_counts_nothing(store: world.World) -> None:
     tell(store, "a")
     (delivery,) = store.claim().deliveries
-    store.claim(0, outcome(delivery, model.Result.RETRY))
+    store.claim(0, outcome(delivery, model.DeliveryResult.RETRY))
 
-    store.claim(0, outcome(delivery, model.Result.CHARGED))
+    store.claim(0, outcome(delivery, model.DeliveryResult.CHARGED))
 
     assert row(store, delivery, "attempts") == (1,)
 
@@ -280,10 +282,10 @@ def test_a_charge_of_what_counted_already_counts_nothing(store: world.World) -> 
 def test_a_charge_can_be_the_last_attempt_of_an_event(store: world.World) -> None:
     tell(store, "a", "a")
     (delivery,) = store.claim().deliveries
-    store.claim(0, outcome(delivery, model.Result.RETRY, counted=False))
-    charged = outcome(delivery, model.Result.CHARGED)
+    store.claim(0, outcome(delivery, model.DeliveryResult.RETRY, counted=False))
+    charged = outcome(delivery, model.DeliveryResult.CHARGED)
 
-    (following,) = store.claim(100, charged, replace(charged, result=model.Result.FAILED)).deliveries
+    (following,) = store.claim(100, charged, replace(charged, result=model.DeliveryResult.FAILED)).deliveries
 
     assert row(store, delivery, "state, attempts, requests") == ("failed", 1, 1)
     assert following.previous == delivery.sequence
@@ -293,7 +295,7 @@ def test_released_costs_nothing(store: world.World) -> None:
     tell(store, "a")
     (delivery,) = store.claim().deliveries
 
-    assert store.claim(100, outcome(delivery, model.Result.RELEASED)).deliveries == (delivery,)
+    assert store.claim(100, outcome(delivery, model.DeliveryResult.RELEASED)).deliveries == (delivery,)
 
 
 def test_a_settlement_of_another_generation_is_not_applied(store: world.World) -> None:
@@ -315,9 +317,9 @@ def test_a_settlement_of_nothing_known_changes_nothing(store: world.World) -> No
     assert row(store, delivery, "state") == ("delivered",)
 
 
-@pytest.mark.parametrize("result", list(model.Result))
+@pytest.mark.parametrize("result", list(model.DeliveryResult))
 def test_what_waits_for_an_earlier_event_of_its_object_can_not_be_settled(
-    store: world.World, result: model.Result
+    store: world.World, result: model.DeliveryResult
 ) -> None:
     tell(store, "a", "a")
     (first,) = store.claim().deliveries
@@ -333,7 +335,7 @@ def test_an_attempt_that_nobody_made_does_not_fail_an_event(store: world.World, 
     tell(store, "a")
     (delivery,) = store.claim().deliveries
 
-    store.claim(0, outcome(delivery, model.Result.FAILED, attempt=attempt))
+    store.claim(0, outcome(delivery, model.DeliveryResult.FAILED, attempt=attempt))
 
     assert row(store, delivery, "state, requests") == ("ready", 0)
 
@@ -354,7 +356,7 @@ def test_absurd_durations_are_bounded(store: world.World, delay_s: float, durati
     tell(store, "a")
     (delivery,) = store.claim().deliveries
 
-    store.claim(0, outcome(delivery, model.Result.RETRY, delay_s=delay_s, duration_s=duration_s))
+    store.claim(0, outcome(delivery, model.DeliveryResult.RETRY, delay_s=delay_s, duration_s=duration_s))
 
     (due_us,) = row(store, delivery, "next_attempt_us")
     assert due_us >= store.clock.us
@@ -405,7 +407,7 @@ def test_a_claim_numbered_below_one_gets_nothing(store: world.World) -> None:
 def test_a_probe_prefers_what_was_never_attempted(store: world.World) -> None:
     tell(store, "tried", "fresh", "fresher")
     tried, *_ = store.claim(1).deliveries
-    store.claim(0, outcome(tried, model.Result.RETRY))
+    store.claim(0, outcome(tried, model.DeliveryResult.RETRY))
 
     assert names_of(store.claim(5, probe=True)) == ["fresh"]
 
@@ -413,9 +415,9 @@ def test_a_probe_prefers_what_was_never_attempted(store: world.World) -> None:
 def test_a_probe_takes_the_least_recently_tried_whatever_its_backoff(store: world.World) -> None:
     tell(store, "a", "b")
     a, b = store.claim().deliveries
-    store.claim(0, outcome(b, model.Result.RETRY, delay_s=9999.0), held=held(a))
+    store.claim(0, outcome(b, model.DeliveryResult.RETRY, delay_s=9999.0), held=held(a))
     store.clock.advance(1)
-    store.claim(0, outcome(a, model.Result.RETRY, delay_s=1.0))
+    store.claim(0, outcome(a, model.DeliveryResult.RETRY, delay_s=1.0))
     store.clock.advance(5)
 
     (first,) = store.claim(1, probe=True).deliveries
@@ -427,7 +429,7 @@ def test_a_probe_takes_the_least_recently_tried_whatever_its_backoff(store: worl
 def test_a_probe_for_fresh_events_only_leaves_the_tried_alone(store: world.World) -> None:
     tell(store, "a")
     (delivery,) = store.claim().deliveries
-    store.claim(0, outcome(delivery, model.Result.RETRY))
+    store.claim(0, outcome(delivery, model.DeliveryResult.RETRY))
 
     assert store.claim(1, probe=True, fresh_only=True).deliveries == ()
     assert names_of(store.claim(1, probe=True)) == ["a"]
@@ -438,8 +440,8 @@ def test_resuming_makes_forgiven_retries_due_and_no_others(store: world.World) -
     forgiven, own = store.claim().deliveries
     store.claim(
         0,
-        outcome(forgiven, model.Result.RETRY, delay_s=60.0, counted=False, forgiven=True),
-        outcome(own, model.Result.RETRY, delay_s=60.0),
+        outcome(forgiven, model.DeliveryResult.RETRY, delay_s=60.0, counted=False, forgiven=True),
+        outcome(own, model.DeliveryResult.RETRY, delay_s=60.0),
     )
     assert store.claim().deliveries == ()
 
@@ -448,7 +450,7 @@ def test_resuming_makes_forgiven_retries_due_and_no_others(store: world.World) -
 
 def test_fresh_events_come_first_but_retries_get_their_share(store: world.World) -> None:
     tell(store, *(f"old{index}" for index in range(10)))
-    store.claim(0, *(outcome(each, model.Result.RETRY) for each in store.claim().deliveries))
+    store.claim(0, *(outcome(each, model.DeliveryResult.RETRY) for each in store.claim().deliveries))
     tell(store, *(f"new{index}" for index in range(100)))
 
     names = names_of(store.claim(20))
@@ -458,7 +460,7 @@ def test_fresh_events_come_first_but_retries_get_their_share(store: world.World)
 
 def test_places_that_fresh_events_leave_go_to_retries(store: world.World) -> None:
     tell(store, *(f"old{index}" for index in range(10)))
-    store.claim(0, *(outcome(each, model.Result.RETRY) for each in store.claim().deliveries))
+    store.claim(0, *(outcome(each, model.DeliveryResult.RETRY) for each in store.claim().deliveries))
     tell(store, "new")
 
     assert len(store.claim(8).deliveries) == 8

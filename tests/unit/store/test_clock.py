@@ -27,7 +27,9 @@ def store(tmp_path: Path) -> Iterator[world.World]:
 
 def postpone(store: world.World, delay_s: float) -> None:
     """Have everything that is ready tried, and to be tried again later."""
-    retries = [replace(world.delivered(each), result=model.Result.RETRY, delay_s=delay_s) for each in given(store)]
+    retries = [
+        replace(world.delivered(each), result=model.DeliveryResult.RETRY, delay_s=delay_s) for each in given(store)
+    ]
     store.claim(0, *retries)
 
 
@@ -37,7 +39,7 @@ def given(store: world.World) -> list[model.Delivery]:
 
 @FAR_AND_NEAR
 def test_a_retry_keeps_its_pause_when_the_clock_is_set(store: world.World, jump_s: float) -> None:
-    store.observe(10, 12, *(world.seen(name, at, model.Change.ADDED) for name, at in (("a", 11), ("b", 12))))
+    store.observe(10, 12, *(world.seen(name, at, model.ChangeKind.ADDED) for name, at in (("a", 11), ("b", 12))))
     postpone(store, 60)
     store.clock.advance(20)
 
@@ -54,7 +56,7 @@ def test_a_retry_keeps_its_pause_when_the_clock_is_set(store: world.World, jump_
 def test_a_retry_keeps_its_pause_when_the_clock_is_set_while_the_store_is_down(
     store: world.World, jump_s: float
 ) -> None:
-    store.observe(10, 11, world.seen("a", 11, model.Change.ADDED))
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
     postpone(store, 60)
     store.claims = 0
 
@@ -69,7 +71,7 @@ def test_a_retry_keeps_its_pause_when_the_clock_is_set_while_the_store_is_down(
 
 
 def test_a_retry_is_not_an_hour_late_when_the_clock_is_set_back_across_a_reboot(store: world.World) -> None:
-    store.observe(10, 11, world.seen("a", 11, model.Change.ADDED))
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
     postpone(store, 60)
     store.claims = 0
 
@@ -86,7 +88,7 @@ def test_a_retry_is_not_an_hour_late_when_the_clock_is_set_back_across_a_reboot(
 def test_a_probe_is_chosen_by_who_was_tried_least_recently_whatever_the_clock_says(
     store: world.World, jump_s: float
 ) -> None:
-    store.observe(10, 12, *(world.seen(name, at, model.Change.ADDED) for name, at in (("a", 11), ("b", 12))))
+    store.observe(10, 12, *(world.seen(name, at, model.ChangeKind.ADDED) for name, at in (("a", 11), ("b", 12))))
     postpone(store, 600)
     probed = []
     settled: tuple[model.Outcome, ...] = ()
@@ -95,7 +97,7 @@ def test_a_probe_is_chosen_by_who_was_tried_least_recently_whatever_the_clock_sa
             store.clock.jump(jump_s)
         store.clock.advance(1)
         (probe,) = store.claim(1, *settled, probe=True).deliveries
-        settled = (replace(world.delivered(probe), result=model.Result.RETRY, delay_s=600),)
+        settled = (replace(world.delivered(probe), result=model.DeliveryResult.RETRY, delay_s=600),)
         probed.append(probe.name)
 
     assert probed == ["a", "b"] * 3
@@ -123,13 +125,13 @@ def test_nothing_is_forgotten_early_and_nothing_is_kept_for_ever(store: world.Wo
 def test_new_events_bear_the_time_that_the_clock_shows_after_it_was_set(store: world.World, jump_s: float) -> None:
     store.clock.jump(jump_s)
 
-    store.observe(10, 11, world.seen("a", 11, model.Change.ADDED))
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
 
     assert store.ledger.rows("SELECT committed_us FROM events") == [(store.clock.us,)]
 
 
 def test_a_clock_that_is_only_kept_right_moves_nothing(store: world.World) -> None:
-    store.observe(10, 11, world.seen("a", 11, model.Change.ADDED))
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
     postpone(store, 60)
     before = store.ledger.rows("SELECT next_attempt_us FROM deliveries")
 

@@ -12,8 +12,8 @@ from beacon.store import cursors
 from tests.unit.store import world
 from tests.unit.store.world import seen
 
-LISTED = model.Change.LISTED
-NOT = model.Verdict.ANNOTATION
+LISTED = model.ChangeKind.LISTED
+NOT = model.RuleVerdict.ANNOTATION
 
 
 class Comparison:
@@ -135,7 +135,7 @@ def test_nothing_is_compared_before_the_watcher_has_come_as_far(one: world.World
 
     early = comparison.ask(comparison.open, comparison.begin)
     refused = comparison.ask(comparison.page)
-    one.observe(10, 20, seen("b", 15, model.Change.ADDED))
+    one.observe(10, 20, seen("b", 15, model.ChangeKind.ADDED))
     reached = comparison.ask(comparison.begin)
 
     assert not early.reached
@@ -149,9 +149,9 @@ def test_what_the_watcher_saw_after_the_list_is_left_alone(one: world.World) -> 
     one.observe(
         10,
         30,
-        seen("late", 21, model.Change.ADDED),
-        seen("a", 22, model.Change.DELETED, NOT),
-        seen("again", 23, model.Change.ADDED),
+        seen("late", 21, model.ChangeKind.ADDED),
+        seen("a", 22, model.ChangeKind.DELETED, NOT),
+        seen("again", 23, model.ChangeKind.ADDED),
     )
     before = one.events()
 
@@ -162,7 +162,7 @@ def test_what_the_watcher_saw_after_the_list_is_left_alone(one: world.World) -> 
 
 def test_a_name_that_changed_hands_after_the_list_stays_with_its_new_owner(one: world.World) -> None:
     one.observe(
-        10, 30, seen("a", 21, model.Change.DELETED, NOT), seen("a", 22, model.Change.ADDED, uid="uid-successor")
+        10, 30, seen("a", 21, model.ChangeKind.DELETED, NOT), seen("a", 22, model.ChangeKind.ADDED, uid="uid-successor")
     )
     before = one.events()
 
@@ -174,9 +174,9 @@ def test_a_name_that_changed_hands_after_the_list_stays_with_its_new_owner(one: 
 def test_pages_may_be_mixed_with_what_the_watcher_sees(one: world.World) -> None:
     comparison = Comparison(one, 10, seen("a", 5))
     comparison.ask(comparison.open, comparison.begin)
-    one.observe(10, 12, seen("b", 11, model.Change.ADDED), seen("a", 12, model.Change.DELETED, NOT))
+    one.observe(10, 12, seen("b", 11, model.ChangeKind.ADDED), seen("a", 12, model.ChangeKind.DELETED, NOT))
     comparison.ask(comparison.page)
-    one.observe(12, 13, seen("c", 13, model.Change.ADDED))
+    one.observe(12, 13, seen("c", 13, model.ChangeKind.ADDED))
     before = one.events()
 
     reply = comparison.ask(comparison.end)

@@ -12,7 +12,7 @@ from beacon.domain import model, rules
 from beacon.store import database, service, streams
 from tests.unit.store import world
 
-REFUSED = model.Verdict.ANNOTATION
+REFUSED = model.RuleVerdict.ANNOTATION
 ANY = world.scope_of()
 
 
@@ -45,7 +45,7 @@ def judged(scope: rules.Scope, *objects: dict[str, Any]) -> list[model.Observati
         )
         made.append(
             world.seen(
-                one["name"], one["version"], model.Change.LISTED, verdict, value=one["value"], namespace=namespace
+                one["name"], one["version"], model.ChangeKind.LISTED, verdict, value=one["value"], namespace=namespace
             )
         )
     return made
@@ -203,7 +203,7 @@ def test_an_interrupted_list_under_another_rule_deletes_nothing(store: world.Wor
 
 def test_what_was_open_or_failed_for_an_endpoint_goes_to_the_one_that_is_configured_now(store: world.World) -> None:
     first, second = store.claim().deliveries
-    failed = replace(world.delivered(first), result=model.Result.FAILED, status=400, code="400")
+    failed = replace(world.delivered(first), result=model.DeliveryResult.FAILED, status=400, code="400")
     store.claim(0, failed)
     store.observe(10, 11, world.seen("b", 11, value="green"))
     store.ledger.close()
@@ -211,7 +211,7 @@ def test_what_was_open_or_failed_for_an_endpoint_goes_to_the_one_that_is_configu
     terms = streams.Terms(scopes=(ANY,), endpoint="other", updates=True)
     store.ledger, store.service = ledger, service.Service(ledger, terms, settings={}, digest="d", time_=store.time())
     store.open()
-    store.observe(11, 12, world.seen("c", 12, model.Change.ADDED))
+    store.observe(11, 12, world.seen("c", 12, model.ChangeKind.ADDED))
 
     given = store.claim(endpoint="other", session="t", number=1).deliveries
     figures = store.service.handle(wire.Inspect())

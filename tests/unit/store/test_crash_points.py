@@ -92,8 +92,8 @@ class Mortals(world.World):
 
 
 def history() -> list[model.Observation]:
-    added, gone = model.Change.ADDED, model.Change.DELETED
-    released = model.Verdict.ANNOTATION
+    added, gone = model.ChangeKind.ADDED, model.ChangeKind.DELETED
+    released = model.RuleVerdict.ANNOTATION
     return [
         world.seen("a", 3),
         world.seen("b", 5),

@@ -27,7 +27,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store.open()
     store.relist(10)
     for number in range(OBJECTS):
-        store.observe(10 + number, 11 + number, world.seen(f"o{number}", 11 + number, model.Change.ADDED))
+        store.observe(10 + number, 11 + number, world.seen(f"o{number}", 11 + number, model.ChangeKind.ADDED))
     claimed = store.claim(100)
     store.claim(0, *map(world.delivered, claimed.deliveries))
     store.ledger.close()
@@ -255,7 +255,7 @@ def test_attempts_sequences_and_ids_stay_and_the_ledger_is_another(path: Path) -
     claimed = store.claim(1)
     outcome = world.delivered(claimed.deliveries[0])
     retry = model.Outcome(
-        delivery=outcome.delivery, generation=0, attempt=1, result=model.Result.RETRY, code="500", status=500,
+        delivery=outcome.delivery, generation=0, attempt=1, result=model.DeliveryResult.RETRY, code="500", status=500,
         delay_s=60.0,
     )  # fmt: skip
     store.claim(0, retry)

@@ -43,8 +43,8 @@ class Work:
         self.position += 1
         deleted = name in self.present and self.chance.random() < 0.3
         uid = self.present.get(name) or f"{name}-{self.position}"
-        kind = model.Change.DELETED if deleted else model.Change.MODIFIED
-        verdict = self.chance.choice([model.Verdict.ACCEPTED, model.Verdict.ACCEPTED, model.Verdict.LABEL])
+        kind = model.ChangeKind.DELETED if deleted else model.ChangeKind.MODIFIED
+        verdict = self.chance.choice([model.RuleVerdict.ACCEPTED, model.RuleVerdict.ACCEPTED, model.RuleVerdict.LABEL])
         seen = world.seen(name, self.position, kind, verdict, uid=uid, value=f"v{self.position}")
         assert self.store.observe(self.position - 1, self.position, seen).place is wire.Place.APPLIED
         if deleted:
@@ -59,7 +59,7 @@ class Work:
         self.held |= {each.id: each for each in claimed.deliveries}
 
     def outcome(self, delivery: model.Delivery) -> model.Outcome:
-        results = [result for result in model.Result if result is not model.Result.CHARGED]
+        results = [result for result in model.DeliveryResult if result is not model.DeliveryResult.CHARGED]
         delay_s = self.chance.choice([0.0, 30.0])
         return replace(world.delivered(delivery), result=self.chance.choice(results), delay_s=delay_s)
 
@@ -138,10 +138,10 @@ def test_a_quiet_scope_shows_when_it_last_asked(store: world.World) -> None:
 def test_a_fresh_event_is_ready_although_a_probe_is_out(store: world.World) -> None:
     store.relist(10, world.seen("a", 5))
     (a,) = store.claim().deliveries
-    retry = replace(world.delivered(a), result=model.Result.RETRY, delay_s=60.0)
+    retry = replace(world.delivered(a), result=model.DeliveryResult.RETRY, delay_s=60.0)
     assert store.claim(1, retry, probe=True).deliveries[0].id == a.id
     held = (a.id,)
-    store.observe(10, 11, world.seen("b", 11, model.Change.ADDED))
+    store.observe(10, 11, world.seen("b", 11, model.ChangeKind.ADDED))
     store.claim(0, held=held)
 
     shown = endpoint(store)

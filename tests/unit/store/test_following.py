@@ -31,9 +31,11 @@ def happened(page: wire.Followed) -> list[tuple[str, int, str]]:
 
 def test_events_and_requests_come_in_order_and_once(store: world.World) -> None:
     begin = follow(store, -1)
-    store.observe(10, 12, world.seen("a", 11, model.Change.ADDED), world.seen("b", 12, model.Change.ADDED))
+    store.observe(10, 12, world.seen("a", 11, model.ChangeKind.ADDED), world.seen("b", 12, model.ChangeKind.ADDED))
     given = store.claim(2).deliveries
-    store.claim(0, replace(world.delivered(given[0]), code="503", result=model.Result.RETRY), world.delivered(given[1]))
+    store.claim(
+        0, replace(world.delivered(given[0]), code="503", result=model.DeliveryResult.RETRY), world.delivered(given[1])
+    )
 
     page = follow(store, begin.after)
 
@@ -56,7 +58,7 @@ def test_what_is_no_longer_kept_is_counted(store: world.World, monkeypatch: pyte
 
 def test_a_page_is_bounded_and_goes_on(store: world.World) -> None:
     begin = follow(store, -1)
-    store.observe(10, 160, *(world.seen(f"o{n}", 11 + n, model.Change.ADDED) for n in range(150)))
+    store.observe(10, 160, *(world.seen(f"o{n}", 11 + n, model.ChangeKind.ADDED) for n in range(150)))
 
     first = follow(store, begin.after)
     second = follow(store, first.after)
@@ -66,7 +68,7 @@ def test_a_page_is_bounded_and_goes_on(store: world.World) -> None:
 
 
 def test_a_store_that_has_started_anew_says_so(store: world.World) -> None:
-    store.observe(10, 11, world.seen("a", 11, model.Change.ADDED))
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
     after = follow(store, -1).after
 
     store.restart()

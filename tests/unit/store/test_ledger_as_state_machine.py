@@ -43,7 +43,7 @@ class Line:
     """A line of the cluster's log."""
 
     version: int
-    change: model.Change
+    change: model.ChangeKind
     thing: Thing
 
 
@@ -64,13 +64,13 @@ class Cluster:
             self.made += 1
         thing = Thing(old.uid if old else f"uid-{name}-{self.made}", name, self.version, value)
         self.things[name] = thing
-        change = model.Change.MODIFIED if old else model.Change.ADDED
+        change = model.ChangeKind.MODIFIED if old else model.ChangeKind.ADDED
         self.log.append(Line(self.version, change, thing))
 
     def delete(self, name: str) -> None:
         self.version += 1
         thing = replace(self.things.pop(name), version=self.version)
-        self.log.append(Line(self.version, model.Change.DELETED, thing))
+        self.log.append(Line(self.version, model.ChangeKind.DELETED, thing))
 
 
 @dataclass
@@ -89,7 +89,7 @@ class Truth:
         return thing.value is not None and (values is None or thing.value in values)
 
     def follow(self, line: Line) -> None:
-        if line.change is model.Change.DELETED:
+        if line.change is model.ChangeKind.DELETED:
             self.gone(line.thing.uid)
         else:
             self.judge(line.thing)
@@ -246,7 +246,7 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
             accepted = self.truth.accepts(line.thing)
             if accepted or line.thing.uid in self.wanted:
                 sent.append(observation(line, accepted=accepted))
-                gone = line.change is model.Change.DELETED
+                gone = line.change is model.ChangeKind.DELETED
                 (self.wanted.discard if gone else self.wanted.add)(line.thing.uid)
         return sent
 
@@ -294,7 +294,7 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
     def listed(self, thing: Thing) -> list[model.Observation]:
         accepted = self.truth.accepts(thing)
         if accepted or thing.uid in self.wanted:
-            return [observation(Line(thing.version, model.Change.LISTED, thing), accepted=accepted)]
+            return [observation(Line(thing.version, model.ChangeKind.LISTED, thing), accepted=accepted)]
         return []
 
     @stateful.rule(fate=st.sampled_from(["arrives", "repeated", "never"]))
@@ -357,7 +357,9 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
                 uids=(thing.uid,),
                 versions=(thing.version,),
                 observations=(
-                    observation(Line(thing.version, model.Change.LISTED, thing), accepted=self.truth.accepts(thing)),
+                    observation(
+                        Line(thing.version, model.ChangeKind.LISTED, thing), accepted=self.truth.accepts(thing)
+                    ),
                 ),
             )
             for number, thing in enumerate(things)
@@ -432,11 +434,15 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
         assert len(names) == len(set(names)), "two deliveries of one object are out at a time"
         self.settled = []
 
-    @stateful.rule(result=st.sampled_from([model.Result.DELIVERED, model.Result.RETRY, model.Result.RELEASED]))
-    def send(self, result: model.Result) -> None:
+    @stateful.rule(
+        result=st.sampled_from(
+            [model.DeliveryResult.DELIVERED, model.DeliveryResult.RETRY, model.DeliveryResult.RELEASED]
+        )
+    )
+    def send(self, result: model.DeliveryResult) -> None:
         if self.held:
             delivery = self.held.pop(min(self.held))
-            if result is model.Result.DELIVERED:
+            if result is model.DeliveryResult.DELIVERED:
                 self.accepted.append((delivery.name, delivery.sequence))
             self.settled.append(replace(world.delivered(delivery), result=result))
 
@@ -457,7 +463,7 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
     def deliver_the_rest(self) -> None:
         for _ in range(1000):
             while self.held:
-                self.send(model.Result.DELIVERED)
+                self.send(model.DeliveryResult.DELIVERED)
             self.claim("arrives", 3)
             if not self.held and not self.settled:
                 return
@@ -478,7 +484,7 @@ def observation(line: Line, *, accepted: bool) -> model.Observation:
         name=line.thing.name,
         resource_version=line.version,
         change=line.change,
-        verdict=model.Verdict.ACCEPTED if accepted else model.Verdict.ANNOTATION,
+        verdict=model.RuleVerdict.ACCEPTED if accepted else model.RuleVerdict.ANNOTATION,
         value=line.thing.value or "",
     )
 

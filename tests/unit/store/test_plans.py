@@ -33,8 +33,8 @@ def test_no_statement_is_planned_twice(tmp_path: Path) -> None:
 def _live(store: world.World, at: int) -> None:
     """Let three objects come, change, or go, and deliver that."""
     name = f"o{at}"
-    store.observe(at, at + 1, world.seen(name, at + 1, model.Change.ADDED))
+    store.observe(at, at + 1, world.seen(name, at + 1, model.ChangeKind.ADDED))
     store.observe(at + 1, at + 2, world.seen(name, at + 2, value="other"))
     store.deliver_all()
-    store.observe(at + 2, at + 10, world.seen(name, at + 3, model.Change.DELETED))
+    store.observe(at + 2, at + 10, world.seen(name, at + 3, model.ChangeKind.DELETED))
     store.deliver_all()

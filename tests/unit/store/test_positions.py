@@ -11,8 +11,8 @@ from beacon import wire
 from beacon.domain import model
 from tests.unit.store import world
 
-ADDED, DELETED, LISTED = model.Change.ADDED, model.Change.DELETED, model.Change.LISTED
-REFUSED = model.Verdict.ANNOTATION
+ADDED, DELETED, LISTED = model.ChangeKind.ADDED, model.ChangeKind.DELETED, model.ChangeKind.LISTED
+REFUSED = model.RuleVerdict.ANNOTATION
 
 
 @pytest.fixture
@@ -432,7 +432,7 @@ def test_an_object_in_an_excluded_namespace_is_neither_told_nor_deleted(tmp_path
     scope = world.scope_of(excluded=("kube-system",))
     store = world.World(tmp_path / "e.db", scope)
     store.open()
-    hidden = world.seen("a", 5, verdict=model.Verdict.NAMESPACE, namespace="kube-system")
+    hidden = world.seen("a", 5, verdict=model.RuleVerdict.NAMESPACE, namespace="kube-system")
 
     store.relist(10, hidden)
     store.open()

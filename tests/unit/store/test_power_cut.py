@@ -23,7 +23,7 @@ def test_a_power_cut_after_any_acknowledgement_loses_nothing_acknowledged(tmp_pa
     for round_ in range(5):
         jobs = []
         for _ in range(batch):
-            line = world.seen(f"o{position}", position + 1, model.Change.ADDED)
+            line = world.seen(f"o{position}", position + 1, model.ChangeKind.ADDED)
             request = store.observation(position, position + 1, line)
             jobs.append(service.Job(sender=position, request=request, ledger=store.service.ledger_id))
             position += 1

@@ -12,7 +12,7 @@ from tests.unit.store import world
 from tests.unit.store.test_figures import Work, check
 
 HOUR_S = 3600.0
-DELETED = model.Change.DELETED
+DELETED = model.ChangeKind.DELETED
 PERIODS = dict.fromkeys(wire.Prunable, HOUR_S)
 
 
@@ -51,12 +51,12 @@ def events(store: world.World) -> list[tuple[int, int]]:
 
 
 def come_and_go(store: world.World, *, at: int = 11, name: str = "a") -> None:
-    store.observe(at - 1, at, world.seen(name, at, model.Change.ADDED, uid=f"{name}-{at}"))
+    store.observe(at - 1, at, world.seen(name, at, model.ChangeKind.ADDED, uid=f"{name}-{at}"))
     store.observe(at, at + 1, world.seen(name, at + 1, DELETED, uid=f"{name}-{at}"))
 
 
 def refuse(delivery: model.Delivery) -> model.Outcome:
-    return replace(world.delivered(delivery), result=model.Result.FAILED, code="400", status=400)
+    return replace(world.delivered(delivery), result=model.DeliveryResult.FAILED, code="400", status=400)
 
 
 def test_a_gone_object_that_was_told_goes_with_all_that_was_told_of_it(store: world.World) -> None:
@@ -112,7 +112,7 @@ def test_what_was_given_up_stays_for_ever_and_its_object_with_it(store: world.Wo
 
 
 def test_a_given_up_event_of_a_living_object_stays(store: world.World) -> None:
-    store.observe(10, 11, world.seen("a", 11, model.Change.ADDED))
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
     store.claim(100, *map(refuse, store.claim().deliveries))
     store.observe(11, 12, world.seen("a", 12, value="other"))
     store.deliver_all()
@@ -159,7 +159,7 @@ def test_an_event_after_what_went_names_the_latest_as_its_previous(store: world.
 
 def test_events_of_a_name_that_passed_on_go_with_the_object_that_had_them(store: world.World) -> None:
     come_and_go(store)
-    store.observe(12, 13, world.seen("a", 13, model.Change.ADDED, uid="second"))
+    store.observe(12, 13, world.seen("a", 13, model.ChangeKind.ADDED, uid="second"))
     store.deliver_all()
     store.clock.advance(HOUR_S + 1)
 
@@ -246,16 +246,16 @@ def test_only_gaps_that_were_closed_go(store: world.World) -> None:
 
 
 def test_the_last_request_of_an_open_delivery_stays_on_record(store: world.World) -> None:
-    store.observe(10, 11, world.seen("a", 11, model.Change.ADDED))
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
     settled: tuple[model.Outcome, ...] = ()
     for _ in range(3):
         (delivery,) = store.claim(1, *settled).deliveries
-        settled = (replace(world.delivered(delivery), result=model.Result.RETRY, counted=False),)
+        settled = (replace(world.delivered(delivery), result=model.DeliveryResult.RETRY, counted=False),)
     store.claim(0, *settled)
     store.clock.advance(HOUR_S + 1)
 
     assert prune(store)["attempts"] == 2
-    store.claim(0, replace(settled[0], result=model.Result.CHARGED))
+    store.claim(0, replace(settled[0], result=model.DeliveryResult.CHARGED))
     assert store.ledger.rows("SELECT attempts, requests FROM deliveries") == [(1, 3)]
 
 
@@ -317,7 +317,7 @@ def test_a_gone_object_with_many_events_goes_in_several_requests(store: world.Wo
 @pytest.mark.slow
 def test_the_file_becomes_smaller(store: world.World) -> None:
     for start in range(11, 4011, 500):
-        seen = [world.seen(f"o{at}", at, model.Change.ADDED, value="v" * 500) for at in range(start, start + 500)]
+        seen = [world.seen(f"o{at}", at, model.ChangeKind.ADDED, value="v" * 500) for at in range(start, start + 500)]
         store.observe(start - 1, start + 499, *seen)
     store.relist(4011)
     store.open()
@@ -402,8 +402,8 @@ def what_is_needed(store: world.World) -> set[tuple[object, ...]]:
 
 
 def test_an_object_that_went_just_now_stays_however_old_what_was_told_of_it_is(store: world.World) -> None:
-    store.observe(10, 11, world.seen("a", 11, model.Change.ADDED))
-    store.observe(11, 12, world.seen("a", 12, verdict=model.Verdict.LABEL))
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    store.observe(11, 12, world.seen("a", 12, verdict=model.RuleVerdict.LABEL))
     store.deliver_all()
     store.clock.advance(HOUR_S + 1)
     store.observe(12, 13, world.seen("a", 13, DELETED))
@@ -425,7 +425,7 @@ def test_what_waits_of_a_name_s_next_object_does_not_keep_the_one_before(store: 
     come_and_go(store)
     store.deliver_all()
     store.clock.advance(HOUR_S + 1)
-    store.observe(12, 13, world.seen("a", 13, model.Change.ADDED, uid="second"))
+    store.observe(12, 13, world.seen("a", 13, model.ChangeKind.ADDED, uid="second"))
 
     assert prune(store)["objects"] == 1
     assert events(store) == [(3, 2)]

@@ -11,7 +11,7 @@ from beacon.domain import model
 from beacon.store import verification
 from tests.unit.store import world
 
-ADDED, MODIFIED = model.Change.ADDED, model.Change.MODIFIED
+ADDED, MODIFIED = model.ChangeKind.ADDED, model.ChangeKind.MODIFIED
 OVERTAKEN = "a later event of the object has been delivered"
 
 
@@ -30,7 +30,7 @@ def tell(store: world.World, *values: str, name: str = "a") -> None:
         store.observe(at, at + 1, world.seen(name, at + 1, MODIFIED if at > 10 else ADDED, value=value))
 
 
-def settle(store: world.World, result: model.Result, **changes: object) -> model.Delivery:
+def settle(store: world.World, result: model.DeliveryResult, **changes: object) -> model.Delivery:
     """Take the next delivery and let it end so."""
     (delivery,) = store.claim(1).deliveries
     outcome = replace(world.delivered(delivery), result=result, **changes)  # type: ignore[arg-type]
@@ -66,7 +66,7 @@ def sound(store: world.World) -> list[str]:
 
 def test_a_failed_one_goes_again_with_its_id_and_number_and_says_so(store: world.World) -> None:
     tell(store, "one")
-    first = settle(store, model.Result.FAILED)
+    first = settle(store, model.DeliveryResult.FAILED)
 
     assert redeliver(store, *found(store)) == []
 
@@ -81,21 +81,21 @@ def test_a_failed_one_goes_again_with_its_id_and_number_and_says_so(store: world
 
 def test_asking_twice_is_asking_once(store: world.World) -> None:
     tell(store, "one")
-    settle(store, model.Result.FAILED)
+    settle(store, model.DeliveryResult.FAILED)
     asked = found(store)
 
     assert redeliver(store, *asked) == []
     assert redeliver(store, *asked) == []
 
     assert [one.generation for one in found(store)] == [1]
-    settle(store, model.Result.DELIVERED)
+    settle(store, model.DeliveryResult.DELIVERED)
     assert redeliver(store, *asked) == []
     assert states(store) == ["delivered"]
 
 
 def test_what_comes_late_of_an_earlier_generation_says_nothing_of_this_one(store: world.World) -> None:
     tell(store, "one")
-    first = settle(store, model.Result.FAILED)
+    first = settle(store, model.DeliveryResult.FAILED)
     redeliver(store, *found(store))
 
     store.claim(0, world.delivered(first))
@@ -113,28 +113,28 @@ def test_an_open_one_is_left_alone(store: world.World) -> None:
 
 def test_it_waits_for_the_one_that_is_open_and_what_comes_waits_for_it(store: world.World) -> None:
     tell(store, "one")
-    settle(store, model.Result.FAILED)
+    settle(store, model.DeliveryResult.FAILED)
     tell(store, "two")
     (open_,) = store.claim(1).deliveries
     redeliver(store, found(store)[0])
     tell(store, "three")
     assert states(store) == ["queued", "ready", "queued"]
 
-    store.claim(0, replace(world.delivered(open_), result=model.Result.FAILED))
+    store.claim(0, replace(world.delivered(open_), result=model.DeliveryResult.FAILED))
 
     assert states(store) == ["ready", "failed", "queued"]
-    settle(store, model.Result.DELIVERED)
+    settle(store, model.DeliveryResult.DELIVERED)
     assert states(store) == ["delivered", "failed", "ready"]
     assert sound(store) == []
 
 
 def test_it_falls_back_to_failed_when_a_later_one_is_delivered_while_it_waits(store: world.World) -> None:
     tell(store, "one")
-    settle(store, model.Result.FAILED)
+    settle(store, model.DeliveryResult.FAILED)
     tell(store, "two", "three")
     redeliver(store, found(store)[0])
 
-    settle(store, model.Result.DELIVERED)
+    settle(store, model.DeliveryResult.DELIVERED)
 
     assert states(store) == ["failed", "delivered", "ready"]
     assert found(store)[0].reason == OVERTAKEN
@@ -142,27 +142,27 @@ def test_it_falls_back_to_failed_when_a_later_one_is_delivered_while_it_waits(st
 
 def test_after_a_later_one_was_delivered_it_is_refused_unless_asked_for_out_of_order(store: world.World) -> None:
     tell(store, "one")
-    settle(store, model.Result.FAILED)
+    settle(store, model.DeliveryResult.FAILED)
     tell(store, "two")
-    settle(store, model.Result.DELIVERED)
+    settle(store, model.DeliveryResult.DELIVERED)
     late = found(store)[0]
 
     assert redeliver(store, late) == [OVERTAKEN]
     assert states(store) == ["failed", "delivered"]
     assert redeliver(store, late, out_of_order=True) == []
 
-    again = settle(store, model.Result.DELIVERED)
+    again = settle(store, model.DeliveryResult.DELIVERED)
     assert (again.out_of_order, again.redelivered) == (True, True)
     assert states(store) == ["delivered", "delivered"]
 
 
 def test_a_later_one_that_was_cleaned_away_counts_as_delivered(store: world.World) -> None:
     tell(store, "one")
-    settle(store, model.Result.FAILED)
+    settle(store, model.DeliveryResult.FAILED)
     tell(store, "two")
-    settle(store, model.Result.DELIVERED)
+    settle(store, model.DeliveryResult.DELIVERED)
     tell(store, "three")
-    settle(store, model.Result.FAILED)
+    settle(store, model.DeliveryResult.FAILED)
     store.clock.advance(3600)
     store.ask(wire.Prune(table=wire.Prunable.EVENTS, older_than_s=60))
     assert states(store) == ["failed", "failed"]
@@ -174,14 +174,14 @@ def test_a_later_one_that_was_cleaned_away_counts_as_delivered(store: world.Worl
 
 def test_what_was_delivered_once_was_delivered_whatever_becomes_of_its_redelivery(store: world.World) -> None:
     tell(store, "one")
-    settle(store, model.Result.FAILED)
+    settle(store, model.DeliveryResult.FAILED)
     tell(store, "two")
-    settle(store, model.Result.DELIVERED)
+    settle(store, model.DeliveryResult.DELIVERED)
     one, two = found(store)
     assert redeliver(store, two) == []
     assert redeliver(store, one) == [OVERTAKEN]
 
-    settle(store, model.Result.FAILED)
+    settle(store, model.DeliveryResult.FAILED)
 
     assert redeliver(store, found(store)[0]) == [OVERTAKEN]
     assert states(store) == ["failed", "failed"]
@@ -190,8 +190,8 @@ def test_what_was_delivered_once_was_delivered_whatever_becomes_of_its_redeliver
 def test_that_a_name_was_taken_over_and_told_is_not_forgotten_while_something_before_it_has_failed(
     store: world.World,
 ) -> None:
-    for uid, results in (("u1", (model.Result.FAILED,) * 2), ("u2", (model.Result.DELIVERED,) * 2)):
-        for change, result in zip((ADDED, model.Change.DELETED), results, strict=True):
+    for uid, results in (("u1", (model.DeliveryResult.FAILED,) * 2), ("u2", (model.DeliveryResult.DELIVERED,) * 2)):
+        for change, result in zip((ADDED, model.ChangeKind.DELETED), results, strict=True):
             (at,) = store.ledger.rows("SELECT resource_version FROM cursors")[0]
             store.observe(at, at + 1, world.seen("a", at + 1, change, uid=uid))
             settle(store, result)
@@ -207,9 +207,9 @@ def test_that_a_name_was_taken_over_and_told_is_not_forgotten_while_something_be
 
 def test_another_objects_events_are_nothing_to_it(store: world.World) -> None:
     tell(store, "one")
-    settle(store, model.Result.FAILED)
+    settle(store, model.DeliveryResult.FAILED)
     tell(store, "one", name="b")
-    settle(store, model.Result.DELIVERED)
+    settle(store, model.DeliveryResult.DELIVERED)
 
     assert redeliver(store, found(store)[0]) == []
 
@@ -217,31 +217,31 @@ def test_another_objects_events_are_nothing_to_it(store: world.World) -> None:
 def test_several_of_one_object_go_in_their_order(store: world.World) -> None:
     tell(store, "one", "two", "three")
     for _ in range(3):
-        settle(store, model.Result.FAILED)
+        settle(store, model.DeliveryResult.FAILED)
 
     assert redeliver(store, *found(store)) == []
 
     assert states(store) == ["ready", "queued", "queued"]
-    went = [settle(store, model.Result.DELIVERED).sequence for _ in range(3)]
+    went = [settle(store, model.DeliveryResult.DELIVERED).sequence for _ in range(3)]
     assert went == sorted(went)
     assert states(store) == ["delivered"] * 3
 
 
 def test_it_goes_to_the_endpoint_that_is_configured_now(store: world.World) -> None:
     tell(store, "one")
-    settle(store, model.Result.DELIVERED)
+    settle(store, model.DeliveryResult.DELIVERED)
     store.ledger.run("UPDATE deliveries SET endpoint = 'former'")
 
     redeliver(store, *found(store))
 
     assert [one.endpoint for one in found(store)] == ["default"]
-    settle(store, model.Result.DELIVERED)
+    settle(store, model.DeliveryResult.DELIVERED)
 
 
 def test_a_request_takes_a_bounded_part_from_the_front(store: world.World) -> None:
     for number in range(60):
         tell(store, "one", name=f"o{number}")
-        settle(store, model.Result.FAILED)
+        settle(store, model.DeliveryResult.FAILED)
 
     reply = store.ask(wire.Redeliver(deliveries=pairs(found(store))))
 
@@ -252,7 +252,7 @@ def test_a_request_takes_a_bounded_part_from_the_front(store: world.World) -> No
 
 def test_only_what_failed_can_be_discarded_and_the_reason_stays(store: world.World) -> None:
     tell(store, "one", name="a")
-    settle(store, model.Result.FAILED)
+    settle(store, model.DeliveryResult.FAILED)
     tell(store, "one", name="b")
     failed, open_ = found(store)
 
@@ -268,7 +268,7 @@ def test_only_what_failed_can_be_discarded_and_the_reason_stays(store: world.Wor
 def test_a_discarded_one_is_cleaned_away_after_its_time_and_a_failed_one_never(store: world.World) -> None:
     tell(store, "one", "two", "three")
     for _ in range(3):
-        settle(store, model.Result.FAILED)
+        settle(store, model.DeliveryResult.FAILED)
     store.ask(wire.Discard(deliveries=pairs(found(store)[:1]), reason="x"))
 
     store.ask(wire.Prune(table=wire.Prunable.EVENTS, older_than_s=60))
@@ -281,12 +281,12 @@ def test_a_discarded_one_is_cleaned_away_after_its_time_and_a_failed_one_never(s
 
 def test_a_discarded_one_may_be_wanted_after_all(store: world.World) -> None:
     tell(store, "one")
-    settle(store, model.Result.FAILED)
+    settle(store, model.DeliveryResult.FAILED)
     store.ask(wire.Discard(deliveries=pairs(found(store)), reason="x"))
 
     assert redeliver(store, *found(store)) == []
 
-    settle(store, model.Result.DELIVERED)
+    settle(store, model.DeliveryResult.DELIVERED)
     assert (states(store), found(store)[0].reason) == (["delivered"], "")
 
 
@@ -298,7 +298,7 @@ def test_what_is_not_there_is_said(store: world.World) -> None:
 
 def test_a_restart_knows_what_was_asked_for(store: world.World) -> None:
     tell(store, "one")
-    settle(store, model.Result.FAILED)
+    settle(store, model.DeliveryResult.FAILED)
     redeliver(store, *found(store), out_of_order=True)
 
     store.restart()

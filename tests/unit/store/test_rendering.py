@@ -75,7 +75,7 @@ def test_an_id_does_not_depend_on_when_or_how_it_was_seen() -> None:
     one = rendering.event_id(frame(), world.seen("a", 7), model.EventType.CREATED)
     later = rendering.event_id(
         frame(now=rendering.Now(us=1, ns=1), since_us=5, api_version="v2"),
-        world.seen("a", 7, model.Change.LISTED, value="x"),
+        world.seen("a", 7, model.ChangeKind.LISTED, value="x"),
         model.EventType.CREATED,
     )
 
@@ -142,8 +142,8 @@ def test_a_change_is_detected_when_its_line_arrived(received_ns: int, before_us:
         namespace="",
         name="n",
         resource_version=1,
-        change=model.Change.ADDED,
-        verdict=model.Verdict.ACCEPTED,
+        change=model.ChangeKind.ADDED,
+        verdict=model.RuleVerdict.ACCEPTED,
         received_ns=received_ns,
     )
 

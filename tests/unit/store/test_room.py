@@ -58,7 +58,7 @@ def test_below_the_reserve_the_intake_is_refused_and_nothing_else(volume: volume
     store = opened(volume)
     come_and_go(store)
     volume.fill(leave=3 * MIB)
-    new = store.observation(12, 13, world.seen("b", 13, model.Change.ADDED))
+    new = store.observation(12, 13, world.seen("b", 13, model.ChangeKind.ADDED))
 
     refused = refusal(store, new)
     told = store.deliver_all()
@@ -248,7 +248,7 @@ def limited(directory: Path, code: int) -> Iterator[tuple[world.World, Quota]]:
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_a_quota_that_statvfs_does_not_show_is_a_full_volume(tmp_path: Path, code: int, at: str) -> None:
     with limited(tmp_path, code) as (store, volume):
-        new = store.observation(12, 13, world.seen("b", 13, model.Change.ADDED, value="v" * 5000))
+        new = store.observation(12, 13, world.seen("b", 13, model.ChangeKind.ADDED, value="v" * 5000))
         delivery = store.claim().deliveries[0]
         settle = wire.Claim(
             endpoint="default", session="s", number=9, want=0, wait_s=0, settlements=(world.delivered(delivery),)

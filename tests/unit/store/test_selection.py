@@ -17,7 +17,7 @@ def store(tmp_path: Path) -> world.World:
     made.open()
     made.relist(10, *(world.seen(name, 5 + number) for number, name in enumerate("abc")))
     made.deliver_all()
-    made.observe(10, 11, world.seen("a", 11, model.Change.DELETED))
+    made.observe(10, 11, world.seen("a", 11, model.ChangeKind.DELETED))
     return made
 
 

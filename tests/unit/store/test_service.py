@@ -15,7 +15,7 @@ from beacon.domain import model
 from beacon.store import service
 from tests.unit.store import world
 
-ADDED = model.Change.ADDED
+ADDED = model.ChangeKind.ADDED
 _names = itertools.count()
 
 
@@ -342,7 +342,7 @@ def test_a_parked_claim_is_answered_when_a_retry_is_due(store: world.World) -> N
     store.observe(10, 11, world.seen("a", 11, ADDED))
     (delivery,) = store.claim().deliveries
     retry = model.Outcome(
-        delivery=delivery.id, generation=0, attempt=1, result=model.Result.RETRY, code="500", delay_s=3.0
+        delivery=delivery.id, generation=0, attempt=1, result=model.DeliveryResult.RETRY, code="500", delay_s=3.0
     )
     assert ask(store, [parked(store, 2, settlements=(retry,))]) == {}
     assert 2.9 < store.service.patience_s(60) <= 3.0

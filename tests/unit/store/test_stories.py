@@ -11,7 +11,7 @@ from beacon.domain import model
 from beacon.store import database, stories
 from tests.unit.store import world
 
-ADDED, MODIFIED, DELETED = model.Change.ADDED, model.Change.MODIFIED, model.Change.DELETED
+ADDED, MODIFIED, DELETED = model.ChangeKind.ADDED, model.ChangeKind.MODIFIED, model.ChangeKind.DELETED
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_each_request_is_told_with_its_answer_and_what_waits_says_behind_which(s
     tell(store, 2)
     (first,) = store.claim(1).deliveries
     refused = replace(
-        world.delivered(first), result=model.Result.RETRY, code="503", status=503, error="busy", delay_s=30.0
+        world.delivered(first), result=model.DeliveryResult.RETRY, code="503", status=503, error="busy", delay_s=30.0
     )
     store.claim(0, refused)
 
@@ -139,7 +139,7 @@ def test_what_covers_an_object_is_said_with_what_it_asks_for(tmp_path: Path) -> 
 def test_what_an_operator_gave_up_is_told_with_the_reason(store: world.World) -> None:
     tell(store, 1)
     (first,) = store.claim(1).deliveries
-    store.claim(0, replace(world.delivered(first), result=model.Result.FAILED))
+    store.claim(0, replace(world.delivered(first), result=model.DeliveryResult.FAILED))
     store.ask(wire.Discard(deliveries=((first.id, 0),), reason="no longer wanted"))
 
     (event,) = story(store, target="uid-a").events

@@ -100,7 +100,7 @@ def test_an_answer_in_between_begins_the_count_anew(store: world.World) -> None:
     notifiers.die(slow)
     notifiers.die(slow)
     failed = model.Outcome(
-        delivery=slow.id, generation=0, attempt=1, result=model.Result.RETRY, code="timeout", delay_s=0.0
+        delivery=slow.id, generation=0, attempt=1, result=model.DeliveryResult.RETRY, code="timeout", delay_s=0.0
     )
     again = notifiers.claim(failed)
 
@@ -247,7 +247,9 @@ def test_a_probe_is_no_suspect_while_another_event_will_do(store: world.World) -
     change(store, "killer", "a")
     notifiers = Notifiers(store)
     (a,) = thrice(notifiers, "killer")
-    released = model.Outcome(delivery=a.id, generation=0, attempt=1, result=model.Result.RELEASED, counted=False)
+    released = model.Outcome(
+        delivery=a.id, generation=0, attempt=1, result=model.DeliveryResult.RELEASED, counted=False
+    )
     store.clock.advance(3600)
 
     (probe,) = notifiers.claim(released, want=1, probe=True)
@@ -274,7 +276,9 @@ def test_nothing_is_waited_for_while_a_suspect_is_out(store: world.World) -> Non
     change(store, "killer", "a")
     notifiers = Notifiers(store)
     (a,) = thrice(notifiers, "killer")
-    retry = model.Outcome(delivery=a.id, generation=0, attempt=1, result=model.Result.RETRY, code="500", delay_s=6.0)
+    retry = model.Outcome(
+        delivery=a.id, generation=0, attempt=1, result=model.DeliveryResult.RETRY, code="500", delay_s=6.0
+    )
     notifiers.claim(retry)
     store.clock.advance(5)
     notifiers.claim()

@@ -16,10 +16,10 @@ def path(tmp_path: Path) -> Path:
     store = world.World(tmp_path / "e.db")
     store.open()
     store.relist(10, world.seen("a", 5), world.seen("b", 6))
-    store.observe(10, 11, world.seen("a", 11, model.Change.DELETED))
-    store.observe(11, 12, world.seen("a", 12, model.Change.ADDED, uid="other"))
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.DELETED))
+    store.observe(11, 12, world.seen("a", 12, model.ChangeKind.ADDED, uid="other"))
     store.deliver_all()
-    store.observe(12, 13, world.seen("b", 13, model.Change.DELETED))
+    store.observe(12, 13, world.seen("b", 13, model.ChangeKind.DELETED))
     store.ledger.close()
     return tmp_path / "e.db"
 

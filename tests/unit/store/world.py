@@ -153,7 +153,7 @@ class World:
             number=0,
             uids=tuple(listed),
             versions=tuple(listed.values()),
-            observations=tuple(replace(one, change=model.Change.LISTED) for one in seen),
+            observations=tuple(replace(one, change=model.ChangeKind.LISTED) for one in seen),
         )
         reply = self.ask(page)
         if reply.place is not wire.Place.APPLIED or not end:
@@ -190,8 +190,8 @@ class World:
 def seen(
     name: str,
     version: int,
-    change: model.Change = model.Change.MODIFIED,
-    verdict: model.Verdict = model.Verdict.ACCEPTED,
+    change: model.ChangeKind = model.ChangeKind.MODIFIED,
+    verdict: model.RuleVerdict = model.RuleVerdict.ACCEPTED,
     *,
     uid: str = "",
     value: str = "true",
@@ -204,7 +204,7 @@ def seen(
         resource_version=version,
         change=change,
         verdict=verdict,
-        value=value if verdict is model.Verdict.ACCEPTED else "",
+        value=value if verdict is model.RuleVerdict.ACCEPTED else "",
     )
 
 
@@ -213,7 +213,7 @@ def delivered(delivery: model.Delivery) -> model.Outcome:
         delivery=delivery.id,
         generation=delivery.generation,
         attempt=delivery.requests + 1,
-        result=model.Result.DELIVERED,
+        result=model.DeliveryResult.DELIVERED,
         code="204",
         status=204,
     )

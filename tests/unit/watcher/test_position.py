@@ -15,8 +15,8 @@ def observation(version: int) -> model.Observation:
         namespace="",
         name="a",
         resource_version=version,
-        change=model.Change.ADDED,
-        verdict=model.Verdict.ACCEPTED,
+        change=model.ChangeKind.ADDED,
+        verdict=model.RuleVerdict.ACCEPTED,
     )
 
 

@@ -6,7 +6,7 @@ from beacon.watcher import sight
 from beacon.watcher.sight import Mutation
 
 KEY = "k"
-RULE = rules.Rule(
+RULE = rules.ScopeRule(
     annotation=KEY, payload_annotations=frozenset({"p", "kubectl.kubernetes.io/last-applied-configuration"})
 )
 
@@ -46,8 +46,8 @@ def test_an_accepted_object_is_sent_with_what_the_payload_needs() -> None:
         namespace="ns",
         name="a",
         resource_version=5,
-        change=model.Change.ADDED,
-        verdict=model.Verdict.ACCEPTED,
+        change=model.ChangeKind.ADDED,
+        verdict=model.RuleVerdict.ACCEPTED,
         value="v",
         labels={"l": "1"},
         annotations={"p": "q"},
@@ -61,7 +61,7 @@ def test_what_was_sent_as_accepted_is_followed_until_it_is_released() -> None:
 
     released = look.seen(line("MODIFIED", item()), 1)
     assert released is not None
-    assert released.verdict is model.Verdict.ANNOTATION
+    assert released.verdict is model.RuleVerdict.ANNOTATION
     look.follow(released)
 
     assert look.seen(line("MODIFIED", item()), 1) is None
