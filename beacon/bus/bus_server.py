@@ -23,7 +23,7 @@ class Incoming:
     data: bytes
 
 
-class Server:
+class BusServer:
     """The store's end of the bus.
 
     Whoever makes it must hold the lock on the run directory: a second bind on the same path would steal the first's.
@@ -47,7 +47,7 @@ class Server:
         finally:
             os.umask(before)
 
-    def __enter__(self) -> "Server":
+    def __enter__(self) -> "BusServer":
         return self
 
     def __exit__(

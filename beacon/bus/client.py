@@ -317,7 +317,7 @@ class Client:
         self._answered[ticket] = (pending.request, answer)
         self._backoff_s = _BACKOFF_S[0]
 
-    def _notice_identity(self, envelope: wire.Envelope) -> None:
+    def _notice_identity(self, envelope: wire.ReplyEnvelope) -> None:
         if envelope.settings:
             changed = self.settings_digest not in ("", envelope.settings)
             self.settings_digest = envelope.settings

@@ -12,7 +12,7 @@ _HEAD = ("SEQUENCE", "STATE", "TYPE", "KIND", "OBJECT", "DETECTED", "REQUESTS", 
 
 def walk(
     client: bus.Client, selection: wire.Selection, *, after: int = 0, newest_first: bool = False
-) -> Iterator[wire.Listed]:
+) -> Iterator[wire.ListedDelivery]:
     """Give every delivery that is meant; the store is asked for some at a time.
 
     Raises:
@@ -26,7 +26,7 @@ def walk(
         after, more = page.after, page.more
 
 
-def plain(one: wire.Listed) -> dict[str, Any]:
+def plain(one: wire.ListedDelivery) -> dict[str, Any]:
     """Give a delivery in its documented form (docs/cli.md)."""
     return {
         "sequence": one.sequence,
@@ -58,17 +58,17 @@ def plain(one: wire.Listed) -> dict[str, Any]:
     }
 
 
-def lines(found: list[wire.Listed]) -> Iterator[str]:
+def lines(found: list[wire.ListedDelivery]) -> Iterator[str]:
     """Render deliveries as a table."""
     return output.table(_HEAD, map(_row, found))
 
 
-def named(one: wire.Listed) -> str:
+def named(one: wire.ListedDelivery) -> str:
     """Name the object as people do."""
     return f"{one.namespace}/{one.name}" if one.namespace else one.name
 
 
-def _row(one: wire.Listed) -> tuple[str, ...]:
+def _row(one: wire.ListedDelivery) -> tuple[str, ...]:
     return (
         str(one.sequence),
         one.state.value,

@@ -17,7 +17,7 @@ def read() -> forecast.Ledger:
         errors.BeaconError: no store runs here, or it does not answer; says which.
     """
     objects: dict[str, wire.HeldObject] = {}
-    page = wire.Held(cluster="", epoch=0, objects=(), after="", more=True)
+    page = wire.ObjectPage(cluster="", epoch=0, objects=(), after="", more=True)
     with bus.Client(bus.address(run_directory.private(os.environ)), stop=threading.Event()) as client:
         while page.more:
             page = _page(client, page.after)
@@ -25,5 +25,5 @@ def read() -> forecast.Ledger:
     return forecast.Ledger(cluster=page.cluster, epoch=page.epoch, objects=objects)
 
 
-def _page(client: bus.Client, after: str) -> wire.Held:
-    return client.try_call(wire.Holdings(after=after), timeout_s=_PATIENCE_S)
+def _page(client: bus.Client, after: str) -> wire.ObjectPage:
+    return client.try_call(wire.ReadObjects(after=after), timeout_s=_PATIENCE_S)

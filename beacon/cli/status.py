@@ -34,7 +34,7 @@ _PATIENCE_S = 2.0
 _EVERY_S = 2.0
 _HUNG_S = 60.0
 _WELL = {"watching", "waiting"}
-_ALIVE = {supervision.State.STARTING, supervision.State.RUNNING}
+_ALIVE = {supervision.ProgramState.STARTING, supervision.ProgramState.RUNNING}
 
 
 @click.command("status", epilog=_EPILOG)
@@ -103,7 +103,7 @@ def look(run_dir: Path) -> dict[str, Any]:
     return {"wrong": [*silent, *_wrong(seen)]} | seen
 
 
-def _store(run_dir: Path) -> tuple[dict[str, Any], wire.Figures | None]:
+def _store(run_dir: Path) -> tuple[dict[str, Any], wire.Statistics | None]:
     try:
         with bus.Client(bus.address(run_dir), stop=threading.Event()) as client:
             state = client.try_call(wire.Ping(), timeout_s=_PATIENCE_S).state
@@ -135,7 +135,7 @@ def _processes(run_dir: Path) -> tuple[list[dict[str, Any]], list[str]]:
     return found, []
 
 
-def _storage(figures: wire.Figures) -> dict[str, Any]:
+def _storage(figures: wire.Statistics) -> dict[str, Any]:
     return {
         "database_bytes": figures.database_bytes,
         "wal_bytes": figures.wal_bytes,

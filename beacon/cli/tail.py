@@ -88,5 +88,5 @@ def _page(client: bus.Client, after: int) -> wire.Followed:
     return client.try_call(wire.Follow(after=after), timeout_s=_PATIENCE_S)
 
 
-def _is_meant(of: wire.Listed, kind: str, namespace: str | None, name: str) -> bool:
+def _is_meant(of: wire.ListedDelivery, kind: str, namespace: str | None, name: str) -> bool:
     return (not kind or of.kind == kind) and namespace in (None, of.namespace) and (not name or of.name == name)

@@ -8,7 +8,7 @@ from beacon.cli import words
 from beacon.domain import model
 
 
-def plain(story: wire.Story, events: Sequence[wire.ToldEvent], why: Sequence[str]) -> dict[str, Any]:
+def plain(story: wire.ObjectStory, events: Sequence[wire.EmittedEvent], why: Sequence[str]) -> dict[str, Any]:
     """Give the documented form (docs/cli.md); `events` are those of all pages, the latest first."""
     return {
         "kind": story.kind,
@@ -21,7 +21,7 @@ def plain(story: wire.Story, events: Sequence[wire.ToldEvent], why: Sequence[str
     }
 
 
-def why(story: wire.Story, events: Sequence[wire.ToldEvent], down: Mapping[str, str]) -> list[str]:
+def why(story: wire.ObjectStory, events: Sequence[wire.EmittedEvent], down: Mapping[str, str]) -> list[str]:
     """Say in sentences what keeps something from being told; `down` has since when an endpoint counts as down."""
     here = [one for one in story.objects if one.state is not model.ObjectState.GONE]
     said = [sentence for one in here if (sentence := _of_object(one))]
@@ -57,7 +57,7 @@ def lines(seen: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {_stands(one['delivery'])}"
 
 
-def _of_nothing(story: wire.Story) -> str:
+def _of_nothing(story: wire.ObjectStory) -> str:
     where = f" in namespace {story.namespace}" if story.namespace else ""
     if not story.covering:
         return f"No scope covers {story.kind}{where}: the configuration watches {', '.join(story.kinds)}."
@@ -84,7 +84,7 @@ def _of_object(one: wire.SeenObject) -> str:
     return ""
 
 
-def _of_event(one: wire.ToldEvent, down: Mapping[str, str]) -> str:
+def _of_event(one: wire.EmittedEvent, down: Mapping[str, str]) -> str:
     because = f" ({one.reason})" if one.reason else ""
     if one.state is model.DeliveryState.QUEUED:
         return f"Event {one.id} waits behind {one.behind or 'an earlier one of the object'}."
@@ -135,7 +135,7 @@ def _object(one: wire.SeenObject) -> dict[str, Any]:
     }
 
 
-def _event(one: wire.ToldEvent) -> dict[str, Any]:
+def _event(one: wire.EmittedEvent) -> dict[str, Any]:
     return {
         "sequence": one.sequence,
         "id": one.id,

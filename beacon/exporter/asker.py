@@ -28,7 +28,7 @@ class Answer:
     since_us: int = 0
     why: str = ""
     round_trip_s: float = 0.0
-    figures: wire.Figures | None = None
+    figures: wire.Statistics | None = None
 
 
 class Asker:

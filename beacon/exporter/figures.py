@@ -105,7 +105,7 @@ def _build(seen: view.View) -> metrics.Family:
     return _gauge("build_info", "1, with what runs here.", [(labels, 1.0)])
 
 
-def _ledger(figures: wire.Figures, now: float) -> Iterable[metrics.Family]:
+def _ledger(figures: wire.Statistics, now: float) -> Iterable[metrics.Family]:
     yield _gauge(
         "tracked_objects",
         "Objects that are accepted and told.",
@@ -132,7 +132,7 @@ def _ledger(figures: wire.Figures, now: float) -> Iterable[metrics.Family]:
     yield _gauge("db_wal_bytes", "Size of the write-ahead log.", [({}, figures.wal_bytes)])
 
 
-def _pending(endpoints: Iterable[wire.EndpointFigures]) -> _Samples:
+def _pending(endpoints: Iterable[wire.EndpointStatistics]) -> _Samples:
     for each in endpoints:
         states = {"ready": each.ready, "waiting": each.waiting, "queued": each.queued, "in_flight": each.in_flight}
         for state, number in states.items():
@@ -153,5 +153,5 @@ def _process(program: supervision.Program) -> dict[str, str]:
     return {"process": program.name}
 
 
-def _endpoint(figures: wire.EndpointFigures) -> dict[str, str]:
+def _endpoint(figures: wire.EndpointStatistics) -> dict[str, str]:
     return {"endpoint": figures.endpoint}

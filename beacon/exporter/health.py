@@ -61,7 +61,7 @@ def liveness(seen: view.View) -> Checks:
     """Check that supervisord answers and that no process is given up or hangs."""
     checks = {"supervisor": _supervisor(seen)}
     for name, program in seen.programs.items():
-        if program.state is supervision.State.FATAL:
+        if program.state is supervision.ProgramState.FATAL:
             checks[name] = Check(ok=False, state="fatal", why=program.why or "supervisord has given it up")
         else:
             checks[name] = _hung(seen, name) or Check(ok=True, state=program.state.lower())
@@ -107,7 +107,7 @@ def _process(seen: view.View, name: str) -> Check:
     program = seen.programs.get(name)
     if program is None:
         return Check(ok=False, state="absent", why=f"no process {name} runs here")
-    if not program.alive or program.state is supervision.State.STOPPING:
+    if not program.alive or program.state is supervision.ProgramState.STOPPING:
         return Check(ok=False, state=program.state.lower(), why=program.why or f"the {name} does not run")
     return _hung(seen, name) or Check(ok=True, state="running")
 
@@ -170,7 +170,7 @@ def _position(seen: view.View, report: run_directory.Report) -> dict[str, Any]:
     return {"listed": found.listed, **age}
 
 
-def _followed(seen: view.View, label: str) -> wire.ScopeFigures | None:
+def _followed(seen: view.View, label: str) -> wire.ScopeStatistics | None:
     scopes = seen.store.figures.scopes if seen.store.figures else ()
     return next((scope for scope in scopes if scope.label == label), None)
 

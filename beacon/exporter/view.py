@@ -109,7 +109,9 @@ def _guessed(beats: tuple[heartbeat.Beat, ...]) -> tuple[supervision.Program, ..
     """Make out from heartbeats which processes live, where there is no supervisord to ask."""
     pids = {beat.process: beat.pid for beat in beats if _lives(beat.pid)}
     return tuple(
-        supervision.Program(name=name, state=supervision.State.RUNNING, pid=pid, started_at=0, stopped_at=0, why="")
+        supervision.Program(
+            name=name, state=supervision.ProgramState.RUNNING, pid=pid, started_at=0, stopped_at=0, why=""
+        )
         for name, pid in sorted(pids.items())
     )
 

@@ -27,7 +27,7 @@ class ShuttingDown(errors.TransientError):
     """It answers no more, because it is ending its programs and itself."""
 
 
-class State(StrEnum):
+class ProgramState(StrEnum):
     """Where a program stands, in supervisord's own words."""
 
     STOPPED = "STOPPED"
@@ -45,7 +45,7 @@ class Program:
     """One program; `pid` is 0 while it doesn't run, the times are seconds since 1970 (0: never)."""
 
     name: str
-    state: State
+    state: ProgramState
     pid: int
     started_at: int
     stopped_at: int
@@ -118,7 +118,7 @@ def _parse(infos: Any) -> Iterable[Program]:
     for info in infos:
         yield Program(
             name=info["name"],
-            state=State(info["statename"]),
+            state=ProgramState(info["statename"]),
             pid=info["pid"],
             started_at=info["start"],
             stopped_at=info["stop"],

@@ -22,7 +22,7 @@ _DESCRIPTORS = {"/dev/fd/1": 1, "/dev/stdout": 1, "/dev/fd/2": 2, "/dev/stderr":
 class Interface:
     """What other processes may ask; each public method is one of supervisord's XML-RPC, after the prefix `beacon.`."""
 
-    def __init__(self, streams: "dict[int, Stream]") -> None:
+    def __init__(self, streams: "dict[int, OutputStream]") -> None:
         """Answer about these streams."""
         self._streams = streams
 
@@ -34,7 +34,7 @@ class Interface:
         return sum(stream.writer.dropped for stream in self._streams.values())
 
 
-class Stream:
+class OutputStream:
     """What supervisord takes for an open binary file."""
 
     def __init__(self, fd: int) -> None:
@@ -55,7 +55,7 @@ class Stream:
 class _Text(io.TextIOBase):
     """Python's own words within supervisord, which must not block it either."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: OutputStream) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
@@ -63,13 +63,13 @@ class _Text(io.TextIOBase):
         return len(text)
 
 
-_streams: dict[int, Stream] = {}
+_streams: dict[int, OutputStream] = {}
 
 
 def make(_supervisord: Any, **_options: Any) -> Interface:
     """Take over the writing of the programs' lines; for `supervisor.rpcinterface_factory`."""
     if not _streams:  # supervisord calls this again when it reloads its configuration
-        _streams.update({fd: Stream(fd) for fd in (1, 2)})
+        _streams.update({fd: OutputStream(fd) for fd in (1, 2)})
         sys.stderr = _Text(_streams[2])
         _lead_through(loggers.handle_file)
     return Interface(_streams)

@@ -18,7 +18,7 @@ WINDOW_S = 300.0  # how long a death is remembered
 _FIRST_PAUSE_S = 2.0
 _LONGEST_PAUSE_S = 60.0
 _PREFIX = "PROCESS_STATE_"
-_JUDGED = (supervision.State.STARTING, supervision.State.RUNNING)
+_JUDGED = (supervision.ProgramState.STARTING, supervision.ProgramState.RUNNING)
 
 
 class Duty(StrEnum):
@@ -105,7 +105,9 @@ def hung(seen: Glance, limit_s: float) -> tuple[Hung, ...]:
 
 def given_up(programs: Iterable[supervision.Program]) -> supervision.Program | None:
     """Find a program that supervisord no longer starts, whoever was listening when that happened."""
-    fatal = (program for program in programs if program.state is supervision.State.FATAL and program.name != NAME)
+    fatal = (
+        program for program in programs if program.state is supervision.ProgramState.FATAL and program.name != NAME
+    )
     return next(fatal, None)
 
 

@@ -23,7 +23,7 @@ def main(context: process.Context) -> None:
     with (
         daemon.locked(path.parent, "the directory of the database"),
         daemon.locked(context.run_dir, "the run directory"),
-        bus_server.Server(bus.address(context.run_dir)) as server,
+        bus_server.BusServer(bus.address(context.run_dir)) as server,
     ):
         listener = observer.Observer()
         terms = streams.Terms(

@@ -63,7 +63,7 @@ class Opening:
         """Say from now on that this is being done; for the thread that does it."""
         self._pong = wire.Pong(state=doing, since_us=time.time_ns() // 1000)
 
-    def answer(self, server: bus_server.Server, beat: Callable[[], None], done: threading.Event) -> None:
+    def answer(self, server: bus_server.BusServer, beat: Callable[[], None], done: threading.Event) -> None:
         """Answer until `done`."""
         while not done.is_set():
             beat()
@@ -82,7 +82,9 @@ class Opening:
         return wire.Refused(code=wire.Refusal.STARTING, message=self._pong.state)
 
 
-def answer_while(server: bus_server.Server, opening: Opening, beat: Callable[[], None], work: Callable[[], _T]) -> _T:
+def answer_while(
+    server: bus_server.BusServer, opening: Opening, beat: Callable[[], None], work: Callable[[], _T]
+) -> _T:
     """Do what must come before serving, and answer meanwhile what can be answered: see `Opening`."""
     done = threading.Event()
     host = threading.Thread(target=opening.answer, args=(server, beat, done))
@@ -106,7 +108,7 @@ class _Asked:
 class Daemon:
     """The loop between the socket and the service."""
 
-    def __init__(self, server: bus_server.Server, served: service.Service, listener: service.Listener) -> None:
+    def __init__(self, server: bus_server.BusServer, served: service.Service, listener: service.Listener) -> None:
         """Serve `served` on `server`."""
         self._server = server
         self._service = served

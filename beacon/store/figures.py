@@ -20,13 +20,13 @@ class Figures:
         self._streams = streams_
         self._deliveries = deliveries_
 
-    def inspect(self) -> wire.Figures:
+    def inspect(self) -> wire.Statistics:
         """Collect every figure."""
         counts: dict[str, dict[str, dict[str, int]]] = {"objects": {}, "deliveries": {}}
         for what, name, state, number in self._ledger.rows("SELECT what, name, state, number FROM counts"):
             counts[what].setdefault(name, {})[state] = number
         database_bytes, wal_bytes = self._ledger.sizes()
-        return wire.Figures(
+        return wire.Statistics(
             scopes=self._streams.figures(),
             endpoints=tuple(
                 self._endpoint(endpoint, states) for endpoint, states in sorted(counts["deliveries"].items())
@@ -40,7 +40,7 @@ class Figures:
             gaps=tuple(self._gaps()),
         )
 
-    def _gaps(self) -> Iterator[wire.GapFigures]:
+    def _gaps(self) -> Iterator[wire.GapStatistics]:
         """Give the latest gaps, newest first."""
         rows = self._ledger.rows(
             "SELECT coalesce(nullif(c.label, ''), g.kind), g.reason, g.from_us, g.to_us, g.differences, g.certainty"
@@ -48,7 +48,7 @@ class Figures:
             (_LATEST_GAPS,),
         )
         for label, reason, since_us, until_us, differences, certainty in rows:
-            yield wire.GapFigures(
+            yield wire.GapStatistics(
                 label=label,
                 reason=model.GapReason(reason),
                 since_us=since_us or 0,
@@ -57,11 +57,11 @@ class Figures:
                 certainty=certainty,
             )
 
-    def _endpoint(self, endpoint: str, states: dict[str, int]) -> wire.EndpointFigures:
+    def _endpoint(self, endpoint: str, states: dict[str, int]) -> wire.EndpointStatistics:
         out = self._deliveries.in_flight(endpoint)
         in_flight = min(len(out), states.get("ready", 0))
         waiting = min(self._waiting(endpoint, out), states.get("ready", 0) - in_flight)
-        return wire.EndpointFigures(
+        return wire.EndpointStatistics(
             endpoint=endpoint,
             ready=states.get("ready", 0) - in_flight - waiting,
             waiting=waiting,

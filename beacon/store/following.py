@@ -62,7 +62,7 @@ class Following:
             if delivery in listed
         )
 
-    def _happening(self, of: wire.Listed, generation: int, attempt: int) -> wire.Happening:
+    def _happening(self, of: wire.ListedDelivery, generation: int, attempt: int) -> wire.Happening:
         row = attempt and self._ledger.row(
             "SELECT started_us, duration_us, code, error FROM attempts"
             " WHERE delivery = ? AND generation = ? AND attempt = ?",

@@ -15,14 +15,14 @@ class Holdings:
         """Read from the given ledger."""
         self._ledger = ledger
 
-    def page(self, request: wire.Holdings) -> wire.Held:
+    def page(self, request: wire.ReadObjects) -> wire.ObjectPage:
         """Give the objects among the next rows that are not gone; a page may be empty and others follow."""
         head = self._ledger.row("SELECT cluster, epoch FROM meta")
         # Rows are counted before the gone are left out: a table full of them must not make one request long.
         rows = self._ledger.rows(
             f"SELECT {_COLUMNS} FROM objects WHERE uid > ? ORDER BY uid LIMIT ?", (request.after, _ROWS)
         )
-        return wire.Held(
+        return wire.ObjectPage(
             cluster=head[0] if head else "",
             epoch=head[1] if head else 0,
             objects=tuple(_object(row) for row in rows if row[4] != model.ObjectState.GONE),

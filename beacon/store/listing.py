@@ -10,7 +10,7 @@ _LOOK = 2000  # rows that are looked at: a millisecond or two
 _MOST = 100  # those that are shown: each costs more than twenty that are not
 
 
-def page(ledger: database.Database, request: wire.Find) -> wire.Found:
+def page(ledger: database.Database, request: wire.Find) -> wire.FoundDeliveries:
     """Give those that are meant among the next rows; a page may be empty and others follow."""
     found = selection.find(
         ledger,
@@ -21,18 +21,18 @@ def page(ledger: database.Database, request: wire.Find) -> wire.Found:
         newest_first=request.newest_first,
     )
     listed = {one.delivery: one for one in read(ledger, found.deliveries)}
-    return wire.Found(
+    return wire.FoundDeliveries(
         deliveries=tuple(listed[delivery] for delivery in found.deliveries), after=found.after, more=found.more
     )
 
 
-def read(ledger: database.Database, deliveries: Sequence[int]) -> list[wire.Listed]:
+def read(ledger: database.Database, deliveries: Sequence[int]) -> list[wire.ListedDelivery]:
     """Read these deliveries, in any order; those that are not there are left out."""
     return [_listed(row) for row in ledger.rows(_WHOLE, (codec.encode(deliveries).decode(),))]
 
 
-def _listed(row: database.Row) -> wire.Listed:
-    return wire.Listed(
+def _listed(row: database.Row) -> wire.ListedDelivery:
+    return wire.ListedDelivery(
         delivery=row[0],
         generation=row[1],
         state=model.DeliveryState(row[2]),

@@ -211,7 +211,7 @@ class Service:
             wire.Ping: lambda _: wire.Pong(state="ready", since_us=self._started_us),
             wire.Hello: lambda _: wire.Welcome(settings=self._settings),
             wire.Backup: self._backups.step,
-            wire.Holdings: self._holdings.page,
+            wire.ReadObjects: self._holdings.page,
             wire.Find: lambda r: listing.page(self._ledger, r),
             wire.Explain: self._stories.tell,
             wire.Follow: self._following.page,
@@ -243,7 +243,7 @@ class Service:
     def _is_write(self, request: wire.AnyRequest) -> bool:
         if isinstance(request, wire.Claim):
             return self._deliveries.writes(request)
-        return wire.kind_of(request) is not wire.Kind.READ
+        return wire.kind_of(request) is not wire.VerbKind.READ
 
     def _read(self, request: wire.AnyRequest) -> wire.Reply | wire.Refused:
         try:
@@ -256,7 +256,7 @@ class Service:
         replies: dict[int, wire.Reply | wire.Refused | None] = {}
         going = list(jobs)
         if self._watch_room():
-            going = [job for job in jobs if wire.kind_of(job.request) is not wire.Kind.INTAKE]
+            going = [job for job in jobs if wire.kind_of(job.request) is not wire.VerbKind.INTAKE]
         if going:
             replies.update(zip(map(id, going), self._write_all(going), strict=True))
             if self._was_short:
@@ -343,7 +343,7 @@ class Service:
         if self._room is not None:
             self._room.note_full()
             self._watch_room()
-            vital = [job for job in jobs if wire.kind_of(job.request) is not wire.Kind.INTAKE]
+            vital = [job for job in jobs if wire.kind_of(job.request) is not wire.VerbKind.INTAKE]
             if len(vital) < len(jobs):
                 replies = self._retry(vital)
             if not replies and vital and self._room.give_way():

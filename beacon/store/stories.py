@@ -38,14 +38,14 @@ class Stories:
         self._ledger = ledger
         self._scopes = scopes
 
-    def tell(self, request: wire.Explain) -> wire.Story:
+    def tell(self, request: wire.Explain) -> wire.ObjectStory:
         """Give one page of an object's story; the page before it is older."""
         subjects = self._subjects(request)
         before = request.before if 0 < request.before < _LAST else _LAST
         rows = sorted((row for one in subjects for row in self._rows(one, before)), reverse=True)
         events = tuple(map(self._event, rows[:_EVENTS]))
         first = next(iter(subjects), None)
-        return wire.Story(
+        return wire.ObjectStory(
             known=first is not None,
             kind=first.kind if first else request.kind,
             namespace=first.namespace if first else request.namespace,
@@ -85,13 +85,13 @@ class Stories:
     def _rows(self, subject: _Subject, before: int) -> list[database.Row]:
         return self._ledger.rows(_TOLD, (subject.key, before, _EVENTS + 1))
 
-    def _event(self, row: database.Row) -> wire.ToldEvent:
+    def _event(self, row: database.Row) -> wire.EmittedEvent:
         (sequence, delivery, id_, uid, subject, kind, namespace, name, type_, cause, source, version, detected_us) = (
             row[:13]
         )
         endpoint, state, generation, counted, requests, next_attempt_us, settled_us, reason, deaths = row[13:]
         queued = state == model.DeliveryState.QUEUED
-        return wire.ToldEvent(
+        return wire.EmittedEvent(
             sequence=sequence,
             id=id_,
             uid=uid,
@@ -121,11 +121,11 @@ class Stories:
         row = self._ledger.row(_FIRST, (endpoint, subject, _LOOK_FOR_FIRST))
         return row[0] if row else ""
 
-    def _attempts(self, delivery: int) -> tuple[wire.Attempt, ...]:
+    def _attempts(self, delivery: int) -> tuple[wire.RecordedAttempt, ...]:
         """Give the latest attempts, the earliest of them first."""
         rows = self._ledger.rows(_TRIED, (delivery, _ATTEMPTS))
         return tuple(
-            wire.Attempt(
+            wire.RecordedAttempt(
                 generation=row[0],
                 number=row[1],
                 started_us=row[2],
@@ -161,20 +161,20 @@ class Stories:
                 changed_us=row[9],
             )
 
-    def _covering(self, subjects: list[_Subject]) -> Iterator[wire.Covering]:
+    def _covering(self, subjects: list[_Subject]) -> Iterator[wire.CoveringScope]:
         for one in subjects:
             for scope in self._scopes:
                 same = (scope.id.group, scope.id.kind) == (one.group, one.kind)
                 if same and scope.id.namespace in ("", one.namespace):
                     yield self._cover(scope, one.namespace)
 
-    def _cover(self, scope: rules.Scope, namespace: str) -> wire.Covering:
+    def _cover(self, scope: rules.Scope, namespace: str) -> wire.CoveringScope:
         cursor = self._ledger.row(
             "SELECT label, resource_version FROM cursors WHERE api_group = ? AND kind = ? AND namespace = ?",
             (scope.id.group, scope.id.kind, scope.id.namespace),
         )
         asked = scope.rule.named.get(namespace, scope.rule.default)
-        return wire.Covering(
+        return wire.CoveringScope(
             label=(cursor[0] if cursor else "") or scope.id.kind,
             group=scope.id.group,
             listed=bool(cursor and cursor[1]),

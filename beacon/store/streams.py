@@ -254,10 +254,10 @@ class Streams:
         self._memory.put(("confirmed", request.scope), now.us)
         return self._with_tracked(request.scope, request.at, identity.epoch)
 
-    def figures(self) -> tuple[wire.ScopeFigures, ...]:
+    def figures(self) -> tuple[wire.ScopeStatistics, ...]:
         """Give each scope's position, and when it was last confirmed."""
         return tuple(
-            wire.ScopeFigures(
+            wire.ScopeStatistics(
                 label=cursor.label or scope.kind,
                 listed=cursor.version > 0,
                 position=cursor.version,

@@ -128,7 +128,7 @@ class Suspects:
         )
         return [Suspect(delivery=row[0], deaths=row[1], not_before_us=row[2]) for row in rows]
 
-    def statistics(self, endpoint: str) -> tuple[wire.SuspectFigures, ...]:
+    def statistics(self, endpoint: str) -> tuple[wire.SuspectedDelivery, ...]:
         """Return the suspected deliveries for people, those with the most deaths first; at most 20."""
         rows = self._ledger.rows(
             f"SELECT s.delivery, e.id, e.kind, e.namespace, e.name, s.deaths, s.not_before_us {_OPEN}"
@@ -136,7 +136,7 @@ class Suspects:
             (SUSPECTED_AFTER, endpoint),
         )
         names = ("delivery", "event", "kind", "namespace", "name", "deaths", "not_before_us")
-        return tuple(wire.SuspectFigures(**dict(zip(names, row, strict=True))) for row in rows)
+        return tuple(wire.SuspectedDelivery(**dict(zip(names, row, strict=True))) for row in rows)
 
 
 _OPEN = (

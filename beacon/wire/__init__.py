@@ -10,13 +10,14 @@ their position, `claim` by session and number, settlements by (delivery, generat
 
 from beacon.wire.comparing import CompareBegin, Compared, CompareEnd, CompareOpen, ComparePage
 from beacon.wire.delivering import CLAIM, Claim, Claimed
+from beacon.wire.delivery_filter import Selection
 from beacon.wire.envelope import (
     VERBS,
     VERSION,
-    Envelope,
     ProtocolError,
     Refusal,
     Refused,
+    ReplyEnvelope,
     decode_reply,
     decode_request,
     encode_reply,
@@ -26,16 +27,22 @@ from beacon.wire.envelope import (
     reply_body,
     verb_of,
 )
-from beacon.wire.explaining import Attempt, Covering, Explain, SeenObject, Story, ToldEvent
-from beacon.wire.figures import EndpointFigures, Figures, GapFigures, Inspect, ScopeFigures, SuspectFigures
-from beacon.wire.following import Follow, Followed, Happening
-from beacon.wire.greeting import HELLO, PING, Hello, Ping, Pong, Welcome
-from beacon.wire.keeping import Adopt, Adopted, BackedUp, Backup, Prunable, Prune, Pruned, Vacuum, Vacuumed
-from beacon.wire.place import Place
-from beacon.wire.planning import Held, HeldObject, Holdings
-from beacon.wire.redelivering import Acted, Discard, Find, Found, Listed, NotDone, Redeliver
-from beacon.wire.selecting import Selection
-from beacon.wire.verb import AnyRequest, AnyVerb, Ask, Kind, R, Reply, Request, Verb
+from beacon.wire.explain import CoveringScope, EmittedEvent, Explain, ObjectStory, RecordedAttempt, SeenObject
+from beacon.wire.handshake import HELLO, PING, Hello, Ping, Pong, Welcome
+from beacon.wire.maintenance import Adopt, Adopted, BackedUp, Backup, Prunable, Prune, Pruned, Vacuum, Vacuumed
+from beacon.wire.object_pages import HeldObject, ObjectPage, ReadObjects
+from beacon.wire.outcome import Place
+from beacon.wire.recent_events import Follow, Followed, Happening
+from beacon.wire.redelivering import Acted, Discard, Find, FoundDeliveries, ListedDelivery, NotDone, Redeliver
+from beacon.wire.statistics import (
+    EndpointStatistics,
+    GapStatistics,
+    Inspect,
+    ScopeStatistics,
+    Statistics,
+    SuspectedDelivery,
+)
+from beacon.wire.verb import AnyRequest, AnyVerb, Ask, R, Reply, Request, Verb, VerbKind
 from beacon.wire.watching import (
     OBSERVE,
     Expire,
@@ -62,7 +69,6 @@ __all__ = [
     "AnyRequest",
     "AnyVerb",
     "Ask",
-    "Attempt",
     "BackedUp",
     "Backup",
     "Claim",
@@ -72,30 +78,28 @@ __all__ = [
     "CompareOpen",
     "ComparePage",
     "Compared",
-    "Covering",
+    "CoveringScope",
     "Discard",
-    "EndpointFigures",
-    "Envelope",
+    "EmittedEvent",
+    "EndpointStatistics",
     "Expire",
     "Explain",
-    "Figures",
     "Find",
     "Follow",
     "Followed",
-    "Found",
-    "GapFigures",
+    "FoundDeliveries",
+    "GapStatistics",
     "Happening",
-    "Held",
     "HeldObject",
     "Hello",
-    "Holdings",
     "Inspect",
-    "Kind",
     "ListBegin",
     "ListEnd",
     "ListPage",
-    "Listed",
+    "ListedDelivery",
     "NotDone",
+    "ObjectPage",
+    "ObjectStory",
     "Observe",
     "OpenStream",
     "Ping",
@@ -107,22 +111,25 @@ __all__ = [
     "Prune",
     "Pruned",
     "R",
+    "ReadObjects",
+    "RecordedAttempt",
     "Redeliver",
     "Refusal",
     "Refused",
     "Reply",
+    "ReplyEnvelope",
     "Request",
     "Rewind",
-    "ScopeFigures",
+    "ScopeStatistics",
     "SeenObject",
     "Selection",
-    "Story",
+    "Statistics",
     "StreamOpened",
-    "SuspectFigures",
-    "ToldEvent",
+    "SuspectedDelivery",
     "Vacuum",
     "Vacuumed",
     "Verb",
+    "VerbKind",
     "Welcome",
     "decode_reply",
     "decode_request",

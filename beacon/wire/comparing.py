@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from beacon.domain import model
 from beacon.wire import verb
-from beacon.wire.place import Place
+from beacon.wire.outcome import Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +81,8 @@ class Compared(verb.Reply):
 
 
 VERBS: tuple[verb.AnyVerb, ...] = (
-    verb.Verb("compare-open", CompareOpen, Compared, verb.Kind.WRITE),
-    verb.Verb("compare-begin", CompareBegin, Compared, verb.Kind.WRITE, bound=True),
-    verb.Verb("compare-page", ComparePage, Compared, verb.Kind.WRITE, bound=True),
-    verb.Verb("compare-end", CompareEnd, Compared, verb.Kind.WRITE, bound=True),
+    verb.Verb("compare-open", CompareOpen, Compared, verb.VerbKind.WRITE),
+    verb.Verb("compare-begin", CompareBegin, Compared, verb.VerbKind.WRITE, bound=True),
+    verb.Verb("compare-page", ComparePage, Compared, verb.VerbKind.WRITE, bound=True),
+    verb.Verb("compare-end", CompareEnd, Compared, verb.VerbKind.WRITE, bound=True),
 )

@@ -48,5 +48,5 @@ class Claimed(verb.Reply):
     backlog: int = 0
 
 
-CLAIM = verb.Verb("claim", Claim, Claimed, verb.Kind.WRITE)
+CLAIM = verb.Verb("claim", Claim, Claimed, verb.VerbKind.WRITE)
 VERBS: tuple[verb.AnyVerb, ...] = (CLAIM,)

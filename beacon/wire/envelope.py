@@ -10,13 +10,13 @@ from beacon import codec, errors
 from beacon.wire import (
     comparing,
     delivering,
-    explaining,
-    figures,
-    following,
-    greeting,
-    keeping,
-    planning,
+    explain,
+    handshake,
+    maintenance,
+    object_pages,
+    recent_events,
     redelivering,
+    statistics,
     verb,
     watching,
 )
@@ -29,16 +29,16 @@ _T = TypeVar("_T")
 VERBS: dict[str, verb.AnyVerb] = {
     one.name: one
     for module in (
-        greeting,
+        handshake,
         watching,
         delivering,
-        figures,
+        statistics,
         comparing,
-        keeping,
-        planning,
+        maintenance,
+        object_pages,
         redelivering,
-        explaining,
-        following,
+        explain,
+        recent_events,
     )
     for one in module.VERBS
 }
@@ -70,7 +70,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Envelope:
+class ReplyEnvelope:
     """A reply as it travels. `ledger` and `settings` are "" while the store does not know them yet."""
 
     ledger: str = ""
@@ -84,7 +84,7 @@ def verb_of(request: AnyRequest) -> str:
     return _BY_REQUEST[type(request)].name
 
 
-def kind_of(request: AnyRequest) -> verb.Kind:
+def kind_of(request: AnyRequest) -> verb.VerbKind:
     """Return what the request's verb does to the ledger."""
     return _BY_REQUEST[type(request)].kind
 
@@ -97,7 +97,7 @@ def is_bound(request: AnyRequest) -> bool:
     """
     if isinstance(request, delivering.Claim):
         return bool(request.settlements or request.held or request.resume)
-    if isinstance(request, keeping.Prune):
+    if isinstance(request, maintenance.Prune):
         return request.after != (0, "")
     return _BY_REQUEST[type(request)].bound
 
@@ -127,16 +127,16 @@ def encode_reply(reply: Reply | Refused, *, ledger: str = "", settings: str = ""
     return codec.encode({"v": VERSION, "ledger": ledger, "settings": settings, "refused": refused, "body": body})
 
 
-def decode_reply(data: bytes) -> Envelope:
+def decode_reply(data: bytes) -> ReplyEnvelope:
     """Parse a reply's envelope; `reply_body` parses what is in it.
 
     Raises:
         ProtocolError: not a reply of this version.
     """
-    return _convert(_decode_object(data), Envelope)
+    return _convert(_decode_object(data), ReplyEnvelope)
 
 
-def reply_body(envelope: Envelope, request: Request[R]) -> R:
+def reply_body(envelope: ReplyEnvelope, request: Request[R]) -> R:
     """Parse the body of the reply to `request`.
 
     Raises:

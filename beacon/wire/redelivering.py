@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from beacon.domain import model
 from beacon.wire import verb
-from beacon.wire.selecting import Selection
+from beacon.wire.delivery_filter import Selection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Find(verb.Request["Found"]):
+class Find(verb.Request["FoundDeliveries"]):
     """Ask for the deliveries that are meant, some rows at a time: go on with the answer's `after` while `more`.
 
     `newest_first` walks from the latest to the oldest; then `after` 0 is the beginning, too.
@@ -20,7 +20,7 @@ class Find(verb.Request["Found"]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
+class ListedDelivery:
     """A delivery and its event, as people want to see them. Instants are microseconds UTC, 0 for never."""
 
     delivery: int
@@ -48,10 +48,10 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found(verb.Reply):
+class FoundDeliveries(verb.Reply):
     """Some of the deliveries that are meant; a page may be empty and others follow."""
 
-    deliveries: tuple[Listed, ...]
+    deliveries: tuple[ListedDelivery, ...]
     after: int
     more: bool
 
@@ -94,7 +94,7 @@ class Acted(verb.Reply):
 
 
 VERBS: tuple[verb.AnyVerb, ...] = (
-    verb.Verb("find", Find, Found, verb.Kind.READ),
-    verb.Verb("redeliver", Redeliver, Acted, verb.Kind.WRITE, bound=True),
-    verb.Verb("discard", Discard, Acted, verb.Kind.WRITE, bound=True),
+    verb.Verb("find", Find, FoundDeliveries, verb.VerbKind.READ),
+    verb.Verb("redeliver", Redeliver, Acted, verb.VerbKind.WRITE, bound=True),
+    verb.Verb("discard", Discard, Acted, verb.VerbKind.WRITE, bound=True),
 )

@@ -36,7 +36,7 @@ class Ask(Protocol):
         """Raise errors.BeaconError if there is no reply."""
 
 
-class Kind(StrEnum):
+class VerbKind(StrEnum):
     """What a verb does to the ledger."""
 
     READ = "read"  # reads, or changes nothing but the size of the file; needs no transaction
@@ -51,7 +51,7 @@ class Verb(Generic[Q, R]):
     name: str
     request: type[Q]
     reply: type[R]
-    kind: Kind
+    kind: VerbKind
     bound: bool = False
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from beacon.domain import model
 from beacon.wire import verb
-from beacon.wire.place import Place
+from beacon.wire.outcome import Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,13 +145,13 @@ class Positioned(verb.Reply):
     why: str = ""
 
 
-OBSERVE = verb.Verb("observe", Observe, Positioned, verb.Kind.INTAKE, bound=True)
+OBSERVE = verb.Verb("observe", Observe, Positioned, verb.VerbKind.INTAKE, bound=True)
 VERBS: tuple[verb.AnyVerb, ...] = (
-    verb.Verb("open-stream", OpenStream, StreamOpened, verb.Kind.WRITE),
-    verb.Verb("rewind", Rewind, Positioned, verb.Kind.WRITE, bound=True),
-    verb.Verb("expire", Expire, Positioned, verb.Kind.WRITE, bound=True),
+    verb.Verb("open-stream", OpenStream, StreamOpened, verb.VerbKind.WRITE),
+    verb.Verb("rewind", Rewind, Positioned, verb.VerbKind.WRITE, bound=True),
+    verb.Verb("expire", Expire, Positioned, verb.VerbKind.WRITE, bound=True),
     OBSERVE,
-    verb.Verb("list-begin", ListBegin, Positioned, verb.Kind.INTAKE, bound=True),
-    verb.Verb("list-page", ListPage, Positioned, verb.Kind.INTAKE, bound=True),
-    verb.Verb("list-end", ListEnd, Positioned, verb.Kind.INTAKE, bound=True),
+    verb.Verb("list-begin", ListBegin, Positioned, verb.VerbKind.INTAKE, bound=True),
+    verb.Verb("list-page", ListPage, Positioned, verb.VerbKind.INTAKE, bound=True),
+    verb.Verb("list-end", ListEnd, Positioned, verb.VerbKind.INTAKE, bound=True),
 )

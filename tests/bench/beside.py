@@ -143,7 +143,7 @@ def _redeliver(ask: wire.Ask) -> int:
     selection = wire.Selection(states=(model.DeliveryState.FAILED,))
     while more:
         page = ask(wire.Find(selection=selection, after=after))
-        assert isinstance(page, wire.Found)
+        assert isinstance(page, wire.FoundDeliveries)
         pairs = tuple((one.delivery, one.generation) for one in page.deliveries)
         while pairs:
             reply = ask(wire.Redeliver(deliveries=pairs))

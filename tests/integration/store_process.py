@@ -14,7 +14,7 @@ from tests.unit.store import world
 
 
 def main(directory: Path) -> None:
-    with daemon.locked(directory, "the directory"), bus_server.Server(bus.address(directory)) as server:
+    with daemon.locked(directory, "the directory"), bus_server.BusServer(bus.address(directory)) as server:
         ledger = database.Database(directory / "e.db")
         terms = streams.Terms(scopes=(world.scope_of(),), endpoint="default", updates=True)
         served = service.Service(ledger, terms, settings={}, digest="d")

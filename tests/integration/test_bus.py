@@ -44,7 +44,7 @@ class Serving:
         self._thread.join()
 
     def _run(self, where: str) -> None:
-        with bus_server.Server(where) as server:
+        with bus_server.BusServer(where) as server:
             self._bound.set()
             while not self._stop.is_set():
                 for incoming in server.receive(0.02, limit=512):

@@ -24,8 +24,8 @@ def where() -> Iterator[str]:
 
 
 @pytest.fixture
-def server(where: str) -> Iterator[bus_server.Server]:
-    with bus_server.Server(where) as bound:
+def server(where: str) -> Iterator[bus_server.BusServer]:
+    with bus_server.BusServer(where) as bound:
         yield bound
 
 
@@ -45,7 +45,7 @@ def name_of(incoming: bus_server.Incoming) -> int:
     return int(request.process)
 
 
-def arrivals(server: bus_server.Server, client: bus.Client, count: int) -> list[bus_server.Incoming]:
+def arrivals(server: bus_server.BusServer, client: bus.Client, count: int) -> list[bus_server.Incoming]:
     """Give the next requests that arrive; the client works meanwhile, and nothing is answered."""
     arrived: list[bus_server.Incoming] = []
     deadline = time.monotonic() + 20
@@ -57,7 +57,7 @@ def arrivals(server: bus_server.Server, client: bus.Client, count: int) -> list[
 
 
 def answer(
-    server: bus_server.Server, incoming: bus_server.Incoming, reply: wire.Reply | wire.Refused, **identity: str
+    server: bus_server.BusServer, incoming: bus_server.Incoming, reply: wire.Reply | wire.Refused, **identity: str
 ) -> bool:
     return server.reply(incoming, wire.encode_reply(reply, **identity))
 
@@ -69,7 +69,7 @@ def welcome(incoming: bus_server.Incoming) -> wire.Welcome:
 class Answering:
     """Answers in a thread, so that the client can wait."""
 
-    def __init__(self, server: bus_server.Server, decide: object) -> None:
+    def __init__(self, server: bus_server.BusServer, decide: object) -> None:
         self._server = server
         self._decide = decide
         self._stop = threading.Event()
@@ -91,7 +91,7 @@ class Answering:
                 answer(self._server, incoming, reply)
 
 
-def test_a_refusal_of_one_request_is_not_raised_for_another(server: bus_server.Server, client: bus.Client) -> None:
+def test_a_refusal_of_one_request_is_not_raised_for_another(server: bus_server.BusServer, client: bus.Client) -> None:
     old = client.submit(named(1))
     (refused,) = arrivals(server, client, 1)
 
@@ -108,7 +108,7 @@ def test_a_refusal_of_one_request_is_not_raised_for_another(server: bus_server.S
     assert client.pending == 0
 
 
-def test_answers_that_came_before_a_refusal_are_given_first(server: bus_server.Server, client: bus.Client) -> None:
+def test_answers_that_came_before_a_refusal_are_given_first(server: bus_server.BusServer, client: bus.Client) -> None:
     tickets = [client.submit(named(number)) for number in range(3)]
     zero, one, two = arrivals(server, client, 3)
     for incoming, reply in ((zero, welcome(zero)), (one, FAILED), (two, welcome(two))):
@@ -124,7 +124,7 @@ def test_answers_that_came_before_a_refusal_are_given_first(server: bus_server.S
 
 
 def test_a_reply_that_makes_no_sense_is_raised_and_the_next_request_is_served(
-    server: bus_server.Server, client: bus.Client
+    server: bus_server.BusServer, client: bus.Client
 ) -> None:
     for garbage in (b"", b"\xff\x00", b"[]", b'{"v": 2}', b'{"v": 1, "body": {"state": 7}}', b'{"v": 1, "refused": 3}'):
         client.submit(wire.Ping())
@@ -141,7 +141,7 @@ def test_a_reply_that_makes_no_sense_is_raised_and_the_next_request_is_served(
     assert [reply for _, _, reply in client.collect(wire.PING, 5)] == [PONG]
 
 
-def test_replies_to_nothing_that_was_asked_are_ignored(server: bus_server.Server, client: bus.Client) -> None:
+def test_replies_to_nothing_that_was_asked_are_ignored(server: bus_server.BusServer, client: bus.Client) -> None:
     client.submit(wire.Ping())
     (incoming,) = arrivals(server, client, 1)
     for frame in (b"", b"x", b"\xff" * 12, b"\0" * 12, incoming.frame[:8] + b"\x09\0\0\0"):
@@ -151,7 +151,7 @@ def test_replies_to_nothing_that_was_asked_are_ignored(server: bus_server.Server
     assert [reply for _, _, reply in client.collect(wire.PING, 5)] == [PONG]
 
 
-def test_a_reply_to_an_earlier_transmission_is_ignored(server: bus_server.Server, client: bus.Client) -> None:
+def test_a_reply_to_an_earlier_transmission_is_ignored(server: bus_server.BusServer, client: bus.Client) -> None:
     """A refused request is not taken as done by what is said of one that came after it."""
     first, second = client.submit(named(1)), client.submit(named(2))
     one, two = arrivals(server, client, 2)
@@ -168,7 +168,7 @@ def test_a_reply_to_an_earlier_transmission_is_ignored(server: bus_server.Server
     assert answered == [first, second]
 
 
-def test_what_is_submitted_during_a_pause_waits_for_its_turn(server: bus_server.Server, client: bus.Client) -> None:
+def test_what_is_submitted_during_a_pause_waits_for_its_turn(server: bus_server.BusServer, client: bus.Client) -> None:
     client.submit(named(1))
     (one,) = arrivals(server, client, 1)
     answer(server, one, FULL)
@@ -198,7 +198,7 @@ def test_pipelined_requests_take_effect_in_order_whatever_is_lost_or_refused(whe
                 yield incoming, wire.Welcome(settings={"fits": fits})
 
     with (
-        bus_server.Server(where) as server,
+        bus_server.BusServer(where) as server,
         bus.Client(where, stop=threading.Event(), timeout_s=0.4, window=16) as client,
         Answering(server, decide),
     ):
@@ -225,7 +225,7 @@ def test_a_call_that_is_given_up_leaves_no_trace(where: str) -> None:
         assert (client.pending, client.room) == (0, 1)
 
 
-def test_after_the_stop_what_was_submitted_can_still_be_collected(where: str, server: bus_server.Server) -> None:
+def test_after_the_stop_what_was_submitted_can_still_be_collected(where: str, server: bus_server.BusServer) -> None:
     stop = threading.Event()
     stop.set()
     with bus.Client(where, stop=stop) as client:
@@ -236,7 +236,7 @@ def test_after_the_stop_what_was_submitted_can_still_be_collected(where: str, se
         assert len(client.collect(wire.HELLO, 5)) == 1
 
 
-def test_a_call_does_not_swallow_a_wake(server: bus_server.Server, client: bus.Client) -> None:
+def test_a_call_does_not_swallow_a_wake(server: bus_server.BusServer, client: bus.Client) -> None:
     client.wake()
     with Answering(server, lambda _, batch: [(incoming, welcome(incoming)) for incoming in batch]):
         client.call(named(1))
@@ -247,7 +247,7 @@ def test_a_call_does_not_swallow_a_wake(server: bus_server.Server, client: bus.C
 
 
 def test_a_frozen_server_gets_the_request_again_and_answers_it_once(where: str) -> None:
-    with bus_server.Server(where) as server, bus.Client(where, stop=threading.Event(), timeout_s=0.3) as client:
+    with bus_server.BusServer(where) as server, bus.Client(where, stop=threading.Event(), timeout_s=0.3) as client:
         client.submit(named(1))
         deadline = time.monotonic() + 1.0
         while time.monotonic() < deadline:  # the server does not even look
@@ -265,13 +265,13 @@ def test_a_frozen_server_gets_the_request_again_and_answers_it_once(where: str) 
 
 def test_a_server_that_restarts_in_the_middle_is_found_at_once_by_everybody(where: str) -> None:
     clients = [bus.Client(where, stop=threading.Event(), timeout_s=60) for _ in range(5)]
-    with bus_server.Server(where) as server:
+    with bus_server.BusServer(where) as server:
         for client in clients:
             client.submit(named(1))
             client.submit(named(2))
             arrivals(server, client, 2)
 
-    with bus_server.Server(where) as server:
+    with bus_server.BusServer(where) as server:
         began = time.monotonic()
         for client in clients:
             again = arrivals(server, client, 2)
@@ -282,7 +282,7 @@ def test_a_server_that_restarts_in_the_middle_is_found_at_once_by_everybody(wher
 
 
 def test_a_client_that_vanished_with_replies_pending_costs_the_server_nothing(
-    where: str, server: bus_server.Server
+    where: str, server: bus_server.BusServer
 ) -> None:
     gone = bus.Client(where, stop=threading.Event(), window=500)
     for number in range(500):
@@ -298,7 +298,7 @@ def test_a_client_that_vanished_with_replies_pending_costs_the_server_nothing(
     assert time.monotonic() - began < 60
 
 
-def test_a_ledger_that_changed_is_said_once(server: bus_server.Server, client: bus.Client) -> None:
+def test_a_ledger_that_changed_is_said_once(server: bus_server.BusServer, client: bus.Client) -> None:
     for ledger in ("one", "two"):
         client.submit(named(1))
         client.submit(named(2))
@@ -317,7 +317,7 @@ def test_a_ledger_that_changed_is_said_once(server: bus_server.Server, client: b
     assert wire.decode_request(incoming.data)[1] == "two"
 
 
-def test_a_store_that_is_starting_says_nothing_of_its_ledger(server: bus_server.Server, client: bus.Client) -> None:
+def test_a_store_that_is_starting_says_nothing_of_its_ledger(server: bus_server.BusServer, client: bus.Client) -> None:
     client.submit(named(1))
     (incoming,) = arrivals(server, client, 1)
     answer(server, incoming, welcome(incoming), ledger="one", settings="s")
@@ -335,7 +335,7 @@ def test_a_store_that_is_starting_says_nothing_of_its_ledger(server: bus_server.
 
 @pytest.mark.parametrize("code", [wire.Refusal.FULL, wire.Refusal.STORAGE, wire.Refusal.STARTING])
 def test_a_single_try_does_not_wait_for_ever_for_a_store_that_refuses(
-    server: bus_server.Server, client: bus.Client, code: wire.Refusal
+    server: bus_server.BusServer, client: bus.Client, code: wire.Refusal
 ) -> None:
     refused = wire.Refused(code=code)
     with (
@@ -347,7 +347,7 @@ def test_a_single_try_does_not_wait_for_ever_for_a_store_that_refuses(
     assert client.pending == 0
 
 
-def test_a_message_of_a_megabyte_travels(server: bus_server.Server, client: bus.Client) -> None:
+def test_a_message_of_a_megabyte_travels(server: bus_server.BusServer, client: bus.Client) -> None:
     with Answering(
         server, lambda _, batch: [(each, wire.Welcome(settings={"long": "y" * 1_000_000})) for each in batch]
     ):
@@ -359,4 +359,4 @@ def test_a_message_of_a_megabyte_travels(server: bus_server.Server, client: bus.
 
 def test_a_place_that_can_not_be_bound_is_said() -> None:
     with pytest.raises(errors.StartError, match="can't listen"):
-        bus_server.Server("ipc:///nowhere/at/all/store.sock")
+        bus_server.BusServer("ipc:///nowhere/at/all/store.sock")

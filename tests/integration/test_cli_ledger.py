@@ -106,7 +106,7 @@ def test_a_kill_in_the_middle_of_a_redelivery_loses_nothing_and_the_same_command
     process = place.start()
     with place.client() as client:
         page = client.call(wire.Find(selection=everything))
-        assert isinstance(page, wire.Found)
+        assert isinstance(page, wire.FoundDeliveries)
         client.call(wire.Redeliver(deliveries=tuple((one.delivery, 0) for one in page.deliveries)))
         process.kill()
         process.wait()
@@ -120,8 +120,8 @@ def test_a_kill_in_the_middle_of_a_redelivery_loses_nothing_and_the_same_command
     with place.client() as client:
         left = client.call(wire.Find(selection=everything))
         all_ = client.call(wire.Find(selection=wire.Selection()))
-    assert isinstance(left, wire.Found)
-    assert isinstance(all_, wire.Found)
+    assert isinstance(left, wire.FoundDeliveries)
+    assert isinstance(all_, wire.FoundDeliveries)
     assert left.deliveries == ()
     assert {one.generation for one in all_.deliveries} == {1}
     assert int(rest.stdout.split()[0]) < 303

@@ -91,10 +91,10 @@ class Beacon:
             ask(page)
             ask(wire.ListEnd(scope=scope.id, session=opened.session, at=1000, pages=1, count=len(seen)))
 
-    def endpoint_figures(self) -> wire.EndpointFigures:
+    def endpoint_figures(self) -> wire.EndpointStatistics:
         with bus.Client(bus.address(self.run_dir), stop=self.stop) as client:
             figures = client.call(wire.Inspect())
-        assert isinstance(figures, wire.Figures)
+        assert isinstance(figures, wire.Statistics)
         return figures.endpoints[0]
 
     def close(self) -> None:

@@ -41,7 +41,7 @@ def test_a_file_that_is_no_database_is_put_aside_and_said(place: Place, content:
     said = lines_with(process, "damaged ledger put aside")
     assert Path(said["aside"]).read_bytes() == content
     with place.client() as client:
-        assert isinstance(client.call(wire.Inspect()), wire.Figures)
+        assert isinstance(client.call(wire.Inspect()), wire.Statistics)
 
 
 def test_damage_met_while_serving_ends_the_store_and_the_next_start_repairs(place: Place) -> None:  # noqa: F811

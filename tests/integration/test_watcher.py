@@ -196,4 +196,4 @@ def test_the_watcher_stops_at_once_and_stores_how_far_it_came() -> None:
         w.api.create("configmaps", object_("plain"))
 
         assert w.stop() < 1.5
-        assert isinstance(w.figures(), wire.Figures)
+        assert isinstance(w.figures(), wire.Statistics)

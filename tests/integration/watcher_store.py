@@ -22,7 +22,7 @@ def scopes_of(configured: dict[str, Any]) -> tuple[rules.Scope, ...]:
 
 
 def main(directory: Path, configured: dict[str, Any]) -> None:
-    with daemon.locked(directory, "the directory"), bus_server.Server(bus.address(directory)) as server:
+    with daemon.locked(directory, "the directory"), bus_server.BusServer(bus.address(directory)) as server:
         ledger = database.Database(directory / "e.db")
         terms = streams.Terms(
             scopes=scopes_of(configured), endpoint="default", updates=configured.get("updates", False)

@@ -218,10 +218,10 @@ class World:
         assert self.told() == list(expected)
         return self.receiver.in_order()
 
-    def await_position(self, label: str = "configmaps") -> wire.ScopeFigures:
+    def await_position(self, label: str = "configmaps") -> wire.ScopeStatistics:
         """Wait until the store's cursor has reached the present resourceVersion of the API server."""
         now = self.api.version
-        found: list[wire.ScopeFigures] = []
+        found: list[wire.ScopeStatistics] = []
 
         def reached() -> bool:
             found[:] = [scope for scope in self.figures().scopes if scope.label == label]
@@ -231,10 +231,10 @@ class World:
         await_(reached, 15.0, self.explain)
         return found[0]
 
-    def figures(self) -> wire.Figures:
+    def figures(self) -> wire.Statistics:
         with bus.Client(bus.address(self.run_dir), stop=threading.Event()) as client:
             reply = client.try_call(wire.Inspect(), timeout_s=5)
-        assert isinstance(reply, wire.Figures)
+        assert isinstance(reply, wire.Statistics)
         return reply
 
     def explain(self) -> str:

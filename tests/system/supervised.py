@@ -70,19 +70,19 @@ class Supervised:
     def pid(self, name: str) -> int:
         return self.programs()[name].pid
 
-    def state(self, name: str) -> supervision.State:
+    def state(self, name: str) -> supervision.ProgramState:
         """Give a program's state; unknown while supervisord does not listen yet."""
         try:
             return self.programs()[name].state
         except errors.TransientError:
-            return supervision.State.UNKNOWN
+            return supervision.ProgramState.UNKNOWN
 
     def until_all_run(self) -> None:
         until(lambda: set(self.told("running")) >= set(PROGRAMS), "all to run")
 
     def until_all_are_running(self) -> None:
         self.until_all_run()
-        running = supervision.State.RUNNING
+        running = supervision.ProgramState.RUNNING
         until(lambda: all(self.state(name) is running for name in (*PROGRAMS, "sentinel")), "RUNNING")
 
     def end(self) -> int:

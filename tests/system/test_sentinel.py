@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from beacon.runtime import supervision
-from beacon.runtime.supervision import State
+from beacon.runtime.supervision import ProgramState
 from tests.integration import processes
 from tests.system import supervised
 from tests.system.supervised import until
@@ -114,7 +114,7 @@ def test_what_is_given_up_while_no_sentinel_runs_ends_the_pod_when_one_does(base
     conf = never_run(base, startretries=0)
     conf.write_text(conf.read_text().replace("events=PROCESS_STATE,", "autostart=false\nevents="))
     with supervised.supervised(base, conf=conf, roles={"exporter": BROKEN}) as it:
-        until(lambda: it.state("exporter") is State.FATAL, "the end of retries")
+        until(lambda: it.state("exporter") is ProgramState.FATAL, "the end of retries")
         assert it.programs()["exporter"].why
 
         supervision.start(base / "supervisor.sock", "sentinel")
@@ -162,7 +162,7 @@ def test_a_store_that_never_beats_is_killed_and_those_who_wait_for_it_are_not(ba
     roles = {"store": HANGS_ONCE + supervised.ROLE}
     variables = {"HANG": str(base / "hang"), "BEACON_SENTINEL_HUNG_S": "5"}
     with supervised.supervised(base, roles=roles, variables=variables) as it:
-        until(lambda: it.state("watcher") is State.RUNNING, "a watcher")
+        until(lambda: it.state("watcher") is ProgramState.RUNNING, "a watcher")
         waiting = it.pid("watcher")
 
         it.until_all_run()
@@ -201,7 +201,7 @@ def test_what_dies_too_often_is_held_back_longer_and_longer_and_a_killed_sentine
     variables = {"BEACON_SENTINEL_FREE_DEATHS": "1", **SHORT}
     with supervised.supervised(base, conf=impatient(base), roles={"watcher": DIES}, variables=variables) as it:
         until(lambda: it.told("held back"), "a pause")
-        until(lambda: it.state("watcher") is State.STOPPED, "its stop")
+        until(lambda: it.state("watcher") is ProgramState.STOPPED, "its stop")
 
         os.kill(it.pid("sentinel"), signal.SIGKILL)
 
@@ -224,7 +224,7 @@ def test_what_is_stopped_on_purpose_is_let_be(base: Path) -> None:
         looks = time.monotonic() + 3.5
 
         until(lambda: time.monotonic() > looks, "several looks")
-        assert it.state("notifier") is State.STOPPED
+        assert it.state("notifier") is ProgramState.STOPPED
         it.process.terminate()
 
         assert it.end() == 0

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client import multiprocess
 
 from beacon.runtime import metrics, run_directory
-from beacon.runtime.supervision import State
+from beacon.runtime.supervision import ProgramState
 from tests.integration import processes
 from tests.system import supervised
 from tests.system.supervised import until
@@ -196,7 +196,7 @@ def test_a_second_supervisord_in_one_directory_does_not_disturb_the_first(base: 
 
         assert second.returncode != 0
         assert supervised.children(base) == pids
-        assert it.state("store") in (State.STARTING, State.RUNNING)
+        assert it.state("store") in (ProgramState.STARTING, ProgramState.RUNNING)
 
 
 def test_stop_times_fit_into_the_grace_period_of_a_pod() -> None:

@@ -22,5 +22,5 @@ def test_the_store_carries_out_each_verb_and_no_other(tmp_path: Path) -> None:
     served = world.World(tmp_path / "e.db").service
     kinds = {verb.request: verb.kind for verb in wire.VERBS.values()}
 
-    assert set(served._readers) == {request for request, kind in kinds.items() if kind is wire.Kind.READ}
-    assert set(served._writers) == {request for request, kind in kinds.items() if kind is not wire.Kind.READ}
+    assert set(served._readers) == {request for request, kind in kinds.items() if kind is wire.VerbKind.READ}
+    assert set(served._writers) == {request for request, kind in kinds.items() if kind is not wire.VerbKind.READ}

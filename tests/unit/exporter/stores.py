@@ -36,7 +36,7 @@ def serving(run_dir: Path, store: Store | None = None) -> Iterator[Store]:
     stop = threading.Event()
 
     def serve() -> None:
-        with bus_server.Server(bus.address(run_dir)) as server:
+        with bus_server.BusServer(bus.address(run_dir)) as server:
             while not stop.is_set():
                 for incoming in server.receive(0.02, limit=10):
                     request, _ = wire.decode_request(incoming.data)

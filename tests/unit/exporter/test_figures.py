@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from beacon.exporter import asker, exposition, figures, health, view
-from beacon.runtime.supervision import State
+from beacon.runtime.supervision import ProgramState
 from tests.unit.exporter import views
 
 STATES = ("ready", "waiting", "queued", "in_flight")
@@ -52,7 +52,7 @@ def test_a_silent_store_has_no_figures_and_is_down() -> None:
 
 
 def test_processes_that_run_are_up_and_the_others_are_not() -> None:
-    shown = samples(views.with_program("watcher", state=State.BACKOFF, pid=0))
+    shown = samples(views.with_program("watcher", state=ProgramState.BACKOFF, pid=0))
 
     assert (shown["beacon_process_up{store}"], shown["beacon_process_up{watcher}"]) == (1, 0)
     assert "beacon_process_heartbeat_timestamp_seconds{watcher}" not in shown

@@ -3,7 +3,7 @@
 import pytest
 
 from beacon.exporter import asker, health, view
-from beacon.runtime.supervision import State
+from beacon.runtime.supervision import ProgramState
 from tests.unit.exporter import views
 
 
@@ -124,7 +124,7 @@ def test_what_does_not_hold_readiness_is_said_with_its_reason(component: str, st
 
 
 def test_without_the_reconciler_nothing_cleans_and_nobody_looks_at_the_volume() -> None:
-    checks = ready(views.with_program("reconciler", state=State.BACKOFF, pid=0))
+    checks = ready(views.with_program("reconciler", state=ProgramState.BACKOFF, pid=0))
 
     assert {name for name, check in checks.items() if not check.ok} == {"reconciler", "cleaner", "storage"}
     assert health.passed(checks)
@@ -147,8 +147,8 @@ def test_the_stores_round_trip_and_each_scopes_list_and_position_are_said() -> N
 
 
 @pytest.mark.parametrize("name", ["store", "watcher", "notifier"])
-@pytest.mark.parametrize("state", [State.BACKOFF, State.STOPPED, State.EXITED])
-def test_it_is_live_but_not_ready_while_a_process_is_started_again(name: str, state: State) -> None:
+@pytest.mark.parametrize("state", [ProgramState.BACKOFF, ProgramState.STOPPED, ProgramState.EXITED])
+def test_it_is_live_but_not_ready_while_a_process_is_started_again(name: str, state: ProgramState) -> None:
     seen = views.with_program(name, state=state, pid=0, why="Exited too quickly")
 
     checks = ready(seen)
@@ -158,15 +158,15 @@ def test_it_is_live_but_not_ready_while_a_process_is_started_again(name: str, st
 
 
 def test_a_process_that_has_just_been_started_is_not_held_against_readiness() -> None:
-    assert health.passed(ready(views.with_program("watcher", state=State.STARTING)))
+    assert health.passed(ready(views.with_program("watcher", state=ProgramState.STARTING)))
 
 
 def test_a_process_that_is_being_stopped_is_not_ready() -> None:
-    assert not health.passed(ready(views.with_program("store", state=State.STOPPING)))
+    assert not health.passed(ready(views.with_program("store", state=ProgramState.STOPPING)))
 
 
 def test_a_process_that_supervisord_has_given_up_ends_liveness() -> None:
-    seen = views.with_program("watcher", state=State.FATAL, pid=0, why="Exited too quickly")
+    seen = views.with_program("watcher", state=ProgramState.FATAL, pid=0, why="Exited too quickly")
 
     assert health.liveness(seen)["watcher"].state == "fatal"
     assert not health.passed(health.liveness(seen))

@@ -11,11 +11,11 @@ NOW = 1_800_000_000.0
 PIDS = {"store": 10, "watcher": 11, "notifier": 12, "exporter": 13, "reconciler": 14}
 
 
-def figures(**changes: Any) -> wire.Figures:
+def figures(**changes: Any) -> wire.Statistics:
     given: dict[str, Any] = {
-        "scopes": (wire.ScopeFigures(label="pods", listed=True, position=7, position_us=int((NOW - 3) * 1e6)),),
+        "scopes": (wire.ScopeStatistics(label="pods", listed=True, position=7, position_us=int((NOW - 3) * 1e6)),),
         "endpoints": (
-            wire.EndpointFigures(
+            wire.EndpointStatistics(
                 endpoint="default",
                 ready=1,
                 waiting=2,
@@ -35,7 +35,7 @@ def figures(**changes: Any) -> wire.Figures:
         "sqlite_version": "3.50.0",
         "claimed_us": int((NOW - 1) * 1e6),
     }
-    return wire.Figures(**{**given, **changes})
+    return wire.Statistics(**{**given, **changes})
 
 
 def _us(seconds: float) -> int:
@@ -45,7 +45,7 @@ def _us(seconds: float) -> int:
 def program(name: str, **changes: Any) -> supervision.Program:
     made = supervision.Program(
         name=name,
-        state=supervision.State.RUNNING,
+        state=supervision.ProgramState.RUNNING,
         pid=PIDS[name],
         started_at=int(NOW - 100),
         stopped_at=0,

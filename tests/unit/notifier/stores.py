@@ -110,7 +110,7 @@ class Store:
             return sum(row.state is state for row in self.rows.values())
 
     def _serve(self) -> None:
-        with bus_server.Server(self.where) as server:
+        with bus_server.BusServer(self.where) as server:
             while not self._stop.is_set():
                 arrived = server.receive(0.002, limit=100)
                 with self._lock:
@@ -120,7 +120,7 @@ class Store:
                         self._handle(server, incoming)
                     self._look_at_parked(server)
 
-    def _handle(self, server: bus_server.Server, incoming: bus_server.Incoming) -> None:
+    def _handle(self, server: bus_server.BusServer, incoming: bus_server.Incoming) -> None:
         request, ledger = wire.decode_request(incoming.data)
         if isinstance(request, wire.Hello):
             self._answer(server, incoming, wire.Welcome(settings=self.plain))
@@ -149,7 +149,7 @@ class Store:
             if row.forgiven:
                 row.forgiven, row.next_at = False, 0.0
 
-    def _look_at_parked(self, server: bus_server.Server) -> None:
+    def _look_at_parked(self, server: bus_server.BusServer) -> None:
         if self.parked is None:
             return
         reply = self._give(self.parked.claim, now=time.monotonic() >= self.parked.until)
@@ -158,7 +158,7 @@ class Store:
             self.parked = None
 
     def _answer(
-        self, server: bus_server.Server, incoming: bus_server.Incoming, reply: wire.Reply | wire.Refused | None
+        self, server: bus_server.BusServer, incoming: bus_server.Incoming, reply: wire.Reply | wire.Refused | None
     ) -> None:
         assert reply is not None
         server.reply(incoming, wire.encode_reply(reply, ledger=self.ledger, settings=self.settings))

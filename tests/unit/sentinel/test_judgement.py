@@ -3,7 +3,7 @@
 import pytest
 
 from beacon.runtime import heartbeat, supervision
-from beacon.runtime.supervision import State
+from beacon.runtime.supervision import ProgramState
 from beacon.sentinel import judgement, protocol
 from beacon.sentinel.judgement import Duty
 
@@ -14,7 +14,7 @@ def event(name: str, program: str = "store", **fields: str) -> protocol.Event:
     return protocol.Event(name=name, fields={"processname": program, **fields})
 
 
-def program(name: str = "watcher", state: State = State.RUNNING, pid: int = 7) -> supervision.Program:
+def program(name: str = "watcher", state: ProgramState = ProgramState.RUNNING, pid: int = 7) -> supervision.Program:
     return supervision.Program(name=name, state=state, pid=pid, started_at=0, stopped_at=0, why="")
 
 
@@ -69,8 +69,11 @@ def test_a_thread_may_be_silent_up_to_the_limit() -> None:
     assert hung(glance(beat(60))) == []
 
 
-@pytest.mark.parametrize("state", [State.STOPPING, State.STOPPED, State.BACKOFF, State.EXITED, State.FATAL])
-def test_what_is_being_stopped_or_does_not_run_is_let_be(state: State) -> None:
+@pytest.mark.parametrize(
+    "state",
+    [ProgramState.STOPPING, ProgramState.STOPPED, ProgramState.BACKOFF, ProgramState.EXITED, ProgramState.FATAL],
+)
+def test_what_is_being_stopped_or_does_not_run_is_let_be(state: ProgramState) -> None:
     assert hung(glance(beat(100), programs=(program(state=state),))) == []
 
 
@@ -105,10 +108,10 @@ def test_a_process_that_has_just_ended_and_the_sentinel_itself_are_let_be() -> N
 
 
 def test_what_was_given_up_is_found_but_for_the_sentinel_itself() -> None:
-    fatal = program("exporter", State.FATAL, 0)
+    fatal = program("exporter", ProgramState.FATAL, 0)
 
     assert judgement.given_up([program(), fatal]) is fatal
-    assert judgement.given_up([program(), program("sentinel", State.FATAL, 0)]) is None
+    assert judgement.given_up([program(), program("sentinel", ProgramState.FATAL, 0)]) is None
 
 
 def test_the_pause_grows_with_the_deaths_and_ends_growing() -> None:

@@ -189,7 +189,7 @@ def still_serves(store: world.World) -> None:
     assert opened.place is wire.Place.APPLIED
     assert store.ledger.rows("PRAGMA integrity_check") == [("ok",)]
     figures = store.service.handle(wire.Inspect())
-    assert isinstance(figures, wire.Figures)
+    assert isinstance(figures, wire.Statistics)
     for table in ("objects", "deliveries"):
         counted: dict[str, int] = dict(
             store.ledger.rows(f"SELECT '{table}/' || state, count(*) FROM {table} GROUP BY state")

@@ -218,7 +218,7 @@ def test_what_was_open_or_failed_for_an_endpoint_goes_to_the_one_that_is_configu
 
     assert [each.name for each in given] == ["b", "c"], "b's second event waits for its first"
     assert given[0].sequence == second.sequence
-    assert isinstance(figures, wire.Figures)
+    assert isinstance(figures, wire.Statistics)
     (there,) = (one for one in figures.endpoints if one.endpoint == "other")
     assert (there.in_flight, there.queued, there.failed) == (2, 1, 1)
     assert {one.ready + one.queued + one.failed for one in figures.endpoints if one.endpoint == "default"} <= {0}

@@ -12,13 +12,13 @@ from beacon.domain import model
 from tests.unit.store import world
 
 
-def figures(store: world.World) -> wire.Figures:
+def figures(store: world.World) -> wire.Statistics:
     reply = store.service.handle(wire.Inspect())
-    assert isinstance(reply, wire.Figures)
+    assert isinstance(reply, wire.Statistics)
     return reply
 
 
-def endpoint(store: world.World) -> wire.EndpointFigures:
+def endpoint(store: world.World) -> wire.EndpointStatistics:
     (only,) = figures(store).endpoints
     return only
 
@@ -94,7 +94,7 @@ def check(store: world.World, work: Work) -> None:
         check_endpoint(store, one, set(work.held))
 
 
-def check_endpoint(store: world.World, shown: wire.EndpointFigures, out: set[int]) -> None:
+def check_endpoint(store: world.World, shown: wire.EndpointStatistics, out: set[int]) -> None:
     ready = store.ledger.rows("SELECT id, requests, next_attempt_us FROM deliveries WHERE state = 'ready'")
     waiting = [one for one, requests, due in ready if one not in out and requests and due > store.clock.us]
     assert shown.in_flight == len(out)

@@ -11,10 +11,10 @@ from tests.unit.store.world import seen
 def read(of: world.World) -> tuple[list[wire.HeldObject], list[int]]:
     objects: list[wire.HeldObject] = []
     sizes: list[int] = []
-    page = wire.Held(cluster="", epoch=0, objects=(), after="", more=True)
+    page = wire.ObjectPage(cluster="", epoch=0, objects=(), after="", more=True)
     while page.more:
-        reply = of.ask(wire.Holdings(after=page.after))
-        assert isinstance(reply, wire.Held)
+        reply = of.ask(wire.ReadObjects(after=page.after))
+        assert isinstance(reply, wire.ObjectPage)
         page = reply
         objects += page.objects
         sizes.append(len(page.objects))

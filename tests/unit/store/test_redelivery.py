@@ -38,17 +38,17 @@ def settle(store: world.World, result: model.DeliveryResult, **changes: object) 
     return delivery
 
 
-def found(store: world.World, **given: object) -> tuple[wire.Listed, ...]:
+def found(store: world.World, **given: object) -> tuple[wire.ListedDelivery, ...]:
     reply = store.ask(wire.Find(selection=wire.Selection(**given)))  # type: ignore[arg-type]
-    assert isinstance(reply, wire.Found)
+    assert isinstance(reply, wire.FoundDeliveries)
     return reply.deliveries
 
 
-def pairs(listed: Sequence[wire.Listed]) -> tuple[tuple[int, int], ...]:
+def pairs(listed: Sequence[wire.ListedDelivery]) -> tuple[tuple[int, int], ...]:
     return tuple((one.delivery, one.generation) for one in listed)
 
 
-def redeliver(store: world.World, *listed: wire.Listed, out_of_order: bool = False) -> list[str]:
+def redeliver(store: world.World, *listed: wire.ListedDelivery, out_of_order: bool = False) -> list[str]:
     """Ask for it and give why not, of those that were refused."""
     reply = store.ask(wire.Redeliver(deliveries=pairs(listed), out_of_order=out_of_order))
     assert isinstance(reply, wire.Acted)

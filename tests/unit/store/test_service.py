@@ -126,8 +126,8 @@ def consistent(store: world.World) -> None:
     store.restart()
     again = store.open()
     after = store.service.handle(wire.Inspect())
-    assert isinstance(before, wire.Figures)
-    assert isinstance(after, wire.Figures)
+    assert isinstance(before, wire.Statistics)
+    assert isinstance(after, wire.Statistics)
     assert (before.rows, before.tracked) == (after.rows, after.tracked)
     assert (opened.cursor, opened.epoch, set(opened.tracked)) == (again.cursor, again.epoch, set(again.tracked))
     assert store.ledger.rows("PRAGMA integrity_check") == [("ok",)]

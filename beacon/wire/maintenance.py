@@ -86,8 +86,8 @@ class BackedUp(verb.Reply):
 
 
 VERBS: tuple[verb.AnyVerb, ...] = (
-    verb.Verb("prune", Prune, Pruned, verb.Kind.WRITE),
-    verb.Verb("vacuum", Vacuum, Vacuumed, verb.Kind.READ),
-    verb.Verb("adopt", Adopt, Adopted, verb.Kind.WRITE),
-    verb.Verb("backup", Backup, BackedUp, verb.Kind.READ),
+    verb.Verb("prune", Prune, Pruned, verb.VerbKind.WRITE),
+    verb.Verb("vacuum", Vacuum, Vacuumed, verb.VerbKind.READ),
+    verb.Verb("adopt", Adopt, Adopted, verb.VerbKind.WRITE),
+    verb.Verb("backup", Backup, BackedUp, verb.VerbKind.READ),
 )

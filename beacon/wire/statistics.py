@@ -8,12 +8,12 @@ from beacon.wire import verb
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Inspect(verb.Request["Figures"]):
+class Inspect(verb.Request["Statistics"]):
     """Ask for the figures that the exporter shows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScopeFigures:
+class ScopeStatistics:
     """One scope's position. `listed` is false until its first list has ended and while one runs.
 
     `label` has the resource's plural as soon as that is known, `name` always the configured kind. `position_us` is 0 if
@@ -28,7 +28,7 @@ class ScopeFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SuspectFigures:
+class SuspectedDelivery:
     """One delivery that was under way at the notifier's last `deaths` deaths; sent alone, from `not_before_us` on."""
 
     delivery: int
@@ -41,7 +41,7 @@ class SuspectFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EndpointFigures:
+class EndpointStatistics:
     """Counts of one endpoint's deliveries; `oldest_us` is the commit instant of the oldest open one (0: none).
 
     `suspects` are open deliveries that may be what kills the notifier, at most 20; `suspected` counts them.
@@ -57,11 +57,11 @@ class EndpointFigures:
     discarded: int
     oldest_us: int
     suspected: int = 0
-    suspects: tuple[SuspectFigures, ...] = ()
+    suspects: tuple[SuspectedDelivery, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GapFigures:
+class GapStatistics:
     """One interval in which a scope was not followed; `until_us` 0: it is open, `since_us` 0: nobody knows."""
 
     label: str
@@ -73,21 +73,21 @@ class GapFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figures(verb.Reply):
+class Statistics(verb.Reply):
     """What the ledger holds now.
 
     `tracked` counts tracked objects by kind, `rows` rows by `table/state`; `gaps` are the latest, newest first.
     """
 
-    scopes: tuple[ScopeFigures, ...]
-    endpoints: tuple[EndpointFigures, ...]
+    scopes: tuple[ScopeStatistics, ...]
+    endpoints: tuple[EndpointStatistics, ...]
     tracked: Mapping[str, int]
     rows: Mapping[str, int]
     database_bytes: int
     wal_bytes: int
     sqlite_version: str
     claimed_us: int
-    gaps: tuple[GapFigures, ...] = ()
+    gaps: tuple[GapStatistics, ...] = ()
 
 
-VERBS: tuple[verb.AnyVerb, ...] = (verb.Verb("inspect", Inspect, Figures, verb.Kind.READ),)
+VERBS: tuple[verb.AnyVerb, ...] = (verb.Verb("inspect", Inspect, Statistics, verb.VerbKind.READ),)

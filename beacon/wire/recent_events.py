@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from beacon.wire import verb
-from beacon.wire.redelivering import Listed
+from beacon.wire.redelivering import ListedDelivery
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +17,7 @@ class Follow(verb.Request["Followed"]):
 class Happening:
     """An event was recorded (`attempt` 0), or a request for it was answered; `of` is its delivery as it is now."""
 
-    of: Listed
+    of: ListedDelivery
     generation: int = 0
     attempt: int = 0
     started_us: int = 0
@@ -36,4 +36,4 @@ class Followed(verb.Reply):
     anew: bool = False
 
 
-VERBS: tuple[verb.AnyVerb, ...] = (verb.Verb("follow", Follow, Followed, verb.Kind.READ),)
+VERBS: tuple[verb.AnyVerb, ...] = (verb.Verb("follow", Follow, Followed, verb.VerbKind.READ),)

@@ -34,6 +34,6 @@ class Welcome(verb.Reply):
     settings: Mapping[str, Any]
 
 
-PING = verb.Verb("ping", Ping, Pong, verb.Kind.READ)
-HELLO = verb.Verb("hello", Hello, Welcome, verb.Kind.READ)
+PING = verb.Verb("ping", Ping, Pong, verb.VerbKind.READ)
+HELLO = verb.Verb("hello", Hello, Welcome, verb.VerbKind.READ)
 VERBS: tuple[verb.AnyVerb, ...] = (PING, HELLO)

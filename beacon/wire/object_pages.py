@@ -7,7 +7,7 @@ from beacon.wire import verb
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Holdings(verb.Request["Held"]):
+class ReadObjects(verb.Request["ObjectPage"]):
     """Ask for the next objects after that UID, in the order of UIDs; "" is the beginning."""
 
     after: str = ""
@@ -30,7 +30,7 @@ class HeldObject:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held(verb.Reply):
+class ObjectPage(verb.Reply):
     """One page; `after` is where to go on. `cluster` and `epoch` are the ledger's."""
 
     cluster: str
@@ -40,4 +40,4 @@ class Held(verb.Reply):
     more: bool
 
 
-VERBS: tuple[verb.AnyVerb, ...] = (verb.Verb("holdings", Holdings, Held, verb.Kind.READ),)
+VERBS: tuple[verb.AnyVerb, ...] = (verb.Verb("holdings", ReadObjects, ObjectPage, verb.VerbKind.READ),)

@@ -7,7 +7,7 @@ from beacon.wire import verb
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Explain(verb.Request["Story"]):
+class Explain(verb.Request["ObjectStory"]):
     """Ask for the latest events of an object, named by `target` (its UID, or an event's id) or by kind and name.
 
     `kind` is compared without regard to case. `before` is the sequence that the answer before gave; 0: from the latest.
@@ -37,7 +37,7 @@ class SeenObject:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class RecordedAttempt:
     """One request that was made for a delivery, and its answer."""
 
     generation: int
@@ -51,7 +51,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToldEvent:
+class EmittedEvent:
     """An event with its delivery and the latest attempts at it.
 
     `behind` is the id of the event that goes first, "" when nothing is in the way or it is not known. `deaths` counts
@@ -79,12 +79,12 @@ class ToldEvent:
     settled_us: int
     reason: str
     behind: str
-    attempts: tuple[Attempt, ...]
+    attempts: tuple[RecordedAttempt, ...]
     deaths: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Covering:
+class CoveringScope:
     """A configured scope that covers the object's kind and namespace, and what it asks for. No values mean any."""
 
     label: str
@@ -97,7 +97,7 @@ class Covering:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Story(verb.Reply):
+class ObjectStory(verb.Reply):
     """The latest of an object's events first; `before` is where to go on while `more`.
 
     `kinds` are those that the configuration watches. `known` is false when `target` is nothing that the ledger holds.
@@ -108,11 +108,11 @@ class Story(verb.Reply):
     namespace: str
     name: str
     objects: tuple[SeenObject, ...]
-    events: tuple[ToldEvent, ...]
-    covering: tuple[Covering, ...]
+    events: tuple[EmittedEvent, ...]
+    covering: tuple[CoveringScope, ...]
     kinds: tuple[str, ...]
     before: int
     more: bool
 
 
-VERBS: tuple[verb.AnyVerb, ...] = (verb.Verb("explain", Explain, Story, verb.Kind.READ),)
+VERBS: tuple[verb.AnyVerb, ...] = (verb.Verb("explain", Explain, ObjectStory, verb.VerbKind.READ),)
