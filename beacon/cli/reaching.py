@@ -16,7 +16,7 @@ def connect() -> connection.Connection:
     return connection.Connection(credentials.source(os.environ, connections=1))
 
 
-def find(scope: rules.Scope) -> discovery.Resource:
+def find(scope: rules.Scope) -> discovery.ServedResource:
     """Ask the API server for a scope's kind.
 
     Raises:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from beacon import errors
 from beacon.cli import reaching
-from beacon.cluster import discovery, items, listing
+from beacon.cluster import discovery, items, lists
 from beacon.domain import model, rules
 
 
@@ -15,7 +15,7 @@ def why_not(scopes: Sequence[rules.Scope], kind: str, namespace: str, name: str)
         said = []
         for scope in _covering(scopes, kind, namespace):
             resource = discovery.find(api, scope.api_version, scope.id.kind, scope.resource)
-            item = listing.one(api, resource, namespace, name)
+            item = lists.one(api, resource, namespace, name)
             said.append(_sentence(scope.rule, item, kind, name))
     except errors.BeaconError as error:
         return [f"The cluster could not be asked what the object is like now: {error}."]

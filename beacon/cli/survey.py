@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from beacon import errors
 from beacon.cli import forecast, outlook, reaching, rights
-from beacon.cluster import connection, discovery, failures, listing, looking, reviewing
+from beacon.cluster import connection, discovery, failures, lists, observing, reviewing
 from beacon.domain import model, rules
 
 
@@ -29,7 +29,7 @@ class Survey:
             errors.TransientError: the API server can't be reached, or does not say what may be done.
         """
         identified = _may(self._api, rights.IDENTITY)
-        return outlook.Cluster(uid=listing.cluster_uid(self._api) if identified else "", identified=identified)
+        return outlook.Cluster(uid=lists.cluster_uid(self._api) if identified else "", identified=identified)
 
     def scopes(
         self, scopes: Sequence[rules.Scope], ledger: forecast.Ledger | None, *, updates: bool
@@ -52,10 +52,12 @@ class Survey:
             return outlook.Found(scope=scope, plural=plural, problem=str(error))
         return outlook.Found(scope=scope, plural=plural, missing=missing, counts=counts)
 
-    def _count(self, scope: rules.Scope, resource: discovery.Resource, reckoned: forecast.Forecast) -> forecast.Counts:
-        for page in listing.pages(self._api, resource, scope.id.namespace):
+    def _count(
+        self, scope: rules.Scope, resource: discovery.ServedResource, reckoned: forecast.Forecast
+    ) -> forecast.Counts:
+        for page in lists.pages(self._api, resource, scope.id.namespace):
             for item in page.items:
-                seen = looking.look(scope.rule, item, model.ChangeKind.LISTED, reckoned.wanted)
+                seen = observing.look(scope.rule, item, model.ChangeKind.LISTED, reckoned.wanted)
                 reckoned.see(seen, annotated=scope.rule.annotation in (item.annotations or {}))
             for one in page.unreadable:
                 reckoned.pass_by(one.item.uid, one.name, one.why)

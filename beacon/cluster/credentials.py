@@ -223,7 +223,7 @@ def _password(chosen: kubeconfig.Chosen) -> str:
     return "Basic " + base64.b64encode(":".join(pair).encode()).decode()
 
 
-def _impersonation(user: kubeconfig.User) -> Headers:
+def _impersonation(user: kubeconfig.KubeconfigUser) -> Headers:
     """Return the headers of `as` and its companions; their bytes are UTF-8, as kubectl's."""
     pairs = [("Impersonate-User", user.as_user), ("Impersonate-Uid", user.as_uid)]
     pairs += [("Impersonate-Group", group) for group in user.as_groups]
@@ -248,7 +248,7 @@ def _plugin(chosen: kubeconfig.Chosen, server: str) -> plugin.Plugin:
     )
 
 
-def _cluster_info(cluster: kubeconfig.Cluster, server: str) -> Mapping[str, object]:
+def _cluster_info(cluster: kubeconfig.KubeconfigCluster, server: str) -> Mapping[str, object]:
     """Return the type `Cluster` of client.authentication.k8s.io, for a plugin with provideClusterInfo."""
     authorities = cluster.certificate_authority_data
     if not authorities and cluster.certificate_authority:

@@ -15,7 +15,7 @@ from typing import Any
 import urllib3
 
 
-class Reader(io.RawIOBase):
+class BoundedReader(io.RawIOBase):
     """Reads from a socket until its time is up, which is the socket's timeout when the reader is made."""
 
     def __init__(self, taken: socket.socket, clock: Callable[[], float] = time.monotonic) -> None:
@@ -55,13 +55,13 @@ class Reader(io.RawIOBase):
         super().close()
 
 
-class Response(http.client.HTTPResponse):
+class BoundedResponse(http.client.HTTPResponse):
     """An answer whose head and body are read within the timeout that its socket has when the request has been sent."""
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         """Read through a `Reader`."""
         super().__init__(sock, *args, **kwargs)
-        unbounded, self.fp = self.fp, io.BufferedReader(Reader(sock))
+        unbounded, self.fp = self.fp, io.BufferedReader(BoundedReader(sock))
         unbounded.close()
 
 
@@ -72,5 +72,5 @@ def hold(manager: urllib3.PoolManager) -> None:
 
 
 def _holding(pool: type[Any]) -> type[Any]:
-    connection = type("BoundedConnection", (pool.ConnectionCls,), {"response_class": Response})
+    connection = type("BoundedConnection", (pool.ConnectionCls,), {"response_class": BoundedResponse})
     return type("BoundedPool", (pool,), {"ConnectionCls": connection})

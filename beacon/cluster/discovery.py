@@ -12,7 +12,7 @@ from beacon.cluster import connection, failures, parsing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resource:
+class ServedResource:
     """A kind as the API server serves it."""
 
     group: str
@@ -37,7 +37,7 @@ class Resource:
         return f"{_root(self.group, self.version)}{within}/{quote(self.plural, safe='')}"
 
 
-def find(api: connection.Connection, api_version: str, kind: str, plural: str = "") -> Resource:
+def find(api: connection.Connection, api_version: str, kind: str, plural: str = "") -> ServedResource:
     """Look a kind up; a configured `plural` is taken at its word, but must be served.
 
     Raises:
@@ -59,7 +59,7 @@ def find(api: connection.Connection, api_version: str, kind: str, plural: str = 
     if not usable:
         raise failures.Unsuitable(f"{entries[0].name} of {api_version} can't be listed and watched")
     entry = usable[0]
-    return Resource(group=group, version=version, plural=entry.name, namespaced=entry.namespaced, kind=entry.kind)
+    return ServedResource(group=group, version=version, plural=entry.name, namespaced=entry.namespaced, kind=entry.kind)
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -81,7 +81,7 @@ _SERVED = msgspec.json.Decoder(_Served)
 def _served(api: connection.Connection, group: str, version: str, what: str) -> list[_Entry]:
     try:
         served = _SERVED.decode(api.get(_root(group, version)))
-    except failures.Refused as error:
+    except failures.ApiRefused as error:
         if error.status == 404:
             raise failures.Absent(f"the API server does not serve {what}") from error
         raise

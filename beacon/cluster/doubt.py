@@ -80,7 +80,7 @@ def _refusal(failure: errors.BeaconError) -> str:
     """Return what sort of refusal a failure is, "" if none that a server would give at its start."""
     if isinstance(failure, failures.Absent):
         return _ABSENT
-    if not isinstance(failure, failures.Refused):
+    if not isinstance(failure, failures.ApiRefused):
         return ""
     return _UNREADY if failure.status >= 500 else _REFUSALS.get(failure.status, "")
 

@@ -14,7 +14,7 @@ _EMPTY_PAGES = 20  # in a row; a server that filters may send some
 _LONGEST_S = 3600.0
 
 
-class Guard:
+class ListGuard:
     """Looks at the pages of one list, in order."""
 
     def __init__(self, *, longest_s: float = _LONGEST_S, clock: Callable[[], float] = time.monotonic) -> None:
@@ -27,7 +27,7 @@ class Guard:
         self._uid = ""
         self._empty = 0
 
-    def check(self, page: items.Page) -> None:
+    def check(self, page: items.ListPageItems) -> None:
         """Take the next page.
 
         Raises:

@@ -42,7 +42,7 @@ class Unsuitable(errors.PermanentError):
     """This kind can't be watched as configured, whatever the API server's mood."""
 
 
-class Refused(errors.TransientError):
+class ApiRefused(errors.TransientError):
     """The API server answered with another status than 200.
 
     `status` is the HTTP status, or the code of the `ERROR` line of a watch; `reason` is the Status' machine-readable

@@ -30,7 +30,7 @@ class Unreadable(msgspec.Struct, frozen=True, gc=False):
         return "".join(character if character.isprintable() else "?" for character in known)
 
 
-class Line(msgspec.Struct, frozen=True, gc=False):
+class WatchEvent(msgspec.Struct, frozen=True, gc=False):
     """One line of a watch: ADDED, MODIFIED, DELETED or BOOKMARK. `why` is the reason if its object is unreadable."""
 
     type: str
@@ -38,7 +38,7 @@ class Line(msgspec.Struct, frozen=True, gc=False):
     why: str = ""
 
 
-class Page(msgspec.Struct, frozen=True, gc=False):
+class ListPageItems(msgspec.Struct, frozen=True, gc=False):
     """One page of a list; `version` is the resourceVersion of the whole list, `rest` the token of the next page."""
 
     version: int
@@ -63,7 +63,7 @@ class Page(msgspec.Struct, frozen=True, gc=False):
         return all(one.item.uid for one in self.unreadable)
 
 
-def line(data: bytes, *, kind: str = "", namespace: str = "") -> Line:
+def line(data: bytes, *, kind: str = "", namespace: str = "") -> WatchEvent:
     """Parse a line of a watch of this kind in this namespace; "" is any kind, and all namespaces.
 
     Raises:
@@ -86,10 +86,10 @@ def line(data: bytes, *, kind: str = "", namespace: str = "") -> Line:
     if not item.resource_version or (not item.uid and parsed.type != "BOOKMARK"):
         raise failures.Malformed(f"the API server sent {parsed.type} without UID or resourceVersion")
     why = "" if parsed.type == "BOOKMARK" else _flaw(read, namespace)
-    return Line(type=parsed.type, item=item, why=why)
+    return WatchEvent(type=parsed.type, item=item, why=why)
 
 
-def page(data: bytes, *, kind: str = "", api_version: str = "", namespace: str = "") -> Page:
+def page(data: bytes, *, kind: str = "", api_version: str = "", namespace: str = "") -> ListPageItems:
     """Parse one page of a list of this kind in this namespace; "" is any kind or version, and all namespaces.
 
     Raises:
@@ -114,7 +114,7 @@ def page(data: bytes, *, kind: str = "", api_version: str = "", namespace: str =
             unreadable.append(Unreadable(item=one.metadata, why=why))
         else:
             readable.append(one.metadata)
-    found_page = Page(version=version, items=readable, rest=parsed.metadata.rest or "", unreadable=unreadable)
+    found_page = ListPageItems(version=version, items=readable, rest=parsed.metadata.rest or "", unreadable=unreadable)
     if len(set(found_page.uids)) != len(found_page.uids):
         raise failures.Malformed("the API server listed an object twice")
     return found_page

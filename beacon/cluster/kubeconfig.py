@@ -19,7 +19,7 @@ _API_VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.i
 _INSTEAD = "use exec, token, tokenFile or a client certificate"
 
 
-class Cluster(msgspec.Struct, rename="kebab", kw_only=True):
+class KubeconfigCluster(msgspec.Struct, rename="kebab", kw_only=True):
     """A cluster. `server` and the files are as written; `base` is where relative paths begin."""
 
     server: str = ""
@@ -55,7 +55,7 @@ class _AuthProvider(msgspec.Struct):
     name: str = ""
 
 
-class User(msgspec.Struct, rename="kebab", kw_only=True):
+class KubeconfigUser(msgspec.Struct, rename="kebab", kw_only=True):
     """A user: at most one of token, plugin and password is used, in this order, beside a client certificate."""
 
     token: str = ""
@@ -82,12 +82,12 @@ class _Context(msgspec.Struct):
 
 class _NamedCluster(msgspec.Struct):
     name: str
-    cluster: Cluster = msgspec.field(default_factory=Cluster)
+    cluster: KubeconfigCluster = msgspec.field(default_factory=KubeconfigCluster)
 
 
 class _NamedUser(msgspec.Struct):
     name: str
-    user: User = msgspec.field(default_factory=User)
+    user: KubeconfigUser = msgspec.field(default_factory=KubeconfigUser)
 
 
 class _NamedContext(msgspec.Struct):
@@ -105,8 +105,8 @@ class _File(msgspec.Struct, rename="kebab", kw_only=True):
 class Chosen(msgspec.Struct, kw_only=True):
     """What the current context names, and the user's name for messages."""
 
-    cluster: Cluster
-    user: User
+    cluster: KubeconfigCluster
+    user: KubeconfigUser
     user_name: str
 
 
@@ -128,7 +128,7 @@ def read(paths: str) -> Chosen:
         ) from error
 
 
-def extension(cluster: Cluster, name: str) -> Any:
+def extension(cluster: KubeconfigCluster, name: str) -> Any:
     """Return the value of a cluster's extension, None if there is none."""
     entries = cluster.extensions if isinstance(cluster.extensions, list) else []
     found = [entry.get("extension") for entry in entries if isinstance(entry, dict) and entry.get("name") == name]
@@ -192,13 +192,13 @@ def _choose(found: list[_File]) -> Chosen:
     user = next((each.user for file in found for each in file.users if each.name == context.user), None)
     if user is None and context.user:
         raise errors.ConfigError([f"the user {context.user!r} of context {name!r} does not exist"])
-    chosen = Chosen(cluster=cluster, user=user or User(), user_name=context.user)
+    chosen = Chosen(cluster=cluster, user=user or KubeconfigUser(), user_name=context.user)
     if problems := [*_problems_of_user(chosen.user, context.user), *_problems_of_plugin(chosen.user, context.user)]:
         raise errors.ConfigError(problems)
     return chosen
 
 
-def _problems_of_user(user: User, name: str) -> list[str]:
+def _problems_of_user(user: KubeconfigUser, name: str) -> list[str]:
     problems = []
     if user.auth_provider is not None:
         problems.append(
@@ -211,7 +211,7 @@ def _problems_of_user(user: User, name: str) -> list[str]:
     return problems
 
 
-def _problems_of_plugin(user: User, name: str) -> list[str]:
+def _problems_of_plugin(user: KubeconfigUser, name: str) -> list[str]:
     plugin, who = user.exec, f"the exec plugin of user {name!r}"
     if plugin is None:
         return []

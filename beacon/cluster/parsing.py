@@ -50,7 +50,7 @@ class Damaged(Object, frozen=True, gc=False):
     why: str = ""
 
 
-class Line(msgspec.Struct, frozen=True, gc=False):
+class RawLine(msgspec.Struct, frozen=True, gc=False):
     """One line of a watch."""
 
     type: str
@@ -97,7 +97,7 @@ def is_number(text: str) -> bool:
 
 
 _LONGEST = 19  # digits of LIMIT
-_LINE = msgspec.json.Decoder(Line)
+_LINE = msgspec.json.Decoder(RawLine)
 _PAGE = msgspec.json.Decoder(List)
 _ONE = msgspec.json.Decoder(Object)
 _TEXT = msgspec.json.Decoder(str)
@@ -107,7 +107,7 @@ _FIELDS = ("uid", "namespace", "name", "resourceVersion")
 _CUT = "it is larger than an object may be"
 
 
-def line(data: bytes) -> Line:
+def line(data: bytes) -> RawLine:
     """Read a line of a watch, or the beginning of one that is too long.
 
     Raises:
@@ -159,15 +159,15 @@ def one(data: bytes) -> Object:
         return _one(data, 0)
 
 
-def _scanned_line(data: bytes, *, cut: bool) -> Line:
+def _scanned_line(data: bytes, *, cut: bool) -> RawLine:
     found = scanning.members(data, cut=cut)
     if "type" not in found:
         raise scanning.ScanError("it has no type")
     kind = _TEXT.decode(_cut_out(data, found, "type"))
     if kind == "ERROR" or "object" not in found:
-        return Line(type=kind)
+        return RawLine(type=kind)
     start = found["object"][0]
-    return Line(type=kind, object=_damaged(data, start, _CUT, cut=True) if cut else _one(data, start))
+    return RawLine(type=kind, object=_damaged(data, start, _CUT, cut=True) if cut else _one(data, start))
 
 
 def _element(data: bytes, span: scanning.Span) -> Object:

@@ -13,7 +13,7 @@ LONGEST_DELAY_S = 3600.0
 _LONGEST_MESSAGE = 1000
 
 
-def refusal(status: int, body: bytes, retry_after: str | None = None) -> failures.Refused:
+def refusal(status: int, body: bytes, retry_after: str | None = None) -> failures.ApiRefused:
     """Return the error for an answer that is not 200; the body may be a Status or anything else."""
     try:
         said = _STATUS.decode(body)
@@ -23,7 +23,7 @@ def refusal(status: int, body: bytes, retry_after: str | None = None) -> failure
     return _refused(status, said, retry_after)
 
 
-def error_line(data: bytes) -> failures.Refused | failures.Malformed:
+def error_line(data: bytes) -> failures.ApiRefused | failures.Malformed:
     """Return the error for an ERROR line of a watch; a code that is no HTTP error counts as 500."""
     try:
         said = _ERROR.decode(data).object
@@ -65,13 +65,13 @@ _ERROR = msgspec.json.Decoder(_ErrorLine)
 _DETAILS = msgspec.json.Decoder(_Details | None)
 
 
-def _refused(status: int, said: _Status, retry_after: str | None) -> failures.Refused:
+def _refused(status: int, said: _Status, retry_after: str | None) -> failures.ApiRefused:
     details = _details(said)
     delay_s = seconds(bytes(details.retry_after_seconds).decode(errors="replace"))
     if retry_after is not None and retry_after.isascii() and retry_after.isdigit():
         delay_s = seconds(retry_after)
     future = any(cause.reason == "ResourceVersionTooLarge" for cause in details.causes or ())
-    return failures.Refused(
+    return failures.ApiRefused(
         (said.message or said.reason)[:_LONGEST_MESSAGE] or f"status {status}",
         status=status,
         reason=said.reason[:_LONGEST_MESSAGE],

@@ -20,7 +20,7 @@ _AT_ONCE = 64 * 1024
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
-class Watch:
+class OpenWatch:
     """An open watch; a context manager. `ended` is true once the server has ended it properly, or its time is over."""
 
     def __init__(self, response: urllib3.BaseHTTPResponse, *, inactive_s: float, longest_s: float) -> None:
@@ -41,7 +41,7 @@ class Watch:
         self._until = time.monotonic() + longest_s
         self.ended = False
 
-    def __enter__(self) -> "Watch":
+    def __enter__(self) -> "OpenWatch":
         return self
 
     def __exit__(
@@ -119,14 +119,14 @@ class Watch:
 
 def start(
     api: connection.Connection,
-    resource: discovery.Resource,
+    resource: discovery.ServedResource,
     namespace: str,
     *,
     position: int,
     timeout_s: int,
     inactive_s: float,
     grace_s: float = 10.0,
-) -> Watch:
+) -> OpenWatch:
     """Watch a collection from a position on; the server ends the watch after `timeout_s`, or we `grace_s` later.
 
     Raises:
@@ -142,7 +142,7 @@ def start(
     ]
     response = api.open(resource.path(namespace), query=query, accept=connection.METADATA)
     try:
-        return Watch(response, inactive_s=inactive_s, longest_s=timeout_s + grace_s)
+        return OpenWatch(response, inactive_s=inactive_s, longest_s=timeout_s + grace_s)
     except failures.Broken:
         response.close()
         raise

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from beacon import bus, errors, wire
-from beacon.cluster import connection, discovery, failures, items, listing, looking
+from beacon.cluster import connection, discovery, failures, items, lists, observing
 from beacon.domain import model, rules
 
 _FIRST_LOOK_S = 0.05
@@ -44,7 +44,7 @@ class Comparison:
         self._around = around
         self._until = until
         self._nonce = uuid.uuid4().hex
-        self._resource: discovery.Resource | None = None
+        self._resource: discovery.ServedResource | None = None
 
     @property
     def plural(self) -> str:
@@ -62,9 +62,9 @@ class Comparison:
         """
         scope, api = self._scope, self._around.api
         resource = self._resource = discovery.find(api, scope.api_version, scope.id.kind, scope.resource)
-        cluster = listing.cluster_uid(api)
+        cluster = lists.cluster_uid(api)
         self._ask(wire.CompareOpen(scope=scope.id, fingerprint=scope.fingerprint, nonce=self._nonce, cluster=cluster))
-        pages = listing.pages(api, resource, scope.id.namespace, limit=self._around.page)
+        pages = lists.pages(api, resource, scope.id.namespace, limit=self._around.page)
         first = next(pages)
         wanted = self._wait_for_cursor(first.version)
         self._tell(first, pages, wanted, again=lambda: self._again(resource))
@@ -83,16 +83,16 @@ class Comparison:
 
     def _tell(
         self,
-        first: items.Page,
-        rest: Iterator[items.Page],
+        first: items.ListPageItems,
+        rest: Iterator[items.ListPageItems],
         wanted: frozenset[str],
         *,
-        again: Callable[[], Iterator[items.Page]],
+        again: Callable[[], Iterator[items.ListPageItems]],
     ) -> None:
         at = first.version
         number = count = 0
-        identified, witness = True, listing.Witness(wanted)
-        page: items.Page | None = first
+        identified, witness = True, lists.Witness(wanted)
+        page: items.ListPageItems | None = first
         while page is not None:
             self._around.wait(0)
             self._ask(self._page(page, at, number, wanted))
@@ -107,14 +107,14 @@ class Comparison:
             )
         )
 
-    def _again(self, resource: discovery.Resource) -> Iterator[items.Page]:
+    def _again(self, resource: discovery.ServedResource) -> Iterator[items.ListPageItems]:
         """Read the list once more."""
-        for page in listing.pages(self._around.api, resource, self._scope.id.namespace, limit=self._around.page):
+        for page in lists.pages(self._around.api, resource, self._scope.id.namespace, limit=self._around.page):
             self._around.wait(0)
             yield page
 
-    def _page(self, page: items.Page, at: int, number: int, wanted: frozenset[str]) -> wire.ComparePage:
-        looked = (looking.look(self._scope.rule, item, model.ChangeKind.LISTED, wanted) for item in page.items)
+    def _page(self, page: items.ListPageItems, at: int, number: int, wanted: frozenset[str]) -> wire.ComparePage:
+        looked = (observing.look(self._scope.rule, item, model.ChangeKind.LISTED, wanted) for item in page.items)
         return wire.ComparePage(
             scope=self._scope.id,
             nonce=self._nonce,
@@ -122,7 +122,7 @@ class Comparison:
             number=number,
             uids=page.uids,
             versions=page.versions,
-            observations=tuple(seen for seen in looked if seen is not None and not looking.too_large(seen)),
+            observations=tuple(seen for seen in looked if seen is not None and not observing.too_large(seen)),
         )
 
     def _ask(self, request: wire.Request[wire.Compared]) -> wire.Compared:
@@ -136,11 +136,11 @@ class Comparison:
 
 def is_hopeless(failure: errors.BeaconError) -> bool:
     """Say whether trying again within this run can't help: only a person, or a kind that appears, can."""
-    if isinstance(failure, failures.Refused):
+    if isinstance(failure, failures.ApiRefused):
         return failure.status in {401, 403, 404}
     return isinstance(failure, failures.Absent | errors.PermanentError)
 
 
 def is_absent(failure: errors.BeaconError) -> bool:
     """Say whether the API server does not serve the kind, which is nothing wrong with Beacon."""
-    return isinstance(failure, failures.Absent) or (isinstance(failure, failures.Refused) and failure.status == 404)
+    return isinstance(failure, failures.Absent) or (isinstance(failure, failures.ApiRefused) and failure.status == 404)

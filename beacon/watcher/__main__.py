@@ -6,7 +6,7 @@ from beacon import bus
 from beacon.cluster import connection, credentials
 from beacon.configuration import configured_scopes, settings
 from beacon.runtime import log, process
-from beacon.watcher import policy, streams
+from beacon.watcher import policy, runner
 
 
 def main(context: process.Context) -> None:
@@ -15,9 +15,9 @@ def main(context: process.Context) -> None:
     with bus.Client(bus.address(context.run_dir), stop=context.stop, on_beat=heart.beat) as client:
         tree = settings.from_plain(process.obtain_settings(context, client))
     scopes = configured_scopes.of(tree)
-    load = credentials.source(os.environ, connections=len(scopes) + streams.SPARE_CONNECTIONS)
+    load = credentials.source(os.environ, connections=len(scopes) + runner.SPARE_CONNECTIONS)
     log.get().info("watching begins", scopes=len(scopes))
-    streams.follow(context, scopes, connection.Connection(load), policy.Timing(), beat=heart.beat)
+    runner.follow(context, scopes, connection.Connection(load), policy.Timing(), beat=heart.beat)
     heart.close()
 
 

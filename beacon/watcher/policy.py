@@ -13,7 +13,7 @@ from beacon.cluster import failures
 _IN_VAIN = 3
 
 
-class State(StrEnum):
+class StreamState(StrEnum):
     """What a stream is doing, for /ready and for a person."""
 
     OPENING = "opening"  # asking the store and the API server where it stands
@@ -34,7 +34,7 @@ class Doing(StrEnum):
     WATCH = "watch"
 
 
-class Cause(StrEnum):
+class FailureCause(StrEnum):
     """Why a watch was begun anew: the label of `beacon_watch_restarts_total`."""
 
     TIMEOUT = "timeout"  # the server ended it properly
@@ -62,8 +62,8 @@ class Pace(StrEnum):
 class Reaction:
     """What to do: `state` to be in meanwhile, and whether the position is void, so that a list comes next."""
 
-    state: State
-    cause: Cause
+    state: StreamState
+    cause: FailureCause
     pace: Pace
     relist: bool = False
 
@@ -100,28 +100,32 @@ def react(failure: errors.BeaconError, doing: Doing, *, doubtful: bool = False, 
 
 
 def _react(failure: errors.BeaconError, doing: Doing) -> Reaction:
-    if isinstance(failure, failures.Refused):
+    if isinstance(failure, failures.ApiRefused):
         return _react_to_status(failure, doing)
     if isinstance(failure, failures.Absent):
-        return Reaction(state=State.WAITING, cause=Cause.ABSENT, pace=Pace.ABSENT)
+        return Reaction(state=StreamState.WAITING, cause=FailureCause.ABSENT, pace=Pace.ABSENT)
     if isinstance(failure, failures.Unsuitable):
-        return Reaction(state=State.REFUSED, cause=Cause.ERROR, pace=Pace.SLOW)
+        return Reaction(state=StreamState.REFUSED, cause=FailureCause.ERROR, pace=Pace.SLOW)
     if isinstance(failure, failures.Silent):
-        return Reaction(state=State.UNREACHABLE, cause=Cause.INACTIVE, pace=Pace.QUICK)
+        return Reaction(state=StreamState.UNREACHABLE, cause=FailureCause.INACTIVE, pace=Pace.QUICK)
     if isinstance(failure, failures.Malformed):
         # The same line would come again from the same position: only a list gets past it.
-        return Reaction(state=State.UNREACHABLE, cause=Cause.ERROR, pace=Pace.BACKOFF, relist=doing is Doing.WATCH)
+        return Reaction(
+            state=StreamState.UNREACHABLE, cause=FailureCause.ERROR, pace=Pace.BACKOFF, relist=doing is Doing.WATCH
+        )
     if isinstance(failure, failures.Garbled):
-        return Reaction(state=State.UNREACHABLE, cause=Cause.ERROR, pace=Pace.BACKOFF)
+        return Reaction(state=StreamState.UNREACHABLE, cause=FailureCause.ERROR, pace=Pace.BACKOFF)
     if isinstance(failure, errors.PermanentError):
-        return Reaction(state=State.REFUSED, cause=Cause.ERROR, pace=Pace.BACKOFF)  # by the store
-    return Reaction(state=State.UNREACHABLE, cause=Cause.ERROR, pace=Pace.QUICK)
+        return Reaction(state=StreamState.REFUSED, cause=FailureCause.ERROR, pace=Pace.BACKOFF)  # by the store
+    return Reaction(state=StreamState.UNREACHABLE, cause=FailureCause.ERROR, pace=Pace.QUICK)
 
 
 def _react_in_doubt(failure: errors.BeaconError) -> Reaction:
     """Neither a missing right nor an absent kind: a scope that is being opened, or a server that is not ready."""
-    unready = isinstance(failure, failures.Refused) and (failure.status >= 500 or failure.status == 429)
-    return Reaction(state=State.UNREACHABLE if unready else State.OPENING, cause=Cause.ERROR, pace=Pace.DOUBT)
+    unready = isinstance(failure, failures.ApiRefused) and (failure.status >= 500 or failure.status == 429)
+    return Reaction(
+        state=StreamState.UNREACHABLE if unready else StreamState.OPENING, cause=FailureCause.ERROR, pace=Pace.DOUBT
+    )
 
 
 def _is_time_to_list(in_vain: int) -> bool:
@@ -159,20 +163,20 @@ def missing_rule(doing: Doing, plural: str, group: str, namespace: str) -> str:
     )
 
 
-def _react_to_status(failure: failures.Refused, doing: Doing) -> Reaction:
+def _react_to_status(failure: failures.ApiRefused, doing: Doing) -> Reaction:
     watching = doing is Doing.WATCH
     match failure.status:
         case 401:
-            return Reaction(state=State.UNAUTHORIZED, cause=Cause.UNAUTHORIZED, pace=Pace.BACKOFF)
+            return Reaction(state=StreamState.UNAUTHORIZED, cause=FailureCause.UNAUTHORIZED, pace=Pace.BACKOFF)
         case 403:
-            return Reaction(state=State.FORBIDDEN, cause=Cause.FORBIDDEN, pace=Pace.DENIED)
+            return Reaction(state=StreamState.FORBIDDEN, cause=FailureCause.FORBIDDEN, pace=Pace.DENIED)
         case 404:
-            return Reaction(state=State.WAITING, cause=Cause.ABSENT, pace=Pace.ABSENT)
+            return Reaction(state=StreamState.WAITING, cause=FailureCause.ABSENT, pace=Pace.ABSENT)
         case 410:
-            return Reaction(state=State.LISTING, cause=Cause.EXPIRED, pace=Pace.QUICK, relist=watching)
+            return Reaction(state=StreamState.LISTING, cause=FailureCause.EXPIRED, pace=Pace.QUICK, relist=watching)
         case status if status in {408, 429} or status >= 500:
             # A 504 about a position ahead of the server is decided by the next look at the present one: a server
             # of several that lags behind the others says the same as a restored one.
-            return Reaction(state=State.UNREACHABLE, cause=Cause.ERROR, pace=Pace.BACKOFF)
+            return Reaction(state=StreamState.UNREACHABLE, cause=FailureCause.ERROR, pace=Pace.BACKOFF)
         case _:
-            return Reaction(state=State.UNREACHABLE, cause=Cause.ERROR, pace=Pace.SLOW)
+            return Reaction(state=StreamState.UNREACHABLE, cause=FailureCause.ERROR, pace=Pace.SLOW)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import pytest
 from kubernetes import client, config
 
-from beacon.cluster import connection, credentials, discovery, failures, items, listing, watching
+from beacon.cluster import connection, credentials, discovery, failures, items, lists, watching
 from beacon.dev.cluster import server as api_server
 
 Result = TypeVar("Result")
@@ -44,7 +44,7 @@ class Subject:
         for name in self.defined:
             self.extensions.delete_custom_resource_definition(name)
 
-    def define(self) -> discovery.Resource:
+    def define(self) -> discovery.ServedResource:
         """Make a kind that was never there, and return it as soon as it can be listed."""
         group = f"{self.namespace}.example.com"
         schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
@@ -58,9 +58,9 @@ class Subject:
         self.extensions.create_custom_resource_definition({"metadata": {"name": name}, "spec": spec})
         self.defined.append(name)
 
-        def listed() -> discovery.Resource:
+        def listed() -> discovery.ServedResource:
             found = discovery.find(self.api, f"{group}/v1", "Widget")
-            listing.current(self.api, found, self.namespace)
+            lists.current(self.api, found, self.namespace)
             return found
 
         return patiently(listed)
@@ -78,12 +78,12 @@ class Subject:
         self.core.delete_namespaced_config_map(name, self.namespace)
 
     def current(self) -> int:
-        return listing.current(self.api, self.configmaps, self.namespace)
+        return lists.current(self.api, self.configmaps, self.namespace)
 
-    def listed(self, limit: int = 500) -> list[items.Page]:
-        return list(listing.pages(self.api, self.configmaps, self.namespace, limit=limit))
+    def listed(self, limit: int = 500) -> list[items.ListPageItems]:
+        return list(lists.pages(self.api, self.configmaps, self.namespace, limit=limit))
 
-    def watch(self, position: int, *, timeout_s: int = 60, inactive_s: float = 90) -> watching.Watch:
+    def watch(self, position: int, *, timeout_s: int = 60, inactive_s: float = 90) -> watching.OpenWatch:
         return watching.start(
             self.api, self.configmaps, self.namespace, position=position, timeout_s=timeout_s, inactive_s=inactive_s
         )
@@ -115,16 +115,18 @@ def patiently(ask: Callable[[], Result], within_s: float = 60) -> Result:
     while True:
         try:
             return ask()
-        except (failures.Absent, failures.Refused) as failure:
+        except (failures.Absent, failures.ApiRefused) as failure:
             unready = isinstance(failure, failures.Absent) or failure.status in {404, 429, 500, 503}
             if not unready or time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
 
 
-def read(watch: watching.Watch, enough: Callable[[list[items.Line]], bool], within_s: float = 10) -> list[items.Line]:
+def read(
+    watch: watching.OpenWatch, enough: Callable[[list[items.WatchEvent]], bool], within_s: float = 10
+) -> list[items.WatchEvent]:
     """Read lines until there are enough."""
-    lines: list[items.Line] = []
+    lines: list[items.WatchEvent] = []
     deadline = time.monotonic() + within_s
     while not enough(lines) and not watch.ended:
         assert time.monotonic() < deadline, lines
@@ -132,7 +134,7 @@ def read(watch: watching.Watch, enough: Callable[[list[items.Line]], bool], with
     return lines
 
 
-def changes(lines: list[items.Line], *names: str) -> list[tuple[str, str]]:
+def changes(lines: list[items.WatchEvent], *names: str) -> list[tuple[str, str]]:
     return [(line.type, line.item.name) for line in lines if line.item.name in names]
 
 
@@ -163,7 +165,7 @@ def test_a_kind_without_list_and_watch_is_unsuitable(subject: Subject) -> None:
 
 
 def test_the_cluster_has_an_identity(subject: Subject) -> None:
-    assert listing.cluster_uid(subject.api) == subject.core.read_namespace("kube-system").metadata.uid
+    assert lists.cluster_uid(subject.api) == subject.core.read_namespace("kube-system").metadata.uid
 
 
 def test_pages_are_of_one_resource_version_and_hold_everything_once(subject: Subject) -> None:
@@ -171,7 +173,7 @@ def test_pages_are_of_one_resource_version_and_hold_everything_once(subject: Sub
     for name in names:
         subject.create(name)
 
-    pages = listing.pages(subject.api, subject.configmaps, subject.namespace, limit=3)
+    pages = lists.pages(subject.api, subject.configmaps, subject.namespace, limit=3)
     first = next(pages)
     subject.create("late")
     rest = list(pages)
@@ -200,7 +202,7 @@ def test_the_current_version_is_at_least_that_of_the_last_write(subject: Subject
 
 
 def test_a_namespace_that_does_not_exist_is_an_empty_list(subject: Subject) -> None:
-    (page,) = listing.pages(subject.api, subject.configmaps, "there-is-none")
+    (page,) = lists.pages(subject.api, subject.configmaps, "there-is-none")
 
     assert list(page.items) == []
     assert page.version > 0
@@ -268,7 +270,7 @@ def test_a_position_that_is_forgotten_is_a_410_in_words(subject: Subject) -> Non
         with opened as watch:
             read(watch, lambda _: False, within_s=30)
 
-    with pytest.raises(failures.Refused) as caught:
+    with pytest.raises(failures.ApiRefused) as caught:
         patiently(watch_from_the_beginning)
 
     assert caught.value.status == 410
@@ -312,7 +314,7 @@ def test_half_a_line_is_never_given(subject: Subject) -> None:
         faults.half_line()
         subject.create("half", annotations={KEY: "x"})
 
-        lines: list[items.Line] = []
+        lines: list[items.WatchEvent] = []
         with pytest.raises(failures.Broken):
             lines += read(watch, lambda _: False)
     assert changes(lines, "half") == []
@@ -333,7 +335,7 @@ def test_an_error_line_is_raised_as_what_it_says(subject: Subject) -> None:
         read(watch, bool)
         faults.error_line(410)
 
-        with pytest.raises(failures.Refused) as caught:
+        with pytest.raises(failures.ApiRefused) as caught:
             read(watch, lambda _: False)
     assert caught.value.status == 410
 
@@ -342,7 +344,7 @@ def test_a_refusal_says_what_the_server_said_and_when_to_come_back(subject: Subj
     faults = subject.faults()
     faults.fail(429, times=1, retry_after_s=7, resource="configmaps")
 
-    with pytest.raises(failures.Refused) as caught:
+    with pytest.raises(failures.ApiRefused) as caught:
         subject.current()
 
     assert (caught.value.status, caught.value.delay_s) == (429, 7.0)
@@ -352,12 +354,12 @@ def test_a_continue_token_that_has_expired_is_a_410(subject: Subject) -> None:
     faults = subject.faults()
     for number in range(5):
         subject.create(f"c{number}")
-    pages = listing.pages(subject.api, subject.configmaps, subject.namespace, limit=2)
+    pages = lists.pages(subject.api, subject.configmaps, subject.namespace, limit=2)
     next(pages)
     subject.create("later")
     faults.compact()
 
-    with pytest.raises(failures.Refused) as caught:
+    with pytest.raises(failures.ApiRefused) as caught:
         list(pages)
 
     assert caught.value.status == 410
@@ -369,7 +371,7 @@ def test_no_bearer_token_means_a_refusal_and_not_an_exception_of_the_client(subj
     path = subject.embedded.kubeconfig(tmp_path / "other", token="wrong")
     stranger = connection.Connection(credentials.source({"KUBECONFIG": str(path)}, connections=1))
 
-    with pytest.raises(failures.Refused) as caught:
-        listing.current(stranger, subject.configmaps, "")
+    with pytest.raises(failures.ApiRefused) as caught:
+        lists.current(stranger, subject.configmaps, "")
 
     assert caught.value.status == 401

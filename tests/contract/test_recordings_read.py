@@ -47,7 +47,7 @@ def test_a_recorded_line_is_a_line(item: Json) -> None:
     for recorded in item["response"]["lines"]:
         data = codec.encode(recorded["event"])
         if recorded["event"]["type"] == "ERROR":
-            with pytest.raises(failures.Refused):
+            with pytest.raises(failures.ApiRefused):
                 items.line(data)
         else:
             line = items.line(data, kind=kind_of(item), namespace=namespace_of(item))

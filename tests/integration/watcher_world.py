@@ -24,7 +24,7 @@ from beacon.cluster import connection, credentials
 from beacon.dev.cluster import server as api_server
 from beacon.domain import model
 from beacon.runtime import process, run_directory
-from beacon.watcher import policy, streams
+from beacon.watcher import policy, runner
 from tests import run_directories
 from tests.integration import watcher_store
 
@@ -162,7 +162,7 @@ class World:
         self.context = Context(self.run_dir)
         scopes = watcher_store.scopes_of(self.configured)
         self._thread = threading.Thread(
-            target=streams.follow, args=(self.context, scopes, self.connection, self.timing), daemon=True
+            target=runner.follow, args=(self.context, scopes, self.connection, self.timing), daemon=True
         )
         self._thread.start()
         return self

@@ -108,7 +108,7 @@ ODD_HEADS = [
 
 @pytest.mark.parametrize("data", ODD_HEADS, ids=range(len(ODD_HEADS)))
 def test_whatever_reading_an_answer_raises_is_an_error_of_that_request(tmp_path: Path, data: bytes) -> None:
-    with serving(whole(data)) as url, contextlib.suppress(failures.Unreachable, failures.Refused, failures.TooBig):
+    with serving(whole(data)) as url, contextlib.suppress(failures.Unreachable, failures.ApiRefused, failures.TooBig):
         connected(tmp_path, url).get("/api/v1")
 
 
@@ -155,7 +155,7 @@ def test_an_answer_without_an_end_is_left(tmp_path: Path) -> None:
 def test_of_a_refusal_without_an_end_the_status_counts(tmp_path: Path) -> None:
     answer = endless(b"HTTP/1.1 503 No\r\nRetry-After: 7\r\n\r\n")
 
-    with serving(answer) as url, pytest.raises(failures.Refused) as caught:
+    with serving(answer) as url, pytest.raises(failures.ApiRefused) as caught:
         connected(tmp_path, url).get("/api/v1")
 
     assert (caught.value.status, caught.value.delay_s) == (503, 7.0)

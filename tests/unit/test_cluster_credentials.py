@@ -9,7 +9,7 @@ import pytest
 import trustme
 
 from beacon import codec, errors
-from beacon.cluster import connection, credentials, failures, listing
+from beacon.cluster import connection, credentials, failures, lists
 from beacon.dev.cluster import server as api_server
 from tests.interpreters import doors, relays
 from tests.unit.notifier import endpoints
@@ -275,4 +275,4 @@ def test_a_certificate_of_somebody_else_is_said_in_words(tmp_path: Path) -> None
         deceived = connection.Connection(credentials.source({"KUBECONFIG": str(path)}, connections=1))
 
         with pytest.raises(failures.Unreachable, match="certificate verify failed"):
-            listing.cluster_uid(deceived)
+            lists.cluster_uid(deceived)

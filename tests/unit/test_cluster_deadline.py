@@ -10,10 +10,10 @@ import pytest
 
 from beacon.boundary import proxies
 from beacon.boundary import tls as contexts
-from beacon.cluster import connection, credentials, discovery, failures, listing, reviewing, watching
+from beacon.cluster import connection, credentials, discovery, failures, lists, reviewing, watching
 from beacon.dev.cluster import tls
 
-CONFIGMAPS = discovery.Resource(group="", version="v1", plural="configmaps", namespaced=True)
+CONFIGMAPS = discovery.ServedResource(group="", version="v1", plural="configmaps", namespaced=True)
 TOTAL_S = 0.2
 DROP_S = 0.02
 HANG_S = 20.0  # far beyond what a slow machine needs, and less than any of the drips lasts
@@ -113,10 +113,10 @@ def test_what_comes_before_an_answer_has_a_total_time_too(proxy: str | None) -> 
     "ask",
     [
         lambda api: discovery.find(api, "v1", "ConfigMap"),
-        lambda api: next(listing.pages(api, CONFIGMAPS, "")),
-        lambda api: listing.current(api, CONFIGMAPS, ""),
-        lambda api: listing.one(api, CONFIGMAPS, "a", "b"),
-        listing.cluster_uid,
+        lambda api: next(lists.pages(api, CONFIGMAPS, "")),
+        lambda api: lists.current(api, CONFIGMAPS, ""),
+        lambda api: lists.one(api, CONFIGMAPS, "a", "b"),
+        lists.cluster_uid,
         lambda api: reviewing.allowed(api, "list", group="", resource="configmaps"),
     ],
     ids=["discovery", "a page", "the version", "an object", "the identity", "a review"],

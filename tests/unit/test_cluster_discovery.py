@@ -32,7 +32,7 @@ def served(*entries: dict[str, Any], version: str = "v1") -> dict[str, Any]:
     return {"kind": "APIResourceList", "groupVersion": version, "resources": entries}
 
 
-def find(kind: str = "Thing", plural: str = "", **answers: Any) -> discovery.Resource:
+def find(kind: str = "Thing", plural: str = "", **answers: Any) -> discovery.ServedResource:
     return discovery.find(cast("connection.Connection", Server(**answers)), "v1", kind, plural)
 
 
@@ -90,11 +90,11 @@ def test_what_does_not_state_that_it_is_discovery_is_malformed(body: bytes) -> N
 
 
 def test_an_aggregated_api_that_is_down_does_not_hide_the_others() -> None:
-    down = failures.Refused("no endpoints available", status=503)
+    down = failures.ApiRefused("no endpoints available", status=503)
     served_ = {**served(entry("things", "Thing", "list", "watch"), version="b.io/v1"), "apiVersion": "v1"}
     api = cast("connection.Connection", Server(apis_a_io_v1=down, apis_b_io_v1=served_))
 
-    with pytest.raises(failures.Refused):
+    with pytest.raises(failures.ApiRefused):
         discovery.find(api, "a.io/v1", "Thing")
     assert discovery.find(api, "b.io/v1", "Thing").name == "things.b.io"
 

@@ -16,8 +16,8 @@ class Clock:
         return self.now
 
 
-def refused(status: int) -> failures.Refused:
-    return failures.Refused("m", status=status)
+def refused(status: int) -> failures.ApiRefused:
+    return failures.ApiRefused("m", status=status)
 
 
 LOST = failures.Unreachable("refused")

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from beacon.cluster import endless, failures, items
 
 
-def page(rest: str, *uids: str) -> items.Page:
-    return items.Page(version=5, items=[items.Item(uid=uid) for uid in uids], rest=rest)
+def page(rest: str, *uids: str) -> items.ListPageItems:
+    return items.ListPageItems(version=5, items=[items.Item(uid=uid) for uid in uids], rest=rest)
 
 
-def read(pages: Iterable[items.Page], guard: endless.Guard | None = None) -> int:
+def read(pages: Iterable[items.ListPageItems], guard: endless.ListGuard | None = None) -> int:
     """Return how many pages are taken; the last of an endless list is never reached."""
-    guard = guard or endless.Guard()
+    guard = guard or endless.ListGuard()
     taken = []
     for one in itertools.islice(pages, 100_000):
         guard.check(one)
@@ -42,14 +42,14 @@ def fresh() -> Iterator[str]:
     ],
     ids=["token", "objects", "empty", "tokens in turn", "objects in turn", "shifted", "late circle", "after empty"],
 )
-def test_a_list_that_never_ends_is_noticed(pages: Iterator[items.Page]) -> None:
+def test_a_list_that_never_ends_is_noticed(pages: Iterator[items.ListPageItems]) -> None:
     with pytest.raises(failures.Malformed):
         read(pages)
 
 
 def test_a_list_of_ever_new_objects_ends_with_its_time() -> None:
     now = itertools.count()
-    guard = endless.Guard(longest_s=1000, clock=lambda: float(next(now)))
+    guard = endless.ListGuard(longest_s=1000, clock=lambda: float(next(now)))
 
     with pytest.raises(failures.Malformed, match="not come to an end"):
         read((page(token, token) for token in fresh()), guard)
@@ -57,7 +57,7 @@ def test_a_list_of_ever_new_objects_ends_with_its_time() -> None:
 
 @given(st.integers(1, 40), st.integers(1, 40))
 def test_any_circle_is_noticed_soon(before: int, length: int) -> None:
-    def pages() -> Iterator[items.Page]:
+    def pages() -> Iterator[items.ListPageItems]:
         for number in itertools.count():
             at = number if number < before else before + (number - before) % length
             taken.append(number)

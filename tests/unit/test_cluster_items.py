@@ -115,14 +115,14 @@ def test_a_page_has_its_position_its_items_and_the_way_to_the_next() -> None:
 def test_an_error_line_is_the_status_in_it() -> None:
     status = {"kind": "Status", "metadata": {}, "message": "too old", "reason": "Expired", "code": 410}
 
-    with pytest.raises(failures.Refused, match="too old") as caught:
+    with pytest.raises(failures.ApiRefused, match="too old") as caught:
         items.line(codec.encode({"type": "ERROR", "object": status}))
 
     assert (caught.value.status, caught.value.reason) == (410, "Expired")
 
 
 def test_an_error_line_without_a_code_counts_as_trouble_of_the_server() -> None:
-    with pytest.raises(failures.Refused) as caught:
+    with pytest.raises(failures.ApiRefused) as caught:
         items.line(b'{"type":"ERROR","object":{"message":"hm"}}')
 
     assert caught.value.status == 500
@@ -130,7 +130,7 @@ def test_an_error_line_without_a_code_counts_as_trouble_of_the_server() -> None:
 
 @pytest.mark.parametrize("code", [0, -1, 200, 99999, 10**30])
 def test_an_error_line_with_a_code_that_is_no_error_counts_as_trouble_of_the_server(code: int) -> None:
-    with pytest.raises((failures.Refused, failures.Malformed)) as caught:
+    with pytest.raises((failures.ApiRefused, failures.Malformed)) as caught:
         items.line(b'{"type":"ERROR","object":{"message":"hm","code":%d}}' % code)
 
     assert getattr(caught.value, "status", 500) == 500
@@ -358,5 +358,5 @@ def test_what_is_not_the_object_asked_for_has_no_uid(body: bytes) -> None:
 @given(st.binary(max_size=200) | ODD.map(json.dumps).map(str.encode))
 def test_whatever_comes_is_read_or_refused(data: bytes) -> None:
     for read in (items.line, items.page, items.object_uid):
-        with contextlib.suppress(failures.Malformed, failures.Broken, failures.Unsuitable, failures.Refused):
+        with contextlib.suppress(failures.Malformed, failures.Broken, failures.Unsuitable, failures.ApiRefused):
             read(data)

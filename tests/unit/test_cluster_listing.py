@@ -5,9 +5,9 @@ from typing import Any, cast
 import pytest
 
 from beacon import codec
-from beacon.cluster import connection, discovery, failures, items, listing
+from beacon.cluster import connection, discovery, failures, items, lists
 
-CONFIGMAPS = discovery.Resource(group="", version="v1", plural="configmaps", namespaced=True, kind="ConfigMap")
+CONFIGMAPS = discovery.ServedResource(group="", version="v1", plural="configmaps", namespaced=True, kind="ConfigMap")
 
 
 class Pages:
@@ -56,12 +56,12 @@ def entry(uid: str, **annotations: str) -> dict[str, Any]:
     return {"metadata": metadata}
 
 
-def read(pages: Pages | Collection, namespace: str = "", *, limit: int = 7) -> list[items.Page]:
+def read(pages: Pages | Collection, namespace: str = "", *, limit: int = 7) -> list[items.ListPageItems]:
     api = cast("connection.Connection", pages)
-    return list(listing.pages(api, CONFIGMAPS, namespace, limit=limit))
+    return list(lists.pages(api, CONFIGMAPS, namespace, limit=limit))
 
 
-def uids(pages: list[items.Page]) -> list[str]:
+def uids(pages: list[items.ListPageItems]) -> list[str]:
     return [uid for page in pages for uid in page.uids]
 
 
@@ -131,8 +131,8 @@ KNOWN = [str(number) for number in range(6)]
 
 
 def test_a_list_that_shows_none_of_many_known_objects_is_believed_if_a_second_one_agrees() -> None:
-    witness = listing.Witness(KNOWN)
-    witness.see(items.Page(version=9, items=[], rest=""))
+    witness = lists.Witness(KNOWN)
+    witness.see(items.ListPageItems(version=9, items=[], rest=""))
     again = Pages(page("9"))
 
     witness.confirm(lambda: iter(read(again)))
@@ -141,8 +141,8 @@ def test_a_list_that_shows_none_of_many_known_objects_is_believed_if_a_second_on
 
 
 def test_a_list_that_a_second_one_contradicts_is_not_believed() -> None:
-    witness = listing.Witness(KNOWN)
-    witness.see(items.Page(version=9, items=[], rest=""))
+    witness = lists.Witness(KNOWN)
+    witness.see(items.ListPageItems(version=9, items=[], rest=""))
 
     with pytest.raises(failures.Malformed, match="all 6 objects"):
         witness.confirm(lambda: iter(read(Pages(page("9", "t", entry("x")), page("9", "", entry("4"))))))
@@ -150,7 +150,7 @@ def test_a_list_that_a_second_one_contradicts_is_not_believed() -> None:
 
 @pytest.mark.parametrize(("known", "shown"), [(KNOWN, "3"), (KNOWN[:5], "x"), ([], "x")])
 def test_no_second_list_is_read_where_little_would_go(known: list[str], shown: str) -> None:
-    witness = listing.Witness(known)
-    witness.see(items.Page(version=9, items=[items.Item(uid=shown)], rest=""))
+    witness = lists.Witness(known)
+    witness.see(items.ListPageItems(version=9, items=[items.Item(uid=shown)], rest=""))
 
     witness.confirm(lambda: pytest.fail("it was read again"))

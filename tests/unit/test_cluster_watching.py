@@ -12,7 +12,7 @@ import pytest
 from beacon.boundary import tls
 from beacon.cluster import connection, credentials, discovery, failures, watching
 
-CONFIGMAPS = discovery.Resource(group="", version="v1", plural="configmaps", namespaced=True, kind="ConfigMap")
+CONFIGMAPS = discovery.ServedResource(group="", version="v1", plural="configmaps", namespaced=True, kind="ConfigMap")
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 LINE = b'{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"5"}}}'
 END = b"0\r\n\r\n"
@@ -45,11 +45,11 @@ def serving(answer: Callable[[socket.socket], None]) -> Iterator[connection.Conn
         thread.join(5)
 
 
-def start(api: connection.Connection, inactive_s: float = 5.0, lasting_s: float = 60.0) -> watching.Watch:
+def start(api: connection.Connection, inactive_s: float = 5.0, lasting_s: float = 60.0) -> watching.OpenWatch:
     return watching.start(api, CONFIGMAPS, "", position=1, timeout_s=0, inactive_s=inactive_s, grace_s=lasting_s)
 
 
-def drain(watch: watching.Watch) -> list[bytes]:
+def drain(watch: watching.OpenWatch) -> list[bytes]:
     lines: list[bytes] = []
     while not watch.ended:
         lines += watch.read(0.1)
@@ -226,6 +226,6 @@ def test_a_redirect_is_not_followed() -> None:
     def answer(peer: socket.socket) -> None:
         peer.sendall(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n")
 
-    with serving(answer) as api, pytest.raises(failures.Refused) as caught:
+    with serving(answer) as api, pytest.raises(failures.ApiRefused) as caught:
         api.get("/api/v1/configmaps")
     assert caught.value.status == 302

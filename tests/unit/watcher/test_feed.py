@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from beacon import errors, wire
-from beacon.watcher import feed, voice
+from beacon.watcher import status, store_session
 from tests.unit.store import world
 
 
@@ -22,9 +22,9 @@ class Refusing:
 
 def opened(error: errors.BeaconError) -> None:
     scope = world.scope_of()
-    speaker = voice.Voice(scope, lambda _component, _state: None)
+    speaker = status.StreamStatus(scope, lambda _component, _state: None)
     client = Refusing(error)
-    feed.Feed(scope, client, speaker, stop=threading.Event(), flush_s=1.0).open("configmaps", "c")  # type: ignore[arg-type]
+    store_session.StoreSession(scope, client, speaker, stop=threading.Event(), flush_s=1.0).open("configmaps", "c")  # type: ignore[arg-type]
 
 
 def test_another_cluster_is_a_configuration_error() -> None:

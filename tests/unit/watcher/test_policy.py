@@ -7,41 +7,41 @@ from hypothesis import strategies as st
 from beacon import errors
 from beacon.cluster import failures
 from beacon.watcher import policy
-from beacon.watcher.policy import Cause, Doing, Pace, State
+from beacon.watcher.policy import Doing, FailureCause, Pace, StreamState
 
 
-def refused(status: int) -> failures.Refused:
-    return failures.Refused("m", status=status)
+def refused(status: int) -> failures.ApiRefused:
+    return failures.ApiRefused("m", status=status)
 
 
 @pytest.mark.parametrize(
     ("failure", "doing", "expected"),
     [
-        (refused(410), Doing.WATCH, (State.LISTING, Cause.EXPIRED, Pace.QUICK, True)),
-        (refused(410), Doing.LIST, (State.LISTING, Cause.EXPIRED, Pace.QUICK, False)),
-        (refused(401), Doing.LIST, (State.UNAUTHORIZED, Cause.UNAUTHORIZED, Pace.BACKOFF, False)),
-        (refused(403), Doing.WATCH, (State.FORBIDDEN, Cause.FORBIDDEN, Pace.DENIED, False)),
-        (refused(404), Doing.LIST, (State.WAITING, Cause.ABSENT, Pace.ABSENT, False)),
-        (refused(408), Doing.LIST, (State.UNREACHABLE, Cause.ERROR, Pace.BACKOFF, False)),
-        (refused(429), Doing.WATCH, (State.UNREACHABLE, Cause.ERROR, Pace.BACKOFF, False)),
-        (refused(500), Doing.WATCH, (State.UNREACHABLE, Cause.ERROR, Pace.BACKOFF, False)),
-        (refused(503), Doing.DISCOVER, (State.UNREACHABLE, Cause.ERROR, Pace.BACKOFF, False)),
-        (refused(504), Doing.WATCH, (State.UNREACHABLE, Cause.ERROR, Pace.BACKOFF, False)),
-        (refused(400), Doing.WATCH, (State.UNREACHABLE, Cause.ERROR, Pace.SLOW, False)),
-        (failures.Absent("m"), Doing.DISCOVER, (State.WAITING, Cause.ABSENT, Pace.ABSENT, False)),
-        (failures.Unsuitable("m"), Doing.LIST, (State.REFUSED, Cause.ERROR, Pace.SLOW, False)),
-        (failures.Unreachable("m"), Doing.LIST, (State.UNREACHABLE, Cause.ERROR, Pace.QUICK, False)),
-        (failures.Broken("m"), Doing.WATCH, (State.UNREACHABLE, Cause.ERROR, Pace.QUICK, False)),
-        (failures.Garbled("m"), Doing.WATCH, (State.UNREACHABLE, Cause.ERROR, Pace.BACKOFF, False)),
-        (failures.Silent("m"), Doing.WATCH, (State.UNREACHABLE, Cause.INACTIVE, Pace.QUICK, False)),
-        (failures.Stuck("m"), Doing.WATCH, (State.UNREACHABLE, Cause.INACTIVE, Pace.QUICK, False)),
-        (failures.Malformed("m"), Doing.WATCH, (State.UNREACHABLE, Cause.ERROR, Pace.BACKOFF, True)),
-        (failures.Malformed("m"), Doing.LIST, (State.UNREACHABLE, Cause.ERROR, Pace.BACKOFF, False)),
-        (errors.PermanentError("m"), Doing.WATCH, (State.REFUSED, Cause.ERROR, Pace.BACKOFF, False)),
+        (refused(410), Doing.WATCH, (StreamState.LISTING, FailureCause.EXPIRED, Pace.QUICK, True)),
+        (refused(410), Doing.LIST, (StreamState.LISTING, FailureCause.EXPIRED, Pace.QUICK, False)),
+        (refused(401), Doing.LIST, (StreamState.UNAUTHORIZED, FailureCause.UNAUTHORIZED, Pace.BACKOFF, False)),
+        (refused(403), Doing.WATCH, (StreamState.FORBIDDEN, FailureCause.FORBIDDEN, Pace.DENIED, False)),
+        (refused(404), Doing.LIST, (StreamState.WAITING, FailureCause.ABSENT, Pace.ABSENT, False)),
+        (refused(408), Doing.LIST, (StreamState.UNREACHABLE, FailureCause.ERROR, Pace.BACKOFF, False)),
+        (refused(429), Doing.WATCH, (StreamState.UNREACHABLE, FailureCause.ERROR, Pace.BACKOFF, False)),
+        (refused(500), Doing.WATCH, (StreamState.UNREACHABLE, FailureCause.ERROR, Pace.BACKOFF, False)),
+        (refused(503), Doing.DISCOVER, (StreamState.UNREACHABLE, FailureCause.ERROR, Pace.BACKOFF, False)),
+        (refused(504), Doing.WATCH, (StreamState.UNREACHABLE, FailureCause.ERROR, Pace.BACKOFF, False)),
+        (refused(400), Doing.WATCH, (StreamState.UNREACHABLE, FailureCause.ERROR, Pace.SLOW, False)),
+        (failures.Absent("m"), Doing.DISCOVER, (StreamState.WAITING, FailureCause.ABSENT, Pace.ABSENT, False)),
+        (failures.Unsuitable("m"), Doing.LIST, (StreamState.REFUSED, FailureCause.ERROR, Pace.SLOW, False)),
+        (failures.Unreachable("m"), Doing.LIST, (StreamState.UNREACHABLE, FailureCause.ERROR, Pace.QUICK, False)),
+        (failures.Broken("m"), Doing.WATCH, (StreamState.UNREACHABLE, FailureCause.ERROR, Pace.QUICK, False)),
+        (failures.Garbled("m"), Doing.WATCH, (StreamState.UNREACHABLE, FailureCause.ERROR, Pace.BACKOFF, False)),
+        (failures.Silent("m"), Doing.WATCH, (StreamState.UNREACHABLE, FailureCause.INACTIVE, Pace.QUICK, False)),
+        (failures.Stuck("m"), Doing.WATCH, (StreamState.UNREACHABLE, FailureCause.INACTIVE, Pace.QUICK, False)),
+        (failures.Malformed("m"), Doing.WATCH, (StreamState.UNREACHABLE, FailureCause.ERROR, Pace.BACKOFF, True)),
+        (failures.Malformed("m"), Doing.LIST, (StreamState.UNREACHABLE, FailureCause.ERROR, Pace.BACKOFF, False)),
+        (errors.PermanentError("m"), Doing.WATCH, (StreamState.REFUSED, FailureCause.ERROR, Pace.BACKOFF, False)),
     ],
 )
 def test_each_failure_has_its_reaction(
-    failure: errors.BeaconError, doing: Doing, expected: tuple[State, Cause, Pace, bool]
+    failure: errors.BeaconError, doing: Doing, expected: tuple[StreamState, FailureCause, Pace, bool]
 ) -> None:
     reaction = policy.react(failure, doing)
 
@@ -55,14 +55,14 @@ def test_what_a_server_may_answer_at_its_start_is_no_missing_right_and_no_absent
 ) -> None:
     reaction = policy.react(failure, doing, doubtful=True)
 
-    assert reaction == policy.Reaction(state=State.OPENING, cause=Cause.ERROR, pace=Pace.DOUBT)
+    assert reaction == policy.Reaction(state=StreamState.OPENING, cause=FailureCause.ERROR, pace=Pace.DOUBT)
 
 
 @pytest.mark.parametrize("status", [429, 500, 503, 504])
 def test_a_server_that_is_not_ready_is_asked_every_second(status: int) -> None:
     reaction = policy.react(refused(status), Doing.LIST, doubtful=True)
 
-    assert reaction == policy.Reaction(state=State.UNREACHABLE, cause=Cause.ERROR, pace=Pace.DOUBT)
+    assert reaction == policy.Reaction(state=StreamState.UNREACHABLE, cause=FailureCause.ERROR, pace=Pace.DOUBT)
 
 
 @given(st.floats(0, 1, exclude_max=True), st.integers(1, 1000))

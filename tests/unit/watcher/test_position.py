@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beacon.domain import model
-from beacon.watcher import position
+from beacon.watcher import pending_batch
 
 
 def observation(version: int) -> model.Observation:
@@ -21,7 +21,7 @@ def observation(version: int) -> model.Observation:
 
 
 def test_large_observations_are_sent_before_they_are_many() -> None:
-    fold = position.Fold(10)
+    fold = pending_batch.PendingBatch(10)
     large = []
 
     fold.see(11, dataclasses.replace(observation(11), labels={"a": "x" * 200_000}))
@@ -35,18 +35,18 @@ def test_large_observations_are_sent_before_they_are_many() -> None:
 
 
 def test_skipped_lines_and_bookmarks_move_the_position_on() -> None:
-    fold = position.Fold(10)
+    fold = pending_batch.PendingBatch(10)
 
     assert fold.see(11, None)
     fold.pass_by(15)
 
     assert fold.moved
-    assert fold.take() == position.Segment(prev=10, position=15, observations=())
+    assert fold.take() == pending_batch.Segment(prev=10, position=15, observations=())
     assert not fold.moved
 
 
 def test_a_line_that_is_not_newer_is_refused_and_changes_nothing() -> None:
-    fold = position.Fold(10)
+    fold = pending_batch.PendingBatch(10)
 
     assert not fold.see(10, observation(10))
     assert not fold.see(9, observation(9))
@@ -54,7 +54,7 @@ def test_a_line_that_is_not_newer_is_refused_and_changes_nothing() -> None:
 
 
 def test_a_bookmark_that_is_behind_says_nothing() -> None:
-    fold = position.Fold(10)
+    fold = pending_batch.PendingBatch(10)
 
     fold.pass_by(9)
 
@@ -66,7 +66,7 @@ steps = st.lists(st.tuples(st.sampled_from(["seen", "skipped", "bookmark", "take
 
 @given(steps)
 def test_segments_follow_on_each_other_without_holes_and_hold_everything_seen(done: list[tuple[str, int]]) -> None:
-    fold = position.Fold(100)
+    fold = pending_batch.PendingBatch(100)
     version, sent, seen = 100, [], []
     for what, step in [*done, ("take", 1)]:
         if what == "take":

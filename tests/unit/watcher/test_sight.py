@@ -2,8 +2,8 @@
 
 from beacon.cluster import items
 from beacon.domain import model, rules
-from beacon.watcher import sight
-from beacon.watcher.sight import Mutation
+from beacon.watcher import object_filter
+from beacon.watcher.object_filter import Mutation
 
 KEY = "k"
 RULE = rules.ScopeRule(
@@ -17,18 +17,18 @@ def item(uid: str = "u", /, **annotations: str) -> items.Item:
     )
 
 
-def line(kind: str, seen: items.Item) -> items.Line:
-    return items.Line(type=kind, item=seen)
+def line(kind: str, seen: items.Item) -> items.WatchEvent:
+    return items.WatchEvent(type=kind, item=seen)
 
 
-def pass_on(look: sight.Sight, kind: str, seen: items.Item) -> Mutation | None:
+def pass_on(look: object_filter.ObjectFilter, kind: str, seen: items.Item) -> Mutation | None:
     observation = look.seen(line(kind, seen), 1)
     assert observation is not None
     return look.follow(observation)
 
 
 def test_what_is_not_accepted_and_not_wanted_is_not_sent() -> None:
-    look = sight.Sight(RULE)
+    look = object_filter.ObjectFilter(RULE)
 
     assert look.seen(line("ADDED", item(other="x")), 1) is None
     assert look.seen(line("DELETED", item()), 1) is None
@@ -37,7 +37,7 @@ def test_what_is_not_accepted_and_not_wanted_is_not_sent() -> None:
 
 def test_an_accepted_object_is_sent_with_what_the_payload_needs() -> None:
     last_applied = {"kubectl.kubernetes.io/last-applied-configuration": "{}"}
-    look = sight.Sight(RULE)
+    look = object_filter.ObjectFilter(RULE)
 
     seen = look.seen(line("ADDED", item(k="v", p="q", other="x", **last_applied)), 7)
 
@@ -56,7 +56,7 @@ def test_an_accepted_object_is_sent_with_what_the_payload_needs() -> None:
 
 
 def test_what_was_sent_as_accepted_is_followed_until_it_is_released() -> None:
-    look = sight.Sight(RULE)
+    look = object_filter.ObjectFilter(RULE)
     pass_on(look, "ADDED", item(k="v"))
 
     released = look.seen(line("MODIFIED", item()), 1)
@@ -69,7 +69,7 @@ def test_what_was_sent_as_accepted_is_followed_until_it_is_released() -> None:
 
 
 def test_what_was_sent_as_deleted_is_wanted_no_longer() -> None:
-    look = sight.Sight(RULE, ["u"])
+    look = object_filter.ObjectFilter(RULE, ["u"])
 
     pass_on(look, "DELETED", item())
 
@@ -77,7 +77,7 @@ def test_what_was_sent_as_deleted_is_wanted_no_longer() -> None:
 
 
 def test_what_only_the_store_knows_stays_wanted_because_it_may_be_unmanaged() -> None:
-    look = sight.Sight(RULE, ["u"])
+    look = object_filter.ObjectFilter(RULE, ["u"])
 
     pass_on(look, "MODIFIED", item())
 
@@ -85,7 +85,7 @@ def test_what_only_the_store_knows_stays_wanted_because_it_may_be_unmanaged() ->
 
 
 def test_a_list_hands_over_what_the_store_wants_then() -> None:
-    look = sight.Sight(RULE, ["old"])
+    look = object_filter.ObjectFilter(RULE, ["old"])
     look.listed(item("kept", k="v"))
 
     look.renew(["kept", "unmanaged"])
@@ -96,7 +96,7 @@ def test_a_list_hands_over_what_the_store_wants_then() -> None:
 
 
 def test_changes_of_the_annotation_are_told_apart() -> None:
-    look = sight.Sight(RULE)
+    look = object_filter.ObjectFilter(RULE)
 
     told = [
         pass_on(look, "ADDED", item(k="1")),

@@ -9,8 +9,8 @@ import structlog
 from beacon.cluster import items
 from beacon.domain import rules
 from beacon.runtime import metrics
-from beacon.watcher import policy, sight, voice
-from beacon.watcher.policy import State
+from beacon.watcher import object_filter, policy, status
+from beacon.watcher.policy import StreamState
 
 
 @pytest.fixture
@@ -27,10 +27,10 @@ class Reports:
         self.all.append((component, state))
 
 
-def speaker(reports: Reports, *, kind: str = "Deployment", namespace: str = "") -> voice.Voice:
+def speaker(reports: Reports, *, kind: str = "Deployment", namespace: str = "") -> status.StreamStatus:
     entry = rules.Entry(api_version="apps/v1", kind=kind, namespaces=(namespace,) if namespace else ())
     (scope,) = rules.scopes([entry], annotation="k", values=None)
-    return voice.Voice(scope, reports)
+    return status.StreamStatus(scope, reports)
 
 
 def test_a_state_is_published_under_the_scopes_name_with_its_label_and_reason(said: list[Any]) -> None:
@@ -38,7 +38,7 @@ def test_a_state_is_published_under_the_scopes_name_with_its_label_and_reason(sa
     one = speaker(reports, namespace="a")
     one.found("deployments")
 
-    one.enter(State.FORBIDDEN, "no right")
+    one.enter(StreamState.FORBIDDEN, "no right")
 
     assert reports.all == [
         (
@@ -51,10 +51,10 @@ def test_a_state_is_published_under_the_scopes_name_with_its_label_and_reason(sa
 def test_a_state_is_said_once_and_its_failures_are_counted(said: list[Any]) -> None:
     one = speaker(Reports())
     for reason in ("refused", "timeout", "timeout"):
-        one.failed(policy.Cause.ERROR)
-        one.enter(State.UNREACHABLE, reason)
-    one.enter(State.WATCHING)
-    one.enter(State.WATCHING)
+        one.failed(policy.FailureCause.ERROR)
+        one.enter(StreamState.UNREACHABLE, reason)
+    one.enter(StreamState.WATCHING)
+    one.enter(StreamState.WATCHING)
 
     assert [(line["state"], line["log_level"], line["failures"]) for line in said] == [
         ("unreachable", "warning", 1),
@@ -66,10 +66,10 @@ def test_a_scope_counts_as_listed_from_its_watch_to_its_next_list(said: list[Any
     reports = Reports()
     one = speaker(reports)
 
-    one.enter(State.WATCHING)
-    one.enter(State.UNREACHABLE, "x")
+    one.enter(StreamState.WATCHING)
+    one.enter(StreamState.UNREACHABLE, "x")
     one.listing()
-    one.enter(State.LISTING)
+    one.enter(StreamState.LISTING)
 
     assert [state["listed"] for _, state in reports.all] == [True, True, False]
 
@@ -82,7 +82,7 @@ def bad(name: str) -> items.Unreadable:
 def test_unreadable_objects_are_named_once_and_reported_for_as_long_as_they_are_so(said: list[Any]) -> None:
     reports = Reports()
     one = speaker(reports, kind="Odd")
-    one.enter(State.WATCHING)
+    one.enter(StreamState.WATCHING)
     said.clear()
 
     one.unreadable(bad("a"), bad("b"))
@@ -97,7 +97,7 @@ def test_unreadable_objects_are_named_once_and_reported_for_as_long_as_they_are_
     assert reports.all[-1][1]["unreadable_objects"] == ["ns/a: its labels can't be read"]
     assert metrics.OBJECTS_UNREADABLE.labels(scope="odd.apps")._value.get() == 1
 
-    one.seen(items.Line(type="MODIFIED", item=bad("a").item), "")
+    one.seen(items.WatchEvent(type="MODIFIED", item=bad("a").item), "")
 
     assert "unreadable" not in reports.all[-1][1]
     assert metrics.OBJECTS_UNREADABLE.labels(scope="odd.apps")._value.get() == 0
@@ -120,9 +120,9 @@ def test_its_metrics_move() -> None:
 
     one.connected()
     one.positioned()
-    one.failed(policy.Cause.EXPIRED)
+    one.failed(policy.FailureCause.EXPIRED)
     one.received("BOOKMARK")
-    one.mutated(sight.Mutation.ADDED)
+    one.mutated(object_filter.Mutation.ADDED)
 
     assert metrics.WATCH_CONNECTED.labels(**scope)._value.get() == 1
     assert metrics.WATCH_POSITION_TIMESTAMP.labels(**scope)._value.get() > 1e9

@@ -12,9 +12,9 @@ import uuid
 from collections.abc import Callable
 
 from beacon import bus, errors, wire
-from beacon.cluster import items, looking
+from beacon.cluster import items, observing
 from beacon.domain import model, rules
-from beacon.watcher import position, sight, voice
+from beacon.watcher import object_filter, pending_batch, status
 
 _AT_ONCE = 100  # observations in one request
 _COLLECT_S = 0.02  # how long the replies of a silent stream may wait to be looked at
@@ -26,18 +26,18 @@ _IDLE_S = 0.5
 _LAST_S = 1.0
 
 
-class Outdated(errors.TransientError):
+class StalePosition(errors.TransientError):
     """What the stream believes of its position or of the tracked set does not hold: open it anew."""
 
 
-class Feed:
+class StoreSession:
     """Tells the store of one scope what its stream sees."""
 
     def __init__(
         self,
         scope: rules.Scope,
         client: bus.Client,
-        speaker: voice.Voice,
+        speaker: status.StreamStatus,
         *,
         stop: threading.Event,
         flush_s: float,
@@ -53,8 +53,8 @@ class Feed:
         self._session = 0
         self._epoch = 0
         self._tracked_version = 0
-        self._fold = position.Fold(0)
-        self._sight = sight.Sight(scope.rule)
+        self._fold = pending_batch.PendingBatch(0)
+        self._sight = object_filter.ObjectFilter(scope.rule)
         self._sent_at = 0.0
         self._settled_at = 0.0
 
@@ -86,8 +86,8 @@ class Feed:
         _refuse_reconfigured(opened.place)
         self._session, self._epoch = opened.session, opened.epoch
         self._tracked_version = opened.tracked_version
-        self._fold = position.Fold(opened.cursor)
-        self._sight = sight.Sight(self._scope.rule, opened.tracked)
+        self._fold = pending_batch.PendingBatch(opened.cursor)
+        self._sight = object_filter.ObjectFilter(self._scope.rule, opened.tracked)
         self._sent_at = self._clock()
         return opened
 
@@ -125,10 +125,10 @@ class Feed:
             )
         )
 
-    def tell_page(self, at: int, number: int, listed: items.Page) -> None:
+    def tell_page(self, at: int, number: int, listed: items.ListPageItems) -> None:
         """Send a page: every UID, and whole what is accepted or tracked."""
         looked = [observation for observation in map(self._sight.listed, listed.items) if observation is not None]
-        large = {one.uid: why for one in looked if (why := looking.too_large(one))}
+        large = {one.uid: why for one in looked if (why := observing.too_large(one))}
         self._voice.unreadable(
             *listed.unreadable,
             *(items.Unreadable(item=item, why=large[item.uid]) for item in listed.items if item.uid in large),
@@ -155,10 +155,10 @@ class Feed:
         self._tracked_version = reply.tracked_version
         if reply.tracked is not None:
             self._sight.renew(reply.tracked)
-        self._fold = position.Fold(at)
+        self._fold = pending_batch.PendingBatch(at)
         self._sent_at = self._clock()
 
-    def see(self, line: items.Line, received_ns: int) -> bool:
+    def see(self, line: items.WatchEvent, received_ns: int) -> bool:
         """Take a line of the watch; False: it does not come after the one before."""
         if line.type == "BOOKMARK":
             self._fold.pass_by(line.item.version)
@@ -175,10 +175,10 @@ class Feed:
                 self._send()
         return True
 
-    def _looked(self, line: items.Line, received_ns: int) -> tuple[model.Observation | None, str]:
+    def _looked(self, line: items.WatchEvent, received_ns: int) -> tuple[model.Observation | None, str]:
         """Return what concerns the store, and why an object is unreadable: then only its end is known for certain."""
         observation = self._sight.seen(line, received_ns) if not line.why or line.type == "DELETED" else None
-        why = line.why or (looking.too_large(observation) if observation is not None else "")
+        why = line.why or (observing.too_large(observation) if observation is not None else "")
         if not why or observation is None:
             return observation, why
         return (dataclasses.replace(observation, labels={}, annotations={}) if line.type == "DELETED" else None), why
@@ -269,7 +269,7 @@ class Feed:
             if request.session == self._session:
                 self._check(reply)
                 if reply.tracked_version != self._tracked_version:
-                    raise Outdated("the tracked set has changed")
+                    raise StalePosition("the tracked set has changed")
                 self._voice.positioned()
 
     def _applied(self, request: wire.Request[wire.Positioned]) -> wire.Positioned:
@@ -280,7 +280,7 @@ class Feed:
     def _check(self, reply: wire.Positioned) -> None:
         _refuse_reconfigured(reply.place)
         if reply.place is not wire.Place.APPLIED:
-            raise Outdated(f"the store is elsewhere: {reply.why}")
+            raise StalePosition(f"the store is elsewhere: {reply.why}")
 
 
 def _refuse_reconfigured(place: wire.Place) -> None:

@@ -18,7 +18,7 @@ _MOST_OF_ONE = 16 * 1024 * 1024  # of an object that is alone on its page, or of
 _HANDFUL = 5
 
 
-def current(api: connection.Connection, resource: discovery.Resource, namespace: str) -> int:
+def current(api: connection.Connection, resource: discovery.ServedResource, namespace: str) -> int:
     """Read the present resourceVersion of a resource.
 
     Raises:
@@ -28,8 +28,8 @@ def current(api: connection.Connection, resource: discovery.Resource, namespace:
 
 
 def pages(
-    api: connection.Connection, resource: discovery.Resource, namespace: str, *, limit: int = 500
-) -> Iterator[items.Page]:
+    api: connection.Connection, resource: discovery.ServedResource, namespace: str, *, limit: int = 500
+) -> Iterator[items.ListPageItems]:
     """Read a collection page by page, each when it is asked for; `limit` is the most objects of one.
 
     Raises:
@@ -37,7 +37,7 @@ def pages(
         failures.Unreachable, failures.Malformed, failures.Unsuitable: see there.
     """
     reader = _Pages(api, resource, namespace, limit=limit)
-    guard = endless.Guard()
+    guard = endless.ListGuard()
     page = reader.read()
     at, first = page.version, frozenset(page.uids)
     guard.check(page)
@@ -63,11 +63,11 @@ class Witness:
         self._known = frozenset(known)
         self._seen = len(self._known) <= _HANDFUL
 
-    def see(self, page: items.Page) -> None:
+    def see(self, page: items.ListPageItems) -> None:
         """Take a page of the list."""
         self._seen = self._seen or not self._known.isdisjoint(page.uids)
 
-    def confirm(self, read: Callable[[], Iterator[items.Page]]) -> None:
+    def confirm(self, read: Callable[[], Iterator[items.ListPageItems]]) -> None:
         """Read the list again if it showed none of the known objects.
 
         Raises:
@@ -85,7 +85,7 @@ class Witness:
 
 
 def one(
-    api: connection.Connection, resource: discovery.Resource, namespace: str, name: str
+    api: connection.Connection, resource: discovery.ServedResource, namespace: str, name: str
 ) -> items.Item | items.Unreadable | None:
     """Read a single object by a list, for which the right to list is enough; None when it is not there.
 
@@ -105,7 +105,7 @@ def cluster_uid(api: connection.Connection) -> str:
     """
     try:
         return items.object_uid(api.get(_CLUSTER, accept=connection.METADATA), kind="Namespace")
-    except failures.Refused as error:
+    except failures.ApiRefused as error:
         if error.status in (403, 404, 406):
             return ""
         raise
@@ -117,7 +117,7 @@ class _Pages:
     def __init__(
         self,
         api: connection.Connection,
-        resource: discovery.Resource,
+        resource: discovery.ServedResource,
         namespace: str,
         *,
         limit: int,
@@ -129,7 +129,7 @@ class _Pages:
         self._limit = self._longest = limit
         self._also = also
 
-    def read(self, rest: str = "") -> items.Page:
+    def read(self, rest: str = "") -> items.ListPageItems:
         """Read the page that a continue token names, the first without one."""
         data = self._get(rest)
         if len(data) < connection.MOST // 4:

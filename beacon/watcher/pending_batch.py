@@ -6,7 +6,7 @@ request covers everything between its two ends.
 
 from dataclasses import dataclass
 
-from beacon.cluster import looking
+from beacon.cluster import observing
 from beacon.domain import model
 
 _LARGE = 256 * 1024  # characters of labels and annotations in one request
@@ -21,7 +21,7 @@ class Segment:
     observations: tuple[model.Observation, ...]
 
 
-class Fold:
+class PendingBatch:
     """Gathers what is seen after a position until it is taken to be sent."""
 
     def __init__(self, position: int) -> None:
@@ -67,7 +67,7 @@ class Fold:
         self._position = version
         if observation is not None:
             self._observations.append(observation)
-            self._size += looking.size(observation)
+            self._size += observing.size(observation)
         return True
 
     def take(self) -> Segment:

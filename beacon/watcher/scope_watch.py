@@ -11,16 +11,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from beacon import bus, errors, wire
-from beacon.cluster import connection, discovery, doubt, failures, items, listing, watching
+from beacon.cluster import connection, discovery, doubt, failures, items, lists, watching
 from beacon.domain import model, rules
-from beacon.watcher import feed, policy, voice
+from beacon.watcher import policy, status, store_session
 
 _HEALTHY_S = 5.0  # a watch that lasted this long did not fail for the reason for which the one before it did
 _BEAT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class WatchDependencies:
     """What a stream is given. `cluster` reads the cluster's identity; `beat` says that the thread lives."""
 
     api: connection.Connection
@@ -31,20 +31,20 @@ class Surroundings:
     timing: policy.Timing = field(default_factory=policy.Timing)
 
 
-class Stream:
+class ScopeWatch:
     """Follows one scope."""
 
-    def __init__(self, scope: rules.Scope, surroundings: Surroundings, speaker: voice.Voice) -> None:
+    def __init__(self, scope: rules.Scope, surroundings: WatchDependencies, speaker: status.StreamStatus) -> None:
         """Follow `scope`, used by one thread."""
         self._scope = scope
         self._around = surroundings
         self._timing = surroundings.timing
         self._voice = speaker
-        self._feed = feed.Feed(
+        self._feed = store_session.StoreSession(
             scope, surroundings.client, speaker, stop=surroundings.stop, flush_s=surroundings.timing.flush_s
         )
         self._chance = random.Random()  # noqa: S311  spreads load, keeps no secret
-        self._resource: discovery.Resource | None = None
+        self._resource: discovery.ServedResource | None = None
         self._doing = policy.Doing.DISCOVER
         self._doubt = doubt.Doubt(self._timing.doubt_s)
         self._failed = 0  # failures in a row
@@ -58,7 +58,7 @@ class Stream:
             bus.SettingsChanged: the store has another configuration; only a new process helps.
             errors.ConfigError: the ledger is of another cluster.
         """
-        self._voice.enter(policy.State.OPENING)
+        self._voice.enter(policy.StreamState.OPENING)
         self._around.api.beat_with(self._look_after_process)
         try:
             while True:
@@ -70,11 +70,11 @@ class Stream:
         """Follow the scope until something ends that."""
         try:
             self._follow()
-        except (feed.Outdated, bus.LedgerChanged) as elsewhere:
+        except (store_session.StalePosition, bus.LedgerChanged) as elsewhere:
             self._failed += 1
             if self._failed > 1:
-                self._voice.failed(policy.Cause.ERROR)
-                self._voice.enter(policy.State.OPENING, str(elsewhere))
+                self._voice.failed(policy.FailureCause.ERROR)
+                self._voice.enter(policy.StreamState.OPENING, str(elsewhere))
                 self._pause(policy.Pace.QUICK)
         except (bus.SettingsChanged, errors.ConfigError, errors.Stopping):
             raise
@@ -86,7 +86,7 @@ class Stream:
         opened = self._feed.open(self._voice.label, self._around.cluster())
         # The store was asked first: what others read meanwhile may be newer than this look and prove nothing.
         self._doing = policy.Doing.LIST
-        current = listing.current(self._around.api, resource, self._scope.id.namespace)
+        current = lists.current(self._around.api, resource, self._scope.id.namespace)
         self._doubt.worked(self._doing)
         if current < opened.highest:
             self._rewind(current, opened.highest)
@@ -95,7 +95,7 @@ class Stream:
             self._list(resource, opened)
         self._watch(resource)
 
-    def _find(self) -> discovery.Resource:
+    def _find(self) -> discovery.ServedResource:
         self._doing = policy.Doing.DISCOVER
         if self._resource is None:
             scope = self._scope
@@ -107,19 +107,19 @@ class Stream:
             self._resource = resource
         return self._resource
 
-    def _list(self, resource: discovery.Resource, opened: wire.StreamOpened) -> None:
+    def _list(self, resource: discovery.ServedResource, opened: wire.StreamOpened) -> None:
         """Send the whole scope to the store, page by page, at the resourceVersion of the first."""
         reason = opened.reason or model.GapReason.FIRST_LIST
-        self._voice.enter(policy.State.LISTING, reason)
+        self._voice.enter(policy.StreamState.LISTING, reason)
         pages = self._pages(resource)
-        page: items.Page | None = next(pages)
+        page: items.ListPageItems | None = next(pages)
         at = page.version if page else 0
         if at < opened.highest:
             self._rewind(at, opened.highest)
-            raise feed.Outdated("the cluster was restored")
+            raise store_session.StalePosition("the cluster was restored")
         self._feed.begin_list(at, reason)
         number = count = 0
-        identified, witness = True, listing.Witness(opened.tracked)
+        identified, witness = True, lists.Witness(opened.tracked)
         while page is not None:
             self._feed.tell_page(at, number, page)
             witness.see(page)
@@ -129,12 +129,12 @@ class Stream:
         witness.confirm(lambda: self._pages(resource))
         self._feed.end_list(at, pages=number, count=count, identified=identified)
 
-    def _pages(self, resource: discovery.Resource) -> Iterator[items.Page]:
-        for page in listing.pages(self._around.api, resource, self._scope.id.namespace, limit=self._timing.page):
+    def _pages(self, resource: discovery.ServedResource) -> Iterator[items.ListPageItems]:
+        for page in lists.pages(self._around.api, resource, self._scope.id.namespace, limit=self._timing.page):
             self._look_after_process()
             yield page
 
-    def _watch(self, resource: discovery.Resource) -> None:
+    def _watch(self, resource: discovery.ServedResource) -> None:
         """Follow the scope from the store's cursor on until the server ends the watch."""
         self._doing = policy.Doing.WATCH
         watch = watching.start(
@@ -148,7 +148,7 @@ class Stream:
         )
         began = time.monotonic()
         self._doubt.worked(self._doing)
-        self._voice.enter(policy.State.WATCHING)
+        self._voice.enter(policy.StreamState.WATCHING)
         self._voice.connected()
         try:
             with watch:
@@ -159,13 +159,13 @@ class Stream:
                 self._be_well()
         if time.monotonic() - began >= _HEALTHY_S:
             self._in_vain = 0
-        self._voice.failed(policy.Cause.TIMEOUT)
+        self._voice.failed(policy.FailureCause.TIMEOUT)
         if not heard and time.monotonic() - began < _BEAT_S:
             # A server that ends watches as soon as they begin must not be asked as fast as it answers.
             self._failed += 1
             self._pause(policy.Pace.BACKOFF)
 
-    def _tell(self, watch: watching.Watch, resource: discovery.Resource) -> bool:
+    def _tell(self, watch: watching.OpenWatch, resource: discovery.ServedResource) -> bool:
         """Pass on what the watch shows; says whether it showed anything."""
         heard = False
         began_at = self._feed.position
@@ -182,8 +182,8 @@ class Stream:
                     heard = True
                     self._be_well()
                 self._feed.advance()
-        except (failures.Refused, failures.Broken, failures.Silent, failures.Malformed) as failure:
-            if isinstance(failure, failures.Refused):
+        except (failures.ApiRefused, failures.Broken, failures.Silent, failures.Malformed) as failure:
+            if isinstance(failure, failures.ApiRefused):
                 self._voice.received("ERROR")
             self._count_in_vain(failure, moved=self._feed.position != began_at)
             self._feed.flush()  # what came before the failure is good
@@ -191,7 +191,7 @@ class Stream:
         self._feed.flush()
         return heard
 
-    def _read(self, watch: watching.Watch, resource: discovery.Resource) -> list[bytes]:
+    def _read(self, watch: watching.OpenWatch, resource: discovery.ServedResource) -> list[bytes]:
         """Read lines. One that is silent goes on as long as the server still answers for this scope.
 
         A quiet watch is no fault: Kubernetes 1.24 sends no bookmark before etcd has reported progress, every 10 minutes
@@ -205,16 +205,16 @@ class Stream:
             self._probe(resource, silence)
             return []
 
-    def _probe(self, resource: discovery.Resource, silence: failures.Silent) -> None:
+    def _probe(self, resource: discovery.ServedResource, silence: failures.Silent) -> None:
         """Read the present resourceVersion on another connection.
 
         Raises:
             failures.Silent: that has not worked either, or the server is behind the watch: it was restored.
         """
         try:
-            current = listing.current(self._around.api, resource, self._scope.id.namespace)
-        except (failures.Unreachable, failures.Refused, failures.Malformed, failures.Unsuitable) as failure:
-            if isinstance(failure, failures.Refused) and failure.status == 429:
+            current = lists.current(self._around.api, resource, self._scope.id.namespace)
+        except (failures.Unreachable, failures.ApiRefused, failures.Malformed, failures.Unsuitable) as failure:
+            if isinstance(failure, failures.ApiRefused) and failure.status == 429:
                 return  # it answers, and is busy enough
             raise failures.Silent(f"{silence}, and a read on another connection failed: {failure}") from failure
         if current < self._feed.position:
@@ -230,7 +230,7 @@ class Stream:
         self._failed = 0
         self._doubt.settle()
 
-    def _take(self, line: items.Line, received_ns: int) -> None:
+    def _take(self, line: items.WatchEvent, received_ns: int) -> None:
         self._voice.received(line.type)
         if not self._feed.see(line, received_ns):
             raise failures.Malformed(
@@ -238,7 +238,7 @@ class Stream:
             )
 
     def _rewind(self, current: int, highest: int) -> None:
-        self._voice.failed(policy.Cause.REWOUND)
+        self._voice.failed(policy.FailureCause.REWOUND)
         self._feed.rewind(current, highest)
 
     def _recover(self, failure: errors.BeaconError) -> None:
@@ -249,7 +249,7 @@ class Stream:
         reaction = policy.react(failure, self._doing, doubtful=doubts > 0, in_vain=in_vain)
         self._failed += 1
         self._voice.failed(reaction.cause)
-        if self._failed > 1 or reaction.cause is policy.Cause.ABSENT:
+        if self._failed > 1 or reaction.cause is policy.FailureCause.ABSENT:
             self._resource = None  # the kind may have gone, or have come back as another
         if not self._is_hiccup(failure, doubts):
             self._enter(reaction, failure)
@@ -266,8 +266,8 @@ class Stream:
 
     def _enter(self, reaction: policy.Reaction, failure: errors.BeaconError) -> None:
         """Report the state. A server that was away, and that refuses as it may after its start, is not back yet."""
-        starting = reaction.state is policy.State.OPENING and self._voice.state is policy.State.UNREACHABLE
-        state = policy.State.UNREACHABLE if starting else reaction.state
+        starting = reaction.state is policy.StreamState.OPENING and self._voice.state is policy.StreamState.UNREACHABLE
+        state = policy.StreamState.UNREACHABLE if starting else reaction.state
         self._voice.enter(state, self._words(failure, reaction))
 
     def _expire(self) -> None:
@@ -277,9 +277,9 @@ class Stream:
             return  # the new ledger has a position of its own
 
     def _words(self, failure: errors.BeaconError, reaction: policy.Reaction) -> str:
-        if reaction.state is policy.State.OPENING:
+        if reaction.state is policy.StreamState.OPENING:
             return f"retried for a minute, because an API server that has just started answers so: {failure}"
-        if reaction.state is not policy.State.FORBIDDEN:
+        if reaction.state is not policy.StreamState.FORBIDDEN:
             return str(failure)
         group = self._scope.id.group
         plural = self._resource.plural if self._resource else self._scope.resource or self._scope.id.kind

@@ -5,17 +5,17 @@ import time
 from collections.abc import Callable, Sequence
 
 from beacon import bus
-from beacon.cluster import connection, listing
+from beacon.cluster import connection, lists
 from beacon.domain import rules
 from beacon.runtime import process
-from beacon.watcher import policy, stream, voice
+from beacon.watcher import policy, scope_watch, status
 
 SPARE_CONNECTIONS = 4  # beside one for each watch: lists and discovery of several streams at a time
 _WIND_DOWN_S = 2.5
 _BEAT_S = 1.0
 
 
-class Identity:
+class ClusterIdentity:
     """The cluster's identity, read once and shared by all streams."""
 
     def __init__(self, api: connection.Connection) -> None:
@@ -32,7 +32,7 @@ class Identity:
         # Streams that ask at the same time all read: waiting for each other they could not beat.
         # A refusal is not kept: it may be that of a server that has just started.
         if not self._uid:
-            self._uid = listing.cluster_uid(self._api)
+            self._uid = lists.cluster_uid(self._api)
         return self._uid
 
 
@@ -48,11 +48,11 @@ def follow(
 
     `beat` says that the calling thread lives.
     """
-    identity = Identity(api)
+    identity = ClusterIdentity(api)
     threads = []
     for scope in scopes:
         target = functools.partial(_follow_one, context, scope, api, identity=identity, timing=timing)
-        threads.append(context.spawn(voice.name_of(scope), target))
+        threads.append(context.spawn(status.name_of(scope), target))
     while not context.stop.wait(_BEAT_S):
         beat()
     deadline = time.monotonic() + _WIND_DOWN_S
@@ -65,14 +65,14 @@ def _follow_one(
     scope: rules.Scope,
     api: connection.Connection,
     *,
-    identity: Identity,
+    identity: ClusterIdentity,
     timing: policy.Timing,
 ) -> None:
     """Follow one scope in its own thread."""
-    heart = context.heart(voice.name_of(scope))
+    heart = context.heart(status.name_of(scope))
     with bus.Client(bus.address(context.run_dir), stop=context.stop, on_beat=heart.beat) as client:
-        surroundings = stream.Surroundings(
+        surroundings = scope_watch.WatchDependencies(
             api=api, client=client, cluster=identity.uid, stop=context.stop, beat=heart.beat, timing=timing
         )
-        stream.Stream(scope, surroundings, voice.Voice(scope, context.report)).run()
+        scope_watch.ScopeWatch(scope, surroundings, status.StreamStatus(scope, context.report)).run()
     heart.close()

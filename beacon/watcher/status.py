@@ -11,13 +11,13 @@ from beacon.cluster import items
 from beacon.configuration import configured_scopes
 from beacon.domain import rules
 from beacon.runtime import log, metrics
-from beacon.watcher import policy, sight, unreadable
+from beacon.watcher import object_filter, policy, unreadable
 
 Report = Callable[[str, Mapping[str, Any]], None]
-_FINE = frozenset({policy.State.OPENING, policy.State.LISTING, policy.State.WATCHING})
+_FINE = frozenset({policy.StreamState.OPENING, policy.StreamState.LISTING, policy.StreamState.WATCHING})
 
 
-class Voice:
+class StreamStatus:
     """Speaks for the stream of one scope."""
 
     def __init__(self, scope: rules.Scope, report: Report) -> None:
@@ -26,7 +26,7 @@ class Voice:
         self._component = f"scope.{name_of(scope)}"
         self._report = report
         self._log = log.get()
-        self._state: policy.State | None = None
+        self._state: policy.StreamState | None = None
         self._reason = ""
         self._listed = False
         self._unreadable = unreadable.Objects()
@@ -39,7 +39,7 @@ class Voice:
         self.label = configured_scopes.label(scope.resource or scope.id.kind.lower(), scope.id)
 
     @property
-    def state(self) -> policy.State | None:
+    def state(self) -> policy.StreamState | None:
         """The state that was published last."""
         return self._state
 
@@ -48,22 +48,22 @@ class Voice:
         self.label = configured_scopes.label(plural, self._scope)
         self.disconnected()
 
-    def enter(self, state: policy.State, reason: str = "") -> None:
+    def enter(self, state: policy.StreamState, reason: str = "") -> None:
         """Be in a state from now on; a person is told when it is another than before."""
         changed = state is not self._state
         if not changed and reason == self._reason:
             return
-        if changed and (reason or state is not policy.State.OPENING):
+        if changed and (reason or state is not policy.StreamState.OPENING):
             say = self._log.info if state in _FINE else self._log.warning
             say("watch state changed", scope=self.label, state=state, reason=reason, failures=self._failed)
             self._failed = 0
         self._state, self._reason = state, reason
-        self._listed |= state is policy.State.WATCHING
+        self._listed |= state is policy.StreamState.WATCHING
         self._publish()
 
-    def failed(self, cause: policy.Cause) -> None:
+    def failed(self, cause: policy.FailureCause) -> None:
         """Count a watch that must be begun anew."""
-        self._failed += cause is not policy.Cause.TIMEOUT
+        self._failed += cause is not policy.FailureCause.TIMEOUT
         metrics.WATCH_RESTARTS.labels(scope=self.label, reason=cause).inc()
 
     def connected(self) -> None:
@@ -92,7 +92,7 @@ class Voice:
         if objects:
             self._publish()
 
-    def seen(self, line: items.Line, why: str) -> None:
+    def seen(self, line: items.WatchEvent, why: str) -> None:
         """Report what a line shows of its object: `why` it is unreadable, or "" that it is not."""
         if why and line.type != "DELETED":
             self.unreadable(items.Unreadable(item=line.item, why=why))
@@ -110,7 +110,7 @@ class Voice:
         shown = {"unreadable": number, "unreadable_objects": self._unreadable.shown} if number else {}
         self._report(self._component, {**said, **shown})
 
-    def mutated(self, mutation: sight.Mutation) -> None:
+    def mutated(self, mutation: object_filter.Mutation) -> None:
         """Count a change of the watched annotation."""
         metrics.ANNOTATION_MUTATIONS.labels(kind=self._scope.kind, mutation=mutation).inc()
 

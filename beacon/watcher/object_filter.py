@@ -1,12 +1,12 @@
 """What the store must hear of an object: accepted ones, and those it wants to hear of whatever they are now.
 
-Pure. How one object is looked at stands in `beacon.cluster.looking`; here is which UIDs are wanted.
+Pure. How one object is looked at stands in `beacon.cluster.observing`; here is which UIDs are wanted.
 """
 
 from collections.abc import Iterable
 from enum import StrEnum
 
-from beacon.cluster import items, looking
+from beacon.cluster import items, observing
 from beacon.domain import model, rules
 
 _CHANGES = {
@@ -24,7 +24,7 @@ class Mutation(StrEnum):
     REMOVED = "removed"
 
 
-class Sight:
+class ObjectFilter:
     """Judges objects under one rule and keeps the set of UIDs that are wanted."""
 
     def __init__(self, rule: rules.ScopeRule, wanted: Iterable[str] = ()) -> None:
@@ -44,7 +44,7 @@ class Sight:
             self._wanted[item.uid] = hash(observation.value)
         return observation
 
-    def seen(self, line: items.Line, received_ns: int) -> model.Observation | None:
+    def seen(self, line: items.WatchEvent, received_ns: int) -> model.Observation | None:
         """Look at a line of a watch; None: it concerns nobody."""
         return self._look(line.item, _CHANGES[line.type], received_ns)
 
@@ -67,4 +67,4 @@ class Sight:
         return None
 
     def _look(self, item: items.Item, change: model.ChangeKind, received_ns: int) -> model.Observation | None:
-        return looking.look(self._rule, item, change, self._wanted, received_ns=received_ns)
+        return observing.look(self._rule, item, change, self._wanted, received_ns=received_ns)
