@@ -47,7 +47,7 @@ def command(output: str) -> None:
         welcome = client.try_call(wire.Hello(process="cli"), timeout_s=_PATIENCE_S)
     # One process never imports another, so the notifier's code runs as a process of its own.
     run = subprocess.run(
-        [sys.executable, "-m", "beacon.notifier.trial"],
+        [sys.executable, "-m", "beacon.notifier.test_event"],
         input=codec.encode(welcome.settings),
         stdout=subprocess.PIPE,
         env=os.environ,

@@ -6,7 +6,17 @@ from contextlib import closing
 
 from beacon import bus
 from beacon.configuration import settings
-from beacon.notifier import bearer, channel, configured, deadline, dispatch, marks, masking, ports, record
+from beacon.notifier import (
+    auth_token,
+    deadline,
+    dispatch,
+    http_sender,
+    in_flight_marks,
+    masking,
+    ports,
+    telemetry,
+    wiring,
+)
 from beacon.runtime import log, process
 
 
@@ -23,8 +33,8 @@ def deliver(context: process.Context, connect: ports.Connect, beat: Callable[[],
         tree = settings.from_plain(process.obtain_settings(context, client))
     if tree.endpoint.tls.insecure_skip_verify:
         log.get().warning("endpoint's certificate not verified", endpoint=tree.endpoint.name)
-    told = record.Record(tree.endpoint.name, report=context.report, logger=log.get().bind())
-    token = bearer.Bearer(
+    told = telemetry.Telemetry(tree.endpoint.name, report=context.report, logger=log.get().bind())
+    token = auth_token.Bearer(
         value=os.environ.get("ENDPOINT_AUTH_TOKEN", ""),
         file=os.environ.get("ENDPOINT_AUTH_TOKEN_FILE", ""),
         on_new=lambda secret: conceal(masking.forms((secret,))),
@@ -32,13 +42,17 @@ def deliver(context: process.Context, connect: ports.Connect, beat: Callable[[],
     token.wait(context.stop, beat=beat, on_wait=told.held_back)
     watchdog = deadline.Watchdog()
     context.spawn("watchdog", lambda: watch(context, watchdog))
-    sender = channel.Channel(configured.target_of(tree), token=token.token, watchdog=watchdog, on_trouble=told.trouble)
+    sender = http_sender.HttpSender(
+        wiring.target_of(tree), token=token.token, watchdog=watchdog, on_trouble=told.trouble
+    )
     conceal(sender.secrets)
     most = dispatch.most_marks(tree.worker.concurrency)
-    under_way = marks.kept(context.run_dir / "notifier.marks", most=most, failed=lambda: bool(context.failure))
+    under_way = in_flight_marks.kept(
+        context.run_dir / "notifier.marks", most=most, failed=lambda: bool(context.failure)
+    )
     with closing(sender), under_way as marked:
         dispatch.Dispatcher(
-            configured.terms_of(tree),
+            wiring.terms_of(tree),
             sender,
             connect=connect,
             start=context.spawn,

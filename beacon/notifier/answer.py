@@ -21,7 +21,7 @@ TIMEOUT = "timeout"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class EndpointAnswer:
     """One request and what came of it.
 
     `code` is the three-digit status, or `network`, `tls`, `timeout`; `status` is 0 unless the answer was complete.

@@ -16,7 +16,7 @@ FRESH_PROBES_PER_S = 20
 _SHORTEST_PROBE_S = 2.0
 
 
-class Mode(StrEnum):
+class BreakerMode(StrEnum):
     """What may be claimed now."""
 
     FULL = "full"  # closed: everything that is due, at full width
@@ -27,7 +27,7 @@ class Mode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class BreakerRules:
     """How many outage-like answers in a row open the breaker (0: it never opens), and how it is probed then.
 
     `timeout_s` is the total deadline of a request.
@@ -39,15 +39,15 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class ClaimPlan:
     """What may be claimed now, and when (monotonic) that changes by itself; None: it doesn't."""
 
-    mode: Mode
+    mode: BreakerMode
     until: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class MadeRequest:
     """A request that was made: when it fails in an outage-like way, it counts only if another event is answered.
 
     `counted` is how many attempts counted before it; `code`, `status` and `error` are what came back.
@@ -64,7 +64,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class BreakerVerdict:
     """What one answer means for its event, for the events that failed before, and for the breaker.
 
     `overtaken`: the request was sent before the endpoint came back and failed after that, so it says nothing about now.
@@ -73,20 +73,20 @@ class Verdict:
     counted: bool
     forgiven: bool = False
     overtaken: bool = False
-    charged: tuple[Request, ...] = ()
+    charged: tuple[MadeRequest, ...] = ()
     opened: bool = False
     closed: bool = False
 
 
 @dataclass(slots=True)
-class Breaker:
+class CircuitBreaker:
     """The state of one endpoint. Not safe for threads: its caller holds a lock."""
 
-    rules: Rules
+    rules: BreakerRules
     open: bool = False
     failures: int = 0  # outage-like answers in a row
     slowest_s: float = 0.0  # the slowest proper answer seen; 0: none
-    _suspects: list[Request] = field(default_factory=list)
+    _suspects: list[MadeRequest] = field(default_factory=list)
     _closed_at: float = -math.inf
     _answered_at: float = -math.inf  # when the last proper answer came
     _paused_until: float = 0.0
@@ -94,26 +94,26 @@ class Breaker:
     _probed_at: float = 0.0  # when the last probe was sent, or the breaker opened
     _complete: bool = False  # the last probe, or the answer that opened, was a complete 502, 503 or 504
 
-    def answered(self, request: Request, *, duration_s: float, now: float, probe: bool = False) -> Verdict:
+    def answered(self, request: MadeRequest, *, duration_s: float, now: float, probe: bool = False) -> BreakerVerdict:
         """Take note of an answer and judge it."""
         if probe:
             self._probing = False
         if not retry.outage_like(request.status):
             return self._answered_properly(request, duration_s, now)
         if not self.open and now - duration_s < self._closed_at:
-            return Verdict(counted=False, forgiven=True, overtaken=True)
+            return BreakerVerdict(counted=False, forgiven=True, overtaken=True)
         self.failures += 1
         if self.rules.threshold == 0:
-            return Verdict(counted=True)
+            return BreakerVerdict(counted=True)
         if self.open:
             if probe:
                 self._complete = request.status != 0
-            return Verdict(counted=False, forgiven=True)
+            return BreakerVerdict(counted=False, forgiven=True)
         if self.failures >= self.rules.threshold:
             self._open(request.status, now)
-            return Verdict(counted=False, forgiven=True, opened=True)
+            return BreakerVerdict(counted=False, forgiven=True, opened=True)
         self._suspects.append(request)
-        return Verdict(counted=False, forgiven=True)
+        return BreakerVerdict(counted=False, forgiven=True)
 
     def heed_silence(self, began: Iterable[float], now: float) -> int:
         """Open when nothing comes back at all, without waiting for every request under way to time out.
@@ -161,24 +161,28 @@ class Breaker:
             return self.rules.timeout_s
         return min(self.rules.timeout_s, max(_SHORTEST_PROBE_S, 2 * self.slowest_s))
 
-    def plan(self, now: float) -> Plan:
+    def plan(self, now: float) -> ClaimPlan:
         """Say what may be claimed now."""
         if not self.open:
             paused = now < self._paused_until
-            return Plan(mode=Mode.PAUSED, until=self._paused_until) if paused else Plan(mode=Mode.FULL)
+            return (
+                ClaimPlan(mode=BreakerMode.PAUSED, until=self._paused_until)
+                if paused
+                else ClaimPlan(mode=BreakerMode.FULL)
+            )
         if self._probing:
-            return Plan(mode=Mode.HELD)
+            return ClaimPlan(mode=BreakerMode.HELD)
         probe_at = self._probed_at + self.rules.probe_interval_s
         if now >= probe_at:
-            return Plan(mode=Mode.PROBE)
+            return ClaimPlan(mode=BreakerMode.PROBE)
         if not self._complete:
-            return Plan(mode=Mode.HELD, until=probe_at)
+            return ClaimPlan(mode=BreakerMode.HELD, until=probe_at)
         fresh_at = self._probed_at + 1 / FRESH_PROBES_PER_S
         if now < fresh_at:
-            return Plan(mode=Mode.HELD, until=min(fresh_at, probe_at))
-        return Plan(mode=Mode.FRESH, until=probe_at)
+            return ClaimPlan(mode=BreakerMode.HELD, until=min(fresh_at, probe_at))
+        return ClaimPlan(mode=BreakerMode.FRESH, until=probe_at)
 
-    def _answered_properly(self, request: Request, duration_s: float, now: float) -> Verdict:
+    def _answered_properly(self, request: MadeRequest, duration_s: float, now: float) -> BreakerVerdict:
         closed = self.open
         self._answered_at = now
         if closed:
@@ -187,7 +191,7 @@ class Breaker:
         self.slowest_s = max(self.slowest_s, duration_s)
         charged = tuple(suspect for suspect in self._suspects if suspect.delivery != request.delivery)
         self._suspects = [suspect for suspect in self._suspects if suspect.delivery == request.delivery]
-        return Verdict(counted=True, charged=charged, closed=closed)
+        return BreakerVerdict(counted=True, charged=charged, closed=closed)
 
     def _open(self, status: int, now: float) -> None:
         self.open = True

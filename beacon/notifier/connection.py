@@ -82,7 +82,7 @@ class _Lookup:
         self.error: str | None = None
 
 
-class Line:
+class CancellableConnection:
     """What both kinds of connection have beyond urllib3's; mixed in before them.
 
     `guard` is a second descriptor of the same socket: it shuts the connection down even while the first one is being
@@ -103,7 +103,7 @@ class Line:
         self.served = False
         self.sent = False
         self._carried = False
-        self._exchange: exchange.Exchange | None = None
+        self._exchange: exchange.HttpExchange | None = None
         self._idle_since = 0.0
         super().__init__(*args, **options)
 
@@ -129,7 +129,7 @@ class Line:
         if self.sock is None:
             self.connect()  # type: ignore[attr-defined]
         self.served, self._carried = self._carried, True
-        self._exchange = exchange.Exchange(self.sock)
+        self._exchange = exchange.HttpExchange(self.sock)
         try:
             self._exchange.send(body)
         except response_parser.InvalidResponse:
@@ -138,7 +138,7 @@ class Line:
             return  # the other side may have answered before it closed the connection
         self.sent = self._exchange.sent
 
-    def getresponse(self) -> response_parser.Response:
+    def getresponse(self) -> response_parser.EndpointResponse:
         """Return the whole response."""
         current, self._exchange = self._exchange, None
         if current is None:  # urllib3 passes over a reset, also one while connecting
@@ -210,11 +210,11 @@ class Line:
         self.watchdog.attach(self)
 
 
-class _PlainLine(Line, connection.HTTPConnection):  # type: ignore[misc]  # its response is of our own kind
+class _PlainLine(CancellableConnection, connection.HTTPConnection):  # type: ignore[misc]  # its response is of our own kind
     pass
 
 
-class _TlsLine(Line, connection.HTTPSConnection):  # type: ignore[misc]
+class _TlsLine(CancellableConnection, connection.HTTPSConnection):  # type: ignore[misc]
     pass
 
 

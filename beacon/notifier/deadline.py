@@ -15,7 +15,7 @@ _TICK_S = 1.0
 _GRACE_S = 10.0
 
 
-class Line(Protocol):
+class Cancellable(Protocol):
     """A connection that may carry one call at a time."""
 
     call: "Call | None"
@@ -33,7 +33,7 @@ class Call:
 
     began: float
     deadline: float
-    line: Line | None = None
+    line: Cancellable | None = None
     expired: bool = False
     severed: bool = False
 
@@ -95,7 +95,7 @@ class Watchdog:
                 line.call = None
                 line.release()
 
-    def attach(self, line: Line) -> Call | None:
+    def attach(self, line: Cancellable) -> Call | None:
         """Name the connection that this thread's request uses; None outside a request."""
         call: Call | None = getattr(self._mine, "call", None)
         if call is None:

@@ -14,7 +14,17 @@ from dataclasses import dataclass
 
 from beacon import bus, wire
 from beacon.domain import model
-from beacon.notifier import answer, breaker, crew, marks, ports, render, retry, session, settlement
+from beacon.notifier import (
+    answer,
+    breaker,
+    claim_session,
+    in_flight_marks,
+    ports,
+    render,
+    retry,
+    settlement,
+    worker_pool,
+)
 
 _FLUSH_S = 1.5  # of the 12 s that a stop may take, beside `finish_s`
 _GATHER_S = 0.003  # after a reply, for answers that the next claim can settle: a claim costs more than it holds
@@ -25,7 +35,7 @@ _LEAST_PAUSE_S = 1.0  # between two sessions, when two notifiers fence each othe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class DispatcherConfig:
     """What the configuration says about delivering.
 
     `finish_s` is how long requests under way may take after a stop before they are cut; `reply_s` how long the store
@@ -35,7 +45,7 @@ class Terms:
     endpoint: str
     names: render.Names
     policy: retry.Policy
-    rules: breaker.Rules
+    rules: breaker.BreakerRules
     width: int
     batch: int
     poll_s: float
@@ -48,15 +58,15 @@ class Dispatcher:
 
     def __init__(
         self,
-        terms: Terms,
+        terms: DispatcherConfig,
         sender: ports.Sender,
         *,
         connect: ports.Connect,
         start: Callable[[str, Callable[[], None]], object],
         stop: threading.Event,
-        line: ports.Line,
-        record: ports.Record,
-        marked: marks.Marks | None = None,
+        line: ports.Deadlines,
+        record: ports.TelemetryPort,
+        marked: in_flight_marks.Marks | None = None,
     ) -> None:
         """Prepare. `connect` opens an end of the bus, `start` a thread; `line` can end requests under way.
 
@@ -69,16 +79,16 @@ class Dispatcher:
         self._line = line
         self._record = record
         self._lock = threading.Lock()
-        self._breaker = breaker.Breaker(rules=terms.rules)
-        self._marks = marked or marks.Marks(None, most=1)
-        self._session = session.Session(endpoint=terms.endpoint, died=self._marks.died)
+        self._breaker = breaker.CircuitBreaker(rules=terms.rules)
+        self._marks = marked or in_flight_marks.Marks(None, most=1)
+        self._session = claim_session.ClaimSession(endpoint=terms.endpoint, died=self._marks.died)
         self._chance = random.Random()  # noqa: S311  spreads retries, protects nothing
         self._low = terms.batch // 2
         self._most_unconfirmed = most_unconfirmed(terms.width)
         self._poll_s = min(max(terms.poll_s, _POLL_S[0]), _POLL_S[1])
-        self._crew = crew.Crew(terms.width, self._deliver, start=start, on_low=self.wake, low=self._low)
+        self._crew = worker_pool.WorkerPool(terms.width, self._deliver, start=start, on_low=self.wake, low=self._low)
         # A probe must not wait behind requests that hang since before the breaker opened.
-        self._prober = crew.Crew(1, self._deliver, start=start, on_low=lambda: None, low=-1)
+        self._prober = worker_pool.WorkerPool(1, self._deliver, start=start, on_low=lambda: None, low=-1)
         self._client: bus.Client | None = None
         self._under_way: dict[int, float] = {}  # delivery -> when its request was sent; without probes
         self._severed = False
@@ -127,7 +137,7 @@ class Dispatcher:
         self._release(self._withdraw())
         cut_at = time.monotonic() + self._terms.finish_s
         end_at = cut_at + _FLUSH_S
-        last = session.Wish(mode=breaker.Mode.HELD)
+        last = claim_session.ClaimRequest(mode=breaker.BreakerMode.HELD)
         while (now := time.monotonic()) < end_at:
             with self._lock:
                 idle = not self._session.held
@@ -139,28 +149,28 @@ class Dispatcher:
                 self._line.sever()
             self._step(client, (last, min(0.1, end_at - now)))
 
-    def _look(self) -> tuple[session.Wish, float]:
+    def _look(self) -> tuple[claim_session.ClaimRequest, float]:
         """Decide what is to be claimed now, and how long that stays so."""
         now = time.monotonic()
         with self._lock:
             plan = self._breaker.plan(now)
         patience_s = _SLICE_S if plan.until is None else min(_SLICE_S, max(0.0, plan.until - now))
         if self._crew.waiting:
-            patience_s = min(patience_s, crew.PATIENCE_S)
+            patience_s = min(patience_s, worker_pool.PATIENCE_S)
         match plan.mode:
-            case breaker.Mode.FULL:
+            case breaker.BreakerMode.FULL:
                 queued = self._crew.queued
                 want = self._terms.batch - queued if queued <= self._low else 0
-                return session.Wish(mode=plan.mode, want=want, wait_s=self._poll_s), patience_s
-            case breaker.Mode.PROBE:
-                return session.Wish(mode=plan.mode, want=1, wait_s=self._poll_s), patience_s
-            case breaker.Mode.FRESH:
+                return claim_session.ClaimRequest(mode=plan.mode, want=want, wait_s=self._poll_s), patience_s
+            case breaker.BreakerMode.PROBE:
+                return claim_session.ClaimRequest(mode=plan.mode, want=1, wait_s=self._poll_s), patience_s
+            case breaker.BreakerMode.FRESH:
                 wait_s = max(0.0, (plan.until or now) - now)
-                return session.Wish(mode=plan.mode, want=1, wait_s=wait_s), patience_s
+                return claim_session.ClaimRequest(mode=plan.mode, want=1, wait_s=wait_s), patience_s
             case _:
-                return session.Wish(mode=plan.mode), patience_s
+                return claim_session.ClaimRequest(mode=plan.mode), patience_s
 
-    def _step(self, client: bus.Client, wished: tuple[session.Wish, float]) -> None:
+    def _step(self, client: bus.Client, wished: tuple[claim_session.ClaimRequest, float]) -> None:
         """Send a claim if there is anything to say, and take what the store has answered."""
         wish, patience_s = wished
         now = time.monotonic()
@@ -226,14 +236,16 @@ class Dispatcher:
         for group, admitted in crews:
             group.offer(admitted)
 
-    def _admit(self, wish: session.Wish, jobs: list[session.Job]) -> list[tuple[crew.Crew, list[session.Job]]]:
+    def _admit(
+        self, wish: claim_session.ClaimRequest, jobs: list[claim_session.LeasedDelivery]
+    ) -> list[tuple[worker_pool.WorkerPool, list[claim_session.LeasedDelivery]]]:
         """Decide what of a reply may still be sent: the breaker may have moved since it was asked for."""
         now = time.monotonic()
         if not jobs:
             return []
         if self._breaker.admits(now) and not self._stop.is_set():
             return [(self._crew, jobs)]
-        asked_to_probe = wish.mode in (breaker.Mode.FRESH, breaker.Mode.PROBE)
+        asked_to_probe = wish.mode in (breaker.BreakerMode.FRESH, breaker.BreakerMode.PROBE)
         if self._breaker.open and asked_to_probe and not self._breaker.probing and not self._stop.is_set():
             self._breaker.probe_sent(now)
             jobs[0].probe = True
@@ -242,7 +254,7 @@ class Dispatcher:
         self._settle_all([settlement.released(job) for job in jobs])
         return []
 
-    def _deliver(self, job: session.Job) -> None:
+    def _deliver(self, job: claim_session.LeasedDelivery) -> None:
         """Send one delivery and settle what came of it. Runs in the crew's threads."""
         with self._lock:
             if self._session.held.get(job.delivery.id) is not job:
@@ -272,9 +284,9 @@ class Dispatcher:
         """Send no more while too much of what was answered is not on disk: it would be repeated after a crash."""
         self._crew.halt(halted=self._session.unconfirmed >= self._most_unconfirmed)
 
-    def _judge(self, job: session.Job, reply: answer.Answer) -> None:
+    def _judge(self, job: claim_session.LeasedDelivery, reply: answer.EndpointAnswer) -> None:
         delivery, policy, now = job.delivery, self._terms.policy, time.monotonic()
-        request = breaker.Request(
+        request = breaker.MadeRequest(
             delivery=delivery.id,
             generation=delivery.generation,
             attempt=delivery.requests + 1,
@@ -296,7 +308,7 @@ class Dispatcher:
             self._charge(suspect, counted=suspect.counted + charges[suspect.delivery])
         self._heed(verdict, reply, now)
 
-    def _charge(self, suspect: breaker.Request, *, counted: int) -> None:
+    def _charge(self, suspect: breaker.MadeRequest, *, counted: int) -> None:
         again = self._session.held.get(suspect.delivery)
         charge = settlement.charge(suspect, self._terms.policy, counted=counted, held=again is not None)
         if again is not None:
@@ -306,7 +318,7 @@ class Dispatcher:
         if charge.exhausted:
             self._record.gave_up(suspect.type, late=True)
 
-    def _heed(self, verdict: breaker.Verdict, reply: answer.Answer, now: float) -> None:
+    def _heed(self, verdict: breaker.BreakerVerdict, reply: answer.EndpointAnswer, now: float) -> None:
         """Do what an answer means for the answers to come: open, close, pause."""
         pause_s = retry.pause_s(self._terms.policy, reply.status, asked_s=settlement.asked_s(reply))
         if verdict.opened:
@@ -321,10 +333,10 @@ class Dispatcher:
         if not self._breaker.admits(now):
             self._settle_all([settlement.released(job) for job in self._crew.withdraw()])
 
-    def _withdraw(self) -> list[session.Job]:
+    def _withdraw(self) -> list[claim_session.LeasedDelivery]:
         return [*self._crew.withdraw(), *self._prober.withdraw()]
 
-    def _release(self, jobs: list[session.Job]) -> None:
+    def _release(self, jobs: list[claim_session.LeasedDelivery]) -> None:
         with self._lock:
             self._settle_all([settlement.released(job) for job in jobs])
 

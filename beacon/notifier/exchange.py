@@ -26,7 +26,7 @@ _MARKS = {
 }
 
 
-class Form:
+class RequestTemplate:
     """The bytes that all requests of one kind have in common."""
 
     def __init__(self, method: str, target: str, headers: Mapping[str, str | bytes]) -> None:
@@ -63,7 +63,7 @@ class _Scribe(connection.HTTPConnection):
         self.written.append(bytes(data))
 
 
-class Exchange:
+class HttpExchange:
     """One request and its response on a socket that is connected and idle.
 
     `sent` is True once the request went out whole.
@@ -73,7 +73,7 @@ class Exchange:
         """Prepare; nothing is sent yet."""
         self._stream = stream
         self._parser = response_parser.ResponseParser()
-        self._response: response_parser.Response | None = None
+        self._response: response_parser.EndpointResponse | None = None
         self._early = False
         self.sent = False
 
@@ -94,7 +94,7 @@ class Exchange:
         finally:
             self._stream.settimeout(None)
 
-    def receive(self) -> response_parser.Response:
+    def receive(self) -> response_parser.EndpointResponse:
         """Wait for the response.
 
         If it began before the request was sent whole, its connection is not reusable; if the rest could not be sent, it
@@ -161,7 +161,7 @@ def open_tunnel(stream: Any, host: str, port: int, headers: Mapping[str, str]) -
         raise OSError("Tunnel connection failed: the proxy sent more than its answer to CONNECT")
 
 
-def _receive_head(stream: Any) -> response_parser.Response:
+def _receive_head(stream: Any) -> response_parser.EndpointResponse:
     parser = response_parser.ResponseParser(head_only=True)
     try:
         while True:

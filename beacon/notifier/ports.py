@@ -13,11 +13,11 @@ Connect = Callable[[], bus.Client]
 class Sender(Protocol):
     """The channel, as far as it is needed here."""
 
-    def send(self, body: bytes, *, event_id: str, timeout_s: float) -> answer.Answer:
+    def send(self, body: bytes, *, event_id: str, timeout_s: float) -> answer.EndpointAnswer:
         """Send one request and wait for the whole answer."""
 
 
-class Line(Protocol):
+class Deadlines(Protocol):
     """What can end requests under way: the watchdog."""
 
     def expire(self, before: float) -> None:
@@ -27,7 +27,7 @@ class Line(Protocol):
         """End all requests, those under way and those to come."""
 
 
-class Record(Protocol):
+class TelemetryPort(Protocol):
     """What is told to metrics, log and status about the work."""
 
     def claimed(self, count: int) -> None:

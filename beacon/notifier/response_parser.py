@@ -28,7 +28,7 @@ class InvalidResponse(ConnectionError):
 
 
 @dataclass(kw_only=True)
-class Response:
+class EndpointResponse:
     """A whole response; `body` is its beginning, `headers` those that a caller asks for.
 
     `reusable` is True if its connection may carry another request. urllib3's pool reads the last two fields.
@@ -87,7 +87,7 @@ class ResponseParser:
         """Return the status of the final response, 0 until its head has come."""
         return 0 if self._in_head else self._message.status
 
-    def feed(self, data: bytes) -> Response | None:
+    def feed(self, data: bytes) -> EndpointResponse | None:
         """Parse more bytes. Return the response when it is whole.
 
         Raises:
@@ -105,7 +105,7 @@ class ResponseParser:
             return self._response(reusable=False)
         return None
 
-    def end_of_stream(self) -> Response:
+    def end_of_stream(self) -> EndpointResponse:
         """Return the response that ends with its connection.
 
         Raises:
@@ -251,10 +251,10 @@ class ResponseParser:
         usual = self._parser.get_http_version().startswith("1.")
         return usual and not doubtful and b"close" not in options and self._parser.should_keep_alive()
 
-    def _response(self, *, reusable: bool) -> Response:
+    def _response(self, *, reusable: bool) -> EndpointResponse:
         del self._parser  # it refers back to this object
         message = self._message
-        return Response(
+        return EndpointResponse(
             status=message.status,
             reason=message.reason.decode("latin-1").strip(),
             headers={_KEPT[name]: value.decode("latin-1") for name, value in message.headers.items() if name in _KEPT},

@@ -7,11 +7,16 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from beacon.domain import model
-from beacon.notifier import answer, breaker, retry, retry_after, session
+from beacon.notifier import answer, breaker, claim_session, retry, retry_after
 
 
 def settle(
-    job: session.Job, reply: answer.Answer, verdict: breaker.Verdict, policy: retry.Policy, *, roll: float
+    job: claim_session.LeasedDelivery,
+    reply: answer.EndpointAnswer,
+    verdict: breaker.BreakerVerdict,
+    policy: retry.Policy,
+    *,
+    roll: float,
 ) -> model.Outcome:
     """Say what came of a request; `roll` is uniform in -1..1."""
     delivery = job.delivery
@@ -44,21 +49,21 @@ def settle(
     )
 
 
-def asked_s(reply: answer.Answer) -> float | None:
+def asked_s(reply: answer.EndpointAnswer) -> float | None:
     """Give the delay that an answer asks for; None when it asks for none."""
     now = datetime.fromtimestamp(reply.started_us / 1_000_000 + reply.duration_s, tz=UTC)
     return retry_after.delay_s(reply.retry_after, now=now)
 
 
-def interrupted(job: session.Job, reply: answer.Answer) -> model.Outcome:
+def interrupted(job: claim_session.LeasedDelivery, reply: answer.EndpointAnswer) -> model.Outcome:
     """Say that a request was cut because Beacon stops: it is to be sent again, and nobody is to blame."""
-    verdict = breaker.Verdict(counted=False)
+    verdict = breaker.BreakerVerdict(counted=False)
     policy = retry.Policy(max_attempts=0, initial_s=1.0, max_s=1.0, multiplier=1.0, jitter=0.0)
     outcome = settle(job, replace(reply, status=0, error="cut short: the notifier stopped"), verdict, policy, roll=0.0)
     return replace(outcome, delay_s=0.0)
 
 
-def released(job: session.Job) -> model.Outcome:
+def released(job: claim_session.LeasedDelivery) -> model.Outcome:
     """Say that a delivery is given back unsent."""
     delivery = job.delivery
     return model.Outcome(
@@ -78,7 +83,7 @@ class Charge:
     exhausted: bool
 
 
-def charge(suspect: breaker.Request, policy: retry.Policy, *, counted: int, held: bool) -> Charge:
+def charge(suspect: breaker.MadeRequest, policy: retry.Policy, *, counted: int, held: bool) -> Charge:
     """Say that a request counts after all, as number `counted` of its event.
 
     A delivery that is `held` again is judged by its next answer.

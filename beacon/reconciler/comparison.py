@@ -17,16 +17,16 @@ _FIRST_LOOK_S = 0.05
 _LONGEST_LOOK_S = 1.0
 
 
-class Void(errors.TransientError):
+class ComparisonInvalid(errors.TransientError):
     """The store can't judge this comparison: begin anew."""
 
 
-class Late(errors.TransientError):
+class CursorTimeout(errors.TransientError):
     """The scope's cursor did not reach the list in time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class ComparisonDependencies:
     """What a comparison is given. `wait` waits so many seconds, beats, and raises `errors.Stopping` when it is time."""
 
     api: connection.Connection
@@ -38,7 +38,7 @@ class Surroundings:
 class Comparison:
     """Compares one scope with the cluster once."""
 
-    def __init__(self, scope: rules.Scope, around: Surroundings, *, until: float) -> None:
+    def __init__(self, scope: rules.Scope, around: ComparisonDependencies, *, until: float) -> None:
         """Be done or give up at the monotonic instant `until`."""
         self._scope = scope
         self._around = around
@@ -76,7 +76,7 @@ class Comparison:
         while not (reply := self._ask(request)).reached:
             left_s = self._until - time.monotonic()
             if left_s <= 0:
-                raise Late(f"the watcher did not reach resourceVersion {at} in time")
+                raise CursorTimeout(f"the watcher did not reach resourceVersion {at} in time")
             self._around.wait(min(look_s, left_s))
             look_s = min(look_s * 2, _LONGEST_LOOK_S)
         return frozenset(reply.tracked)
@@ -130,7 +130,7 @@ class Comparison:
         if reply.place is wire.Place.RECONFIGURED:
             raise bus.SettingsChanged("the store has started with another configuration")
         if reply.place is not wire.Place.APPLIED:
-            raise Void(reply.why)
+            raise ComparisonInvalid(reply.why)
         return reply
 
 

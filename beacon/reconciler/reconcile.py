@@ -24,7 +24,7 @@ _DOUBT_PAUSE_S = 1.0
 _COMPARE = "compare"
 
 
-class Result(StrEnum):
+class RoundResult(StrEnum):
     """What came of a scope's comparison: the label of `beacon_reconcile_runs_total`."""
 
     COMPLETE = "complete"  # everything was compared
@@ -63,7 +63,7 @@ def _follow(
             raise errors.Stopping("the process is to stop")
 
         api.beat_with(lambda: wait(0))
-        around = comparison.Surroundings(api=api, client=client, wait=wait)
+        around = comparison.ComparisonDependencies(api=api, client=client, wait=wait)
         Reconciler(context, scope, around, terms).run()
 
 
@@ -74,7 +74,7 @@ class Reconciler:
         self,
         context: process.Context,
         scope: rules.Scope,
-        around: comparison.Surroundings,
+        around: comparison.ComparisonDependencies,
         terms: settings.Reconciliation,
     ) -> None:
         """Compare `scope` as `terms` say, used by one thread."""
@@ -84,7 +84,7 @@ class Reconciler:
         self._terms = terms
         self._label = configured_scopes.label(scope.resource or scope.id.kind.lower(), scope.id)
         self._doubt = doubt.Doubt()
-        self._result: Result | None = None
+        self._result: RoundResult | None = None
         self._done_us = 0
         self._log = log.get().bind()
 
@@ -101,7 +101,7 @@ class Reconciler:
             due = time.monotonic() + self._terms.interval_s
             self.compare()
 
-    def compare(self) -> Result:
+    def compare(self) -> RoundResult:
         """Compare once, beginning anew as often as it must within the timeout; says what came of it."""
         began = time.monotonic()
         result, reason = self._try_until(began + self._terms.timeout_s)
@@ -110,7 +110,7 @@ class Reconciler:
         self._say(result, reason)
         return result
 
-    def _try_until(self, deadline: float) -> tuple[Result, str]:
+    def _try_until(self, deadline: float) -> tuple[RoundResult, str]:
         failed = 0
         while True:
             attempt = comparison.Comparison(self._scope, self._around, until=deadline)
@@ -126,12 +126,12 @@ class Reconciler:
                 if comparison.is_hopeless(failure) and not doubtful:
                     return _result_of(failure), str(failure)
                 if time.monotonic() + pause_s >= deadline:
-                    return Result.INCONCLUSIVE if doubtful else _result_of(failure), str(failure)
+                    return RoundResult.INCONCLUSIVE if doubtful else _result_of(failure), str(failure)
                 self._around.wait(pause_s)
             else:
                 self._doubt.worked(_COMPARE)
                 self._doubt.settle()
-                return Result.COMPLETE, ""
+                return RoundResult.COMPLETE, ""
             finally:
                 self._learn_label(attempt)
 
@@ -139,21 +139,21 @@ class Reconciler:
         if attempt.plural:
             self._label = configured_scopes.label(attempt.plural, self._scope.id)
 
-    def _say(self, result: Result, reason: str) -> None:
+    def _say(self, result: RoundResult, reason: str) -> None:
         if result is not self._result:
-            say = self._log.warning if result is Result.FAILED else self._log.info
+            say = self._log.warning if result is RoundResult.FAILED else self._log.info
             say("reconcile state changed", scope=self._label, state=result, reason=reason)
         self._result = result
-        if result is Result.COMPLETE:
+        if result is RoundResult.COMPLETE:
             self._done_us = time.time_ns() // 1000
         said = {"state": result, "reason": reason, "scope": self._label, "done_us": self._done_us}
         self._context.report(_name(self._scope), said)
 
 
-def _result_of(failure: errors.BeaconError) -> Result:
-    if isinstance(failure, comparison.Void | comparison.Late | bus.LedgerChanged):
-        return Result.INCONCLUSIVE
-    return Result.ABSENT if comparison.is_absent(failure) else Result.FAILED
+def _result_of(failure: errors.BeaconError) -> RoundResult:
+    if isinstance(failure, comparison.ComparisonInvalid | comparison.CursorTimeout | bus.LedgerChanged):
+        return RoundResult.INCONCLUSIVE
+    return RoundResult.ABSENT if comparison.is_absent(failure) else RoundResult.FAILED
 
 
 def _pause_s(failure: errors.BeaconError, failed: int) -> float:

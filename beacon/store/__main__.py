@@ -8,7 +8,7 @@ from beacon import bus
 from beacon.bus import bus_server
 from beacon.configuration import config_subprocess, configured_scopes, settings
 from beacon.runtime import log, process
-from beacon.store import condition, daemon, database, observer, room, salvage, service, streams
+from beacon.store import daemon, database, disk_guard, integrity, observer, salvage, service, watch_positions
 
 
 def main(context: process.Context) -> None:
@@ -26,28 +26,30 @@ def main(context: process.Context) -> None:
         bus_server.BusServer(bus.address(context.run_dir)) as server,
     ):
         listener = observer.Observer()
-        terms = streams.Terms(
+        terms = watch_positions.LedgerConfig(
             scopes=configured_scopes.of(tree), endpoint=tree.endpoint.name, updates=tree.events.updated
         )
 
         plain, digest = loaded.settings, settings.digest(tree)
 
-        wanted = salvage.Wanted(scopes=tuple(scope.id for scope in terms.scopes), endpoint=terms.endpoint)
+        wanted = salvage.RescueConfig(scopes=tuple(scope.id for scope in terms.scopes), endpoint=terms.endpoint)
         opening = daemon.Opening("opening the ledger", settings=plain, digest=digest)
 
-        def open_ledger() -> tuple[database.Database, service.Service]:
-            opened = condition.open_sound(path, wanted, opening.say, time.time_ns() // 1000)
+        def open_ledger() -> tuple[database.Database, service.StoreService]:
+            opened = integrity.open_sound(path, wanted, opening.say, time.time_ns() // 1000)
             listener.opened(opened)
-            disk = room.Room(path, reserve_bytes=tree.storage.reserve_bytes)
-            served = service.Service(opened.ledger, terms, settings=plain, digest=digest, disk=disk, listener=listener)
+            disk = disk_guard.DiskGuard(path, reserve_bytes=tree.storage.reserve_bytes)
+            served = service.StoreService(
+                opened.ledger, terms, settings=plain, digest=digest, disk=disk, listener=listener
+            )
             return opened.ledger, served
 
-        with condition.damage_noted(path):
+        with integrity.damage_noted(path):
             ledger, served = daemon.answer_while(server, opening, heart.beat, open_ledger)
             log.get().info("serving", ledger=served.ledger_id, database=str(path))
             daemon.Daemon(server, served, listener).serve(stop=context.stop, beat=heart.beat)
         ledger.close()
-        condition.note_clean(path)
+        integrity.note_clean(path)
 
 
 if __name__ == "__main__":

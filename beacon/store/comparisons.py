@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 
 from beacon import errors, wire
 from beacon.domain import model, rules
-from beacon.store import cursors, database, journal, memory, rendering, streams
+from beacon.store import cursors, database, journal, rendering, session_state, watch_positions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class ComparisonDone:
     """What one request of a comparison found, noted for the metrics: objects looked at, and events by type."""
 
     kind: str
@@ -61,7 +61,12 @@ class _Run:
 class Comparisons:
     """Carries out the verbs of the reconciler."""
 
-    def __init__(self, ledger: database.Database, remembered: memory.Memory, positions: streams.Streams) -> None:
+    def __init__(
+        self,
+        ledger: database.Database,
+        remembered: session_state.SessionState,
+        positions: watch_positions.WatchPositions,
+    ) -> None:
         """Work on the given ledger, beside the streams whose positions count."""
         self._memory = remembered
         self._streams = positions
@@ -160,7 +165,7 @@ class Comparisons:
         cursor = self._cursors.get(run.scope.id)
         return (cursor.epoch, cursor.fingerprint) == (run.epoch, run.scope.fingerprint) and cursor.version >= at
 
-    def _frame(self, run: _Run, now: rendering.Now) -> rendering.Frame:
+    def _frame(self, run: _Run, now: rendering.Now) -> rendering.RequestContext:
         frame = self._streams.frame(run.scope, run.api_version, self._streams.identity(), now)
         return replace(frame, since_us=self._cursors.compared_us(run.scope.id) or None)
 
@@ -176,7 +181,9 @@ class Comparisons:
         run = replace(run, created=run.created + created, updated=run.updated + updated, deleted=run.deleted + deleted)
         self._memory.put(("comparison", run.scope.id), run)
         kind = run.scope.id.kind
-        self._memory.note(Found(kind=kind, compared=compared, created=created, updated=updated, deleted=deleted))
+        self._memory.note(
+            ComparisonDone(kind=kind, compared=compared, created=created, updated=updated, deleted=deleted)
+        )
         if self._journal.regarded != regarded:
             self._streams.outdate(run.scope.id)
         return _so_far(run)

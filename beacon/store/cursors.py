@@ -1,13 +1,13 @@
 """Cursors and gaps of the ledger: how far each scope has been followed, and between which instants nobody looked.
 
-It only reads and writes the two tables; when a cursor may move is decided in `beacon.store.streams`.
+It only reads and writes the two tables; when a cursor may move is decided in `beacon.store.watch_positions`.
 """
 
 from dataclasses import dataclass, replace
 
 from beacon import errors
 from beacon.domain import model
-from beacon.store import database, memory
+from beacon.store import database, session_state
 
 _CONFIRMED_EVERY_US = 30_000_000
 
@@ -39,7 +39,7 @@ class Gap:
 class Cursors:
     """The tables `cursors` and `gaps`."""
 
-    def __init__(self, ledger: database.Database, remembered: memory.Memory) -> None:
+    def __init__(self, ledger: database.Database, remembered: session_state.SessionState) -> None:
         """Work on the given ledger; gaps that are closed are noted in memory."""
         self._ledger = ledger
         self._memory = remembered

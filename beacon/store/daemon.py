@@ -108,7 +108,9 @@ class _Asked:
 class Daemon:
     """The loop between the socket and the service."""
 
-    def __init__(self, server: bus_server.BusServer, served: service.Service, listener: service.Listener) -> None:
+    def __init__(
+        self, server: bus_server.BusServer, served: service.StoreService, listener: service.ServiceListener
+    ) -> None:
         """Serve `served` on `server`."""
         self._server = server
         self._service = served
@@ -133,7 +135,7 @@ class Daemon:
         for asked, reply in sorted(answers, key=_is_unhurried):
             self._answer(asked, reply)
 
-    def _company(self) -> list[service.Job]:
+    def _company(self) -> list[service.QueuedRequest]:
         """Wait a little for requests with which settlements can share a commit, while such requests keep coming."""
         now = time.monotonic()
         if now - self._hurried_at > _BUSY_S:
@@ -145,11 +147,11 @@ class Daemon:
                 return jobs
         return []
 
-    def _read_all(self, arrived: Sequence[bus_server.Incoming]) -> list[service.Job]:
+    def _read_all(self, arrived: Sequence[bus_server.Incoming]) -> list[service.QueuedRequest]:
         now = time.monotonic()
         return [job for incoming in arrived if (job := self._read(incoming, now)) is not None]
 
-    def _read(self, incoming: bus_server.Incoming, now: float) -> service.Job | None:
+    def _read(self, incoming: bus_server.Incoming, now: float) -> service.QueuedRequest | None:
         try:
             request, ledger = wire.decode_request(incoming.data)
         except wire.ProtocolError as error:
@@ -157,7 +159,7 @@ class Daemon:
             self._answer(_Asked(incoming=incoming, verb="malformed", arrived_at=now), refused)
             return None
         asked = _Asked(incoming=incoming, verb=wire.verb_of(request), arrived_at=now)
-        return service.Job(sender=asked, request=request, ledger=ledger)
+        return service.QueuedRequest(sender=asked, request=request, ledger=ledger)
 
     def _answer(self, asked: _Asked, reply: wire.Reply | wire.Refused) -> None:
         data = wire.encode_reply(reply, ledger=self._service.ledger_id, settings=self._service.digest)
@@ -176,6 +178,6 @@ def _is_unhurried(answer: service.Answer) -> bool:
     return not (isinstance(reply, wire.Claimed) and reply.deliveries)
 
 
-def _is_patient(job: service.Job) -> bool:
+def _is_patient(job: service.QueuedRequest) -> bool:
     """Say whether nobody waits for the answer: a claim that settles is a fact already, and only has to be written."""
     return isinstance(job.request, wire.Claim) and bool(job.request.settlements)

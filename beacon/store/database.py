@@ -17,7 +17,7 @@ from urllib.parse import quote
 import apsw
 
 from beacon import errors
-from beacon.store import modes
+from beacon.store import file_modes
 
 Row = tuple[Any, ...]
 Values = Sequence[str | int | float | bytes | None]
@@ -271,7 +271,7 @@ def sqlite_version() -> str:
 def _connect(path: Path, vfs: str | None) -> apsw.Connection:
     require_directory(path.parent)
     _require_file(path)
-    modes.create(path)
+    file_modes.create(path)
     return apsw.Connection(os.fspath(path), vfs=vfs, statementcachesize=_STATEMENTS)
 
 

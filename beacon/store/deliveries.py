@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from beacon import codec, wire
 from beacon.domain import model
-from beacon.store import database, memory, redelivery
+from beacon.store import database, redelivery, session_state
 from beacon.store import suspects as suspected
 
 _SHARE_OF_RETRIES = 5  # one in so many places of a claim is kept for what is due again
@@ -42,7 +42,9 @@ class _Session:
 class Deliveries:
     """Carries out the verb `claim`."""
 
-    def __init__(self, ledger: database.Database, remembered: memory.Memory, now_us: Callable[[], int]) -> None:
+    def __init__(
+        self, ledger: database.Database, remembered: session_state.SessionState, now_us: Callable[[], int]
+    ) -> None:
         """Work on the given ledger; `now_us` is the wall clock."""
         self._ledger = ledger
         self._memory = remembered

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from beacon import codec
 from beacon.domain import decision, model, rules, transitions
-from beacon.store import database, memory, rendering
+from beacon.store import database, rendering, session_state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class EventRecorded:
     """An event that was written: what the metrics are told once it is on disk."""
 
     kind: str
@@ -29,7 +29,7 @@ class Told:
 class Journal:
     """Writes what was observed and what follows from it."""
 
-    def __init__(self, ledger: database.Database, remembered: memory.Memory) -> None:
+    def __init__(self, ledger: database.Database, remembered: session_state.SessionState) -> None:
         """Work on the given ledger; events written are noted in memory as `Told`."""
         self._ledger = ledger
         self._memory = remembered
@@ -37,7 +37,7 @@ class Journal:
         self._regarded = 0
         self._fingerprints: dict[tuple[model.ScopeId, str], str] = {}
 
-    def apply(self, frame: rendering.Frame, seen: model.Observation) -> None:
+    def apply(self, frame: rendering.RequestContext, seen: model.Observation) -> None:
         """Apply one observation: write what it says of the object, and the events that follow from it."""
         row = self._ledger.row(f"SELECT {_COLUMNS} FROM objects WHERE uid = ?", (seen.uid,))
         known = _object(row).known if row else None
@@ -66,7 +66,7 @@ class Journal:
         """How often the set of tracked and unmanaged UIDs, which the watcher must know, has changed so far."""
         return self._regarded
 
-    def sweep(self, frame: rendering.Frame, *, at: int, listed: frozenset[str]) -> None:
+    def sweep(self, frame: rendering.RequestContext, *, at: int, listed: frozenset[str]) -> None:
         """Mark as gone what a complete list at `at` does not show, and tell it."""
         scope = frame.scope.id
         candidates = self._ledger.rows(
@@ -108,7 +108,7 @@ class Journal:
         )
         return [_object(row) for row in rows]
 
-    def _write(self, frame: rendering.Frame, write: decision.RowWrite) -> None:
+    def _write(self, frame: rendering.RequestContext, write: decision.RowWrite) -> None:
         """Write an object's row, and its event, if there is one."""
         shown, after = write.shown, write.after
         self._regarded += (write.before in _REGARDED) != (after.state in _REGARDED)
@@ -140,7 +140,7 @@ class Journal:
             self._emit(frame, write, write.event, write.cause)
 
     def _emit(
-        self, frame: rendering.Frame, write: decision.RowWrite, event: model.EventType, cause: model.Cause
+        self, frame: rendering.RequestContext, write: decision.RowWrite, event: model.EventType, cause: model.Cause
     ) -> None:
         """Write the event and its delivery; an event with the same id exists already and is not written again."""
         shown, source, scope = write.shown, write.source, frame.scope.id
@@ -172,7 +172,7 @@ class Journal:
             self._queue(frame, subject, self._ledger.last_rowid)
             self._told[event] += 1
             self._memory.note(
-                Told(
+                EventRecorded(
                     kind=scope.kind,
                     type=event,
                     source=source,
@@ -184,7 +184,7 @@ class Journal:
                 )
             )
 
-    def _queue(self, frame: rendering.Frame, subject: str, sequence: int) -> None:
+    def _queue(self, frame: rendering.RequestContext, subject: str, sequence: int) -> None:
         self._ledger.run(
             "INSERT INTO deliveries (sequence, endpoint, subject, state, next_attempt_us) VALUES (?1, ?2, ?3,"
             " CASE WHEN EXISTS (SELECT 1 FROM deliveries WHERE endpoint = ?2 AND subject = ?3"

@@ -8,10 +8,10 @@ from typing import Any
 from beacon import errors
 from beacon.domain import model
 from beacon.runtime import log, metrics
-from beacon.store import comparisons, condition, cursors, database, journal, redelivery, service, suspects
+from beacon.store import comparisons, cursors, database, integrity, journal, redelivery, service, suspects
 
 
-class Observer(service.Listener):
+class Observer(service.ServiceListener):
     """Feeds metrics and log lines."""
 
     def __init__(self) -> None:
@@ -25,9 +25,9 @@ class Observer(service.Listener):
         self._last = cache(lambda kind: metrics.LAST_EVENT_TIMESTAMP.labels(kind=kind))
         self._latency = cache(lambda kind: metrics.DETECTION_LATENCY.labels(kind=kind))
         self._by_note: dict[type, Callable[[Any], None]] = {
-            journal.Told: self._told,
+            journal.EventRecorded: self._told,
             cursors.Gap: self._gap_closed,
-            comparisons.Found: _compared,
+            comparisons.ComparisonDone: _compared,
             comparisons.Drift: self._drift_found,
             redelivery.Discarded: self._discarded,
             redelivery.Redelivered: lambda note: metrics.REDELIVERIES.labels(endpoint=note.endpoint).inc(),
@@ -42,7 +42,7 @@ class Observer(service.Listener):
             if (say := self._by_note.get(type(note))) is not None:
                 say(note)
 
-    def opened(self, opened: condition.Opened) -> None:
+    def opened(self, opened: integrity.Opened) -> None:
         """The ledger is open; what had to be done to it is said."""
         if not opened.finding:
             return
@@ -105,7 +105,7 @@ class Observer(service.Listener):
         """The wall clock was set, and what is due later has moved with it."""
         self._log.warning("wall clock set", seconds=seconds)
 
-    def _told(self, told: journal.Told) -> None:
+    def _told(self, told: journal.EventRecorded) -> None:
         self._events(told.kind, told.type, told.source).inc()
         self._last(told.kind).set(time.time())
         if told.received_ns:
@@ -157,7 +157,7 @@ class Observer(service.Listener):
         say("gap closed", scope=gap.label, reason=gap.reason, seconds=seconds, differences=gap.differences)
 
 
-def _compared(found: comparisons.Found) -> None:
+def _compared(found: comparisons.ComparisonDone) -> None:
     for action in ("compared", "created", "updated", "deleted"):
         metrics.RECONCILE_OBJECTS.labels(kind=found.kind, action=action).inc(getattr(found, action))
     metrics.DRIFT.labels(kind=found.kind, drift="missed_creation").inc(found.created)

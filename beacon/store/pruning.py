@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from beacon import codec, wire
-from beacon.store import clock, cursors, database, memory
+from beacon.store import clock, cursors, database, session_state
 
 _LOOK = 250  # rows that one request looks at
 _LOOK_AT_OBJECTS = 50
@@ -25,7 +25,7 @@ class Pruning:
     def __init__(
         self,
         ledger: database.Database,
-        remembered: memory.Memory,
+        remembered: session_state.SessionState,
         time_: clock.Clock,
         *,
         monotonic: Callable[[], float] = time.monotonic,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from beacon import wire
 from beacon.domain import model
-from beacon.store import database, memory
+from beacon.store import database, session_state
 
 _AT_ONCE = 40  # deliveries that one request deals with, so that nobody waits long
 _OVERTAKEN = "a later event of the object has been delivered"
@@ -36,7 +36,7 @@ class Discarded:
 class Redelivery:
     """Carries out the verbs `redeliver` and `discard`."""
 
-    def __init__(self, ledger: database.Database, remembered: memory.Memory, endpoint: str) -> None:
+    def __init__(self, ledger: database.Database, remembered: session_state.SessionState, endpoint: str) -> None:
         """Work on the given ledger; what is redelivered goes to `endpoint`, the one that is configured."""
         self._ledger = ledger
         self._memory = remembered

@@ -24,7 +24,7 @@ class Now:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
+class RequestContext:
     """What all observations of one request have in common.
 
     `since_us` is set while a list closes a gap: what it finds happened between then and now.
@@ -41,7 +41,7 @@ class Frame:
     since_us: int | None = None
 
 
-def event_id(frame: Frame, shown: model.Observation, event: model.EventType) -> str:
+def event_id(frame: RequestContext, shown: model.Observation, event: model.EventType) -> str:
     """Name a change the same for ever: UUIDv5 over cluster, UID, resourceVersion, type, and the epoch above 0."""
     parts = [frame.cluster, shown.uid, str(shown.resource_version), event]
     if frame.epoch:
@@ -49,14 +49,14 @@ def event_id(frame: Frame, shown: model.Observation, event: model.EventType) -> 
     return _uuid5("/".join(parts))
 
 
-def detected_us(frame: Frame, shown: model.Observation) -> int:
+def detected_us(frame: RequestContext, shown: model.Observation) -> int:
     """Give the instant at which the line arrived, when it is known, else now."""
     if not shown.received_ns:
         return frame.now.us
     return frame.now.us - max(0, frame.now.ns - shown.received_ns) // 1000
 
 
-def data(frame: Frame, shown: model.Observation, cause: model.Cause, source: model.Source, at_us: int) -> str:
+def data(frame: RequestContext, shown: model.Observation, cause: model.Cause, source: model.Source, at_us: int) -> str:
     """Render the envelope's data as JSON text; an annotation value over 4 KiB is cut and says so."""
     value = shown.value.encode()
     resource: dict[str, object] = {

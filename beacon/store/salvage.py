@@ -29,7 +29,7 @@ _WORDS: Mapping[tuple[str, str], frozenset[str]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class RescueConfig:
     """What the fresh ledger is for: the scopes that must be listed, and the endpoint of what is told again."""
 
     scopes: tuple[model.ScopeId, ...]
@@ -47,7 +47,7 @@ class Rescue:
     reopened: int = 0
 
 
-def rescue(path: Path, wanted: Wanted, now_us: int) -> Rescue:
+def rescue(path: Path, wanted: RescueConfig, now_us: int) -> Rescue:
     """Put a fresh ledger with all that can be read in the damaged one's place.
 
     Raises:
@@ -92,7 +92,7 @@ def is_sane(table: str, row: Mapping[str, pages.Value]) -> bool:
 class _Copy:
     """One run of copying rows from the damaged file to the fresh one."""
 
-    def __init__(self, source: Path, target: Path, wanted: Wanted, now_us: int) -> None:
+    def __init__(self, source: Path, target: Path, wanted: RescueConfig, now_us: int) -> None:
         self._source = source
         self._target = target
         self._wanted = wanted

@@ -18,17 +18,17 @@ from beacon.store import (
     comparisons,
     database,
     deliveries,
-    figures,
-    following,
-    holdings,
-    listing,
-    memory,
+    delivery_search,
+    disk_guard,
+    object_history,
+    object_pages,
     pruning,
+    recent_events,
     redelivery,
     rendering,
-    room,
-    stories,
-    streams,
+    session_state,
+    statistics,
+    watch_positions,
 )
 
 _Found = TypeVar("_Found", wire.Claimed, wire.Claimed | None)
@@ -38,7 +38,7 @@ _PAGES_A_STEP = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class QueuedRequest:
     """A request, the key of its sender, and the ledger that it is meant for ("": its sender does not know it yet)."""
 
     sender: Any
@@ -48,12 +48,12 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Parked:
-    job: Job
+    job: QueuedRequest
     claim: wire.Claim
     until: float  # monotonic
 
 
-class Listener:
+class ServiceListener:
     """Is told what the service did, once it is a fact; this one says nothing."""
 
     def committed(self, *, requests: int, seconds: float, notes: Sequence[Any]) -> None:
@@ -81,19 +81,19 @@ class Listener:
         """The wall clock was set, and what is due later has moved with it."""
 
 
-class Service:
+class StoreService:
     """Applies requests to the ledger."""
 
     def __init__(
         self,
         ledger: database.Database,
-        terms: streams.Terms,
+        terms: watch_positions.LedgerConfig,
         *,
         settings: Mapping[str, Any],
         digest: str,
         time_: clock.Clock | None = None,
-        disk: room.Room | None = None,
-        listener: Listener | None = None,
+        disk: disk_guard.DiskGuard | None = None,
+        listener: ServiceListener | None = None,
     ) -> None:
         """Serve the given ledger under the given configuration; without `disk` the volume is never too full.
 
@@ -106,18 +106,18 @@ class Service:
         self._room = disk
         self._was_short = False
         self._endpoint = terms.endpoint
-        self._listener = listener or Listener()
-        self._memory = memory.Memory()
-        self._streams = streams.Streams(ledger, self._memory, terms)
+        self._listener = listener or ServiceListener()
+        self._memory = session_state.SessionState()
+        self._streams = watch_positions.WatchPositions(ledger, self._memory, terms)
         self._comparisons = comparisons.Comparisons(ledger, self._memory, self._streams)
         self._deliveries = deliveries.Deliveries(ledger, self._memory, self._clock.now_us)
         self._redelivery = redelivery.Redelivery(ledger, self._memory, terms.endpoint)
-        self._following = following.Following(ledger)
+        self._following = recent_events.RecentEvents(ledger)
         self._pruning = pruning.Pruning(ledger, self._memory, self._clock)
-        self._figures = figures.Figures(ledger, self._streams, self._deliveries)
+        self._figures = statistics.StatisticsReader(ledger, self._streams, self._deliveries)
         self._backups = backups.Backups(ledger)
-        self._holdings = holdings.Holdings(ledger)
-        self._stories = stories.Stories(ledger, terms.scopes)
+        self._holdings = object_pages.ObjectPages(ledger)
+        self._stories = object_history.ObjectHistory(ledger, terms.scopes)
         self._parked: dict[str, _Parked] = {}
         self._readers, self._writers = self._readers_by_request(), self._writers_by_request()
         self.digest = digest
@@ -152,10 +152,10 @@ class Service:
         """Carry out one request alone; a claim is never parked."""
         if isinstance(request, wire.Claim):
             request = replace(request, wait_s=0.0)
-        answers = dict(self.process([Job(sender=None, request=request, ledger=ledger)]))
+        answers = dict(self.process([QueuedRequest(sender=None, request=request, ledger=ledger)]))
         return answers[None]
 
-    def process(self, batch: Sequence[Job]) -> list[Answer]:
+    def process(self, batch: Sequence[QueuedRequest]) -> list[Answer]:
         """Carry out a batch; gives the answers that can be given now, parked ones of earlier batches included."""
         stray = {id(job): refused for job in batch if (refused := self._stray(job)) is not None}
         mine = [job for job in batch if id(job) not in stray]
@@ -173,7 +173,7 @@ class Service:
         answers.extend(self.due())
         return answers
 
-    def _stray(self, job: Job) -> wire.Refused | None:
+    def _stray(self, job: QueuedRequest) -> wire.Refused | None:
         """Return the refusal of a request that is meant for another ledger, or does not name one though it must."""
         if job.ledger == self.ledger_id:
             return None
@@ -212,7 +212,7 @@ class Service:
             wire.Hello: lambda _: wire.Welcome(settings=self._settings),
             wire.Backup: self._backups.step,
             wire.ReadObjects: self._holdings.page,
-            wire.Find: lambda r: listing.page(self._ledger, r),
+            wire.Find: lambda r: delivery_search.page(self._ledger, r),
             wire.Explain: self._stories.tell,
             wire.Follow: self._following.page,
             wire.Vacuum: lambda _: self._vacuum(),
@@ -251,7 +251,7 @@ class Service:
         except errors.BeaconError as error:
             return self._refusal(request, error)
 
-    def _admit(self, jobs: Sequence[Job]) -> list[wire.Reply | wire.Refused | None]:
+    def _admit(self, jobs: Sequence[QueuedRequest]) -> list[wire.Reply | wire.Refused | None]:
         """Write, but refuse the intake while the volume is too full for it."""
         replies: dict[int, wire.Reply | wire.Refused | None] = {}
         going = list(jobs)
@@ -306,7 +306,7 @@ class Service:
             self._ledger.write_back(shrink=True)
         return wire.Vacuumed(pages=pages, more=left > 0)
 
-    def _write_all(self, jobs: Sequence[Job]) -> list[wire.Reply | wire.Refused | None]:
+    def _write_all(self, jobs: Sequence[QueuedRequest]) -> list[wire.Reply | wire.Refused | None]:
         """Apply requests in one transaction; None stands for a claim, whose answer is still to be found."""
         try:
             return self._commit(jobs)
@@ -320,7 +320,7 @@ class Service:
         # One request has spoilt the commit: find out which.
         return [reply for job in jobs for reply in self._write_all([job])]
 
-    def _commit(self, jobs: Sequence[Job]) -> list[wire.Reply | wire.Refused | None]:
+    def _commit(self, jobs: Sequence[QueuedRequest]) -> list[wire.Reply | wire.Refused | None]:
         """Apply requests in one transaction, or undo all of it and raise."""
         started = time.monotonic()
         now = rendering.Now(us=self._clock.now_us(), ns=time.monotonic_ns())
@@ -337,7 +337,9 @@ class Service:
         self._listener.committed(requests=len(jobs), seconds=time.monotonic() - started, notes=notes)
         return replies
 
-    def _make_do(self, jobs: Sequence[Job], error: database.FullError) -> list[wire.Reply | wire.Refused | None]:
+    def _make_do(
+        self, jobs: Sequence[QueuedRequest], error: database.FullError
+    ) -> list[wire.Reply | wire.Refused | None]:
         """There was no room: refuse the intake; try the rest again without it, then once in the ballast's room."""
         replies: dict[int, wire.Reply | wire.Refused | None] = {}
         if self._room is not None:
@@ -350,7 +352,7 @@ class Service:
                 replies = self._retry(vital)
         return [replies[id(job)] if id(job) in replies else self._refusal(job.request, error) for job in jobs]
 
-    def _retry(self, jobs: Sequence[Job]) -> dict[int, wire.Reply | wire.Refused | None]:
+    def _retry(self, jobs: Sequence[QueuedRequest]) -> dict[int, wire.Reply | wire.Refused | None]:
         """Apply requests once more; nothing is returned if that fails, and the next round tries them one by one."""
         if not jobs:
             return {}
@@ -392,7 +394,7 @@ class Service:
             return wire.Refused(code=wire.Refusal.FOREIGN, message=str(error))
         return wire.Refused(code=wire.Refusal.FAILED, message=str(error))
 
-    def _park(self, job: Job, claim: wire.Claim) -> list[Answer]:
+    def _park(self, job: QueuedRequest, claim: wire.Claim) -> list[Answer]:
         """Answer a claim, or keep it until something is due; the session's earlier one is parked no longer."""
         answers: list[Answer] = []
         earlier = self._parked.pop(claim.session, None)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from beacon import wire
-from beacon.store import database, memory
+from beacon.store import database, session_state
 
 SUSPECTED_AFTER = 3  # deaths without an answer in between
 LONGEST_PAUSE_S = 600.0
@@ -76,7 +76,7 @@ def next_turn_us(suspects: Sequence[Suspect], out: Collection[int], now_us: int)
 class Suspects:
     """Keeps the table; every change is part of the claim's transaction."""
 
-    def __init__(self, ledger: database.Database, remembered: memory.Memory) -> None:
+    def __init__(self, ledger: database.Database, remembered: session_state.SessionState) -> None:
         """Work on the given ledger."""
         self._ledger = ledger
         self._memory = remembered

@@ -83,7 +83,7 @@ def test_a_rate_limit_delays_events_and_fails_none(
 def test_a_receiver_that_is_gone_is_an_outage_that_uses_up_no_attempts(
     store: stores.Store, receiver: endpoints.Endpoint, proxy: proxies.Proxy
 ) -> None:
-    rules = breaker.Rules(threshold=2, probe_interval_s=0.05, timeout_s=30.0)
+    rules = breaker.BreakerRules(threshold=2, probe_interval_s=0.05, timeout_s=30.0)
     receiver.down()
     for number in range(10):
         store.add(f"o{number}")
@@ -102,7 +102,7 @@ def test_a_receiver_that_is_gone_is_an_outage_that_uses_up_no_attempts(
 def test_a_proxy_that_is_gone_is_an_outage_too(
     store: stores.Store, receiver: endpoints.Endpoint, proxy: proxies.Proxy
 ) -> None:
-    rules = breaker.Rules(threshold=2, probe_interval_s=0.05, timeout_s=30.0)
+    rules = breaker.BreakerRules(threshold=2, probe_interval_s=0.05, timeout_s=30.0)
     for number in range(10):
         store.add(f"o{number}")
     proxy.stop()

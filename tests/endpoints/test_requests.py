@@ -10,24 +10,24 @@ import pytest
 import trustme
 
 from beacon.dev import whole
-from beacon.notifier import answer, channel, deadline, trust
+from beacon.notifier import answer, deadline, http_sender, tls_context
 from tests.endpoints import proxies
 from tests.unit.notifier import endpoints
 
-Send = Callable[..., answer.Answer]
+Send = Callable[..., answer.EndpointAnswer]
 BODY = b'{"specversion":"1.0"}'
 
 
 @pytest.fixture
 def send(watchdog: deadline.Watchdog, authority: trustme.CA, tmp_path: Path) -> Iterator[Send]:
     """Send through one channel for each address."""
-    channels: dict[str, channel.Channel] = {}
+    channels: dict[str, http_sender.HttpSender] = {}
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
 
-    def through(url: str, body: bytes = BODY, *, timeout_s: float = 60.0) -> answer.Answer:
-        files = trust.Files(ca=str(tmp_path / "ca.pem")) if url.startswith("https") else trust.Files()
-        target = channel.Target(url=url, method="POST", agent="beacon/test", width=4, files=files)
-        line = channels.setdefault(url, channel.Channel(target, token=lambda: "", watchdog=watchdog))
+    def through(url: str, body: bytes = BODY, *, timeout_s: float = 60.0) -> answer.EndpointAnswer:
+        files = tls_context.TlsFiles(ca=str(tmp_path / "ca.pem")) if url.startswith("https") else tls_context.TlsFiles()
+        target = http_sender.Target(url=url, method="POST", agent="beacon/test", width=4, files=files)
+        line = channels.setdefault(url, http_sender.HttpSender(target, token=lambda: "", watchdog=watchdog))
         return line.send(body, event_id=f"event-{len(body)}", timeout_s=timeout_s)
 
     yield through

@@ -9,17 +9,17 @@ from pathlib import Path
 
 from beacon import bus
 from beacon.bus import bus_server
-from beacon.store import daemon, database, service, streams
+from beacon.store import daemon, database, service, watch_positions
 from tests.unit.store import world
 
 
 def main(directory: Path) -> None:
     with daemon.locked(directory, "the directory"), bus_server.BusServer(bus.address(directory)) as server:
         ledger = database.Database(directory / "e.db")
-        terms = streams.Terms(scopes=(world.scope_of(),), endpoint="default", updates=True)
-        served = service.Service(ledger, terms, settings={}, digest="d")
+        terms = watch_positions.LedgerConfig(scopes=(world.scope_of(),), endpoint="default", updates=True)
+        served = service.StoreService(ledger, terms, settings={}, digest="d")
         print("ready", flush=True)
-        daemon.Daemon(server, served, service.Listener()).serve(stop=threading.Event(), beat=lambda: None)
+        daemon.Daemon(server, served, service.ServiceListener()).serve(stop=threading.Event(), beat=lambda: None)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from tests.unit.notifier import endpoints, running, stores
 DELIVERED = model.DeliveryState.DELIVERED
 FAILED = model.DeliveryState.FAILED
 ONE_TRY = retry.Policy(max_attempts=1, initial_s=0.05, max_s=0.1, multiplier=2.0, jitter=0.0)
-NO_BREAKER = breaker.Rules(threshold=0, probe_interval_s=1.0, timeout_s=5.0)
+NO_BREAKER = breaker.BreakerRules(threshold=0, probe_interval_s=1.0, timeout_s=5.0)
 
 
 def names(endpoint: endpoints.Endpoint) -> list[str]:
@@ -388,7 +388,7 @@ def test_a_stop_lets_what_is_under_way_finish_and_sends_nothing_more(
 
 
 def test_a_stop_cuts_what_hangs_and_leaves_it_open(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
-    rules = breaker.Rules(threshold=5, probe_interval_s=1.0, timeout_s=60.0)
+    rules = breaker.BreakerRules(threshold=5, probe_interval_s=1.0, timeout_s=60.0)
     hang = threading.Event()
     endpoint.behave = lambda _request, _line: endpoints.Reply() if hang.wait(30) else None
     (key,) = store.add("web")

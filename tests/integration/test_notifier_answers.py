@@ -14,7 +14,7 @@ import pytest
 import trustme
 
 from beacon.domain import model
-from beacon.notifier import answer, breaker, channel, deadline, retry, session, settlement, trust
+from beacon.notifier import answer, breaker, claim_session, deadline, http_sender, retry, settlement, tls_context
 from tests.unit.notifier import endpoints, pairs, stores
 
 ACCEPTED = b"HTTP/1.1 204 No Content\r\n\r\n"
@@ -25,19 +25,19 @@ class World:
     """An endpoint whose answers a test writes down as bytes, and a channel to it."""
 
     def __init__(self, authority: trustme.CA | None, directory: Path, watchdog: deadline.Watchdog) -> None:
-        context, files = None, trust.Files()
+        context, files = None, tls_context.TlsFiles()
         if authority is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             authority.issue_cert("127.0.0.1").configure_cert(context)
             authority.cert_pem.write_to_path(str(directory / "ca.pem"))
-            files = trust.Files(ca=str(directory / "ca.pem"))
+            files = tls_context.TlsFiles(ca=str(directory / "ca.pem"))
         self.endpoint = endpoints.Endpoint(context=context)
         self.context = context
         self.files = files
         self.watchdog = watchdog
 
-    def channel(self, *, width: int = 4, idle_timeout_s: float = 50.0, url: str = "") -> channel.Channel:
-        target = channel.Target(
+    def channel(self, *, width: int = 4, idle_timeout_s: float = 50.0, url: str = "") -> http_sender.HttpSender:
+        target = http_sender.Target(
             url=url or self.endpoint.url,
             method="POST",
             agent="b",
@@ -45,7 +45,7 @@ class World:
             idle_timeout_s=idle_timeout_s,
             files=self.files,
         )
-        return channel.Channel(target, token=lambda: "", watchdog=self.watchdog)
+        return http_sender.HttpSender(target, token=lambda: "", watchdog=self.watchdog)
 
     def script(self, *answers: bytes) -> None:
         """Answer the requests to come with these bytes, the last of them again and again."""
@@ -98,7 +98,9 @@ def secure(tmp_path: Path, watchdog: deadline.Watchdog) -> Iterator[World]:
     made.endpoint.down()
 
 
-def send(line: channel.Channel, *, timeout_s: float = 10.0, event: str = "event-1", size: int = 2) -> answer.Answer:
+def send(
+    line: http_sender.HttpSender, *, timeout_s: float = 10.0, event: str = "event-1", size: int = 2
+) -> answer.EndpointAnswer:
     return line.send(b"{}".ljust(size), event_id=event, timeout_s=timeout_s)
 
 
@@ -375,11 +377,11 @@ def _copy(source: socket.socket, sink: socket.socket) -> None:
 
 
 @pytest.fixture
-def through(secure: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bytes], answer.Answer]]:
+def through(secure: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bytes], answer.EndpointAnswer]]:
     """Send through a proxy that answers so."""
     opened: list[Proxy] = []
 
-    def run(text: bytes) -> answer.Answer:
+    def run(text: bytes) -> answer.EndpointAnswer:
         opened.append(Proxy(text, secure.endpoint.port))
         monkeypatch.setenv("https_proxy", f"http://user:pass@127.0.0.1:{opened[-1].port}")
         got = send(secure.channel())
@@ -403,7 +405,7 @@ def through(secure: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
     ],
 )
-def test_a_tunnel_that_a_proxy_opens_is_used(text: bytes, through: Callable[[bytes], answer.Answer]) -> None:
+def test_a_tunnel_that_a_proxy_opens_is_used(text: bytes, through: Callable[[bytes], answer.EndpointAnswer]) -> None:
     assert through(text).status == 204
 
 
@@ -421,7 +423,7 @@ def test_a_tunnel_that_a_proxy_opens_is_used(text: bytes, through: Callable[[byt
     ],
 )
 def test_a_tunnel_that_is_refused_is_a_network_error(
-    text: bytes, error: str, through: Callable[[bytes], answer.Answer]
+    text: bytes, error: str, through: Callable[[bytes], answer.EndpointAnswer]
 ) -> None:
     got = through(text)
 
@@ -529,7 +531,7 @@ def test_whatever_an_endpoint_sends_no_event_gets_the_answer_of_another(seed: in
         _settle(reply)
 
 
-def _settle(reply: answer.Answer) -> model.Outcome:
+def _settle(reply: answer.EndpointAnswer) -> model.Outcome:
     policy = retry.Policy(max_attempts=3, initial_s=1.0, max_s=300.0, multiplier=2.0, jitter=0.0)
-    job = session.Job(delivery=stores.delivery(1), ledger="l")
-    return settlement.settle(job, reply, breaker.Verdict(counted=True), policy, roll=0.0)
+    job = claim_session.LeasedDelivery(delivery=stores.delivery(1), ledger="l")
+    return settlement.settle(job, reply, breaker.BreakerVerdict(counted=True), policy, roll=0.0)

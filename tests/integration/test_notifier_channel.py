@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import trustme
 
-from beacon.notifier import answer, channel, deadline, trust
+from beacon.notifier import answer, deadline, http_sender, tls_context
 from tests.unit.notifier import endpoints
 
-Send = Callable[..., answer.Answer]
+Send = Callable[..., answer.EndpointAnswer]
 
 
 @pytest.fixture
@@ -49,21 +49,21 @@ def open_channel(
     method: str = "POST",
     headers: dict[str, str] | None = None,
     token: str = "",
-    files: trust.Files | None = None,
+    files: tls_context.TlsFiles | None = None,
     on_trouble: Callable[[str], None] = lambda _: None,
-) -> channel.Channel:
-    target = channel.Target(
+) -> http_sender.HttpSender:
+    target = http_sender.Target(
         url=url,
         method=method,
         agent="beacon/1.2.3",
         width=4,
         headers=headers or {},
-        files=files or trust.Files(),
+        files=files or tls_context.TlsFiles(),
     )
-    return channel.Channel(target, token=lambda: token, watchdog=watchdog, on_trouble=on_trouble)
+    return http_sender.HttpSender(target, token=lambda: token, watchdog=watchdog, on_trouble=on_trouble)
 
 
-def send(line: channel.Channel, *, timeout_s: float = 60.0) -> answer.Answer:
+def send(line: http_sender.HttpSender, *, timeout_s: float = 60.0) -> answer.EndpointAnswer:
     return line.send(b'{"specversion":"1.0"}', event_id="event-1", timeout_s=timeout_s)
 
 
@@ -377,8 +377,8 @@ def test_a_token_takes_the_place_of_a_configured_authorization(
 
 def test_a_token_is_asked_for_at_every_request(endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog) -> None:
     tokens = iter(["one", "two"])
-    target = channel.Target(url=endpoint.url, method="POST", agent="b", width=1)
-    line = channel.Channel(target, token=lambda: next(tokens), watchdog=watchdog)
+    target = http_sender.Target(url=endpoint.url, method="POST", agent="b", width=1)
+    line = http_sender.HttpSender(target, token=lambda: next(tokens), watchdog=watchdog)
 
     send(line)
     send(line)
@@ -473,7 +473,7 @@ def secure(authority: Authority) -> Iterator[endpoints.Endpoint]:
 def test_the_configured_authority_is_trusted(
     secure: endpoints.Endpoint, authority: Authority, watchdog: deadline.Watchdog
 ) -> None:
-    line = open_channel(secure.url, watchdog, files=trust.Files(ca=str(authority.file)))
+    line = open_channel(secure.url, watchdog, files=tls_context.TlsFiles(ca=str(authority.file)))
 
     assert [send(line).status for _ in range(3)] == [204] * 3
     assert secure.connections == 1
@@ -484,7 +484,7 @@ def test_a_certificate_of_another_authority_is_a_tls_error(
 ) -> None:
     other = Authority(tmp_path, "other")
 
-    for files in (trust.Files(ca=str(other.file)), trust.Files()):
+    for files in (tls_context.TlsFiles(ca=str(other.file)), tls_context.TlsFiles()):
         got = send(open_channel(secure.url, watchdog, files=files))
         assert (got.code, got.status) == ("tls", 0)
         assert got.error.startswith("certificate not accepted")
@@ -499,7 +499,7 @@ def test_an_environment_bundle_does_not_override_the_configured_one(
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(Authority(tmp_path, "other").file))
 
-    assert send(open_channel(secure.url, watchdog, files=trust.Files(ca=str(authority.file)))).status == 204
+    assert send(open_channel(secure.url, watchdog, files=tls_context.TlsFiles(ca=str(authority.file)))).status == 204
 
 
 def test_a_certificate_for_another_name_is_a_tls_error(authority: Authority, watchdog: deadline.Watchdog) -> None:
@@ -507,7 +507,7 @@ def test_a_certificate_for_another_name_is_a_tls_error(authority: Authority, wat
     authority.ca.issue_cert("other.example").configure_cert(context)
     served = endpoints.Endpoint(context=context)
 
-    got = send(open_channel(served.url, watchdog, files=trust.Files(ca=str(authority.file))))
+    got = send(open_channel(served.url, watchdog, files=tls_context.TlsFiles(ca=str(authority.file))))
 
     assert got.code == "tls"
     served.down()
@@ -532,7 +532,7 @@ def test_plain_http_on_a_tls_port_is_a_tls_error(endpoint: endpoints.Endpoint, w
 def test_verification_can_be_switched_off_without_a_warning_per_request(
     secure: endpoints.Endpoint, watchdog: deadline.Watchdog
 ) -> None:
-    line = open_channel(secure.url, watchdog, files=trust.Files(verify=False))
+    line = open_channel(secure.url, watchdog, files=tls_context.TlsFiles(verify=False))
 
     with warnings.catch_warnings(record=True) as shown:
         assert send(line).status == 204
@@ -545,7 +545,7 @@ def test_a_replaced_authority_is_in_force_within_seconds_even_on_living_connecti
 ) -> None:
     file = tmp_path / "in-force.pem"
     file.write_bytes(authority.file.read_bytes())
-    line = open_channel(secure.url, watchdog, files=trust.Files(ca=str(file)))
+    line = open_channel(secure.url, watchdog, files=tls_context.TlsFiles(ca=str(file)))
     assert send(line).status == 204
 
     replace(file, Authority(tmp_path, "other").file.read_bytes())
@@ -561,7 +561,7 @@ def test_a_broken_authority_file_leaves_the_former_one_in_force_and_is_told_once
     file = tmp_path / "in-force.pem"
     file.write_bytes(authority.file.read_bytes())
     told: list[str] = []
-    line = open_channel(secure.url, watchdog, files=trust.Files(ca=str(file)), on_trouble=told.append)
+    line = open_channel(secure.url, watchdog, files=tls_context.TlsFiles(ca=str(file)), on_trouble=told.append)
     send(line)
 
     replace(file, b"-----BEGIN CERTIFICATE-----\nhalf")
@@ -577,7 +577,7 @@ def test_an_authority_file_that_is_missing_at_first_is_used_when_it_appears(
     authority: Authority, secure: endpoints.Endpoint, watchdog: deadline.Watchdog, tmp_path: Path
 ) -> None:
     file = tmp_path / "late.pem"
-    line = open_channel(secure.url, watchdog, files=trust.Files(ca=str(file)))
+    line = open_channel(secure.url, watchdog, files=tls_context.TlsFiles(ca=str(file)))
 
     got = send(line)
     assert got.code == "tls"
@@ -593,14 +593,14 @@ def test_a_client_certificate_is_shown_and_a_replaced_one_too(
     clients, others = Authority(tmp_path, "clients"), Authority(tmp_path, "others")
     served = endpoints.Endpoint(context=authority.server(clients=clients))
     certificate, key = others.client(tmp_path)
-    files = trust.Files(ca=str(authority.file), certificate=certificate, key=key)
+    files = tls_context.TlsFiles(ca=str(authority.file), certificate=certificate, key=key)
     line = open_channel(served.url, watchdog, files=files)
 
     assert send(line).status == 0
     clients.client(tmp_path)
     wait_for(lambda: send(line).status == 204)
 
-    without = open_channel(served.url, watchdog, files=trust.Files(ca=str(authority.file)))
+    without = open_channel(served.url, watchdog, files=tls_context.TlsFiles(ca=str(authority.file)))
     assert send(without).status == 0
     served.down()
 
@@ -614,7 +614,7 @@ def test_an_encrypted_key_does_not_ask_for_a_password(authority: Authority, tmp_
     )
 
     with pytest.raises(Exception, match=r"can't be used for TLS"):
-        trust.make_context(trust.Files(certificate=certificate, key=str(locked)))
+        tls_context.make_context(tls_context.TlsFiles(certificate=certificate, key=str(locked)))
 
 
 def replace(file: Path, content: bytes) -> None:

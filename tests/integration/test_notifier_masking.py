@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from beacon.notifier import answer, channel, deadline
+from beacon.notifier import answer, deadline, http_sender
 
 TOKEN = "t0ken-of-seventeen"
 HEADERS = {"X-Key": "h3ad-of-keys", "X-Pair": "Basic " + base64.b64encode(b"al:wonderland").decode()}
@@ -78,7 +78,7 @@ def echo() -> Iterator[Echo]:
 
 
 @pytest.fixture
-def ask(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], answer.Answer]]:
+def ask(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], answer.EndpointAnswer]]:
     watchdog = deadline.Watchdog()
     thread = threading.Thread(target=watchdog.run, daemon=True)
     thread.start()
@@ -86,11 +86,11 @@ def ask(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], answer
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
 
-    def send(url: str, proxy: str) -> answer.Answer:
+    def send(url: str, proxy: str) -> answer.EndpointAnswer:
         monkeypatch.setenv("http_proxy", proxy)
         monkeypatch.setenv("https_proxy", proxy)
-        target = channel.Target(url=url, method="POST", agent="beacon/test", width=2, headers=HEADERS)
-        line = channel.Channel(target, token=lambda: TOKEN, watchdog=watchdog)
+        target = http_sender.Target(url=url, method="POST", agent="beacon/test", width=2, headers=HEADERS)
+        line = http_sender.HttpSender(target, token=lambda: TOKEN, watchdog=watchdog)
         got = line.send(b"{}", event_id="event-1", timeout_s=10.0)
         line.close()
         return got
@@ -109,7 +109,7 @@ def parts_in(text: str) -> list[str]:
 @pytest.mark.parametrize("where", WHERE)
 @pytest.mark.parametrize("way", ["direct", "proxy", "tunnel"])
 def test_nothing_of_a_secret_that_comes_back_is_kept(
-    echo: Echo, ask: Callable[[str, str], answer.Answer], where: str, way: str
+    echo: Echo, ask: Callable[[str, str], answer.EndpointAnswer], where: str, way: str
 ) -> None:
     echo.where = where
     proxy = "" if way == "direct" else f"http://{PROXY_USER}@127.0.0.1:{echo.port}"
@@ -126,10 +126,10 @@ def test_nothing_of_a_secret_that_comes_back_is_kept(
     assert got.error
     assert parts_in(got.error) == []
     assert parts_in(repr(got)) == []
-    assert parts_in(repr(channel.Target(url=f"http://h/{QUERY}", method="POST", agent="a", width=1))) == []
+    assert parts_in(repr(http_sender.Target(url=f"http://h/{QUERY}", method="POST", agent="a", width=1))) == []
 
 
-def test_a_cut_never_falls_into_a_secret(echo: Echo, ask: Callable[[str, str], answer.Answer]) -> None:
+def test_a_cut_never_falls_into_a_secret(echo: Echo, ask: Callable[[str, str], answer.EndpointAnswer]) -> None:
     kept = []
     for where, before in itertools.product(["body", "reason"], range(300, 512, 13)):
         echo.where, echo.before = where, before

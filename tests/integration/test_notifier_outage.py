@@ -13,7 +13,7 @@ from tests.unit.notifier import endpoints, running, stores
 DELIVERED = model.DeliveryState.DELIVERED
 SLOW_RETRY = retry.Policy(max_attempts=3, initial_s=60.0, max_s=300.0, multiplier=2.0, jitter=0.0)
 SOON_S = 20.0  # long before a retry of SLOW_RETRY or a timeout of 30 s would come by
-RULES = breaker.Rules(threshold=5, probe_interval_s=0.3, timeout_s=0.5)
+RULES = breaker.BreakerRules(threshold=5, probe_interval_s=0.3, timeout_s=0.5)
 
 
 def fill(store: stores.Store, count: int, *, prefix: str = "web") -> list[int]:
@@ -67,7 +67,7 @@ def test_delivery_resumes_when_an_endpoint_answers_again_that_had(
 def test_delivery_resumes_soon_after_a_hang_that_was_shorter_than_the_timeout(
     store: stores.Store, endpoint: endpoints.Endpoint
 ) -> None:
-    rules = breaker.Rules(threshold=5, probe_interval_s=1.0, timeout_s=30.0)
+    rules = breaker.BreakerRules(threshold=5, probe_interval_s=1.0, timeout_s=30.0)
     fill(store, 3, prefix="before")
 
     with running.Notifier(store, endpoint, policy=SLOW_RETRY, rules=rules) as notifier:
@@ -159,7 +159,7 @@ def test_a_refusal_in_an_outage_closes_the_breaker(store: stores.Store, endpoint
 
 def test_with_the_breaker_disabled_every_failure_counts(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
     endpoint.behave = lambda _request, _line: endpoints.Reply(503)
-    rules = breaker.Rules(threshold=0, probe_interval_s=1.0, timeout_s=1.0)
+    rules = breaker.BreakerRules(threshold=0, probe_interval_s=1.0, timeout_s=1.0)
     policy = retry.Policy(max_attempts=2, initial_s=0.05, max_s=1.0, multiplier=1.0, jitter=0.0)
     fill(store, 10)
 
@@ -181,7 +181,7 @@ def test_a_request_that_hangs_since_before_the_outage_does_not_hold_up_probes(
         return endpoints.Reply(503)
 
     endpoint.behave = behave
-    rules = breaker.Rules(threshold=5, probe_interval_s=0.2, timeout_s=30.0)
+    rules = breaker.BreakerRules(threshold=5, probe_interval_s=0.2, timeout_s=30.0)
     fill(store, 1, prefix="stuck")
 
     with running.Notifier(store, endpoint, policy=SLOW_RETRY, rules=rules, width=2) as notifier:

@@ -13,7 +13,7 @@ from beacon.configuration import settings
 from beacon.dev.cluster import server as api_server
 from beacon.domain import rules
 from beacon.reconciler import comparison, reconcile
-from beacon.reconciler.reconcile import Result
+from beacon.reconciler.reconcile import RoundResult
 from beacon.runtime import process
 
 
@@ -32,7 +32,7 @@ class World:
         kubeconfig = api.kubeconfig(directory / "kubeconfig")
         load = credentials.source({"KUBECONFIG": str(kubeconfig)}, connections=2)
         (scope,) = rules.scopes([rules.Entry(api_version="v1", kind="ConfigMap")], annotation="k", values=None)
-        around = comparison.Surroundings(
+        around = comparison.ComparisonDependencies(
             api=connection.Connection(load), client=cast("bus.Client", Store()), wait=self.wait
         )
         context = process.Context("reconciler", run_dir=directory, stop=threading.Event())
@@ -55,16 +55,16 @@ def world(tmp_path: Path) -> Iterator[World]:
 def test_a_right_that_was_never_there_is_missing_at_once(world: World) -> None:
     world.api.faults.deny(user="admin", resources=["configmaps"])
 
-    assert world.reconciler.compare() is Result.FAILED
+    assert world.reconciler.compare() is RoundResult.FAILED
     assert sum(world.waited) < 1
 
 
 @pytest.mark.parametrize("code", [401, 403, 404, 503])
 def test_what_a_restarted_server_refuses_is_asked_again_every_second(world: World, code: int) -> None:
-    assert world.reconciler.compare() is Result.COMPLETE
+    assert world.reconciler.compare() is RoundResult.COMPLETE
     world.api.faults.refuse(times=1)
     world.waited.clear()
     world.ready_after = (5, world.api.faults.fail(code))
 
-    assert world.reconciler.compare() is Result.COMPLETE
+    assert world.reconciler.compare() is RoundResult.COMPLETE
     assert world.waited.count(1.0) >= 3

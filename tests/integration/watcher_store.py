@@ -11,7 +11,7 @@ from typing import Any
 from beacon import bus, codec
 from beacon.bus import bus_server
 from beacon.domain import rules
-from beacon.store import daemon, database, service, streams
+from beacon.store import daemon, database, service, watch_positions
 
 ANNOTATION = "bakerapps.net.maas"
 
@@ -24,12 +24,12 @@ def scopes_of(configured: dict[str, Any]) -> tuple[rules.Scope, ...]:
 def main(directory: Path, configured: dict[str, Any]) -> None:
     with daemon.locked(directory, "the directory"), bus_server.BusServer(bus.address(directory)) as server:
         ledger = database.Database(directory / "e.db")
-        terms = streams.Terms(
+        terms = watch_positions.LedgerConfig(
             scopes=scopes_of(configured), endpoint="default", updates=configured.get("updates", False)
         )
-        served = service.Service(ledger, terms, settings={}, digest=repr(configured))
+        served = service.StoreService(ledger, terms, settings={}, digest=repr(configured))
         print("ready", flush=True)
-        daemon.Daemon(server, served, service.Listener()).serve(stop=threading.Event(), beat=lambda: None)
+        daemon.Daemon(server, served, service.ServiceListener()).serve(stop=threading.Event(), beat=lambda: None)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 
 from beacon import errors
 from beacon.cluster import connection, credentials
-from beacon.notifier import channel, deadline, trust
+from beacon.notifier import deadline, http_sender, tls_context
 
 
 def write_kubeconfig(
@@ -41,11 +41,11 @@ def ask_api(directory: Path, url: str, cluster: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def endpoint_door(url: str, *, ca: Path | None = None) -> Iterator[channel.Channel]:
+def endpoint_door(url: str, *, ca: Path | None = None) -> Iterator[http_sender.HttpSender]:
     watchdog = deadline.Watchdog()
-    files = trust.Files(ca=str(ca) if ca else "")
-    target = channel.Target(url=url, method="POST", agent="beacon/1", width=2, files=files)
-    sender = channel.Channel(target, token=lambda: "", watchdog=watchdog)
+    files = tls_context.TlsFiles(ca=str(ca) if ca else "")
+    target = http_sender.Target(url=url, method="POST", agent="beacon/1", width=2, files=files)
+    sender = http_sender.HttpSender(target, token=lambda: "", watchdog=watchdog)
     thread = threading.Thread(target=watchdog.run)
     thread.start()
     try:

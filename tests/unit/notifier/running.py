@@ -8,11 +8,11 @@ from types import TracebackType
 
 from beacon import bus
 from beacon.domain import model
-from beacon.notifier import breaker, channel, deadline, dispatch, render, retry
+from beacon.notifier import breaker, deadline, dispatch, http_sender, render, retry
 from tests.unit.notifier import endpoints, stores
 
 POLICY = retry.Policy(max_attempts=10, initial_s=0.05, max_s=0.4, multiplier=2.0, jitter=0.1)
-RULES = breaker.Rules(threshold=5, probe_interval_s=0.2, timeout_s=5.0)
+RULES = breaker.BreakerRules(threshold=5, probe_interval_s=0.2, timeout_s=5.0)
 
 
 class Recorder:
@@ -64,7 +64,7 @@ class Notifier:
         endpoint: endpoints.Endpoint,
         *,
         policy: retry.Policy = POLICY,
-        rules: breaker.Rules = RULES,
+        rules: breaker.BreakerRules = RULES,
         width: int = 5,
         batch: int = 100,
         poll_s: float = 0.5,
@@ -76,9 +76,9 @@ class Notifier:
         self.stop = threading.Event()
         self.failures: list[BaseException] = []
         watchdog = self._watchdog = deadline.Watchdog()
-        target = channel.Target(url=url or endpoint.url, method="POST", agent="beacon/test", width=width)
-        self._channel = channel.Channel(target, token=lambda: "", watchdog=watchdog)
-        terms = dispatch.Terms(
+        target = http_sender.Target(url=url or endpoint.url, method="POST", agent="beacon/test", width=width)
+        self._channel = http_sender.HttpSender(target, token=lambda: "", watchdog=watchdog)
+        terms = dispatch.DispatcherConfig(
             endpoint=stores.ENDPOINT,
             names=render.Names(source="/beacon", cluster="", type_prefix="test"),
             policy=policy,

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from beacon.notifier import crew, session
+from beacon.notifier import claim_session, worker_pool
 from tests.unit.notifier import running, stores
 
 
-def jobs(count: int) -> list[session.Job]:
-    return [session.Job(delivery=stores.delivery(key), ledger="l") for key in range(1, count + 1)]
+def jobs(count: int) -> list[claim_session.LeasedDelivery]:
+    return [claim_session.LeasedDelivery(delivery=stores.delivery(key), ledger="l") for key in range(1, count + 1)]
 
 
 class Gate:
@@ -21,7 +21,7 @@ class Gate:
         self.done: list[int] = []
         self.low = 0
 
-    def pass_through(self, job: session.Job) -> None:
+    def pass_through(self, job: claim_session.LeasedDelivery) -> None:
         self.begun.append(job.delivery.id)
         self.open.wait(10)
         self.done.append(job.delivery.id)
@@ -37,11 +37,13 @@ def gate() -> Iterator[Gate]:
     made.open.set()
 
 
-def crew_of(width: int, perform: Callable[[session.Job], None], gate: Gate, *, low: int = 0) -> crew.Crew:
+def crew_of(
+    width: int, perform: Callable[[claim_session.LeasedDelivery], None], gate: Gate, *, low: int = 0
+) -> worker_pool.WorkerPool:
     def start(_: str, work: Callable[[], None]) -> None:
         threading.Thread(target=work, daemon=True).start()
 
-    return crew.Crew(width, perform, start=start, on_low=gate.notice_low, low=low)
+    return worker_pool.WorkerPool(width, perform, start=start, on_low=gate.notice_low, low=low)
 
 
 def test_the_whole_crew_is_at_work_at_once_while_the_pace_is_unknown(gate: Gate) -> None:
@@ -77,7 +79,7 @@ def test_jobs_are_begun_in_order_and_all_are_done(gate: Gate) -> None:
 def test_one_thread_is_enough_for_work_that_only_computes(gate: Gate) -> None:
     most: list[int] = []
 
-    def compute(job: session.Job) -> None:
+    def compute(job: claim_session.LeasedDelivery) -> None:
         until = time.thread_time() + 0.0005
         while time.thread_time() < until:
             pass

@@ -42,7 +42,7 @@ def beside(act: Callable[[], object]) -> Iterator[None]:
 
 def test_a_response_that_comes_after_the_request_leaves_the_connection_usable(pair: Pair) -> None:
     ours, theirs = pair
-    call = exchange.Exchange(ours)
+    call = exchange.HttpExchange(ours)
 
     def serve() -> None:
         read(theirs, len(LARGE))
@@ -59,7 +59,7 @@ def test_a_response_that_comes_after_the_request_leaves_the_connection_usable(pa
 
 def test_an_interim_response_does_not_stop_a_request(pair: Pair) -> None:
     ours, theirs = pair
-    call = exchange.Exchange(ours)
+    call = exchange.HttpExchange(ours)
 
     def serve() -> None:
         theirs.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -77,7 +77,7 @@ def test_an_interim_response_does_not_stop_a_request(pair: Pair) -> None:
 @pytest.mark.parametrize("last", [len(TOO_LARGE), len(TOO_LARGE) - 2])
 def test_a_refusal_that_comes_before_the_end_of_the_request_counts(pair: Pair, last: int) -> None:
     ours, theirs = pair
-    call = exchange.Exchange(ours)
+    call = exchange.HttpExchange(ours)
     theirs.sendall(TOO_LARGE[:last])
 
     call.send(LARGE)
@@ -90,7 +90,7 @@ def test_a_refusal_that_comes_before_the_end_of_the_request_counts(pair: Pair, l
 
 def test_a_refusal_before_a_reset_counts(pair: Pair) -> None:
     ours, theirs = pair
-    call = exchange.Exchange(ours)
+    call = exchange.HttpExchange(ours)
     theirs.sendall(TOO_LARGE)
     theirs.close()  # with unread bytes: a reset follows
 
@@ -102,7 +102,7 @@ def test_a_refusal_before_a_reset_counts(pair: Pair) -> None:
 
 def test_an_event_is_not_accepted_if_it_cannot_be_sent_whole(pair: Pair) -> None:
     ours, theirs = pair
-    call = exchange.Exchange(ours)
+    call = exchange.HttpExchange(ours)
     theirs.sendall(ACCEPTED)
     theirs.close()
 
@@ -117,7 +117,7 @@ def test_an_event_is_not_accepted_if_it_cannot_be_sent_whole(pair: Pair) -> None
 @pytest.mark.parametrize("first", [12, len(ACCEPTED)])
 def test_an_event_that_is_accepted_before_its_end_is_sent_to_its_end(pair: Pair, first: int) -> None:
     ours, theirs = pair
-    call = exchange.Exchange(ours)
+    call = exchange.HttpExchange(ours)
     theirs.sendall(ACCEPTED[:first])
     pairs.wait_until_arrived(theirs)
 
@@ -135,7 +135,7 @@ def test_an_event_that_is_accepted_before_its_end_is_sent_to_its_end(pair: Pair,
 
 def test_a_malformed_response_ends_the_sending(pair: Pair) -> None:
     ours, theirs = pair
-    call = exchange.Exchange(ours)
+    call = exchange.HttpExchange(ours)
     theirs.sendall(b"what?\r\n\r\n")
 
     with pytest.raises(InvalidResponse, match=r"what\?"):
@@ -151,7 +151,7 @@ def test_a_form_filled_in_is_the_request_that_the_library_would_send() -> None:
     headers: dict[str, str | bytes] = {"Host": "example:8080", "User-Agent": "beacon", "X-Own": "säule".encode()}
     ids = {"X-Request-ID": b"11111111-2222", "X-Beacon-Event-ID": b"33333333-4444"}
 
-    filled = exchange.Form("PUT", "/in?a=b", headers).fill("11111111-2222", "33333333-4444", b'{"a":1}')
+    filled = exchange.RequestTemplate("PUT", "/in?a=b", headers).fill("11111111-2222", "33333333-4444", b'{"a":1}')
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         library = http.client.HTTPConnection(*server.getsockname())
@@ -166,4 +166,4 @@ def test_a_form_filled_in_is_the_request_that_the_library_would_send() -> None:
 
 def test_a_header_that_cannot_be_sent_is_refused() -> None:
     with pytest.raises(ValueError, match="header"):
-        exchange.Form("POST", "/", {"Authorization": b"Bearer a\r\nX-Smuggled: b"})
+        exchange.RequestTemplate("POST", "/", {"Authorization": b"Bearer a\r\nX-Smuggled: b"})

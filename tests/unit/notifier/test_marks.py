@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from beacon import bus, errors
-from beacon.notifier import marks
+from beacon.notifier import in_flight_marks
 
 KILLED = """
 import os, pathlib, signal, sys
@@ -30,9 +30,9 @@ def path(tmp_path: Path) -> Path:
 
 def test_what_is_under_way_at_a_kill_is_there_afterwards_as_far_as_there_is_room(path: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
-    first = marks.Marks(path, most=4)
+    first = in_flight_marks.Marks(path, most=4)
     first.close()
-    second = marks.Marks(path, most=4)
+    second = in_flight_marks.Marks(path, most=4)
     second.close()
 
     assert ended.returncode == -signal.SIGKILL
@@ -43,28 +43,28 @@ def test_what_is_under_way_at_a_kill_is_there_afterwards_as_far_as_there_is_room
 
 
 def test_a_living_process_is_not_taken_for_dead(path: Path) -> None:
-    living = marks.Marks(path, most=4)
+    living = in_flight_marks.Marks(path, most=4)
     living.begin(7)
 
-    other = marks.Marks(path, most=4)
+    other = in_flight_marks.Marks(path, most=4)
     other.begin(8)
     other.close()
     living.close()
 
-    assert other.died == marks.Died()
-    assert marks.Marks(path, most=4).died.deliveries == (7,)
+    assert other.died == in_flight_marks.Died()
+    assert in_flight_marks.Marks(path, most=4).died.deliveries == (7,)
 
 
 @pytest.mark.parametrize("junk", [b"", b"x", b"\xff" * 31, b"\xff" * 45, os.urandom(4096)])
 def test_any_file_can_be_read(path: Path, junk: bytes) -> None:
     path.write_bytes(junk)
 
-    marked = marks.Marks(path, most=4)
+    marked = in_flight_marks.Marks(path, most=4)
     marked.begin(1)
     marked.close()
 
     assert len(marked.died.deliveries) <= len(junk) // 8
-    assert marks.Marks(path, most=4).died.deliveries == (1,)
+    assert in_flight_marks.Marks(path, most=4).died.deliveries == (1,)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_stop_and_a_new_configuration_are_no_deaths(
     path: Path, error: Exception | None, left: tuple[int, ...]
 ) -> None:
     def live() -> None:
-        with marks.kept(path, most=4, failed=lambda: False) as marked:
+        with in_flight_marks.kept(path, most=4, failed=lambda: False) as marked:
             marked.begin(5)
             if error is not None:
                 raise error
@@ -86,11 +86,11 @@ def test_a_stop_and_a_new_configuration_are_no_deaths(
         with pytest.raises(type(error)):
             live()
 
-    assert marks.Marks(path, most=4).died.deliveries == left
+    assert in_flight_marks.Marks(path, most=4).died.deliveries == left
 
 
 def test_a_failed_thread_is_a_death(path: Path) -> None:
-    with marks.kept(path, most=4, failed=lambda: True) as marked:
+    with in_flight_marks.kept(path, most=4, failed=lambda: True) as marked:
         marked.begin(5)
 
-    assert marks.Marks(path, most=4).died.deliveries == (5,)
+    assert in_flight_marks.Marks(path, most=4).died.deliveries == (5,)

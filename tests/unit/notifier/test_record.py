@@ -6,7 +6,7 @@ import pytest
 
 from beacon import codec
 from beacon.domain import model
-from beacon.notifier import record
+from beacon.notifier import telemetry
 from beacon.runtime import log, metrics
 from tests.unit.notifier import stores
 
@@ -32,8 +32,8 @@ def reports() -> Reports:
 
 
 @pytest.fixture
-def told(name: str, reports: Reports) -> record.Record:
-    return record.Record(name, report=reports.report, logger=log.get())
+def told(name: str, reports: Reports) -> telemetry.Telemetry:
+    return telemetry.Telemetry(name, report=reports.report, logger=log.get())
 
 
 def value(sample: str, **labels: str) -> float | None:
@@ -46,13 +46,13 @@ def outcome(result: model.DeliveryResult, *, status: int = 204, code: str = "", 
     )
 
 
-def test_nothing_is_said_of_the_endpoint_before_the_first_attempt(told: record.Record, reports: Reports) -> None:
+def test_nothing_is_said_of_the_endpoint_before_the_first_attempt(told: telemetry.Telemetry, reports: Reports) -> None:
     assert told
     assert reports.states == {"claim": "waiting for the store", "endpoint": "unknown"}
 
 
 def test_the_first_answer_of_the_store_makes_it_claiming_and_silence_undoes_that(
-    told: record.Record, reports: Reports
+    told: telemetry.Telemetry, reports: Reports
 ) -> None:
     told.claimed(0)
     assert reports.states["claim"] == "claiming"
@@ -64,7 +64,7 @@ def test_the_first_answer_of_the_store_makes_it_claiming_and_silence_undoes_that
     assert reports.states["claim"] == "claiming"
 
 
-def test_a_delivery_moves_its_metrics(told: record.Record, name: str) -> None:
+def test_a_delivery_moves_its_metrics(told: telemetry.Telemetry, name: str) -> None:
     committed_us = int((time.time() - 2) * 1_000_000)
     delivery = stores.delivery(1, committed_us=committed_us)
 
@@ -80,7 +80,7 @@ def test_a_delivery_moves_its_metrics(told: record.Record, name: str) -> None:
     assert (value("endpoint_last_success_timestamp_seconds", endpoint=name) or 0) > committed_us / 1_000_000
 
 
-def test_a_refused_event_leaves_the_endpoint_up(told: record.Record, name: str, reports: Reports) -> None:
+def test_a_refused_event_leaves_the_endpoint_up(told: telemetry.Telemetry, name: str, reports: Reports) -> None:
     told.sent(stores.delivery(1), outcome(model.DeliveryResult.FAILED, status=404), failures=0)
 
     assert value("deliveries_total", endpoint=name, type="created", outcome="failed") == 1
@@ -88,7 +88,7 @@ def test_a_refused_event_leaves_the_endpoint_up(told: record.Record, name: str, 
     assert reports.states["endpoint"] == "up"
 
 
-def test_a_retry_moves_its_metrics(told: record.Record, name: str) -> None:
+def test_a_retry_moves_its_metrics(told: telemetry.Telemetry, name: str) -> None:
     before = value("delivery_backoff_seconds_sum") or 0.0
 
     told.sent(
@@ -104,7 +104,7 @@ def test_a_retry_moves_its_metrics(told: record.Record, name: str) -> None:
     assert value("endpoint_consecutive_failures", endpoint=name) == 3
 
 
-def test_the_breaker_shows_in_metrics_and_state(told: record.Record, name: str, reports: Reports) -> None:
+def test_the_breaker_shows_in_metrics_and_state(told: telemetry.Telemetry, name: str, reports: Reports) -> None:
     told.opened(5, "timeout")
     assert value("breaker_open", endpoint=name) == 1
     assert value("breaker_openings_total", endpoint=name) == 1
@@ -115,7 +115,9 @@ def test_the_breaker_shows_in_metrics_and_state(told: record.Record, name: str, 
     assert reports.states["endpoint"] == "up"
 
 
-def test_one_failing_event_among_others_does_not_make_the_state_flap(told: record.Record, reports: Reports) -> None:
+def test_one_failing_event_among_others_does_not_make_the_state_flap(
+    told: telemetry.Telemetry, reports: Reports
+) -> None:
     told.sent(stores.delivery(1), outcome(model.DeliveryResult.DELIVERED), failures=0)
     before = reports.written
 
@@ -126,7 +128,7 @@ def test_one_failing_event_among_others_does_not_make_the_state_flap(told: recor
     assert reports.written == before
 
 
-def test_exhausted_attempts_are_counted_once_as_failed(told: record.Record, name: str) -> None:
+def test_exhausted_attempts_are_counted_once_as_failed(told: telemetry.Telemetry, name: str) -> None:
     told.sent(stores.delivery(1), outcome(model.DeliveryResult.FAILED, status=500), failures=0)
     told.gave_up(model.EventType.CREATED, late=False)
     told.gave_up(model.EventType.DELETED, late=True)
@@ -136,7 +138,7 @@ def test_exhausted_attempts_are_counted_once_as_failed(told: record.Record, name
     assert value("deliveries_total", endpoint=name, type="deleted", outcome="failed") == 1
 
 
-def test_busy_threads_and_batches_are_shown(told: record.Record) -> None:
+def test_busy_threads_and_batches_are_shown(told: telemetry.Telemetry) -> None:
     before = value("worker_batch_size_count") or 0.0
 
     told.working(4)
@@ -155,7 +157,7 @@ def test_events_that_are_given_up_are_said_once_and_then_counted(
     name: str, reports: Reports, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log.configure("notifier")
-    told = record.Record(name, report=reports.report, logger=log.get())
+    told = telemetry.Telemetry(name, report=reports.report, logger=log.get())
     instant = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: instant)
 
@@ -174,7 +176,7 @@ def test_a_single_event_is_told_at_debug_with_its_id_and_its_object(
     name: str, reports: Reports, capfd: pytest.CaptureFixture[str]
 ) -> None:
     log.configure("notifier", level="debug")
-    told = record.Record(name, report=reports.report, logger=log.get())
+    told = telemetry.Telemetry(name, report=reports.report, logger=log.get())
     delivery = stores.delivery(1)
 
     told.sent(delivery, outcome(model.DeliveryResult.DELIVERED), failures=0)
@@ -194,7 +196,7 @@ def test_the_breaker_is_said_beside_the_state_also_when_the_endpoint_was_down_be
         if component == "endpoint":
             said.append((state["state"], state["breaker"]))
 
-    told = record.Record(name, report=report, logger=log.get())
+    told = telemetry.Telemetry(name, report=report, logger=log.get())
     told.sent(stores.delivery(1), outcome(model.DeliveryResult.RETRY, status=0, code="network"), failures=5)
     told.opened(5, "network")
     told.closed()

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from beacon.notifier import response_parser
-from beacon.notifier.response_parser import InvalidResponse, Response
+from beacon.notifier.response_parser import EndpointResponse, InvalidResponse
 
 OK = b"HTTP/1.1 200 OK\r\n"
 EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -17,7 +17,7 @@ CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 KIB = 1024
 
 
-def parse(data: bytes, *, at_once: int = 1 << 20, head_only: bool = False) -> Response:
+def parse(data: bytes, *, at_once: int = 1 << 20, head_only: bool = False) -> EndpointResponse:
     """Feed pieces, then the end of the stream."""
     parser = response_parser.ResponseParser(head_only=head_only)
     for position in range(0, len(data), at_once):
@@ -317,7 +317,7 @@ def test_the_result_does_not_depend_on_the_cut(data: bytes, at_once: int) -> Non
     assert _outcome(data, at_once) == _outcome(data, 1 << 20)
 
 
-def _outcome(data: bytes, at_once: int) -> Response | str:
+def _outcome(data: bytes, at_once: int) -> EndpointResponse | str:
     try:
         return parse(data, at_once=at_once)
     except InvalidResponse:

@@ -2,23 +2,23 @@ from itertools import count
 
 from beacon import wire
 from beacon.domain import model
-from beacon.notifier import breaker, marks, session
+from beacon.notifier import breaker, claim_session, in_flight_marks
 from tests.unit.notifier import stores
 
-FULL = session.Wish(mode=breaker.Mode.FULL, want=10, wait_s=5.0)
-HELD = session.Wish(mode=breaker.Mode.HELD)
+FULL = claim_session.ClaimRequest(mode=breaker.BreakerMode.FULL, want=10, wait_s=5.0)
+HELD = claim_session.ClaimRequest(mode=breaker.BreakerMode.HELD)
 
 
-def begin() -> session.Session:
+def begin() -> claim_session.ClaimSession:
     names = count(1)
-    return session.Session(endpoint="default", new_name=lambda: f"s{next(names)}")
+    return claim_session.ClaimSession(endpoint="default", new_name=lambda: f"s{next(names)}")
 
 
 def outcome(delivery: int, result: model.DeliveryResult = model.DeliveryResult.DELIVERED) -> model.Outcome:
     return model.Outcome(delivery=delivery, generation=0, attempt=1, result=result)
 
 
-def give(state: session.Session, claim: wire.Claim, *deliveries: int) -> list[int]:
+def give(state: claim_session.ClaimSession, claim: wire.Claim, *deliveries: int) -> list[int]:
     reply = wire.Claimed(number=claim.number, deliveries=tuple(stores.delivery(key) for key in deliveries))
     taken = state.take(claim, reply, ledger="l")
     assert taken is not None
@@ -186,7 +186,7 @@ def test_all_is_flushed_only_when_the_store_has_answered() -> None:
 
 
 def test_a_death_is_reported_with_every_claim_until_one_is_answered() -> None:
-    state = session.Session(endpoint="default", died=marks.Died(life="former", deliveries=(3, 4)))
+    state = claim_session.ClaimSession(endpoint="default", died=in_flight_marks.Died(life="former", deliveries=(3, 4)))
 
     assert state.wants(HELD)
     first, second = state.claim(FULL), state.claim(FULL)

@@ -5,20 +5,22 @@ from email.utils import format_datetime
 import pytest
 
 from beacon.domain import model
-from beacon.notifier import answer, breaker, retry, session, settlement
+from beacon.notifier import answer, breaker, claim_session, retry, settlement
 from tests.unit.notifier import stores
 
 POLICY = retry.Policy(max_attempts=3, initial_s=1.0, max_s=300.0, multiplier=2.0, jitter=0.0)
-COUNTED = breaker.Verdict(counted=True)
-FORGIVEN = breaker.Verdict(counted=False, forgiven=True)
+COUNTED = breaker.BreakerVerdict(counted=True)
+FORGIVEN = breaker.BreakerVerdict(counted=False, forgiven=True)
 
 
-def job(*, attempts: int = 0, requests: int = 0, charged: int = 0) -> session.Job:
-    return session.Job(delivery=stores.delivery(7, attempts=attempts, requests=requests), ledger="l", charged=charged)
+def job(*, attempts: int = 0, requests: int = 0, charged: int = 0) -> claim_session.LeasedDelivery:
+    return claim_session.LeasedDelivery(
+        delivery=stores.delivery(7, attempts=attempts, requests=requests), ledger="l", charged=charged
+    )
 
 
-def reply(status: int, *, retry_after: str | None = None, code: str = "") -> answer.Answer:
-    return answer.Answer(
+def reply(status: int, *, retry_after: str | None = None, code: str = "") -> answer.EndpointAnswer:
+    return answer.EndpointAnswer(
         code=code or str(status),
         status=status,
         error="why",
@@ -107,8 +109,8 @@ def test_a_request_that_was_cut_at_the_stop_is_to_be_sent_again_and_counts_for_n
     assert outcome.delay_s == 0.0
 
 
-def suspect() -> breaker.Request:
-    return breaker.Request(
+def suspect() -> breaker.MadeRequest:
+    return breaker.MadeRequest(
         delivery=7, generation=0, attempt=3, counted=1, type=model.EventType.CREATED, code="503", status=503, error="e"
     )
 

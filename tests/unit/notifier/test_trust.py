@@ -6,7 +6,7 @@ import pytest
 import trustme
 
 from beacon import errors
-from beacon.notifier import trust
+from beacon.notifier import tls_context
 
 
 def test_a_missing_key_is_named_and_not_the_certificate_alone(tmp_path: Path) -> None:
@@ -14,4 +14,4 @@ def test_a_missing_key_is_named_and_not_the_certificate_alone(tmp_path: Path) ->
     trustme.CA().issue_cert("beacon").cert_chain_pems[0].write_to_path(str(certificate))
 
     with pytest.raises(errors.TransientError, match=rf"{tmp_path}/tls.crt with {tmp_path}/tls.key can't be used"):
-        trust.make_context(trust.Files(certificate=str(certificate), key=str(tmp_path / "tls.key")))
+        tls_context.make_context(tls_context.TlsFiles(certificate=str(certificate), key=str(tmp_path / "tls.key")))

@@ -51,7 +51,7 @@ def entry(uid: str, **more: Any) -> dict[str, Any]:
 def compare(*lists: list[Any]) -> Store:
     (scope,) = rules.scopes([rules.Entry(api_version="v1", kind="ConfigMap")], annotation="k", values=None)
     store = Store()
-    around = comparison.Surroundings(
+    around = comparison.ComparisonDependencies(
         api=cast("connection.Connection", Server(*lists)), client=cast("bus.Client", store), wait=lambda _: None
     )
     comparison.Comparison(scope, around, until=time.monotonic() + 60).run()

@@ -141,9 +141,9 @@ def test_whatever_is_well_typed_is_answered_and_the_store_goes_on(
         store = world.World(Path(name) / "e.db", SCOPE, updates=True)
         store.open()
         store.relist(10, world.seen("a", 5), world.seen("b", 6))
-        batch: list[service.Job] = []
+        batch: list[service.QueuedRequest] = []
         for number, (request, fitting, more) in enumerate(arriving):
-            batch.append(service.Job(sender=number, request=fit(store, request) if fitting else request))
+            batch.append(service.QueuedRequest(sender=number, request=fit(store, request) if fitting else request))
             if not more:
                 answer(store, batch)
                 batch = []
@@ -174,7 +174,7 @@ def fit(store: world.World, request: wire.AnyRequest) -> wire.AnyRequest:
     return request
 
 
-def answer(store: world.World, batch: list[service.Job]) -> None:
+def answer(store: world.World, batch: list[service.QueuedRequest]) -> None:
     replies = store.service.process([replace(job, ledger=store.service.ledger_id) for job in batch])
     for _, reply in replies:
         wire.encode_reply(reply)

@@ -9,7 +9,7 @@ import pytest
 
 from beacon import wire
 from beacon.domain import model, rules
-from beacon.store import database, service, streams
+from beacon.store import database, service, watch_positions
 from tests.unit.store import world
 
 REFUSED = model.RuleVerdict.ANNOTATION
@@ -208,8 +208,11 @@ def test_what_was_open_or_failed_for_an_endpoint_goes_to_the_one_that_is_configu
     store.observe(10, 11, world.seen("b", 11, value="green"))
     store.ledger.close()
     ledger = database.Database(store.path)
-    terms = streams.Terms(scopes=(ANY,), endpoint="other", updates=True)
-    store.ledger, store.service = ledger, service.Service(ledger, terms, settings={}, digest="d", time_=store.time())
+    terms = watch_positions.LedgerConfig(scopes=(ANY,), endpoint="other", updates=True)
+    store.ledger, store.service = (
+        ledger,
+        service.StoreService(ledger, terms, settings={}, digest="d", time_=store.time()),
+    )
     store.open()
     store.observe(11, 12, world.seen("c", 12, model.ChangeKind.ADDED))
 

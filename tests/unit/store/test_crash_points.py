@@ -7,7 +7,7 @@ import pytest
 
 from beacon import wire
 from beacon.domain import model
-from beacon.store import database, service, streams
+from beacon.store import database, service, watch_positions
 from tests.unit.store import world
 
 LISTED_AT = 10
@@ -49,8 +49,8 @@ class Mortals(world.World):
 
     def start(self) -> None:
         self.ledger = Mortal(self.path)
-        terms = streams.Terms(scopes=self.scopes, endpoint="default", updates=self.updates)
-        self.service = service.Service(self.ledger, terms, settings={}, digest="d", time_=self.time())
+        terms = watch_positions.LedgerConfig(scopes=self.scopes, endpoint="default", updates=self.updates)
+        self.service = service.StoreService(self.ledger, terms, settings={}, digest="d", time_=self.time())
 
     def go_through(self, history: list[model.Observation]) -> None:
         """Do all that is to be done, however often the store has to be started for it."""

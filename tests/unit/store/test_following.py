@@ -7,7 +7,7 @@ import pytest
 
 from beacon import wire
 from beacon.domain import model
-from beacon.store import following
+from beacon.store import recent_events
 from tests.unit.store import world
 
 
@@ -45,7 +45,7 @@ def test_events_and_requests_come_in_order_and_once(store: world.World) -> None:
 
 
 def test_what_is_no_longer_kept_is_counted(store: world.World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following, "_KEPT", 3)
+    monkeypatch.setattr(recent_events, "_KEPT", 3)
     store.restart()
     store.open()
     begin = follow(store, -1)

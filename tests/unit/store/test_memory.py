@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beacon.store import memory
+from beacon.store import session_state
 
 KEYS = ("a", "b", "c")
 STEPS = st.lists(
@@ -19,7 +19,7 @@ STEPS = st.lists(
 @given(STEPS)
 def test_what_is_seen_is_what_was_kept(steps: list[tuple[str, str | None, int | None]]) -> None:
     """The model is three dictionaries, each a whole copy of the one below."""
-    remembered = memory.Memory()
+    remembered = session_state.SessionState()
     kept: dict[str, int | None] = {}
     transaction, request = dict(kept), dict(kept)
     for what, key, value in steps:
@@ -46,7 +46,7 @@ def test_what_is_seen_is_what_was_kept(steps: list[tuple[str, str | None, int | 
 
 
 def test_what_is_to_be_said_is_said_once_and_only_when_it_is_a_fact() -> None:
-    remembered = memory.Memory()
+    remembered = session_state.SessionState()
     remembered.note("kept")
     remembered.keep_request()
     remembered.note("undone")
@@ -61,7 +61,7 @@ def test_what_is_to_be_said_is_said_once_and_only_when_it_is_a_fact() -> None:
 
 @pytest.mark.parametrize("falsy", [0, "", (), False])
 def test_a_value_that_is_false_is_a_value(falsy: object) -> None:
-    remembered = memory.Memory()
+    remembered = session_state.SessionState()
     remembered.put("a", 1)
     remembered.keep_request()
     remembered.keep_all()

@@ -9,10 +9,10 @@ import pytest
 
 from beacon import wire
 from beacon.domain import model
-from beacon.store import condition, database, salvage
+from beacon.store import database, integrity, salvage
 from tests.unit.store import world
 
-WANTED = salvage.Wanted(scopes=(model.ScopeId(group="", kind="ConfigMap"),), endpoint="default")
+WANTED = salvage.RescueConfig(scopes=(model.ScopeId(group="", kind="ConfigMap"),), endpoint="default")
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +23,7 @@ def _usual_umask() -> Iterator[None]:
 
 
 def open_sound(path: Path) -> database.Database:
-    return condition.open_sound(path, WANTED, lambda _: None, time.time_ns() // 1000).ledger
+    return integrity.open_sound(path, WANTED, lambda _: None, time.time_ns() // 1000).ledger
 
 
 def modes(directory: Path) -> dict[str, int]:
@@ -38,7 +38,7 @@ def test_a_new_ledger_its_log_its_marker_and_its_copy_have_mode_0600(tmp_path: P
         pass
     during = modes(tmp_path)
     store.ledger.close()
-    condition.note_clean(tmp_path / "events.db")
+    integrity.note_clean(tmp_path / "events.db")
 
     assert set(during) == {"events.db", "events.db-wal", "copy.db"}
     assert set(modes(tmp_path)) == {"events.db", "events.db.mark", "copy.db"}
@@ -59,7 +59,7 @@ def test_what_an_earlier_release_left_readable_is_tightened_and_nothing_else_is_
     for name in names:
         (tmp_path / name).touch()
         (tmp_path / name).chmod(0o644)
-    condition.note_clean(path)
+    integrity.note_clean(path)
     tmp_path.chmod(0o755)
 
     open_sound(path).close()

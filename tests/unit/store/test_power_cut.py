@@ -25,7 +25,7 @@ def test_a_power_cut_after_any_acknowledgement_loses_nothing_acknowledged(tmp_pa
         for _ in range(batch):
             line = world.seen(f"o{position}", position + 1, model.ChangeKind.ADDED)
             request = store.observation(position, position + 1, line)
-            jobs.append(service.Job(sender=position, request=request, ledger=store.service.ledger_id))
+            jobs.append(service.QueuedRequest(sender=position, request=request, ledger=store.service.ledger_id))
             position += 1
         replies = store.service.process(jobs)
         assert all(isinstance(reply, wire.Positioned) and reply.cursor for _, reply in replies)

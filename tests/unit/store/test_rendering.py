@@ -15,7 +15,7 @@ from tests.unit.store import world
 NOW = rendering.Now(us=1_700_000_000_123_456, ns=9_000_000_000)
 
 
-def frame(**changes: Any) -> rendering.Frame:
+def frame(**changes: Any) -> rendering.RequestContext:
     values: dict[str, Any] = {
         "scope": world.scope_of(),
         "api_version": "v1",
@@ -25,7 +25,7 @@ def frame(**changes: Any) -> rendering.Frame:
         "updates": False,
         "now": NOW,
     }
-    return rendering.Frame(**(values | changes))
+    return rendering.RequestContext(**(values | changes))
 
 
 def rendered(

@@ -15,7 +15,7 @@ import pytest
 
 from beacon import wire
 from beacon.domain import model
-from beacon.store import room
+from beacon.store import disk_guard
 from tests.unit import volumes
 from tests.unit.store import world
 from tests.unit.store.test_pruning import HOUR_S, come_and_go, names, prune
@@ -42,7 +42,7 @@ class Instant:
 
 def opened(volume: volumes.Volume, *, reserve: int = 4 * MIB) -> world.World:
     path = volume.path / "e.db"
-    store = world.World(path, updates=True, disk=room.Room(path, reserve_bytes=reserve, monotonic=Instant()))
+    store = world.World(path, updates=True, disk=disk_guard.DiskGuard(path, reserve_bytes=reserve, monotonic=Instant()))
     store.open()
     store.relist(10)
     return store
@@ -94,7 +94,7 @@ def test_on_a_volume_full_to_the_last_byte_what_was_told_is_settled_and_removed(
     volume.empty()
     store.observe(position, position + 1, world.seen("late", position + 1))
     assert len(store.deliver_all()) == 1
-    assert (volume.path / "e.db-ballast").stat().st_size == room.BALLAST_BYTES
+    assert (volume.path / "e.db-ballast").stat().st_size == disk_guard.BALLAST_BYTES
     assert store.ledger.rows("PRAGMA integrity_check") == [("ok",)]
     store.ledger.close()
 
@@ -133,7 +133,7 @@ def test_a_store_that_starts_on_a_full_volume_settles_what_there_is(volume: volu
 def test_the_ballast_is_given_up_at_need_and_taken_again_when_there_is_room(volume: volumes.Volume) -> None:
     path = volume.path / "e.db"
     ballast = volume.path / "e.db-ballast"
-    disk = room.Room(path, reserve_bytes=MIB, monotonic=Instant())
+    disk = disk_guard.DiskGuard(path, reserve_bytes=MIB, monotonic=Instant())
     short = [disk.is_short]
     sizes = [ballast.stat().st_blocks * 512]
 
@@ -146,23 +146,23 @@ def test_the_ballast_is_given_up_at_need_and_taken_again_when_there_is_room(volu
 
     assert short == [False, True, False]
     assert given == [True, False]
-    assert sizes == [room.BALLAST_BYTES] * 2
+    assert sizes == [disk_guard.BALLAST_BYTES] * 2
 
 
 def test_the_room_of_the_ballast_is_not_for_new_events(volume: volumes.Volume) -> None:
-    disk = room.Room(volume.path / "e.db", reserve_bytes=0, monotonic=Instant())
+    disk = disk_guard.DiskGuard(volume.path / "e.db", reserve_bytes=0, monotonic=Instant())
     assert not disk.is_short
     volume.fill()
 
     disk.give_way()
 
-    assert volume.free() >= room.BALLAST_BYTES
+    assert volume.free() >= disk_guard.BALLAST_BYTES
     assert disk.is_short
 
 
 def test_the_volume_is_asked_ten_times_a_second_at_most_and_after_every_refusal(volume: volumes.Volume) -> None:
     now = 0.0
-    disk = room.Room(volume.path / "e.db", reserve_bytes=4 * MIB, monotonic=lambda: now)
+    disk = disk_guard.DiskGuard(volume.path / "e.db", reserve_bytes=4 * MIB, monotonic=lambda: now)
     seen = [disk.is_short]
     volume.fill(leave=MIB)
     now = 0.09
@@ -232,7 +232,7 @@ def roomy(_: Path) -> os.statvfs_result:
 def limited(directory: Path, code: int) -> Iterator[tuple[world.World, Quota]]:
     volume = Quota(code)
     path = directory / "e.db"
-    disk = room.Room(path, reserve_bytes=0, monotonic=Instant(), statvfs=roomy)
+    disk = disk_guard.DiskGuard(path, reserve_bytes=0, monotonic=Instant(), statvfs=roomy)
     store = world.World(path, updates=True, disk=disk, vfs=volume.name)
     store.open()
     store.relist(10)
@@ -277,7 +277,7 @@ def until_taken(store: world.World, request: wire.AnyRequest) -> None:
 
 def test_after_a_refused_write_the_intake_rests_longer_each_time(tmp_path: Path) -> None:
     now = 0.0
-    disk = room.Room(tmp_path / "e.db", reserve_bytes=0, monotonic=lambda: now, statvfs=roomy)
+    disk = disk_guard.DiskGuard(tmp_path / "e.db", reserve_bytes=0, monotonic=lambda: now, statvfs=roomy)
     rests = []
     for _ in range(10):
         disk.note_full()
@@ -295,7 +295,7 @@ def test_the_ballast_is_not_written_through_a_link(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
     (tmp_path / "e.db-ballast").symlink_to(victim)
-    disk = room.Room(tmp_path / "e.db", reserve_bytes=0, ballast_bytes=4096, statvfs=roomy)
+    disk = disk_guard.DiskGuard(tmp_path / "e.db", reserve_bytes=0, ballast_bytes=4096, statvfs=roomy)
 
     assert isinstance(disk.is_short, bool)
 
@@ -304,7 +304,7 @@ def test_the_ballast_is_not_written_through_a_link(tmp_path: Path) -> None:
 
 def test_a_ballast_that_is_a_fifo_does_not_hold_the_store_up(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "e.db-ballast")
-    disk = room.Room(tmp_path / "e.db", reserve_bytes=0, ballast_bytes=4096, statvfs=roomy)
+    disk = disk_guard.DiskGuard(tmp_path / "e.db", reserve_bytes=0, ballast_bytes=4096, statvfs=roomy)
 
     assert disk.is_short or (tmp_path / "e.db-ballast").is_file()
 
@@ -313,7 +313,7 @@ def test_a_volume_that_can_not_be_asked_is_taken_for_a_full_one(tmp_path: Path) 
     def stale(_: Path) -> os.statvfs_result:
         raise OSError(errno.ESTALE, "Stale file handle")
 
-    disk = room.Room(tmp_path / "e.db", reserve_bytes=1, statvfs=stale)
+    disk = disk_guard.DiskGuard(tmp_path / "e.db", reserve_bytes=1, statvfs=stale)
 
     assert disk.is_short
 

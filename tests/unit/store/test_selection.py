@@ -6,7 +6,7 @@ import pytest
 
 from beacon import wire
 from beacon.domain import model
-from beacon.store import selection
+from beacon.store import delivery_filter
 from tests.unit.store import world
 
 
@@ -27,7 +27,7 @@ def found(store: world.World, *, look: int = 100, most: int = 100, **given: obje
     after, more = 0, True
     while more:
         wanted = wire.Selection(**given)  # type: ignore[arg-type]
-        page = selection.find(store.ledger, wanted, after=after, look=look, most=most)
+        page = delivery_filter.find(store.ledger, wanted, after=after, look=look, most=most)
         deliveries += page.deliveries
         after, more = page.after, page.more
     rows = (
@@ -65,6 +65,6 @@ def test_each_filter_takes_its_part(store: world.World) -> None:
 
 
 def test_a_page_looks_at_a_bounded_number_of_rows_though_none_is_meant(store: world.World) -> None:
-    page = selection.find(store.ledger, wire.Selection(name="nobody"), after=0, look=2, most=9)
+    page = delivery_filter.find(store.ledger, wire.Selection(name="nobody"), after=0, look=2, most=9)
 
     assert (page.deliveries, page.after, page.more) == ((), 2, True)

@@ -62,7 +62,7 @@ class _File(apsw.VFSFile):
         return super().xRead(amount, offset)
 
 
-class Counting(service.Listener):
+class Counting(service.ServiceListener):
     """Counts transactions and failures."""
 
     def __init__(self) -> None:
@@ -102,10 +102,10 @@ def listener(store: world.World) -> Counting:
     return counting
 
 
-def burst(store: world.World, count: int, *, start: int = 10, value: str = "v") -> list[service.Job]:
+def burst(store: world.World, count: int, *, start: int = 10, value: str = "v") -> list[service.QueuedRequest]:
     """Make pipelined observations of `count` new objects; each job's sender is its position."""
     return [
-        service.Job(
+        service.QueuedRequest(
             sender=position + 1,
             request=store.observation(
                 position, position + 1, world.seen(f"o{position}", position + 1, ADDED, value=value)
@@ -115,7 +115,7 @@ def burst(store: world.World, count: int, *, start: int = 10, value: str = "v") 
     ]
 
 
-def ask(store: world.World, jobs: list[service.Job]) -> dict[Any, Any]:
+def ask(store: world.World, jobs: list[service.QueuedRequest]) -> dict[Any, Any]:
     return dict(store.service.process([replace(job, ledger=store.service.ledger_id) for job in jobs]))
 
 
@@ -143,7 +143,7 @@ def test_all_that_has_arrived_is_one_transaction(store: world.World, listener: C
 def test_a_bad_request_harms_only_itself(store: world.World, listener: Counting) -> None:
     jobs = burst(store, 3)
     bad = store.observation(11, 2**63, world.seen("bad", 12, ADDED))
-    jobs.insert(1, service.Job(sender="bad", request=bad))
+    jobs.insert(1, service.QueuedRequest(sender="bad", request=bad))
 
     answers = ask(store, jobs)
 
@@ -224,7 +224,7 @@ def test_a_session_begun_in_a_refused_batch_is_forgotten(store: world.World, vol
     (observed,) = burst(store, 1)
     volume.fail(apsw.FullError)
 
-    refused = ask(store, [observed, service.Job(sender="open", request=opening)])
+    refused = ask(store, [observed, service.QueuedRequest(sender="open", request=opening)])
 
     volume.fail(None)
     assert [reply.code for reply in refused.values()] == [wire.Refusal.FULL] * 2
@@ -281,7 +281,9 @@ def test_a_settlement_that_can_not_be_committed_is_refused_and_its_claim_gets_no
     )
     volume.fail(apsw.FullError)
 
-    refused = store.service.process([service.Job(sender="claim", request=claim, ledger=store.service.ledger_id)])
+    refused = store.service.process(
+        [service.QueuedRequest(sender="claim", request=claim, ledger=store.service.ledger_id)]
+    )
 
     assert [(sender, reply.code) for sender, reply in refused] == [("claim", wire.Refusal.FULL)]  # type: ignore[union-attr]
     volume.fail(None)
@@ -314,19 +316,21 @@ def test_a_claim_that_can_not_be_read_is_refused_and_the_store_goes_on(store: wo
     claim = wire.Claim(endpoint="default", session="s", number=1, want=1, wait_s=60)
     volume.fail(apsw.IOError, at="read")
 
-    answers = ask(store, [service.Job(sender="claim", request=claim)])
+    answers = ask(store, [service.QueuedRequest(sender="claim", request=claim)])
 
     assert answers["claim"].code is wire.Refusal.STORAGE
     volume.fail(None)
-    assert [each.name for each in ask(store, [service.Job(sender="claim", request=claim)])["claim"].deliveries] == ["a"]
+    assert [
+        each.name for each in ask(store, [service.QueuedRequest(sender="claim", request=claim)])["claim"].deliveries
+    ] == ["a"]
 
 
 # Parked claims
 
 
-def parked(store: world.World, number: int = 1, *, wait_s: float = 60.0, **changes: Any) -> service.Job:
+def parked(store: world.World, number: int = 1, *, wait_s: float = 60.0, **changes: Any) -> service.QueuedRequest:
     claim = wire.Claim(endpoint="default", session="s", number=number, want=5, wait_s=wait_s, **changes)
-    return service.Job(sender=f"claim {number}", request=claim)
+    return service.QueuedRequest(sender=f"claim {number}", request=claim)
 
 
 def test_a_claim_is_parked_until_a_commit_makes_something_due(store: world.World) -> None:
@@ -382,14 +386,14 @@ def test_a_repeated_claim_takes_the_place_of_the_parked_one(store: world.World) 
     ask(store, [parked(store, 1)])
     again = parked(store, 1)
 
-    assert ask(store, [service.Job(sender="again", request=again.request)]) == {}
+    assert ask(store, [service.QueuedRequest(sender="again", request=again.request)]) == {}
     assert list(ask(store, burst(store, 1))) == [11, "again"]
 
 
 def test_a_parked_claim_is_fenced_by_a_new_session(store: world.World) -> None:
     ask(store, [parked(store, 1)])
 
-    answers = ask(store, [service.Job(sender="new", request=wire.Claim(
+    answers = ask(store, [service.QueuedRequest(sender="new", request=wire.Claim(
         endpoint="default", session="new", number=1, want=1, wait_s=60))])  # fmt: skip
 
     assert answers == {"claim 1": wire.Claimed(number=1, fenced=True)}

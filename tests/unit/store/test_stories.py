@@ -8,7 +8,7 @@ import pytest
 from beacon import wire
 from beacon.cli import telling, words
 from beacon.domain import model
-from beacon.store import database, stories
+from beacon.store import database, object_history
 from tests.unit.store import world
 
 ADDED, MODIFIED, DELETED = model.ChangeKind.ADDED, model.ChangeKind.MODIFIED, model.ChangeKind.DELETED
@@ -88,10 +88,19 @@ def test_pages_are_bounded_and_give_every_event_once(store: world.World) -> None
 
 
 def test_no_statement_walks_through_a_table(store: world.World) -> None:
-    leaps = (stories._NEXT_KIND, stories._NEXT_GROUP)
-    for sql in (stories._TOLD, stories._FIRST, stories._TRIED, stories._PRESENT, stories._BY_UID, *leaps):
+    leaps = (object_history._NEXT_KIND, object_history._NEXT_GROUP)
+    for sql in (
+        object_history._TOLD,
+        object_history._FIRST,
+        object_history._TRIED,
+        object_history._PRESENT,
+        object_history._BY_UID,
+        *leaps,
+    ):
         plan = [row[3] for row in store.ledger.rows(f"EXPLAIN QUERY PLAN {sql}", (0,) * sql.count("?"))]
-        free = ("json_each", "d") if sql == stories._FIRST else ("json_each",)  # `d` is the few rows looked at there
+        free = (
+            ("json_each", "d") if sql == object_history._FIRST else ("json_each",)
+        )  # `d` is the few rows looked at there
         assert not [step for step in plan if step.startswith("SCAN") and step.split()[1] not in free], plan
         assert not [step for step in plan if "TEMP B-TREE" in step], plan
 
@@ -106,7 +115,7 @@ def test_kinds_are_found_by_leaps_though_no_scope_is_configured_for_them_now(tmp
     store.ledger.run("DELETE FROM cursors")
     steps: list[str] = []
     row = store.ledger.row
-    teller = stories.Stories(store.ledger, ())
+    teller = object_history.ObjectHistory(store.ledger, ())
 
     def noted(sql: str, values: database.Values = ()) -> database.Row | None:
         steps.append(sql)
@@ -118,7 +127,7 @@ def test_kinds_are_found_by_leaps_though_no_scope_is_configured_for_them_now(tmp
 
     assert kinds == [("", "ConfigMap"), ("", "Secret"), ("apps", "Deployment")]
     assert len(steps) <= 2 * (len(kinds) + 1)
-    (plan,) = (step[3] for step in store.ledger.rows(f"EXPLAIN QUERY PLAN {stories._NEXT_KIND}", ("", "")))
+    (plan,) = (step[3] for step in store.ledger.rows(f"EXPLAIN QUERY PLAN {object_history._NEXT_KIND}", ("", "")))
     assert "api_group=? AND kind>?" in plan
 
 

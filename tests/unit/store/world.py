@@ -7,7 +7,7 @@ from typing import Any
 
 from beacon import wire
 from beacon.domain import model, rules
-from beacon.store import clock, database, room, service, streams
+from beacon.store import clock, database, disk_guard, service, watch_positions
 
 ANNOTATION = "bakerapps.net.maas"
 
@@ -48,7 +48,7 @@ class World:
         updates: bool = False,
         clock_: Clock | None = None,
         vfs: str | None = None,
-        disk: room.Room | None = None,
+        disk: disk_guard.DiskGuard | None = None,
     ) -> None:
         self.path = path
         self.scopes = scopes or (scope_of(),)
@@ -64,8 +64,10 @@ class World:
 
     def start(self) -> None:
         self.ledger = database.Database(self.path, vfs=self.vfs)
-        terms = streams.Terms(scopes=self.scopes, endpoint="default", updates=self.updates)
-        self.service = service.Service(self.ledger, terms, settings={}, digest="d", time_=self.time(), disk=self.room)
+        terms = watch_positions.LedgerConfig(scopes=self.scopes, endpoint="default", updates=self.updates)
+        self.service = service.StoreService(
+            self.ledger, terms, settings={}, digest="d", time_=self.time(), disk=self.room
+        )
 
     def time(self) -> clock.Clock:
         return clock.Clock(self.clock, lambda: self.clock.elapsed_us, boot=self.boot)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from beacon import codec, wire
 from beacon.domain import model
-from beacon.store import database, selection
+from beacon.store import database, delivery_filter
 
 _LOOK = 2000  # rows that are looked at: a millisecond or two
 _MOST = 100  # those that are shown: each costs more than twenty that are not
@@ -12,7 +12,7 @@ _MOST = 100  # those that are shown: each costs more than twenty that are not
 
 def page(ledger: database.Database, request: wire.Find) -> wire.FoundDeliveries:
     """Give those that are meant among the next rows; a page may be empty and others follow."""
-    found = selection.find(
+    found = delivery_filter.find(
         ledger,
         request.selection,
         after=request.after,

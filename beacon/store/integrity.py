@@ -15,13 +15,13 @@ from pathlib import Path
 
 from beacon import errors
 from beacon.boundary import files
-from beacon.store import database, modes, salvage
+from beacon.store import database, file_modes, salvage
 
 _HEADER_BYTES = 100
 _MARK_BYTES = 200
 
 
-class Mark(StrEnum):
+class ShutdownMarker(StrEnum):
     """What is known of the file from the store before."""
 
     NONE = "none"  # it did not end cleanly, or the file is another one than it closed
@@ -40,7 +40,7 @@ class Opened:
     rescue: salvage.Rescue | None = None
 
 
-def open_sound(path: Path, wanted: salvage.Wanted, doing: Callable[[str], None], now_us: int) -> Opened:
+def open_sound(path: Path, wanted: salvage.RescueConfig, doing: Callable[[str], None], now_us: int) -> Opened:
     """Open the ledger; `doing` is told what takes time.
 
     Raises:
@@ -48,7 +48,7 @@ def open_sound(path: Path, wanted: salvage.Wanted, doing: Callable[[str], None],
         database.DamagedError: it could not be rescued.
     """
     database.require_directory(path.parent)
-    modes.tighten(path)
+    file_modes.tighten(path)
     if (aside := salvage.resume(path)) is not None:
         _forget(path)
         done = salvage.Rescue(aside=aside)
@@ -60,15 +60,15 @@ def open_sound(path: Path, wanted: salvage.Wanted, doing: Callable[[str], None],
         ledger = database.Database(path)
     except database.DamagedError as error:
         return _rescued(path, wanted, doing, now_us, str(error))
-    if mark is Mark.CLEAN or (mark is Mark.NONE and ledger.is_new):
+    if mark is ShutdownMarker.CLEAN or (mark is ShutdownMarker.NONE and ledger.is_new):
         _forget(path)
         return Opened(ledger=ledger)
     doing("checking the ledger")
     if not (finding := examine(ledger)):
         _forget(path)
-        if mark is not Mark.NONE:
+        if mark is not ShutdownMarker.NONE:
             with suppress(OSError):  # a full volume: then a plain check must do next time
-                _write(path, Mark.DOUBTFUL.value)
+                _write(path, ShutdownMarker.DOUBTFUL.value)
         return Opened(ledger=ledger)
     doing("building the indexes anew")
     if _reindexed(ledger):
@@ -82,7 +82,7 @@ def open_sound(path: Path, wanted: salvage.Wanted, doing: Callable[[str], None],
 def note_clean(path: Path) -> None:
     """Remember that the file was closed as it is now."""
     with suppress(OSError):
-        _write(path, f"{Mark.CLEAN.value} {_look_of(path)}")
+        _write(path, f"{ShutdownMarker.CLEAN.value} {_look_of(path)}")
 
 
 @contextmanager
@@ -98,19 +98,19 @@ def damage_noted(path: Path) -> Iterator[None]:
 def note_damaged(path: Path) -> None:
     """Remember that damage was met, so that the next start does something about it."""
     with suppress(OSError):
-        met_before = read_mark(path) in (Mark.DOUBTFUL, Mark.HOPELESS)
-        _write(path, (Mark.HOPELESS if met_before else Mark.DAMAGED).value)
+        met_before = read_mark(path) in (ShutdownMarker.DOUBTFUL, ShutdownMarker.HOPELESS)
+        _write(path, (ShutdownMarker.HOPELESS if met_before else ShutdownMarker.DAMAGED).value)
 
 
-def read_mark(path: Path) -> Mark:
+def read_mark(path: Path) -> ShutdownMarker:
     """Give what the store before left."""
     try:
         word, _, look = files.read_text(_mark_of(path), most_bytes=_MARK_BYTES).strip().partition(" ")
     except (OSError, UnicodeError):
-        return Mark.NONE
-    if word == Mark.CLEAN:
-        return Mark.CLEAN if look == _look_of(path) else Mark.NONE
-    return Mark(word) if word in tuple(Mark) else Mark.NONE
+        return ShutdownMarker.NONE
+    if word == ShutdownMarker.CLEAN:
+        return ShutdownMarker.CLEAN if look == _look_of(path) else ShutdownMarker.NONE
+    return ShutdownMarker(word) if word in tuple(ShutdownMarker) else ShutdownMarker.NONE
 
 
 def examine(ledger: database.Database) -> str:
@@ -164,16 +164,18 @@ def _reindexed(ledger: database.Database) -> bool:
     return sound
 
 
-def _rescued(path: Path, wanted: salvage.Wanted, doing: Callable[[str], None], now_us: int, finding: str) -> Opened:
+def _rescued(
+    path: Path, wanted: salvage.RescueConfig, doing: Callable[[str], None], now_us: int, finding: str
+) -> Opened:
     doing("saving what can be read of a damaged ledger")
     made = salvage.rescue(path, wanted, now_us)
     _forget(path)
     return Opened(ledger=database.Database(path), finding=finding, rescue=made)
 
 
-def _judge_file(path: Path, mark: Mark) -> str:
+def _judge_file(path: Path, mark: ShutdownMarker) -> str:
     """Say what is wrong with the file by its look, before SQLite sees it; an empty one is a new one."""
-    if mark is Mark.HOPELESS:
+    if mark is ShutdownMarker.HOPELESS:
         return "damage was met again after a check had found none"
     try:
         header = files.head(path, count=_HEADER_BYTES)

@@ -8,7 +8,7 @@ _ROWS = 500
 _COLUMNS = "uid, api_group, kind, namespace, state, epoch, resource_version, judged_by, accepted_by, value"
 
 
-class Holdings:
+class ObjectPages:
     """Reads the table `objects` through."""
 
     def __init__(self, ledger: database.Database) -> None:

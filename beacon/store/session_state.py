@@ -11,7 +11,7 @@ from typing import Any
 _ABSENT = object()
 
 
-class Memory:
+class SessionState:
     """A dictionary with two layers above it: the transaction's changes and the current request's."""
 
     def __init__(self) -> None:

@@ -30,7 +30,7 @@ class _Subject:
         return f"{self.group}/{self.kind}/{self.namespace}/{self.name}"
 
 
-class Stories:
+class ObjectHistory:
     """Reads objects, events and attempts, and says which of the configured scopes cover an object."""
 
     def __init__(self, ledger: database.Database, scopes: tuple[rules.Scope, ...]) -> None:

@@ -6,13 +6,13 @@ from itertools import islice
 from typing import Any
 
 from beacon import codec, wire
-from beacon.store import database, deliveries, journal, listing
+from beacon.store import database, deliveries, delivery_search, journal
 
 _KEPT = 5000
 _AT_ONCE = 100
 
 
-class Following:
+class RecentEvents:
     """Remembers the latest happenings that are on disk."""
 
     def __init__(self, ledger: database.Database) -> None:
@@ -24,7 +24,7 @@ class Following:
     def committed(self, notes: Iterable[Any]) -> None:
         """Take note of what a transaction has done."""
         for note in notes:
-            if isinstance(note, journal.Told):
+            if isinstance(note, journal.EventRecorded):
                 self._add((note.id, 0, 0))
             elif isinstance(note, deliveries.Settled):
                 self._add((note.delivery, note.generation, note.attempt))
@@ -55,7 +55,7 @@ class Following:
             )
         )
         wanted = [ids.get(one, 0) if isinstance(one, str) else one for one, *_ in recent]
-        listed = {one.delivery: one for one in listing.read(self._ledger, wanted)}
+        listed = {one.delivery: one for one in delivery_search.read(self._ledger, wanted)}
         return tuple(
             self._happening(listed[delivery], generation, attempt)
             for delivery, (_, generation, attempt) in zip(wanted, recent, strict=True)

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 
 from beacon import wire
 from beacon.domain import model
-from beacon.notifier import breaker, marks
+from beacon.notifier import breaker, in_flight_marks
 
 _UNANSWERED = 2
 _FINAL = frozenset({model.DeliveryResult.DELIVERED, model.DeliveryResult.FAILED})
 
 
 @dataclass(slots=True, kw_only=True)
-class Job:
+class LeasedDelivery:
     """A delivery that the notifier holds. `charged` counts attempts that were found to count after it was claimed."""
 
     delivery: model.Delivery
@@ -29,32 +29,34 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class ClaimRequest:
     """What a claim is to ask for: how many deliveries, in which mode, and how long it may be parked."""
 
-    mode: breaker.Mode
+    mode: breaker.BreakerMode
     want: int = 0
     wait_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sent:
-    wish: Wish
+    wish: ClaimRequest
     outcomes: tuple[model.Outcome, ...]
     resume: bool
 
 
 @dataclass(slots=True, kw_only=True)
-class Session:
+class ClaimSession:
     """One notifier's claims at one endpoint."""
 
     endpoint: str
     new_name: Callable[[], str] = lambda: uuid.uuid4().hex
     name: str = ""
     resume: bool = False  # the breaker closed, and no claim that says so has been answered yet
-    held: dict[int, Job] = field(default_factory=dict)
+    held: dict[int, LeasedDelivery] = field(default_factory=dict)
     outbox: list[model.Outcome] = field(default_factory=list)
-    died: marks.Died = field(default_factory=marks.Died)  # what no claim that was answered has reported yet
+    died: in_flight_marks.Died = field(
+        default_factory=in_flight_marks.Died
+    )  # what no claim that was answered has reported yet
     _number: int = 0
     _seen: int = 0
     _unanswered: dict[int, _Sent] = field(default_factory=dict)
@@ -78,7 +80,7 @@ class Session:
         return not self._unanswered and not self.outbox
 
     @property
-    def asked(self) -> Wish | None:
+    def asked(self) -> ClaimRequest | None:
         """Give what the latest unanswered claim asks for; None when there is none."""
         return next(reversed(self._unanswered.values())).wish if self._unanswered else None
 
@@ -96,7 +98,7 @@ class Session:
         """Say something more about a delivery that was settled before, and may be held again."""
         self.outbox.append(outcome)
 
-    def wants(self, wish: Wish) -> bool:
+    def wants(self, wish: ClaimRequest) -> bool:
         """Tell whether a claim has to be sent to bring the store up to date."""
         if not self.room:
             return False
@@ -107,7 +109,7 @@ class Session:
             return wish.want > 0
         return asked.mode is not wish.mode
 
-    def claim(self, wish: Wish) -> wire.Claim:
+    def claim(self, wish: ClaimRequest) -> wire.Claim:
         """Make the next claim; it carries all that is to be settled."""
         self._number += 1
         outcomes = tuple(self.outbox)
@@ -124,15 +126,17 @@ class Session:
             held=tuple(self.held),
             died=self.died.life,
             died_with=self.died.deliveries,
-            probe=wish.mode in (breaker.Mode.PROBE, breaker.Mode.FRESH),
-            fresh_only=wish.mode is breaker.Mode.FRESH,
+            probe=wish.mode in (breaker.BreakerMode.PROBE, breaker.BreakerMode.FRESH),
+            fresh_only=wish.mode is breaker.BreakerMode.FRESH,
             resume=self.resume,
         )
         self._unanswered[self._number] = _Sent(wish=wish, outcomes=outcomes, resume=self.resume)
         self.resume = False
         return claim
 
-    def take(self, claim: wire.Claim, reply: wire.Claimed, *, ledger: str) -> tuple[Wish, list[Job]] | None:
+    def take(
+        self, claim: wire.Claim, reply: wire.Claimed, *, ledger: str
+    ) -> tuple[ClaimRequest, list[LeasedDelivery]] | None:
         """Take a reply: what was asked for, and the deliveries that are held from now on.
 
         None: the reply is to an earlier session, or says that this one is fenced; then a new one has begun.
@@ -143,14 +147,14 @@ class Session:
             self.renew()
             return None
         self._seen = max(self._seen, claim.number)
-        self.died = marks.Died()
+        self.died = in_flight_marks.Died()
         wish = self._unanswered.pop(claim.number).wish
         # What the store did not know when it gave these deliveries out.
         unknown = [*self.outbox, *self._carried(after=claim.number)]
         final = {outcome.delivery for outcome in unknown if outcome.result in _FINAL}
         charged = Counter(outcome.delivery for outcome in unknown if outcome.result is model.DeliveryResult.CHARGED)
         jobs = [
-            Job(delivery=one, ledger=ledger, charged=charged[one.id])
+            LeasedDelivery(delivery=one, ledger=ledger, charged=charged[one.id])
             for one in reply.deliveries
             if one.id not in self.held and one.id not in final
         ]
@@ -169,7 +173,7 @@ class Session:
         self.held.clear()
         self.outbox.clear()
         self._unanswered.clear()
-        self.died = marks.Died()
+        self.died = in_flight_marks.Died()
         self.renew()
 
     def _carried(self, *, after: int) -> list[model.Outcome]:

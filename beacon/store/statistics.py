@@ -4,16 +4,16 @@ from collections.abc import Iterator
 
 from beacon import codec, wire
 from beacon.domain import model
-from beacon.store import database, deliveries, streams
+from beacon.store import database, deliveries, watch_positions
 
 _LATEST_GAPS = 20
 
 
-class Figures:
+class StatisticsReader:
     """Carries out the verb `inspect`."""
 
     def __init__(
-        self, ledger: database.Database, streams_: streams.Streams, deliveries_: deliveries.Deliveries
+        self, ledger: database.Database, streams_: watch_positions.WatchPositions, deliveries_: deliveries.Deliveries
     ) -> None:
         """Read from the given ledger and from what is remembered beside it."""
         self._ledger = ledger

@@ -26,7 +26,7 @@ from urllib3.util import Retry, Timeout
 
 from beacon import errors
 from beacon.boundary import proxies
-from beacon.notifier import answer, connection, deadline, exchange, masking, render, response_parser, trust
+from beacon.notifier import answer, connection, deadline, exchange, masking, render, response_parser, tls_context
 
 _CONNECTION_HEADERS = {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
 _OWN_HEADERS = {"content-length", "content-type", "host", "x-beacon-event-id", "x-request-id"}
@@ -51,7 +51,7 @@ class Target:
     width: int
     idle_timeout_s: float = 50.0
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    files: trust.Files = field(default_factory=trust.Files)
+    files: tls_context.TlsFiles = field(default_factory=tls_context.TlsFiles)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ class _Message:
     token: str
 
 
-class Channel:
+class HttpSender:
     """Sends requests to one endpoint; any number of threads may use it."""
 
     def __init__(
@@ -94,7 +94,7 @@ class Channel:
         self._watchdog = watchdog
         self._on_trouble = on_trouble
         self._resolver = connection.Resolver()
-        self._trust = trust.Trust(target.files)
+        self._trust = tls_context.Trust(target.files)
         self._lock = threading.Lock()
         self._prepared = requests.Request(target.method, target.url).prepare()
         self._proxy = proxies.of_environment(os.environ, self._prepared.url or "")
@@ -108,11 +108,11 @@ class Channel:
         self.secrets += masking.of_request(self._prepared.url or "", {}, ())  # as it is sent
         self._chance = random.Random()  # noqa: S311  names requests, and needs no system call for each
         self._route: _Route | None = None
-        self._form: tuple[str, exchange.Form] | None = None  # and the token that is in it
+        self._form: tuple[str, exchange.RequestTemplate] | None = None  # and the token that is in it
         self._untrusted = ""
         _quieten(verify=target.files.verify)
 
-    def send(self, body: bytes, *, event_id: str, timeout_s: float) -> answer.Answer:
+    def send(self, body: bytes, *, event_id: str, timeout_s: float) -> answer.EndpointAnswer:
         """Send one request and wait for the whole answer, `timeout_s` at most."""
         request_id = str(uuid.UUID(int=self._chance.getrandbits(128), version=4))
         started_us = time.time_ns() // 1000
@@ -124,7 +124,7 @@ class Channel:
         finally:
             self._watchdog.end(call)
         secrets = (*masking.forms((token,)), *self.secrets) if token and text else self.secrets
-        return answer.Answer(
+        return answer.EndpointAnswer(
             code=code,
             status=status,
             error=answer.clean(text, secrets=secrets) if text else "",
@@ -169,14 +169,14 @@ class Channel:
             raise TimeoutError  # a body that ends with its connection would look whole
         return str(reply.status), reply.status, _text_of(reply), reply.headers.get("Retry-After")
 
-    def _form_with(self, token: str, route: _Route) -> exchange.Form:
+    def _form_with(self, token: str, route: _Route) -> exchange.RequestTemplate:
         """Give what all requests with this token have in common."""
         known = self._form
         if known is None or known[0] != token:
             known = self._form = token, self._make_form(token, route)
         return known[1]
 
-    def _make_form(self, token: str, route: _Route) -> exchange.Form:
+    def _make_form(self, token: str, route: _Route) -> exchange.RequestTemplate:
         headers: dict[str, str | bytes] = {
             "Host": _host(self._prepared.url or ""),
             "User-Agent": self._target.agent,
@@ -187,9 +187,9 @@ class Channel:
         _put_all(headers, self._headers)
         if token:
             _put_all(headers, {"Authorization": b"Bearer " + token.encode("utf-8")})
-        return exchange.Form(self._target.method, route.path, headers)
+        return exchange.RequestTemplate(self._target.method, route.path, headers)
 
-    def _send_once(self, route: _Route, data: bytes) -> response_parser.Response:
+    def _send_once(self, route: _Route, data: bytes) -> response_parser.EndpointResponse:
         return route.pool.urlopen(  # type: ignore[return-value]  # our connections give our own kind
             self._target.method,
             route.path,
@@ -265,7 +265,7 @@ def _quieten(*, verify: bool) -> None:
         warnings.simplefilter("ignore", exceptions.InsecureRequestWarning)
 
 
-def _text_of(reply: response_parser.Response) -> str:
+def _text_of(reply: response_parser.EndpointResponse) -> str:
     if 200 <= reply.status < 300:
         return ""
     data = reply.body
@@ -279,7 +279,7 @@ def _text_of(reply: response_parser.Response) -> str:
 def _was_unsent(call: deadline.Call) -> bool:
     """Tell whether the connection had served before and broke before the request was out: nobody can have acted."""
     line = call.line
-    return isinstance(line, connection.Line) and line.served and not line.sent
+    return isinstance(line, connection.CancellableConnection) and line.served and not line.sent
 
 
 def _fault(error: Exception, call: deadline.Call) -> str:

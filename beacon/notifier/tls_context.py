@@ -16,7 +16,7 @@ Signature = tuple[tuple[int, int, int] | None, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Files:
+class TlsFiles:
     """Where authorities, certificate and key lie; "" for the system's authorities, and for no client certificate."""
 
     ca: str = ""
@@ -28,7 +28,7 @@ class Files:
 class Trust:
     """Gives the TLS context that is in force."""
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: TlsFiles) -> None:
         """Watch the given files."""
         self._files = files
         self._paths = tuple(path for path in (files.ca, files.certificate, files.key) if path)
@@ -64,7 +64,7 @@ class Trust:
         return context
 
 
-def make_context(files: Files) -> ssl.SSLContext:
+def make_context(files: TlsFiles) -> ssl.SSLContext:
     """Make a TLS context from files.
 
     Raises:

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from beacon.notifier import session
+from beacon.notifier import claim_session
 
 # A share below 1, because time spent waiting for the interpreter looks like time spent waiting for the endpoint: too
 # many threads would justify themselves.
@@ -24,13 +24,13 @@ _WEIGHT = 1 / 8  # of the newest answer in the mean
 PATIENCE_S = 0.002  # work that waits this long while no answer comes calls more of the crew
 
 
-class Crew:
+class WorkerPool:
     """A queue of jobs and the threads that perform them."""
 
     def __init__(
         self,
         width: int,
-        perform: Callable[[session.Job], None],
+        perform: Callable[[claim_session.LeasedDelivery], None],
         *,
         start: Callable[[str, Callable[[], None]], object],
         on_low: Callable[[], None],
@@ -46,7 +46,7 @@ class Crew:
         self._on_low = on_low
         self._low = low
         self._lock = threading.Lock()
-        self._queue: deque[session.Job] = deque()
+        self._queue: deque[claim_session.LeasedDelivery] = deque()
         self._idle: list[threading.Lock] = []  # each is held; releasing it wakes its thread
         self._threads = 0
         self._busy = 0
@@ -72,7 +72,7 @@ class Crew:
         """Tell whether jobs wait that another thread could perform; then `hurry` is to be called now and then."""
         return bool(self._queue) and self._busy < self._width and not self._halted
 
-    def offer(self, jobs: Iterable[session.Job]) -> None:
+    def offer(self, jobs: Iterable[claim_session.LeasedDelivery]) -> None:
         """Put jobs into the queue."""
         with self._lock:
             if not self._queue:
@@ -101,7 +101,7 @@ class Crew:
             woken = self._call(self._wanted())
         self._start_all(woken)
 
-    def withdraw(self) -> list[session.Job]:
+    def withdraw(self) -> list[claim_session.LeasedDelivery]:
         """Take back what waits."""
         with self._lock:
             jobs = list(self._queue)
@@ -147,7 +147,7 @@ class Crew:
             self._perform(job)
             self._note(time.monotonic() - began, time.thread_time() - began_cpu)
 
-    def _next(self, bell: threading.Lock, *, called: bool) -> session.Job | None:
+    def _next(self, bell: threading.Lock, *, called: bool) -> claim_session.LeasedDelivery | None:
         """Take a job, or become idle: when there is none, or when others suffice and nobody has just called."""
         with self._lock:
             if not self._queue or self._halted or (not called and self._busy > self._wanted()):

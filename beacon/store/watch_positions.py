@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from beacon import errors, wire
 from beacon.configuration import configured_scopes
 from beacon.domain import model, rules
-from beacon.store import cursors, database, journal, memory, rendering
+from beacon.store import cursors, database, journal, rendering, session_state
 
 _FIRST_TRACKED_VERSION = 1
 _JUMP = 1_000_000  # numbers that the ledger of which this is a copy may have given out since
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class LedgerIdentity:
     """The ledger's row of `meta`."""
 
     ledger: str
@@ -27,7 +27,7 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class LedgerConfig:
     """What of the configuration positions and events depend on."""
 
     scopes: tuple[rules.Scope, ...]
@@ -55,10 +55,10 @@ class _Run:
     began_us: int = 0
 
 
-class Streams:
+class WatchPositions:
     """Carries out the position-bearing verbs."""
 
-    def __init__(self, ledger: database.Database, remembered: memory.Memory, terms: Terms) -> None:
+    def __init__(self, ledger: database.Database, remembered: session_state.SessionState, terms: LedgerConfig) -> None:
         """Work on the given ledger under the given configuration."""
         self._ledger = ledger
         self._memory = remembered
@@ -92,19 +92,19 @@ class Streams:
         self._ledger.run("UPDATE sqlite_sequence SET seq = seq + ? WHERE name IN ('events', 'deliveries')", (_JUMP,))
         return True
 
-    def identity(self) -> Identity:
+    def identity(self) -> LedgerIdentity:
         """Give the ledger's id, epoch and cluster."""
-        identity: Identity | None = self._memory.get("identity")
+        identity: LedgerIdentity | None = self._memory.get("identity")
         if identity is None:
             identity = self._read_identity()
             self._memory.put("identity", identity)
         return identity
 
-    def _read_identity(self) -> Identity:
+    def _read_identity(self) -> LedgerIdentity:
         row = self._ledger.row("SELECT ledger, epoch, cluster FROM meta")
         if row is None:
             raise database.DamagedError("the ledger has no identity")
-        return Identity(ledger=row[0], epoch=row[1], cluster=row[2])
+        return LedgerIdentity(ledger=row[0], epoch=row[1], cluster=row[2])
 
     def open_stream(self, request: wire.OpenStream) -> wire.StreamOpened:
         """Begin a session: say where the scope stands and which UIDs are wanted."""
@@ -288,9 +288,11 @@ class Streams:
             self._memory.put(("list", scope), None)
             self._memory.put(("comparison", scope), None)
 
-    def frame(self, scope: rules.Scope, api_version: str, identity: Identity, now: rendering.Now) -> rendering.Frame:
+    def frame(
+        self, scope: rules.Scope, api_version: str, identity: LedgerIdentity, now: rendering.Now
+    ) -> rendering.RequestContext:
         """Give what all that is judged by one request has in common."""
-        return rendering.Frame(
+        return rendering.RequestContext(
             scope=scope,
             api_version=api_version,
             epoch=identity.epoch,
@@ -313,7 +315,7 @@ class Streams:
     def _with_tracked(self, scope: model.ScopeId, cursor: int, epoch: int) -> wire.Positioned:
         return replace(self._positioned(scope, cursor, epoch), tracked=self._cursors.tracked(scope))
 
-    def _why_not(self, request: wire.Observe, identity: Identity, cursor: cursors.Cursor) -> str:
+    def _why_not(self, request: wire.Observe, identity: LedgerIdentity, cursor: cursors.Cursor) -> str:
         """Say why an observation can't be applied at this position, "" when it can."""
         if not self._is_current(request.scope, request.session, request.epoch, identity.epoch):
             return "another session of the stream or another epoch has begun"
@@ -346,7 +348,7 @@ class Streams:
         self._cursors.void(scope, model.GapReason.REWOUND if rewound else model.GapReason.CONFIGURATION)
         return self._cursors.get(scope)
 
-    def _meet(self, cluster: str) -> Identity:
+    def _meet(self, cluster: str) -> LedgerIdentity:
         """Remember the cluster at the first sight of its identity, and refuse another one."""
         identity = self.identity()
         if not cluster or cluster == identity.cluster:
@@ -375,8 +377,8 @@ class Streams:
         return session is not None and session.number == number and epoch == current
 
     def _listing_frame(
-        self, scope: model.ScopeId, run: _Run, identity: Identity, now: rendering.Now
-    ) -> rendering.Frame:
+        self, scope: model.ScopeId, run: _Run, identity: LedgerIdentity, now: rendering.Now
+    ) -> rendering.RequestContext:
         frame = self.frame(self._scopes[scope], run.api_version, identity, now)
         gap = self._cursors.gap(scope)
         return replace(frame, reason=gap[0], since_us=gap[1]) if gap else frame

@@ -9,7 +9,7 @@ _LAST = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class SelectedDeliveries:
     """Ids of deliveries, in the order asked for. Go on with `after`; nothing is left when `more` is false."""
 
     deliveries: tuple[int, ...]
@@ -25,7 +25,7 @@ def find(
     look: int,
     most: int,
     newest_first: bool = False,
-) -> Found:
+) -> SelectedDeliveries:
     """Look at the next `look` deliveries beyond the id `after`, and give those that are meant, `most` of them.
 
     `newest_first` walks down from `after`, or from the end when that is 0.
@@ -41,8 +41,8 @@ def find(
     )
     meant = [delivery for delivery, is_meant in rows if is_meant]
     if len(meant) > most:
-        return Found(deliveries=tuple(meant[:most]), after=meant[most - 1], more=True)
-    return Found(deliveries=tuple(meant), after=rows[-1][0] if rows else after, more=len(rows) == look)
+        return SelectedDeliveries(deliveries=tuple(meant[:most]), after=meant[most - 1], more=True)
+    return SelectedDeliveries(deliveries=tuple(meant), after=rows[-1][0] if rows else after, more=len(rows) == look)
 
 
 def _narrowed(selection: wire.Selection) -> tuple[str, tuple[str, ...]]:

@@ -18,7 +18,7 @@ _SAY_AGAIN_S = 60.0  # events that are given up are counted for so long before a
 _DOWN = 5  # outage-like answers in a row that make an endpoint down for people, with the breaker disabled too
 
 
-class Record:
+class Telemetry:
     """Tells about one endpoint. Its caller sees to it that one thread at a time does."""
 
     def __init__(self, endpoint: str, *, report: Callable[[str, Mapping[str, Any]], None], logger: log.Logger) -> None:

@@ -19,7 +19,7 @@ _LONGEST_REST_S = 15.0  # after a write was refused though there seems to be roo
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-class Room:
+class DiskGuard:
     """Watches the room that is left for one database."""
 
     def __init__(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from beacon import errors
 from beacon.boundary import files, secret
-from beacon.notifier import trust
+from beacon.notifier import tls_context
 
 _CHECK_EVERY_S = 1.0
 
@@ -56,7 +56,7 @@ class Bearer:
             stop.wait(_CHECK_EVERY_S)
 
     def _look(self) -> None:
-        signature = trust.signature(self._file)
+        signature = tls_context.signature(self._file)
         if signature is None or signature == self._signature:
             return
         try:
