@@ -99,19 +99,19 @@ storage.k8s.io
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class BuiltinKind:
     """How a kind is called in rules, and whether it lives in namespaces."""
 
     plural: str
     namespaced: bool
 
 
-def find(group: str, kind: str) -> Known | None:
+def find(group: str, kind: str) -> BuiltinKind | None:
     """Look up a kind of one API group; None when it is none of Kubernetes' own."""
     return _KNOWN.get((group, kind))
 
 
-def _read() -> dict[tuple[str, str], Known]:
+def _read() -> dict[tuple[str, str], BuiltinKind]:
     found = {}
     group, namespaced = "", True
     for line in _TABLE.strip().splitlines():
@@ -122,7 +122,7 @@ def _read() -> dict[tuple[str, str], Known]:
             namespaced = False
         else:
             plural, kind = words
-            found[group, kind] = Known(plural=plural, namespaced=namespaced)
+            found[group, kind] = BuiltinKind(plural=plural, namespaced=namespaced)
     return found
 
 

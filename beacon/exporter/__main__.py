@@ -4,7 +4,7 @@ import os
 
 from beacon import bus
 from beacon.configuration import configured_scopes, settings
-from beacon.exporter import asker, endpoint, routes, view
+from beacon.exporter import endpoint, routes, snapshot, store_poller
 from beacon.runtime import log, process, run_directory
 
 
@@ -13,12 +13,12 @@ def main(context: process.Context) -> None:
     heart = context.heart("asker")
     with bus.Client(bus.address(context.run_dir), stop=context.stop, on_beat=heart.beat) as client:
         tree = settings.from_plain(process.obtain_settings(context, client))
-        asking = asker.Asker(context.stop)
-        viewer = view.Viewer(context.run_dir, asking.ask, supervised="SUPERVISOR_ENABLED" in os.environ)
+        asking = store_poller.StorePoller(context.stop)
+        viewer = snapshot.SnapshotReader(context.run_dir, asking.ask, supervised="SUPERVISOR_ENABLED" in os.environ)
         answers = routes.Routes(
             viewer.look, run_directory.metrics_directory(context.run_dir), scopes=len(configured_scopes.of(tree))
         )
-        listeners = [endpoint.Endpoint(port.number, port.key, port.routes) for port in routes.ports(tree, answers)]
+        listeners = [endpoint.HttpEndpoint(port.number, port.key, port.routes) for port in routes.ports(tree, answers)]
         for listener in listeners:
             for work in listener.threads:
                 context.spawn(work.name, work.run)

@@ -17,7 +17,7 @@ Client = TypeVar("Client")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class HttpAnswer:
     """What a route answers."""
 
     status: HTTPStatus
@@ -25,9 +25,9 @@ class Answer:
     body: bytes
 
 
-def plain(status: HTTPStatus, text: str) -> Answer:
+def plain(status: HTTPStatus, text: str) -> HttpAnswer:
     """Answer with a line of plain text."""
-    return Answer(status=status, content_type=_PLAIN, body=f"{text}\n".encode())
+    return HttpAnswer(status=status, content_type=_PLAIN, body=f"{text}\n".encode())
 
 
 def _one_format(_accept: str) -> str:
@@ -41,14 +41,14 @@ class Route:
     `choose` must know few formats, however many Accept headers there are: each is an answer of its own.
     """
 
-    answer: Callable[[str], Answer]
+    answer: Callable[[str], HttpAnswer]
     choose: Callable[[str], str] = _one_format
 
 
 class Answering(Generic[Client]):
     """Makes the answers of one route."""
 
-    def __init__(self, route: Route, deliver: Callable[[list[Client], Answer], None]) -> None:
+    def __init__(self, route: Route, deliver: Callable[[list[Client], HttpAnswer], None]) -> None:
         """Hand each answer to `deliver`, which is called by the threads that run `work`."""
         self._route = route
         self._deliver = deliver

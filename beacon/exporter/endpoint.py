@@ -47,7 +47,7 @@ class _Connection:
 
     def __init__(self, accepted: socket.socket) -> None:
         self.socket = accepted
-        self.reader = request.Reader()
+        self.reader = request.HeadReader()
         self.stage: _Stage | None = None
         self.due = 0.0
         self.left = memoryview(b"")  # what is still to be sent
@@ -62,7 +62,7 @@ class Work:
     run: Callable[[], None]
 
 
-class Endpoint:
+class HttpEndpoint:
     """Serves routes on one port; each of `threads` must run in a thread of its own."""
 
     def __init__(self, port: int, key: str, routes: Mapping[str, answering.Route], *, host: str = "") -> None:
@@ -80,7 +80,7 @@ class Endpoint:
         }
         self._selector = selectors.DefaultSelector()
         self._stages: dict[_Stage, dict[_Connection, None]] = {stage: {} for stage in _Stage}  # each in order of due
-        self._answered: deque[tuple[list[_Connection], answering.Answer]] = deque()
+        self._answered: deque[tuple[list[_Connection], answering.HttpAnswer]] = deque()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._selector.register(self._wake_fd, selectors.EVENT_READ, self._hand_out)
         self._accepts_from = 0.0  # monotonic
@@ -185,7 +185,7 @@ class Endpoint:
             self._enter(connection, _Stage.ASKED, 0)
             route.ask(connection, reader.accept)
 
-    def _deliver(self, connections: list[_Connection], answer: answering.Answer) -> None:
+    def _deliver(self, connections: list[_Connection], answer: answering.HttpAnswer) -> None:
         """Hand an answer over; called by the threads that make them."""
         self._answered.append((connections, answer))
         os.eventfd_write(self._wake_fd, 1)
@@ -269,7 +269,7 @@ def _received(connected: socket.socket) -> bytes | None:
         return b""
 
 
-def _rendered(answer: answering.Answer) -> tuple[bytes, bytes]:
+def _rendered(answer: answering.HttpAnswer) -> tuple[bytes, bytes]:
     """Write an answer: its head alone, and all of it."""
     lines = [
         f"HTTP/1.1 {answer.status.value} {answer.status.phrase}",

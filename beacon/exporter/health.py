@@ -12,7 +12,7 @@ from typing import Any
 
 from beacon import wire
 from beacon.domain import instants
-from beacon.exporter import view
+from beacon.exporter import snapshot
 from beacon.runtime import heartbeat, run_directory, supervision
 
 _REOPENING_S = 10.0  # how long a watch that was open may take to be opened anew
@@ -57,7 +57,7 @@ class History:
         return replace(check, since=since)
 
 
-def liveness(seen: view.View) -> Checks:
+def liveness(seen: snapshot.Snapshot) -> Checks:
     """Check that supervisord answers and that no process is given up or hangs."""
     checks = {"supervisor": _supervisor(seen)}
     for name, program in seen.programs.items():
@@ -68,7 +68,7 @@ def liveness(seen: view.View) -> Checks:
     return checks
 
 
-def readiness(seen: view.View, *, scopes: int) -> Checks:
+def readiness(seen: snapshot.Snapshot, *, scopes: int) -> Checks:
     """Check that every one of so many scopes is followed, written down and delivered."""
     checks = {name: _process(seen, name) for name in _WORKERS}
     if checks["store"].ok:
@@ -97,13 +97,13 @@ def _plain(check: Check) -> dict[str, Any]:
     return said if check.scopes is None else {**said, "scopes": plain(dict(check.scopes))}
 
 
-def _supervisor(seen: view.View) -> Check:
+def _supervisor(seen: snapshot.Snapshot) -> Check:
     if seen.supervisor_why:
         return Check(ok=False, state="silent", why=seen.supervisor_why)
     return Check(ok=True, state="answering")
 
 
-def _process(seen: view.View, name: str) -> Check:
+def _process(seen: snapshot.Snapshot, name: str) -> Check:
     program = seen.programs.get(name)
     if program is None:
         return Check(ok=False, state="absent", why=f"no process {name} runs here")
@@ -112,7 +112,7 @@ def _process(seen: view.View, name: str) -> Check:
     return _hung(seen, name) or Check(ok=True, state="running")
 
 
-def _hung(seen: view.View, name: str) -> Check | None:
+def _hung(seen: snapshot.Snapshot, name: str) -> Check | None:
     oldest = max(seen.beats_of(name), key=lambda beat: beat.age_s, default=None)
     if oldest is None or oldest.age_s <= heartbeat.HUNG_S:
         return None
@@ -120,14 +120,14 @@ def _hung(seen: view.View, name: str) -> Check | None:
     return Check(ok=False, state="hung", why=why)
 
 
-def _store(seen: view.View) -> Check:
+def _store(seen: snapshot.Snapshot) -> Check:
     since = _instant(seen.store.since_us / 1e6) if seen.store.since_us else ""
     served = seen.store.figures is not None
     details = {"round_trip_ms": round(seen.store.round_trip_s * 1000, 3)} if served else {}
     return Check(ok=served, state=seen.store.state, why=seen.store.why, since=since, details=details)
 
 
-def _watcher(seen: view.View, scopes: int) -> Check:
+def _watcher(seen: snapshot.Snapshot, scopes: int) -> Check:
     reports = [report for report in seen.reports_of("watcher") if report.component.startswith("scope.")]
     found = {report.component.removeprefix("scope."): _scope(seen, report) for report in reports}
     ill = {name: check for name, check in found.items() if not check.ok}
@@ -140,7 +140,7 @@ def _watcher(seen: view.View, scopes: int) -> Check:
     return Check(ok=True, state="watching", scopes=found)
 
 
-def _scope(seen: view.View, report: run_directory.Report) -> Check:
+def _scope(seen: snapshot.Snapshot, report: run_directory.Report) -> Check:
     why, position = str(report.fields.get("reason", "")), _position(seen, report)
     check = Check(ok=False, state=report.state, why=why, since=report.since, details=position)
     if report.state == "waiting":
@@ -155,13 +155,13 @@ def _scope(seen: view.View, report: run_directory.Report) -> Check:
     return replace(check, ok=True)
 
 
-def _listed(seen: view.View, label: str) -> bool:
+def _listed(seen: snapshot.Snapshot, label: str) -> bool:
     """Say whether the store, too, knows this scope as listed; nothing speaks against it while the store is silent."""
     found = _followed(seen, label)
     return seen.store.figures is None or (found is not None and found.listed)
 
 
-def _position(seen: view.View, report: run_directory.Report) -> dict[str, Any]:
+def _position(seen: snapshot.Snapshot, report: run_directory.Report) -> dict[str, Any]:
     """Say what the store has of a scope: whether its list has ended, and how old its position is."""
     found = _followed(seen, str(report.fields.get("scope", "")))
     if found is None:
@@ -170,12 +170,12 @@ def _position(seen: view.View, report: run_directory.Report) -> dict[str, Any]:
     return {"listed": found.listed, **age}
 
 
-def _followed(seen: view.View, label: str) -> wire.ScopeStatistics | None:
+def _followed(seen: snapshot.Snapshot, label: str) -> wire.ScopeStatistics | None:
     scopes = seen.store.figures.scopes if seen.store.figures else ()
     return next((scope for scope in scopes if scope.label == label), None)
 
 
-def _notifier(seen: view.View) -> Check:
+def _notifier(seen: snapshot.Snapshot) -> Check:
     """The notifier says that the store has answered its claim, and the store, started anew perhaps, knows of one."""
     said = next((report for report in seen.reports_of("notifier") if report.component == "claim"), None)
     unknown = seen.store.figures is not None and not seen.store.figures.claimed_us
@@ -184,7 +184,7 @@ def _notifier(seen: view.View) -> Check:
     return Check(ok=True, state=said.state, since=said.since)
 
 
-def _beside(seen: view.View) -> Checks:
+def _beside(seen: snapshot.Snapshot) -> Checks:
     """Check what every change is told without."""
     reconciler = _process(seen, "reconciler")
     checks = {"reconciler": reconciler, "cleaner": reconciler, "storage": reconciler}
@@ -196,7 +196,7 @@ def _beside(seen: view.View) -> Checks:
     return checks
 
 
-def _part(seen: view.View, process: str, component: str, *, ill: str) -> Check:
+def _part(seen: snapshot.Snapshot, process: str, component: str, *, ill: str) -> Check:
     """Check what a component of a living process said last."""
     said = next((report for report in seen.reports_of(process) if report.component == component), None)
     if said is None:

@@ -18,7 +18,7 @@ _BARE_LF = re.compile(rb"(?<!\r)\n")
 _METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32} ")
 
 
-class Reader:
+class HeadReader:
     """Reads one head. `refusal` is None for a request that a route may answer; `accept` is its Accept header."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from beacon import codec
 from beacon.configuration import settings
-from beacon.exporter import answering, health, scrape, view
+from beacon.exporter import answering, health, scrape, snapshot
 from beacon.runtime import metrics
 
 _JSON = "application/json"
@@ -25,27 +25,27 @@ class Port:
 class Routes:
     """Answers from a fresh look at everything."""
 
-    def __init__(self, look: Callable[[], view.View], directory: Path, *, scopes: int) -> None:
+    def __init__(self, look: Callable[[], snapshot.Snapshot], directory: Path, *, scopes: int) -> None:
         """Answer about a configuration of so many scopes; `directory` holds the metric files."""
         self._look = look
         self._directory = directory
         self._scopes = scopes
         self._history = health.History()
 
-    def scraped(self, content_type: str) -> answering.Answer:
+    def scraped(self, content_type: str) -> answering.HttpAnswer:
         """Answer a scrape in the format that `metrics.content_type` chose."""
         seen = self._look()
         checks = health.readiness(seen, scopes=self._scopes)
         body, content_type = scrape.scrape(self._directory, seen, checks, accept=content_type)
-        return answering.Answer(status=HTTPStatus.OK, content_type=content_type, body=body)
+        return answering.HttpAnswer(status=HTTPStatus.OK, content_type=content_type, body=body)
 
-    def liveness(self, _format: str) -> answering.Answer:
+    def liveness(self, _format: str) -> answering.HttpAnswer:
         """Answer whether a restart of the pod would help."""
         seen = self._look()
         checks = self._history.stamp(health.liveness(seen), seen.now)
         return _verdict("live", checks)
 
-    def readiness(self, _format: str) -> answering.Answer:
+    def readiness(self, _format: str) -> answering.HttpAnswer:
         """Answer whether all is told."""
         seen = self._look()
         checks = self._history.stamp(health.readiness(seen, scopes=self._scopes), seen.now)
@@ -67,9 +67,9 @@ def ports(tree: settings.Settings, routes: Routes) -> tuple[Port, ...]:
     return (own, Port(number=tree.metrics.port, key="metrics.port", routes=scrapes)) if scrapes else (own,)
 
 
-def _verdict(name: str, checks: health.Checks) -> answering.Answer:
+def _verdict(name: str, checks: health.Checks) -> answering.HttpAnswer:
     passed = health.passed(checks)
-    return answering.Answer(
+    return answering.HttpAnswer(
         status=HTTPStatus.OK if passed else HTTPStatus.SERVICE_UNAVAILABLE,
         content_type=_JSON,
         body=codec.encode_pretty({name: passed, "checks": health.plain(checks)}),

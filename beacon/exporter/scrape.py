@@ -7,17 +7,17 @@ process that has just made one writes its first bytes a moment later.
 import threading
 from pathlib import Path
 
-from beacon.exporter import exposition, figures, health, view
+from beacon.exporter import exposition, gauges, health, snapshot
 from beacon.runtime import metrics
 
 _GRACE_S = 0.05
 
 
-def scrape(directory: Path, seen: view.View, checks: health.Checks, *, accept: str) -> tuple[bytes, str]:
+def scrape(directory: Path, seen: snapshot.Snapshot, checks: health.Checks, *, accept: str) -> tuple[bytes, str]:
     """Render every metric: the body and its content type."""
     living = [name for name, program in seen.programs.items() if program.alive]
     counted = collect(directory, living)
-    asked = (exposition.exposed(family) for family in figures.families(seen, checks))
+    asked = (exposition.exposed(family) for family in gauges.families(seen, checks))
     return exposition.render([*counted, *asked], accept)
 
 

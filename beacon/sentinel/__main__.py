@@ -7,43 +7,45 @@ from collections.abc import Mapping
 
 from beacon import errors
 from beacon.runtime import parent_death, run_directory
-from beacon.sentinel import guard, judgement, protocol, voice
+from beacon.sentinel import decisions, protocol, stderr_log, supervisor_monitor
 
 
 def main() -> int:
     """Guard until told to stop; gives the exit code."""
-    sys.excepthook = voice.say_last
+    sys.excepthook = stderr_log.say_last
     try:
         parent_death.die_with_parent(os.environ)
         supervisor = run_directory.supervisor_of(os.environ, os.getppid())
         if not supervisor:
             raise errors.StartError("the sentinel is an event listener of supervisord", exit_code=errors.EXIT_CONFIG)
-        listener = protocol.Listener(source=0, sink=1, stop=_stop_on_signals())
-        made = guard.Guard(run_directory.private(os.environ), supervisor, limits=limits(os.environ), environ=os.environ)
-        voice.say("info", "started", pid=os.getpid())
+        listener = protocol.EventListener(source=0, sink=1, stop=_stop_on_signals())
+        made = supervisor_monitor.SupervisorMonitor(
+            run_directory.private(os.environ), supervisor, limits=limits(os.environ), environ=os.environ
+        )
+        stderr_log.say("info", "started", pid=os.getpid())
         made.run(listener)
     except errors.Stopping:
         code = errors.EXIT_OK
     except errors.BeaconError as error:
         code = error.exit_code if isinstance(error, errors.StartError) else errors.EXIT_FAILURE
-        voice.say("error", "failed", reason=str(error), code=code)
-    voice.say("info", "ended", code=code)
+        stderr_log.say("error", "failed", reason=str(error), code=code)
+    stderr_log.say("info", "ended", code=code)
     return code
 
 
-def limits(environ: Mapping[str, str]) -> judgement.Limits:
+def limits(environ: Mapping[str, str]) -> decisions.Limits:
     """Give the limits; tests can't wait a minute, so the environment overrides them. Not for operation.
 
     Raises:
         errors.StartError: an override is no number.
     """
-    usual = judgement.Limits()
+    usual = decisions.Limits()
     try:
         hung_s = float(environ.get("BEACON_SENTINEL_HUNG_S", usual.hung_s))
         free_deaths = int(environ.get("BEACON_SENTINEL_FREE_DEATHS", usual.free_deaths))
     except ValueError as error:
         raise errors.StartError(f"an override is no number: {error}", exit_code=errors.EXIT_CONFIG) from error
-    return judgement.Limits(hung_s=hung_s, free_deaths=free_deaths)
+    return decisions.Limits(hung_s=hung_s, free_deaths=free_deaths)
 
 
 def _stop_on_signals() -> int:

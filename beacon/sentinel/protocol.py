@@ -29,7 +29,7 @@ class Event:
         return self.fields.get("processname", "")
 
 
-class Listener:
+class EventListener:
     """The listener's end of the two pipes."""
 
     def __init__(self, *, source: int, sink: int, stop: int) -> None:

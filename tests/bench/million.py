@@ -11,7 +11,7 @@ from pathlib import Path
 
 from beacon import wire
 from beacon.configuration import settings
-from beacon.dev import whole
+from beacon.dev import testkit
 from beacon.domain import model
 from beacon.reconciler import clean
 from tests.bench import beside, ledgers, rows, terms
@@ -84,7 +84,7 @@ def _run(wanted: terms.Terms, events: int) -> dict[str, float]:
     }
 
 
-def _status(beacon: whole.Beacon) -> None:
+def _status(beacon: testkit.Beacon) -> None:
     subprocess.run(
         [sys.executable, "-m", "beacon.cli", "status"], env=beacon.environ, check=False, stdout=subprocess.DEVNULL
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 
 from beacon import codec
-from beacon.dev import whole
+from beacon.dev import testkit
 
 _SAMPLING = Path(__file__).parent / "sampling"
 _WITHIN_S = 10.0
@@ -25,7 +25,7 @@ def environ(wanted: Path | None) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def taken(wanted: Path | None, beacon: whole.Beacon) -> Iterator[None]:
+def taken(wanted: Path | None, beacon: testkit.Beacon) -> Iterator[None]:
     """Take a profile of what happens within the context, when one is wanted."""
     if wanted is None:
         yield
@@ -38,7 +38,7 @@ def taken(wanted: Path | None, beacon: whole.Beacon) -> Iterator[None]:
     (wanted / "go").unlink()
     after = _times(beacon)
     names = {f"{name}.{pid}.json" for name, pid in beacon.pids().items()}
-    whole.until(lambda: names <= {path.name for path in _found(wanted)}, "the profiles", timeout=_WITHIN_S)
+    testkit.until(lambda: names <= {path.name for path in _found(wanted)}, "the profiles", timeout=_WITHIN_S)
     text = [_shown(path, before, after) for path in sorted(_found(wanted))]
     (wanted / "profile.txt").write_text("\n".join(text), encoding="utf-8")
 
@@ -47,7 +47,7 @@ def _found(wanted: Path) -> list[Path]:
     return list(wanted.glob("*.json"))
 
 
-def _times(beacon: whole.Beacon) -> dict[str, tuple[float, float]]:
+def _times(beacon: testkit.Beacon) -> dict[str, tuple[float, float]]:
     return {name: psutil.Process(pid).cpu_times()[:2] for name, pid in beacon.pids().items()}
 
 

@@ -4,12 +4,12 @@ import threading
 import time
 from collections.abc import Callable
 
-from beacon.dev import whole
+from beacon.dev import testkit
 
 _PAUSE_S = 0.1
 
 
-def measure(beacon: whole.Beacon, load: Callable[[], None]) -> tuple[list[float], int]:
+def measure(beacon: testkit.Beacon, load: Callable[[], None]) -> tuple[list[float], int]:
     """Scrape while `load` goes on; gives how long each scrape took, in ms, sorted, and the lines of the longest."""
     going_on = threading.Thread(target=load)
     going_on.start()

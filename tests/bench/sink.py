@@ -15,7 +15,7 @@ from typing import Any
 import uvloop
 
 from beacon import codec
-from beacon.dev import whole
+from beacon.dev import testkit
 
 Arrival = tuple[float, bytes]  # seconds since 1970, body
 
@@ -61,7 +61,7 @@ class Sink:
 
     def wait_for(self, count: int, *, timeout: float) -> None:
         """Wait until so many requests have arrived."""
-        whole.until(lambda: len(self.arrived) >= count, f"{count} requests", timeout=timeout)
+        testkit.until(lambda: len(self.arrived) >= count, f"{count} requests", timeout=timeout)
 
     async def _open(self) -> None:
         bound = socket.create_server(("127.0.0.1", self.port))

@@ -2,7 +2,7 @@
 
 import time
 
-from beacon.dev import whole
+from beacon.dev import testkit
 from tests.bench import rows, spending, terms
 
 _SETTLE_S = 12.0  # long enough for the memory that a burst leaves free to be given back
@@ -63,7 +63,7 @@ def listed(wanted: terms.Terms) -> rows.Figures:
         assert on.cluster.embedded is not None
         on.cluster.embedded.call("compact")
         on.start()
-        whole.until(
-            lambda: whole.sample(on.beacon.metrics(), "beacon_gaps_total", reason="expired"), "the list", timeout=60
+        testkit.until(
+            lambda: testkit.sample(on.beacon.metrics(), "beacon_gaps_total", reason="expired"), "the list", timeout=60
         )
         return {"watcher, 20,000 unannotated, MiB more": spending.pss_mib(on.beacon)["watcher"] - alone}

@@ -4,19 +4,19 @@ from collections.abc import Mapping
 
 import psutil
 
-from beacon.dev import whole
+from beacon.dev import testkit
 from tests.bench import rows
 
 Spent = Mapping[str, float]
 
 
-def cpu_s(beacon: whole.Beacon) -> dict[str, float]:
+def cpu_s(beacon: testkit.Beacon) -> dict[str, float]:
     """Give the processor time of each process so far, user and system."""
     times = {name: psutil.Process(pid).cpu_times() for name, pid in beacon.pids().items()}
     return {name: spent.user + spent.system for name, spent in times.items()}
 
 
-def pss_mib(beacon: whole.Beacon) -> dict[str, float]:
+def pss_mib(beacon: testkit.Beacon) -> dict[str, float]:
     """Give each process' proportional share of memory."""
     return {
         name: float(psutil.Process(pid).memory_full_info().pss) / 2**20 for name, pid in sorted(beacon.pids().items())

@@ -9,7 +9,7 @@ from typing import Any
 
 from beacon import codec
 from beacon.dev import build as builds
-from beacon.dev import endpoint, whole
+from beacon.dev import endpoint, testkit
 from beacon.dev.cluster import load
 from tests.bench import clusters, spending
 from tests.bench import sink as sinks
@@ -29,7 +29,7 @@ class Stage:
         directory: Path,
         cluster: clusters.Cluster,
         sink: sinks.Sink,
-        slow: endpoint.Server,
+        slow: endpoint.SinkServer,
         *,
         environ: Mapping[str, str],
         build: builds.Build,
@@ -88,23 +88,23 @@ class Stage:
 
     def until_settled(self) -> None:
         """Wait until nothing is open any more."""
-        whole.until(lambda: self.pending() == 0, "all to be settled", timeout=120)
+        testkit.until(lambda: self.pending() == 0, "all to be settled", timeout=120)
 
     def until_pending(self, count: int) -> None:
         """Wait until so many deliveries are open."""
-        whole.until(lambda: self.pending() >= count, f"{count} open deliveries", timeout=120)
+        testkit.until(lambda: self.pending() >= count, f"{count} open deliveries", timeout=120)
 
     def pending(self) -> float:
-        return whole.sample(self.beacon.metrics(), "beacon_deliveries_pending")
+        return testkit.sample(self.beacon.metrics(), "beacon_deliveries_pending")
 
-    def _configured(self, changes: Mapping[str, Any]) -> whole.Beacon:
+    def _configured(self, changes: Mapping[str, Any]) -> testkit.Beacon:
         config = {
             "resources": [self.cluster.entry("ConfigMap")],
             "annotation": {"key": clusters.ANNOTATION},
             "payload": {"annotations": [load.MADE_AT]},
             "endpoint": {"url": self.sink.url},
         }
-        return whole.Beacon(
+        return testkit.Beacon(
             self._directory,
             config=config | dict(changes),
             kubeconfig=self.cluster.kubeconfig,

@@ -24,7 +24,7 @@ REAL = "BEACON_TEST_KUBECONFIG"
 class Subject:
     """A cluster under test, changed through the official client and read through ours."""
 
-    def __init__(self, kubeconfig: Path, embedded: api_server.Server | None) -> None:
+    def __init__(self, kubeconfig: Path, embedded: api_server.ApiServer | None) -> None:
         self.embedded = embedded
         self.api = connection.Connection(credentials.source({"KUBECONFIG": str(kubeconfig)}, connections=8))
         settings = client.Configuration()

@@ -20,7 +20,7 @@ from pathlib import Path
 import trustme
 
 from beacon import codec
-from beacon.dev import whole
+from beacon.dev import testkit
 from tests.endpoints import envoy
 from tests.gate import tiers
 
@@ -130,7 +130,7 @@ class Proxy:
     def __init__(self, kind: Kind, place: Path, upstream: int, authority: trustme.CA) -> None:
         """Write its configuration; nothing runs yet."""
         self.kind = kind
-        self.ports = {name: whole.free_port() for name in ("plain", "idle", "few", "tls")}
+        self.ports = {name: testkit.free_port() for name in ("plain", "idle", "few", "tls")}
         certificate = place / "certificate.pem"
         authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(certificate)
         file = place / f"{kind.name}.conf"
@@ -152,7 +152,7 @@ class Proxy:
         """Start it and wait until it listens."""
         with self._said.open("ab") as said:
             self._process = subprocess.Popen(self._command, stdout=said, stderr=said)
-        whole.until(self._listens, f"{self.kind.name}: {self._said.read_text()[-1000:]}", timeout=60)
+        testkit.until(self._listens, f"{self.kind.name}: {self._said.read_text()[-1000:]}", timeout=60)
 
     def stop(self) -> None:
         """End it at once, with every connection."""

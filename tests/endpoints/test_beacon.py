@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from beacon.dev import endpoint, whole
+from beacon.dev import endpoint, testkit
 from beacon.dev.cluster import server
 from tests.endpoints import proxies
 from tests.system import load
@@ -27,7 +27,7 @@ def chain(upstream: int, authority: trustme.CA) -> Iterator[list[proxies.Proxy]]
         yield made
 
 
-def until_more(sink: endpoint.Server) -> None:
+def until_more(sink: endpoint.SinkServer) -> None:
     """Wait until some more events have arrived."""
     seen = sink.stats().distinct
     sink.wait_for(lambda stats: stats.distinct > seen + 20, timeout=60)
@@ -47,7 +47,7 @@ def test_restarts_of_everything_on_the_way_lose_nothing_and_keep_the_order(autho
             "endpoint": {"url": on_the_way[-1].url()},
         }
         kubeconfig = cluster.kubeconfig(Path(name) / "kubeconfig")
-        with whole.Beacon(Path(name), config=config, kubeconfig=kubeconfig) as beacon:
+        with testkit.Beacon(Path(name), config=config, kubeconfig=kubeconfig) as beacon:
             beacon.wait_ready(120)
             with load.Load(cluster, seed=1, pause_s=0.01) as changes:
                 for proxy in on_the_way:
@@ -59,4 +59,4 @@ def test_restarts_of_everything_on_the_way_lose_nothing_and_keep_the_order(autho
             stats = sink.stats()
             assert load.received(sink) == changes.told
             assert (stats.order_violations, stats.chain_gaps) == (0, 0)
-            whole.until(lambda: beacon.ready()["ready"], "it to be ready again", timeout=60)
+            testkit.until(lambda: beacon.ready()["ready"], "it to be ready again", timeout=60)

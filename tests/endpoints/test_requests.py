@@ -9,7 +9,7 @@ import psutil
 import pytest
 import trustme
 
-from beacon.dev import whole
+from beacon.dev import testkit
 from beacon.notifier import answer, deadline, http_sender, tls_context
 from tests.endpoints import proxies
 from tests.unit.notifier import endpoints
@@ -51,7 +51,7 @@ def until_closed_by(proxy: proxies.Proxy, port: str) -> None:
         kept = psutil.Process(os.getpid()).net_connections("tcp")
         return [one.status for one in kept if one.raddr and one.raddr.port == proxy.ports[port]]
 
-    whole.until(lambda: psutil.CONN_ESTABLISHED not in states(), "the proxy to close", timeout=60)
+    testkit.until(lambda: psutil.CONN_ESTABLISHED not in states(), "the proxy to close", timeout=60)
 
 
 def test_an_event_arrives_as_it_was_sent(proxy: proxies.Proxy, receiver: endpoints.Endpoint, send: Send) -> None:
@@ -102,7 +102,7 @@ def test_a_receiver_that_is_gone_is_the_proxys_own_answer_in_one_clean_line(
     assert (got.code, got.status) == (str(proxy.kind.unreachable), proxy.kind.unreachable)
     assert got.error
     assert got.error.isprintable()
-    whole.until(lambda: send(proxy.url()).code == "204", "the proxy to find it again", timeout=60)
+    testkit.until(lambda: send(proxy.url()).code == "204", "the proxy to find it again", timeout=60)
 
 
 def test_a_receiver_that_closes_without_an_answer_is_a_bad_gateway(

@@ -47,7 +47,7 @@ def cluster(place: Path) -> Iterator[remote.Remote]:
 
 
 @pytest.fixture
-def sink() -> Iterator[endpoint.Server]:
+def sink() -> Iterator[endpoint.SinkServer]:
     with endpoint.running() as made:
         yield made
 
@@ -60,6 +60,6 @@ def beacon_at(engine: engines.Engine, place: Path, cluster: remote.Remote) -> It
 
 
 @pytest.fixture
-def beacon(beacon_at: containers.MakeBeacon, sink: endpoint.Server) -> containers.Beacon:
+def beacon(beacon_at: containers.MakeBeacon, sink: endpoint.SinkServer) -> containers.Beacon:
     """A Beacon that tells `sink`."""
     return beacon_at(sink.url)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from beacon.dev import whole
+from beacon.dev import testkit
 from beacon.dev.cluster import remote
 from tests.image import engine as engines
 from tests.manifests import built
@@ -58,7 +58,7 @@ class Container:
     def stop(self) -> tuple[int, float]:
         """End it as a pod is ended; returns its exit code and how many seconds it took."""
         began = time.monotonic()
-        self.engine.podman("stop", "--time", str(int(whole.GRACE_S)), self.id)
+        self.engine.podman("stop", "--time", str(int(testkit.GRACE_S)), self.id)
         return int(self.inspect(".State.ExitCode")), time.monotonic() - began
 
 
@@ -68,7 +68,7 @@ class Beacon:
     def __init__(self, engine: engines.Engine, place: Path, cluster: remote.Remote, url: str) -> None:
         self._engine = engine
         self._place = place
-        self.port = whole.free_port()
+        self.port = testkit.free_port()
         self._cluster = cluster
         (place / "data").mkdir()
         (place / "data").chmod(0o770)  # for the group 0 alone, in which the user of the container is
@@ -98,7 +98,7 @@ class Beacon:
 
     def wait_ready(self, started: Container) -> None:
         try:
-            whole.until(self.ready, "the container to be ready", timeout=30)
+            testkit.until(self.ready, "the container to be ready", timeout=30)
         except TimeoutError as error:
             raise TimeoutError(f"{error}\n{self._engine.logs(started.id)}") from error
 

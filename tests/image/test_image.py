@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from beacon.dev import endpoint, whole
+from beacon.dev import endpoint, testkit
 from tests.image import containers
 from tests.image import engine as engines
 from tests.manifests import built
@@ -46,7 +46,7 @@ def test_the_image_holds_beacon_and_nothing_to_build_or_test_it_with(
 
 
 def test_it_tells_although_it_may_do_nothing_but_write_to_three_directories(
-    beacon: containers.Beacon, sink: endpoint.Server
+    beacon: containers.Beacon, sink: endpoint.SinkServer
 ) -> None:
     container = beacon.start()
 
@@ -68,23 +68,23 @@ def test_it_tells_although_it_may_do_nothing_but_write_to_three_directories(
 
 @pytest.mark.parametrize("victim", ["store", "notifier"])
 def test_a_process_that_is_killed_inside_comes_back_and_goes_on(
-    beacon: containers.Beacon, sink: endpoint.Server, victim: str
+    beacon: containers.Beacon, sink: endpoint.SinkServer, victim: str
 ) -> None:
     container = beacon.start()
-    whole.until(lambda: containers.running(container).keys() == containers.PROGRAMS, "all to run", timeout=20)
+    testkit.until(lambda: containers.running(container).keys() == containers.PROGRAMS, "all to run", timeout=20)
     before = containers.running(container)
 
     container.exec("python", "-c", f"import os; os.kill({before[victim]}, 9)")
     beacon.annotate("after")
 
     sink.wait_for(lambda stats: stats.accepted == 1, timeout=20)
-    whole.until(lambda: containers.running(container).keys() == containers.PROGRAMS, "all to run again", timeout=20)
+    testkit.until(lambda: containers.running(container).keys() == containers.PROGRAMS, "all to run again", timeout=20)
     after = containers.running(container)
     assert {name for name in before if before[name] != after[name]} == {victim}
 
 
 def test_sigterm_ends_it_in_time_and_its_successor_on_the_volume_sends_nothing_again(
-    beacon: containers.Beacon, sink: endpoint.Server
+    beacon: containers.Beacon, sink: endpoint.SinkServer
 ) -> None:
     container = beacon.start()
     beacon.annotate(*(f"o{number}" for number in range(200)))
@@ -95,7 +95,7 @@ def test_sigterm_ends_it_in_time_and_its_successor_on_the_volume_sends_nothing_a
     told = sink.stats().accepted
     ended = [line["process"] for line in container.lines() if line["event"] == "ended"]
     assert (code, sorted(ended)) == (0, sorted(containers.PROGRAMS))
-    assert took_s < whole.GRACE_S / 2
+    assert took_s < testkit.GRACE_S / 2
 
     beacon.start()
     beacon.annotate("last")
@@ -105,7 +105,7 @@ def test_sigterm_ends_it_in_time_and_its_successor_on_the_volume_sends_nothing_a
 
 
 def test_memory_stays_within_what_the_manifest_asks_for(
-    beacon: containers.Beacon, sink: endpoint.Server, capsys: pytest.CaptureFixture[str]
+    beacon: containers.Beacon, sink: endpoint.SinkServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     container = beacon.start()
     beacon.annotate(*(f"o{number}" for number in range(1000)))

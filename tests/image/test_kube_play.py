@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from beacon.dev import endpoint, whole
+from beacon.dev import endpoint, testkit
 from beacon.dev.cluster import remote
 from tests.image import containers
 from tests.image import engine as engines
@@ -31,7 +31,7 @@ def test_podman_plays_the_base(
     beacon: containers.Beacon,
     place: Path,
     cluster: remote.Remote,
-    sink: endpoint.Server,
+    sink: endpoint.SinkServer,
 ) -> None:
     kustomization = {
         "resources": [built.relative(place, built.K8S / built.BASE)],
@@ -72,7 +72,7 @@ def test_the_test_endpoint_shows_what_it_is_told(
     engine: engines.Engine, place: Path, cluster: remote.Remote, beacon_at: containers.MakeBeacon
 ) -> None:
     engine.build(containers.TEST_ENDPOINT, target="test-endpoint")
-    port = whole.free_port()
+    port = testkit.free_port()
     options = ("--host", "127.0.0.1", "--port", str(port), "--log", "json")
     told = containers.Container(
         engine, engine.podman("run", "--detach", *containers.LOCKED, containers.TEST_ENDPOINT, *options).strip()
@@ -82,6 +82,6 @@ def test_the_test_endpoint_shows_what_it_is_told(
     beacon.start()
     beacon.annotate("shown")
 
-    whole.until(lambda: "shown" in engine.logs(told.id), "the event to be shown", timeout=30)
+    testkit.until(lambda: "shown" in engine.logs(told.id), "the event to be shown", timeout=30)
     code, _ = told.stop()
     assert code == 0

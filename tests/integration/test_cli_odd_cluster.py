@@ -10,7 +10,8 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from beacon.cli import outlook, plan, rbac, sight, survey
+from beacon.cli import live_object, plan_output, plan_scan
+from beacon.cli.commands import plan, rbac
 from beacon.domain import rules
 from tests.integration import test_watcher_scripted as scripted
 from tests.integration.watcher_world import KEY, ON
@@ -72,9 +73,9 @@ def scope() -> rules.Scope:
     return found
 
 
-def surveyed(*entries: tuple[str, str]) -> dict[str, outlook.Found]:
+def surveyed(*entries: tuple[str, str]) -> dict[str, plan_output.ScopeOutlook]:
     wanted = [rules.Entry(api_version=api_version, kind=kind) for api_version, kind in entries]
-    found = survey.Survey().scopes(rules.scopes(wanted, annotation=KEY, values=None), None, updates=False)
+    found = plan_scan.Survey().scopes(rules.scopes(wanted, annotation=KEY, values=None), None, updates=False)
     return {one.scope.id.kind: one for one in found}
 
 
@@ -116,7 +117,7 @@ def test_rbac_names_the_kinds_that_discovery_cannot_say(script: scripted.Script,
 def test_explain_says_that_an_object_cannot_be_read(script: scripted.Script) -> None:
     script.items = [scripted.line("ADDED", "bad", 5, annotations={**ON, "x": 1})["object"]]
 
-    (said,) = sight.why_not([scope()], "ConfigMap", "ns", "bad")
+    (said,) = live_object.why_not([scope()], "ConfigMap", "ns", "bad")
 
     assert "can't be read: its annotations" in said
 
@@ -126,6 +127,6 @@ def test_explain_reads_a_deep_object(script: scripted.Script) -> None:
     text = json.dumps(scripted.line("ADDED", "a", 5, managedFields="DEEP")["object"]).encode()
     script.odd = body.replace(b'"DEEP"', text.replace(b'"DEEP"', DEEP))
 
-    (said,) = sight.why_not([scope()], "ConfigMap", "ns", "a")
+    (said,) = live_object.why_not([scope()], "ConfigMap", "ns", "a")
 
     assert "accepted now" in said

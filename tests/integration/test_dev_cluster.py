@@ -18,13 +18,13 @@ DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[server.Server]:
+def shared() -> Iterator[server.ApiServer]:
     with server.running() as running:
         yield running
 
 
 @pytest.fixture
-def cluster(shared: server.Server) -> server.Server:
+def cluster(shared: server.ApiServer) -> server.ApiServer:
     """The server, emptied."""
     shared.faults.clear()
     for resource in ("configmaps", "deployments.apps", "pods"):
@@ -38,7 +38,7 @@ def cluster(shared: server.Server) -> server.Server:
 
 
 @pytest.fixture
-def client(cluster: server.Server, tmp_path: Path) -> asking.Client:
+def client(cluster: server.ApiServer, tmp_path: Path) -> asking.Client:
     return asking.Client(cluster, tmp_path)
 
 
@@ -46,7 +46,7 @@ def named(name: str, **metadata: Any) -> Json:
     return {"metadata": {"name": name, **metadata}}
 
 
-def test_one_resource_version_counts_every_change_of_every_kind(cluster: server.Server) -> None:
+def test_one_resource_version_counts_every_change_of_every_kind(cluster: server.ApiServer) -> None:
     first = int(cluster.create("configmaps", named("a"))["metadata"]["resourceVersion"])
 
     second = int(cluster.create("deployments.apps", named("b"))["metadata"]["resourceVersion"])
@@ -128,14 +128,14 @@ def test_an_unknown_kind_of_body_is_refused(client: asking.Client, content_type:
     ],
 )
 def test_the_form_is_negotiated(
-    cluster: server.Server, client: asking.Client, accept: str, path: str, code: int
+    cluster: server.ApiServer, client: asking.Client, accept: str, path: str, code: int
 ) -> None:
     cluster.create("configmaps", named("a"))
 
     assert client.get(path, accept=accept)[0] == code
 
 
-def test_a_json_patch_changes_what_it_names(cluster: server.Server, client: asking.Client) -> None:
+def test_a_json_patch_changes_what_it_names(cluster: server.ApiServer, client: asking.Client) -> None:
     cluster.create("configmaps", named("a", annotations={"x/y": "1"}))
     patch = [
         {"op": "test", "path": "/metadata/annotations/x~1y", "value": "1"},
@@ -163,7 +163,7 @@ def test_a_strategic_patch_merges_lists_by_their_key(client: asking.Client) -> N
     assert changed["spec"]["template"]["spec"]["containers"] == [{"name": "b", "image": "2"}]
 
 
-def test_a_dry_run_changes_nothing(cluster: server.Server, client: asking.Client) -> None:
+def test_a_dry_run_changes_nothing(cluster: server.ApiServer, client: asking.Client) -> None:
     before = cluster.version
 
     code, _ = client.ask("POST", f"{CONFIGMAPS}?dryRun=All", named("a"))
@@ -172,7 +172,7 @@ def test_a_dry_run_changes_nothing(cluster: server.Server, client: asking.Client
 
 
 def test_a_namespace_goes_with_its_content_and_waits_for_finalizers(
-    cluster: server.Server, client: asking.Client
+    cluster: server.ApiServer, client: asking.Client
 ) -> None:
     cluster.namespace("going")
     cluster.create("configmaps", named("a"), namespace="going")
@@ -191,7 +191,7 @@ def test_a_namespace_goes_with_its_content_and_waits_for_finalizers(
     assert cluster.get("namespaces", "going") is None
 
 
-def test_a_collection_is_deleted_by_its_selector(cluster: server.Server, client: asking.Client) -> None:
+def test_a_collection_is_deleted_by_its_selector(cluster: server.ApiServer, client: asking.Client) -> None:
     for name, colour in (("a", "red"), ("b", "blue"), ("c", "red")):
         cluster.create("configmaps", named(name, labels={"colour": colour}))
 
@@ -209,7 +209,7 @@ def test_a_collection_is_deleted_by_its_selector(cluster: server.Server, client:
     ],
 )  # fmt: skip
 def test_a_label_selector_lets_through_what_it_says(
-    cluster: server.Server, client: asking.Client, selector: str, names: str
+    cluster: server.ApiServer, client: asking.Client, selector: str, names: str
 ) -> None:
     labels = {
         "a": {"colour": "red", "size": "1"},
@@ -226,7 +226,7 @@ def test_a_label_selector_lets_through_what_it_says(
 
 
 def test_all_pages_of_a_list_show_one_moment_whatever_happens_between(
-    cluster: server.Server, client: asking.Client
+    cluster: server.ApiServer, client: asking.Client
 ) -> None:
     for number in range(10):
         cluster.create("configmaps", named(f"c{number}"))
@@ -247,7 +247,7 @@ def test_all_pages_of_a_list_show_one_moment_whatever_happens_between(
 
 
 def test_a_page_after_a_compaction_is_refused_with_a_token_that_goes_on_from_now(
-    cluster: server.Server, client: asking.Client
+    cluster: server.ApiServer, client: asking.Client
 ) -> None:
     for name in "abcd":
         cluster.create("configmaps", named(name))
@@ -264,7 +264,7 @@ def test_a_page_after_a_compaction_is_refused_with_a_token_that_goes_on_from_now
     assert [item["metadata"]["name"] for item in rest["items"]] == ["c", "d", "e"]
 
 
-def test_lists_of_all_namespaces_are_in_the_order_of_etcd(cluster: server.Server, client: asking.Client) -> None:
+def test_lists_of_all_namespaces_are_in_the_order_of_etcd(cluster: server.ApiServer, client: asking.Client) -> None:
     for namespace in ("a", "a-b"):
         cluster.namespace(namespace)
         cluster.create("configmaps", named("x"), namespace=namespace)
@@ -276,7 +276,7 @@ def test_lists_of_all_namespaces_are_in_the_order_of_etcd(cluster: server.Server
     assert [item["metadata"]["namespace"] for item in second["items"]] == ["a"]
 
 
-def test_a_watch_of_one_namespace_hears_of_no_other(cluster: server.Server, client: asking.Client) -> None:
+def test_a_watch_of_one_namespace_hears_of_no_other(cluster: server.ApiServer, client: asking.Client) -> None:
     cluster.namespace("other")
     watch = client.watch(f"{CONFIGMAPS}?resourceVersion={cluster.version}")
 
@@ -288,7 +288,7 @@ def test_a_watch_of_one_namespace_hears_of_no_other(cluster: server.Server, clie
 
 
 def test_a_watch_goes_on_after_many_changes_that_it_does_not_tell(
-    cluster: server.Server, client: asking.Client
+    cluster: server.ApiServer, client: asking.Client
 ) -> None:
     cluster.create("configmaps", named("noise"))
     watch = client.watch(f"{CONFIGMAPS}?resourceVersion={cluster.version}&labelSelector=told%3Dyes")
@@ -315,7 +315,7 @@ def test_a_watch_that_falls_out_of_the_history_expires(tmp_path: Path) -> None:
         assert watch.all() == []
 
 
-def test_versions_of_a_custom_resource_are_one_object(cluster: server.Server, client: asking.Client) -> None:
+def test_versions_of_a_custom_resource_are_one_object(cluster: server.ApiServer, client: asking.Client) -> None:
     schema = {"openAPIV3Schema": {"type": "object"}}
     versions = [{"name": name, "served": True, "storage": name == "v1", "schema": schema} for name in ("v1", "v1beta1")]
     names = {"plural": "things", "kind": "Thing"}
@@ -331,7 +331,7 @@ def test_versions_of_a_custom_resource_are_one_object(cluster: server.Server, cl
     assert client.get("/apis/ex.com/v1/things") == (404, "404 page not found\n")
 
 
-def test_rights_come_from_stored_roles_and_bindings(cluster: server.Server, tmp_path: Path) -> None:
+def test_rights_come_from_stored_roles_and_bindings(cluster: server.ApiServer, tmp_path: Path) -> None:
     rule = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]}
     cluster.create("clusterroles.rbac.authorization.k8s.io", {**named("reader"), "rules": [rule]})
     subject = {"kind": "ServiceAccount", "name": "bot", "namespace": "default"}
@@ -350,7 +350,7 @@ def test_rights_come_from_stored_roles_and_bindings(cluster: server.Server, tmp_
     assert client.watch(CONFIGMAPS).status == 403
 
 
-def test_a_right_can_be_taken_and_given_back(cluster: server.Server, tmp_path: Path) -> None:
+def test_a_right_can_be_taken_and_given_back(cluster: server.ApiServer, tmp_path: Path) -> None:
     client = asking.Client(cluster, tmp_path)
 
     cluster.faults.deny(user="admin", verbs=["list"], resources=["configmaps"])
@@ -360,7 +360,7 @@ def test_a_right_can_be_taken_and_given_back(cluster: server.Server, tmp_path: P
     assert (taken, client.get(CONFIGMAPS)[0]) == (403, 200)
 
 
-def test_a_revoked_token_is_unknown_until_it_is_issued_again(cluster: server.Server, tmp_path: Path) -> None:
+def test_a_revoked_token_is_unknown_until_it_is_issued_again(cluster: server.ApiServer, tmp_path: Path) -> None:
     token = cluster.faults.issue("bot", ["system:masters"])
     client = asking.Client(cluster, tmp_path, token=token)
 
@@ -372,14 +372,14 @@ def test_a_revoked_token_is_unknown_until_it_is_issued_again(cluster: server.Ser
     assert [*codes, client.get(CONFIGMAPS)[0]] == [200, 401, 200]
 
 
-def test_python_is_told_what_http_would_be_told(cluster: server.Server) -> None:
+def test_python_is_told_what_http_would_be_told(cluster: server.ApiServer) -> None:
     cluster.create("configmaps", named("a"))
 
     with pytest.raises(status.ApiError, match="already exists"):
         cluster.create("configmaps", named("a"))
 
 
-def test_what_is_stored_is_not_changed_by_who_reads_it_or_who_patches_it(cluster: server.Server) -> None:
+def test_what_is_stored_is_not_changed_by_who_reads_it_or_who_patches_it(cluster: server.ApiServer) -> None:
     before = cluster.create("configmaps", named("a", annotations={"x": "1"}))
 
     cluster.annotate("configmaps", "a", {"x": "2"})

@@ -22,13 +22,13 @@ SILENCE_S = 0.2
 
 
 @pytest.fixture
-def cluster() -> Iterator[server.Server]:
+def cluster() -> Iterator[server.ApiServer]:
     with server.running(bookmark_interval_s=30.0) as running:
         yield running
 
 
 @pytest.fixture
-def client(cluster: server.Server, tmp_path: Path) -> asking.Client:
+def client(cluster: server.ApiServer, tmp_path: Path) -> asking.Client:
     return asking.Client(cluster, tmp_path)
 
 
@@ -37,7 +37,7 @@ def named(name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("code", [401, 403, 404, 410, 429, 500, 503])
-def test_matching_requests_fail_as_often_as_said(cluster: server.Server, client: asking.Client, code: int) -> None:
+def test_matching_requests_fail_as_often_as_said(cluster: server.ApiServer, client: asking.Client, code: int) -> None:
     cluster.faults.fail(code, times=2, verb="list", resource="configmaps")
 
     codes = [client.get(CONFIGMAPS)[0] for _ in range(3)]
@@ -45,7 +45,7 @@ def test_matching_requests_fail_as_often_as_said(cluster: server.Server, client:
     assert codes == [code, code, 200]
 
 
-def test_other_requests_do_not_fail(cluster: server.Server, client: asking.Client) -> None:
+def test_other_requests_do_not_fail(cluster: server.ApiServer, client: asking.Client) -> None:
     cluster.faults.fail(500, verb="watch")
     cluster.faults.fail(500, resource="pods")
     cluster.faults.fail(500, user="somebody")
@@ -55,7 +55,7 @@ def test_other_requests_do_not_fail(cluster: server.Server, client: asking.Clien
     assert client.get(CONFIGMAPS)[0] == 200
 
 
-def test_a_429_says_when_to_come_back(cluster: server.Server, client: asking.Client) -> None:
+def test_a_429_says_when_to_come_back(cluster: server.ApiServer, client: asking.Client) -> None:
     cluster.faults.fail(429, retry_after_s=7)
 
     code, body = client.get(CONFIGMAPS)
@@ -63,13 +63,13 @@ def test_a_429_says_when_to_come_back(cluster: server.Server, client: asking.Cli
     assert (code, body["reason"], body["details"]["retryAfterSeconds"]) == (429, "TooManyRequests", 7)
 
 
-def test_a_403_names_the_missing_right(cluster: server.Server, client: asking.Client) -> None:
+def test_a_403_names_the_missing_right(cluster: server.ApiServer, client: asking.Client) -> None:
     cluster.faults.fail(403, verb="list")
 
     assert 'User "admin" cannot list resource "configmaps"' in client.get(CONFIGMAPS)[1]["message"]
 
 
-def test_a_refused_connection_breaks_without_an_answer(cluster: server.Server, client: asking.Client) -> None:
+def test_a_refused_connection_breaks_without_an_answer(cluster: server.ApiServer, client: asking.Client) -> None:
     cluster.faults.refuse(times=1)
 
     with pytest.raises(urllib3.exceptions.ProtocolError):
@@ -77,7 +77,7 @@ def test_a_refused_connection_breaks_without_an_answer(cluster: server.Server, c
     assert client.get(CONFIGMAPS)[0] == 200
 
 
-def test_a_dropped_watch_breaks_in_the_middle_of_its_answer(cluster: server.Server, client: asking.Client) -> None:
+def test_a_dropped_watch_breaks_in_the_middle_of_its_answer(cluster: server.ApiServer, client: asking.Client) -> None:
     watch = client.watch(f"{CONFIGMAPS}?resourceVersion={cluster.version}")
     kept = client.watch(f"/api/v1/pods?resourceVersion={cluster.version}")
 
@@ -89,7 +89,7 @@ def test_a_dropped_watch_breaks_in_the_middle_of_its_answer(cluster: server.Serv
     assert kept.told() == "ADDED p"
 
 
-def test_a_watch_can_be_ended_cleanly(cluster: server.Server, client: asking.Client) -> None:
+def test_a_watch_can_be_ended_cleanly(cluster: server.ApiServer, client: asking.Client) -> None:
     watch = client.watch(f"{CONFIGMAPS}?resourceVersion={cluster.version}")
 
     assert cluster.faults.end_watches() == 1
@@ -97,7 +97,7 @@ def test_a_watch_can_be_ended_cleanly(cluster: server.Server, client: asking.Cli
     assert (watch.all(), watch.error) == ([], None)
 
 
-def test_half_a_line_is_sent_and_no_more(cluster: server.Server, client: asking.Client) -> None:
+def test_half_a_line_is_sent_and_no_more(cluster: server.ApiServer, client: asking.Client) -> None:
     watch = client.watch(f"{CONFIGMAPS}?resourceVersion={cluster.version}")
     cluster.faults.half_line()
 
@@ -108,7 +108,7 @@ def test_half_a_line_is_sent_and_no_more(cluster: server.Server, client: asking.
     assert watch.error is not None
 
 
-def test_an_open_watch_is_told_that_its_position_has_expired(cluster: server.Server, client: asking.Client) -> None:
+def test_an_open_watch_is_told_that_its_position_has_expired(cluster: server.ApiServer, client: asking.Client) -> None:
     watch = client.watch(f"{CONFIGMAPS}?resourceVersion={cluster.version}")
 
     cluster.faults.error_line(410)
@@ -119,7 +119,7 @@ def test_an_open_watch_is_told_that_its_position_has_expired(cluster: server.Ser
 
 
 def test_a_frozen_watch_is_silent_and_open_and_tells_all_once_thawed(
-    cluster: server.Server, client: asking.Client
+    cluster: server.ApiServer, client: asking.Client
 ) -> None:
     watch = client.watch(f"{CONFIGMAPS}?resourceVersion={cluster.version}&timeoutSeconds=1")
     cluster.faults.freeze()
@@ -132,7 +132,7 @@ def test_a_frozen_watch_is_silent_and_open_and_tells_all_once_thawed(
     assert watch.all() == ["ADDED a"]
 
 
-def test_a_frozen_server_accepts_and_says_nothing(cluster: server.Server, client: asking.Client) -> None:
+def test_a_frozen_server_accepts_and_says_nothing(cluster: server.ApiServer, client: asking.Client) -> None:
     cluster.faults.freeze(verb="list")
 
     with pytest.raises(urllib3.exceptions.ReadTimeoutError):
@@ -141,7 +141,9 @@ def test_a_frozen_server_accepts_and_says_nothing(cluster: server.Server, client
     assert client.get(CONFIGMAPS)[0] == 200
 
 
-def test_a_slow_server_keeps_every_answer_and_every_line_waiting(cluster: server.Server, client: asking.Client) -> None:
+def test_a_slow_server_keeps_every_answer_and_every_line_waiting(
+    cluster: server.ApiServer, client: asking.Client
+) -> None:
     position = cluster.version
     cluster.create("configmaps", named("a"))
     cluster.create("configmaps", named("b"))
@@ -155,7 +157,7 @@ def test_a_slow_server_keeps_every_answer_and_every_line_waiting(cluster: server
     assert time.monotonic() - began >= 3 * SILENCE_S
 
 
-def test_after_a_compaction_an_older_position_has_expired(cluster: server.Server, client: asking.Client) -> None:
+def test_after_a_compaction_an_older_position_has_expired(cluster: server.ApiServer, client: asking.Client) -> None:
     position = cluster.version
     cluster.create("configmaps", named("a"))
     now = cluster.faults.compact()
@@ -169,7 +171,7 @@ def test_after_a_compaction_an_older_position_has_expired(cluster: server.Server
 
 
 def test_a_restarted_server_has_the_same_port_and_content_but_no_history(
-    cluster: server.Server, client: asking.Client
+    cluster: server.ApiServer, client: asking.Client
 ) -> None:
     position = cluster.version
     cluster.create("configmaps", named("a"))
@@ -187,7 +189,7 @@ def test_a_restarted_server_has_the_same_port_and_content_but_no_history(
 
 
 def test_a_restored_backup_takes_the_resource_version_back_and_the_future_is_silent(
-    cluster: server.Server, client: asking.Client
+    cluster: server.ApiServer, client: asking.Client
 ) -> None:
     cluster.create("configmaps", named("before"))
     backup, then = cluster.faults.snapshot(), cluster.version
@@ -211,7 +213,7 @@ def test_a_restored_backup_takes_the_resource_version_back_and_the_future_is_sil
     assert client.get(f"{CONFIGMAPS}?resourceVersion={future}")[0] == 504
 
 
-def test_a_server_stops_at_once_with_watches_open_and_frozen(cluster: server.Server, client: asking.Client) -> None:
+def test_a_server_stops_at_once_with_watches_open_and_frozen(cluster: server.ApiServer, client: asking.Client) -> None:
     watches = [client.watch(CONFIGMAPS) for _ in range(5)]
     cluster.faults.freeze()
     began = time.monotonic()
@@ -222,7 +224,7 @@ def test_a_server_stops_at_once_with_watches_open_and_frozen(cluster: server.Ser
     assert all(watch.all() == [] for watch in watches)
 
 
-def test_open_watches_and_answered_requests_are_known(cluster: server.Server, client: asking.Client) -> None:
+def test_open_watches_and_answered_requests_are_known(cluster: server.ApiServer, client: asking.Client) -> None:
     client.get(CONFIGMAPS)
     client.watch(CONFIGMAPS)
 
@@ -245,7 +247,7 @@ def test_a_server_in_another_process_is_steered_over_http(tmp_path: Path) -> Non
         assert elsewhere.request("GET", f"{CONFIGMAPS}/a")["metadata"]["name"] == "a"
 
 
-def test_only_an_administrator_steers(cluster: server.Server, tmp_path: Path) -> None:
+def test_only_an_administrator_steers(cluster: server.ApiServer, tmp_path: Path) -> None:
     client = asking.Client(cluster, tmp_path, token=cluster.faults.issue("somebody"))
 
     assert client.ask("POST", "/beacon-dev/clear", {})[0] == 403
@@ -253,7 +255,7 @@ def test_only_an_administrator_steers(cluster: server.Server, tmp_path: Path) ->
 
 
 def test_a_command_that_does_not_exist_or_has_wrong_arguments_is_refused(
-    cluster: server.Server, client: asking.Client
+    cluster: server.ApiServer, client: asking.Client
 ) -> None:
     assert client.ask("POST", "/beacon-dev/__init__", {})[0] == 404
     assert client.ask("POST", "/beacon-dev/fail", {"colour": "red"})[0] == 400
@@ -277,7 +279,7 @@ def test_the_program_ends_quickly_and_cleanly_with_a_watch_open(tmp_path: Path, 
         connection.close()
 
 
-def test_a_port_in_use_is_said_in_one_sentence(cluster: server.Server) -> None:
+def test_a_port_in_use_is_said_in_one_sentence(cluster: server.ApiServer) -> None:
     port = cluster.url.rpartition(":")[2]
 
     program = subprocess.run([*remote.COMMAND, "--port", port], capture_output=True, text=True, timeout=30, check=False)

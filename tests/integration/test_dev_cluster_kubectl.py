@@ -31,7 +31,7 @@ data: {k: v}
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[server.Server]:
+def cluster() -> Iterator[server.ApiServer]:
     with server.running() as running:
         yield running
 
@@ -39,7 +39,7 @@ def cluster() -> Iterator[server.Server]:
 class Kubectl:
     """kubectl with its own kubeconfig and cache."""
 
-    def __init__(self, cluster: server.Server, directory: Path) -> None:
+    def __init__(self, cluster: server.ApiServer, directory: Path) -> None:
         config = cluster.kubeconfig(directory / "kubeconfig")
         self.command = [KUBECTL, "--kubeconfig", str(config), "--cache-dir", str(directory / "cache")]
 
@@ -52,11 +52,11 @@ class Kubectl:
 
 
 @pytest.fixture
-def kubectl(cluster: server.Server, tmp_path: Path) -> Kubectl:
+def kubectl(cluster: server.ApiServer, tmp_path: Path) -> Kubectl:
     return Kubectl(cluster, tmp_path)
 
 
-def test_what_is_created_can_be_read_changed_and_deleted(cluster: server.Server, kubectl: Kubectl) -> None:
+def test_what_is_created_can_be_read_changed_and_deleted(cluster: server.ApiServer, kubectl: Kubectl) -> None:
     kubectl("create", "configmap", "made", "--from-literal=k=v")
     kubectl("annotate", "configmap", "made", "bakerapps.net.maas=true")
     kubectl("annotate", "configmap", "made", "bakerapps.net.maas=other", "--overwrite")
@@ -82,7 +82,7 @@ def test_a_manifest_is_applied_twice_and_changed_once(kubectl: Kubectl) -> None:
     assert second == "deployment.apps/web configured\nconfigmap/settings unchanged\n"
 
 
-def test_namespaces_are_created_and_deleted_with_their_content(cluster: server.Server, kubectl: Kubectl) -> None:
+def test_namespaces_are_created_and_deleted_with_their_content(cluster: server.ApiServer, kubectl: Kubectl) -> None:
     kubectl("create", "namespace", "short")
     kubectl("create", "-f", "-", "-n", "short", text=MANIFEST)
 
@@ -91,7 +91,7 @@ def test_namespaces_are_created_and_deleted_with_their_content(cluster: server.S
     assert [obj for obj in cluster.list("deployments.apps") if obj["metadata"]["namespace"] == "short"] == []
 
 
-def test_a_watch_shows_changes_as_they_come(cluster: server.Server, kubectl: Kubectl) -> None:
+def test_a_watch_shows_changes_as_they_come(cluster: server.ApiServer, kubectl: Kubectl) -> None:
     command = [*kubectl.command, "get", "secrets", "--watch", "-o", "name"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
         cluster.create("secrets", {"metadata": {"name": "one"}})
@@ -104,7 +104,7 @@ def test_a_watch_shows_changes_as_they_come(cluster: server.Server, kubectl: Kub
     assert (first, second) == ("secret/one\n", "secret/two\n")
 
 
-def test_custom_resources_work_like_any_other(cluster: server.Server, kubectl: Kubectl) -> None:
+def test_custom_resources_work_like_any_other(cluster: server.ApiServer, kubectl: Kubectl) -> None:
     cluster.define("widgets", "example.com", "Widget")
     widget = "apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: w}\nspec: {size: 1}\n"
 
@@ -116,7 +116,7 @@ def test_custom_resources_work_like_any_other(cluster: server.Server, kubectl: K
     assert names == "widget.example.com/w\n"
 
 
-def test_rights_are_asked_about_and_granted_from_the_command_line(cluster: server.Server, kubectl: Kubectl) -> None:
+def test_rights_are_asked_about_and_granted_from_the_command_line(cluster: server.ApiServer, kubectl: Kubectl) -> None:
     kubectl("create", "serviceaccount", "bot")
     kubectl("create", "clusterrole", "reader", "--verb=list,watch", "--resource=configmaps")
     kubectl("create", "clusterrolebinding", "bot", "--clusterrole=reader", "--serviceaccount=default:bot")

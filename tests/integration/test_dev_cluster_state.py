@@ -14,7 +14,7 @@ HISTORY = 40
 @pytest.mark.parametrize("seed", range(5))
 def test_a_list_at_an_older_version_is_what_there_was_then(seed: int) -> None:
     chance = random.Random(seed)
-    cluster = server.Server(service.Settings(history=HISTORY, tls=False))
+    cluster = server.ApiServer(service.ApiSettings(history=HISTORY, tls=False))
     moments: dict[int, list[tuple[str, str]]] = {}
     storage = ("", "configmaps")
 
@@ -30,7 +30,7 @@ def test_a_list_at_an_older_version_is_what_there_was_then(seed: int) -> None:
 
 
 def test_what_the_history_has_forgotten_can_not_be_listed() -> None:
-    cluster = server.Server(service.Settings(history=HISTORY, tls=False))
+    cluster = server.ApiServer(service.ApiSettings(history=HISTORY, tls=False))
     for number in range(200):
         cluster.create("configmaps", {"metadata": {"name": f"c{number}"}})
     table = cluster.cluster.state.table(("", "configmaps"))
@@ -39,7 +39,7 @@ def test_what_the_history_has_forgotten_can_not_be_listed() -> None:
 
 
 def test_writers_in_many_threads_get_one_version_each() -> None:
-    cluster = server.Server(service.Settings(tls=False))
+    cluster = server.ApiServer(service.ApiSettings(tls=False))
     before = cluster.version
 
     def write(prefix: str) -> None:
@@ -56,7 +56,7 @@ def test_writers_in_many_threads_get_one_version_each() -> None:
     assert versions == set(range(before + 1, before + 401))
 
 
-def change_something(cluster: server.Server, chance: random.Random) -> None:
+def change_something(cluster: server.ApiServer, chance: random.Random) -> None:
     name = f"c{chance.randrange(12)}"
     if cluster.get("configmaps", name) is None:
         cluster.create("configmaps", {"metadata": {"name": name}})

@@ -26,7 +26,7 @@ Post = Callable[..., requests.Response]
 
 
 @pytest.fixture
-def sink() -> Iterator[endpoint.Server]:
+def sink() -> Iterator[endpoint.SinkServer]:
     with endpoint.running() as running:
         yield running
 
@@ -39,7 +39,7 @@ def session() -> Iterator[requests.Session]:
 
 
 @pytest.fixture
-def post(sink: endpoint.Server, session: requests.Session) -> Post:
+def post(sink: endpoint.SinkServer, session: requests.Session) -> Post:
     def send(name: str = "web", sequence: int = 1, **options: Any) -> requests.Response:
         body = sent.body(name, sequence, previous=options.pop("previous", 0), **options.pop("changed", {}))
         return session.post(sink.url, data=body, headers=HEADERS, timeout=options.pop("timeout", 5), **options)
@@ -54,12 +54,12 @@ def raw_request(body: bytes) -> bytes:
     return head.encode() + body
 
 
-def connected(sink: endpoint.Server) -> socket.socket:
+def connected(sink: endpoint.SinkServer) -> socket.socket:
     return socket.create_connection(("127.0.0.1", sink.port), timeout=5)
 
 
 def test_a_good_event_is_accepted_and_its_body_is_a_cloudevent_to_the_official_sdk(
-    sink: endpoint.Server, post: Post
+    sink: endpoint.SinkServer, post: Post
 ) -> None:
     assert post().status_code == 200
 
@@ -73,7 +73,7 @@ def test_a_good_event_is_accepted_and_its_body_is_a_cloudevent_to_the_official_s
     assert accepted.request.header("Content-Type") == HEADERS["content-type"]
 
 
-def test_wrong_requests_are_told_apart_and_never_accepted(sink: endpoint.Server, session: requests.Session) -> None:
+def test_wrong_requests_are_told_apart_and_never_accepted(sink: endpoint.SinkServer, session: requests.Session) -> None:
     sink.set(token="secret")
     bearer = {"authorization": "Bearer secret"}
     wrong = session.get(sink.url, timeout=5)
@@ -91,7 +91,7 @@ def test_wrong_requests_are_told_apart_and_never_accepted(sink: endpoint.Server,
     assert (sink.stats().refused, sink.stats().accepted) == (4, 1)
 
 
-def test_methods_that_are_configured_are_accepted(sink: endpoint.Server, session: requests.Session) -> None:
+def test_methods_that_are_configured_are_accepted(sink: endpoint.SinkServer, session: requests.Session) -> None:
     sink.set(methods=["PUT", "PATCH"])
 
     for method, status in (("PUT", 200), ("PATCH", 200), ("POST", 405)):
@@ -99,7 +99,7 @@ def test_methods_that_are_configured_are_accepted(sink: endpoint.Server, session
         assert answer.status_code == status
 
 
-def test_a_failure_carries_what_was_asked_for(sink: endpoint.Server, post: Post) -> None:
+def test_a_failure_carries_what_was_asked_for(sink: endpoint.SinkServer, post: Post) -> None:
     sink.set(mode="failure", status=503, retry_after=7, body="out of order", headers={"X-Reason": "test"})
 
     answer = post()
@@ -109,7 +109,7 @@ def test_a_failure_carries_what_was_asked_for(sink: endpoint.Server, post: Post)
     assert not sink.seen("id-1")
 
 
-def test_a_redirect_names_a_location_and_following_it_would_be_seen(sink: endpoint.Server, post: Post) -> None:
+def test_a_redirect_names_a_location_and_following_it_would_be_seen(sink: endpoint.SinkServer, post: Post) -> None:
     sink.set(mode="failure", status=302)
 
     assert post(allow_redirects=False).headers["location"] == "/elsewhere"
@@ -119,7 +119,7 @@ def test_a_redirect_names_a_location_and_following_it_would_be_seen(sink: endpoi
 
 
 @pytest.mark.parametrize("status", [204, 207, 299])
-def test_every_2xx_accepts(sink: endpoint.Server, post: Post, status: int) -> None:
+def test_every_2xx_accepts(sink: endpoint.SinkServer, post: Post, status: int) -> None:
     sink.set(success_status=status)
 
     assert post().status_code == status
@@ -127,7 +127,7 @@ def test_every_2xx_accepts(sink: endpoint.Server, post: Post, status: int) -> No
     assert sink.stats().distinct == 2
 
 
-def test_poison_fails_for_ever_flaky_twice_and_the_rest_never(sink: endpoint.Server, post: Post) -> None:
+def test_poison_fails_for_ever_flaky_twice_and_the_rest_never(sink: endpoint.SinkServer, post: Post) -> None:
     sink.set(rules=[{"name_prefix": "poison-"}, {"name_prefix": "flaky-", "first_attempts": 2, "status": 503}])
 
     found = {name: [post(name, n).status_code for _ in range(3)] for n, name in enumerate(("poison-1", "flaky-1"), 1)}
@@ -136,7 +136,7 @@ def test_poison_fails_for_ever_flaky_twice_and_the_rest_never(sink: endpoint.Ser
     assert post("good-1", 3).status_code == 200
 
 
-def test_late_answers_run_side_by_side(sink: endpoint.Server) -> None:
+def test_late_answers_run_side_by_side(sink: endpoint.SinkServer) -> None:
     sink.set(latency_s=0.2)
     started = time.monotonic()
     with futures.ThreadPoolExecutor(8) as pool:
@@ -149,7 +149,7 @@ def test_late_answers_run_side_by_side(sink: endpoint.Server) -> None:
     assert (sink.stats().in_flight_peak, sink.stats().overlaps) == (8, 0)
 
 
-def test_an_event_whose_client_left_before_the_answer_is_not_accepted(sink: endpoint.Server, post: Post) -> None:
+def test_an_event_whose_client_left_before_the_answer_is_not_accepted(sink: endpoint.SinkServer, post: Post) -> None:
     sink.set(mode="delay", delay_s=30)
     with pytest.raises(requests.Timeout):
         post(timeout=0.1)
@@ -161,7 +161,7 @@ def test_an_event_whose_client_left_before_the_answer_is_not_accepted(sink: endp
     assert sink.stats().overlaps == 0
 
 
-def test_a_hanging_request_is_never_answered(sink: endpoint.Server, post: Post) -> None:
+def test_a_hanging_request_is_never_answered(sink: endpoint.SinkServer, post: Post) -> None:
     sink.set(mode="hang")
     with pytest.raises(requests.Timeout):
         post(timeout=0.1)
@@ -170,7 +170,7 @@ def test_a_hanging_request_is_never_answered(sink: endpoint.Server, post: Post) 
 
 
 @pytest.mark.parametrize(("mode", "outcome"), [("reset", "reset"), ("close", "closed")])
-def test_a_connection_is_cut_without_an_answer(sink: endpoint.Server, post: Post, mode: str, outcome: str) -> None:
+def test_a_connection_is_cut_without_an_answer(sink: endpoint.SinkServer, post: Post, mode: str, outcome: str) -> None:
     sink.set(mode=mode)
     with connected(sink) as client:
         client.sendall(raw_request(sent.body("web", 1)))
@@ -186,7 +186,7 @@ def test_a_connection_is_cut_without_an_answer(sink: endpoint.Server, post: Post
 
 
 @pytest.mark.parametrize("part", ["headers", "body"])
-def test_dripping_goes_on_until_the_client_leaves(sink: endpoint.Server, part: str) -> None:
+def test_dripping_goes_on_until_the_client_leaves(sink: endpoint.SinkServer, part: str) -> None:
     sink.set(mode="drip", drip=part, drip_interval_s=0.001)
     with connected(sink) as client:
         client.sendall(raw_request(sent.body("web", 1)))
@@ -199,14 +199,14 @@ def test_dripping_goes_on_until_the_client_leaves(sink: endpoint.Server, part: s
     assert sink.wait_for(lambda stats: stats.by_status == {"dripped": 1}).accepted == 0
 
 
-def test_an_answer_that_drips_to_its_end_accepts(sink: endpoint.Server, post: Post) -> None:
+def test_an_answer_that_drips_to_its_end_accepts(sink: endpoint.SinkServer, post: Post) -> None:
     sink.set(mode="drip", drip="answer", drip_interval_s=0.001)
 
     assert post().status_code == 200
     assert sink.wait_for(lambda stats: stats.by_status == {"200": 1}).accepted == 1
 
 
-def test_an_outage_refuses_connections_and_ends_on_the_same_port(sink: endpoint.Server, post: Post) -> None:
+def test_an_outage_refuses_connections_and_ends_on_the_same_port(sink: endpoint.SinkServer, post: Post) -> None:
     assert post().status_code == 200
     with connected(sink) as open_before:
         sink.stop()
@@ -222,14 +222,14 @@ def test_an_outage_refuses_connections_and_ends_on_the_same_port(sink: endpoint.
     assert sink.stats().accepted == 2
 
 
-def test_nobody_else_gets_the_port_during_an_outage(sink: endpoint.Server) -> None:
+def test_nobody_else_gets_the_port_during_an_outage(sink: endpoint.SinkServer) -> None:
     sink.stop()
 
     with socket.socket() as other, pytest.raises(OSError, match="in use"):
         other.bind(("127.0.0.1", sink.port))
 
 
-def test_an_outage_ends_what_was_hanging(sink: endpoint.Server, post: Post) -> None:
+def test_an_outage_ends_what_was_hanging(sink: endpoint.SinkServer, post: Post) -> None:
     sink.set(mode="hang")
     with futures.ThreadPoolExecutor(1) as pool:
         hanging = pool.submit(post)
@@ -241,7 +241,7 @@ def test_an_outage_ends_what_was_hanging(sink: endpoint.Server, post: Post) -> N
     sink.wait_for(lambda stats: stats.in_flight == 0)
 
 
-def test_cutting_connections_does_not_end_listening(sink: endpoint.Server, post: Post) -> None:
+def test_cutting_connections_does_not_end_listening(sink: endpoint.SinkServer, post: Post) -> None:
     with connected(sink) as client:
         client.sendall(raw_request(sent.body("web", 1)))
         assert client.recv(12) == b"HTTP/1.1 200"
@@ -253,7 +253,7 @@ def test_cutting_connections_does_not_end_listening(sink: endpoint.Server, post:
     assert post("other", 2).status_code == 200
 
 
-def test_two_requests_of_one_object_at_the_same_time_are_counted(sink: endpoint.Server) -> None:
+def test_two_requests_of_one_object_at_the_same_time_are_counted(sink: endpoint.SinkServer) -> None:
     sink.set(latency_s=0.3)
     with connected(sink) as first, connected(sink) as second:
         first.sendall(raw_request(sent.body("web", 1)))
@@ -263,14 +263,14 @@ def test_two_requests_of_one_object_at_the_same_time_are_counted(sink: endpoint.
         assert sink.wait_for(lambda stats: stats.in_flight == 0).overlaps == 1
 
 
-def test_a_body_that_never_comes_whole_is_counted(sink: endpoint.Server) -> None:
+def test_a_body_that_never_comes_whole_is_counted(sink: endpoint.SinkServer) -> None:
     with connected(sink) as client:
         client.sendall(raw_request(sent.body("web", 1))[:-10])
 
     assert sink.wait_for(lambda stats: stats.by_status == {"incomplete": 1}).accepted == 0
 
 
-def test_a_large_body_in_many_packets_is_read_whole(sink: endpoint.Server, post: Post) -> None:
+def test_a_large_body_in_many_packets_is_read_whole(sink: endpoint.SinkServer, post: Post) -> None:
     data = sent.document("web", 1)["data"]
     data["metadata"]["annotations"] = {"a": "x" * 500_000}
 
@@ -278,7 +278,7 @@ def test_a_large_body_in_many_packets_is_read_whole(sink: endpoint.Server, post:
     assert len(sink.events()[0].request.body) > 500_000
 
 
-def test_everything_is_within_reach_over_http(sink: endpoint.Server, post: Post, session: requests.Session) -> None:
+def test_everything_is_within_reach_over_http(sink: endpoint.SinkServer, post: Post, session: requests.Session) -> None:
     assert session.get(f"{sink.url}/health", timeout=5).json() == {"status": "ok"}
     changed = session.post(f"{sink.url}/control", json={"mode": "failure", "status": 404}, timeout=5)
     assert (changed.status_code, changed.json()["status"]) == (200, 404)
@@ -298,7 +298,7 @@ def test_everything_is_within_reach_over_http(sink: endpoint.Server, post: Post,
     assert sink.stats().requests == 0
 
 
-def test_events_are_paged_by_index(sink: endpoint.Server, post: Post, session: requests.Session) -> None:
+def test_events_are_paged_by_index(sink: endpoint.SinkServer, post: Post, session: requests.Session) -> None:
     for sequence in range(1, 6):
         post("web", sequence, previous=sequence - 1)
 
@@ -311,7 +311,7 @@ def test_events_are_paged_by_index(sink: endpoint.Server, post: Post, session: r
     assert session.get(f"{sink.url}/events?after=5", timeout=5).json() == {"events": [], "next": 5}
 
 
-def test_a_long_poll_returns_with_the_next_event(sink: endpoint.Server, post: Post) -> None:
+def test_a_long_poll_returns_with_the_next_event(sink: endpoint.SinkServer, post: Post) -> None:
     with futures.ThreadPoolExecutor(1) as pool:
         polled = pool.submit(requests.get, f"{sink.url}/events?after=0&wait=20", timeout=25)
         assert not polled.done()
@@ -320,12 +320,12 @@ def test_a_long_poll_returns_with_the_next_event(sink: endpoint.Server, post: Po
         assert [item["index"] for item in polled.result(5).json()["events"]] == [1]
 
 
-def test_wait_for_says_what_it_saw_last(sink: endpoint.Server) -> None:
+def test_wait_for_says_what_it_saw_last(sink: endpoint.SinkServer) -> None:
     with pytest.raises(TimeoutError, match="accepted=0"):
         sink.wait_for(lambda stats: stats.accepted > 0, timeout=0.05)
 
 
-def test_wrong_settings_are_refused_and_nothing_changes(sink: endpoint.Server, post: Post) -> None:
+def test_wrong_settings_are_refused_and_nothing_changes(sink: endpoint.SinkServer, post: Post) -> None:
     with pytest.raises(errors.ConfigError):
         sink.set(mode="failure", status=7)
 
@@ -356,7 +356,7 @@ def test_a_client_that_never_begins_tls_does_not_hold_up_an_outage() -> None:
 
 
 def test_it_can_be_closed_and_started_again() -> None:
-    sink = endpoint.Server().start()
+    sink = endpoint.SinkServer().start()
     sink.close()
     sink.close()
     assert sink.cut() == 0
@@ -387,7 +387,7 @@ def test_tls_takes_certificates_from_files(tmp_path: Path) -> None:
             assert client.recv(12) == b"HTTP/1.1 200"
 
 
-def test_a_port_in_use_is_an_error_at_start(sink: endpoint.Server) -> None:
+def test_a_port_in_use_is_an_error_at_start(sink: endpoint.SinkServer) -> None:
     with pytest.raises(OSError, match="in use"), endpoint.running(port=sink.port):
         pass
 
@@ -450,7 +450,7 @@ def test_the_program_names_every_wrong_setting_and_ends_with_78() -> None:
     assert "Traceback" not in ended.stderr
 
 
-def test_the_program_says_when_it_can_not_listen(sink: endpoint.Server) -> None:
+def test_the_program_says_when_it_can_not_listen(sink: endpoint.SinkServer) -> None:
     command = [sys.executable, "-m", "beacon.dev.endpoint", "--port", str(sink.port)]
 
     ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from beacon import bus, wire
-from beacon.cli import status
+from beacon.cli.commands import status
 from beacon.domain import model
 from tests import run_directories
 from tests.unit.notifier import endpoints, running

@@ -25,7 +25,7 @@ class Store:
 
 
 class World:
-    def __init__(self, api: api_server.Server, directory: Path) -> None:
+    def __init__(self, api: api_server.ApiServer, directory: Path) -> None:
         self.api = api
         self.waited: list[float] = []
         self.ready_after: tuple[int, int] | None = None  # so many waits, and the fault that is removed then

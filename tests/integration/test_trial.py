@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from beacon.cli import test_event as words
+from beacon.cli.commands import test_event as words
 from beacon.configuration import settings
 from beacon.dev import endpoint as endpoints
 from beacon.notifier import test_event
 
 
 @pytest.fixture
-def sink() -> Iterator[endpoints.Server]:
+def sink() -> Iterator[endpoints.SinkServer]:
     with endpoints.running() as served:
         yield served
 
@@ -23,7 +23,7 @@ def tree(url: str, **endpoint: Any) -> settings.Settings:
     return settings.from_plain({"resources": [{"api_version": "v1", "kind": "Pod"}], "endpoint": given})
 
 
-def test_it_bears_the_token_and_the_headers(sink: endpoints.Server, tmp_path: Path) -> None:
+def test_it_bears_the_token_and_the_headers(sink: endpoints.SinkServer, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("s3cret-token\n")
 
     told = test_event.attempt(
@@ -36,7 +36,7 @@ def test_it_bears_the_token_and_the_headers(sink: endpoints.Server, tmp_path: Pa
     assert headers[b"x-team"] == b"billing"
 
 
-def test_a_token_file_that_is_not_there_is_said_and_nothing_is_sent(sink: endpoints.Server) -> None:
+def test_a_token_file_that_is_not_there_is_said_and_nothing_is_sent(sink: endpoints.SinkServer) -> None:
     told = test_event.attempt(tree(sink.url), {"ENDPOINT_AUTH_TOKEN_FILE": "/nowhere/token"})
 
     assert (told["code"], told["error"]) == ("", "no token can be read from /nowhere/token: not sent")
@@ -50,7 +50,7 @@ def test_a_name_that_nobody_knows_is_a_network_error() -> None:
     assert "name" in told["error"].lower()
 
 
-def test_plain_http_where_tls_is_expected_is_a_tls_error(sink: endpoints.Server) -> None:
+def test_plain_http_where_tls_is_expected_is_a_tls_error(sink: endpoints.SinkServer) -> None:
     told = test_event.attempt(tree(sink.url.replace("http://", "https://")), {})
 
     assert told["code"] == "tls"

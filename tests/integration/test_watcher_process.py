@@ -81,7 +81,7 @@ def processes(kubeconfig: str = "") -> Iterator[Processes]:
 
 
 @contextmanager
-def watching(tmp_path: Path) -> Iterator[tuple[api_server.Server, Processes, subprocess.Popen[bytes]]]:
+def watching(tmp_path: Path) -> Iterator[tuple[api_server.ApiServer, Processes, subprocess.Popen[bytes]]]:
     """Run both processes against an API server until the streams are where they can be."""
     with api_server.running() as api, processes(str(api.kubeconfig(tmp_path / "kubeconfig"))) as both:
         both.start("store")

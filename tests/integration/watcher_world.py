@@ -120,7 +120,7 @@ class Receiver:
 class World:
     """One Beacon without its notifier, beside one API server."""
 
-    def __init__(self, api: api_server.Server, entries: list[dict[str, Any]], **configured: Any) -> None:
+    def __init__(self, api: api_server.ApiServer, entries: list[dict[str, Any]], **configured: Any) -> None:
         self.api = api
         self.directory = Path(tempfile.mkdtemp(prefix="bw-"))
         self.configured = {"entries": entries, **configured}

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from beacon.dev import whole
+from beacon.dev import testkit
 from tests.interpreters import authorities, doors
 from tests.unit.notifier import endpoints
 
@@ -77,9 +77,9 @@ def test_a_plugin_that_fails_is_the_reason_and_one_that_works_lets_events_throug
         "endpoint": {"url": sink.url, "tls": {"caFile": str(authority.file)}},
     }
 
-    with whole.Beacon(directory, config=config, kubeconfig=kubeconfig) as beacon:
+    with testkit.Beacon(directory, config=config, kubeconfig=kubeconfig) as beacon:
         cause = "gave no credentials: it ended with code 1: log in at x.example"
-        whole.until(lambda: cause in json.dumps(beacon.ready()), "the cause to stand in /ready", timeout=60)
+        testkit.until(lambda: cause in json.dumps(beacon.ready()), "the cause to stand in /ready", timeout=60)
         status = subprocess.run(
             [sys.executable, "-m", "beacon.cli", "status"],
             env=beacon.environ,
@@ -94,7 +94,7 @@ def test_a_plugin_that_fails_is_the_reason_and_one_that_works_lets_events_throug
         answer = {"apiVersion": VERSION, "kind": "ExecCredential", "status": {"token": "t0ken\n"}}
         plugin.write_text(f"#!/bin/sh\ncat <<'END'\n{json.dumps(answer)}\nEND\n")
 
-        whole.until(lambda: sink.received, "the event", timeout=60)
+        testkit.until(lambda: sink.received, "the event", timeout=60)
         beacon.wait_ready(60)
 
     assert sink.received[0].subject.endswith("one")

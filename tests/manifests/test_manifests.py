@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from beacon.configuration import loading, settings
-from beacon.dev import whole
+from beacon.dev import testkit
 from tests.manifests import built
 
 CONTAINERFILE = (built.ROOT / "Containerfile").read_text()
@@ -85,7 +85,7 @@ def test_there_is_one_beacon_and_the_old_one_ends_first(name: str) -> None:
 @pytest.mark.parametrize("name", built.OURS)
 def test_the_grace_period_is_longer_than_all_processes_may_take_to_stop(name: str) -> None:
     conf = configparser.RawConfigParser(inline_comment_prefixes=(";",))
-    conf.read(whole.CONF)
+    conf.read(testkit.CONF)
     waits = [
         conf.getint(section, "stopwaitsecs")
         for section in conf.sections()
@@ -96,7 +96,7 @@ def test_the_grace_period_is_longer_than_all_processes_may_take_to_stop(name: st
 
     assert len(waits) == 6
     assert sum(waits) < grace_s
-    assert grace_s == whole.GRACE_S
+    assert grace_s == testkit.GRACE_S
 
 
 @pytest.mark.parametrize("name", built.OURS)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import click
 
 from beacon import errors
-from beacon.dev import whole
+from beacon.dev import testkit
 from tests.soak import receipts, truth
 from tests.system import running
 
@@ -164,7 +164,7 @@ class Soak:
             self._on.cluster.faults.rewind(backup)
             self._truth.restored(before)
             # A restore that is overtaken before Beacon has looked can't be seen: docs/guarantees.md.
-            whole.until(
+            testkit.until(
                 lambda: len(self._on.beacon.logged("gap closed", reason="rewound")) > found,
                 "the restore to be found",
                 timeout=_WITHIN_S,
@@ -194,7 +194,7 @@ class Soak:
         """Wait until everything is told; the changes are halted."""
         began = time.monotonic()
         wanted = self._truth.total
-        whole.until(
+        testkit.until(
             lambda: self._receipts.look() >= wanted,
             f"{wanted} events, {self._receipts.look()} came",
             timeout=_WITHIN_S,

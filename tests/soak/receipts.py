@@ -12,7 +12,7 @@ _LOOK_S = 0.2
 class Receipts:
     """Reads the endpoint's record in a thread of its own, because the record is bounded and a soak is not."""
 
-    def __init__(self, sink: endpoint.Server) -> None:
+    def __init__(self, sink: endpoint.SinkServer) -> None:
         """Begin with what comes from now on."""
         self.told: dict[str, list[tuple[str, str]]] = defaultdict(list)
         self.distinct = 0

@@ -29,7 +29,7 @@ class Annotated:
 class Truth:
     """Changes ConfigMaps in a thread of its own, one every `pause_s`, until halted."""
 
-    def __init__(self, cluster: server.Server, *, seed: int, objects: int = 40, pause_s: float = 0.01) -> None:
+    def __init__(self, cluster: server.ApiServer, *, seed: int, objects: int = 40, pause_s: float = 0.01) -> None:
         """Begin with an empty namespace."""
         self.told: dict[str, list[Told]] = defaultdict(list)
         self.changes = 0

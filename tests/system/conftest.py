@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from beacon.dev import endpoint, whole
+from beacon.dev import endpoint, testkit
 from beacon.dev.cluster import remote
 
 ANNOTATION = "bakerapps.net.maas"
-MakeBeacon = Callable[..., whole.Beacon]
+MakeBeacon = Callable[..., testkit.Beacon]
 
 
 @pytest.fixture
@@ -28,22 +28,22 @@ def cluster(place: Path) -> Iterator[remote.Remote]:
 
 
 @pytest.fixture
-def sink() -> Iterator[endpoint.Server]:
+def sink() -> Iterator[endpoint.SinkServer]:
     with endpoint.running() as made:
         yield made
 
 
 @pytest.fixture
-def make_beacon(place: Path, cluster: remote.Remote, sink: endpoint.Server) -> MakeBeacon:
+def make_beacon(place: Path, cluster: remote.Remote, sink: endpoint.SinkServer) -> MakeBeacon:
     """Make a Beacon of ConfigMaps in `place`, not started yet; keywords override keys of its configuration."""
 
-    def make(**changes: Any) -> whole.Beacon:
+    def make(**changes: Any) -> testkit.Beacon:
         config = {
             "resources": [{"apiVersion": "v1", "kind": "ConfigMap"}],
             "annotation": {"key": ANNOTATION},
             "events": {"updated": True},
             "endpoint": {"url": sink.url},
         }
-        return whole.Beacon(place, config=config | changes, kubeconfig=cluster.kubeconfig)
+        return testkit.Beacon(place, config=config | changes, kubeconfig=cluster.kubeconfig)
 
     return make

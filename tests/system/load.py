@@ -15,7 +15,7 @@ NAMESPACE = "load"
 class Load:
     """Creates, annotates, changes, de-annotates and deletes ConfigMaps, one every `pause_s`, in its own thread."""
 
-    def __init__(self, cluster: server.Server, *, seed: int, objects: int = 40, pause_s: float = 0.003) -> None:
+    def __init__(self, cluster: server.ApiServer, *, seed: int, objects: int = 40, pause_s: float = 0.003) -> None:
         self.told: dict[str, list[str]] = defaultdict(list)
         self.changes = 0
         self._cluster = cluster
@@ -59,7 +59,7 @@ class Load:
             told.append("deleted")
 
 
-def received(sink: endpoint.Server) -> dict[str, list[str]]:
+def received(sink: endpoint.SinkServer) -> dict[str, list[str]]:
     """Give what the endpoint accepted, each id once, by object in the order of arrival."""
     seen: set[str] = set()
     told: dict[str, list[str]] = defaultdict(list)
@@ -71,7 +71,7 @@ def received(sink: endpoint.Server) -> dict[str, list[str]]:
     return told
 
 
-def wait_until_told(load: Load, sink: endpoint.Server, *, timeout: float = 30) -> None:
+def wait_until_told(load: Load, sink: endpoint.SinkServer, *, timeout: float = 30) -> None:
     """Wait until as many events were accepted as there were changes to tell."""
     total = sum(map(len, load.told.values()))
     sink.wait_for(lambda stats: stats.distinct >= total, timeout=timeout)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from beacon.codec import documents
-from beacon.dev import whole
+from beacon.dev import testkit
 
 OVERLAY = Path(__file__).parents[2] / "k8s" / "overlays" / "monitoring"
 RULES = OVERLAY / "prometheusrule.yaml"
@@ -50,7 +50,7 @@ class Prometheus:
 
     def wait_until_seen(self, expression: str) -> None:
         """Wait until an expression has had a sample."""
-        whole.until(lambda: self.samples(expression), f"Prometheus to see {expression}", timeout=45)
+        testkit.until(lambda: self.samples(expression), f"Prometheus to see {expression}", timeout=45)
 
     def firing(self) -> set[str]:
         """Name the alerts that fire now, each with what it is of: `BeaconEndpointDown default`."""
@@ -83,7 +83,7 @@ def watching(metrics_url: str, *, alert_after: str = "0s") -> Iterator[Prometheu
     where = urllib.parse.urlsplit(metrics_url)
     pace = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
     config = {"global": pace, "scrape_configs": [_job(where.netloc, where.path)], "rule_files": ["rules.json"]}
-    port = whole.free_port()
+    port = testkit.free_port()
     with tempfile.TemporaryDirectory(prefix="bp") as name:
         path = Path(name) / "prometheus.json"
         path.write_text(json.dumps(config), encoding="utf-8")
@@ -96,7 +96,7 @@ def watching(metrics_url: str, *, alert_after: str = "0s") -> Iterator[Prometheu
         process = subprocess.Popen([program, *options, "--log.level=error"])
         try:
             asked = Prometheus(f"http://127.0.0.1:{port}")
-            whole.until(asked.answers, "Prometheus", timeout=30)
+            testkit.until(asked.answers, "Prometheus", timeout=30)
             yield asked
         finally:
             process.terminate()

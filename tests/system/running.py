@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from beacon.dev import endpoint, whole
+from beacon.dev import endpoint, testkit
 from beacon.dev.cluster import server
 from tests.system import load
 
@@ -16,9 +16,9 @@ from tests.system import load
 class Everything:
     """A cluster, an endpoint and a Beacon that is ready."""
 
-    cluster: server.Server
-    sink: endpoint.Server
-    beacon: whole.Beacon
+    cluster: server.ApiServer
+    sink: endpoint.SinkServer
+    beacon: testkit.Beacon
 
 
 @contextlib.contextmanager
@@ -40,6 +40,6 @@ def everything(
         kubeconfig = cluster.kubeconfig(Path(name) / "kubeconfig")
         merged = config | dict(changes or {})
         merged["endpoint"] = {"url": sink.url} | dict(merged["endpoint"])
-        with whole.Beacon(Path(name), config=merged, kubeconfig=kubeconfig, environ=environ) as beacon:
+        with testkit.Beacon(Path(name), config=merged, kubeconfig=kubeconfig, environ=environ) as beacon:
             beacon.wait_ready()
             yield Everything(cluster, sink, beacon)

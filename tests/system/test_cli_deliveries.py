@@ -12,7 +12,7 @@ import pytest
 
 from beacon import errors
 from beacon.cli import __main__ as commands
-from beacon.dev import whole
+from beacon.dev import testkit
 from tests.system import load, running
 
 CONFIG = {
@@ -42,7 +42,7 @@ def listed(all_: running.Everything, *arguments: str) -> list[dict[str, Any]]:
 
 
 def until(condition: Callable[[], object], what: str) -> None:
-    whole.until(condition, what, timeout=30)
+    testkit.until(condition, what, timeout=30)
 
 
 def rejected(all_: running.Everything, *names: str) -> None:
@@ -118,7 +118,7 @@ def test_what_was_overtaken_is_refused_and_goes_out_of_order_when_asked(all_: ru
 
     assert beacon(all_, "redeliver", "--out-of-order", late["id"]).returncode == 0
     until(lambda: not listed(all_, "--name", "late", "--state", "failed"), "the delivery")
-    assert whole.sample(all_.beacon.metrics(), "beacon_redeliveries_total", endpoint="default") >= 1
+    assert testkit.sample(all_.beacon.metrics(), "beacon_redeliveries_total", endpoint="default") >= 1
     body = [each.request.body for each in all_.sink.events() if each.event and each.event.id == late["id"]][-1]
     assert json.loads(body)["outoforder"] is True
 
@@ -126,7 +126,7 @@ def test_what_was_overtaken_is_refused_and_goes_out_of_order_when_asked(all_: ru
 def test_what_is_discarded_counts_as_failed_no_more_and_says_why(all_: running.Everything) -> None:
     rejected(all_, "billed")
     (failed,) = listed(all_, "--name", "billed")
-    assert whole.sample(all_.beacon.metrics(), "beacon_deliveries_failed") == 1
+    assert testkit.sample(all_.beacon.metrics(), "beacon_deliveries_failed") == 1
 
     done = beacon(all_, "discard", "--reason", "billed by hand", failed["id"], "-o", "json")
 
@@ -134,8 +134,8 @@ def test_what_is_discarded_counts_as_failed_no_more_and_says_why(all_: running.E
     assert listed(all_, "--name", "billed")[0]["delivery"]["reason"] == "billed by hand"
     until(
         lambda: (
-            whole.sample(all_.beacon.metrics(), "beacon_deliveries_total", outcome="discarded") == 1
-            and whole.sample(all_.beacon.metrics(), "beacon_deliveries_failed") == 0
+            testkit.sample(all_.beacon.metrics(), "beacon_deliveries_total", outcome="discarded") == 1
+            and testkit.sample(all_.beacon.metrics(), "beacon_deliveries_failed") == 0
         ),
         "the metrics",
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from beacon.dev import whole
+from beacon.dev import testkit
 from tests.system import load, running
 
 HOUR_S = 3600
@@ -71,11 +71,11 @@ def kept(all_: running.Everything, name: str) -> int:
 
 
 def waiting(all_: running.Everything) -> float:
-    return whole.sample(all_.beacon.metrics(), "beacon_deliveries_pending", state="waiting")
+    return testkit.sample(all_.beacon.metrics(), "beacon_deliveries_pending", state="waiting")
 
 
 def cleaned(all_: running.Everything) -> float:
-    return whole.sample(all_.beacon.metrics(), "beacon_clean_runs_total")
+    return testkit.sample(all_.beacon.metrics(), "beacon_clean_runs_total")
 
 
 @pytest.mark.parametrize("first", [HOUR_S, -HOUR_S])
@@ -85,16 +85,16 @@ def test_a_jump_by_an_hour_delays_no_retry_and_ages_nothing(wall: Wall, first: i
         for number, off_s in enumerate((first, 0)):
             all_.sink.set(mode="failure", status=500)
             all_.cluster.create("configmaps", annotated(f"refused-{number}"))
-            whole.until(lambda: waiting(all_) == 1, "the pause before the next request", timeout=20)
+            testkit.until(lambda: waiting(all_) == 1, "the pause before the next request", timeout=20)
 
             wall.set(off_s)
             all_.cluster.create("configmaps", annotated(f"later-{number}"))
             all_.sink.set(mode="success")
 
             until_accepted(all_, 4 + 2 * number)
-            whole.until(lambda: all_.beacon.logged("wall clock set"), "the jump to be seen", timeout=20)
+            testkit.until(lambda: all_.beacon.logged("wall clock set"), "the jump to be seen", timeout=20)
         runs = cleaned(all_)
-        whole.until(lambda: cleaned(all_) >= runs + 2, "cleaning", timeout=20)
+        testkit.until(lambda: cleaned(all_) >= runs + 2, "cleaning", timeout=20)
 
         all_.beacon.stop()
         assert kept(all_, "gone") == 2
@@ -105,12 +105,12 @@ def test_a_jump_by_an_hour_delays_no_retry_and_ages_nothing(wall: Wall, first: i
 def test_after_the_clock_was_set_back_what_ends_is_kept_no_longer_than_before(wall: Wall) -> None:
     with running.everything(changes=keeping("3s"), environ=wall.environ) as all_:
         wall.set(-HOUR_S)
-        whole.until(lambda: all_.beacon.logged("wall clock set"), "the jump to be seen", timeout=20)
+        testkit.until(lambda: all_.beacon.logged("wall clock set"), "the jump to be seen", timeout=20)
 
         come_and_go(all_, "gone")
 
-        whole.until(
-            lambda: whole.sample(all_.beacon.metrics(), "beacon_clean_rows_total", table="events") == 2,
+        testkit.until(
+            lambda: testkit.sample(all_.beacon.metrics(), "beacon_clean_rows_total", table="events") == 2,
             "what is old enough to be removed",
             timeout=40,
         )

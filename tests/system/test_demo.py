@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from beacon.dev import whole
+from beacon.dev import testkit
 from beacon.dev.cluster import remote
 from tests.system.conftest import ANNOTATION
 
@@ -65,7 +65,7 @@ class Demo:
         return [line for line in self.text.splitlines() if line.lstrip().startswith("!")]
 
     def until_said(self, text: str) -> None:
-        whole.until(lambda: text in self.text or self.process.poll() is not None, text, timeout=60)
+        testkit.until(lambda: text in self.text or self.process.poll() is not None, text, timeout=60)
         assert text in self.text, self.text
 
     def end(self, timeout: float = 60) -> int:
@@ -103,7 +103,7 @@ def demo(*options: str, **environ: str) -> Iterator[Demo]:
 def config(place: Path) -> Path:
     """A configuration of ConfigMaps on a free port; it names no endpoint."""
     path = place / "beacon.yaml"
-    port = {"port": whole.free_port()}
+    port = {"port": testkit.free_port()}
     path.write_text(
         json.dumps({"resources": [{"apiVersion": "v1", "kind": "ConfigMap"}], "metrics": port, "health": port})
     )
@@ -126,12 +126,12 @@ def test_what_is_done_by_hand_is_shown_until_ctrl_c() -> None:
         it.until_said("Ctrl-C ends it all.")
         commands = re.findall(r"^  (\S*kubectl .*)$", it.text, re.MULTILINE)
         for command in commands:
-            words = command.replace("kubectl", str(whole.SCRIPTS / "kubectl"), 1).split()
+            words = command.replace("kubectl", str(testkit.SCRIPTS / "kubectl"), 1).split()
             subprocess.run(words, check=True, capture_output=True)
         status = re.search(r"^  (BEACON_RUN_DIR=.*)$", it.text, re.MULTILINE)
         assert status is not None
         assert "store" in subprocess.run(status[1], shell=True, check=False, capture_output=True, text=True).stdout
-        whole.until(lambda: len(it.rows()) == len(TOUR) + 2, "two more rows", timeout=20)
+        testkit.until(lambda: len(it.rows()) == len(TOUR) + 2, "two more rows", timeout=20)
 
         it.process.send_signal(signal.SIGINT)
 
@@ -173,7 +173,7 @@ def test_no_process_survives_a_kill_nine_of_the_demo() -> None:
         it.process.kill()
         it.end()
 
-        whole.until(lambda: not any(name.isdigit() for name in it.left()), "the end of all processes", timeout=30)
+        testkit.until(lambda: not any(name.isdigit() for name in it.left()), "the end of all processes", timeout=30)
 
 
 def test_it_ends_when_nobody_reads_what_it_says() -> None:
@@ -184,7 +184,7 @@ def test_it_ends_when_nobody_reads_what_it_says() -> None:
 
         assert done.stdout.startswith("Beacon without a cluster")
         assert "Traceback" not in done.stderr
-        whole.until(lambda: not list(Path(name).iterdir()), "the removal of its directory", timeout=10)
+        testkit.until(lambda: not list(Path(name).iterdir()), "the removal of its directory", timeout=10)
 
 
 def test_on_a_cluster_of_ones_own_it_shows_what_is_told_and_only_reads(cluster: remote.Remote, config: Path) -> None:
@@ -193,7 +193,7 @@ def test_on_a_cluster_of_ones_own_it_shows_what_is_told_and_only_reads(cluster: 
         body = {"metadata": {"name": "a", "annotations": {ANNOTATION: "mine"}}}
         before = len(cluster.status()["requests"])
         cluster.request("POST", CONFIGMAPS, body)
-        whole.until(it.rows, "a row", timeout=20)
+        testkit.until(it.rows, "a row", timeout=20)
         it.process.send_signal(signal.SIGTERM)
 
         assert it.end() == 0
@@ -209,7 +209,7 @@ def test_on_a_cluster_of_ones_own_it_shows_what_is_told_and_only_reads(cluster: 
 def test_an_endpoint_that_the_configuration_names_is_used_and_its_absence_said(
     cluster: remote.Remote, config: Path
 ) -> None:
-    url = f"http://127.0.0.1:{whole.free_port()}/events"
+    url = f"http://127.0.0.1:{testkit.free_port()}/events"
     cluster.request("POST", CONFIGMAPS, {"metadata": {"name": "a", "annotations": {ANNOTATION: "mine"}}})
     options = ("--config", str(config), "--kubeconfig", str(cluster.kubeconfig))
     with demo(*options, ENDPOINT_URL=url) as it:

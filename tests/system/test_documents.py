@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from beacon import codec
-from beacon.dev import whole as wholes
+from beacon.dev import testkit as wholes
 from tests.system import documents, running
 
 BLOCKS = [block for page in documents.PAGES for block in documents.blocks(page)]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from beacon import errors
-from beacon.dev import whole as wholes
+from beacon.dev import testkit as wholes
 from tests.system import load, running
 
 

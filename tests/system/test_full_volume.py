@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from beacon import codec, errors
-from beacon.dev import whole as wholes
+from beacon.dev import testkit as wholes
 from tests.gate import needs
 from tests.system import load, running
 

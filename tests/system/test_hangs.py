@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from beacon.dev import endpoint, whole
+from beacon.dev import endpoint, testkit
 from beacon.dev.cluster import remote
 from tests.system.conftest import ANNOTATION, MakeBeacon
 
@@ -32,16 +32,16 @@ def create(cluster: remote.Remote, path: str, name: str) -> None:
     cluster.request("POST", path, {"metadata": {"name": name, "annotations": {ANNOTATION: "1"}}})
 
 
-def killed(beacon: whole.Beacon) -> list[str]:
+def killed(beacon: testkit.Beacon) -> list[str]:
     return sorted(line["program"] for line in beacon.logged("killed", process="sentinel"))
 
 
 def until(condition: Callable[[], object], what: str) -> None:
-    whole.until(condition, what, timeout=40)
+    testkit.until(condition, what, timeout=40)
 
 
 def test_frozen_processes_are_healed_and_events_flow_again(
-    cluster: remote.Remote, sink: endpoint.Server, make_beacon: MakeBeacon
+    cluster: remote.Remote, sink: endpoint.SinkServer, make_beacon: MakeBeacon
 ) -> None:
     beacon = make_beacon()
     beacon.environ["BEACON_SENTINEL_HUNG_S"] = "8"
@@ -59,7 +59,7 @@ def test_frozen_processes_are_healed_and_events_flow_again(
 
 
 def test_one_hung_scope_is_healed_and_its_events_arrive(
-    place: Path, cluster: remote.Remote, sink: endpoint.Server, make_beacon: MakeBeacon
+    place: Path, cluster: remote.Remote, sink: endpoint.SinkServer, make_beacon: MakeBeacon
 ) -> None:
     hang = place / "hang"
     python = place / "bin" / "python"

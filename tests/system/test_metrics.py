@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from beacon import bus, errors, wire
-from beacon.dev import whole as wholes
+from beacon.dev import testkit as wholes
 from beacon.domain import model
 from beacon.runtime import metrics, run_directory
 from grafana import generate as dashboard

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from beacon import codec
-from beacon.dev import whole as wholes
+from beacon.dev import testkit as wholes
 from tests.gate import needs
 from tests.system import load, prometheus, running
 

@@ -13,7 +13,7 @@ import pytest
 from beacon import errors
 from beacon.cli import rights
 from beacon.codec import documents
-from beacon.dev import whole as wholes
+from beacon.dev import testkit as wholes
 from beacon.dev.cluster import server
 from tests.system import load, running
 
@@ -41,7 +41,9 @@ def asked(text: str, *, environ: dict[str, str]) -> Json:
     return found
 
 
-def put(cluster: server.Server, resource: str, name: str, value: str | None = None, namespace: str = "default") -> None:
+def put(
+    cluster: server.ApiServer, resource: str, name: str, value: str | None = None, namespace: str = "default"
+) -> None:
     cluster.namespace(namespace)
     annotations = {} if value is None else {load.ANNOTATION: value}
     cluster.put(resource, {"metadata": {"name": name, "annotations": annotations}}, namespace=namespace)
@@ -97,7 +99,7 @@ def rows(beacon: wholes.Beacon) -> dict[str, int]:
 class Alone:
     """A cluster without a Beacon, asked by a service account."""
 
-    def __init__(self, cluster: server.Server, directory: Path) -> None:
+    def __init__(self, cluster: server.ApiServer, directory: Path) -> None:
         self.cluster = cluster
         token = cluster.faults.issue("system:serviceaccount:beacon:beacon")
         self.environ = {"KUBECONFIG": str(cluster.kubeconfig(directory / "kubeconfig", token=token))}

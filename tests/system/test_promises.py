@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from beacon.dev import whole as wholes
+from beacon.dev import testkit as wholes
 from tests.system import load, running
 
 PROCESSES = ("store", "watcher", "reconciler", "notifier", "exporter")

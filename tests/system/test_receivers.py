@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from beacon.dev import whole
+from beacon.dev import testkit
 from tests.system import load, running
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ class Receiver:
         log = self.database.with_suffix(".log")
         with log.open("w") as file:
             self._process = subprocess.Popen(command, stdout=file, stderr=file)
-        whole.until(lambda: "listening" in log.read_text(), "the receiver", timeout=20)
+        testkit.until(lambda: "listening" in log.read_text(), "the receiver", timeout=20)
 
     def kill(self) -> None:
         if self._process:
@@ -71,15 +71,15 @@ def test_the_example_knows_what_exists_after_both_ends_were_killed(receiver: Rec
     url = f"http://127.0.0.1:{receiver.port}/"
     with running.everything(changes={"endpoint": {"url": url}}) as all_of_it:
         with load.Load(all_of_it.cluster, seed=7, pause_s=0.01) as changing:
-            whole.until(lambda: receiver.count("events") > 40, "events", timeout=20)
+            testkit.until(lambda: receiver.count("events") > 40, "events", timeout=20)
             receiver.kill()
-            whole.until(lambda: changing.changes > 200, "changes during an outage", timeout=20)
+            testkit.until(lambda: changing.changes > 200, "changes during an outage", timeout=20)
             receiver.start()
-            whole.until(lambda: receiver.count("events") > 150, "events again", timeout=20)
+            testkit.until(lambda: receiver.count("events") > 150, "events again", timeout=20)
             all_of_it.beacon.kill("notifier")
-            whole.until(lambda: changing.changes > 400, "changes", timeout=20)
+            testkit.until(lambda: changing.changes > 400, "changes", timeout=20)
         expected = sum(len(history) for history in changing.told.values())
-        whole.until(lambda: receiver.count("events") == expected, f"all {expected} events", timeout=30)
+        testkit.until(lambda: receiver.count("events") == expected, f"all {expected} events", timeout=30)
 
         assert receiver.ask("check") == (0, [])
         assert {line.split()[0] for line in receiver.ask("list")[1]} == alive(changing.told)
@@ -105,11 +105,13 @@ def test_the_example_names_the_event_that_was_refused(receiver: Receiver, tmp_pa
         cluster.create(
             "configmaps", {"metadata": {"name": "a", "annotations": {load.ANNOTATION: "1"}}}, namespace="default"
         )
-        whole.until(lambda: whole.sample(beacon.metrics(), "beacon_deliveries_failed") == 1, "the refusal", timeout=20)
+        testkit.until(
+            lambda: testkit.sample(beacon.metrics(), "beacon_deliveries_failed") == 1, "the refusal", timeout=20
+        )
         receiver.kill()
         receiver.start()
         cluster.annotate("configmaps", "a", {load.ANNOTATION: "2"}, namespace="default")
-        whole.until(lambda: receiver.count("events") == 1, "the next event", timeout=20)
+        testkit.until(lambda: receiver.count("events") == 1, "the next event", timeout=20)
 
         assert receiver.ask("check") == (1, ["missing: event 1 of /ConfigMap/default/a"])
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from beacon import codec
-from beacon.dev import endpoint, whole
+from beacon.dev import endpoint, testkit
 from tests.system import load, running
 
 EVERY_SECOND = {"reconciliation": {"enabled": True, "onStartup": True, "interval": "1s", "timeout": "900ms"}}
@@ -17,20 +17,20 @@ NOW_AND_THEN = {"reconciliation": {"enabled": True, "onStartup": True, "interval
 ON = {load.ANNOTATION: "true"}
 
 
-def tampered(beacon: whole.Beacon, *statements: str) -> None:
+def tampered(beacon: testkit.Beacon, *statements: str) -> None:
     with closing(sqlite3.connect(Path(beacon.environ["DB_PATH"]))) as ledger:
         for statement in statements:
             ledger.execute(statement)
         ledger.commit()
 
 
-def sources(sink: endpoint.Server) -> list[tuple[str, str, str]]:
+def sources(sink: endpoint.SinkServer) -> list[tuple[str, str, str]]:
     """Give (name, type, source) of every request that was made."""
     bodies = [codec.decode(attempt.request.body) for attempt in sink.events()]
     return [(body["subject"], body["type"].rpartition(".")[2], body["data"]["detection"]["source"]) for body in bodies]
 
 
-def drift_lines(beacon: whole.Beacon) -> list[dict[str, Any]]:
+def drift_lines(beacon: testkit.Beacon) -> list[dict[str, Any]]:
     return [line for line in beacon.lines if line.get("event") == "drift found"]
 
 
@@ -55,15 +55,15 @@ def test_events_lost_while_beacon_was_down_are_told_within_one_interval() -> Non
 
         all_.beacon.wait_ready()
         missed = {("forgotten", "created", "reconciliation"), ("ghost", "deleted", "reconciliation")}
-        whole.until(lambda: missed <= set(sources(all_.sink)), "what was missed to be told", timeout=15)
+        testkit.until(lambda: missed <= set(sources(all_.sink)), "what was missed to be told", timeout=15)
         assert len(sources(all_.sink)) == 4
-        whole.until(lambda: drift_lines(all_.beacon), "the warning", timeout=5)
+        testkit.until(lambda: drift_lines(all_.beacon), "the warning", timeout=5)
         (line,) = drift_lines(all_.beacon)
         assert (line["level"], line["missed_creations"], line["missed_deletions"]) == ("warning", 1, 1)
         shown = all_.beacon.metrics()
         for drift in ("missed_creation", "missed_deletion"):
-            assert whole.sample(shown, "beacon_drift_total", kind="ConfigMap", drift=drift) == 1
-        assert whole.sample(shown, "beacon_reconcile_runs_total", result="complete") >= 1
+            assert testkit.sample(shown, "beacon_drift_total", kind="ConfigMap", drift=drift) == 1
+        assert testkit.sample(shown, "beacon_reconcile_runs_total", result="complete") >= 1
 
 
 def test_comparing_all_the_time_beside_a_busy_and_now_and_then_frozen_watcher_tells_nothing_false() -> None:
@@ -83,8 +83,8 @@ def test_comparing_all_the_time_beside_a_busy_and_now_and_then_frozen_watcher_te
         assert {source for _, _, source in sources(all_.sink)} <= {"watch", "mutation"}
         assert drift_lines(all_.beacon) == []
         shown = all_.beacon.metrics()
-        assert whole.sample(shown, "beacon_reconcile_runs_total", result="complete") >= 3
-        assert whole.sample(shown, "beacon_drift_total") == 0
+        assert testkit.sample(shown, "beacon_reconcile_runs_total", result="complete") >= 3
+        assert testkit.sample(shown, "beacon_drift_total") == 0
 
 
 def test_entries_of_one_kind_and_kinds_of_one_name_do_not_take_each_others_objects_for_missing() -> None:
@@ -101,10 +101,12 @@ def test_entries_of_one_kind_and_kinds_of_one_name_do_not_take_each_others_objec
             all_.cluster.put("configmaps", {"metadata": mine})
             all_.cluster.put("configmaps.example.com", {"metadata": mine})
         all_.sink.wait_for(lambda stats: stats.distinct == 6, timeout=20)
-        done = whole.sample(all_.beacon.metrics(), "beacon_reconcile_runs_total", result="complete")
+        done = testkit.sample(all_.beacon.metrics(), "beacon_reconcile_runs_total", result="complete")
 
-        whole.until(
-            lambda: whole.sample(all_.beacon.metrics(), "beacon_reconcile_runs_total", result="complete") >= done + 10,
+        testkit.until(
+            lambda: (
+                testkit.sample(all_.beacon.metrics(), "beacon_reconcile_runs_total", result="complete") >= done + 10
+            ),
             "ten more comparisons",
             timeout=30,
         )

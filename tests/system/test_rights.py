@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from beacon.dev import endpoint, whole
+from beacon.dev import endpoint, testkit
 from beacon.dev.cluster import server
 from tests.system import load
 
@@ -35,7 +35,7 @@ WHERE = {
 class World:
     """A cluster in which Beacon may do what was printed and was left to it."""
 
-    def __init__(self, directory: Path, cluster: server.Server, sink: endpoint.Server) -> None:
+    def __init__(self, directory: Path, cluster: server.ApiServer, sink: endpoint.SinkServer) -> None:
         self.directory, self.cluster, self.sink = directory, cluster, sink
         for name in ("shop", "billing"):
             cluster.namespace(name)
@@ -69,8 +69,8 @@ class World:
             self.cluster.put(f"{kind}.{RBAC}", one, namespace=one["metadata"].get("namespace", ""))
 
     @contextlib.contextmanager
-    def beacon(self) -> Iterator[whole.Beacon]:
-        with whole.Beacon(self.directory, config=self.config, kubeconfig=self.kubeconfig) as made:
+    def beacon(self) -> Iterator[testkit.Beacon]:
+        with testkit.Beacon(self.directory, config=self.config, kubeconfig=self.kubeconfig) as made:
             yield made
 
 
@@ -103,7 +103,7 @@ def without(manifests: list[Json], missing: Callable[[str, str, str], str]) -> l
     return left
 
 
-def refused(beacon: whole.Beacon) -> dict[str, str]:
+def refused(beacon: testkit.Beacon) -> dict[str, str]:
     """Give the scopes that are not ready with the sentence why."""
     scopes = beacon.ready()["checks"].get("watcher", {}).get("scopes", {})
     return {name: inner["why"] for name, inner in scopes.items() if inner["state"] == "forbidden"}
@@ -157,7 +157,7 @@ def test_without_any_one_of_the_printed_rights_its_scope_is_not_ready_and_the_ri
         with world() as made:
             made.give(without(made.printed(), missing))
             with made.beacon() as beacon:
-                whole.until(lambda: sorted(refused(beacon)) == SCOPES, "five refusals", timeout=30)
+                testkit.until(lambda: sorted(refused(beacon)) == SCOPES, "five refusals", timeout=30)
 
                 assert not beacon.ready()["ready"]
                 for scope, why in refused(beacon).items():

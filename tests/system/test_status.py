@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from beacon import errors
-from beacon.dev import whole as wholes
+from beacon.dev import testkit as wholes
 from tests.system import load, running
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from beacon import errors
-from beacon.dev import child, endpoint, whole
+from beacon.dev import child, endpoint, testkit
 from beacon.dev.cluster import remote
 from tests.integration import processes
 from tests.system.conftest import ANNOTATION, MakeBeacon
@@ -49,13 +49,13 @@ def annotate(cluster: remote.Remote, path: str, name: str, value: str | None) ->
     cluster.request("PATCH", f"{path}/{name}", patch, content_type=MERGE)
 
 
-def told(sink: endpoint.Server) -> list[tuple[str, str, str]]:
+def told(sink: endpoint.SinkServer) -> list[tuple[str, str, str]]:
     events = [attempt.event for attempt in sink.events() if attempt.event is not None]
     return [(event.name, event.type.rpartition(".")[2], event.value) for event in events]
 
 
 def test_what_happens_to_objects_of_two_kinds_arrives_in_order_and_nothing_else(
-    cluster: remote.Remote, sink: endpoint.Server, make_beacon: MakeBeacon
+    cluster: remote.Remote, sink: endpoint.SinkServer, make_beacon: MakeBeacon
 ) -> None:
     define_widgets(cluster)
     with make_beacon(resources=KINDS) as beacon:
@@ -78,7 +78,7 @@ def test_what_happens_to_objects_of_two_kinds_arrives_in_order_and_nothing_else(
 
 
 def test_a_restart_after_everything_was_delivered_sends_nothing(
-    cluster: remote.Remote, sink: endpoint.Server, make_beacon: MakeBeacon
+    cluster: remote.Remote, sink: endpoint.SinkServer, make_beacon: MakeBeacon
 ) -> None:
     beacon = make_beacon()
     with beacon:
@@ -93,14 +93,14 @@ def test_a_restart_after_everything_was_delivered_sends_nothing(
         create(cluster, CONFIGMAPS, "after", "1")
         sink.wait_for(lambda stats: stats.distinct == 21)
         pending = "beacon_deliveries_pending"
-        whole.until(lambda: whole.sample(beacon.metrics(), pending) == 0, "the last settlement", timeout=10)
+        testkit.until(lambda: testkit.sample(beacon.metrics(), pending) == 0, "the last settlement", timeout=10)
 
     assert told(sink)[-1] == ("after", "created", "1")
     assert sink.stats().requests == 21
 
 
 def test_what_came_and_went_while_it_was_down_is_told(
-    cluster: remote.Remote, sink: endpoint.Server, make_beacon: MakeBeacon
+    cluster: remote.Remote, sink: endpoint.SinkServer, make_beacon: MakeBeacon
 ) -> None:
     beacon = make_beacon()
     with beacon:
@@ -127,13 +127,13 @@ def test_a_term_ends_everything_in_time_and_without_complaint(make_beacon: MakeB
         code = beacon.stop()
 
         assert (code, beacon.living()) == (0, set())
-        assert time.monotonic() - started < whole.GRACE_S / 3
+        assert time.monotonic() - started < testkit.GRACE_S / 3
         assert sorted(line["process"] for line in beacon.logged("ended", code=0)) == sorted(PROCESSES - {"supervisord"})
         assert beacon.odd == []
 
 
 def test_a_kill_nine_of_supervisord_leaves_no_process_and_loses_nothing(
-    cluster: remote.Remote, sink: endpoint.Server, make_beacon: MakeBeacon
+    cluster: remote.Remote, sink: endpoint.SinkServer, make_beacon: MakeBeacon
 ) -> None:
     beacon = make_beacon()
     with beacon:
@@ -159,7 +159,7 @@ def test_a_configuration_that_is_refused_is_said_in_words(make_beacon: MakeBeaco
 
 def test_what_is_not_ready_is_named(place: Path) -> None:
     kubeconfig = place / "kubeconfig"
-    cluster = {"name": "c", "cluster": {"server": f"https://127.0.0.1:{whole.free_port()}"}}
+    cluster = {"name": "c", "cluster": {"server": f"https://127.0.0.1:{testkit.free_port()}"}}
     context = {"name": "x", "context": {"cluster": "c", "user": "u"}}
     whole_file = {
         "apiVersion": "v1",
@@ -171,11 +171,11 @@ def test_what_is_not_ready_is_named(place: Path) -> None:
     }
     kubeconfig.write_text(json.dumps(whole_file))
     config = {"resources": KINDS[:1], "endpoint": {"url": "http://127.0.0.1:9"}}
-    with whole.Beacon(place, config=config, kubeconfig=kubeconfig) as beacon:
+    with testkit.Beacon(place, config=config, kubeconfig=kubeconfig) as beacon:
         with pytest.raises(TimeoutError):
             beacon.wait_ready(0)
 
-        whole.until(lambda: any("ConfigMap" in reason for reason in beacon.reasons()), "a reason", timeout=20)
+        testkit.until(lambda: any("ConfigMap" in reason for reason in beacon.reasons()), "a reason", timeout=20)
 
         assert not beacon.ready()["ready"]
 
@@ -195,13 +195,13 @@ def test_a_program_ends_with_the_one_who_started_it(place: Path) -> None:
     process.kill()
     process.wait()
 
-    whole.until(lambda: not processes.alive(pid), "its end", timeout=10)
+    testkit.until(lambda: not processes.alive(pid), "its end", timeout=10)
     process.stdout.close()
 
 
 def test_samples_are_summed_over_the_labels_that_are_not_given() -> None:
     text = '# HELP a b\na{x="1",y="2"} 3\na{x="1",y="3"} 4.0\na{x="2",y="2"} 5\nab{x="1"} 9\nc 7\n'
 
-    assert whole.sample(text, "a", x="1") == 7
-    assert whole.sample(text, "c") == 7
-    assert whole.sample(text, "d") == 0
+    assert testkit.sample(text, "a", x="1") == 7
+    assert testkit.sample(text, "c") == 7
+    assert testkit.sample(text, "d") == 0

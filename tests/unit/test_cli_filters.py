@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from beacon import wire
-from beacon.cli import events, explain, filters, output, terminal
+from beacon.cli import filters, output, terminal
+from beacon.cli.commands import events, explain
 from beacon.domain import model
 
 

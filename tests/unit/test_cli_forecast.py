@@ -3,7 +3,7 @@
 import pytest
 
 from beacon import wire
-from beacon.cli import forecast
+from beacon.cli import plan_model
 from beacon.domain import model, rules
 
 ACCEPTED, REFUSED = model.RuleVerdict.ACCEPTED, model.RuleVerdict.ANNOTATION
@@ -34,8 +34,8 @@ def row(state: model.ObjectState, *, judged_by: str = SAME, version: int = 5, va
     )
 
 
-def ledger(*rows: wire.HeldObject) -> forecast.Ledger:
-    return forecast.Ledger(cluster="c", epoch=0, objects={one.uid: one for one in rows})
+def ledger(*rows: wire.HeldObject) -> plan_model.Ledger:
+    return plan_model.Ledger(cluster="c", epoch=0, objects={one.uid: one for one in rows})
 
 
 def seen(verdict: model.RuleVerdict, version: int = 6, value: str = "v") -> model.Observation:
@@ -51,7 +51,7 @@ def seen(verdict: model.RuleVerdict, version: int = 6, value: str = "v") -> mode
 
 
 def reckon(observation: model.Observation | None, *rows: wire.HeldObject) -> dict[str, int]:
-    reckoned = forecast.Forecast(scope(), ledger(*rows), updates=True)
+    reckoned = plan_model.Forecast(scope(), ledger(*rows), updates=True)
     if observation is not None:
         reckoned.see(observation, annotated=True)
     changes = reckoned.finish().changes
@@ -85,7 +85,7 @@ def test_an_object_is_counted_as_what_would_become_of_it(
 
 
 def test_without_a_ledger_only_what_is_there_is_counted() -> None:
-    reckoned = forecast.Forecast(scope(), None, updates=True)
+    reckoned = plan_model.Forecast(scope(), None, updates=True)
     reckoned.see(seen(ACCEPTED), annotated=True)
     reckoned.see(None, annotated=True)
     reckoned.see(None, annotated=False)
@@ -97,7 +97,7 @@ def test_without_a_ledger_only_what_is_there_is_counted() -> None:
 
 @pytest.mark.parametrize(("uid", "kept"), [("u", 1), ("", 0)])
 def test_an_object_that_cannot_be_read_is_not_counted_as_deleted(uid: str, kept: int) -> None:
-    reckoned = forecast.Forecast(scope(), ledger(row(model.ObjectState.TRACKED)), updates=True)
+    reckoned = plan_model.Forecast(scope(), ledger(row(model.ObjectState.TRACKED)), updates=True)
     reckoned.pass_by(uid, "a/b", "its labels can't be read")
 
     counts = reckoned.finish()
@@ -110,7 +110,7 @@ def test_an_object_that_cannot_be_read_is_not_counted_as_deleted(uid: str, kept:
 def test_what_no_scope_covers_leaves_and_is_not_counted_as_deleted_elsewhere() -> None:
     held = ledger(row(TRACKED))
 
-    assert forecast.leaving([scope("y")], held) == {model.ScopeId(group="", kind="Pod", namespace="x"): 1}
-    assert forecast.leaving([scope("x")], held) == {}
-    changes = forecast.Forecast(scope("y"), held, updates=False).finish().changes
-    assert changes == forecast.Changes()
+    assert plan_model.leaving([scope("y")], held) == {model.ScopeId(group="", kind="Pod", namespace="x"): 1}
+    assert plan_model.leaving([scope("x")], held) == {}
+    changes = plan_model.Forecast(scope("y"), held, updates=False).finish().changes
+    assert changes == plan_model.Changes()

@@ -17,7 +17,7 @@ def name(entry: rules.Entry) -> naming.Named:
 
 def test_the_known_kinds_are_those_that_a_plain_cluster_serves() -> None:
     served = {
-        (kind.group, kind.kind): builtin.Known(plural=kind.plural, namespaced=kind.namespaced)
+        (kind.group, kind.kind): builtin.BuiltinKind(plural=kind.plural, namespaced=kind.namespaced)
         for kind in catalogue.built_in()
         if {"list", "watch"} <= set(kind.verbs)
     }

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from beacon import errors
-from beacon.cli import status
+from beacon.cli.commands import status
 from beacon.runtime import run_directory
 
 RED_AND_BOLD = click.style("Not well:", fg="red", bold=True)

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from beacon.boundary import visible
-from beacon.cli import output, terminal, words
+from beacon.cli import formatting, output, terminal
 
 EVIL = "a\x1b[2J\u202eb\x9b31m\nforged: line\r\x07\u200b"
 COMMANDS = Path(terminal.__file__).parent
@@ -61,7 +61,7 @@ def test_the_status_is_safe_whatever_the_cluster_holds(capsys: pytest.CaptureFix
         "storage": {},
     }
 
-    for line in words.status(seen):
+    for line in formatting.status(seen):
         terminal.say(line)
 
     assert visible.is_safe(capsys.readouterr().out)

@@ -41,7 +41,7 @@ def dripping(
     drop: bytes,
     *,
     total_s: float = TOTAL_S,
-    authority: tls.Authority | None = None,
+    authority: tls.ApiAuthority | None = None,
     address: str = "http://127.0.0.1:{port}",
     proxy: str | None = None,
 ) -> Iterator[connection.Connection]:
@@ -97,7 +97,7 @@ def test_an_answer_that_drips_is_given_up_as_a_whole_wherever_it_drips(where: st
 @pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
 @pytest.mark.parametrize("where", ["headers", "body of a length", "chunks"])
 def test_tls_makes_no_difference(where: str) -> None:
-    authority = tls.Authority("127.0.0.1")
+    authority = tls.ApiAuthority("127.0.0.1")
     with dripping(*DRIPS[where], authority=authority, address="https://127.0.0.1:{port}") as api:
         assert "no answer in time" in in_time(lambda: api.get("/api/v1/configmaps"))
 

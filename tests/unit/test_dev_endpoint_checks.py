@@ -11,7 +11,7 @@ HEAD = {b"content-type": b"application/cloudevents+json; charset=UTF-8"}
 
 def refused(document: Any, **demands: Any) -> str:
     found = checks.read(json.dumps(document).encode(), checks.Demands(**demands))
-    assert isinstance(found, checks.Refusal), found
+    assert isinstance(found, checks.CheckRefusal), found
     assert found.status == 400
     return found.reason
 
@@ -19,7 +19,7 @@ def refused(document: Any, **demands: Any) -> str:
 def test_an_event_as_the_contract_shows_it_is_read() -> None:
     found = checks.read(sent.body("web", 42, previous=17), checks.Demands())
 
-    assert isinstance(found, checks.Envelope)
+    assert isinstance(found, checks.CheckedEnvelope)
     assert (found.kind, found.namespace, found.name, found.value) == ("ConfigMap", "shop", "web", "gold")
     assert (found.key, found.sequence, found.previous, found.ledger) == ("/ConfigMap/shop/web", 42, 17, "ledger-1")
     assert not found.redelivered
@@ -68,7 +68,7 @@ def test_a_body_that_is_no_json_object_is_refused(body: bytes) -> None:
     for shape in checks.Shape:
         found = checks.read(body, checks.Demands(shape=shape))
 
-        assert isinstance(found, checks.Refusal)
+        assert isinstance(found, checks.CheckRefusal)
         assert found.status == 400
 
 
@@ -150,5 +150,5 @@ def test_all_problems_of_a_body_are_named_at_once() -> None:
 
 
 def test_any_shape_asks_for_an_id_alone() -> None:
-    assert isinstance(checks.read(b'{"id":"a"}', checks.Demands(shape=checks.Shape.ANY)), checks.Envelope)
+    assert isinstance(checks.read(b'{"id":"a"}', checks.Demands(shape=checks.Shape.ANY)), checks.CheckedEnvelope)
     assert "id" in refused({}, shape=checks.Shape.ANY)

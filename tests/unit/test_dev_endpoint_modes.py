@@ -12,14 +12,14 @@ from tests.unit import endpoint_events as sent
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "endpoint.yaml"
 
 
-def event(name: str, sequence: int = 1, **changed: Any) -> checks.Envelope:
+def event(name: str, sequence: int = 1, **changed: Any) -> checks.CheckedEnvelope:
     found = checks.read(sent.body(name, sequence, **changed), checks.Demands())
-    assert isinstance(found, checks.Envelope)
+    assert isinstance(found, checks.CheckedEnvelope)
     return found
 
 
 def director(*rules: dict[str, object], **default: object) -> modes.Director:
-    return modes.Director(modes.Plan().changed({**default, "rules": list(rules)}), seed=1)
+    return modes.Director(modes.SinkPlan().changed({**default, "rules": list(rules)}), seed=1)
 
 
 @pytest.mark.parametrize(
@@ -39,14 +39,14 @@ def director(*rules: dict[str, object], **default: object) -> modes.Director:
     ],
 )
 def test_a_rule_excepts_the_events_that_it_matches(
-    match: dict[str, object], hit: checks.Envelope | None, missed: checks.Envelope | None
+    match: dict[str, object], hit: checks.CheckedEnvelope | None, missed: checks.CheckedEnvelope | None
 ) -> None:
     chosen = director({**match, "status": 404})
 
     if hit:
-        assert (chosen.decide(hit, 1).mode, chosen.decide(hit, 1).status) == (modes.Mode.FAILURE, 404)
+        assert (chosen.decide(hit, 1).mode, chosen.decide(hit, 1).status) == (modes.SinkMode.FAILURE, 404)
     if missed:
-        assert chosen.decide(missed, 1).mode is modes.Mode.SUCCESS
+        assert chosen.decide(missed, 1).mode is modes.SinkMode.SUCCESS
 
 
 def test_the_first_attempts_of_each_event_fail() -> None:
@@ -62,10 +62,10 @@ def test_a_rule_with_times_wears_out_and_is_fresh_when_set_again() -> None:
     assert [chosen.decide(event("a"), 1).mode for _ in range(2)] == ["hang", "success"]
 
     chosen.change(chosen.plan.changed({"status": 503}))
-    assert chosen.decide(event("a"), 1).mode is modes.Mode.SUCCESS
+    assert chosen.decide(event("a"), 1).mode is modes.SinkMode.SUCCESS
     chosen.change(chosen.plan.changed({"rules": [{"times": 1, "mode": "hang"}]}))
 
-    assert chosen.decide(event("a"), 1).mode is modes.Mode.HANG
+    assert chosen.decide(event("a"), 1).mode is modes.SinkMode.HANG
 
 
 def test_the_first_rule_that_matches_wins() -> None:
@@ -83,14 +83,14 @@ def test_a_rule_takes_nothing_over_from_the_default() -> None:
 def test_the_failure_rate_is_kept() -> None:
     chosen = director(mode="random", failure_rate=0.3)
 
-    failed = sum(chosen.decide(event("a"), 1).mode is modes.Mode.FAILURE for _ in range(2000))
+    failed = sum(chosen.decide(event("a"), 1).mode is modes.SinkMode.FAILURE for _ in range(2000))
 
     assert 500 < failed < 700
 
 
 def test_retry_after_is_seconds_a_date_or_any_text() -> None:
     def header(value: object) -> str | None:
-        return modes.retry_after(modes.Plan().changed({"retry_after": value}).behaviour)
+        return modes.retry_after(modes.SinkPlan().changed({"retry_after": value}).behaviour)
 
     assert header(None) is None
     assert header(2) == "2"
@@ -113,7 +113,7 @@ def test_all_that_is_wrong_is_named_at_once_and_nothing_is_changed() -> None:
         "rules": [{"name": 1}, {"mode": "fail"}, 7],
     }
     with pytest.raises(errors.ConfigError) as raised:
-        modes.Plan().changed(given)
+        modes.SinkPlan().changed(given)
 
     text = "\n".join(raised.value.problems)
     assert len(raised.value.problems) == 10
@@ -149,4 +149,4 @@ def test_half_of_a_certificate_is_refused(given: dict[str, object]) -> None:
 
 
 def test_a_described_plan_hides_the_token() -> None:
-    assert modes.described(modes.Plan().changed({"token": "secret"}))["token"] == "***"
+    assert modes.described(modes.SinkPlan().changed({"token": "secret"}))["token"] == "***"

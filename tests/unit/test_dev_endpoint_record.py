@@ -8,23 +8,23 @@ class Sink:
     """A record with a clock that is set by hand."""
 
     def __init__(self, keep: int = 100) -> None:
-        self.record = record.Record(keep=keep)
+        self.record = record.SinkRecord(keep=keep)
         self.now_s = 1000.0
 
-    def begin(self, body: bytes) -> record.Attempt:
+    def begin(self, body: bytes) -> record.SinkAttempt:
         event = checks.read(body, checks.Demands())
-        assert isinstance(event, checks.Envelope)
-        request = record.Request(
+        assert isinstance(event, checks.CheckedEnvelope)
+        request = record.SinkRequest(
             at_s=event.time_s + 0.25, started_s=self.now_s, method="POST", path="/", headers=[], body=body
         )
         return self.record.begin(request, event)
 
-    def answer(self, attempt: record.Attempt, answer: record.Answer = 200) -> None:
+    def answer(self, attempt: record.SinkAttempt, answer: record.Answer = 200) -> None:
         if isinstance(answer, int) and answer < 300:
             self.record.accept(attempt)
         self.record.end(attempt, answer, self.now_s)
 
-    def take(self, body: bytes, answer: record.Answer = 200) -> record.Attempt:
+    def take(self, body: bytes, answer: record.Answer = 200) -> record.SinkAttempt:
         attempt = self.begin(body)
         self.answer(attempt, answer)
         return attempt
@@ -41,7 +41,7 @@ def sink() -> Sink:
 
 def test_an_id_counts_as_seen_only_when_it_was_accepted(sink: Sink) -> None:
     sink.take(sent.body("web", 1), 500)
-    sink.take(sent.body("web", 1), record.Outcome.ABANDONED)
+    sink.take(sent.body("web", 1), record.SinkOutcome.ABANDONED)
     assert not sink.record.seen("id-1")
     assert (sink.stats.accepted, sink.stats.unaccepted) == (0, 1)
 
@@ -104,7 +104,7 @@ def test_requests_of_two_objects_do_not_overlap(sink: Sink) -> None:
 def test_a_client_that_left_and_sends_again_does_not_overlap_with_itself(sink: Sink) -> None:
     first = sink.begin(sent.body("web", 1))
     second = sink.begin(sent.body("web", 1))
-    sink.answer(first, record.Outcome.HUNG)
+    sink.answer(first, record.SinkOutcome.HUNG)
     sink.answer(second)
 
     assert sink.stats.overlaps == 0
@@ -115,7 +115,7 @@ def test_a_client_that_leaves_long_after_it_sent_again_overlaps(sink: Sink) -> N
     second = sink.begin(sent.body("web", 1))
     assert sink.stats.overlaps == 1
     sink.now_s += 1
-    sink.answer(first, record.Outcome.ABANDONED)
+    sink.answer(first, record.SinkOutcome.ABANDONED)
     sink.answer(second)
 
     assert sink.stats.overlaps == 1
@@ -178,8 +178,8 @@ def test_bodies_are_kept_up_to_the_limit_and_counted_beyond_it() -> None:
 
 
 def test_a_refused_request_is_counted_apart(sink: Sink) -> None:
-    request = record.Request(at_s=1.0, started_s=1.0, method="GET", path="/", headers=[], body=b"")
-    sink.record.refuse(request, checks.Refusal(status=405, reason="no"), 1.0)
+    request = record.SinkRequest(at_s=1.0, started_s=1.0, method="GET", path="/", headers=[], body=b"")
+    sink.record.refuse(request, checks.CheckRefusal(status=405, reason="no"), 1.0)
 
     assert (sink.stats.requests, sink.stats.refused, sink.stats.by_status) == (1, 1, {"405": 1})
 

@@ -13,16 +13,16 @@ class Terminal(io.StringIO):
         return True
 
 
-def attempt(answer: record.Answer = 503, **changed: Any) -> record.Attempt:
+def attempt(answer: record.Answer = 503, **changed: Any) -> record.SinkAttempt:
     body = sent.body("web", 1, **changed)
     event = checks.read(body, checks.Demands())
-    assert isinstance(event, checks.Envelope)
+    assert isinstance(event, checks.CheckedEnvelope)
     headers = [(b"authorization", b"Bearer secret"), (b"x-request-id", b"r-1")]
-    request = record.Request(at_s=1e9, started_s=1.0, method="POST", path="/in", headers=headers, body=body)
-    return record.Attempt(request, event, number=2, answer=answer, ended_s=1.5)
+    request = record.SinkRequest(at_s=1e9, started_s=1.0, method="POST", path="/in", headers=headers, body=body)
+    return record.SinkAttempt(request, event, number=2, answer=answer, ended_s=1.5)
 
 
-def written(form: report.Format, stream: io.StringIO, shown: record.Attempt) -> str:
+def written(form: report.Format, stream: io.StringIO, shown: record.SinkAttempt) -> str:
     write = report.writer(form, stream)
     assert write is not None
     write(shown)

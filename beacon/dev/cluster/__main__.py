@@ -23,7 +23,7 @@ def main() -> int:
     parser.add_argument("--history", type=int, default=10_000, help="changes remembered per resource")
     parser.add_argument("--bookmark-interval", type=float, default=60.0, metavar="SECONDS")
     wanted = parser.parse_args()
-    settings = service.Settings(
+    settings = service.ApiSettings(
         host=wanted.host,
         port=wanted.port,
         tls=not wanted.no_tls,
@@ -35,7 +35,7 @@ def main() -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     # Looking through a hundred thousand objects would halt it for a tenth of a second: what is old is seldom looked at.
     gc.set_threshold(100_000, 100, 1000)
-    cluster = server.Server(settings)
+    cluster = server.ApiServer(settings)
     try:
         cluster.start()
     except OSError as error:

@@ -21,18 +21,18 @@ _DISCOVERY = ("/api", "/apis", "/openapi")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class User:
+class ApiUser:
     """Somebody who makes requests."""
 
     name: str
     groups: tuple[str, ...] = ()
 
 
-ANONYMOUS = User(name="system:anonymous", groups=("system:unauthenticated",))
+ANONYMOUS = ApiUser(name="system:anonymous", groups=("system:unauthenticated",))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class AccessRule:
     """A right given or taken; `*` stands for everything."""
 
     allowed: bool
@@ -42,7 +42,7 @@ class Rule:
     resources: tuple[str, ...] = ("*",)
     namespaces: tuple[str, ...] = ("*",)
 
-    def covers(self, user: User, info: routing.Info) -> bool:
+    def covers(self, user: ApiUser, info: routing.Info) -> bool:
         """Say whether this rule is about the request."""
         return (
             self.user in {"*", user.name}
@@ -53,20 +53,20 @@ class Rule:
         )
 
 
-class Access:
+class AccessReviewer:
     """Tokens and rights of one cluster. Thread-safe."""
 
-    def __init__(self, store: state.State) -> None:
+    def __init__(self, store: state.ClusterState) -> None:
         self._state = store
         self._lock = threading.Lock()
-        self._tokens: dict[str, User] = {}
-        self._rules: tuple[Rule, ...] = ()
+        self._tokens: dict[str, ApiUser] = {}
+        self._rules: tuple[AccessRule, ...] = ()
 
     def issue(self, user: str, groups: Iterable[str] = ()) -> str:
         """Make a new token for a user, who need not exist, and return it."""
         token = secrets.token_urlsafe(24)
         with self._lock:
-            self._tokens[token] = User(name=user, groups=(*groups, "system:authenticated", *_implied(user)))
+            self._tokens[token] = ApiUser(name=user, groups=(*groups, "system:authenticated", *_implied(user)))
         return token
 
     def revoke(self, token: str) -> None:
@@ -77,9 +77,9 @@ class Access:
     def reissue(self, token: str, user: str, groups: Iterable[str] = ()) -> None:
         """Make a given token known, for instance one that was revoked."""
         with self._lock:
-            self._tokens[token] = User(name=user, groups=(*groups, "system:authenticated", *_implied(user)))
+            self._tokens[token] = ApiUser(name=user, groups=(*groups, "system:authenticated", *_implied(user)))
 
-    def add(self, rule: Rule) -> None:
+    def add(self, rule: AccessRule) -> None:
         """Put a rule before all others."""
         with self._lock:
             self._rules = (rule, *self._rules)
@@ -89,7 +89,7 @@ class Access:
         with self._lock:
             self._rules = ()
 
-    def authenticate(self, authorization: str) -> User:
+    def authenticate(self, authorization: str) -> ApiUser:
         """Return who sent this header. Raises 401 for a token that is unknown."""
         scheme, _, token = authorization.partition(" ")
         if not authorization or scheme.lower() != "bearer":
@@ -99,12 +99,12 @@ class Access:
             raise status.unauthorized()
         return user
 
-    def authorize(self, user: User, info: routing.Info) -> None:
+    def authorize(self, user: ApiUser, info: routing.Info) -> None:
         """Raise 403 when the user may not make this request."""
         if not self.allows(user, info):
             raise forbidden(user, info)
 
-    def allows(self, user: User, info: routing.Info) -> bool:
+    def allows(self, user: ApiUser, info: routing.Info) -> bool:
         """Say whether the user may make this request."""
         if not info.plural:
             return _may_see(user, info.path)
@@ -115,7 +115,7 @@ class Access:
                 return rule.allowed
         return ADMIN_GROUP in user.groups or any(_permits(rule, info) for rule in self._granted(user, info.namespace))
 
-    def _granted(self, user: User, namespace: str) -> Iterator[Json]:
+    def _granted(self, user: ApiUser, namespace: str) -> Iterator[Json]:
         with self._state.lock:
             bindings = [*self._state.table((_RBAC, "clusterrolebindings")).objects.values()]
             within = self._state.table((_RBAC, "rolebindings")).objects
@@ -144,7 +144,7 @@ def _within(item: str, items: Iterable[str]) -> bool:
     return item in items or "*" in items
 
 
-def _may_see(user: User, path: str) -> bool:
+def _may_see(user: ApiUser, path: str) -> bool:
     if path.startswith(_PUBLIC) or ADMIN_GROUP in user.groups:
         return True
     return user is not ANONYMOUS and path.startswith(_DISCOVERY)
@@ -160,14 +160,14 @@ def _permits(rule: Json, info: routing.Info) -> bool:
     )
 
 
-def _is_subject(user: User, subject: Json, binding: state.Stored) -> bool:
+def _is_subject(user: ApiUser, subject: Json, binding: state.Stored) -> bool:
     kind, name = subject.get("kind"), subject.get("name", "")
     if kind == "ServiceAccount":
         return user.name == f"system:serviceaccount:{subject.get('namespace') or binding.key[0]}:{name}"
     return name in user.groups if kind == "Group" else name == user.name
 
 
-def forbidden(user: User, info: routing.Info) -> status.ApiError:
+def forbidden(user: ApiUser, info: routing.Info) -> status.ApiError:
     """Make the 403 that names the missing right."""
     if not info.plural:
         message = f'forbidden: User "{user.name}" cannot {info.verb} path "{info.path}"'

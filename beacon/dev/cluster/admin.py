@@ -26,11 +26,11 @@ _ANSWER_FIRST_S = 0.1
 class Admin:
     """Answers what is asked below `/beacon-dev/`."""
 
-    def __init__(self, cluster: service.Service, switches: control.Control) -> None:
+    def __init__(self, cluster: service.ApiService, switches: control.Control) -> None:
         self._cluster = cluster
         self._control = switches
 
-    async def answer(self, request: Request, user: access.User) -> Response:
+    async def answer(self, request: Request, user: access.ApiUser) -> Response:
         """Do one command and return its result as `{"result": ...}`."""
         if access.ADMIN_GROUP not in user.groups:
             raise status.ApiError(403, "Forbidden", "only an administrator may do this", details={})

@@ -49,7 +49,7 @@ class Body(Response):
 class Api:
     """The ASGI application of one cluster."""
 
-    def __init__(self, cluster: service.Service, switches: control.Control) -> None:
+    def __init__(self, cluster: service.ApiService, switches: control.Control) -> None:
         self._cluster = cluster
         self._admin = admin.Admin(cluster, switches)
 
@@ -61,7 +61,7 @@ class Api:
         try:
             user = self._cluster.access.authenticate(request.headers.get("authorization", ""))
             if info.path.startswith(admin.PREFIX):
-                answer: Response | watching.Watch = await self._admin.answer(request, user)
+                answer: Response | watching.ServedWatch = await self._admin.answer(request, user)
             else:
                 await self._strike(user, info)
                 self._cluster.access.authorize(user, info)
@@ -71,14 +71,14 @@ class Api:
         except Dropped:
             self._cluster.abort((scope["client"][0], scope["client"][1]))
             return
-        if isinstance(answer, watching.Watch):
+        if isinstance(answer, watching.ServedWatch):
             self._cluster.record(user.name, info, 200)
             await answer.serve(scope, receive, send)
         else:
             self._cluster.record(user.name, info, answer.status_code)
             await answer(scope, receive, send)
 
-    async def _strike(self, user: access.User, info: routing.Info) -> None:
+    async def _strike(self, user: access.ApiUser, info: routing.Info) -> None:
         """Let the faults that are set for this request happen."""
         for fault in self._cluster.faults.take(user, info):
             if fault.action is faults.Action.SLOW:
@@ -90,7 +90,9 @@ class Api:
         while self._cluster.faults.freezes(user, info):
             await asyncio.sleep(0.01)
 
-    async def _answer(self, request: Request, user: access.User, info: routing.Info) -> Response | watching.Watch:
+    async def _answer(
+        self, request: Request, user: access.ApiUser, info: routing.Info
+    ) -> Response | watching.ServedWatch:
         if not info.plural:
             return self._describe(request, info)
         kind = self._kind(info)
@@ -105,7 +107,7 @@ class Api:
             return Body(self._read(request, kind, info))
         return await self._write(request, kind, info)
 
-    def _kind(self, info: routing.Info) -> kinds.Kind | None:
+    def _kind(self, info: routing.Info) -> kinds.ServedKind | None:
         """Return the kind that a path names; None when even its group is unknown."""
         if (info.group, info.version) not in self._cluster.registry.versions:
             return None
@@ -116,7 +118,7 @@ class Api:
             raise status.no_such_resource()
         return kind
 
-    def _read(self, request: Request, kind: kinds.Kind, info: routing.Info) -> bytes:
+    def _read(self, request: Request, kind: kinds.ServedKind, info: routing.Info) -> bytes:
         accept, listing = request.headers.get("accept", ""), info.verb == "list"
         if listing:
             form = routing.form(accept, lists=True)
@@ -126,13 +128,15 @@ class Api:
         self._cluster.life.read(kind, key)
         return reading.get(self._cluster, kind, info, routing.form(accept, lists=False))
 
-    def _watch(self, request: Request, user: access.User, kind: kinds.Kind, info: routing.Info) -> watching.Watch:
+    def _watch(
+        self, request: Request, user: access.ApiUser, kind: kinds.ServedKind, info: routing.Info
+    ) -> watching.ServedWatch:
         form = routing.form(request.headers.get("accept", ""), lists=False)
         start = watching.start_of(request.query_params)
         predicate = reading.matching(kind, info, request.query_params)
-        return watching.Watch(self._cluster, user, kind, info, start=start, form=form, predicate=predicate)
+        return watching.ServedWatch(self._cluster, user, kind, info, start=start, form=form, predicate=predicate)
 
-    async def _write(self, request: Request, kind: kinds.Kind, info: routing.Info) -> Response:
+    async def _write(self, request: Request, kind: kinds.ServedKind, info: routing.Info) -> Response:
         sent = writing.Sent(
             kind=kind,
             info=info,
@@ -192,7 +196,7 @@ def _document(registry: kinds.Registry, info: routing.Info, path: str, address: 
     return None
 
 
-def _check_verb(kind: kinds.Kind, info: routing.Info) -> None:
+def _check_verb(kind: kinds.ServedKind, info: routing.Info) -> None:
     """Raise 405 for what the resource can't do, and 404 for a subresource that it doesn't have."""
     verbs: tuple[str, ...] = kind.verbs
     if info.subresource:

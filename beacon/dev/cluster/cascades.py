@@ -19,7 +19,7 @@ _PERMANENT = frozenset({"default", "kube-system", "kube-public"})
 _CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
 
 
-def check_namespace(life: "lifecycle.Lifecycle", kind: kinds.Kind, namespace: str) -> None:
+def check_namespace(life: "lifecycle.Lifecycle", kind: kinds.ServedKind, namespace: str) -> None:
     """Refuse what is created in a namespace that is not there, or is going."""
     if not kind.namespaced:
         return
@@ -33,7 +33,7 @@ def check_namespace(life: "lifecycle.Lifecycle", kind: kinds.Kind, namespace: st
         raise status.ApiError(403, "Forbidden", f"{kind.plural} is forbidden: {message}", details=details)
 
 
-def check_new(kind: kinds.Kind, obj: Json) -> None:
+def check_new(kind: kinds.ServedKind, obj: Json) -> None:
     """Refuse a definition that can't be served."""
     if kind.storage != DEFINITIONS:
         return
@@ -48,7 +48,7 @@ def check_new(kind: kinds.Kind, obj: Json) -> None:
         raise status.invalid(kind.group, kind.kind, name, "metadata.name", problem)
 
 
-def check_deletable(kind: kinds.Kind, current: state.Stored) -> None:
+def check_deletable(kind: kinds.ServedKind, current: state.Stored) -> None:
     """Refuse to delete the namespaces that a cluster can't be without."""
     name = current.key[1]
     if kind.storage == NAMESPACES and name in _PERMANENT:
@@ -57,19 +57,19 @@ def check_deletable(kind: kinds.Kind, current: state.Stored) -> None:
         raise status.ApiError(403, "Forbidden", message, details=details)
 
 
-def created(life: "lifecycle.Lifecycle", kind: kinds.Kind, stored: state.Stored) -> None:
+def created(life: "lifecycle.Lifecycle", kind: kinds.ServedKind, stored: state.Stored) -> None:
     """Serve a definition that has just been created, and say so in its status."""
     if kind.storage == DEFINITIONS:
         _establish(life, kind, stored)
 
 
-def updated(life: "lifecycle.Lifecycle", kind: kinds.Kind) -> None:
+def updated(life: "lifecycle.Lifecycle", kind: kinds.ServedKind) -> None:
     """Serve the versions that a changed definition says."""
     if kind.storage == DEFINITIONS:
         restored(life)
 
 
-def deleting(life: "lifecycle.Lifecycle", kind: kinds.Kind, current: state.Stored) -> state.Stored | None:
+def deleting(life: "lifecycle.Lifecycle", kind: kinds.ServedKind, current: state.Stored) -> state.Stored | None:
     """Delete what a namespace or a definition holds, then itself; return what answers, or None if it is neither."""
     if kind.storage == NAMESPACES:
         return _end_namespace(life, kind, current)
@@ -97,7 +97,7 @@ def restored(life: "lifecycle.Lifecycle") -> None:
     life.served += 1
 
 
-def _end_namespace(life: "lifecycle.Lifecycle", kind: kinds.Kind, current: state.Stored) -> state.Stored:
+def _end_namespace(life: "lifecycle.Lifecycle", kind: kinds.ServedKind, current: state.Stored) -> state.Stored:
     if "deletionTimestamp" in current.obj["metadata"]:
         return current
     going = {**objects.marked_deleted(current.obj, grace_s=0), "status": {"phase": "Terminating"}}
@@ -125,11 +125,11 @@ def _contents(life: "lifecycle.Lifecycle", namespace: str) -> list[tuple[state.S
     return [(storage, key) for storage, table in tables for key in table.keys if key[0] == namespace]
 
 
-def _kind_of(life: "lifecycle.Lifecycle", storage: state.Storage) -> kinds.Kind:
+def _kind_of(life: "lifecycle.Lifecycle", storage: state.Storage) -> kinds.ServedKind:
     return next(kind for kind in life.registry if kind.storage == storage)
 
 
-def _establish(life: "lifecycle.Lifecycle", kind: kinds.Kind, stored: state.Stored) -> None:
+def _establish(life: "lifecycle.Lifecycle", kind: kinds.ServedKind, stored: state.Stored) -> None:
     for custom in kinds.custom(stored.obj):
         life.registry.add(custom)
     life.state.open((stored.obj["spec"]["group"], stored.obj["spec"]["names"]["plural"]))
@@ -143,7 +143,7 @@ def _establish(life: "lifecycle.Lifecycle", kind: kinds.Kind, stored: state.Stor
     life.served += 1
 
 
-def _end_definition(life: "lifecycle.Lifecycle", kind: kinds.Kind, current: state.Stored) -> state.Stored:
+def _end_definition(life: "lifecycle.Lifecycle", kind: kinds.ServedKind, current: state.Stored) -> state.Stored:
     if "deletionTimestamp" in current.obj["metadata"]:
         return current
     metadata = {**current.obj["metadata"], "deletionTimestamp": clock.now(), "finalizers": [_CLEANUP]}

@@ -112,11 +112,11 @@ def built_in() -> kinds.Registry:
     return registry
 
 
-def _row(group: str, version: str, words: list[str]) -> kinds.Kind:
+def _row(group: str, version: str, words: list[str]) -> kinds.ServedKind:
     plural, kind, *options = words
     settings = dict(word.split("=") for word in options if "=" in word)
     flags = {"cluster", "gen"}
-    return kinds.Kind(
+    return kinds.ServedKind(
         group=group,
         version=version,
         plural=plural,

@@ -21,7 +21,7 @@ _COMPACTED = "too old resource version: a fault was set"
 class Control:
     """The switches of one cluster. `**match` is verb, resource, group, namespace, user, path: see `faults.Match`."""
 
-    def __init__(self, cluster: service.Service) -> None:
+    def __init__(self, cluster: service.ApiService) -> None:
         self._cluster = cluster
         self._backups: dict[int, state.Saved] = {}
         self._numbers = itertools.count(1)
@@ -161,7 +161,7 @@ class Control:
         return self._cluster.in_loop(end)
 
 
-def _rule(words: dict[str, str | list[str]], *, allowed: bool) -> access.Rule:
+def _rule(words: dict[str, str | list[str]], *, allowed: bool) -> access.AccessRule:
     user = words.pop("user", "*")
     lists = {name: tuple([items] if isinstance(items, str) else items) for name, items in words.items()}
-    return access.Rule(allowed=allowed, user=str(user), **lists)
+    return access.AccessRule(allowed=allowed, user=str(user), **lists)

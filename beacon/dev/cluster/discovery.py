@@ -48,7 +48,7 @@ def group(name: str, versions: list[str], *, standalone: bool = False) -> Json:
     return {**head, "name": name, "versions": shown, "preferredVersion": shown[0]}
 
 
-def resource_list(served: dict[str, kinds.Kind], group_version: str) -> Json:
+def resource_list(served: dict[str, kinds.ServedKind], group_version: str) -> Json:
     """Return the resources of one group and version, subresources included."""
     resources: list[Json] = []
     for kind in served.values():
@@ -79,7 +79,7 @@ def openapi_index(registry: kinds.Registry) -> Json:
     return {"paths": paths}
 
 
-def openapi(served: dict[str, kinds.Kind], prefix: str) -> Json:
+def openapi(served: dict[str, kinds.ServedKind], prefix: str) -> Json:
     """Return the OpenAPI document of one group and version: only that patches take `fieldValidation`."""
     paths: Json = {}
     for kind in served.values():
@@ -94,7 +94,7 @@ def openapi(served: dict[str, kinds.Kind], prefix: str) -> Json:
     return {"openapi": "3.0.0", "info": info, "paths": paths, "components": {"schemas": {}}}
 
 
-def _resource(kind: kinds.Kind) -> Json:
+def _resource(kind: kinds.ServedKind) -> Json:
     shown: Json = {"name": kind.plural, "singularName": kind.singular, "namespaced": kind.namespaced}
     shown |= {"kind": kind.kind, "verbs": list(kind.verbs)}
     shown |= _names(kind)
@@ -103,12 +103,12 @@ def _resource(kind: kinds.Kind) -> Json:
     return shown
 
 
-def _names(kind: kinds.Kind) -> Json:
+def _names(kind: kinds.ServedKind) -> Json:
     shown: Json = {"shortNames": list(kind.short)} if kind.short else {}
     return shown | ({"categories": list(kind.categories)} if kind.categories else {})
 
 
-def _subresource(kind: kinds.Kind, sub: kinds.Subresource) -> Json:
+def _subresource(kind: kinds.ServedKind, sub: kinds.Subresource) -> Json:
     shown: Json = {"name": f"{kind.plural}/{sub.name}", "singularName": "", "namespaced": kind.namespaced}
     if sub.group:
         shown |= {"group": sub.group, "version": sub.version}
@@ -120,7 +120,7 @@ def _aggregated_version(registry: kinds.Registry, name: str, version: str) -> Js
     return {"version": version, "resources": resources, "freshness": "Current"}
 
 
-def _aggregated_resource(kind: kinds.Kind) -> Json:
+def _aggregated_resource(kind: kinds.ServedKind) -> Json:
     # The core group names neither group nor version here.
     group_name, version = (kind.group, kind.version) if kind.group else ("", "")
     shown: Json = {

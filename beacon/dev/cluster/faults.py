@@ -42,7 +42,7 @@ class Match:
     user: str = ""
     path: str = ""
 
-    def covers(self, user: access.User, info: routing.Info) -> bool:
+    def covers(self, user: access.ApiUser, info: routing.Info) -> bool:
         """Say whether a request is meant. `resource` may be `deployments` or `deployments.apps`."""
         plural, _, group = self.resource.partition(".")
         return (
@@ -112,7 +112,7 @@ class Faults:
         with self._lock:
             self._set = tuple(fault for fault in self._set if action not in {None, fault.action})
 
-    def take(self, user: access.User, info: routing.Info) -> list[Fault]:
+    def take(self, user: access.ApiUser, info: routing.Info) -> list[Fault]:
         """Return the faults that strike a request that arrives now, and count them down."""
         if not self._set:
             return []
@@ -124,11 +124,11 @@ class Faults:
             self._set = tuple(fault for fault in self._set if fault.times is None or fault.times > 0)
             return struck
 
-    def freezes(self, user: access.User, info: routing.Info) -> bool:
+    def freezes(self, user: access.ApiUser, info: routing.Info) -> bool:
         """Say whether this request's connection is frozen now."""
         return any(fault.action is Action.FREEZE and fault.match.covers(user, info) for fault in self._set)
 
-    def line_delay_s(self, user: access.User, info: routing.Info) -> float:
+    def line_delay_s(self, user: access.ApiUser, info: routing.Info) -> float:
         """Return how long each watch line is held back."""
         return max((fault.line_s for fault in self._set if fault.match.covers(user, info)), default=0.0)
 

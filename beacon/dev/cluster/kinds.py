@@ -38,7 +38,7 @@ class Subresource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class ServedKind:
     """A resource as one group and version serve it; versions of it share the storage `(group, plural)`."""
 
     group: str
@@ -87,7 +87,7 @@ class Kind:
 class Registry:
     """What is served now, by group and version and then plural; groups keep the order in which they appeared."""
 
-    versions: dict[tuple[str, str], dict[str, Kind]] = field(default_factory=dict)
+    versions: dict[tuple[str, str], dict[str, ServedKind]] = field(default_factory=dict)
 
     def groups(self) -> dict[str, list[str]]:
         """Return the versions of every group, the preferred one first."""
@@ -96,11 +96,11 @@ class Registry:
             found.setdefault(group, []).append(version)
         return found
 
-    def get(self, group: str, version: str, plural: str) -> Kind | None:
+    def get(self, group: str, version: str, plural: str) -> ServedKind | None:
         """Return the kind served under this path, if any."""
         return self.versions.get((group, version), {}).get(plural)
 
-    def find(self, resource: str) -> Kind:
+    def find(self, resource: str) -> ServedKind:
         """Return the kind called `pods`, `deployments.apps` or, when only one has that plural, `deployments`."""
         plural, _, group = resource.partition(".")
         exact = [kind for kind in self if (kind.plural, kind.group) == (plural, group)]
@@ -108,7 +108,7 @@ class Registry:
             return found[0]
         raise KeyError(resource)
 
-    def add(self, kind: Kind) -> None:
+    def add(self, kind: ServedKind) -> None:
         """Serve a kind."""
         self.versions.setdefault((kind.group, kind.version), {})[kind.plural] = kind
 
@@ -120,19 +120,19 @@ class Registry:
                 if not kinds:
                     del self.versions[version]
 
-    def __iter__(self) -> Iterator[Kind]:
+    def __iter__(self) -> Iterator[ServedKind]:
         """Go through all kinds of all versions."""
         for kinds in self.versions.values():
             yield from kinds.values()
 
 
-def custom(definition: Json) -> list[Kind]:
+def custom(definition: Json) -> list[ServedKind]:
     """Return the kinds that a CustomResourceDefinition serves, one for each served version."""
     spec = definition["spec"]
     names = spec["names"]
     storage_version = next((item["name"] for item in spec["versions"] if item.get("storage")), "")
     return [
-        Kind(
+        ServedKind(
             group=spec["group"],
             version=item["name"],
             plural=names["plural"],

@@ -20,7 +20,7 @@ _RETURNED = frozenset({
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Write:
+class ObjectWrite:
     """How something is written: in whose name, to which part, and whether for real."""
 
     manager: str = "beacon-dev"
@@ -32,19 +32,19 @@ class Write:
     grace_s: int | None = None
 
 
-PLAIN = Write()
+PLAIN = ObjectWrite()
 
 
 class Lifecycle:
     """The verbs on objects of one cluster. Thread-safe."""
 
-    def __init__(self, store: state.State, registry: kinds.Registry) -> None:
+    def __init__(self, store: state.ClusterState, registry: kinds.Registry) -> None:
         self.state = store
         self.registry = registry
         # Counts the changes of what is served, for whoever caches discovery.
         self.served = 0
 
-    def create(self, kind: kinds.Kind, namespace: str, sent: Json, write: Write = PLAIN) -> state.Stored:
+    def create(self, kind: kinds.ServedKind, namespace: str, sent: Json, write: ObjectWrite = PLAIN) -> state.Stored:
         """Create an object and return it. Raises 404 (namespace), 409, 422."""
         with self.state.lock:
             cascades.check_namespace(self, kind, namespace)
@@ -61,7 +61,7 @@ class Lifecycle:
             return stored
 
     def update(
-        self, kind: kinds.Kind, key: state.Key, change: Callable[[Json], Json], write: Write = PLAIN
+        self, kind: kinds.ServedKind, key: state.Key, change: Callable[[Json], Json], write: ObjectWrite = PLAIN
     ) -> state.Stored:
         """Apply `change` to an object and return the result; what changes nothing keeps its resourceVersion."""
         with self.state.lock:
@@ -82,7 +82,7 @@ class Lifecycle:
             cascades.updated(self, kind)
             return stored
 
-    def delete(self, kind: kinds.Kind, key: state.Key, write: Write = PLAIN) -> bytes | Json:
+    def delete(self, kind: kinds.ServedKind, key: state.Key, write: ObjectWrite = PLAIN) -> bytes | Json:
         """Delete an object, or begin to; return the Status or the object that answers the request."""
         with self.state.lock:
             current = self.read(kind, key)
@@ -100,35 +100,35 @@ class Lifecycle:
             self.remove(kind, key)
             return _farewell(kind, current)
 
-    def mark(self, kind: kinds.Kind, current: state.Stored, *, grace_s: int) -> state.Stored:
+    def mark(self, kind: kinds.ServedKind, current: state.Stored, *, grace_s: int) -> state.Stored:
         """Note that an object is being deleted; a second time changes nothing."""
         if "deletionTimestamp" in current.obj["metadata"]:
             return current
         return self._store(kind, current.key, objects.marked_deleted(current.obj, grace_s=grace_s), None)
 
-    def remove(self, kind: kinds.Kind, key: state.Key) -> None:
+    def remove(self, kind: kinds.ServedKind, key: state.Key) -> None:
         """Take an object out of the storage, whatever it says about itself."""
         last = self.state.remove(kind.storage, key)
         cascades.removed(self, last)
 
-    def read(self, kind: kinds.Kind, key: state.Key) -> state.Stored:
+    def read(self, kind: kinds.ServedKind, key: state.Key) -> state.Stored:
         """Return an object. Raises 404."""
         found = self.state.get(kind.storage, key)
         if found is None:
             raise status.not_found(kind.group, kind.plural, key[1])
         return found
 
-    def write_status(self, kind: kinds.Kind, stored: state.Stored, result: Json) -> state.Stored:
+    def write_status(self, kind: kinds.ServedKind, stored: state.Stored, result: Json) -> state.Stored:
         """Set an object's status without the rules for updates, as the server's own controllers do."""
-        writer = _writer(kind, Write(manager="kube-apiserver", subresource="status"))
+        writer = _writer(kind, ObjectWrite(manager="kube-apiserver", subresource="status"))
         return self._store(kind, stored.key, {**stored.obj, "status": result}, writer)
 
-    def _store(self, kind: kinds.Kind, key: state.Key, obj: Json, writer: fields.Owner | None) -> state.Stored:
+    def _store(self, kind: kinds.ServedKind, key: state.Key, obj: Json, writer: fields.Owner | None) -> state.Stored:
         current = self.state.get(kind.storage, key)
         return self.state.put(kind.storage, key, lambda version: objects.stamp(kind, obj, version, current, writer))
 
 
-def _writer(kind: kinds.Kind, write: Write) -> fields.Owner:
+def _writer(kind: kinds.ServedKind, write: ObjectWrite) -> fields.Owner:
     return fields.Owner(
         manager=write.manager,
         operation=write.operation,
@@ -139,7 +139,7 @@ def _writer(kind: kinds.Kind, write: Write) -> fields.Owner:
     )
 
 
-def _check_unchanged(kind: kinds.Kind, current: state.Stored, wanted: Json) -> None:
+def _check_unchanged(kind: kinds.ServedKind, current: state.Stored, wanted: Json) -> None:
     """Refuse a writer who has seen another revision, or another object of this name."""
     name, metadata = current.key[1], wanted.get("metadata") or {}
     if metadata.get("resourceVersion") not in {None, "", str(current.version)}:
@@ -150,7 +150,7 @@ def _check_unchanged(kind: kinds.Kind, current: state.Stored, wanted: Json) -> N
         raise status.conflict(kind.group, kind.plural, name, why)
 
 
-def _check_preconditions(kind: kinds.Kind, current: state.Stored, write: Write) -> None:
+def _check_preconditions(kind: kinds.ServedKind, current: state.Stored, write: ObjectWrite) -> None:
     name, uid = current.key[1], current.obj["metadata"]["uid"]
     if write.uid and write.uid != uid:
         why = f"Precondition failed: UID in precondition: {write.uid}, UID in object meta: {uid}"
@@ -163,14 +163,14 @@ def _check_preconditions(kind: kinds.Kind, current: state.Stored, write: Write) 
         raise status.conflict(kind.group, kind.plural, name, why)
 
 
-def _grace_of(kind: kinds.Kind, current: state.Stored, write: Write) -> int:
+def _grace_of(kind: kinds.ServedKind, current: state.Stored, write: ObjectWrite) -> int:
     if kind.storage != ("", "pods") or not (current.obj.get("spec") or {}).get("nodeName"):
         return 0
     wished = write.grace_s
     return current.obj["spec"].get("terminationGracePeriodSeconds", 30) if wished is None else wished
 
 
-def _farewell(kind: kinds.Kind, current: state.Stored) -> bytes | Json:
+def _farewell(kind: kinds.ServedKind, current: state.Stored) -> bytes | Json:
     if kind.plural in _RETURNED and not kind.custom:
         return current.forms.full(kind.api_version)
     return status.deleted(kind.group, kind.plural, current.key[1], current.obj["metadata"]["uid"])

@@ -22,14 +22,14 @@ _IDLE_S = 180
 _BACKLOG = 512
 
 
-class Listener:
+class SocketListener:
     """Accepts connections for an application until it is stopped."""
 
-    def __init__(self, settings: service.Settings, application: ASGIApp, attach: Callable[..., None]) -> None:
+    def __init__(self, settings: service.ApiSettings, application: ASGIApp, attach: Callable[..., None]) -> None:
         self._settings = settings
         self._application = application
         self._attach = attach
-        self._authority = tls.Authority(settings.host) if settings.tls else None
+        self._authority = tls.ApiAuthority(settings.host) if settings.tls else None
         self._thread = threading.Thread(target=self._run, name="beacon-dev-cluster", daemon=True)
         self._uvicorn: uvicorn.Server | None = None
         self._changed = threading.Condition()

@@ -31,7 +31,7 @@ class Load:
     labels: dict[str, str] = field(default_factory=dict)
 
 
-def run(cluster: service.Service, load: Load) -> Json:
+def run(cluster: service.ApiService, load: Load) -> Json:
     """Make the changes and return when the first and the last were made, in nanoseconds since 1970."""
     kind = cluster.registry.find(load.resource)
     namespace = load.namespace if kind.namespaced else ""

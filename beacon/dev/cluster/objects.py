@@ -35,7 +35,7 @@ _LABEL_WORDS = (
 )
 
 
-def new(kind: kinds.Kind, namespace: str, sent: Json) -> Json:
+def new(kind: kinds.ServedKind, namespace: str, sent: Json) -> Json:
     """Return the object to create: named, defaulted and with fresh metadata, but no resourceVersion yet."""
     metadata = {name: value for name, value in (sent.get("metadata") or {}).items() if name not in _OWN}
     metadata.pop("resourceVersion", None)
@@ -56,7 +56,7 @@ def new(kind: kinds.Kind, namespace: str, sent: Json) -> Json:
     return _defaulted(kind, {"kind": kind.kind, "apiVersion": kind.api_version, "metadata": _filled(metadata), **rest})
 
 
-def check_name(kind: kinds.Kind, name: str) -> None:
+def check_name(kind: kinds.ServedKind, name: str) -> None:
     """Raise a 422 for a name that the kind can't have."""
     if not name:
         problem = "Required value: name or generateName is required"
@@ -68,7 +68,7 @@ def check_name(kind: kinds.Kind, name: str) -> None:
         raise status.invalid(kind.group, kind.kind, name, "metadata.name", f'Invalid value: "{name}": {words}')
 
 
-def check_body(kind: kinds.Kind, namespace: str, name: str, sent: Any) -> None:
+def check_body(kind: kinds.ServedKind, namespace: str, name: str, sent: Any) -> None:
     """Raise a 400 when a body is not an object of this kind, or belongs under another path."""
     if not isinstance(sent, dict) or not isinstance(sent.get("metadata", {}), dict | None):
         raise status.bad_request("the object provided is unrecognized (must be of type object)")
@@ -88,7 +88,7 @@ def check_body(kind: kinds.Kind, namespace: str, name: str, sent: Any) -> None:
         raise status.bad_request(message)
 
 
-def updated(kind: kinds.Kind, current: Json, wanted: Json, subresource: str) -> Json:
+def updated(kind: kinds.ServedKind, current: Json, wanted: Json, subresource: str) -> Json:
     """Return what an update makes of `current`: server-set metadata kept, spec or status taken, generation counted.
 
     The result keeps the resourceVersion and managedFields of `current`, so it equals `current` when nothing changed.
@@ -121,7 +121,7 @@ def marked_deleted(current: Json, *, grace_s: int) -> Json:
 
 
 def stamp(
-    kind: kinds.Kind, obj: Json, version: int, previous: state.Stored | None, writer: fields.Owner | None
+    kind: kinds.ServedKind, obj: Json, version: int, previous: state.Stored | None, writer: fields.Owner | None
 ) -> state.Stored:
     """Make the revision that is stored: resourceVersion, managedFields and metadata in the server's order."""
     subresource = writer.subresource if writer else ""
@@ -156,7 +156,7 @@ def _spec_of(obj: Json) -> Json:
     return {key: value for key, value in obj.items() if key not in {"kind", "apiVersion", "metadata", "status"}}
 
 
-def _defaulted(kind: kinds.Kind, obj: Json) -> Json:
+def _defaulted(kind: kinds.ServedKind, obj: Json) -> Json:
     if kind.plural == "namespaces":
         labels = {**(obj["metadata"].get("labels") or {}), "kubernetes.io/metadata.name": obj["metadata"]["name"]}
         return {**obj, "metadata": {**obj["metadata"], "labels": labels}}
@@ -171,7 +171,7 @@ def _defaulted(kind: kinds.Kind, obj: Json) -> Json:
     return obj
 
 
-def _late_defaults(kind: kinds.Kind, obj: Json) -> Json:
+def _late_defaults(kind: kinds.ServedKind, obj: Json) -> Json:
     """What the server adds after it has noted who wrote which field."""
     if kind.custom:
         return {}

@@ -19,7 +19,7 @@ _TOKEN_VERSION = "meta.k8s.io/v1"  # noqa: S105 - not a secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
+class ReadPage:
     """Which part of a list is asked for."""
 
     version: int
@@ -28,19 +28,23 @@ class Page:
     inconsistent: bool = False
 
 
-def get(cluster: service.Service, kind: kinds.Kind, info: routing.Info, form: routing.Form) -> bytes:
+def get(cluster: service.ApiService, kind: kinds.ServedKind, info: routing.Info, form: routing.PathForm) -> bytes:
     """Return one object in the form asked for."""
     key = (info.namespace if kind.namespaced else "", info.name)
     return rendered(cluster.life.read(kind, key), kind, form)
 
 
-def rendered(stored: state.Stored, kind: kinds.Kind, form: routing.Form) -> bytes:
+def rendered(stored: state.Stored, kind: kinds.ServedKind, form: routing.PathForm) -> bytes:
     """Return an object's bytes in a form."""
-    return stored.forms.full(kind.api_version) if form is routing.Form.FULL else stored.forms.metadata()
+    return stored.forms.full(kind.api_version) if form is routing.PathForm.FULL else stored.forms.metadata()
 
 
 def list_page(
-    cluster: service.Service, kind: kinds.Kind, info: routing.Info, query: Mapping[str, str], form: routing.Form
+    cluster: service.ApiService,
+    kind: kinds.ServedKind,
+    info: routing.Info,
+    query: Mapping[str, str],
+    form: routing.PathForm,
 ) -> bytes:
     """Return one page of a list, or all of it."""
     predicate = matching(kind, info, query)
@@ -61,7 +65,7 @@ def list_page(
     return render(kind, metadata, items, form)
 
 
-def matching(kind: kinds.Kind, info: routing.Info, query: Mapping[str, str]) -> selectors.Predicate | None:
+def matching(kind: kinds.ServedKind, info: routing.Info, query: Mapping[str, str]) -> selectors.Predicate | None:
     """Return what the selectors of a request, or the name in its path, let through; None when that is everything."""
     named = f"metadata.name={info.name}" if info.name else ""
     asked = ",".join(filter(None, [query.get("fieldSelector", ""), named]))
@@ -87,13 +91,13 @@ def number(query: Mapping[str, str], name: str) -> int:
     return int(text)
 
 
-def within(found: list[state.Stored], kind: kinds.Kind, info: routing.Info) -> list[state.Stored]:
+def within(found: list[state.Stored], kind: kinds.ServedKind, info: routing.Info) -> list[state.Stored]:
     """Return the part of a sorted list that belongs to the namespace asked for."""
     begin, end = _range(found, kind, info)
     return found[begin:end]
 
 
-def _range(found: list[state.Stored], kind: kinds.Kind, info: routing.Info) -> tuple[int, int]:
+def _range(found: list[state.Stored], kind: kinds.ServedKind, info: routing.Info) -> tuple[int, int]:
     if not kind.namespaced or not info.namespace:
         return 0, len(found)
     begin = bisect.bisect_left(found, f"{info.namespace}/", key=_path)
@@ -116,7 +120,7 @@ def _take(
     return items, end
 
 
-def _page(store: state.State, kind: kinds.Kind, info: routing.Info, query: Mapping[str, str]) -> Page:
+def _page(store: state.ClusterState, kind: kinds.ServedKind, info: routing.Info, query: Mapping[str, str]) -> ReadPage:
     asked, match = query.get("resourceVersion", ""), query.get("resourceVersionMatch", "")
     limit = number(query, "limit")
     if token := query.get("continue"):
@@ -128,9 +132,9 @@ def _page(store: state.State, kind: kinds.Kind, info: routing.Info, query: Mappi
     if version > store.version:
         raise status.future_position(version, store.version)
     if asked == "0":
-        return Page(version=store.version, limit=0)  # served from the cache, which does not page
+        return ReadPage(version=store.version, limit=0)  # served from the cache, which does not page
     exact = match == "Exact" or (version and limit and not match)
-    return Page(version=version if exact else store.version, limit=limit)
+    return ReadPage(version=version if exact else store.version, limit=limit)
 
 
 def _check_match(asked: str, match: str) -> None:
@@ -145,15 +149,17 @@ def _check_match(asked: str, match: str) -> None:
         raise status.invalid("meta.k8s.io", "ListOptions", "", "resourceVersionMatch", f"Forbidden: {problem}")
 
 
-def _continued(store: state.State, kind: kinds.Kind, info: routing.Info, token: str, limit: int) -> Page:
+def _continued(
+    store: state.ClusterState, kind: kinds.ServedKind, info: routing.Info, token: str, limit: int
+) -> ReadPage:
     version, start = _read_token(token)
     scoped = bool(info.namespace) or not kind.namespaced
     whole = (info.namespace if kind.namespaced else "") + start if scoped else start[1:]
     if version < 0:
-        return Page(version=store.version, limit=limit, start=whole, inconsistent=True)
+        return ReadPage(version=store.version, limit=limit, start=whole, inconsistent=True)
     if version > store.version:
         raise status.future_position(version, store.version)
-    return Page(version=version, limit=limit, start=whole)
+    return ReadPage(version=version, limit=limit, start=whole)
 
 
 def _expired(query: Mapping[str, str]) -> status.ApiError:
@@ -184,14 +190,14 @@ def _read_token(token: str) -> tuple[int, str]:
     return int(parts["rv"]), str(parts["start"])
 
 
-def _relative(stored: state.Stored, kind: kinds.Kind, info: routing.Info) -> str:
+def _relative(stored: state.Stored, kind: kinds.ServedKind, info: routing.Info) -> str:
     """Return an object's key below the path that is listed, as tokens carry it."""
     return f"/{stored.path}" if kind.namespaced and not info.namespace else f"/{stored.key[1]}"
 
 
-def render(kind: kinds.Kind, metadata: status.Json, items: list[state.Stored], form: routing.Form) -> bytes:
+def render(kind: kinds.ServedKind, metadata: status.Json, items: list[state.Stored], form: routing.PathForm) -> bytes:
     """Return a list's bytes."""
-    if form is not routing.Form.FULL:
+    if form is not routing.PathForm.FULL:
         head = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1"}
         parts = [stored.forms.metadata() for stored in items]
     else:

@@ -15,7 +15,7 @@ _NAMESPACE_PARTS = frozenset({"status", "finalize"})
 _META_GROUP = "meta.k8s.io"
 
 
-class Form(StrEnum):
+class PathForm(StrEnum):
     """The representation that a client asks for."""
 
     FULL = "full"  # the object as its kind defines it
@@ -71,32 +71,32 @@ def read(method: str, path: str, query: Mapping[str, str]) -> Info:
     )
 
 
-def form(accept: str, *, lists: bool, single_only: bool = False) -> Form:
+def form(accept: str, *, lists: bool, single_only: bool = False) -> PathForm:
     """Choose the first acceptable form. Raises 406 when there is none, or when it doesn't fit the object."""
     for clause in accept.split(",") if accept.strip() else ["*/*"]:
         media_type, *parameters = [part.strip() for part in clause.split(";")]
         found = _form(media_type, dict(part.split("=", 1) for part in parameters if "=" in part))
         if found is None:
             continue
-        if found is Form.METADATA_LIST and not lists:
+        if found is PathForm.METADATA_LIST and not lists:
             raise status.not_acceptable(
                 "you requested PartialObjectMetadataList, but the requested object is not a list"
             )
-        if found is Form.METADATA and lists and not single_only:
+        if found is PathForm.METADATA and lists and not single_only:
             raise status.not_acceptable("you requested PartialObjectMetadata, but the requested object is a list")
         return found
     raise status.not_acceptable()
 
 
-def _form(media_type: str, parameters: dict[str, str]) -> Form | None:
+def _form(media_type: str, parameters: dict[str, str]) -> PathForm | None:
     if media_type not in {"application/json", "*/*", "application/*"}:
         return None
     wanted = parameters.get("as")
     if wanted is None:
-        return Form.FULL
-    known = wanted in {Form.METADATA, Form.METADATA_LIST}
+        return PathForm.FULL
+    known = wanted in {PathForm.METADATA, PathForm.METADATA_LIST}
     if known and parameters.get("g") == _META_GROUP and parameters.get("v") == "v1":
-        return Form(wanted)
+        return PathForm(wanted)
     return None
 
 

@@ -17,22 +17,22 @@ from beacon.dev.cluster import access, app, control, kinds, listener, patches, r
 Json = dict[str, Any]
 
 
-class Server:
+class ApiServer:
     """An API server for tests and demos; a context manager."""
 
-    def __init__(self, settings: service.Settings | None = None) -> None:
-        self.settings = settings or service.Settings()
-        self.cluster = service.Service(self.settings)
+    def __init__(self, settings: service.ApiSettings | None = None) -> None:
+        self.settings = settings or service.ApiSettings()
+        self.cluster = service.ApiService(self.settings)
         self.faults = control.Control(self.cluster)
         self.token = self.cluster.access.issue("admin", [access.ADMIN_GROUP])
         application = app.Api(self.cluster, self.faults)
-        self._listener = listener.Listener(self.settings, application, self.cluster.attach)
+        self._listener = listener.SocketListener(self.settings, application, self.cluster.attach)
         self.cluster.abort, self.cluster.close = self._listener.abort, self._listener.close
         self.faults.restarting = self.restart
         for name in ("default", "kube-system", "kube-public", "kube-node-lease"):
             self.namespace(name)
 
-    def start(self) -> "Server":
+    def start(self) -> "ApiServer":
         """Listen; returns when requests are answered."""
         self._listener.start()
         self.cluster.address = f"{self.settings.host}:{self._listener.port}"
@@ -156,7 +156,7 @@ class Server:
         obj = {"metadata": {"name": f"{plural}.{group}"}, "spec": spec}
         return self.create("customresourcedefinitions.apiextensions.k8s.io", obj)
 
-    def __enter__(self) -> "Server":
+    def __enter__(self) -> "ApiServer":
         """Start."""
         return self.start()
 
@@ -166,18 +166,18 @@ class Server:
         """Stop."""
         self.stop()
 
-    def _kind(self, resource: str) -> kinds.Kind:
+    def _kind(self, resource: str) -> kinds.ServedKind:
         try:
             return self.cluster.registry.find(resource)
         except KeyError as error:
             raise status.no_such_resource() from error
 
-    def _key(self, kind: kinds.Kind, name: str, namespace: str) -> state.Key:
+    def _key(self, kind: kinds.ServedKind, name: str, namespace: str) -> state.Key:
         return (namespace or "default") if kind.namespaced else "", name
 
 
 @contextlib.contextmanager
-def running(**settings: Any) -> Iterator[Server]:
+def running(**settings: Any) -> Iterator[ApiServer]:
     """Run a server with these settings (see `service.Settings`) as long as the context lasts."""
-    with Server(service.Settings(**settings)) as server:
+    with ApiServer(service.ApiSettings(**settings)) as server:
         yield server

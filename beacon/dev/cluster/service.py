@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class ApiSettings:
     """What a test may want otherwise than a real server has it."""
 
     history: int = 10_000  # changes kept per resource before the oldest are forgotten
@@ -51,7 +51,7 @@ class Answered:
 class OpenWatch(Protocol):
     """What the service needs of a watch that is open."""
 
-    user: access.User
+    user: access.ApiUser
     info: routing.Info
 
     def wake(self) -> None:
@@ -61,15 +61,15 @@ class OpenWatch(Protocol):
         """Make the watch end."""
 
 
-class Service:
+class ApiService:
     """The embedded cluster as its handlers see it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ApiSettings) -> None:
         self.settings = settings
-        self.state = state.State(history=settings.history, first_version=settings.first_version)
+        self.state = state.ClusterState(history=settings.history, first_version=settings.first_version)
         self.registry = catalogue.built_in()
         self.life = lifecycle.Lifecycle(self.state, self.registry)
-        self.access = access.Access(self.state)
+        self.access = access.AccessReviewer(self.state)
         self.faults = faults.Faults()
         self.answered: collections.deque[Answered] = collections.deque(maxlen=_REQUESTS_KEPT)
         self.watches: set[OpenWatch] = set()

@@ -16,7 +16,7 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class SpecialAnswer:
     """What a special path says."""
 
     code: int
@@ -24,8 +24,8 @@ class Answer:
 
 
 async def answer(
-    cluster: service.Service, request: Request, user: access.User, kind: kinds.Kind, info: routing.Info
-) -> Answer | None:
+    cluster: service.ApiService, request: Request, user: access.ApiUser, kind: kinds.ServedKind, info: routing.Info
+) -> SpecialAnswer | None:
     """Answer a special path; None when this is none."""
     if (kind.plural, info.verb) == ("selfsubjectaccessreviews", "create"):
         sent = writing.body_of(await request.body(), request.headers.get("content-type", ""))
@@ -35,7 +35,7 @@ async def answer(
         return _token(cluster, kind, key)
     if info.resource == "pods/eviction" and info.verb == "create":
         cluster.life.delete(kind, key)
-        return Answer(code=201, body=orjson.dumps({"kind": "Status", "apiVersion": "v1", "status": "Success"}))
+        return SpecialAnswer(code=201, body=orjson.dumps({"kind": "Status", "apiVersion": "v1", "status": "Success"}))
     if info.subresource == "scale" and any(sub.name == "scale" for sub in kind.subresources):
         # A scale is patched with a merge patch, whatever the patch is called.
         body = await request.body()
@@ -43,7 +43,7 @@ async def answer(
     return None
 
 
-def _review(cluster: service.Service, user: access.User, review: Json) -> Answer:
+def _review(cluster: service.ApiService, user: access.ApiUser, review: Json) -> SpecialAnswer:
     asked = (review.get("spec") or {}).get("resourceAttributes") or {}
     info = routing.Info(
         verb=asked.get("verb", ""),
@@ -55,18 +55,20 @@ def _review(cluster: service.Service, user: access.User, review: Json) -> Answer
         subresource=asked.get("subresource", ""),
     )
     review |= {"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1"}
-    return Answer(code=201, body=orjson.dumps({**review, "status": {"allowed": cluster.access.allows(user, info)}}))
+    return SpecialAnswer(
+        code=201, body=orjson.dumps({**review, "status": {"allowed": cluster.access.allows(user, info)}})
+    )
 
 
-def _token(cluster: service.Service, kind: kinds.Kind, key: state.Key) -> Answer:
+def _token(cluster: service.ApiService, kind: kinds.ServedKind, key: state.Key) -> SpecialAnswer:
     cluster.life.read(kind, key)
     token = cluster.access.issue(f"system:serviceaccount:{key[0]}:{key[1]}")
     result = {"token": token, "expirationTimestamp": clock.now(ahead_s=3600)}
     head = {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1"}
-    return Answer(code=201, body=orjson.dumps({**head, "metadata": {"name": key[1]}, "status": result}))
+    return SpecialAnswer(code=201, body=orjson.dumps({**head, "metadata": {"name": key[1]}, "status": result}))
 
 
-def _scale(cluster: service.Service, kind: kinds.Kind, key: state.Key, change: Json | None) -> Answer:
+def _scale(cluster: service.ApiService, kind: kinds.ServedKind, key: state.Key, change: Json | None) -> SpecialAnswer:
     stored = cluster.life.read(kind, key)
     if change is not None:
         replicas = (change.get("spec") or {}).get("replicas")
@@ -78,4 +80,6 @@ def _scale(cluster: service.Service, kind: kinds.Kind, key: state.Key, change: J
     metadata = {name: value for name, value in stored.obj["metadata"].items() if name in known}
     replicas = (stored.obj.get("spec") or {}).get("replicas", 1)
     head = {"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata}
-    return Answer(code=200, body=orjson.dumps({**head, "spec": {"replicas": replicas}, "status": {"replicas": 0}}))
+    return SpecialAnswer(
+        code=200, body=orjson.dumps({**head, "spec": {"replicas": replicas}, "status": {"replicas": 0}})
+    )

@@ -42,7 +42,7 @@ class Stored:
         self.forms = forms.Forms(obj)
 
 
-class Change:
+class StoredChange:
     """One line of history: what an object was before (None: nothing) and is now, or was last, at its deletion."""
 
     __slots__ = ("deleted", "departure", "new", "old", "version")
@@ -62,7 +62,7 @@ class Table:
     def __init__(self, *, floor: int) -> None:
         self.objects: dict[Key, Stored] = {}
         self.keys: list[Key] = []
-        self.changes: list[Change] = []
+        self.changes: list[StoredChange] = []
         self.base = 0  # the sequence number of changes[0]
         self.floor = floor  # the oldest position from which a watch can be resumed
         self.removed = False
@@ -93,7 +93,7 @@ class Table:
         self.floor = version
 
 
-class State:
+class ClusterState:
     """The whole content of the cluster. Thread-safe; `lock` may be held over several calls."""
 
     def __init__(self, *, history: int, first_version: int = 1) -> None:
@@ -129,7 +129,7 @@ class State:
             if old is None:
                 bisect.insort(table.keys, key, key=path)
             table.objects[key] = new
-            self._record(table, Change(version=self.version, old=old, new=new, deleted=False))
+            self._record(table, StoredChange(version=self.version, old=old, new=new, deleted=False))
             return new
 
     def remove(self, storage: Storage, key: Key) -> Stored:
@@ -140,7 +140,7 @@ class State:
             del table.keys[bisect.bisect_left(table.keys, path(key), key=path)]
             self.version += 1
             last = restamped(old, self.version)
-            self._record(table, Change(version=self.version, old=old, new=last, deleted=True))
+            self._record(table, StoredChange(version=self.version, old=old, new=last, deleted=True))
             return last
 
     def tick(self) -> int:
@@ -196,7 +196,7 @@ class State:
                 table.keys = sorted(objects, key=path)
             self.on_change()
 
-    def _record(self, table: Table, change: Change) -> None:
+    def _record(self, table: Table, change: StoredChange) -> None:
         table.changes.append(change)
         # Cut in large steps: a list loses its head in time proportional to what stays.
         if len(table.changes) >= 2 * self.history:
@@ -229,7 +229,7 @@ def restamped(stored: Stored, version: int) -> Stored:
     return Stored(obj, key=stored.key, version=version, owners=stored.owners, leaves=stored.leaves)
 
 
-def _version_of(change: Change) -> int:
+def _version_of(change: StoredChange) -> int:
     return change.version
 
 

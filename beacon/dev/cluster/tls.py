@@ -8,7 +8,7 @@ import ssl
 import trustme
 
 
-class Authority:
+class ApiAuthority:
     """One certificate authority and the server certificate it has issued."""
 
     def __init__(self, host: str) -> None:

@@ -29,18 +29,18 @@ class Start:
     timeout_s: float | None
 
 
-class Watch:
+class ServedWatch:
     """One open watch."""
 
     def __init__(
         self,
-        cluster: service.Service,
-        user: access.User,
-        kind: kinds.Kind,
+        cluster: service.ApiService,
+        user: access.ApiUser,
+        kind: kinds.ServedKind,
         info: routing.Info,
         *,
         start: Start,
-        form: routing.Form,
+        form: routing.PathForm,
         predicate: selectors.Predicate | None,
     ) -> None:
         self.user = user
@@ -181,14 +181,14 @@ class Watch:
                 return told
         return []
 
-    def _take(self) -> list[state.Change]:
+    def _take(self) -> list[state.StoredChange]:
         with self._cluster.state.lock:
             at = self._next - self._table.base
             changes = self._table.changes[at : at + _BATCH] if at >= 0 else []
             self._next += len(changes)
             return changes
 
-    def _line_of(self, change: state.Change) -> bytes | None:
+    def _line_of(self, change: state.StoredChange) -> bytes | None:
         if self._kind.namespaced and self.info.namespace not in {"", change.new.key[0]}:
             return None
         match = self._predicate
@@ -218,7 +218,7 @@ class Watch:
         if initial_end:
             metadata["annotations"] = {"k8s.io/initial-events-end": "true"}
         head = {"kind": self._kind.kind, "apiVersion": self._kind.api_version}
-        if self._form is not routing.Form.FULL:
+        if self._form is not routing.PathForm.FULL:
             head = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
         return orjson.dumps({"type": "BOOKMARK", "object": {**head, "metadata": metadata}}) + b"\n"
 
@@ -226,7 +226,7 @@ class Watch:
 class _Timing:
     """When a watch ends and when its next bookmark is due."""
 
-    def __init__(self, settings: service.Settings, start: Start, now: float) -> None:
+    def __init__(self, settings: service.ApiSettings, start: Start, now: float) -> None:
         usual_s = settings.watch_timeout_s * random.uniform(1, 2)  # noqa: S311 - spread, not secrecy
         self.deadline = now + (start.timeout_s or usual_s)
         self._last = self.deadline - settings.bookmark_before_timeout_s

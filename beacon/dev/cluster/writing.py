@@ -24,25 +24,25 @@ _APPLY = "application/apply-patch+yaml"
 class Sent:
     """What a writing request carries."""
 
-    kind: kinds.Kind
+    kind: kinds.ServedKind
     info: routing.Info
     query: Mapping[str, str]
     content_type: str
     agent: str
     body: bytes
 
-    def write(self) -> lifecycle.Write:
+    def write(self) -> lifecycle.ObjectWrite:
         """Return in whose name and to which part this is written."""
         manager = self.query.get("fieldManager") or self.agent.split("/")[0] or "unknown"
         dry_run = self.query.get("dryRun") == "All"
-        return lifecycle.Write(manager=manager[:128], subresource=self.info.subresource, dry_run=dry_run)
+        return lifecycle.ObjectWrite(manager=manager[:128], subresource=self.info.subresource, dry_run=dry_run)
 
     def key(self) -> state.Key:
         """Return the object's key."""
         return (self.info.namespace if self.kind.namespaced else "", self.info.name)
 
 
-def create(cluster: service.Service, sent: Sent) -> state.Stored:
+def create(cluster: service.ApiService, sent: Sent) -> state.Stored:
     """Create the object in the body."""
     namespace = sent.info.namespace if sent.kind.namespaced else ""
     body = _json(sent)
@@ -50,14 +50,14 @@ def create(cluster: service.Service, sent: Sent) -> state.Stored:
     return cluster.life.create(sent.kind, namespace, body, sent.write())
 
 
-def update(cluster: service.Service, sent: Sent) -> state.Stored:
+def update(cluster: service.ApiService, sent: Sent) -> state.Stored:
     """Replace an object by the one in the body."""
     body = _json(sent)
     objects.check_body(sent.kind, sent.info.namespace, sent.info.name, body)
     return cluster.life.update(sent.kind, sent.key(), lambda _: body, sent.write())
 
 
-def patch(cluster: service.Service, sent: Sent) -> tuple[state.Stored, bool]:
+def patch(cluster: service.ApiService, sent: Sent) -> tuple[state.Stored, bool]:
     """Patch an object; an apply patch may create it, which the second value says."""
     kind_of_patch = sent.content_type.split(";")[0].strip()
     write = sent.write()
@@ -67,14 +67,14 @@ def patch(cluster: service.Service, sent: Sent) -> tuple[state.Stored, bool]:
     return cluster.life.update(sent.kind, sent.key(), change, write), False
 
 
-def delete(cluster: service.Service, sent: Sent) -> bytes:
+def delete(cluster: service.ApiService, sent: Sent) -> bytes:
     """Delete an object and return what answers."""
     write = _with_options(sent, sent.write())
     answer = cluster.life.delete(sent.kind, sent.key(), write)
     return answer if isinstance(answer, bytes) else orjson.dumps(answer)
 
 
-def delete_collection(cluster: service.Service, sent: Sent) -> bytes:
+def delete_collection(cluster: service.ApiService, sent: Sent) -> bytes:
     """Delete everything that the selectors of the request let through, and return it as a list."""
     write = _with_options(sent, sent.write())
     predicate = reading.matching(sent.kind, sent.info, sent.query)
@@ -87,7 +87,7 @@ def delete_collection(cluster: service.Service, sent: Sent) -> bytes:
         ]
         for stored in going:
             cluster.life.delete(sent.kind, stored.key, write)
-        return reading.render(sent.kind, {"resourceVersion": str(cluster.state.version)}, going, routing.Form.FULL)
+        return reading.render(sent.kind, {"resourceVersion": str(cluster.state.version)}, going, routing.PathForm.FULL)
 
 
 def _changes(sent: Sent, kind_of_patch: str) -> Callable[[Json], Json]:
@@ -104,7 +104,7 @@ def _changes(sent: Sent, kind_of_patch: str) -> Callable[[Json], Json]:
     raise status.unsupported_media_type(", ".join(accepted))
 
 
-def _apply(cluster: service.Service, sent: Sent, write: lifecycle.Write) -> tuple[state.Stored, bool]:
+def _apply(cluster: service.ApiService, sent: Sent, write: lifecycle.ObjectWrite) -> tuple[state.Stored, bool]:
     """Apply server-side: fields are merged in, but none that the manager no longer names is taken out."""
     document = documents.load(sent.body.decode())
     if not isinstance(document, dict):
@@ -118,7 +118,7 @@ def _apply(cluster: service.Service, sent: Sent, write: lifecycle.Write) -> tupl
         return cluster.life.create(sent.kind, sent.info.namespace, {**document, "metadata": metadata}, write), True
 
 
-def _with_options(sent: Sent, write: lifecycle.Write) -> lifecycle.Write:
+def _with_options(sent: Sent, write: lifecycle.ObjectWrite) -> lifecycle.ObjectWrite:
     options = _json(sent) if sent.body.strip() else {}
     conditions = options.get("preconditions") or {}
     grace = options.get("gracePeriodSeconds", sent.query.get("gracePeriodSeconds"))

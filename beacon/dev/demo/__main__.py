@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from beacon import errors
-from beacon.dev.demo import play, screen, stage
+from beacon.dev.demo import console, environment, scenario
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -17,12 +17,12 @@ from beacon.dev.demo import play, screen, stage
 @click.option("--once", is_flag=True, help="End after the tour instead of staying until Ctrl-C.")
 def main(config: Path | None, kubeconfig: str | None, endpoint: str, *, once: bool) -> None:
     """Show Beacon delivering events, by itself or on a cluster, until Ctrl-C."""
-    asked = stage.Asked()
+    asked = environment.Asked()
     asked.install()
-    shown = screen.Screen(sys.stdout)
+    shown = console.Screen(sys.stdout)
     if kubeconfig and not config:
         raise click.UsageError("--kubeconfig goes with --config: without them the demo brings its own cluster")
-    wanted = play.Wanted(
+    wanted = scenario.ExpectedEvent(
         config=config.expanduser() if config else None,
         kubeconfig=kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config",
         # `make run ENDPOINT=test` comes as a variable of the environment.
@@ -30,7 +30,7 @@ def main(config: Path | None, kubeconfig: str | None, endpoint: str, *, once: bo
         once=once,
     )
     try:
-        code = play.play(wanted, asked, shown)
+        code = scenario.play(wanted, asked, shown)
     except BrokenPipeError:  # nobody reads any more; everything has been ended on the way here
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = errors.EXIT_FAILURE

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from beacon import errors
 from beacon.codec import documents
 from beacon.configuration import loading, settings
-from beacon.dev import whole
-from beacon.dev.demo import screen
+from beacon.dev import testkit
+from beacon.dev.demo import console
 
 _CONNECT_S = 3.0
 
@@ -77,7 +77,7 @@ def check_settings(given: Given, environ: Mapping[str, str]) -> settings.Setting
     return tree
 
 
-def look_at_endpoint(url: str, shown: screen.Screen) -> None:
+def look_at_endpoint(url: str, shown: console.Screen) -> None:
     """Say when nobody listens at the endpoint; Beacon starts nevertheless."""
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -92,7 +92,7 @@ def look_at_endpoint(url: str, shown: screen.Screen) -> None:
 class Progress:
     """Words how much was found and delivered, from /metrics, for an endpoint whose record can't be seen."""
 
-    def __init__(self, beacon: whole.Beacon, shown: screen.Screen) -> None:
+    def __init__(self, beacon: testkit.Beacon, shown: console.Screen) -> None:
         """Begin with nothing said."""
         self._beacon = beacon
         self._screen = shown
@@ -104,10 +104,10 @@ class Progress:
             text = self._beacon.metrics()
         except OSError:
             return
-        found = whole.sample(text, "beacon_events_total")
-        delivered = whole.sample(text, "beacon_deliveries_total", outcome="delivered")
-        failed = whole.sample(text, "beacon_deliveries_failed")
-        waiting = whole.sample(text, "beacon_deliveries_pending")
+        found = testkit.sample(text, "beacon_events_total")
+        delivered = testkit.sample(text, "beacon_deliveries_total", outcome="delivered")
+        failed = testkit.sample(text, "beacon_deliveries_failed")
+        waiting = testkit.sample(text, "beacon_deliveries_pending")
         said = f"{found:.0f} changes found, {delivered:.0f} delivered, {waiting:.0f} waiting, {failed:.0f} failed."
         if said != self._last:
             self._last = said

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from beacon import errors
-from beacon.dev import whole
+from beacon.dev import testkit
 from beacon.dev.cluster import remote
-from beacon.dev.demo import screen, stage
+from beacon.dev.demo import console, environment
 
 Json = dict[str, Any]
 
@@ -29,7 +29,7 @@ _LABELS = {"app": "web"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class TourStep:
     """A change of an object, and what is told for it: change, kind and name; "" for nothing."""
 
     text: str
@@ -60,47 +60,47 @@ def _deployment(name: str) -> Json:
 
 
 STEPS = (
-    Step(
+    TourStep(
         text=f"A ConfigMap is created with the annotation {KEY}=gold.",
         method="POST",
         path=_CONFIGMAPS,
         body={"metadata": {"name": "settings", "annotations": {KEY: "gold"}}, "data": {"colour": "blue"}},
         told="created ConfigMap settings",
     ),
-    Step(
+    TourStep(
         text="A Deployment is created without it, which is nothing to tell ...",
         method="POST",
         path=_DEPLOYMENTS,
         body=_deployment("web"),
     ),
-    Step(
+    TourStep(
         text=f"... until it gets the annotation, {KEY}=silver.",
         method="PATCH",
         path=f"{_DEPLOYMENTS}/web",
         body=_annotated("silver"),
         told="created Deployment web",
     ),
-    Step(
+    TourStep(
         text="The ConfigMap's annotation gets another value.",
         method="PATCH",
         path=f"{_CONFIGMAPS}/settings",
         body=_annotated("platinum"),
         told="updated ConfigMap settings",
     ),
-    Step(
+    TourStep(
         text="The ConfigMap's data change, its annotation does not: nothing to tell.",
         method="PATCH",
         path=f"{_CONFIGMAPS}/settings",
         body={"data": {"colour": "red"}},
     ),
-    Step(
+    TourStep(
         text="The Deployment loses its annotation: for the receiver it is gone.",
         method="PATCH",
         path=f"{_DEPLOYMENTS}/web",
         body=_annotated(None),
         told="deleted Deployment web",
     ),
-    Step(
+    TourStep(
         text="The ConfigMap is deleted.",
         method="DELETE",
         path=f"{_CONFIGMAPS}/settings",
@@ -112,7 +112,7 @@ STEPS = (
 class Tour:
     """Goes through the steps on a stage."""
 
-    def __init__(self, on: stage.Stage, cluster: remote.Remote, shown: screen.Screen) -> None:
+    def __init__(self, on: environment.Stage, cluster: remote.Remote, shown: console.Screen) -> None:
         """Change objects of `cluster`."""
         self._stage = on
         self._cluster = cluster
@@ -132,20 +132,22 @@ class Tour:
         self._cluster.request("POST", _CONFIGMAPS, {"metadata": {"name": "yours"}})
         return True
 
-    def _do(self, step: Step) -> bool:
+    def _do(self, step: TourStep) -> bool:
         self._screen.say(step.text)
         self._change(step)
         if not step.told:
             return True
         before = len(self._told)
         try:
-            whole.until(lambda: self._look() > before, "a notification", timeout=PATIENCE_S, stopped=self._stage.asked)
+            testkit.until(
+                lambda: self._look() > before, "a notification", timeout=PATIENCE_S, stopped=self._stage.asked
+            )
         except TimeoutError:
             self._screen.trouble(f"No notification came within {PATIENCE_S:.0f} s.")
             return False
         return self._as_expected(self._told[before:], step.told)
 
-    def _change(self, step: Step) -> None:
+    def _change(self, step: TourStep) -> None:
         content_type = _MERGE if step.method == "PATCH" else "application/json"
         try:
             self._cluster.request(step.method, step.path, step.body, content_type=content_type)
@@ -169,7 +171,7 @@ class Tour:
             self._told.append(f"{event['type'].rpartition('.')[2]} {event['kind']} {event['name']}")
 
 
-def show(on: stage.Stage, shown: screen.Screen, note: Callable[[Json], None] = lambda _line: None) -> None:
+def show(on: environment.Stage, shown: console.Screen, note: Callable[[Json], None] = lambda _line: None) -> None:
     """Show everything that has come in meanwhile."""
     while not on.log.empty():
         shown.log_line(on.log.get())
@@ -179,7 +181,7 @@ def show(on: stage.Stage, shown: screen.Screen, note: Callable[[Json], None] = l
         note(line)
 
 
-def by_hand(cluster: remote.Remote, shown: screen.Screen) -> None:
+def by_hand(cluster: remote.Remote, shown: console.Screen) -> None:
     """Say how to try it, in another terminal."""
     kubectl = f"{_kubectl()} --kubeconfig {cluster.kubeconfig}"
     shown.say()
@@ -192,7 +194,7 @@ def by_hand(cluster: remote.Remote, shown: screen.Screen) -> None:
 
 def _kubectl() -> str:
     found = shutil.which("kubectl")
-    installed = whole.SCRIPTS / "kubectl"
+    installed = testkit.SCRIPTS / "kubectl"
     return "kubectl" if found or not installed.exists() else str(_near(installed))
 
 

@@ -5,7 +5,7 @@ Tests use it in process (`with endpoint.running(mode="failure") as sink`), demos
 notifier, so that a mistake there can't hide behind the same mistake here.
 """
 
-from beacon.dev.endpoint.modes import Mode, Rule
-from beacon.dev.endpoint.server import Server, running
+from beacon.dev.endpoint.modes import SinkMode, SinkRule
+from beacon.dev.endpoint.server import SinkServer, running
 
-__all__ = ["Mode", "Rule", "Server", "running"]
+__all__ = ["SinkMode", "SinkRule", "SinkServer", "running"]

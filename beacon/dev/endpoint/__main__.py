@@ -31,7 +31,7 @@ def main(config: Path | None, *, fast: bool, **given: Any) -> None:
     signals = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
-        sink = server.Server(settings).start()
+        sink = server.SinkServer(settings).start()
     except OSError as error:
         sys.stderr.write(f"The test endpoint can't listen on {settings.host}:{settings.port}: {error}\n")
         sys.exit(errors.EXIT_TEMPORARY)

@@ -24,7 +24,7 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time at all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exchange:
+class SinkExchange:
     """One request's way back to its client."""
 
     receive: Receive
@@ -32,24 +32,24 @@ class Exchange:
     transport: asyncio.Transport
 
 
-async def give(exchange: Exchange, behaviour: modes.Behaviour, on_success: Callable[[], None]) -> record.Answer:
+async def give(exchange: SinkExchange, behaviour: modes.Behaviour, on_success: Callable[[], None]) -> record.Answer:
     """Answer as decided and tell how the request ended."""
-    late_s = behaviour.latency_s + (behaviour.delay_s if behaviour.mode is modes.Mode.DELAY else 0.0)
+    late_s = behaviour.latency_s + (behaviour.delay_s if behaviour.mode is modes.SinkMode.DELAY else 0.0)
     if late_s and await left_within(exchange, late_s):
-        return record.Outcome.ABANDONED
+        return record.SinkOutcome.ABANDONED
     match behaviour.mode:
-        case modes.Mode.HANG:
+        case modes.SinkMode.HANG:
             await left_within(exchange, None)
-            return record.Outcome.HUNG
-        case modes.Mode.RESET | modes.Mode.CLOSE:
-            return await _cut(exchange, gently=behaviour.mode is modes.Mode.CLOSE)
-        case modes.Mode.DRIP:
+            return record.SinkOutcome.HUNG
+        case modes.SinkMode.RESET | modes.SinkMode.CLOSE:
+            return await _cut(exchange, gently=behaviour.mode is modes.SinkMode.CLOSE)
+        case modes.SinkMode.DRIP:
             return await _drip(exchange, behaviour, on_success)
         case _:
             return await _whole(exchange, behaviour, on_success)
 
 
-async def left_within(exchange: Exchange, seconds: float | None) -> bool:
+async def left_within(exchange: SinkExchange, seconds: float | None) -> bool:
     """Wait, and tell whether the client left meanwhile."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
@@ -68,17 +68,17 @@ def reset(transport: asyncio.Transport) -> None:
     transport.abort()
 
 
-async def send(exchange: Exchange, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+async def send(exchange: SinkExchange, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
     """Send a complete answer."""
     length = (b"content-length", str(len(body)).encode())
     await exchange.send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
     await exchange.send({"type": "http.response.body", "body": body})
 
 
-async def _whole(exchange: Exchange, behaviour: modes.Behaviour, on_success: Callable[[], None]) -> record.Answer:
+async def _whole(exchange: SinkExchange, behaviour: modes.Behaviour, on_success: Callable[[], None]) -> record.Answer:
     status, body = _content(behaviour)
     if exchange.transport.is_closing():
-        return record.Outcome.ABANDONED
+        return record.SinkOutcome.ABANDONED
     if status < 300:
         on_success()
     if status == HTTPStatus.NO_CONTENT:
@@ -89,17 +89,17 @@ async def _whole(exchange: Exchange, behaviour: modes.Behaviour, on_success: Cal
     return status
 
 
-async def _cut(exchange: Exchange, *, gently: bool) -> record.Answer:
+async def _cut(exchange: SinkExchange, *, gently: bool) -> record.Answer:
     if gently:
         exchange.transport.close()
     else:
         reset(exchange.transport)
     # Only once the connection is gone will uvicorn not miss the answer and write one of its own.
     await left_within(exchange, None)
-    return record.Outcome.CLOSED if gently else record.Outcome.RESET
+    return record.SinkOutcome.CLOSED if gently else record.SinkOutcome.RESET
 
 
-async def _drip(exchange: Exchange, behaviour: modes.Behaviour, on_success: Callable[[], None]) -> record.Answer:
+async def _drip(exchange: SinkExchange, behaviour: modes.Behaviour, on_success: Callable[[], None]) -> record.Answer:
     status, body = _content(behaviour)
     headers = [*_headers(behaviour, status), (b"connection", b"close")]
     head = STATUS_LINE[status]
@@ -112,7 +112,7 @@ async def _drip(exchange: Exchange, behaviour: modes.Behaviour, on_success: Call
     whole = _head(head, headers, length=len(body)) + body
     for position in range(len(whole)):
         if await left_within(exchange, behaviour.drip_interval_s) or exchange.transport.is_closing():
-            return record.Outcome.ABANDONED
+            return record.SinkOutcome.ABANDONED
         if position == len(whole) - 1:
             on_success()
         _write(exchange, whole[position : position + 1])
@@ -121,22 +121,22 @@ async def _drip(exchange: Exchange, behaviour: modes.Behaviour, on_success: Call
     return status
 
 
-async def _endlessly(exchange: Exchange, behaviour: modes.Behaviour, first: bytes) -> record.Answer:
+async def _endlessly(exchange: SinkExchange, behaviour: modes.Behaviour, first: bytes) -> record.Answer:
     position = 0
     while not await left_within(exchange, behaviour.drip_interval_s):
         _write(exchange, first[position : position + 1] or b"a")
         position += 1
-    return record.Outcome.DRIPPED
+    return record.SinkOutcome.DRIPPED
 
 
-def _write(exchange: Exchange, data: bytes) -> None:
+def _write(exchange: SinkExchange, data: bytes) -> None:
     """Write past uvicorn; a client may leave at the very instant at which the next byte is due."""
     if not exchange.transport.is_closing():
         exchange.transport.write(data)
 
 
 def _content(behaviour: modes.Behaviour) -> tuple[int, bytes]:
-    if behaviour.mode is not modes.Mode.FAILURE:
+    if behaviour.mode is not modes.SinkMode.FAILURE:
         return behaviour.success_status, b""  # head and body would be two packets, and half the speed
     body = behaviour.body.encode() or b'{"error":"failing on request"}'
     return behaviour.status, body
@@ -147,7 +147,7 @@ def _headers(behaviour: modes.Behaviour, status: int) -> list[tuple[bytes, bytes
     if not any(name == b"content-type" for name, _ in headers):
         headers.append((b"content-type", b"application/json"))
     headers.append((b"date", _date(int(time.time()))))
-    if behaviour.mode is modes.Mode.FAILURE and (later := modes.retry_after(behaviour)) is not None:
+    if behaviour.mode is modes.SinkMode.FAILURE and (later := modes.retry_after(behaviour)) is not None:
         headers.append((b"retry-after", later.encode()))
     if 300 <= status < 400:
         headers.append((b"location", behaviour.location.encode()))

@@ -22,12 +22,12 @@ _LONGEST_WAIT_S = 300.0
 _LOOK_S = 0.02
 
 
-class App:
+class SinkApp:
     """The ASGI application, and what it has recorded; methods that say so may be called from any thread."""
 
     def __init__(self, settings: options.Options) -> None:
         self.lock = threading.Lock()
-        self.record = record.Record(keep=settings.keep)
+        self.record = record.SinkRecord(keep=settings.keep)
         self.director = modes.Director(settings.plan, seed=settings.seed)
         self._report = report.writer(settings.log)
         self._pages = {
@@ -43,7 +43,7 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         page = self._pages.get((scope["method"], scope["path"]))
-        exchange = answers.Exchange(receive=receive, send=send, transport=scope["state"]["transport"])
+        exchange = answers.SinkExchange(receive=receive, send=send, transport=scope["state"]["transport"])
         if page is None:
             await self._take(scope, exchange)
             return
@@ -60,7 +60,7 @@ class App:
         with self.lock:
             return self.record.stats()
 
-    def accepted(self, after: int = 0, limit: int | None = None) -> list[record.Attempt]:
+    def accepted(self, after: int = 0, limit: int | None = None) -> list[record.SinkAttempt]:
         """List accepted requests that are still kept, from any thread; `after` is an index."""
         with self.lock:
             kept = self.record.accepted
@@ -68,10 +68,10 @@ class App:
             found = list(kept)[max(0, after + 1 - first) :]
         return found if limit is None else found[:limit]
 
-    async def _take(self, scope: Scope, exchange: answers.Exchange) -> None:
+    async def _take(self, scope: Scope, exchange: answers.SinkExchange) -> None:
         at_s, started_s = time.time(), time.monotonic()
         body = await _body(exchange.receive)
-        request = record.Request(
+        request = record.SinkRequest(
             at_s=at_s,
             started_s=started_s,
             method=scope["method"],
@@ -85,7 +85,7 @@ class App:
         else:
             demands = self.director.plan.demands
             event = checks.refuse_head(request.method, dict(request.headers), demands) or checks.read(body, demands)
-            if isinstance(event, checks.Refusal):
+            if isinstance(event, checks.CheckRefusal):
                 attempt = await self._refuse(request, event, exchange)
             else:
                 attempt = await self._answer(request, event, exchange)
@@ -93,12 +93,12 @@ class App:
             self._report(attempt)
 
     async def _answer(
-        self, request: record.Request, event: checks.Envelope, exchange: answers.Exchange
-    ) -> record.Attempt:
+        self, request: record.SinkRequest, event: checks.CheckedEnvelope, exchange: answers.SinkExchange
+    ) -> record.SinkAttempt:
         with self.lock:
             attempt = self.record.begin(request, event)
             behaviour = self.director.decide(event, attempt.number)
-        answer: record.Answer = record.Outcome.ABANDONED
+        answer: record.Answer = record.SinkOutcome.ABANDONED
 
         def accept() -> None:
             with self.lock:
@@ -112,8 +112,8 @@ class App:
         return attempt
 
     async def _refuse(
-        self, request: record.Request, refusal: checks.Refusal, exchange: answers.Exchange
-    ) -> record.Attempt:
+        self, request: record.SinkRequest, refusal: checks.CheckRefusal, exchange: answers.SinkExchange
+    ) -> record.SinkAttempt:
         with self.lock:
             attempt = self.record.refuse(request, refusal, time.monotonic())
             methods = self.director.plan.demands.methods
@@ -125,13 +125,13 @@ class App:
         await answers.send(exchange, refusal.status, codec.encode({"error": refusal.reason}), headers)
         return attempt
 
-    async def _stats(self, _request: Request, _exchange: answers.Exchange) -> Response:
+    async def _stats(self, _request: Request, _exchange: answers.SinkExchange) -> Response:
         return _json(dataclasses.asdict(self.stats()))
 
-    async def _health(self, _request: Request, _exchange: answers.Exchange) -> Response:
+    async def _health(self, _request: Request, _exchange: answers.SinkExchange) -> Response:
         return _json({"status": "ok"})
 
-    async def _events(self, request: Request, exchange: answers.Exchange) -> Response:
+    async def _events(self, request: Request, exchange: answers.SinkExchange) -> Response:
         try:
             after = int(request.query_params.get("after", "0"))
             limit = int(request.query_params.get("limit", str(_PAGE)))
@@ -145,12 +145,12 @@ class App:
         events = [{"index": item.index, **report.plain(item), "body": _embedded(item.request.body)} for item in found]
         return _json({"events": events, "next": found[-1].index if found else after})
 
-    async def _attempts(self, _request: Request, _exchange: answers.Exchange) -> Response:
+    async def _attempts(self, _request: Request, _exchange: answers.SinkExchange) -> Response:
         with self.lock:
             kept = list(self.record.attempts)
         return _json({"attempts": [report.plain(item) for item in kept]})
 
-    async def _control(self, request: Request, _exchange: answers.Exchange) -> Response:
+    async def _control(self, request: Request, _exchange: answers.SinkExchange) -> Response:
         if request.method == "POST":
             try:
                 self.change(codec.decode(await request.body()))
@@ -158,7 +158,7 @@ class App:
                 return _json({"problems": list(getattr(error, "problems", [str(error)]))}, 400)
         return _json(modes.described(self.director.plan))
 
-    async def _reset(self, _request: Request, _exchange: answers.Exchange) -> Response:
+    async def _reset(self, _request: Request, _exchange: answers.SinkExchange) -> Response:
         with self.lock:
             self.record.reset()
         return _json({"status": "ok"})

@@ -59,7 +59,7 @@ READERS: dict[str, values.Reader] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class CheckRefusal:
     """Why a request is turned away, and with which status."""
 
     status: int
@@ -67,7 +67,7 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Envelope:
+class CheckedEnvelope:
     """What of an event is counted, matched and shown; empty or 0 where the event doesn't say."""
 
     id: str
@@ -84,31 +84,31 @@ class Envelope:
     value: str
 
 
-def refuse_head(method: str, headers: Mapping[bytes, bytes], demands: Demands) -> Refusal | None:
+def refuse_head(method: str, headers: Mapping[bytes, bytes], demands: Demands) -> CheckRefusal | None:
     """Look at method and headers, names in lower case; None when nothing is wrong with them."""
     if method not in demands.methods:
-        return Refusal(status=405, reason=f"the method must be {' or '.join(demands.methods)}, not {method}")
+        return CheckRefusal(status=405, reason=f"the method must be {' or '.join(demands.methods)}, not {method}")
     if demands.token and headers.get(b"authorization") != f"Bearer {demands.token}".encode():
-        return Refusal(status=401, reason="the bearer token is missing or wrong")
+        return CheckRefusal(status=401, reason="the bearer token is missing or wrong")
     for name, wanted in demands.required_headers:
         found = headers.get(name.lower().encode())
         if found is None or (wanted and found != wanted.encode()):
-            return Refusal(status=400, reason=f"the header {name} is {'missing' if found is None else 'wrong'}")
+            return CheckRefusal(status=400, reason=f"the header {name} is {'missing' if found is None else 'wrong'}")
     if demands.shape is not Shape.ANY and not _structured(headers.get(b"content-type", b"")):
-        return Refusal(status=415, reason=f"the content type must be {MEDIA_TYPE} in UTF-8")
+        return CheckRefusal(status=415, reason=f"the content type must be {MEDIA_TYPE} in UTF-8")
     return None
 
 
-def read(body: bytes, demands: Demands) -> Envelope | Refusal:
+def read(body: bytes, demands: Demands) -> CheckedEnvelope | CheckRefusal:
     """Read an event out of a body, or say all that is wrong with it."""
     try:
         document = codec.decode(body)
     except codec.DecodeError as error:
-        return Refusal(status=400, reason=f"the body is not JSON: {error}")
+        return CheckRefusal(status=400, reason=f"the body is not JSON: {error}")
     if not isinstance(document, dict):
-        return Refusal(status=400, reason="the body is not a JSON object")
+        return CheckRefusal(status=400, reason="the body is not a JSON object")
     found = problems(document, demands.shape)
-    return Refusal(status=400, reason="; ".join(found)) if found else _envelope(document)
+    return CheckRefusal(status=400, reason="; ".join(found)) if found else _envelope(document)
 
 
 def problems(document: dict[str, Any], shape: Shape) -> list[str]:
@@ -214,10 +214,10 @@ def _detection_problems(detection: dict[str, Any]) -> list[str]:
     return found
 
 
-def _envelope(document: dict[str, Any]) -> Envelope:
+def _envelope(document: dict[str, Any]) -> CheckedEnvelope:
     resource = _part(document.get("data"), "resource") or {}
     time = document.get("time")
-    return Envelope(
+    return CheckedEnvelope(
         document["id"],
         _text(document.get("type")),
         _text(document.get("partitionkey")),

@@ -18,7 +18,7 @@ from beacon import errors
 from beacon.dev.endpoint import checks, values
 
 
-class Mode(enum.StrEnum):
+class SinkMode(enum.StrEnum):
     """What happens to a request whose form is right."""
 
     SUCCESS = "success"  # it is answered with `success_status`
@@ -43,7 +43,7 @@ class Drip(enum.StrEnum):
 class Behaviour:
     """One way to answer."""
 
-    mode: Mode = Mode.SUCCESS
+    mode: SinkMode = SinkMode.SUCCESS
     status: int = 500  # of a failure; 302 with `location` is a redirect
     success_status: int = 200
     failure_rate: float = 0.5
@@ -58,7 +58,7 @@ class Behaviour:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class SinkRule:
     """Which events are answered differently; what is empty matches everything."""
 
     behaviour: Behaviour
@@ -72,7 +72,7 @@ class Rule:
     first_attempts: int = 0  # only for the first N requests of each event
     times: int = 0  # only the first N requests that this rule matches
 
-    def matches(self, event: checks.Envelope, attempt: int) -> bool:
+    def matches(self, event: checks.CheckedEnvelope, attempt: int) -> bool:
         """Tell whether the rule is about this request of this event."""
         exact = ((self.id, event.id), (self.kind, event.kind), (self.namespace, event.namespace))
         return (
@@ -86,11 +86,11 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class SinkPlan:
     """All that can be switched at run time."""
 
     behaviour: Behaviour = field(default_factory=Behaviour)
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[SinkRule, ...] = ()
     demands: checks.Demands = field(default_factory=checks.Demands)
 
     def changed(self, given: Mapping[str, object]) -> Self:
@@ -113,23 +113,23 @@ class Plan:
 class Director:
     """Decides how each request is answered; counts how often each rule has been used."""
 
-    def __init__(self, plan: Plan, *, seed: int | None = None) -> None:
+    def __init__(self, plan: SinkPlan, *, seed: int | None = None) -> None:
         self._plan = plan
         self._used = [0] * len(plan.rules)
         self._random = random.Random(seed)  # noqa: S311  it chooses failures, not secrets
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> SinkPlan:
         """Return what holds now."""
         return self._plan
 
-    def change(self, plan: Plan) -> None:
+    def change(self, plan: SinkPlan) -> None:
         """Follow another plan from now on."""
         if plan.rules is not self._plan.rules:
             self._used = [0] * len(plan.rules)
         self._plan = plan
 
-    def decide(self, event: checks.Envelope, attempt: int) -> Behaviour:
+    def decide(self, event: checks.CheckedEnvelope, attempt: int) -> Behaviour:
         """Choose how a request is answered; the mode is never `random`, that has been decided too."""
         chosen = self._plan.behaviour
         for index, rule in enumerate(self._plan.rules):
@@ -137,9 +137,9 @@ class Director:
                 self._used[index] += 1
                 chosen = rule.behaviour
                 break
-        if chosen.mode is Mode.RANDOM:
+        if chosen.mode is SinkMode.RANDOM:
             failing = self._random.random() < chosen.failure_rate
-            return dataclasses.replace(chosen, mode=Mode.FAILURE if failing else Mode.SUCCESS)
+            return dataclasses.replace(chosen, mode=SinkMode.FAILURE if failing else SinkMode.SUCCESS)
         return chosen
 
 
@@ -154,7 +154,7 @@ def retry_after(behaviour: Behaviour) -> str | None:
     return str(math.ceil(wanted))
 
 
-def described(plan: Plan) -> dict[str, Any]:
+def described(plan: SinkPlan) -> dict[str, Any]:
     """Give a plan as plain values; a token is only said to be there."""
     demands = dataclasses.asdict(plan.demands)
     demands["token"] = "***" if plan.demands.token else ""
@@ -173,7 +173,7 @@ def _retry_after(value: object) -> float | str:
 
 
 _BEHAVIOUR: dict[str, values.Reader] = {
-    "mode": values.choice(Mode),
+    "mode": values.choice(SinkMode),
     "status": values.integer(200, 599),
     "success_status": values.integer(200, 299),
     "failure_rate": values.number(0, 1),
@@ -195,14 +195,14 @@ _MATCH: dict[str, values.Reader] = {
 }
 
 
-def _rules(given: object) -> tuple[Rule, ...]:
+def _rules(given: object) -> tuple[SinkRule, ...]:
     if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
         raise ValueError("must be a list of rules")  # noqa: TRY004  one kind of error for every unusable value
     problems: list[str] = []
-    rules: list[Rule] = []
+    rules: list[SinkRule] = []
     for index, item in enumerate(given):
         try:
-            rules.append(item if isinstance(item, Rule) else _rule(item, f"rules[{index}]"))
+            rules.append(item if isinstance(item, SinkRule) else _rule(item, f"rules[{index}]"))
         except errors.ConfigError as error:
             problems.extend(error.problems)
     if problems:
@@ -210,11 +210,11 @@ def _rules(given: object) -> tuple[Rule, ...]:
     return tuple(rules)
 
 
-def _rule(given: object, where: str) -> Rule:
+def _rule(given: object, where: str) -> SinkRule:
     found = values.read(given, {**_BEHAVIOUR, **_MATCH}, where=where)
     match = {key: found.pop(key) for key in list(found) if key in _MATCH}
     # A rule that doesn't say how is there to make something fail.
-    return Rule(behaviour=Behaviour(**{"mode": Mode.FAILURE, **found}), **match)
+    return SinkRule(behaviour=Behaviour(**{"mode": SinkMode.FAILURE, **found}), **match)
 
 
 READERS: dict[str, values.Reader] = {**_BEHAVIOUR, **checks.READERS, "rules": _rules}

@@ -26,7 +26,7 @@ class Options:
     keep: int = 20_000  # accepted events, and requests, that are kept whole
     log: report.Format = report.Format.NONE
     seed: int | None = None  # of what is random
-    plan: modes.Plan = field(default_factory=modes.Plan)
+    plan: modes.SinkPlan = field(default_factory=modes.SinkPlan)
 
 
 READERS: dict[str, values.Reader] = {
@@ -55,7 +55,7 @@ def parse(given: Mapping[str, object]) -> Options:
     if found.get("client_ca") and not found.get("cert"):
         raise errors.ConfigError(["client_ca: needs cert and key"])
     fixed = {key: found.pop(key) for key in list(found) if key in READERS}
-    return Options(**fixed, plan=modes.Plan().changed({key: given[key] for key in found}))
+    return Options(**fixed, plan=modes.SinkPlan().changed({key: given[key] for key in found}))
 
 
 def load(path: Path) -> dict[str, object]:

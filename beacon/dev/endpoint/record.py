@@ -15,7 +15,7 @@ _NOTED = 100  # violations that are described; all are counted
 _LEAVING_S = 0.25
 
 
-class Outcome(enum.StrEnum):
+class SinkOutcome(enum.StrEnum):
     """How a request ended that got no complete answer."""
 
     ABANDONED = "abandoned"  # the client left before the answer
@@ -26,13 +26,13 @@ class Outcome(enum.StrEnum):
     INCOMPLETE = "incomplete"  # its body never came whole
 
 
-Answer = int | Outcome
+Answer = int | SinkOutcome
 
-_CLIENT_LEFT = frozenset({Outcome.ABANDONED, Outcome.HUNG, Outcome.DRIPPED})
+_CLIENT_LEFT = frozenset({SinkOutcome.ABANDONED, SinkOutcome.HUNG, SinkOutcome.DRIPPED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class SinkRequest:
     """What of a request is kept beside its event. `at_s` is wall clock, `started_s` monotonic."""
 
     at_s: float
@@ -49,11 +49,11 @@ class Request:
 
 
 @dataclass(slots=True, eq=False)
-class Attempt:
+class SinkAttempt:
     """One request for an event, from its arrival to its end."""
 
-    request: Request
-    event: checks.Envelope | None
+    request: SinkRequest
+    event: checks.CheckedEnvelope | None
     number: int = 0  # of this event, from 1
     answer: Answer | None = None
     ended_s: float = 0.0
@@ -106,7 +106,7 @@ class _Chain:
     floor: int = 0  # what was accepted before a reset is forgotten and not missed
 
 
-class Record:
+class SinkRecord:
     """Counts and judges; `begin` a request, `accept` it before a 2xx is sent, `end` it."""
 
     def __init__(self, *, keep: int) -> None:
@@ -118,9 +118,9 @@ class Record:
         """Forget everything but which sequences are old, and what is in flight."""
         self._known: dict[str, _Known] = {}
         self._chains = {ledger: _Chain(floor=max(c.highest, c.floor)) for ledger, c in self._chains.items()}
-        self._flying: dict[str, list[Attempt]] = {}
-        self._suspects: list[tuple[Attempt, float]] = []
-        self._in_flight: set[Attempt] = set()
+        self._flying: dict[str, list[SinkAttempt]] = {}
+        self._suspects: list[tuple[SinkAttempt, float]] = []
+        self._in_flight: set[SinkAttempt] = set()
         self._peak = self._requests = self._refused = self._accepted = self._distinct = 0
         self._duplicates = self._misordered = self._overlaps = self._altered = 0
         self._by_type: collections.Counter[str] = collections.Counter()
@@ -128,12 +128,12 @@ class Record:
         self._latency = figures.Distribution()
         self._first_s = self._last_s = 0.0
         self._noted: list[str] = []
-        self.accepted: collections.deque[Attempt] = collections.deque(maxlen=self._keep)
-        self.attempts: collections.deque[Attempt] = collections.deque(maxlen=self._keep)
+        self.accepted: collections.deque[SinkAttempt] = collections.deque(maxlen=self._keep)
+        self.attempts: collections.deque[SinkAttempt] = collections.deque(maxlen=self._keep)
 
-    def begin(self, request: Request, event: checks.Envelope) -> Attempt:
+    def begin(self, request: SinkRequest, event: checks.CheckedEnvelope) -> SinkAttempt:
         """Note that a request for an event has arrived."""
-        attempt = Attempt(request, event)
+        attempt = SinkAttempt(request, event)
         known = self._known.get(event.id)
         digest = hash(request.body)
         if known is None:
@@ -149,7 +149,7 @@ class Record:
         self._peak = max(self._peak, len(self._in_flight))
         return attempt
 
-    def accept(self, attempt: Attempt) -> None:
+    def accept(self, attempt: SinkAttempt) -> None:
         """Note that a request is about to be answered with a 2xx: from now on its id is seen."""
         event = attempt.event
         if event is None or attempt not in self._in_flight:
@@ -172,7 +172,7 @@ class Record:
         self._last_s = attempt.request.at_s
         self.accepted.append(attempt)
 
-    def end(self, attempt: Attempt, answer: Answer, now_s: float) -> None:
+    def end(self, attempt: SinkAttempt, answer: Answer, now_s: float) -> None:
         """Note how a request ended."""
         attempt.answer, attempt.ended_s = answer, now_s
         if attempt not in self._in_flight:  # it began before a reset
@@ -186,16 +186,16 @@ class Record:
                 del self._flying[attempt.event.key]
         self._count(attempt)
 
-    def refuse(self, request: Request, refusal: checks.Refusal, now_s: float) -> Attempt:
+    def refuse(self, request: SinkRequest, refusal: checks.CheckRefusal, now_s: float) -> SinkAttempt:
         """Note a request whose form was wrong, with how it was answered."""
-        attempt = Attempt(request, None, answer=refusal.status, ended_s=now_s, note=refusal.reason)
+        attempt = SinkAttempt(request, None, answer=refusal.status, ended_s=now_s, note=refusal.reason)
         self._refused += 1
         self._count(attempt)
         return attempt
 
-    def lose(self, request: Request, now_s: float) -> Attempt:
+    def lose(self, request: SinkRequest, now_s: float) -> SinkAttempt:
         """Note a request that never came whole."""
-        attempt = Attempt(request, None, answer=Outcome.INCOMPLETE, ended_s=now_s)
+        attempt = SinkAttempt(request, None, answer=SinkOutcome.INCOMPLETE, ended_s=now_s)
         self._count(attempt)
         return attempt
 
@@ -227,12 +227,12 @@ class Record:
             violations=[*self._noted, *self._described_holes()],
         )
 
-    def _look_for_overlap(self, attempt: Attempt, event: checks.Envelope) -> None:
+    def _look_for_overlap(self, attempt: SinkAttempt, event: checks.CheckedEnvelope) -> None:
         together = self._flying.setdefault(event.key, [])
         self._suspects += [(older, attempt.request.started_s) for older in together]
         together.append(attempt)
 
-    def _settle_suspects(self, ended: Attempt, now_s: float) -> None:
+    def _settle_suspects(self, ended: SinkAttempt, now_s: float) -> None:
         """Decide about overlaps with a request that has ended: none, if its client was just leaving."""
         if not self._suspects:
             return
@@ -245,7 +245,7 @@ class Record:
                 key = ended.event.key if ended.event else ""
                 self._note(f"overlap: {key} had two requests in flight")
 
-    def _judge_order(self, event: checks.Envelope) -> None:
+    def _judge_order(self, event: checks.CheckedEnvelope) -> None:
         if not event.key or not event.sequence:
             return
         chain = self._chains.setdefault(event.ledger, _Chain())
@@ -260,7 +260,7 @@ class Record:
         if event.previous > chain.floor and chain.keys.get(event.previous) != event.key:
             chain.holes[event.previous] = event.key
 
-    def _count(self, attempt: Attempt) -> None:
+    def _count(self, attempt: SinkAttempt) -> None:
         self._requests += 1
         if attempt.answer is not None:
             self._by_answer[attempt.answer] += 1

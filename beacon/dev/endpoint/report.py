@@ -14,7 +14,7 @@ from typing import Any, TextIO
 from beacon import codec
 from beacon.dev.endpoint import record
 
-Write = Callable[[record.Attempt], None]
+Write = Callable[[record.SinkAttempt], None]
 
 _COLOURS = {"created": "32", "updated": "36", "deleted": "35"}
 _GOOD, _AGAIN, _BAD, _FAINT = "32", "33", "31", "2"
@@ -36,7 +36,7 @@ def writer(form: Format, stream: TextIO | None = None) -> Write | None:
     out = stream or sys.stdout
     coloured = out.isatty() and not os.environ.get("NO_COLOR")
 
-    def write(attempt: record.Attempt) -> None:
+    def write(attempt: record.SinkAttempt) -> None:
         line = pretty(attempt, coloured=coloured) if form is Format.PRETTY else codec.encode(plain(attempt)).decode()
         out.write(f"{line}\n")
         out.flush()
@@ -44,7 +44,7 @@ def writer(form: Format, stream: TextIO | None = None) -> Write | None:
     return write
 
 
-def pretty(attempt: record.Attempt, *, coloured: bool) -> str:
+def pretty(attempt: record.SinkAttempt, *, coloured: bool) -> str:
     """Show an attempt in one line: time, type, kind, object, annotation's value, id, number of attempt, answer."""
 
     def paint(text: str, colour: str) -> str:
@@ -74,7 +74,7 @@ def pretty(attempt: record.Attempt, *, coloured: bool) -> str:
     return "  ".join(columns)
 
 
-def plain(attempt: record.Attempt) -> dict[str, Any]:
+def plain(attempt: record.SinkAttempt) -> dict[str, Any]:
     """Give an attempt as plain values."""
     request = attempt.request
     return {
@@ -96,7 +96,7 @@ def timestamp(at_s: float) -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(at_s))}.{int(at_s % 1 * 1e6):06d}Z"
 
 
-def _marks(attempt: record.Attempt) -> list[str]:
+def _marks(attempt: record.SinkAttempt) -> list[str]:
     redelivered = attempt.event is not None and attempt.event.redelivered
     shown = (("duplicate", attempt.duplicate), ("redelivered", redelivered), (attempt.note, bool(attempt.note)))
     return [text for text, applies in shown if applies]

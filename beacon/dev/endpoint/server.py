@@ -32,18 +32,18 @@ _WITHIN_S = 10.0
 _Result = TypeVar("_Result")
 
 
-class Server:
+class SinkServer:
     """A test endpoint; a context manager."""
 
     def __init__(self, settings: options.Options | None = None) -> None:
         self.settings = settings or options.Options()
-        self._app = app.App(self.settings)
+        self._app = app.SinkApp(self.settings)
         self._state = ServerState()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop
         self._listening: asyncio.AbstractServer | None = None
         self._reserved: socket.socket | None = None
-        self._authority: tls.Authority | None = None
+        self._authority: tls.SinkAuthority | None = None
         self._tls = self._tls_context()
         self.port = self.settings.port
 
@@ -64,7 +64,7 @@ class Server:
             raise ValueError("this endpoint has no authority of its own")
         return self._authority.write(directory)
 
-    def start(self) -> "Server":
+    def start(self) -> "SinkServer":
         """Accept connections, also again after `stop`. Raises OSError when the port can't be had."""
         if self._listening is None:
             reserved = self._reserved = self._reserved or self._reserve()
@@ -109,11 +109,11 @@ class Server:
         """Return the figures of this instant."""
         return self._app.stats()
 
-    def events(self, after: int = 0) -> list[record.Attempt]:
+    def events(self, after: int = 0) -> list[record.SinkAttempt]:
         """Return the accepted requests in order of arrival, those after an index; at most `keep` are there."""
         return self._app.accepted(after)
 
-    def attempts(self) -> list[record.Attempt]:
+    def attempts(self) -> list[record.SinkAttempt]:
         """Return the requests that have ended, in the order of their end; at most `keep` are there."""
         with self._app.lock:
             return list(self._app.record.attempts)
@@ -142,7 +142,7 @@ class Server:
             time.sleep(_LOOK_S)
         return stats
 
-    def __enter__(self) -> "Server":
+    def __enter__(self) -> "SinkServer":
         """Start."""
         return self.start()
 
@@ -155,9 +155,9 @@ class Server:
     def _tls_context(self) -> ssl.SSLContext | None:
         wanted = self.settings
         if wanted.cert:
-            return tls.Files(cert=wanted.cert, key=wanted.key, client_ca=wanted.client_ca).context()
+            return tls.SinkFiles(cert=wanted.cert, key=wanted.key, client_ca=wanted.client_ca).context()
         if wanted.tls or wanted.mutual:
-            self._authority = tls.Authority(wanted.host, mutual=wanted.mutual)
+            self._authority = tls.SinkAuthority(wanted.host, mutual=wanted.mutual)
             return self._authority.context()
         return None
 
@@ -240,11 +240,11 @@ class _Protocol(HttpToolsProtocol):
 
 
 @contextlib.contextmanager
-def running(**settings: Any) -> Iterator[Server]:
+def running(**settings: Any) -> Iterator[SinkServer]:
     """Run a test endpoint with these settings (see `options.Options`, `modes.Behaviour`, `checks.Demands`).
 
     Raises:
         ConfigError: with one line for every unknown key and unusable value.
     """
-    with Server(options.parse(settings)) as server:
+    with SinkServer(options.parse(settings)) as server:
         yield server

@@ -12,7 +12,7 @@ import trustme
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Files:
+class SinkFiles:
     """Where certificates are read from; `client_ca` empty: clients need none."""
 
     cert: str
@@ -29,7 +29,7 @@ class Files:
         return context
 
 
-class Authority:
+class SinkAuthority:
     """A certificate authority with a server certificate and one for a client."""
 
     def __init__(self, host: str, *, mutual: bool) -> None:

@@ -21,7 +21,7 @@ _END = object()
 class Client:
     """Asks one server, as the administrator or with another token."""
 
-    def __init__(self, cluster: server.Server, directory: Path, *, token: str | None = None) -> None:
+    def __init__(self, cluster: server.ApiServer, directory: Path, *, token: str | None = None) -> None:
         ca_file = directory / "ca.pem"
         ca_file.write_bytes(cluster.ca_pem)
         self._server = cluster

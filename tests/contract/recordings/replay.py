@@ -47,7 +47,7 @@ def load(name: str) -> list[Json]:
 class Replay:
     """One pass through all recordings; `answers` is filled by file and position."""
 
-    def __init__(self, cluster: server.Server, ca_file: Path) -> None:
+    def __init__(self, cluster: server.ApiServer, ca_file: Path) -> None:
         self.answers: dict[tuple[str, int], Got] = {}
         self._server = cluster
         self._http = urllib3.PoolManager(ca_certs=str(ca_file), maxsize=16, retries=False)

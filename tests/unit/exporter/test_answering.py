@@ -30,12 +30,12 @@ class Counted:
         self.let_go = threading.Event()
         self.delivered: list[tuple[list[int], str]] = []
 
-    def answer(self, wanted: str) -> answering.Answer:
+    def answer(self, wanted: str) -> answering.HttpAnswer:
         self.asked.append(wanted)
         self.let_go.wait(60)
         return answering.plain(HTTPStatus.OK, wanted)
 
-    def deliver(self, clients: list[int], answer: answering.Answer) -> None:
+    def deliver(self, clients: list[int], answer: answering.HttpAnswer) -> None:
         self.delivered.append((clients, answer.body.decode().strip()))
 
     def made(self, choose: Callable[[str], str]) -> answering.Answering[int]:

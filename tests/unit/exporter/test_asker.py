@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from beacon import bus
-from beacon.exporter import asker
+from beacon.exporter import store_poller
 from tests.unit.exporter import stores
 
 
 @contextmanager
-def asking(run_dir: Path) -> Iterator[tuple[asker.Asker, list[BaseException]]]:
+def asking(run_dir: Path) -> Iterator[tuple[store_poller.StorePoller, list[BaseException]]]:
     stop = threading.Event()
-    made = asker.Asker(stop)
+    made = store_poller.StorePoller(stop)
     ended: list[BaseException] = []
 
     def run() -> None:
@@ -49,17 +49,17 @@ def test_a_store_that_is_away_is_silent_within_the_time_allowed(short_dir: Path)
         answer = made.ask().result(10)
 
     assert answer.state == "silent"
-    assert time.monotonic() - started < 8 * asker.TIMEOUT_S
+    assert time.monotonic() - started < 8 * store_poller.TIMEOUT_S
 
 
 def test_many_who_ask_at_a_time_wait_no_longer_than_two_rounds(short_dir: Path) -> None:
     with asking(short_dir) as (made, _):
         started = time.monotonic()
-        futures: list[Future[asker.Answer]] = [made.ask() for _ in range(50)]
+        futures: list[Future[store_poller.StoreAnswer]] = [made.ask() for _ in range(50)]
         states = {future.result(10).state for future in futures}
 
     assert states == {"silent"}
-    assert time.monotonic() - started < 9 * asker.TIMEOUT_S
+    assert time.monotonic() - started < 9 * store_poller.TIMEOUT_S
 
 
 def test_a_store_that_opens_its_ledger_says_what_it_does(short_dir: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_replaced_ledger_is_noticed_once_and_then_known(short_dir: Path) -> No
 def test_a_changed_configuration_ends_the_asking_without_being_asked(
     short_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asker, "_IDLE_S", 0.1)
+    monkeypatch.setattr(store_poller, "_IDLE_S", 0.1)
     with stores.serving(short_dir) as store, asking(short_dir) as (made, ended):
         made.ask().result(10)
 

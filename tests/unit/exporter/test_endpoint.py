@@ -15,13 +15,13 @@ from beacon.runtime import log
 from tests.integration import processes
 
 
-def hello(accept: str) -> answering.Answer:
+def hello(accept: str) -> answering.HttpAnswer:
     return answering.plain(HTTPStatus.OK, f"hello {accept}".strip())
 
 
 @contextmanager
-def serving(routes: dict[str, answering.Route], host: str = "127.0.0.1") -> Iterator[endpoint.Endpoint]:
-    made = endpoint.Endpoint(0, "health.port", routes, host=host)
+def serving(routes: dict[str, answering.Route], host: str = "127.0.0.1") -> Iterator[endpoint.HttpEndpoint]:
+    made = endpoint.HttpEndpoint(0, "health.port", routes, host=host)
     threads = [threading.Thread(target=work.run, name=work.name) for work in made.threads]
     for thread in threads:
         thread.start()
@@ -35,23 +35,25 @@ def serving(routes: dict[str, answering.Route], host: str = "127.0.0.1") -> Iter
 
 
 @pytest.fixture
-def served() -> Iterator[endpoint.Endpoint]:
+def served() -> Iterator[endpoint.HttpEndpoint]:
     with serving({"/hello": answering.Route(hello, choose=str)}) as made:
         yield made
 
 
-def connected(served: endpoint.Endpoint) -> socket.socket:
+def connected(served: endpoint.HttpEndpoint) -> socket.socket:
     return socket.create_connection(("127.0.0.1", served.port), timeout=10)
 
 
-def exchange(served: endpoint.Endpoint, request: bytes) -> bytes:
+def exchange(served: endpoint.HttpEndpoint, request: bytes) -> bytes:
     """Send bytes and return all that comes back."""
     with connected(served) as connection:
         connection.sendall(request)
         return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
-def ask(served: endpoint.Endpoint, method: str, path: str, **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
+def ask(
+    served: endpoint.HttpEndpoint, method: str, path: str, **headers: str
+) -> tuple[http.client.HTTPResponse, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=10)
     connection.request(method, path, headers=headers)
     response = connection.getresponse()
@@ -60,7 +62,7 @@ def ask(served: endpoint.Endpoint, method: str, path: str, **headers: str) -> tu
     return response, body
 
 
-def test_a_route_is_answered_and_the_connection_closed(served: endpoint.Endpoint) -> None:
+def test_a_route_is_answered_and_the_connection_closed(served: endpoint.HttpEndpoint) -> None:
     response, body = ask(served, "GET", "/hello?probe=1", Accept="text/html")
 
     assert (response.status, body) == (200, b"hello text/html\n")
@@ -68,13 +70,13 @@ def test_a_route_is_answered_and_the_connection_closed(served: endpoint.Endpoint
     assert response.headers["Server"] == "beacon"
 
 
-def test_head_is_answered_like_get_without_a_body(served: endpoint.Endpoint) -> None:
+def test_head_is_answered_like_get_without_a_body(served: endpoint.HttpEndpoint) -> None:
     response, body = ask(served, "HEAD", "/hello")
 
     assert (response.status, body, response.headers["Content-Length"]) == (200, b"", "6")
 
 
-def test_another_path_is_404_in_plain_text_and_says_what_there_is(served: endpoint.Endpoint) -> None:
+def test_another_path_is_404_in_plain_text_and_says_what_there_is(served: endpoint.HttpEndpoint) -> None:
     response, body = ask(served, "GET", "/")
 
     assert (response.status, body) == (404, b"there is /hello\n")
@@ -82,7 +84,7 @@ def test_another_path_is_404_in_plain_text_and_says_what_there_is(served: endpoi
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"])
-def test_another_method_is_405(served: endpoint.Endpoint, method: str) -> None:
+def test_another_method_is_405(served: endpoint.HttpEndpoint, method: str) -> None:
     response, body = ask(served, method, "/hello")
 
     assert (response.status, response.headers["Allow"]) == (405, "GET, HEAD")
@@ -137,20 +139,20 @@ def test_another_method_is_405(served: endpoint.Endpoint, method: str) -> None:
     ids=lambda value: repr(value)[:40],
 )
 def test_an_odd_request_gets_a_proper_answer_and_no_later_one_is_harmed(
-    served: endpoint.Endpoint, request_: bytes, status: bytes
+    served: endpoint.HttpEndpoint, request_: bytes, status: bytes
 ) -> None:
     assert exchange(served, request_).startswith(b"HTTP/1.1 " + status)
     assert ask(served, "GET", "/hello")[0].status == 200
 
 
-def test_of_pipelined_requests_the_first_is_answered(served: endpoint.Endpoint) -> None:
+def test_of_pipelined_requests_the_first_is_answered(served: endpoint.HttpEndpoint) -> None:
     answer = exchange(served, b"GET /hello HTTP/1.1\r\nAccept: a\r\n\r\nGET /none HTTP/1.1\r\nAccept: b\r\n\r\n" * 20)
 
     assert answer.count(b"HTTP/1.1") == 1
     assert answer.endswith(b"\r\n\r\nhello a\n")
 
 
-def test_a_head_is_read_in_pieces_of_any_size(served: endpoint.Endpoint) -> None:
+def test_a_head_is_read_in_pieces_of_any_size(served: endpoint.HttpEndpoint) -> None:
     with connected(served) as connection:
         for byte in b"HEAD /hello?a HTTP/1.1\r\nHost: x\r\naCCept: y\r\n\r\n":
             connection.sendall(bytes([byte]))
@@ -160,17 +162,17 @@ def test_a_head_is_read_in_pieces_of_any_size(served: endpoint.Endpoint) -> None
     assert answer.endswith(b"\r\n\r\n")
 
 
-def test_a_client_that_sends_a_body_gets_its_answer_whole(served: endpoint.Endpoint) -> None:
+def test_a_client_that_sends_a_body_gets_its_answer_whole(served: endpoint.HttpEndpoint) -> None:
     answer = exchange(served, b"POST /hello HTTP/1.1\r\nContent-Length: 60000\r\n\r\n" + b"x" * 60_000)
 
     assert answer.endswith(b"only GET and HEAD\n")
 
 
-def test_an_accept_header_of_any_length_is_bounded(served: endpoint.Endpoint) -> None:
+def test_an_accept_header_of_any_length_is_bounded(served: endpoint.HttpEndpoint) -> None:
     assert ask(served, "GET", "/hello", Accept="a," * 5000)[1] == b"hello\n"
 
 
-def test_a_head_without_end_is_cut_off(served: endpoint.Endpoint) -> None:
+def test_a_head_without_end_is_cut_off(served: endpoint.HttpEndpoint) -> None:
     connection = socket.create_connection(("127.0.0.1", served.port), timeout=10)
 
     with pytest.raises(OSError):  # noqa: PT011  reset or broken pipe
@@ -179,7 +181,7 @@ def test_a_head_without_end_is_cut_off(served: endpoint.Endpoint) -> None:
     connection.close()
 
 
-def test_slow_clients_do_not_keep_a_probe_waiting(served: endpoint.Endpoint) -> None:
+def test_slow_clients_do_not_keep_a_probe_waiting(served: endpoint.HttpEndpoint) -> None:
     slow = [connected(served) for _ in range(3 * endpoint._MOST[endpoint._Stage.READING])]
     for connection in slow:
         connection.send(b"GET /hello HT")
@@ -193,7 +195,7 @@ def test_slow_clients_do_not_keep_a_probe_waiting(served: endpoint.Endpoint) -> 
 
 
 def test_a_client_that_drips_is_cut_off_at_the_deadline(
-    served: endpoint.Endpoint, monkeypatch: pytest.MonkeyPatch
+    served: endpoint.HttpEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(endpoint._DEADLINES_S, endpoint._Stage.READING, 0.2)
     with connected(served) as connection:
@@ -205,7 +207,7 @@ def test_a_client_that_drips_is_cut_off_at_the_deadline(
 
 def test_a_client_that_does_not_read_its_answer_is_cut_off_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(endpoint._DEADLINES_S, endpoint._Stage.SENDING, 0.2)
-    large = answering.Answer(status=HTTPStatus.OK, content_type="x", body=bytes(30_000_000))
+    large = answering.HttpAnswer(status=HTTPStatus.OK, content_type="x", body=bytes(30_000_000))
     with serving({"/large": answering.Route(lambda _: large)}) as served, connected(served) as connection:
         connection.sendall(b"GET /large HTTP/1.1\r\n\r\n")
         processes.wait_for(lambda: bool(served._stages[endpoint._Stage.SENDING]), "an answer that is not read")
@@ -215,7 +217,7 @@ def test_a_client_that_does_not_read_its_answer_is_cut_off_at_the_deadline(monke
 
 def test_of_those_that_do_not_read_their_answer_the_oldest_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(endpoint._MOST, endpoint._Stage.SENDING, 3)
-    large = answering.Answer(status=HTTPStatus.OK, content_type="x", body=bytes(30_000_000))
+    large = answering.HttpAnswer(status=HTTPStatus.OK, content_type="x", body=bytes(30_000_000))
     routes = {"/large": answering.Route(lambda _: large), "/hello": answering.Route(hello)}
     with serving(routes) as served:
         clients = [connected(served) for _ in range(10)]
@@ -230,7 +232,7 @@ def test_of_those_that_do_not_read_their_answer_the_oldest_give_way(monkeypatch:
 
 
 def test_a_client_that_stays_after_its_answer_is_cut_off(
-    served: endpoint.Endpoint, monkeypatch: pytest.MonkeyPatch
+    served: endpoint.HttpEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(endpoint._DEADLINES_S, endpoint._Stage.LEAVING, 0.1)
     with connected(served) as connection:
@@ -278,7 +280,7 @@ def test_while_too_many_wait_for_an_answer_no_more_are_accepted_and_none_is_refu
 
 
 def test_without_files_connections_wait_and_are_answered_later(
-    served: endpoint.Endpoint, capfd: pytest.CaptureFixture[str]
+    served: endpoint.HttpEndpoint, capfd: pytest.CaptureFixture[str]
 ) -> None:
     log.configure("exporter")
     calls: list[int] = []
@@ -314,7 +316,7 @@ def gone(connection: socket.socket) -> bool:
         return True
 
 
-def test_many_clients_at_a_time_are_all_answered(served: endpoint.Endpoint) -> None:
+def test_many_clients_at_a_time_are_all_answered(served: endpoint.HttpEndpoint) -> None:
     answered: list[int] = []
     threads = [
         threading.Thread(target=lambda: answered.append(ask(served, "GET", "/hello")[0].status)) for _ in range(20)
@@ -328,7 +330,7 @@ def test_many_clients_at_a_time_are_all_answered(served: endpoint.Endpoint) -> N
     assert answered == [200] * 20
 
 
-def test_a_client_that_leaves_before_its_answer_is_no_error(served: endpoint.Endpoint) -> None:
+def test_a_client_that_leaves_before_its_answer_is_no_error(served: endpoint.HttpEndpoint) -> None:
     for _ in range(20):
         connection = socket.create_connection(("127.0.0.1", served.port))
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
@@ -338,17 +340,17 @@ def test_a_client_that_leaves_before_its_answer_is_no_error(served: endpoint.End
     assert ask(served, "GET", "/hello")[0].status == 200
 
 
-def test_a_port_in_use_is_named_with_its_key(served: endpoint.Endpoint) -> None:
+def test_a_port_in_use_is_named_with_its_key(served: endpoint.HttpEndpoint) -> None:
     with pytest.raises(errors.StartError) as raised:
-        endpoint.Endpoint(served.port, "metrics.port", {}, host="127.0.0.1")
+        endpoint.HttpEndpoint(served.port, "metrics.port", {}, host="127.0.0.1")
 
     assert str(raised.value) == f"port {served.port} (metrics.port) is in use"
     assert raised.value.exit_code == errors.EXIT_TEMPORARY
 
 
-def test_a_port_that_another_has_on_one_family_only_is_in_use_too(served: endpoint.Endpoint) -> None:
+def test_a_port_that_another_has_on_one_family_only_is_in_use_too(served: endpoint.HttpEndpoint) -> None:
     with pytest.raises(errors.StartError, match="is in use"):
-        endpoint.Endpoint(served.port, "metrics.port", {})
+        endpoint.HttpEndpoint(served.port, "metrics.port", {})
 
 
 def test_without_a_host_both_families_are_served() -> None:

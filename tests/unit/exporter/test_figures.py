@@ -5,15 +5,15 @@ from dataclasses import replace
 
 import pytest
 
-from beacon.exporter import asker, exposition, figures, health, view
+from beacon.exporter import exposition, gauges, health, snapshot, store_poller
 from beacon.runtime.supervision import ProgramState
 from tests.unit.exporter import views
 
 STATES = ("ready", "waiting", "queued", "in_flight")
 
 
-def samples(seen: view.View) -> dict[str, float]:
-    made = figures.families(seen, health.readiness(seen, scopes=1))
+def samples(seen: snapshot.Snapshot) -> dict[str, float]:
+    made = gauges.families(seen, health.readiness(seen, scopes=1))
     return {
         sample.name + "".join(f"{{{value}}}" for _, value in sorted(sample.labels.items())): sample.value
         for family in made
@@ -38,13 +38,13 @@ def test_nothing_pending_is_an_age_of_zero() -> None:
     endpoint = views.figures().endpoints[0]
     none = replace(endpoint, ready=0, waiting=0, queued=0, in_flight=0, oldest_us=0)
 
-    shown = samples(views.well(store=asker.Answer(state="ready", figures=views.figures(endpoints=(none,)))))
+    shown = samples(views.well(store=store_poller.StoreAnswer(state="ready", figures=views.figures(endpoints=(none,)))))
 
     assert shown["beacon_oldest_pending_age_seconds{default}"] == 0
 
 
 def test_a_silent_store_has_no_figures_and_is_down() -> None:
-    shown = samples(views.well(store=asker.Answer(state="silent", why="no answer")))
+    shown = samples(views.well(store=store_poller.StoreAnswer(state="silent", why="no answer")))
 
     assert not [name for name in shown if name.startswith(("beacon_db_", "beacon_deliveries_", "beacon_tracked"))]
     assert shown["beacon_component_up{store}"] == 0
@@ -71,7 +71,7 @@ def test_memory_and_time_of_a_process_are_the_kernels() -> None:
 
     assert 5e6 < shown["beacon_process_resident_memory_bytes{store}"] < 5e9
     assert shown["beacon_process_cpu_seconds_total{store}"] > 0
-    assert figures.usage_of(0) is None
+    assert gauges.usage_of(0) is None
 
 
 def test_last_successes_are_those_of_the_work_itself() -> None:
@@ -96,7 +96,7 @@ def test_every_component_is_up_when_all_is_well_and_the_ill_one_is_not() -> None
 
 def test_what_is_rendered_is_valid_openmetrics() -> None:
     seen = views.well()
-    made = figures.families(seen, health.readiness(seen, scopes=1))
+    made = gauges.families(seen, health.readiness(seen, scopes=1))
 
     body, _ = exposition.render(map(exposition.exposed, made), "application/openmetrics-text;version=1.0.0")
 

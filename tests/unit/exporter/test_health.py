@@ -2,12 +2,12 @@
 
 import pytest
 
-from beacon.exporter import asker, health, view
+from beacon.exporter import health, snapshot, store_poller
 from beacon.runtime.supervision import ProgramState
 from tests.unit.exporter import views
 
 
-def ready(seen: view.View, scopes: int = 1) -> health.Checks:
+def ready(seen: snapshot.Snapshot, scopes: int = 1) -> health.Checks:
     return health.readiness(seen, scopes=scopes)
 
 
@@ -17,7 +17,7 @@ def test_a_beacon_in_which_all_is_well_is_live_and_ready() -> None:
 
 
 def test_it_is_not_ready_while_the_store_is_silent_and_says_why() -> None:
-    silent = asker.Answer(state="silent", why="the store did not answer within 0.8 s")
+    silent = store_poller.StoreAnswer(state="silent", why="the store did not answer within 0.8 s")
 
     checks = ready(views.well(store=silent))
 
@@ -29,7 +29,9 @@ def test_it_is_not_ready_while_the_store_is_silent_and_says_why() -> None:
 
 
 def test_a_store_that_opens_its_ledger_is_live_and_not_ready() -> None:
-    opening = asker.Answer(state="checking", since_us=int(views.NOW * 1e6), why="the store is not serving yet")
+    opening = store_poller.StoreAnswer(
+        state="checking", since_us=int(views.NOW * 1e6), why="the store is not serving yet"
+    )
     seen = views.well(store=opening)
 
     assert health.passed(health.liveness(seen))
@@ -51,7 +53,7 @@ def test_it_is_not_ready_while_a_scope_is_not_followed(state: str) -> None:
 
 def test_a_scope_whose_kind_is_not_served_yet_does_not_hold_readiness() -> None:
     reports = (views.scope("waiting", listed=False), views.well().reports[1])
-    seen = views.well(reports=reports, store=asker.Answer(state="ready", figures=views.figures(scopes=())))
+    seen = views.well(reports=reports, store=store_poller.StoreAnswer(state="ready", figures=views.figures(scopes=())))
 
     assert health.passed(ready(seen))
 
@@ -67,7 +69,7 @@ def test_a_watch_that_is_opened_anew_is_ready_for_a_while_and_then_no_more() -> 
 def test_it_is_not_ready_while_the_store_does_not_know_a_scope_as_listed() -> None:
     unlisted = views.figures(scopes=())
 
-    checks = ready(views.well(store=asker.Answer(state="ready", figures=unlisted)))
+    checks = ready(views.well(store=store_poller.StoreAnswer(state="ready", figures=unlisted)))
 
     assert not checks["watcher"].ok
 
@@ -92,7 +94,7 @@ def test_it_is_not_ready_before_the_notifier_has_claimed() -> None:
 
 
 def test_it_is_not_ready_before_a_store_that_was_started_anew_has_got_a_claim() -> None:
-    unclaimed = asker.Answer(state="ready", figures=views.figures(claimed_us=0))
+    unclaimed = store_poller.StoreAnswer(state="ready", figures=views.figures(claimed_us=0))
 
     assert not ready(views.well(store=unclaimed))["notifier"].ok
 

@@ -20,8 +20,8 @@ rubbish = st.lists(st.one_of(st.sampled_from(TOKENS), st.binary(max_size=8)), ma
 requests = rubbish.map(lambda more: b"GET /ready HTTP/1.1\r\n" + more)
 
 
-def fed(data: bytes, size: int) -> tuple[request.Reader, bool]:
-    reader = request.Reader()
+def fed(data: bytes, size: int) -> tuple[request.HeadReader, bool]:
+    reader = request.HeadReader()
     pieces = (data[start : start + size] for start in range(0, len(data), size))
     return reader, any(itertools.starmap(reader.feed, ((piece,) for piece in pieces)))
 

@@ -4,7 +4,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from beacon import errors
-from beacon.exporter import asker, view
+from beacon.exporter import snapshot, store_poller
 from beacon.runtime import metrics
 
 
@@ -17,14 +17,14 @@ def test_the_lines_that_supervisord_dropped_are_counted_once_and_a_new_superviso
             raise errors.TransientError("supervisord does not answer")
         return answer
 
-    def ask() -> "Future[asker.Answer]":
-        future: Future[asker.Answer] = Future()
-        future.set_result(asker.Answer(state="silent"))
+    def ask() -> "Future[store_poller.StoreAnswer]":
+        future: Future[store_poller.StoreAnswer] = Future()
+        future.set_result(store_poller.StoreAnswer(state="silent"))
         return future
 
     counter = metrics.LOG_LINES_DROPPED.labels(process="supervisord")
     before = counter._value.get()
-    viewer = view.Viewer(tmp_path, ask, supervised=True, list_programs=lambda _: (), count_dropped=count)
+    viewer = snapshot.SnapshotReader(tmp_path, ask, supervised=True, list_programs=lambda _: (), count_dropped=count)
     counted = []
     for _ in range(5):
         viewer.look()

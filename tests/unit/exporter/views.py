@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from beacon import wire
-from beacon.exporter import asker, view
+from beacon.exporter import snapshot, store_poller
 from beacon.runtime import heartbeat, run_directory, supervision
 
 NOW = 1_800_000_000.0
@@ -69,10 +69,12 @@ def beat(process: str, age_s: float, **changes: Any) -> heartbeat.Beat:
     return replace(heartbeat.Beat(process=process, thread="main", pid=PIDS[process], age_s=age_s), **changes)
 
 
-def well(**changes: Any) -> view.View:
+def well(**changes: Any) -> snapshot.Snapshot:
     given: dict[str, Any] = {
         "now": NOW,
-        "store": asker.Answer(state="ready", since_us=_us(NOW - 90), round_trip_s=0.0012, figures=figures()),
+        "store": store_poller.StoreAnswer(
+            state="ready", since_us=_us(NOW - 90), round_trip_s=0.0012, figures=figures()
+        ),
         "programs": {name: program(name) for name in PIDS},
         "beats": tuple(beat(name, 0.5) for name in PIDS),
         "reports": (
@@ -84,9 +86,9 @@ def well(**changes: Any) -> view.View:
             report("reconciler", "storage", "ok", done_us=_us(NOW - 6)),
         ),
     }
-    return view.View(**{**given, **changes})
+    return snapshot.Snapshot(**{**given, **changes})
 
 
-def with_program(name: str, **changes: Any) -> view.View:
+def with_program(name: str, **changes: Any) -> snapshot.Snapshot:
     seen = well()
     return replace(seen, programs={**seen.programs, name: program(name, **changes)})

@@ -4,8 +4,8 @@ import pytest
 
 from beacon.runtime import heartbeat, supervision
 from beacon.runtime.supervision import ProgramState
-from beacon.sentinel import judgement, protocol
-from beacon.sentinel.judgement import Duty
+from beacon.sentinel import decisions, protocol
+from beacon.sentinel.decisions import Action
 
 LIMIT_S = 60.0
 
@@ -28,37 +28,37 @@ def glance(
     life_s: float = 1000.0,
     awake_s: float = 1000.0,
     booted_s: float = 1000.0,
-) -> judgement.Glance:
-    return judgement.Glance(
+) -> decisions.Snapshot:
+    return decisions.Snapshot(
         programs=programs, beats=beats, lives_s={7: life_s, 8: life_s}, awake_s=awake_s, booted_s=booted_s
     )
 
 
-def hung(seen: judgement.Glance) -> list[tuple[str, str]]:
-    return [(one.program, one.thread) for one in judgement.hung(seen, LIMIT_S)]
+def hung(seen: decisions.Snapshot) -> list[tuple[str, str]]:
+    return [(one.program, one.thread) for one in decisions.hung(seen, LIMIT_S)]
 
 
 @pytest.mark.parametrize(
     ("heard", "duty"),
     [
-        (event("PROCESS_STATE_FATAL", from_state="BACKOFF"), Duty.END_POD),
-        (event("PROCESS_STATE_EXITED", from_state="RUNNING", expected="0"), Duty.COUNT_DEATH),
-        (event("PROCESS_STATE_BACKOFF", from_state="STARTING"), Duty.ASK_WHY),
-        (event("PROCESS_STATE_STARTING", from_state="EXITED"), Duty.SLOW_DOWN),
-        (event("PROCESS_STATE_STARTING", from_state="BACKOFF"), Duty.NOTHING),
-        (event("PROCESS_STATE_STARTING", from_state="STOPPED"), Duty.LET_GO),
-        (event("PROCESS_STATE_RUNNING", from_state="STARTING"), Duty.NOTHING),
-        (event("PROCESS_STATE_STOPPING", from_state="RUNNING"), Duty.NOTHING),
-        (event("PROCESS_STATE_STOPPED", from_state="STOPPING"), Duty.NOTHING),
-        (event("PROCESS_STATE_FATAL", "sentinel", from_state="BACKOFF"), Duty.NOTHING),
-        (event("TICK_5", ""), Duty.LOOK),
-        (event("SUPERVISOR_STATE_CHANGE_STOPPING", ""), Duty.REST),
-        (event("SUPERVISOR_STATE_CHANGE_RUNNING", ""), Duty.NOTHING),
-        (event("PROCESS_LOG_STDOUT"), Duty.NOTHING),
+        (event("PROCESS_STATE_FATAL", from_state="BACKOFF"), Action.END_POD),
+        (event("PROCESS_STATE_EXITED", from_state="RUNNING", expected="0"), Action.COUNT_DEATH),
+        (event("PROCESS_STATE_BACKOFF", from_state="STARTING"), Action.ASK_WHY),
+        (event("PROCESS_STATE_STARTING", from_state="EXITED"), Action.SLOW_DOWN),
+        (event("PROCESS_STATE_STARTING", from_state="BACKOFF"), Action.NOTHING),
+        (event("PROCESS_STATE_STARTING", from_state="STOPPED"), Action.LET_GO),
+        (event("PROCESS_STATE_RUNNING", from_state="STARTING"), Action.NOTHING),
+        (event("PROCESS_STATE_STOPPING", from_state="RUNNING"), Action.NOTHING),
+        (event("PROCESS_STATE_STOPPED", from_state="STOPPING"), Action.NOTHING),
+        (event("PROCESS_STATE_FATAL", "sentinel", from_state="BACKOFF"), Action.NOTHING),
+        (event("TICK_5", ""), Action.LOOK),
+        (event("SUPERVISOR_STATE_CHANGE_STOPPING", ""), Action.REST),
+        (event("SUPERVISOR_STATE_CHANGE_RUNNING", ""), Action.NOTHING),
+        (event("PROCESS_LOG_STDOUT"), Action.NOTHING),
     ],
 )
-def test_every_event_has_its_duty(heard: protocol.Event, duty: Duty) -> None:
-    assert judgement.duty(heard) is duty
+def test_every_event_has_its_duty(heard: protocol.Event, duty: Action) -> None:
+    assert decisions.duty(heard) is duty
 
 
 def test_the_most_silent_thread_is_named() -> None:
@@ -110,21 +110,21 @@ def test_a_process_that_has_just_ended_and_the_sentinel_itself_are_let_be() -> N
 def test_what_was_given_up_is_found_but_for_the_sentinel_itself() -> None:
     fatal = program("exporter", ProgramState.FATAL, 0)
 
-    assert judgement.given_up([program(), fatal]) is fatal
-    assert judgement.given_up([program(), program("sentinel", ProgramState.FATAL, 0)]) is None
+    assert decisions.given_up([program(), fatal]) is fatal
+    assert decisions.given_up([program(), program("sentinel", ProgramState.FATAL, 0)]) is None
 
 
 def test_the_pause_grows_with_the_deaths_and_ends_growing() -> None:
-    pauses = [judgement.pause_s([100.0] * deaths, 100.0, free=5) for deaths in range(14)]
+    pauses = [decisions.pause_s([100.0] * deaths, 100.0, free=5) for deaths in range(14)]
 
     assert pauses == [0, 0, 0, 0, 0, 0, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
 def test_deaths_of_long_ago_cost_nothing() -> None:
-    assert judgement.pause_s([0.0] * 9 + [400.0], 400.0, free=5) == 0
-    assert judgement.recent([0.0, 99.0, 101.0], 400.0) == [101.0]
+    assert decisions.pause_s([0.0] * 9 + [400.0], 400.0, free=5) == 0
+    assert decisions.recent([0.0, 99.0, 101.0], 400.0) == [101.0]
 
 
 def test_looks_are_more_frequent_than_the_limit() -> None:
-    assert judgement.Limits().look_s == 5
-    assert judgement.Limits(hung_s=2).look_s == 0.5
+    assert decisions.Limits().look_s == 5
+    assert decisions.Limits(hung_s=2).look_s == 0.5

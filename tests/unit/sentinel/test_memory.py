@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from beacon.runtime import run_directory
-from beacon.sentinel import memory
+from beacon.sentinel import restart_state
 from tests import run_directories
 
 
@@ -15,14 +15,14 @@ def run_dir(tmp_path: Path) -> Path:
 
 
 def test_deaths_and_holds_survive(run_dir: Path) -> None:
-    before = memory.Memory(run_dir, "1 2 boot")
+    before = restart_state.RestartState(run_dir, "1 2 boot")
     before.died("watcher", 10.0)
     before.died("watcher", 11.0)
     before.hold("watcher", 15.0)
     before.hold("notifier", 16.0)
     before.let_go("notifier")
 
-    after = memory.Memory(run_dir, "1 2 boot")
+    after = restart_state.RestartState(run_dir, "1 2 boot")
 
     assert after.deaths("watcher") == (10.0, 11.0)
     assert after.held() == {"watcher": 15.0}
@@ -30,11 +30,11 @@ def test_deaths_and_holds_survive(run_dir: Path) -> None:
 
 
 def test_another_supervisords_are_void(run_dir: Path) -> None:
-    before = memory.Memory(run_dir, "1 2 boot")
+    before = restart_state.RestartState(run_dir, "1 2 boot")
     before.died("watcher", 10.0)
     before.hold("watcher", 15.0)
 
-    after = memory.Memory(run_dir, "1 3 boot")
+    after = restart_state.RestartState(run_dir, "1 3 boot")
 
     assert (after.deaths("watcher"), after.held()) == ((), {})
 
@@ -43,11 +43,11 @@ def test_another_supervisords_are_void(run_dir: Path) -> None:
 def test_a_broken_memory_is_none(run_dir: Path, content: str) -> None:
     (run_directory.reports_directory(run_dir) / "sentinel.memory").write_text(content)
 
-    assert memory.Memory(run_dir, "1 2 boot").held() == {}
+    assert restart_state.RestartState(run_dir, "1 2 boot").held() == {}
 
 
 def test_only_recent_deaths_are_kept(run_dir: Path) -> None:
-    made = memory.Memory(run_dir, "1 2 boot")
+    made = restart_state.RestartState(run_dir, "1 2 boot")
     for instant in range(0, 10_000, 100):
         made.died("watcher", float(instant))
 

@@ -21,7 +21,7 @@ class Supervisord:
     source: int
     sink: int
     stop: int
-    listener: protocol.Listener
+    listener: protocol.EventListener
 
     def heard(self) -> bytes:
         return os.read(self.sink, 4096)
@@ -32,7 +32,7 @@ def other() -> Iterator[Supervisord]:
     events, source = os.pipe()
     sink, answers = os.pipe()
     stopped, stop = os.pipe()
-    yield Supervisord(source, sink, stop, protocol.Listener(source=events, sink=answers, stop=stopped))
+    yield Supervisord(source, sink, stop, protocol.EventListener(source=events, sink=answers, stop=stopped))
     for fd in (events, sink, answers, stopped, stop):
         os.close(fd)
 

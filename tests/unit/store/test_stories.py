@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from beacon import wire
-from beacon.cli import telling, words
+from beacon.cli import explain_output, formatting
 from beacon.domain import model
 from beacon.store import database, object_history
 from tests.unit.store import world
@@ -154,7 +154,7 @@ def test_what_an_operator_gave_up_is_told_with_the_reason(store: world.World) ->
     (event,) = story(store, target="uid-a").events
 
     assert (event.state, event.reason) == (model.DeliveryState.DISCARDED, "no longer wanted")
-    told = telling.why(story(store, target="uid-a"), [event], {})
+    told = explain_output.why(story(store, target="uid-a"), [event], {})
     assert told == [f"Event {event.id} was discarded by an operator (no longer wanted)."]
 
 
@@ -165,9 +165,9 @@ def test_an_object_that_the_configuration_left_behind_is_unmanaged_since_then(st
 
     told = story(store, kind="ConfigMap", namespace="ns", name="a")
 
-    (why,) = telling.why(told, told.events, {})
+    (why,) = explain_output.why(told, told.events, {})
     assert why == (
-        f"Unmanaged since {words.precise(store.clock.us)}: the configuration no longer accepts it, and nothing is told"
+        f"Unmanaged since {formatting.precise(store.clock.us)}: the configuration no longer accepts it, and nothing is told"
         " of it."
     )
     assert told.covering == ()

@@ -7,7 +7,7 @@ from dataclasses import replace
 import click
 
 from beacon import bus, errors, wire
-from beacon.cli import asking, filters, output, telling, terminal
+from beacon.cli import explain_output, filters, output, store_client, terminal
 from beacon.configuration import configured_scopes, settings
 from beacon.runtime import run_directory
 
@@ -35,13 +35,13 @@ def command(what: str, name: str | None, limit: int, output: str) -> None:
 
     The object is named by kind and name, by its UID, or by the id of an event about it.
     """
-    with asking.store() as client:
+    with store_client.store() as client:
         story, events = _read(client, _request(what, name), limit)
         live = _live(client, story) if not story.objects and not events and story.covering else []
     if not story.known and name is None:
         terminal.say(f"the ledger knows no object and no event with the id {what}", err=True)
         sys.exit(errors.EXIT_FAILURE)
-    _show(output, telling.plain(story, events, telling.why(story, events, _down()) + live))
+    _show(output, explain_output.plain(story, events, explain_output.why(story, events, _down()) + live))
 
 
 def _request(what: str, name: str | None) -> wire.Explain:
@@ -68,11 +68,11 @@ def _read(client: bus.Client, request: wire.Explain, limit: int) -> tuple[wire.O
 
 def _live(client: bus.Client, story: wire.ObjectStory) -> list[str]:
     """Ask the cluster why it shows nothing to be told; what the running Beacon is configured with counts."""
-    from beacon.cli import sight  # noqa: PLC0415  the client for the cluster takes most of a second to load
+    from beacon.cli import live_object  # noqa: PLC0415  the client for the cluster takes most of a second to load
 
     welcome = client.try_call(wire.Hello(process="cli"), timeout_s=_PATIENCE_S)
     scopes = configured_scopes.of(settings.from_plain(welcome.settings))
-    return sight.why_not(scopes, story.kind, story.namespace, story.name)
+    return live_object.why_not(scopes, story.kind, story.namespace, story.name)
 
 
 def _page(client: bus.Client, request: wire.Explain) -> wire.ObjectStory:
@@ -89,4 +89,4 @@ def _down() -> dict[str, str]:
 
 
 def _show(form: str, seen: dict[str, object]) -> None:
-    output.show(form, seen, telling.lines(seen))
+    output.show(form, seen, explain_output.lines(seen))

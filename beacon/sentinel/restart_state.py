@@ -12,13 +12,13 @@ from typing import Any
 
 from beacon.boundary import files
 from beacon.runtime import run_directory
-from beacon.sentinel import judgement
+from beacon.sentinel import decisions
 
 _FILE = "sentinel.memory"  # among the reports: the store clears them when supervisord is another one
 _LARGEST = 1024 * 1024
 
 
-class Memory:
+class RestartState:
     """Deaths and holds; written whenever it changes."""
 
     def __init__(self, run_dir: Path, supervisor: str) -> None:
@@ -40,7 +40,7 @@ class Memory:
 
     def died(self, program: str, now: float) -> None:
         """Remember a death."""
-        self._deaths[program] = [*judgement.recent(self._deaths.get(program, ()), now), now]
+        self._deaths[program] = [*decisions.recent(self._deaths.get(program, ()), now), now]
         self._write()
 
     def hold(self, program: str, until: float) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from beacon import wire
-from beacon.cli import asking, choosing
+from beacon.cli import bulk, store_client
 from beacon.domain import model
 
 _EPILOG = """
@@ -23,7 +23,7 @@ Exit codes: 0 all are under way, 1 some were refused or are not there, 2 wrong u
 
 
 @click.command("redeliver", epilog=_EPILOG)
-@choosing.options
+@bulk.options
 @click.option("--out-of-order", is_flag=True, help="Even if a later event of the object has been delivered.")
 def command(out_of_order: bool, **given: Any) -> None:  # noqa: FBT001
     """Send events once more, with the id that they had; filters alone mean those that failed.
@@ -31,11 +31,11 @@ def command(out_of_order: bool, **given: Any) -> None:  # noqa: FBT001
     The receiver sees `redelivered: true`. One whose object has had a later event delivered is refused, because it would
     turn the receiver's picture back: ask for it --out-of-order, and it says `outoforder: true`, too.
     """
-    wish = choosing.Wish(
+    wish = bulk.BulkRequest(
         request=lambda pairs: wire.Redeliver(deliveries=pairs, out_of_order=out_of_order),
         doing="redelivered",
         states=(model.DeliveryState.FAILED.value,),
     )
-    with asking.store() as client:
-        code = choosing.carry_out(client, wish, given)
+    with store_client.store() as client:
+        code = bulk.carry_out(client, wish, given)
     sys.exit(code)

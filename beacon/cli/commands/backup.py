@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from beacon import errors
-from beacon.cli import asking, terminal
+from beacon.cli import store_client, terminal
 
 _EPILOG = """
 \b
@@ -29,10 +29,10 @@ def command(file: Path) -> None:
     if target.exists():
         terminal.say(f"{file} is there already", err=True)
         sys.exit(errors.EXIT_CANNOT_CREATE)
-    with asking.store() as client:
-        asking.copy(client, partial)
+    with store_client.store() as client:
+        store_client.copy(client, partial)
     try:
-        if code := asking.verified(partial):
+        if code := store_client.verified(partial):
             sys.exit(code)
         os.link(partial, target)  # unlike a rename it never replaces what came to be there meanwhile
     except OSError as error:

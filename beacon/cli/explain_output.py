@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from beacon import wire
-from beacon.cli import words
+from beacon.cli import formatting
 from beacon.domain import model
 
 
@@ -76,7 +76,7 @@ def _of_nothing(story: wire.ObjectStory) -> str:
 
 
 def _of_object(one: wire.SeenObject) -> str:
-    since = words.precise(one.changed_us)
+    since = formatting.precise(one.changed_us)
     if one.state is model.ObjectState.UNMANAGED:
         return f"Unmanaged since {since}: the configuration no longer accepts it, and nothing is told of it."
     if one.state is model.ObjectState.RELEASED:
@@ -95,12 +95,12 @@ def _of_event(one: wire.EmittedEvent, down: Mapping[str, str]) -> str:
     if one.state is model.DeliveryState.DISCARDED:
         return f"Event {one.id} was discarded by an operator{because}."
     if one.deaths:
-        due = words.precise(one.next_attempt_us)
+        due = formatting.precise(one.next_attempt_us)
         return (
             f"Event {one.id} was under way at the notifier's last {one.deaths} deaths: sent last and alone from {due}."
         )
     if one.state is model.DeliveryState.READY and one.requests and one.endpoint not in down:
-        return f"Event {one.id} was not taken yet and is sent again at {words.precise(one.next_attempt_us)}."
+        return f"Event {one.id} was not taken yet and is sent again at {formatting.precise(one.next_attempt_us)}."
     return ""
 
 
@@ -128,7 +128,7 @@ def _object(one: wire.SeenObject) -> dict[str, Any]:
         "uid": one.uid,
         "group": one.group,
         "state": one.state.value,
-        "changed": words.precise(one.changed_us),
+        "changed": formatting.precise(one.changed_us),
         "resourceVersion": one.resource_version,
         "value": one.value,
         "current": one.current,
@@ -145,15 +145,15 @@ def _event(one: wire.EmittedEvent) -> dict[str, Any]:
         "cause": one.cause,
         "source": one.source,
         "resourceVersion": one.resource_version,
-        "detected": words.precise(one.detected_us),
+        "detected": formatting.precise(one.detected_us),
         "delivery": {
             "endpoint": one.endpoint,
             "state": one.state.value,
             "generation": one.generation,
             "attempts": one.counted,
             "requests": one.requests,
-            "nextAttempt": words.precise(one.next_attempt_us),
-            "settled": words.precise(one.settled_us),
+            "nextAttempt": formatting.precise(one.next_attempt_us),
+            "settled": formatting.precise(one.settled_us),
             "behind": one.behind,
             "reason": one.reason,
             "notifierDeaths": one.deaths,
@@ -162,7 +162,7 @@ def _event(one: wire.EmittedEvent) -> dict[str, Any]:
             {
                 "generation": made.generation,
                 "number": made.number,
-                "started": words.precise(made.started_us),
+                "started": formatting.precise(made.started_us),
                 "durationMs": round(made.duration_us / 1000, 1),
                 "code": made.code,
                 "status": made.status,

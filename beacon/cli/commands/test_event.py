@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from beacon import codec, errors, wire
-from beacon.cli import asking, output
+from beacon.cli import output, store_client
 
 _EPILOG = """
 \b
@@ -43,7 +43,7 @@ def command(output: str) -> None:
     Method, headers, token, TLS files, proxy and deadline are those of the running Beacon. The event's type ends in
     `.test` and it says `test: true`; it is about no object, and the ledger does not know it.
     """
-    with asking.store() as client:
+    with store_client.store() as client:
         welcome = client.try_call(wire.Hello(process="cli"), timeout_s=_PATIENCE_S)
     # One process never imports another, so the notifier's code runs as a process of its own.
     run = subprocess.run(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from beacon import errors
 from beacon.configuration import shown
-from beacon.dev import whole
-from beacon.dev.demo import real, screen, stage, tour
+from beacon.dev import testkit
+from beacon.dev.demo import console, environment, real, tour
 
 _READY_WITHIN_S = 60.0
 _SAY_WHY_AFTER_S = 4.0
@@ -16,7 +16,7 @@ _PROGRESS_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class ExpectedEvent:
     """What the demo is asked to do; without a `config` it brings its own cluster."""
 
     config: Path | None
@@ -25,9 +25,9 @@ class Wanted:
     once: bool
 
 
-def play(wanted: Wanted, asked: stage.Asked, shown: screen.Screen) -> int:
+def play(wanted: ExpectedEvent, asked: environment.Asked, shown: console.Screen) -> int:
     """Give the demo, and return the exit code. Everything has ended by then."""
-    with stage.Stage(asked) as on:
+    with environment.Stage(asked) as on:
         code = _guarded(_Play(wanted, on, shown), asked, shown)
         if asked():
             shown.say("Stopping ...")
@@ -36,7 +36,7 @@ def play(wanted: Wanted, asked: stage.Asked, shown: screen.Screen) -> int:
     return code
 
 
-def _guarded(course: "_Play", asked: stage.Asked, shown: screen.Screen) -> int:
+def _guarded(course: "_Play", asked: environment.Asked, shown: console.Screen) -> int:
     """Say in words what ends the demo early."""
     try:
         return course.run()
@@ -52,7 +52,7 @@ def _guarded(course: "_Play", asked: stage.Asked, shown: screen.Screen) -> int:
 
 
 class _Play:
-    def __init__(self, wanted: Wanted, on: stage.Stage, shown: screen.Screen) -> None:
+    def __init__(self, wanted: ExpectedEvent, on: environment.Stage, shown: console.Screen) -> None:
         self._wanted = wanted
         self._stage = on
         self._screen = shown
@@ -68,7 +68,7 @@ class _Play:
         self._screen.say(f"An embedded Kubernetes API server listens at {cluster.url}.")
         url = self._start_endpoint()
         started = time.monotonic()
-        config, here = tour.config(url), stage.without_proxy()
+        config, here = tour.config(url), environment.without_proxy()
         beacon = self._stage.start_beacon(config, kubeconfig=cluster.kubeconfig, environ=here)
         if not self._wait_ready(beacon):
             return errors.EXIT_FAILURE
@@ -92,7 +92,7 @@ class _Play:
             f"Beacon runs with {config} against the cluster of {given.kubeconfig}; it changes nothing there."
         )
         if test:
-            environ |= {"ENDPOINT_URL": self._start_endpoint(), **stage.without_proxy()}
+            environ |= {"ENDPOINT_URL": self._start_endpoint(), **environment.without_proxy()}
         else:
             self._screen.say(f"Notifications go to {shown.url(tree.endpoint.url)}.")
             real.look_at_endpoint(tree.endpoint.url, self._screen)
@@ -114,7 +114,7 @@ class _Play:
         self._screen.say(f"A test endpoint that records what it gets listens at {url}.")
         return url
 
-    def _wait_ready(self, beacon: whole.Beacon) -> bool:
+    def _wait_ready(self, beacon: testkit.Beacon) -> bool:
         """Wait for Beacon, saying what it waits for; for ever, if somebody watches."""
         started = said = time.monotonic()
         while True:
@@ -131,17 +131,19 @@ class _Play:
                 self._screen.trouble(f"Beacon was not ready within {_READY_WITHIN_S:.0f} s.")
                 return False
 
-    def _say_where(self, beacon: whole.Beacon) -> None:
+    def _say_where(self, beacon: testkit.Beacon) -> None:
         self._screen.say()
         self._screen.say("How Beacon is:")
         self._screen.verbatim(f"curl {beacon.ready_url}")
         self._screen.verbatim(f"curl {beacon.metrics_url}")
-        self._screen.verbatim(f"BEACON_RUN_DIR={beacon.run_dir} {whole.SCRIPTS}/supervisorctl -c {whole.CONF} status")
+        self._screen.verbatim(
+            f"BEACON_RUN_DIR={beacon.run_dir} {testkit.SCRIPTS}/supervisorctl -c {testkit.CONF} status"
+        )
         end = "This run ends here by itself." if self._wanted.once else "Ctrl-C ends it all."
         self._screen.say(end)
         self._screen.say()
 
-    def _stay(self, beacon: whole.Beacon, progress: real.Progress | None = None) -> int:
+    def _stay(self, beacon: testkit.Beacon, progress: real.Progress | None = None) -> int:
         """Show what comes until somebody ends it."""
         looked = 0.0
         while not self._stage.asked():
@@ -156,5 +158,5 @@ class _Play:
         return errors.EXIT_OK
 
 
-def _programs(beacon: whole.Beacon) -> str:
+def _programs(beacon: testkit.Beacon) -> str:
     return ", ".join(name for name, program in beacon.programs().items() if program.alive)

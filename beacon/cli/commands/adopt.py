@@ -3,7 +3,7 @@
 import click
 
 from beacon import wire
-from beacon.cli import asking, terminal
+from beacon.cli import store_client, terminal
 
 _EPILOG = """
 \b
@@ -23,6 +23,6 @@ def command(uid: str) -> None:
 
     Everything is listed anew. Nothing of the old cluster is told as deleted; what the new one has is told as created.
     """
-    with asking.store() as client:
+    with store_client.store() as client:
         reply = client.try_call(wire.Adopt(cluster=uid), timeout_s=10.0)
         terminal.say(f"the ledger {'now follows' if reply.changed else 'follows'} cluster {reply.cluster}")

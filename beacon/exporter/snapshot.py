@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from beacon import errors
-from beacon.exporter import asker
+from beacon.exporter import store_poller
 from beacon.runtime import heartbeat, metrics, run_directory, supervision
 
-_PATIENCE_S = 2.0 * asker.TIMEOUT_S + 0.4  # a question that has just begun ends before ours begins
+_PATIENCE_S = 2.0 * store_poller.TIMEOUT_S + 0.4  # a question that has just begun ends before ours begins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class View:
+class Snapshot:
     """One look. `programs` are the running ones' places; `supervisor_why` says why they had to be guessed."""
 
     now: float
-    store: asker.Answer
+    store: store_poller.StoreAnswer
     programs: Mapping[str, supervision.Program]
     supervisor_why: str = ""
     beats: tuple[heartbeat.Beat, ...] = ()
@@ -42,13 +42,13 @@ class View:
         return tuple(beat for beat in self.beats if beat.process == process and beat.pid == pid)
 
 
-class Viewer:
+class SnapshotReader:
     """Looks at everything there is."""
 
     def __init__(
         self,
         run_dir: Path,
-        ask: Callable[[], "Future[asker.Answer]"],
+        ask: Callable[[], "Future[store_poller.StoreAnswer]"],
         *,
         supervised: bool,
         list_programs: Callable[[Path], tuple[supervision.Program, ...]] = supervision.programs,
@@ -62,12 +62,12 @@ class Viewer:
         self._count_dropped = count_dropped
         self._dropped = 0
 
-    def look(self) -> View:
+    def look(self) -> Snapshot:
         """Ask everybody; takes no longer than the slowest is allowed to."""
         asked = self._ask()
         beats = heartbeat.read(run_directory.hearts_directory(self._run_dir))
         programs, why = self._programs(beats)
-        return View(
+        return Snapshot(
             now=time.time(),
             store=_patient(asked),
             programs={program.name: program for program in programs},
@@ -98,11 +98,11 @@ class Viewer:
         self._dropped = dropped
 
 
-def _patient(asked: "Future[asker.Answer]") -> asker.Answer:
+def _patient(asked: "Future[store_poller.StoreAnswer]") -> store_poller.StoreAnswer:
     try:
         return asked.result(_PATIENCE_S)
     except FutureTimeoutError:
-        return asker.Answer(state="silent", why="the store does not answer")
+        return store_poller.StoreAnswer(state="silent", why="the store does not answer")
 
 
 def _guessed(beats: tuple[heartbeat.Beat, ...]) -> tuple[supervision.Program, ...]:

@@ -18,7 +18,7 @@ _SLICE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class StoreAnswer:
     """What the store said; `figures` is None when it does not serve, and `why` says what keeps it.
 
     `round_trip_s` is how long its first answer took.
@@ -31,7 +31,7 @@ class Answer:
     figures: wire.Statistics | None = None
 
 
-class Asker:
+class StorePoller:
     """Asks the store on behalf of many threads."""
 
     def __init__(self, stop: threading.Event) -> None:
@@ -39,11 +39,11 @@ class Asker:
         self._stop = stop
         self._lock = threading.Lock()
         self._wanted = threading.Event()
-        self._waiting: list[Future[Answer]] = []
+        self._waiting: list[Future[StoreAnswer]] = []
 
-    def ask(self) -> "Future[Answer]":
+    def ask(self) -> "Future[StoreAnswer]":
         """Have the store asked; questions that come while one is on its way share the next."""
-        future: Future[Answer] = Future()
+        future: Future[StoreAnswer] = Future()
         with self._lock:
             self._waiting.append(future)
         self._wanted.set()
@@ -70,7 +70,7 @@ class Asker:
                 future.set_result(answer)
 
 
-def _ask(client: bus.Client) -> Answer:
+def _ask(client: bus.Client) -> StoreAnswer:
     asked_at = time.monotonic()
     try:
         pong = client.try_call(wire.Ping(), timeout_s=TIMEOUT_S)
@@ -79,13 +79,15 @@ def _ask(client: bus.Client) -> Answer:
             return _unready(pong)
         figures = client.try_call(wire.Inspect(), timeout_s=TIMEOUT_S)
     except bus.LedgerChanged:
-        return Answer(state="replaced", why="the ledger is another than before")  # so once; then it is the known one
+        return StoreAnswer(
+            state="replaced", why="the ledger is another than before"
+        )  # so once; then it is the known one
     except bus.SettingsChanged:
         raise
     except errors.BeaconError as error:
-        return Answer(state="silent", why=str(error))
-    return Answer(state="ready", since_us=pong.since_us, round_trip_s=round_trip_s, figures=figures)
+        return StoreAnswer(state="silent", why=str(error))
+    return StoreAnswer(state="ready", since_us=pong.since_us, round_trip_s=round_trip_s, figures=figures)
 
 
-def _unready(pong: wire.Pong) -> Answer:
-    return Answer(state=pong.state, since_us=pong.since_us, why=f"the store is not serving yet: {pong.state}")
+def _unready(pong: wire.Pong) -> StoreAnswer:
+    return StoreAnswer(state=pong.state, since_us=pong.since_us, why=f"the store is not serving yet: {pong.state}")

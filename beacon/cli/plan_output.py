@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from beacon.cli import forecast, rights
+from beacon.cli import plan_model, rights
 from beacon.configuration import configured_scopes
 from beacon.domain import rules
 
@@ -17,18 +17,18 @@ _CHANGES = ("kept", "new", "updated", "unmanaged", "deleted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class ScopeOutlook:
     """What one scope shows. `counts` is None when it can't be listed; `problem` says why, unless a right is missing."""
 
     scope: rules.Scope
     plural: str = ""
     problem: str = ""
     missing: tuple[rights.Right, ...] = ()
-    counts: forecast.Counts | None = None
+    counts: plan_model.Counts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cluster:
+class ClusterOutlook:
     """The cluster as a whole: its identity, and whether it may be read."""
 
     uid: str
@@ -39,9 +39,9 @@ class Cluster:
 class Outlook:
     """Everything that was found; `left_out` says why there is no comparison with a ledger, "" when there is one."""
 
-    cluster: Cluster
-    found: Sequence[Found]
-    ledger: forecast.Ledger | None
+    cluster: ClusterOutlook
+    found: Sequence[ScopeOutlook]
+    ledger: plan_model.Ledger | None
     left_out: str
 
     @property
@@ -62,7 +62,7 @@ class Outlook:
 
 def plain(outlook: Outlook, scopes: Sequence[rules.Scope]) -> dict[str, Any]:
     """Render it for a program."""
-    leaving = forecast.leaving(scopes, outlook.ledger) if outlook.ledger else {}
+    leaving = plan_model.leaving(scopes, outlook.ledger) if outlook.ledger else {}
     return {
         "works": not outlook.wrong,
         "wrong": outlook.wrong,
@@ -105,11 +105,11 @@ def lines(seen: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"  {_place(one)}: {one['unmanaged']} become unmanaged" for one in seen["leaving"])
 
 
-def _label(one: Found) -> str:
+def _label(one: ScopeOutlook) -> str:
     return configured_scopes.label(one.plural or one.scope.id.kind, one.scope.id)
 
 
-def _scope(one: Found) -> dict[str, Any]:
+def _scope(one: ScopeOutlook) -> dict[str, Any]:
     counted = asdict(one.counts) if one.counts else {}
     changes = counted.get("changes") or {}
     return {

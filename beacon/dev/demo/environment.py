@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any
 
 from beacon import errors
-from beacon.dev import child, whole
+from beacon.dev import child, testkit
 from beacon.dev.cluster import remote
 
 Json = dict[str, Any]
@@ -83,9 +83,9 @@ class Stage:
         _, ready = self._start("The test endpoint", "beacon.dev.endpoint", "--log", "json", on_line=self.requests.put)
         return str(ready["url"])
 
-    def start_beacon(self, config: Mapping[str, Any] | Path, **given: Any) -> whole.Beacon:
+    def start_beacon(self, config: Mapping[str, Any] | Path, **given: Any) -> testkit.Beacon:
         """Start Beacon; `given` is what `whole.Beacon` takes."""
-        beacon = whole.Beacon(self.directory, config=config, on_line=self.log.put, **given)
+        beacon = testkit.Beacon(self.directory, config=config, on_line=self.log.put, **given)
         self._stack.enter_context(beacon)
         process = beacon.process
         self.asked.hurry = process.kill if process else self.asked.hurry
@@ -134,4 +134,4 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 def _short() -> str | None:
     """Name a directory for temporary ones whose path leaves room for a unix socket; None: the usual one."""
     usual = os.fsencode(tempfile.gettempdir())
-    return None if len(usual) + len("/beacon-demo-12345678") <= whole.LONGEST_DIRECTORY else "/tmp"  # noqa: S108
+    return None if len(usual) + len("/beacon-demo-12345678") <= testkit.LONGEST_DIRECTORY else "/tmp"  # noqa: S108

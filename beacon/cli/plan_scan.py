@@ -6,7 +6,7 @@ Only metadata is asked for, a page at a time, and an object is forgotten as soon
 from collections.abc import Sequence
 
 from beacon import errors
-from beacon.cli import forecast, outlook, reaching, rights
+from beacon.cli import cluster_client, plan_model, plan_output, rights
 from beacon.cluster import connection, discovery, failures, lists, observing, reviewing
 from beacon.domain import model, rules
 
@@ -20,24 +20,24 @@ class Survey:
         Raises:
             errors.ConfigError: there are none, or they can't be used.
         """
-        self._api = reaching.connect()
+        self._api = cluster_client.connect()
 
-    def cluster(self) -> outlook.Cluster:
+    def cluster(self) -> plan_output.ClusterOutlook:
         """Read the cluster's identity.
 
         Raises:
             errors.TransientError: the API server can't be reached, or does not say what may be done.
         """
         identified = _may(self._api, rights.IDENTITY)
-        return outlook.Cluster(uid=lists.cluster_uid(self._api) if identified else "", identified=identified)
+        return plan_output.ClusterOutlook(uid=lists.cluster_uid(self._api) if identified else "", identified=identified)
 
     def scopes(
-        self, scopes: Sequence[rules.Scope], ledger: forecast.Ledger | None, *, updates: bool
-    ) -> tuple[outlook.Found, ...]:
+        self, scopes: Sequence[rules.Scope], ledger: plan_model.Ledger | None, *, updates: bool
+    ) -> tuple[plan_output.ScopeOutlook, ...]:
         """Look at every scope; an API that does not answer is a problem of its own scope."""
-        return tuple(self._look(scope, forecast.Forecast(scope, ledger, updates=updates)) for scope in scopes)
+        return tuple(self._look(scope, plan_model.Forecast(scope, ledger, updates=updates)) for scope in scopes)
 
-    def _look(self, scope: rules.Scope, reckoned: forecast.Forecast) -> outlook.Found:
+    def _look(self, scope: rules.Scope, reckoned: plan_model.Forecast) -> plan_output.ScopeOutlook:
         plural = scope.resource
         try:
             resource = discovery.find(self._api, scope.api_version, scope.id.kind, scope.resource)
@@ -49,12 +49,12 @@ class Survey:
             listed = not any(right.verb == "list" for right in missing)
             counts = self._count(scope, resource, reckoned) if listed else None
         except (errors.TransientError, errors.PermanentError) as error:
-            return outlook.Found(scope=scope, plural=plural, problem=str(error))
-        return outlook.Found(scope=scope, plural=plural, missing=missing, counts=counts)
+            return plan_output.ScopeOutlook(scope=scope, plural=plural, problem=str(error))
+        return plan_output.ScopeOutlook(scope=scope, plural=plural, missing=missing, counts=counts)
 
     def _count(
-        self, scope: rules.Scope, resource: discovery.ServedResource, reckoned: forecast.Forecast
-    ) -> forecast.Counts:
+        self, scope: rules.Scope, resource: discovery.ServedResource, reckoned: plan_model.Forecast
+    ) -> plan_model.Counts:
         for page in lists.pages(self._api, resource, scope.id.namespace):
             for item in page.items:
                 seen = observing.look(scope.rule, item, model.ChangeKind.LISTED, reckoned.wanted)

@@ -4,13 +4,13 @@ import os
 import threading
 
 from beacon import bus, wire
-from beacon.cli import forecast
+from beacon.cli import plan_model
 from beacon.runtime import run_directory
 
 _PATIENCE_S = 5.0
 
 
-def read() -> forecast.Ledger:
+def read() -> plan_model.Ledger:
     """Read every object that is not gone.
 
     Raises:
@@ -22,7 +22,7 @@ def read() -> forecast.Ledger:
         while page.more:
             page = _page(client, page.after)
             objects.update((one.uid, one) for one in page.objects)
-    return forecast.Ledger(cluster=page.cluster, epoch=page.epoch, objects=objects)
+    return plan_model.Ledger(cluster=page.cluster, epoch=page.epoch, objects=objects)
 
 
 def _page(client: bus.Client, after: str) -> wire.ObjectPage:

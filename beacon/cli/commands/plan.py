@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from beacon import errors
-from beacon.cli import configured, forecast, holdings, outlook, terminal
+from beacon.cli import configured, ledger_objects, plan_model, plan_output, terminal
 from beacon.configuration import configured_scopes
 
 _EPILOG = """
@@ -35,12 +35,12 @@ def command(path: Path | None, output: str) -> None:
     asks: run it in Beacon's pod to learn what Beacon may do. Where a Beacon runs, its ledger says what would be new,
     and what would become unmanaged.
     """
-    from beacon.cli import survey  # noqa: PLC0415  the client for the cluster takes most of a second to load
+    from beacon.cli import plan_scan  # noqa: PLC0415  the client for the cluster takes most of a second to load
 
     tree = configured.load(path)
     scopes = configured_scopes.of(tree)
     try:
-        looked = survey.Survey()
+        looked = plan_scan.Survey()
         cluster = looked.cluster()
         ledger, why = _ledger(cluster.uid)
         found = looked.scopes(scopes, ledger, updates=tree.events.updated)
@@ -49,19 +49,19 @@ def command(path: Path | None, output: str) -> None:
     except errors.TransientError as error:
         _end(error, errors.EXIT_UNAVAILABLE)
     else:
-        seen = outlook.plain(outlook.Outlook(cluster=cluster, found=found, ledger=ledger, left_out=why), scopes)
+        seen = plan_output.plain(plan_output.Outlook(cluster=cluster, found=found, ledger=ledger, left_out=why), scopes)
         if output == "table":
-            for line in outlook.lines(seen):
+            for line in plan_output.lines(seen):
                 terminal.say(line)
         else:
             terminal.document(output, seen)
         sys.exit(errors.EXIT_OK if seen["works"] else errors.EXIT_FAILURE)
 
 
-def _ledger(uid: str) -> tuple[forecast.Ledger | None, str]:
+def _ledger(uid: str) -> tuple[plan_model.Ledger | None, str]:
     """Give the running Beacon's ledger, or why there is none to compare with."""
     try:
-        ledger = holdings.read()
+        ledger = ledger_objects.read()
     except (errors.StartError, errors.TransientError) as error:
         return None, f"no store answers here ({error})"
     except errors.PermanentError as error:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from beacon import bus, wire
-from beacon.cli import output, words
+from beacon.cli import formatting, output
 
 _PATIENCE_S = 5.0
 _HEAD = ("SEQUENCE", "STATE", "TYPE", "KIND", "OBJECT", "DETECTED", "REQUESTS", "ANSWER", "EVENT ID")
@@ -39,7 +39,7 @@ def plain(one: wire.ListedDelivery) -> dict[str, Any]:
             "name": one.name,
             "uid": one.uid,
         },
-        "detected": words.precise(one.detected_us),
+        "detected": formatting.precise(one.detected_us),
         "cause": one.cause,
         "source": one.source,
         "delivery": {
@@ -49,8 +49,8 @@ def plain(one: wire.ListedDelivery) -> dict[str, Any]:
             "generation": one.generation,
             "attempts": one.attempts,
             "requests": one.requests,
-            "nextAttempt": words.precise(one.next_attempt_us),
-            "settled": words.precise(one.settled_us),
+            "nextAttempt": formatting.precise(one.next_attempt_us),
+            "settled": formatting.precise(one.settled_us),
             "code": one.code,
             "error": one.error,
             "reason": one.reason,
@@ -75,7 +75,7 @@ def _row(one: wire.ListedDelivery) -> tuple[str, ...]:
         one.type.value,
         one.kind,
         named(one),
-        words.instant(one.detected_us),
+        formatting.instant(one.detected_us),
         str(one.requests),
         one.code or "-",
         one.event_id,

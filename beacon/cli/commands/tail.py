@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from beacon import bus, wire
-from beacon.cli import asking, finding, terminal, words
+from beacon.cli import formatting, search, store_client, terminal
 
 _EPILOG = """
 \b
@@ -33,7 +33,7 @@ _EVERY_S = 0.3
 def command(kind: str, namespace: str | None, name: str, output: str) -> None:
     """Follow events as they are recorded, and requests as they are answered."""
     try:
-        with asking.store() as client:
+        with store_client.store() as client:
             for one in _follow(client):
                 if _is_meant(one.of, kind, namespace, name):
                     terminal.json_line(plain(one)) if output == "json" else terminal.say(line(one))
@@ -46,28 +46,30 @@ def command(kind: str, namespace: str | None, name: str, output: str) -> None:
 def plain(one: wire.Happening) -> dict[str, Any]:
     """Give a happening in its documented form (docs/cli.md)."""
     if not one.attempt:
-        return {"what": "event", "at": words.precise(one.of.detected_us), **finding.plain(one.of)}
+        return {"what": "event", "at": formatting.precise(one.of.detected_us), **search.plain(one.of)}
     return {
         "what": "request",
-        "at": words.precise(one.started_us),
+        "at": formatting.precise(one.started_us),
         "generation": one.generation,
         "attempt": one.attempt,
         "seconds": one.duration_us / 1e6,
         "code": one.code,
         "error": one.error,
-        **finding.plain(one.of),
+        **search.plain(one.of),
     }
 
 
 def line(one: wire.Happening) -> str:
     """Render a happening for people."""
     of = one.of
-    whose = f"{of.kind} {finding.named(of)}"
+    whose = f"{of.kind} {search.named(of)}"
     if not one.attempt:
-        return f"{words.precise(of.detected_us)}  event    {of.type.value:8} {whose}  #{of.sequence} {of.event_id}"
+        return f"{formatting.precise(of.detected_us)}  event    {of.type.value:8} {whose}  #{of.sequence} {of.event_id}"
     again = " (redelivery)" if one.generation else ""
     said = f"{one.code} after {one.duration_us / 1000:.1f} ms" + (f": {one.error}" if one.error else "")
-    return f"{words.precise(one.started_us)}  request  {said}  {whose}  #{of.sequence} attempt {one.attempt}{again}"
+    return (
+        f"{formatting.precise(one.started_us)}  request  {said}  {whose}  #{of.sequence} attempt {one.attempt}{again}"
+    )
 
 
 def _follow(client: bus.Client) -> Iterator[wire.Happening]:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from beacon import bus, errors, wire
-from beacon.cli import filters, finding, output, terminal
+from beacon.cli import filters, output, search, terminal
 
 _PATIENCE_S = 10.0
 _AT_ONCE = 200  # pairs that are sent at a time; the store takes fewer
@@ -26,7 +26,7 @@ Pairs = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class BulkRequest:
     """What is asked for: `doing` names it for people, "redelivered" for instance."""
 
     request: Callable[[Pairs], wire.Redeliver | wire.Discard]
@@ -41,7 +41,7 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def carry_out(client: bus.Client, wish: Wish, given: dict[str, Any]) -> int:
+def carry_out(client: bus.Client, wish: BulkRequest, given: dict[str, Any]) -> int:
     """Choose, ask, do, and say what came of it; gives the exit code."""
     form, dry_run, yes = given.pop("output"), given.pop("dry_run"), given.pop("yes")
     ids: tuple[str, ...] = given.pop("ids")
@@ -67,22 +67,22 @@ def _choose(client: bus.Client, selection: wire.Selection) -> tuple[Pairs, list[
     """Say what exactly is meant: no more is kept of each than that, because they may be many."""
     missing = set(selection.ids)
     pairs = []
-    for one in finding.walk(client, selection):
+    for one in search.walk(client, selection):
         pairs.append((one.delivery, one.generation))
         missing.discard(one.event_id)
     return tuple(pairs), sorted(missing)
 
 
-def _show_only(client: bus.Client, wish: Wish, selection: wire.Selection, form: str) -> int:
+def _show_only(client: bus.Client, wish: BulkRequest, selection: wire.Selection, form: str) -> int:
     chosen, missing = _choose(client, selection)
-    shown = list(itertools.islice(finding.walk(client, selection), _SHOWN_DRY))
-    output.show(form, [finding.plain(one) for one in shown], finding.lines(shown))
+    shown = list(itertools.islice(search.walk(client, selection), _SHOWN_DRY))
+    output.show(form, [search.plain(one) for one in shown], search.lines(shown))
     first = f" (the first {len(shown)} are shown)" if len(shown) < len(chosen) else ""
     terminal.say(f"{len(chosen)} would be {wish.doing}, as far as their objects' order allows it{first}.", err=True)
     return _missed(missing)
 
 
-def _do(client: bus.Client, wish: Wish, chosen: Pairs) -> tuple[int, list[dict[str, str]]]:
+def _do(client: bus.Client, wish: BulkRequest, chosen: Pairs) -> tuple[int, list[dict[str, str]]]:
     """Do it to what was agreed upon, in bounded parts; a part may be sent twice and do no harm."""
     at, done = 0, 0
     refused: list[dict[str, str]] = []
@@ -100,7 +100,7 @@ def _do(client: bus.Client, wish: Wish, chosen: Pairs) -> tuple[int, list[dict[s
     return done, refused
 
 
-def _lines(wish: Wish, plain: dict[str, Any]) -> list[str]:
+def _lines(wish: BulkRequest, plain: dict[str, Any]) -> list[str]:
     refused = plain["refused"]
     lines = [f"{plain['done']} {wish.doing}, {len(refused)} refused"]
     lines += [f"  {one['id']}: {one['why']}" for one in refused[:_SHOWN]]

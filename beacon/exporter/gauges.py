@@ -11,7 +11,7 @@ from pathlib import Path
 
 import beacon
 from beacon import wire
-from beacon.exporter import health, view
+from beacon.exporter import health, snapshot
 from beacon.runtime import metrics, supervision
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -28,7 +28,7 @@ class Usage:
     cpu_s: float
 
 
-def families(seen: view.View, checks: health.Checks) -> list[metrics.Family]:
+def families(seen: snapshot.Snapshot, checks: health.Checks) -> list[metrics.Family]:
     """Make every metric that can be made from one look."""
     made = [*_processes(seen), *_components(seen, checks), _build(seen)]
     return made if seen.store.figures is None else [*made, *_ledger(seen.store.figures, seen.now)]
@@ -43,7 +43,7 @@ def usage_of(pid: int) -> Usage | None:
     return Usage(resident_bytes=int(fields[21]) * _PAGE, cpu_s=(int(fields[11]) + int(fields[12])) / _TICKS)
 
 
-def _processes(seen: view.View) -> Iterable[metrics.Family]:
+def _processes(seen: snapshot.Snapshot) -> Iterable[metrics.Family]:
     programs = seen.programs.values()
     yield _gauge("process_up", "1 while the process runs.", ((_process(p), float(p.alive)) for p in programs))
     beats = {name: [beat.age_s for beat in seen.beats_of(name)] for name in seen.programs}
@@ -66,7 +66,7 @@ def _processes(seen: view.View) -> Iterable[metrics.Family]:
     )
 
 
-def _components(seen: view.View, checks: health.Checks) -> Iterable[metrics.Family]:
+def _components(seen: snapshot.Snapshot, checks: health.Checks) -> Iterable[metrics.Family]:
     ups = (({"component": name}, float(checks[name].ok)) for name in _COMPONENTS)
     yield _gauge("component_up", "1 while the component is ready.", ups)
     known = {"exporter": seen.now, **_successes(seen), **_said(seen)}
@@ -77,7 +77,7 @@ def _components(seen: view.View, checks: health.Checks) -> Iterable[metrics.Fami
     )
 
 
-def _successes(seen: view.View) -> dict[str, float]:
+def _successes(seen: snapshot.Snapshot) -> dict[str, float]:
     figures = seen.store.figures
     if figures is None:
         return {}
@@ -89,7 +89,7 @@ def _successes(seen: view.View) -> dict[str, float]:
     return {name: at for name, at in instants.items() if at}
 
 
-def _said(seen: view.View) -> dict[str, float]:
+def _said(seen: snapshot.Snapshot) -> dict[str, float]:
     """Give the instants that the reconciler's components report: of several scopes the one that is longest ago."""
     said: dict[str, int] = {}
     for report in seen.reports_of("reconciler"):
@@ -99,7 +99,7 @@ def _said(seen: view.View) -> dict[str, float]:
     return {name: at_us / 1e6 for name, at_us in said.items()}
 
 
-def _build(seen: view.View) -> metrics.Family:
+def _build(seen: snapshot.Snapshot) -> metrics.Family:
     sqlite = seen.store.figures.sqlite_version if seen.store.figures else ""
     labels = {"version": beacon.VERSION, "python": platform.python_version(), "sqlite": sqlite}
     return _gauge("build_info", "1, with what runs here.", [(labels, 1.0)])

@@ -21,7 +21,7 @@ _PREFIX = "PROCESS_STATE_"
 _JUDGED = (supervision.ProgramState.STARTING, supervision.ProgramState.RUNNING)
 
 
-class Duty(StrEnum):
+class Action(StrEnum):
     """What an event asks the sentinel to do."""
 
     NOTHING = "nothing"
@@ -48,7 +48,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Glance:
+class Snapshot:
     """What is there at one moment.
 
     `lives_s` says for each pid how long its process has lived. `awake_s` is how long the sentinel itself has been
@@ -74,25 +74,25 @@ class Hung:
     silent_s: float
 
 
-def duty(event: protocol.Event) -> Duty:
+def duty(event: protocol.Event) -> Action:
     """Say what an event asks for."""
     if event.name == "SUPERVISOR_STATE_CHANGE_STOPPING":
-        return Duty.REST
+        return Action.REST
     if event.name.startswith("TICK"):
-        return Duty.LOOK
+        return Action.LOOK
     if not event.name.startswith(_PREFIX) or event.program == NAME:
-        return Duty.NOTHING
+        return Action.NOTHING
     state = event.name.removeprefix(_PREFIX)
     if state == "STARTING":
-        return _DUTY_BEFORE_START.get(event.fields.get("from_state", ""), Duty.NOTHING)
-    return _DUTY.get(state, Duty.NOTHING)
+        return _DUTY_BEFORE_START.get(event.fields.get("from_state", ""), Action.NOTHING)
+    return _DUTY.get(state, Action.NOTHING)
 
 
-_DUTY = {"BACKOFF": Duty.ASK_WHY, "EXITED": Duty.COUNT_DEATH, "FATAL": Duty.END_POD}
-_DUTY_BEFORE_START = {"EXITED": Duty.SLOW_DOWN, "STOPPED": Duty.LET_GO, "FATAL": Duty.LET_GO}
+_DUTY = {"BACKOFF": Action.ASK_WHY, "EXITED": Action.COUNT_DEATH, "FATAL": Action.END_POD}
+_DUTY_BEFORE_START = {"EXITED": Action.SLOW_DOWN, "STOPPED": Action.LET_GO, "FATAL": Action.LET_GO}
 
 
-def hung(seen: Glance, limit_s: float) -> tuple[Hung, ...]:
+def hung(seen: Snapshot, limit_s: float) -> tuple[Hung, ...]:
     """Find the processes of which a thread is silent for longer than the limit; the most silent thread is named."""
     judged = (
         program
@@ -122,7 +122,7 @@ def pause_s(deaths: Iterable[float], now: float, *, free: int) -> float:
     return 0.0 if beyond <= 0 else min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(beyond - 1, 10))
 
 
-def _silence(program: supervision.Program, seen: Glance) -> Hung:
+def _silence(program: supervision.Program, seen: Snapshot) -> Hung:
     """Find the most silent thread; none can have been silent for longer than the process lives.
 
     A heartbeat file of the same pid may be an earlier container's.

@@ -71,9 +71,9 @@ def command(path: Path | None, *, identity: bool, output: str, **holder: str) ->
 
 def _discover(scope: rules.Scope) -> naming.Served:
     """Ask the API server; the client that this takes is loaded only now, because most never need it."""
-    from beacon.cli import reaching  # noqa: PLC0415  see above
+    from beacon.cli import cluster_client  # noqa: PLC0415  see above
 
-    return reaching.find(scope)
+    return cluster_client.find(scope)
 
 
 def _show(made: list[dict[str, Any]], output: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from beacon import bus, errors, wire
-from beacon.cli import terminal, words
+from beacon.cli import formatting, terminal
 from beacon.runtime import heartbeat, run_directory, supervision
 
 _EPILOG = """
@@ -64,7 +64,7 @@ def command(output: str, watch: bool) -> None:  # noqa: FBT001
 def _show(seen: dict[str, Any], output: str) -> int:
     """Print what was seen and give the exit code that goes with it."""
     if output == "text":
-        for line in words.status(seen):
+        for line in formatting.status(seen):
             terminal.say(_styled(line, well=not seen["wrong"]))
     else:
         terminal.document(output, seen)
@@ -169,7 +169,7 @@ def _suspicion(suspect: dict[str, Any]) -> str:
     name = "/".join(part for part in (suspect["kind"], suspect["namespace"], suspect["name"]) if part)
     return (
         f"delivery {suspect['delivery']} of {name} (event {suspect['event']}): under way at the notifier's last"
-        f" {suspect['deaths']} deaths, next sent alone after {words.instant(suspect['not_before_us'])};"
+        f" {suspect['deaths']} deaths, next sent alone after {formatting.instant(suspect['not_before_us'])};"
         f" see beacon explain {suspect['event']}"
     )
 

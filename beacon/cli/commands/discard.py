@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from beacon import wire
-from beacon.cli import asking, choosing
+from beacon.cli import bulk, store_client
 from beacon.domain import model
 
 _EPILOG = """
@@ -21,17 +21,17 @@ Exit codes: 0 done, 1 some were refused or are not there, 2 wrong use, 69 the st
 
 
 @click.command("discard", epilog=_EPILOG)
-@choosing.options
+@bulk.options
 @click.option("--reason", required=True, help="Why; it is kept and shown with the delivery.")
 def command(reason: str, **given: Any) -> None:
     """Give failed deliveries up: they are cleaned away after the retention period, and count as failed no more."""
     if not reason.strip():
         raise click.UsageError("--reason is empty: say why, somebody will want to know")
-    wish = choosing.Wish(
+    wish = bulk.BulkRequest(
         request=lambda pairs: wire.Discard(deliveries=pairs, reason=reason),
         doing="discarded",
         states=(model.DeliveryState.FAILED.value,),
     )
-    with asking.store() as client:
-        code = choosing.carry_out(client, wish, given)
+    with store_client.store() as client:
+        code = bulk.carry_out(client, wish, given)
     sys.exit(code)

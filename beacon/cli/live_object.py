@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from beacon import errors
-from beacon.cli import reaching
+from beacon.cli import cluster_client
 from beacon.cluster import discovery, items, lists
 from beacon.domain import model, rules
 
@@ -11,7 +11,7 @@ from beacon.domain import model, rules
 def why_not(scopes: Sequence[rules.Scope], kind: str, namespace: str, name: str) -> list[str]:
     """Say what the cluster shows of an object that nothing was told of; a sentence for each scope that covers it."""
     try:
-        api = reaching.connect()
+        api = cluster_client.connect()
         said = []
         for scope in _covering(scopes, kind, namespace):
             resource = discovery.find(api, scope.api_version, scope.id.kind, scope.resource)

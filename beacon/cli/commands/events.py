@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from beacon.cli import asking, filters, finding, output, terminal
+from beacon.cli import filters, output, search, store_client, terminal
 
 _EPILOG = """
 \b
@@ -28,8 +28,8 @@ Exit codes: 0 done, 2 wrong use, 69 the store does not answer.
 def command(limit: int, after: int, oldest_first: bool, output: str, **given: Any) -> None:  # noqa: FBT001
     """List events and their deliveries, the newest first. All filters have to fit."""
     selection = filters.selection(given)
-    with asking.store() as client:
-        walked = finding.walk(client, selection, after=after, newest_first=not oldest_first)
+    with store_client.store() as client:
+        walked = search.walk(client, selection, after=after, newest_first=not oldest_first)
         found = list(itertools.islice(walked, limit + 1 if limit else None))
     cut = bool(limit) and len(found) > limit
     found = found[:limit] if cut else found
@@ -41,4 +41,4 @@ def command(limit: int, after: int, oldest_first: bool, output: str, **given: An
 
 
 def _show(form: str, found: list[Any]) -> None:
-    output.show(form, [finding.plain(one) for one in found], finding.lines(found))
+    output.show(form, [search.plain(one) for one in found], search.lines(found))
