@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from beacon import codec
-from beacon.dev.cluster import load, remote
+from beacon.dev.api_server import load, remote
 from tests.bench import writing
 
 ANNOTATION = "bakerapps.net.maas"

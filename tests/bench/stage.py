@@ -10,7 +10,7 @@ from typing import Any
 from beacon import codec
 from beacon.dev import build as builds
 from beacon.dev import endpoint, testkit
-from beacon.dev.cluster import load
+from beacon.dev.api_server import load
 from tests.bench import clusters, spending
 from tests.bench import sink as sinks
 

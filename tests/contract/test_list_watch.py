@@ -14,7 +14,7 @@ import pytest
 from kubernetes import client, config
 
 from beacon.cluster import connection, credentials, discovery, failures, items, lists, watching
-from beacon.dev.cluster import server as api_server
+from beacon.dev.api_server import server as api_server
 
 Result = TypeVar("Result")
 KEY = "bakerapps.net.maas"

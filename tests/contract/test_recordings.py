@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from beacon.dev.cluster import server
+from beacon.dev.api_server import server
 from tests.contract.recordings import replay
 
 Json = dict[str, Any]

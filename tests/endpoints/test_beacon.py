@@ -9,7 +9,7 @@ import pytest
 import trustme
 
 from beacon.dev import endpoint, testkit
-from beacon.dev.cluster import server
+from beacon.dev.api_server import server
 from tests.endpoints import proxies
 from tests.system import load
 

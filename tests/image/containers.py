@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from beacon.dev import testkit
-from beacon.dev.cluster import remote
+from beacon.dev.api_server import remote
 from tests.image import engine as engines
 from tests.manifests import built
 

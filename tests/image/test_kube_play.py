@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from beacon.dev import endpoint, testkit
-from beacon.dev.cluster import remote
+from beacon.dev.api_server import remote
 from tests.image import containers
 from tests.image import engine as engines
 from tests.manifests import built

@@ -10,7 +10,7 @@ import pytest
 
 from beacon import errors
 from beacon.codec import documents
-from beacon.dev.cluster import server
+from beacon.dev.api_server import server
 from tests.integration import test_dev_cluster_kubectl as kubectls
 
 WIDGETS = "resources: [{apiVersion: example.com/v1, kind: Widget, namespaces: [default]}]\nendpoint: {url: http://s/}\n"

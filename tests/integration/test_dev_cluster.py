@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from beacon.dev.cluster import server, status
+from beacon.dev.api_server import server, status
 from tests.contract.recordings import asking
 
 Json = dict[str, Any]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import urllib3
 
-from beacon.dev.cluster import remote, server
+from beacon.dev.api_server import remote, server
 from tests.contract.recordings import asking
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from beacon.dev.cluster import server
+from beacon.dev.api_server import server
 
 pytestmark = pytest.mark.needs("kubectl")
 KUBECTL = shutil.which("kubectl", path=str(Path(sys.executable).parent)) or "kubectl"

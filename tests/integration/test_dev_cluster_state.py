@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from beacon.dev.cluster import server, service
+from beacon.dev.api_server import server, service
 
 HISTORY = 40
 

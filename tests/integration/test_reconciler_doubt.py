@@ -10,7 +10,7 @@ import pytest
 from beacon import bus, wire
 from beacon.cluster import connection, credentials
 from beacon.configuration import settings
-from beacon.dev.cluster import server as api_server
+from beacon.dev.api_server import server as api_server
 from beacon.domain import rules
 from beacon.reconciler import comparison, reconcile
 from beacon.reconciler.reconcile import RoundResult

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from beacon import codec
-from beacon.dev.cluster import status
+from beacon.dev.api_server import status
 from tests.integration import watcher_world
 from tests.integration.watcher_world import KEY, ON, World, entry, object_, world
 

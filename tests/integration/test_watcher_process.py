@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from beacon.dev.cluster import server as api_server
+from beacon.dev.api_server import server as api_server
 from beacon.runtime import run_directory
 from tests.integration import watcher_world
 

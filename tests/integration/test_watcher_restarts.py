@@ -4,7 +4,7 @@ by a list, and nothing twice.
 
 import pytest
 
-from beacon.dev.cluster import server as api_server
+from beacon.dev.api_server import server as api_server
 from beacon.runtime import metrics
 from tests.integration import watcher_world
 from tests.integration.watcher_world import KEY, ON, entry, object_, world

@@ -21,7 +21,7 @@ from typing import Any
 
 from beacon import bus, codec, errors, wire
 from beacon.cluster import connection, credentials
-from beacon.dev.cluster import server as api_server
+from beacon.dev.api_server import server as api_server
 from beacon.domain import model
 from beacon.runtime import process, run_directory
 from beacon.watcher import policy, runner

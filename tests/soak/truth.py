@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from beacon.dev.cluster import server
+from beacon.dev.api_server import server
 
 ANNOTATION = "bakerapps.net.maas"
 NAMESPACE = "soak"

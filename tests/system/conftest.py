@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from beacon.dev import endpoint, testkit
-from beacon.dev.cluster import remote
+from beacon.dev.api_server import remote
 
 ANNOTATION = "bakerapps.net.maas"
 MakeBeacon = Callable[..., testkit.Beacon]

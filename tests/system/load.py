@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 
 from beacon.dev import endpoint
-from beacon.dev.cluster import server
+from beacon.dev.api_server import server
 
 ANNOTATION = "bakerapps.net.maas"
 NAMESPACE = "load"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from beacon.dev.cluster import remote
+from beacon.dev.api_server import remote
 from tests.bench import measurements, rows
 
 ROOT = Path(__file__).parents[2]

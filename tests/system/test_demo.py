@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from beacon.dev import testkit
-from beacon.dev.cluster import remote
+from beacon.dev.api_server import remote
 from tests.system.conftest import ANNOTATION
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from beacon.dev import endpoint, testkit
-from beacon.dev.cluster import remote
+from beacon.dev.api_server import remote
 from tests.system.conftest import ANNOTATION, MakeBeacon
 
 WORKERS = ("store", "watcher", "notifier", "exporter")

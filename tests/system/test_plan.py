@@ -14,7 +14,7 @@ from beacon import errors
 from beacon.cli import rights
 from beacon.codec import documents
 from beacon.dev import testkit as wholes
-from beacon.dev.cluster import server
+from beacon.dev.api_server import server
 from tests.system import load, running
 
 Json = dict[str, Any]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from beacon.dev import endpoint, testkit
-from beacon.dev.cluster import server
+from beacon.dev.api_server import server
 from tests.system import load
 
 Json = dict[str, Any]

@@ -10,7 +10,7 @@ import pytest
 
 from beacon import errors
 from beacon.dev import child, endpoint, testkit
-from beacon.dev.cluster import remote
+from beacon.dev.api_server import remote
 from tests.integration import processes
 from tests.system.conftest import ANNOTATION, MakeBeacon
 

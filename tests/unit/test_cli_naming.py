@@ -4,7 +4,7 @@ import pytest
 
 from beacon import errors
 from beacon.cli import builtin, naming
-from beacon.dev.cluster import catalogue
+from beacon.dev.api_server import catalogue
 from beacon.domain import rules
 
 

@@ -10,7 +10,7 @@ import trustme
 
 from beacon import codec, errors
 from beacon.cluster import connection, credentials, failures, lists
-from beacon.dev.cluster import server as api_server
+from beacon.dev.api_server import server as api_server
 from tests.interpreters import doors, relays
 from tests.unit.notifier import endpoints
 

@@ -11,7 +11,7 @@ import pytest
 from beacon.boundary import proxies
 from beacon.boundary import tls as contexts
 from beacon.cluster import connection, credentials, discovery, failures, lists, reviewing, watching
-from beacon.dev.cluster import tls
+from beacon.dev.api_server import tls
 
 CONFIGMAPS = discovery.ServedResource(group="", version="v1", plural="configmaps", namespaced=True)
 TOTAL_S = 0.2

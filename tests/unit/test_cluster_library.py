@@ -12,7 +12,7 @@ import urllib3
 from beacon import codec
 from beacon.cluster import connection, credentials, library
 from beacon.codec import documents
-from beacon.dev.cluster import server as api_server
+from beacon.dev.api_server import server as api_server
 from tests.unit import scripts
 
 LOOK = """

@@ -94,7 +94,7 @@ WORST: dict[str, tuple[Worst, ...]] = {
     ),
     "cluster/scanning.py _SCALAR": (("", "1", ""),),
     "cluster/scanning.py _TOKEN": (('"', "a", ""), ("", '"', ""), ('"', "\\\\", ""), ("", "[", ""), ("", '["', "")),
-    "cli/rbac.py f'[a-z0-9]([-a-z0-9{dots}]{{0,{longest - 2}}}[a-z0-9])?'": (("a", "-", ""), ("a", "a", "-")),
+    "cli/commands/rbac.py f'[a-z0-9]([-a-z0-9{dots}]{{0,{longest - 2}}}[a-z0-9])?'": (("a", "-", ""), ("a", "a", "-")),
     "codec/documents.py '[yYnN]$'": (("", "y", ""),),
     "codec/documents.py '[-+]?(\\\\.?[0-9][0-9_.]*[eE][-+]?[0-9]+|0o[0-7]+)$'": (
         ("", "1", ""),
@@ -162,10 +162,10 @@ WORST: dict[str, tuple[Worst, ...]] = {
     "store/database.py '\\\\d{4}'": (("", "1", ""),),
     "boundary/visible.py _UNSAFE": (("", "\u202e", ""), ("", "a", "")),
     # Development only.
-    "dev/cluster/objects.py pattern": (("a", "-", ""), ("", "a.", "-")),
-    "dev/cluster/routing.py": (("/api/", "a", ""), ("/apis/", "a/", ""), ("/apis/a", "/", "\n")),
-    "dev/cluster/selectors.py _TOKEN": (("", " ", ""), ("", "a", "")),
-    "dev/cluster/selectors.py '([^=!]+?)(==|!=|=)(.*)'": (("", "a", ""), ("", "a!", ""), ("a", "=", "\n")),
+    "dev/api_server/objects.py pattern": (("a", "-", ""), ("", "a.", "-")),
+    "dev/api_server/routing.py": (("/api/", "a", ""), ("/apis/", "a/", ""), ("/apis/a", "/", "\n")),
+    "dev/api_server/selectors.py _TOKEN": (("", " ", ""), ("", "a", "")),
+    "dev/api_server/selectors.py '([^=!]+?)(==|!=|=)(.*)'": (("", "a", ""), ("", "a!", ""), ("a", "=", "\n")),
     "dev/endpoint/checks.py _ATTRIBUTE_NAME": (("", "a", "!"),),
     "dev/endpoint/checks.py _MEDIA": (("", "a", ""), ("a/", "a", "!"), ("a/a", " ", ""), ("a/a;", " ", "\n")),
     "dev/endpoint/checks.py _RFC3339": (("2026-01-01T00:00:00.", "1", ""),),
@@ -174,7 +174,7 @@ WORST: dict[str, tuple[Worst, ...]] = {
 }
 ELSEWHERE = {
     "notifier/retry_after.py",  # its forms are tried one after another: a loop above
-    "dev/cluster/faults.py",  # the pattern is the test's own
+    "dev/api_server/faults.py",  # the pattern is the test's own
 }
 
 

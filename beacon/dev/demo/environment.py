@@ -19,7 +19,7 @@ from typing import Any
 
 from beacon import errors
 from beacon.dev import child, testkit
-from beacon.dev.cluster import remote
+from beacon.dev.api_server import remote
 
 Json = dict[str, Any]
 
@@ -75,7 +75,7 @@ class Stage:
         """Start the embedded API server."""
         kubeconfig = str(self.directory / "kubeconfig")
         options = ("--kubeconfig", kubeconfig, "--bookmark-interval", "5")
-        process, ready = self._start("The embedded API server", "beacon.dev.cluster", *options)
+        process, ready = self._start("The embedded API server", "beacon.dev.api_server", *options)
         return remote.Remote(ready, process)
 
     def start_endpoint(self) -> str:

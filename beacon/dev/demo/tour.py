@@ -14,7 +14,7 @@ from typing import Any
 
 from beacon import errors
 from beacon.dev import testkit
-from beacon.dev.cluster import remote
+from beacon.dev.api_server import remote
 from beacon.dev.demo import console, environment
 
 Json = dict[str, Any]

@@ -15,7 +15,7 @@ from typing import Any
 
 import urllib3
 
-from beacon.dev.cluster import server
+from beacon.dev.api_server import server
 
 Json = dict[str, Any]
 

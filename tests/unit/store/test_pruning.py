@@ -9,7 +9,7 @@ import pytest
 from beacon import wire
 from beacon.domain import model
 from tests.unit.store import world
-from tests.unit.store.test_figures import Work, check
+from tests.unit.store.test_statistics import Work, check
 
 HOUR_S = 3600.0
 DELETED = model.ChangeKind.DELETED

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from beacon.codec import documents
-from beacon.dev.cluster import kinds, lifecycle, objects, patches, protobuf, reading, routing, service, state, status
+from beacon.dev.api_server import kinds, lifecycle, objects, patches, protobuf, reading, routing, service, state, status
 
 Json = dict[str, Any]
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from beacon.dev.cluster import status
+from beacon.dev.api_server import status
 
 Json = dict[str, Any]
 Predicate = Callable[[Json], bool]

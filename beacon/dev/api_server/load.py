@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from beacon.dev.cluster import patches, service
+from beacon.dev.api_server import patches, service
 
 Json = dict[str, Any]
 

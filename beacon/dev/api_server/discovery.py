@@ -6,7 +6,7 @@ makes kubectl leave validation to the server. Nothing here reads objects.
 
 from typing import Any
 
-from beacon.dev.cluster import kinds
+from beacon.dev.api_server import kinds
 
 Json = dict[str, Any]
 

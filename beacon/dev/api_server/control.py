@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from beacon.dev.cluster import access, cascades, faults, load, service, state
+from beacon.dev.api_server import access, cascades, faults, load, service, state
 
 Json = dict[str, Any]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from beacon.dev.cluster import kinds, routing, selectors, service, state, status
+from beacon.dev.api_server import kinds, routing, selectors, service, state, status
 
 _TOKEN_VERSION = "meta.k8s.io/v1"  # noqa: S105 - not a secret
 

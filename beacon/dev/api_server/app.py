@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from beacon.dev.cluster import (
+from beacon.dev.api_server import (
     access,
     admin,
     control,

@@ -10,7 +10,7 @@ import threading
 from dataclasses import dataclass
 from enum import StrEnum
 
-from beacon.dev.cluster import access, routing, status
+from beacon.dev.api_server import access, routing, status
 
 
 class Action(StrEnum):

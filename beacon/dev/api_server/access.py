@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from beacon.dev.cluster import routing, state, status
+from beacon.dev.api_server import routing, state, status
 
 Json = dict[str, Any]
 

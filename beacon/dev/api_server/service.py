@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from beacon.dev.cluster import access, catalogue, faults, lifecycle, routing, state
+from beacon.dev.api_server import access, catalogue, faults, lifecycle, routing, state
 
 _REQUESTS_KEPT = 10_000
 

@@ -16,7 +16,7 @@ from typing import Any
 
 Json = dict[str, Any]
 
-COMMAND = (sys.executable, "-m", "beacon.dev.cluster")
+COMMAND = (sys.executable, "-m", "beacon.dev.api_server")
 _END_WITHIN_S = 10
 
 

@@ -3,7 +3,7 @@
 Groups and resources stand in the order in which a real server lists them. Nothing here changes at run time.
 """
 
-from beacon.dev.cluster import kinds
+from beacon.dev.api_server import kinds
 
 # plural, kind, then options: `cluster`, `gen` (has a generation), `s=` short names, `c=` categories, `v=` verbs if not
 # all, `stored=` another version in the storage, and subresources: a known name, or name:Kind:verbs[:group/version].

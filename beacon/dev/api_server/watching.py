@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from beacon.dev.cluster import access, faults, kinds, reading, routing, selectors, service, state, status
+from beacon.dev.api_server import access, faults, kinds, reading, routing, selectors, service, state, status
 
 _BATCH = 256
 _HEADERS = [(b"cache-control", b"no-cache, private"), (b"content-type", b"application/json")]

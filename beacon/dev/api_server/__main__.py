@@ -1,4 +1,4 @@
-"""Run the embedded API server as a program: `python -m beacon.dev.cluster --kubeconfig FILE`.
+"""Run the embedded API server as a program: `python -m beacon.dev.api_server --kubeconfig FILE`.
 
 It prints one line of JSON when it is ready and ends on SIGTERM or SIGINT. Wiring only.
 """
@@ -10,12 +10,12 @@ import signal
 import sys
 
 from beacon import errors
-from beacon.dev.cluster import server, service
+from beacon.dev.api_server import server, service
 
 
 def main() -> int:
     """Serve until a signal comes."""
-    parser = argparse.ArgumentParser(prog="python -m beacon.dev.cluster", description="An embedded Kubernetes API.")
+    parser = argparse.ArgumentParser(prog="python -m beacon.dev.api_server", description="An embedded Kubernetes API.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--kubeconfig", help="where to write a kubeconfig for kubectl")

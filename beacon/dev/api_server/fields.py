@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from beacon.dev.cluster import patches
+from beacon.dev.api_server import patches
 
 Json = dict[str, Any]
 Path = tuple[str, ...]

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from beacon.dev.cluster import access, app, control, kinds, listener, patches, routing, service, state, status
+from beacon.dev.api_server import access, app, control, kinds, listener, patches, routing, service, state, status
 
 Json = dict[str, Any]
 

@@ -9,7 +9,7 @@ import base64
 from collections.abc import Iterator
 from typing import Any
 
-from beacon.dev.cluster import status
+from beacon.dev.api_server import status
 
 Json = dict[str, Any]
 # Field number -> name and type; a type in brackets repeats, a name in braces is a map's value.

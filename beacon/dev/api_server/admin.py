@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from beacon.dev.cluster import access, control, service, status
+from beacon.dev.api_server import access, control, service, status
 
 PREFIX = "/beacon-dev/"
 _COMMANDS = frozenset({

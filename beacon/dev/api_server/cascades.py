@@ -6,10 +6,10 @@ would. Nothing here is called from outside `lifecycle`.
 
 from typing import TYPE_CHECKING, Any
 
-from beacon.dev.cluster import clock, kinds, objects, state, status
+from beacon.dev.api_server import clock, kinds, objects, state, status
 
 if TYPE_CHECKING:
-    from beacon.dev.cluster import lifecycle
+    from beacon.dev.api_server import lifecycle
 
 Json = dict[str, Any]
 

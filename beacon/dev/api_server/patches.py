@@ -7,7 +7,7 @@ everyone who reads them. Strategic merge knows the merge keys that kubectl's own
 import copy
 from typing import Any
 
-from beacon.dev.cluster import status
+from beacon.dev.api_server import status
 
 Json = dict[str, Any]
 

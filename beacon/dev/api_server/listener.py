@@ -15,7 +15,7 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
-from beacon.dev.cluster import service, tls
+from beacon.dev.api_server import service, tls
 
 _READY_WITHIN_S = 20.0
 _IDLE_S = 180

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from beacon.dev.cluster import cascades, clock, fields, kinds, objects, state, status
+from beacon.dev.api_server import cascades, clock, fields, kinds, objects, state, status
 
 Json = dict[str, Any]
 # Kinds whose deletion is answered with the object; all others get a Status.

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from starlette.requests import Request
 
-from beacon.dev.cluster import access, clock, kinds, lifecycle, patches, routing, service, state, status, writing
+from beacon.dev.api_server import access, clock, kinds, lifecycle, patches, routing, service, state, status, writing
 
 Json = dict[str, Any]
 

@@ -9,7 +9,7 @@ import re
 import uuid
 from typing import Any
 
-from beacon.dev.cluster import clock, fields, kinds, state, status
+from beacon.dev.api_server import clock, fields, kinds, state, status
 
 Json = dict[str, Any]
 

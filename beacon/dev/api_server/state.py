@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from beacon.dev.cluster import fields, forms
+from beacon.dev.api_server import fields, forms
 
 Json = dict[str, Any]
 Key = tuple[str, str]
