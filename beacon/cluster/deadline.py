@@ -1,10 +1,11 @@
-"""The total time of an answer, from its first byte to its last.
+"""The total time of an answer, from its first byte to its last, and the end of a connection that sent more than that.
 
 A socket's timeout holds for each read alone, so an answer that drips in byte by byte is always in time. Here it is
 what is left of the whole: every byte of a head and of a body passes this reader, the answer of a proxy included.
 Source: http.client, `HTTPConnection.response_class`; urllib3, `PoolManager.pool_classes_by_scheme`.
 """
 
+import contextlib
 import http.client
 import io
 import socket
@@ -13,6 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 import urllib3
+
+from beacon.boundary import idle_socket
 
 
 class BoundedReader(io.RawIOBase):
@@ -25,11 +28,16 @@ class BoundedReader(io.RawIOBase):
         self._clock = clock
         limit_s = taken.gettimeout()
         self._until = None if limit_s is None else clock() + limit_s
+        self._stopped = False
 
     def release(self) -> socket.socket:
         """Return the socket; from now on its own timeout holds."""
         self._until = None
         return self.socket
+
+    def stop(self) -> None:
+        """Read no more from the socket."""
+        self._stopped = True
 
     def readable(self) -> bool:
         """Return True."""
@@ -41,6 +49,8 @@ class BoundedReader(io.RawIOBase):
         Raises:
             TimeoutError: the time is up.
         """
+        if self._stopped:
+            return 0
         if self._until is not None:
             left_s = self._until - self._clock()
             if left_s <= 0:
@@ -61,8 +71,29 @@ class BoundedResponse(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         """Read through a `Reader`."""
         super().__init__(sock, *args, **kwargs)
-        unbounded, self.fp = self.fp, io.BufferedReader(BoundedReader(sock))
+        self._bounded = BoundedReader(sock)
+        unbounded, self.fp = self.fp, io.BufferedReader(self._bounded)
         unbounded.close()
+
+    def _close_conn(self) -> None:
+        """End the response; a connection on which more came than it needs must not carry another request."""
+        self._bounded.stop()
+        if self.fp.peek(1):
+            with contextlib.suppress(OSError):
+                self._bounded.socket.shutdown(socket.SHUT_RDWR)
+        super()._close_conn()  # type: ignore[misc]  # http.client's own, called when a response is complete
+
+
+class _Connection:
+    """A connection whose look before reuse sees what TLS holds; mixed in before one of urllib3's."""
+
+    response_class = BoundedResponse
+
+    @property
+    def is_connected(self) -> bool:
+        """Return True if the other side has neither closed the connection nor sent anything unasked."""
+        mine: Any = self
+        return mine.sock is not None and not idle_socket.has_pending(mine.sock) and bool(super().is_connected)  # type: ignore[misc]
 
 
 def hold(manager: urllib3.PoolManager) -> None:
@@ -72,5 +103,5 @@ def hold(manager: urllib3.PoolManager) -> None:
 
 
 def _holding(pool: type[Any]) -> type[Any]:
-    connection = type("BoundedConnection", (pool.ConnectionCls,), {"response_class": BoundedResponse})
+    connection = type("BoundedConnection", (_Connection, pool.ConnectionCls), {})
     return type("BoundedPool", (pool,), {"ConnectionCls": connection})

@@ -21,8 +21,8 @@ from requests import adapters
 from urllib3 import connection, connectionpool, poolmanager
 from urllib3.util import connection as addresses
 
-from beacon.boundary import proxies
-from beacon.notifier import deadline, exchange, idle_socket, response_parser
+from beacon.boundary import idle_socket, proxies
+from beacon.notifier import deadline, exchange, response_parser
 
 _OPTIONS: list[tuple[int, int, int | bytes]] = [
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),

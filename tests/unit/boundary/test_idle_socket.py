@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from beacon.notifier import idle_socket
+from beacon.boundary import idle_socket
 from tests.unit.notifier import pairs
 
 

@@ -19,7 +19,7 @@ def is_silent(sock: Any, raw: socket.socket) -> bool:
     TLS sends records of its own, such as the tickets for a later session: only reading them shows what they are. It
     must not begin with a record of which the rest is still to come: that could be an answer, and would go unnoticed.
     """
-    if _pending(sock):
+    if has_pending(sock):
         return False
     seen = _peek(raw)
     if seen is None or not isinstance(sock, ssl.SSLSocket) or not _are_whole_records(seen):
@@ -36,12 +36,12 @@ def is_silent(sock: Any, raw: socket.socket) -> bool:
     return False
 
 
-def _pending(sock: Any) -> bool:
+def has_pending(sock: Any) -> bool:
     """Return True if bytes that came are held by TLS, or by one of two layers of it (through an https proxy)."""
     if isinstance(sock, ssl.SSLSocket):
         return sock.pending() > 0
     if isinstance(sock, ssltransport.SSLTransport):
-        return sock.incoming.pending > 0 or sock.sslobj.pending() > 0 or _pending(sock.socket)
+        return sock.incoming.pending > 0 or sock.sslobj.pending() > 0 or has_pending(sock.socket)
     return False
 
 
