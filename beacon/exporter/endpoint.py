@@ -78,7 +78,7 @@ class HttpEndpoint:
         self._answering: dict[bytes, answering.Answering[_Connection]] = {
             path.encode(): answering.Answering(route, self._deliver) for path, route in routes.items()
         }
-        self._selector = selectors.DefaultSelector()
+        self._selector = selectors.PollSelector()  # unlike epoll, to register with it needs nothing that may run out
         self._stages: dict[_Stage, dict[_Connection, None]] = {stage: {} for stage in _Stage}  # each in order of due
         self._answered: deque[tuple[list[_Connection], answering.HttpAnswer]] = deque()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
