@@ -11,7 +11,24 @@ from beacon.dev import endpoint, testkit
 from beacon.dev.api_server import remote
 
 ANNOTATION = "bakerapps.net.maas"
+# The files that take longest, in that order: begun last, one of them would run alone at the end.
+LONGEST = (
+    "test_promises.py",
+    "test_outage.py",
+    "test_metrics.py",
+    "test_soak.py",
+    "test_bench.py",
+    "test_cli_deliveries.py",
+    "test_whole.py",
+    "test_sentinel.py",
+)
 MakeBeacon = Callable[..., testkit.Beacon]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the longest files first, and leave the order of the others as it is."""
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.name, len(LONGEST)))
 
 
 @pytest.fixture
