@@ -69,6 +69,7 @@ def command(tier: tiers.Tier, jobs: int) -> list[str]:
         words += ["-m", tier.marks]
     if tier.workers:
         words += ["-n", str(math.ceil(tier.workers * jobs)), "--dist", tier.dist]
+        words += ["--no-loadscope-reorder"] if tier.dist == "loadfile" else []  # longest first, not most tests first
     return words
 
 
