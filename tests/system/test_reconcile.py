@@ -57,7 +57,7 @@ def test_events_lost_while_beacon_was_down_are_told_within_one_interval() -> Non
         missed = {("forgotten", "created", "reconciliation"), ("ghost", "deleted", "reconciliation")}
         testkit.until(lambda: missed <= set(sources(all_.sink)), "what was missed to be told", timeout=15)
         assert len(sources(all_.sink)) == 4
-        testkit.until(lambda: drift_lines(all_.beacon), "the warning", timeout=5)
+        testkit.until(lambda: drift_lines(all_.beacon), "the warning", timeout=60)
         (line,) = drift_lines(all_.beacon)
         assert (line["level"], line["missed_creations"], line["missed_deletions"]) == ("warning", 1, 1)
         shown = all_.beacon.metrics()

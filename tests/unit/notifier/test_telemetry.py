@@ -75,7 +75,7 @@ def test_a_delivery_moves_its_metrics(told: telemetry.Telemetry, name: str) -> N
     assert value("delivery_duration_seconds_sum", endpoint=name) == 0.2
     latency_s = value("delivery_latency_seconds_sum", endpoint=name)
     assert latency_s is not None
-    assert 2.0 <= latency_s < 3.0
+    assert 2.0 <= latency_s < 60
     assert value("endpoint_up", endpoint=name) == 1
     assert (value("endpoint_last_success_timestamp_seconds", endpoint=name) or 0) > committed_us / 1_000_000
 
