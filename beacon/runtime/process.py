@@ -173,19 +173,23 @@ def _stop_on_signals() -> threading.Event:
     """Give an event that SIGTERM and SIGINT set, however often they come.
 
     A thread waits for them instead of a handler: a handler runs in between two steps of the main thread, and an event
-    that is set while the same thread holds its lock never returns. Between signals it gives memory back.
+    that is set while the same thread holds its lock never returns.
     """
     stop = threading.Event()
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)  # inherited by every thread to come
 
     def wait_for_signals() -> None:
+        # Not sigtimedwait: CPython's returns as if a signal had come when the process was frozen beyond the timeout.
         while True:
-            if signal.sigtimedwait(_STOP_SIGNALS, _TRIM_S) is None:
-                _give_memory_back()
-            else:
-                stop.set()
+            signal.sigwait(_STOP_SIGNALS)
+            stop.set()
+
+    def trim() -> None:
+        while not stop.wait(_TRIM_S):
+            _give_memory_back()
 
     threading.Thread(target=wait_for_signals, name="signals", daemon=True).start()
+    threading.Thread(target=trim, name="trim", daemon=True).start()
     return stop
 
 

@@ -52,6 +52,27 @@ def test_what_a_burst_leaves_free_within_the_heap_is_given_back_in_time(tmp_path
         program.until("given back")
 
 
+def test_a_process_that_was_frozen_for_long_goes_on(tmp_path: Path) -> None:
+    main = """
+    beats = 0
+    while not context.sleep(0.02):
+        beats += 1
+        if beats % 20 == 0:
+            log.get().info("alive", beats=beats)
+    """
+    with processes.started(main, tmp_path, before="process._TRIM_S = 0.1") as program:
+        program.until("alive")
+        for _ in range(5):
+            program.process.send_signal(signal.SIGSTOP)
+            time.sleep(0.3)  # longer than any wait of the process itself
+            program.process.send_signal(signal.SIGCONT)
+        before = program.events().count("alive")
+
+        processes.wait_for(lambda: program.events().count("alive") > before + 1, "it to go on")
+
+        assert "ended" not in program.events()
+
+
 def test_a_second_signal_harms_nobody_who_is_winding_down(tmp_path: Path) -> None:
     main = """
     log.get().info("running")

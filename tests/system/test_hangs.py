@@ -16,14 +16,14 @@ CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 WATCHER = """
 import os, threading
 from beacon.runtime import process
-from beacon.watcher import __main__, stream
-look = stream.Stream._look_after_process
+from beacon.watcher import __main__, scope_watch
+look = scope_watch.ScopeWatch._look_after_process
 def hang(self):
     look(self)
     if "Secret" in threading.current_thread().name and os.path.exists({hang!r}):
         os.unlink({hang!r})
         threading.Event().wait()
-stream.Stream._look_after_process = hang
+scope_watch.ScopeWatch._look_after_process = hang
 process.run("watcher", __main__.main)
 """
 
@@ -37,14 +37,14 @@ def killed(beacon: testkit.Beacon) -> list[str]:
 
 
 def until(condition: Callable[[], object], what: str) -> None:
-    testkit.until(condition, what, timeout=40)
+    testkit.until(condition, what, timeout=90)
 
 
 def test_frozen_processes_are_healed_and_events_flow_again(
     cluster: remote.Remote, sink: endpoint.SinkServer, make_beacon: MakeBeacon
 ) -> None:
     beacon = make_beacon()
-    beacon.environ["BEACON_SENTINEL_HUNG_S"] = "8"
+    beacon.environ["BEACON_SENTINEL_HUNG_S"] = "15"
     with beacon:
         beacon.wait_ready()
 
@@ -52,7 +52,7 @@ def test_frozen_processes_are_healed_and_events_flow_again(
             beacon.kill(name, signal.SIGSTOP)
         create(cluster, CONFIGMAPS, "c")
 
-        stats = sink.wait_for(lambda stats: stats.distinct == 1, timeout=40)
+        stats = sink.wait_for(lambda stats: stats.distinct == 1, timeout=90)
         beacon.wait_ready()
         assert killed(beacon) == sorted(WORKERS)
         assert (stats.duplicates, stats.refused, beacon.odd) == (0, 0, [])
@@ -72,7 +72,7 @@ def test_one_hung_scope_is_healed_and_its_events_arrive(
     python.chmod(0o755)
     kinds = [{"apiVersion": "v1", "kind": kind} for kind in ("ConfigMap", "Secret")]
     beacon = make_beacon(resources=kinds)
-    beacon.environ |= {"BEACON_SENTINEL_HUNG_S": "8", "PATH": f"{python.parent}:{beacon.environ['PATH']}"}
+    beacon.environ |= {"BEACON_SENTINEL_HUNG_S": "15", "PATH": f"{python.parent}:{beacon.environ['PATH']}"}
     with beacon:
         beacon.wait_ready()
 
@@ -80,7 +80,7 @@ def test_one_hung_scope_is_healed_and_its_events_arrive(
         until(lambda: not hang.exists(), "a hung thread")
         create(cluster, SECRETS, "s")
 
-        sink.wait_for(lambda stats: stats.distinct == 1, timeout=40)
+        sink.wait_for(lambda stats: stats.distinct == 1, timeout=90)
         (line,) = beacon.logged("killed", process="sentinel")
         assert line["program"] == "watcher"
         assert "Secret" in line["thread"]

@@ -16,7 +16,8 @@ from tests.integration import processes
 from tests.system import supervised
 from tests.system.supervised import until
 
-SHORT = {"BEACON_SENTINEL_HUNG_S": "3"}
+LIMIT_S = 10.0  # longer than a process takes to its first heartbeat, on a slow machine, too
+SHORT = {"BEACON_SENTINEL_HUNG_S": f"{LIMIT_S:g}"}
 REFUSED = """
 import sys
 from beacon import errors; from beacon.runtime import process
@@ -160,7 +161,7 @@ def test_a_program_of_which_one_thread_hangs_is_killed_and_started_again(base: P
 
 def test_a_store_that_never_beats_is_killed_and_those_who_wait_for_it_are_not(base: Path) -> None:
     roles = {"store": HANGS_ONCE + supervised.ROLE}
-    variables = {"HANG": str(base / "hang"), "BEACON_SENTINEL_HUNG_S": "5"}
+    variables = {"HANG": str(base / "hang"), **SHORT}
     with supervised.supervised(base, roles=roles, variables=variables) as it:
         until(lambda: it.state("watcher") is ProgramState.RUNNING, "a watcher")
         waiting = it.pid("watcher")
@@ -177,7 +178,7 @@ def test_a_standstill_of_everything_kills_nobody(base: Path) -> None:
         pids = supervised.children(base)
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
-        time.sleep(4)  # the one thing that can't be waited for: that nothing happens
+        time.sleep(LIMIT_S + 1)  # the one thing that can't be waited for: that nothing happens
 
         # The sentinel is the first that moves again, and looks before anybody else could beat.
         os.kill(it.pid("sentinel"), signal.SIGCONT)
@@ -185,7 +186,7 @@ def test_a_standstill_of_everything_kills_nobody(base: Path) -> None:
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
 
-        time.sleep(3.5)
+        time.sleep(LIMIT_S + 0.5)
         assert killed(it) == []
         assert supervised.children(base) == pids
 
