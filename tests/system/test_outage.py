@@ -42,7 +42,7 @@ class Day:
     live: dict[str, int] = field(default_factory=dict)
     begins: dict[str, int] = field(default_factory=dict)
     lines: list[dict[str, Any]] = field(default_factory=list)
-    odd: list[str] = field(default_factory=list)
+    plain_lines: list[str] = field(default_factory=list)
     asked: prometheus.Prometheus | None = None
 
     def told(self, hour: str) -> list[dict[str, Any]]:
@@ -172,7 +172,7 @@ def day() -> Iterator[Day]:
     ):
         seen = Day(asked=asked)
         Hours(whole, seen).pass_by()
-        seen.lines, seen.odd = list(whole.beacon.lines), whole.beacon.odd
+        seen.lines, seen.plain_lines = list(whole.beacon.lines), whole.beacon.plain_lines
         yield seen
 
 
@@ -255,7 +255,7 @@ def test_the_end_is_told_process_by_process(day: Day) -> None:
     names = ("watcher", "reconciler", "notifier", "exporter", "store", "sentinel")
 
     assert [line for line in day.story("end") if line[1] != "watch state changed"] == [(n, "ended") for n in names]
-    assert day.odd == []
+    assert day.plain_lines == []
 
 
 def test_single_events_are_told_at_debug_with_their_id_and_object(day: Day) -> None:

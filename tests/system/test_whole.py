@@ -129,7 +129,7 @@ def test_a_term_ends_everything_in_time_and_without_complaint(make_beacon: MakeB
         assert (code, beacon.living()) == (0, set())
         assert time.monotonic() - started < testkit.GRACE_S / 3
         assert sorted(line["process"] for line in beacon.logged("ended", code=0)) == sorted(PROCESSES - {"supervisord"})
-        assert beacon.odd == []
+        assert beacon.plain_lines == []
 
 
 def test_a_kill_nine_of_supervisord_leaves_no_process_and_loses_nothing(
