@@ -1,4 +1,4 @@
-# Beacon's tasks. Each sets up what it needs; the first call makes a virtual environment in .venv.
+# Beacon's development tasks. Each creates the virtual environment .venv if it does not exist.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,10 +11,10 @@ BUILD := $(BUILDER) build -f Containerfile --build-arg REVISION=$$(git rev-parse
 .PHONY: help setup run test lint format test-quick test-unit test-interpreters test-contract test-integration test-endpoints test-system soak dashboard schema bench lock clean sbom audit lock-tools
 .PHONY: image image-test
 
-help: ## say what there is
+help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
-setup: $(VENV)/.ready ## make the virtual environment
+setup: $(VENV)/.ready ## create the virtual environment .venv
 
 $(VENV)/.ready: requirements-dev.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -22,91 +22,91 @@ $(VENV)/.ready: requirements-dev.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-run: setup ## show Beacon delivering events; CONFIG=file KUBECONFIG=file: against a real cluster
+run: setup ## run the demo; CONFIG=file KUBECONFIG=file: on a real cluster
 	@$(BIN)/python -m beacon.dev.demo $(if $(CONFIG),--config $(CONFIG)) $(if $(CONFIG),$(if $(KUBECONFIG),--kubeconfig $(KUBECONFIG)))
 
-test: lint ## everything that must stay true; BESIDE=image: the image's tests run beside it
+test: lint ## run the complete gate: lint and all tests; BESIDE=image: the image tests run concurrently
 	$(GATE) $(if $(BESIDE),--beside $(BESIDE))
 
-lint: setup ## style, types, and who may import whom
+lint: setup ## check style, types and import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: setup ## let ruff format the code
+format: setup ## format the code with ruff
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-test-quick: setup ## an answer within a minute: the unit tests that take no seconds
+test-quick: setup ## run the fast unit tests, in under a minute
 	$(GATE) quick
 
-test-unit: setup ## pure functions, the ledger on real files, the alerts, the manifests
+test-unit: setup ## test pure functions, the ledger on real files, alerts and manifests
 	$(GATE) unit
 
-test-contract: setup ## what we rely on of an API server; BEACON_TEST_KUBECONFIG=file: of a real one, too
+test-contract: setup ## test Beacon's assumptions about an API server; BEACON_TEST_KUBECONFIG=file: also on a real one
 	$(GATE) contract
 
-test-integration: setup ## real processes and sockets
+test-integration: setup ## test single processes with real sockets
 	$(GATE) integration
 
-test-endpoints: setup ## nginx, HAProxy and Envoy in front of a receiver
+test-endpoints: setup ## test deliveries through nginx, HAProxy and Envoy
 	$(GATE) endpoints
 
-test-system: setup ## everything under a real supervisord, killed at many points
+test-system: setup ## test all of Beacon under a real supervisord, with processes killed at many points
 	$(GATE) system
 
-test-interpreters: setup ## what depends on the interpreter, on every supported one that is installed, with the runtime lock alone
+test-interpreters: setup ## test interpreter-dependent behavior on every installed supported Python, with only the runtime lock
 	$(GATE) interpreters
 
-soak: setup ## mishaps for MINUTES=30 minutes, then what was told is compared with what happened
+soak: setup ## inject faults for MINUTES=30 minutes, then compare the delivered events with the changes made
 	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED))
 
-dashboard: setup ## make grafana/dashboard.json of grafana/dashboard.yaml
+dashboard: setup ## generate grafana/dashboard.json from grafana/dashboard.yaml
 	$(BIN)/python grafana/generate.py
 
-schema: setup ## make docs/configuration.schema.json, and the tables of docs/configuration.md, of the model
+schema: setup ## generate docs/configuration.schema.json and the tables of docs/configuration.md
 	$(BIN)/python -m beacon.dev.reference
 
-bench: setup ## the figures of docs/performance.md; ROWS='steady backlog' RUNS=3 JSON=file AGAINST=checkout PROFILE=directory
+bench: setup ## run the benchmark of docs/performance.md; ROWS='steady backlog' RUNS=3 JSON=file AGAINST=checkout PROFILE=directory
 	$(BIN)/python -m tests.bench --documented $(ROWS) $(if $(RUNS),--runs $(RUNS)) $(if $(JSON),--json $(JSON)) \
 		$(if $(AGAINST),--against $(AGAINST)) $(if $(PROFILE),--profile $(PROFILE))
 
-image: ## build the image IMAGE=beacon:latest, and the test endpoint's, with BUILDER=podman or docker
+image: ## build the images of Beacon (IMAGE=beacon:latest) and of the test endpoint, with BUILDER=podman or docker
 	$(BUILD) $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) -t $(IMAGE) .
 	$(BUILD) $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) --target test-endpoint -t beacon-test-endpoint:latest .
 
-image-test: setup ## build the image without a registry, run it and hurt it (needs root, podman, buildah, runc, mmdebstrap)
+image-test: setup ## build the image without a registry and test it (needs root, podman, buildah, runc, mmdebstrap)
 	$(GATE) image
 
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
 
-lock: ## resolve the requirements anew (needs uv)
+lock: ## resolve the requirements again (needs uv)
 	$(COMPILE) --upgrade pyproject.toml -o requirements.lock
 	$(COMPILE) --upgrade --extra demo --extra dev pyproject.toml -o requirements-dev.lock
 	$(COMPILE) --upgrade --group pyproject.toml:test-endpoint -c requirements-dev.lock -o requirements-test-endpoint.lock
 	$(COMPILE) --upgrade --group pyproject.toml:build -c requirements-dev.lock -o requirements-build.lock
 
 TOOLS := .tools
-WITHOUT_DATA := nothing was audited, because the data could not be had; try where PyPI can be reached
+WITHOUT_DATA := nothing was audited, because the vulnerability data could not be loaded; retry where PyPI is reachable
 
 $(TOOLS)/.ready: requirements-tools.lock
 	$(PYTHON) -m venv $(TOOLS)
 	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-tools.lock
 	@touch $@
 
-sbom: $(TOOLS)/.ready ## list what Beacon is made of: dist/beacon.cdx.json (CycloneDX)
+sbom: $(TOOLS)/.ready ## write the software bill of materials: dist/beacon.cdx.json (CycloneDX)
 	@mkdir -p dist
 	$(TOOLS)/bin/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible \
 		--output-file dist/beacon.cdx.json
 
-audit: $(TOOLS)/.ready ## look for known vulnerabilities in what Beacon is made of (needs PyPI)
+audit: $(TOOLS)/.ready ## check the runtime requirements for known vulnerabilities (needs PyPI)
 	@$(TOOLS)/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off --requirement requirements.lock \
 		|| { echo "The audit did not pass. Unless vulnerabilities are listed above: $(WITHOUT_DATA)." >&2; exit 1; }
 
-lock-tools: ## resolve anew what sbom and audit need (needs uv)
+lock-tools: ## resolve the requirements of sbom and audit again (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 		--no-strip-extras --quiet --upgrade requirements-tools.in -o requirements-tools.lock
 
-clean: ## remove what setup and the tests made
+clean: ## remove everything that setup and the tests created
 	rm -rf $(VENV) $(TOOLS) .interpreters .run .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache dist

@@ -1,4 +1,5 @@
-"""What makes Beacon run and show itself without a cluster: an API server, a test endpoint, a demo, a harness for tests.
+"""Development tools: an embedded API server, a test endpoint, the demo, the test kit, the configuration's reference.
 
-None of it is part of the product: no process of Beacon imports it, and the image does not hold it.
+It may import every other package; no other package may import it, and Beacon's image does not contain it.
+Start reading at `testkit`, then `api_server/server.py` and `endpoint/server.py`.
 """

@@ -1,8 +1,9 @@
-"""Starts programs that can't outlive whoever starts them.
+"""Starts child processes that can't outlive their parent.
 
-What is started gets a session of its own, so that a Ctrl-C in the terminal reaches only the one who knows the order in
-which things end, and SIGTERM from the kernel when the thread that started it dies. Run as a script it is the step in
-between: it asks the kernel for that and becomes the program. Standard library only, for it runs without any other.
+A child gets its own session, so a Ctrl-C in the terminal reaches only the parent, which knows the order of shutdown.
+The kernel sends the child SIGTERM when the thread that started it ends (PR_SET_PDEATHSIG). Run as a script, this module
+is the step in between: it registers that signal, then executes the program. It must import the standard library only,
+because it runs without site-packages.
 """
 
 import ctypes
@@ -18,9 +19,9 @@ _PR_SET_PDEATHSIG = 1
 def start(
     command: Sequence[str], *, environ: Mapping[str, str] | None = None, directory: os.PathLike[str] | None = None
 ) -> "subprocess.Popen[bytes]":
-    """Start a program, in a working directory of its own if one is given.
+    """Start a program in `directory`, or in the caller's working directory.
 
-    Its output, of both kinds, is to be read from the returned process' `stdout`.
+    The caller must read its standard output and standard error, merged, from `stdout` of the returned process.
     """
     between = [sys.executable, "-I", "-S", __file__, str(os.getpid())]
     return subprocess.Popen(  # noqa: S603 - our own programs
@@ -35,10 +36,10 @@ def start(
 
 
 def become(parent: int, command: Sequence[str]) -> None:
-    """Turn this process into the program, bound to the life of the parent."""
+    """Replace this process with the program. It receives SIGTERM when the parent ends."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != parent:
-        sys.exit(f"{command[0]} is not started: the one who wanted it has ended")
+        sys.exit(f"{command[0]} was not started: its parent process has ended")
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.execvp(command[0], list(command))  # noqa: S606 - our own programs
 

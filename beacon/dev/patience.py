@@ -1,7 +1,6 @@
-"""How much longer than given a wait of `beacon.dev` may take before it is called in vain.
+"""Factor by which every timeout of `beacon.dev` is multiplied.
 
-The limits stand for a quick machine with nothing else to do. Tests run on others, too, and raise the factor: a wait
-that succeeds takes no longer for it.
+The timeouts fit a fast, idle machine. Tests raise the factor on slower ones; a wait that succeeds does not take longer.
 """
 
 factor = 1.0

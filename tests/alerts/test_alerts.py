@@ -1,4 +1,4 @@
-"""Every alert fires when it should and stays quiet when it should: Prometheus' own promtool judges."""
+"""Every alert fires exactly when it should, evaluated by Prometheus' promtool."""
 
 import subprocess
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ needs_promtool = pytest.mark.needs("prometheus")
 
 @dataclass(frozen=True)
 class Case:
-    """An alert with series, one sample a minute, and the minute at which it is looked at."""
+    """An alert with series, one sample a minute, and the minute of its evaluation."""
 
     alert: str
     series: dict[str, str]
@@ -150,7 +150,7 @@ def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not()
     assert {(case.alert, case.fires) for case in CASES} == wanted
 
 
-def test_every_alert_is_explained_by_symptom_look_cause_and_cure() -> None:
+def test_every_alert_is_documented_with_symptom_check_cause_and_remedy() -> None:
     _, *sections = TROUBLESHOOTING.read_text(encoding="utf-8").split("\n## ")
     texts = {text.partition("\n")[0]: text for text in sections}
 
@@ -173,6 +173,6 @@ def test_every_alert_leads_to_a_section_of_the_troubleshooting_page() -> None:
 
     for rule in rules():
         page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
-        assert page == "docs/troubleshooting.md"  # within this project: an address belongs to whoever serves it
+        assert page == "docs/troubleshooting.md"  # a path within this project, not a URL of a particular host
         assert anchor == rule["alert"].lower()
         assert anchor in sections

@@ -1,4 +1,4 @@
-"""The monitoring overlay is what an operator applies: it builds, and it fits Beacon and the tests beside this one."""
+"""The monitoring overlay builds, and matches Beacon and the tested rules and dashboard."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ KUBECTL = Path(sys.executable).parent / "kubectl"
 
 
 def build(directory: Path) -> dict[tuple[str, str], dict[str, Any]]:
-    """Build a kustomization: its objects by kind and name."""
+    """Return the objects of a kustomization by kind and name."""
     done = subprocess.run([str(KUBECTL), "kustomize", str(directory)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = [thing for thing in yaml.safe_load_all(done.stdout) if thing]
@@ -31,7 +31,7 @@ def overlay() -> dict[tuple[str, str], dict[str, Any]]:
     return build(OVERLAY)
 
 
-def test_it_builds_and_is_of_one_namespace(overlay: dict[tuple[str, str], dict[str, Any]]) -> None:
+def test_it_builds_and_uses_one_namespace(overlay: dict[tuple[str, str], dict[str, Any]]) -> None:
     assert set(overlay) == {
         ("ServiceMonitor", "beacon"),
         ("PrometheusRule", "beacon"),
@@ -40,11 +40,11 @@ def test_it_builds_and_is_of_one_namespace(overlay: dict[tuple[str, str], dict[s
     assert {thing["metadata"]["namespace"] for thing in overlay.values()} == {"beacon"}
 
 
-def test_its_rules_are_those_that_promtool_has_tested(overlay: dict[tuple[str, str], dict[str, Any]]) -> None:
+def test_its_rules_are_the_tested_ones(overlay: dict[tuple[str, str], dict[str, Any]]) -> None:
     assert overlay["PrometheusRule", "beacon"]["spec"] == yaml.safe_load(test_alerts.RULES.read_text())["spec"]
 
 
-def test_its_dashboard_is_the_one_that_is_tested_and_grafana_finds_it(
+def test_its_dashboard_is_the_tested_one_and_has_grafanas_label(
     overlay: dict[tuple[str, str], dict[str, Any]],
 ) -> None:
     dashboard = overlay["ConfigMap", "beacon-dashboard"]
@@ -55,7 +55,7 @@ def test_its_dashboard_is_the_one_that_is_tested_and_grafana_finds_it(
     )
 
 
-def test_a_scrape_asks_where_metrics_are_and_leaves_beacons_labels_alone(
+def test_a_scrape_uses_the_metrics_path_and_keeps_beacons_labels(
     overlay: dict[tuple[str, str], dict[str, Any]],
 ) -> None:
     (endpoint,) = overlay["ServiceMonitor", "beacon"]["spec"]["endpoints"]

@@ -1,7 +1,7 @@
-"""`make bench`: what Beacon does on this machine, against the figures that it is to reach.
+"""`make bench`: measure Beacon on this machine and compare with the targets.
 
-Everything real: an API server, Beacon under supervisord, an endpoint. Machines are noisy: each figure is the median of
-several runs, and two builds can be compared only by runs that took turns.
+Nothing is simulated: an API server, Beacon under supervisord, an endpoint. Because machines are noisy, each result is
+the median of several runs, and two builds can be compared only by alternating runs.
 """
 
 import contextlib
@@ -23,16 +23,18 @@ _MINIATURE = 0.01
 
 @click.command()
 @click.argument("which", nargs=-1, type=click.Choice([*measurements.ALL]))
-@click.option("--runs", type=click.IntRange(min=1), help="How often each is measured; else once or three times.")
-@click.option("--miniature", is_flag=True, help="All small, on one stage: shows that it works, figures mean nothing.")
-@click.option("--json", "write", type=click.Path(path_type=Path), help="Write the figures of all runs here.")
+@click.option("--runs", type=click.IntRange(min=1), help="Number of runs of each measurement (default: one or three).")
+@click.option(
+    "--miniature", is_flag=True, help="Run a small version, to test the benchmark itself; its results are meaningless."
+)
+@click.option("--json", "write", type=click.Path(path_type=Path), help="Write the results of all runs to this file.")
 @click.option(
     "--against",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help=f"Compare with the Beacon of another checkout, in --runs pairs of runs in turn ({pairs.LEAST} or more).",
+    help=f"Compare with the Beacon of another checkout in --runs pairs of alternating runs (at least {pairs.LEAST}).",
 )
 @click.option("--documented", is_flag=True, help="Compare with docs/performance.md.")
-@click.option("--profile", type=click.Path(path_type=Path), help="Put where the time goes at 1000/s into here.")
+@click.option("--profile", type=click.Path(path_type=Path), help="Write a profile at 1000/s to this directory.")
 def main(
     *,
     which: tuple[str, ...],
@@ -44,9 +46,9 @@ def main(
     documented: bool,
 ) -> None:
     """Measure WHICH rows (default: all) and print a table."""
-    gc.disable()  # the sink lives here, and would halt for as long as a collection takes
+    gc.disable()  # the sink runs in this process, and a collection would pause it
     if against and profile:
-        raise click.UsageError("--profile is of one build: it can't be had together with --against.")
+        raise click.UsageError("--profile measures one build and can't be combined with --against.")
     real = os.environ.get(_REAL)
     if profile:
         profile.mkdir(parents=True, exist_ok=True)
@@ -66,7 +68,7 @@ def main(
         write.write_bytes(codec.encode_pretty(plain))
     click.echo(shown)
     if miniature:
-        click.echo("Everything was a hundredth of what the rows say, on one stage: these figures mean nothing.")
+        click.echo("This was a miniature with a hundredth of the load; its results are meaningless.")
     if profile and (profile / "profile.txt").exists():
         click.echo((profile / "profile.txt").read_text(encoding="utf-8"))
 
@@ -75,7 +77,7 @@ def _chosen(wanted: terms.Terms, which: tuple[str, ...]) -> dict[str, terms.Meas
     chosen = {name: measurements.ALL[name] for name in which or measurements.ALL}
     for name, one in list(chosen.items()):
         if wanted.kubeconfig and one.embedded:
-            click.echo(f"{name} is left out: {one.embedded}", err=True)
+            click.echo(f"{name} is skipped: {one.embedded}", err=True)
             del chosen[name]
     return chosen
 
@@ -84,7 +86,7 @@ def _compare(
     wanted: terms.Terms, against: Path, chosen: dict[str, terms.Measurement], runs: int | None
 ) -> tuple[object, str]:
     if runs and runs < pairs.LEAST and not wanted.miniature:
-        raise click.UsageError(f"{runs} pairs say nothing: --runs must be {pairs.LEAST} or more.")
+        raise click.UsageError(f"{runs} pairs are not enough: --runs must be {pairs.LEAST} or more.")
     try:
         other = builds.of(against)
     except errors.StartError as error:

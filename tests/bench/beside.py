@@ -1,4 +1,4 @@
-"""How long a write takes beside a lot of work: a real store process, everything over the bus."""
+"""Latency of writes to a real store process, over the bus, while it does a lot of other work."""
 
 import contextlib
 import sqlite3
@@ -24,14 +24,14 @@ _GAP_S = 0.005  # between two writes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What is done beside the writes: `fill` makes a ledger of so many rows, `do` works and gives how many it did."""
+    """Concurrent work: `fill` creates a ledger with a number of rows, `do` returns how many of them it processed."""
 
     fill: Callable[[Path, int], None]
     do: Callable[[wire.Ask], int]
 
 
 def measure(work: Work, *, rows: int, alone_s: float) -> tuple[list[float], list[float], float]:
-    """Give the milliseconds that each write took before and meanwhile, and how many rows a second were worked on."""
+    """Return the duration of each write in ms, without and with the work, and the processed rows per second."""
     with tempfile.TemporaryDirectory(prefix="b") as name:
         work.fill(Path(name) / "e.db", rows)
         with served(Path(name)) as ask:
@@ -40,7 +40,7 @@ def measure(work: Work, *, rows: int, alone_s: float) -> tuple[list[float], list
 
 @contextlib.contextmanager
 def served(directory: Path) -> Iterator[wire.Ask]:
-    """Let a store process serve the ledger `e.db` of a directory."""
+    """Run a store process on the ledger `e.db` of a directory."""
     command = [sys.executable, "-m", "tests.integration.store_process", str(directory)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as store:
         assert store.stdout is not None
@@ -53,7 +53,7 @@ def served(directory: Path) -> Iterator[wire.Ask]:
 
 
 class Writer:
-    """A watcher's way to the store: each write is of objects that were not there before."""
+    """A client that writes like the watcher; each write contains new objects."""
 
     def __init__(self, ask: wire.Ask) -> None:
         self._ask = ask
@@ -72,7 +72,7 @@ class Writer:
         self._position = opened.cursor
 
     def write(self, count: int = 1) -> None:
-        """Write so many objects at once and wait until they are on disk."""
+        """Write this number of objects in one request and wait until they are committed."""
         first, self._position = self._position, self._position + count
         versions = range(first + 1, self._position + 1)
         request = wire.Observe(
@@ -91,20 +91,20 @@ class Writer:
         assert reply.place is wire.Place.APPLIED, reply
 
 
-def tell(path: Path, rows: int) -> None:
-    """Make a ledger of objects that went years ago, so many rows in all."""
-    _tell(path, rows // _ROWS_AN_OBJECT // 250 + 1)
+def fill_with_old_rows(path: Path, rows: int) -> None:
+    """Create a ledger of objects that were deleted years ago, with this number of rows."""
+    _write_events(path, rows // _ROWS_AN_OBJECT // 250 + 1)
 
 
 def _failed(path: Path, rows: int) -> None:
-    """Make a ledger of deliveries that have failed."""
-    _tell(path, rows // 500 + 1)
+    """Create a ledger of failed deliveries."""
+    _write_events(path, rows // 500 + 1)
     with closing(sqlite3.connect(path)) as ledger:
         ledger.execute("UPDATE deliveries SET state = 'failed'")
         ledger.commit()
 
 
-def _tell(path: Path, times: int) -> None:
+def _write_events(path: Path, times: int) -> None:
     store = world.World(path, updates=True)
     store.open()
     store.relist(10)
@@ -138,7 +138,7 @@ def _prune(ask: wire.Ask) -> int:
 
 
 def _redeliver(ask: wire.Ask) -> int:
-    """Do what `beacon redeliver --state failed` does."""
+    """Redeliver all failed deliveries, like `beacon redeliver --state failed`."""
     done, after, more = 0, 0, True
     selection = wire.Selection(states=(model.DeliveryState.FAILED,))
     while more:
@@ -154,7 +154,7 @@ def _redeliver(ask: wire.Ask) -> int:
     return done
 
 
-PRUNE = Work(fill=tell, do=_prune)
+PRUNE = Work(fill=fill_with_old_rows, do=_prune)
 REDELIVER = Work(fill=_failed, do=_redeliver)
 
 

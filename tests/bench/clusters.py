@@ -1,8 +1,8 @@
-"""Where the load is made: an embedded API server of one's own, or a real one that BEACON_TEST_KUBECONFIG names.
+"""The cluster under load: an embedded API server, or the real one of BEACON_TEST_KUBECONFIG.
 
-In the embedded one it is made inside the server's process, where it costs least, and each object carries the instant at
-which it was made. In a real one it is written through the API, into a namespace of its own that is removed afterwards;
-the instant is that of the API's answer.
+In the embedded one the objects are created inside the server's process, where that costs least, and each carries its
+creation time. In a real one they are created through the API, in a temporary namespace; the creation time is that of
+the API's response.
 """
 
 import contextlib
@@ -24,9 +24,9 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """What was made at which rate: by name when it was asked for and when it was there, in nanoseconds since 1970.
+    """Created objects: their rate, and by name when each was requested and when it was created, in ns since 1970.
 
-    Both are empty when the objects carry that themselves.
+    Both mappings are empty if the objects carry these times themselves.
     """
 
     rate: float
@@ -34,16 +34,16 @@ class Made:
     answered: Mapping[str, int] = field(default_factory=dict)
 
     def there_ns(self, event: Json) -> int:
-        """Say when the object of an event was there, which is when the API had answered."""
+        """Return when the object of an event was created, that is, when the API had responded."""
         return self.answered.get(event["data"]["resource"]["name"]) or _carried(event)
 
     def asked_ns(self, event: Json) -> int:
-        """Say when the object of an event was asked for."""
+        """Return when the object of an event was requested."""
         return self.sent.get(event["data"]["resource"]["name"]) or _carried(event)
 
 
 class Cluster:
-    """A cluster that load is made in."""
+    """A cluster in which load is created."""
 
     def __init__(self, kubeconfig: Path, embedded: remote.Remote | None, namespace: str) -> None:
         self.kubeconfig = kubeconfig
@@ -51,12 +51,12 @@ class Cluster:
         self.namespace = namespace
 
     def entry(self, kind: str) -> Json:
-        """Give what Beacon is to watch: in a real cluster nothing but the namespace of one's own."""
+        """Return the entry of Beacon's configuration; in a real cluster it is limited to the temporary namespace."""
         own = {} if self.embedded else {"namespaces": [self.namespace]}
         return {"apiVersion": "v1", "kind": kind} | own
 
     def make(self, count: int, *, rate: float = 0.0, first: int = 0, annotated: bool = True) -> Made:
-        """Make objects, the first with this number, and return when they are there."""
+        """Create objects, numbered from `first`, and return after they exist."""
         if self.embedded:
             annotations = {ANNOTATION: "true"} if annotated else {}
             self.embedded.call("load", count=count, rate=rate, first=first, annotations=annotations)
@@ -66,13 +66,13 @@ class Cluster:
         done = subprocess.run([sys.executable, "-m", "tests.bench.writing", *words], capture_output=True, check=False)
         if done.returncode:
             raise RuntimeError(done.stderr.decode())
-        told = codec.decode(done.stdout)
-        return Made(rate=rate, sent=told["sent"], answered=told["answered"])
+        times = codec.decode(done.stdout)
+        return Made(rate=rate, sent=times["sent"], answered=times["answered"])
 
 
 @contextlib.contextmanager
 def running(directory: Path, kubeconfig: Path | None) -> Iterator[Cluster]:
-    """Run an embedded cluster, or take a namespace of the real one."""
+    """Run an embedded cluster, or create a namespace in the real one."""
     if kubeconfig is None:
         with remote.running(directory, "--bookmark-interval", "10", "--history", "200000") as embedded:
             yield Cluster(embedded.kubeconfig, embedded, "default")

@@ -1,8 +1,8 @@
-"""Two builds measured in turn, by the harness of this checkout: A B A B, so many pairs of each row.
+"""Comparison of two builds by alternating runs (A B A B), with the harness of this checkout.
 
-Load, endpoint and API server are this checkout's; of the other build nothing runs but Beacon itself, under its own
-supervisord.conf. Rows that reach into the store in the words of its own code are an exception: each build's own harness
-measures them, and one that has no such row says so.
+Load, endpoint and API server are those of this checkout; only Beacon itself, with its supervisord.conf, is that of the
+other build. Rows that call the store's code directly are an exception: each build's own harness measures them, and a
+row unknown to it is skipped with a message.
 """
 
 import contextlib
@@ -23,24 +23,24 @@ Found = dict[str, list[float]]
 
 
 class Unknown(errors.PermanentError):
-    """A build's own harness has no such row."""
+    """A build's own harness does not have this row."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Comparison:
-    """What was found, by row: of this build, of the other one, and of the machine before each measurement."""
+    """Results by row: of this build, of the other one, and of the machine before each measurement."""
 
     this: Found
     other: Found
     machine: Found
 
     def plain(self) -> dict[str, Found]:
-        """Return it as JSON has it."""
+        """Return the results as plain values."""
         return dataclasses.asdict(self)
 
 
 def compare(wanted: terms.Terms, other: builds.Build, which: Mapping[str, terms.Measurement], times: int) -> Comparison:
-    """Measure each of `which` in so many pairs of runs."""
+    """Run each measurement of `which` in this number of pairs."""
     found = Comparison({}, {}, {})
     with contextlib.ExitStack() as stack:
         sides = [
@@ -55,13 +55,13 @@ def compare(wanted: terms.Terms, other: builds.Build, which: Mapping[str, terms.
                         click.echo(f"{row}, pair {number + 1} of {times}, {name} ...", err=True)
                         _collect(collected, _measured(row, one, side))
             except Unknown as error:
-                click.echo(f"{row} is left out: {error}", err=True)
+                click.echo(f"{row} is skipped: {error}", err=True)
         _collect(found.machine, _machine(wanted))
     return found
 
 
 def rendered(found: Comparison, *, this: builds.Build, other: builds.Build) -> str:
-    """Render who was compared, what the machine is worth, and the table of ratios."""
+    """Return the report: the builds, the measurements of the machine, and the table of ratios."""
     sides = [
         f"{name:<8}{build.root}  {build.revision()}  Python {build.python}"
         for name, build in (("this", this), ("other", other))
@@ -71,7 +71,7 @@ def rendered(found: Comparison, *, this: builds.Build, other: builds.Build) -> s
 
 @contextlib.contextmanager
 def _side(wanted: terms.Terms, build: builds.Build) -> Iterator[terms.Terms]:
-    """Let this build be measured; in a miniature all of it happens on one stage."""
+    """Return the terms for this build; a miniature uses one stage for all measurements."""
     mine = dataclasses.replace(wanted, build=build)
     with mine.shared_stage() if wanted.miniature else contextlib.nullcontext(mine) as side:
         yield side
@@ -92,7 +92,7 @@ def _by_its_own_harness(row: str, side: terms.Terms) -> rows.Figures:
         if done.returncode == click.UsageError.exit_code:
             raise Unknown(f"the harness of {build.root} does not know it")
         if done.returncode:
-            raise errors.PermanentError(f"{row} has failed in {build.root}: {done.stderr[-2000:]}")
+            raise errors.PermanentError(f"{row} failed in {build.root}: {done.stderr[-2000:]}")
         found: Mapping[str, list[float]] = codec.decode(Path(file.name).read_bytes())
     return {name: figures[0] for name, figures in found.items()}
 

@@ -1,4 +1,4 @@
-"""How fast events get through: at several rates, in a burst, and out of a backlog."""
+"""Throughput and latency of events: at several rates, in a burst, and from a backlog."""
 
 import statistics
 import time
@@ -6,18 +6,18 @@ import time
 from beacon import codec
 from tests.bench import own, profiles, rows, spending, stage, terms
 
-_WARM = 500  # events before those that count: code and caches are as they are in a Beacon that has been at work
+_WARM = 500  # warm-up events, so that code and caches are in the state of a running Beacon
 
 
 def seventeen(wanted: terms.Terms) -> rows.Figures:
-    """17 changes a second, which is a million and a half a day."""
+    """Measure 17 changes a second, which are 1.5 million a day."""
     with wanted.stage() as on:
         _warm(on, wanted)
         return _at_rate(on, "steady 17/s", rate=17, count=round(17 * wanted.lasting(60)))
 
 
 def thousand(wanted: terms.Terms) -> rows.Figures:
-    """1000 changes a second, and what that costs."""
+    """Measure 1000 changes a second, and their processor time."""
     with wanted.stage() as on:
         _warm(on, wanted)
         count = wanted.many(20_000)
@@ -29,24 +29,24 @@ def thousand(wanted: terms.Terms) -> rows.Figures:
 
 
 def two_thousand(wanted: terms.Terms) -> rows.Figures:
-    """2000 changes a second for a minute."""
+    """Measure 2000 changes a second for a minute."""
     with wanted.stage() as on:
         _warm(on, wanted)
         count = round(2000 * wanted.lasting(60))
         began = time.monotonic()
         figures = _at_rate(on, "2000/s for 60 s", rate=2000, count=count)
-        return figures | {"2000/s for 60 s, told a second": count / (time.monotonic() - began)}
+        return figures | {"2000/s for 60 s, delivered a second": count / (time.monotonic() - began)}
 
 
 def burst(wanted: terms.Terms) -> rows.Figures:
-    """2000 changes at 900 a second after silence."""
+    """Measure a burst of 2000 changes at 900 a second."""
     with wanted.stage() as on:
         _warm(on, wanted)
         return _at_rate(on, "burst of 2000 at 900/s", rate=900, count=wanted.many(2000))
 
 
 def backlog(wanted: terms.Terms) -> rows.Figures:
-    """5000 objects that are there when Beacon starts on an empty ledger: from the first to the last arrival."""
+    """Measure 5000 objects that exist when Beacon starts with an empty ledger: from the first to the last arrival."""
     with wanted.stage() as on:
         started = on.start_cpu_s
         on.ledger()
@@ -61,7 +61,7 @@ def backlog(wanted: terms.Terms) -> rows.Figures:
 
 
 def returned(wanted: terms.Terms) -> rows.Figures:
-    """5000 events that are waiting when the endpoint comes back: from the hundredth arrival to the last."""
+    """Measure 5000 events that are pending when the endpoint returns: from the hundredth to the last arrival."""
     with wanted.stage() as on:
         first, count = len(on.sink.arrived), wanted.many(5000)
         on.sink.stop()
@@ -75,30 +75,30 @@ def returned(wanted: terms.Terms) -> rows.Figures:
 
 
 def slow(wanted: terms.Terms) -> rows.Figures:
-    """300 events to an endpoint that takes 50 ms for each."""
+    """Measure 300 events to an endpoint that takes 50 ms for each."""
     figures: rows.Figures = {}
     with wanted.stage() as on:
         for name, worker in (("concurrency 32", {"concurrency": 32}), ("default settings", {})):
             on.reconfigure(worker=worker, endpoint={"url": on.slow.url})
             count = wanted.many(300)
-            told = on.slow.stats().distinct + count
+            expected = on.slow.stats().distinct + count
             began = time.monotonic()
             on.make(count)
-            on.slow.wait_for(lambda stats: stats.distinct >= told, timeout=60)  # noqa: B023
+            on.slow.wait_for(lambda stats: stats.distinct >= expected, timeout=60)  # noqa: B023
             figures[f"endpoint of 50 ms, {name}, events/s"] = count / (time.monotonic() - began)
     return figures
 
 
 def _warm(on: stage.Stage, wanted: terms.Terms) -> None:
-    """Send what does not count."""
-    told = len(on.sink.arrived) + wanted.many(_WARM)
+    """Send the warm-up events."""
+    expected = len(on.sink.arrived) + wanted.many(_WARM)
     on.make(wanted.many(_WARM))
-    on.sink.wait_for(told, timeout=60)
+    on.sink.wait_for(expected, timeout=60)
     on.until_settled()
 
 
 def _at_rate(on: stage.Stage, measure: str, *, rate: float, count: int) -> rows.Figures:
-    """Make changes at a rate and wait until each has arrived. What this process does meanwhile is the sink's alone."""
+    """Make changes at a rate and wait until each has arrived. Meanwhile this process only runs the sink."""
     first = len(on.sink.arrived)
     with own.disk_beside() as fsyncs:
         made = on.make(count, rate=rate)
@@ -106,7 +106,7 @@ def _at_rate(on: stage.Stage, measure: str, *, rate: float, count: int) -> rows.
     arrived = on.sink.arrived[first:]
     distinct = len({codec.decode(body)["id"] for _, body in arrived})
     if distinct != count:
-        raise AssertionError(f"{measure}: {count} were made, {distinct} have arrived")
+        raise AssertionError(f"{measure}: {count} events expected, {distinct} arrived")
     took = stage.latencies_ms(made, arrived)
     return {
         f"{measure}, p50, ms": statistics.median(took),
@@ -118,7 +118,7 @@ def _at_rate(on: stage.Stage, measure: str, *, rate: float, count: int) -> rows.
 
 
 def _drained(on: stage.Stage, measure: str, *, first: int, counted: int) -> rows.Figures:
-    """Say how fast what has arrived did, from the one that is `counted` first, and how much of it came again."""
+    """Return the rate of the arrivals from index `counted` on, and the number of duplicates from index `first` on."""
     arrived = [at_s for at_s, _ in on.sink.arrived[counted:]]
     return {
         f"{measure}, events/s": (len(arrived) - 1) / (arrived[-1] - arrived[0]),

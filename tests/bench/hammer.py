@@ -1,6 +1,6 @@
-"""The least that a client can do, as fast as it can: `python -m tests.bench.hammer PORT COUNT`.
+"""A minimal, fast HTTP client: `python -m tests.bench.hammer PORT COUNT`.
 
-It posts over a few connections and prints how many seconds that took: what the sink can take at least.
+It sends requests over a few connections and prints the seconds that they took: a lower bound of the sink's capacity.
 """
 
 import socket

@@ -1,7 +1,7 @@
-"""Ledgers that a long life would have filled, made in seconds.
+"""Large ledgers, created in seconds.
 
-What Beacon would refuse or take hours for is written past it: rows as it writes them itself, of objects that are gone,
-so that they ask nothing of a cluster. Ten thousand rows are years old, and the same in each ledger.
+The rows that Beacon would need hours for are written directly with SQL, in the form in which Beacon writes them. Their
+objects are deleted, so they do not depend on a cluster. Ten thousand rows are years old and the same in each ledger.
 """
 
 import shutil
@@ -41,11 +41,11 @@ FROM deliveries WHERE sequence >= :first
 
 
 def copied(wanted: terms.Terms, events: int, to: Path) -> None:
-    """Copy a ledger that holds so many events more than the old rows; it is made at the first call."""
+    """Copy a ledger with the old rows and this number of events; create it at the first call."""
     kept = wanted.shelf / f"{events}.db"
     if not kept.exists():
         making = wanted.shelf / "making.db"
-        beside.tell(making, wanted.many(_OLD_ROWS))
+        beside.fill_with_old_rows(making, wanted.many(_OLD_ROWS))
         if events:
             _fill(making, events)
         making.rename(kept)
@@ -53,7 +53,7 @@ def copied(wanted: terms.Terms, events: int, to: Path) -> None:
 
 
 def forget_cluster(path: Path) -> None:
-    """Let the ledger belong to no cluster yet, so that it can follow any."""
+    """Remove the cluster's identity from a ledger, so that it can be used with any cluster."""
     with closing(sqlite3.connect(path)) as ledger, ledger:
         ledger.execute("UPDATE meta SET cluster = ''")
         ledger.execute("DELETE FROM cursors")

@@ -1,10 +1,10 @@
-"""All that is measured, by the name that `make bench ROWS=...` is given."""
+"""All measurements, by their names for `make bench ROWS=...`."""
 
 from collections.abc import Mapping
 
 from tests.bench import flow, million, own, sizes, terms, trouble, upkeep
 
-_FAULTS = "the API server has to forget its history, which a real one can't be told to"
+_FAULTS = "it compacts the API server's history, which only the embedded one supports"
 
 ALL: Mapping[str, terms.Measurement] = {
     "loop": terms.Measurement(measure=own.loop),

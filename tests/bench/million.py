@@ -1,4 +1,4 @@
-"""What a million events in the ledger cost, against a ledger without them. Both have the same old rows to be pruned."""
+"""The cost of a million events in the ledger, compared with a ledger without them. Both have the same rows to prune."""
 
 import statistics
 import subprocess
@@ -24,7 +24,7 @@ _LOOKS = 5
 
 
 def compare(wanted: terms.Terms) -> rows.Figures:
-    """Do the same with both, one after the other."""
+    """Measure both ledgers, one after the other."""
     without = _measure(wanted, 0)
     full = _measure(wanted, wanted.many(1_000_000))
     figures = {f"1,000,000 events: {what}, times an empty ledger's": full[what] / without[what] for what in full}
@@ -40,7 +40,7 @@ def _measure(wanted: terms.Terms, events: int) -> dict[str, float]:
 
 
 def _claim(wanted: terms.Terms, ask: wire.Ask) -> dict[str, float]:
-    """Write changes and claim what they made, settling what was claimed before: a median of each."""
+    """Write changes and claim their deliveries, settling the previous ones; return the median duration of each."""
     writer = beside.Writer(ask)
     written, claimed = [], []
     settlements: tuple[model.Outcome, ...] = ()
@@ -64,7 +64,7 @@ def _prune(ask: wire.Ask) -> None:
 
 
 def _run(wanted: terms.Terms, events: int) -> dict[str, float]:
-    """Start Beacon on such a ledger, again and again, and look at its status."""
+    """Start Beacon several times on such a ledger, and run `beacon status`."""
     with wanted.stage() as on:
         path = on.ledger()
         ledgers.copied(wanted, events, path)
@@ -74,7 +74,7 @@ def _run(wanted: terms.Terms, events: int) -> dict[str, float]:
             on.beacon.stop()
             on.start()
             started.append(on.ready_s)
-        # Nobody has said of the copy that it was closed properly, so the first start looks it through.
+        # The copy has no clean-shutdown marker, so the first start checks the file.
         checked, clean_starts = started[0], started[1:] or started
         looks = [_timed(lambda: _status(on.beacon)) for _ in range(wanted.often(_LOOKS))]
     return {

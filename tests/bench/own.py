@@ -1,4 +1,4 @@
-"""What the harness and the machine are worth: processor, disk, and the sink that must not be the bottleneck."""
+"""Performance of the machine and the harness: processor, disk, and the sink, which must not be the bottleneck."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ _ADDITIONS = 10_000_000
 
 
 def loop(wanted: terms.Terms) -> rows.Figures:
-    """How long one thread of this interpreter takes for 10 M additions."""
+    """Measure 10 M additions in one thread of this interpreter."""
     count = wanted.many(_ADDITIONS)
     began = time.perf_counter()
     total = 0
@@ -29,16 +29,16 @@ def loop(wanted: terms.Terms) -> rows.Figures:
 
 
 def disk(_wanted: terms.Terms) -> rows.Figures:
-    """What one fsync of 4 KiB appended costs on this disk."""
+    """Measure an fsync after appending 4 KiB."""
     with tempfile.NamedTemporaryFile() as file:
         return {"fsync of 4 KiB, us": statistics.median(_fsync_s(file) for _ in range(200)) * 1e6}
 
 
 @contextlib.contextmanager
 def disk_beside() -> Iterator[list[float]]:
-    """Have an fsync made 50 times a second; gives the list of how many milliseconds each took.
+    """Run an fsync 50 times a second in the background; yield the list of their durations in ms.
 
-    A disk that others share stands still now and then, and with it whatever waits for its commits.
+    A shared disk stalls from time to time, and every commit with it.
     """
     took: list[float] = []
     done = threading.Event()
@@ -58,7 +58,7 @@ def disk_beside() -> Iterator[list[float]]:
 
 
 def sink(wanted: terms.Terms) -> rows.Figures:
-    """How many requests the sink takes from a client that does nothing else."""
+    """Measure the requests per second that the sink accepts from a minimal client."""
     with sinks.running() as taking:
         count = wanted.many(40_000) // 8 * 8
         command = [sys.executable, "-m", "tests.bench.hammer", str(taking.port), str(count)]

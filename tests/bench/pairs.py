@@ -1,7 +1,7 @@
-"""What pairs of runs say about two builds: for each row the ratios within the pairs.
+"""Ratios of two builds within pairs of runs, by row.
 
-Machines drift, and shared disks stand still; both runs of a pair see about the same machine, so their ratio means more
-than either figure. Only rows that both builds have can be compared.
+The speed of a machine changes over time and shared disks stall; both runs of a pair see about the same conditions, so
+their ratio is more reliable than either result. Only rows that both builds have can be compared.
 """
 
 import statistics
@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 Found = Mapping[str, Sequence[float]]  # by row, a figure for each pair
-LEAST = 5  # pairs, without which a median and its spread are no evidence
+LEAST = 5  # fewer pairs give no reliable median and spread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
-    """How many times the other build's figure this build's is: the median of `count` pairs and its spread."""
+    """This build's result divided by the other build's: the median of `count` pairs and its spread."""
 
     median: float
     least: float
@@ -23,9 +23,9 @@ class Ratio:
 
 
 def ratio(this: Sequence[float], other: Sequence[float]) -> Ratio | None:
-    """Compute a row's ratio; None when no pair has one.
+    """Return a row's ratio, or None if no pair has one.
 
-    A pair of two zeros is even. A pair has no ratio when only the other build's figure is zero, or one is negative.
+    A pair of two zeros has the ratio 1. A pair has none if only the other build's result is zero, or one is negative.
     """
     found = [one for one in map(_within, this, other) if one is not None]
     if not found:

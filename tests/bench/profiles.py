@@ -1,4 +1,4 @@
-"""Where the time goes: what every process' sampler has found, by function and by line."""
+"""CPU profiles of all processes, by function and by line."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ _TOP = 12
 
 
 def environ(wanted: Path | None) -> dict[str, str]:
-    """Give the environment in which every process samples itself, when a profile is wanted."""
+    """Return the environment in which every process samples itself; empty without a profile."""
     if wanted is None:
         return {}
     paths = (str(_SAMPLING), os.environ.get("PYTHONPATH", ""))
@@ -26,7 +26,7 @@ def environ(wanted: Path | None) -> dict[str, str]:
 
 @contextlib.contextmanager
 def taken(wanted: Path | None, beacon: testkit.Beacon) -> Iterator[None]:
-    """Take a profile of what happens within the context, when one is wanted."""
+    """Profile all processes while the context is open; do nothing without a directory."""
     if wanted is None:
         yield
         return

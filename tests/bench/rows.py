@@ -1,7 +1,7 @@
-"""Every row of the table by its name, with what it is to reach.
+"""The rows with a target, by name.
 
-A row's name stands in docs/performance.md, too, where its documented figure is looked up by it. What is measured and
-has no row here has no target: the figures of single processes, for instance.
+docs/performance.md uses the same names; the documented results are looked up by them. Measured rows that are not listed
+here have no target, for example the results of single processes.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ Figures = dict[str, float]
 
 
 class Sense(StrEnum):
-    """On which side of the bound a figure is to be."""
+    """Whether a bound is an upper or a lower one."""
 
     AT_MOST = "<="
     AT_LEAST = ">="
@@ -20,7 +20,7 @@ class Sense(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What a row is to reach."""
+    """The bound that a row must meet."""
 
     sense: Sense
     bound: float
@@ -57,7 +57,7 @@ AIMED: Mapping[str, Target] = {
     "CPU s per 1000 of the backlog at start, all": _at_most(0.6),
     "idle CPU, % of a core, all": _at_most(0.7),
     "outage of 20 s, 500 waiting, CPU s, all": _at_most(0.3),
-    "outage of 20 s, 500 told after its end, s": _at_most(3),
+    "outage of 20 s, 500 delivered after its end, s": _at_most(3),
     "PSS with nothing tracked, MiB, all": _at_most(180),
     "PSS added by 5000 unannotated + 5000 annotated, MiB, all": _at_most(12),
     "1,000,000 events: claim, times an empty ledger's": _at_most(1.5),
@@ -77,5 +77,5 @@ _KILLED = _at_most(3)
 
 
 def target(row: str) -> Target | None:
-    """Give what a row is to reach, None when it has no target."""
+    """Return a row's target, or None if it has none."""
     return _KILLED if row.startswith("kill -9 of ") else AIMED.get(row)

@@ -1,4 +1,4 @@
-"""What a scrape costs while a thousand changes a second come in, and how long it is."""
+"""Duration and size of a scrape under load."""
 
 import threading
 import time
@@ -10,7 +10,7 @@ _PAUSE_S = 0.1
 
 
 def measure(beacon: testkit.Beacon, load: Callable[[], None]) -> tuple[list[float], int]:
-    """Scrape while `load` goes on; gives how long each scrape took, in ms, sorted, and the lines of the longest."""
+    """Scrape while `load` runs; return the sorted durations in ms, and the number of lines of the longest scrape."""
     going_on = threading.Thread(target=load)
     going_on.start()
     took, lines = [], 0

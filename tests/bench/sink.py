@@ -1,7 +1,7 @@
-"""An endpoint that costs next to nothing, so that what is measured is Beacon.
+"""A minimal endpoint, so that the benchmark measures Beacon.
 
-It answers every request with 204 and keeps its body and the instant of its arrival; what they say is looked at later.
-It understands what Beacon's notifier sends: one request at a time on a connection, with a Content-Length.
+It answers every request with 204 and keeps its body and arrival time, which are evaluated later. It only supports the
+requests of Beacon's notifier: one at a time on a connection, with a Content-Length.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _LENGTH = b"\r\ncontent-length: "
 
 
 class Sink:
-    """What has arrived, in order: (seconds since 1970, body)."""
+    """Accepts requests; `arrived` lists (seconds since 1970, body) in order."""
 
     def __init__(self) -> None:
         self.arrived: list[Arrival] = []
@@ -38,11 +38,11 @@ class Sink:
 
     @property
     def url(self) -> str:
-        """Give the address."""
+        """Return the URL."""
         return f"http://127.0.0.1:{self.port}/"
 
     def start(self) -> None:
-        """Listen, at the same port as before."""
+        """Listen, on the same port as before."""
         asyncio.run_coroutine_threadsafe(self._open(), self._loop).result(10)
 
     def stop(self) -> None:
@@ -50,17 +50,17 @@ class Sink:
         asyncio.run_coroutine_threadsafe(self._shut(), self._loop).result(10)
 
     def close(self) -> None:
-        """End for good."""
+        """Stop permanently."""
         self.stop()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
 
     def distinct(self, after: int = 0) -> int:
-        """Count the events that have arrived."""
+        """Return the number of different events that have arrived."""
         return len({codec.decode(body)["id"] for _, body in self.arrived[after:]})
 
     def wait_for(self, count: int, *, timeout: float) -> None:
-        """Wait until so many requests have arrived."""
+        """Wait until this number of requests has arrived."""
         testkit.until(lambda: len(self.arrived) >= count, f"{count} requests", timeout=timeout)
 
     async def _open(self) -> None:

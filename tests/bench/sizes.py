@@ -1,16 +1,16 @@
-"""What memory Beacon takes, and how it starts when it has a lot to follow."""
+"""Memory of Beacon, and its start with many objects."""
 
 import time
 
 from beacon.dev import testkit
 from tests.bench import rows, spending, terms
 
-_SETTLE_S = 12.0  # long enough for the memory that a burst leaves free to be given back
-_LONG_ENOUGH_S = 5.0  # whatever is sent after a start is sent within that
+_SETTLE_S = 12.0  # after this time, memory freed after a burst has been returned to the system
+_LONG_ENOUGH_S = 5.0  # requests after a start are sent within this time
 
 
 def nothing_tracked(wanted: terms.Terms) -> rows.Figures:
-    """An empty cluster, some time after the start; the metrics have been scraped, as they are all the time."""
+    """Measure memory with an empty cluster, some time after the start and after a scrape."""
     with wanted.stage() as on:
         on.pending()
         time.sleep(wanted.lasting(_SETTLE_S))
@@ -21,16 +21,16 @@ def nothing_tracked(wanted: terms.Terms) -> rows.Figures:
 
 
 def added(wanted: terms.Terms) -> rows.Figures:
-    """5000 objects without the annotation and 5000 with it come, and are told."""
+    """Measure the memory added by 5000 objects without the annotation and 5000 with it, after their delivery."""
     with wanted.stage() as on:
         on.pending()  # a scrape
         time.sleep(wanted.lasting(_SETTLE_S))
         before = spending.pss_mib(on.beacon)
         count = wanted.many(5000)
-        told = len(on.sink.arrived) + count
+        expected = len(on.sink.arrived) + count
         on.make(count, annotated=False)
         on.make(count)
-        on.sink.wait_for(told, timeout=120)
+        on.sink.wait_for(expected, timeout=120)
         on.until_settled()
         time.sleep(wanted.lasting(_SETTLE_S))
         more = spending.between(before, spending.pss_mib(on.beacon))
@@ -38,24 +38,24 @@ def added(wanted: terms.Terms) -> rows.Figures:
 
 
 def restart(wanted: terms.Terms) -> rows.Figures:
-    """A clean end with 5000 tracked and told, and a start."""
+    """Measure a restart with 5000 tracked objects after all their events were delivered."""
     with wanted.stage() as on:
         count = wanted.many(5000)
-        told = len(on.sink.arrived) + count
+        expected = len(on.sink.arrived) + count
         on.make(count)
-        on.sink.wait_for(told, timeout=120)
+        on.sink.wait_for(expected, timeout=120)
         on.until_settled()
         on.beacon.stop()
         on.start()
         time.sleep(wanted.lasting(_LONG_ENOUGH_S))
         return {
             "start to ready, 5000 tracked, s": on.ready_s,
-            "clean restart with everything delivered, sends": len(on.sink.arrived) - told,
+            "clean restart with everything delivered, sends": len(on.sink.arrived) - expected,
         }
 
 
 def listed(wanted: terms.Terms) -> rows.Figures:
-    """20,000 objects without the annotation, listed by a watcher that starts."""
+    """Measure the memory of a watcher that lists 20,000 objects without the annotation at its start."""
     with wanted.stage() as on:
         alone = spending.pss_mib(on.beacon)["watcher"]
         on.beacon.stop()

@@ -1,4 +1,4 @@
-"""A cluster, an endpoint and a Beacon between them: what most rows are measured on."""
+"""The environment of most measurements: a cluster, an endpoint and a Beacon between them."""
 
 import contextlib
 import tempfile
@@ -18,10 +18,11 @@ _SLOW_S = 0.05
 
 
 class Stage:
-    """All there is.
+    """The running components.
 
-    `sink` takes what is sent, `slow` does when it is told so: an endpoint that takes 50 ms for each. `ready_s` is how
-    long the last start took, `start_cpu_s` what each process had spent by then. `annotated` objects have been made.
+    `sink` receives the events, or `slow`, an endpoint that takes 50 ms for each, if it is configured. `ready_s` is the
+    duration of the last start, `start_cpu_s` the processor time of each process by then, `annotated` the number of
+    annotated objects that were created.
     """
 
     def __init__(
@@ -56,20 +57,20 @@ class Stage:
         self.start_cpu_s = spending.cpu_s(self.beacon)
 
     def reconfigure(self, **changes: Any) -> None:
-        """End Beacon and start it with these keys of its configuration besides the usual ones."""
+        """Restart Beacon with these configuration keys in addition to the default ones."""
         self.halt()
         self._changes = changes
         self.beacon = self._configured(changes)
         self.start()
 
     def usual(self) -> None:
-        """Give Beacon its usual configuration back, and wait until nothing is open."""
+        """Restore the default configuration, and wait until no delivery is pending."""
         if self._changes:
             self.reconfigure()
         self.until_settled()
 
     def ledger(self) -> Path:
-        """End Beacon, take its ledger away, and say where it was."""
+        """Stop Beacon, delete its ledger, and return the path."""
         self.halt()
         path = Path(self.beacon.environ["DB_PATH"])
         for each in path.parent.glob(f"{path.name}*"):
@@ -77,22 +78,22 @@ class Stage:
         return path
 
     def make(self, count: int, *, rate: float = 0.0, annotated: bool = True) -> clusters.Made:
-        """Make objects that were not there before, and return when they are there."""
+        """Create new objects, and return after they exist."""
         first, self._made = self._made, self._made + count
         self.annotated += count if annotated else 0
         return self.cluster.make(count, rate=rate, first=first, annotated=annotated)
 
     def halt(self) -> None:
-        """End Beacon without ceremony, which takes seconds less."""
+        """Kill Beacon, which is faster than an orderly stop."""
         self.beacon.halt()
 
     def until_settled(self) -> None:
-        """Wait until nothing is open any more."""
+        """Wait until no delivery is pending."""
         testkit.until(lambda: self.pending() == 0, "all to be settled", timeout=120)
 
     def until_pending(self, count: int) -> None:
-        """Wait until so many deliveries are open."""
-        testkit.until(lambda: self.pending() >= count, f"{count} open deliveries", timeout=120)
+        """Wait until this number of deliveries is pending."""
+        testkit.until(lambda: self.pending() >= count, f"{count} pending deliveries", timeout=120)
 
     def pending(self) -> float:
         return testkit.sample(self.beacon.metrics(), "beacon_deliveries_pending")
@@ -115,7 +116,7 @@ class Stage:
 
 @contextlib.contextmanager
 def running(kubeconfig: Path | None, *, environ: Mapping[str, str], build: builds.Build) -> Iterator[Stage]:
-    """Run everything until Beacon is ready."""
+    """Start all components and wait until Beacon is ready."""
     with (
         tempfile.TemporaryDirectory(prefix="b") as name,
         clusters.running(Path(name), kubeconfig) as cluster,
@@ -131,16 +132,16 @@ def running(kubeconfig: Path | None, *, environ: Mapping[str, str], build: build
 
 
 def latencies_ms(made: clusters.Made, arrived: Sequence[sinks.Arrival]) -> list[float]:
-    """Give how long each event took from being there to its arrival, sorted. Below 0: it came before the answer."""
+    """Return the sorted latencies from creation to arrival; negative if an event arrived before the API's response."""
     return sorted(at_s * 1000 - made.there_ns(codec.decode(body)) / 1e6 for at_s, body in arrived)
 
 
 def lateness_ms(made: clusters.Made, arrived: Sequence[sinks.Arrival]) -> list[float]:
-    """Give how much later than at its rate the load was made, sorted."""
+    """Return the sorted delays of the load against its rate."""
     asked = sorted(made.asked_ns(codec.decode(body)) for _, body in arrived)
     return sorted((at_ns - asked[0]) / 1e6 - number * 1000 / made.rate for number, at_ns in enumerate(asked))
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """Give the figure below which that share of them lies."""
+    """Return the value below which this share of the values lies."""
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]

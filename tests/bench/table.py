@@ -1,4 +1,4 @@
-"""The tables: medians with least and most, what is to be reached, what is documented; and two builds by ratio."""
+"""The printed tables: medians with minimum and maximum, targets and documented results; ratios of two builds."""
 
 import re
 import statistics
@@ -13,7 +13,7 @@ _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
 
 
 def rendered(found: Found, *, documented: Mapping[str, str] | None = None) -> str:
-    """Render what was found; `documented` has the figures of a page, by row."""
+    """Return the table of the results; `documented` has those of docs/performance.md, by row."""
     wide = max([44, *map(len, found)]) + 1
     head = f"{'measure':<{wide}}{'median':>10}{'min':>10}{'max':>10}{'to reach':>10}"
     head += f"  {'documented':>12}{'times':>7}" if documented is not None else ""
@@ -22,13 +22,13 @@ def rendered(found: Found, *, documented: Mapping[str, str] | None = None) -> st
         median, target = statistics.median(figures), rows.target(row)
         line = f"{row:<{wide}}{median:>10.2f}{min(figures):>10.2f}{max(figures):>10.2f}{target or ''!s:>10}"
         if documented is not None:
-            line += f"  {_shown(said := _number(documented.get(row, ''))):>12}{_times(median, said):>7}"
+            line += f"  {_shown(known := _number(documented.get(row, ''))):>12}{_times(median, known):>7}"
         lines.append(line.rstrip() + ("" if target is None or target.is_met(median) else "  NOT MET"))
     return "\n".join(lines)
 
 
 def compared(this: Found, other: Found) -> str:
-    """Render the medians of two builds, and for each row how many times the other build's figure this build's is."""
+    """Return the table of two builds: medians, and for each row the ratio of this build to the other."""
     wide = max([44, *map(len, this), *map(len, other)]) + 1
     lines = [f"{'measure':<{wide}}{'other':>10}{'this':>10}{'times':>8}{'least':>8}{'most':>8}{'pairs':>7}"]
     for row in dict.fromkeys([*other, *this]):
@@ -41,7 +41,7 @@ def compared(this: Found, other: Found) -> str:
 
 
 def parsed(page: str) -> dict[str, str]:
-    """Give what a page's table says was found, by row."""
+    """Return the results in a page's table, by row."""
     found = {}
     for line in page.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
@@ -50,9 +50,9 @@ def parsed(page: str) -> dict[str, str]:
     return found
 
 
-def _number(said: str) -> float | None:
-    """Read the first number of what is documented; what has none was not measured."""
-    first = _NUMBER.search(said)
+def _number(text: str) -> float | None:
+    """Return the first number of a documented result; None if it has none."""
+    first = _NUMBER.search(text)
     return float(first.group()) if first else None
 
 

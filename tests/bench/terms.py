@@ -1,4 +1,4 @@
-"""What a whole run is told: how large, where, and where it may keep what is expensive to make."""
+"""Settings of a run of the benchmark: size, cluster, directories, build."""
 
 import contextlib
 import dataclasses
@@ -13,11 +13,12 @@ from tests.bench import profiles, rows, stage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """`scale` 1 is the table's; less is a miniature that shows that everything works, with figures that mean nothing.
+    """Settings of a run.
 
-    `kubeconfig` is a real cluster's; without one there is an embedded API server. `shelf` is a directory for what is
-    made once and used by several runs. `profile` is where the profiles go, None: not wanted. `shared` returns the
-    stage that a miniature has for everything. `build` is what is measured.
+    `scale` is 1 for real measurements; less is a miniature, which tests the benchmark and has meaningless results.
+    `kubeconfig` is that of a real cluster; None: an embedded API server. `shelf` is a directory for files that several
+    runs share. `profile` is the directory of the profiles; None: no profile. `shared` returns the one stage of a
+    miniature. `build` is the measured build.
     """
 
     shelf: Path
@@ -29,24 +30,24 @@ class Terms:
 
     @property
     def miniature(self) -> bool:
-        """Whether the figures mean nothing."""
+        """Return True if this is a miniature."""
         return self.scale < 1
 
     def many(self, number: int) -> int:
-        """Give how many there are of what the table has so many of."""
+        """Return a number of objects or events, scaled."""
         return max(min(number, 20), round(number * self.scale))
 
     def often(self, times: int) -> int:
-        """Give how often something is repeated within one run."""
+        """Return a number of repetitions within one run, scaled."""
         return times if self.scale == 1 else 1
 
     def lasting(self, seconds: float) -> float:
-        """Give how long what the table gives so many seconds lasts."""
+        """Return a duration, scaled."""
         return seconds if self.scale == 1 else 0.5
 
     @contextlib.contextmanager
     def stage(self) -> Iterator[stage.Stage]:
-        """Give a stage on which Beacon is ready and nothing has happened yet; in a miniature much may have."""
+        """Yield a stage with a ready Beacon; a fresh one, except in a miniature."""
         if self.shared is None:
             with stage.running(self.kubeconfig, environ=profiles.environ(self.profile), build=self.build) as fresh:
                 yield fresh
@@ -57,18 +58,18 @@ class Terms:
 
     @contextlib.contextmanager
     def shared_stage(self) -> Iterator["Terms"]:
-        """Return the same terms with everything on one stage, which starts when it is first used."""
+        """Yield the same settings with one stage for all measurements, which starts on first use."""
         with contextlib.ExitStack() as stack:
             yield dataclasses.replace(self, shared=functools.cache(lambda: stack.enter_context(self.stage())))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """Something to be measured: it gives figures by row.
+    """A measurement, which returns results by row.
 
-    `times` is how often unless somebody says otherwise: often where machines are noisy, once where it takes minutes.
-    `embedded` is why it can't be had of a real cluster, "" when it can. `inside` says that it uses the code of the
-    build that it measures, so that no other checkout's harness can measure it.
+    `times` is its default number of runs: several where results are noisy, one where a run takes minutes. `embedded`
+    is why it needs the embedded API server, "" if it does not. With `inside` it calls the code of the measured build,
+    so that only the build's own harness can run it.
     """
 
     measure: Callable[[Terms], rows.Figures]

@@ -1,14 +1,14 @@
-"""What Beacon costs when nothing happens, and how it gets through what should not happen."""
+"""Cost of an idle Beacon, and its recovery from failures."""
 
 import time
 
 from tests.bench import rows, spending, terms
 
-_SETTLE_S = 5.0  # after the last that happened, before nothing happens
+_SETTLE_S = 5.0  # between the last activity and the measurement
 
 
 def idle(wanted: terms.Terms) -> rows.Figures:
-    """Nothing to do for forty seconds."""
+    """Measure forty idle seconds."""
     with wanted.stage() as on:
         time.sleep(wanted.lasting(_SETTLE_S))
         before, began = spending.cpu_s(on.beacon), time.monotonic()
@@ -18,12 +18,12 @@ def idle(wanted: terms.Terms) -> rows.Figures:
 
 
 def outage(wanted: terms.Terms) -> rows.Figures:
-    """The endpoint is gone, 500 events come, and it stays away for twenty seconds more."""
+    """Measure an outage of the endpoint: 500 events are created, and it stays down for twenty more seconds."""
     with wanted.stage() as on:
         count = wanted.many(500)
-        told = len(on.sink.arrived) + 50
+        arrived = len(on.sink.arrived) + 50
         on.make(50)
-        on.sink.wait_for(told, timeout=60)
+        on.sink.wait_for(arrived, timeout=60)
         on.sink.stop()
         gone = spending.cpu_s(on.beacon)
         on.make(count)
@@ -33,9 +33,9 @@ def outage(wanted: terms.Terms) -> rows.Figures:
         after, lasted = spending.cpu_s(on.beacon), time.monotonic() - began
         on.sink.start()
         back = time.monotonic()
-        on.sink.wait_for(told + count, timeout=60)
+        on.sink.wait_for(arrived + count, timeout=60)
         return {
-            "outage of 20 s, 500 told after its end, s": time.monotonic() - back,
+            "outage of 20 s, 500 delivered after its end, s": time.monotonic() - back,
             "outage of 20 s, CPU s for the 500 to come, all": sum(spending.between(gone, before).values()),
             "outage of 20 s, 500 waiting, % of a core": 100 * sum(spending.between(before, after).values()) / lasted,
             **spending.figures("outage of 20 s, 500 waiting, CPU s", spending.between(before, after)),
@@ -43,15 +43,15 @@ def outage(wanted: terms.Terms) -> rows.Figures:
 
 
 def killed(wanted: terms.Terms) -> rows.Figures:
-    """A process is killed, and at that instant a change is made: when it arrives."""
+    """Measure the latency of an event whose object is created just after a process was killed."""
     figures: rows.Figures = {}
     with wanted.stage() as on:
         for process in sorted(on.beacon.programs()):
             on.beacon.wait_ready()
-            told = len(on.sink.arrived)
+            arrived = len(on.sink.arrived)
             on.beacon.kill(process)
             began = time.monotonic()
             on.make(1)
-            on.sink.wait_for(told + 1, timeout=60)
+            on.sink.wait_for(arrived + 1, timeout=60)
             figures[f"kill -9 of {process}, next event after, s"] = time.monotonic() - began
     return figures

@@ -1,4 +1,4 @@
-"""What goes on beside the work: cleaning, redelivering, scraping."""
+"""Latency beside maintenance: pruning, redelivering, scraping."""
 
 import time
 
@@ -9,12 +9,12 @@ _SECONDS = 10
 
 
 def prune(wanted: terms.Terms) -> rows.Figures:
-    """100,000 rows that are pruned while a change is written every few milliseconds."""
+    """Measure pruning of 100,000 rows while a change is written every few milliseconds."""
     return _write_beside(wanted, beside.PRUNE, "pruned")
 
 
 def redeliver(wanted: terms.Terms) -> rows.Figures:
-    """100,000 failed deliveries that are redelivered while a change is written every few milliseconds."""
+    """Measure redelivery of 100,000 failed deliveries while a change is written every few milliseconds."""
     return _write_beside(wanted, beside.REDELIVER, "redelivered")
 
 
@@ -29,7 +29,7 @@ def _write_beside(wanted: terms.Terms, work: beside.Work, done: str) -> rows.Fig
 
 
 def scrape(wanted: terms.Terms) -> rows.Figures:
-    """Scrapes of a Beacon that follows five kinds and has filled its histograms: idle, busy, and at its limit."""
+    """Measure scrapes of a Beacon with five kinds and filled histograms: idle, busy, and at its limit."""
     figures: rows.Figures = {}
     with wanted.stage() as on:
         on.reconfigure(resources=[on.cluster.entry(kind) for kind in _KINDS])
@@ -46,7 +46,7 @@ def scrape(wanted: terms.Terms) -> rows.Figures:
 
 
 def _pass(on: stage.Stage, wanted: terms.Terms, rate: int, count: int) -> None:
-    """Let ten seconds pass at a rate."""
+    """Run ten seconds of load at a rate."""
     if count:
         on.make(count, rate=rate)
     else:

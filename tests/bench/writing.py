@@ -1,8 +1,7 @@
-"""Writes objects through the API, from a process of its own: `python -m tests.bench.writing --kubeconfig FILE ...`.
+"""Create objects through the API, in a separate process: `python -m tests.bench.writing --kubeconfig FILE ...`.
 
-What a real API server is asked, it is asked as anybody asks it: a POST for each object, over connections that stay
-open, with the kubeconfig's credentials. It prints when each write was sent and when the answer was there, in
-nanoseconds since 1970.
+It sends a POST for each object over persistent connections, with the kubeconfig's credentials. It prints when each
+request was sent and when its response arrived, in nanoseconds since 1970.
 """
 
 import argparse
@@ -21,7 +20,7 @@ Json = dict[str, Any]
 
 
 class Api:
-    """Plain requests to an API server."""
+    """A simple client of an API server."""
 
     def __init__(self, kubeconfig: Path, connections: int) -> None:
         load = credentials.source({"KUBECONFIG": str(kubeconfig)}, connections=connections)
@@ -31,7 +30,7 @@ class Api:
         self._headers = {"Content-Type": "application/json", "Accept": "application/json", **dict(access.headers)}
 
     def ask(self, method: str, path: str, body: Json | None = None) -> None:
-        """Make a request and read its answer. Raises OSError when it is a refusal."""
+        """Send a request and read its response. Raises OSError for an error status."""
         answer = self._pool.request(
             method,
             self._server + path,
@@ -41,7 +40,7 @@ class Api:
             retries=False,
         )
         if answer.status >= 300:
-            raise OSError(f"{method} {path} is answered {answer.status}: {answer.data[:200].decode(errors='replace')}")
+            raise OSError(f"{method} {path} returned {answer.status}: {answer.data[:200].decode(errors='replace')}")
 
 
 class Writer:
@@ -58,7 +57,7 @@ class Writer:
         self.failures: list[OSError] = []
 
     def run(self) -> None:
-        """Make what is wanted and return when it is made."""
+        """Create all objects."""
         threads = [threading.Thread(target=self._work) for _ in range(self._wanted.threads)]
         for thread in threads:
             thread.start()
@@ -84,7 +83,7 @@ class Writer:
 
 
 def main() -> int:
-    """Write, and print what was done when."""
+    """Create the objects, and print the times."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--kubeconfig", type=Path, required=True)
     parser.add_argument("--namespace", required=True)

@@ -1,6 +1,6 @@
-"""What beacon.cluster relies on of list and watch: held against the embedded API server, and against a real one.
+"""The behavior of list and watch that beacon.cluster relies on, tested on the embedded API server and on a real one.
 
-That is the cluster that BEACON_TEST_KUBECONFIG names, in a namespace of its own that is removed afterwards.
+The real one is the cluster of BEACON_TEST_KUBECONFIG; the tests use a temporary namespace.
 """
 
 import os
@@ -30,7 +30,7 @@ class Subject:
         settings = client.Configuration()
         load: Any = config.load_kube_config
         load(str(kubeconfig), client_configuration=settings)
-        # Both take plain objects, whatever their types say.
+        # Both accept plain objects, although their type hints differ.
         core: Any = client.CoreV1Api(client.ApiClient(settings))
         extensions: Any = client.ApiextensionsV1Api(client.ApiClient(settings))
         self.core, self.extensions = core, extensions
@@ -45,7 +45,7 @@ class Subject:
             self.extensions.delete_custom_resource_definition(name)
 
     def define(self) -> discovery.ServedResource:
-        """Make a kind that was never there, and return it as soon as it can be listed."""
+        """Define a new kind, and return it as soon as it can be listed."""
         group = f"{self.namespace}.example.com"
         schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
         spec = {
@@ -90,7 +90,7 @@ class Subject:
 
     def faults(self) -> Any:
         if self.embedded is None:
-            pytest.skip("a real API server can't be made to fail so at will")
+            pytest.skip("faults can't be injected into a real API server")
         return self.embedded.faults
 
 
@@ -101,7 +101,7 @@ def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]
             yield Subject(embedded.kubeconfig(tmp_path / "kubeconfig"), embedded)
         return
     if not os.environ.get(REAL):
-        pytest.skip(f"{REAL} names no cluster")
+        pytest.skip(f"{REAL} is not set")
     made = Subject(Path(os.environ[REAL]), None)
     try:
         yield made
@@ -110,7 +110,7 @@ def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]
 
 
 def patiently(ask: Callable[[], Result], within_s: float = 60) -> Result:
-    """Ask until the server is ready: a kind that has just been defined is served after a moment."""
+    """Retry until the server is ready: a new kind is served after a moment."""
     deadline = time.monotonic() + within_s
     while True:
         try:
@@ -125,7 +125,7 @@ def patiently(ask: Callable[[], Result], within_s: float = 60) -> Result:
 def read(
     watch: watching.OpenWatch, enough: Callable[[list[items.WatchEvent]], bool], within_s: float = 10
 ) -> list[items.WatchEvent]:
-    """Read lines until there are enough."""
+    """Read lines until `enough` returns True."""
     lines: list[items.WatchEvent] = []
     deadline = time.monotonic() + within_s
     while not enough(lines) and not watch.ended:
@@ -138,7 +138,7 @@ def changes(lines: list[items.WatchEvent], *names: str) -> list[tuple[str, str]]
     return [(line.type, line.item.name) for line in lines if line.item.name in names]
 
 
-def test_discovery_gives_plural_and_whether_it_lives_in_namespaces(subject: Subject) -> None:
+def test_discovery_returns_plural_and_scope(subject: Subject) -> None:
     deployments = discovery.find(subject.api, "apps/v1", "Deployment")
     nodes = discovery.find(subject.api, "v1", "Node")
 
@@ -155,7 +155,7 @@ def test_a_kind_that_is_not_served_is_absent(subject: Subject, api_version: str,
         discovery.find(subject.api, api_version, kind)
 
 
-def test_a_configured_plural_is_taken_at_its_word(subject: Subject) -> None:
+def test_a_configured_plural_is_used_as_it_is(subject: Subject) -> None:
     assert discovery.find(subject.api, "v1", "Anything", "secrets").plural == "secrets"
 
 
@@ -168,7 +168,7 @@ def test_the_cluster_has_an_identity(subject: Subject) -> None:
     assert lists.cluster_uid(subject.api) == subject.core.read_namespace("kube-system").metadata.uid
 
 
-def test_pages_are_of_one_resource_version_and_hold_everything_once(subject: Subject) -> None:
+def test_pages_have_one_resource_version_and_contain_every_object_once(subject: Subject) -> None:
     names = {f"c{number}" for number in range(7)}
     for name in names:
         subject.create(name)
@@ -208,7 +208,7 @@ def test_a_namespace_that_does_not_exist_is_an_empty_list(subject: Subject) -> N
     assert page.version > 0
 
 
-def test_a_watch_tells_the_life_of_an_object_line_by_line_with_rising_versions(subject: Subject) -> None:
+def test_a_watch_sends_every_change_of_an_object_with_rising_versions(subject: Subject) -> None:
     position = subject.current()
     with subject.watch(position) as watch:
         subject.create("a", annotations={KEY: "x"})
@@ -225,7 +225,7 @@ def test_a_watch_tells_the_life_of_an_object_line_by_line_with_rising_versions(s
     assert len({line.item.uid for line in mine}) == 1
 
 
-def test_a_watch_resumed_at_a_position_tells_what_came_after_it_and_nothing_before(subject: Subject) -> None:
+def test_a_watch_resumed_at_a_position_sends_only_later_changes(subject: Subject) -> None:
     subject.create("before")
     position = subject.current()
     subject.create("short")
@@ -238,15 +238,15 @@ def test_a_watch_resumed_at_a_position_tells_what_came_after_it_and_nothing_befo
     assert all(line.item.version > position for line in lines)
 
 
-def test_a_watch_that_has_run_its_time_ends_properly(subject: Subject) -> None:
+def test_a_watch_ends_cleanly_after_its_timeout(subject: Subject) -> None:
     with subject.watch(subject.current(), timeout_s=1) as watch:
         read(watch, lambda _: False)
 
         assert watch.ended
 
 
-def test_bookmarks_move_the_position_on_where_nothing_happens(subject: Subject) -> None:
-    # Of another kind it would not do: Kubernetes 1.24 sends no bookmark where nothing happens to the kind.
+def test_bookmarks_advance_the_position_of_an_idle_watch(subject: Subject) -> None:
+    # The changes must be of the same kind: Kubernetes 1.24 sends no bookmark for a kind without changes.
     position = subject.current()
     subject.core.create_namespaced_config_map("default", {"metadata": {"name": subject.namespace}})
     subject.core.delete_namespaced_config_map(subject.namespace, "default")
@@ -260,9 +260,9 @@ def test_bookmarks_move_the_position_on_where_nothing_happens(subject: Subject) 
     assert bookmark.item.uid == ""
 
 
-def test_a_position_that_is_forgotten_is_a_410_in_words(subject: Subject) -> None:
-    # A fresh cluster remembers everything since its start, and a test can't have it compacted. The history of a kind
-    # that is defined now begins now, on every version.
+def test_a_compacted_position_is_a_410_with_a_message(subject: Subject) -> None:
+    # A new cluster keeps its history since the start, and a test can't compact it. The history of a new kind begins
+    # with its definition, on every version.
     widgets = subject.define()
 
     def watch_from_the_beginning() -> None:
@@ -277,7 +277,7 @@ def test_a_position_that_is_forgotten_is_a_410_in_words(subject: Subject) -> Non
     assert "too old resource version" in str(caught.value)
 
 
-def test_a_silent_watch_does_not_hold_up_its_reader(subject: Subject) -> None:
+def test_reading_an_idle_watch_does_not_block(subject: Subject) -> None:
     with subject.watch(subject.current()) as watch:
         read(watch, lambda _: True)
         began = time.monotonic()
@@ -286,7 +286,7 @@ def test_a_silent_watch_does_not_hold_up_its_reader(subject: Subject) -> None:
         assert time.monotonic() - began < 60
 
 
-def test_a_burst_is_read_whole_and_in_order_after_the_reader_has_been_away(subject: Subject) -> None:
+def test_a_burst_is_read_completely_and_in_order_after_a_pause_of_the_reader(subject: Subject) -> None:
     position = subject.current()
     with subject.watch(position) as watch:
         for number in range(40):
@@ -296,7 +296,7 @@ def test_a_burst_is_read_whole_and_in_order_after_the_reader_has_been_away(subje
     assert [line.item.name for line in lines if line.item.name.startswith("b")] == [f"b{n}" for n in range(40)]
 
 
-def test_a_connection_that_breaks_off_is_broken_and_not_ended(subject: Subject) -> None:
+def test_a_cut_connection_is_reported_as_broken_and_not_as_ended(subject: Subject) -> None:
     faults = subject.faults()
     with subject.watch(subject.current()) as watch:
         read(watch, bool)
@@ -307,7 +307,7 @@ def test_a_connection_that_breaks_off_is_broken_and_not_ended(subject: Subject) 
         assert not watch.ended
 
 
-def test_half_a_line_is_never_given(subject: Subject) -> None:
+def test_an_incomplete_line_is_never_returned(subject: Subject) -> None:
     faults = subject.faults()
     with subject.watch(subject.current()) as watch:
         read(watch, bool)
@@ -320,7 +320,7 @@ def test_half_a_line_is_never_given(subject: Subject) -> None:
     assert changes(lines, "half") == []
 
 
-def test_a_frozen_connection_is_noticed_by_its_silence(subject: Subject) -> None:
+def test_a_frozen_connection_is_detected_by_inactivity(subject: Subject) -> None:
     faults = subject.faults()
     with subject.watch(subject.current(), inactive_s=0.5) as watch:
         faults.freeze()
@@ -329,7 +329,7 @@ def test_a_frozen_connection_is_noticed_by_its_silence(subject: Subject) -> None
             read(watch, lambda _: False)
 
 
-def test_an_error_line_is_raised_as_what_it_says(subject: Subject) -> None:
+def test_an_error_line_is_raised_with_its_status(subject: Subject) -> None:
     faults = subject.faults()
     with subject.watch(subject.current()) as watch:
         read(watch, bool)
@@ -340,7 +340,7 @@ def test_an_error_line_is_raised_as_what_it_says(subject: Subject) -> None:
     assert caught.value.status == 410
 
 
-def test_a_refusal_says_what_the_server_said_and_when_to_come_back(subject: Subject) -> None:
+def test_a_refusal_carries_the_servers_message_and_retry_after(subject: Subject) -> None:
     faults = subject.faults()
     faults.fail(429, times=1, retry_after_s=7, resource="configmaps")
 
@@ -350,7 +350,7 @@ def test_a_refusal_says_what_the_server_said_and_when_to_come_back(subject: Subj
     assert (caught.value.status, caught.value.delay_s) == (429, 7.0)
 
 
-def test_a_continue_token_that_has_expired_is_a_410(subject: Subject) -> None:
+def test_an_expired_continue_token_is_a_410(subject: Subject) -> None:
     faults = subject.faults()
     for number in range(5):
         subject.create(f"c{number}")
@@ -365,7 +365,7 @@ def test_a_continue_token_that_has_expired_is_a_410(subject: Subject) -> None:
     assert caught.value.status == 410
 
 
-def test_no_bearer_token_means_a_refusal_and_not_an_exception_of_the_client(subject: Subject, tmp_path: Path) -> None:
+def test_a_missing_bearer_token_is_a_refusal_and_not_a_library_exception(subject: Subject, tmp_path: Path) -> None:
     if subject.embedded is None:
         pytest.skip("the real cluster's kubeconfig may authenticate by certificate")
     path = subject.embedded.kubeconfig(tmp_path / "other", token="wrong")

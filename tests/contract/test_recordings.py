@@ -16,20 +16,20 @@ from tests.contract.recordings import replay
 
 Json = dict[str, Any]
 
-# A fresh object has a fresh identity; the same one must stand wherever the recorded one stands.
+# A new object has a new UID; the same one must replace the recorded one everywhere.
 IDENTITIES = {"uid"}
-# The time of day; both must be UTC in whole seconds.
+# Times; both must be UTC in whole seconds.
 TIMES = {"creationTimestamp", "deletionTimestamp", "time", "lastTransitionTime"}
-# Random names: `generateName` and five letters, the same ones wherever the recorded ones stand.
+# Random names: `generateName` and five letters; the same ones must replace the recorded ones everywhere.
 GENERATED = re.compile(r"gen-[a-z0-9]{5}")
-# Where the server listens.
+# The server's address.
 ADDRESSES = {"serverAddress"}
 HEADERS = {"cache-control", "content-type", "transfer-encoding", "retry-after"}
-# The file says that this list was cut to its first items.
+# A marker in the file: this list was cut to its first items.
 TRIMMED_LISTS = {"all namespaces with resourceVersion=0": 5}
-# The file says that this watch was cut to its first and last lines.
+# A marker in the file: this watch was cut to its first and last lines.
 TRIMMED_WATCHES = {"watch from before the compaction": 20}
-# A real server sends the bookmark before the timeout once or twice, as its one-second buckets fall.
+# A real server sends the bookmark before the timeout once or twice, depending on its one-second buckets.
 REPEATED_BOOKMARKS = {"bookmark of a quiet watch"}
 
 EXCHANGES = [(name, number, item) for name in replay.FILES for number, item in enumerate(replay.load(name))]
@@ -47,14 +47,14 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[replay.Replay]:
 
 @pytest.fixture(scope="module")
 def twins() -> dict[str, str]:
-    """Which of our random values stands for which recorded one, over all exchanges."""
+    """The mapping of our random values to the recorded ones, over all exchanges."""
     return {}
 
 
 @pytest.mark.parametrize(
     ("name", "number", "exchange"), EXCHANGES, ids=[f"{name[:2]}: {item['name']}" for name, _, item in EXCHANGES]
 )
-def test_the_answer_is_the_recorded_one(
+def test_the_response_is_the_recorded_one(
     played: replay.Replay, twins: dict[str, str], name: str, number: int, exchange: Json
 ) -> None:
     recorded, got = exchange["response"], played.answers[name, number]
@@ -64,13 +64,13 @@ def test_the_answer_is_the_recorded_one(
     assert matched(got.body, trimmed(exchange, recorded.get("body"), got.body), twins) == recorded.get("body")
     if "lines" in recorded:
         events = [line["event"] for line in once(exchange, recorded["lines"])]
-        told = shortened(exchange, got.lines)
-        assert [matched(line, event, twins) for line, event in zip(told, events, strict=True)] == events
+        lines = shortened(exchange, got.lines)
+        assert [matched(line, event, twins) for line, event in zip(lines, events, strict=True)] == events
         assert got.ended == recorded["ended"]
 
 
 def matched(ours: Any, theirs: Any, twins: dict[str, str], field: str = "") -> Any:
-    """Return our value with what must differ replaced by the recorded value, where it differs as it may."""
+    """Return our value, with allowed differences replaced by the recorded values."""
     if isinstance(ours, dict) and isinstance(theirs, dict):
         return {key: matched(value, theirs.get(key), twins, key) for key, value in ours.items()}
     if isinstance(ours, list) and isinstance(theirs, list):
@@ -104,14 +104,14 @@ def shortened(exchange: Json, lines: list[Json]) -> list[Json]:
 
 
 def once(exchange: Json, lines: list[Json]) -> list[Json]:
-    """Drop a recorded bookmark that says what the one before it said."""
+    """Remove a recorded bookmark that repeats the previous one."""
     if exchange["name"] not in REPEATED_BOOKMARKS:
         return lines
     pairs = zip([None, *lines], lines, strict=False)
     return [line for before, line in pairs if before is None or line["event"] != before["event"]]
 
 
-def test_the_comparison_sees_a_difference_in_any_field() -> None:
+def test_the_comparison_detects_a_difference_in_any_field() -> None:
     recorded = {"metadata": {"uid": "u1", "resourceVersion": "5"}, "items": [1]}
 
     assert matched({"metadata": {"uid": "x", "resourceVersion": "5"}, "items": [1]}, recorded, {}) == recorded

@@ -1,4 +1,4 @@
-"""What a real API server was recorded sending is read whole: nothing of it is refused, and no object is unreadable."""
+"""Beacon reads the recordings of a real API server completely: no line is refused and no object is unreadable."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ def namespace_of(item: Json) -> str:
 
 
 @pytest.mark.parametrize("item", LISTS, ids=[item["name"] for item in LISTS])
-def test_a_recorded_list_is_a_list(item: Json) -> None:
+def test_a_recorded_list_is_parsed(item: Json) -> None:
     body = item["response"]["body"]
 
     page = items.page(codec.encode(body), kind=kind_of(item), namespace=namespace_of(item))
@@ -43,7 +43,7 @@ def test_a_recorded_list_is_a_list(item: Json) -> None:
 
 
 @pytest.mark.parametrize("item", WATCHES, ids=[item["name"] for item in WATCHES])
-def test_a_recorded_line_is_a_line(item: Json) -> None:
+def test_a_recorded_watch_line_is_parsed(item: Json) -> None:
     for recorded in item["response"]["lines"]:
         data = codec.encode(recorded["event"])
         if recorded["event"]["type"] == "ERROR":
@@ -54,6 +54,6 @@ def test_a_recorded_line_is_a_line(item: Json) -> None:
             assert (line.type, line.why) == (recorded["event"]["type"], "")
 
 
-def test_the_recordings_hold_lists_and_watches() -> None:
+def test_the_recordings_contain_lists_and_watches() -> None:
     assert len(LISTS) >= 10
     assert len(WATCHES) >= 10

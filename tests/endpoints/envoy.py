@@ -1,4 +1,4 @@
-"""Envoy's configuration, which is too long to stand among the others."""
+"""Envoy's configuration."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ _TYPES = "type.googleapis.com/envoy.extensions"
 
 
 def configured(values: Mapping[str, Any]) -> Json:
-    """Return it, with the values that the other configurations have."""
+    """Return the configuration with these values."""
     return {
         "static_resources": {
             "listeners": [

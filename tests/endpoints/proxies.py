@@ -106,7 +106,7 @@ _HAPROXY_RULES = """
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """One of the three: how it is started, and what it answers when the receiver can't be reached."""
+    """A kind of proxy: how it is started, and its response when the receiver is unreachable."""
 
     name: str
     command: tuple[str, ...]
@@ -125,10 +125,10 @@ ALL = (NGINX, HAPROXY, ENVOY)
 
 
 class Proxy:
-    """One that runs in front of the receiver at a port of this machine."""
+    """A proxy process in front of the receiver."""
 
     def __init__(self, kind: Kind, place: Path, upstream: int, authority: trustme.CA) -> None:
-        """Write its configuration; nothing runs yet."""
+        """Write its configuration without starting it."""
         self.kind = kind
         self.ports = {name: testkit.free_port() for name in ("plain", "idle", "few", "tls")}
         certificate = place / "certificate.pem"
@@ -144,7 +144,7 @@ class Proxy:
         self._process: subprocess.Popen[bytes] | None = None
 
     def url(self, path: str = "/", *, port: str = "plain") -> str:
-        """Return the address of a path at one of its ports."""
+        """Return the URL of a path at one of its ports."""
         scheme = "https" if port == "tls" else "http"
         return f"{scheme}://127.0.0.1:{self.ports[port]}{path}"
 
@@ -155,7 +155,7 @@ class Proxy:
         testkit.until(self._listens, f"{self.kind.name}: {self._said.read_text()[-1000:]}", timeout=60)
 
     def stop(self) -> None:
-        """End it at once, with every connection."""
+        """Kill it, with all its connections."""
         if self._process is not None:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -165,7 +165,7 @@ class Proxy:
             self._process = None
 
     def restart(self) -> None:
-        """Replace it the way its kind does: its configuration is read again, or it ends and starts."""
+        """Restart it in the usual way of its kind: by a reload, or by stop and start."""
         if self.kind.reload is None or self._process is None:
             self.stop()
             self.start()
@@ -184,7 +184,7 @@ class Proxy:
 
 @contextlib.contextmanager
 def running(kind: Kind, upstream: int, authority: trustme.CA) -> Iterator[Proxy]:
-    """Run one in front of the receiver at a port of this machine."""
+    """Run a proxy in front of the receiver at a port of this machine."""
     with tempfile.TemporaryDirectory(prefix="bx") as name:
         made = Proxy(kind, Path(name), upstream, authority)
         try:

@@ -1,4 +1,4 @@
-"""The notifier behind nginx, HAProxy and Envoy: whatever they do, each event arrives, in order for its object."""
+"""The notifier with nginx, HAProxy and Envoy: every event arrives, in order for its object."""
 
 import itertools
 import threading
@@ -25,7 +25,7 @@ def arrived_so_far(receiver: endpoints.Endpoint, count: int) -> None:
 
 
 def first_arrivals(receiver: endpoints.Endpoint) -> dict[str, list[int]]:
-    """Return the numbers of the events that arrived, by object, each at its first arrival."""
+    """Return the numbers of the events by object, in the order of their first arrival."""
     found: dict[str, list[int]] = defaultdict(list)
     for request in list(receiver.received):
         number = int(request.headers["x-beacon-event-id"].removeprefix("event-"))
@@ -66,7 +66,7 @@ def test_events_at_the_pace_of_the_idle_time_out_all_arrive(
     assert "opened" not in at_work.record.said
 
 
-def test_a_rate_limit_delays_events_and_fails_none(
+def test_a_rate_limit_delays_events_but_fails_none(
     store: stores.Store, receiver: endpoints.Endpoint, proxy: proxies.Proxy
 ) -> None:
     with running.Notifier(store, receiver, url=proxy.url("/limited"), policy=PATIENT) as at_work:
@@ -80,7 +80,7 @@ def test_a_rate_limit_delays_events_and_fails_none(
     assert at_work.record.gave_up_on == []
 
 
-def test_a_receiver_that_is_gone_is_an_outage_that_uses_up_no_attempts(
+def test_a_stopped_receiver_is_an_outage_that_uses_no_attempts(
     store: stores.Store, receiver: endpoints.Endpoint, proxy: proxies.Proxy
 ) -> None:
     rules = breaker.BreakerRules(threshold=2, probe_interval_s=0.05, timeout_s=30.0)
@@ -90,7 +90,9 @@ def test_a_receiver_that_is_gone_is_an_outage_that_uses_up_no_attempts(
 
     with running.Notifier(store, receiver, url=proxy.url(), policy=FEW_TRIES, rules=rules) as at_work:
         running.wait_for(lambda: "opened" in at_work.record.said, within_s=WITHIN_S)
-        running.wait_for(lambda: len(at_work.record.outcomes) > 6, within_s=WITHIN_S)  # more than were ever allowed
+        running.wait_for(
+            lambda: len(at_work.record.outcomes) > 6, within_s=WITHIN_S
+        )  # more than the configured maximum
         receiver.up()
         all_delivered(store)
 
@@ -99,7 +101,7 @@ def test_a_receiver_that_is_gone_is_an_outage_that_uses_up_no_attempts(
     assert store.count(FAILED) == 0
 
 
-def test_a_proxy_that_is_gone_is_an_outage_too(
+def test_a_stopped_proxy_is_an_outage_too(
     store: stores.Store, receiver: endpoints.Endpoint, proxy: proxies.Proxy
 ) -> None:
     rules = breaker.BreakerRules(threshold=2, probe_interval_s=0.05, timeout_s=30.0)
@@ -116,7 +118,7 @@ def test_a_proxy_that_is_gone_is_an_outage_too(
     assert len(receiver.received) == 10
 
 
-def test_an_event_over_the_limit_is_given_up_and_holds_up_no_other(
+def test_an_event_over_the_size_limit_fails_and_delays_no_other(
     store: stores.Store, receiver: endpoints.Endpoint, proxy: proxies.Proxy
 ) -> None:
     (large,) = store.add("x" * proxies.SMALL * 2)

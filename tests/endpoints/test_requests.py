@@ -1,4 +1,4 @@
-"""One request through nginx, HAProxy and Envoy: what each does to it is what the channel reports."""
+"""One request through nginx, HAProxy and Envoy: the sender reports what each does to it."""
 
 import os
 import socket
@@ -20,7 +20,7 @@ BODY = b'{"specversion":"1.0"}'
 
 @pytest.fixture
 def send(watchdog: deadline.Watchdog, authority: trustme.CA, tmp_path: Path) -> Iterator[Send]:
-    """Send through one channel for each address."""
+    """Send through one sender for each URL."""
     channels: dict[str, http_sender.HttpSender] = {}
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
 
@@ -36,7 +36,7 @@ def send(watchdog: deadline.Watchdog, authority: trustme.CA, tmp_path: Path) -> 
 
 
 def raw(data: bytes) -> endpoints.Behaviour:
-    """Answer these bytes and close."""
+    """Send these bytes as the response and close."""
 
     def behave(_request: endpoints.Received, line: socket.socket) -> None:
         line.sendall(data)
@@ -45,7 +45,7 @@ def raw(data: bytes) -> endpoints.Behaviour:
 
 
 def until_closed_by(proxy: proxies.Proxy, port: str) -> None:
-    """Wait until the proxy has closed the connections to a port of it that this process keeps."""
+    """Wait until the proxy has closed this process' connections to one of its ports."""
 
     def states() -> list[str]:
         kept = psutil.Process(os.getpid()).net_connections("tcp")
@@ -88,11 +88,11 @@ def test_a_receiver_that_is_too_slow_is_the_proxys_504(
 
 
 def receiver_hangs(line: socket.socket) -> None:
-    """Answer nothing until the proxy gives up."""
+    """Send nothing until the proxy closes the connection."""
     line.recv(1)
 
 
-def test_a_receiver_that_is_gone_is_the_proxys_own_answer_in_one_clean_line(
+def test_the_proxys_own_error_for_a_stopped_receiver_is_one_clean_line(
     proxy: proxies.Proxy, receiver: endpoints.Endpoint, send: Send
 ) -> None:
     receiver.down()
@@ -113,7 +113,7 @@ def test_a_receiver_that_closes_without_an_answer_is_a_bad_gateway(
     assert send(proxy.url()).status in (502, 503)
 
 
-def test_a_429_brings_the_delay_that_the_proxy_asks_for(proxy: proxies.Proxy, send: Send) -> None:
+def test_a_429_carries_the_delay_that_the_proxy_requests(proxy: proxies.Proxy, send: Send) -> None:
     got = [send(proxy.url("/limited"))]
     while got[-1].code == "204":
         got.append(send(proxy.url("/limited")))
@@ -122,7 +122,7 @@ def test_a_429_brings_the_delay_that_the_proxy_asks_for(proxy: proxies.Proxy, se
 
 
 @pytest.mark.parametrize("port", ["few", "plain"])
-def test_a_limit_of_requests_on_a_connection_is_nobodys_failure(
+def test_a_limit_of_requests_on_a_connection_causes_no_failure(
     port: str, proxy: proxies.Proxy, receiver: endpoints.Endpoint, send: Send
 ) -> None:
     got = [send(proxy.url(port=port), BODY + b" " * number).code for number in range(4 * proxies.FEW)]
@@ -144,7 +144,7 @@ def test_a_connection_that_the_proxy_has_closed_as_idle_is_not_used_again(
 
 
 @pytest.mark.parametrize("port", ["plain", "tls"])
-def test_a_proxy_that_was_restarted_between_two_requests_is_noticed_by_neither(
+def test_a_restart_of_the_proxy_between_two_requests_fails_neither(
     port: str, proxy: proxies.Proxy, receiver: endpoints.Endpoint, send: Send
 ) -> None:
     assert send(proxy.url(port=port)).code == "204"
@@ -155,7 +155,7 @@ def test_a_proxy_that_was_restarted_between_two_requests_is_noticed_by_neither(
     assert len(receiver.received) == 2
 
 
-def test_a_100_before_the_answer_is_passed_over(proxy: proxies.Proxy, receiver: endpoints.Endpoint, send: Send) -> None:
+def test_a_100_before_the_response_is_skipped(proxy: proxies.Proxy, receiver: endpoints.Endpoint, send: Send) -> None:
     receiver.behave = raw(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
 
     assert send(proxy.url()).code == "204"
@@ -164,7 +164,7 @@ def test_a_100_before_the_answer_is_passed_over(proxy: proxies.Proxy, receiver: 
 
 @pytest.mark.xfail(strict=False, reason="an answer of 102 or 103 is taken for the final one")
 @pytest.mark.parametrize("interim", [b"102 Processing\r\n", b"103 Early Hints\r\nLink: </a.css>; rel=preload\r\n"])
-def test_other_interim_answers_are_passed_over(
+def test_other_interim_responses_are_skipped(
     interim: bytes, proxy: proxies.Proxy, receiver: endpoints.Endpoint, send: Send
 ) -> None:
     if proxy.kind is proxies.NGINX:
@@ -191,7 +191,7 @@ def test_a_receiver_that_speaks_http_1_0_is_understood(
     assert send(proxy.url()).code == "202"
 
 
-def test_half_an_answer_is_a_failure_of_the_network(
+def test_an_incomplete_response_is_a_network_failure(
     proxy: proxies.Proxy, receiver: endpoints.Endpoint, send: Send
 ) -> None:
     receiver.behave = raw(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
@@ -201,7 +201,7 @@ def test_half_an_answer_is_a_failure_of_the_network(
     assert (got.code, got.status) == ("network", 0)
 
 
-def test_a_long_answer_in_chunks_is_read_to_its_end_and_cut(
+def test_a_long_chunked_response_is_read_to_its_end_and_truncated(
     proxy: proxies.Proxy, receiver: endpoints.Endpoint, send: Send
 ) -> None:
     chunks = b"".join(b"3e8\r\n" + b"x" * 1000 + b"\r\n" for _ in range(40)) + b"0\r\n\r\n"

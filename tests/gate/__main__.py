@@ -1,6 +1,6 @@
-"""`make test`: runs tiers of tests one after another, and shows where the time went.
+"""`make test`: run tiers of tests one after another, and print the time that each took.
 
-Each tier is a pytest of its own, so that each can be run alone. All tiers run, even after one has failed.
+Each tier is a separate pytest process, so that each can be run alone. All tiers run, even after a failure.
 """
 
 import argparse
@@ -20,7 +20,7 @@ _REPORTS = tiers.ROOT / ".run" / "gate"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A pytest that has been started."""
+    """A started pytest process."""
 
     tier: tiers.Tier
     process: "subprocess.Popen[bytes]"
@@ -28,7 +28,7 @@ class Run:
     output: Path | None = None
 
     def finish(self) -> report.Outcome:
-        """Wait for its end, and print its output if it was kept."""
+        """Wait for its end, and print its output if it was captured."""
         code = self.process.wait()
         minutes = (time.monotonic() - self.began) / 60
         if self.output is not None:
@@ -38,15 +38,15 @@ class Run:
 
 
 def main(words: Sequence[str]) -> int:
-    """Run the tiers that the command line names."""
+    """Run the tiers of the command line."""
     plan = tiers.read()
     parser = argparse.ArgumentParser(prog="python -m tests.gate")
     parser.add_argument("tier", nargs="*", help="default: the whole gate")
-    parser.add_argument("--beside", choices=[*plan.tiers], help="a tier that runs beside the others")
-    parser.add_argument("--jobs", type=int, default=cores(), help="how many cores to plan for (default: all)")
+    parser.add_argument("--beside", choices=[*plan.tiers], help="a tier to run concurrently with the others")
+    parser.add_argument("--jobs", type=int, default=cores(), help="number of cores to use (default: all)")
     asked = parser.parse_args(words)
     if unknown := set(asked.tier) - set(plan.tiers):
-        parser.error(f"no such tier: {', '.join(sorted(unknown))}; there are {', '.join(plan.tiers)}")
+        parser.error(f"unknown tier: {', '.join(sorted(unknown))} (known: {', '.join(plan.tiers)})")
     _REPORTS.mkdir(parents=True, exist_ok=True)
     beside = [_start(plan.tiers[asked.beside], asked.jobs, quiet=True)] if asked.beside else []
     outcomes = [_start(plan.tiers[name], asked.jobs).finish() for name in asked.tier or plan.order]
@@ -56,12 +56,12 @@ def main(words: Sequence[str]) -> int:
 
 
 def cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def command(tier: tiers.Tier, jobs: int) -> list[str]:
-    """Return the pytest of a tier, for so many cores."""
+    """Return the pytest command of a tier for this number of cores."""
     if tier.interpreters == "all":
         return [sys.executable, "-m", "tests.interpreters", "--reports", str(_REPORTS)]
     words = [sys.executable, "-m", "pytest", *tier.paths, f"--junit-xml={_xml(tier)}"]
@@ -86,7 +86,7 @@ def _start(tier: tiers.Tier, jobs: int, *, quiet: bool = False) -> Run:
 
 
 def _cases(tier: tiers.Tier) -> list[report.Case]:
-    """Read the tier's reports: one, or one for each interpreter."""
+    """Return the tests in the tier's reports: one report, or one for each interpreter."""
     return [case for path in sorted(_REPORTS.glob(f"{tier.name}*.xml")) for case in report.cases(path)]
 
 

@@ -1,4 +1,4 @@
-"""What a test does on a machine that lacks a real component: it is skipped with the reason, in CI it fails."""
+"""Handling of missing components: the test is skipped with the reason; in CI it fails."""
 
 import os
 
@@ -10,7 +10,7 @@ PLAN = tiers.read()
 
 
 def require(name: str, plan: tiers.Plan = PLAN) -> None:
-    """Skip or fail this test if the component of that name can't be used here."""
+    """Skip or fail the current test if this component is not available."""
     absence = plan.absent(name, environ=os.environ)
     if absence is not None:
         (pytest.fail if absence.wrong else pytest.skip)(absence.why)

@@ -1,4 +1,4 @@
-"""Where the gate's time went: minutes for each tier, and the slowest tests."""
+"""Report of a run of the gate: minutes for each tier, and the slowest tests."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ _SLOWEST = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A test that ran, or was skipped, and how long that took with what was set up for it."""
+    """The result of one test; `seconds` include its fixtures."""
 
     name: str
     seconds: float
@@ -20,7 +20,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of a tier; `code` is pytest's."""
+    """The result of a tier; `code` is pytest's exit code."""
 
     name: str
     code: int
@@ -29,7 +29,7 @@ class Outcome:
 
 
 def cases(xml: Path) -> list[Case]:
-    """Read the tests of a JUnit report; none if there is no report, because pytest itself has failed."""
+    """Return the tests of a JUnit report; an empty list if pytest failed before it wrote the report."""
     if not xml.exists():
         return []
     return [_case(one) for one in ET.parse(xml).iter("testcase")]

@@ -1,7 +1,7 @@
-"""Reads tiers.toml: what the gate runs, and which real components its tests need.
+"""Parser of tiers.toml: the tiers of the gate, and the components that their tests need.
 
-`python3 tests/gate/tiers.py packages` prints the Debian packages of the components that this machine lacks. That runs
-before there is a virtual environment, so this module has nothing but the standard library.
+`python3 tests/gate/tiers.py packages` prints the Debian packages of the components that this machine lacks. It runs
+before the virtual environment exists, so this module must import the standard library only.
 """
 
 import os
@@ -16,7 +16,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 FILE = Path(__file__).with_name("tiers.toml")
-IN_CI = "CI"  # the variable that says that what is missing is an error
+IN_CI = "CI"  # with "true" in this variable, a missing component is an error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class Tier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Component:
-    """Something real that tests need beside this checkout and its libraries."""
+    """A program that tests need in addition to this checkout and its libraries."""
 
     name: str
     purpose: str
@@ -47,17 +47,17 @@ class Component:
 
     @property
     def source(self) -> str:
-        """Return where it comes from, as a sentence has it."""
+        """Return the package that provides it, for messages."""
         if self.debian:
             return f"Debian: {' '.join(self.debian)}"
         return f"PyPI: {self.pypi}" if self.pypi else f"npm: {self.npm}"
 
     def missing(self) -> list[str]:
-        """Return what of it is not on this machine."""
+        """Return its parts that are not installed on this machine."""
         return [one for one in self.probe if not found(one)]
 
     def unavailable(self) -> str:
-        """Return why this machine can't have it at all; "" if it can."""
+        """Return why it can't be installed on this machine; "" if it can."""
         if self.machines and platform.machine() not in self.machines:
             return f"there is none for {platform.machine()}"
         return "only root can use it" if self.root and os.geteuid() else ""
@@ -65,7 +65,7 @@ class Component:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Absence:
-    """Why a test can't run; `wrong` says that it must, and fails."""
+    """Why a test can't run; with `wrong` it must fail instead of being skipped."""
 
     why: str
     wrong: bool
@@ -73,14 +73,14 @@ class Absence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """All of tiers.toml; `order` is what `make test` runs."""
+    """The content of tiers.toml; `order` lists the tiers of `make test`."""
 
     order: tuple[str, ...]
     tiers: Mapping[str, Tier] = field(default_factory=dict)
     components: Mapping[str, Component] = field(default_factory=dict)
 
     def absent(self, name: str, *, environ: Mapping[str, str]) -> Absence | None:
-        """Return why a component can't be used here, None if it can."""
+        """Return why a component is not available; None if it is."""
         component = self.components[name]
         if why := component.unavailable():
             return Absence(why=f"{name} is needed: {why}", wrong=False)
@@ -90,13 +90,13 @@ class Plan:
         return None
 
     def packages(self) -> list[str]:
-        """Return the Debian packages of all components that this machine lacks and can have."""
+        """Return the Debian packages of all missing components that can be installed on this machine."""
         lacking = [one for one in self.components.values() if not one.unavailable() and one.missing()]
         return sorted({package for one in lacking for package in one.debian})
 
 
 def read(path: Path = FILE) -> Plan:
-    """Read the file."""
+    """Return the parsed file."""
     plain = tomllib.loads(path.read_text(encoding="utf-8"))
     return Plan(
         order=tuple(plain["gate"]["tiers"]),
@@ -106,14 +106,14 @@ def read(path: Path = FILE) -> Plan:
 
 
 def found(probe: str) -> bool:
-    """Return whether a program is on the PATH or in the environment, or a file fits the pattern."""
+    """Return True if a program is on the PATH or in the environment, or if a file matches the pattern."""
     if probe.startswith("/"):
         return any(Path("/").glob(probe.lstrip("/")))
     return program(probe) is not None
 
 
 def program(name: str) -> str | None:
-    """Return the path of a program: of the environment, the PATH, or where root's programs are."""
+    """Return the path of a program in the environment, on the PATH, or in /usr/sbin or /sbin."""
     places = (str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin")
     return shutil.which(name, path=os.pathsep.join(places))
 

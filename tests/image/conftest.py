@@ -1,4 +1,4 @@
-"""The images, built once, and what a Beacon in a container needs around it."""
+"""The images, built once, and the environment of a Beacon in a container."""
 
 import tempfile
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from tests.image import engine as engines
 
 @pytest.fixture(scope="session")
 def bare_engine() -> Iterator[engines.Engine]:
-    """podman, with nothing but the base in it."""
+    """Podman with only the base image."""
     needs.require("containers")
     with engines.running() as made:
         try:
@@ -27,14 +27,14 @@ def bare_engine() -> Iterator[engines.Engine]:
 
 @pytest.fixture(scope="session")
 def engine(bare_engine: engines.Engine) -> engines.Engine:
-    """podman, with Beacon's image."""
+    """Podman with Beacon's image."""
     bare_engine.build(containers.IMAGE)
     return bare_engine
 
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A directory that anybody may pass through, unlike pytest's own."""
+    """A directory that every user may traverse, unlike pytest's."""
     with tempfile.TemporaryDirectory(prefix="b") as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -54,12 +54,12 @@ def sink() -> Iterator[endpoint.SinkServer]:
 
 @pytest.fixture
 def beacon_at(engine: engines.Engine, place: Path, cluster: remote.Remote) -> Iterator[containers.MakeBeacon]:
-    """Make a Beacon that tells a URL, not started yet; no container outlives the test."""
+    """Return a factory of Beacons that send to a URL, not started yet; no container outlives the test."""
     yield lambda url: containers.Beacon(engine, place, cluster, url)
     engine.clear_containers()
 
 
 @pytest.fixture
 def beacon(beacon_at: containers.MakeBeacon, sink: endpoint.SinkServer) -> containers.Beacon:
-    """A Beacon that tells `sink`."""
+    """A Beacon that sends to `sink`."""
     return beacon_at(sink.url)

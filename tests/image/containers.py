@@ -1,4 +1,4 @@
-"""A Beacon in a container, held as tightly as the manifests hold it."""
+"""A Beacon in a container, with the restrictions of the manifests."""
 
 import json
 import subprocess
@@ -19,13 +19,13 @@ Json = dict[str, Any]
 IMAGE = "localhost/beacon:latest"
 TEST_ENDPOINT = "localhost/beacon-test-endpoint:latest"
 ANNOTATION = "bakerapps.net.maas"
-UID = 1_234_567  # nobody's, as OpenShift chooses them
+UID = 1_234_567  # unknown in the image, like the UIDs that OpenShift assigns
 LIMIT = built.container(built.BASE)["resources"]["limits"]["memory"]
 PROGRAMS = {"store", "exporter", "notifier", "reconciler", "watcher", "sentinel"}
 LOCKED = (
     "--network=host",
     "--read-only",
-    "--read-only-tmpfs=false",  # podman's own idea; Kubernetes has none of it
+    "--read-only-tmpfs=false",  # a default of podman that Kubernetes does not have
     f"--user={UID}:0",
     "--cap-drop=ALL",
     "--security-opt=no-new-privileges",
@@ -34,36 +34,36 @@ LOCKED = (
 
 
 class Container:
-    """A container of the engine's, by its id."""
+    """A container, by its id."""
 
     def __init__(self, engine: engines.Engine, found: str) -> None:
         self.engine = engine
         self.id = found
 
     def exec(self, *command: str) -> str:
-        """Run a command inside."""
+        """Run a command inside and return its output."""
         return self.engine.podman("exec", self.id, *command)
 
     def pids(self) -> set[int]:
-        """Give the pids of its processes, as this machine numbers them."""
+        """Return the host pids of its processes."""
         return {int(word) for word in self.engine.podman("top", self.id, "hpid").split()[1:]}
 
     def lines(self) -> list[Json]:
-        """Give its log, every line of which is JSON."""
+        """Return its log; every line must be JSON."""
         return [json.loads(line) for line in self.engine.logs(self.id).splitlines()]
 
     def inspect(self, what: str) -> str:
         return self.engine.podman("inspect", "--format", f"{{{{{what}}}}}", self.id).strip()
 
     def stop(self) -> tuple[int, float]:
-        """End it as a pod is ended; returns its exit code and how many seconds it took."""
+        """Stop it as a pod is stopped; return its exit code and the seconds that it took."""
         began = time.monotonic()
         self.engine.podman("stop", "--time", str(int(testkit.GRACE_S)), self.id)
         return int(self.inspect(".State.ExitCode")), time.monotonic() - began
 
 
 class Beacon:
-    """Beacon's configuration and volume, and the containers that run on them one after another."""
+    """Beacon's configuration and volume, and the consecutive containers that use them."""
 
     def __init__(self, engine: engines.Engine, place: Path, cluster: remote.Remote, url: str) -> None:
         self._engine = engine
@@ -71,7 +71,7 @@ class Beacon:
         self.port = testkit.free_port()
         self._cluster = cluster
         (place / "data").mkdir()
-        (place / "data").chmod(0o770)  # for the group 0 alone, in which the user of the container is
+        (place / "data").chmod(0o770)  # only for group 0, the group of the container's user
         (place / "config").mkdir()
         (place / "config" / "config.yaml").write_text(json.dumps(self.config(url)))
         (place / "config" / "kubeconfig").write_text(cluster.kubeconfig.read_text())
@@ -86,7 +86,7 @@ class Beacon:
         }
 
     def start(self) -> Container:
-        """Run a container; it is ready when this returns."""
+        """Run a container and wait until it is ready."""
         mounts = (
             *("--tmpfs", "/tmp", "--tmpfs", "/run/beacon"),
             *("--volume", f"{self._place}/data:/data", "--volume", f"{self._place}/config:/config:ro"),
@@ -110,7 +110,7 @@ class Beacon:
         return True
 
     def annotate(self, *names: str) -> None:
-        """Create ConfigMaps that are to be told of."""
+        """Create annotated ConfigMaps."""
         for name in names:
             made = {"metadata": {"name": name, "namespace": "default", "annotations": {ANNOTATION: "v"}}}
             self._cluster.request("POST", "/api/v1/namespaces/default/configmaps", made)
@@ -120,13 +120,13 @@ MakeBeacon = Callable[[str], Beacon]
 
 
 def running(container: Container) -> Mapping[str, int]:
-    """Ask supervisorctl, without a flag, for the programs that run and their pids inside."""
+    """Return the running programs and their pids in the container, from supervisorctl without flags."""
     words = [line.split() for line in container.exec("supervisorctl", "status").splitlines()]
     return {line[0]: int(line[3].rstrip(",")) for line in words if line[1] == "RUNNING"}
 
 
 def pss_mib(pids: set[int]) -> float:
-    """Sum what processes have in memory, what they share among them counted once."""
+    """Return the total proportional set size of processes."""
     return sum(_pss_kib(pid) for pid in pids) / 1024
 
 
@@ -136,7 +136,7 @@ def _pss_kib(pid: int) -> int:
 
 
 def succeeds(container: Container, *command: str) -> bool:
-    """Say whether a command inside ends well."""
+    """Return True if a command in the container succeeds."""
     try:
         container.exec(*command)
     except (AssertionError, subprocess.TimeoutExpired):

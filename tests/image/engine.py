@@ -37,11 +37,11 @@ runroot = "{place}/run"
 
 
 class ImpossibleError(Exception):
-    """What this machine lacks."""
+    """The machine can't run the tests; the message is the reason."""
 
 
 class Engine:
-    """Runs podman and buildah. What was made with it is removed by `clear`."""
+    """Runs podman and buildah; `clear` removes everything that was created."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
@@ -54,11 +54,11 @@ class Engine:
         }
 
     def podman(self, *words: str) -> str:
-        """Run podman and return what it says on its standard output."""
+        """Run podman and return its standard output."""
         return self._run("podman", *words, timeout=120).stdout
 
     def logs(self, container: str) -> str:
-        """Give all that a container has said."""
+        """Return the complete log of a container."""
         done = self._run("podman", "logs", container, timeout=120)
         return done.stdout + done.stderr
 
@@ -73,7 +73,7 @@ class Engine:
         self._run("buildah", "bud", *isolation, *given, *where, timeout=400)
 
     def import_base(self) -> None:
-        """Make the image that stands for the public one.
+        """Create a base image in place of the public one.
 
         Raises:
             ImpossibleError: this machine can't make it or run it, which is not Beacon's doing.
@@ -85,7 +85,7 @@ class Engine:
             raise ImpossibleError(f"no container can be run here: {reason}")
 
     def clear_containers(self) -> None:
-        """Remove the containers, the pods and the volumes that were made, by their ids."""
+        """Remove the created containers, pods and volumes, by their ids."""
         for kind, listing in ("pod", "ps"), ("container", "ls"), ("volume", "ls"):
             every = ["--all"] if kind == "container" else []
             if found := self.podman(kind, listing, "--quiet", *every).split():
@@ -93,15 +93,15 @@ class Engine:
                 self.podman(kind, "rm", "--force", *now, *found)
 
     def clear(self) -> None:
-        """Remove all that was made."""
+        """Remove everything that was created."""
         self.clear_containers()
         if found := self.podman("images", "--all", "--quiet").split():
             self.podman("image", "rm", "--force", *dict.fromkeys(found))
-        # The overlay driver leaves its directory mounted on itself.
+        # The overlay driver leaves a bind mount of its directory.
         subprocess.run(["umount", str(self.place / "graph" / "overlay")], check=False, capture_output=True)
 
     def _unable(self) -> str:
-        """Start a container that reaches for an index of Python packages, as the build will; gives what went wrong."""
+        """Try to reach the package index from a container, like the build; return the error, "" for success."""
         index = os.environ.get("PIP_INDEX_URL") or "https://pypi.org/simple"
         look = f"import urllib.request; urllib.request.urlopen({index.rstrip('/') + '/pip/'!r}, timeout=60)"
         words = ("podman", "run", "--rm", "--network", "host", _BASE, "python3", "-c", look)
@@ -121,7 +121,7 @@ class Engine:
 
 @contextlib.contextmanager
 def running() -> Iterator[Engine]:
-    """Give an engine, and take everything away that was made with it."""
+    """Yield an engine, and remove everything that was created with it."""
     place = Path(tempfile.mkdtemp(prefix="b"))
     engine = Engine(place)
     try:
@@ -132,7 +132,7 @@ def running() -> Iterator[Engine]:
 
 
 def _bootstrap(tarball: Path) -> None:
-    """Put a minimal Debian with Python into a tar file; it trusts whom this machine trusts, and so reaches PyPI."""
+    """Write a minimal Debian with Python and this machine's CA certificates to a tar file."""
     tarball.parent.mkdir(exist_ok=True)
     made = tarball.with_suffix(".part.tar")
     include = "--include=python3,python3-venv,ca-certificates,libstdc++6"

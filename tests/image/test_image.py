@@ -1,4 +1,4 @@
-"""The image, built and run as a cluster runs it."""
+"""The image, built and run like in a cluster."""
 
 import json
 
@@ -25,7 +25,7 @@ print(json.dumps({
 """
 
 
-def test_the_image_holds_beacon_and_nothing_to_build_or_test_it_with(
+def test_the_image_contains_beacon_and_no_build_or_test_tools(
     engine: engines.Engine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = json.loads(
@@ -45,7 +45,7 @@ def test_the_image_holds_beacon_and_nothing_to_build_or_test_it_with(
     assert own < 220
 
 
-def test_it_tells_although_it_may_do_nothing_but_write_to_three_directories(
+def test_it_delivers_with_a_read_only_root_and_three_writable_directories(
     beacon: containers.Beacon, sink: endpoint.SinkServer
 ) -> None:
     container = beacon.start()
@@ -67,7 +67,7 @@ def test_it_tells_although_it_may_do_nothing_but_write_to_three_directories(
 
 
 @pytest.mark.parametrize("victim", ["store", "notifier"])
-def test_a_process_that_is_killed_inside_comes_back_and_goes_on(
+def test_a_process_killed_in_the_container_is_restarted_and_continues(
     beacon: containers.Beacon, sink: endpoint.SinkServer, victim: str
 ) -> None:
     container = beacon.start()
@@ -83,7 +83,7 @@ def test_a_process_that_is_killed_inside_comes_back_and_goes_on(
     assert {name for name in before if before[name] != after[name]} == {victim}
 
 
-def test_sigterm_ends_it_in_time_and_its_successor_on_the_volume_sends_nothing_again(
+def test_sigterm_stops_it_in_time_and_the_next_container_sends_nothing_again(
     beacon: containers.Beacon, sink: endpoint.SinkServer
 ) -> None:
     container = beacon.start()
@@ -92,7 +92,7 @@ def test_sigterm_ends_it_in_time_and_its_successor_on_the_volume_sends_nothing_a
 
     code, took_s = container.stop()
 
-    told = sink.stats().accepted
+    delivered = sink.stats().accepted
     ended = [line["process"] for line in container.lines() if line["event"] == "ended"]
     assert (code, sorted(ended)) == (0, sorted(containers.PROGRAMS))
     assert took_s < testkit.GRACE_S
@@ -101,10 +101,10 @@ def test_sigterm_ends_it_in_time_and_its_successor_on_the_volume_sends_nothing_a
     beacon.annotate("last")
     stats = sink.wait_for(lambda stats: stats.distinct == 201)
     assert (stats.duplicates, stats.order_violations) == (0, 0)
-    assert 100 <= told <= 200
+    assert 100 <= delivered <= 200
 
 
-def test_memory_stays_within_what_the_manifest_asks_for(
+def test_memory_stays_within_the_request_of_the_manifest(
     beacon: containers.Beacon, sink: endpoint.SinkServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     container = beacon.start()

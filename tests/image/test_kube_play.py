@@ -1,4 +1,4 @@
-"""What kustomize builds runs: podman's `kube play` takes it without a cluster."""
+"""The output of kustomize runs in podman's `kube play`, without a cluster."""
 
 import base64
 import json
@@ -14,8 +14,8 @@ from tests.manifests import built
 
 pytestmark = pytest.mark.timeout(600)
 
-# A pod gets its credentials from the kubelet, which isn't here. podman asks probes with a program that the image does
-# not have, and publishes no ports of a pod that shares the machine's network.
+# The patch replaces the credentials that the kubelet provides, the probes, for which podman needs a program that the
+# image lacks, and the ports, which podman does not publish for a pod in the host network.
 _PATCH = """
 - {op: add, path: /spec/template/spec/hostNetwork, value: true}
 - {op: remove, path: /spec/template/spec/containers/0/ports}
@@ -56,11 +56,11 @@ def test_podman_plays_the_base(
     beacon.wait_ready(container)
     beacon.annotate("played")
     sink.wait_for(lambda stats: stats.accepted == 1)
-    (told,) = sink.attempts()
+    (attempt,) = sink.attempts()
     context = built.pod(built.BASE)["securityContext"]
     token = built.one(built.BASE, "Secret", "beacon-endpoint")["data"]["token"]
-    readings = (token, base64.b64decode(token).decode())  # podman before 4.4 mounts what stands in the manifest
-    assert told.request.header("authorization") in [f"Bearer {reading}" for reading in readings]
+    readings = (token, base64.b64decode(token).decode())  # podman before 4.4 mounts the encoded value
+    assert attempt.request.header("authorization") in [f"Bearer {reading}" for reading in readings]
     assert container.inspect(".Config.User") == f"{context['runAsUser']}:{context['runAsGroup']}"
     assert container.inspect(".HostConfig.ReadonlyRootfs") == "true"
     assert container.inspect(".HostConfig.Memory") == str(built.mebibytes(containers.LIMIT) * 1024 * 1024)
@@ -68,13 +68,13 @@ def test_podman_plays_the_base(
     assert code == 0
 
 
-def test_the_test_endpoint_shows_what_it_is_told(
+def test_the_test_endpoint_shows_the_events_it_receives(
     engine: engines.Engine, place: Path, cluster: remote.Remote, beacon_at: containers.MakeBeacon
 ) -> None:
     engine.build(containers.TEST_ENDPOINT, target="test-endpoint")
     port = testkit.free_port()
     options = ("--host", "127.0.0.1", "--port", str(port), "--log", "json")
-    told = containers.Container(
+    receiver = containers.Container(
         engine, engine.podman("run", "--detach", *containers.LOCKED, containers.TEST_ENDPOINT, *options).strip()
     )
     beacon = beacon_at(f"http://127.0.0.1:{port}/events")
@@ -82,6 +82,6 @@ def test_the_test_endpoint_shows_what_it_is_told(
     beacon.start()
     beacon.annotate("shown")
 
-    testkit.until(lambda: "shown" in engine.logs(told.id), "the event to be shown", timeout=30)
-    code, _ = told.stop()
+    testkit.until(lambda: "shown" in engine.logs(receiver.id), "the event to be shown", timeout=30)
+    code, _ = receiver.stop()
     assert code == 0

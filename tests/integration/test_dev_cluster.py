@@ -181,13 +181,13 @@ def test_a_namespace_goes_with_its_content_and_waits_for_finalizers(
 
     _, answer = client.ask("DELETE", "/api/v1/namespaces/going")
     refused, _ = client.ask("POST", "/api/v1/namespaces/going/configmaps", named("late"))
-    told = [watch.told(), watch.told()]
+    told = [watch.next_summary(), watch.next_summary()]
     cluster.patch("configmaps", "held", {"metadata": {"finalizers": None}}, namespace="going")
 
     assert answer["status"]["phase"] == "Terminating"
     assert refused == 403
     assert told == ["DELETED a", "MODIFIED held"]
-    assert watch.told() == "DELETED held"
+    assert watch.next_summary() == "DELETED held"
     assert cluster.get("namespaces", "going") is None
 
 
@@ -283,7 +283,7 @@ def test_a_watch_of_one_namespace_hears_of_no_other(cluster: server.ApiServer, c
     cluster.create("configmaps", named("there"), namespace="other")
     cluster.create("configmaps", named("here"))
 
-    assert watch.told() == "ADDED here"
+    assert watch.next_summary() == "ADDED here"
     cluster.delete("configmaps", "there", namespace="other")
 
 
@@ -297,7 +297,7 @@ def test_a_watch_goes_on_after_many_changes_that_it_does_not_tell(
             cluster.annotate("configmaps", "noise", {"n": str(number)})
         cluster.create("configmaps", named("a", labels={"told": "yes"}))
 
-    assert watch.told() == "ADDED a"
+    assert watch.next_summary() == "ADDED a"
 
 
 def test_a_watch_that_falls_out_of_the_history_expires(tmp_path: Path) -> None:

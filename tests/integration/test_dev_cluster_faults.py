@@ -86,7 +86,7 @@ def test_a_dropped_watch_breaks_in_the_middle_of_its_answer(cluster: server.ApiS
     assert watch.all() == []
     assert watch.error is not None
     cluster.create("pods", named("p"))
-    assert kept.told() == "ADDED p"
+    assert kept.next_summary() == "ADDED p"
 
 
 def test_a_watch_can_be_ended_cleanly(cluster: server.ApiServer, client: asking.Client) -> None:
@@ -151,7 +151,7 @@ def test_a_slow_server_keeps_every_answer_and_every_line_waiting(
     began = time.monotonic()
 
     watch = client.watch(f"{CONFIGMAPS}?resourceVersion={position}")
-    told = [watch.told(), watch.told()]
+    told = [watch.next_summary(), watch.next_summary()]
 
     assert told == ["ADDED a", "ADDED b"]
     assert time.monotonic() - began >= 3 * SILENCE_S
@@ -167,7 +167,7 @@ def test_after_a_compaction_an_older_position_has_expired(cluster: server.ApiSer
 
     assert expired.next()["object"]["message"] == f"too old resource version: {position} ({now})"
     cluster.create("configmaps", named("b"))
-    assert present.told() == "ADDED b"
+    assert present.next_summary() == "ADDED b"
 
 
 def test_a_restarted_server_has_the_same_port_and_content_but_no_history(

@@ -20,13 +20,13 @@ def test_a_list_at_an_older_version_is_what_there_was_then(seed: int) -> None:
 
     for _ in range(300):
         change_something(cluster, chance)
-        moments[cluster.version] = seen(cluster.cluster.state.at(storage, cluster.version))
+        moments[cluster.version] = seen(cluster.cluster.state.objects_at(storage, cluster.version))
 
     table = cluster.cluster.state.table(storage)
     remembered = {version: found for version, found in moments.items() if version >= table.floor}
     assert HISTORY <= len(remembered) < 2 * HISTORY
     for version, found in chance.sample(sorted(remembered.items()), len(remembered)):
-        assert seen(cluster.cluster.state.at(storage, version)) == found
+        assert seen(cluster.cluster.state.objects_at(storage, version)) == found
 
 
 def test_what_the_history_has_forgotten_can_not_be_listed() -> None:
@@ -35,7 +35,7 @@ def test_what_the_history_has_forgotten_can_not_be_listed() -> None:
         cluster.create("configmaps", {"metadata": {"name": f"c{number}"}})
     table = cluster.cluster.state.table(("", "configmaps"))
 
-    assert cluster.cluster.state.at(("", "configmaps"), table.floor - 1) is None
+    assert cluster.cluster.state.objects_at(("", "configmaps"), table.floor - 1) is None
 
 
 def test_writers_in_many_threads_get_one_version_each() -> None:

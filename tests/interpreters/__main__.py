@@ -1,7 +1,7 @@
-"""Runs the tests of this directory on every supported interpreter that is installed: `python -m tests.interpreters`.
+"""Run the tests of this directory on every installed supported interpreter: `python -m tests.interpreters`.
 
-Each interpreter gets a virtual environment of the runtime lock and pytest, which is kept until a lock changes. All run
-at the same time. The exit code is 0 unless a test failed, or no interpreter was found.
+Each interpreter gets a virtual environment with the runtime lock and pytest, which is kept until a lock changes. All
+run concurrently. The exit code is 0 unless a test failed or no interpreter was found.
 """
 
 import argparse
@@ -21,7 +21,7 @@ _NEEDED = ("iniconfig", "packaging", "pluggy", "pygments", "pytest")  # by pytes
 
 
 def main(words: Sequence[str]) -> int:
-    """Make what is missing, run the tests, and print a line for each interpreter."""
+    """Create missing environments, run the tests, and print the result for each interpreter."""
     parser = argparse.ArgumentParser(prog="python -m tests.interpreters")
     parser.add_argument("--reports", type=Path, help="directory for a JUnit report of each interpreter")
     reports = parser.parse_args(words).reports
@@ -44,7 +44,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def find(version: str) -> str | None:
-    """Return an interpreter of a version that really runs: pyenv leaves names on the PATH that don't."""
+    """Return a working interpreter of a version, or None; pyenv leaves shims on the PATH that do not work."""
     for candidate in _candidates(version):
         asked = [candidate, "-c", "import ensurepip, ssl, sys, venv; print('%d.%d' % sys.version_info[:2])"]
         try:
@@ -67,7 +67,7 @@ def _candidates(version: str) -> Iterator[str]:
 
 
 def lock() -> str:
-    """Return the runtime lock, and from the development lock what pytest needs beyond it, each with its hashes."""
+    """Return the runtime lock plus pytest and its dependencies from the development lock, with hashes."""
     runtime = (_ROOT / "requirements.lock").read_text()
     development = _entries((_ROOT / "requirements-dev.lock").read_text())
     missing = [name for name in _NEEDED if name not in _entries(runtime)]
@@ -75,7 +75,7 @@ def lock() -> str:
 
 
 def _entries(text: str) -> dict[str, str]:
-    """Split a lock into its packages: a line that is not indented begins one."""
+    """Return the entries of a lock by package; a line without indentation begins an entry."""
     found: dict[str, str] = {}
     name = ""
     for line in text.splitlines(keepends=True):

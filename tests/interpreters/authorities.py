@@ -1,4 +1,4 @@
-"""Certificates as older clusters have them: without key identifiers. Made by openssl, for they need no library then."""
+"""Certificates without key identifiers, like those of older clusters, created by openssl without a library."""
 
 import ssl
 import subprocess
@@ -28,7 +28,7 @@ authorityKeyIdentifier=none
 
 
 class Authority:
-    """An authority whose certificate lies in a file; a root unless it has an issuer."""
+    """A certificate authority with its certificate in a file; a root unless it has an issuer."""
 
     def __init__(self, directory: Path, name: str, *, issuer: "Authority | None" = None) -> None:
         self._directory = directory
@@ -38,7 +38,7 @@ class Authority:
         self.file = self._issue(name, "authority", issuer or self)
 
     def certify(self, name: str, *, section: str = "server", days: int = 2) -> Path:
-        """Make a certificate and return the file of it and its key, which begins with the certificate."""
+        """Create a certificate and return a file with the certificate, followed by its key."""
         return self._issue(name, section, self, days)
 
     def serving(self, name: str, *, section: str = "server", days: int = 2) -> ssl.SSLContext:

@@ -1,4 +1,4 @@
-"""Both doors of Beacon, opened to a server of a test: the API server's and the endpoint's."""
+"""Beacon's clients of the API server and of the endpoint, connected to a test server."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def open_api(kubeconfig: Path, **environ: str) -> connection.Connection:
 
 
 def ask_api(directory: Path, url: str, cluster: Mapping[str, Any]) -> str:
-    """Ask the API server; return "" for an answer, else why there is none."""
+    """Send a request to the API server; return "" for a response, else the error."""
     try:
         open_api(write_kubeconfig(directory / "kubeconfig", url, cluster=cluster)).get("/version")
     except errors.TransientError as error:
@@ -57,7 +57,7 @@ def endpoint_door(url: str, *, ca: Path | None = None) -> Iterator[http_sender.H
 
 
 def ask_endpoint(url: str, *, ca: Path | None = None, timeout_s: float = 5.0) -> str:
-    """Send one event; return "" for success, else the code and why."""
+    """Send one event; return "" for success, else the code and the error."""
     with endpoint_door(url, ca=ca) as sender:
         came = sender.send(b"{}", event_id="1", timeout_s=timeout_s)
     return "" if came.status == 200 else f"{came.code}: {came.error}"

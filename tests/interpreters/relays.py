@@ -11,7 +11,7 @@ _REFUSED = b"\x05\xff"
 
 
 class Relay:
-    """Accepts connections and serves each as a subclass says. `targets` is where it was asked to connect to."""
+    """Accepts connections; subclasses implement the protocol. `targets` lists the requested targets."""
 
     def __init__(self, *, username: str = "", password: str = "", context: ssl.SSLContext | None = None) -> None:
         self.targets: list[tuple[str, int]] = []
@@ -36,11 +36,11 @@ class Relay:
         self.close()
 
     def serve(self, client: socket.socket) -> None:
-        """Serve one client until it goes."""
+        """Serve one client until it disconnects."""
         raise NotImplementedError
 
     def connect(self, client: socket.socket, host: str, port: int) -> None:
-        """Connect a client to its target; names that tests make up are this host."""
+        """Connect a client to its target; names below .example resolve to this host."""
         self.targets.append((host, port))
         made = socket.create_connection(("127.0.0.1" if host.endswith(".example") else host, port))
         self._sockets.append(made)
@@ -49,7 +49,7 @@ class Relay:
         _copy(client, made)
 
     def admit(self, client: socket.socket) -> None:
-        """Report to the client that its target is connected."""
+        """Send the client the response for a connected target."""
         raise NotImplementedError
 
     def _accept(self) -> None:
@@ -69,7 +69,7 @@ class Relay:
 
 
 class Socks5(Relay):
-    """A SOCKS5 proxy; with a user it demands authentication."""
+    """A SOCKS5 proxy; with a user name it requires authentication."""
 
     def serve(self, client: socket.socket) -> None:
         _, count = _exactly(client, 2)
@@ -90,13 +90,13 @@ class Socks5(Relay):
 
     def _authenticate(self, client: socket.socket) -> bool:
         _exactly(client, 1)
-        given = tuple(_exactly(client, _exactly(client, 1)[0]).decode() for _ in range(2))
-        client.sendall(b"\x01\x00" if given == self._credentials else b"\x01\x01")
-        return given == self._credentials
+        sent = tuple(_exactly(client, _exactly(client, 1)[0]).decode() for _ in range(2))
+        client.sendall(b"\x01\x00" if sent == self._credentials else b"\x01\x01")
+        return sent == self._credentials
 
 
 class Connect(Relay):
-    """An HTTP proxy that tunnels; `seen` are the heads of its requests."""
+    """An HTTP CONNECT proxy; `seen` lists the heads of its requests."""
 
     def serve(self, client: socket.socket) -> None:
         head = b""
@@ -114,7 +114,7 @@ class Connect(Relay):
 
 
 class Scripted(Relay):
-    """A proxy that does what a function says."""
+    """A proxy whose behavior is a function."""
 
     def __init__(self, behave: Callable[[socket.socket], None]) -> None:
         self._behave = behave

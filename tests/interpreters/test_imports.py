@@ -1,4 +1,4 @@
-"""Every module that the image has can be imported with the runtime lock alone, without a warning."""
+"""Every module of the image can be imported with only the runtime lock, without a warning."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The endpoint is reached by the environment's proxy, the API server by the kubeconfig's alone; both speak SOCKS."""
+"""The endpoint uses the proxy of the environment, the API server only that of the kubeconfig; both support SOCKS."""
 
 import socket
 import threading
@@ -14,7 +14,7 @@ from tests.interpreters import authorities, doors, relays
 from tests.unit.notifier import endpoints
 
 VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
-HANG_S = 30.0  # a limit for what must end, not a claim about how quick it is
+HANG_S = 30.0  # a timeout for operations that must end, not an expected duration
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +63,7 @@ def test_the_endpoint_is_reached_by_socks(
     assert proxy.targets[-1] == (asked, secure.port)
 
 
-def test_a_name_that_only_the_socks_proxy_knows_is_reached_by_it(
+def test_the_socks_proxy_resolves_the_endpoints_name(
     plain: endpoints.Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with relays.Socks5() as proxy:
@@ -96,7 +96,7 @@ def test_no_proxy_is_honored_for_socks(plain: endpoints.Endpoint, monkeypatch: p
         (relays.Scripted(lambda client: client.close()), "network: the proxy"),
     ],
 )
-def test_what_a_socks_proxy_refuses_is_said_without_the_password(
+def test_the_error_of_a_socks_proxy_is_reported_without_the_password(
     proxy: relays.Relay, expected: str, plain: endpoints.Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with proxy:
@@ -110,7 +110,7 @@ def test_what_a_socks_proxy_refuses_is_said_without_the_password(
 
 
 def drip(client: socket.socket) -> None:
-    """Answer the greeting, then a reply that never ends: its host name comes byte by byte."""
+    """Answer the greeting, then send a reply without end: its host name byte by byte."""
     client.sendall(b"\x05\x00\x05\x00\x00\x03\xff")
     while True:
         time.sleep(0.1)
@@ -134,14 +134,14 @@ def test_the_total_deadline_holds_during_the_handshake(
     assert time.monotonic() - began < 20  # the reply alone would take 25 s
 
 
-def test_a_proxy_that_cannot_be_used_is_refused_when_the_door_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unusable_proxy_is_refused_when_the_sender_is_created(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://user:hunter2@")
 
     with pytest.raises(errors.ConfigError, match="HTTP_PROXY"):
         doors.ask_endpoint("http://127.0.0.1:1/hook")
 
 
-def test_an_http_proxy_gets_user_and_password_alone(
+def test_only_the_http_proxy_gets_its_user_and_password(
     authority: authorities.Authority, secure: endpoints.Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with relays.Connect() as proxy:
@@ -153,7 +153,7 @@ def test_an_http_proxy_gets_user_and_password_alone(
     assert "proxy-authorization" not in secure.received[0].headers
 
 
-def test_a_proxy_of_https_is_trusted_by_the_same_rule_at_both_doors(
+def test_both_clients_verify_the_certificate_of_an_https_proxy_alike(
     authority: authorities.Authority, secure: endpoints.Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with relays.Connect(context=authority.serving("proxy")) as proxy:
@@ -200,7 +200,7 @@ def test_the_api_server_is_reached_by_the_http_proxy_of_the_kubeconfig(
     assert "proxy-authorization" not in secure.received[0].headers
 
 
-def test_the_proxies_of_the_environment_are_not_the_api_servers(
+def test_the_api_server_is_reached_without_the_proxies_of_the_environment(
     authority: authorities.Authority, secure: endpoints.Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster = {"certificate-authority": str(authority.file)}
@@ -227,7 +227,7 @@ def test_a_broken_proxy_of_the_environment_does_not_disturb_the_api_server(
     assert doors.ask_api(tmp_path, f"http://127.0.0.1:{urlsplit(plain.url).port}", {}) == ""
 
 
-def test_a_socks_proxy_that_drips_does_not_hold_the_api_server_up(tmp_path: Path) -> None:
+def test_a_slow_socks_proxy_cannot_exceed_the_timeout_of_the_api_server(tmp_path: Path) -> None:
     answers: list[str] = []
     with relays.Scripted(drip) as proxy:
         cluster = {"proxy-url": f"socks5://127.0.0.1:{proxy.port}"}

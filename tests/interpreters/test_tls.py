@@ -1,4 +1,4 @@
-"""What both doors accept of a certificate is the same on every interpreter, and the same at both."""
+"""Both clients accept the same certificates, on every interpreter."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -71,7 +71,7 @@ def test_another_authority_is_refused(ask: Ask, authority: authorities.Authority
 
 
 @DOORS
-def test_a_chain_that_is_not_whole_is_refused_unless_its_middle_is_trusted(
+def test_an_incomplete_chain_is_refused_unless_the_intermediate_is_trusted(
     ask: Ask, authority: authorities.Authority, tmp_path: Path
 ) -> None:
     middle = authorities.Authority(tmp_path, "middle", issuer=authority)
@@ -82,7 +82,7 @@ def test_a_chain_that_is_not_whole_is_refused_unless_its_middle_is_trusted(
 
 
 @DOORS
-def test_a_certificate_that_is_no_authority_certifies_nothing(
+def test_a_certificate_issued_by_a_non_authority_is_refused(
     ask: Ask, authority: authorities.Authority, tmp_path: Path
 ) -> None:
     leaf = authority.certify("leaf")

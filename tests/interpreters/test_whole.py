@@ -1,4 +1,4 @@
-"""All of Beacon, under supervisord, with the runtime lock alone: the API server and the endpoint are the test's."""
+"""All of Beacon under supervisord, with only the runtime lock; the test provides the API server and the endpoint."""
 
 import json
 import shutil
@@ -49,7 +49,7 @@ def answer_api(request: endpoints.Received, line: socket.socket) -> endpoints.Re
         return endpoints.Reply(200 if found else 404, json.dumps(found or {"kind": "Status"}).encode())
     data = json.dumps(BOOKMARK).encode() + b"\n"
     line.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n" % (len(data), data))
-    line.recv(1)  # until the watcher goes
+    line.recv(1)  # until the watcher disconnects
     return None
 
 
@@ -61,7 +61,7 @@ def directory() -> Iterator[Path]:
     shutil.rmtree(made)
 
 
-def test_a_plugin_that_fails_is_the_reason_and_one_that_works_lets_events_through(directory: Path) -> None:
+def test_a_failing_plugin_is_reported_as_the_reason_and_a_working_one_delivers_events(directory: Path) -> None:
     authority = authorities.Authority(directory, "authority")
     api = endpoints.Endpoint(answer_api, context=authority.serving("api"))
     sink = endpoints.Endpoint(lambda *_: endpoints.Reply(200), context=authority.serving("sink"))

@@ -1,4 +1,4 @@
-"""The manifests as kustomize builds them, and where to find things in them."""
+"""The manifests as built by kustomize, and accessors of their parts."""
 
 import functools
 import os
@@ -13,38 +13,38 @@ import yaml
 ROOT = Path(__file__).parents[2]
 K8S = ROOT / "k8s"
 BASE = "base"
-OURS = (BASE, "overlays/openshift", "overlays/test-endpoint", "overlays/example")  # those with a Beacon in them
+OURS = (BASE, "overlays/openshift", "overlays/test-endpoint", "overlays/example")  # those that contain a Beacon
 KUBECTL = shutil.which("kubectl", path=str(Path(sys.executable).parent)) or "kubectl"
 
 Json = dict[str, Any]
 
 
 def every_kustomization() -> list[str]:
-    """Name every directory below k8s that kustomize can build."""
+    """Return every directory below k8s that kustomize can build."""
     return sorted(str(path.parent.relative_to(K8S)) for path in K8S.rglob("kustomization.yaml"))
 
 
 def text(directory: Path) -> str:
-    """Let kustomize build a directory."""
+    """Return the output of kustomize for a directory."""
     done = subprocess.run([KUBECTL, "kustomize", str(directory)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert not done.stderr, "kustomize warns of what it will refuse one day"
+    assert not done.stderr, "kustomize prints deprecation warnings"
     return done.stdout
 
 
 def relative(start: Path, found: Path) -> str:
-    """Name a directory as kustomize wants it."""
+    """Return a relative path of a directory, as kustomize requires."""
     return os.path.relpath(found.resolve(), start.resolve())
 
 
 @functools.cache
 def objects(name: str) -> tuple[Json, ...]:
-    """Give the objects of a directory below k8s; they are shared, so change none."""
+    """Return the objects of a directory below k8s; they are shared, so do not change them."""
     return tuple(yaml.safe_load_all(text(K8S / name)))
 
 
 def one(name: str, kind: str, called: str = "beacon") -> Json:
-    """Give the only object of a kind that is called so, digests after the name aside."""
+    """Return the only object of a kind with this name; a digest suffix is ignored."""
     found = [each for each in of_kind(name, kind) if _plain_name(each) == called]
     assert len(found) == 1, f"{len(found)} {kind} {called} in {name}"
     return found[0]
@@ -55,31 +55,31 @@ def of_kind(name: str, kind: str) -> list[Json]:
 
 
 def pod(name: str, called: str = "beacon") -> Json:
-    """Give the spec of the pod of a Deployment."""
+    """Return the pod spec of a Deployment."""
     spec: Json = one(name, "Deployment", called)["spec"]["template"]["spec"]
     return spec
 
 
 def container(name: str) -> Json:
-    """Give Beacon's container."""
+    """Return Beacon's container."""
     only: Json
     (only,) = pod(name)["containers"]
     return only
 
 
 def config(name: str) -> str:
-    """Give the text of the configuration."""
-    given: str = one(name, "ConfigMap")["data"]["config.yaml"]
-    return given
+    """Return the text of the configuration."""
+    content: str = one(name, "ConfigMap")["data"]["config.yaml"]
+    return content
 
 
 def environ(name: str) -> dict[str, str]:
-    """Give what the manifest sets in the environment."""
+    """Return the environment variables of the manifest."""
     return {each["name"]: each["value"] for each in container(name)["env"]}
 
 
 def mounts(name: str) -> dict[str, Json]:
-    """Give the volume that is mounted at each path."""
+    """Return the volumes by mount path."""
     volumes = {volume["name"]: volume for volume in pod(name)["volumes"]}
     return {mount["mountPath"]: volumes[mount["name"]] for mount in container(name)["volumeMounts"]}
 

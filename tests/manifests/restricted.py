@@ -1,4 +1,4 @@
-"""Pod Security Standards, profile "restricted" (with "baseline" in it), as far as Linux pods go.
+"""Pod Security Standards, profile "restricted" (which includes "baseline"), for Linux pods.
 
 https://kubernetes.io/docs/concepts/security/pod-security-standards/
 """
@@ -25,12 +25,12 @@ _SYSCTLS = {
 _SELINUX_TYPES = {"", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"}
 _PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
 
-# Each rule says yes when it is broken. Of the pod's spec:
+# Each rule returns True if it is violated. Rules for the pod's spec:
 _OF_POD: dict[str, Callable[[Json], object]] = {
     "host namespaces": lambda spec: any(spec.get(key) for key in ("hostNetwork", "hostPID", "hostIPC")),
     "volumes": lambda spec: any(not set(volume) - {"name"} <= _VOLUMES for volume in spec.get("volumes", [])),
 }
-# Of a security context, the pod's or a container's:
+# Rules for a security context, the pod's or a container's:
 _OF_CONTEXT: dict[str, Callable[[Json], object]] = {
     "runAsUser": lambda context: context.get("runAsUser") == 0,
     "sysctls": lambda context: {one["name"] for one in context.get("sysctls", [])} - _SYSCTLS,
@@ -38,7 +38,7 @@ _OF_CONTEXT: dict[str, Callable[[Json], object]] = {
     "appArmorProfile": lambda context: context.get("appArmorProfile", {}).get("type", _PROFILES[0]) not in _PROFILES,
     "hostProcess": lambda context: context.get("windowsOptions", {}).get("hostProcess"),
 }
-# Of a container; its context holds what it takes over from the pod's, too:
+# Rules for a container; its context includes the values inherited from the pod's:
 _OF_CONTAINER: dict[str, Callable[[Json, Json], object]] = {
     "privileged": lambda _, context: context.get("privileged"),
     "allowPrivilegeEscalation": lambda _, context: context.get("allowPrivilegeEscalation") is not False,
@@ -52,7 +52,7 @@ _OF_CONTAINER: dict[str, Callable[[Json, Json], object]] = {
 
 
 def violations(template: Json) -> list[str]:
-    """Name the rules that a pod template breaks; nothing when it may run."""
+    """Return the names of the rules that a pod template violates."""
     spec = template["spec"]
     context = spec.get("securityContext", {})
     broken = {rule for rule, is_broken in _OF_POD.items() if is_broken(spec)}

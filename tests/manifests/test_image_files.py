@@ -1,4 +1,4 @@
-"""What the image is built of fits the project and the manifests; tests/image builds and runs it."""
+"""The image's build files match the project and the manifests; tests/image builds and runs the image."""
 
 import re
 import tomllib
@@ -13,11 +13,11 @@ SHIPPED = ("requirements.lock", "requirements-build.lock", "requirements-test-en
 
 
 def pins(lock: str) -> dict[str, str]:
-    """Give the version of each package in a lock file."""
+    """Return the version of each package in a lock file."""
     return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (built.ROOT / lock).read_text(), re.MULTILINE))
 
 
-def test_the_image_is_of_this_version() -> None:
+def test_the_image_has_the_version_of_the_project() -> None:
     project = tomllib.loads((built.ROOT / "pyproject.toml").read_text())["project"]
 
     assert re.findall(r"ARG VERSION=(\S+)", CONTAINERFILE) == [project["version"]]
@@ -35,7 +35,7 @@ def test_the_image_runs_as_the_manifests_say() -> None:
     assert {re.findall(r"^USER (\S+)", stage, re.MULTILINE)[-1] for stage in stages} == {user}
 
 
-def test_nothing_is_installed_whose_hash_is_not_known() -> None:
+def test_every_installed_package_has_a_locked_hash() -> None:
     installs = re.findall(r"pip .*install .*", CONTAINERFILE)
 
     assert len(installs) == 5
@@ -55,7 +55,7 @@ def test_a_lock_file_names_versions_and_hashes_and_no_index(lock: str) -> None:
 
 
 @pytest.mark.parametrize("lock", SHIPPED)
-def test_what_is_tested_is_what_is_shipped(lock: str) -> None:
+def test_the_tested_versions_are_the_shipped_ones(lock: str) -> None:
     tested = pins("requirements-dev.lock")
 
     assert pins(lock).items() <= tested.items()

@@ -1,4 +1,4 @@
-"""The manifests are valid, fit together, and fit what Beacon, its image and its documentation say."""
+"""The manifests are valid, consistent, and match Beacon, its image and its documentation."""
 
 import configparser
 import os
@@ -19,11 +19,11 @@ from tests.manifests import built
 
 CONTAINERFILE = (built.ROOT / "Containerfile").read_text()
 VERSIONS = ("1.25", "1.29", "1.33", kubernetes_validate.latest_version())
-FOREIGN = "monitoring.coreos.com"  # has its schemas elsewhere
+FOREIGN = "monitoring.coreos.com"  # its schemas are not available
 
 
 def loaded(name: str) -> settings.Settings:
-    """Load an overlay's configuration in the environment that it sets."""
+    """Load an overlay's configuration with the overlay's environment."""
     found = loading.parse(built.config(name), built.environ(name))
     assert found.warnings == ()
     return found.settings
@@ -31,13 +31,13 @@ def loaded(name: str) -> settings.Settings:
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", built.every_kustomization())
-def test_every_object_is_one_that_kubernetes_takes(name: str, version: str) -> None:
+def test_every_object_is_valid_for_kubernetes(name: str, version: str) -> None:
     for each in built.objects(name):
         if FOREIGN not in each["apiVersion"]:
             kubernetes_validate.validate(each, version, strict=True)
 
 
-def test_an_object_that_kubernetes_does_not_take_would_be_noticed() -> None:
+def test_an_invalid_object_is_detected() -> None:
     wrong = {**built.one(built.BASE, "Service"), "sepc": {}}
 
     with pytest.raises(kubernetes_validate.ValidationError):
@@ -45,7 +45,7 @@ def test_an_object_that_kubernetes_does_not_take_would_be_noticed() -> None:
 
 
 @pytest.mark.parametrize("name", built.OURS)
-def test_the_configuration_loads_without_a_word(name: str) -> None:
+def test_the_configuration_loads_without_a_warning(name: str) -> None:
     tree = loaded(name)
 
     assert tree.resources
@@ -71,12 +71,12 @@ def test_probes_and_scrapes_find_what_the_exporter_serves(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", built.OURS)
-def test_a_beacon_that_is_not_ready_is_scraped_all_the_same(name: str) -> None:
+def test_a_beacon_that_is_not_ready_is_scraped_nevertheless(name: str) -> None:
     assert built.one(name, "Service")["spec"]["publishNotReadyAddresses"] is True
 
 
 @pytest.mark.parametrize("name", built.OURS)
-def test_there_is_one_beacon_and_the_old_one_ends_first(name: str) -> None:
+def test_there_is_one_replica_and_the_old_pod_ends_first(name: str) -> None:
     spec = built.one(name, "Deployment")["spec"]
 
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
@@ -118,14 +118,14 @@ def test_each_directory_that_beacon_uses_is_mounted(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in built.OURS if name != "overlays/example"])
-def test_the_token_stands_where_it_is_read(name: str) -> None:
+def test_the_token_is_mounted_where_it_is_read(name: str) -> None:
     token = Path(built.environ(name)["ENDPOINT_AUTH_TOKEN_FILE"])
     mounted = built.mounts(name)[str(token.parent)]["secret"]["secretName"]
 
     assert list(built.one(name, "Secret", mounted)["data"]) == [token.name]
 
 
-def test_the_start_for_ones_own_carries_no_secret_and_no_image_of_ours() -> None:
+def test_the_example_overlay_contains_no_secret_and_no_image_of_ours() -> None:
     assert built.of_kind("overlays/example", "Secret") == []
     assert "/" in built.container("overlays/example")["image"]
 
@@ -148,7 +148,7 @@ def test_selectors_select(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", built.OURS)
-def test_the_network_lets_through_what_is_needed_and_names_what_comes_in(name: str) -> None:
+def test_the_network_policy_allows_the_needed_traffic_and_lists_the_ingress(name: str) -> None:
     url = urlsplit(loaded(name).endpoint.url)
     beacons = [
         each["spec"]
@@ -167,7 +167,7 @@ def test_the_network_lets_through_what_is_needed_and_names_what_comes_in(name: s
 
 
 @pytest.mark.parametrize("name", built.OURS)
-def test_the_pod_runs_as_the_account_that_is_bound(name: str) -> None:
+def test_the_pod_runs_as_the_service_account_of_the_bindings(name: str) -> None:
     account = built.one(name, "ServiceAccount")["metadata"]
     bound = {"kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"]}
     bindings = [each for each in roles(built.objects(name)) if "subjects" in each]
@@ -190,7 +190,7 @@ def test_the_rights_are_those_that_beacon_rbac_prints_for_the_configuration(name
 
 
 @pytest.mark.parametrize("name", built.OURS)
-def test_memory_is_asked_for_as_it_was_measured(name: str) -> None:
+def test_the_memory_request_is_the_measured_one(name: str) -> None:
     performance = (built.ROOT / "docs" / "performance.md").read_text()
     measured = int(re.findall(r"in a container \(Python [\d.]+\) all processes have (\d+) MiB", performance)[0])
     memory = {kind: built.mebibytes(given["memory"]) for kind, given in built.container(name)["resources"].items()}
@@ -203,13 +203,13 @@ def test_memory_is_asked_for_as_it_was_measured(name: str) -> None:
 
 
 def roles(objects: Iterable[built.Json]) -> list[built.Json]:
-    """Give roles and bindings, without the labels that kustomize puts on."""
+    """Return roles and bindings without the labels that kustomize adds."""
     found = [each for each in objects if each["apiVersion"].startswith("rbac.")]
     bare = [each | {"metadata": {k: v for k, v in each["metadata"].items() if k != "labels"}} for each in found]
     return sorted(bare, key=lambda each: (each["kind"], each["metadata"].get("namespace", "")))
 
 
-def test_another_configuration_is_another_pod(tmp_path: Path) -> None:
+def test_a_changed_configuration_restarts_the_pod(tmp_path: Path) -> None:
     overlay(
         tmp_path, "configMapGenerator: [{name: beacon, namespace: beacon, behavior: replace, files: [config.yaml]}]"
     )
@@ -220,7 +220,7 @@ def test_another_configuration_is_another_pod(tmp_path: Path) -> None:
     assert changed["metadata"]["name"] != built.one(built.BASE, "ConfigMap")["metadata"]["name"]
 
 
-def test_another_namespace_is_followed_everywhere(tmp_path: Path) -> None:
+def test_another_namespace_is_applied_everywhere(tmp_path: Path) -> None:
     overlay(tmp_path, "namespace: elsewhere")
 
     objects = list(yaml.safe_load_all(built.text(tmp_path)))

@@ -1,4 +1,4 @@
-"""Everything that runs here may run where nothing but Pod Security "restricted" is admitted."""
+"""All pods are admitted in a namespace with Pod Security "restricted"."""
 
 import copy
 from typing import Any
@@ -14,7 +14,7 @@ def _well() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", built.every_kustomization())
-def test_every_pod_is_one_that_restricted_admits(name: str) -> None:
+def test_restricted_admits_every_pod(name: str) -> None:
     workloads = [each for each in built.objects(name) if "template" in each.get("spec", {})]
 
     for workload in workloads:
@@ -22,7 +22,7 @@ def test_every_pod_is_one_that_restricted_admits(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", built.OURS)
-def test_the_namespace_admits_nothing_else(name: str) -> None:
+def test_the_namespace_enforces_restricted(name: str) -> None:
     labels = built.one(name, "Namespace")["metadata"]["labels"]
 
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
@@ -57,7 +57,7 @@ def test_no_container_can_write_to_its_own_image(name: str) -> None:
         ("container", "livenessProbe", {"httpGet": {"host": "example.com"}}, "probe's host"),
     ],
 )
-def test_what_restricted_forbids_would_be_noticed(where: str, key: str, value: Any, rule: str) -> None:
+def test_a_violation_of_restricted_is_detected(where: str, key: str, value: Any, rule: str) -> None:
     template = _well()
     spec, (container,) = template["spec"], template["spec"]["containers"]
     places = {

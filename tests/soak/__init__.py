@@ -1,1 +1,1 @@
-"""Hours of mishaps in minutes: what the endpoint accepted is compared with what the API server did."""
+"""Soak test: hours of faults in minutes; the accepted events are compared with the changes in the API server."""

@@ -1,4 +1,4 @@
-"""What the endpoint accepted, taken from it while it goes on: each id once, by object, in the order of arrival."""
+"""The events that the endpoint accepted: each id once, by object, in the order of arrival."""
 
 import threading
 from collections import defaultdict
@@ -10,11 +10,11 @@ _LOOK_S = 0.2
 
 
 class Receipts:
-    """Reads the endpoint's record in a thread of its own, because the record is bounded and a soak is not."""
+    """Reads the endpoint's record in a separate thread, because the record is bounded and a soak is not."""
 
     def __init__(self, sink: endpoint.SinkServer) -> None:
-        """Begin with what comes from now on."""
-        self.told: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        """Start reading."""
+        self.received: dict[str, list[tuple[str, str]]] = defaultdict(list)
         self.distinct = 0
         self.repeats = 0
         self._seen: set[str] = set()
@@ -26,7 +26,7 @@ class Receipts:
         self._thread.start()
 
     def look(self) -> int:
-        """Take what has come, and count all that is told."""
+        """Read the new events, and return the number of different events so far."""
         with self._lock:
             attempts = self._sink.events(self._at)
             self._at += len(attempts)
@@ -38,11 +38,11 @@ class Receipts:
                 self._seen.add(data["id"])
                 self.distinct += 1
                 kind = data["type"].rpartition(".")[2]
-                self.told[data["subject"]].append((kind, data["data"]["resource"]["annotationValue"]))
+                self.received[data["subject"]].append((kind, data["data"]["resource"]["annotationValue"]))
             return self.distinct
 
     def stop(self) -> None:
-        """Take the rest and end."""
+        """Read the remaining events and stop."""
         self._stop.set()
         self._thread.join()
         self.look()

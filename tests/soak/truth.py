@@ -1,7 +1,7 @@
-"""A cluster that changes at random and can be halted, and what a correct receiver must be told of each object.
+"""A cluster that changes at random, and the events that a correct receiver must get for each object.
 
-Whatever the API server does is written down here in the order in which it did it: with every change, and, after a
-restore to an earlier state, with every difference that the restore made.
+The expected events are recorded in order: one for each change, and, after a restore to an earlier state, one for each
+difference that the restore made.
 """
 
 import random
@@ -15,23 +15,23 @@ from beacon.dev.api_server import server
 ANNOTATION = "bakerapps.net.maas"
 NAMESPACE = "soak"
 
-Told = tuple[str, str]  # type, annotation value
+Expected = tuple[str, str]  # type, annotation value
 
 
 @dataclass(frozen=True, slots=True)
 class Annotated:
-    """An object that carries the annotation."""
+    """An object with the annotation."""
 
     uid: str
     value: str
 
 
 class Truth:
-    """Changes ConfigMaps in a thread of its own, one every `pause_s`, until halted."""
+    """Changes ConfigMaps in a separate thread, one every `pause_s`, until stopped."""
 
     def __init__(self, cluster: server.ApiServer, *, seed: int, objects: int = 40, pause_s: float = 0.01) -> None:
-        """Begin with an empty namespace."""
-        self.told: dict[str, list[Told]] = defaultdict(list)
+        """Create the empty namespace."""
+        self.expected: dict[str, list[Expected]] = defaultdict(list)
         self.changes = 0
         self._annotated: dict[str, Annotated] = {}
         self._cluster = cluster
@@ -45,41 +45,41 @@ class Truth:
 
     @property
     def total(self) -> int:
-        """Count what is to be told."""
-        return sum(map(len, self.told.values()))
+        """Return the number of expected events."""
+        return sum(map(len, self.expected.values()))
 
     @property
     def held(self) -> threading.Lock:
-        """Give the lock that halts all changes while it is held."""
+        """Return the lock that pauses all changes while it is held."""
         return self._lock
 
     def start(self) -> None:
-        """Begin to change."""
+        """Start the changes."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Change nothing any more."""
+        """Stop the changes permanently."""
         self._stop.set()
         self._thread.join()
 
     def change(self, count: int) -> None:
-        """Make so many changes while halted: the caller holds the lock."""
+        """Make this number of changes; the caller holds the lock."""
         for _ in range(count):
             self._change(f"o{self._random.randrange(self._objects)}")
 
     def annotated(self) -> Mapping[str, Annotated]:
-        """Give the objects that carry the annotation; the caller holds the lock."""
+        """Return the objects with the annotation; the caller holds the lock."""
         return dict(self._annotated)
 
     def restored(self, annotated: Mapping[str, Annotated]) -> None:
-        """Take note that the cluster is again as it was when it had these objects; the caller holds the lock."""
+        """Record that the cluster was restored to the state with these objects; the caller holds the lock."""
         for name in {*annotated, *self._annotated}:
             before, after = self._annotated.get(name), annotated.get(name)
             same = before is not None and after is not None and before.uid == after.uid
             if before is not None and not same:
-                self.told[name].append(("deleted", before.value))
+                self.expected[name].append(("deleted", before.value))
             if after is not None and before != after:
-                self.told[name].append(("updated" if same else "created", after.value))
+                self.expected[name].append(("updated" if same else "created", after.value))
         self._annotated = dict(annotated)
 
     def _run(self) -> None:
@@ -95,15 +95,15 @@ class Truth:
             wanted = {"metadata": {"name": name, "namespace": NAMESPACE, "annotations": {ANNOTATION: after}}}
             made = self._cluster.put("configmaps", wanted)
             self._annotated[name] = Annotated(made["metadata"]["uid"], after)
-            self.told[name].append(("created", after))
+            self.expected[name].append(("created", after))
         elif dice < 0.4:
             self._cluster.annotate("configmaps", name, {ANNOTATION: after}, namespace=NAMESPACE)
             self._annotated[name] = Annotated(before.uid, after)
-            self.told[name].append(("updated", after))
+            self.expected[name].append(("updated", after))
         else:
             if dice < 0.7:
                 self._cluster.annotate("configmaps", name, {ANNOTATION: None}, namespace=NAMESPACE)
             else:
                 self._cluster.delete("configmaps", name, namespace=NAMESPACE)
             del self._annotated[name]
-            self.told[name].append(("deleted", before.value))
+            self.expected[name].append(("deleted", before.value))

@@ -1,4 +1,4 @@
-"""What a test of the whole system stands on: a short directory, an API server in its own process, a test endpoint."""
+"""Fixtures of the system tests: a short directory, an API server in a separate process, a test endpoint."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -52,7 +52,7 @@ def sink() -> Iterator[endpoint.SinkServer]:
 
 @pytest.fixture
 def make_beacon(place: Path, cluster: remote.Remote, sink: endpoint.SinkServer) -> MakeBeacon:
-    """Make a Beacon of ConfigMaps in `place`, not started yet; keywords override keys of its configuration."""
+    """Return a factory of Beacons for ConfigMaps, not started yet; keywords override keys of the configuration."""
 
     def make(**changes: Any) -> testkit.Beacon:
         config = {

@@ -1,4 +1,4 @@
-"""The project's pages as tests see them: their shell blocks, and which of them can't be run without a cluster."""
+"""The shell blocks of the project's pages, and which of them can't run without a cluster."""
 
 import re
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _MARK = re.compile(r"<!-- needs [^>]+ -->")
 
 @dataclass(frozen=True)
 class Block:
-    """A shell block; `marked` says that the line before it says what it needs that no test has."""
+    """A shell block; it is `marked` if the line before it states a requirement that tests can't meet."""
 
     page: Path
     line: int
@@ -20,12 +20,12 @@ class Block:
     marked: bool
 
     def __str__(self) -> str:
-        """Name it as an editor would."""
+        """Return its position as path:line."""
         return f"{self.page.relative_to(ROOT)}:{self.line}"
 
 
 def blocks(page: Path) -> list[Block]:
-    """Find the shell blocks of a page."""
+    """Return the shell blocks of a page."""
     found = []
     lines = page.read_text(encoding="utf-8").splitlines()
     opened = 0

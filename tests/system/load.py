@@ -1,4 +1,4 @@
-"""A cluster that changes at random, and the log of what a correct receiver must have been told."""
+"""A cluster that changes at random, and the events that a correct receiver must get."""
 
 import random
 import threading
@@ -16,7 +16,7 @@ class Load:
     """Creates, annotates, changes, de-annotates and deletes ConfigMaps, one every `pause_s`, in its own thread."""
 
     def __init__(self, cluster: server.ApiServer, *, seed: int, objects: int = 40, pause_s: float = 0.003) -> None:
-        self.told: dict[str, list[str]] = defaultdict(list)
+        self.expected: dict[str, list[str]] = defaultdict(list)
         self.changes = 0
         self._cluster = cluster
         self._random = random.Random(seed)
@@ -43,40 +43,40 @@ class Load:
             self.changes += 1
 
     def _change(self, name: str) -> None:
-        told = self.told[name]
+        expected = self.expected[name]
         value: dict[str, str | None] = {ANNOTATION: f"v{self.changes}"}
-        if not told or told[-1] == "deleted":
+        if not expected or expected[-1] == "deleted":
             self._cluster.put("configmaps", {"metadata": {"name": name, "namespace": NAMESPACE, "annotations": value}})
-            told.append("created")
+            expected.append("created")
         elif self._random.random() < 0.3:
             self._cluster.annotate("configmaps", name, value, namespace=NAMESPACE)
-            told.append("updated")
+            expected.append("updated")
         elif self._random.random() < 0.5:
             self._cluster.annotate("configmaps", name, {ANNOTATION: None}, namespace=NAMESPACE)
-            told.append("deleted")
+            expected.append("deleted")
         else:
             self._cluster.delete("configmaps", name, namespace=NAMESPACE)
-            told.append("deleted")
+            expected.append("deleted")
 
 
 def received(sink: endpoint.SinkServer) -> dict[str, list[str]]:
-    """Give what the endpoint accepted, each id once, by object in the order of arrival."""
+    """Return the changes that the endpoint accepted, each id once, by object in the order of arrival."""
     seen: set[str] = set()
-    told: dict[str, list[str]] = defaultdict(list)
+    by_object: dict[str, list[str]] = defaultdict(list)
     for attempt in sink.events():
         event = attempt.event
         if event is not None and event.id not in seen:
             seen.add(event.id)
-            told[event.name].append(event.type.rpartition(".")[2])
-    return told
+            by_object[event.name].append(event.type.rpartition(".")[2])
+    return by_object
 
 
-def wait_until_told(load: Load, sink: endpoint.SinkServer, *, timeout: float = 30) -> None:
-    """Wait until as many events were accepted as there were changes to tell."""
-    total = sum(map(len, load.told.values()))
+def wait_until_delivered(load: Load, sink: endpoint.SinkServer, *, timeout: float = 30) -> None:
+    """Wait until all expected events were accepted."""
+    total = sum(map(len, load.expected.values()))
     sink.wait_for(lambda stats: stats.distinct >= total, timeout=timeout)
 
 
 def pause(chance: random.Random, low_s: float, high_s: float) -> None:
-    """Let the load go on for a while before the next blow falls."""
+    """Wait a random time before the next fault."""
     time.sleep(chance.uniform(low_s, high_s))

@@ -1,4 +1,4 @@
-"""A real Prometheus that scrapes a Beacon and judges our alerts, where there is one (Debian's package prometheus).
+"""A real Prometheus that scrapes a Beacon and evaluates our alerts, if it is installed (Debian package prometheus).
 
 It scrapes as the operator makes it scrape by our ServiceMonitor: with labels of its own, one of them `endpoint`.
 """
@@ -26,7 +26,7 @@ _OPERATORS = {"endpoint": "http", "namespace": "beacon", "pod": "beacon-0", "ser
 
 
 class Prometheus:
-    """Answers questions about what it has scraped since it began."""
+    """Queries the Prometheus about the samples since its start."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -40,7 +40,7 @@ class Prometheus:
             return False
 
     def samples(self, expression: str) -> list[float]:
-        """Give every sample that an expression of the dashboard has had, with "All" for its variables."""
+        """Return every sample of an expression of the dashboard, with "All" for its variables."""
         text = expression.replace("$__rate_interval", _RATE_INTERVAL).replace("$job", ".*").replace("$instance", ".*")
         asked = {"query": text, "start": self._began, "end": time.time(), "step": 1}
         found = self._get(f"/api/v1/query_range?{urllib.parse.urlencode(asked)}")
@@ -53,12 +53,12 @@ class Prometheus:
         testkit.until(lambda: self.samples(expression), f"Prometheus to see {expression}", timeout=45)
 
     def firing(self) -> set[str]:
-        """Name the alerts that fire now, each with what it is of: `BeaconEndpointDown default`."""
+        """Return the alerts that fire now, each with its subject: `BeaconEndpointDown default`."""
         found = self._get("/api/v1/alerts")["data"]["alerts"]
         return {_of(alert["labels"]) for alert in found if alert["state"] == "firing"}
 
     def fired(self, *, since: float = 0.0) -> set[str]:
-        """Name the alerts that have fired since an instant, or since it began, as `firing` does."""
+        """Return the alerts that have fired since an instant, in the form of `firing`."""
         asked = {
             "query": 'ALERTS{alertstate="firing"}',
             "start": max(self._began, since),
@@ -75,7 +75,7 @@ class Prometheus:
 
 @contextlib.contextmanager
 def watching(metrics_url: str, *, alert_after: str = "0s") -> Iterator[Prometheus | None]:
-    """Scrape a Beacon and judge our alerts, patient for `alert_after`, every second; None without a Prometheus."""
+    """Scrape a Beacon every second and evaluate our alerts, with `alert_after` as `for`; None without a Prometheus."""
     program = shutil.which("prometheus")
     if program is None:
         yield None
@@ -104,7 +104,7 @@ def watching(metrics_url: str, *, alert_after: str = "0s") -> Iterator[Prometheu
 
 
 def _job(address: str, path: str) -> dict[str, Any]:
-    """Make of the ServiceMonitor what the operator makes of it."""
+    """Return the scrape configuration that the operator generates from the ServiceMonitor."""
     (endpoint,) = documents.load((OVERLAY / "servicemonitor.yaml").read_text(encoding="utf-8"))["spec"]["endpoints"]
     assert endpoint["path"] == path
     targets = [{"targets": [address], "labels": _OPERATORS}]
@@ -113,7 +113,7 @@ def _job(address: str, path: str) -> dict[str, Any]:
 
 
 def _hasty(alert_after: str) -> dict[str, Any]:
-    """Give our rules, less patient than they are."""
+    """Return our rules with shorter `for` durations."""
     spec: dict[str, Any] = documents.load(RULES.read_text(encoding="utf-8"))["spec"]
     for group in spec["groups"]:
         for rule in group["rules"]:
@@ -123,6 +123,6 @@ def _hasty(alert_after: str) -> dict[str, Any]:
 
 
 def _of(labels: dict[str, str]) -> str:
-    """Name an alert with the label that says what it is of; `endpoint` is also a label that every target has."""
+    """Return an alert's name and subject label; `endpoint` is also a label of every target."""
     of = next((labels[name] for name in ("component", "process", "scope", "resource", "drift") if name in labels), "")
     return f"{labels['alertname']} {of or labels.get('endpoint', '')}".rstrip()

@@ -1,4 +1,4 @@
-"""All there is on one machine: an embedded API server, a test endpoint, and a Beacon between them."""
+"""The complete system on one machine: an embedded API server, a test endpoint, and a Beacon between them."""
 
 import contextlib
 import tempfile
@@ -14,7 +14,7 @@ from tests.system import load
 
 @dataclass(frozen=True)
 class Everything:
-    """A cluster, an endpoint and a Beacon that is ready."""
+    """A cluster, an endpoint and a ready Beacon."""
 
     cluster: server.ApiServer
     sink: endpoint.SinkServer
@@ -23,13 +23,13 @@ class Everything:
 
 @contextlib.contextmanager
 def everything(
-    *, changes: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None, **behaviour: Any
+    *, changes: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None, **behavior: Any
 ) -> Iterator[Everything]:
-    """Run it all; `changes` are keys of Beacon's configuration, the rest but `environ` is how the endpoint behaves."""
+    """Run everything; `changes` are keys of Beacon's configuration, `behavior` are settings of the endpoint."""
     with (
         tempfile.TemporaryDirectory(prefix="b") as name,
         server.running(bookmark_interval_s=1.0) as cluster,
-        endpoint.running(**behaviour) as sink,
+        endpoint.running(**behavior) as sink,
     ):
         config: dict[str, Any] = {
             "resources": [{"apiVersion": "v1", "kind": "ConfigMap"}],

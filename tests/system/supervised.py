@@ -1,7 +1,7 @@
-"""Runs the real supervisord with the real supervisord.conf, and tiny programs in the places of the processes.
+"""Runs the real supervisord with the real supervisord.conf, and tiny programs instead of Beacon's processes.
 
-supervisord.conf starts `python -m beacon.<process>` from the PATH; a directory put before it holds a `python` that runs
-the tiny program of that name instead.
+supervisord.conf starts `python -m beacon.<process>` from the PATH; a directory at its front contains a `python` that
+runs the tiny program of that name instead.
 """
 
 import json
@@ -60,8 +60,8 @@ class Supervised:
             except ValueError:
                 self.odd.append(line)
 
-    def told(self, event: str) -> list[str]:
-        """Give the processes that said this, in order."""
+    def logged_by(self, event: str) -> list[str]:
+        """Return the processes that logged this event, in order."""
         return [line["process"] for line in list(self.lines) if line["event"] == event]
 
     def programs(self) -> dict[str, supervision.Program]:
@@ -71,14 +71,14 @@ class Supervised:
         return self.programs()[name].pid
 
     def state(self, name: str) -> supervision.ProgramState:
-        """Give a program's state; unknown while supervisord does not listen yet."""
+        """Return a program's state; unknown while supervisord does not listen yet."""
         try:
             return self.programs()[name].state
         except errors.TransientError:
             return supervision.ProgramState.UNKNOWN
 
     def until_all_run(self) -> None:
-        until(lambda: set(self.told("running")) >= set(PROGRAMS), "all to run")
+        until(lambda: set(self.logged_by("running")) >= set(PROGRAMS), "all to run")
 
     def until_all_are_running(self) -> None:
         self.until_all_run()
@@ -106,7 +106,7 @@ def supervised(
     roles: Mapping[str, str] | None = None,
     variables: Mapping[str, str] | None = None,
 ) -> Iterator[Supervised]:
-    """Run supervisord with `base` as its run directory; `roles` replaces the program of a name.
+    """Run supervisord with `base` as its run directory; `roles` replaces programs by name.
 
     `variables` are added to the environment.
     """
@@ -120,13 +120,13 @@ def supervised(
             yield made
         finally:
             process.kill()
-            # A program that was started in the last moment has to find out first that it is an orphan.
+            # A program started just before the end needs a moment to detect that it is an orphan.
             until(lambda: not children(base), "the programs' death")
             made.end()
 
 
 def children(base: Path) -> set[int]:
-    """Find all living processes that belong to this run directory, but for supervisord."""
+    """Return the pids of all processes of this run directory, except supervisord."""
     mark = f"BEACON_RUN_DIR={base}".encode()
     found = set()
     for path in Path("/proc").iterdir():

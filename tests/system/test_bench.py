@@ -1,4 +1,4 @@
-"""`make bench` measures every row, in a miniature whose figures mean nothing."""
+"""`make bench` measures every row, tested with a miniature whose results are meaningless."""
 
 import json
 import math
@@ -30,7 +30,7 @@ QUICK = (
     "added",
 )
 MANY_STARTS = ("backlog", "restart", "million", "slow")
-LEFT_OUT = {"killed", "listed", "prune", "redeliver", "scrape"}  # not of the table that is to be reached
+LEFT_OUT = {"killed", "listed", "prune", "redeliver", "scrape"}  # rows without a target
 
 
 def bench(*words: str, environ: Mapping[str, str] | None = None) -> tuple[str, str]:
@@ -48,7 +48,7 @@ def measured(path: Path, *which: str) -> tuple[dict[str, list[float]], str]:
 
 
 @pytest.mark.parametrize("which", [QUICK, MANY_STARTS], ids=["quick", "many starts"])
-def test_every_row_is_measured_shown_and_compared(which: tuple[str, ...], tmp_path: Path) -> None:
+def test_every_row_is_measured_printed_and_compared(which: tuple[str, ...], tmp_path: Path) -> None:
     found, shown = measured(tmp_path / "found.json", *which)
 
     assert all(len(figures) == 1 and math.isfinite(figures[0]) for figures in found.values())
@@ -58,19 +58,19 @@ def test_every_row_is_measured_shown_and_compared(which: tuple[str, ...], tmp_pa
         assert line.removeprefix(row).split()[:3] == [f"{figure:.2f}"] * 3
 
 
-def test_nothing_is_forgotten() -> None:
+def test_every_measurement_is_tested_or_listed_as_left_out() -> None:
     assert {*QUICK, *MANY_STARTS} == set(measurements.ALL) - LEFT_OUT
     assert {group(row) for row in rows.AIMED} <= {*QUICK, *MANY_STARTS, *LEFT_OUT}
 
 
-def test_a_real_cluster_is_written_to_through_its_api_and_left_as_it_was(place: Path) -> None:
+def test_a_real_cluster_is_used_through_its_api_and_cleaned_up(place: Path) -> None:
     with remote.running(place) as cluster:
         words = ("thousand", "listed", "--json", str(place / "found.json"), "--profile", str(place / "profile"))
-        shown, said = bench(*words, environ={"BEACON_TEST_KUBECONFIG": str(cluster.kubeconfig)})
+        shown, messages = bench(*words, environ={"BEACON_TEST_KUBECONFIG": str(cluster.kubeconfig)})
         namespaces = cluster.request("GET", "/api/v1/namespaces")["items"]
 
     assert math.isfinite(json.loads((place / "found.json").read_text())["1000/s, p99, ms"][0])
-    assert "listed is left out: the API server has to forget" in said
+    assert "listed is skipped: it compacts" in messages
     assert not [one for one in namespaces if one["metadata"]["name"].startswith("beacon-bench-")]
     for process in ("store", "notifier", "watcher", "supervisord"):
         assert f"\n{process}: " in shown
@@ -79,7 +79,7 @@ def test_a_real_cluster_is_written_to_through_its_api_and_left_as_it_was(place: 
 
 @pytest.fixture
 def another(tmp_path: Path) -> Path:
-    """A copy of this checkout, each process of which leaves its name in the file `began`."""
+    """A copy of this checkout; each of its processes appends its name to the file `began`."""
     copy = tmp_path / "another"
     for name in ("beacon", "tests"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -90,11 +90,11 @@ def another(tmp_path: Path) -> Path:
     return copy
 
 
-def test_another_checkout_is_measured_in_turn_by_this_harness(another: Path) -> None:
-    shown, said = bench("burst", "redeliver", "--against", str(another), "--json", str(another / "found.json"))
+def test_another_checkout_is_measured_in_alternating_runs_by_this_harness(another: Path) -> None:
+    shown, messages = bench("burst", "redeliver", "--against", str(another), "--json", str(another / "found.json"))
 
     found = json.loads((another / "found.json").read_text())
-    turns = [line.split(" ...")[0] for line in said.splitlines() if ", pair " in line]
+    turns = [line.split(" ...")[0] for line in messages.splitlines() if ", pair " in line]
     began = (another / "began").read_text()
     assert turns == [f"{row}, pair 1 of 1, {build}" for row in ("burst", "redeliver") for build in ("other", "this")]
     assert set(found["this"]) == set(found["other"]) >= {"burst of 2000 at 900/s, p99, ms", "redelivered a second"}
@@ -108,14 +108,14 @@ def test_another_checkout_is_measured_in_turn_by_this_harness(another: Path) -> 
         "notifier",
         "watcher",
     }
-    assert "-m tests.bench redeliver" in began  # what speaks to the store is measured by the build's own harness
+    assert "-m tests.bench redeliver" in began  # the build's own harness measures the rows that call the store
     (line,) = [line for line in shown.splitlines() if line.startswith("redelivered a second  ")]
     times = found["this"]["redelivered a second"][0] / found["other"]["redelivered a second"][0]
     assert line.split()[-4:] == [*[f"{times:.2f}"] * 3, "1"]
 
 
 def group(row: str) -> str:
-    """Say which measurement gives a row."""
+    """Return the measurement that produces a row."""
     return next(name for beginning, name in GROUPS.items() if row.startswith(beginning))
 
 

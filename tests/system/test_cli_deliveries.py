@@ -1,4 +1,4 @@
-"""`beacon events`, `redeliver` and `discard` as the person on call uses them, on a Beacon that runs."""
+"""`beacon events`, `redeliver` and `discard` on a running Beacon."""
 
 import json
 import signal
@@ -46,7 +46,7 @@ def until(condition: Callable[[], object], what: str) -> None:
 
 
 def rejected(all_: running.Everything, *names: str) -> None:
-    """Let an event of each of these objects be answered with 401, which is final."""
+    """Make an event of each of these objects fail permanently with 401."""
     all_.sink.set(mode="failure", status=401)
     put(all_, *names)
     until(lambda: {one["object"]["name"] for one in listed(all_, "--state", "failed")} >= set(names), "the rejection")
@@ -59,7 +59,7 @@ def put(all_: running.Everything, *names: str, value: str = "x") -> None:
         all_.cluster.put("configmaps", {"metadata": metadata})
 
 
-def test_events_show_what_was_told_and_what_was_answered(all_: running.Everything) -> None:
+def test_events_shows_the_deliveries_and_their_responses(all_: running.Everything) -> None:
     rejected(all_, "seen-1", "seen-2")
     put(all_, "seen-3")
     until(lambda: listed(all_, "--name", "seen-3", "--state", "delivered"), "the delivery")
@@ -83,7 +83,7 @@ def test_events_show_what_was_told_and_what_was_answered(all_: running.Everythin
     assert (nothing.returncode, nothing.stdout, nothing.stderr) == (0, "", "No event fits.\n")
 
 
-def test_after_the_token_was_mended_one_command_sends_what_was_rejected(all_: running.Everything) -> None:
+def test_after_the_token_is_corrected_one_command_redelivers_the_rejected_events(all_: running.Everything) -> None:
     rejected(all_, "token-1", "token-2", "token-3")
     chosen = ("--state", "failed", "--since", "10m", "--name", "token-1")
 
@@ -105,7 +105,7 @@ def test_after_the_token_was_mended_one_command_sends_what_was_rejected(all_: ru
     assert all_.sink.stats().order_violations == 0
 
 
-def test_what_was_overtaken_is_refused_and_goes_out_of_order_when_asked(all_: running.Everything) -> None:
+def test_redelivery_of_a_superseded_event_is_refused_unless_requested_out_of_order(all_: running.Everything) -> None:
     rejected(all_, "late")
     put(all_, "late", value="newer")
     until(lambda: listed(all_, "--name", "late", "--state", "delivered"), "the later one")
@@ -123,7 +123,7 @@ def test_what_was_overtaken_is_refused_and_goes_out_of_order_when_asked(all_: ru
     assert json.loads(body)["outoforder"] is True
 
 
-def test_what_is_discarded_counts_as_failed_no_more_and_says_why(all_: running.Everything) -> None:
+def test_a_discarded_delivery_no_longer_counts_as_failed_and_keeps_its_reason(all_: running.Everything) -> None:
     rejected(all_, "billed")
     (failed,) = listed(all_, "--name", "billed")
     assert testkit.sample(all_.beacon.metrics(), "beacon_deliveries_failed") == 1
@@ -143,7 +143,7 @@ def test_what_is_discarded_counts_as_failed_no_more_and_says_why(all_: running.E
     assert (unknown.returncode, unknown.stderr) == (1, "no event that is meant has the id no-such-id\n")
 
 
-def test_tail_follows_and_ends_with_ctrl_c_or_with_its_pipe(all_: running.Everything) -> None:
+def test_tail_follows_until_ctrl_c_or_a_closed_pipe(all_: running.Everything) -> None:
     command = [sys.executable, "-m", "beacon.cli", "tail", "--kind", "ConfigMap"]
     for form, end in (("json", "ctrl-c"), ("text", "pipe")):
         with subprocess.Popen(
@@ -165,10 +165,10 @@ def test_tail_follows_and_ends_with_ctrl_c_or_with_its_pipe(all_: running.Everyt
             changing.join()
         assert (code, said) == (0, "")
         if form == "json":
-            told = [json.loads(line) for line in lines]
-            assert {one["what"] for one in told} == {"event", "request"}
-            assert {one["object"]["name"] for one in told} == {"tailed-json"}
-            assert {one["code"] for one in told if one["what"] == "request"} == {"200"}
+            entries = [json.loads(line) for line in lines]
+            assert {one["what"] for one in entries} == {"event", "request"}
+            assert {one["object"]["name"] for one in entries} == {"tailed-json"}
+            assert {one["code"] for one in entries if one["what"] == "request"} == {"200"}
         else:
             assert all("ConfigMap default/tailed-text" in line for line in lines)
 
@@ -196,7 +196,7 @@ def test_status_can_be_watched(all_: running.Everything) -> None:
     assert "--watch is for people" in beacon(all_, "status", "--watch", "-o", "json").stderr
 
 
-def test_a_test_event_says_in_words_what_the_endpoint_answers(all_: running.Everything) -> None:
+def test_test_event_reports_the_response_of_the_endpoint(all_: running.Everything) -> None:
     before = len(listed(all_))
     accepted = beacon(all_, "test-event")
     assert (accepted.returncode, accepted.stdout[:13]) == (0, "Accepted: 200")
@@ -242,7 +242,7 @@ def test_a_test_event_says_in_words_what_the_endpoint_answers(all_: running.Ever
         (("status", "--wach"), "no such option"),
     ],
 )
-def test_wrong_use_is_said_in_one_line(all_: running.Everything, arguments: tuple[str, ...], said: str) -> None:
+def test_wrong_usage_is_reported_in_one_line(all_: running.Everything, arguments: tuple[str, ...], said: str) -> None:
     run = beacon(all_, *arguments)
 
     assert run.returncode == 2
@@ -258,7 +258,7 @@ def test_the_help_of_every_command_has_examples_and_exit_codes(all_: running.Eve
         assert "Exit codes" in text
 
 
-def test_a_store_that_is_down_is_said(all_: running.Everything, tmp_path: Any) -> None:
+def test_a_stopped_store_is_reported(all_: running.Everything, tmp_path: Any) -> None:
     environ = {**all_.beacon.environ, "BEACON_RUN_DIR": str(tmp_path)}
     for arguments in (["events"], ["tail"], ["test-event"], ["redeliver", "x"], ["discard", "--reason", "r", "x"]):
         run = subprocess.run(

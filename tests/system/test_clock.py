@@ -1,4 +1,4 @@
-"""The wall clock of a whole Beacon jumps by an hour, either way, and nothing is told late, early or out of order."""
+"""The wall clock of a complete Beacon jumps by an hour in either direction; no event is late, early or misordered."""
 
 import sqlite3
 from contextlib import closing
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.needs("faketime")
 
 
 class Wall:
-    """The wall clock that the processes of a Beacon see; their monotonic one goes on."""
+    """The wall clock of a Beacon's processes; their monotonic clock is not affected."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -30,7 +30,7 @@ class Wall:
         self.set(0)
 
     def set(self, off_s: int) -> None:
-        """Let it be off by this much from now on."""
+        """Set the offset of the clock."""
         made = self._path.with_suffix(".new")
         made.write_text(f"{off_s:+}s\n")
         made.replace(self._path)
@@ -53,11 +53,11 @@ def until_accepted(all_: running.Everything, number: int) -> None:
 
 
 def come_and_go(all_: running.Everything, name: str) -> None:
-    told = all_.sink.stats().accepted
+    before = all_.sink.stats().accepted
     all_.cluster.create("configmaps", annotated(name))
-    until_accepted(all_, told + 1)
+    until_accepted(all_, before + 1)
     all_.cluster.delete("configmaps", name)
-    until_accepted(all_, told + 2)
+    until_accepted(all_, before + 2)
 
 
 def annotated(name: str) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def annotated(name: str) -> dict[str, Any]:
 
 
 def kept(all_: running.Everything, name: str) -> int:
-    """Count the events of a stopped Beacon's object."""
+    """Return the number of an object's events in the ledger of a stopped Beacon."""
     with closing(sqlite3.connect(f"file:{all_.beacon.environ['DB_PATH']}?mode=ro", uri=True)) as ledger:
         return int(ledger.execute("SELECT count(*) FROM events WHERE name = ?", (name,)).fetchone()[0])
 
@@ -79,7 +79,7 @@ def cleaned(all_: running.Everything) -> float:
 
 
 @pytest.mark.parametrize("first", [HOUR_S, -HOUR_S])
-def test_a_jump_by_an_hour_delays_no_retry_and_ages_nothing(wall: Wall, first: int) -> None:
+def test_a_jump_by_an_hour_delays_no_retry_and_removes_nothing_early(wall: Wall, first: int) -> None:
     with running.everything(changes=keeping("40m"), environ=wall.environ) as all_:
         come_and_go(all_, "gone")
         for number, off_s in enumerate((first, 0)):
@@ -102,7 +102,7 @@ def test_a_jump_by_an_hour_delays_no_retry_and_ages_nothing(wall: Wall, first: i
         assert (stats.order_violations, stats.chain_gaps, stats.duplicates) == (0, 0, 0)
 
 
-def test_after_the_clock_was_set_back_what_ends_is_kept_no_longer_than_before(wall: Wall) -> None:
+def test_after_the_clock_is_set_back_new_events_are_kept_no_longer_than_usual(wall: Wall) -> None:
     with running.everything(changes=keeping("3s"), environ=wall.environ) as all_:
         wall.set(-HOUR_S)
         testkit.until(lambda: all_.beacon.logged("wall clock set"), "the jump to be seen", timeout=20)
@@ -111,6 +111,6 @@ def test_after_the_clock_was_set_back_what_ends_is_kept_no_longer_than_before(wa
 
         testkit.until(
             lambda: testkit.sample(all_.beacon.metrics(), "beacon_clean_rows_total", table="events") == 2,
-            "what is old enough to be removed",
+            "the old events to be removed",
             timeout=40,
         )

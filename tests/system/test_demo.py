@@ -1,4 +1,4 @@
-"""`make run` as a user meets it: the tour, their own cluster, wrong input, and Ctrl-C at any moment."""
+"""`make run` as a user runs it: the tour, a real cluster, wrong input, and Ctrl-C at any moment."""
 
 import contextlib
 import json
@@ -35,7 +35,7 @@ TOUR = [
 
 
 class Demo:
-    """A demo that runs, and what it has said so far."""
+    """A running demo, and its output so far."""
 
     def __init__(self, directory: Path, *options: str, environ: dict[str, str]) -> None:
         self.directory = directory
@@ -61,7 +61,7 @@ class Demo:
         return ROW.findall(self.text)
 
     def troubles(self) -> list[str]:
-        """Return the lines that report a trouble."""
+        """Return the lines that report a problem."""
         return [line for line in self.text.splitlines() if line.lstrip().startswith("!")]
 
     def until_said(self, text: str) -> None:
@@ -76,7 +76,7 @@ class Demo:
         return code
 
     def left(self) -> list[str]:
-        """Name what is left: processes that carry the mark of this run, files in its directory."""
+        """Return leftovers: processes with the marker variable of this run, and files in its directory."""
         processes = [path.name for path in Path("/proc").glob("[0-9]*") if self._mark in _variables(path)]
         return processes + [path.name for path in self.directory.iterdir()]
 
@@ -101,7 +101,7 @@ def demo(*options: str, **environ: str) -> Iterator[Demo]:
 
 @pytest.fixture
 def config(place: Path) -> Path:
-    """A configuration of ConfigMaps on a free port; it names no endpoint."""
+    """A configuration for ConfigMaps on a free port, without an endpoint."""
     path = place / "beacon.yaml"
     port = {"port": testkit.free_port()}
     path.write_text(
@@ -110,18 +110,18 @@ def config(place: Path) -> Path:
     return path
 
 
-def test_the_tour_alone_shows_each_notification_once_ends_and_leaves_nothing_behind() -> None:
+def test_the_tour_shows_each_notification_once_and_cleans_up() -> None:
     with demo("--once") as it:
         assert it.end() == 0, it.text
 
         assert it.rows() == TOUR
         assert "kubectl --kubeconfig" in it.text
         assert "/ready" in it.text
-        assert [line for line in it.troubles() if "Not ready yet" not in line] == []  # which a slow start may print
+        assert [line for line in it.troubles() if "Not ready yet" not in line] == []  # a slow start prints it
         assert it.left() == []
 
 
-def test_what_is_done_by_hand_is_shown_until_ctrl_c() -> None:
+def test_manual_changes_are_shown_until_ctrl_c() -> None:
     with demo() as it:
         it.until_said("Ctrl-C ends it all.")
         commands = re.findall(r"^  (\S*kubectl .*)$", it.text, re.MULTILINE)
@@ -141,20 +141,20 @@ def test_what_is_done_by_hand_is_shown_until_ctrl_c() -> None:
 
 
 @pytest.mark.parametrize(("number", "seed"), [("INT", 1), ("INT", 2), ("INT", 3), ("TERM", 4), ("HUP", 5)])
-def test_a_signal_at_any_moment_ends_it_and_leaves_nothing_behind(number: str, seed: int) -> None:
-    given = signal.Signals[f"SIG{number}"]
+def test_a_signal_at_any_moment_ends_it_and_everything_is_cleaned_up(number: str, seed: int) -> None:
+    sent = signal.Signals[f"SIG{number}"]
     with demo() as it:
         it.until_said("Beacon without a cluster")
         time.sleep(random.Random(seed).uniform(0, 4))
 
-        it.process.send_signal(given)
+        it.process.send_signal(sent)
 
-        assert it.end() in (0, 128 + given), it.text
+        assert it.end() in (0, 128 + sent), it.text
         assert "Traceback" not in it.text
         assert it.left() == []
 
 
-def test_a_second_ctrl_c_is_no_harm() -> None:
+def test_a_second_ctrl_c_is_harmless() -> None:
     with demo() as it:
         it.until_said("Ctrl-C ends it all.")
 
@@ -176,7 +176,7 @@ def test_no_process_survives_a_kill_nine_of_the_demo() -> None:
         testkit.until(lambda: not any(name.isdigit() for name in it.left()), "the end of all processes", timeout=30)
 
 
-def test_it_ends_when_nobody_reads_what_it_says() -> None:
+def test_it_ends_when_its_output_is_closed() -> None:
     with tempfile.TemporaryDirectory(prefix="d") as name:
         command = f"{sys.executable} -m beacon.dev.demo --once | head -n 1"
         environ = os.environ | {"TMPDIR": name}
@@ -187,7 +187,7 @@ def test_it_ends_when_nobody_reads_what_it_says() -> None:
         testkit.until(lambda: not list(Path(name).iterdir()), "the removal of its directory", timeout=10)
 
 
-def test_on_a_cluster_of_ones_own_it_shows_what_is_told_and_only_reads(cluster: remote.Remote, config: Path) -> None:
+def test_on_a_real_cluster_it_shows_the_events_and_only_reads(cluster: remote.Remote, config: Path) -> None:
     with demo("--config", str(config), "--kubeconfig", str(cluster.kubeconfig)) as it:
         it.until_said("Beacon is ready.")
         body = {"metadata": {"name": "a", "annotations": {ANNOTATION: "mine"}}}
@@ -206,9 +206,7 @@ def test_on_a_cluster_of_ones_own_it_shows_what_is_told_and_only_reads(cluster: 
     assert {request["verb"] for request in requests} <= {"get", "list", "watch", "create"}
 
 
-def test_an_endpoint_that_the_configuration_names_is_used_and_its_absence_said(
-    cluster: remote.Remote, config: Path
-) -> None:
+def test_a_configured_endpoint_is_used_and_reported_if_unreachable(cluster: remote.Remote, config: Path) -> None:
     url = f"http://127.0.0.1:{testkit.free_port()}/events"
     cluster.request("POST", CONFIGMAPS, {"metadata": {"name": "a", "annotations": {ANNOTATION: "mine"}}})
     options = ("--config", str(config), "--kubeconfig", str(cluster.kubeconfig))
@@ -217,17 +215,17 @@ def test_an_endpoint_that_the_configuration_names_is_used_and_its_absence_said(
         it.until_said("1 changes found, 0 delivered, 1 waiting, 0 failed.")
 
 
-def test_an_api_server_that_does_not_answer_is_said_and_tried_again(place: Path, config: Path) -> None:
+def test_an_unreachable_api_server_is_reported_and_retried(place: Path, config: Path) -> None:
     with remote.running(place) as gone:
         pass
     with demo("--config", str(config), "--kubeconfig", str(gone.kubeconfig)) as it:
-        it.until_said("does not answer")  # before that, a slow start is what it is not ready for
+        it.until_said("does not answer")  # before that, it reports the slow start
 
         assert "Not ready yet" in it.text
         assert "Traceback" not in it.text
 
 
-def test_files_that_cannot_be_read_are_named_in_one_sentence_each(place: Path) -> None:
+def test_unreadable_files_are_reported_in_one_sentence_each(place: Path) -> None:
     with demo("--config", f"{place}/none.yaml", "--kubeconfig", f"{place}/none") as it:
         assert it.end() == 78
 
@@ -246,7 +244,7 @@ def test_a_wrong_configuration_is_refused_before_anything_starts(place: Path, co
         assert all(line.startswith("! resources[0].") for line in it.text.splitlines())
 
 
-def test_a_port_in_use_is_said(place: Path, config: Path) -> None:
+def test_a_port_in_use_is_reported(place: Path, config: Path) -> None:
     (place / "kubeconfig").write_text("{}")
     port = json.loads(config.read_text())["metrics"]["port"]
     with socket.socket() as taken:

@@ -1,8 +1,8 @@
-"""What the pages tell a reader to type works: every shell block is run beside a real Beacon, or says what it needs.
+"""The commands in the pages work: every shell block runs beside a real Beacon, unless it states a requirement.
 
-Around the blocks a few commands are stood in for, so that they mean this Beacon: `kubectl exec deploy/beacon --` runs
-the command here, `kubectl logs` gives its log, `curl localhost:8080` asks its port. `make` only says what it would do.
-A block that needs more has `<!-- needs a cluster -->` on the line before it, or what else it needs.
+A few commands are replaced so that they refer to this Beacon: `kubectl exec deploy/beacon --` runs the command here,
+`kubectl logs` prints its log, `curl localhost:8080` connects to its port. `make` only prints its commands. A block that
+needs more has `<!-- needs a cluster -->`, or another requirement, on the line before it.
 """
 
 import shutil
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from beacon import codec
-from beacon.dev import testkit as wholes
+from beacon.dev import testkit
 from tests.system import documents, running
 
 BLOCKS = [block for page in documents.PAGES for block in documents.blocks(page)]
@@ -47,7 +47,7 @@ print(reply.read().decode())
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, str]]]:
-    """Give the directory and the environment of somebody who reads the pages, with a Beacon that runs."""
+    """Yield the directory and the environment of a reader of the pages, with a running Beacon."""
     place = tmp_path_factory.mktemp("reader")
     for name in SHARED:
         (place / name).symlink_to(documents.ROOT / name)
@@ -57,12 +57,18 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dic
         log = place / "log"
         log.write_bytes(b"\n".join(codec.encode(line) for line in list(beacon.lines)) + b"\n")
         address = beacon.metrics_url.removeprefix("http://").partition("/")[0]
-        given = {"python": sys.executable, "conf": wholes.CONF, "log": log, "address": address, "kubectl": KUBECTL_HERE}
+        values = {
+            "python": sys.executable,
+            "conf": testkit.CONF,
+            "log": log,
+            "address": address,
+            "kubectl": KUBECTL_HERE,
+        }
         shims = place / "bin"
         shims.mkdir()
         for name, text in (("make", MAKE), ("supervisorctl", SUPERVISORCTL), ("kubectl", KUBECTL), ("curl", CURL)):
             shim = shims / name
-            shim.write_text(text.format(make=shutil.which("make"), **given))
+            shim.write_text(text.format(make=shutil.which("make"), **values))
             shim.chmod(0o755)
         yield place, beacon.environ | {"PATH": f"{shims}:{beacon.environ['PATH']}", "HOME": str(place)}
 
@@ -74,13 +80,13 @@ def run(block: documents.Block, reader: tuple[Path, dict[str, str]]) -> subproce
 
 
 @pytest.mark.parametrize("block", [block for block in BLOCKS if not block.marked], ids=str)
-def test_what_a_page_tells_to_type_works(block: documents.Block, reader: tuple[Path, dict[str, str]]) -> None:
+def test_the_commands_of_a_page_work(block: documents.Block, reader: tuple[Path, dict[str, str]]) -> None:
     done = run(block, reader)
 
     assert done.returncode == 0, f"{block.text}\n{done.stdout}{done.stderr}"
 
 
-def test_a_block_that_cannot_run_would_be_found(reader: tuple[Path, dict[str, str]]) -> None:
+def test_a_block_that_fails_is_detected(reader: tuple[Path, dict[str, str]]) -> None:
     wrong = (
         "beacon no-such-command",
         "kubectl get pods",
@@ -91,7 +97,7 @@ def test_a_block_that_cannot_run_would_be_found(reader: tuple[Path, dict[str, st
         assert run(documents.Block(documents.ROOT / "README.md", 1, text, marked=False), reader).returncode != 0, text
 
 
-def test_there_is_something_to_run_in_the_pages_for_operators() -> None:
+def test_the_operators_pages_contain_commands_to_run() -> None:
     runnable = {block.page.name for block in BLOCKS if not block.marked}
 
     assert {"README.md", "contributing.md", "troubleshooting.md", "monitoring.md"} <= runnable

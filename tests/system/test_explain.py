@@ -1,4 +1,4 @@
-"""`beacon explain` beside a real Beacon: one object's story, and why nothing was sent of another."""
+"""`beacon explain` beside a real Beacon: the history of one object, and the reason why another has no events."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from beacon import errors
-from beacon.dev import testkit as wholes
+from beacon.dev import testkit
 from tests.system import load, running
 
 
@@ -44,30 +44,31 @@ def create(whole: running.Everything, name: str, **annotations: str) -> None:
     whole.cluster.create("configmaps", {"metadata": metadata})
 
 
-def test_a_delivered_object_is_told_with_its_answer_by_name_uid_and_event(whole: running.Everything) -> None:
-    create(whole, "told", **{load.ANNOTATION: "true"})
-    wholes.until(
+def test_a_delivered_object_is_shown_with_its_response_by_name_uid_and_event(whole: running.Everything) -> None:
+    create(whole, "delivered", **{load.ANNOTATION: "true"})
+    testkit.until(
         lambda: (
-            [one["delivery"]["state"] for one in story(whole, "ConfigMap", "default/told")["events"]] == ["delivered"]
+            [one["delivery"]["state"] for one in story(whole, "ConfigMap", "default/delivered")["events"]]
+            == ["delivered"]
         ),
         "the delivery",
         timeout=20,
     )
 
-    seen = story(whole, "configmap", "default/told")
+    seen = story(whole, "configmap", "default/delivered")
 
     (event,) = seen["events"]
     assert (event["type"], event["cause"], seen["why"], seen["more"]) == ("created", "object-created", [], False)
     assert [(one["number"], one["status"] // 100) for one in event["attempts"]] == [(1, 2)]
     assert seen["objects"][0]["resourceVersion"] == int(event["resourceVersion"])
     assert story(whole, event["uid"]) == story(whole, event["id"]) == seen
-    _, out, _ = ask(whole, "ConfigMap", "default/told")
-    assert out.startswith("ConfigMap default/told\n")
+    _, out, _ = ask(whole, "ConfigMap", "default/delivered")
+    assert out.startswith("ConfigMap default/delivered\n")
     assert f"event {event['id']}" in out
     assert "\x1b" not in out
 
 
-def test_nothing_sent_is_explained(whole: running.Everything) -> None:
+def test_the_reason_for_no_events_is_shown(whole: running.Everything) -> None:
     create(whole, "plain")
 
     create(whole, "odd", **{load.ANNOTATION: "maybe"})
@@ -77,7 +78,7 @@ def test_nothing_sent_is_explained(whole: running.Everything) -> None:
     assert live == f"In the cluster plain is not annotated with {load.ANNOTATION}."
     _, live = story(whole, "ConfigMap", "default/odd")["why"]
     assert live == "In the cluster odd has the value 'maybe', and only these are accepted: true."
-    _, live = story(whole, "ConfigMap", "default/nobody")["why"]
+    _, live = story(whole, "ConfigMap", "default/missing")["why"]
     assert live == "In the cluster there is no ConfigMap of this name now."
     _, out, _ = ask(whole, "ConfigMap", "default/plain", KUBECONFIG="/nowhere")
     assert "The cluster could not be asked what the object is like now" in out
@@ -85,7 +86,7 @@ def test_nothing_sent_is_explained(whole: running.Everything) -> None:
     assert why == "No scope covers Secret in namespace default: the configuration watches ConfigMap."
 
 
-def test_wrong_use_is_said_in_words(whole: running.Everything) -> None:
+def test_wrong_usage_is_reported(whole: running.Everything) -> None:
     assert ask(whole, "nothing-has-this-id")[0] == errors.EXIT_FAILURE
     for arguments, said in ((("ConfigMap",), "which ConfigMap?"), (("ConfigMap", "a/b/c"), "is not NAMESPACE/NAME")):
         code, out, err = ask(whole, *arguments)
@@ -93,28 +94,28 @@ def test_wrong_use_is_said_in_words(whole: running.Everything) -> None:
         assert said in err
 
 
-def test_during_an_outage_it_says_what_is_down_and_what_waits_behind_what(whole: running.Everything) -> None:
+def test_during_an_outage_it_shows_the_failed_component_and_the_pending_events(whole: running.Everything) -> None:
     whole.sink.stop()
     for number in range(8):
         create(whole, f"o{number}", **{load.ANNOTATION: "true"})
     whole.cluster.delete("configmaps", "o0", namespace="default")
 
-    def told() -> bool:
+    def outage_shown() -> bool:
         seen = story(whole, "ConfigMap", "default/o0")
         return len(seen["events"]) == 2 and any("counts as down since" in one for one in seen["why"])
 
-    wholes.until(told, "the outage to be seen", timeout=20)
+    testkit.until(outage_shown, "the outage to be seen", timeout=20)
     seen = story(whole, "ConfigMap", "default/o0")
     first, second = seen["events"]
     assert second["delivery"]["behind"] == first["id"]
     assert f"Event {second['id']} waits behind {first['id']}." in seen["why"]
 
 
-def test_a_store_that_is_down_is_said_and_nothing_hangs(whole: running.Everything) -> None:
+def test_a_stopped_store_is_reported_without_a_hang(whole: running.Everything) -> None:
     whole.beacon.supervisorctl("stop", "store")
     began = time.monotonic()
 
-    code, out, err = ask(whole, "ConfigMap", "default/told")
+    code, out, err = ask(whole, "ConfigMap", "default/delivered")
 
     assert (code, out) == (errors.EXIT_UNAVAILABLE, "")
     assert len(err.splitlines()) == 1

@@ -1,4 +1,4 @@
-"""A volume that is filled to its last byte while Beacon works on it: nothing new is taken in, and nothing is lost."""
+"""A volume that is filled completely while Beacon uses it: no new events are accepted, and none are lost."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from beacon import codec, errors
-from beacon.dev import testkit as wholes
+from beacon.dev import testkit
 from tests.gate import needs
 from tests.system import load, running
 
@@ -35,7 +35,7 @@ def small_volume() -> Iterator[Path]:
 
 
 def fill(volume: Path) -> Path:
-    """Take every byte that is left."""
+    """Fill the volume completely."""
     path = volume / "filler"
     with path.open("wb", buffering=0) as file:
         for size in (1024 * 1024, 4096, 1):
@@ -56,15 +56,15 @@ def create(whole: running.Everything, first: int, count: int) -> None:
         whole.cluster.create("configmaps", {"metadata": metadata})
 
 
-def test_a_volume_that_is_full_stops_the_intake_and_nothing_else() -> None:
+def test_a_full_volume_stops_only_the_intake() -> None:
     with (
         small_volume() as volume,
         running.everything(changes=CONFIG, environ={"DB_PATH": str(volume / "events.db")}) as whole,
     ):
         whole.sink.stop()
         create(whole, 0, 50)
-        wholes.until(
-            lambda: wholes.sample(whole.beacon.metrics(), "beacon_events_total") >= 50,
+        testkit.until(
+            lambda: testkit.sample(whole.beacon.metrics(), "beacon_events_total") >= 50,
             "events to be written",
             timeout=20,
         )
@@ -73,18 +73,18 @@ def test_a_volume_that_is_full_stops_the_intake_and_nothing_else() -> None:
         assert free_bytes(volume) == 0
 
         create(whole, 50, 50)
-        wholes.until(
-            lambda: wholes.sample(whole.beacon.metrics(), "beacon_db_errors_total", error="full"),
+        testkit.until(
+            lambda: testkit.sample(whole.beacon.metrics(), "beacon_db_errors_total", error="full"),
             "a refusal",
             timeout=20,
         )
         whole.sink.start()
-        whole.sink.wait_for(lambda stats: stats.distinct == 50, timeout=30)  # what is written is told and settled
-        wholes.until(
-            lambda: wholes.sample(whole.beacon.metrics(), "beacon_deliveries_pending") == 0, "settlements", timeout=20
+        whole.sink.wait_for(lambda stats: stats.distinct == 50, timeout=30)  # committed events are delivered
+        testkit.until(
+            lambda: testkit.sample(whole.beacon.metrics(), "beacon_deliveries_pending") == 0, "settlements", timeout=20
         )
-        assert wholes.sample(whole.beacon.metrics(), "beacon_events_total") == 50
-        assert whole.beacon.pids() == pids, "nobody died of it"
+        assert testkit.sample(whole.beacon.metrics(), "beacon_events_total") == 50
+        assert whole.beacon.pids() == pids, "a process has ended"
 
         filler.unlink()
         stats = whole.sink.wait_for(lambda stats: stats.distinct == 100, timeout=30)
@@ -93,7 +93,7 @@ def test_a_volume_that_is_full_stops_the_intake_and_nothing_else() -> None:
         assert whole.beacon.pids() == pids
 
 
-def test_a_volume_that_may_only_be_read_is_one_sentence_and_an_exit_code() -> None:
+def test_a_read_only_volume_is_reported_in_one_sentence_with_an_exit_code() -> None:
     with small_volume() as volume, tempfile.TemporaryDirectory(prefix="br") as run_dir:
         config = Path(run_dir) / "beacon.yaml"
         config.write_text("resources: [{apiVersion: v1, kind: ConfigMap}]\nendpoint: {url: 'http://127.0.0.1:1/'}\n")

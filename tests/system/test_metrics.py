@@ -1,4 +1,4 @@
-"""Every metric that is declared is alive: a scripted hour of trouble, in half a minute, moves each of them."""
+"""Every declared metric changes: a scripted sequence of failures, in half a minute, moves each of them."""
 
 import contextlib
 import http.client
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from beacon import bus, errors, wire
-from beacon.dev import testkit as wholes
+from beacon.dev import testkit
 from beacon.domain import model
 from beacon.runtime import metrics, run_directory
 from grafana import generate as dashboard
@@ -30,14 +30,14 @@ CONFIG = {
 }
 
 
-# Here standard output is read: test_output.py counts lines that are not, and test_view.py what is made of them.
+# Standard output is read here; test_output.py covers dropped lines.
 MOVED_ELSEWHERE = {"beacon_log_lines_dropped"}
 
 
 class Scrapes:
-    """Scrapes all the time, and remembers which metrics have had a sample that isn't zero."""
+    """Scrapes continuously, and records which metrics have had a sample other than zero."""
 
-    def __init__(self, beacon: wholes.Beacon) -> None:
+    def __init__(self, beacon: testkit.Beacon) -> None:
         self.declared = {family.name for family in metrics.REGISTRY.collect()}
         self.moved: set[str] = set()
         self._beacon = beacon
@@ -46,14 +46,14 @@ class Scrapes:
 
     @property
     def still(self) -> set[str]:
-        """Name what has not moved."""
+        """Return the metrics that have not moved."""
         return self.declared - self.moved - MOVED_ELSEWHERE
 
     def wait_until_moved(self, expression: str) -> None:
-        """Wait until the metric that an expression asks for has had a sample that isn't zero."""
+        """Wait until the metric of an expression has had a sample other than zero."""
         name = expression.split(maxsplit=1)[0]
         if not expression.endswith("== 0"):
-            wholes.until(lambda: name in self.moved, expression, timeout=45)
+            testkit.until(lambda: name in self.moved, expression, timeout=45)
 
     def look(self) -> str:
         text = self._beacon.metrics()
@@ -69,7 +69,7 @@ class Scrapes:
 
     def _run(self) -> None:
         while not self._stop.wait(0.05):
-            with contextlib.suppress(OSError, http.client.HTTPException):  # the exporter is killed, too
+            with contextlib.suppress(OSError, http.client.HTTPException):  # the exporter is killed too
                 self.look()
 
     @contextlib.contextmanager
@@ -89,17 +89,17 @@ def create(whole: running.Everything, *names: str) -> None:
 
 
 def spoil(run_dir: Path) -> None:
-    """Ask the store for what it can't do, and leave a file among the metric files that is none."""
+    """Send the store an invalid request, and add a damaged metric file."""
     beyond = model.Outcome(delivery=2**63, generation=0, attempt=1, result=model.DeliveryResult.DELIVERED)
     claim = wire.Claim(endpoint="default", session="s", number=1, want=0, wait_s=0.0, settlements=(beyond,))
     with bus.Client(bus.address(run_dir), stop=threading.Event()) as client, contextlib.suppress(errors.PermanentError):
-        client.call(wire.Inspect())  # whose reply names the ledger
+        client.call(wire.Inspect())  # its reply contains the ledger's id
         client.call(claim)
     (run_directory.metrics_directory(run_dir) / "counter_watcher_.db").touch()
 
 
 def suspect(run_dir: Path, name: str) -> None:
-    """Report three deaths of the notifier with the object's event under way."""
+    """Report three deaths of the notifier while it was sending the object's event."""
     with bus.Client(bus.address(run_dir), stop=threading.Event()) as client:
         found = client.call(wire.Find(selection=wire.Selection(name=name)))
         assert isinstance(found, wire.FoundDeliveries)
@@ -112,13 +112,13 @@ def suspect(run_dir: Path, name: str) -> None:
 
 
 def damage(path: Path) -> None:
-    """Make the file one that is no database, of which the store can save what can be read."""
+    """Damage the header of the file, so that the store must salvage it."""
     with path.open("r+b") as file:
         file.write(b"nonsense")
 
 
-def haunt(beacon: wholes.Beacon, name: str) -> None:
-    """Let the ledger believe in an object that never was."""
+def haunt(beacon: testkit.Beacon, name: str) -> None:
+    """Add an object to the ledger that never existed in the cluster."""
     beacon.supervisorctl("stop", "store")
     with contextlib.closing(sqlite3.connect(beacon.environ["DB_PATH"])) as ledger:
         ledger.execute(
@@ -135,7 +135,7 @@ def asked_for_by_alerts() -> set[str]:
 
 
 def go_through(whole: running.Everything, seen: Callable[[str], None], part: str) -> None:
-    """Let happen what metrics count, one after the other; `seen` waits until a scrape has shown it."""
+    """Trigger the events that metrics count, one after another; `seen` waits until a scrape has shown each."""
     accepted = whole.sink.stats().accepted
     create(whole, f"bad{part}", *(f"good{part}{number}" for number in range(20)))
     whole.sink.wait_for(lambda stats: stats.accepted == accepted + 20)
@@ -177,12 +177,12 @@ def go_through(whole: running.Everything, seen: Callable[[str], None], part: str
     whole.beacon.wait_ready()
     seen("beacon_metric_files_damaged_total > 0")
     seen("beacon_drift_total > 0")
-    whole.sink.wait_for(lambda stats: stats.accepted >= accepted + 443)  # with all that was brief, and the ghost
+    whole.sink.wait_for(lambda stats: stats.accepted >= accepted + 443)  # including short-lived objects
 
 
 @dataclass(frozen=True)
 class Story:
-    """What was seen of it: by scraping, and by a Prometheus that can still be asked; None when there is none here."""
+    """The observations: by scraping, and by a Prometheus that still answers queries; None if it is not installed."""
 
     scrapes: Scrapes
     prometheus: prometheus.Prometheus | None
@@ -194,27 +194,27 @@ def story() -> Iterator[Story]:
     with running.everything(changes=CONFIG, rules=rules) as whole:
         scrapes = Scrapes(whole.beacon)
         with prometheus.watching(whole.beacon.metrics_url) as asked, scrapes.going_on():
-            # Twice: a counter's first movement makes its series, and only its next is a rate.
+            # Twice: a counter's first increment creates its series, and only the next one yields a rate.
             for part in ("a", "b"):
                 go_through(whole, asked.wait_until_seen if asked else scrapes.wait_until_moved, part)
             damage(Path(whole.beacon.environ["DB_PATH"]))
             whole.beacon.kill("store")
             with contextlib.suppress(TimeoutError):
-                wholes.until(lambda: not scrapes.still, "every metric to move", timeout=20)
+                testkit.until(lambda: not scrapes.still, "every metric to move", timeout=20)
             if asked is not None:
                 asked.wait_until_seen("beacon_db_rescued_rows_total > 0")
             yield Story(scrapes, asked)
 
 
-def test_every_metric_that_is_declared_moves_when_what_it_counts_happens(story: Story) -> None:
+def test_every_declared_metric_moves(story: Story) -> None:
     assert not story.scrapes.still
 
 
-def test_every_alert_asks_for_metrics_that_there_are(story: Story) -> None:
+def test_every_alert_uses_existing_metrics(story: Story) -> None:
     assert asked_for_by_alerts() <= story.scrapes.moved
 
 
-def test_every_fault_of_the_story_has_raised_its_alert(story: Story) -> None:
+def test_every_fault_has_raised_its_alert(story: Story) -> None:
     needs.require("prometheus")
     asked = story.prometheus
     assert asked is not None
@@ -228,9 +228,9 @@ def test_every_fault_of_the_story_has_raised_its_alert(story: Story) -> None:
     }
 
     def fired() -> set[str]:
-        return {alert.removesuffix(" http") for alert in asked.fired()}  # which those have that are of no endpoint
+        return {alert.removesuffix(" http") for alert in asked.fired()}  # the subject of alerts without an endpoint
 
-    wholes.until(lambda: wanted <= fired(), f"{wanted} to have fired", timeout=20)
+    testkit.until(lambda: wanted <= fired(), f"{wanted} to have fired", timeout=20)
 
 
 @pytest.mark.parametrize("title", [*dashboard.expressions(dashboard.load())])
@@ -245,5 +245,5 @@ def test_no_panel_of_the_dashboard_is_empty(story: Story, title: str) -> None:
     assert any(found), f"nothing but zeros: {expression}"
 
 
-def test_the_dashboard_is_the_one_that_its_source_makes() -> None:
+def test_the_dashboard_is_the_generated_one() -> None:
     assert dashboard.TARGET.read_text(encoding="utf-8") == dashboard.render()

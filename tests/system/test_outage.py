@@ -1,7 +1,7 @@
-"""One Beacon through a bad day: what the alerts say, what /ready and /healthz say, and what the log tells of it.
+"""One Beacon through a series of failures: the alerts, /ready and /healthz, and the log.
 
-One after the other: all is well, the endpoint is away, it refuses events, the API server is away, every process is
-killed, the store is stopped, the right to watch is taken, and nobody is there any more.
+In order: everything works, the endpoint is down, it refuses events, the API server is down, every process is killed,
+the store is stopped, the right to watch is removed, and Beacon is shut down.
 """
 
 import contextlib
@@ -13,17 +13,17 @@ from typing import Any
 import pytest
 
 from beacon import codec
-from beacon.dev import testkit as wholes
+from beacon.dev import testkit
 from tests.gate import needs
 from tests.system import load, prometheus, running
 
 TOKEN = "s3cret-of-the-day"
 VALUE = "a-value-of-the-annotation"
 CONFIG = {"app": {"logLevel": "debug"}, "endpoint": {"retry": {"initialBackoff": "50ms"}}}
-HASTE = "2s"  # for how long what raises an alert must last
+HASTE = "2s"  # `for` of the alerts
 REVIEW = "BeaconDeliveriesWaitForReview default"
 RATIO = "BeaconFailureRatioHigh default"
-# What a process says of itself when it has been killed and lives again.
+# The event that a process logs after it was killed and restarted.
 LIVES = {
     "store": ("started", "configured", "serving"),
     "watcher": ("started", "configured", "watching begins", "watch state changed"),
@@ -35,29 +35,29 @@ LIVES = {
 
 @dataclass
 class Day:
-    """What was seen: what fired in each hour, what /ready and /healthz said at its end, and where its log begins."""
+    """The observations: the alerts of each hour, /ready and /healthz at its end, and where its log begins."""
 
     fired: dict[str, set[str]] = field(default_factory=dict)
     ready: dict[str, dict[str, Any]] = field(default_factory=dict)
     live: dict[str, int] = field(default_factory=dict)
     begins: dict[str, int] = field(default_factory=dict)
     lines: list[dict[str, Any]] = field(default_factory=list)
-    odd: list[str] = field(default_factory=list)
+    plain_lines: list[str] = field(default_factory=list)
     asked: prometheus.Prometheus | None = None
 
-    def told(self, hour: str) -> list[dict[str, Any]]:
-        """Give the lines of one hour at info and above."""
+    def logged(self, hour: str) -> list[dict[str, Any]]:
+        """Return the log lines of one hour at info and above."""
         first = self.begins[hour]
         until = min(begin for begin in (*self.begins.values(), len(self.lines)) if begin > first)
         return [line for line in self.lines[first:until] if line["level"] != "debug"]
 
     def story(self, hour: str) -> list[tuple[str, str]]:
-        """Give who said what in one hour, in order."""
-        return [(line["process"], line["event"]) for line in self.told(hour)]
+        """Return (process, event) of the log lines of one hour, in order."""
+        return [(line["process"], line["event"]) for line in self.logged(hour)]
 
 
 class Hours:
-    """Lets the day pass."""
+    """Runs the failures."""
 
     def __init__(self, whole: running.Everything, day: Day) -> None:
         self.whole, self.day = whole, day
@@ -72,14 +72,14 @@ class Hours:
         day.live[name] = beacon.get(beacon.health_url)[0]
 
     def until_firing(self, *alerts: str) -> None:
-        """Wait until these fire; without a Prometheus go on."""
+        """Wait until these alerts fire; without a Prometheus return at once."""
         if (asked := self.day.asked) is not None:
-            wholes.until(lambda: set(alerts) <= asked.firing(), f"{alerts}", timeout=30)
+            testkit.until(lambda: set(alerts) <= asked.firing(), f"{alerts}", timeout=30)
 
     def until_quiet(self, *but: str) -> None:
-        """Wait until nothing fires but these."""
+        """Wait until no other alerts fire."""
         if (asked := self.day.asked) is not None:
-            wholes.until(lambda: asked.firing() <= set(but), f"no alert but {but}", timeout=30)
+            testkit.until(lambda: asked.firing() <= set(but), f"no alert but {but}", timeout=30)
 
     def create(self, prefix: str, count: int) -> None:
         for number in range(count):
@@ -92,7 +92,7 @@ class Hours:
             self.day.asked.wait_until_seen("beacon_build_info")
         self.until_quiet()
         compared = self.whole.beacon.logged
-        wholes.until(lambda: compared("reconcile state changed"), "the first comparison", timeout=20)
+        testkit.until(lambda: compared("reconcile state changed"), "the first comparison", timeout=20)
         self.be_well()
         self.lose_the_endpoint()
         self.lose_the_cluster()
@@ -102,7 +102,7 @@ class Hours:
         with self.hour("no right"):
             self.whole.cluster.faults.deny(verbs=["list", "watch"], resources=["configmaps"])
             self.whole.cluster.faults.drop()
-            wholes.until(lambda: not self.whole.beacon.ready()["ready"], "not being ready", timeout=20)
+            testkit.until(lambda: not self.whole.beacon.ready()["ready"], "not being ready", timeout=20)
         self.day.begins["end"] = len(self.whole.beacon.lines)
         self.whole.beacon.stop()
         self.until_firing("BeaconAbsent")
@@ -112,7 +112,7 @@ class Hours:
             self.create("quiet", 20)
             self.whole.sink.wait_for(lambda stats: stats.accepted == 20)
             until = time.monotonic() + 5
-            wholes.until(lambda: time.monotonic() > until, "a while in which nothing happens", timeout=20)
+            testkit.until(lambda: time.monotonic() > until, "a while in which nothing happens", timeout=20)
 
     def lose_the_endpoint(self) -> None:
         whole = self.whole
@@ -120,7 +120,7 @@ class Hours:
             whole.sink.stop()
             self.create("late", 20)
             self.until_firing("BeaconEndpointDown default")
-            wholes.until(lambda: whole.beacon.logged("breaker opened"), "the breaker", timeout=20)
+            testkit.until(lambda: whole.beacon.logged("breaker opened"), "the breaker", timeout=20)
         with self.hour("endpoint back"):
             whole.sink.start()
             whole.sink.wait_for(lambda stats: stats.accepted == 40)
@@ -128,7 +128,7 @@ class Hours:
         with self.hour("refusal"):
             self.create("bad", 5)
             self.until_firing(REVIEW)
-            wholes.until(lambda: whole.beacon.logged("events given up"), "the refusal", timeout=20)
+            testkit.until(lambda: whole.beacon.logged("events given up"), "the refusal", timeout=20)
 
     def lose_the_cluster(self) -> None:
         whole = self.whole
@@ -136,7 +136,7 @@ class Hours:
             whole.cluster.faults.refuse()
             whole.cluster.faults.drop()
             self.until_firing("BeaconWatcherDisconnected configmaps", "BeaconComponentDown watcher")
-            wholes.until(lambda: not whole.beacon.ready()["ready"], "not being ready", timeout=20)
+            testkit.until(lambda: not whole.beacon.ready()["ready"], "not being ready", timeout=20)
         with self.hour("API server back"):
             whole.cluster.faults.clear()
             whole.beacon.wait_ready()
@@ -148,8 +148,8 @@ class Hours:
             last = LIVES[name][-1]
             before = len(beacon.logged(last, process=name))
             beacon.kill(name)
-            wholes.until(lambda: len(beacon.logged(last, process=name)) > before, "its next life", timeout=20)
-            wholes.until(lambda: beacon.logged("died", program=name), "its death to be said", timeout=20)
+            testkit.until(lambda: len(beacon.logged(last, process=name)) > before, "its next life", timeout=20)
+            testkit.until(lambda: beacon.logged("died", program=name), "its death to be said", timeout=20)
             beacon.wait_ready()
 
     def lose_the_store(self) -> None:
@@ -172,7 +172,7 @@ def day() -> Iterator[Day]:
     ):
         seen = Day(asked=asked)
         Hours(whole, seen).pass_by()
-        seen.lines, seen.odd = list(whole.beacon.lines), whole.beacon.odd
+        seen.lines, seen.plain_lines = list(whole.beacon.lines), whole.beacon.plain_lines
         yield seen
 
 
@@ -195,56 +195,54 @@ def test_a_quiet_healthy_system_raises_no_alert(fired: dict[str, set[str]]) -> N
     ],
 )
 def test_a_fault_raises_its_alerts_and_no_other(fired: dict[str, set[str]], hour: str, alerts: set[str]) -> None:
-    # What was refused is a high ratio of failures, too, as soon as enough scrapes have seen it.
+    # Refused events are also a high failure ratio, as soon as enough scrapes have seen them.
     assert alerts <= fired[hour] <= alerts | ({RATIO} if REVIEW in alerts else set())
 
 
-def test_a_process_that_is_stopped_raises_its_alerts(fired: dict[str, set[str]]) -> None:
+def test_a_stopped_process_raises_its_alerts(fired: dict[str, set[str]]) -> None:
     assert {"BeaconProcessDown store", "BeaconComponentDown store"} <= fired["store stopped"]
 
 
 @pytest.mark.parametrize("name", LIVES)
-def test_a_process_that_is_killed_and_back_is_no_alert_about_anything_else(
-    fired: dict[str, set[str]], name: str
-) -> None:
-    about_itself = {"BeaconProcessDown", "BeaconComponentDown", "BeaconWatcherDisconnected"}  # while it is away
+def test_a_killed_and_restarted_process_raises_no_other_alerts(fired: dict[str, set[str]], name: str) -> None:
+    about_itself = {"BeaconProcessDown", "BeaconComponentDown", "BeaconWatcherDisconnected"}  # while it is down
     if name == "exporter":
         about_itself.add("BeaconAbsent")  # on a slow machine a scrape or two are missed
 
     assert {alert.split()[0] for alert in fired[f"{name} killed"] - {REVIEW, RATIO}} <= about_itself
 
 
-def test_the_log_tells_an_outage_of_the_endpoint_once_and_in_order(day: Day) -> None:
-    assert day.told("quiet") == []
+def test_the_log_reports_an_outage_of_the_endpoint_once_and_in_order(day: Day) -> None:
+    assert day.logged("quiet") == []
     assert day.story("endpoint away") == [("notifier", "breaker opened")]
     assert day.story("endpoint back") == [("notifier", "breaker closed")]
-    (opened,), (closed,) = day.told("endpoint away"), day.told("endpoint back")
+    (opened,), (closed,) = day.logged("endpoint away"), day.logged("endpoint back")
     assert (opened["level"], opened["endpoint"], opened["last"]) == ("warning", "default", "network")
     assert closed["outage_s"] > 1
 
 
-def test_the_log_tells_of_refused_events_once_with_an_example(day: Day) -> None:
-    (line,) = day.told("refusal")
+def test_the_log_reports_refused_events_once_with_an_example(day: Day) -> None:
+    (line,) = day.logged("refusal")
 
     assert (line["event"], line["level"], line["code"]) == ("events given up", "warning", "400")
     assert line["event_id"]
     assert line["name"].startswith("bad")
 
 
-def test_the_log_tells_an_outage_of_the_api_server_once_and_in_order(day: Day) -> None:
-    told = [*day.told("API server away"), *day.told("API server back")]
+def test_the_log_reports_an_outage_of_the_api_server_once_and_in_order(day: Day) -> None:
+    lines = [*day.logged("API server away"), *day.logged("API server back")]
 
-    assert [(line["event"], line["scope"], line["state"]) for line in told] == [
+    assert [(line["event"], line["scope"], line["state"]) for line in lines] == [
         ("watch state changed", "configmaps", "unreachable"),
         ("watch state changed", "configmaps", "watching"),
     ]
-    assert [line["level"] for line in told] == ["warning", "info"]
-    assert "does not answer" in told[0]["reason"]
-    assert told[1]["failures"] > 0  # that many tries were counted and not said
+    assert [line["level"] for line in lines] == ["warning", "info"]
+    assert "does not answer" in lines[0]["reason"]
+    assert lines[1]["failures"] > 0  # the retries in between are counted, not logged
 
 
 @pytest.mark.parametrize("name", LIVES)
-def test_the_log_tells_the_death_of_a_process_and_its_next_life(day: Day, name: str) -> None:
+def test_the_log_reports_the_death_of_a_process_and_its_restart(day: Day, name: str) -> None:
     story = day.story(f"{name} killed")
 
     assert story.count(("sentinel", "died")) == 1
@@ -253,14 +251,14 @@ def test_the_log_tells_the_death_of_a_process_and_its_next_life(day: Day, name: 
     ]
 
 
-def test_the_end_is_told_process_by_process(day: Day) -> None:
+def test_the_shutdown_is_logged_process_by_process(day: Day) -> None:
     names = ("watcher", "reconciler", "notifier", "exporter", "store", "sentinel")
 
     assert [line for line in day.story("end") if line[1] != "watch state changed"] == [(n, "ended") for n in names]
-    assert day.odd == []
+    assert day.plain_lines == []
 
 
-def test_single_events_are_told_at_debug_with_their_id_and_object(day: Day) -> None:
+def test_single_events_are_logged_at_debug_with_their_id_and_object(day: Day) -> None:
     recorded = [line for line in day.lines if line["event"] == "event recorded"]
     sent = [line for line in day.lines if line["event"] == "event sent" and line["result"] == "delivered"]
 
@@ -270,14 +268,14 @@ def test_single_events_are_told_at_debug_with_their_id_and_object(day: Day) -> N
     assert all(ids[line["event_id"]] == (line["kind"], line["namespace"], line["name"]) for line in sent)
 
 
-def test_no_secret_and_no_payload_stands_in_the_log(day: Day) -> None:
+def test_the_log_contains_no_secret_and_no_payload(day: Day) -> None:
     said = codec.encode(day.lines).decode()
 
     assert TOKEN not in said
     assert VALUE not in said
 
 
-def test_an_endpoint_that_is_away_or_refuses_makes_nothing_unready(day: Day) -> None:
+def test_a_stopped_or_refusing_endpoint_does_not_affect_readiness(day: Day) -> None:
     for hour in ("quiet", "endpoint away", "endpoint back", "refusal"):
         assert day.ready[hour]["ready"], hour
     endpoint = day.ready["endpoint away"]["checks"]["endpoint"]
@@ -293,7 +291,7 @@ def test_an_endpoint_that_is_away_or_refuses_makes_nothing_unready(day: Day) -> 
         ("store stopped", "store", "stopped", "it ended at"),
     ],
 )
-def test_what_keeps_changes_from_being_told_makes_it_unready_and_says_why(
+def test_a_failure_that_prevents_events_makes_it_unready_with_the_reason(
     day: Day, hour: str, component: str, state: str, why: str
 ) -> None:
     said = day.ready[hour]
@@ -306,7 +304,7 @@ def test_what_keeps_changes_from_being_told_makes_it_unready_and_says_why(
     assert inner["since"]
 
 
-def test_what_is_well_says_of_each_part_how_well(day: Day) -> None:
+def test_a_ready_beacon_reports_the_state_of_each_part(day: Day) -> None:
     checks = day.ready["quiet"]["checks"]
 
     assert all(check["since"] for check in checks.values())
@@ -317,5 +315,5 @@ def test_what_is_well_says_of_each_part_how_well(day: Day) -> None:
     assert (checks["notifier"]["state"], checks["storage"]["state"]) == ("claiming", "ok")
 
 
-def test_no_restart_of_the_pod_would_have_helped_in_any_of_this(day: Day) -> None:
+def test_liveness_never_fails_because_a_restart_would_not_help(day: Day) -> None:
     assert set(day.live.values()) == {200}

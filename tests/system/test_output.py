@@ -1,4 +1,4 @@
-"""Standard output of every kind, and what becomes of the work when it is not read. Under the real supervisord."""
+"""Standard output of every kind, and the processes when it is not read, under the real supervisord."""
 
 import json
 import os
@@ -67,7 +67,7 @@ def beats(base: Path) -> dict[str, float]:
     return {beat.process: beat.age_s for beat in heartbeat.read(run_directory.hearts_directory(base / "beacon"))}
 
 
-def test_nobody_reads_standard_output_and_the_work_goes_on(base: Path) -> None:
+def test_the_processes_continue_when_standard_output_is_not_read(base: Path) -> None:
     reader, writer = os.pipe()
     with started(base, writer, {"watcher": STORM}) as process:
         os.close(writer)
@@ -82,7 +82,7 @@ def test_nobody_reads_standard_output_and_the_work_goes_on(base: Path) -> None:
         lines = []
         with os.fdopen(reader, "rb") as out:
             for line in out:
-                lines.append(json.loads(line))  # each is whole
+                lines.append(json.loads(line))  # each is complete
                 if lines[-1]["event"] == "log lines dropped" and lines[-1]["process"] == "supervisord":
                     break
             for line in out:
@@ -90,7 +90,7 @@ def test_nobody_reads_standard_output_and_the_work_goes_on(base: Path) -> None:
                 if lines[-1]["event"] == "storm":
                     break
             process.terminate()
-            for _ in out:  # or what ends would wait
+            for _ in out:  # else the ending processes would block
                 pass
         assert process.wait(supervised.PATIENCE_S) == 0
     assert next(line["lines"] for line in lines if line["event"] == "log lines dropped") > 1000
@@ -113,7 +113,7 @@ def test_standard_output_may_be_a_socket(base: Path) -> None:
     assert {line["process"] for line in events if line["event"] == "ended"} == {*supervised.PROGRAMS, "sentinel"}
 
 
-def test_a_reader_that_is_gone_ends_nothing(base: Path) -> None:
+def test_a_closed_standard_output_ends_no_process(base: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with started(base, writer, {"watcher": STORM}):

@@ -1,4 +1,4 @@
-"""`beacon plan`: what it foretells beside a running Beacon is what then happens, and nothing is changed by asking."""
+"""`beacon plan`: its prediction beside a running Beacon is correct, and it changes nothing."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ import pytest
 from beacon import errors
 from beacon.cli import rights
 from beacon.codec import documents
-from beacon.dev import testkit as wholes
+from beacon.dev import testkit
 from beacon.dev.api_server import server
 from tests.system import load, running
 
@@ -49,7 +49,7 @@ def put(
     cluster.put(resource, {"metadata": {"name": name, "annotations": annotations}}, namespace=namespace)
 
 
-def test_what_is_foretold_beside_a_running_beacon_is_what_happens() -> None:
+def test_the_prediction_beside_a_running_beacon_is_correct() -> None:
     with running.everything() as whole:
         for name, value in (("kept", "a"), ("other", "b"), ("plain", None)):
             put(whole.cluster, "configmaps", name, value)
@@ -90,14 +90,14 @@ def test_what_is_foretold_beside_a_running_beacon_is_what_happens() -> None:
         assert {"objects/tracked": 2, "objects/unmanaged": 2}.items() <= rows(whole.beacon).items()
 
 
-def rows(beacon: wholes.Beacon) -> dict[str, int]:
+def rows(beacon: testkit.Beacon) -> dict[str, int]:
     command = [sys.executable, "-m", "beacon.cli", "status", "-o", "json"]
     done = subprocess.run(command, env=beacon.environ, capture_output=True, text=True, check=False, timeout=30)
     return dict(json.loads(done.stdout)["storage"]["rows"])
 
 
 class Alone:
-    """A cluster without a Beacon, asked by a service account."""
+    """A cluster without a Beacon, accessed by a service account."""
 
     def __init__(self, cluster: server.ApiServer, directory: Path) -> None:
         self.cluster = cluster
@@ -118,7 +118,7 @@ def alone() -> Iterator[Alone]:
         yield Alone(cluster, Path(name))
 
 
-def test_it_only_reads_and_only_metadata_in_pages(alone: Alone) -> None:
+def test_it_reads_only_metadata_in_pages(alone: Alone) -> None:
     for number in range(620):
         put(alone.cluster, "configmaps", f"o{number}", "a" if number % 2 else None)
     alone.give(*rights.of(rights.Watched(group="", plural="configmaps", namespace="")), rights.IDENTITY)
@@ -134,7 +134,7 @@ def test_it_only_reads_and_only_metadata_in_pages(alone: Alone) -> None:
 
 
 @pytest.mark.parametrize("verb", ["list", "watch"])
-def test_a_right_that_is_missing_is_named_and_the_exit_code_says_so(alone: Alone, verb: str) -> None:
+def test_a_missing_right_is_reported_with_its_exit_code(alone: Alone, verb: str) -> None:
     watched = rights.Watched(group="", plural="configmaps", namespace="shop")
     alone.give(*(right for right in rights.of(watched) if right.verb != verb), rights.IDENTITY)
     text = config({**CONFIGMAPS, "namespaces": ["shop"]})
@@ -153,7 +153,7 @@ def test_a_right_that_is_missing_is_named_and_the_exit_code_says_so(alone: Alone
     assert plan(text, environ=alone.environ).returncode == errors.EXIT_FAILURE
 
 
-def test_a_missing_look_at_the_identity_is_said_and_is_no_obstacle(alone: Alone) -> None:
+def test_an_unreadable_cluster_identity_is_reported_and_not_an_error(alone: Alone) -> None:
     alone.give(*rights.of(rights.Watched(group="", plural="configmaps", namespace="")))
 
     found = asked(config(CONFIGMAPS), environ=alone.environ)
@@ -170,14 +170,14 @@ def test_a_missing_look_at_the_identity_is_said_and_is_no_obstacle(alone: Alone)
         ({"apiVersion": "v1", "kind": "Node", "namespaces": ["a"]}, "does not live in namespaces"),
     ],
 )
-def test_a_kind_that_cant_be_watched_is_said(alone: Alone, resource: Json, problem: str) -> None:
+def test_an_unwatchable_kind_is_reported(alone: Alone, resource: Json, problem: str) -> None:
     found = asked(config(resource), environ=alone.environ)
 
     assert problem in found["wrong"][0]
     assert problem in found["scopes"][0]["problem"]
 
 
-def test_what_cant_be_asked_is_one_sentence_and_a_code_of_its_own() -> None:
+def test_an_unreachable_cluster_is_one_sentence_and_a_separate_exit_code() -> None:
     with tempfile.TemporaryDirectory(prefix="b") as name:
         with server.running() as cluster:
             gone = {"KUBECONFIG": str(cluster.kubeconfig(Path(name) / "kubeconfig"))}

@@ -1,4 +1,4 @@
-"""The example receiver, and the commands of docs/receivers.md, against the real Beacon."""
+"""The example receiver and the commands of docs/receivers.md, with a real Beacon."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ BLOCKS = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "docs/receivers.md").read_tex
 
 
 class Receiver:
-    """The example at a port that stays the same while it comes and goes."""
+    """The example receiver, at the same port across restarts."""
 
     def __init__(self, directory: Path) -> None:
         self.database = directory / "received.db"
@@ -62,11 +62,11 @@ def receiver(tmp_path: Path) -> Iterator[Receiver]:
     made.kill()
 
 
-def alive(told: dict[str, list[str]]) -> set[str]:
-    return {f"/ConfigMap/{load.NAMESPACE}/{name}" for name, history in told.items() if history[-1] != "deleted"}
+def alive(histories: dict[str, list[str]]) -> set[str]:
+    return {f"/ConfigMap/{load.NAMESPACE}/{name}" for name, history in histories.items() if history[-1] != "deleted"}
 
 
-def test_the_example_knows_what_exists_after_both_ends_were_killed(receiver: Receiver, tmp_path: Path) -> None:
+def test_the_example_knows_the_existing_objects_after_kills_of_both_ends(receiver: Receiver, tmp_path: Path) -> None:
     receiver.start()
     url = f"http://127.0.0.1:{receiver.port}/"
     with running.everything(changes={"endpoint": {"url": url}}) as all_of_it:
@@ -78,23 +78,23 @@ def test_the_example_knows_what_exists_after_both_ends_were_killed(receiver: Rec
             testkit.until(lambda: receiver.count("events") > 150, "events again", timeout=20)
             all_of_it.beacon.kill("notifier")
             testkit.until(lambda: changing.changes > 400, "changes", timeout=20)
-        expected = sum(len(history) for history in changing.told.values())
+        expected = sum(len(history) for history in changing.expected.values())
         testkit.until(lambda: receiver.count("events") == expected, f"all {expected} events", timeout=30)
 
         assert receiver.ask("check") == (0, [])
-        assert {line.split()[0] for line in receiver.ask("list")[1]} == alive(changing.told)
+        assert {line.split()[0] for line in receiver.ask("list")[1]} == alive(changing.expected)
 
         environ = os.environ | {"KUBECONFIG": str(all_of_it.cluster.kubeconfig(tmp_path / "kubeconfig"))}
         compared = shell(BLOCKS[1], tmp_path, environ)
         assert (compared.returncode, compared.stdout, compared.stderr) == (0, "", "")
 
-        all_of_it.cluster.annotate("configmaps", min(alive(changing.told)).rpartition("/")[2], {load.ANNOTATION: None},
-                                   namespace=load.NAMESPACE)  # fmt: skip
+        name = min(alive(changing.expected)).rpartition("/")[2]
+        all_of_it.cluster.annotate("configmaps", name, {load.ANNOTATION: None}, namespace=load.NAMESPACE)
         receiver.kill()
         assert shell(BLOCKS[1], tmp_path, environ).returncode == 1
 
 
-def test_the_example_names_the_event_that_was_refused(receiver: Receiver, tmp_path: Path) -> None:
+def test_the_example_reports_the_refused_event(receiver: Receiver, tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("other\n")
     receiver.start("--token-file", str(token))
@@ -116,7 +116,7 @@ def test_the_example_names_the_event_that_was_refused(receiver: Receiver, tmp_pa
         assert receiver.ask("check") == (1, ["missing: event 1 of /ConfigMap/default/a"])
 
 
-def test_the_commands_to_try_it_do_what_stands_beside_them(tmp_path: Path) -> None:
+def test_the_commands_of_the_page_have_the_described_effect(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -129,7 +129,7 @@ def test_the_commands_to_try_it_do_what_stands_beside_them(tmp_path: Path) -> No
 
 
 def shell(text: str, directory: Path, environ: dict[str, str]) -> "subprocess.CompletedProcess[str]":
-    """Run commands of the page where docs/ is at hand; nothing that they started outlives them."""
+    """Run commands of the page in a directory with docs/; no process that they start outlives them."""
     if not (directory / "docs").exists():
         (directory / "docs").symlink_to(ROOT / "docs")
     environ["PATH"] = f"{Path(sys.executable).parent}:{environ['PATH']}"

@@ -1,4 +1,4 @@
-"""What the watch has missed is found by comparing, and comparing finds nothing that it has not."""
+"""Reconciliation finds the changes that the watch has missed, and nothing else."""
 
 import os
 import random
@@ -25,7 +25,7 @@ def tampered(beacon: testkit.Beacon, *statements: str) -> None:
 
 
 def sources(sink: endpoint.SinkServer) -> list[tuple[str, str, str]]:
-    """Give (name, type, source) of every request that was made."""
+    """Return (name, type, source) of every request."""
     bodies = [codec.decode(attempt.request.body) for attempt in sink.events()]
     return [(body["subject"], body["type"].rpartition(".")[2], body["data"]["detection"]["source"]) for body in bodies]
 
@@ -34,7 +34,7 @@ def drift_lines(beacon: testkit.Beacon) -> list[dict[str, Any]]:
     return [line for line in beacon.lines if line.get("event") == "drift found"]
 
 
-def test_events_lost_while_beacon_was_down_are_told_within_one_interval() -> None:
+def test_events_lost_while_beacon_was_down_are_delivered_within_one_interval() -> None:
     with running.everything(changes=NOW_AND_THEN) as all_:
         for name in ("kept", "forgotten"):
             all_.cluster.put("configmaps", {"metadata": {"name": name, "namespace": "default", "annotations": ON}})
@@ -55,7 +55,7 @@ def test_events_lost_while_beacon_was_down_are_told_within_one_interval() -> Non
 
         all_.beacon.wait_ready()
         missed = {("forgotten", "created", "reconciliation"), ("ghost", "deleted", "reconciliation")}
-        testkit.until(lambda: missed <= set(sources(all_.sink)), "what was missed to be told", timeout=15)
+        testkit.until(lambda: missed <= set(sources(all_.sink)), "the missed events to be delivered", timeout=15)
         assert len(sources(all_.sink)) == 4
         testkit.until(lambda: drift_lines(all_.beacon), "the warning", timeout=60)
         (line,) = drift_lines(all_.beacon)
@@ -66,7 +66,7 @@ def test_events_lost_while_beacon_was_down_are_told_within_one_interval() -> Non
         assert testkit.sample(shown, "beacon_reconcile_runs_total", result="complete") >= 1
 
 
-def test_comparing_all_the_time_beside_a_busy_and_now_and_then_frozen_watcher_tells_nothing_false() -> None:
+def test_continuous_reconciliation_beside_a_busy_and_sometimes_frozen_watcher_emits_no_false_event() -> None:
     chance = random.Random(7)
     with running.everything(changes=EVERY_SECOND) as all_:
         with load.Load(all_.cluster, seed=7, pause_s=0.004) as changing:
@@ -77,9 +77,9 @@ def test_comparing_all_the_time_beside_a_busy_and_now_and_then_frozen_watcher_te
                 load.pause(chance, 0.5, 1.5)
                 os.kill(frozen, signal.SIGCONT)
             load.pause(chance, 0.8, 1.6)
-        load.wait_until_told(changing, all_.sink)
+        load.wait_until_delivered(changing, all_.sink)
 
-        assert load.received(all_.sink) == changing.told
+        assert load.received(all_.sink) == changing.expected
         assert {source for _, _, source in sources(all_.sink)} <= {"watch", "mutation"}
         assert drift_lines(all_.beacon) == []
         shown = all_.beacon.metrics()
@@ -87,7 +87,7 @@ def test_comparing_all_the_time_beside_a_busy_and_now_and_then_frozen_watcher_te
         assert testkit.sample(shown, "beacon_drift_total") == 0
 
 
-def test_entries_of_one_kind_and_kinds_of_one_name_do_not_take_each_others_objects_for_missing() -> None:
+def test_scopes_of_one_kind_and_kinds_of_one_name_do_not_report_each_others_objects_missing() -> None:
     resources = [
         {"apiVersion": "v1", "kind": "ConfigMap", "namespaces": ["a", "b"]},
         {"apiVersion": "v1", "kind": "ConfigMap", "namespaces": ["b", "c"]},

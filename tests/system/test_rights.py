@@ -1,4 +1,4 @@
-"""The roles that `beacon rbac` prints are enough, and each right in them is needed."""
+"""The roles printed by `beacon rbac` are sufficient, and each right in them is necessary."""
 
 import contextlib
 import copy
@@ -33,7 +33,7 @@ WHERE = {
 
 
 class World:
-    """A cluster in which Beacon may do what was printed and was left to it."""
+    """A cluster in which Beacon has some or all of the printed rights."""
 
     def __init__(self, directory: Path, cluster: server.ApiServer, sink: endpoint.SinkServer) -> None:
         self.directory, self.cluster, self.sink = directory, cluster, sink
@@ -50,7 +50,7 @@ class World:
         }
 
     def printed(self, *options: str) -> list[Json]:
-        """Have the roles printed by the account itself, which may do nothing yet: discovery is open to it."""
+        """Return the roles, printed as the account itself, which has no rights yet except discovery."""
         path = self.directory / "asked.yaml"
         path.write_text(json.dumps(self.config))
         done = subprocess.run(
@@ -89,7 +89,7 @@ def annotated() -> Json:
 
 
 def without(manifests: list[Json], missing: Callable[[str, str, str], str]) -> list[Json]:
-    """Take from each resource of each role the verb that `missing` names for (place, group, resource)."""
+    """Return the roles without the verb that `missing` returns for each (place, group, resource)."""
     left = copy.deepcopy(manifests)
     for role in left:
         place = role["metadata"].get("namespace", "")
@@ -104,12 +104,12 @@ def without(manifests: list[Json], missing: Callable[[str, str, str], str]) -> l
 
 
 def refused(beacon: testkit.Beacon) -> dict[str, str]:
-    """Give the scopes that are not ready with the sentence why."""
+    """Return the scopes that are not ready, with the reasons."""
     scopes = beacon.ready()["checks"].get("watcher", {}).get("scopes", {})
     return {name: inner["why"] for name, inner in scopes.items() if inner["state"] == "forbidden"}
 
 
-def test_with_exactly_the_printed_roles_it_gets_ready_knows_the_cluster_and_delivers() -> None:
+def test_with_exactly_the_printed_roles_it_is_ready_identifies_the_cluster_and_delivers() -> None:
     with world() as made:
         made.give(made.printed())
         with made.beacon() as beacon:
@@ -130,7 +130,7 @@ def test_with_exactly_the_printed_roles_it_gets_ready_knows_the_cluster_and_deli
         assert ("get", "/api/v1/namespaces/kube-system") in asked
 
 
-def test_without_the_right_to_the_identity_it_gets_ready_and_delivers_all_the_same() -> None:
+def test_without_the_right_to_the_identity_it_is_ready_and_delivers() -> None:
     with world() as made:
         made.give(made.printed("--no-identity"))
         with made.beacon() as beacon:
@@ -142,7 +142,7 @@ def test_without_the_right_to_the_identity_it_gets_ready_and_delivers_all_the_sa
         assert denied == {("get", "/api/v1/namespaces/kube-system")}
 
 
-def test_without_any_one_of_the_printed_rights_its_scope_is_not_ready_and_the_right_is_named() -> None:
+def test_without_one_of_the_printed_rights_its_scope_is_not_ready_and_the_right_is_reported() -> None:
     for lists in (
         {"ConfigMap", "Secret@shop", "Deployment.apps@billing"},
         {"Widget.example.com", "Deployment.apps@shop"},

@@ -1,4 +1,4 @@
-"""The sentinel under the real supervisord: what can't start, what hangs, what dies too often, and what is let be."""
+"""The sentinel under the real supervisord: programs that can't start, hang, or die too often, and stopped ones."""
 
 import os
 import signal
@@ -65,7 +65,7 @@ def base() -> Iterator[Path]:
 
 
 def never_run(base: Path, *, startretries: int | None = None) -> Path:
-    """Write a supervisord.conf under which a program that ends has ended at its start, however slow the machine."""
+    """Write a supervisord.conf under which every end counts as a failed start, even on a slow machine."""
     text = supervised.CONF.read_text().replace("startsecs=2", "startsecs=100")
     if startretries is not None:
         text = text.replace("startretries=10", f"startretries={startretries}")
@@ -82,7 +82,7 @@ def killed(it: supervised.Supervised) -> list[tuple[str, str]]:
     ]
 
 
-def test_a_refused_configuration_ends_the_pod_at_once_and_says_why(base: Path) -> None:
+def test_a_refused_configuration_ends_the_pod_at_once_with_the_reason(base: Path) -> None:
     log = base / "termination"
     variables = {"BEACON_TERMINATION_LOG": str(log)}
     with supervised.supervised(base, conf=never_run(base), roles={"store": REFUSED}, variables=variables) as it:
@@ -91,13 +91,13 @@ def test_a_refused_configuration_ends_the_pod_at_once_and_says_why(base: Path) -
         assert log.read_text() == (
             "store can't run: exit code 78: the configuration was refused: endpoint.url: ftp is not allowed"
         )
-        assert it.told("configuration refused").count("store") <= 3
-        assert it.told("pod ended") == ["sentinel"]
+        assert it.logged_by("configuration refused").count("store") <= 3
+        assert it.logged_by("pod ended") == ["sentinel"]
         assert supervised.children(base) == set()
     assert it.odd == []
 
 
-def test_what_is_given_up_ends_the_pod_and_says_why(base: Path) -> None:
+def test_a_fatal_program_ends_the_pod_with_the_reason(base: Path) -> None:
     conf = never_run(base, startretries=0)
     log = base / "termination"
     with supervised.supervised(
@@ -108,10 +108,10 @@ def test_what_is_given_up_ends_the_pod_and_says_why(base: Path) -> None:
     said = "exporter can't run: exit code 75: something is held by somebody else: port 8080 is in use"
     assert log.read_text() == said
     assert [line["reason"] for line in it.lines if line["event"] == "pod ended"] == [said]
-    assert it.told("failed").count("exporter") == 1
+    assert it.logged_by("failed").count("exporter") == 1
 
 
-def test_what_is_given_up_while_no_sentinel_runs_ends_the_pod_when_one_does(base: Path) -> None:
+def test_a_program_that_became_fatal_without_a_sentinel_ends_the_pod_when_it_runs(base: Path) -> None:
     conf = never_run(base, startretries=0)
     conf.write_text(conf.read_text().replace("events=PROCESS_STATE,", "autostart=false\nevents="))
     with supervised.supervised(base, conf=conf, roles={"exporter": BROKEN}) as it:
@@ -121,45 +121,45 @@ def test_what_is_given_up_while_no_sentinel_runs_ends_the_pod_when_one_does(base
         supervision.start(base / "supervisor.sock", "sentinel")
 
         assert it.end() == 0
-        assert it.told("pod ended") == ["sentinel"]
+        assert it.logged_by("pod ended") == ["sentinel"]
 
 
-def test_frozen_programs_are_killed_and_started_again(base: Path) -> None:
+def test_frozen_programs_are_killed_and_restarted(base: Path) -> None:
     with supervised.supervised(base, variables=SHORT) as it:
         it.until_all_are_running()
 
         for name in supervised.PROGRAMS:
             os.kill(it.pid(name), signal.SIGSTOP)
 
-        until(lambda: all(it.told("running").count(name) == 2 for name in supervised.PROGRAMS), "second lives")
+        until(lambda: all(it.logged_by("running").count(name) == 2 for name in supervised.PROGRAMS), "second lives")
         assert sorted(killed(it)) == sorted((name, "main") for name in supervised.PROGRAMS)
 
 
-def test_the_death_of_one_that_had_no_time_to_speak_is_said_once(base: Path) -> None:
+def test_the_death_of_a_program_that_logged_nothing_is_reported_once(base: Path) -> None:
     with supervised.supervised(base) as it:
         it.until_all_are_running()
 
         os.kill(it.pid("watcher"), signal.SIGKILL)
 
-        until(lambda: it.told("running").count("watcher") == 2, "a second life")
-        until(lambda: it.told("died"), "a line")
+        until(lambda: it.logged_by("running").count("watcher") == 2, "a second life")
+        until(lambda: it.logged_by("died"), "a line")
         (line,) = [line for line in it.lines if line["event"] == "died"]
         assert (line["level"], line["program"], line["how"]) == ("warning", "watcher", "terminated by SIGKILL")
 
 
-def test_a_program_of_which_one_thread_hangs_is_killed_and_started_again(base: Path) -> None:
+def test_a_program_with_one_hung_thread_is_killed_and_restarted(base: Path) -> None:
     hang = base / "hang"
     with supervised.supervised(base, roles={"watcher": ONE_HANGS}, variables={"HANG": str(hang), **SHORT}) as it:
         it.until_all_are_running()
 
         hang.touch()
 
-        until(lambda: it.told("running").count("watcher") == 2, "a second life")
+        until(lambda: it.logged_by("running").count("watcher") == 2, "a second life")
         assert killed(it) == [("watcher", "scope.b")]
-        assert it.told("died") == []  # what was killed has been said
+        assert it.logged_by("died") == []  # the sentinel has reported the kill already
 
 
-def test_a_store_that_never_beats_is_killed_and_those_who_wait_for_it_are_not(base: Path) -> None:
+def test_a_store_without_heartbeats_is_killed_and_the_waiting_processes_are_not(base: Path) -> None:
     roles = {"store": HANGS_ONCE + supervised.ROLE}
     variables = {"HANG": str(base / "hang"), **SHORT}
     with supervised.supervised(base, roles=roles, variables=variables) as it:
@@ -172,15 +172,15 @@ def test_a_store_that_never_beats_is_killed_and_those_who_wait_for_it_are_not(ba
         assert it.pid("watcher") == waiting
 
 
-def test_a_standstill_of_everything_kills_nobody(base: Path) -> None:
+def test_a_freeze_of_all_processes_kills_none(base: Path) -> None:
     with supervised.supervised(base, variables=SHORT) as it:
         it.until_all_are_running()
         pids = supervised.children(base)
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
-        time.sleep(LIMIT_S + 1)  # the one thing that can't be waited for: that nothing happens
+        time.sleep(LIMIT_S + 1)  # an absence of events can't be waited for
 
-        # The sentinel is the first that moves again, and looks before anybody else could beat.
+        # The sentinel continues first, and checks before any other process could send a heartbeat.
         os.kill(it.pid("sentinel"), signal.SIGCONT)
         time.sleep(1)
         for pid in pids:
@@ -192,31 +192,31 @@ def test_a_standstill_of_everything_kills_nobody(base: Path) -> None:
 
 
 def impatient(base: Path) -> Path:
-    """A supervisord.conf under which a program of a second's life counts as having run."""
+    """A supervisord.conf under which a start counts as successful after one second."""
     conf = base / "supervisord.conf"
     conf.write_text(supervised.CONF.read_text().replace("startsecs=2", "startsecs=1"))
     return conf
 
 
-def test_what_dies_too_often_is_held_back_longer_and_longer_and_a_killed_sentinel_remembers(base: Path) -> None:
+def test_a_program_that_dies_too_often_is_delayed_more_and_more_even_after_a_kill_of_the_sentinel(base: Path) -> None:
     variables = {"BEACON_SENTINEL_FREE_DEATHS": "1", **SHORT}
     with supervised.supervised(base, conf=impatient(base), roles={"watcher": DIES}, variables=variables) as it:
-        until(lambda: it.told("held back"), "a pause")
+        until(lambda: it.logged_by("held back"), "a pause")
         until(lambda: it.state("watcher") is ProgramState.STOPPED, "its stop")
 
         os.kill(it.pid("sentinel"), signal.SIGKILL)
 
-        until(lambda: it.told("started again"), "the end of the pause")
-        until(lambda: len(it.told("held back")) == 2, "the next pause")
+        until(lambda: it.logged_by("started again"), "the end of the pause")
+        until(lambda: len(it.logged_by("held back")) == 2, "the next pause")
         assert [line["pause_s"] for line in it.lines if line["event"] == "held back"] == [2.0, 4.0]
-        assert it.told("started").count("sentinel") == 2
-        assert it.told("started").count("store") == 1
+        assert it.logged_by("started").count("sentinel") == 2
+        assert it.logged_by("started").count("store") == 1
         frozen = it.pid("notifier")
         os.kill(frozen, signal.SIGSTOP)
         until(lambda: not processes.alive(frozen), "its end")
 
 
-def test_what_is_stopped_on_purpose_is_let_be(base: Path) -> None:
+def test_a_program_stopped_on_purpose_stays_stopped(base: Path) -> None:
     slow = supervised.ROLE.replace("time.sleep(0.3)", "time.sleep(4)")
     with supervised.supervised(base, roles={"watcher": slow}, variables=SHORT) as it:
         it.until_all_are_running()
@@ -229,6 +229,6 @@ def test_what_is_stopped_on_purpose_is_let_be(base: Path) -> None:
         it.process.terminate()
 
         assert it.end() == 0
-        assert (killed(it), it.told("held back"), it.told("pod ended")) == ([], [], [])
+        assert (killed(it), it.logged_by("held back"), it.logged_by("pod ended")) == ([], [], [])
         assert [line["code"] for line in it.lines if line["event"] == "ended"] == [0] * 6
-        assert it.told("ended")[-1] == "sentinel"
+        assert it.logged_by("ended")[-1] == "sentinel"

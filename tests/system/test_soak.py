@@ -1,4 +1,4 @@
-"""Two minutes of `make soak`, with mishaps that are the same each time."""
+"""Two minutes of `make soak`, with the same faults each time."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ import pytest
 
 
 @pytest.mark.timeout(400)
-def test_two_minutes_of_mishaps_leave_nothing_missing_false_or_out_of_order() -> None:
+def test_two_minutes_of_faults_cause_no_missing_wrong_or_misordered_event() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.soak", "--minutes", "2", "--seed", "11"],
         capture_output=True,

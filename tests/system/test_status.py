@@ -1,4 +1,4 @@
-"""`beacon status` beside a real Beacon: what it shows, what it finds wrong, and with which exit code."""
+"""`beacon status` beside a real Beacon: its output, the problems it reports, and its exit codes."""
 
 import json
 import subprocess
@@ -31,7 +31,7 @@ def annotated(name: str) -> dict[str, object]:
     return {"metadata": {"name": name, "namespace": "default", "annotations": {load.ANNOTATION: "true"}}}
 
 
-def test_what_is_well_is_said_with_every_process_scope_and_delivery() -> None:
+def test_a_healthy_beacon_is_shown_with_every_process_scope_and_delivery() -> None:
     with running.everything() as whole:
         for number in range(3):
             whole.cluster.create("configmaps", annotated(f"o{number}"))
@@ -50,7 +50,7 @@ def test_what_is_well_is_said_with_every_process_scope_and_delivery() -> None:
             assert f"\n{title}\n" in said
 
 
-def test_what_is_wrong_is_said_in_sentences() -> None:
+def test_problems_are_reported_in_sentences() -> None:
     with running.everything() as whole:
         whole.sink.stop()
         for number in range(8):
@@ -67,7 +67,7 @@ def test_what_is_wrong_is_said_in_sentences() -> None:
         assert "store: the store did not answer" in said
 
 
-def test_nothing_to_ask_is_one_sentence_and_not_a_wait() -> None:
+def test_a_missing_beacon_is_reported_in_one_sentence_without_a_wait() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "beacon.cli", "status"], env={}, capture_output=True, text=True, check=False, timeout=20
     )

@@ -34,7 +34,7 @@ def counted(base: Path) -> dict[str, float]:
     return {sample.name: sample.value for family in found for sample in family.samples}
 
 
-def test_all_programs_run_and_supervisorctl_needs_no_flag_but_the_file(base: Path) -> None:
+def test_all_programs_run_and_supervisorctl_needs_only_the_file(base: Path) -> None:
     with supervised.supervised(base) as it:
         it.until_all_are_running()
 
@@ -52,7 +52,7 @@ def test_all_programs_run_and_supervisorctl_needs_no_flag_but_the_file(base: Pat
         assert (base / "supervisor.sock").stat().st_mode & 0o777 == 0o700
 
 
-def test_the_token_of_the_environment_is_in_that_of_the_notifier_and_of_no_other_program(base: Path) -> None:
+def test_only_the_notifier_has_the_token_in_its_environment(base: Path) -> None:
     with supervised.supervised(base, variables={"ENDPOINT_AUTH_TOKEN": "t0ken-of-the-environment"}) as it:
         it.until_all_are_running()
         environs = {name: Path(f"/proc/{it.pid(name)}/environ").read_bytes() for name in ALL}
@@ -63,7 +63,7 @@ def test_the_token_of_the_environment_is_in_that_of_the_notifier_and_of_no_other
     assert all(b"BEACON_RUN_DIR=" in environ for environ in environs.values())
 
 
-def test_a_term_stops_them_one_after_another_the_store_last_and_all_that_is_said_is_json(base: Path) -> None:
+def test_sigterm_stops_them_one_after_another_the_store_last_and_all_output_is_json(base: Path) -> None:
     with supervised.supervised(base) as it:
         it.until_all_run()
 
@@ -80,18 +80,18 @@ def test_a_term_stops_them_one_after_another_the_store_last_and_all_that_is_said
     assert "supervisord started" in (base / "supervisord.log").read_text()
 
 
-def test_a_second_term_is_harmless(base: Path) -> None:
+def test_a_second_sigterm_is_harmless(base: Path) -> None:
     with supervised.supervised(base) as it:
         it.until_all_run()
         it.process.terminate()
-        until(lambda: it.told("stopping"), "the first to stop")
+        until(lambda: it.logged_by("stopping"), "the first to stop")
 
         it.process.terminate()
         for pid in supervised.children(base):
             os.kill(pid, signal.SIGTERM)
 
         assert it.end() == 0
-        assert sorted(it.told("ended")) == sorted(ALL)
+        assert sorted(it.logged_by("ended")) == sorted(ALL)
 
 
 def test_no_orphan_survives_a_kill_nine_of_supervisord(base: Path) -> None:
@@ -118,23 +118,23 @@ def test_no_orphan_survives_a_kill_nine_of_supervisord_while_it_starts_them(base
             until(lambda: not supervised.children(base), "the orphans' death")
 
 
-def test_a_killed_program_is_started_again_and_goes_on_counting(base: Path) -> None:
+def test_a_killed_program_is_restarted_and_its_counters_continue(base: Path) -> None:
     with supervised.supervised(base) as it:
         it.until_all_are_running()
         before = it.pid("watcher")
 
         os.kill(before, signal.SIGKILL)
 
-        until(lambda: it.told("running").count("watcher") == 2, "a second watcher")
+        until(lambda: it.logged_by("running").count("watcher") == 2, "a second watcher")
         assert it.pid("watcher") != before
         assert counted(base)["beacon_events_total"] == len(supervised.PROGRAMS) + 1
 
 
-def test_a_store_that_is_started_again_clears_nothing_and_a_new_supervisord_does(base: Path) -> None:
+def test_a_restarted_store_clears_nothing_but_a_new_supervisord_clears_the_run_directory(base: Path) -> None:
     with supervised.supervised(base) as it:
         it.until_all_are_running()
         os.kill(it.pid("store"), signal.SIGKILL)
-        until(lambda: it.told("running").count("store") == 2, "a second store")
+        until(lambda: it.logged_by("running").count("store") == 2, "a second store")
         assert counted(base)["beacon_events_total"] == len(supervised.PROGRAMS) + 1
 
     with supervised.supervised(base) as it:
@@ -142,7 +142,7 @@ def test_a_store_that_is_started_again_clears_nothing_and_a_new_supervisord_does
         assert counted(base)["beacon_events_total"] == len(supervised.PROGRAMS)
 
 
-def test_a_store_that_is_late_is_waited_for(base: Path) -> None:
+def test_the_other_programs_wait_for_a_slow_store(base: Path) -> None:
     awake = 'print(\'{"event": "awake", "process": "store"}\', flush=True)'
     late = f"import time; time.sleep(4); {awake}\n{supervised.ROLE}"
     with supervised.supervised(base, roles={"store": late}) as it:
@@ -150,10 +150,10 @@ def test_a_store_that_is_late_is_waited_for(base: Path) -> None:
 
         said = [line["event"] for line in it.lines]
         assert said.index("awake") < said.index("running")
-        assert it.told("started").count("watcher") == 1
+        assert it.logged_by("started").count("watcher") == 1
 
 
-def test_a_frozen_program_is_killed_when_its_time_to_stop_is_over(base: Path) -> None:
+def test_a_frozen_program_is_killed_after_its_stop_timeout(base: Path) -> None:
     with supervised.supervised(base) as it:
         it.until_all_run()
         frozen = it.pid("exporter")
@@ -164,7 +164,7 @@ def test_a_frozen_program_is_killed_when_its_time_to_stop_is_over(base: Path) ->
 
         assert it.end() == 0
         assert 3 <= time.monotonic() - started < 60
-        assert it.told("ended") == ["watcher", "reconciler", "notifier", "store", "sentinel"]
+        assert it.logged_by("ended") == ["watcher", "reconciler", "notifier", "store", "sentinel"]
 
 
 def test_several_run_side_by_side_in_other_directories(base: Path) -> None:
@@ -199,7 +199,7 @@ def test_a_second_supervisord_in_one_directory_does_not_disturb_the_first(base: 
         assert it.state("store") in (ProgramState.STARTING, ProgramState.RUNNING)
 
 
-def test_stop_times_fit_into_the_grace_period_of_a_pod() -> None:
+def test_the_stop_timeouts_fit_into_the_grace_period_of_a_pod() -> None:
     lines = supervised.CONF.read_text().splitlines()
 
     assert sum(int(line.partition("=")[2]) for line in lines if line.startswith("stopwaitsecs=")) < 45

@@ -1,4 +1,4 @@
-"""The whole of Beacon, as a user starts it: what changes in the cluster arrives, and nothing else does."""
+"""The complete Beacon, as a user starts it: the changes in the cluster are delivered, and nothing else."""
 
 import json
 import signal
@@ -49,12 +49,12 @@ def annotate(cluster: remote.Remote, path: str, name: str, value: str | None) ->
     cluster.request("PATCH", f"{path}/{name}", patch, content_type=MERGE)
 
 
-def told(sink: endpoint.SinkServer) -> list[tuple[str, str, str]]:
+def delivered(sink: endpoint.SinkServer) -> list[tuple[str, str, str]]:
     events = [attempt.event for attempt in sink.events() if attempt.event is not None]
     return [(event.name, event.type.rpartition(".")[2], event.value) for event in events]
 
 
-def test_what_happens_to_objects_of_two_kinds_arrives_in_order_and_nothing_else(
+def test_only_the_changes_of_two_kinds_arrive_in_order(
     cluster: remote.Remote, sink: endpoint.SinkServer, make_beacon: MakeBeacon
 ) -> None:
     define_widgets(cluster)
@@ -72,12 +72,12 @@ def test_what_happens_to_objects_of_two_kinds_arrives_in_order_and_nothing_else(
 
     expected = [("created", "1"), ("updated", "2"), ("deleted", "2"), ("created", "3"), ("deleted", "3")]
     for name in ("c", "w"):
-        assert [(change, value) for about, change, value in told(sink) if about == name] == expected
+        assert [(change, value) for about, change, value in delivered(sink) if about == name] == expected
     assert (stats.duplicates, stats.order_violations, stats.chain_gaps, stats.refused) == (0, 0, 0, 0)
     assert stats.violations == []
 
 
-def test_a_restart_after_everything_was_delivered_sends_nothing(
+def test_a_restart_after_all_deliveries_sends_nothing(
     cluster: remote.Remote, sink: endpoint.SinkServer, make_beacon: MakeBeacon
 ) -> None:
     beacon = make_beacon()
@@ -95,11 +95,11 @@ def test_a_restart_after_everything_was_delivered_sends_nothing(
         pending = "beacon_deliveries_pending"
         testkit.until(lambda: testkit.sample(beacon.metrics(), pending) == 0, "the last settlement", timeout=10)
 
-    assert told(sink)[-1] == ("after", "created", "1")
+    assert delivered(sink)[-1] == ("after", "created", "1")
     assert sink.stats().requests == 21
 
 
-def test_what_came_and_went_while_it_was_down_is_told(
+def test_changes_during_a_downtime_are_delivered(
     cluster: remote.Remote, sink: endpoint.SinkServer, make_beacon: MakeBeacon
 ) -> None:
     beacon = make_beacon()
@@ -114,10 +114,10 @@ def test_what_came_and_went_while_it_was_down_is_told(
     with beacon:
         sink.wait_for(lambda stats: stats.distinct == 3, timeout=30)
 
-    assert told(sink)[1:] == [("meanwhile", "created", "1"), ("meanwhile", "deleted", "1")]
+    assert delivered(sink)[1:] == [("meanwhile", "created", "1"), ("meanwhile", "deleted", "1")]
 
 
-def test_a_term_ends_everything_in_time_and_without_complaint(make_beacon: MakeBeacon) -> None:
+def test_sigterm_stops_everything_in_time_without_warnings(make_beacon: MakeBeacon) -> None:
     with make_beacon() as beacon:
         beacon.wait_ready()
         assert set(beacon.pids()) == PROCESSES
@@ -129,10 +129,10 @@ def test_a_term_ends_everything_in_time_and_without_complaint(make_beacon: MakeB
         assert (code, beacon.living()) == (0, set())
         assert time.monotonic() - started < testkit.GRACE_S
         assert sorted(line["process"] for line in beacon.logged("ended", code=0)) == sorted(PROCESSES - {"supervisord"})
-        assert beacon.odd == []
+        assert beacon.plain_lines == []
 
 
-def test_a_kill_nine_of_supervisord_leaves_no_process_and_loses_nothing(
+def test_kill_9_of_supervisord_leaves_no_process_and_loses_no_event(
     cluster: remote.Remote, sink: endpoint.SinkServer, make_beacon: MakeBeacon
 ) -> None:
     beacon = make_beacon()
@@ -150,14 +150,14 @@ def test_a_kill_nine_of_supervisord_leaves_no_process_and_loses_nothing(
         assert (stats.order_violations, stats.chain_gaps) == (0, 0)
 
 
-def test_a_configuration_that_is_refused_is_said_in_words(make_beacon: MakeBeacon) -> None:
+def test_a_refused_configuration_is_reported(make_beacon: MakeBeacon) -> None:
     with make_beacon(endpoint={"url": "ftp://nowhere"}) as beacon, pytest.raises(errors.ConfigError) as refused:
         beacon.wait_ready()
 
     assert any("endpoint.url" in problem for problem in refused.value.problems)
 
 
-def test_what_is_not_ready_is_named(place: Path) -> None:
+def test_the_reasons_for_not_being_ready_are_reported(place: Path) -> None:
     kubeconfig = place / "kubeconfig"
     cluster = {"name": "c", "cluster": {"server": f"https://127.0.0.1:{testkit.free_port()}"}}
     context = {"name": "x", "context": {"cluster": "c", "user": "u"}}
@@ -180,7 +180,7 @@ def test_what_is_not_ready_is_named(place: Path) -> None:
         assert not beacon.ready()["ready"]
 
 
-def test_a_program_ends_with_the_one_who_started_it(place: Path) -> None:
+def test_a_program_ends_with_its_parent(place: Path) -> None:
     program = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
     starter = (
         "import sys, time; from beacon.dev import child;"
@@ -199,7 +199,7 @@ def test_a_program_ends_with_the_one_who_started_it(place: Path) -> None:
     process.stdout.close()
 
 
-def test_samples_are_summed_over_the_labels_that_are_not_given() -> None:
+def test_samples_are_summed_over_the_unspecified_labels() -> None:
     text = '# HELP a b\na{x="1",y="2"} 3\na{x="1",y="3"} 4.0\na{x="2",y="2"} 5\nab{x="1"} 9\nc 7\n'
 
     assert testkit.sample(text, "a", x="1") == 7

@@ -34,7 +34,7 @@ def test_a_checkout_with_an_environment_is_taken_as_it_is(tmp_path: Path) -> Non
 def test_an_environment_that_runs_the_code_of_another_checkout_is_refused(tmp_path: Path) -> None:
     root = checkout(tmp_path / "that", python=PYTHON.replace("exec", f"cd {build.OWN.root}; exec") + '"$@"\n')
 
-    with pytest.raises(errors.StartError, match=f"runs the code of {build.OWN.root}"):
+    with pytest.raises(errors.StartError, match=f"imports the code of {build.OWN.root}"):
         build.of(root)
 
 
@@ -50,7 +50,7 @@ def test_a_folder_that_is_no_checkout_is_refused(lacks: str, tmp_path: Path) -> 
     root = checkout(tmp_path / "that", python="")
     (root / lacks).rename(tmp_path / "elsewhere")
 
-    with pytest.raises(errors.StartError, match="is no checkout of Beacon"):
+    with pytest.raises(errors.StartError, match="is not a checkout of Beacon"):
         build.of(root)
 
 
@@ -67,5 +67,5 @@ def test_an_environment_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
     (root / ".venv").rename(root / "made")
     (root / "Makefile").write_text("setup:\n\texit 1\n")
 
-    with pytest.raises(errors.StartError, match="`make setup` has failed"):
+    with pytest.raises(errors.StartError, match="`make setup` failed"):
         build.of(root)

@@ -77,7 +77,7 @@ def test_the_first_rule_that_matches_wins() -> None:
 def test_a_rule_takes_nothing_over_from_the_default() -> None:
     chosen = director({"name": "a", "mode": "success"}, mode="failure", latency_s=3)
 
-    assert chosen.decide(event("a"), 1) == modes.Behaviour()
+    assert chosen.decide(event("a"), 1) == modes.Behavior()
 
 
 def test_the_failure_rate_is_kept() -> None:
@@ -90,7 +90,7 @@ def test_the_failure_rate_is_kept() -> None:
 
 def test_retry_after_is_seconds_a_date_or_any_text() -> None:
     def header(value: object) -> str | None:
-        return modes.retry_after(modes.SinkPlan().changed({"retry_after": value}).behaviour)
+        return modes.retry_after(modes.SinkPlan().changed({"retry_after": value}).behavior)
 
     assert header(None) is None
     assert header(2) == "2"
@@ -127,7 +127,7 @@ def test_the_example_loads_and_shows_every_key() -> None:
     assert set(given) == set(options.READERS) | set(modes.READERS)
     loaded = options.parse(given)
     assert (loaded.log, loaded.port, len(loaded.plan.rules)) == (report.Format.PRETTY, 8088, 3)
-    assert loaded.plan.behaviour == modes.Behaviour()
+    assert loaded.plan.behavior == modes.Behavior()
     assert loaded.plan.demands == checks.Demands()
 
 

@@ -1,5 +1,6 @@
-"""An embedded Kubernetes API server, faithful enough that a client can't tell: for tests, demos and benchmarks.
+"""An embedded Kubernetes API server for tests, demos and benchmarks, verified against recordings of a real one.
 
-It answers what a real kube-apiserver was recorded answering, over TLS and with tokens, and can be made to fail in the
-ways that a real one fails. It is no part of the product: nothing in Beacon's processes may import it.
+It serves TLS, tokens and RBAC, and can inject the failures of a real kube-apiserver. It may import `beacon.codec`,
+`beacon.errors` and third-party libraries; no process of Beacon may import it. Start reading at `server.py` (the Python
+interface), then `app.py` (the path of a request) and `state.py` (the storage).
 """

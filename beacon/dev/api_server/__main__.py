@@ -1,6 +1,6 @@
 """Run the embedded API server as a program: `python -m beacon.dev.api_server --kubeconfig FILE`.
 
-It prints one line of JSON when it is ready and ends on SIGTERM or SIGINT. Wiring only.
+It prints one line of JSON when it is ready, and stops on SIGTERM or SIGINT. Wiring only.
 """
 
 import argparse
@@ -14,13 +14,13 @@ from beacon.dev.api_server import server, service
 
 
 def main() -> int:
-    """Serve until a signal comes."""
+    """Serve until SIGTERM or SIGINT arrives."""
     parser = argparse.ArgumentParser(prog="python -m beacon.dev.api_server", description="An embedded Kubernetes API.")
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
-    parser.add_argument("--kubeconfig", help="where to write a kubeconfig for kubectl")
-    parser.add_argument("--no-tls", action="store_true", help="plain http; kubectl then sends no token")
-    parser.add_argument("--history", type=int, default=10_000, help="changes remembered per resource")
+    parser.add_argument("--port", type=int, default=0, help="0 chooses a free port")
+    parser.add_argument("--kubeconfig", help="write a kubeconfig for kubectl to this file")
+    parser.add_argument("--no-tls", action="store_true", help="plain HTTP; kubectl sends no token then")
+    parser.add_argument("--history", type=int, default=10_000, help="changes kept per resource")
     parser.add_argument("--bookmark-interval", type=float, default=60.0, metavar="SECONDS")
     wanted = parser.parse_args()
     settings = service.ApiSettings(
@@ -30,10 +30,10 @@ def main() -> int:
         history=wanted.history,
         bookmark_interval_s=wanted.bookmark_interval,
     )
-    # Blocked before the server's thread exists, so that the signals wait for this one.
+    # Blocked before the server's thread exists, so that only this thread receives the signals.
     signals = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    # Looking through a hundred thousand objects would halt it for a tenth of a second: what is old is seldom looked at.
+    # Collecting 100,000 objects blocks for a tenth of a second, so the oldest generation is collected rarely.
     gc.set_threshold(100_000, 100, 1000)
     cluster = server.ApiServer(settings)
     try:

@@ -1,7 +1,7 @@
-"""Who may do what: bearer tokens, RBAC objects, and rules that a test sets.
+"""Authentication and authorization: bearer tokens, RBAC objects, and rules that a test sets.
 
-RBAC is read from the (Cluster)Roles and bindings that are stored, so a manifest can be tried as it is. Rules set from
-Python come first, to give or take single rights. Nothing here looks at a request's body.
+RBAC is evaluated from the stored (Cluster)Roles and bindings, so a manifest can be tested as it is. Rules set from
+Python take precedence, to grant or deny single rights. This module must not read request bodies.
 """
 
 import secrets
@@ -22,7 +22,7 @@ _DISCOVERY = ("/api", "/apis", "/openapi")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiUser:
-    """Somebody who makes requests."""
+    """An authenticated user, or the anonymous one."""
 
     name: str
     groups: tuple[str, ...] = ()
@@ -33,7 +33,7 @@ ANONYMOUS = ApiUser(name="system:anonymous", groups=("system:unauthenticated",))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessRule:
-    """A right given or taken; `*` stands for everything."""
+    """A right that a test grants or denies; `*` matches everything."""
 
     allowed: bool
     user: str = "*"
@@ -43,7 +43,7 @@ class AccessRule:
     namespaces: tuple[str, ...] = ("*",)
 
     def covers(self, user: ApiUser, info: routing.Info) -> bool:
-        """Say whether this rule is about the request."""
+        """Return True if this rule applies to the request."""
         return (
             self.user in {"*", user.name}
             and _within(info.verb, self.verbs)
@@ -54,7 +54,7 @@ class AccessRule:
 
 
 class AccessReviewer:
-    """Tokens and rights of one cluster. Thread-safe."""
+    """Authenticates and authorizes the requests of one cluster. Thread-safe."""
 
     def __init__(self, store: state.ClusterState) -> None:
         self._state = store
@@ -63,34 +63,34 @@ class AccessReviewer:
         self._rules: tuple[AccessRule, ...] = ()
 
     def issue(self, user: str, groups: Iterable[str] = ()) -> str:
-        """Make a new token for a user, who need not exist, and return it."""
+        """Create a token for a user, who need not exist, and return it."""
         token = secrets.token_urlsafe(24)
         with self._lock:
             self._tokens[token] = ApiUser(name=user, groups=(*groups, "system:authenticated", *_implied(user)))
         return token
 
     def revoke(self, token: str) -> None:
-        """Make a token unknown; whoever uses it gets a 401."""
+        """Invalidate a token; requests with it are answered with 401."""
         with self._lock:
             self._tokens.pop(token, None)
 
     def reissue(self, token: str, user: str, groups: Iterable[str] = ()) -> None:
-        """Make a given token known, for instance one that was revoked."""
+        """Register a specific token, for example one that was revoked."""
         with self._lock:
             self._tokens[token] = ApiUser(name=user, groups=(*groups, "system:authenticated", *_implied(user)))
 
     def add(self, rule: AccessRule) -> None:
-        """Put a rule before all others."""
+        """Add a rule that takes precedence over all others."""
         with self._lock:
             self._rules = (rule, *self._rules)
 
     def clear(self) -> None:
-        """Take back every rule that was added."""
+        """Remove every rule that was added."""
         with self._lock:
             self._rules = ()
 
     def authenticate(self, authorization: str) -> ApiUser:
-        """Return who sent this header. Raises 401 for a token that is unknown."""
+        """Return the user of this Authorization header. Raises 401 for an unknown token."""
         scheme, _, token = authorization.partition(" ")
         if not authorization or scheme.lower() != "bearer":
             return ANONYMOUS
@@ -100,16 +100,16 @@ class AccessReviewer:
         return user
 
     def authorize(self, user: ApiUser, info: routing.Info) -> None:
-        """Raise 403 when the user may not make this request."""
+        """Raise 403 if the user may not make this request."""
         if not self.allows(user, info):
             raise forbidden(user, info)
 
     def allows(self, user: ApiUser, info: routing.Info) -> bool:
-        """Say whether the user may make this request."""
+        """Return True if the user may make this request."""
         if not info.plural:
             return _may_see(user, info.path)
         if info.plural.startswith("selfsubject") and user is not ANONYMOUS:
-            return True  # everybody may ask what they may do
+            return True  # every authenticated user may review their own access
         for rule in self._rules:
             if rule.covers(user, info):
                 return rule.allowed
@@ -133,7 +133,7 @@ class AccessReviewer:
 
 
 def _implied(user: str) -> tuple[str, ...]:
-    """Return the groups that a service account is in by its name."""
+    """Return the groups that a service account belongs to by its name."""
     parts = user.split(":")
     if parts[:2] == ["system", "serviceaccount"] and len(parts) == 4:
         return "system:serviceaccounts", f"system:serviceaccounts:{parts[2]}"
@@ -168,7 +168,7 @@ def _is_subject(user: ApiUser, subject: Json, binding: state.Stored) -> bool:
 
 
 def forbidden(user: ApiUser, info: routing.Info) -> status.ApiError:
-    """Make the 403 that names the missing right."""
+    """Return the 403 error that names the missing right."""
     if not info.plural:
         message = f'forbidden: User "{user.name}" cannot {info.verb} path "{info.path}"'
         return status.ApiError(403, "Forbidden", message, details={})

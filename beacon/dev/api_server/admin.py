@@ -1,8 +1,8 @@
-"""The control of the cluster over HTTP, for tests and demos in another process.
+"""HTTP interface to `control`, for tests and demos in another process.
 
-`POST /beacon-dev/<command>` with the arguments as a JSON object calls that method of `control`, and
-`GET /beacon-dev/status` says how things are. Only an administrator's token may. Faults do not strike here, or nobody
-could take them back.
+`POST /beacon-dev/<command>` with the arguments as a JSON object calls that method of `control`;
+`GET /beacon-dev/status` returns the state. Both require an administrator's token. Faults must not apply here, because
+a client could not remove them then.
 """
 
 import threading
@@ -24,14 +24,14 @@ _ANSWER_FIRST_S = 0.1
 
 
 class Admin:
-    """Answers what is asked below `/beacon-dev/`."""
+    """Handles the requests below `/beacon-dev/`."""
 
     def __init__(self, cluster: service.ApiService, switches: control.Control) -> None:
         self._cluster = cluster
         self._control = switches
 
     async def answer(self, request: Request, user: access.ApiUser) -> Response:
-        """Do one command and return its result as `{"result": ...}`."""
+        """Execute one command and return its result as `{"result": ...}`."""
         if access.ADMIN_GROUP not in user.groups:
             raise status.ApiError(403, "Forbidden", "only an administrator may do this", details={})
         command = request.url.path.removeprefix(PREFIX)
@@ -41,11 +41,11 @@ class Admin:
             raise status.no_such_resource()
         arguments = orjson.loads(await request.body() or b"{}")
         if command == "restart":
-            # This very connection will break: answer first.
+            # The restart breaks this connection too, so respond first.
             threading.Timer(_ANSWER_FIRST_S, self._control.restart, kwargs=arguments).start()
             return _json({"result": None})
         try:
-            # In a thread: the methods wait for the loop, which is this one.
+            # In a thread, because the methods block until this event loop has run their work.
             result = await run_in_threadpool(getattr(self._control, command), **arguments)
         except (TypeError, ValueError, KeyError) as error:
             raise status.bad_request(f"{command}: {error}") from error

@@ -1,7 +1,7 @@
-"""The API as an ASGI application: who asks, whether a fault strikes, whether it is allowed, and who answers.
+"""The API as an ASGI application: authenticate, apply faults, authorize, dispatch to a handler.
 
-Every request goes through the same steps, so that faults and rights work alike for all of them. What an answer says is
-decided elsewhere.
+Every request passes the same steps, so faults and rights apply to all of them alike. This module must not decide the
+content of a response; the handlers do.
 """
 
 import asyncio
@@ -29,16 +29,16 @@ from beacon.dev.api_server import (
     writing,
 )
 
-_CHUNKED_FROM = 2048  # Go's server sends longer bodies in chunks, without a length
+_CHUNKED_FROM = 2048  # Go's server sends longer bodies chunked, without Content-Length
 _HEALTH = ("/healthz", "/livez", "/readyz")
 
 
 class Dropped(Exception):
-    """The connection is to be cut without an answer."""
+    """The connection must be cut without a response."""
 
 
 class Body(Response):
-    """A response with the headers of the real server."""
+    """A response with the headers of a real API server."""
 
     def __init__(self, content: bytes, code: int = 200, media_type: str = "application/json") -> None:
         super().__init__(content, code, {"cache-control": "no-cache, private"}, media_type)
@@ -79,7 +79,7 @@ class Api:
             await answer(scope, receive, send)
 
     async def _strike(self, user: access.ApiUser, info: routing.Info) -> None:
-        """Let the faults that are set for this request happen."""
+        """Apply the faults that match this request."""
         for fault in self._cluster.faults.take(user, info):
             if fault.action is faults.Action.SLOW:
                 await asyncio.sleep(fault.response_s)
@@ -108,7 +108,7 @@ class Api:
         return await self._write(request, kind, info)
 
     def _kind(self, info: routing.Info) -> kinds.ServedKind | None:
-        """Return the kind that a path names; None when even its group is unknown."""
+        """Return the kind of a path, or None if its group or version is unknown. Raises 404 for an unknown plural."""
         if (info.group, info.version) not in self._cluster.registry.versions:
             return None
         kind = self._cluster.registry.get(info.group, info.version, info.plural)
@@ -123,7 +123,7 @@ class Api:
         if listing:
             form = routing.form(accept, lists=True)
             return reading.list_page(self._cluster, kind, info, request.query_params, form)
-        # What is missing is missing in every form.
+        # A missing object is a 404 before an unacceptable form is a 406.
         key = (info.namespace if kind.namespaced else "", info.name)
         self._cluster.life.read(kind, key)
         return reading.get(self._cluster, kind, info, routing.form(accept, lists=False))
@@ -160,7 +160,7 @@ class Api:
         return Body(reading.rendered(stored, kind, form), 201 if created else 200)
 
     def _describe(self, request: Request, info: routing.Info) -> Response:
-        """Answer a request that is about no resource."""
+        """Answer a request for a path without a resource."""
         registry, path = self._cluster.registry, info.path.rstrip("/")
         if path in _HEALTH or path.startswith(tuple(f"{known}/" for known in _HEALTH)):
             return Body(b"ok", media_type="text/plain; charset=utf-8")
@@ -197,7 +197,7 @@ def _document(registry: kinds.Registry, info: routing.Info, path: str, address: 
 
 
 def _check_verb(kind: kinds.ServedKind, info: routing.Info) -> None:
-    """Raise 405 for what the resource can't do, and 404 for a subresource that it doesn't have."""
+    """Raise 405 for a verb that the resource does not support, and 404 for an unknown subresource."""
     verbs: tuple[str, ...] = kind.verbs
     if info.subresource:
         found = [sub for sub in kind.subresources if sub.name == info.subresource and sub.name == "status"]

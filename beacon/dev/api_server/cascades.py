@@ -1,7 +1,7 @@
-"""What one write brings about elsewhere: namespaces with their contents, definitions with their custom resources.
+"""Side effects of a write on other objects: contents of a namespace, custom resources of a definition.
 
-In a real cluster controllers do this a moment later; here it happens within the same step, in the order in which they
-would. Nothing here is called from outside `lifecycle`.
+In a real cluster controllers do this a moment later; here it happens within the same step, in the same order. Only
+`lifecycle` and `control` may call this module.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ _CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
 
 
 def check_namespace(life: "lifecycle.Lifecycle", kind: kinds.ServedKind, namespace: str) -> None:
-    """Refuse what is created in a namespace that is not there, or is going."""
+    """Raise 404 or 403 for an object created in a namespace that does not exist or is being terminated."""
     if not kind.namespaced:
         return
     found = life.state.get(NAMESPACES, ("", namespace))
@@ -34,7 +34,7 @@ def check_namespace(life: "lifecycle.Lifecycle", kind: kinds.ServedKind, namespa
 
 
 def check_new(kind: kinds.ServedKind, obj: Json) -> None:
-    """Refuse a definition that can't be served."""
+    """Raise 422 for a CustomResourceDefinition that can't be served."""
     if kind.storage != DEFINITIONS:
         return
     spec, name = obj.get("spec") or {}, obj["metadata"]["name"]
@@ -49,7 +49,7 @@ def check_new(kind: kinds.ServedKind, obj: Json) -> None:
 
 
 def check_deletable(kind: kinds.ServedKind, current: state.Stored) -> None:
-    """Refuse to delete the namespaces that a cluster can't be without."""
+    """Raise 403 for the deletion of a permanent namespace."""
     name = current.key[1]
     if kind.storage == NAMESPACES and name in _PERMANENT:
         message = f'namespaces "{name}" is forbidden: this namespace may not be deleted'
@@ -58,19 +58,19 @@ def check_deletable(kind: kinds.ServedKind, current: state.Stored) -> None:
 
 
 def created(life: "lifecycle.Lifecycle", kind: kinds.ServedKind, stored: state.Stored) -> None:
-    """Serve a definition that has just been created, and say so in its status."""
+    """Start serving a new CustomResourceDefinition and set its status conditions."""
     if kind.storage == DEFINITIONS:
         _establish(life, kind, stored)
 
 
 def updated(life: "lifecycle.Lifecycle", kind: kinds.ServedKind) -> None:
-    """Serve the versions that a changed definition says."""
+    """Serve the versions of a changed CustomResourceDefinition."""
     if kind.storage == DEFINITIONS:
         restored(life)
 
 
 def deleting(life: "lifecycle.Lifecycle", kind: kinds.ServedKind, current: state.Stored) -> state.Stored | None:
-    """Delete what a namespace or a definition holds, then itself; return what answers, or None if it is neither."""
+    """Delete a namespace or definition with its contents. Return the object to respond with, None for other kinds."""
     if kind.storage == NAMESPACES:
         return _end_namespace(life, kind, current)
     if kind.storage == DEFINITIONS:
@@ -79,7 +79,7 @@ def deleting(life: "lifecycle.Lifecycle", kind: kinds.ServedKind, current: state
 
 
 def removed(life: "lifecycle.Lifecycle", last: state.Stored) -> None:
-    """End a namespace whose last object has gone."""
+    """Finish the deletion of a namespace after its last object was removed."""
     namespace = last.key[0]
     found = life.state.get(NAMESPACES, ("", namespace)) if namespace else None
     if found is not None and "deletionTimestamp" in found.obj["metadata"]:
@@ -87,7 +87,7 @@ def removed(life: "lifecycle.Lifecycle", last: state.Stored) -> None:
 
 
 def restored(life: "lifecycle.Lifecycle") -> None:
-    """Serve exactly the definitions that are stored, after the state went back to a backup."""
+    """Serve exactly the stored definitions, for example after a backup was restored."""
     stored = {storage for kind in life.registry if kind.custom for storage in [kind.storage]}
     for storage in stored:
         life.registry.remove(storage)

@@ -1,12 +1,13 @@
 """The built-in resources of a plain cluster, as one table.
 
-Groups and resources stand in the order in which a real server lists them. Nothing here changes at run time.
+Groups and resources are in the order in which a real server lists them. The table must not change at run time.
 """
 
 from beacon.dev.api_server import kinds
 
-# plural, kind, then options: `cluster`, `gen` (has a generation), `s=` short names, `c=` categories, `v=` verbs if not
-# all, `stored=` another version in the storage, and subresources: a known name, or name:Kind:verbs[:group/version].
+# Columns: plural, kind, then options. `cluster`: cluster-scoped; `gen`: has a generation; `s=` short names; `c=`
+# categories; `v=` verbs unless all; `stored=` storage version if another; and subresources: a known name, or
+# name:Kind:verbs[:group/version].
 _TABLE = """
 v1
   bindings Binding v=create
@@ -101,7 +102,7 @@ flowcontrol.apiserver.k8s.io/v1
 
 
 def built_in() -> kinds.Registry:
-    """Return a registry of what a plain cluster serves."""
+    """Return a registry of the resources that a plain cluster serves."""
     registry = kinds.Registry()
     group, version = "", ""
     for line in _TABLE.strip().splitlines():

@@ -1,7 +1,7 @@
-"""What a test can make happen to the cluster: faults, rights, restarts, restores.
+"""Fault injection and administration of the cluster: faults, rights, restarts, backups.
 
-The same methods serve Python (`server.faults`) and HTTP (`admin`). All may be called from any thread; what concerns
-open connections is done in the server's loop before the call returns.
+The same methods serve Python (`server.faults`) and HTTP (`admin`). All may be called from any thread. Work on open
+connections is done in the server's event loop before the call returns.
 """
 
 import itertools
@@ -19,13 +19,13 @@ _COMPACTED = "too old resource version: a fault was set"
 
 
 class Control:
-    """The switches of one cluster. `**match` is verb, resource, group, namespace, user, path: see `faults.Match`."""
+    """Controls one cluster. `**match` is verb, resource, group, namespace, user, path: see `faults.Match`."""
 
     def __init__(self, cluster: service.ApiService) -> None:
         self._cluster = cluster
         self._backups: dict[int, state.Saved] = {}
         self._numbers = itertools.count(1)
-        # How to restart the listening server; it sets this itself.
+        # Restarts the listening server; set by `server.ApiServer`.
         self.restarting: Callable[[float], None] = lambda _: None
 
     def fail(
@@ -47,29 +47,29 @@ class Control:
         return self._cluster.faults.add(faults.Action.DROP, faults.Match(**match), times=times)
 
     def freeze(self, **match: str) -> int:
-        """Accept matching requests and say nothing; open watches stay open and fall silent, as if half-open."""
+        """Accept matching requests without responding; open watches stay open but send nothing, as if half-open."""
         number = self._cluster.faults.add(faults.Action.FREEZE, faults.Match(**match))
         self._cluster.changed()
         return number
 
     def thaw(self) -> None:
-        """End every freeze; what was held back is sent now."""
+        """Remove every freeze; delayed responses and events are sent now."""
         self._cluster.faults.clear(faults.Action.FREEZE)
         self._cluster.changed()
 
     def slow(self, *, response_s: float = 0.0, line_s: float = 0.0, times: int | None = None, **match: str) -> int:
-        """Hold back the answers to matching requests, and each line of matching watches."""
+        """Delay the responses to matching requests, and each line of matching watches."""
         return self._cluster.faults.add(
             faults.Action.SLOW, faults.Match(**match), times=times, response_s=response_s, line_s=line_s
         )
 
     def remove(self, number: int) -> None:
-        """Take one fault back."""
+        """Remove one fault."""
         self._cluster.faults.remove(number)
         self._cluster.changed()
 
     def clear(self) -> None:
-        """Take back every fault, and every right given or taken by `allow` and `deny`."""
+        """Remove every fault, and every rule added by `allow` and `deny`."""
         self._cluster.faults.clear()
         self._cluster.access.clear()
         self._cluster.changed()
@@ -79,7 +79,7 @@ class Control:
         return self._end(faults.Ending.CUT, b"", match)
 
     def end_watches(self, **match: str) -> int:
-        """End matching open watches cleanly, as a timeout does; return how many there were."""
+        """End matching open watches cleanly, as after timeoutSeconds; return how many there were."""
         return self._end(faults.Ending.CLEAN, b"", match)
 
     def half_line(self, **match: str) -> int:
@@ -94,15 +94,15 @@ class Control:
         return self._end(faults.Ending.ERROR, line, match)
 
     def compact(self) -> int:
-        """Forget all history up to now: older positions and tokens get a 410. Return the present resourceVersion."""
+        """Discard all history: older positions and tokens get a 410. Return the current resourceVersion."""
         self._cluster.state.forget(compact=True)
         return self._cluster.state.version
 
     def restart(self, downtime_s: float = 0.0, *, refusing_s: float = 0.0, code: int = 403) -> None:
         """Restart on the same port: connections break, the watch cache is empty, older positions get a 410.
 
-        For `refusing_s` after that every request is answered with `code`, as a real server answers 403 until its
-        authorizer has read its rules.
+        For `refusing_s` after that, every request is answered with `code`, as a real server answers 403 until its
+        authorizer has loaded its rules.
         """
         number = self.fail(code) if refusing_s else None
         self.restarting(downtime_s)
@@ -112,7 +112,7 @@ class Control:
             ready.start()
 
     def snapshot(self) -> int:
-        """Take a backup of everything, as of etcd, and return its number."""
+        """Save a backup of everything, like an etcd snapshot, and return its number."""
         number = next(self._numbers)
         self._backups[number] = self._cluster.state.save()
         return number
@@ -126,27 +126,27 @@ class Control:
         return self._cluster.state.version
 
     def load(self, count: int, *, rate: float = 0.0, **more: Any) -> Json:
-        """Create many objects, `rate` a second if given; see `load.Load` for the rest. Return when that was."""
+        """Create or update many objects; see `load.Load`. Return the times of the first and the last change."""
         return load.run(self._cluster, load.Load(count=count, rate=rate, **more))
 
     def issue(self, user: str, groups: Iterable[str] = ()) -> str:
-        """Make a new token for a user and return it; what the user may do is a matter of RBAC."""
+        """Create a token for a user and return it. RBAC decides what the user may do."""
         return self._cluster.access.issue(user, groups)
 
     def reissue(self, token: str, user: str, groups: Iterable[str] = ()) -> None:
-        """Make a given token known, for instance one that was revoked."""
+        """Register a specific token, for example one that was revoked."""
         self._cluster.access.reissue(token, user, groups)
 
     def revoke(self, token: str) -> None:
-        """Make a token unknown: 401 from now on. Open watches go on, as they do in a real cluster."""
+        """Invalidate a token: 401 from now on. Open watches continue, as in a real cluster."""
         self._cluster.access.revoke(token)
 
     def allow(self, **rule: str | list[str]) -> None:
-        """Give a right: user (text), verbs, groups, resources, namespaces (lists); what is left out means all."""
+        """Grant a right: user (text), verbs, groups, resources, namespaces (lists). An omitted argument matches all."""
         self._cluster.access.add(_rule(rule, allowed=True))
 
     def deny(self, **rule: str | list[str]) -> None:
-        """Take a right, in the words of `allow`; the last word counts, and it beats RBAC."""
+        """Deny a right, with the arguments of `allow`. The latest rule wins, and takes precedence over RBAC."""
         self._cluster.access.add(_rule(rule, allowed=False))
 
     def _end(self, ending: faults.Ending, line: bytes, match: dict[str, str]) -> int:

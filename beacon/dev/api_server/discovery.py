@@ -1,7 +1,7 @@
 """The documents that describe the API: /version, /api, /apis, resources, aggregated discovery, and a little OpenAPI.
 
-They are made from the registry, so a custom resource appears in all of them at once. Of OpenAPI there is only what
-makes kubectl leave validation to the server. Nothing here reads objects.
+They are built from the registry, so a custom resource appears in all of them at once. The OpenAPI documents contain
+only what makes kubectl leave validation to the server. This module must not read objects.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryLi
 
 
 def wants_aggregated(accept: str) -> bool:
-    """Say whether the first acceptable form is the aggregated one."""
+    """Return True if the client prefers aggregated discovery."""
     for clause in accept.split(","):
         parts = {part.strip() for part in clause.split(";")}
         if parts == {"application/json"}:
@@ -30,13 +30,13 @@ def wants_aggregated(accept: str) -> bool:
 
 
 def api_versions(address: str) -> Json:
-    """Return /api."""
+    """Return the document of /api."""
     servers = [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}]
     return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": servers}
 
 
 def group_list(registry: kinds.Registry) -> Json:
-    """Return /apis."""
+    """Return the document of /apis."""
     groups = [group(name, versions) for name, versions in registry.groups().items() if name]
     return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
 
@@ -54,7 +54,7 @@ def resource_list(served: dict[str, kinds.ServedKind], group_version: str) -> Js
     for kind in served.values():
         resources.append(_resource(kind))
         resources.extend(_subresource(kind, sub) for sub in kind.subresources)
-    # The core group's document alone has no apiVersion.
+    # Only the core group's document has no apiVersion.
     head = {"apiVersion": "v1"} if "/" in group_version else {}
     return {"kind": "APIResourceList", **head, "groupVersion": group_version, "resources": resources}
 
@@ -71,7 +71,7 @@ def aggregated(registry: kinds.Registry, *, core: bool) -> Json:
 
 
 def openapi_index(registry: kinds.Registry) -> Json:
-    """Return /openapi/v3."""
+    """Return the document of /openapi/v3."""
     paths = {}
     for name, version in registry.versions:
         path = f"apis/{name}/{version}" if name else f"api/{version}"
@@ -80,7 +80,7 @@ def openapi_index(registry: kinds.Registry) -> Json:
 
 
 def openapi(served: dict[str, kinds.ServedKind], prefix: str) -> Json:
-    """Return the OpenAPI document of one group and version: only that patches take `fieldValidation`."""
+    """Return the OpenAPI document of one group and version; it only declares that patches take `fieldValidation`."""
     paths: Json = {}
     for kind in served.values():
         middle = "/namespaces/{namespace}" if kind.namespaced else ""
@@ -121,7 +121,7 @@ def _aggregated_version(registry: kinds.Registry, name: str, version: str) -> Js
 
 
 def _aggregated_resource(kind: kinds.ServedKind) -> Json:
-    # The core group names neither group nor version here.
+    # For the core group, both group and version are empty here.
     group_name, version = (kind.group, kind.version) if kind.group else ("", "")
     shown: Json = {
         "resource": kind.plural,

@@ -1,7 +1,7 @@
-"""What a test makes go wrong: which requests fail and how, and what happens to open watches.
+"""Injected faults: which requests fail and how, and how open watches end.
 
-A fault is data with a matcher; the handlers ask for it at the few places where it can act. Rules are replaced as a
-whole, so any thread may set them while the server reads them. Nothing here sends anything.
+A fault is data with a matcher; the handlers query it at the few places where it applies. The tuple of faults is
+replaced as a whole, so any thread may change it while the server reads it. This module must not send anything.
 """
 
 import itertools
@@ -14,16 +14,16 @@ from beacon.dev.api_server import access, routing, status
 
 
 class Action(StrEnum):
-    """What a fault does to the requests that it matches."""
+    """The effect of a fault on the requests that it matches."""
 
     FAIL = "fail"  # answer with `error`
-    DROP = "drop"  # cut the connection without an answer
-    FREEZE = "freeze"  # say nothing, keep the connection; open watches fall silent too
-    SLOW = "slow"  # wait before the answer, and before each watch line
+    DROP = "drop"  # cut the connection without a response
+    FREEZE = "freeze"  # keep the connection but send nothing, also on open watches
+    SLOW = "slow"  # wait before the response, and before each watch line
 
 
 class Ending(StrEnum):
-    """How an open watch is made to end."""
+    """The way in which an open watch ends."""
 
     CUT = "cut"  # the connection breaks between two lines
     HALF_LINE = "half-line"  # the connection breaks in the middle of the next line
@@ -33,7 +33,7 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """Which requests are meant; an empty field matches all, `path` is a regular expression found anywhere."""
+    """Matcher of requests. An empty field matches all; `path` is a regular expression, searched for in the path."""
 
     verb: str = ""
     resource: str = ""
@@ -43,7 +43,7 @@ class Match:
     path: str = ""
 
     def covers(self, user: access.ApiUser, info: routing.Info) -> bool:
-        """Say whether a request is meant. `resource` may be `deployments` or `deployments.apps`."""
+        """Return True if a request matches. `resource` may be `deployments` or `deployments.apps`."""
         plural, _, group = self.resource.partition(".")
         return (
             self.verb in {"", info.verb}
@@ -58,7 +58,7 @@ class Match:
 
 @dataclass(slots=True, kw_only=True)
 class Fault:
-    """One fault that is set; `times` counts down to nothing, None stays until removed."""
+    """One active fault. `times` is how often it still applies; None means until it is removed."""
 
     number: int
     action: Action
@@ -70,7 +70,7 @@ class Fault:
 
 
 class Faults:
-    """The faults that are set now. Thread-safe."""
+    """The active faults. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -87,7 +87,7 @@ class Faults:
         response_s: float = 0.0,
         line_s: float = 0.0,
     ) -> int:
-        """Set a fault and return the number by which it can be removed."""
+        """Add a fault and return the number by which it can be removed."""
         with self._lock:
             number = next(self._numbers)
             fault = Fault(
@@ -103,17 +103,17 @@ class Faults:
             return number
 
     def remove(self, number: int) -> None:
-        """Take one fault back."""
+        """Remove one fault."""
         with self._lock:
             self._set = tuple(fault for fault in self._set if fault.number != number)
 
     def clear(self, action: Action | None = None) -> None:
-        """Take all faults back, or all of one kind."""
+        """Remove all faults, or all with one action."""
         with self._lock:
             self._set = tuple(fault for fault in self._set if action not in {None, fault.action})
 
     def take(self, user: access.ApiUser, info: routing.Info) -> list[Fault]:
-        """Return the faults that strike a request that arrives now, and count them down."""
+        """Return the faults that apply to a new request, and decrement their counters."""
         if not self._set:
             return []
         with self._lock:
@@ -125,16 +125,16 @@ class Faults:
             return struck
 
     def freezes(self, user: access.ApiUser, info: routing.Info) -> bool:
-        """Say whether this request's connection is frozen now."""
+        """Return True if a freeze matches this request now."""
         return any(fault.action is Action.FREEZE and fault.match.covers(user, info) for fault in self._set)
 
     def line_delay_s(self, user: access.ApiUser, info: routing.Info) -> float:
-        """Return how long each watch line is held back."""
+        """Return by how much each watch line is delayed."""
         return max((fault.line_s for fault in self._set if fault.match.covers(user, info)), default=0.0)
 
 
 def failure(code: int, *, message: str = "", reason: str = "", retry_after_s: int | None = None) -> status.ApiError:
-    """Make the error that a real server would answer with this code."""
+    """Return the error with which a real server would answer for this code."""
     known = {
         401: status.unauthorized(),
         410: status.expired("The resourceVersion for the provided list is too old."),

@@ -1,8 +1,8 @@
-"""managedFields: who wrote which field last.
+"""managedFields: which manager last wrote each field.
 
-Beacon drops them, but a real server sends them on every line and they are half of its bytes, so they are kept here with
-the same shape. The rules follow what was seen of a real server; the schema's finer points are approximated by lists of
-field names. Nothing here changes an object.
+Beacon drops them, but a real server sends them with every object and they are half of its bytes, so they are computed
+here with the same shape. The rules follow recordings of a real server; lists of field names approximate the details of
+the schema. This module must not change an object.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ _UNMANAGED = frozenset({
     "name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "selfLink", "managedFields",
     "deletionTimestamp", "deletionGracePeriodSeconds",
 })  # fmt: skip
-# Structures of a known type: unlike maps they are no field of their own.
+# Structures of a known type: unlike maps, they are not fields themselves.
 _STRUCTURES = frozenset({
     "metadata", "spec", "status", "template", "strategy", "updateStrategy", "jobTemplate", "names", "acceptedNames",
 })  # fmt: skip
@@ -42,7 +42,7 @@ class Owner:
 
 
 def leaves(obj: Json, *, subresource: str, custom: bool) -> Leaves:
-    """Return every managed field of an object and its value; of the status only, when that is the subresource."""
+    """Return every managed field of an object with its value; only those of the status if that is the subresource."""
     found: Leaves = {}
     for key, value in obj.items():
         if key in {"apiVersion", "kind"} or (key == "status") is not (subresource == "status"):
@@ -56,7 +56,7 @@ def leaves(obj: Json, *, subresource: str, custom: bool) -> Leaves:
 
 
 def claim(owners: Iterable[Owner], before: Leaves, after: Leaves, writer: Owner) -> tuple[Owner, ...]:
-    """Return the owners once `writer` has turned `before` into `after`; `writer.paths` is not looked at."""
+    """Return the owners after `writer` has changed `before` into `after`; `writer.paths` is ignored."""
     changed = frozenset(path for path, value in after.items() if path not in before or before[path] != value)
     result, own = [], changed
     for owner in owners:

@@ -1,7 +1,7 @@
-"""The forms in which one object is sent: whole, as a list's item, metadata only.
+"""The forms in which one object is sent: complete, as an item of a list, metadata only.
 
-Serialising is what costs under load, so each form is made once and its bytes are shared by every reader. Nothing here
-changes an object.
+Serialization is the main cost under load, so each form is rendered once and its bytes are shared by every reader. This
+module must not change an object.
 """
 
 from typing import Any
@@ -31,14 +31,14 @@ class Forms:
         return self._metadata
 
     def full(self, api_version: str) -> bytes:
-        """Render the whole object as a version of its group serves it."""
+        """Render the complete object with this apiVersion."""
         found = self._full.get(api_version)
         if found is None:
             found = self._full[api_version] = orjson.dumps({**self._obj, "apiVersion": api_version})
         return found
 
     def item(self) -> bytes:
-        """Render as an item of a built-in list, which repeats neither kind nor apiVersion."""
+        """Render as an item of a built-in list, without kind and apiVersion."""
         if self._item is None:
             plain = {key: value for key, value in self._obj.items() if key not in {"kind", "apiVersion"}}
             self._item = orjson.dumps(plain)

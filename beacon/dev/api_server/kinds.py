@@ -1,7 +1,7 @@
-"""Which resources there are: what a kind is, and the registry of those that are served now.
+"""The served resources: the description of a kind, and the registry of the kinds that are served now.
 
-A kind says how a resource is named, whether it has namespaces and which verbs it knows; discovery and routing both read
-it from here. Nothing here holds objects.
+A kind has a resource's names, its scope and its verbs; discovery and routing both use it. This module must not hold
+objects.
 """
 
 import base64
@@ -28,7 +28,7 @@ _MORE_FIELDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subresource:
-    """A path below an object, such as `status`; an empty group means that of its parent."""
+    """A path below an object, such as `status`; an empty group means the parent's group."""
 
     name: str
     kind: str
@@ -39,7 +39,7 @@ class Subresource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedKind:
-    """A resource as one group and version serve it; versions of it share the storage `(group, plural)`."""
+    """A resource in one group and version; all its versions share the storage `(group, plural)`."""
 
     group: str
     version: str
@@ -63,18 +63,18 @@ class ServedKind:
 
     @property
     def storage(self) -> tuple[str, str]:
-        """Name the table that holds the objects."""
-        # Events are served by two groups and are the same objects in both.
+        """Return the key of the table that holds the objects."""
+        # Events are served by two groups, which share the same objects.
         return "" if self.group == "events.k8s.io" else self.group, self.plural
 
     @property
     def fields(self) -> frozenset[str]:
-        """Name the paths that a field selector may use."""
+        """Return the paths that a field selector may use."""
         return METADATA_FIELDS | _MORE_FIELDS.get(self.plural, set())
 
     @property
     def has_status(self) -> bool:
-        """Say whether the status is written only through its subresource."""
+        """Return True if the status can only be written through its subresource."""
         return any(sub.name == "status" for sub in self.subresources)
 
     def storage_hash(self) -> str:
@@ -85,7 +85,7 @@ class ServedKind:
 
 @dataclass(slots=True)
 class Registry:
-    """What is served now, by group and version and then plural; groups keep the order in which they appeared."""
+    """The kinds that are served now, by (group, version), then plural; groups keep the order of addition."""
 
     versions: dict[tuple[str, str], dict[str, ServedKind]] = field(default_factory=dict)
 
@@ -97,11 +97,11 @@ class Registry:
         return found
 
     def get(self, group: str, version: str, plural: str) -> ServedKind | None:
-        """Return the kind served under this path, if any."""
+        """Return the kind served under this path, or None."""
         return self.versions.get((group, version), {}).get(plural)
 
     def find(self, resource: str) -> ServedKind:
-        """Return the kind called `pods`, `deployments.apps` or, when only one has that plural, `deployments`."""
+        """Return the kind named `pods`, `deployments.apps` or, without a group, `deployments`. Raises KeyError."""
         plural, _, group = resource.partition(".")
         exact = [kind for kind in self if (kind.plural, kind.group) == (plural, group)]
         if found := exact or [kind for kind in self if not group and plural == kind.plural]:
@@ -109,11 +109,11 @@ class Registry:
         raise KeyError(resource)
 
     def add(self, kind: ServedKind) -> None:
-        """Serve a kind."""
+        """Start serving a kind."""
         self.versions.setdefault((kind.group, kind.version), {})[kind.plural] = kind
 
     def remove(self, storage: tuple[str, str]) -> None:
-        """Stop serving every version of a resource, and its group when nothing else is in it."""
+        """Stop serving every version of a resource, and its group if that is empty then."""
         for version, kinds in list(self.versions.items()):
             if version[0] == storage[0] and storage[1] in kinds:
                 del kinds[storage[1]]
@@ -121,7 +121,7 @@ class Registry:
                     del self.versions[version]
 
     def __iter__(self) -> Iterator[ServedKind]:
-        """Go through all kinds of all versions."""
+        """Iterate over all kinds of all versions."""
         for kinds in self.versions.values():
             yield from kinds.values()
 

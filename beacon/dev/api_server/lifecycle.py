@@ -1,8 +1,7 @@
-"""What may happen to objects: create, update, delete, and what follows from it.
+"""The verbs on objects: create, update, delete.
 
-Every verb is one step under the state's lock, whoever asks: the HTTP handlers and the Python interface come through
-here alike. What follows for namespaces and custom resources is in `cascades`. Nothing here knows HTTP beyond the Status
-that says no.
+Every verb is one step under the state's lock; both the HTTP handlers and the Python interface use it. Effects on
+namespaces and custom resources are in `cascades`. This module must not know HTTP beyond the Status of an error.
 """
 
 from collections.abc import Callable
@@ -21,7 +20,7 @@ _RETURNED = frozenset({
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectWrite:
-    """How something is written: in whose name, to which part, and whether for real."""
+    """Options of a write: field manager, operation, subresource, dry run, preconditions, grace period."""
 
     manager: str = "beacon-dev"
     operation: str = "Update"
@@ -41,7 +40,7 @@ class Lifecycle:
     def __init__(self, store: state.ClusterState, registry: kinds.Registry) -> None:
         self.state = store
         self.registry = registry
-        # Counts the changes of what is served, for whoever caches discovery.
+        # Counts the changes of the served resources, so that callers can cache discovery.
         self.served = 0
 
     def create(self, kind: kinds.ServedKind, namespace: str, sent: Json, write: ObjectWrite = PLAIN) -> state.Stored:
@@ -63,7 +62,7 @@ class Lifecycle:
     def update(
         self, kind: kinds.ServedKind, key: state.Key, change: Callable[[Json], Json], write: ObjectWrite = PLAIN
     ) -> state.Stored:
-        """Apply `change` to an object and return the result; what changes nothing keeps its resourceVersion."""
+        """Apply `change` to an object and return the result. Without a difference the resourceVersion stays."""
         with self.state.lock:
             current = self.read(kind, key)
             wanted = change(current.obj)
@@ -83,7 +82,7 @@ class Lifecycle:
             return stored
 
     def delete(self, kind: kinds.ServedKind, key: state.Key, write: ObjectWrite = PLAIN) -> bytes | Json:
-        """Delete an object, or begin to; return the Status or the object that answers the request."""
+        """Delete an object, or mark it as being deleted; return the Status or the object for the response."""
         with self.state.lock:
             current = self.read(kind, key)
             _check_preconditions(kind, current, write)
@@ -95,24 +94,24 @@ class Lifecycle:
             if current.obj["metadata"].get("finalizers"):
                 return self.mark(kind, current, grace_s=0).forms.full(kind.api_version)
             if (grace_s := _grace_of(kind, current, write)) > 0:
-                # A kubelet would end the pod within its grace period; here it does so at once.
+                # A kubelet terminates the pod within its grace period; here that happens at once.
                 current = self.mark(kind, current, grace_s=grace_s)
             self.remove(kind, key)
             return _farewell(kind, current)
 
     def mark(self, kind: kinds.ServedKind, current: state.Stored, *, grace_s: int) -> state.Stored:
-        """Note that an object is being deleted; a second time changes nothing."""
+        """Mark an object as being deleted. Idempotent."""
         if "deletionTimestamp" in current.obj["metadata"]:
             return current
         return self._store(kind, current.key, objects.marked_deleted(current.obj, grace_s=grace_s), None)
 
     def remove(self, kind: kinds.ServedKind, key: state.Key) -> None:
-        """Take an object out of the storage, whatever it says about itself."""
+        """Remove an object from the storage, regardless of finalizers."""
         last = self.state.remove(kind.storage, key)
         cascades.removed(self, last)
 
     def read(self, kind: kinds.ServedKind, key: state.Key) -> state.Stored:
-        """Return an object. Raises 404."""
+        """Return an object. Raises 404 if it does not exist."""
         found = self.state.get(kind.storage, key)
         if found is None:
             raise status.not_found(kind.group, kind.plural, key[1])
@@ -140,7 +139,7 @@ def _writer(kind: kinds.ServedKind, write: ObjectWrite) -> fields.Owner:
 
 
 def _check_unchanged(kind: kinds.ServedKind, current: state.Stored, wanted: Json) -> None:
-    """Refuse a writer who has seen another revision, or another object of this name."""
+    """Raise 409 if the writer has read another revision, or another object of the same name."""
     name, metadata = current.key[1], wanted.get("metadata") or {}
     if metadata.get("resourceVersion") not in {None, "", str(current.version)}:
         raise status.conflict(kind.group, kind.plural, name)

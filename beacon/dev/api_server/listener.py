@@ -1,6 +1,7 @@
-"""The listening server: uvicorn in a thread of its own, which can be restarted on its port.
+"""The listening server: uvicorn in its own thread, which can be restarted on the same port.
 
-It knows connections, not requests. The thread's loop outlives restarts, so that what waits for it is not lost.
+It handles connections and must not know requests. The thread's event loop outlives restarts, so that work scheduled in
+it is not lost.
 """
 
 import asyncio
@@ -41,16 +42,16 @@ class SocketListener:
 
     @property
     def ca_pem(self) -> bytes:
-        """Return the certificate authority, empty without TLS."""
+        """Return the certificate authority; empty without TLS."""
         return self._authority.pem if self._authority else b""
 
     def start(self) -> None:
-        """Listen; returns when connections are accepted. Raises OSError when the port can't be had."""
+        """Listen; return when connections are accepted. Raises OSError when the port can't be bound."""
         self._thread.start()
         self._await_start(1)
 
     def restart(self, downtime_s: float, between: Callable[[], None]) -> None:
-        """Break every connection, do something, and listen again after a while; returns when that is so."""
+        """Break every connection, call `between`, wait `downtime_s`, and return when connections are accepted again."""
         starts = self._starts
         self._downtime_s = downtime_s
         self._between = between
@@ -58,18 +59,18 @@ class SocketListener:
         self._await_start(starts + 1)
 
     def stop(self) -> None:
-        """Break every connection and end."""
+        """Break every connection and stop the thread."""
         self._stopping = True
         self._halt()
         self._thread.join(timeout=10)
 
     def abort(self, client: service.ClientAddress) -> None:
-        """Cut a client's connection at once, without the end of an answer."""
+        """Abort a client's connection at once, even in the middle of a response."""
         for transport in self._transports(client):
             transport.abort()
 
     def close(self, client: service.ClientAddress) -> None:
-        """Close a client's connection once what was written is sent."""
+        """Close a client's connection after the written data was sent."""
         for transport in self._transports(client):
             transport.close()
 
@@ -90,7 +91,7 @@ class SocketListener:
             for transport in self._transports():
                 transport.abort()
 
-        with contextlib.suppress(RuntimeError):  # the loop may have ended by itself
+        with contextlib.suppress(RuntimeError):  # the loop may have ended already
             loop.call_soon_threadsafe(halt)
 
     def _await_start(self, number: int) -> None:
@@ -137,7 +138,7 @@ class SocketListener:
         await self._await_handlers()
 
     async def _await_handlers(self) -> None:
-        """Let the handlers of broken connections end, so that none is destroyed while it waits."""
+        """Cancel the handlers of broken connections and wait for them, so that none is destroyed while pending."""
         others = {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
         for task in others:
             task.cancel()
@@ -173,5 +174,5 @@ class SocketListener:
 
 
 def _unexpected(record: logging.LogRecord) -> bool:
-    """Keep quiet about answers that break off: that is the very purpose of some faults."""
+    """Return False for uvicorn's error about incomplete responses, because some faults cause them on purpose."""
     return not record.getMessage().startswith("ASGI callable returned without")

@@ -1,7 +1,7 @@
-"""Many changes at a steady rate, made inside the server's process, where they cost least.
+"""Load generator: many changes at a steady rate, made inside the server's process, where they cost least.
 
-Every change carries the time at which it was made, so that whoever hears of it knows how long that took. Nothing here
-measures.
+Every change carries its creation time in an annotation, from which a receiver computes the latency. This module must
+not measure anything itself.
 """
 
 import functools
@@ -18,7 +18,7 @@ MADE_AT = "beacon.dev/made-at-ns"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What to make: `count` objects named by prefix and number, or, with `update`, one more change of each."""
+    """The changes to make: create `count` objects named by prefix and number, or, with `update`, change each once."""
 
     count: int
     rate: float = 0.0  # a second; 0: as fast as possible

@@ -1,7 +1,6 @@
-"""One object on its way in: names, defaults and the metadata that only the server sets.
+"""Rules for a written object: names, defaults and the metadata that only the server sets.
 
-Pure functions from what was sent (and what is stored) to what will be stored, so the rules can be read without the
-storage. They never change their arguments.
+Pure functions from the sent (and the stored) object to the object to store. They must not change their arguments.
 """
 
 import random
@@ -20,7 +19,7 @@ _ORDER = (
     "name", "generateName", "namespace", "selfLink", "uid", "resourceVersion", "generation", "creationTimestamp",
     "deletionTimestamp", "deletionGracePeriodSeconds", "labels", "annotations", "ownerReferences", "finalizers",
 )  # fmt: skip
-# What only the server writes, whatever a client sends.
+# Fields that only the server writes; values sent by a client are ignored.
 _OWN = (
     "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink",
     "managedFields",
@@ -57,19 +56,19 @@ def new(kind: kinds.ServedKind, namespace: str, sent: Json) -> Json:
 
 
 def check_name(kind: kinds.ServedKind, name: str) -> None:
-    """Raise a 422 for a name that the kind can't have."""
+    """Raise 422 for a name that is invalid for the kind."""
     if not name:
         problem = "Required value: name or generateName is required"
         raise status.invalid(kind.group, kind.kind, name, "metadata.name", problem, cause="FieldValueRequired")
     if kind.group == "rbac.authorization.k8s.io":
-        return  # these may be called system:node, which nothing else may
+        return  # RBAC objects may have names such as system:node, which are invalid for all other kinds
     pattern, words = (_LABEL, _LABEL_WORDS) if kind.plural == "namespaces" else (_SUBDOMAIN, _SUBDOMAIN_WORDS)
     if not re.fullmatch(pattern, name) or len(name) > 253:
         raise status.invalid(kind.group, kind.kind, name, "metadata.name", f'Invalid value: "{name}": {words}')
 
 
 def check_body(kind: kinds.ServedKind, namespace: str, name: str, sent: Any) -> None:
-    """Raise a 400 when a body is not an object of this kind, or belongs under another path."""
+    """Raise 400 if a body is not an object of this kind, or does not match the path of the request."""
     if not isinstance(sent, dict) or not isinstance(sent.get("metadata", {}), dict | None):
         raise status.bad_request("the object provided is unrecognized (must be of type object)")
     sent_kind, sent_version = sent.get("kind"), sent.get("apiVersion")
@@ -89,9 +88,9 @@ def check_body(kind: kinds.ServedKind, namespace: str, name: str, sent: Any) -> 
 
 
 def updated(kind: kinds.ServedKind, current: Json, wanted: Json, subresource: str) -> Json:
-    """Return what an update makes of `current`: server-set metadata kept, spec or status taken, generation counted.
+    """Return `current` after an update: server-set metadata kept, spec or status replaced, generation incremented.
 
-    The result keeps the resourceVersion and managedFields of `current`, so it equals `current` when nothing changed.
+    The result keeps the resourceVersion and managedFields of `current`, so it equals `current` if nothing changed.
     """
     if subresource == "status":
         return {**current, "status": wanted.get("status")}
@@ -112,7 +111,7 @@ def updated(kind: kinds.ServedKind, current: Json, wanted: Json, subresource: st
 
 
 def marked_deleted(current: Json, *, grace_s: int) -> Json:
-    """Return an object whose deletion has begun and is held by finalizers or a grace period."""
+    """Return an object that is marked as being deleted and waits for finalizers or its grace period."""
     metadata = dict(current["metadata"])
     metadata |= {"deletionTimestamp": clock.now(ahead_s=grace_s), "deletionGracePeriodSeconds": grace_s}
     if "generation" in metadata:
@@ -123,7 +122,7 @@ def marked_deleted(current: Json, *, grace_s: int) -> Json:
 def stamp(
     kind: kinds.ServedKind, obj: Json, version: int, previous: state.Stored | None, writer: fields.Owner | None
 ) -> state.Stored:
-    """Make the revision that is stored: resourceVersion, managedFields and metadata in the server's order."""
+    """Return the revision to store: with resourceVersion, managedFields, and metadata in the server's order."""
     subresource = writer.subresource if writer else ""
     owners = previous.owners if previous else ()
     leaves = previous.leaves if previous else {}
@@ -172,7 +171,7 @@ def _defaulted(kind: kinds.ServedKind, obj: Json) -> Json:
 
 
 def _late_defaults(kind: kinds.ServedKind, obj: Json) -> Json:
-    """What the server adds after it has noted who wrote which field."""
+    """Return the fields that the server adds after it has computed managedFields."""
     if kind.custom:
         return {}
     if kind.plural == "namespaces":

@@ -1,7 +1,7 @@
 """The three kinds of patch: merge (RFC 7386), JSON (RFC 6902) and strategic merge.
 
-Each takes a document and returns a new one; what went in is never changed, because stored objects are shared by
-everyone who reads them. Strategic merge knows the merge keys that kubectl's own patches need, not every one there is.
+Each takes a document and returns a new one. They must not change their arguments, because stored objects are shared by
+all readers. Strategic merge supports the merge keys that kubectl's patches need, not all of them.
 """
 
 import copy
@@ -11,7 +11,7 @@ from beacon.dev.api_server import status
 
 Json = dict[str, Any]
 
-# The merge key of a list, by the name of the field that holds it.
+# The merge key of a list, by the name of its field.
 MERGE_KEYS = {
     "containers": "name", "initContainers": "name", "ephemeralContainers": "name", "env": "name", "volumes": "name",
     "volumeMounts": "mountPath", "volumeDevices": "devicePath", "imagePullSecrets": "name", "secrets": "name",
@@ -51,7 +51,7 @@ def strategic(target: Any, patch: Any, field: str = "") -> Any:
 
 
 def apply_json(document: Any, operations: Any) -> Any:
-    """Apply a JSON patch. Raises a 422 when a path does not exist or a test fails."""
+    """Apply a JSON patch. Raises 422 if a path does not exist or a test fails."""
     result = {"": copy.deepcopy(document)}
     if not isinstance(operations, list):
         raise status.bad_request("json: cannot unmarshal object into Go value of type jsonpatch.Patch")

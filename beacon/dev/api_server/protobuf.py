@@ -1,8 +1,8 @@
 """Protobuf bodies of the kinds that kubectl creates from its command line.
 
-`kubectl create namespace` and its kin send protobuf and can't be told otherwise. Their few messages are described here
-by field number, as Kubernetes' .proto files number them; a field that is not listed is dropped, a kind that is not
-listed is refused. Answers are JSON always, which those clients accept.
+`kubectl create namespace` and similar commands always send protobuf. Their few messages are described here by field
+number, as in Kubernetes' .proto files. A field that is not listed is dropped, a kind that is not listed is refused.
+Responses are always JSON, which these clients accept.
 """
 
 import base64
@@ -12,7 +12,7 @@ from typing import Any
 from beacon.dev.api_server import status
 
 Json = dict[str, Any]
-# Field number -> name and type; a type in brackets repeats, a name in braces is a map's value.
+# Field number -> name and type; `[type]` is a repeated field, `{type}` a map with values of that type.
 Schema = dict[int, tuple[str, str]]
 
 MEDIA_TYPE = "application/vnd.kubernetes.protobuf"
@@ -70,7 +70,7 @@ _SCHEMAS: dict[str, Schema] = {
 
 
 def decode(body: bytes) -> Json:
-    """Return the object in a body. Raises 415 for a kind that isn't known here, 400 for what can't be read."""
+    """Return the object in a body. Raises 415 for an unknown kind, 400 for an invalid message."""
     if not body.startswith(_MAGIC):
         raise status.bad_request("the body is no Kubernetes protobuf message")
     try:
@@ -94,7 +94,7 @@ def _message(data: bytes, schema: str) -> Json:
         elif kind.startswith("{") and isinstance(value, bytes):
             entry = dict(_fields(value))
             result.setdefault(name, {})[_value(entry.get(1, b""), "text")] = _value(entry.get(2, b""), kind[1:-1])
-        # Go writes empty fields too; in JSON they are left out.
+        # Go also writes empty fields; in JSON they are omitted.
         elif (found := _value(value, kind)) not in ("", 0, {}, False):
             result[name] = found
     return result

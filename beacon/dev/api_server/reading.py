@@ -1,7 +1,7 @@
-"""Get and list: one object, or a page of many at one resourceVersion.
+"""Get and list: one object, or a page of objects at one resourceVersion.
 
-A page's token says at which resourceVersion the list was begun, so its next page is read from the same past. Nothing
-here waits: a list at a future resourceVersion is refused at once where the real server waits three seconds.
+A continue token contains the resourceVersion of the list's first page, so all pages show the same state. This module
+must not wait: it refuses a list at a future resourceVersion at once, where a real server waits three seconds.
 """
 
 import base64
@@ -20,7 +20,7 @@ _TOKEN_VERSION = "meta.k8s.io/v1"  # noqa: S105 - not a secret
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadPage:
-    """Which part of a list is asked for."""
+    """The requested part of a list."""
 
     version: int
     limit: int
@@ -29,7 +29,7 @@ class ReadPage:
 
 
 def get(cluster: service.ApiService, kind: kinds.ServedKind, info: routing.Info, form: routing.PathForm) -> bytes:
-    """Return one object in the form asked for."""
+    """Return one object in the requested form."""
     key = (info.namespace if kind.namespaced else "", info.name)
     return rendered(cluster.life.read(kind, key), kind, form)
 
@@ -46,11 +46,11 @@ def list_page(
     query: Mapping[str, str],
     form: routing.PathForm,
 ) -> bytes:
-    """Return one page of a list, or all of it."""
+    """Return one page of a list, or the complete list."""
     predicate = matching(kind, info, query)
     with cluster.state.lock:
         page = _page(cluster.state, kind, info, query)
-        found = cluster.state.at(kind.storage, page.version)
+        found = cluster.state.objects_at(kind.storage, page.version)
         if found is None:
             raise _expired(query)
     begin, end = _range(found, kind, info)
@@ -66,7 +66,7 @@ def list_page(
 
 
 def matching(kind: kinds.ServedKind, info: routing.Info, query: Mapping[str, str]) -> selectors.Predicate | None:
-    """Return what the selectors of a request, or the name in its path, let through; None when that is everything."""
+    """Return a predicate for the selectors of a request and the name in its path; None if everything matches."""
     named = f"metadata.name={info.name}" if info.name else ""
     asked = ",".join(filter(None, [query.get("fieldSelector", ""), named]))
     by_label = selectors.labels(query.get("labelSelector", ""))
@@ -77,14 +77,14 @@ def matching(kind: kinds.ServedKind, info: routing.Info, query: Mapping[str, str
 
 
 def position(text: str) -> int:
-    """Read a resourceVersion; raises what the real server answers when it isn't a number."""
+    """Parse a resourceVersion. Raises the real server's error if it is not a number."""
     if not text.isascii() or not text.isdigit():
         raise status.bad_position(text)
     return int(text)
 
 
 def number(query: Mapping[str, str], name: str) -> int:
-    """Read a number from a query; what is left out is 0. Raises 400."""
+    """Return a number from a query; 0 if it is missing. Raises 400."""
     text = query.get(name) or "0"
     if not text.isascii() or not text.isdigit():
         raise status.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
@@ -92,7 +92,7 @@ def number(query: Mapping[str, str], name: str) -> int:
 
 
 def within(found: list[state.Stored], kind: kinds.ServedKind, info: routing.Info) -> list[state.Stored]:
-    """Return the part of a sorted list that belongs to the namespace asked for."""
+    """Return the part of a sorted list that belongs to the requested namespace."""
     begin, end = _range(found, kind, info)
     return found[begin:end]
 
@@ -132,7 +132,7 @@ def _page(store: state.ClusterState, kind: kinds.ServedKind, info: routing.Info,
     if version > store.version:
         raise status.future_position(version, store.version)
     if asked == "0":
-        return ReadPage(version=store.version, limit=0)  # served from the cache, which does not page
+        return ReadPage(version=store.version, limit=0)  # served from the watch cache, without pages
     exact = match == "Exact" or (version and limit and not match)
     return ReadPage(version=version if exact else store.version, limit=limit)
 
@@ -191,7 +191,7 @@ def _read_token(token: str) -> tuple[int, str]:
 
 
 def _relative(stored: state.Stored, kind: kinds.ServedKind, info: routing.Info) -> str:
-    """Return an object's key below the path that is listed, as tokens carry it."""
+    """Return an object's key relative to the listed path, as continue tokens contain it."""
     return f"/{stored.path}" if kind.namespaced and not info.namespace else f"/{stored.key[1]}"
 
 
@@ -203,7 +203,7 @@ def render(kind: kinds.ServedKind, metadata: status.Json, items: list[state.Stor
     else:
         head = {"kind": kind.list_kind, "apiVersion": kind.api_version}
         parts = [stored.forms.full(kind.api_version) if kind.custom else stored.forms.item() for stored in items]
-    # The items are bytes already; only the head is made here.
+    # The items are bytes already; only the head is serialized here.
     return orjson.dumps({**head, "metadata": metadata})[:-1] + b',"items":[' + b",".join(parts) + b"]}"
 
 

@@ -1,7 +1,7 @@
-"""The embedded API server in a process of its own, steered from here.
+"""Client of an embedded API server that runs in another process.
 
-For tests in which a server must be killed, or must not share this interpreter's lock. What `server.Server` does by
-method call is an HTTP request here.
+For tests that kill the server, or in which it must not share this interpreter's lock. The methods of
+`server.ApiServer` are HTTP requests here.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ _END_WITHIN_S = 10
 
 
 class Remote:
-    """An embedded API server that runs elsewhere."""
+    """An embedded API server in another process."""
 
     def __init__(self, ready: Json, process: "subprocess.Popen[bytes]") -> None:
         self.url: str = ready["url"]
@@ -32,7 +32,7 @@ class Remote:
         self._context = ssl.create_default_context(cadata=ready["ca"]) if ready["ca"] else None
 
     def request(self, method: str, path: str, body: Any = None, *, content_type: str = "application/json") -> Json:
-        """Make a request as the administrator. Raises `urllib.error.HTTPError`."""
+        """Send a request as the administrator. Raises `urllib.error.HTTPError`."""
         data = None if body is None else json.dumps(body).encode()
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": content_type}
         asked = urllib.request.Request(self.url + path, data, headers, method=method)  # noqa: S310 - our own server
@@ -41,17 +41,17 @@ class Remote:
             return answer
 
     def call(self, command: str, **arguments: Any) -> Any:
-        """Call a method of `control.Control` there and return its result."""
+        """Call a method of the server's `control.Control` and return its result."""
         return self.request("POST", f"/beacon-dev/{command}", arguments)["result"]
 
     def status(self) -> Json:
-        """Return the present resourceVersion, the open watches' paths and the requests answered so far."""
+        """Return the current resourceVersion, the paths of the open watches and the requests answered so far."""
         return self.request("GET", "/beacon-dev/status")
 
 
 @contextlib.contextmanager
 def running(directory: Path, *options: str) -> Iterator[Remote]:
-    """Run a server as a process as long as the context lasts; `options` are those of the program."""
+    """Run a server process while the context is open; `options` are command-line options of the program."""
     command = [*COMMAND, "--kubeconfig", str(directory / "kubeconfig"), *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: S603 - our own program
         try:

@@ -1,6 +1,6 @@
-"""What a request asks for: verb, resource, namespace, name, and in which form the answer is wanted.
+"""Parsing of a request: verb, resource, namespace, name, and the accepted form of the response.
 
-The same words serve routing, RBAC and the matching of faults. Nothing here answers a request.
+Routing, RBAC and the matching of faults share the result. This module must not answer a request.
 """
 
 import re
@@ -16,16 +16,16 @@ _META_GROUP = "meta.k8s.io"
 
 
 class PathForm(StrEnum):
-    """The representation that a client asks for."""
+    """The representation that a client accepts."""
 
-    FULL = "full"  # the object as its kind defines it
+    FULL = "full"  # the complete object
     METADATA = "PartialObjectMetadata"  # only its metadata
     METADATA_LIST = "PartialObjectMetadataList"  # only the metadata of each item
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Info:
-    """A request in the terms of RBAC. Without a resource it is about the path itself, such as `/version`."""
+    """A request in the terms of RBAC. Without a resource it is for the path itself, such as `/version`."""
 
     verb: str
     path: str
@@ -38,12 +38,12 @@ class Info:
 
     @property
     def resource(self) -> str:
-        """Return the resource as RBAC names it: `pods`, `deployments/scale`."""
+        """Return the resource in RBAC's notation: `pods`, `deployments/scale`."""
         return f"{self.plural}/{self.subresource}" if self.subresource else self.plural
 
 
 def read(method: str, path: str, query: Mapping[str, str]) -> Info:
-    """Take a request's method, path and query apart."""
+    """Parse a request's method, path and query."""
     verb = _VERBS.get(method, method.lower())
     group, version, parts = _split(path)
     if not parts:
@@ -72,7 +72,7 @@ def read(method: str, path: str, query: Mapping[str, str]) -> Info:
 
 
 def form(accept: str, *, lists: bool, single_only: bool = False) -> PathForm:
-    """Choose the first acceptable form. Raises 406 when there is none, or when it doesn't fit the object."""
+    """Return the first acceptable form. Raises 406 if there is none, or if it does not fit the object."""
     for clause in accept.split(",") if accept.strip() else ["*/*"]:
         media_type, *parameters = [part.strip() for part in clause.split(";")]
         found = _form(media_type, dict(part.split("=", 1) for part in parameters if "=" in part))

@@ -1,7 +1,7 @@
 """Label and field selectors: text to predicate.
 
-A selector that can't be parsed is the client's mistake and is said in the real server's words. Nothing here looks at
-the storage: a predicate is asked about one object at a time.
+A selector that can't be parsed is refused with the real server's message. This module must not access the storage: a
+predicate evaluates one object at a time.
 """
 
 import re
@@ -18,7 +18,7 @@ _OPERATORS = {"=": "=", "==": "=", "!=": "!=", "in": "in", "notin": "notin", ">"
 
 
 def labels(text: str) -> Predicate | None:
-    """Parse a label selector; None means that everything matches. Raises a 400 as the real server does."""
+    """Parse a label selector; None means that everything matches. Raises 400 as the real server does."""
     if not text.strip():
         return None
     tokens = _tokens(text)

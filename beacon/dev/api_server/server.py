@@ -1,7 +1,7 @@
-"""The embedded cluster as a Python object: start it, change objects, read, break things.
+"""The embedded cluster as a Python object: start it, change and read objects, inject faults.
 
-Every method may be called from any thread. Objects go straight into the storage, past HTTP, which is what makes a load
-of thousands of changes a second possible. Nothing here waits for a client to notice anything.
+Every method may be called from any thread. Objects are written directly to the storage, without HTTP, which makes
+thousands of changes a second possible. The methods must not wait for a client to react.
 """
 
 import base64
@@ -33,17 +33,17 @@ class ApiServer:
             self.namespace(name)
 
     def start(self) -> "ApiServer":
-        """Listen; returns when requests are answered."""
+        """Listen; return when requests are answered."""
         self._listener.start()
         self.cluster.address = f"{self.settings.host}:{self._listener.port}"
         return self
 
     def stop(self) -> None:
-        """End at once, whatever is open."""
+        """Stop at once and break all connections."""
         self._listener.stop()
 
     def restart(self, downtime_s: float = 0.0) -> None:
-        """Restart on the same port with an empty watch cache, and stay away for `downtime_s` in between."""
+        """Stop, stay down for `downtime_s`, and start on the same port with an empty watch cache."""
         self._listener.restart(downtime_s, lambda: self.cluster.state.forget(compact=False))
 
     @property
@@ -58,7 +58,7 @@ class ApiServer:
 
     @property
     def version(self) -> int:
-        """Return the present resourceVersion."""
+        """Return the current resourceVersion."""
         return self.cluster.state.version
 
     def kubeconfig(self, path: Path | str, *, token: str = "", namespace: str = "default") -> Path:
@@ -81,16 +81,16 @@ class ApiServer:
         return path
 
     def watches(self) -> "list[routing.Info]":
-        """Return what is being watched now, one entry per open watch."""
+        """Return the requests of the open watches."""
         return self.cluster.in_loop(lambda: [watch.info for watch in self.cluster.watches])
 
     def requests(self, *, verb: str = "", resource: str = "") -> "list[service.Answered]":
-        """Return the requests answered so far, oldest first, of one verb or resource if wanted."""
+        """Return the requests answered so far, oldest first; optionally only those with one verb or resource."""
         answered = self.cluster.answered.copy()
         return [entry for entry in answered if verb in {"", entry.verb} and resource in {"", entry.resource}]
 
     def namespace(self, name: str) -> Json:
-        """Return a namespace, created when it isn't there."""
+        """Return a namespace. Create it if it does not exist."""
         kind = self._kind("namespaces")
         found = self.cluster.state.get(kind.storage, ("", name))
         return (found or self.cluster.life.create(kind, "", {"metadata": {"name": name}})).obj
@@ -106,7 +106,7 @@ class ApiServer:
         return [self.create(resource, obj, namespace=namespace) for obj in objs]
 
     def put(self, resource: str, obj: Json, *, namespace: str = "") -> Json:
-        """Create an object or replace the one of that name."""
+        """Create an object, or replace the one with that name."""
         kind = self._kind(resource)
         key = self._key(kind, obj["metadata"]["name"], namespace or obj["metadata"].get("namespace", ""))
         with self.cluster.state.lock:
@@ -123,7 +123,7 @@ class ApiServer:
     def list(self, resource: str) -> "list[Json]":
         """Return all objects of a resource, of every namespace."""
         kind = self._kind(resource)
-        return [stored.obj for stored in self.cluster.state.at(kind.storage, self.version) or []]
+        return [stored.obj for stored in self.cluster.state.objects_at(kind.storage, self.version) or []]
 
     def patch(self, resource: str, name: str, patch: Json, *, namespace: str = "") -> Json:
         """Apply a merge patch and return the object."""
@@ -140,12 +140,12 @@ class ApiServer:
         return self.patch(resource, name, {"metadata": {"labels": labels}}, namespace=namespace)
 
     def delete(self, resource: str, name: str, *, namespace: str = "") -> None:
-        """Delete an object, or begin to when finalizers hold it. Raises `status.ApiError` when it isn't there."""
+        """Delete an object, or mark it if it has finalizers. Raises `status.ApiError` if it does not exist."""
         kind = self._kind(resource)
         self.cluster.life.delete(kind, self._key(kind, name, namespace))
 
     def define(self, plural: str, group: str, kind: str, *, version: str = "v1", namespaced: bool = True) -> Json:
-        """Create a CustomResourceDefinition, whose resource is served from now on as `plural.group`."""
+        """Create a CustomResourceDefinition; its resource is served from now on as `plural.group`."""
         schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
         spec = {
             "group": group,
@@ -178,6 +178,6 @@ class ApiServer:
 
 @contextlib.contextmanager
 def running(**settings: Any) -> Iterator[ApiServer]:
-    """Run a server with these settings (see `service.Settings`) as long as the context lasts."""
+    """Run a server with these settings (see `service.ApiSettings`) while the context is open."""
     with ApiServer(service.ApiSettings(**settings)) as server:
         yield server

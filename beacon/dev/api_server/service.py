@@ -1,7 +1,7 @@
-"""Everything that the handlers share: the cluster, its guards, the open watches and the log of requests.
+"""The state that the handlers share: objects, rights, faults, open watches and the log of requests.
 
-One `Service` lives as long as the cluster, over restarts of the listening server. It wakes watches when something
-changed; it does not answer requests itself.
+One `ApiService` exists as long as the cluster, across restarts of the listening server. It wakes watches after a
+change; it must not answer requests itself.
 """
 
 import asyncio
@@ -23,14 +23,14 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiSettings:
-    """What a test may want otherwise than a real server has it."""
+    """Settings of the server. The defaults resemble a real one."""
 
-    history: int = 10_000  # changes kept per resource before the oldest are forgotten
+    history: int = 10_000  # changes kept per resource
     first_version: int = 1
     bookmark_interval_s: float = 60.0
     bookmark_before_timeout_s: float = 2.0
-    progress: bool = True  # False: as Kubernetes 1.24, a quiet kind gets no bookmark, whatever happens to others
-    watch_timeout_s: float = 1800.0  # of a watch that names none; up to twice as long
+    progress: bool = True  # False: as in Kubernetes 1.24, a kind without changes gets no bookmarks
+    watch_timeout_s: float = 1800.0  # of a watch without timeoutSeconds; randomized up to twice this
     host: str = "127.0.0.1"
     port: int = 0
     tls: bool = True
@@ -38,7 +38,7 @@ class ApiSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """One request that was answered, or is a watch that has begun."""
+    """One answered request, or one watch that has begun."""
 
     at: float
     user: str
@@ -49,16 +49,16 @@ class Answered:
 
 
 class OpenWatch(Protocol):
-    """What the service needs of a watch that is open."""
+    """The service's view of an open watch."""
 
     user: access.ApiUser
     info: routing.Info
 
     def wake(self) -> None:
-        """Make the watch look whether there is something to do."""
+        """Wake the watch, so that it checks for changes and faults."""
 
     def end(self, ending: faults.Ending, error: bytes = b"") -> None:
-        """Make the watch end."""
+        """End the watch."""
 
 
 class ApiService:
@@ -74,7 +74,7 @@ class ApiService:
         self.answered: collections.deque[Answered] = collections.deque(maxlen=_REQUESTS_KEPT)
         self.watches: set[OpenWatch] = set()
         self.address = ""
-        # How to cut a client's connection, at once or once what was written is sent; the server knows.
+        # Cut a client's connection, at once or after the written data was sent; set by `server.ApiServer`.
         self.abort: Callable[[ClientAddress], None] = lambda _: None
         self.close: Callable[[ClientAddress], None] = lambda _: None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -82,19 +82,19 @@ class ApiService:
         self.state.on_change = self.changed
 
     def attach(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        """Wake watches in this loop from now on; None when there is none any more."""
+        """Set the event loop in which watches are woken; None if it has ended."""
         self._loop = loop
         self._waking.clear()
 
     def changed(self) -> None:
-        """Wake all watches soon; may be called by any thread, and often: what comes together wakes once."""
+        """Schedule a wake-up of all watches. May be called from any thread; concurrent calls are merged."""
         if self._loop is not None and not self._waking.is_set():
             self._waking.set()
             with contextlib.suppress(RuntimeError):  # the loop is closing, and the watches with it
                 self._loop.call_soon_threadsafe(self._wake)
 
     def in_loop(self, action: Callable[[], Result]) -> Result:
-        """Do something in the server's loop and return its result; must not be called from that loop."""
+        """Run an action in the server's event loop and return its result. Must not be called from that loop."""
         if self._loop is None:
             return action()
 
@@ -104,7 +104,7 @@ class ApiService:
         return asyncio.run_coroutine_threadsafe(act(), self._loop).result(timeout=10)
 
     def record(self, user: str, info: routing.Info, code: int) -> None:
-        """Note that a request was answered."""
+        """Record an answered request."""
         entry = Answered(at=time.time(), user=user, verb=info.verb, resource=info.resource, path=info.path, status=code)
         self.answered.append(entry)
 

@@ -1,6 +1,6 @@
-"""The few paths that are no plain objects: scale, tokens of service accounts, access reviews, eviction.
+"""Paths that are not plain objects: scale, service account tokens, access reviews, eviction.
 
-kubectl and client libraries use them now and then. Each answers in one function; everything else is left to the general
+kubectl and client libraries use them occasionally. Each has one function; all other paths must go to the general
 handlers.
 """
 
@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpecialAnswer:
-    """What a special path says."""
+    """The response of a special path."""
 
     code: int
     body: bytes
@@ -26,7 +26,7 @@ class SpecialAnswer:
 async def answer(
     cluster: service.ApiService, request: Request, user: access.ApiUser, kind: kinds.ServedKind, info: routing.Info
 ) -> SpecialAnswer | None:
-    """Answer a special path; None when this is none."""
+    """Answer a special path; return None for any other path."""
     if (kind.plural, info.verb) == ("selfsubjectaccessreviews", "create"):
         sent = writing.body_of(await request.body(), request.headers.get("content-type", ""))
         return _review(cluster, user, sent)
@@ -37,7 +37,7 @@ async def answer(
         cluster.life.delete(kind, key)
         return SpecialAnswer(code=201, body=orjson.dumps({"kind": "Status", "apiVersion": "v1", "status": "Success"}))
     if info.subresource == "scale" and any(sub.name == "scale" for sub in kind.subresources):
-        # A scale is patched with a merge patch, whatever the patch is called.
+        # Every kind of patch is applied as a merge patch here.
         body = await request.body()
         return _scale(cluster, kind, key, orjson.loads(body) if body else None)
     return None

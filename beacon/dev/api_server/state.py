@@ -1,8 +1,7 @@
-"""The storage: objects, their history and the one resourceVersion.
+"""The storage: objects, their history and the resourceVersion.
 
-It plays etcd and the watch cache in one. What is stored is never changed afterwards, so readers keep references and
-need no copies, and a list at an old resourceVersion is made by walking the history back. Nothing here knows what the
-objects mean, and nothing here waits.
+It is etcd and the watch cache in one. A stored revision is immutable, so readers keep references instead of copies; a
+list at an old resourceVersion is computed by undoing the history. This module must not interpret objects or block.
 """
 
 import bisect
@@ -20,7 +19,7 @@ _SNAPSHOTS_KEPT = 32
 
 
 class Stored:
-    """One revision of one object, with its renderings, which everyone who asks shares."""
+    """One revision of one object, with its renderings, which all readers share."""
 
     __slots__ = ("forms", "key", "leaves", "obj", "owners", "path", "version")
 
@@ -43,7 +42,7 @@ class Stored:
 
 
 class StoredChange:
-    """One line of history: what an object was before (None: nothing) and is now, or was last, at its deletion."""
+    """One change: the object before (None if it was created) and after it; `new` is the last revision if deleted."""
 
     __slots__ = ("deleted", "departure", "new", "old", "version")
 
@@ -52,7 +51,7 @@ class StoredChange:
         self.old = old
         self.new = new
         self.deleted = deleted
-        # What a selector's watch is told when the object leaves the selector; made when first needed.
+        # The revision that a watch with a selector sends when the object stops matching; built on first use.
         self.departure: Stored | None = None
 
 
@@ -63,8 +62,8 @@ class Table:
         self.objects: dict[Key, Stored] = {}
         self.keys: list[Key] = []
         self.changes: list[StoredChange] = []
-        self.base = 0  # the sequence number of changes[0]
-        self.floor = floor  # the oldest position from which a watch can be resumed
+        self.base = 0  # sequence number of changes[0]
+        self.floor = floor  # oldest resourceVersion from which a watch can resume
         self.removed = False
 
     @property
@@ -74,53 +73,53 @@ class Table:
 
     @property
     def newest(self) -> int:
-        """Return the resourceVersion of the last change that is remembered, or from which the history begins."""
+        """Return the resourceVersion of the last change in the history, or of its beginning if it is empty."""
         return self.changes[-1].version if self.changes else self.floor
 
     def after(self, version: int) -> int:
-        """Return the sequence number of the first change that is newer than `version`."""
+        """Return the sequence number of the first change after `version`."""
         return self.base + bisect.bisect_right(self.changes, version, key=_version_of)
 
     def last_until(self, version: int) -> int:
-        """Return the resourceVersion of the last change that `version` includes: what is the same has one name."""
+        """Return the resourceVersion of the last change up to `version`, so that equal states have equal versions."""
         at = self.after(version) - self.base
         return self.changes[at - 1].version if at else min(version, self.floor)
 
     def forget(self, version: int) -> None:
-        """Empty the history, as a restarted server's watch cache is empty."""
+        """Clear the history, like the watch cache of a restarted server."""
         self.base = self.end
         self.changes = []
         self.floor = version
 
 
 class ClusterState:
-    """The whole content of the cluster. Thread-safe; `lock` may be held over several calls."""
+    """All objects of the cluster. Thread-safe; `lock` may be held over several calls."""
 
     def __init__(self, *, history: int, first_version: int = 1) -> None:
         self.lock = threading.RLock()
         self.version = first_version
-        self.first_version = first_version  # what happened before is not in any history
+        self.first_version = first_version  # no history reaches further back
         self.history = history
         self.tables: dict[Storage, Table] = {}
         self.on_change: Callable[[], None] = lambda: None
         self._snapshots: dict[tuple[Storage, int], list[Stored]] = {}
 
     def table(self, storage: Storage) -> Table:
-        """Return the table of a resource, made when first needed."""
+        """Return the table of a resource. Create it on first use."""
         found = self.tables.get(storage)
         return found or self.tables.setdefault(storage, Table(floor=self.first_version))
 
     def open(self, storage: Storage) -> None:
-        """Begin the table of a resource that appears now: nothing before now can be told about it."""
+        """Create the table of a new resource; its history begins now."""
         with self.lock:
             self.tables.setdefault(storage, Table(floor=self.version))
 
     def get(self, storage: Storage, key: Key) -> Stored | None:
-        """Return the present revision of an object."""
+        """Return the current revision of an object, or None."""
         return self.table(storage).objects.get(key)
 
     def put(self, storage: Storage, key: Key, make: Callable[[int], Stored]) -> Stored:
-        """Store the revision that `make` builds for the next resourceVersion."""
+        """Store and return the revision that `make` builds for the next resourceVersion."""
         with self.lock:
             self.version += 1
             new = make(self.version)
@@ -133,7 +132,7 @@ class ClusterState:
             return new
 
     def remove(self, storage: Storage, key: Key) -> Stored:
-        """Delete an object and return its last revision, which carries the deletion's own resourceVersion."""
+        """Delete an object and return its last revision, with the resourceVersion of the deletion."""
         with self.lock:
             table = self.table(storage)
             old = table.objects.pop(key)
@@ -144,21 +143,21 @@ class ClusterState:
             return last
 
     def tick(self) -> int:
-        """Let the resourceVersion move on although nothing that is stored here changed."""
+        """Increment the resourceVersion without a change of any object."""
         with self.lock:
             self.version += 1
             self.on_change()
             return self.version
 
     def drop(self, storage: Storage) -> None:
-        """Remove a whole table; its watches end when they have told everything."""
+        """Remove a table; its watches end after they have sent all changes."""
         with self.lock:
             if (table := self.tables.pop(storage, None)) is not None:
                 table.removed = True
             self.on_change()
 
-    def at(self, storage: Storage, version: int) -> list[Stored] | None:
-        """Return all objects as they were at `version`, in the order of their keys; None when that is forgotten."""
+    def objects_at(self, storage: Storage, version: int) -> list[Stored] | None:
+        """Return all objects as of `version`, ordered by key; None if the history does not reach back that far."""
         with self.lock:
             table = self.table(storage)
             version = table.last_until(version)
@@ -170,7 +169,7 @@ class ClusterState:
             return found
 
     def forget(self, *, compact: bool) -> None:
-        """Empty every history; with `compact` lists at old positions are gone too, as after an etcd compaction."""
+        """Clear every history; with `compact` also the cached lists at old versions, as after an etcd compaction."""
         with self.lock:
             self.first_version = self.version
             if compact:
@@ -180,12 +179,12 @@ class ClusterState:
             self.on_change()
 
     def save(self) -> "Saved":
-        """Return everything that a backup of etcd holds."""
+        """Return a backup, like an etcd snapshot."""
         with self.lock:
             return Saved(self.version, {name: dict(table.objects) for name, table in self.tables.items()})
 
     def restore(self, saved: "Saved") -> None:
-        """Go back to a backup: content and resourceVersion, with an empty history."""
+        """Restore a backup: objects and resourceVersion, with an empty history."""
         with self.lock:
             self.version = self.first_version = saved.version
             self._snapshots.clear()
@@ -198,7 +197,7 @@ class ClusterState:
 
     def _record(self, table: Table, change: StoredChange) -> None:
         table.changes.append(change)
-        # Cut in large steps: a list loses its head in time proportional to what stays.
+        # Cut in large steps, because removing the head of a list copies the rest.
         if len(table.changes) >= 2 * self.history:
             cut = len(table.changes) - self.history
             table.floor = table.changes[cut - 1].version
@@ -218,12 +217,12 @@ class Saved:
 
 
 def path(key: Key) -> str:
-    """Return the text by which objects are ordered: etcd's key, in which `a-b/x` comes before `a/x`."""
+    """Return the text by which objects are ordered: etcd's key, where `a-b/x` sorts before `a/x`."""
     return f"{key[0]}/{key[1]}"
 
 
 def restamped(stored: Stored, version: int) -> Stored:
-    """Return the same revision under another resourceVersion."""
+    """Return the same revision with another resourceVersion."""
     metadata = {**stored.obj["metadata"], "resourceVersion": str(version)}
     obj = {**stored.obj, "metadata": metadata}
     return Stored(obj, key=stored.key, version=version, owners=stored.owners, leaves=stored.leaves)
@@ -234,7 +233,7 @@ def _version_of(change: StoredChange) -> int:
 
 
 def _as_of(table: Table, version: int) -> list[Stored]:
-    """Undo the changes after `version`, newest first, on a copy of what is there now."""
+    """Return the objects as of `version`: undo later changes, newest first, on a copy of the current objects."""
     start = table.after(version) - table.base
     if start == len(table.changes):
         return [table.objects[key] for key in table.keys]

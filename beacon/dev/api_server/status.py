@@ -1,6 +1,6 @@
-"""The Status bodies in which an API server says no, word for word.
+"""The Status documents of an API server's errors, word for word.
 
-Clients match on reasons and messages, so they are made in one place. Nothing here knows a request or a socket.
+Clients match on reasons and messages, so they are built in one place. This module must not know requests or sockets.
 """
 
 from typing import Any
@@ -28,7 +28,7 @@ class ApiError(Exception):
         metadata: Json | None = None,
         retry_after_s: int | None = None,
     ) -> None:
-        """Keep what the Status will say; `retry_after_s` becomes a header too."""
+        """Set the fields of the Status; `retry_after_s` also becomes a header."""
         super().__init__(message)
         self.code = code
         self.reason = reason
@@ -53,7 +53,7 @@ class ApiError(Exception):
 
 
 def of_resource(group: str, plural: str, name: str = "", **more: Any) -> Json:
-    """Name a resource the way `details` does, where the kind is really the plural."""
+    """Return the `details` of a resource; their field `kind` holds the plural."""
     details: Json = {"name": name} if name else {}
     if group:
         details["group"] = group
@@ -61,29 +61,29 @@ def of_resource(group: str, plural: str, name: str = "", **more: Any) -> Json:
 
 
 def qualified(group: str, plural: str) -> str:
-    """Return `deployments.apps`, or just `pods` for the core group."""
+    """Return `deployments.apps`, or only `pods` for the core group."""
     return f"{plural}.{group}" if group else plural
 
 
 def not_found(group: str, plural: str, name: str) -> ApiError:
-    """Say that an object is not there."""
+    """Return the error for an object that does not exist."""
     message = f'{qualified(group, plural)} "{name}" not found'
     return ApiError(404, "NotFound", message, details=of_resource(group, plural, name))
 
 
 def no_such_resource() -> ApiError:
-    """Say that the group is served but the resource is not."""
+    """Return the error for a resource that is not served."""
     return ApiError(404, "NotFound", "the server could not find the requested resource", details={})
 
 
 def already_exists(group: str, plural: str, name: str) -> ApiError:
-    """Say that a name is taken."""
+    """Return the error for a name that is already in use."""
     message = f'{qualified(group, plural)} "{name}" already exists'
     return ApiError(409, "AlreadyExists", message, details=of_resource(group, plural, name))
 
 
 def conflict(group: str, plural: str, name: str, why: str = "") -> ApiError:
-    """Say that the writer's view is outdated, or that a precondition failed."""
+    """Return the error for an outdated resourceVersion or a failed precondition."""
     why = why or "the object has been modified; please apply your changes to the latest version and try again"
     message = f'Operation cannot be fulfilled on {qualified(group, plural)} "{name}": {why}'
     return ApiError(409, "Conflict", message, details=of_resource(group, plural, name))
@@ -92,53 +92,53 @@ def conflict(group: str, plural: str, name: str, why: str = "") -> ApiError:
 def invalid(
     group: str, kind: str, name: str, field: str, problem: str, *, cause: str = "FieldValueInvalid"
 ) -> ApiError:
-    """Say which field of an object can't be accepted."""
+    """Return the error for an invalid field of an object."""
     details = of_resource(group, kind, name, causes=[{"reason": cause, "message": problem, "field": field}])
     shown = f"{kind}.{group}" if group else kind
     return ApiError(422, "Invalid", f'{shown} "{name}" is invalid: {field}: {problem}', details=details)
 
 
 def bad_request(message: str) -> ApiError:
-    """Say that the request can't be understood."""
+    """Return the error for a malformed request."""
     return ApiError(400, "BadRequest", message)
 
 
 def bad_position(text: str) -> ApiError:
-    """Say that a resourceVersion is not a number; the real server calls that its own failure."""
+    """Return the error for a resourceVersion that is not a number; the real server answers 500."""
     message = f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
     return ApiError(500, "", message)
 
 
 def future_position(asked: int, current: int) -> ApiError:
-    """Say that a list was asked for at a resourceVersion that has not happened."""
+    """Return the error for a list at a future resourceVersion."""
     causes = [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]
     message = f"Timeout: Too large resource version: {asked}, current: {current}"
     return ApiError(504, "Timeout", message, details={"causes": causes}, retry_after_s=1)
 
 
 def expired(message: str, *, token: str = "") -> ApiError:
-    """Say that a position is no longer known; `token` is the way on for a list."""
+    """Return the error for a compacted resourceVersion; a list can be continued with `token`."""
     return ApiError(410, "Expired", message, metadata={"continue": token} if token else None)
 
 
 def too_old(asked: int, floor: int) -> ApiError:
-    """Say that a watch can't be resumed from there."""
+    """Return the error for a watch from a resourceVersion that is too old."""
     return expired(f"too old resource version: {asked} ({floor})")
 
 
 def unauthorized() -> ApiError:
-    """Say that a token is unknown."""
+    """Return the error for an unknown token."""
     return ApiError(401, "Unauthorized", "Unauthorized")
 
 
 def method_not_allowed() -> ApiError:
-    """Say that the path exists but not this method."""
+    """Return the error for a method that the path does not support."""
     message = "the server does not allow this method on the requested resource"
     return ApiError(405, "MethodNotAllowed", message, details={})
 
 
 def not_acceptable(message: str = "") -> ApiError:
-    """Say that none of the asked-for forms can be produced."""
+    """Return the error for a request that accepts no supported form."""
     accepted = (
         "application/json, application/json;as=PartialObjectMetadata, application/json;as=PartialObjectMetadataList"
     )
@@ -146,18 +146,18 @@ def not_acceptable(message: str = "") -> ApiError:
 
 
 def unsupported_media_type(accepted: str) -> ApiError:
-    """Say which forms of body are understood."""
+    """Return the error for an unsupported content type of a body."""
     message = f"the body of the request was in an unknown format - accepted media types include: {accepted}"
     return ApiError(415, "UnsupportedMediaType", message)
 
 
 def too_many_requests(retry_after_s: int) -> ApiError:
-    """Say that the client should come back later."""
+    """Return the error that asks the client to retry later."""
     message = "the server has received too many requests and has asked us to try again later"
     return ApiError(429, "TooManyRequests", message, retry_after_s=retry_after_s)
 
 
 def deleted(group: str, plural: str, name: str, uid: str) -> Json:
-    """Render the Status that answers a DELETE which is done."""
+    """Return the Status of a completed DELETE."""
     details = {**of_resource(group, plural, name), "uid": uid}
     return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}

@@ -1,4 +1,4 @@
-"""A certificate authority of its own for every cluster, by trustme.
+"""A separate certificate authority for every embedded cluster, by trustme.
 
 kubectl sends a bearer token only over TLS, so the embedded server needs it even on the loopback address.
 """
@@ -9,7 +9,7 @@ import trustme
 
 
 class ApiAuthority:
-    """One certificate authority and the server certificate it has issued."""
+    """A certificate authority and the server certificate that it has issued."""
 
     def __init__(self, host: str) -> None:
         self._authority = trustme.CA()
@@ -21,7 +21,7 @@ class ApiAuthority:
         return self._authority.cert_pem.bytes()
 
     def context(self) -> ssl.SSLContext:
-        """Return what the server needs to speak TLS."""
+        """Return the server's TLS context."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.set_alpn_protocols(["http/1.1"])
         self._certificate.configure_cert(context)

@@ -1,7 +1,7 @@
-"""Watches: what happened after a position, told line by line until somebody ends it.
+"""Watches: the changes after a resourceVersion, sent line by line until the watch ends.
 
-A watch has no queue of its own. It pulls from its resource's history, so ten watches cost the memory of one, a slow
-reader holds up nobody, and one that fell out of the history is ended as the real server ends it.
+A watch has no queue. It reads from its resource's history, so ten watches cost the memory of one and a slow client
+delays no other. A watch that falls behind the history ends with a 410, as in a real server.
 """
 
 import asyncio
@@ -20,11 +20,11 @@ _HEADERS = [(b"cache-control", b"no-cache, private"), (b"content-type", b"applic
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """Where a watch begins."""
+    """The start of a watch, from its query."""
 
-    version: int | None  # None: with what is there now
-    initial: bool  # tell what is there as ADDED
-    initial_end: bool  # and then say that this was all
+    version: int | None  # None: with the current objects
+    initial: bool  # send the current objects as ADDED
+    initial_end: bool  # then send a bookmark that marks their end
     bookmarks: bool
     timeout_s: float | None
 
@@ -58,24 +58,24 @@ class ServedWatch:
         self._next = self._table.end
 
     def wake(self) -> None:
-        """Make the watch look whether there is something to do."""
+        """Wake the watch, so that it checks for changes and faults."""
         self._awake.set()
 
     def end(self, ending: faults.Ending, error: bytes = b"") -> None:
-        """Make the watch end in the given way."""
+        """End the watch in the requested way."""
         self._error = error
         self._ending = ending
         self._awake.set()
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer the request and tell what happens until the watch ends."""
+        """Answer the request and send changes until the watch ends."""
         first = self._first_lines()
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
         leaving = asyncio.ensure_future(self._await_leaving(receive))
         self._cluster.watches.add(self)
         try:
             await send({"type": "http.response.body", "body": b"", "more_body": True})
-            cut = await self._tell(first, scope, send)
+            cut = await self._send_events(first, scope, send)
             if cut:
                 self._cluster.close((scope["client"][0], scope["client"][1]))
             else:
@@ -84,8 +84,8 @@ class ServedWatch:
             self._cluster.watches.discard(self)
             leaving.cancel()
 
-    async def _tell(self, first: list[bytes], scope: Scope, send: Send) -> bool:
-        """Send lines until the end; return whether the connection is to be cut instead of ended."""
+    async def _send_events(self, first: list[bytes], scope: Scope, send: Send) -> bool:
+        """Send lines until the watch ends; return True if the connection must be cut instead of ended."""
         clock = asyncio.get_running_loop().time
         timing = _Timing(self._cluster.settings, self._start, clock())
         expired = first[:1] == [b""]
@@ -112,7 +112,7 @@ class ServedWatch:
         return False
 
     async def _thaw(self) -> None:
-        """Say nothing while frozen: neither lines nor the end, as a half-open connection."""
+        """Wait while a freeze is active; a half-open connection sends neither lines nor its end."""
         while not self._closed and self._cluster.faults.freezes(self.user, self.info):
             await self._sleep(None)
 
@@ -133,7 +133,7 @@ class ServedWatch:
         return False
 
     async def _sleep(self, until: float | None) -> None:
-        """Wait for a change, a fault or a time; several reasons may come together."""
+        """Wait for a change, a fault, or the time `until`."""
         loop = asyncio.get_running_loop()
         timer = loop.call_at(until, self._awake.set) if until is not None else None
         await self._awake.wait()
@@ -148,16 +148,16 @@ class ServedWatch:
         self._awake.set()
 
     def _is_over(self) -> bool:
-        """Say whether nothing can follow: the resource is gone, or the history has passed this watch."""
+        """Return True if no line can follow: the resource was removed, or the watch fell behind the history."""
         return (self._table.removed and self._next == self._table.end) or self._next < self._table.base
 
     def _first_lines(self) -> list[bytes]:
-        """Return the initial lines; one empty line means that the position is too old."""
+        """Return the initial lines; one empty line means that the resourceVersion is too old."""
         store = self._cluster.state
         with store.lock:
             self._next = self._table.end
             if self._start.initial:
-                found = store.at(self._kind.storage, store.version) or []
+                found = store.objects_at(self._kind.storage, store.version) or []
                 inside = reading.within(found, self._kind, self.info)
                 lines = [
                     self._line(b"ADDED", stored)
@@ -172,13 +172,13 @@ class ServedWatch:
             return []
 
     def _read(self) -> list[bytes]:
-        """Return the next lines; none only when everything that happened has been looked at."""
-        # A watch from a future position hears nothing until that future has passed.
+        """Return the next lines; an empty list only if all changes have been read."""
+        # A watch from a future resourceVersion receives nothing up to that version.
         since = self._start.version or 0
         while changes := self._take():
-            lines = [self._line_of(change) for change in changes if change.version > since]
-            if told := [line for line in lines if line]:
-                return told
+            candidates = [self._line_of(change) for change in changes if change.version > since]
+            if lines := [line for line in candidates if line]:
+                return lines
         return []
 
     def _take(self) -> list[state.StoredChange]:
@@ -224,7 +224,7 @@ class ServedWatch:
 
 
 class _Timing:
-    """When a watch ends and when its next bookmark is due."""
+    """Computes when a watch ends and when its next bookmark is due."""
 
     def __init__(self, settings: service.ApiSettings, start: Start, now: float) -> None:
         usual_s = settings.watch_timeout_s * random.uniform(1, 2)  # noqa: S311 - spread, not secrecy
@@ -234,11 +234,11 @@ class _Timing:
         self._bookmark_at: float | None = self._following(now) if start.bookmarks else None
 
     def next_at(self) -> float:
-        """Return when something is due without any change."""
+        """Return when the next bookmark or the end is due."""
         return min(self.deadline, self._bookmark_at or self.deadline)
 
     def bookmark_is_due(self, now: float) -> bool:
-        """Say whether a bookmark is due, and if so reckon when the next one is."""
+        """Return True if a bookmark is due; then schedule the next one."""
         if self._bookmark_at is None or now < self._bookmark_at:
             return False
         self._bookmark_at = self._following(now)
@@ -252,7 +252,7 @@ class _Timing:
 
 
 def start_of(query: Mapping[str, str]) -> Start:
-    """Read where a watch begins from its query. Raises as the real server does."""
+    """Parse the start of a watch from its query. Raises as the real server does."""
     asked, match = query.get("resourceVersion", ""), query.get("resourceVersionMatch", "")
     initial = query.get("sendInitialEvents")
     if initial and match != "NotOlderThan":

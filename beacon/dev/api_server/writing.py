@@ -1,6 +1,6 @@
-"""Create, update, patch, delete and delete-collection: from a request's body to what `lifecycle` does.
+"""Create, update, patch, delete and delete-collection: from a request's body to a call of `lifecycle`.
 
-Bodies and options are read here, rules are not: they hold for every writer alike. Nothing here answers by itself.
+It parses bodies and options. Rules for objects must be in `lifecycle`, so that they hold for every writer.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ _APPLY = "application/apply-patch+yaml"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """What a writing request carries."""
+    """A writing request."""
 
     kind: kinds.ServedKind
     info: routing.Info
@@ -32,7 +32,7 @@ class Sent:
     body: bytes
 
     def write(self) -> lifecycle.ObjectWrite:
-        """Return in whose name and to which part this is written."""
+        """Return the options of the write: field manager, subresource, dry run."""
         manager = self.query.get("fieldManager") or self.agent.split("/")[0] or "unknown"
         dry_run = self.query.get("dryRun") == "All"
         return lifecycle.ObjectWrite(manager=manager[:128], subresource=self.info.subresource, dry_run=dry_run)
@@ -58,7 +58,7 @@ def update(cluster: service.ApiService, sent: Sent) -> state.Stored:
 
 
 def patch(cluster: service.ApiService, sent: Sent) -> tuple[state.Stored, bool]:
-    """Patch an object; an apply patch may create it, which the second value says."""
+    """Patch an object; the second value is True if an apply patch created it."""
     kind_of_patch = sent.content_type.split(";")[0].strip()
     write = sent.write()
     if kind_of_patch == _APPLY:
@@ -68,18 +68,18 @@ def patch(cluster: service.ApiService, sent: Sent) -> tuple[state.Stored, bool]:
 
 
 def delete(cluster: service.ApiService, sent: Sent) -> bytes:
-    """Delete an object and return what answers."""
+    """Delete an object and return the body of the response."""
     write = _with_options(sent, sent.write())
     answer = cluster.life.delete(sent.kind, sent.key(), write)
     return answer if isinstance(answer, bytes) else orjson.dumps(answer)
 
 
 def delete_collection(cluster: service.ApiService, sent: Sent) -> bytes:
-    """Delete everything that the selectors of the request let through, and return it as a list."""
+    """Delete all objects that match the request's selectors, and return them as a list."""
     write = _with_options(sent, sent.write())
     predicate = reading.matching(sent.kind, sent.info, sent.query)
     with cluster.state.lock:
-        found = cluster.state.at(sent.kind.storage, cluster.state.version) or []
+        found = cluster.state.objects_at(sent.kind.storage, cluster.state.version) or []
         going = [
             stored
             for stored in reading.within(found, sent.kind, sent.info)
@@ -105,7 +105,7 @@ def _changes(sent: Sent, kind_of_patch: str) -> Callable[[Json], Json]:
 
 
 def _apply(cluster: service.ApiService, sent: Sent, write: lifecycle.ObjectWrite) -> tuple[state.Stored, bool]:
-    """Apply server-side: fields are merged in, but none that the manager no longer names is taken out."""
+    """Apply server-side. Fields are merged; unlike in a real server, fields that the manager omits are not removed."""
     document = documents.load(sent.body.decode())
     if not isinstance(document, dict):
         raise status.bad_request("error decoding YAML: an object is expected")
@@ -139,7 +139,7 @@ def _json(sent: Sent) -> Json:
 
 
 def body_of(body: bytes, content_type: str) -> Any:
-    """Read a body by its media type. Raises 400 and 415."""
+    """Decode a body by its media type. Raises 400 and 415."""
     media_type = content_type.split(";", maxsplit=1)[0].strip()
     if media_type == protobuf.MEDIA_TYPE:
         return protobuf.decode(body)

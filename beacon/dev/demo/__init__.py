@@ -1,5 +1,6 @@
-"""`make run`: Beacon at work before somebody's eyes, on a cluster of its own or on theirs.
+"""The demo, `make run`: shows Beacon at work, on an embedded cluster or on the user's.
 
-It starts what it needs as processes, tells in plain sentences what it does, shows each notification as the receiver
-recorded it, and leaves nothing behind. It judges nothing that tests should: it only says when something did not come.
+It starts the components as processes, prints its steps and each notification as the endpoint recorded it, and removes
+everything at the end. It may import all of `beacon.dev` and the configuration; it must not replace tests. Start reading
+at `scenario.py`, then `tour.py`.
 """

@@ -1,6 +1,6 @@
-"""What the demo puts on the screen: sentences, one line for each notification, one sentence for each trouble.
+"""Output of the demo: sentences, one line for each notification, one sentence for each problem.
 
-It only words things. What it gets are lines of the test endpoint's record and of Beacon's log.
+It formats lines of the test endpoint's record and of Beacon's log. It must not start or change anything.
 """
 
 import os
@@ -11,39 +11,39 @@ from typing import Any, TextIO
 
 Json = dict[str, Any]
 
-_COLOURS = {"created": "32", "updated": "36", "deleted": "35"}
+_COLORS = {"created": "32", "updated": "36", "deleted": "35"}
 _BOLD, _FAINT, _WARN = "1", "2", "33"
 _ROW = "  {time:12}  {change:8}  {kind:12}  {object:28}  {value:16}  {id:8}  {latency:>9}"
 _WIDTH = 110
-_SAY_AGAIN_S = 60.0
+_REPEAT_AFTER_S = 60.0
 _HIDDEN = frozenset({"ts", "level", "process", "event", "code", "pid"})
 
 
-class Screen:
-    """Writes for a person."""
+class Console:
+    """Writes for a human reader."""
 
     def __init__(self, stream: TextIO) -> None:
-        """Write to a stream, in colours if it is a terminal."""
+        """Use a stream, with colors if it is a terminal."""
         self._stream = stream
-        self._coloured = stream.isatty() and not os.environ.get("NO_COLOR")
-        self._said: dict[str, float] = {}
-        self._ill: set[str] = set()
+        self._colored = stream.isatty() and not os.environ.get("NO_COLOR")
+        self._shown_at: dict[str, float] = {}
+        self._failing: set[str] = set()
 
     def say(self, text: str = "") -> None:
         """Write a sentence of the demo itself."""
         self._write(textwrap.fill(text, _WIDTH, break_long_words=False, break_on_hyphens=False))
 
     def verbatim(self, text: str) -> None:
-        """Write something to be copied, on a line of its own."""
+        """Write a text to copy, on a separate line."""
         self._write("  " + self._paint(text, _BOLD))
 
     def head(self) -> None:
-        """Name the columns."""
+        """Write the column titles."""
         names = {"time": "TIME", "change": "CHANGE", "kind": "KIND", "object": "OBJECT", "value": "VALUE"}
         self._write(self._paint(_ROW.format(**names, id="ID", latency="LATENCY"), _FAINT))
 
     def request(self, line: Json) -> None:
-        """Show a request as the test endpoint recorded it."""
+        """Write a request as the test endpoint recorded it."""
         event = line["event"]
         at = datetime.fromisoformat(line["at"])
         if event is None:
@@ -60,50 +60,50 @@ class Screen:
             id=event["id"][:8],
             latency=_duration(at.timestamp() - event["time_s"]),
         )
-        self._write(self._paint(row, _COLOURS.get(change, "")) + self._paint(_remark(line), _WARN))
+        self._write(self._paint(row, _COLORS.get(change, "")) + self._paint(_remark(line), _WARN))
 
     def log_line(self, line: Json) -> None:
-        """Show what somebody should know of a line of Beacon's log; the rest is dropped."""
-        text = self._worth_saying(line)
+        """Write a log line of Beacon if a user needs it; drop all others."""
+        text = self._described(line)
         if text:
             self.trouble(text)
 
     def trouble(self, text: str) -> None:
-        """Say what is wrong, in one sentence, but not over and over."""
+        """Write a problem as one sentence, at most once a minute."""
         now = time.monotonic()
-        if now - self._said.get(text, -_SAY_AGAIN_S) >= _SAY_AGAIN_S:
-            self._said[text] = now
+        if now - self._shown_at.get(text, -_REPEAT_AFTER_S) >= _REPEAT_AFTER_S:
+            self._shown_at[text] = now
             self._write(self._paint(f"! {text}", _WARN))
 
-    def _worth_saying(self, line: Json) -> str:
+    def _described(self, line: Json) -> str:
         event, process = line.get("event", ""), line.get("process", "a process")
         if event == "watch state changed":
-            return self._of_a_watch(line)
+            return self._describe_watch(line)
         if event == "breaker opened":
-            return f"The endpoint is down ({line.get('last')}). Beacon keeps what it has to tell, and tries it again."
+            return f"The endpoint is down ({line.get('last')}). Beacon keeps the events and retries."
         if event == "breaker closed":
-            return "The endpoint answers again: what waited is delivered now."
+            return "The endpoint answers again. The pending events are delivered now."
         if line.get("level") not in ("warning", "error", "critical"):
             return ""
         if event in ("configuration", "configuration refused"):
-            return f"The configuration: {line.get('problem', '')}"
+            return f"Configuration problem: {line.get('problem', '')}"
         if event == "failed":
-            return f"The {process} has ended: {line.get('reason', '')}. supervisord starts it again."
+            return f"The {process} has ended: {line.get('reason', '')}. supervisord restarts it."
         details = ", ".join(f"{key} {value}" for key, value in line.items() if key not in _HIDDEN and value != "")
-        return f"The {process} says: {event}" + (f" ({details})" if details else "")
+        return f"The {process} reports: {event}" + (f" ({details})" if details else "")
 
-    def _of_a_watch(self, line: Json) -> str:
+    def _describe_watch(self, line: Json) -> str:
         scope, ill = line.get("scope", ""), line.get("level") == "warning"
         if ill:
-            self._ill.add(scope)
-            return f"{scope} can't be watched now ({line.get('state')}): {line.get('reason')}. The watcher tries again."
-        if line.get("state") == "watching" and scope in self._ill:
-            self._ill.discard(scope)
+            self._failing.add(scope)
+            return f"{scope} can't be watched now ({line.get('state')}): {line.get('reason')}. The watcher retries."
+        if line.get("state") == "watching" and scope in self._failing:
+            self._failing.discard(scope)
             return f"{scope} is watched again."
         return ""
 
-    def _paint(self, text: str, colour: str) -> str:
-        return f"\033[{colour}m{text}\033[0m" if self._coloured and colour and text else text
+    def _paint(self, text: str, color: str) -> str:
+        return f"\033[{color}m{text}\033[0m" if self._colored and color and text else text
 
     def _write(self, text: str) -> None:
         self._stream.write(f"{text}\n")
@@ -111,7 +111,7 @@ class Screen:
 
 
 def _remark(line: Json) -> str:
-    """Say what is unusual about a request."""
+    """Return the unusual properties of a request."""
     good = isinstance(line["answer"], int) and line["answer"] < 300
     marks = (
         (f"answered {line['answer']}", not good),

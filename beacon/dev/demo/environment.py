@@ -1,6 +1,7 @@
-"""What the demo starts, and takes away again: a directory, an API server, a test endpoint, Beacon.
+"""The environment of the demo: a temporary directory, an API server, a test endpoint, Beacon.
 
-Each is a process of its own. Whatever happens, leaving the stage ends what was started, in the reverse order.
+Each component is a separate process. Leaving the context must stop all of them, in reverse order, and remove the
+directory.
 """
 
 import contextlib
@@ -27,68 +28,68 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _END_WITHIN_S = 10
 
 
-class Asked:
-    """Whether the demo has been asked to end. The handler only sets flags; everything that waits looks at them."""
+class StopRequest:
+    """Whether a signal has requested the end of the demo. The handler only sets flags; all waits check them."""
 
     def __init__(self) -> None:
-        """Not yet."""
+        """Initialize without a signal."""
         self.number = 0
-        self.hurry: Callable[[], None] = lambda: None
+        self.terminate_now: Callable[[], None] = lambda: None
 
     def install(self) -> None:
-        """Take the signals from now on."""
+        """Install the signal handlers."""
         for number in SIGNALS:
             signal.signal(number, self._take)
 
     def __call__(self) -> bool:
-        """Say whether a signal has come."""
+        """Return True if a signal has arrived."""
         return self.number != 0
 
     def _take(self, number: int, _frame: FrameType | None) -> None:
         if self.number:
-            self.hurry()  # somebody is impatient
+            self.terminate_now()  # at the second signal
         self.number = self.number or number
 
 
-class Stage:
-    """Everything that runs; a context manager."""
+class Environment:
+    """The running components; a context manager."""
 
-    def __init__(self, asked: Asked) -> None:
-        """Start nothing yet."""
+    def __init__(self, asked: StopRequest) -> None:
+        """Initialize without starting anything."""
         self.asked = asked
         self.requests: queue.SimpleQueue[Json] = queue.SimpleQueue()  # what the test endpoint recorded
         self.log: queue.SimpleQueue[Json] = queue.SimpleQueue()  # Beacon's lines
         self._stack = contextlib.ExitStack()
 
-    def __enter__(self) -> "Stage":
-        """Make the directory."""
+    def __enter__(self) -> "Environment":
+        """Create the directory."""
         self.directory = Path(
             self._stack.enter_context(tempfile.TemporaryDirectory(prefix="beacon-demo-", dir=_short()))
         )
         return self
 
     def __exit__(self, *_raised: object) -> None:
-        """End and remove everything."""
+        """Stop and remove everything."""
         self._stack.close()
 
     def start_cluster(self) -> remote.Remote:
-        """Start the embedded API server."""
+        """Start the embedded API server and return its client."""
         kubeconfig = str(self.directory / "kubeconfig")
         options = ("--kubeconfig", kubeconfig, "--bookmark-interval", "5")
         process, ready = self._start("The embedded API server", "beacon.dev.api_server", *options)
         return remote.Remote(ready, process)
 
     def start_endpoint(self) -> str:
-        """Start the test endpoint and return its address."""
+        """Start the test endpoint and return its URL."""
         _, ready = self._start("The test endpoint", "beacon.dev.endpoint", "--log", "json", on_line=self.requests.put)
         return str(ready["url"])
 
-    def start_beacon(self, config: Mapping[str, Any] | Path, **given: Any) -> testkit.Beacon:
-        """Start Beacon; `given` is what `whole.Beacon` takes."""
-        beacon = testkit.Beacon(self.directory, config=config, on_line=self.log.put, **given)
+    def start_beacon(self, config: Mapping[str, Any] | Path, **options: Any) -> testkit.Beacon:
+        """Start Beacon; `options` are further arguments of `testkit.Beacon`."""
+        beacon = testkit.Beacon(self.directory, config=config, on_line=self.log.put, **options)
         self._stack.enter_context(beacon)
         process = beacon.process
-        self.asked.hurry = process.kill if process else self.asked.hurry
+        self.asked.terminate_now = process.kill if process else self.asked.terminate_now
         return beacon
 
     def _start(
@@ -102,23 +103,23 @@ class Stage:
         except ValueError:
             if self.asked():
                 raise errors.Stopping(f"stopped while starting {module}") from None
-            said = (first + (process.stdout.read() if process.stdout else b"")).decode(errors="replace").strip()
-            reason = said.splitlines()[-1] if said else "it said nothing"
+            output = (first + (process.stdout.read() if process.stdout else b"")).decode(errors="replace").strip()
+            reason = output.splitlines()[-1] if output else "it printed nothing"
             raise errors.StartError(f"{what} did not start: {reason}", exit_code=errors.EXIT_UNAVAILABLE) from None
         threading.Thread(target=_read, args=(process, on_line), daemon=True).start()
         return process, ready
 
 
 def without_proxy() -> dict[str, str]:
-    """Give the variables that keep requests to this machine away from a proxy."""
-    given = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
-    value = ",".join(part for part in (given, "127.0.0.1") if part)
+    """Return environment variables that exclude this machine from proxying."""
+    inherited = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
+    value = ",".join(part for part in (inherited, "127.0.0.1") if part)
     return {"NO_PROXY": value, "no_proxy": value}
 
 
 def _read(process: "subprocess.Popen[bytes]", on_line: Callable[[Json], None]) -> None:
     for line in process.stdout or ():
-        with contextlib.suppress(ValueError):  # a library's warning, perhaps
+        with contextlib.suppress(ValueError):  # for example a warning of a library
             on_line(json.loads(line))
 
 
@@ -132,6 +133,6 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _short() -> str | None:
-    """Name a directory for temporary ones whose path leaves room for a unix socket; None: the usual one."""
+    """Return a parent for the temporary directory whose path is short enough for a unix socket; None: the default."""
     usual = os.fsencode(tempfile.gettempdir())
     return None if len(usual) + len("/beacon-demo-12345678") <= testkit.LONGEST_DIRECTORY else "/tmp"  # noqa: S108

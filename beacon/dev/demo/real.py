@@ -1,7 +1,7 @@
-"""The demo on somebody's own cluster: their configuration, their kubeconfig, no object touched.
+"""The demo on the user's cluster, with the user's configuration and kubeconfig. It must not change objects.
 
-It looks at what they gave before anything starts, so that what only they can change is said at once; what may get
-better by itself is left to Beacon, which waits for it.
+It checks the files before anything starts, so that errors which only the user can correct are reported at once.
+Temporary errors are left to Beacon, which retries.
 """
 
 import os
@@ -21,24 +21,26 @@ _CONNECT_S = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
-    """What to run Beacon with; `environ` is what of the caller's environment is meant for Beacon."""
+class ClusterFiles:
+    """The user's files; `environ` has the environment variables for Beacon."""
 
     config: Path
     kubeconfig: str
     environ: Mapping[str, str]
 
 
-def check_files(config: Path, kubeconfig: str) -> Given:
-    """See that both files can be read.
+def check_files(config: Path, kubeconfig: str) -> ClusterFiles:
+    """Check that both files can be read.
 
     Raises:
-        errors.ConfigError: one can't be.
+        errors.ConfigError: a file can't be read.
     """
     problems = [_unreadable("configuration", config)]
     paths = [Path(part).expanduser() for part in kubeconfig.split(os.pathsep) if part]
     if not any(path.is_file() for path in paths):
-        problems += [_unreadable("kubeconfig", path) for path in paths] or ["No kubeconfig is given."]
+        problems += [_unreadable("kubeconfig", path) for path in paths] or [
+            "No kubeconfig is set; use --kubeconfig or KUBECONFIG."
+        ]
     else:
         problems += [_unreadable("kubeconfig", path) for path in paths if path.exists()]
     found = [problem for problem in problems if problem]
@@ -46,39 +48,39 @@ def check_files(config: Path, kubeconfig: str) -> Given:
         raise errors.ConfigError(found)
     kept = ("DB_PATH", "ENDPOINT_URL", "ENDPOINT_AUTH_TOKEN", "ENDPOINT_AUTH_TOKEN_FILE")
     environ = {name: os.environ[name] for name in kept if os.environ.get(name)}
-    return Given(config=config, kubeconfig=os.pathsep.join(map(str, paths)), environ=environ)
+    return ClusterFiles(config=config, kubeconfig=os.pathsep.join(map(str, paths)), environ=environ)
 
 
-def names_endpoint(given: Given) -> bool:
-    """Say whether the configuration or the environment says where events go."""
-    if given.environ.get("ENDPOINT_URL"):
+def names_endpoint(files: ClusterFiles) -> bool:
+    """Return True if the configuration or the environment has the endpoint's URL."""
+    if files.environ.get("ENDPOINT_URL"):
         return True
     try:
-        plain = documents.load(given.config.read_text(encoding="utf-8"))
+        plain = documents.load(files.config.read_text(encoding="utf-8"))
     except (ValueError, errors.BeaconError):
-        return True  # the check of the whole says where it is wrong
+        return True  # `check_settings` reports the error
     endpoint = plain.get("endpoint") if isinstance(plain, dict) else None
     return isinstance(endpoint, dict) and bool(endpoint.get("url"))
 
 
-def check_settings(given: Given, environ: Mapping[str, str]) -> settings.Settings:
-    """Load the configuration as the store will.
+def check_settings(files: ClusterFiles, environ: Mapping[str, str]) -> settings.Settings:
+    """Load the configuration as the store does.
 
     Raises:
-        errors.ConfigError: it is wrong; every problem in a line.
-        errors.StartError: a port that it names is in use.
+        errors.ConfigError: the configuration is invalid; one line for each problem.
+        errors.StartError: a configured port is in use.
     """
-    tree = loading.load({**environ, "CONFIG_PATH": str(given.config)}).settings
+    tree = loading.load({**environ, "CONFIG_PATH": str(files.config)}).settings
     ports = {"health.port": tree.health.port} | ({"metrics.port": tree.metrics.port} if tree.metrics.enabled else {})
     for key, port in ports.items():
         if not _free(port):
-            message = f"Port {port} ({key}) is in use by another program; end that or name another port."
+            message = f"Port {port} ({key}) is in use by another program; stop that program or set another port."
             raise errors.StartError(message, exit_code=errors.EXIT_TEMPORARY)
     return tree
 
 
-def look_at_endpoint(url: str, shown: console.Screen) -> None:
-    """Say when nobody listens at the endpoint; Beacon starts nevertheless."""
+def check_endpoint(url: str, shown: console.Console) -> None:
+    """Write a warning if the endpoint does not accept connections; Beacon starts nevertheless."""
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
@@ -90,16 +92,16 @@ def look_at_endpoint(url: str, shown: console.Screen) -> None:
 
 
 class Progress:
-    """Words how much was found and delivered, from /metrics, for an endpoint whose record can't be seen."""
+    """Writes the numbers of found and delivered events, from /metrics, for an endpoint without a readable record."""
 
-    def __init__(self, beacon: testkit.Beacon, shown: console.Screen) -> None:
-        """Begin with nothing said."""
+    def __init__(self, beacon: testkit.Beacon, shown: console.Console) -> None:
+        """Initialize with no numbers written."""
         self._beacon = beacon
-        self._screen = shown
+        self._console = shown
         self._last = ""
 
-    def look(self) -> None:
-        """Say the figures when they have changed."""
+    def report(self) -> None:
+        """Write the numbers if they have changed."""
         try:
             text = self._beacon.metrics()
         except OSError:
@@ -108,10 +110,10 @@ class Progress:
         delivered = testkit.sample(text, "beacon_deliveries_total", outcome="delivered")
         failed = testkit.sample(text, "beacon_deliveries_failed")
         waiting = testkit.sample(text, "beacon_deliveries_pending")
-        said = f"{found:.0f} changes found, {delivered:.0f} delivered, {waiting:.0f} waiting, {failed:.0f} failed."
-        if said != self._last:
-            self._last = said
-            self._screen.say(said)
+        line = f"{found:.0f} changes found, {delivered:.0f} delivered, {waiting:.0f} waiting, {failed:.0f} failed."
+        if line != self._last:
+            self._last = line
+            self._console.say(line)
 
 
 def _unreadable(what: str, path: Path) -> str:

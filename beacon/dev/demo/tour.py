@@ -1,7 +1,7 @@
-"""The demo without a cluster: a few objects of two kinds, changed one step at a time, each told before the next.
+"""The tour: changes objects of two kinds step by step, and waits for each notification before the next step.
 
-What is changed and what should be told for it stand side by side in `STEPS`. This is the only part of the demo that
-changes objects, and it only ever does so in the embedded API server.
+`STEPS` lists each change with the expected notification. Only this module changes objects, and it must do so only in
+the embedded API server.
 """
 
 import shutil
@@ -20,7 +20,7 @@ from beacon.dev.demo import console, environment
 Json = dict[str, Any]
 
 KEY = "bakerapps.net.maas"
-PATIENCE_S = 20.0
+NOTIFIED_WITHIN_S = 20.0
 
 _CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 _DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
@@ -30,17 +30,17 @@ _LABELS = {"app": "web"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TourStep:
-    """A change of an object, and what is told for it: change, kind and name; "" for nothing."""
+    """A change of an object and the expected notification: change, kind and name; empty if none is expected."""
 
     text: str
     method: str
     path: str
     body: Json | None = None
-    told: str = ""
+    expected: str = ""
 
 
 def config(endpoint_url: str) -> Json:
-    """Configure Beacon for the tour."""
+    """Return Beacon's configuration for the tour."""
     return {
         "resources": [{"apiVersion": "v1", "kind": "ConfigMap"}, {"apiVersion": "apps/v1", "kind": "Deployment"}],
         "annotation": {"key": KEY},
@@ -64,11 +64,11 @@ STEPS = (
         text=f"A ConfigMap is created with the annotation {KEY}=gold.",
         method="POST",
         path=_CONFIGMAPS,
-        body={"metadata": {"name": "settings", "annotations": {KEY: "gold"}}, "data": {"colour": "blue"}},
-        told="created ConfigMap settings",
+        body={"metadata": {"name": "settings", "annotations": {KEY: "gold"}}, "data": {"color": "blue"}},
+        expected="created ConfigMap settings",
     ),
     TourStep(
-        text="A Deployment is created without it, which is nothing to tell ...",
+        text="A Deployment is created without it: no notification ...",
         method="POST",
         path=_DEPLOYMENTS,
         body=_deployment("web"),
@@ -78,101 +78,106 @@ STEPS = (
         method="PATCH",
         path=f"{_DEPLOYMENTS}/web",
         body=_annotated("silver"),
-        told="created Deployment web",
+        expected="created Deployment web",
     ),
     TourStep(
         text="The ConfigMap's annotation gets another value.",
         method="PATCH",
         path=f"{_CONFIGMAPS}/settings",
         body=_annotated("platinum"),
-        told="updated ConfigMap settings",
+        expected="updated ConfigMap settings",
     ),
     TourStep(
-        text="The ConfigMap's data change, its annotation does not: nothing to tell.",
+        text="The ConfigMap's data change, its annotation does not: no notification.",
         method="PATCH",
         path=f"{_CONFIGMAPS}/settings",
-        body={"data": {"colour": "red"}},
+        body={"data": {"color": "red"}},
     ),
     TourStep(
         text="The Deployment loses its annotation: for the receiver it is gone.",
         method="PATCH",
         path=f"{_DEPLOYMENTS}/web",
         body=_annotated(None),
-        told="deleted Deployment web",
+        expected="deleted Deployment web",
     ),
     TourStep(
         text="The ConfigMap is deleted.",
         method="DELETE",
         path=f"{_CONFIGMAPS}/settings",
-        told="deleted ConfigMap settings",
+        expected="deleted ConfigMap settings",
     ),
 )
 
 
 class Tour:
-    """Goes through the steps on a stage."""
+    """Runs the steps."""
 
-    def __init__(self, on: environment.Stage, cluster: remote.Remote, shown: console.Screen) -> None:
-        """Change objects of `cluster`."""
-        self._stage = on
+    def __init__(self, on: environment.Environment, cluster: remote.Remote, shown: console.Console) -> None:
+        """Prepare the steps on `cluster`."""
+        self._environment = on
         self._cluster = cluster
-        self._screen = shown
-        self._told: list[str] = []
+        self._console = shown
+        self._received: list[str] = []
 
     def run(self) -> bool:
-        """Do all steps; False when a notification did not come, or another than expected.
+        """Run all steps. Return False if a notification is missing or differs from the expected one.
 
         Raises:
-            errors.Stopping: it was asked to stop.
+            errors.Stopping: a signal has arrived.
         """
         for step in STEPS:
             if not self._do(step):
                 return False
-        # For those who try by hand. It has no annotation, so nothing is told.
+        # For manual experiments. It has no annotation, so there is no notification.
         self._cluster.request("POST", _CONFIGMAPS, {"metadata": {"name": "yours"}})
         return True
 
     def _do(self, step: TourStep) -> bool:
-        self._screen.say(step.text)
+        self._console.say(step.text)
         self._change(step)
-        if not step.told:
+        if not step.expected:
             return True
-        before = len(self._told)
+        before = len(self._received)
         try:
             testkit.until(
-                lambda: self._look() > before, "a notification", timeout=PATIENCE_S, stopped=self._stage.asked
+                lambda: self._poll() > before,
+                "a notification",
+                timeout=NOTIFIED_WITHIN_S,
+                stopped=self._environment.asked,
             )
         except TimeoutError:
-            self._screen.trouble(f"No notification came within {PATIENCE_S:.0f} s.")
+            self._console.trouble(f"No notification arrived within {NOTIFIED_WITHIN_S:.0f} s.")
             return False
-        return self._as_expected(self._told[before:], step.told)
+        return self._as_expected(self._received[before:], step.expected)
 
     def _change(self, step: TourStep) -> None:
         content_type = _MERGE if step.method == "PATCH" else "application/json"
         try:
             self._cluster.request(step.method, step.path, step.body, content_type=content_type)
         except urllib.error.URLError as error:
-            raise errors.TransientError(f"The embedded API server does not do it: {error}.") from error
+            raise errors.TransientError(f"The embedded API server refused the change: {error}.") from error
 
     def _as_expected(self, came: list[str], expected: str) -> bool:
         if came == [expected]:
             return True
-        self._screen.trouble(f"Another notification came than expected: {', '.join(came)} instead of {expected}.")
+        self._console.trouble(f"Unexpected notification: {', '.join(came)} instead of {expected}.")
         return False
 
-    def _look(self) -> int:
-        """Show what has come; return how much has been accepted so far."""
-        show(self._stage, self._screen, self._note)
-        return len(self._told)
+    def _poll(self) -> int:
+        """Write what has arrived; return how many events have been accepted so far."""
+        show(self._environment, self._console, self._note)
+        return len(self._received)
 
     def _note(self, line: Json) -> None:
         event = line["event"]
         if event is not None and isinstance(line["answer"], int) and line["answer"] < 300:
-            self._told.append(f"{event['type'].rpartition('.')[2]} {event['kind']} {event['name']}")
+            self._received.append(f"{event['type'].rpartition('.')[2]} {event['kind']} {event['name']}")
 
 
-def show(on: environment.Stage, shown: console.Screen, note: Callable[[Json], None] = lambda _line: None) -> None:
-    """Show everything that has come in meanwhile."""
+def show(
+    on: environment.Environment, shown: console.Console, note: Callable[[Json], None] = lambda _line: None
+) -> None:
+    """Write all log lines and requests that have arrived since the last call."""
     while not on.log.empty():
         shown.log_line(on.log.get())
     while not on.requests.empty():
@@ -181,11 +186,11 @@ def show(on: environment.Stage, shown: console.Screen, note: Callable[[Json], No
         note(line)
 
 
-def by_hand(cluster: remote.Remote, shown: console.Screen) -> None:
-    """Say how to try it, in another terminal."""
+def by_hand(cluster: remote.Remote, shown: console.Console) -> None:
+    """Write commands to try in another terminal."""
     kubectl = f"{_kubectl()} --kubeconfig {cluster.kubeconfig}"
     shown.say()
-    shown.say("Now you. Try it from another terminal, and watch the notifications here:")
+    shown.say("Try it yourself from another terminal; the notifications are shown here:")
     shown.verbatim(f"{kubectl} annotate configmap yours {KEY}=hello --overwrite")
     shown.verbatim(f"{kubectl} annotate configmap yours {KEY}-")
     shown.verbatim(f"{kubectl} delete configmap yours")
@@ -199,10 +204,10 @@ def _kubectl() -> str:
 
 
 def _near(path: Path) -> Path:
-    """Name a path as seen from here where it lies below."""
+    """Return a path relative to the working directory if it is below it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def waited(since: float) -> str:
-    """Word how long something took."""
+    """Return the time since an instant as text."""
     return f"{time.monotonic() - since:.1f} s"

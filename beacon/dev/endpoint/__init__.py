@@ -1,8 +1,9 @@
-"""The test endpoint: an HTTP receiver of Beacon's events that checks what it gets and misbehaves on request.
+"""The test endpoint: an HTTP receiver that checks Beacon's requests and fails on request.
 
 Tests use it in process (`with endpoint.running(mode="failure") as sink`), demos and benchmarks as a program
-(`python -m beacon.dev.endpoint`). It judges what arrives by the public contract alone and imports nothing of the
-notifier, so that a mistake there can't hide behind the same mistake here.
+(`python -m beacon.dev.endpoint`). It may import `beacon.codec` and `beacon.errors`. It must not import the notifier:
+it checks the public contract independently, so that both can't contain the same mistake. Start reading at `server.py`,
+then `app.py` and `modes.py`.
 """
 
 from beacon.dev.endpoint.modes import SinkMode, SinkRule

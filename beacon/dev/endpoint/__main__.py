@@ -1,6 +1,7 @@
 """Run the test endpoint as a program: `python -m beacon.dev.endpoint --port 8088 --mode random --failure-rate 0.3`.
 
-The first line on standard output is JSON with its `url`, then come the requests. It ends on SIGTERM or SIGINT.
+The first line on standard output is JSON with its `url`; one line for each request follows. It stops on SIGTERM or
+SIGINT. Wiring only.
 """
 
 import signal
@@ -16,18 +17,18 @@ from beacon.dev.endpoint import checks, flags, options, server
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @flags.settings
-@click.option("--config", type=click.Path(path_type=Path), help="A YAML file; flags override what it says.")
-@click.option("--fast", is_flag=True, help="Look at ids and order only, not at the form: for benchmarks.")
-def main(config: Path | None, *, fast: bool, **given: Any) -> None:
+@click.option("--config", type=click.Path(path_type=Path), help="YAML file with settings; flags override it.")
+@click.option("--fast", is_flag=True, help="Check only ids and order, not the form: for benchmarks.")
+def main(config: Path | None, *, fast: bool, **set_by_flags: Any) -> None:
     """Receive Beacon's events, check and record them."""
     try:
         wanted = {"log": "pretty", **(options.load(config) if config else {})}
-        wanted |= {key: value for key, value in given.items() if value not in {None, ()}}
+        wanted |= {key: value for key, value in set_by_flags.items() if value not in {None, ()}}
         settings = options.parse(wanted | ({"shape": checks.Shape.ANY.value} if fast else {}))
     except errors.ConfigError as error:
         sys.stderr.write("".join(f"{problem}\n" for problem in error.problems))
         sys.exit(errors.EXIT_CONFIG)
-    # Blocked before the server's thread exists, so that the signals wait for this one.
+    # Blocked before the server's thread exists, so that only this thread receives the signals.
     signals = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:

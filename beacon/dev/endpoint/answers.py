@@ -1,7 +1,7 @@
-"""Giving an answer, or a bad one, to one request: on time, late, never, byte by byte, or a cut connection.
+"""Sends the response to one request: on time, late, never, byte by byte, or as a cut connection.
 
-It acts on what `beacon.dev.endpoint.modes` decided and tells how it went. Whether an event counts as accepted is the
-caller's business: `on_success` is called just before a 2xx can reach the client.
+It executes the decision of `beacon.dev.endpoint.modes` and returns the outcome. It must not record anything: it calls
+`on_success` just before a 2xx can reach the client.
 """
 
 import asyncio
@@ -20,37 +20,37 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from beacon.dev.endpoint import modes, record
 
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time at all
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, with a linger time of 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkExchange:
-    """One request's way back to its client."""
+    """The connection of one request."""
 
     receive: Receive
     send: Send
     transport: asyncio.Transport
 
 
-async def give(exchange: SinkExchange, behaviour: modes.Behaviour, on_success: Callable[[], None]) -> record.Answer:
-    """Answer as decided and tell how the request ended."""
-    late_s = behaviour.latency_s + (behaviour.delay_s if behaviour.mode is modes.SinkMode.DELAY else 0.0)
+async def respond(exchange: SinkExchange, behavior: modes.Behavior, on_success: Callable[[], None]) -> record.Answer:
+    """Answer as decided and return how the request ended."""
+    late_s = behavior.latency_s + (behavior.delay_s if behavior.mode is modes.SinkMode.DELAY else 0.0)
     if late_s and await left_within(exchange, late_s):
         return record.SinkOutcome.ABANDONED
-    match behaviour.mode:
+    match behavior.mode:
         case modes.SinkMode.HANG:
             await left_within(exchange, None)
             return record.SinkOutcome.HUNG
         case modes.SinkMode.RESET | modes.SinkMode.CLOSE:
-            return await _cut(exchange, gently=behaviour.mode is modes.SinkMode.CLOSE)
+            return await _cut(exchange, gently=behavior.mode is modes.SinkMode.CLOSE)
         case modes.SinkMode.DRIP:
-            return await _drip(exchange, behaviour, on_success)
+            return await _drip(exchange, behavior, on_success)
         case _:
-            return await _whole(exchange, behaviour, on_success)
+            return await _whole(exchange, behavior, on_success)
 
 
 async def left_within(exchange: SinkExchange, seconds: float | None) -> bool:
-    """Wait, and tell whether the client left meanwhile."""
+    """Wait; return True as soon as the client has disconnected, False after `seconds`."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             while (await exchange.receive())["type"] != "http.disconnect":
@@ -60,32 +60,32 @@ async def left_within(exchange: SinkExchange, seconds: float | None) -> bool:
 
 
 def reset(transport: asyncio.Transport) -> None:
-    """Cut a connection so that its client sees an error (RST), not an end."""
+    """Reset a connection (RST), so that its client sees an error instead of an orderly end."""
     reached = transport.get_extra_info("socket")
-    if reached is not None:  # under TLS it may be gone already
+    if reached is not None:  # under TLS it may be closed already
         with contextlib.suppress(OSError):
             reached.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
     transport.abort()
 
 
 async def send(exchange: SinkExchange, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-    """Send a complete answer."""
+    """Send a complete response."""
     length = (b"content-length", str(len(body)).encode())
     await exchange.send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
     await exchange.send({"type": "http.response.body", "body": body})
 
 
-async def _whole(exchange: SinkExchange, behaviour: modes.Behaviour, on_success: Callable[[], None]) -> record.Answer:
-    status, body = _content(behaviour)
+async def _whole(exchange: SinkExchange, behavior: modes.Behavior, on_success: Callable[[], None]) -> record.Answer:
+    status, body = _content(behavior)
     if exchange.transport.is_closing():
         return record.SinkOutcome.ABANDONED
     if status < 300:
         on_success()
     if status == HTTPStatus.NO_CONTENT:
-        await exchange.send({"type": "http.response.start", "status": status, "headers": _headers(behaviour, status)})
+        await exchange.send({"type": "http.response.start", "status": status, "headers": _headers(behavior, status)})
         await exchange.send({"type": "http.response.body", "body": b""})
     else:
-        await send(exchange, status, body, _headers(behaviour, status))
+        await send(exchange, status, body, _headers(behavior, status))
     return status
 
 
@@ -94,24 +94,24 @@ async def _cut(exchange: SinkExchange, *, gently: bool) -> record.Answer:
         exchange.transport.close()
     else:
         reset(exchange.transport)
-    # Only once the connection is gone will uvicorn not miss the answer and write one of its own.
+    # While the connection exists, uvicorn would notice the missing response and write its own.
     await left_within(exchange, None)
     return record.SinkOutcome.CLOSED if gently else record.SinkOutcome.RESET
 
 
-async def _drip(exchange: SinkExchange, behaviour: modes.Behaviour, on_success: Callable[[], None]) -> record.Answer:
-    status, body = _content(behaviour)
-    headers = [*_headers(behaviour, status), (b"connection", b"close")]
+async def _drip(exchange: SinkExchange, behavior: modes.Behavior, on_success: Callable[[], None]) -> record.Answer:
+    status, body = _content(behavior)
+    headers = [*_headers(behavior, status), (b"connection", b"close")]
     head = STATUS_LINE[status]
-    if behaviour.drip is modes.Drip.HEADERS:
-        return await _endlessly(exchange, behaviour, head + b"x-drip: ")
-    if behaviour.drip is modes.Drip.BODY:
-        # Longer than anybody waits for, so that no answer is ever complete.
+    if behavior.drip is modes.Drip.HEADERS:
+        return await _endlessly(exchange, behavior, head + b"x-drip: ")
+    if behavior.drip is modes.Drip.BODY:
+        # Longer than any client waits for, so that no response is ever complete.
         _write(exchange, _head(head, headers, length=1_000_000_000))
-        return await _endlessly(exchange, behaviour, b"")
+        return await _endlessly(exchange, behavior, b"")
     whole = _head(head, headers, length=len(body)) + body
     for position in range(len(whole)):
-        if await left_within(exchange, behaviour.drip_interval_s) or exchange.transport.is_closing():
+        if await left_within(exchange, behavior.drip_interval_s) or exchange.transport.is_closing():
             return record.SinkOutcome.ABANDONED
         if position == len(whole) - 1:
             on_success()
@@ -121,36 +121,36 @@ async def _drip(exchange: SinkExchange, behaviour: modes.Behaviour, on_success: 
     return status
 
 
-async def _endlessly(exchange: SinkExchange, behaviour: modes.Behaviour, first: bytes) -> record.Answer:
+async def _endlessly(exchange: SinkExchange, behavior: modes.Behavior, first: bytes) -> record.Answer:
     position = 0
-    while not await left_within(exchange, behaviour.drip_interval_s):
+    while not await left_within(exchange, behavior.drip_interval_s):
         _write(exchange, first[position : position + 1] or b"a")
         position += 1
     return record.SinkOutcome.DRIPPED
 
 
 def _write(exchange: SinkExchange, data: bytes) -> None:
-    """Write past uvicorn; a client may leave at the very instant at which the next byte is due."""
+    """Write to the transport directly, unless the client has just disconnected."""
     if not exchange.transport.is_closing():
         exchange.transport.write(data)
 
 
-def _content(behaviour: modes.Behaviour) -> tuple[int, bytes]:
-    if behaviour.mode is not modes.SinkMode.FAILURE:
-        return behaviour.success_status, b""  # head and body would be two packets, and half the speed
-    body = behaviour.body.encode() or b'{"error":"failing on request"}'
-    return behaviour.status, body
+def _content(behavior: modes.Behavior) -> tuple[int, bytes]:
+    if behavior.mode is not modes.SinkMode.FAILURE:
+        return behavior.success_status, b""  # a body would be a second packet and halve the speed
+    body = behavior.body.encode() or b'{"error":"failing on request"}'
+    return behavior.status, body
 
 
-def _headers(behaviour: modes.Behaviour, status: int) -> list[tuple[bytes, bytes]]:
-    headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in behaviour.headers]
+def _headers(behavior: modes.Behavior, status: int) -> list[tuple[bytes, bytes]]:
+    headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in behavior.headers]
     if not any(name == b"content-type" for name, _ in headers):
         headers.append((b"content-type", b"application/json"))
     headers.append((b"date", _date(int(time.time()))))
-    if behaviour.mode is modes.SinkMode.FAILURE and (later := modes.retry_after(behaviour)) is not None:
+    if behavior.mode is modes.SinkMode.FAILURE and (later := modes.retry_after(behavior)) is not None:
         headers.append((b"retry-after", later.encode()))
     if 300 <= status < 400:
-        headers.append((b"location", behaviour.location.encode()))
+        headers.append((b"location", behavior.location.encode()))
     return headers
 
 

@@ -1,7 +1,7 @@
-"""The application behind the listening socket: every request is an event, but for the few that ask about the record.
+"""The ASGI application: requests on a few paths query or control the endpoint, all others are events.
 
-It ties checks, record, modes and answers together and holds the one lock between the loop and other threads. Events
-take a short way past the router: this is the sink of load tests.
+It combines checks, record, modes and answers, and owns the lock between the event loop and other threads. Events bypass
+the router, because load tests use this endpoint.
 """
 
 import dataclasses
@@ -19,11 +19,11 @@ from beacon.dev.endpoint import answers, checks, modes, options, record, report
 
 _PAGE = 1000
 _LONGEST_WAIT_S = 300.0
-_LOOK_S = 0.02
+_POLL_S = 0.02
 
 
 class SinkApp:
-    """The ASGI application, and what it has recorded; methods that say so may be called from any thread."""
+    """The ASGI application and its record. Methods documented as thread-safe may be called from any thread."""
 
     def __init__(self, settings: options.Options) -> None:
         self.lock = threading.Lock()
@@ -50,18 +50,18 @@ class SinkApp:
         response = await page(Request(scope, receive), exchange)
         await response(scope, receive, send)
 
-    def change(self, given: Mapping[str, object]) -> None:
-        """Change the plan, from any thread. Raises `errors.ConfigError`."""
+    def change(self, changes: Mapping[str, object]) -> None:
+        """Change the plan. Thread-safe. Raises `errors.ConfigError`."""
         with self.lock:
-            self.director.change(self.director.plan.changed(given))
+            self.director.change(self.director.plan.changed(changes))
 
     def stats(self) -> record.Stats:
-        """Give the figures, from any thread."""
+        """Return the current statistics. Thread-safe."""
         with self.lock:
             return self.record.stats()
 
     def accepted(self, after: int = 0, limit: int | None = None) -> list[record.SinkAttempt]:
-        """List accepted requests that are still kept, from any thread; `after` is an index."""
+        """Return the kept accepted requests after the index `after`. Thread-safe."""
         with self.lock:
             kept = self.record.accepted
             first = kept[0].index if kept else 1
@@ -97,7 +97,7 @@ class SinkApp:
     ) -> record.SinkAttempt:
         with self.lock:
             attempt = self.record.begin(request, event)
-            behaviour = self.director.decide(event, attempt.number)
+            behavior = self.director.decide(event, attempt.number)
         answer: record.Answer = record.SinkOutcome.ABANDONED
 
         def accept() -> None:
@@ -105,7 +105,7 @@ class SinkApp:
                 self.record.accept(attempt)
 
         try:
-            answer = await answers.give(exchange, behaviour, accept)
+            answer = await answers.respond(exchange, behavior, accept)
         finally:
             with self.lock:
                 self.record.end(attempt, answer, time.monotonic())
@@ -140,7 +140,7 @@ class SinkApp:
             return _json({"error": "after and limit are whole numbers, wait is seconds"}, 400)
         deadline = time.monotonic() + wait_s
         while not (found := self.accepted(after, limit)) and time.monotonic() < deadline:
-            if await answers.left_within(exchange, _LOOK_S):
+            if await answers.left_within(exchange, _POLL_S):
                 break
         events = [{"index": item.index, **report.plain(item), "body": _embedded(item.request.body)} for item in found]
         return _json({"events": events, "next": found[-1].index if found else after})
@@ -165,7 +165,7 @@ class SinkApp:
 
 
 async def _body(receive: Receive) -> bytes | None:
-    """Read a whole body; None when the client left before it was whole."""
+    """Return the complete body, or None if the client disconnected before its end."""
     message = await receive()
     if message["type"] == "http.request" and not message["more_body"]:
         return bytes(message["body"])

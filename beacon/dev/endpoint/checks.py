@@ -1,7 +1,7 @@
-"""Whether a request is what the contract promises: method, headers, CloudEvents 1.0 structured form, Beacon's data.
+"""Checks of a request against the public contract: method, headers, CloudEvents 1.0 structured mode, Beacon's data.
 
 Pure. The rules come from the CloudEvents specification 1.0 (sections 3.1 and 4), its JSON event format and HTTP
-binding, and from section "Delivering" of the architecture; nothing is taken from the code that sends.
+binding, and from Beacon's documentation. They must not be derived from the sending code.
 """
 
 import enum
@@ -33,7 +33,7 @@ _SOURCES = ("watch", "mutation", "reconciliation")
 
 
 class Shape(enum.StrEnum):
-    """How much is asked of a body."""
+    """How strictly a body is checked."""
 
     BEACON = "beacon"  # a CloudEvent with Beacon's extensions and data
     CLOUDEVENT = "cloudevent"  # any CloudEvent
@@ -42,10 +42,10 @@ class Shape(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demands:
-    """What a request must fulfil."""
+    """The requirements for a request."""
 
     methods: tuple[str, ...] = ("POST",)
-    token: str = ""  # of `Authorization: Bearer`; empty: none is asked for
+    token: str = ""  # of `Authorization: Bearer`; empty: not required
     required_headers: tuple[tuple[str, str], ...] = ()  # name and value; an empty value: any
     shape: Shape = Shape.BEACON
 
@@ -60,7 +60,7 @@ READERS: dict[str, values.Reader] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckRefusal:
-    """Why a request is turned away, and with which status."""
+    """The status and reason with which a request is refused."""
 
     status: int
     reason: str
@@ -68,7 +68,7 @@ class CheckRefusal:
 
 @dataclass(frozen=True, slots=True)
 class CheckedEnvelope:
-    """What of an event is counted, matched and shown; empty or 0 where the event doesn't say."""
+    """The attributes of an event that are counted, matched and shown; empty or 0 if missing."""
 
     id: str
     type: str
@@ -85,7 +85,7 @@ class CheckedEnvelope:
 
 
 def refuse_head(method: str, headers: Mapping[bytes, bytes], demands: Demands) -> CheckRefusal | None:
-    """Look at method and headers, names in lower case; None when nothing is wrong with them."""
+    """Check method and headers (names in lower case). Return None if they are correct."""
     if method not in demands.methods:
         return CheckRefusal(status=405, reason=f"the method must be {' or '.join(demands.methods)}, not {method}")
     if demands.token and headers.get(b"authorization") != f"Bearer {demands.token}".encode():
@@ -100,7 +100,7 @@ def refuse_head(method: str, headers: Mapping[bytes, bytes], demands: Demands) -
 
 
 def read(body: bytes, demands: Demands) -> CheckedEnvelope | CheckRefusal:
-    """Read an event out of a body, or say all that is wrong with it."""
+    """Parse a body. Return its event, or a refusal that lists all problems."""
     try:
         document = codec.decode(body)
     except codec.DecodeError as error:
@@ -112,7 +112,7 @@ def read(body: bytes, demands: Demands) -> CheckedEnvelope | CheckRefusal:
 
 
 def problems(document: dict[str, Any], shape: Shape) -> list[str]:
-    """Name all that a document lacks to be a CloudEvent of this shape."""
+    """Return all violations of this shape in a document."""
     if shape is Shape.ANY:
         return [] if _filled(document.get("id")) else ["id is missing"]
     found = [*_required(document), *_optional(document), *_extensions(document)]
@@ -123,13 +123,13 @@ def problems(document: dict[str, Any], shape: Shape) -> list[str]:
 
 @functools.lru_cache(maxsize=1024)
 def instant(text: str) -> float | None:
-    """Read a date and time of RFC 3339 as seconds since 1970; None when it isn't one."""
+    """Parse an RFC 3339 timestamp as seconds since 1970; return None if it is invalid."""
     upper = text.upper()
     if not _RFC3339.fullmatch(upper):
         return None
     try:
         return datetime.fromisoformat(upper).timestamp()
-    except ValueError:  # the form is right, the 31st of February isn't
+    except ValueError:  # correct form, but an impossible date such as February 31
         return None
 
 
@@ -178,8 +178,8 @@ def _beacon_attributes(document: dict[str, Any]) -> Iterable[str]:
             yield f"{name} must be a number of 20 digits"
     if document.get("datacontenttype") != "application/json":
         yield "datacontenttype must be application/json"
-    said = str(document.get("type")).rpartition(".")[2]
-    if said not in _CHANGES and not (said == "test" and document.get("test") is True):
+    change = str(document.get("type")).rpartition(".")[2]
+    if change not in _CHANGES and not (change == "test" and document.get("test") is True):
         yield f"type must end in {', '.join(_CHANGES)}"
     if not isinstance(document.get("redelivered", False), bool):
         yield "redelivered must be true or false"
@@ -208,7 +208,7 @@ def _detection_problems(detection: dict[str, Any]) -> list[str]:
         found.append("data.detection.cause must be a text")
     for name in ("detectedAt", "notBefore", "notAfter"):
         value = detection.get(name)
-        unknown = value == "" and name != "detectedAt"  # only a change found by comparing has bounds
+        unknown = value == "" and name != "detectedAt"  # only a change found by comparison has bounds
         if not unknown and (not isinstance(value, str) or instant(value) is None):
             found.append(f"data.detection.{name} must be a date and time of RFC 3339")
     return found

@@ -1,7 +1,7 @@
-"""How the endpoint answers: the default, the rules that except events from it, and who of them applies.
+"""Decides how the endpoint answers a request: the default behavior, and rules for specific events.
 
-Pure but for the random numbers, whose seed can be given. A rule stands alone: it takes nothing over from the default.
-Nothing here knows a socket; `beacon.dev.endpoint.answers` acts on what is decided here.
+Pure except for random numbers, whose seed can be set. A rule inherits nothing from the default. This module must not
+know sockets; `beacon.dev.endpoint.answers` executes its decisions.
 """
 
 import dataclasses
@@ -19,61 +19,61 @@ from beacon.dev.endpoint import checks, values
 
 
 class SinkMode(enum.StrEnum):
-    """What happens to a request whose form is right."""
+    """What happens to a valid request."""
 
     SUCCESS = "success"  # it is answered with `success_status`
     FAILURE = "failure"  # it is answered with `status`
     RANDOM = "random"  # `failure_rate` of them fail, the others succeed
     DELAY = "delay"  # it succeeds after `delay_s`
     HANG = "hang"  # it is read and never answered
-    DRIP = "drip"  # the answer comes byte by byte, see `drip`
-    RESET = "reset"  # the connection is reset (RST) without an answer
-    CLOSE = "close"  # the connection is closed (FIN) without an answer
+    DRIP = "drip"  # the response is sent byte by byte, see `drip`
+    RESET = "reset"  # the connection is reset (RST) without a response
+    CLOSE = "close"  # the connection is closed (FIN) without a response
 
 
 class Drip(enum.StrEnum):
-    """What of the answer drips, a byte every `drip_interval_s`."""
+    """The part of the response that is sent slowly, a byte every `drip_interval_s`."""
 
-    HEADERS = "headers"  # the head never ends
-    BODY = "body"  # the head comes at once, the body never ends
-    ANSWER = "answer"  # head and body, slowly, but to the end: a success
+    HEADERS = "headers"  # the head, which never ends
+    BODY = "body"  # the body, which never ends; the head is sent at once
+    ANSWER = "answer"  # head and body, complete: a success
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Behaviour:
+class Behavior:
     """One way to answer."""
 
     mode: SinkMode = SinkMode.SUCCESS
     status: int = 500  # of a failure; 302 with `location` is a redirect
     success_status: int = 200
     failure_rate: float = 0.5
-    latency_s: float = 0.0  # before any answer, in every mode
+    latency_s: float = 0.0  # before any response, in every mode
     delay_s: float = 5.0  # mode delay
-    retry_after: float | str | None = None  # seconds, or "date+5" for the instant as a date, or any text as it stands
+    retry_after: float | str | None = None  # seconds, "date+5" for an HTTP date in 5 s, or any other text verbatim
     location: str = "/elsewhere"  # sent with a status of 3xx
     body: str = ""  # of a failure; empty: a short JSON document
-    headers: tuple[tuple[str, str], ...] = ()  # more headers of the answer
+    headers: tuple[tuple[str, str], ...] = ()  # additional headers of the response
     drip: Drip = Drip.BODY
     drip_interval_s: float = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkRule:
-    """Which events are answered differently; what is empty matches everything."""
+    """Events that are answered differently; an empty field matches everything."""
 
-    behaviour: Behaviour
+    behavior: Behavior
     id: str = ""
     kind: str = ""
     namespace: str = ""
     name: str = ""
     name_prefix: str = ""
     annotation: str | None = None
-    type: str = ""  # whole, or its last word: created, updated, deleted
+    type: str = ""  # the full type, or its last word: created, updated, deleted
     first_attempts: int = 0  # only for the first N requests of each event
     times: int = 0  # only the first N requests that this rule matches
 
     def matches(self, event: checks.CheckedEnvelope, attempt: int) -> bool:
-        """Tell whether the rule is about this request of this event."""
+        """Return True if the rule applies to this attempt of this event."""
         exact = ((self.id, event.id), (self.kind, event.kind), (self.namespace, event.namespace))
         return (
             all(wanted in {"", found} for wanted, found in exact)
@@ -87,24 +87,24 @@ class SinkRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkPlan:
-    """All that can be switched at run time."""
+    """All settings that can be changed at run time."""
 
-    behaviour: Behaviour = field(default_factory=Behaviour)
+    behavior: Behavior = field(default_factory=Behavior)
     rules: tuple[SinkRule, ...] = ()
     demands: checks.Demands = field(default_factory=checks.Demands)
 
-    def changed(self, given: Mapping[str, object]) -> Self:
-        """Give this plan with some keys changed; `rules` replaces all rules.
+    def changed(self, changes: Mapping[str, object]) -> Self:
+        """Return this plan with some keys changed; `rules` replaces all rules.
 
         Raises:
             ConfigError: with one line for every unknown key and unusable value.
         """
-        found = values.read(given, READERS)
+        found = values.read(changes, READERS)
         rules = found.pop("rules", self.rules)
         demands = {key: found.pop(key) for key in list(found) if key in checks.READERS}
         return dataclasses.replace(
             self,
-            behaviour=dataclasses.replace(self.behaviour, **found),
+            behavior=dataclasses.replace(self.behavior, **found),
             rules=rules,
             demands=dataclasses.replace(self.demands, **demands),
         )
@@ -120,22 +120,22 @@ class Director:
 
     @property
     def plan(self) -> SinkPlan:
-        """Return what holds now."""
+        """Return the current plan."""
         return self._plan
 
     def change(self, plan: SinkPlan) -> None:
-        """Follow another plan from now on."""
+        """Replace the plan. The counters of the rules are reset if the rules change."""
         if plan.rules is not self._plan.rules:
             self._used = [0] * len(plan.rules)
         self._plan = plan
 
-    def decide(self, event: checks.CheckedEnvelope, attempt: int) -> Behaviour:
-        """Choose how a request is answered; the mode is never `random`, that has been decided too."""
-        chosen = self._plan.behaviour
+    def decide(self, event: checks.CheckedEnvelope, attempt: int) -> Behavior:
+        """Return the behavior for a request. Its mode is never `random`: a random choice has been made."""
+        chosen = self._plan.behavior
         for index, rule in enumerate(self._plan.rules):
             if (not rule.times or self._used[index] < rule.times) and rule.matches(event, attempt):
                 self._used[index] += 1
-                chosen = rule.behaviour
+                chosen = rule.behavior
                 break
         if chosen.mode is SinkMode.RANDOM:
             failing = self._random.random() < chosen.failure_rate
@@ -143,9 +143,9 @@ class Director:
         return chosen
 
 
-def retry_after(behaviour: Behaviour) -> str | None:
-    """Give the value of the Retry-After header (RFC 9110, 10.2.3), None for no such header."""
-    wanted = behaviour.retry_after
+def retry_after(behavior: Behavior) -> str | None:
+    """Return the value of the Retry-After header (RFC 9110, 10.2.3), or None for no such header."""
+    wanted = behavior.retry_after
     if wanted is None:
         return None
     if isinstance(wanted, str):
@@ -155,10 +155,10 @@ def retry_after(behaviour: Behaviour) -> str | None:
 
 
 def described(plan: SinkPlan) -> dict[str, Any]:
-    """Give a plan as plain values; a token is only said to be there."""
+    """Return a plan as plain values, with the token masked."""
     demands = dataclasses.asdict(plan.demands)
     demands["token"] = "***" if plan.demands.token else ""
-    return {**dataclasses.asdict(plan.behaviour), **demands, "rules": [dataclasses.asdict(r) for r in plan.rules]}
+    return {**dataclasses.asdict(plan.behavior), **demands, "rules": [dataclasses.asdict(r) for r in plan.rules]}
 
 
 def _retry_after(value: object) -> float | str:
@@ -172,7 +172,7 @@ def _retry_after(value: object) -> float | str:
     return value
 
 
-_BEHAVIOUR: dict[str, values.Reader] = {
+_BEHAVIOR: dict[str, values.Reader] = {
     "mode": values.choice(SinkMode),
     "status": values.integer(200, 599),
     "success_status": values.integer(200, 299),
@@ -195,12 +195,12 @@ _MATCH: dict[str, values.Reader] = {
 }
 
 
-def _rules(given: object) -> tuple[SinkRule, ...]:
-    if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
+def _rules(plain: object) -> tuple[SinkRule, ...]:
+    if isinstance(plain, str | Mapping) or not isinstance(plain, Iterable):
         raise ValueError("must be a list of rules")  # noqa: TRY004  one kind of error for every unusable value
     problems: list[str] = []
     rules: list[SinkRule] = []
-    for index, item in enumerate(given):
+    for index, item in enumerate(plain):
         try:
             rules.append(item if isinstance(item, SinkRule) else _rule(item, f"rules[{index}]"))
         except errors.ConfigError as error:
@@ -210,11 +210,11 @@ def _rules(given: object) -> tuple[SinkRule, ...]:
     return tuple(rules)
 
 
-def _rule(given: object, where: str) -> SinkRule:
-    found = values.read(given, {**_BEHAVIOUR, **_MATCH}, where=where)
+def _rule(plain: object, where: str) -> SinkRule:
+    found = values.read(plain, {**_BEHAVIOR, **_MATCH}, where=where)
     match = {key: found.pop(key) for key in list(found) if key in _MATCH}
-    # A rule that doesn't say how is there to make something fail.
-    return SinkRule(behaviour=Behaviour(**{"mode": SinkMode.FAILURE, **found}), **match)
+    # A rule without a mode makes requests fail.
+    return SinkRule(behavior=Behavior(**{"mode": SinkMode.FAILURE, **found}), **match)
 
 
-READERS: dict[str, values.Reader] = {**_BEHAVIOUR, **checks.READERS, "rules": _rules}
+READERS: dict[str, values.Reader] = {**_BEHAVIOR, **checks.READERS, "rules": _rules}

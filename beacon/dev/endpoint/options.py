@@ -1,6 +1,6 @@
-"""What a test endpoint is started with: where it listens, how it logs, and the plan it begins with.
+"""Options of a test endpoint: address, TLS, log format, and the initial plan.
 
-The same names stand in a YAML file, in keyword arguments and, with dashes, in flags. Pure but for reading the file.
+A YAML file, keyword arguments and, with dashes, flags use the same names. Pure except for reading the file.
 """
 
 from collections.abc import Mapping
@@ -17,15 +17,15 @@ class Options:
     """All settings of a test endpoint."""
 
     host: str = "127.0.0.1"
-    port: int = 0  # 0 takes a free one
-    tls: bool = False  # with an authority made on the spot
-    mutual: bool = False  # `tls`, and clients must show a certificate of that authority
-    cert: str = ""  # or with these files
+    port: int = 0  # 0 chooses a free port
+    tls: bool = False  # with a generated certificate authority
+    mutual: bool = False  # like `tls`, and clients must present a certificate of that authority
+    cert: str = ""  # TLS with these files
     key: str = ""
     client_ca: str = ""
-    keep: int = 20_000  # accepted events, and requests, that are kept whole
+    keep: int = 20_000  # accepted events, and requests, that are kept completely
     log: report.Format = report.Format.NONE
-    seed: int | None = None  # of what is random
+    seed: int | None = None  # of the random numbers
     plan: modes.SinkPlan = field(default_factory=modes.SinkPlan)
 
 
@@ -43,26 +43,26 @@ READERS: dict[str, values.Reader] = {
 }
 
 
-def parse(given: Mapping[str, object]) -> Options:
-    """Read options and the plan out of one flat mapping.
+def parse(plain: Mapping[str, object]) -> Options:
+    """Return the options and the plan from one flat mapping.
 
     Raises:
         ConfigError: with one line for every unknown key and unusable value.
     """
-    found = values.read(given, {**READERS, **modes.READERS})
+    found = values.read(plain, {**READERS, **modes.READERS})
     if bool(found.get("cert")) != bool(found.get("key")):
-        raise errors.ConfigError(["cert and key: one is of no use without the other"])
+        raise errors.ConfigError(["cert and key: set both or neither"])
     if found.get("client_ca") and not found.get("cert"):
         raise errors.ConfigError(["client_ca: needs cert and key"])
     fixed = {key: found.pop(key) for key in list(found) if key in READERS}
-    return Options(**fixed, plan=modes.SinkPlan().changed({key: given[key] for key in found}))
+    return Options(**fixed, plan=modes.SinkPlan().changed({key: plain[key] for key in found}))
 
 
 def load(path: Path) -> dict[str, object]:
-    """Read the settings in a YAML file.
+    """Return the settings in a YAML file.
 
     Raises:
-        ConfigError: it can't be read, or isn't a mapping.
+        ConfigError: the file can't be read, or is not a mapping.
     """
     try:
         document = documents.load(path.read_text())

@@ -1,29 +1,29 @@
-"""What has arrived, and whether it arrived as promised: repeats, order, overlaps, holes.
+"""Records the received requests and detects violations: duplicates, wrong order, overlaps, missing events.
 
-Pure: no sockets, no clock of its own, no threads; the caller keeps two threads from using it at once. An id counts as
-seen only when it was accepted, that is answered with a 2xx. Bodies are kept up to a limit, counts for ever.
+It must not use sockets, clocks or threads; the caller serializes access. An event counts as seen only after it was
+accepted, that is, answered with a 2xx. Requests are kept up to a limit, counts without one.
 """
 
 import collections
 import enum
 from dataclasses import dataclass, field
 
-from beacon.dev.endpoint import checks, figures
+from beacon.dev.endpoint import checks, percentiles
 
-_NOTED = 100  # violations that are described; all are counted
-# A client that gave up and sends again on another connection may be seen to do both within one turn of the loop.
+_NOTED = 100  # violations with a description; all are counted
+# If a client aborts a request and retries on another connection, the retry may be processed before the abort.
 _LEAVING_S = 0.25
 
 
 class SinkOutcome(enum.StrEnum):
-    """How a request ended that got no complete answer."""
+    """How a request without a complete response ended."""
 
-    ABANDONED = "abandoned"  # the client left before the answer
-    HUNG = "hung"  # it was never answered, on purpose
-    DRIPPED = "dripped"  # its answer never ended, on purpose
-    RESET = "reset"  # its connection was reset, on purpose
-    CLOSED = "closed"  # its connection was closed, on purpose
-    INCOMPLETE = "incomplete"  # its body never came whole
+    ABANDONED = "abandoned"  # the client disconnected before the response
+    HUNG = "hung"  # it was never answered, as configured
+    DRIPPED = "dripped"  # its response never ended, as configured
+    RESET = "reset"  # its connection was reset, as configured
+    CLOSED = "closed"  # its connection was closed, as configured
+    INCOMPLETE = "incomplete"  # its body was incomplete
 
 
 Answer = int | SinkOutcome
@@ -33,7 +33,7 @@ _CLIENT_LEFT = frozenset({SinkOutcome.ABANDONED, SinkOutcome.HUNG, SinkOutcome.D
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkRequest:
-    """What of a request is kept beside its event. `at_s` is wall clock, `started_s` monotonic."""
+    """The kept parts of a request. `at_s` is wall-clock time, `started_s` monotonic."""
 
     at_s: float
     started_s: float
@@ -43,14 +43,14 @@ class SinkRequest:
     body: bytes
 
     def header(self, name: str) -> str:
-        """Return a header's value, empty when it wasn't sent."""
+        """Return a header's value; empty if it was not sent."""
         wanted = name.lower().encode()
         return next((value.decode("latin-1") for key, value in self.headers if key == wanted), "")
 
 
 @dataclass(slots=True, eq=False)
 class SinkAttempt:
-    """One request for an event, from its arrival to its end."""
+    """One request, from its arrival to its end."""
 
     request: SinkRequest
     event: checks.CheckedEnvelope | None
@@ -64,7 +64,7 @@ class SinkAttempt:
 
 @dataclass(slots=True)
 class _Known:
-    """What is remembered of an id."""
+    """The state of one event id."""
 
     digest: int
     attempts: int = 0
@@ -73,23 +73,23 @@ class _Known:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
-    """The record in figures."""
+    """Statistics of the record."""
 
     requests: int
     accepted: int
     distinct: int  # ids accepted
-    unaccepted: int  # ids that were sent, and not accepted so far
-    refused: int  # requests of a wrong form
+    unaccepted: int  # ids sent but not accepted so far
+    refused: int  # invalid requests
     duplicates: int
     order_violations: int
     overlaps: int
     chain_gaps: int
-    altered: int  # ids that came with another body than before
+    altered: int  # events resent with a different body
     in_flight: int
     in_flight_peak: int
     by_type: dict[str, int]
     by_status: dict[str, int]
-    latency_s: figures.Percentiles  # from the event's time to the receipt of the request that was accepted
+    latency_s: percentiles.Percentiles  # from the event's time to the receipt of the accepted request
     first_accepted_at_s: float
     last_accepted_at_s: float
     violations: list[str]
@@ -97,17 +97,17 @@ class Stats:
 
 @dataclass(slots=True)
 class _Chain:
-    """What is known of one ledger's sequence."""
+    """The state of one ledger's sequence."""
 
     keys: dict[int, str] = field(default_factory=dict)  # accepted sequence -> its object
     newest: dict[str, int] = field(default_factory=dict)  # object -> highest accepted sequence
-    holes: dict[int, str] = field(default_factory=dict)  # sequence that should have been there -> its object
+    holes: dict[int, str] = field(default_factory=dict)  # missing sequence -> its object
     highest: int = 0
-    floor: int = 0  # what was accepted before a reset is forgotten and not missed
+    floor: int = 0  # sequences up to here, accepted before a reset, are not missing
 
 
 class SinkRecord:
-    """Counts and judges; `begin` a request, `accept` it before a 2xx is sent, `end` it."""
+    """Counts requests and violations. Per request: call `begin`, then `accept` before a 2xx is sent, then `end`."""
 
     def __init__(self, *, keep: int) -> None:
         self._keep = keep
@@ -115,7 +115,7 @@ class SinkRecord:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything but which sequences are old, and what is in flight."""
+        """Clear the record, except for the highest sequence of each ledger."""
         self._known: dict[str, _Known] = {}
         self._chains = {ledger: _Chain(floor=max(c.highest, c.floor)) for ledger, c in self._chains.items()}
         self._flying: dict[str, list[SinkAttempt]] = {}
@@ -125,14 +125,14 @@ class SinkRecord:
         self._duplicates = self._misordered = self._overlaps = self._altered = 0
         self._by_type: collections.Counter[str] = collections.Counter()
         self._by_answer: collections.Counter[Answer] = collections.Counter()
-        self._latency = figures.Distribution()
+        self._latency = percentiles.Distribution()
         self._first_s = self._last_s = 0.0
         self._noted: list[str] = []
         self.accepted: collections.deque[SinkAttempt] = collections.deque(maxlen=self._keep)
         self.attempts: collections.deque[SinkAttempt] = collections.deque(maxlen=self._keep)
 
     def begin(self, request: SinkRequest, event: checks.CheckedEnvelope) -> SinkAttempt:
-        """Note that a request for an event has arrived."""
+        """Record the arrival of a request."""
         attempt = SinkAttempt(request, event)
         known = self._known.get(event.id)
         digest = hash(request.body)
@@ -150,7 +150,7 @@ class SinkRecord:
         return attempt
 
     def accept(self, attempt: SinkAttempt) -> None:
-        """Note that a request is about to be answered with a 2xx: from now on its id is seen."""
+        """Record that a request is about to be answered with a 2xx; its event counts as seen from now on."""
         event = attempt.event
         if event is None or attempt not in self._in_flight:
             return
@@ -173,7 +173,7 @@ class SinkRecord:
         self.accepted.append(attempt)
 
     def end(self, attempt: SinkAttempt, answer: Answer, now_s: float) -> None:
-        """Note how a request ended."""
+        """Record how a request ended."""
         attempt.answer, attempt.ended_s = answer, now_s
         if attempt not in self._in_flight:  # it began before a reset
             return
@@ -187,25 +187,25 @@ class SinkRecord:
         self._count(attempt)
 
     def refuse(self, request: SinkRequest, refusal: checks.CheckRefusal, now_s: float) -> SinkAttempt:
-        """Note a request whose form was wrong, with how it was answered."""
+        """Record an invalid request and its refusal."""
         attempt = SinkAttempt(request, None, answer=refusal.status, ended_s=now_s, note=refusal.reason)
         self._refused += 1
         self._count(attempt)
         return attempt
 
     def lose(self, request: SinkRequest, now_s: float) -> SinkAttempt:
-        """Note a request that never came whole."""
+        """Record a request with an incomplete body."""
         attempt = SinkAttempt(request, None, answer=SinkOutcome.INCOMPLETE, ended_s=now_s)
         self._count(attempt)
         return attempt
 
     def seen(self, event_id: str) -> bool:
-        """Tell whether an id has been accepted."""
+        """Return True if an event with this id was accepted."""
         known = self._known.get(event_id)
         return known is not None and known.accepted > 0
 
     def stats(self) -> Stats:
-        """Give the figures of this instant."""
+        """Return the current statistics."""
         return Stats(
             requests=self._requests + len(self._in_flight),
             accepted=self._accepted,
@@ -233,7 +233,7 @@ class SinkRecord:
         together.append(attempt)
 
     def _settle_suspects(self, ended: SinkAttempt, now_s: float) -> None:
-        """Decide about overlaps with a request that has ended: none, if its client was just leaving."""
+        """Decide about suspected overlaps with an ended request; none if its client was just disconnecting."""
         if not self._suspects:
             return
         concerned = [begun_s for older, begun_s in self._suspects if older is ended]

@@ -1,6 +1,6 @@
-"""One line on standard output for each request that has ended, for people or for programs.
+"""Prints one line on standard output for each ended request, for people or as JSON.
 
-It shows what the record holds and changes nothing. Never a whole body, never a header: a token may be in one.
+It must not change the record, and must not print complete bodies or headers, which may contain a token.
 """
 
 import dataclasses
@@ -16,13 +16,13 @@ from beacon.dev.endpoint import record
 
 Write = Callable[[record.SinkAttempt], None]
 
-_COLOURS = {"created": "32", "updated": "36", "deleted": "35"}
+_COLORS = {"created": "32", "updated": "36", "deleted": "35"}
 _GOOD, _AGAIN, _BAD, _FAINT = "32", "33", "31", "2"
 _VALUE_WIDTH = 24
 
 
 class Format(enum.StrEnum):
-    """How requests are shown."""
+    """The format of the printed lines."""
 
     PRETTY = "pretty"
     JSON = "json"
@@ -30,29 +30,29 @@ class Format(enum.StrEnum):
 
 
 def writer(form: Format, stream: TextIO | None = None) -> Write | None:
-    """Make a function that writes a line for an attempt; None when nothing is to be written."""
+    """Return a function that writes a line for an attempt; None for the format `none`."""
     if form is Format.NONE:
         return None
     out = stream or sys.stdout
-    coloured = out.isatty() and not os.environ.get("NO_COLOR")
+    colored = out.isatty() and not os.environ.get("NO_COLOR")
 
     def write(attempt: record.SinkAttempt) -> None:
-        line = pretty(attempt, coloured=coloured) if form is Format.PRETTY else codec.encode(plain(attempt)).decode()
+        line = pretty(attempt, colored=colored) if form is Format.PRETTY else codec.encode(plain(attempt)).decode()
         out.write(f"{line}\n")
         out.flush()
 
     return write
 
 
-def pretty(attempt: record.SinkAttempt, *, coloured: bool) -> str:
-    """Show an attempt in one line: time, type, kind, object, annotation's value, id, number of attempt, answer."""
+def pretty(attempt: record.SinkAttempt, *, colored: bool) -> str:
+    """Render an attempt as one line: time, type, kind, object, annotation's value, id, attempt number, answer."""
 
-    def paint(text: str, colour: str) -> str:
-        return f"\033[{colour}m{text}\033[0m" if coloured and colour else text
+    def paint(text: str, color: str) -> str:
+        return f"\033[{color}m{text}\033[0m" if colored and color else text
 
     at_s = attempt.request.at_s
     clock = f"{time.strftime('%H:%M:%S', time.localtime(at_s))}.{int(at_s * 1000) % 1000:03d}"
-    answer = paint(str(attempt.answer), _colour(attempt.answer))
+    answer = paint(str(attempt.answer), _color(attempt.answer))
     event = attempt.event
     if event is None:
         request = f"{attempt.request.method} {attempt.request.path}"
@@ -62,7 +62,7 @@ def pretty(attempt: record.SinkAttempt, *, coloured: bool) -> str:
     value = event.value if len(event.value) <= _VALUE_WIDTH else f"{event.value[: _VALUE_WIDTH - 1]}…"
     columns = (
         paint(clock, _FAINT),
-        paint(f"{change:8}", _COLOURS.get(change, "")),
+        paint(f"{change:8}", _COLORS.get(change, "")),
         f"{event.kind:18}",
         f"{where:36}",
         f"{value:{_VALUE_WIDTH}}",
@@ -75,7 +75,7 @@ def pretty(attempt: record.SinkAttempt, *, coloured: bool) -> str:
 
 
 def plain(attempt: record.SinkAttempt) -> dict[str, Any]:
-    """Give an attempt as plain values."""
+    """Return an attempt as plain values."""
     request = attempt.request
     return {
         "at": timestamp(request.at_s),
@@ -102,7 +102,7 @@ def _marks(attempt: record.SinkAttempt) -> list[str]:
     return [text for text, applies in shown if applies]
 
 
-def _colour(answer: record.Answer | None) -> str:
+def _color(answer: record.Answer | None) -> str:
     if not isinstance(answer, int):
         return _AGAIN
     if answer < 300:

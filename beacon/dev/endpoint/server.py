@@ -1,7 +1,7 @@
-"""A test endpoint as a Python object: start it, make it misbehave, look at what it got, take it away and bring it back.
+"""A test endpoint as a Python object: start it, make it fail, read its record, stop and restart it.
 
-Every method may be called from any thread; requests are served by a thread of its own. uvicorn's protocol is used
-without its server, which polls and lingers: an outage has to begin and end at an instant.
+Every method may be called from any thread; a separate thread serves requests. It uses uvicorn's protocol without
+uvicorn's server, whose shutdown polls and waits: an outage must begin and end at a defined instant.
 """
 
 import asyncio
@@ -25,8 +25,8 @@ from beacon.dev import patience
 from beacon.dev.endpoint import answers, app, options, record, tls
 
 _BACKLOG = 1024
-_IDLE_S = 600  # longer than any test: that a connection is closed is for the test to decide
-_LOOK_S = 0.005
+_IDLE_S = 600  # longer than any test: only the test closes connections
+_POLL_S = 0.005
 _WITHIN_S = 10.0
 
 _Result = TypeVar("_Result")
@@ -55,17 +55,17 @@ class SinkServer:
 
     @property
     def ca_pem(self) -> bytes:
-        """Return the certificate authority made on the spot; empty without one."""
+        """Return the generated certificate authority; empty without one."""
         return self._authority.pem if self._authority else b""
 
     def write_client_files(self, directory: Path) -> tls.Written:
         """Write the authority's certificate, and a client's certificate and key, into a directory."""
         if self._authority is None:
-            raise ValueError("this endpoint has no authority of its own")
+            raise ValueError("this endpoint has no generated certificate authority")
         return self._authority.write(directory)
 
     def start(self) -> "SinkServer":
-        """Accept connections, also again after `stop`. Raises OSError when the port can't be had."""
+        """Accept connections, also again after `stop`. Raises OSError when the port can't be bound."""
         if self._listening is None:
             reserved = self._reserved = self._reserved or self._reserve()
             if self._thread is None:
@@ -73,17 +73,17 @@ class SinkServer:
                 self._thread = threading.Thread(target=self._run, name="beacon-dev-endpoint", daemon=True)
                 self._thread.start()
             self._within(self._open(reserved))
-            self._reserved = None  # it belongs to the listening server now
+            self._reserved = None  # the listening server owns it now
         return self
 
     def stop(self) -> None:
-        """Begin an outage: cut every connection and refuse new ones. The port stays reserved, the record stays."""
+        """Begin an outage: reset every connection and refuse new ones. The port stays reserved, the record is kept."""
         if self._listening is not None:
             self._within(self._shut())
             self._reserved = self._reserve()
 
     def close(self) -> None:
-        """End for good."""
+        """Stop permanently and release the port."""
         self.stop()
         if self._reserved is not None:
             self._reserved.close()
@@ -94,52 +94,52 @@ class SinkServer:
             self._thread = None
 
     def cut(self) -> int:
-        """Reset every open connection without ceasing to listen; returns how many there were."""
+        """Reset every open connection and continue to listen; return how many there were."""
         return self._within(self._abort()) if self._listening else 0
 
     def set(self, **changes: Any) -> None:
-        """Change how requests are answered from now on; see `modes.Behaviour`, `checks.Demands`, `rules=[...]`.
+        """Change how requests are answered from now on; see `modes.Behavior`, `checks.Demands`, `rules=[...]`.
 
         Raises:
-            ConfigError: with one line for every unknown key and unusable value; nothing is changed then.
+            ConfigError: with one line for every unknown key and invalid value; nothing is changed then.
         """
         self._app.change(changes)
 
     def stats(self) -> record.Stats:
-        """Return the figures of this instant."""
+        """Return the current statistics."""
         return self._app.stats()
 
     def events(self, after: int = 0) -> list[record.SinkAttempt]:
-        """Return the accepted requests in order of arrival, those after an index; at most `keep` are there."""
+        """Return the accepted requests after an index, in order of arrival; at most `keep` are available."""
         return self._app.accepted(after)
 
     def attempts(self) -> list[record.SinkAttempt]:
-        """Return the requests that have ended, in the order of their end; at most `keep` are there."""
+        """Return the ended requests, in the order of their end; at most `keep` are available."""
         with self._app.lock:
             return list(self._app.record.attempts)
 
     def seen(self, event_id: str) -> bool:
-        """Tell whether an id has been accepted."""
+        """Return True if an event with this id was accepted."""
         with self._app.lock:
             return self._app.record.seen(event_id)
 
     def reset(self) -> None:
-        """Forget what has arrived; how requests are answered stays."""
+        """Clear the record; the plan stays."""
         with self._app.lock:
             self._app.record.reset()
 
     def wait_for(self, condition: Callable[[record.Stats], bool], timeout: float = 10.0) -> record.Stats:
-        """Wait until a condition holds for the figures, and return them.
+        """Wait until a condition holds for the statistics, and return them.
 
         Raises:
-            TimeoutError: it didn't hold in time; shows the last figures.
+            TimeoutError: the condition did not hold in time; the message has the last statistics.
         """
         timeout *= patience.factor
         deadline = time.monotonic() + timeout
         while not condition(stats := self.stats()):
             if time.monotonic() > deadline:
-                raise TimeoutError(f"not so within {timeout:g} s: {stats}")
-            time.sleep(_LOOK_S)
+                raise TimeoutError(f"the condition did not hold within {timeout:g} s: {stats}")
+            time.sleep(_POLL_S)
         return stats
 
     def __enter__(self) -> "SinkServer":
@@ -149,7 +149,7 @@ class SinkServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End."""
+        """Stop permanently."""
         self.close()
 
     def _tls_context(self) -> ssl.SSLContext | None:
@@ -162,7 +162,7 @@ class SinkServer:
         return None
 
     def _reserve(self) -> socket.socket:
-        """Bind without listening: connections are refused, and nobody else gets the port."""
+        """Bind without listening: connections are refused, and no other process can bind the port."""
         family = socket.AF_INET6 if ":" in self.settings.host else socket.AF_INET
         reserved = socket.socket(family, socket.SOCK_STREAM)
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -182,7 +182,7 @@ class SinkServer:
             self._loop.close()
 
     async def _end_tasks(self) -> None:
-        """Let the handlers of cut connections notice that, and cancel what is left."""
+        """Wait for the handlers of reset connections to end, and cancel the rest."""
         others = asyncio.all_tasks() - {asyncio.current_task()}
         if others:
             _, others = await asyncio.wait(others, timeout=1)
@@ -191,7 +191,7 @@ class SinkServer:
         await asyncio.gather(*others, return_exceptions=True)
 
     async def _open(self, reserved: socket.socket) -> None:
-        # What is wrong with a request may be the very purpose of a test; what is wrong here must be seen.
+        # Tests send invalid requests on purpose, which uvicorn reports as warnings; errors must stay visible.
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
         config = uvicorn.Config(
             self._app,
@@ -231,17 +231,19 @@ class SinkServer:
 
 
 class _Protocol(HttpToolsProtocol):
-    """uvicorn's, which lets the application reach the connection."""
+    """uvicorn's protocol, extended to pass the connection to the application."""
 
     def on_message_begin(self) -> None:
-        """Put the connection where the application finds it."""
+        """Add the transport to the scope."""
         super().on_message_begin()
         self.scope["state"]["transport"] = self.transport
 
 
 @contextlib.contextmanager
 def running(**settings: Any) -> Iterator[SinkServer]:
-    """Run a test endpoint with these settings (see `options.Options`, `modes.Behaviour`, `checks.Demands`).
+    """Run a test endpoint with these settings while the context is open.
+
+    The settings are the fields of `options.Options`, `modes.Behavior` and `checks.Demands`.
 
     Raises:
         ConfigError: with one line for every unknown key and unusable value.

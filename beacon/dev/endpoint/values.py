@@ -1,6 +1,6 @@
-"""Plain values, from YAML, JSON or keyword arguments, turned into typed ones; every problem is named at once.
+"""Conversion of plain values from YAML, JSON or keyword arguments to typed ones; reports all problems at once.
 
-Pure. It knows how to read a number or a name, not what any setting means.
+Pure. It parses numbers and texts and must not know the meaning of a setting.
 """
 
 import difflib
@@ -13,18 +13,18 @@ from beacon import errors
 Reader = Callable[[object], Any]
 
 
-def read(given: object, readers: Mapping[str, Reader], *, where: str = "") -> dict[str, Any]:
-    """Read a mapping with a reader for each key that may stand in it.
+def read(plain: object, readers: Mapping[str, Reader], *, where: str = "") -> dict[str, Any]:
+    """Convert a mapping, with one reader for each known key.
 
     Raises:
         ConfigError: with one line for every unknown key and unusable value.
     """
-    if not isinstance(given, Mapping):
+    if not isinstance(plain, Mapping):
         raise errors.ConfigError([f"{where or 'this'} must be a mapping"])
     prefix = f"{where}." if where else ""
     problems: list[str] = []
     found: dict[str, Any] = {}
-    for key, value in given.items():
+    for key, value in plain.items():
         if key not in readers:
             problems.append(f"{prefix}{key}: unknown{_nearest(str(key), readers)}")
             continue
@@ -40,7 +40,7 @@ def read(given: object, readers: Mapping[str, Reader], *, where: str = "") -> di
 
 
 def number(least: float = 0.0, most: float = float("inf")) -> Reader:
-    """Make a reader of numbers between two bounds."""
+    """Return a reader of numbers between two bounds."""
 
     def reader(value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
@@ -51,7 +51,7 @@ def number(least: float = 0.0, most: float = float("inf")) -> Reader:
 
 
 def integer(least: int, most: int) -> Reader:
-    """Make a reader of whole numbers between two bounds."""
+    """Return a reader of integers between two bounds."""
 
     def reader(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
@@ -62,7 +62,7 @@ def integer(least: int, most: int) -> Reader:
 
 
 def choice(words: type[enum.StrEnum]) -> Reader:
-    """Make a reader of the words of an enumeration."""
+    """Return a reader of the values of an enumeration."""
 
     def reader(value: object) -> enum.StrEnum:
         if not isinstance(value, str) or value not in list(words):
@@ -73,33 +73,33 @@ def choice(words: type[enum.StrEnum]) -> Reader:
 
 
 def optional(reader: Reader) -> Reader:
-    """Make a reader that lets null through."""
+    """Return a reader that also accepts null."""
     return lambda value: None if value is None else reader(value)
 
 
 def text(value: object) -> str:
-    """Read a text."""
+    """Return a text. Raises ValueError."""
     if not isinstance(value, str):
         raise ValueError("must be a text")  # noqa: TRY004  one kind of error for every unusable value
     return value
 
 
 def flag(value: object) -> bool:
-    """Read true or false."""
+    """Return a boolean. Raises ValueError."""
     if not isinstance(value, bool):
         raise ValueError("must be true or false")  # noqa: TRY004
     return value
 
 
 def texts(value: object) -> tuple[str, ...]:
-    """Read a list of texts."""
+    """Return a tuple from a list of texts. Raises ValueError."""
     if not isinstance(value, list | tuple) or not value or not all(isinstance(item, str) for item in value):
         raise ValueError("must be a list of texts")
     return tuple(value)
 
 
 def pairs(value: object) -> tuple[tuple[str, str], ...]:
-    """Read a mapping of texts."""
+    """Return pairs from a mapping of texts. Raises ValueError."""
     if not isinstance(value, Mapping) or not all(isinstance(item, str) for pair in value.items() for item in pair):
         raise ValueError("must be a mapping of texts")
     return tuple(value.items())

@@ -1,11 +1,11 @@
-"""Samples where a process' time goes; only what PYTHONPATH leads here runs it, and nothing in beacon/ knows of it.
+"""A sampling profiler for processor time. It runs in processes whose PYTHONPATH contains this directory.
 
-Python imports a module of this name at its start. A thread looks at every other one, hundreds of times a second: twice
-within an instant, and what processor time a thread has spent between the two looks is given to the function that it is
-in. That instant has to be short beside what a thread does between two waits, else all would be put down to the waiting;
-so the interpreter is told to change threads at once. It counts as long as a file `go` lies in the directory that
-BENCH_PROFILE names, and writes what it has found when that is gone. Threads that run no Python, such as ZeroMQ's, are
-one line.
+Python imports a module of this name at startup; nothing in beacon/ refers to it. A thread reads the processor time of
+every other thread hundreds of times a second, twice within a short interval, and attributes the difference to the
+function that the thread executes. The interval must be short compared with the time between two waits, else all time
+would be attributed to waiting; therefore the interpreter's switch interval is reduced. Sampling is active while the
+file `go` exists in the directory BENCH_PROFILE; the result is written when it is removed. All threads that run no
+Python, such as ZeroMQ's, are one entry.
 """
 
 import collections

@@ -1,1 +1,1 @@
-"""What a real kube-apiserver answered, as data, and the code that asks the embedded one the same."""
+"""Recorded responses of a real kube-apiserver, and the code that sends the same requests to the embedded one."""

@@ -1,4 +1,4 @@
-"""A plain client of an API server for tests: requests, and watches that are read line by line."""
+"""A simple API client for tests: requests, and watches that are read line by line."""
 
 import json
 import queue
@@ -19,7 +19,7 @@ _END = object()
 
 
 class Client:
-    """Asks one server, as the administrator or with another token."""
+    """Sends requests to one server, as the administrator or with another token."""
 
     def __init__(self, cluster: server.ApiServer, directory: Path, *, token: str | None = None) -> None:
         ca_file = directory / "ca.pem"
@@ -38,7 +38,7 @@ class Client:
         content_type: str = "application/json",
         timeout_s: float = 10.0,
     ) -> tuple[int, Any]:
-        """Return the status and the decoded body of an answer."""
+        """Send a request; return the status and the decoded body of the response."""
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         headers = self._headers(accept) | {"Content-Type": content_type}
         response = self._http.request(method, self._server.url + path, headers=headers, body=data, timeout=timeout_s)
@@ -46,11 +46,11 @@ class Client:
         return response.status, response.data.decode() if plain else json.loads(response.data)
 
     def get(self, path: str, *, accept: str = "application/json") -> tuple[int, Any]:
-        """Read something."""
+        """Send a GET request."""
         return self.ask("GET", path, accept=accept)
 
     def watch(self, path: str, *, accept: str = METADATA) -> "Watch":
-        """Open a watch of a path, whose query may be given."""
+        """Open a watch of a path with a query."""
         url = f"{self._server.url}{path}{'&' if '?' in path else '?'}watch=true"
         response = self._http.request("GET", url, headers=self._headers(accept), preload_content=False, timeout=30)
         return Watch(response)
@@ -61,7 +61,7 @@ class Client:
 
 
 class Watch:
-    """An open watch, read by a thread of its own."""
+    """An open watch, read by a separate thread."""
 
     def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
         self.status = response.status
@@ -72,29 +72,29 @@ class Watch:
         threading.Thread(target=self._read, daemon=True).start()
 
     def next(self, timeout_s: float = 10.0) -> Json:
-        """Return the next line; raises `EOFError` at the end and `queue.Empty` when none comes."""
+        """Return the next line. Raises `EOFError` at the end and `queue.Empty` after the timeout."""
         line = self._lines.get(timeout=timeout_s)
         if line is _END:
             raise EOFError
         found: Json = line
         return found
 
-    def told(self, timeout_s: float = 10.0) -> str:
-        """Return the next line in short: `ADDED a`."""
+    def next_summary(self, timeout_s: float = 10.0) -> str:
+        """Return a summary of the next line: `ADDED a`."""
         line = self.next(timeout_s)
         return f"{line['type']} {line['object']['metadata'].get('name', '')}".strip()
 
     def all(self) -> list[str]:
-        """Return everything until the end, in short."""
+        """Return summaries of all lines until the end."""
         lines = []
         while True:
             try:
-                lines.append(self.told())
+                lines.append(self.next_summary())
             except EOFError:
                 return lines
 
     def close(self) -> None:
-        """Leave."""
+        """Close the connection."""
         self._response.close()
 
     def _read(self) -> None:

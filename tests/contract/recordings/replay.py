@@ -1,4 +1,4 @@
-"""Ask the embedded API server everything that a real one was asked, in the same order and at the same resourceVersions.
+"""Replay the recorded requests on the embedded API server, in the same order and at the same resourceVersions.
 
 The recordings leave out what else went on in that cluster (leases, objects made beforehand). `Replay` makes it up: it
 creates those objects and lets the resourceVersion move on, so that even resourceVersions and continue tokens must come
@@ -22,14 +22,14 @@ Json = dict[str, Any]
 HERE = Path(__file__).parent
 FILES = sorted(path.name for path in HERE.glob("0*.json"))
 AGENT = "python-requests/2.32.5"
-# The watch cache of the recorded server began here; its first object was written later.
+# The watch cache of the recorded server began here, before its first object was written.
 FIRST_VERSION = 98747
 SHORTENED_S = 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Got:
-    """What the embedded server answered to one recorded request."""
+    """The embedded server's response to one recorded request."""
 
     status: int
     headers: dict[str, str]
@@ -45,7 +45,7 @@ def load(name: str) -> list[Json]:
 
 
 class Replay:
-    """One pass through all recordings; `answers` is filled by file and position."""
+    """One pass through all recordings; it stores the responses in `answers`, by file and position."""
 
     def __init__(self, cluster: server.ApiServer, ca_file: Path) -> None:
         self.answers: dict[tuple[str, int], Got] = {}
@@ -55,7 +55,7 @@ class Replay:
         self._exchanges: list[Json] = []
 
     def run(self) -> None:
-        """Play every file."""
+        """Replay every file."""
         plays = [self._discovery, self._errors, self._lists, self._watches, self._custom, self._compaction]
         for name, play in zip(FILES, plays, strict=True):
             self._name, self._exchanges = name, load(name)
@@ -66,7 +66,7 @@ class Replay:
         self._play(*range(9))
 
     def _errors(self) -> None:
-        # Objects of another namespace, which the list of all namespaces shows later.
+        # Objects of another namespace, which a later list of all namespaces contains.
         self._server.namespace("bench")
         names = {108750: "b-000001", 108751: "b-000003", 108753: "b-000004", 108759: "b-000000", 108760: "b-000002"}
         wanted = load("03-lists.json")[8]["response"]["body"]["items"]
@@ -93,7 +93,7 @@ class Replay:
         self._play_under(9, lambda: self._play(*range(1, 9)))
         self._play(10)
         self._play_under(13, lambda: self._play(11, 12))
-        # A watch as short as these was ends before its first bookmark.
+        # These short watches end before their first bookmark.
         self._tune(bookmark_before_timeout_s=SHORTENED_S)
         self._advance(110929)
         self._together(*range(14, 20))
@@ -145,7 +145,7 @@ class Replay:
     def _play_under(
         self, number: int, meanwhile: Callable[[], None], *, on_bookmark: Callable[[], None] = lambda: None
     ) -> None:
-        """Open a watch, do something, and let the watch come to its end."""
+        """Open a watch, execute a step, and read the watch to its end."""
         opened = threading.Event()
         exchange = self._exchanges[number]
 
@@ -159,7 +159,7 @@ class Replay:
         thread.join()
 
     def _catch_up(self, exchange: Json) -> None:
-        """Let as much have happened elsewhere as the recorded answer says."""
+        """Advance the resourceVersion to that of the recorded response."""
         body = exchange["response"].get("body")
         version = int((body.get("metadata") or {}).get("resourceVersion") or 0) if isinstance(body, dict) else 0
         if exchange["request"]["method"] == "GET":
@@ -197,7 +197,7 @@ class Replay:
         return Got(status=response.status, headers=kept, body=_decoded(raw, kept), lines=lines, ended=ended)
 
     def _lines(self, response: urllib3.BaseHTTPResponse, on_bookmark: Callable[[], None]) -> list[Json]:
-        """Read a watch to its end; a stream that is cut raises."""
+        """Read a watch to its end. Raises if the connection is cut."""
         lines, rest = [], b""
         for piece in response.stream():
             *whole, rest = (rest + piece).split(b"\n")

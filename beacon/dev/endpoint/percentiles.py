@@ -1,6 +1,6 @@
-"""A distribution of durations from which percentiles can be read: exact to one percent, of constant size.
+"""A histogram of durations with percentiles: accurate to one percent, of constant size.
 
-Pure. Keeping every value would make each look at the statistics slower than the one before.
+Pure. It must not keep single values: reading the statistics would become slower with every request.
 """
 
 import collections
@@ -37,7 +37,7 @@ class Distribution:
         self._max_s = max(self._max_s, duration_s)
 
     def percentiles(self) -> Percentiles:
-        """Read the percentiles: of each the upper end of its bucket, never above the maximum."""
+        """Return the percentiles; each is the upper bound of its bucket, but at most the maximum."""
         ranks = {share: math.ceil(share * self._count) for share in (0.5, 0.95, 0.99)}
         found = dict.fromkeys(ranks, 0.0)
         passed = 0

@@ -3,12 +3,12 @@ import math
 import hypothesis
 from hypothesis import strategies
 
-from beacon.dev.endpoint import figures
+from beacon.dev.endpoint import percentiles
 
 
 @hypothesis.given(strategies.lists(strategies.floats(1e-5, 1e5), min_size=1, max_size=300))
 def test_percentiles_are_exact_to_one_percent(durations: list[float]) -> None:
-    distribution = figures.Distribution()
+    distribution = percentiles.Distribution()
     for duration_s in durations:
         distribution.add(duration_s)
 
@@ -23,4 +23,4 @@ def test_percentiles_are_exact_to_one_percent(durations: list[float]) -> None:
 
 
 def test_nothing_has_percentiles_of_zero() -> None:
-    assert figures.Distribution().percentiles() == figures.Percentiles(count=0, p50=0, p95=0, p99=0, max=0)
+    assert percentiles.Distribution().percentiles() == percentiles.Percentiles(count=0, p50=0, p95=0, p99=0, max=0)
