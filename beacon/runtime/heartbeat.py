@@ -22,7 +22,7 @@ _HIGHEST_PID = 1 << 22
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Beat:
+class LastHeartbeat:
     """The last beat of one thread; `age_s` is how long ago that was when it was read."""
 
     process: str
@@ -31,7 +31,7 @@ class Beat:
     age_s: float
 
 
-class Heart:
+class Heartbeat:
     """One thread's heartbeat. Used by that thread alone."""
 
     __slots__ = ("_due_ns", "_fd", "_path", "_pid")
@@ -69,7 +69,7 @@ class Heart:
             self._path.unlink(missing_ok=True)
 
 
-def read(directory: Path) -> tuple[Beat, ...]:
+def read(directory: Path) -> tuple[LastHeartbeat, ...]:
     """Read all heartbeats; a file that is just being made, or isn't one, is left out."""
     try:
         paths = sorted(directory.iterdir())
@@ -80,7 +80,7 @@ def read(directory: Path) -> tuple[Beat, ...]:
     return tuple(beat for beat in beats if beat is not None)
 
 
-def _read_one(path: Path, now_ns: int) -> Beat | None:
+def _read_one(path: Path, now_ns: int) -> LastHeartbeat | None:
     process, _, thread = path.name.partition(".")
     try:
         found = path.lstat()
@@ -93,4 +93,4 @@ def _read_one(path: Path, now_ns: int) -> Beat | None:
         return None
     if not 0 < pid <= _HIGHEST_PID:
         return None  # just made
-    return Beat(process=process, thread=thread, pid=pid, age_s=max(0.0, (now_ns - beat_ns) / 1e9))
+    return LastHeartbeat(process=process, thread=thread, pid=pid, age_s=max(0.0, (now_ns - beat_ns) / 1e9))

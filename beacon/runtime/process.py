@@ -45,7 +45,7 @@ def run(name: str, main: Callable[["Context"], None]) -> NoReturn:
     except Exception as error:  # noqa: BLE001  the one place, but for the threads below
         code = _say(error)
         if context is not None:
-            context.leave_word(error, code)
+            context.report_exit_reason(error, code)
     else:
         code = errors.EXIT_OK
     if context is not None:
@@ -66,9 +66,9 @@ class Context:
         self._reporter = run_directory.Reporter(run_dir, name)
         self._threads: list[threading.Thread] = []
 
-    def heart(self, thread: str) -> heartbeat.Heart:
+    def heartbeat(self, thread: str) -> heartbeat.Heartbeat:
         """Make the calling thread's heartbeat; a thread that does not beat for a minute counts as hung."""
-        return heartbeat.Heart(run_directory.hearts_directory(self.run_dir), self.name, thread)
+        return heartbeat.Heartbeat(run_directory.heartbeats_directory(self.run_dir), self.name, thread)
 
     def report(self, component: str, state: Mapping[str, Any]) -> None:
         """Publish a component's state, `{"state": ..., ...}` in plain values; written only when it changed."""
@@ -96,19 +96,19 @@ class Context:
             return
         if not self.failure:
             self.failure = _say(error)
-            self.leave_word(error, self.failure)
+            self.report_exit_reason(error, self.failure)
         self.stop.set()
         # Whoever waits for what the failed thread held would wait for ever.
         last_resort = threading.Timer(_WIND_DOWN_S, os._exit, args=(self.failure,))
         last_resort.daemon = True
         last_resort.start()
 
-    def leave_word(self, error: BaseException, code: int) -> None:
+    def report_exit_reason(self, error: BaseException, code: int) -> None:
         """Leave for the sentinel why the process ends; its next life takes that away."""
         if code != errors.EXIT_OK:
             reason = str(error) if isinstance(error, errors.BeaconError) else f"{type(error).__name__}: {error}"
             with contextlib.suppress(OSError):  # the run directory may be what is broken
-                self.report(run_directory.LAST_WORD, {"state": "ended", "code": code, "reason": log.masked(reason)})
+                self.report(run_directory.EXIT_REASON, {"state": "ended", "code": code, "reason": log.masked(reason)})
 
     def _guard(self, target: Callable[[], None]) -> None:
         try:

@@ -25,7 +25,7 @@ from beacon.boundary import files
 from beacon.domain import instants
 
 VARIABLE = "BEACON_RUN_DIR"
-LAST_WORD = "end"  # the component under which a process that fails reports why
+EXIT_REASON = "end"  # the component under which a process that fails reports why
 _MARKER = "supervisor"
 _POLL_S = 0.05
 _LONGEST_NAME = 200  # bytes; a file name may have 255
@@ -49,7 +49,7 @@ def metrics_directory(run_dir: Path) -> Path:
     return run_dir / "metrics"
 
 
-def hearts_directory(run_dir: Path) -> Path:
+def heartbeats_directory(run_dir: Path) -> Path:
     """Name where the heartbeats lie."""
     return run_dir / "heartbeat"
 
@@ -139,7 +139,7 @@ def await_boot(run_dir: Path, supervisor: str, stop: threading.Event) -> None:
 
 def forget(run_dir: Path, process: str) -> None:
     """Remove the heartbeats and reports of a process' earlier life."""
-    for directory in (hearts_directory(run_dir), reports_directory(run_dir)):
+    for directory in (heartbeats_directory(run_dir), reports_directory(run_dir)):
         for path in directory.glob(f"{process}.*"):
             path.unlink(missing_ok=True)
 
@@ -202,7 +202,7 @@ def _furnish(run_dir: Path) -> None:
 
 
 def _subdirectories(run_dir: Path) -> tuple[Path, Path, Path]:
-    return metrics_directory(run_dir), hearts_directory(run_dir), reports_directory(run_dir)
+    return metrics_directory(run_dir), heartbeats_directory(run_dir), reports_directory(run_dir)
 
 
 def _file_name(component: str) -> str:

@@ -238,7 +238,7 @@ def test_a_socks_proxy_that_drips_does_not_hold_the_api_server_up(tmp_path: Path
         asking.join(HANG_S - 5)  # dripping, the reply would take 25 s for its host alone
 
     assert answers == [
-        f"http://127.0.0.1:1 does not answer by the proxy socks5://127.0.0.1:{proxy.port}: no answer in time"
+        f"http://127.0.0.1:1 does not answer by the proxy socks5://127.0.0.1:{proxy.port}: no response in time"
     ]
 
 

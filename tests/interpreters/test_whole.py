@@ -78,7 +78,7 @@ def test_a_plugin_that_fails_is_the_reason_and_one_that_works_lets_events_throug
     }
 
     with testkit.Beacon(directory, config=config, kubeconfig=kubeconfig) as beacon:
-        cause = "gave no credentials: it ended with code 1: log in at x.example"
+        cause = "returned no credentials: it ended with code 1: log in at x.example"
         testkit.until(lambda: cause in json.dumps(beacon.ready()), "the cause to stand in /ready", timeout=60)
         status = subprocess.run(
             [sys.executable, "-m", "beacon.cli", "status"],

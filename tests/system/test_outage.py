@@ -26,9 +26,9 @@ RATIO = "BeaconFailureRatioHigh default"
 # What a process says of itself when it has been killed and lives again.
 LIVES = {
     "store": ("started", "configured", "serving"),
-    "watcher": ("started", "configured", "watching begins", "watch state changed"),
+    "watcher": ("started", "configured", "watching started", "watch state changed"),
     "notifier": ("started", "configured", "claiming began"),
-    "reconciler": ("started", "configured", "reconciling begins", "reconcile state changed"),
+    "reconciler": ("started", "configured", "reconciling started", "reconcile state changed"),
     "exporter": ("started", "configured", "listening"),
 }
 

@@ -15,11 +15,11 @@ from beacon.codec import documents
 from beacon.dev.api_server import server as api_server
 from tests.unit import scripts
 
-LOOK = """
+SCRIPT = """
 import json, sys
 from beacon.cluster import lazy_import
-from beacon.cluster import connection, credentials, listing
-print(listing.cluster_uid(connection.Connection(credentials.source({"KUBECONFIG": sys.argv[1]}, connections=1))))
+from beacon.cluster import connection, credentials, lists
+print(lists.cluster_uid(connection.Connection(credentials.source({"KUBECONFIG": sys.argv[1]}, connections=1))))
 print(json.dumps(sorted(set(sys.modules) - lazy_import.deferred())))
 """
 UNUSED = {
@@ -47,7 +47,7 @@ def bearer(load: credentials.Load) -> object:
 
 def test_a_cluster_is_asked_without_the_clients_models(tmp_path: Path) -> None:
     with api_server.running() as api:
-        done = scripts.run(LOOK, str(api.kubeconfig(tmp_path / "kubeconfig")))
+        done = scripts.run(SCRIPT, str(api.kubeconfig(tmp_path / "kubeconfig")))
 
     assert done.stderr == b""
     uid, loaded = done.stdout.decode().splitlines()

@@ -210,7 +210,7 @@ def test_a_server_that_says_nothing_is_unreachable_in_plain_words() -> None:
     def answer(peer: socket.socket) -> None:
         peer.recv(1)
 
-    with serving(answer) as api, pytest.raises(failures.Unreachable, match="no answer in time"):
+    with serving(answer) as api, pytest.raises(failures.Unreachable, match="no response in time"):
         start(api)
 
 

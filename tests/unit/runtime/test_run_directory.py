@@ -47,7 +47,7 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 def leave_things(run_dir: Path) -> list[Path]:
     left = [
         run_directory.metrics_directory(run_dir) / "counter_watcher.db",
-        run_directory.hearts_directory(run_dir) / "watcher.main",
+        run_directory.heartbeats_directory(run_dir) / "watcher.main",
         run_directory.reports_directory(run_dir) / "watcher.scope.json",
     ]
     for path in left:
@@ -211,12 +211,12 @@ def test_a_reader_never_sees_half_a_report(tmp_path: Path) -> None:
 def test_an_earlier_life_is_forgotten_without_touching_other_processes(tmp_path: Path) -> None:
     run_dir = run_directories.made(tmp_path)
     for process in ("watcher", "store"):
-        heartbeat.Heart(run_directory.hearts_directory(run_dir), process, "main")
+        heartbeat.Heartbeat(run_directory.heartbeats_directory(run_dir), process, "main")
         run_directory.Reporter(run_dir, process).report("x", {"state": "fine"})
 
     run_directory.forget(run_dir, "watcher")
 
-    assert [beat.process for beat in heartbeat.read(run_directory.hearts_directory(run_dir))] == ["store"]
+    assert [beat.process for beat in heartbeat.read(run_directory.heartbeats_directory(run_dir))] == ["store"]
     assert [report.process for report in run_directory.read_reports(run_dir)] == ["store"]
 
 
