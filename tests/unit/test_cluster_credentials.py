@@ -99,9 +99,9 @@ def test_a_token_file_that_is_no_header_is_named_and_not_quoted(tmp_path: Path, 
     (account / "token").write_text("hunter2\thunter2\n")
     api = doors.open_api(doors.write_kubeconfig(tmp_path / "k", "http://127.0.0.1:1", user={"tokenFile": "t"}))
 
-    with pytest.raises(failures.Unreachable, match=r"the tokenFile of user 'me' .*/t holds a line feed") as caught:
+    with pytest.raises(failures.Unreachable, match=r"the tokenFile of user 'me' .*/t contains a line feed") as caught:
         api.get("/version")
-    with pytest.raises(failures.Unreachable, match=r"the service account's token .*/token holds a line feed") as pod:
+    with pytest.raises(failures.Unreachable, match=r"the service account's token .*/token contains a line feed") as pod:
         credentials.source(POD, connections=1, service_account=account)()
 
     assert "hunter2" not in str(caught.value) + str(pod.value)

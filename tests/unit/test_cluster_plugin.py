@@ -157,7 +157,7 @@ def test_output_without_end_is_bounded(command: Command, stream: str) -> None:
         (printing(GOOD | {"status": {}}), "neither a token nor a client certificate"),
         (printing(GOOD | {"status": {"token": ""}}), "neither a token nor a client certificate"),
         (printing(GOOD | {"status": {"token": 5}}), "did not print an ExecCredential"),
-        (printing(GOOD | {"status": {"token": "hunter2\nhunter2"}}), "its token holds a line feed"),
+        (printing(GOOD | {"status": {"token": "hunter2\nhunter2"}}), "its token contains a line feed"),
         (printing(GOOD | {"status": {"clientCertificateData": "x"}}), "one is missing"),
         (printing(GOOD | {"status": {"token": "t", "expirationTimestamp": "2001-01-01T00:00:00Z"}}), "they expired at"),
         (printing(GOOD | {"status": {"token": "t", "expirationTimestamp": "soon"}}), "did not print an ExecCredential"),
