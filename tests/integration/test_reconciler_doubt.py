@@ -1,4 +1,4 @@
-"""A comparison while the API server is starting: what it refuses then is no missing right, and afterwards it is one."""
+"""A comparison while the API server starts: its refusal means no missing right at first, and does later."""
 
 import threading
 from collections.abc import Iterator

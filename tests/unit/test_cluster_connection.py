@@ -1,4 +1,4 @@
-"""An API server whose answers are endless, compressed or built to break the parser costs one request, no more."""
+"""Responses that are endless, compressed or built to break the parser fail one request, and nothing else."""
 
 import contextlib
 import gzip

@@ -1,4 +1,4 @@
-"""An answer that drips is in time at each read, and too late as a whole. Real sockets, whatever the drops are of."""
+"""A response that arrives byte by byte exceeds the limit of the whole, though no single read does. Real sockets."""
 
 import contextlib
 import socket

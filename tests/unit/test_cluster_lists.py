@@ -1,4 +1,4 @@
-"""A list is of one resourceVersion or it is none."""
+"""A list has one resourceVersion, or it is rejected."""
 
 from typing import Any, cast
 

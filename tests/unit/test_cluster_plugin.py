@@ -1,4 +1,4 @@
-"""A plugin that prints credentials is bounded in time and output, leaves nothing behind, and its failure is a cause."""
+"""A credential plugin is limited in time and output, leaves no process behind, and its failure has a cause."""
 
 import json
 import os
@@ -163,7 +163,7 @@ def test_output_without_end_is_bounded(command: Command, stream: str) -> None:
         (printing(GOOD | {"status": {"token": "t", "expirationTimestamp": "soon"}}), "did not print an ExecCredential"),
     ],
 )
-def test_a_failure_is_said_in_words(command: Command, body: str, why: str) -> None:
+def test_a_failure_is_reported_with_its_cause(command: Command, body: str, why: str) -> None:
     said = command.failure(body)
 
     assert said.startswith("the exec plugin 'it' returned no credentials: ")
@@ -191,7 +191,7 @@ def test_what_a_plugin_complains_of_is_bounded_and_without_secrets(command: Comm
     assert said.isprintable()
 
 
-def test_a_command_that_does_not_exist_is_said_with_its_hint(command: Command) -> None:
+def test_a_missing_command_is_reported_with_its_hint(command: Command) -> None:
     for name in ("no-such-plugin", str(command.path / "x")):
         said = command.failure("", command=name, hint="Install it from x.example.")
         assert (
@@ -201,7 +201,7 @@ def test_a_command_that_does_not_exist_is_said_with_its_hint(command: Command) -
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o755])
-def test_a_file_that_cannot_be_executed_is_said(command: Command, mode: int) -> None:
+def test_a_file_that_cannot_be_executed_is_reported(command: Command, mode: int) -> None:
     command.path.write_bytes(b"\x00\x01")
     command.path.chmod(mode)
 

@@ -1,4 +1,4 @@
-"""A comparison believes no list that would delete everything until a second one says the same."""
+"""A comparison does not accept a list that would delete everything before a second list agrees."""
 
 import time
 from typing import Any, cast

@@ -1,4 +1,4 @@
-"""How full the volume is: thresholds of bytes and inodes, one line per change, and the cleaner called at need."""
+"""The use of the volume: thresholds of bytes and inodes, one line per change, and the trigger of the cleaner."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -104,7 +104,7 @@ def test_the_cleaner_is_called_at_every_look_at_a_critical_volume_and_at_no_othe
     assert watched.calls == 2
 
 
-def test_a_volume_that_is_not_there_is_said_once(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_volume_is_logged_once(capfd: pytest.CaptureFixture[str]) -> None:
     watched = Watched()
     watched.there = False
 

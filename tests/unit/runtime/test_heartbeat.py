@@ -1,4 +1,4 @@
-"""Heartbeats: cheap to write, read by their age on a clock that does not jump."""
+"""Heartbeats: cheap to write, with an age measured by a clock that does not jump."""
 
 import os
 import time

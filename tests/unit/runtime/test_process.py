@@ -1,4 +1,4 @@
-"""What a process' own code is given: threads that end the process when they fail, waits that end when it stops."""
+"""The context of a process: threads that terminate it when they fail, waits that end when it stops."""
 
 import threading
 from pathlib import Path

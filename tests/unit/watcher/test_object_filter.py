@@ -1,4 +1,4 @@
-"""The store hears of accepted objects and of those it wants to hear of, and of no other."""
+"""Only objects that the rule accepts, and those in the wanted set, are sent to the store."""
 
 from beacon.cluster import items
 from beacon.domain import model, rules
@@ -27,7 +27,7 @@ def pass_on(watched: object_filter.ObjectFilter, kind: str, seen: items.Item) ->
     return watched.follow(observation)
 
 
-def test_what_is_not_accepted_and_not_wanted_is_not_sent() -> None:
+def test_an_object_that_is_neither_accepted_nor_wanted_is_not_sent() -> None:
     watched = object_filter.ObjectFilter(RULE)
 
     assert watched.seen(line("ADDED", item(other="x")), 1) is None
@@ -95,10 +95,10 @@ def test_a_list_hands_over_what_the_store_wants_then() -> None:
     assert pass_on(watched, "MODIFIED", item("kept")) is Mutation.REMOVED
 
 
-def test_changes_of_the_annotation_are_told_apart() -> None:
+def test_changes_of_the_annotation_are_distinguished() -> None:
     watched = object_filter.ObjectFilter(RULE)
 
-    told = [
+    received = [
         pass_on(watched, "ADDED", item(k="1")),
         pass_on(watched, "MODIFIED", item(k="1", other="x")),
         pass_on(watched, "MODIFIED", item(k="2")),
@@ -107,4 +107,4 @@ def test_changes_of_the_annotation_are_told_apart() -> None:
         pass_on(watched, "DELETED", item(k="2")),
     ]
 
-    assert told == [None, None, Mutation.CHANGED, Mutation.REMOVED, Mutation.ADDED, None]
+    assert received == [None, None, Mutation.CHANGED, Mutation.REMOVED, Mutation.ADDED, None]

@@ -1,4 +1,4 @@
-"""A position covers everything between its two ends and nothing beyond what was seen."""
+"""A segment covers everything between its two positions, and nothing beyond what was received."""
 
 import dataclasses
 
@@ -53,7 +53,7 @@ def test_a_line_that_is_not_newer_is_refused_and_changes_nothing() -> None:
     assert (batch.position, batch.count) == (10, 0)
 
 
-def test_a_bookmark_that_is_behind_says_nothing() -> None:
+def test_a_bookmark_that_is_behind_is_ignored() -> None:
     batch = pending_batch.PendingBatch(10)
 
     batch.advance_to(9)

@@ -109,7 +109,7 @@ def test_the_first_pauses_are_short_and_grow(chance: float) -> None:
     assert pauses[-1] <= timing.longest_pause_s
 
 
-def test_what_the_server_asks_for_is_honoured_up_to_five_minutes() -> None:
+def test_the_retry_after_of_the_server_is_honored_up_to_five_minutes() -> None:
     timing = policy.Timing()
 
     assert policy.pause_s(Pace.BACKOFF, timing, failed=1, asked_s=7, chance=0) == 7

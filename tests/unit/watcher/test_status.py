@@ -1,4 +1,4 @@
-"""A stream's state is published, said once for each change, and counted when it repeats."""
+"""A stream's state is published, logged once for each change, and counted when it repeats."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -48,7 +48,7 @@ def test_a_state_is_published_under_the_scopes_name_with_its_label_and_reason(sa
     ]
 
 
-def test_a_state_is_said_once_and_its_failures_are_counted(said: list[Any]) -> None:
+def test_a_state_is_logged_once_and_its_failures_are_counted(said: list[Any]) -> None:
     one = stream_status(Reports())
     for reason in ("refused", "timeout", "timeout"):
         one.failed(policy.FailureCause.ERROR)

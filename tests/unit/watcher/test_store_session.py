@@ -1,4 +1,4 @@
-"""What a refusal of the store means for a stream: only another cluster is a matter of configuration."""
+"""Only a ledger of another cluster makes an error of the store a configuration error."""
 
 import threading
 
