@@ -1,4 +1,4 @@
-"""What comes from outside, bounded where it enters: files, secrets, proxies, TLS contexts, text for a terminal.
+"""Input from outside the process, read within limits: files, secrets, proxies, TLS contexts, text for a terminal.
 
-Imports `errors` alone, so that every other room may use it. Start reading at `files.read`.
+May import only `errors`, so that every other package may use it. Start reading at `files.read`.
 """

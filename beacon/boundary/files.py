@@ -1,9 +1,9 @@
-"""The door for files: a regular file, opened without blocking, read up to a bound.
+"""Reads files safely: only regular files, opened without blocking, up to a size limit.
 
-A path from a configuration or a directory that others can write to may name a FIFO, a device, a socket or a directory;
-`open` and `read` hang on the first, and fill the memory from the second. Symbolic links are followed unless the caller
-forbids it, because Kubernetes mounts secrets as links. Every refusal is an `OSError` with an `strerror`, like the ones
-of the system. Standard library only, because the sentinel reads files too.
+A path from a configuration, or in a directory that others can write to, may be a FIFO, on which `open` hangs, or a
+device, from which `read` fills the memory. Symbolic links are followed unless the caller forbids it, because Kubernetes
+mounts secrets as links. Every rejection is an `OSError` with an `strerror`, like those of the system. Standard library
+only, because the sentinel reads files, too.
 """
 
 import errno
@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 
 SECRET_BYTES = 64 * 1024  # a token or a password
-CERTIFICATES_BYTES = 16 * 1024 * 1024  # a bundle of authorities; a distribution's has 0.2 MB
+CERTIFICATES_BYTES = 16 * 1024 * 1024  # a bundle of authorities; that of a Linux distribution has 0.2 MB
 _CHUNK = 64 * 1024
 
 
@@ -61,7 +61,7 @@ def head(path: str | Path, *, count: int) -> bytes:
 
 
 def check(path: str | Path, *, most_bytes: int) -> None:
-    """Raise if a file that a library is about to open by its path is one that `read` would refuse.
+    """Raise if `read` would reject a file, before a library opens it by its path.
 
     Raises:
         OSError: as `read`.
@@ -74,10 +74,10 @@ def check(path: str | Path, *, most_bytes: int) -> None:
 
 
 def write(path: str | Path, data: bytes) -> None:
-    """Replace the content of a file of Beacon's own, which is made if need be; links are not followed.
+    """Replace the content of one of Beacon's own files, or create it; links are not followed.
 
     Raises:
-        OSError: that is not possible; the content may be gone.
+        OSError: the write failed; the previous content may be lost.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     fd = os.open(path, flags, 0o600)
@@ -91,10 +91,10 @@ def write(path: str | Path, data: bytes) -> None:
 def _open(path: str | Path, *, follow: bool) -> int:
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
     try:
-        _check_regular(Path(path).stat(follow_symlinks=follow).st_mode, path)  # opening a device may do something
+        _check_regular(Path(path).stat(follow_symlinks=follow).st_mode, path)  # opening a device may have side effects
         return os.open(path, flags)
     except ValueError as error:
-        raise OSError(errno.EINVAL, "the path holds a NUL", repr(path)) from error
+        raise OSError(errno.EINVAL, "the path contains a NUL", repr(path)) from error
 
 
 def _check(fd: int, path: str | Path, most_bytes: int) -> None:

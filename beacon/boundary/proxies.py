@@ -1,7 +1,7 @@
-"""Which proxy a URL is reached by, and what makes the URL of a proxy usable. Pure, and standard library only.
+"""Parses and validates the URLs of proxies, and selects the proxy for a URL. Pure, and standard library only.
 
-Two doors use it: the endpoint takes its proxy from the environment (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY), the
-API server takes its own from the kubeconfig (`proxy-url`). No error repeats a proxy's user or password.
+The proxy of the endpoint is configured by the environment (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY), that of the
+API server by the kubeconfig (`proxy-url`). No error repeats a proxy's user or password.
 """
 
 import base64
@@ -22,45 +22,45 @@ _TARGET_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proxy:
-    """A proxy. With `socks5h` it resolves the names of hosts itself, with `socks5` the caller does."""
+    """A proxy. With `socks5h` the proxy resolves host names, with `socks5` the caller does."""
 
     scheme: str
     host: str
     port: int
     username: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
-    text: str = field(default="", repr=False, compare=False)  # as it was written
+    text: str = field(default="", repr=False, compare=False)  # as configured
 
     @property
     def url(self) -> str:
-        """Return its URL without user and password."""
+        """The proxy's URL without user and password."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
 
     @property
     def authorization(self) -> str:
-        """Return the value of Proxy-Authorization (RFC 7617), "" without a user."""
+        """The value of Proxy-Authorization (RFC 7617), "" without a user."""
         if not (self.username or self.password):
             return ""
         return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
 
     @property
     def is_socks(self) -> bool:
-        """Return True for SOCKS, False for HTTP."""
+        """True for SOCKS, False for HTTP."""
         return self.scheme.startswith("socks")
 
 
 def parse(text: str, name: str) -> Proxy:
-    """Read the URL of a proxy; without a scheme it is one of HTTP. `name` is where it was given.
+    """Parse the URL of a proxy, by default of scheme http. `name` is where it was configured.
 
     Raises:
-        errors.ConfigError: it can't be used; the text is not repeated.
+        errors.ConfigError: the URL can't be used; the message does not repeat it.
     """
-    given = text.strip()
-    if _UNSENDABLE.search(given):
-        raise errors.ConfigError([f"{name}: the proxy's URL holds a blank or a control character"])
+    url = text.strip()
+    if _UNSENDABLE.search(url):
+        raise errors.ConfigError([f"{name}: the proxy's URL contains a blank or a control character"])
     try:
-        parts = urlsplit(given if "://" in given else f"http://{given}")
+        parts = urlsplit(url if "://" in url else f"http://{url}")
         port = parts.port
     except ValueError as error:
         raise errors.ConfigError([f"{name}: the proxy's host or port is malformed{_HINT}"]) from error
@@ -72,7 +72,7 @@ def parse(text: str, name: str) -> Proxy:
         port=port or _PORTS[parts.scheme],
         username=unquote(parts.username or ""),
         password=unquote(parts.password or ""),
-        text=given if "://" in given else f"http://{given}",
+        text=url if "://" in url else f"http://{url}",
     )
     if problem := _problem_of_credentials(made):
         raise errors.ConfigError([f"{name}: {problem}"])
@@ -80,7 +80,7 @@ def parse(text: str, name: str) -> Proxy:
 
 
 def of_environment(environ: Mapping[str, str], url: str) -> Proxy | None:
-    """Return the proxy that the environment names for a URL; None for a direct connection.
+    """Return the environment's proxy for a URL, or None for a direct connection.
 
     Raises:
         errors.ConfigError: the proxy can't be used.
@@ -89,7 +89,7 @@ def of_environment(environ: Mapping[str, str], url: str) -> Proxy | None:
         target = urlsplit(url)
         port = target.port or _TARGET_PORTS.get(target.scheme, 0)
     except ValueError:
-        return None  # refused where the URL is checked
+        return None  # rejected where the URL is validated
     for name in (f"{target.scheme}_proxy", "all_proxy"):
         used = name if name in environ else name.upper()
         if value := environ.get(used, "").strip():
@@ -118,7 +118,7 @@ def _problem(parts: SplitResult, port: int | None) -> str:
         return "the proxy's port must be from 1 to 65535"
     host = parts.hostname or ""
     if not host:
-        return f"the proxy's URL names no host{_HINT}"
+        return f"the proxy's URL has no host{_HINT}"
     if not _HOST.fullmatch(host) and not _is_address(host):
         return f"the proxy's host is malformed{_HINT}"
     return ""
@@ -126,7 +126,7 @@ def _problem(parts: SplitResult, port: int | None) -> str:
 
 def _problem_of_credentials(made: Proxy) -> str:
     if re.search(r"[\x00-\x1f\x7f]", made.username + made.password):
-        return "the proxy's user or password holds a line feed or another control character"
+        return "the proxy's user or password contains a line feed or another control character"
     if not made.is_socks:
         return ""
     if max(len(made.username.encode()), len(made.password.encode())) > _LONGEST_SOCKS_WORD:
@@ -137,7 +137,7 @@ def _problem_of_credentials(made: Proxy) -> str:
 
 
 def _split_port(entry: str) -> tuple[str, int | None]:
-    """Split an entry such as `host:8080` or `[::1]:8080`; the address of IPv6 alone has colons of its own."""
+    """Split an entry such as `host:8080` or `[::1]:8080`; the colons of a bare IPv6 address separate no port."""
     if found := re.fullmatch(r"\[(.+)\](?::(\d{1,5}))?|([^:]+):(\d{1,5})", entry):
         port = found[2] or found[4]
         return found[1] or found[3], int(port) if port else None

@@ -1,6 +1,6 @@
-"""Tokens and passwords as they are read: without the line feed at the end of a file, and fit to be sent.
+"""Reads tokens and passwords: removes the line feed at the end of a file, and rejects text that can't be sent.
 
-No error repeats a secret, or a part of one: it names where the secret was read.
+No error repeats a secret or a part of one, only where it was read.
 """
 
 import re
@@ -13,10 +13,10 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def read_token(path: str | Path, name: str) -> str:
-    """Return the token in a file; `name` says in a message which one it is.
+    """Return the token in a file; `name` describes it in messages.
 
     Raises:
-        errors.TransientError: the file can't be read, is empty, or holds no token.
+        errors.TransientError: the file can't be read, is empty, or contains no valid token.
     """
     try:
         text = files.read_text(path, most_bytes=files.SECRET_BYTES)
@@ -28,16 +28,16 @@ def read_token(path: str | Path, name: str) -> str:
 
 
 def token(text: str, name: str) -> str:
-    """Return a token without the blanks and line feeds around it; they can't be part of a header.
+    """Return a token without surrounding blanks and line feeds, which can't be part of a header.
 
     Raises:
-        errors.TransientError: it is empty, or holds a control character.
+        errors.TransientError: the token is empty, or contains a control character.
     """
     stripped = text.strip()
     if not stripped:
         raise errors.TransientError(f"{name} is empty")
     if _CONTROL.search(stripped):
-        raise errors.TransientError(f"{name} holds a line feed or another control character")
+        raise errors.TransientError(f"{name} contains a line feed or another control character")
     return stripped
 
 
@@ -45,9 +45,9 @@ def without_newline(text: str, name: str) -> str:
     """Return a password without one line feed at its end; blanks are part of it.
 
     Raises:
-        errors.TransientError: it holds a control character.
+        errors.TransientError: the password contains a control character.
     """
     stripped = text.removesuffix("\n").removesuffix("\r")
     if _CONTROL.search(stripped):
-        raise errors.TransientError(f"{name} holds a line feed or another control character")
+        raise errors.TransientError(f"{name} contains a line feed or another control character")
     return stripped

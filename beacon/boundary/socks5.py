@@ -1,7 +1,7 @@
-"""Connections through a SOCKS proxy, by PySocks; imported only where such a proxy is configured.
+"""Connections through a SOCKS proxy, by PySocks; imported only if such a proxy is configured.
 
-PySocks bounds each read of its handshake, not the whole of it, so a timer shuts the socket down when the time is up.
-The caller gets the socket, too, before anything is sent on it.
+PySocks limits each read of its handshake, not the whole handshake, so a timer shuts the socket down when the time is
+up. The caller receives the socket before anything is sent, so that it can close it, too.
 """
 
 import contextlib
@@ -28,12 +28,12 @@ def connect(
     options: Options,
     on_socket: Callable[[socket.socket], None] = lambda _: None,
 ) -> socket.socket:
-    """Return a connection to a target host and port, made by the proxy; `until` is monotonic.
+    """Return a connection through the proxy to a target host and port; `until` is a monotonic instant.
 
-    `resolve` returns the addresses of a host and its port.
+    `resolve` returns the addresses of a host and port.
 
     Raises:
-        OSError: there is none; TimeoutError: not in time.
+        OSError: the connection failed; TimeoutError: not in time.
     """
     host, port = target
     hosts = [host] if proxy.scheme == "socks5h" else resolve(host, port)
@@ -50,7 +50,7 @@ def connect(
                 made.connect((name, port))
         except OSError as error:
             made.close()
-            refused = _in_words(error, proxy, timed_out=expired.is_set())
+            refused = _translate_error(error, proxy, timed_out=expired.is_set())
         else:
             return _plain(made)
     raise refused
@@ -68,7 +68,7 @@ def _make_socket(proxy: proxies.Proxy, address: str, options: Options) -> socks.
 
 @contextlib.contextmanager
 def _shut_after(left_s: float, made: socks.socksocket) -> Iterator[threading.Event]:
-    """Shut a socket down when the time is up; the event is set then."""
+    """Shut a socket down and set the event when the time is up."""
     expired = threading.Event()
     guard = socket.socket(fileno=os.dup(made.fileno()))
 
@@ -90,13 +90,13 @@ def _shut_after(left_s: float, made: socks.socksocket) -> Iterator[threading.Eve
 
 
 def _plain(made: socks.socksocket) -> socket.socket:
-    """Return the same connection without the methods of PySocks, which are needed for UDP only."""
+    """Return the connection as a plain socket: the methods of PySocks are needed for UDP only."""
     plain = socket.socket(fileno=made.detach())
     plain.settimeout(None)
     return plain
 
 
-def _in_words(error: OSError, proxy: proxies.Proxy, *, timed_out: bool) -> OSError:
+def _translate_error(error: OSError, proxy: proxies.Proxy, *, timed_out: bool) -> OSError:
     inner = getattr(error, "socket_err", None) or error
     if timed_out or isinstance(inner, TimeoutError):
         return TimeoutError(f"the proxy {proxy.url} did not connect in time")

@@ -1,8 +1,8 @@
-"""Makes characters visible that would act on a terminal instead of being shown. Standard library only.
+"""Escapes characters that would control a terminal, or be invisible. Standard library only.
 
-An answer of an endpoint, an annotation or a name may hold escape sequences that move the cursor, characters that turn
-the reading direction around (U+202E), or none that can be seen at all. Whoever writes such a text for a person escapes
-them: control characters (C0, DEL, C1), format characters, line and paragraph separators, lone surrogates.
+A response of an endpoint, an annotation or a name may contain escape sequences that move the cursor, characters that
+reverse the reading direction (U+202E), or invisible ones. Every module that prints such text for an operator escapes
+control characters (C0, DEL, C1), format characters, line and paragraph separators, and lone surrogates.
 """
 
 import re
@@ -17,17 +17,17 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def is_safe(text: str) -> bool:
-    """Return True if every character of the text is shown as itself, line feeds and tabs apart."""
+    """Return True if the text contains no character to be escaped except line feeds and tabs."""
     return all(found in "\n\t" for found in _UNSAFE.findall(text))
 
 
 def escaped(text: str) -> str:
-    """Return one line that shows every character of the text, as Python would escape it."""
+    """Return the text as one line, with unsafe characters escaped as in Python."""
     return _UNSAFE.sub(_escape, text)
 
 
 def escaped_json(document: str) -> str:
-    r"""Return an equal JSON document without such characters: within its strings each becomes `\uXXXX`.
+    r"""Return an equal JSON document in which unsafe characters of strings are escaped as `\uXXXX`.
 
     Line feeds and blanks between the values stay; a JSON string holds no raw control character below U+0020.
     """

@@ -57,7 +57,7 @@ class Survey:
     ) -> plan_model.Counts:
         for page in lists.pages(self._api, resource, scope.id.namespace):
             for item in page.items:
-                seen = observing.look(scope.rule, item, model.ChangeKind.LISTED, reckoned.wanted)
+                seen = observing.observe(scope.rule, item, model.ChangeKind.LISTED, reckoned.wanted)
                 reckoned.see(seen, annotated=scope.rule.annotation in (item.annotations or {}))
             for one in page.unreadable:
                 reckoned.pass_by(one.item.uid, one.name, one.why)

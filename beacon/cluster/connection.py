@@ -1,7 +1,7 @@
-"""Requests to the API server through the official client, their bodies left as bytes.
+"""Requests to the API server through the official client; response bodies are returned as bytes.
 
-A 401 makes it read the credentials anew and ask once more; everything else that is not a 200 is the caller's.
-One connection pool for all threads; safe to share.
+After a 401 the credentials are reloaded and the request is sent once more. Any other status than the expected one is
+raised. All threads may share one `Connection` and its connection pool.
 """
 
 import email.errors
@@ -18,18 +18,18 @@ import beacon
 from beacon.cluster import credentials, deadline, failures, library, refusals
 
 _RENEW_AGAIN_S = 5.0
-_FAIL_AGAIN_S = 0.5  # many streams must not run a plugin that fails as often as all of them try
+_FAIL_AGAIN_S = 0.5  # threads that load within this time share a failure: each would run a failing plugin again
 
 JSON = "application/json"
 
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
-MOST = 4 * 1024 * 1024  # bytes of an answer: no object is larger, and lists are asked for in pages
+MOST = 4 * 1024 * 1024  # bytes of a response: no object is larger, and lists are read in pages
 _USER_AGENT = f"beacon/{beacon.VERSION}"
 _MOST_OF_REFUSAL = 64 * 1024
 _AT_ONCE = 64 * 1024
-# What the library raises while it reads an answer, which comes from outside: http.client parses heads with the `email`
-# package, and that raises whatever it meets (a multipart boundary in parts is a TypeError).
+# All exceptions of the library while it reads a response: http.client parses heads with the `email` package, which
+# raises various exceptions for malformed input (a multipart boundary in several parts is a TypeError).
 _UNREADABLE = (
     urllib3.exceptions.HTTPError,
     http.client.HTTPException,
@@ -50,53 +50,59 @@ _Request = tuple[str, str, Query, str, Mapping[str, Any] | None]  # method, path
 
 
 class Connection:
-    """The way to one API server."""
+    """A client of one API server."""
 
     def __init__(self, load: credentials.Load, *, connect_s: float = 5.0, read_s: float = 30.0) -> None:
-        """Use the credentials that `load` gives; `read_s` is the longest time for a whole answer, however it comes."""
+        """Use the credentials that `load` returns; `read_s` limits the time until a whole response has been read."""
         self._load = load
         self._connect_s = connect_s
         self._read_s = read_s
-        self._mine = threading.local()
+        self._local = threading.local()
         self._lock = threading.Lock()
-        self._used: _Used | None = None
+        self._used: _LoadedAccess | None = None
         self._renew_again_at = 0.0
-        self._failure: tuple[float, failures.Unreachable] | None = None  # of the last load, and when it ended
+        self._failure: tuple[float, failures.Unreachable] | None = None  # when the last load failed, and why
+        self._account = "the account"
 
-    def beat_with(self, beat: Callable[[], None]) -> None:
-        """Call `beat` before each request of the calling thread: several that drip must not look like a hang."""
-        self._mine.beat = beat
+    @property
+    def account(self) -> str:
+        """The kind of account that the last credentials belong to, as the subject of a sentence."""
+        return self._account
+
+    def set_heartbeat(self, beat: Callable[[], None]) -> None:
+        """Call `beat` before each request of the calling thread: a series of slow requests is no hang."""
+        self._local.beat = beat
 
     def get(self, path: str, *, query: Query = (), accept: str = JSON, most: int = MOST) -> bytes:
-        """Read a resource whole, if it has at most so many bytes.
+        """Return the body of a GET, if it has at most `most` bytes.
 
         Raises:
-            failures.Refused: another status than 200.
-            failures.Unreachable: no answer.
-            failures.Broken: it is compressed.
-            failures.TooBig: it has more.
+            failures.ApiRefused: another status than 200.
+            failures.Unreachable: no response.
+            failures.Broken: the response is compressed.
+            failures.TooBig: the body has more bytes.
         """
         return self._body(self.open(path, query=query, accept=accept), most)
 
     def post(self, path: str, body: Mapping[str, Any]) -> bytes:
-        """Put a question that is asked by creating something, and return the answer; nothing of it is kept.
+        """Return the body of the response to a POST, for requests that store nothing, such as an access review.
 
         Raises:
-            failures.Refused: another status than 201.
-            failures.Unreachable: no answer.
-            failures.TooBig: it is longer than the answer to a question can be.
+            failures.ApiRefused: another status than 201.
+            failures.Unreachable: no response.
+            failures.TooBig: the body has more than `MOST` bytes.
         """
         return self._body(self._ask("POST", path, expected=201, body=body), MOST)
 
     def open(self, path: str, *, query: Query = (), accept: str = JSON) -> urllib3.BaseHTTPResponse:
-        """Send a GET and return the answer with its body still to be read; the caller closes it.
+        """Send a GET and return the response before its body is read; the caller closes it.
 
-        The body belongs to the answer, whose time is limited; who takes the connection over ends that
-        (`deadline.Reader.release`).
+        The time limit covers the body, too, unless the caller takes over the socket
+        (`deadline.BoundedReader.release`).
 
         Raises:
-            failures.Refused: another status than 200.
-            failures.Unreachable: no answer.
+            failures.ApiRefused: another status than 200.
+            failures.Unreachable: no response.
         """
         return self._ask("GET", path, expected=200, query=query, accept=accept)
 
@@ -115,39 +121,39 @@ class Connection:
         request = (method, path, query, accept, body)
         response = self._send(used, request, until)
         if response.status == 401:
-            self._beginning(response)
+            self._read_refusal(response)
             response = self._send(self._renewed(used), request, until)
         if response.status != expected:
-            said = self._beginning(response)
-            raise refusals.refusal(response.status, said, response.headers.get("Retry-After"))
+            body_start = self._read_refusal(response)
+            raise refusals.refusal(response.status, body_start, response.headers.get("Retry-After"))
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
             response.close()
-            raise failures.Broken("the API server compressed its answer, which was not asked for")
+            raise failures.Broken("the API server sent a compressed response, which was not requested")
         return response
 
-    def _send(self, used: "_Used", request: _Request, until: float) -> urllib3.BaseHTTPResponse:
-        getattr(self._mine, "beat", _no_beat)()
+    def _send(self, used: "_LoadedAccess", request: _Request, until: float) -> urllib3.BaseHTTPResponse:
+        getattr(self._local, "beat", _no_beat)()
         method, path, query, accept, body = request
         url = used.access.server + path + (f"?{urlencode(query, safe='/', quote_via=quote)}" if query else "")
         headers = urllib3.HTTPHeaderDict({"Accept": accept, "Accept-Encoding": "identity", "User-Agent": _USER_AGENT})
         headers.extend(used.access.headers)
         if body is not None:
             headers["Content-Type"] = JSON
-        left_s = max(until - time.monotonic(), _SHORTEST_S)  # a second try after a 401 has no time of its own
+        left_s = max(until - time.monotonic(), _SHORTEST_S)  # a retry after a 401 shares the time limit
         try:
             answer = used.client.request(  # type: ignore[no-untyped-call]
                 method, url, headers=headers, body=body, _request_timeout=(min(self._connect_s, left_s), left_s)
             )
         except _UNREADABLE as error:
             if isinstance(error, library.ApiException):
-                self._forget(used)  # TLS: the certificates may have been replaced
+                self._discard(used)  # TLS: the certificates may have been replaced
             by = f" by the proxy {used.access.proxy.url}" if used.access.proxy else ""
-            raise failures.Unreachable(f"{used.access.server} does not answer{by}: {_words(error)}") from error
+            raise failures.Unreachable(f"{used.access.server} does not answer{by}: {_cause_text(error)}") from error
         response: urllib3.BaseHTTPResponse = answer.response
         return response
 
     def _body(self, response: urllib3.BaseHTTPResponse, most: int) -> bytes:
-        """Read an answer to its end, in pieces, so that no more than `most` of it is ever in memory."""
+        """Read a response to its end, in pieces, so that no more than `most` bytes of it are in memory."""
         parts: list[bytes] = []
         size = 0
         try:
@@ -156,23 +162,23 @@ class Connection:
                 size += len(part)
                 if size > most:
                     response.close()
-                    raise failures.TooBig(f"an answer of the API server has more than {most} bytes")
+                    raise failures.TooBig(f"a response of the API server has more than {most} bytes")
         except _UNREADABLE as error:
             response.close()
-            raise failures.Unreachable(f"the answer broke off: {_words(error)}") from error
+            raise failures.Unreachable(f"the response broke off: {_cause_text(error)}") from error
         finally:
             response.release_conn()
         return b"".join(parts)
 
-    def _beginning(self, response: urllib3.BaseHTTPResponse) -> bytes:
-        """Read an answer that refuses; of one that is too long only the status counts."""
+    def _read_refusal(self, response: urllib3.BaseHTTPResponse) -> bytes:
+        """Return the body of a refusal, or nothing if it is too long."""
         try:
             return self._body(response, _MOST_OF_REFUSAL)
         except failures.TooBig:
             return b""
 
-    def _current(self) -> "_Used":
-        """Return what is in force; loaded anew when a file has changed or the credentials near their end."""
+    def _current(self) -> "_LoadedAccess":
+        """Return the credentials in use; reload them if a file has changed or they are about to expire."""
         asked_at = time.monotonic()
         with self._lock:
             used = self._used
@@ -184,37 +190,39 @@ class Connection:
                 used = self._used = self._load_once(asked_at)
             return used
 
-    def _renew(self, used: "_Used") -> "_Used":
-        """Load anew, or go on with what works: files are half-written while a secret is replaced."""
+    def _renew(self, used: "_LoadedAccess") -> "_LoadedAccess":
+        """Reload, or keep the credentials in use if that fails: files are incomplete while a secret is replaced."""
         try:
             return self._load_once(time.monotonic())
         except failures.Unreachable:
             self._renew_again_at = time.monotonic() + _RENEW_AGAIN_S
             return used
 
-    def _load_once(self, asked_at: float) -> "_Used":
-        """Load the credentials; a failure is shared by the threads that waited for it, as a plugin may take long."""
+    def _load_once(self, asked_at: float) -> "_LoadedAccess":
+        """Load the credentials; threads that waited for a load share its failure, because a plugin may take long."""
         if self._failure is not None and self._failure[0] >= asked_at - _FAIL_AGAIN_S:
             raise failures.Unreachable(str(self._failure[1]))
         try:
-            return _Used(self._load())
+            loaded = _LoadedAccess(self._load())
         except failures.Unreachable as error:
             self._failure = time.monotonic(), error
             raise
+        self._account = loaded.access.account
+        return loaded
 
-    def _renewed(self, used: "_Used") -> "_Used":
-        self._forget(used)
+    def _renewed(self, used: "_LoadedAccess") -> "_LoadedAccess":
+        self._discard(used)
         return self._current()
 
-    def _forget(self, used: "_Used") -> None:
-        """Read the credentials anew next time, unless another thread has done so since."""
+    def _discard(self, used: "_LoadedAccess") -> None:
+        """Make the next request reload the credentials, unless another thread has done so since."""
         with self._lock:
             if self._used is used:
                 self._used = None
 
 
-class _Used:
-    """One reading of the credentials, and the connections that are made with it."""
+class _LoadedAccess:
+    """Credentials loaded once, and the connection pool that uses them."""
 
     def __init__(self, access: credentials.Access) -> None:
         self.access = access
@@ -226,15 +234,15 @@ def _no_beat() -> None:
     """Do nothing: commands have no heartbeat."""
 
 
-def _words(error: BaseException) -> str:
-    """Say what is at the bottom of a nested network error."""
+def _cause_text(error: BaseException) -> str:
+    """Return the text of the innermost cause of a network error."""
     bottom: BaseException | None = error
     best = " ".join(str(getattr(error, "reason", "") or error).split())
     seen: list[Any] = []
     while bottom is not None and bottom not in seen:
         seen.append(bottom)
         if isinstance(bottom, TimeoutError):
-            return "no answer in time"
+            return "no response in time"
         if isinstance(bottom, OSError) and bottom.strerror:
             best = bottom.strerror
         bottom = bottom.__cause__ or bottom.__context__

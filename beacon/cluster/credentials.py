@@ -1,7 +1,7 @@
-"""The identity that Beacon presents to the API server: a kubeconfig's, or that of the pod's service account.
+"""The credentials that Beacon presents to the API server: those of a kubeconfig, or the pod's service account.
 
-Each load reads everything anew and returns an `Access`, which does not change. The environment's proxies are those of
-the endpoint: the API server is reached directly, or by the kubeconfig's `proxy-url`.
+Each load reads all files again and returns an immutable `Access`. The environment's proxies apply to the endpoint only:
+the API server is reached directly, or through the kubeconfig's `proxy-url`.
 """
 
 import base64
@@ -20,7 +20,7 @@ from beacon.cluster import failures, kubeconfig, plugin
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _HOST = "KUBERNETES_SERVICE_HOST"
 _PORT = "KUBERNETES_SERVICE_PORT"
-_HEADER_KEY = "!#$&'*+^`|"  # beside letters, digits and _.-~: what client-go leaves as it is in Impersonate-Extra-
+_HEADER_KEY = "!#$&'*+^`|"  # with letters, digits and _.-~: the characters that client-go keeps in Impersonate-Extra-
 _SHARE_OF_LIFE = 0.8
 
 Headers = tuple[tuple[str, str], ...]
@@ -28,10 +28,11 @@ Headers = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """How to reach the API server, as read at one moment. `renew_at` and `expires_at` are in Unix time."""
+    """The server's address, its TLS context and the credentials. `renew_at` and `expires_at` are in Unix time."""
 
     server: str
     context: ssl.SSLContext
+    account: str = "the user of the kubeconfig"  # whose credentials these are, for messages
     server_name: str = ""
     proxy: proxies.Proxy | None = None
     headers: Headers = field(default=(), repr=False)
@@ -41,7 +42,7 @@ class Access:
     expires_at: float | None = None
 
     def is_stale(self) -> bool:
-        """Return True if a file was replaced since, or the credentials near their end: a new load is due."""
+        """Return True if a reload is due: a file was replaced since, or the credentials are about to expire."""
         due = self.renew_at is not None and time.time() >= self.renew_at
         return due or any(_signature(path) != known for path, known in self.files.items())
 
@@ -54,7 +55,7 @@ Load = Callable[[], Access]
 
 
 def source(environ: Mapping[str, str], *, connections: int, service_account: Path = SERVICE_ACCOUNT) -> Load:
-    """Return the function that reads the credentials anew: KUBECONFIG's, else those of the pod's service account.
+    """Return the function that loads the credentials: KUBECONFIG's, else those of the pod's service account.
 
     Raises:
         errors.ConfigError: there are no credentials, or the kubeconfig can't be used.
@@ -69,7 +70,7 @@ def source(environ: Mapping[str, str], *, connections: int, service_account: Pat
 
 
 def _check(paths: str) -> None:
-    """Refuse at the start what only a person can change. A plugin or a token may fail now and work later.
+    """Reject at start what only an operator can fix. A plugin or a token file may fail now and work later.
 
     Raises:
         errors.ConfigError: the kubeconfig or a file that it names can't be used.
@@ -111,6 +112,7 @@ def _from_pod(environ: Mapping[str, str], account: Path, connections: int) -> Ac
     return Access(
         server=f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}",
         context=context,
+        account="the service account",
         headers=(_authorization("Bearer " + secret.read_token(token, "the service account's token")),),
         connections=connections,
         files=known,
@@ -123,16 +125,16 @@ def _from_file(paths: str, environ: Mapping[str, str], connections: int) -> Acce
     known = {path: _signature(path) for path in _files_of(chosen)}
     server, context, proxy = _reach(chosen)
     token = _token(chosen)
-    given = None
+    issued = None
     if user.exec and not token:
-        given = plugin.run(_plugin(chosen, server), environ)
-        if given.pem:
-            tls.identify_by(context, given.pem.encode(), "the certificate of the exec plugin")
-        token = given.token
-    if not (given and given.pem):
+        issued = plugin.run(_plugin(chosen, server), environ)
+        if issued.pem:
+            tls.identify_by(context, issued.pem.encode(), "the certificate of the exec plugin")
+        token = issued.token
+    if not (issued and issued.pem):
         _identify(context, chosen)
     authorization = f"Bearer {token}" if token else _password(chosen)
-    expires_at = given.expires_at if given else None
+    expires_at = issued.expires_at if issued else None
     return Access(
         server=server,
         context=context,
@@ -165,7 +167,7 @@ def _reach(chosen: kubeconfig.Chosen) -> tuple[str, ssl.SSLContext, proxies.Prox
 
 def _context(*, verify: bool) -> ssl.SSLContext:
     context = tls.bare(verify=verify)
-    context.hostname_checks_common_name = False  # kubectl looks at a certificate's alternative names alone
+    context.hostname_checks_common_name = False  # as kubectl, which checks only the subject alternative names
     return context
 
 
@@ -174,7 +176,7 @@ def _authorization(value: str) -> tuple[str, str]:
 
 
 def _header(value: str) -> str:
-    """Return a value whose bytes are sent as UTF-8: `http.client` knows Latin-1 alone."""
+    """Return a value whose bytes are sent as UTF-8: `http.client` encodes headers as Latin-1."""
     return value.encode().decode("latin-1")
 
 
@@ -207,7 +209,7 @@ def _identify(context: ssl.SSLContext, chosen: kubeconfig.Chosen) -> None:
 
 
 def _token(chosen: kubeconfig.Chosen) -> str:
-    """Return the token, "" for none; a file comes before a text, as kubectl documents it."""
+    """Return the token, "" if there is none; tokenFile takes precedence over token, as documented for kubectl."""
     user, name = chosen.user, f"user {chosen.user_name!r}"
     if user.token_file:
         return secret.read_token(_located(user.base, user.token_file), f"the tokenFile of {name}")
@@ -224,7 +226,7 @@ def _password(chosen: kubeconfig.Chosen) -> str:
 
 
 def _impersonation(user: kubeconfig.KubeconfigUser) -> Headers:
-    """Return the headers of `as` and its companions; their bytes are UTF-8, as kubectl's."""
+    """Return the headers for `as`, `as-uid`, `as-groups` and `as-user-extra`, in UTF-8 as kubectl sends them."""
     pairs = [("Impersonate-User", user.as_user), ("Impersonate-Uid", user.as_uid)]
     pairs += [("Impersonate-Group", group) for group in user.as_groups]
     for key, values in user.as_user_extra.items():
@@ -235,21 +237,21 @@ def _impersonation(user: kubeconfig.KubeconfigUser) -> Headers:
 
 
 def _plugin(chosen: kubeconfig.Chosen, server: str) -> plugin.Plugin:
-    given, base = chosen.user.exec, chosen.user.base
-    assert given is not None  # noqa: S101  the caller has looked
+    config, base = chosen.user.exec, chosen.user.base
+    assert config is not None  # noqa: S101  checked by the caller
     return plugin.Plugin(
-        command=_located(base, given.command) if os.sep in given.command else given.command,
-        args=tuple(given.args),
-        env={each.name: each.value for each in given.env},
-        api_version=given.api_version,
-        hint=given.install_hint,
-        name=f"the exec plugin {Path(given.command).name!r} of user {chosen.user_name!r}",
-        cluster=_cluster_info(chosen.cluster, server) if given.provide_cluster_info else None,
+        command=_located(base, config.command) if os.sep in config.command else config.command,
+        args=tuple(config.args),
+        env={each.name: each.value for each in config.env},
+        api_version=config.api_version,
+        hint=config.install_hint,
+        name=f"the exec plugin {Path(config.command).name!r} of user {chosen.user_name!r}",
+        cluster=_cluster_info(chosen.cluster, server) if config.provide_cluster_info else None,
     )
 
 
 def _cluster_info(cluster: kubeconfig.KubeconfigCluster, server: str) -> Mapping[str, object]:
-    """Return the type `Cluster` of client.authentication.k8s.io, for a plugin with provideClusterInfo."""
+    """Return the object `Cluster` of client.authentication.k8s.io, for a plugin with provideClusterInfo."""
     authorities = cluster.certificate_authority_data
     if not authorities and cluster.certificate_authority:
         authorities = base64.b64encode(_content(cluster.base, cluster.certificate_authority, "", "")).decode()

@@ -1,8 +1,9 @@
-"""The total time of an answer, from its first byte to its last, and the end of a connection that sent more than that.
+"""A time limit for a whole response, and the end of a connection that sent more than one.
 
-A socket's timeout holds for each read alone, so an answer that drips in byte by byte is always in time. Here it is
-what is left of the whole: every byte of a head and of a body passes this reader, the answer of a proxy included.
-Source: http.client, `HTTPConnection.response_class`; urllib3, `PoolManager.pool_classes_by_scheme`.
+A socket's timeout applies to each read separately, so a response that arrives byte by byte never exceeds it. Here the
+timeout of each read is the time that is left for the whole: all bytes of head and body pass this reader, those of a
+proxy's response included. Source: http.client, `HTTPConnection.response_class`; urllib3,
+`PoolManager.pool_classes_by_scheme`.
 """
 
 import contextlib
@@ -19,10 +20,10 @@ from beacon.boundary import idle_socket
 
 
 class BoundedReader(io.RawIOBase):
-    """Reads from a socket until its time is up, which is the socket's timeout when the reader is made."""
+    """Reads from a socket within a time limit: the socket's timeout at the time when the reader is created."""
 
     def __init__(self, taken: socket.socket, clock: Callable[[], float] = time.monotonic) -> None:
-        """Start the time."""
+        """Start the time limit."""
         self.socket = taken
         self._raw: Any = taken.makefile("rb", buffering=0)
         self._clock = clock
@@ -31,7 +32,7 @@ class BoundedReader(io.RawIOBase):
         self._stopped = False
 
     def release(self) -> socket.socket:
-        """Return the socket; from now on its own timeout holds."""
+        """End the time limit and return the socket, whose own timeout applies from now on."""
         self._until = None
         return self.socket
 
@@ -44,32 +45,32 @@ class BoundedReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        """Read what is there, waiting as long as there is time.
+        """Read the available bytes, waiting for them within the time limit.
 
         Raises:
-            TimeoutError: the time is up.
+            TimeoutError: the time limit is exceeded.
         """
         if self._stopped:
             return 0
         if self._until is not None:
             left_s = self._until - self._clock()
             if left_s <= 0:
-                raise TimeoutError("the answer was not complete in time")
+                raise TimeoutError("the response was not complete in time")
             self.socket.settimeout(left_s)
         count: int | None = self._raw.readinto(buffer)
         return count
 
     def close(self) -> None:
-        """Give up the socket."""
+        """Close the reader; the socket itself stays open."""
         self._raw.close()
         super().close()
 
 
 class BoundedResponse(http.client.HTTPResponse):
-    """An answer whose head and body are read within the timeout that its socket has when the request has been sent."""
+    """A response whose head and body are read within the timeout that its socket has once the request is sent."""
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        """Read through a `Reader`."""
+        """Read through a `BoundedReader`."""
         super().__init__(sock, *args, **kwargs)
         self._bounded = BoundedReader(sock)
         unbounded, self.fp = self.fp, io.BufferedReader(self._bounded)
@@ -97,7 +98,7 @@ class _Connection:
 
 
 def hold(manager: urllib3.PoolManager) -> None:
-    """Let the read timeout of every request through this manager hold for the whole answer."""
+    """Make the read timeout of every request through this manager apply to the whole response."""
     classes = manager.pool_classes_by_scheme
     manager.pool_classes_by_scheme = {scheme: _holding(pool) for scheme, pool in classes.items()}
 

@@ -1,6 +1,6 @@
-"""Where the API server keeps a kind: its plural and whether it lives in namespaces.
+"""Discovery: the plural of a kind, and whether it is namespaced.
 
-One request per API group and version; nothing is cached, because a kind may come and go.
+One request per API group and version; nothing is cached, because kinds may be added and removed.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from beacon.cluster import connection, failures, parsing
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedResource:
-    """A kind as the API server serves it."""
+    """A resource that the API server serves."""
 
     group: str
     version: str
@@ -23,33 +23,33 @@ class ServedResource:
 
     @property
     def api_version(self) -> str:
-        """Return the API group and version as objects name them."""
+        """The API group and version as in an object's `apiVersion`."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     @property
     def name(self) -> str:
-        """Name the resource as RBAC and the metrics do: `plural.group`, or the plural alone in the core group."""
+        """The name of the resource as in RBAC and the metrics: `plural.group`, or the plural in the core group."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     def path(self, namespace: str) -> str:
-        """Give the path of the collection in one namespace, or in all of them ("")."""
+        """Return the path of the collection in one namespace, or in all namespaces ("")."""
         within = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""
         return f"{_root(self.group, self.version)}{within}/{quote(self.plural, safe='')}"
 
 
 def find(api: connection.Connection, api_version: str, kind: str, plural: str = "") -> ServedResource:
-    """Look a kind up; a configured `plural` is taken at its word, but must be served.
+    """Look up a kind; a configured `plural` is used as it is, but must be served.
 
     Raises:
         failures.Absent: the group, the version or the kind is not served.
         failures.Unsuitable: it is served, but can't be watched.
-        failures.Refused, failures.Unreachable: see there.
+        failures.ApiRefused, failures.Unreachable: see there.
     """
     group, _, version = api_version.rpartition("/")
     if group == "project.openshift.io":
         raise failures.Unsuitable(
-            "project.openshift.io is not watched: its lists show only what the account may see, so a right that is"
-            " taken away would look like deleted projects; watch v1 Namespace instead"
+            "project.openshift.io can't be watched: its lists contain only the projects that the account may see, so"
+            " a revoked right would look like deleted projects; watch v1 Namespace instead"
         )
     entries = _entries(_served(api, group, version, f"{kind} of {api_version}"), kind, plural)
     if not entries:
@@ -86,11 +86,11 @@ def _served(api: connection.Connection, group: str, version: str, what: str) -> 
             raise failures.Absent(f"the API server does not serve {what}") from error
         raise
     except parsing.UNREADABLE as error:
-        raise failures.Malformed(f"the API server's answer about {what} can't be read: {error}") from error
+        raise failures.Malformed(f"the API server's response about {what} can't be read: {error}") from error
     expected = f"{group}/{version}" if group else version
     if served.kind != "APIResourceList" or served.group_version not in ("", expected) or served.resources is None:
         found = f"{served.kind[:60]} {served.group_version[:60]}".strip() or "something else"
-        raise failures.Malformed(f"asked about {what} the API server sent {found} instead of the resources it serves")
+        raise failures.Malformed(f"the API server sent {found} instead of the resources it serves, asked about {what}")
     return served.resources
 
 

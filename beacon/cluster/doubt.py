@@ -1,9 +1,9 @@
-"""Whether a refusal is one, or what an API server answers that has just started.
+"""Decides whether a refusal is final, or the temporary response of an API server that has just started.
 
-For a second or longer after its start an API server answers 403 to every request, because its authorizer has not read
+For a second or longer after its start an API server responds 403 to every request, because its authorizer has not read
 its rules, or 401; 404 for custom and aggregated resources, which it serves last; 5xx while etcd is not ready, 429
-while its watch cache is filled. Believing the first such answer costs a gap: the watch must be back before the server's
-history has moved on.
+while its watch cache is filled. Accepting the first such response would cost a gap: the watch must reconnect before the
+server's history has moved on.
 """
 
 import time
@@ -15,14 +15,14 @@ from beacon.cluster import failures
 _FORBIDDEN, _UNAUTHORIZED, _ABSENT, _UNREADY = "forbidden", "unauthorized", "absent", "unready"
 _BUSY = "busy"
 _REFUSALS = {401: _UNAUTHORIZED, 403: _FORBIDDEN, 404: _ABSENT, 429: _BUSY}
-_GONE_S = 10.0  # without any answer for so long the server has been away, and what it said before says nothing now
+_GONE_S = 10.0  # after this long without a response, earlier refusals no longer count
 
 
 class Doubt:
-    """Remembers for one scope what has worked, and since when it has been refused."""
+    """Records for one scope which requests have succeeded, and since when they have been refused."""
 
     def __init__(self, lasting_s: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
-        """Doubt a refusal for `lasting_s`; not thread-safe."""
+        """Treat a refusal as doubtful for `lasting_s`; not thread-safe."""
         self._lasting_s = lasting_s
         self._clock = clock
         self._known: set[str] = set()
@@ -32,18 +32,18 @@ class Doubt:
         self._heard_at: float | None = None
 
     def worked(self, what: str) -> None:
-        """Remember that a request of this sort (list, watch, ...) was answered properly, once at least."""
+        """Record that a request of this kind (list, watch, ...) has succeeded."""
         self._heard_at = self._clock()
         self._known.add(what)
 
     def settle(self) -> None:
-        """Forget what was refused: the scope is well."""
+        """Forget all refusals: the scope is healthy."""
         if self._since:
             self._since.clear()
             self._times = 0
 
     def about(self, failure: errors.BeaconError, what: str) -> int:
-        """Take a failure of such a request; return how many in a row have been in doubt, 0 if it is to be believed."""
+        """Record a failure of such a request; return the number of doubtful ones in a row, 0 if it is final."""
         now, refusal = self._clock(), _refusal(failure)
         if is_loss(failure):
             self._lose(now)
@@ -51,7 +51,7 @@ class Doubt:
         doubtful = bool(refusal) and self._doubts((what, refusal), now)
         self._heard_at = now
         if refusal == _UNREADY:
-            self._lost_at = now  # it may be on its way up
+            self._lost_at = now  # the server may be starting
         self._times = self._times + 1 if doubtful else 0
         return self._times
 
@@ -70,14 +70,14 @@ class Doubt:
 
 
 def is_loss(failure: errors.BeaconError) -> bool:
-    """Return True if the connection was lost, or could not be had."""
+    """Return True if the connection was lost, or could not be established."""
     if isinstance(failure, failures.Garbled | failures.Stuck):
         return False
     return isinstance(failure, failures.Unreachable | failures.Broken | failures.Silent)
 
 
 def _refusal(failure: errors.BeaconError) -> str:
-    """Return what sort of refusal a failure is, "" if none that a server would give at its start."""
+    """Return the kind of refusal, "" if the failure is none that a starting server responds with."""
     if isinstance(failure, failures.Absent):
         return _ABSENT
     if not isinstance(failure, failures.ApiRefused):
@@ -86,7 +86,7 @@ def _refusal(failure: errors.BeaconError) -> str:
 
 
 def _is_doubtful(refusal: str, *, known: bool, lost: bool) -> bool:
-    """Decide about the first refusal: of what worked before (`known`), or soon after a connection was `lost`."""
+    """Decide about a first refusal: of a request that succeeded before (`known`), or soon after a `lost` connection."""
     if refusal in (_FORBIDDEN, _UNREADY):
         return known or lost
     return lost and (known or refusal in (_UNAUTHORIZED, _BUSY))

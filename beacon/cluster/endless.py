@@ -1,8 +1,8 @@
-"""Notices a list that does not come to an end, without remembering what has been listed.
+"""Detects a list that never ends, without storing all objects that were listed.
 
-Within one resourceVersion no object is listed twice and every continue token is new, so one that comes again means a
-circle. Remembered are a token and an object, of a page whose number is a power of two: a circle of any length brings
-them back (R. P. Brent, "An improved Monte Carlo factorization algorithm", 1980).
+Within one resourceVersion no object is listed twice and every continue token is new, so a repeated one means a cycle.
+The guard keeps one token and one UID, of a page whose number is a power of two: a cycle of any length repeats them
+(R. P. Brent, "An improved Monte Carlo factorization algorithm", 1980).
 """
 
 import time
@@ -15,10 +15,10 @@ _LONGEST_S = 3600.0
 
 
 class ListGuard:
-    """Looks at the pages of one list, in order."""
+    """Checks the pages of one list, in order."""
 
     def __init__(self, *, longest_s: float = _LONGEST_S, clock: Callable[[], float] = time.monotonic) -> None:
-        """Begin before the first page."""
+        """Start before the first page."""
         self._clock = clock
         self._until = clock() + longest_s
         self._number = 0
@@ -28,19 +28,21 @@ class ListGuard:
         self._empty = 0
 
     def check(self, page: items.ListPageItems) -> None:
-        """Take the next page.
+        """Check the next page.
 
         Raises:
-            failures.Malformed: the list is in a circle, has no content, or takes far too long.
+            failures.Malformed: the list repeats itself, has many empty pages, or takes too long.
         """
         self._number += 1
         if (self._token and page.rest == self._token) or (self._uid and self._uid in page.uids):
-            raise failures.Malformed(f"the API server lists in a circle: page {self._number} has come before")
+            raise failures.Malformed(f"the API server's list does not end: page {self._number} repeats an earlier one")
         self._empty = 0 if page.uids else self._empty + 1
         if page.rest and self._empty >= _EMPTY_PAGES:
-            raise failures.Malformed(f"the API server sent {self._empty} empty pages in a row and promises more")
+            raise failures.Malformed(
+                f"the API server sent {self._empty} empty pages of a list in a row, and not the last"
+            )
         if page.rest and self._clock() >= self._until:
-            raise failures.Malformed(f"the API server's list has not come to an end after {self._number} pages")
+            raise failures.Malformed(f"the API server's list has not ended in time: {self._number} pages")
         if self._number >= self._keep_at:
             self._keep_at *= 2
             self._token = page.rest

@@ -1,33 +1,33 @@
-"""Bytes of an HTTP/1.1 body to lines, as they come: chunks undone, lines cut, nothing guessed.
+"""Decodes the bytes of an HTTP/1.1 body as they arrive: the chunked transfer coding, then lines.
 
-Pure: it knows no socket. Own code because a watch must be read without ever waiting inside a half-received line, and
-http.client loses what it has read of one when it may not wait. Source: RFC 9112, section 7.1.
+Pure: it uses no socket. This is own code because a watch must be read without waiting inside a partial line, and
+http.client loses the part that it has read if the read may not block. Source: RFC 9112, section 7.1.
 """
 
 from beacon.cluster import failures
 
 _LONGEST_LINE = 4 * 1024 * 1024  # no object is larger: a request has at most 3 MB, etcd takes 1.5
 _ENDLESS_LINE = 64 * 1024 * 1024
-_KEPT_OF_LONG = 64 * 1024  # of a line that is too long: identity and position stand at the beginning of an object
-_LONGEST_HEADER = 4096  # it is looked through again with each piece that comes
+_KEPT_OF_LONG = 64 * 1024  # of a line that is too long: an object's identity and position are at its beginning
+_LONGEST_HEADER = 4096  # a partial header is scanned again with each piece
 
 
 class Chunks:
-    """Undoes the chunked transfer coding."""
+    """Decodes the chunked transfer coding."""
 
     def __init__(self) -> None:
-        """Begin before the first chunk."""
+        """Start before the first chunk."""
         self._rest = b""
         self._left = 0  # of the current chunk's data
         self._closing = False  # the CRLF after a chunk's data comes next
-        self._trailing = False  # the last chunk has come, its trailers come next
+        self._trailing = False  # the last chunk was received, its trailers come next
         self.complete = False
 
     def feed(self, data: bytes) -> bytes:
-        """Take what came from the connection and give what of the body is in it.
+        """Decode received bytes and return the part of the body that they hold.
 
         Raises:
-            failures.Garbled: this is not the chunked coding.
+            failures.Garbled: the bytes are not in the chunked coding.
         """
         data = self._rest + data if self._rest else data
         body: list[bytes] = []
@@ -50,10 +50,10 @@ class Chunks:
         return body[0] if len(body) == 1 else b"".join(body)
 
     def _head(self, text: bytes) -> None:
-        """Take one line between the chunks' data."""
+        """Handle a line between the data of two chunks."""
         if self._closing:
             if text:
-                raise failures.Garbled("the API server sent a chunk longer than it said")
+                raise failures.Garbled("the API server sent a chunk longer than its declared length")
             self._closing = False
         elif self._trailing:
             self.complete = not text
@@ -63,25 +63,25 @@ class Chunks:
 
 
 class Cut(bytes):
-    """The beginning of a line that is longer than an object may be; the rest was dropped."""
+    """The beginning of a line that is longer than the limit; the rest was dropped."""
 
 
 class Lines:
-    """Cuts a body into lines, and lines that are too long short."""
+    """Splits a body into lines, and shortens lines that are too long."""
 
     def __init__(self) -> None:
-        """Begin before the first line."""
+        """Start before the first line."""
         self._parts: list[bytes] = []
         self._length = 0
         self._cut = False
 
     @property
     def partial(self) -> bool:
-        """Say whether a line has begun that has not ended."""
+        """Return True if a line was received in part."""
         return bool(self._length)
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take more of the body and give the lines that are whole now.
+        """Add a part of the body and return the lines that are complete now.
 
         Raises:
             failures.Garbled: a line does not end.
@@ -109,7 +109,7 @@ class Lines:
                 self._parts = [b"".join(self._parts)[:_KEPT_OF_LONG]]
 
     def _whole(self) -> bytes:
-        """Return the line that has ended."""
+        """Return the completed line."""
         line = b"".join(self._parts)
         whole = Cut(line) if self._cut else line
         self._parts = []

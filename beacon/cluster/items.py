@@ -1,7 +1,7 @@
-"""What the API server sends, checked: a list is what states that it is one, a line is of the watch it came with.
+"""Validates lists and watch events of the API server.
 
-Anything else that happens to have the right fields is refused as a whole. What is wrong with one object is that
-object's own: it is returned as unreadable, with what is known of it, and the others count.
+A document is rejected as a whole if it is not declared as a list, or if an object is of another kind or namespace than
+requested. A defect of a single object affects that object only: it is returned as unreadable, with its known fields.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,14 +15,14 @@ number = parsing.number
 
 
 class Unreadable(msgspec.Struct, frozen=True, gc=False):
-    """An object of which a field that is needed can't be read: what is known of it, and the reason."""
+    """An object with a required field that can't be read: its known fields, and the reason."""
 
     item: Item
     why: str
 
     @property
     def name(self) -> str:
-        """What is known of the object's name, in characters that a terminal can show."""
+        """The known part of the object's name, in printable characters."""
         item = self.item
         known = "/".join(part[:253] for part in (item.namespace, item.name) if part)
         if not item.name:
@@ -31,7 +31,7 @@ class Unreadable(msgspec.Struct, frozen=True, gc=False):
 
 
 class WatchEvent(msgspec.Struct, frozen=True, gc=False):
-    """One line of a watch: ADDED, MODIFIED, DELETED or BOOKMARK. `why` is the reason if its object is unreadable."""
+    """A watch event: ADDED, MODIFIED, DELETED or BOOKMARK. `why` is the reason if its object is unreadable."""
 
     type: str
     item: Item
@@ -53,23 +53,23 @@ class ListPageItems(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def versions(self) -> tuple[int, ...]:
-        """Their resourceVersions; an unreadable object counts at the list's, so that it contradicts nothing."""
+        """The resourceVersions of `uids`; an unreadable object has that of the list, which is never contradicted."""
         unreadable = (self.version for one in self.unreadable if one.item.uid)
         return (*(item.version for item in self.items), *unreadable)
 
     @property
     def identified(self) -> bool:
-        """True if every object has a UID: only then the page proves that a UID is not in it."""
+        """True if every object has a UID: only then the page proves that a UID is absent."""
         return all(one.item.uid for one in self.unreadable)
 
 
 def line(data: bytes, *, kind: str = "", namespace: str = "") -> WatchEvent:
-    """Parse a line of a watch of this kind in this namespace; "" is any kind, and all namespaces.
+    """Parse a line of a watch of this kind in this namespace; "" means any kind, or all namespaces.
 
     Raises:
-        failures.Garbled: it is not JSON.
-        failures.Malformed: it is not of this watch, or has no identity or no position.
-        failures.Refused: it is an ERROR line: the Status in it.
+        failures.Garbled: the line is not JSON.
+        failures.Malformed: it is no event of this watch, or has no UID or no resourceVersion.
+        failures.ApiRefused: it is an ERROR event, with a Status.
     """
     try:
         parsed = parsing.line(data)
@@ -90,10 +90,10 @@ def line(data: bytes, *, kind: str = "", namespace: str = "") -> WatchEvent:
 
 
 def page(data: bytes, *, kind: str = "", api_version: str = "", namespace: str = "") -> ListPageItems:
-    """Parse one page of a list of this kind in this namespace; "" is any kind or version, and all namespaces.
+    """Parse one page of a list of this kind in this namespace; "" means any kind or version, or all namespaces.
 
     Raises:
-        failures.Malformed: it is not such a list, or not whole.
+        failures.Malformed: the document is not such a list, or incomplete.
         failures.Unsuitable: its resourceVersion is not a decimal number.
     """
     try:
@@ -121,10 +121,10 @@ def page(data: bytes, *, kind: str = "", api_version: str = "", namespace: str =
 
 
 def object_uid(data: bytes, *, kind: str = "") -> str:
-    """Parse one object for its UID.
+    """Parse one object and return its UID.
 
     Raises:
-        failures.Malformed: it is not an object of this kind.
+        failures.Malformed: the document is not an object of this kind.
     """
     try:
         found = parsing.one(data)
@@ -142,7 +142,7 @@ _METADATA_VERSIONS = ("", "meta.k8s.io/v1", "meta.k8s.io/v1beta1")
 
 
 def _is_list(parsed: parsing.List, kind: str, api_version: str) -> bool:
-    """Return True if a list states that it is one: of metadata, or of the kind itself."""
+    """Return True if a document is declared as a list: of metadata, or of the kind itself."""
     if parsed.kind == f"{_METADATA}List":
         return parsed.api_version in _METADATA_VERSIONS
     expected = parsed.kind == f"{kind}List" if kind else parsed.kind.endswith("List")
@@ -150,19 +150,19 @@ def _is_list(parsed: parsing.List, kind: str, api_version: str) -> bool:
 
 
 def _refuse_foreign(objects: Iterable[parsing.Object], kind: str, namespace: str) -> None:
-    """Refuse what holds an object of another kind or namespace than was asked for: it answers another question."""
+    """Raise if an object has another kind or namespace than requested: the response is to another request."""
     for one in objects:
         if kind and one.kind not in ("", _METADATA, kind):
-            raise failures.Malformed(f"the API server sent {one.kind[:60]!r} where {kind} was asked for")
+            raise failures.Malformed(f"the API server sent {one.kind[:60]!r} where {kind} was requested")
         if namespace and one.metadata.namespace not in ("", namespace):
             raise failures.Malformed(
                 f"the API server sent an object of namespace {one.metadata.namespace[:80]!r} where"
-                f" {namespace!r} was asked for"
+                f" {namespace!r} was requested"
             )
 
 
-def _flaw(one: parsing.Object, namespace: str, at: int = parsing.LIMIT) -> str:
-    """Return why an object of a list at `at` is unreadable, "" if it is not."""
+def _flaw(one: parsing.Object, namespace: str, list_version: int = parsing.LIMIT) -> str:
+    """Return why an object of a list at `list_version` is unreadable, "" if it is readable."""
     item = one.metadata
     if isinstance(one, parsing.Damaged):
         return one.why
@@ -170,7 +170,9 @@ def _flaw(one: parsing.Object, namespace: str, at: int = parsing.LIMIT) -> str:
         return "it has no UID, no name or no namespace"
     if not parsing.is_number(item.resource_version):
         return f"its resourceVersion {item.resource_version[:40]!r} is not a decimal number of 63 bits"
-    return "" if item.version <= at else f"its resourceVersion {item.resource_version} is later than the list's"
+    return (
+        "" if item.version <= list_version else f"its resourceVersion {item.resource_version} is later than the list's"
+    )
 
 
 def _list_version(text: str) -> int:

@@ -1,6 +1,6 @@
-"""A kubeconfig as kubectl reads it: one or several files, one context, its cluster and its user.
+"""Reads a kubeconfig as kubectl does: one or several files, the current context, its cluster and its user.
 
-Pure apart from reading the files. What Beacon does not support is refused in words; no message repeats a value that may
+Pure apart from reading the files. Unsupported settings are rejected with a message; no message repeats a value that may
 be a secret. The structure is that of `client.k8s.io/v1` (k8s.io/client-go/tools/clientcmd/api/v1).
 """
 
@@ -14,13 +14,13 @@ import msgspec
 from beacon import codec, errors
 from beacon.boundary import files
 
-_LONGEST = 16 * 1024 * 1024  # bytes; certificates may be in it
+_LONGEST = 16 * 1024 * 1024  # bytes; it may contain certificates
 _API_VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
 _INSTEAD = "use exec, token, tokenFile or a client certificate"
 
 
 class KubeconfigCluster(msgspec.Struct, rename="kebab", kw_only=True):
-    """A cluster. `server` and the files are as written; `base` is where relative paths begin."""
+    """A cluster. `server` and the file paths are as written; relative paths start at `base`."""
 
     server: str = ""
     certificate_authority: str = ""
@@ -33,14 +33,14 @@ class KubeconfigCluster(msgspec.Struct, rename="kebab", kw_only=True):
 
 
 class Variable(msgspec.Struct):
-    """A variable of a plugin's environment."""
+    """An environment variable of a plugin."""
 
     name: str
     value: str = ""
 
 
 class Exec(msgspec.Struct, rename="camel", kw_only=True):
-    """A plugin that returns credentials."""
+    """An exec plugin that returns credentials."""
 
     command: str = ""
     api_version: str = ""
@@ -56,7 +56,7 @@ class _AuthProvider(msgspec.Struct):
 
 
 class KubeconfigUser(msgspec.Struct, rename="kebab", kw_only=True):
-    """A user: at most one of token, plugin and password is used, in this order, beside a client certificate."""
+    """A user: at most one of token, plugin and password is used, in this order, together with a client certificate."""
 
     token: str = ""
     token_file: str = msgspec.field(name="tokenFile", default="")
@@ -103,7 +103,7 @@ class _File(msgspec.Struct, rename="kebab", kw_only=True):
 
 
 class Chosen(msgspec.Struct, kw_only=True):
-    """What the current context names, and the user's name for messages."""
+    """The cluster and the user of the current context, and the user's name for messages."""
 
     cluster: KubeconfigCluster
     user: KubeconfigUser
@@ -111,10 +111,10 @@ class Chosen(msgspec.Struct, kw_only=True):
 
 
 def read(paths: str) -> Chosen:
-    """Read the files that KUBECONFIG names; where several define a name, the first one counts.
+    """Read the files in KUBECONFIG; if several define the same name, the first definition counts.
 
     Raises:
-        errors.ConfigError: they can't be used, or ask for what is not supported.
+        errors.ConfigError: the files can't be used, or contain an unsupported setting.
     """
     found = [_read_file(Path(path).expanduser()) for path in paths.split(os.pathsep) if path]
     present = [file for file in found if file is not None]
@@ -129,14 +129,14 @@ def read(paths: str) -> Chosen:
 
 
 def extension(cluster: KubeconfigCluster, name: str) -> Any:
-    """Return the value of a cluster's extension, None if there is none."""
+    """Return the value of a cluster's extension, or None if it is absent."""
     entries = cluster.extensions if isinstance(cluster.extensions, list) else []
     found = [entry.get("extension") for entry in entries if isinstance(entry, dict) and entry.get("name") == name]
     return found[0] if found else None
 
 
 def _read_file(path: Path) -> _File | None:
-    """Read one file; None when it does not exist, as kubectl skips it in a list."""
+    """Read one file; return None if it does not exist, because kubectl skips it, too."""
     from beacon.codec import documents  # noqa: PLC0415  not needed within a pod
 
     try:
@@ -161,7 +161,7 @@ def _read_file(path: Path) -> _File | None:
 
 
 def _without_nulls(value: Any) -> Any:
-    """Leave out what is null: kubectl takes it for absent."""
+    """Remove null values: kubectl treats them as absent."""
     if isinstance(value, dict):
         return {key: _without_nulls(each) for key, each in value.items() if each is not None}
     if isinstance(value, list):
@@ -170,7 +170,7 @@ def _without_nulls(value: Any) -> Any:
 
 
 def _locate(parsed: _File, base: str, typed: Mapping[str, Any]) -> None:
-    """Note where the file lies, and the clusters' extensions, whose values have types of their own."""
+    """Record the file's directory, and the clusters' extensions with the types of their values."""
     extensions = {entry.get("name"): entry.get("cluster") or {} for entry in typed.get("clusters") or ()}
     for cluster in parsed.clusters:
         cluster.cluster.base = base

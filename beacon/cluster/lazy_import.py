@@ -1,9 +1,8 @@
-"""Makes the packages of the official client known without running them: memory and start-up time.
+"""Registers the packages of the official client without running their code, to save memory and start-up time.
 
-A package runs its whole `__init__` even for the sake of one of its modules, and so `kubernetes.client.rest` brings an
-informer, a dynamic client and OAuth. `defer` makes such a package known without running it. A package of which an
-attribute is read after all is run at that moment, and from then on it is what it always was. It must happen before the
-first import.
+The import of a single module runs the whole `__init__` of its packages: `kubernetes.client.rest` imports an informer, a
+dynamic client and OAuth. `defer` registers a package without running it. The package runs when one of its attributes is
+first read, and behaves as usual from then on. `defer` must be called before the first import of the package.
 """
 
 import importlib
@@ -20,16 +19,16 @@ _begun: set[str] = set()
 
 
 def defer(*names: str) -> None:
-    """Make modules known whose code runs when an attribute of them is first read; parents before their children.
+    """Register modules whose code runs when one of their attributes is first read; parents before their children.
 
-    Their submodules can be imported without that, by `from package import submodule`, too. A module that is imported
-    already, or not installed, is left as it is.
+    Importing a submodule does not run them, not even by `from package import submodule`. A module that is already
+    imported, or not installed, is left unchanged.
     """
     for name in names:
         if name in sys.modules or (spec := _found(name)) is None or spec.loader is None:
             continue
         loader = spec.loader
-        spec.loader = cast(Any, _Postponed())  # importlib.abc, whose Loader it is, brings half a megabyte
+        spec.loader = cast(Any, _Postponed())  # importlib.abc, whose Loader it is, costs half a megabyte
         module = importlib.util.module_from_spec(spec)
         spec.loader = module.__loader__ = loader
         sys.modules[name] = module
@@ -39,12 +38,12 @@ def defer(*names: str) -> None:
 
 
 def deferred() -> frozenset[str]:
-    """Return the names of the modules that are known and have not run."""
+    """Return the names of the registered modules that have not run."""
     return frozenset(name for name, module in list(sys.modules.items()) if type(module) is _Deferred)
 
 
 def _found(name: str) -> ModuleSpec | None:
-    """Find a module without importing its package, as `importlib.util.find_spec` would."""
+    """Find a module without importing its package, unlike `importlib.util.find_spec`."""
     parent, _, _ = name.rpartition(".")
     if not parent:
         return PathFinder.find_spec(name)
@@ -53,7 +52,7 @@ def _found(name: str) -> ModuleSpec | None:
 
 
 class _Deferred(ModuleType):
-    """A module that is known and has not run."""
+    """A registered module that has not run."""
 
     def __getattr__(self, name: str) -> Any:
         if name in _READ_OF_ALL_MODULES:
@@ -63,17 +62,17 @@ class _Deferred(ModuleType):
         with _running:
             if type(self) is _Deferred and self.__name__ not in _begun:
                 _begun.add(self.__name__)
-                assert self.__spec__ is not None  # noqa: S101  it was made of one
+                assert self.__spec__ is not None  # noqa: S101  it was created from one
                 assert self.__spec__.loader is not None  # noqa: S101
                 self.__spec__.loader.exec_module(self)
                 self.__class__ = cast(Any, ModuleType)
-        if type(self) is _Deferred:  # its own code asks, while it runs
+        if type(self) is _Deferred:  # requested by its own code, while it runs
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r} yet")
         return getattr(self, name)
 
 
 class _Postponed:
-    """Makes a module and runs nothing; for as long as the module is made."""
+    """A loader that creates a module without running it; replaced once the module exists."""
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         return _Deferred(spec.name)

@@ -1,8 +1,8 @@
-"""The parts of the official client that Beacon uses, without the rest of it: the requests' transport.
+"""The HTTP transport of the official client, over a connection pool that is created here.
 
-Its own code runs here unchanged, over a pool of connections that is made here: the client's own takes proxies from the
-environment, which are the endpoint's, and its TLS rule depends on the version of Python. Its readers of credentials are
-not used: they run plugins without a limit, and go on without credentials when one fails.
+The client's own pool takes proxies from the environment, which apply to the endpoint, and its TLS verification depends
+on the version of Python. The client's loaders of credentials are not used: they run plugins without a time limit, and
+continue without credentials if a plugin fails.
 """
 
 import socket
@@ -25,12 +25,12 @@ __all__ = ["ApiException", "RESTClientObject", "client"]
 
 
 def client(access: credentials.Access) -> RESTClientObject:
-    """Return the client's transport for one access; its requests carry no credentials of their own."""
-    # An empty proxy, unlike none, keeps the client from asking the environment.
+    """Return the client's transport for one access; the caller adds the credentials to each request."""
+    # An empty proxy, unlike None, prevents the client from reading the environment.
     configuration = Configuration(host=access.server, proxy="", no_proxy="", retries=False)
     made = RESTClientObject(configuration)
     made.pool_manager = _pools(access)
-    if access.context.verify_mode == ssl.CERT_NONE:  # the kubeconfig says so; urllib3 would repeat it at each request
+    if access.context.verify_mode == ssl.CERT_NONE:  # set in the kubeconfig; urllib3 would warn at each request
         warnings.simplefilter("ignore", urllib3.exceptions.InsecureRequestWarning)
     return made
 
@@ -38,7 +38,7 @@ def client(access: credentials.Access) -> RESTClientObject:
 def _pools(access: credentials.Access) -> urllib3.PoolManager:
     options: dict[str, Any] = {
         "maxsize": access.connections,
-        "retries": False,  # the streams retry, and they say so
+        "retries": False,  # the streams retry, and report that
         "socket_options": _socket_options(),
         "ssl_context": access.context,
     }
@@ -57,7 +57,7 @@ def _pools(access: credentials.Access) -> urllib3.PoolManager:
 
 
 def _proxy_context(access: credentials.Access) -> Any:
-    """Trust the system's authorities beside those of the cluster."""
+    """Return a context that trusts the system's authorities and those of the cluster."""
     context = tls.bare()
     tls.trust_system(context)
     for authority in access.context.get_ca_certs(binary_form=True):
@@ -82,11 +82,11 @@ class _SocksConnection:
     def _new_conn(self) -> socket.socket:
         from beacon.boundary import socks5  # noqa: PLC0415  seldom needed
 
-        mine: Any = self
+        target: Any = self
         return socks5.connect(
             self.by,
-            (mine.host.strip("[]"), mine.port),
-            until=time.monotonic() + mine.timeout,
+            (target.host.strip("[]"), target.port),
+            until=time.monotonic() + target.timeout,
             resolve=_resolve,
             options=_socket_options(),
         )

@@ -1,10 +1,10 @@
-"""Lists: metadata only, in pages, all at one resourceVersion, read from etcd's quorum and not from a cache.
+"""Lists: metadata only, in pages, all at one resourceVersion, as a quorum read of etcd instead of a read from a cache.
 
-No `resourceVersion` is sent, which is what makes a list a quorum read. Source: Kubernetes documentation, "Kubernetes
-API Concepts", semantics for `get` and `list`.
+No `resourceVersion` is sent, which makes a list a quorum read. Source: Kubernetes documentation, "Kubernetes API
+Concepts", semantics for `get` and `list`.
 
-Pages are bounded in bytes: one that is larger is asked for again with a smaller `limit`, which grows again when pages
-are small. A single object may have as much as any server can send of it.
+Pages are bounded in bytes: a page that is larger is requested again with a smaller `limit`, which grows again while
+pages are small. A page with a single object has a higher bound.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -14,15 +14,15 @@ from beacon.cluster import connection, discovery, endless, failures, items
 _CLUSTER = "/api/v1/namespaces/kube-system"
 
 
-_MOST_OF_ONE = 16 * 1024 * 1024  # of an object that is alone on its page, or of a page of a server that knows no pages
+_MOST_OF_ONE = 16 * 1024 * 1024  # bytes of a page with one object, or of the list of a server that ignores `limit`
 _HANDFUL = 5
 
 
 def current(api: connection.Connection, resource: discovery.ServedResource, namespace: str) -> int:
-    """Read the present resourceVersion of a resource.
+    """Return the current resourceVersion of a resource.
 
     Raises:
-        failures.Refused, failures.Unreachable, failures.Malformed, failures.Unsuitable: see there.
+        failures.ApiRefused, failures.Unreachable, failures.Malformed, failures.Unsuitable: see there.
     """
     return _Pages(api, resource, namespace, limit=1).read().version
 
@@ -30,22 +30,24 @@ def current(api: connection.Connection, resource: discovery.ServedResource, name
 def pages(
     api: connection.Connection, resource: discovery.ServedResource, namespace: str, *, limit: int = 500
 ) -> Iterator[items.ListPageItems]:
-    """Read a collection page by page, each when it is asked for; `limit` is the most objects of one.
+    """Yield a collection page by page, each read on demand; `limit` is the largest number of objects in a page.
 
     Raises:
-        failures.Refused: as any; 410 when the pages can no longer be read at the resourceVersion of the first.
+        failures.ApiRefused: with 410 if the pages can no longer be read at the resourceVersion of the first.
         failures.Unreachable, failures.Malformed, failures.Unsuitable: see there.
     """
     reader = _Pages(api, resource, namespace, limit=limit)
     guard = endless.ListGuard()
     page = reader.read()
-    at, first = page.version, frozenset(page.uids)
+    list_version, first = page.version, frozenset(page.uids)
     guard.check(page)
     yield page
     while page.rest:
         before, page = frozenset(page.uids), reader.read(page.rest)
-        if page.version != at:
-            raise failures.Malformed(f"the API server changed from resourceVersion {at} to {page.version} in a list")
+        if page.version != list_version:
+            raise failures.Malformed(
+                f"the API server changed from resourceVersion {list_version} to {page.version} in a list"
+            )
         if not first.isdisjoint(page.uids) or not before.isdisjoint(page.uids):
             raise failures.Malformed("the API server listed an object twice")
         guard.check(page)
@@ -53,25 +55,25 @@ def pages(
 
 
 class Witness:
-    """Doubts a list that shows none of many objects that are known to exist: it is believed if a second one agrees.
+    """Verifies a list that contains none of many objects that are known to exist, by reading the list again.
 
-    A UID that is gone never comes back, so an object that a second list shows proves that the first one was wrong.
+    A UID is never reused, so an object in the second list proves that the first one was wrong.
     """
 
     def __init__(self, known: Collection[str]) -> None:
-        """Expect some of these UIDs to be listed, if they are more than a handful."""
+        """Expect at least one of these UIDs in the list, if they are more than five."""
         self._known = frozenset(known)
         self._seen = len(self._known) <= _HANDFUL
 
     def see(self, page: items.ListPageItems) -> None:
-        """Take a page of the list."""
+        """Record a page of the list."""
         self._seen = self._seen or not self._known.isdisjoint(page.uids)
 
     def confirm(self, read: Callable[[], Iterator[items.ListPageItems]]) -> None:
-        """Read the list again if it showed none of the known objects.
+        """Read the list again if it contained none of the known objects.
 
         Raises:
-            failures.Malformed: the second list shows one of them, so the first can't be used.
+            failures.Malformed: the second list contains one of them, so the first can't be used.
         """
         if self._seen:
             return
@@ -79,29 +81,29 @@ class Witness:
             self.see(page)
             if self._seen:
                 raise failures.Malformed(
-                    f"the API server left all {len(self._known)} objects that are tracked out of a list, and listed"
-                    " them again when it was asked a second time"
+                    f"the API server's list contained none of the {len(self._known)} tracked objects, but a second"
+                    " list did"
                 )
 
 
 def one(
     api: connection.Connection, resource: discovery.ServedResource, namespace: str, name: str
 ) -> items.Item | items.Unreadable | None:
-    """Read a single object by a list, for which the right to list is enough; None when it is not there.
+    """Read a single object by a list, which needs only the right to list; return None if it does not exist.
 
     Raises:
-        failures.Refused, failures.Unreachable, failures.Malformed, failures.Unsuitable: see there.
+        failures.ApiRefused, failures.Unreachable, failures.Malformed, failures.Unsuitable: see there.
     """
     page = _Pages(api, resource, namespace, limit=1, also=(("fieldSelector", f"metadata.name={name}"),)).read()
     return next(iter(page.items), None) or next(iter(page.unreadable), None)
 
 
 def cluster_uid(api: connection.Connection) -> str:
-    """Read what tells this cluster from another: the UID of namespace kube-system; "" when it may not be read.
+    """Return the identity of the cluster: the UID of namespace kube-system, "" if it may not be read or is absent.
 
     Raises:
-        failures.Unreachable: no answer.
-        failures.Refused: the API server is not well; a refused right or an absent namespace is no error.
+        failures.Unreachable: no response.
+        failures.ApiRefused: the API server responded with another error than 403, 404 or 406.
     """
     try:
         return items.object_uid(api.get(_CLUSTER, accept=connection.METADATA), kind="Namespace")
@@ -112,7 +114,7 @@ def cluster_uid(api: connection.Connection) -> str:
 
 
 class _Pages:
-    """Reads pages of a collection, as many objects at a time as fit."""
+    """Reads pages of a collection, each with as many objects as fit."""
 
     def __init__(
         self,
@@ -130,7 +132,7 @@ class _Pages:
         self._also = also
 
     def read(self, rest: str = "") -> items.ListPageItems:
-        """Read the page that a continue token names, the first without one."""
+        """Return the page of a continue token, or the first page without one."""
         data = self._get(rest)
         if len(data) < connection.MOST // 4:
             self._limit = min(self._limit * 2, self._longest)

@@ -1,7 +1,7 @@
-"""What of an object concerns the store: accepted ones, and those it wants to hear of whatever they are now.
+"""Evaluates an object under a rule: the observation that is sent to the store, if the object is accepted or wanted.
 
-Pure. Watch lines, lists and comparisons look with the same eyes, so that they can't disagree about an object. One that
-concerns nobody costs a look at its annotations and into a set.
+Pure. Watch events, lists and comparisons all use it, so that they can't disagree about an object. An object that is
+neither accepted nor wanted costs only the check of its annotations and of a set.
 """
 
 from collections.abc import Container
@@ -12,10 +12,10 @@ from beacon.domain import model, rules
 _LARGEST = 3 * 512 * 1024  # etcd takes no object of more
 
 
-def look(
+def observe(
     rule: rules.ScopeRule, item: items.Item, change: model.ChangeKind, wanted: Container[str], *, received_ns: int = 0
 ) -> model.Observation | None:
-    """Judge an object under a rule; None: it is not accepted and its UID is not among the wanted."""
+    """Return the observation of an object, or None if it is not accepted and its UID is not wanted."""
     annotations = item.annotations or {}
     labels = item.labels or {}
     verdict = rules.judge(rule, namespace=item.namespace, annotations=annotations, labels=labels)
@@ -36,11 +36,11 @@ def look(
 
 
 def too_large(observation: model.Observation) -> str:
-    """Return why an observation is larger than what an object may have, "" if it is not."""
+    """Return an error text if an observation is larger than an object may be, else ""."""
     return "its labels and annotations are larger than an object may be" if size(observation) > _LARGEST else ""
 
 
 def size(observation: model.Observation) -> int:
-    """Return the number of characters of what is kept of an object's labels and annotations."""
+    """Return the number of characters of the labels and annotations in an observation."""
     maps = (observation.labels, observation.annotations)
     return len(observation.value) + sum(len(key) + len(value) for texts in maps for key, value in texts.items())

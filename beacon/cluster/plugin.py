@@ -1,7 +1,7 @@
-"""Runs the exec plugin of a kubeconfig, which prints credentials, within bounds and without leaving processes behind.
+"""Runs the exec plugin of a kubeconfig, which prints credentials, within limits and without leaving processes behind.
 
-The official client's own runner has no time limit, and its loader goes on without credentials when a plugin fails.
-The protocol is that of `client.authentication.k8s.io` (KEP-541). No message holds a secret that is known to be one.
+The official client's own runner has no time limit, and its loader continues without credentials if a plugin fails.
+The protocol is that of `client.authentication.k8s.io` (KEP-541). Known secrets are masked in messages.
 """
 
 import contextlib
@@ -27,13 +27,13 @@ _LIMIT_S = 20.0
 _LONGEST_OUTPUT = 1024 * 1024
 _LONGEST_ERRORS = 64 * 1024
 _LONGEST_CAUSE = 300
-_SHORTEST_SECRET = 4  # shorter ones stand in ordinary words by chance
+_SHORTEST_SECRET = 4  # shorter ones occur in ordinary words by chance
 _CHECK_EVERY_S = 0.05
 _PIECE = 65536
 _NEVER_PASSED = ("ENDPOINT_AUTH_TOKEN", "ENDPOINT_AUTH_TOKEN_FILE")
 _NAMED_SECRET = re.compile(r"""(?i)(bearer\s+|(?:token|password|passwd|secret|key)s?(?:\s+is)?["']?\s*[:=]\s*)\S+""")
 _LONG_WORD = re.compile(r"[A-Za-z0-9+=_.-]{20,}")
-# Asks the kernel to kill the plugin with the thread that waits for it, and becomes the plugin.
+# Makes the kernel kill the plugin when the thread that waits for it ends, then executes the plugin.
 _BETWEEN = """
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
@@ -48,7 +48,7 @@ except OSError as error:
 
 
 class Plugin(msgspec.Struct, frozen=True, kw_only=True):
-    """What to run. `command` with a slash is a path; `cluster` is described to the plugin unless it is None."""
+    """The command to run. `command` with a slash is a path; `cluster` is passed to the plugin unless it is None."""
 
     command: str
     args: tuple[str, ...]
@@ -60,7 +60,7 @@ class Plugin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Credential(msgspec.Struct, frozen=True, kw_only=True):
-    """What a plugin returned: a token, a certificate with its key as PEM, or both; `expires_at` is in Unix time."""
+    """The output of a plugin: a token, a certificate with its key as PEM, or both; `expires_at` is in Unix time."""
 
     token: str
     pem: str
@@ -84,29 +84,29 @@ def run(plugin: Plugin, environ: Mapping[str, str], *, limit_s: float = _LIMIT_S
     """Run a plugin and return its credentials.
 
     Raises:
-        failures.Unreachable: there are none; the message names the plugin and the cause.
+        failures.Unreachable: it returned none; the message contains the plugin's name and the cause.
     """
     try:
         return _credential(_output(plugin, environ, limit_s), plugin.api_version)
     except errors.TransientError as error:
-        raise failures.Unreachable(f"{plugin.name} gave no credentials: {_cut(str(error))}") from None
+        raise failures.Unreachable(f"{plugin.name} returned no credentials: {_cut(str(error))}") from None
 
 
 def _output(plugin: Plugin, environ: Mapping[str, str], limit_s: float) -> bytes:
-    given = {name: value for name, value in environ.items() if name not in _NEVER_PASSED} | dict(plugin.env)
+    env = {name: value for name, value in environ.items() if name not in _NEVER_PASSED} | dict(plugin.env)
     spec: dict[str, Any] = {"interactive": False}
     if plugin.cluster is not None:
         spec["cluster"] = plugin.cluster
     info = {"apiVersion": plugin.api_version, "kind": "ExecCredential", "spec": spec}
-    given["KUBERNETES_EXEC_INFO"] = codec.encode(info).decode()
-    path = shutil.which(plugin.command, path=given.get("PATH", os.defpath))
+    env["KUBERNETES_EXEC_INFO"] = codec.encode(info).decode()
+    path = shutil.which(plugin.command, path=env.get("PATH", os.defpath))
     if path is None:
         raise errors.TransientError(f"there is no such executable. {plugin.hint}".rstrip(". "))
     argv = [sys.executable, "-I", "-S", "-c", _BETWEEN, str(os.getpid()), path, plugin.command, *plugin.args]
     try:
-        child = subprocess.Popen(  # noqa: S603  the kubeconfig's author wants it run
+        child = subprocess.Popen(  # noqa: S603  configured in the kubeconfig
             argv,
-            env=given,
+            env=env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -119,7 +119,7 @@ def _output(plugin: Plugin, environ: Mapping[str, str], limit_s: float) -> bytes
 
 
 class _Reader:
-    """Reads what a child prints until it ends; at the end nothing of its process group is left."""
+    """Reads the output of a child until it ends, and then kills its whole process group."""
 
     def __init__(self, child: "subprocess.Popen[bytes]", secrets: Sequence[str]) -> None:
         self._child = child
@@ -136,7 +136,7 @@ class _Reader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # The child has not been waited for yet, so that its process group can't be another one's by now.
+        # The child has not been waited for yet, so its process group id can't have been reused.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._child.pid, signal.SIGKILL)
         self._selector.close()
@@ -144,10 +144,10 @@ class _Reader:
             pass
 
     def read(self, until: float, limit_s: float) -> bytes:
-        """Return what the child printed on standard output.
+        """Return the child's standard output.
 
         Raises:
-            errors.TransientError: it failed, did not end in time, or printed too much.
+            errors.TransientError: the child failed, did not end in time, or printed too much.
         """
         ended = False
         while not ended:
@@ -156,7 +156,7 @@ class _Reader:
             ended = os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
             for key, _ in self._selector.select(0 if ended else _CHECK_EVERY_S):
                 self._take(key.fd)
-        # What it left running may still hold the pipes: only what is in them now belongs to the answer.
+        # Processes that the child left behind may still hold the pipes: only their current content is read.
         output, complaints = self._pieces
         for fd in self._pieces:
             for _ in range(_LONGEST_OUTPUT // _PIECE + 1):
@@ -168,7 +168,7 @@ class _Reader:
         return self._pieces[output]
 
     def _take(self, fd: int) -> bool:
-        """Read what is there; True if there was something."""
+        """Read the available bytes of a pipe; return True if there were any."""
         try:
             piece = os.read(fd, _PIECE)
         except BlockingIOError:
@@ -195,7 +195,7 @@ def _ending(found: "os.waitid_result | None", complaint: str) -> str:
 
 
 def _complaint(output: bytes, secrets: Iterable[str]) -> str:
-    """Return the last line of a plugin's standard error, without what is or looks like a secret."""
+    """Return the last line of a plugin's standard error, with everything masked that is or looks like a secret."""
     lines = output.decode("utf-8", "replace").strip().splitlines() or [""]
     text = lines[-1].strip()
     for value in sorted((value for value in secrets if len(value) >= _SHORTEST_SECRET), key=len, reverse=True):
@@ -209,7 +209,7 @@ def _credential(output: bytes, api_version: str) -> Credential:
     try:
         answer = msgspec.convert(codec.decode(output), _Answer)
     except codec.DecodeError:
-        raise errors.TransientError("it printed something else than JSON") from None
+        raise errors.TransientError("its output is not JSON") from None
     except msgspec.ValidationError as error:
         raise errors.TransientError(f"it did not print an ExecCredential: {error}") from None
     if answer.kind != "ExecCredential":
@@ -231,7 +231,7 @@ def _checked(status: _Status) -> Credential:
     if expires is not None and expires.tzinfo is None:
         raise errors.TransientError("its expirationTimestamp names no time zone")
     if expires is not None and expires <= datetime.now(UTC):
-        raise errors.TransientError(f"they had expired at {expires.isoformat()}")
+        raise errors.TransientError(f"they expired at {expires.isoformat()}")
     return Credential(
         token=secret.token(status.token, "its token") if status.token else "",
         pem=f"{certificate}\n{key}\n" if certificate else "",

@@ -1,6 +1,6 @@
-"""May we? The API server says so itself, for whoever asks; every authenticated account may ask that.
+"""Checks whether Beacon's credentials have a right, by a `SelfSubjectAccessReview`.
 
-Source: Kubernetes documentation, "Authorization", `SelfSubjectAccessReview`.
+Every authenticated account may create one. Source: Kubernetes documentation, "Authorization".
 """
 
 import msgspec
@@ -13,24 +13,26 @@ _PATH = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 def allowed(
     api: connection.Connection, verb: str, *, group: str, resource: str, namespace: str = "", name: str = ""
 ) -> bool:
-    """Ask whether these credentials may do that; `namespace` "" is all of them, `name` "" is any object.
+    """Return True if these credentials have a right; `namespace` "" means all namespaces, `name` "" any object.
 
     Raises:
-        failures.Refused: the API server does not answer the question.
+        failures.ApiRefused: the API server rejects the request.
         failures.Unreachable, failures.Malformed: see there.
     """
     attributes = {"verb": verb, "group": group, "resource": resource, "namespace": namespace, "name": name}
-    asked = {
+    review_request = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectAccessReview",
         "spec": {"resourceAttributes": {key: value for key, value in attributes.items() if value}},
     }
     try:
-        review = _REVIEW.decode(api.post(_PATH, asked))
+        review = _REVIEW.decode(api.post(_PATH, review_request))
     except parsing.UNREADABLE as error:
-        raise failures.Malformed(f"the API server's answer about a right can't be read: {error}") from error
+        raise failures.Malformed(f"the API server's response to an access review can't be read: {error}") from error
     if review.kind != "SelfSubjectAccessReview":
-        raise failures.Malformed(f"asked about a right the API server sent {review.kind[:60] or 'something else'}")
+        raise failures.Malformed(
+            f"the API server responded to an access review with {review.kind[:60] or 'something else'}"
+        )
     return review.status.allowed
 
 

@@ -1,8 +1,8 @@
-"""Find values in JSON text without recursion: what msgspec refuses because it is nested too deeply is skipped here.
+"""Finds values in JSON text without recursion, for text that msgspec rejects because it is nested too deeply.
 
 An API server stores metadata that is nested thousands of levels deep (`managedFields`), and one such object must not
-hide the others. Linear in the length of the text, no memory per level. It is the fallback for texts that msgspec can't
-read, so it finds the spans of values and judges nothing: what is skipped need not be valid JSON.
+hide the others. The time is linear in the length of the text, and no level takes memory. The module finds the spans of
+values and validates nothing: skipped parts need not be valid JSON.
 """
 
 import re
@@ -18,7 +18,7 @@ class ScanError(ValueError):
 
 
 def members(data: bytes, at: int = 0, *, cut: bool = False) -> dict[str, Span]:
-    """Return the spans of the members' values of the object that begins at `at`; of equal keys the last one wins.
+    """Return the spans of the members' values of the object at offset `at`; of equal keys the last one wins.
 
     With `cut` the text may end anywhere; the span of the last value then ends with the text.
 
@@ -40,7 +40,7 @@ def members(data: bytes, at: int = 0, *, cut: bool = False) -> dict[str, Span]:
 
 
 def check_whole(data: bytes) -> None:
-    """Check that a text is one object and nothing else.
+    """Raise if a text is anything but one object.
 
     Raises:
         ScanError: it does not end, or something follows it.
@@ -51,7 +51,7 @@ def check_whole(data: bytes) -> None:
 
 
 def elements(data: bytes, at: int = 0) -> Iterator[Span]:
-    """Yield the spans of the elements of the array that begins at `at`.
+    """Yield the spans of the elements of the array at offset `at`.
 
     Raises:
         ScanError: there is no array at `at`, or it does not end.
@@ -74,7 +74,7 @@ def _opened(data: bytes, at: int, bracket: bytes) -> int:
 
 
 def _skip(data: bytes, at: int) -> int | None:
-    """Return where the value that begins at `at` ends, None when the text ends before."""
+    """Return the offset where the value at offset `at` ends, or None if the text ends before."""
     if data[at : at + 1] in _STRUCTURED:
         return _skip_structured(data, at)
     scalar = _SCALAR.match(data, at)
@@ -84,7 +84,7 @@ def _skip(data: bytes, at: int) -> int | None:
 
 
 def _skip_structured(data: bytes, at: int) -> int | None:
-    """Return where a string, an object or an array ends; opening and closing brackets only count."""
+    """Return the offset where a string, an object or an array ends, by counting opening and closing brackets."""
     depth = 0
     for token in _TOKEN.finditer(data, at):
         first, length = token[0][0], len(token[0])
@@ -108,7 +108,7 @@ def _key(quoted: bytes) -> str | None:
         return None
 
 
-# Possessive quantifiers: nothing is tried twice, and nothing is kept for the case that it must be.
+# Possessive quantifiers: no backtracking, neither in time nor in memory.
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _MEMBER = re.compile(rb"\s*+,?\s*+(" + _STRING + rb")\s*+:\s*+", re.DOTALL)
 _TOKEN = re.compile(_STRING + rb'|[\[{]++|[\]}]++|"', re.DOTALL)

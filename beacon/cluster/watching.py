@@ -1,9 +1,9 @@
-"""One watch: lines as they come, without ever waiting longer than the caller allows.
+"""One watch: returns lines as they arrive, without waiting longer than the caller allows.
 
-The connection is taken over from the HTTP client once the answer's head has been read, and read without blocking: a
-stream must store its position, collect replies and notice the stop flag while the cluster is silent, and a timeout in
-the middle of a line would lose what http.client has read of it. Nothing is read ahead of the caller, so a caller that
-stops reading stops the server.
+Once the HTTP client has read the response's head, the socket is taken over from it and read without blocking: a stream
+must store its position, collect replies and check the stop flag while the cluster is silent, and a timeout in the
+middle of a line would lose the part that http.client has read. Nothing is read ahead of the caller, so TCP flow control
+stops the server when the caller stops reading.
 """
 
 import select
@@ -21,13 +21,13 @@ _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class OpenWatch:
-    """An open watch; a context manager. `ended` is true once the server has ended it properly, or its time is over."""
+    """An open watch; a context manager. `ended` is True once the server has ended it properly, or its time is over."""
 
     def __init__(self, response: urllib3.BaseHTTPResponse, *, inactive_s: float, longest_s: float) -> None:
-        """Take over the connection of an answer, for `longest_s`; `inactive_s` without a line are reported.
+        """Take over the socket of a response, for `longest_s`; `inactive_s` without a line are reported.
 
         Raises:
-            failures.Broken: the answer has no body to be read.
+            failures.Broken: the response has no streamed body.
         """
         self._response = response
         self._inactive_s = inactive_s
@@ -37,7 +37,7 @@ class OpenWatch:
         self._poll = select.poll()
         self._poll.register(self._socket.fileno(), select.POLLIN)
         self._silent_s = 0.0
-        self._noise = False  # what came last made no line
+        self._noise = False  # the last bytes completed no line
         self._until = time.monotonic() + longest_s
         self.ended = False
 
@@ -50,19 +50,19 @@ class OpenWatch:
         self._response.close()
 
     def read(self, timeout_s: float) -> list[bytes]:
-        """Return the lines that are there, waiting up to `timeout_s` for more bytes; none when there were none.
+        """Return the complete lines, after waiting up to `timeout_s` for bytes; the list may be empty.
 
         Raises:
-            failures.Broken: the connection ended in the middle.
-            failures.Silent: nothing has come for too long. The watch is still open and may be read again.
-            failures.Stuck: bytes have come, but no whole line.
+            failures.Broken: the connection ended in the middle of the response.
+            failures.Silent: nothing was received for too long. The watch is still open and may be read again.
+            failures.Stuck: bytes were received, but no whole line.
         """
         began = time.monotonic()
         if began >= self._until:
             self.ended = True
             return []
         lines = self._read(timeout_s)
-        # Only the time within counts: while the caller was busy elsewhere it did not listen.
+        # Only time spent in this method counts: while the caller did other work, nothing was read.
         self._silent_s = 0.0 if lines else self._silent_s + time.monotonic() - began
         if self._silent_s >= self._inactive_s and not self.ended:
             self._silent_s = 0.0
@@ -71,8 +71,8 @@ class OpenWatch:
 
     def _report_silence(self) -> None:
         if self._noise or self._lines.partial:
-            raise failures.Stuck(f"bytes came for {self._inactive_s:g} s, but no whole line")
-        raise failures.Silent(f"nothing came for {self._inactive_s:g} s, not even a bookmark")
+            raise failures.Stuck(f"only parts of a line were received for {self._inactive_s:g} s")
+        raise failures.Silent(f"nothing was received for {self._inactive_s:g} s, not even a bookmark")
 
     def _read(self, timeout_s: float) -> list[bytes]:
         data = self._receive(timeout_s)
@@ -88,7 +88,7 @@ class OpenWatch:
         return lines
 
     def _receive(self, timeout_s: float) -> bytes | None:
-        """Return what has arrived, b"" at the end of the connection, None when nothing came in time."""
+        """Return the received bytes, b"" at the end of the connection, or None if nothing arrived in time."""
         if (data := self._take()) is None:
             self._poll.poll(timeout_s * 1000)
             data = self._take()
@@ -111,9 +111,9 @@ class OpenWatch:
 
     def _finish(self, *, whole: bool) -> None:
         if not whole:
-            raise failures.Broken("the connection ended without the end of the answer")
+            raise failures.Broken("the connection ended before the end of the response")
         if self._lines.partial:
-            raise failures.Broken("the answer ended in the middle of a line")
+            raise failures.Broken("the response ended in the middle of a line")
         self.ended = True
 
 
@@ -127,12 +127,12 @@ def start(
     inactive_s: float,
     grace_s: float = 10.0,
 ) -> OpenWatch:
-    """Watch a collection from a position on; the server ends the watch after `timeout_s`, or we `grace_s` later.
+    """Watch a collection from a position; the server ends the watch after `timeout_s`, or Beacon `grace_s` later.
 
     Raises:
-        failures.Refused: another status than 200.
-        failures.Unreachable: no answer.
-        failures.Broken: the answer has no body to be read.
+        failures.ApiRefused: another status than 200.
+        failures.Unreachable: no response.
+        failures.Broken: the response has no streamed body.
     """
     query = [
         ("watch", "true"),
@@ -153,15 +153,15 @@ def _is_chunked(response: urllib3.BaseHTTPResponse) -> bool:
 
 
 def _take_over(response: urllib3.BaseHTTPResponse) -> tuple[socket.socket, bytes]:
-    """Give the answer's socket, no longer blocking, and what of the body came together with the head."""
+    """Return the response's socket, non-blocking now, and the bytes of the body that arrived with the head."""
     if response.headers.get("Content-Encoding", "identity") != "identity":
-        raise failures.Broken("the API server compressed the watch, which was not asked for")
+        raise failures.Broken("the API server compressed the watch, which was not requested")
     if "Content-Length" in response.headers:
-        raise failures.Broken("the API server answered the watch with a document")
-    # urllib3 has no public way to its reader; tests/contract/test_list_watch.py holds these names.
+        raise failures.Broken("the API server responded to the watch with a document instead of a stream")
+    # urllib3 has no public access to its reader; tests/contract/test_list_watch.py checks these names.
     reader = getattr(getattr(response, "_fp", None), "fp", None)
     if reader is None:
-        raise failures.Broken("the API server answered the watch with nothing")
+        raise failures.Broken("the API server responded to the watch without a body")
     taken: socket.socket = reader.raw.release()
     taken.settimeout(0)
     try:

@@ -10,7 +10,7 @@ from beacon.runtime import log, process, run_directory
 
 def main(context: process.Context) -> None:
     """Serve until told to stop."""
-    heart = context.heart("asker")
+    heart = context.heartbeat("asker")
     with bus.Client(bus.address(context.run_dir), stop=context.stop, on_beat=heart.beat) as client:
         tree = settings.from_plain(process.obtain_settings(context, client))
         asking = store_poller.StorePoller(context.stop)

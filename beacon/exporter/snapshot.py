@@ -26,7 +26,7 @@ class Snapshot:
     store: store_poller.StoreAnswer
     programs: Mapping[str, supervision.Program]
     supervisor_why: str = ""
-    beats: tuple[heartbeat.Beat, ...] = ()
+    beats: tuple[heartbeat.LastHeartbeat, ...] = ()
     reports: tuple[run_directory.Report, ...] = ()
 
     def reports_of(self, process: str) -> tuple[run_directory.Report, ...]:
@@ -35,7 +35,7 @@ class Snapshot:
         pid = program.pid if program else 0
         return tuple(report for report in self.reports if report.process == process and report.pid == pid)
 
-    def beats_of(self, process: str) -> tuple[heartbeat.Beat, ...]:
+    def beats_of(self, process: str) -> tuple[heartbeat.LastHeartbeat, ...]:
         """Give the heartbeats of the living process of this name."""
         program = self.programs.get(process)
         pid = program.pid if program else 0
@@ -65,7 +65,7 @@ class SnapshotReader:
     def look(self) -> Snapshot:
         """Ask everybody; takes no longer than the slowest is allowed to."""
         asked = self._ask()
-        beats = heartbeat.read(run_directory.hearts_directory(self._run_dir))
+        beats = heartbeat.read(run_directory.heartbeats_directory(self._run_dir))
         programs, why = self._programs(beats)
         return Snapshot(
             now=time.time(),
@@ -76,7 +76,7 @@ class SnapshotReader:
             reports=run_directory.read_reports(self._run_dir),
         )
 
-    def _programs(self, beats: tuple[heartbeat.Beat, ...]) -> tuple[tuple[supervision.Program, ...], str]:
+    def _programs(self, beats: tuple[heartbeat.LastHeartbeat, ...]) -> tuple[tuple[supervision.Program, ...], str]:
         if not self._supervised:
             return _guessed(beats), ""
         try:
@@ -105,7 +105,7 @@ def _patient(asked: "Future[store_poller.StoreAnswer]") -> store_poller.StoreAns
         return store_poller.StoreAnswer(state="silent", why="the store does not answer")
 
 
-def _guessed(beats: tuple[heartbeat.Beat, ...]) -> tuple[supervision.Program, ...]:
+def _guessed(beats: tuple[heartbeat.LastHeartbeat, ...]) -> tuple[supervision.Program, ...]:
     """Make out from heartbeats which processes live, where there is no supervisord to ask."""
     pids = {beat.process: beat.pid for beat in beats if _lives(beat.pid)}
     return tuple(

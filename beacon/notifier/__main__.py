@@ -22,7 +22,7 @@ from beacon.runtime import log, process
 
 def main(context: process.Context) -> None:
     """Deliver until told to stop."""
-    with closing(context.heart("claims")) as claims:
+    with closing(context.heartbeat("claims")) as claims:
         where, beat = bus.address(context.run_dir), claims.beat
         deliver(context, lambda: bus.Client(where, stop=context.stop, on_beat=beat), beat)
 
@@ -71,7 +71,7 @@ def conceal(secrets: Iterable[str]) -> None:
 
 def watch(context: process.Context, watchdog: deadline.Watchdog) -> None:
     """Hold requests to their deadlines; this heart stops when a thread is stuck in a request for good."""
-    with closing(context.heart("requests")) as requests:
+    with closing(context.heartbeat("requests")) as requests:
         watchdog.run(requests.beat)
 
 

@@ -1,1 +1,5 @@
-"""The reconciler: keeps the ledger true and small. It compares, cleans and watches the volume; the store decides."""
+"""The reconciler: compares the ledger with the cluster, removes old rows, and monitors the volume; the store decides.
+
+May import `bus`, `wire`, `cluster`, `configuration`, `runtime`, `domain` and `errors`; never another process. Start
+reading at `reconcile.Reconciler.run`, `clean.Cleaner.run` and `storage.Monitor.run`.
+"""

@@ -1,4 +1,4 @@
-"""`python -m beacon.reconciler`: starts what keeps the ledger true and small, each component in threads of its own."""
+"""`python -m beacon.reconciler`: starts the reconciler's components, each in threads of its own."""
 
 import time
 from contextlib import closing
@@ -13,34 +13,34 @@ _WIND_DOWN_S = 2.5
 
 
 def main(context: process.Context) -> None:
-    """Run every component until the process is to stop; a thread that then hangs in a request is left behind."""
-    heart = context.heart("main")
-    with bus.Client(bus.address(context.run_dir), stop=context.stop, on_beat=heart.beat) as client:
+    """Run every component until the process is asked to stop; a thread that then hangs in a request is abandoned."""
+    heartbeat = context.heartbeat("main")
+    with bus.Client(bus.address(context.run_dir), stop=context.stop, on_beat=heartbeat.beat) as client:
         tree = settings.from_plain(process.obtain_settings(context, client))
     threads = [context.spawn("clean", lambda: keep_clean(context, tree)), *reconcile.spawn(context, tree)]
-    log.get().info("reconciling begins", threads=len(threads))
+    log.get().info("reconciling started", threads=len(threads))
     while not context.sleep(_BEAT_S):
-        heart.beat()
+        heartbeat.beat()
     deadline = time.monotonic() + _WIND_DOWN_S
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
-    heart.close()
+    heartbeat.close()
 
 
 def keep_clean(context: process.Context, tree: settings.Settings) -> None:
-    """Run the cleaner, and beside it the monitor that hurries it."""
-    with closing(context.heart("clean")) as heart:
-        cleaner = clean.Cleaner(tree.retention, stop=context.stop, beat=heart.beat, report=context.report)
+    """Run the cleaner, and in another thread the storage monitor, which triggers it when the volume is full."""
+    with closing(context.heartbeat("clean")) as heartbeat:
+        cleaner = clean.Cleaner(tree.retention, stop=context.stop, beat=heartbeat.beat, report=context.report)
         context.spawn("storage", lambda: watch_storage(context, tree, cleaner))
-        with bus.Client(bus.address(context.run_dir), stop=context.stop, on_beat=heart.beat) as client:
+        with bus.Client(bus.address(context.run_dir), stop=context.stop, on_beat=heartbeat.beat) as client:
             cleaner.run(client)
 
 
 def watch_storage(context: process.Context, tree: settings.Settings, cleaner: clean.Cleaner) -> None:
     """Run the storage monitor."""
-    with closing(context.heart("storage")) as heart:
+    with closing(context.heartbeat("storage")) as heartbeat:
         monitor = storage.Monitor(tree.storage, report=context.report, on_critical=cleaner.hurry.set)
-        monitor.run(context.stop, heart.beat)
+        monitor.run(context.stop, heartbeat.beat)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The cleaner: has the store remove what nobody needs any more, and give the room back to the volume.
+"""The cleaner: makes the store remove old rows, and release the free space of its file.
 
-It knows how long things are kept and when to ask; what may go is the store's decision. It asks for a little at a time
-and rests as long as that took, so that whoever has an event gets through.
+It knows the retention periods and the schedule; the store decides which rows may be removed. It requests small steps
+and pauses after each one for as long as it took, so that other requests to the store are not delayed.
 """
 
 import functools
@@ -17,18 +17,18 @@ from beacon.runtime import log, metrics
 _TIMEOUT_S = 10.0
 _LONGEST_REST_S = 0.05
 _SLICE_S = 1.0
-_RETRY_S = 60.0  # after a run that failed: what kept it may be over long before the next is due
+_RETRY_S = 60.0  # after a failed run: the cause may be gone long before the next run is due
 
 
 @dataclass(slots=True)
 class Tally:
-    """What one run found or removed: rows by table, and the oldest of what may go (0: there is none)."""
+    """The result of one run: the rows found or removed by table, and the time of the oldest (0 if there is none)."""
 
     rows: dict[str, int] = field(default_factory=dict)
     oldest_us: int = 0
 
     def add(self, pruned: wire.Pruned) -> None:
-        """Count one reply."""
+        """Add the counts of one reply."""
         for table, number in pruned.rows.items():
             self.rows[table] = self.rows.get(table, 0) + number
         if pruned.oldest_us:
@@ -36,19 +36,19 @@ class Tally:
 
 
 class Cleaner:
-    """Cleans every so often, and at once when it is told to hurry."""
+    """Cleans at every interval, and at once when `hurry` is set."""
 
     def __init__(
         self,
-        terms: settings.Retention,
+        config: settings.Retention,
         *,
         stop: threading.Event,
         beat: Callable[[], None],
         report: Callable[[str, Mapping[str, object]], None],
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """Clean on these terms until `stop`; `report` takes the component's name and its state."""
-        self._terms = terms
+        """Clean as configured until `stop` is set; `report` takes the component's name and its state."""
+        self._config = config
         self._stop = stop
         self._beat = beat
         self._report = report
@@ -58,47 +58,47 @@ class Cleaner:
         self.hurry = threading.Event()
 
     def run(self, client: bus.Client) -> None:
-        """Clean now, and again whenever it is time, until the process is to stop.
+        """Clean now, and again at every interval, until the process is asked to stop.
 
         Raises:
-            bus.SettingsChanged: the store has another configuration; this process must start anew.
+            bus.SettingsChanged: the store has another configuration; this process must restart.
         """
         while not self._stop.is_set():
             self.hurry.clear()
             self.clean(functools.partial(client.try_call, timeout_s=_TIMEOUT_S))
-            interval_s = self._terms.cleanup_interval_s
+            interval_s = self._config.cleanup_interval_s
             self._wait(min(interval_s, _RETRY_S) if self._failing else interval_s)
 
-    def clean(self, ask: wire.Ask) -> None:
-        """Count what may go, have it removed unless retention is off, and say what came of it."""
+    def clean(self, call: wire.Ask) -> None:
+        """Count the removable rows, remove them unless retention is disabled, and report the result."""
         began = time.monotonic()
         try:
-            self._show(self._walk(ask, survey=True))
-            removed = self._remove(ask) if self._terms.enabled else Tally()
+            self._set_metrics(self._walk(call, survey=True))
+            removed = self._remove(call) if self._config.enabled else Tally()
         except (bus.SettingsChanged, errors.Stopping):
             raise
         except errors.BeaconError as error:
-            self._ended("failed", str(error))
+            self._report_result("failed", str(error))
             return
         metrics.CLEAN_DURATION.observe(time.monotonic() - began)
         if sum(removed.rows.values()):
             log.get().info("cleaned", rows=removed.rows, seconds=round(time.monotonic() - began, 3))
-        self._ended("done" if self._terms.enabled else "off")
+        self._report_result("done" if self._config.enabled else "off")
 
-    def _remove(self, ask: wire.Ask) -> Tally:
-        removed = self._walk(ask, survey=False)
-        while self._call(ask, wire.Vacuum()).more:
+    def _remove(self, call: wire.Ask) -> Tally:
+        removed = self._walk(call, survey=False)
+        while self._call(call, wire.Vacuum()).more:
             pass
         return removed
 
-    def _walk(self, ask: wire.Ask, *, survey: bool) -> Tally:
-        """Go through every table once."""
+    def _walk(self, call: wire.Ask, *, survey: bool) -> Tally:
+        """Send prune requests for every table once; with `survey` the store only counts."""
         tally = Tally()
         for table, age_s in self._ages().items():
             after, more = (0, ""), True
             while more:
                 request = wire.Prune(table=table, older_than_s=age_s, after=after, survey=survey)
-                pruned = self._call(ask, request)
+                pruned = self._call(call, request)
                 tally.add(pruned)
                 if not survey:
                     _count(pruned.rows)
@@ -107,28 +107,28 @@ class Cleaner:
 
     def _ages(self) -> dict[wire.Prunable, float]:
         return {
-            wire.Prunable.OBJECTS: self._terms.retention_period_s,
-            wire.Prunable.EVENTS: self._terms.retention_period_s,
-            wire.Prunable.ATTEMPTS: self._terms.attempts_period_s,
-            wire.Prunable.GAPS: self._terms.gaps_period_s,
+            wire.Prunable.OBJECTS: self._config.retention_period_s,
+            wire.Prunable.EVENTS: self._config.retention_period_s,
+            wire.Prunable.ATTEMPTS: self._config.attempts_period_s,
+            wire.Prunable.GAPS: self._config.gaps_period_s,
         }
 
-    def _call(self, ask: wire.Ask, request: wire.Request[wire.R]) -> wire.R:
-        """wire.Ask, and rest as long as the answer took."""
+    def _call(self, call: wire.Ask, request: wire.Request[wire.R]) -> wire.R:
+        """Send a request, and pause for as long as the reply took."""
         self._beat()
         began = time.monotonic()
-        reply = ask(request)
+        reply = call(request)
         if self._stop.wait(min(time.monotonic() - began, _LONGEST_REST_S)):
             raise errors.Stopping("stopped while cleaning")
         return reply
 
-    def _show(self, tally: Tally) -> None:
-        """Show what this look has found until the next: what goes at once would never be seen by a scrape."""
+    def _set_metrics(self, tally: Tally) -> None:
+        """Set the metrics until the next run: rows that are removed at once would never be seen by a scrape."""
         metrics.CLEAN_ELIGIBLE.set(sum(tally.rows.values()))
         age_s = max(0.0, self._wall() - tally.oldest_us / 1e6) if tally.oldest_us else 0.0
         metrics.CLEAN_OLDEST_ELIGIBLE_AGE.set(age_s)
 
-    def _ended(self, result: str, reason: str = "") -> None:
+    def _report_result(self, result: str, reason: str = "") -> None:
         metrics.CLEAN_RUNS.labels(result=result).inc()
         failing = result == "failed"
         self._done_us = self._done_us if failing else round(self._wall() * 1e6)

@@ -1,7 +1,7 @@
-"""One comparison of one scope: list, wait until the watcher has come as far, send the list to the store. Read top-down.
+"""One comparison of one scope: list, wait for the watcher's cursor, send the list to the store. Read top-down.
 
-The store alone judges. The first page tells the list's resourceVersion; the others are read only when the cursor has
-reached it, so that no more than a page is ever held in memory.
+Only the store compares. The first page contains the list's resourceVersion; the others are read once the cursor has
+reached it, so that only one page at a time is in memory.
 """
 
 import time
@@ -13,12 +13,12 @@ from beacon import bus, errors, wire
 from beacon.cluster import connection, discovery, failures, items, lists, observing
 from beacon.domain import model, rules
 
-_FIRST_LOOK_S = 0.05
-_LONGEST_LOOK_S = 1.0
+_FIRST_POLL_S = 0.05
+_LONGEST_POLL_S = 1.0
 
 
 class ComparisonInvalid(errors.TransientError):
-    """The store can't judge this comparison: begin anew."""
+    """The store can't use this comparison: start a new one."""
 
 
 class CursorTimeout(errors.TransientError):
@@ -27,7 +27,10 @@ class CursorTimeout(errors.TransientError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonDependencies:
-    """What a comparison is given. `wait` waits so many seconds, beats, and raises `errors.Stopping` when it is time."""
+    """The collaborators of a comparison.
+
+    `wait` waits the given seconds, writes heartbeats, and raises `errors.Stopping` if the process was asked to stop.
+    """
 
     api: connection.Connection
     client: bus.Client
@@ -38,10 +41,10 @@ class ComparisonDependencies:
 class Comparison:
     """Compares one scope with the cluster once."""
 
-    def __init__(self, scope: rules.Scope, around: ComparisonDependencies, *, until: float) -> None:
-        """Be done or give up at the monotonic instant `until`."""
+    def __init__(self, scope: rules.Scope, deps: ComparisonDependencies, *, until: float) -> None:
+        """Compare `scope` with a time limit at the monotonic instant `until`."""
         self._scope = scope
-        self._around = around
+        self._deps = deps
         self._until = until
         self._nonce = uuid.uuid4().hex
         self._resource: discovery.ServedResource | None = None
@@ -55,78 +58,87 @@ class Comparison:
         """Compare.
 
         Raises:
-            Void: something happened meanwhile that makes the comparison doubtful.
-            Late: the cursor did not reach the list in time; nothing was applied.
-            errors.Stopping: the process is to stop.
-            errors.TransientError, errors.PermanentError: the API server or the store does not let us.
+            ComparisonInvalid: the scope's position changed meanwhile in a way that invalidates the comparison.
+            CursorTimeout: the cursor did not reach the list in time; nothing was applied.
+            errors.Stopping: the process was asked to stop.
+            errors.TransientError, errors.PermanentError: the API server or the store rejected a request.
         """
-        scope, api = self._scope, self._around.api
+        scope, api = self._scope, self._deps.api
         resource = self._resource = discovery.find(api, scope.api_version, scope.id.kind, scope.resource)
         cluster = lists.cluster_uid(api)
-        self._ask(wire.CompareOpen(scope=scope.id, fingerprint=scope.fingerprint, nonce=self._nonce, cluster=cluster))
-        pages = lists.pages(api, resource, scope.id.namespace, limit=self._around.page)
+        self._call(wire.CompareOpen(scope=scope.id, fingerprint=scope.fingerprint, nonce=self._nonce, cluster=cluster))
+        pages = lists.pages(api, resource, scope.id.namespace, limit=self._deps.page)
         first = next(pages)
         wanted = self._wait_for_cursor(first.version)
-        self._tell(first, pages, wanted, again=lambda: self._again(resource))
+        self._send_list(first, pages, wanted, read_again=lambda: self._read_again(resource))
 
-    def _wait_for_cursor(self, at: int) -> frozenset[str]:
-        """Wait until the watcher has come as far as the list; gives the UIDs that are wanted."""
-        request = wire.CompareBegin(scope=self._scope.id, nonce=self._nonce, at=at, api_version=self._scope.api_version)
-        look_s = _FIRST_LOOK_S
-        while not (reply := self._ask(request)).reached:
+    def _wait_for_cursor(self, list_version: int) -> frozenset[str]:
+        """Wait until the watcher's cursor has reached the list; return the UIDs of the wanted objects."""
+        request = wire.CompareBegin(
+            scope=self._scope.id, nonce=self._nonce, at=list_version, api_version=self._scope.api_version
+        )
+        poll_s = _FIRST_POLL_S
+        while not (reply := self._call(request)).reached:
             left_s = self._until - time.monotonic()
             if left_s <= 0:
-                raise CursorTimeout(f"the watcher did not reach resourceVersion {at} in time")
-            self._around.wait(min(look_s, left_s))
-            look_s = min(look_s * 2, _LONGEST_LOOK_S)
+                raise CursorTimeout(f"the watcher did not reach resourceVersion {list_version} in time")
+            self._deps.wait(min(poll_s, left_s))
+            poll_s = min(poll_s * 2, _LONGEST_POLL_S)
         return frozenset(reply.tracked)
 
-    def _tell(
+    def _send_list(
         self,
         first: items.ListPageItems,
         rest: Iterator[items.ListPageItems],
         wanted: frozenset[str],
         *,
-        again: Callable[[], Iterator[items.ListPageItems]],
+        read_again: Callable[[], Iterator[items.ListPageItems]],
     ) -> None:
-        at = first.version
+        list_version = first.version
         number = count = 0
         identified, witness = True, lists.Witness(wanted)
         page: items.ListPageItems | None = first
         while page is not None:
-            self._around.wait(0)
-            self._ask(self._page(page, at, number, wanted))
+            self._deps.wait(0)
+            self._call(self._page(page, list_version, number, wanted))
             witness.see(page)
             identified &= page.identified
             number, count = number + 1, count + len(page.uids)
             page = next(rest, None)
-        witness.confirm(again)
-        self._ask(
+        witness.confirm(read_again)
+        self._call(
             wire.CompareEnd(
-                scope=self._scope.id, nonce=self._nonce, at=at, pages=number, count=count, identified=identified
+                scope=self._scope.id,
+                nonce=self._nonce,
+                at=list_version,
+                pages=number,
+                count=count,
+                identified=identified,
             )
         )
 
-    def _again(self, resource: discovery.ServedResource) -> Iterator[items.ListPageItems]:
-        """Read the list once more."""
-        for page in lists.pages(self._around.api, resource, self._scope.id.namespace, limit=self._around.page):
-            self._around.wait(0)
+    def _read_again(self, resource: discovery.ServedResource) -> Iterator[items.ListPageItems]:
+        """Yield the pages of a second list."""
+        for page in lists.pages(self._deps.api, resource, self._scope.id.namespace, limit=self._deps.page):
+            self._deps.wait(0)
             yield page
 
-    def _page(self, page: items.ListPageItems, at: int, number: int, wanted: frozenset[str]) -> wire.ComparePage:
-        looked = (observing.look(self._scope.rule, item, model.ChangeKind.LISTED, wanted) for item in page.items)
+    def _page(
+        self, page: items.ListPageItems, list_version: int, number: int, wanted: frozenset[str]
+    ) -> wire.ComparePage:
+        observed = (observing.observe(self._scope.rule, item, model.ChangeKind.LISTED, wanted) for item in page.items)
         return wire.ComparePage(
             scope=self._scope.id,
             nonce=self._nonce,
-            at=at,
+            at=list_version,
             number=number,
             uids=page.uids,
             versions=page.versions,
-            observations=tuple(seen for seen in looked if seen is not None and not observing.too_large(seen)),
+            observations=tuple(seen for seen in observed if seen is not None and not observing.too_large(seen)),
         )
 
-    def _ask(self, request: wire.Request[wire.Compared]) -> wire.Compared:
-        reply = self._around.client.call(request)
+    def _call(self, request: wire.Request[wire.Compared]) -> wire.Compared:
+        reply = self._deps.client.call(request)
         if reply.place is wire.Place.RECONFIGURED:
             raise bus.SettingsChanged("the store has started with another configuration")
         if reply.place is not wire.Place.APPLIED:
@@ -135,12 +147,12 @@ class Comparison:
 
 
 def is_hopeless(failure: errors.BeaconError) -> bool:
-    """Say whether trying again within this run can't help: only a person, or a kind that appears, can."""
+    """Return True if a retry within this run can't help: an operator must act, or the kind must first be served."""
     if isinstance(failure, failures.ApiRefused):
         return failure.status in {401, 403, 404}
     return isinstance(failure, failures.Absent | errors.PermanentError)
 
 
 def is_absent(failure: errors.BeaconError) -> bool:
-    """Say whether the API server does not serve the kind, which is nothing wrong with Beacon."""
+    """Return True if the API server does not serve the kind, which is no error of Beacon."""
     return isinstance(failure, failures.Absent) or (isinstance(failure, failures.ApiRefused) and failure.status == 404)

@@ -1,7 +1,7 @@
-"""Reconcile: compares every scope with the cluster, at start and then at every interval, each in a thread of its own.
+"""Compares every scope with the cluster, at start and then at every interval, each scope in a thread of its own.
 
-It says what came of it: a state per scope, and metrics. What differs the store finds, applies and warns of. When a
-comparison comes to nothing that does no harm, the next one is as good.
+It reports a state per scope, and metrics. The store finds the differences, applies them and logs warnings. A comparison
+that fails does no harm: the next one covers the same objects.
 """
 
 import functools
@@ -25,16 +25,18 @@ _COMPARE = "compare"
 
 
 class RoundResult(StrEnum):
-    """What came of a scope's comparison: the label of `beacon_reconcile_runs_total`."""
+    """The result of a scope's comparison: the label `result` of `beacon_reconcile_runs_total`."""
 
     COMPLETE = "complete"  # everything was compared
-    INCONCLUSIVE = "inconclusive"  # the watcher was not as far, or something else came between, until the timeout
+    INCONCLUSIVE = (
+        "inconclusive"  # until the timeout the watcher's cursor was behind, or the comparison was invalidated
+    )
     ABSENT = "absent"  # the API server does not serve this kind (yet)
-    FAILED = "failed"  # the API server or the store did not let us
+    FAILED = "failed"  # the API server or the store rejected a request
 
 
 def spawn(context: process.Context, tree: settings.Settings) -> list[threading.Thread]:
-    """Start a thread for each scope; none when reconciliation is disabled."""
+    """Start a thread for each scope, or none if reconciliation is disabled."""
     if not tree.reconciliation.enabled:
         context.report("reconcile", {"state": "disabled"})
         return []
@@ -48,40 +50,40 @@ def spawn(context: process.Context, tree: settings.Settings) -> list[threading.T
 
 
 def _follow(
-    context: process.Context, scope: rules.Scope, api: connection.Connection, terms: settings.Reconciliation
+    context: process.Context, scope: rules.Scope, api: connection.Connection, config: settings.Reconciliation
 ) -> None:
-    heart = context.heart(_name(scope))
-    with bus.Client(bus.address(context.run_dir), stop=context.stop, on_beat=heart.beat) as client:
+    heartbeat = context.heartbeat(_name(scope))
+    with bus.Client(bus.address(context.run_dir), stop=context.stop, on_beat=heartbeat.beat) as client:
 
         def wait(seconds: float) -> None:
-            """Wait, but for no longer than the heart may be silent at a time."""
+            """Wait, and write a heartbeat at least once a second."""
             until = time.monotonic() + seconds
             while not context.sleep(max(0.0, min(until - time.monotonic(), _BEAT_S))):
-                heart.beat()
+                heartbeat.beat()
                 if time.monotonic() >= until:
                     return
-            raise errors.Stopping("the process is to stop")
+            raise errors.Stopping("the process was asked to stop")
 
-        api.beat_with(lambda: wait(0))
-        around = comparison.ComparisonDependencies(api=api, client=client, wait=wait)
-        Reconciler(context, scope, around, terms).run()
+        api.set_heartbeat(lambda: wait(0))
+        deps = comparison.ComparisonDependencies(api=api, client=client, wait=wait)
+        Reconciler(context, scope, deps, config).run()
 
 
 class Reconciler:
-    """Compares one scope again and again."""
+    """Compares one scope at every interval."""
 
     def __init__(
         self,
         context: process.Context,
         scope: rules.Scope,
-        around: comparison.ComparisonDependencies,
-        terms: settings.Reconciliation,
+        deps: comparison.ComparisonDependencies,
+        config: settings.Reconciliation,
     ) -> None:
-        """Compare `scope` as `terms` say, used by one thread."""
+        """Compare `scope` as configured; for use by one thread."""
         self._context = context
         self._scope = scope
-        self._around = around
-        self._terms = terms
+        self._deps = deps
+        self._config = config
         self._label = configured_scopes.label(scope.resource or scope.id.kind.lower(), scope.id)
         self._doubt = doubt.Doubt()
         self._result: RoundResult | None = None
@@ -89,45 +91,45 @@ class Reconciler:
         self._log = log.get().bind()
 
     def run(self) -> None:
-        """Compare at every interval, reckoned from start to start, until the process is to stop.
+        """Compare at every interval, measured from start to start, until the process is asked to stop.
 
         Raises:
-            errors.Stopping: it is to stop.
-            bus.SettingsChanged: the store has another configuration; only a new process helps.
+            errors.Stopping: the process was asked to stop.
+            bus.SettingsChanged: the store has another configuration; this process must restart.
         """
-        due = time.monotonic() + (0.0 if self._terms.on_startup else self._terms.interval_s)
+        due = time.monotonic() + (0.0 if self._config.on_startup else self._config.interval_s)
         while True:
-            self._around.wait(max(0.0, due - time.monotonic()))
-            due = time.monotonic() + self._terms.interval_s
+            self._deps.wait(max(0.0, due - time.monotonic()))
+            due = time.monotonic() + self._config.interval_s
             self.compare()
 
     def compare(self) -> RoundResult:
-        """Compare once, beginning anew as often as it must within the timeout; says what came of it."""
+        """Compare once, with retries within the timeout; publish and return the result."""
         began = time.monotonic()
-        result, reason = self._try_until(began + self._terms.timeout_s)
+        result, reason = self._try_until(began + self._config.timeout_s)
         metrics.RECONCILE_RUNS.labels(result=result).inc()
         metrics.RECONCILE_DURATION.observe(time.monotonic() - began)
-        self._say(result, reason)
+        self._publish(result, reason)
         return result
 
     def _try_until(self, deadline: float) -> tuple[RoundResult, str]:
         failed = 0
         while True:
-            attempt = comparison.Comparison(self._scope, self._around, until=deadline)
+            attempt = comparison.Comparison(self._scope, self._deps, until=deadline)
             try:
                 attempt.run()
             except (errors.Stopping, bus.SettingsChanged):
                 raise
             except errors.BeaconError as failure:
                 failed += 1
-                # What a server refuses that has just started is no missing right.
+                # A refusal by a server that has just started does not mean that a right is missing.
                 doubtful = self._doubt.about(failure, _COMPARE) > 0
                 pause_s = _DOUBT_PAUSE_S if doubtful else _pause_s(failure, failed)
                 if comparison.is_hopeless(failure) and not doubtful:
                     return _result_of(failure), str(failure)
                 if time.monotonic() + pause_s >= deadline:
                     return RoundResult.INCONCLUSIVE if doubtful else _result_of(failure), str(failure)
-                self._around.wait(pause_s)
+                self._deps.wait(pause_s)
             else:
                 self._doubt.worked(_COMPARE)
                 self._doubt.settle()
@@ -139,15 +141,15 @@ class Reconciler:
         if attempt.plural:
             self._label = configured_scopes.label(attempt.plural, self._scope.id)
 
-    def _say(self, result: RoundResult, reason: str) -> None:
+    def _publish(self, result: RoundResult, reason: str) -> None:
         if result is not self._result:
-            say = self._log.warning if result is RoundResult.FAILED else self._log.info
-            say("reconcile state changed", scope=self._label, state=result, reason=reason)
+            emit = self._log.warning if result is RoundResult.FAILED else self._log.info
+            emit("reconcile state changed", scope=self._label, state=result, reason=reason)
         self._result = result
         if result is RoundResult.COMPLETE:
             self._done_us = time.time_ns() // 1000
-        said = {"state": result, "reason": reason, "scope": self._label, "done_us": self._done_us}
-        self._context.report(_name(self._scope), said)
+        state = {"state": result, "reason": reason, "scope": self._label, "done_us": self._done_us}
+        self._context.report(_name(self._scope), state)
 
 
 def _result_of(failure: errors.BeaconError) -> RoundResult:

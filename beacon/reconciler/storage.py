@@ -1,6 +1,6 @@
-"""The storage monitor: how full the volume is, in bytes and in inodes, and whether somebody should know.
+"""The storage monitor: measures the use of the volume, in bytes and in inodes, and reports its severity.
 
-It looks and says; that new events are refused on a full volume is the store's own doing, which looks for itself.
+It only measures and reports. The store itself measures the free space, and refuses new events on a full volume.
 """
 
 import os
@@ -18,16 +18,16 @@ _SLICE_S = 1.0
 
 
 class Severity(StrEnum):
-    """How pressing it is."""
+    """The severity of the volume's use."""
 
     OK = "ok"  # below both thresholds
-    WARNING = "warning"  # somebody should look within days
-    CRITICAL = "critical"  # the cleaner runs at once, and somebody should look now
+    WARNING = "warning"  # needs attention within days
+    CRITICAL = "critical"  # needs attention now; the cleaner runs at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Volume:
-    """A file system's figures; `inodes` is 0 where it has none to run out of."""
+    """The size and the use of a file system; `inodes` is 0 if it has no limit of inodes."""
 
     size_bytes: int
     used_bytes: int
@@ -37,21 +37,21 @@ class Volume:
 
     @property
     def bytes_ratio(self) -> float:
-        """The share in use of what this user could use, as `df` reckons."""
+        """The ratio of the used bytes to those that this user could use, as `df` computes it."""
         usable = self.used_bytes + self.available_bytes
         return self.used_bytes / usable if usable else 0.0
 
     @property
     def inodes_ratio(self) -> float:
-        """The share of the inodes in use."""
+        """The ratio of the inodes in use."""
         return self.inodes_used / self.inodes if self.inodes else 0.0
 
 
-def measure(path: Path) -> Volume:
-    """Ask the volume that holds `path`.
+def measure_volume(path: Path) -> Volume:
+    """Measure the file system that contains `path`.
 
     Raises:
-        OSError: it can't be asked.
+        OSError: it can't be read.
     """
     found = os.statvfs(path)
     return Volume(
@@ -63,85 +63,85 @@ def measure(path: Path) -> Volume:
     )
 
 
-def judge(ratio: float, terms: settings.Storage) -> Severity:
-    """Hold a share against the thresholds, which are per cent."""
-    if ratio * 100 >= terms.critical_threshold:
+def judge(ratio: float, config: settings.Storage) -> Severity:
+    """Compare a ratio with the thresholds, which are percentages."""
+    if ratio * 100 >= config.critical_threshold:
         return Severity.CRITICAL
-    return Severity.WARNING if ratio * 100 >= terms.warning_threshold else Severity.OK
+    return Severity.WARNING if ratio * 100 >= config.warning_threshold else Severity.OK
 
 
 class Monitor:
-    """Looks at the volume every so often."""
+    """Measures the volume at every interval."""
 
     def __init__(
         self,
-        terms: settings.Storage,
+        config: settings.Storage,
         *,
         report: Callable[[str, Mapping[str, object]], None],
         on_critical: Callable[[], None],
-        look: Callable[[Path], Volume] = measure,
+        measure: Callable[[Path], Volume] = measure_volume,
     ) -> None:
-        """Watch on these terms; `on_critical` is called at every look at which the volume is in need."""
-        self._terms = terms
+        """Monitor as configured; `on_critical` is called at every check whose severity is critical."""
+        self._config = config
         self._report = report
         self._on_critical = on_critical
-        self._measure = look
+        self._measure = measure
         self._severities = {"bytes": Severity.OK, "inodes": Severity.OK}
-        self._blind = False
+        self._unavailable = False
         self._done_us = 0
 
     def run(self, stop: threading.Event, beat: Callable[[], None]) -> None:
-        """Look now, and again every interval, until the process is to stop."""
-        waited_s = self._terms.monitor_interval_s
+        """Check now, and again at every interval, until the process is asked to stop."""
+        waited_s = self._config.monitor_interval_s
         while not stop.is_set():
-            if waited_s >= self._terms.monitor_interval_s:
-                self.look()
+            if waited_s >= self._config.monitor_interval_s:
+                self.check()
                 waited_s = 0.0
             beat()
-            slice_s = min(_SLICE_S, self._terms.monitor_interval_s)
+            slice_s = min(_SLICE_S, self._config.monitor_interval_s)
             stop.wait(slice_s)
             waited_s += slice_s
 
-    def look(self) -> None:
-        """Look once: move the metrics, and say what has changed."""
+    def check(self) -> None:
+        """Measure once, set the metrics, and log a change of the severity."""
         try:
-            volume = self._measure(Path(self._terms.volume_path))
+            volume = self._measure(Path(self._config.volume_path))
         except OSError as error:
             reason = error.strerror or str(error)
             self._report("storage", {"state": "unknown", "reason": reason, "done_us": self._done_us})
-            if not self._blind:
-                log.get().warning("volume not found", path=self._terms.volume_path, reason=reason)
-            self._blind = True
+            if not self._unavailable:
+                log.get().warning("volume unavailable", path=self._config.volume_path, reason=reason)
+            self._unavailable = True
             return
-        if self._blind:
-            log.get().info("volume found again", path=self._terms.volume_path)
-        self._blind = False
+        if self._unavailable:
+            log.get().info("volume available again", path=self._config.volume_path)
+        self._unavailable = False
         self._done_us = time.time_ns() // 1000
-        _show(volume)
-        self._weigh("bytes", volume.bytes_ratio, volume)
+        _set_metrics(volume)
+        self._update_severity("bytes", volume.bytes_ratio, volume)
         if volume.inodes:
-            self._weigh("inodes", volume.inodes_ratio, volume)
+            self._update_severity("inodes", volume.inodes_ratio, volume)
         worst = max(self._severities.values(), key=list(Severity).index)
-        self._report("storage", {"state": worst, "reason": self._pressing(volume), "done_us": self._done_us})
+        self._report("storage", {"state": worst, "reason": self._reason(volume), "done_us": self._done_us})
         if worst is Severity.CRITICAL:
             self._on_critical()
 
-    def _pressing(self, volume: Volume) -> str:
-        """Say what is scarce, "" when nothing is."""
+    def _reason(self, volume: Volume) -> str:
+        """Return a text about the resources above a threshold, or ""."""
         ratios = {"bytes": volume.bytes_ratio, "inodes": volume.inodes_ratio}
         scarce = [name for name, severity in self._severities.items() if severity is not Severity.OK]
         return ", ".join(f"{ratios[name]:.0%} of the {name} are used" for name in scarce)
 
-    def _weigh(self, resource: str, ratio: float, volume: Volume) -> None:
-        severity = judge(ratio, self._terms)
+    def _update_severity(self, resource: str, ratio: float, volume: Volume) -> None:
+        severity = judge(ratio, self._config)
         for each in (Severity.WARNING, Severity.CRITICAL):
             metrics.STORAGE_PRESSURE.labels(resource=resource, severity=each).set(severity is each)
         before, self._severities[resource] = self._severities[resource], severity
         if severity is before:
             return
-        database = Path(self._terms.db_path)
-        say = {Severity.OK: log.get().info, Severity.WARNING: log.get().warning, Severity.CRITICAL: log.get().error}
-        say[severity](
+        database = Path(self._config.db_path)
+        emit = {Severity.OK: log.get().info, Severity.WARNING: log.get().warning, Severity.CRITICAL: log.get().error}
+        emit[severity](
             "storage pressure changed",
             resource=resource,
             severity=severity,
@@ -153,7 +153,7 @@ class Monitor:
         )
 
 
-def _show(volume: Volume) -> None:
+def _set_metrics(volume: Volume) -> None:
     metrics.VOLUME_SIZE.set(volume.size_bytes)
     metrics.VOLUME_USED.set(volume.used_bytes)
     metrics.VOLUME_AVAILABLE.set(volume.available_bytes)

@@ -1,8 +1,8 @@
-"""Heartbeats: one small file per thread, holding when it last went round its loop. Standard library only.
+"""Heartbeats: one small file per thread, with the time of the last iteration of its loop. Standard library only.
 
-A hung thread is known by its age, measured with CLOCK_MONOTONIC, so that a jump of the wall clock means nothing. The
-processes beat, others read; nothing here may import anything of a third party, because the sentinel reads hearts too.
-A heartbeat needs no room: where none is left for its text, the file's times hold what the text would.
+A thread whose heartbeat is too old is hung. The age is measured with CLOCK_MONOTONIC, so a jump of the wall clock has
+no effect. This module may import no third-party library, because the sentinel reads heartbeats, too. A heartbeat works
+on a full volume: if its text can't be written, the file's timestamps hold the same values.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from beacon.boundary import files
 
-HUNG_S = 60.0  # a thread that has not beaten for so long hangs
+HUNG_S = 60.0  # a thread without a heartbeat for this long is hung
 
 _INTERVAL_NS = 1_000_000_000
 _RECORD = "{pid:>10} {beat_ns:>24}\n"
@@ -22,8 +22,8 @@ _HIGHEST_PID = 1 << 22
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Beat:
-    """The last beat of one thread; `age_s` is how long ago that was when it was read."""
+class LastHeartbeat:
+    """The last heartbeat of one thread; `age_s` is its age at the time when it was read."""
 
     process: str
     thread: str
@@ -31,13 +31,13 @@ class Beat:
     age_s: float
 
 
-class Heart:
-    """One thread's heartbeat. Used by that thread alone."""
+class Heartbeat:
+    """Writes one thread's heartbeat; for use by that thread only."""
 
     __slots__ = ("_due_ns", "_fd", "_path", "_pid")
 
     def __init__(self, directory: Path, process: str, thread: str) -> None:
-        """Begin to beat; neither name may hold a slash, nor the process' a dot."""
+        """Create the file and write the first heartbeat; no name may contain a slash, nor the process' a dot."""
         self._path = directory / f"{process}.{thread}"
         self._pid = os.getpid()
         self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
@@ -45,7 +45,7 @@ class Heart:
         self.beat()
 
     def beat(self) -> None:
-        """Say that the thread lives; cheap enough for every turn of a loop, written once a second at most."""
+        """Write a heartbeat, at most once a second; cheap enough for every iteration of a loop."""
         now_ns = time.monotonic_ns()
         if now_ns < self._due_ns:
             return
@@ -56,21 +56,21 @@ class Heart:
     def _write(self, now_ns: int) -> None:
         try:
             os.pwrite(self._fd, _RECORD.format(pid=self._pid, beat_ns=now_ns).encode(), 0)
-        except OSError:  # the directory is full: a living process must not look like one that hangs
-            with contextlib.suppress(OSError):  # nor may it end
+        except OSError:  # the volume is full: a living process must not look hung
+            with contextlib.suppress(OSError):  # nor may it terminate
                 os.truncate(self._fd, 0)
                 os.utime(self._fd, ns=(self._pid * 1_000_000_000, now_ns))
 
     def close(self) -> None:
-        """Stop beating on purpose: a thread that has ended is not one that hangs."""
+        """Remove the heartbeat, because a thread that has ended is not hung."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
             self._path.unlink(missing_ok=True)
 
 
-def read(directory: Path) -> tuple[Beat, ...]:
-    """Read all heartbeats; a file that is just being made, or isn't one, is left out."""
+def read(directory: Path) -> tuple[LastHeartbeat, ...]:
+    """Return all heartbeats; ignore files that are incomplete or no heartbeats."""
     try:
         paths = sorted(directory.iterdir())
     except FileNotFoundError:
@@ -80,7 +80,7 @@ def read(directory: Path) -> tuple[Beat, ...]:
     return tuple(beat for beat in beats if beat is not None)
 
 
-def _read_one(path: Path, now_ns: int) -> Beat | None:
+def _read_one(path: Path, now_ns: int) -> LastHeartbeat | None:
     process, _, thread = path.name.partition(".")
     try:
         found = path.lstat()
@@ -92,5 +92,5 @@ def _read_one(path: Path, now_ns: int) -> Beat | None:
     except (OSError, ValueError):
         return None
     if not 0 < pid <= _HIGHEST_PID:
-        return None  # just made
-    return Beat(process=process, thread=thread, pid=pid, age_s=max(0.0, (now_ns - beat_ns) / 1e9))
+        return None  # just created
+    return LastHeartbeat(process=process, thread=thread, pid=pid, age_s=max(0.0, (now_ns - beat_ns) / 1e9))

@@ -1,10 +1,10 @@
-"""Writes whole lines to a descriptor that may have no reader.
+"""Writes whole lines to a file descriptor that may have no reader.
 
-A pipe, a socket or a terminal whose reader has stopped takes no more; a write would block its caller for as long as
-that lasts. A line that can't be written is dropped and counted, and the next one that can be written is preceded by a
-line with the number. A reader that is only slower than a burst is waited for, within a budget of time. The descriptor
-is not changed, because others may share it: `poll` reports whether it takes PIPE_BUF bytes, and no more than that is
-written at once. Standard library only: the sentinel and supervisord write through it, too.
+A write to a pipe, a socket or a terminal whose reader has stopped would block the caller. So a line that can't be
+written is dropped and counted, and the next written line is preceded by a line with the number of dropped ones. For a
+reader that is only slower than a burst, the writer waits within a time budget. The descriptor stays in blocking mode,
+because other processes may share it: `poll` reports whether it accepts PIPE_BUF bytes, and no more is written at once.
+Standard library only: the sentinel and supervisord use this module, too.
 """
 
 import os
@@ -13,13 +13,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-AT_ONCE = select.PIPE_BUF  # bytes that a pipe takes whole or not at all
+AT_ONCE = select.PIPE_BUF  # bytes that are written to a pipe atomically
 _PATIENCE_S = 1.0
 _SHARE = 0.05  # of all time may be spent on waiting for a slow reader
 
 
 class LineWriter:
-    """The one writer of a descriptor, for all threads of a process."""
+    """The only writer of a descriptor in a process; thread-safe."""
 
     def __init__(
         self,
@@ -29,14 +29,14 @@ class LineWriter:
         on_drop: Callable[[int], object] = lambda _: None,
         patience_s: float = _PATIENCE_S,
     ) -> None:
-        """Write to `fd`. `report` renders the line about dropped lines, `on_drop` gets each number of them."""
+        """Write to `fd`. `report` renders the line about dropped lines, `on_drop` receives the number of each drop."""
         self.dropped = 0
         self._fd = fd
         self._report = report
         self._on_drop = on_drop
         self._lock = threading.RLock()  # the garbage collector may log in the middle of a write
         self._unreported = 0
-        self._rest = b""  # of what was begun
+        self._rest = b""  # of a part that was written incompletely
         self._patience_s = self._budget_s = patience_s
         self._waited_at = time.monotonic()
         self._stuck = False
@@ -55,7 +55,7 @@ class LineWriter:
             self._on_drop(lost)
 
     def _put(self, part: bytes) -> bool:
-        """Write a part after all that must come before it; return False if nothing of it was written."""
+        """Write pending bytes and then a part; return False if nothing of the part was written."""
         if not self._flush():
             return False
         if self._unreported:
@@ -65,7 +65,7 @@ class LineWriter:
         return self._begin(part)
 
     def _begin(self, part: bytes) -> bool:
-        """Write as much of a part as is taken; the rest comes before all else next time, so that no line is cut."""
+        """Write as much of a part as the descriptor accepts; the rest is written first next time, so no line is cut."""
         if self._rest:
             return False
         self._rest = part
@@ -75,12 +75,12 @@ class LineWriter:
         return False
 
     def _flush(self) -> bool:
-        """Write what is left; return False while something is."""
+        """Write the pending bytes; return False if some remain."""
         try:
             while self._rest and self._has_room():
                 sent = os.write(self._fd, self._rest[:AT_ONCE])
                 self._rest = self._rest[sent:]
-        except OSError:  # no reader any more, or no room on the volume
+        except OSError:  # the reader is gone, or the volume is full
             return False
         return not self._rest
 
@@ -100,7 +100,7 @@ class LineWriter:
 
 
 def _parts(data: bytes) -> Iterator[bytes]:
-    """Divide into as many whole lines as may be written at once; a line that is longer is a part of its own."""
+    """Split into parts of whole lines that may be written at once; a longer line is a part of its own."""
     begin = 0
     while begin < len(data):
         end = data.rfind(b"\n", begin, begin + AT_ONCE) + 1

@@ -1,9 +1,9 @@
-"""One logging set-up for all processes: one JSON object a line on standard output. The door of structlog.
+"""The logging configuration of all processes: one JSON object per line on standard output. The only user of structlog.
 
-supervisord passes on whole what arrives whole: a line is written with one `write` of at most PIPE_BUF bytes, which the
-kernel never mixes with another process' line, and is dropped when that would have to wait (`lines.py`). What is longer
-is shortened field by field and says so. Values that were registered as secrets are masked wherever they stand. What
-libraries say through `logging` goes the same way, warnings and above. Nothing here decides what is worth a line.
+A line is written with one `write` of at most PIPE_BUF bytes, which the kernel never mixes with the line of another
+process, and is dropped if that would block (`line_writer.py`). A longer line is shortened field by field and marked as
+truncated. Values registered as secrets are masked in all fields. Records of libraries through `logging`, warnings and
+above, are written in the same form. The callers decide what to log.
 """
 
 import logging
@@ -20,8 +20,8 @@ from beacon.runtime import line_writer
 
 Logger = structlog.typing.FilteringBoundLogger
 
-_LONGEST_LINE = line_writer.AT_ONCE  # bytes with the line feed
-_SHORTEST_SECRET = 4  # what is shorter stands in ordinary words by chance
+_LONGEST_LINE = line_writer.AT_ONCE  # bytes, including the line feed
+_SHORTEST_SECRET = 4  # shorter values occur in ordinary words by chance
 _SHORTEST_FIELD = 64
 _LEVELS = {
     "debug": logging.DEBUG,
@@ -44,9 +44,9 @@ def configure(
     app: str = "",
     fd: int = 1,
 ) -> None:
-    """Let every logger of this process write to `fd` from now on.
+    """Configure every logger of this process to write to `fd`.
 
-    `level`, `format` and `app` are app.logLevel, app.logFormat and app.name, as soon as they are known.
+    `level`, `format` and `app` are app.logLevel, app.logFormat and app.name, once they are known.
     """
     threshold = _LEVELS[level]
     renderer = _render_json if format == "json" else _render_text
@@ -60,20 +60,20 @@ def configure(
         processors=[head, _mask, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=lambda *_: out,
-        cache_logger_on_first_use=False,  # the level becomes known only when the store has told the configuration
+        cache_logger_on_first_use=False,  # the level is unknown until the store has sent the configuration
     )
     logging.captureWarnings(capture=True)
     logging.basicConfig(level=max(threshold, logging.WARNING), handlers=[_Bridge()], force=True)
 
 
 def get(**fields: object) -> Logger:
-    """Give a logger whose lines all carry `fields`."""
+    """Return a logger that adds `fields` to all its lines."""
     logger: Logger = structlog.get_logger(**fields)
     return logger
 
 
 def on_drop(count: Callable[[int], object]) -> None:
-    """Call `count` with the number of lines whenever some had to be dropped, from now on."""
+    """Register a function that is called with the number of lines whenever some are dropped."""
     _counts[:] = [count]
 
 
@@ -91,12 +91,12 @@ def register_secret(value: str) -> None:
 
 
 def masked(text: str) -> str:
-    """Give a text without the secrets that are known, for where else than the log it is to stand."""
+    """Return text with all registered secrets masked, for use outside the log."""
     return str(_masked(text, _secrets))
 
 
 class _Lines:
-    """Writes rendered lines; every level is the same to it."""
+    """Writes rendered lines of any level."""
 
     def __init__(self, writer: line_writer.LineWriter) -> None:
         self._writer = writer
@@ -109,23 +109,23 @@ class _Lines:
 
 
 class _Head:
-    """Puts what every line has before what it says."""
+    """Adds the fields that every line begins with."""
 
     def __init__(self, process: str, app: str) -> None:
         self._who = {"app": app, "process": process} if app else {"process": process}
 
     def __call__(self, _: object, method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
         now = instants.now_rfc3339()
-        said = event.pop("event", "")
+        name = event.pop("event", "")
         level = "error" if method in ("exception", "critical") else method
-        return {"ts": now, "level": level, **self._who, "event": said, **event}
+        return {"ts": now, "level": level, **self._who, "event": name, **event}
 
 
 class _Bridge(logging.Handler):
-    """Passes on what libraries log."""
+    """Forwards the log records of libraries."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log a library's record as ours."""
+        """Log a library's record in the format of Beacon."""
         method = "error" if record.levelno >= logging.ERROR else "warning"
         getattr(get(), method)(record.getMessage(), logger=record.name)
 
@@ -156,7 +156,7 @@ def _render_json(_: object, __: str, event: Mapping[str, Any]) -> bytes:
 
 
 def _visible(line: bytes) -> bytes:
-    """Escape what would act on the terminal of a person who reads the log; plain ASCII has been escaped already."""
+    """Escape characters that would control a terminal that shows the log; JSON escapes those of plain ASCII."""
     if line.isascii() and b"\x7f" not in line:
         return line
     return visible.escaped_json(line.decode()).encode()
@@ -165,7 +165,7 @@ def _visible(line: bytes) -> bytes:
 def _encode(event: Mapping[str, Any]) -> bytes:
     try:
         return codec.encode(event)
-    except TypeError:  # a value that JSON doesn't know, or text that isn't Unicode
+    except TypeError:  # a value that JSON does not support, or text that is not Unicode
         return codec.encode({_text(key): _plain(value) for key, value in event.items()})
 
 
@@ -178,7 +178,7 @@ def _text(value: object) -> str:
 
 
 def _shorten(event: dict[str, Any]) -> bytes:
-    """Halve the longest value until the line fits; what can't be halved usefully is left out."""
+    """Halve the longest value until the line fits; if all values are short, keep only the standard fields."""
     event["truncated"] = True
     while len(line := _visible(codec.encode(event))) >= _LONGEST_LINE:
         name = max(event, key=lambda key: len(codec.encode(event[key])))
@@ -187,17 +187,17 @@ def _shorten(event: dict[str, Any]) -> bytes:
         if len(text) <= _SHORTEST_FIELD:
             event = {key: event[key] for key in ("ts", "level", *_WHO, "event", "truncated") if key in event}
             continue
-        quarter = len(text) // 4  # the end of a traceback says most, the beginning says where it began
+        quarter = len(text) // 4  # the end of a traceback is most useful, the beginning shows its origin
         event[name] = f"{text[:quarter]} [...] {text[-quarter:]}"
     return line
 
 
 def _render_text(_: object, __: str, event: Mapping[str, Any]) -> bytes:
-    said = dict(event)
-    who = "/".join(said.pop(name) for name in _WHO if name in said)
-    head = f"{said.pop('ts')} {said.pop('level').upper():<7} {who:<8} {said.pop('event')}"
-    fields = " ".join(f"{name}={_shown(value)}" for name, value in said.items())
-    line = visible.escaped(f"{head}  {fields}".rstrip()).encode()
+    rest = dict(event)
+    who = "/".join(rest.pop(name) for name in _WHO if name in rest)
+    head = f"{rest.pop('ts')} {rest.pop('level').upper():<7} {who:<8} {rest.pop('event')}"
+    shown = " ".join(f"{name}={_shown(value)}" for name, value in rest.items())
+    line = visible.escaped(f"{head}  {shown}".rstrip()).encode()
     return line[: _LONGEST_LINE - 1].decode(errors="ignore").encode() + b"\n"
 
 

@@ -1,10 +1,10 @@
-"""Every metric that a process counts while it works, declared once. The door of prometheus_client.
+"""All metrics that the processes themselves update, declared once. The only user of prometheus_client.
 
-Processes share a directory of memory-mapped files, named by role, not by pid: a counter survives `kill -9` and goes on,
-and nothing grows with restarts. Metrics are declared when this module is imported, before the role is known; a value
-finds its file when it first moves after `start`, and stays in memory without it, as in unit tests. What must be asked
-for (process figures, counts of the ledger) is not here but in `beacon.exporter`. Labels are bounded: no namespace, no
-name, no UID, no URL.
+Processes share a directory of memory-mapped files, named by role, not by pid: a counter survives `kill -9` and
+continues, and the number of files does not grow with restarts. Metrics are declared when this module is imported,
+before the role is known; a value opens its file at its first update after `start`, and stays in memory without
+`start`, as in unit tests. Metrics that are measured at a scrape (of processes, of the ledger) are in
+`beacon.exporter`. Labels are bounded: no namespace, no name, no UID, no URL.
 """
 
 import errno
@@ -23,21 +23,21 @@ from prometheus_client.metrics import Counter, Gauge, Histogram
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import CollectorRegistry
 
-Family = Metric  # a metric with its samples, as a scrape shows it
+Family = Metric  # a metric with its samples, as in a scrape
 
 _KEY_PARTS = 4  # metric, sample, labels, help
 _OPEN_METRICS = "application/openmetrics-text"
 _ESCAPINGS = ("allow-utf-8", "underscores", "dots", "values")
 _settling = threading.Lock()
-_INITIAL_BYTES = 1 << 16  # as the library maps at first
+_INITIAL_BYTES = 1 << 16  # the initial size of the library's files
 _ENTRY_BYTES = 32  # around a key, at most
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class _Value:
-    """A value that settles when it first moves: in the role's file after `start`, else in memory.
+    """A value that is allocated at its first update: in the role's file after `start`, else in memory.
 
-    All values of a histogram settle together: one without its empty buckets is none.
+    All values of a histogram are allocated together: a histogram without its empty buckets is invalid.
     """
 
     _multiprocess = False
@@ -60,7 +60,7 @@ class _Value:
         (self._settled or self._settle()).set(value, timestamp=timestamp)
 
     def set_exemplar(self, exemplar: Any) -> None:
-        """Exemplars are not used."""
+        """Do nothing: exemplars are not used."""
 
     def get(self) -> float:
         return float((self._settled or self._settle()).get())
@@ -69,15 +69,15 @@ class _Value:
         return None
 
     def _settle(self) -> Any:
-        with _settling:  # two threads with a value each would lose what one of them counts
+        with _settling:  # if two threads allocated the same value, the counts of one would be lost
             for value in self._family:
-                if value._settled is None:  # noqa: SLF001  one of our own
+                if value._settled is None:  # noqa: SLF001  the same class
                     value._settled = _placed(*value._declared, **value._more)  # noqa: SLF001
         return self._settled
 
 
 def _placed(*declared: Any, **more: Any) -> Any:
-    """Make a value in the role's file, or in memory when there is no room for it: a scrape lacks it then."""
+    """Allocate a value in the role's file, or in memory if the volume is full: a scrape does not contain it then."""
     try:
         return _Value.kind(*declared, **more)
     except OSError:
@@ -85,7 +85,7 @@ def _placed(*declared: Any, **more: Any) -> Any:
 
 
 class _Allocated(mmap_dict.MmapedDict):
-    """A metric file whose room is taken before it is mapped: a page for which there is none is a SIGBUS."""
+    """A metric file whose blocks are allocated before it is mapped: a page without a block would cause a SIGBUS."""
 
     def __init__(self, filename: str) -> None:
         with Path(filename).open("a+b") as file:
@@ -103,13 +103,13 @@ def _allocate(fd: int, size: int) -> None:
         os.posix_fallocate(fd, 0, size)
     except OSError as error:
         if error.errno in _NO_ROOM:
-            raise  # any other: a file system that can't do it, of which nothing is known
+            raise  # another error: the file system does not support it
 
 
 values.ValueClass = _Value
 vars(values)["MmapedDict"] = _Allocated
 
-REGISTRY = CollectorRegistry()  # only tells what is declared: a scrape reads the files
+REGISTRY = CollectorRegistry()  # holds only the declarations: a scrape reads the files
 
 
 def _counter(name: str, text: str, *labels: str) -> Counter:
@@ -117,12 +117,12 @@ def _counter(name: str, text: str, *labels: str) -> Counter:
 
 
 def _state(name: str, text: str, *labels: str) -> Gauge:
-    """Declare a gauge that says how something is now: it goes with the process that said so."""
+    """Declare a gauge of a current state: it disappears when its process ends."""
     return Gauge(f"beacon_{name}", text, labels, registry=REGISTRY, multiprocess_mode="livemostrecent")
 
 
 def _instant(name: str, text: str, *labels: str) -> Gauge:
-    """Declare a gauge that says when something was last so: true after the process' end, too."""
+    """Declare a gauge with the time of a past event: it stays valid after its process has ended."""
     return Gauge(f"beacon_{name}", text, labels, registry=REGISTRY, multiprocess_mode="mostrecent")
 
 
@@ -234,9 +234,9 @@ DRIFT = _counter("drift_total", "Changes that the watch should have told and a c
 
 
 def start(role: str, directory: Path) -> None:
-    """Keep this process' values in files named by `role` from now on; one living process per role.
+    """Store this process' values in files named by `role`; only one process per role may run.
 
-    What says how things are now is forgotten: it was said by the process before. Damaged files are set aside.
+    State gauges of the previous process are removed, and damaged files are set aside.
     """
     started_before = (directory / f"counter_{role}.db").exists()
     for path in directory.glob(f"gauge_live*_{role}.db"):
@@ -244,7 +244,7 @@ def start(role: str, directory: Path) -> None:
     for path in directory.glob(f"*_{role}.db"):
         if path.stat().st_size > 0 and not sound(path):
             set_aside(path)
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)  # where the library looks for it
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)  # read by the library
     _Value.kind = values.MultiProcessValue(process_identifier=lambda: role)  # type: ignore[no-untyped-call]
     values.ValueClass = _placed
     PROCESS_RESTARTS.labels(process=role).inc(started_before)
@@ -252,18 +252,18 @@ def start(role: str, directory: Path) -> None:
 
 
 def files(directory: Path, living: Iterable[str]) -> tuple[Path, ...]:
-    """List the metric files, without the state gauges of roles that aren't `living`."""
+    """Return the metric files, without the state gauges of roles that are not `living`."""
     roles = frozenset(living)
     found = sorted(directory.glob("*.db"))
     return tuple(path for path in found if not path.name.startswith("gauge_live") or _role(path) in roles)
 
 
 def entries(path: Path) -> Iterable[tuple[bytes, float, float]]:
-    """Read a sound metric file: of each value its key (JSON), itself, and when it was set, if it is a gauge's."""
+    """Yield the key (JSON), value and timestamp of each entry of an intact metric file; only gauges have timestamps."""
     try:
         data = path.read_bytes()
         used = struct.unpack_from("i", data)[0]
-    except (FileNotFoundError, struct.error):  # its process has just begun anew
+    except (FileNotFoundError, struct.error):  # its process has just restarted
         return
     for key, end in _keys(data, used):
         if not key:
@@ -272,7 +272,7 @@ def entries(path: Path) -> Iterable[tuple[bytes, float, float]]:
 
 
 def family(kind: str, name: str, text: str, samples: Iterable[tuple[Mapping[str, str], float]]) -> Family:
-    """Make a metric from values that were asked for; `kind` is gauge or counter, `name` without prefix and _total."""
+    """Return a metric of measured values; `kind` is gauge or counter, `name` has neither prefix nor _total."""
     made = Metric(f"beacon_{name}", text, kind)
     for labels, value in samples:
         made.add_sample(f"beacon_{name}_total" if kind == "counter" else f"beacon_{name}", dict(labels), value)
@@ -280,9 +280,9 @@ def family(kind: str, name: str, text: str, samples: Iterable[tuple[Mapping[str,
 
 
 def content_type(accept: str) -> str:
-    """Choose one of the few formats for an Accept header; it is its own choice.
+    """Return the content type for an Accept header, one of the supported formats.
 
-    The library repeats whatever version it was asked for, as long as it is made of numbers.
+    The library would repeat any requested version that consists of numbers. The result is valid as an Accept header.
     """
     try:
         chosen = exposition.choose_encoder(accept)[1]
@@ -295,7 +295,7 @@ def content_type(accept: str) -> str:
 
 @lru_cache(maxsize=1)
 def _formats() -> frozenset[str]:
-    """Return the content types of the versions that are there, with every escaping."""
+    """Return the content types of all supported versions, with every escaping."""
     asked = [""]
     for media in (_OPEN_METRICS, "text/plain"):
         asked += [f"{media};version=1.0.0;escaping={escaping}" for escaping in _ESCAPINGS]
@@ -303,7 +303,7 @@ def _formats() -> frozenset[str]:
 
 
 def sound(path: Path) -> bool:
-    """Say whether a metric file can be read; the library would raise, or read for ever, on one that can't."""
+    """Return True if a metric file is intact; on a damaged one the library would raise, or loop forever."""
     try:
         data = path.read_bytes()
         used = struct.unpack_from("i", data)[0]
@@ -315,7 +315,7 @@ def sound(path: Path) -> bool:
 
 
 def set_aside(path: Path) -> None:
-    """Put a damaged metric file where no scrape finds it; the one set aside before gives way."""
+    """Rename a damaged metric file so that no scrape reads it; it replaces the one set aside before."""
     with suppress(FileNotFoundError):
         path.replace(path.with_suffix(".damaged"))
 
@@ -325,9 +325,9 @@ def _role(path: Path) -> str:
 
 
 def _keys(data: bytes, used: int) -> Iterable[tuple[bytes, int]]:
-    """Walk the entries: the key's length, the key padded so that both are a multiple of 8 bytes, two doubles.
+    """Yield the key of each entry and the offset of its two doubles; an empty key marks damage.
 
-    Gives each key and where its doubles stand.
+    An entry consists of the key's length, the key, padded so that both have a multiple of 8 bytes, and two doubles.
     """
     position = 8
     while position < used:
@@ -340,7 +340,7 @@ def _keys(data: bytes, used: int) -> Iterable[tuple[bytes, int]]:
         yield data[key : key + length], position - 16
 
 
-@lru_cache(maxsize=20_000)  # the same keys are met at every scrape
+@lru_cache(maxsize=20_000)  # every scrape reads the same keys
 def _meaningful(key: bytes) -> bool:
     try:
         parts = json.loads(key)

@@ -1,8 +1,8 @@
-"""What every process needs around its main: signals, death of the parent, threads, heartbeats, reports, the exit code.
+"""Runs a process: signals, death of the parent, threads, heartbeats, reports, the exit code.
 
-A process ends in one of three ways: it was asked to stop and says nothing of it; an error of ours ends it with one line
-and the exit code that goes with it; an unexpected error ends it with a traceback and code 70. supervisord decides what
-comes next. No process handles an unexpected error itself: whatever state it has is void.
+A process ends in one of three ways: after a request to stop, with exit code 0; after a `BeaconError`, with one log line
+and its exit code; after an unexpected exception, with a traceback and exit code 70. supervisord then decides whether to
+restart it. No process continues after an unexpected exception, because its state may be invalid.
 """
 
 import contextlib
@@ -23,15 +23,15 @@ from beacon.configuration import settings
 from beacon.runtime import heartbeat, log, metrics, parent_death, run_directory
 
 _STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
-_WIND_DOWN_S = 5.0  # how long the others may take to stop after a thread has failed
-_PATIENCE_S = 1.0  # how long the store may take before a line says that it is waited for
-_TRIM_S = 10.0  # how often memory is given back
+_WIND_DOWN_S = 5.0  # how long the other threads may take to stop after one has failed
+_PATIENCE_S = 1.0  # how long the store may take before the wait for it is logged
+_TRIM_S = 10.0  # how often free memory is returned to the system
 
 
 def run(name: str, main: Callable[["Context"], None]) -> NoReturn:
-    """Run one process to its end; `main` returns when `context.stop` is set.
+    """Run one process and exit; `main` returns when `context.stop` is set.
 
-    `name` is the process' role: of letters only, one living process per role and run directory.
+    `name` is the process' role, letters only; at most one process per role runs in a run directory.
     """
     log.configure(name)
     context: Context | None = None
@@ -40,12 +40,12 @@ def run(name: str, main: Callable[["Context"], None]) -> NoReturn:
         stop = _stop_on_signals()
         context = _enter(name, stop)
         log.get().info("started", pid=os.getpid())
-        gc.freeze()  # what is there now stays: no collection need look at it again
+        gc.freeze()  # the objects that exist now are permanent: no collection needs to visit them again
         main(context)
-    except Exception as error:  # noqa: BLE001  the one place, but for the threads below
-        code = _say(error)
+    except Exception as error:  # noqa: BLE001  only here, and for the threads below
+        code = _log_reason(error)
         if context is not None:
-            context.leave_word(error, code)
+            context.report_exit_reason(error, code)
     else:
         code = errors.EXIT_OK
     if context is not None:
@@ -55,31 +55,34 @@ def run(name: str, main: Callable[["Context"], None]) -> NoReturn:
 
 
 class Context:
-    """A process as its own code sees it; for all its threads."""
+    """The process as seen by its own code; thread-safe."""
 
     def __init__(self, name: str, *, run_dir: Path, stop: threading.Event) -> None:
-        """Stand for the process `name`; `run_dir` is Beacon's private directory."""
+        """Represent the process `name`; `run_dir` is Beacon's private directory."""
         self.name = name
         self.run_dir = run_dir
         self.stop = stop
-        self.failure = 0  # exit code that a failed thread asks for
+        self.failure = 0  # exit code of the first failed thread
         self._reporter = run_directory.Reporter(run_dir, name)
         self._threads: list[threading.Thread] = []
 
-    def heart(self, thread: str) -> heartbeat.Heart:
-        """Make the calling thread's heartbeat; a thread that does not beat for a minute counts as hung."""
-        return heartbeat.Heart(run_directory.hearts_directory(self.run_dir), self.name, thread)
+    def heartbeat(self, thread: str) -> heartbeat.Heartbeat:
+        """Create the calling thread's heartbeat; without one for a minute the thread is considered hung."""
+        return heartbeat.Heartbeat(run_directory.heartbeats_directory(self.run_dir), self.name, thread)
 
     def report(self, component: str, state: Mapping[str, Any]) -> None:
-        """Publish a component's state, `{"state": ..., ...}` in plain values; written only when it changed."""
+        """Publish a component's state, `{"state": ..., ...}` of JSON values; it is written only if it has changed."""
         self._reporter.report(component, state)
 
     def sleep(self, seconds: float) -> bool:
-        """Wait, but no longer than until the process is to stop; True when it is."""
+        """Wait until the time is over or the process is asked to stop; return True if it is."""
         return self.stop.wait(seconds)
 
     def spawn(self, thread_name: str, target: Callable[[], None]) -> threading.Thread:
-        """Start a daemon thread. An error that leaves it ends the whole process; so does no other end of it."""
+        """Start a daemon thread.
+
+        An uncaught exception in the thread terminates the process; a normal return does not.
+        """
         thread = threading.Thread(target=self._guard, args=(target,), name=thread_name, daemon=True)
         self._threads.append(thread)
         thread.start()
@@ -91,39 +94,39 @@ class Context:
             thread.join()
 
     def fail(self, error: BaseException) -> None:
-        """End the process because of an error that left one of its threads."""
+        """Terminate the process because of an uncaught exception in one of its threads."""
         if isinstance(error, errors.Stopping) and self.stop.is_set():
             return
         if not self.failure:
-            self.failure = _say(error)
-            self.leave_word(error, self.failure)
+            self.failure = _log_reason(error)
+            self.report_exit_reason(error, self.failure)
         self.stop.set()
-        # Whoever waits for what the failed thread held would wait for ever.
+        # Threads that wait for the failed one would never stop: exit without them after a while.
         last_resort = threading.Timer(_WIND_DOWN_S, os._exit, args=(self.failure,))
         last_resort.daemon = True
         last_resort.start()
 
-    def leave_word(self, error: BaseException, code: int) -> None:
-        """Leave for the sentinel why the process ends; its next life takes that away."""
+    def report_exit_reason(self, error: BaseException, code: int) -> None:
+        """Publish for the sentinel why the process ends; the next process of this role removes the report."""
         if code != errors.EXIT_OK:
             reason = str(error) if isinstance(error, errors.BeaconError) else f"{type(error).__name__}: {error}"
-            with contextlib.suppress(OSError):  # the run directory may be what is broken
-                self.report(run_directory.LAST_WORD, {"state": "ended", "code": code, "reason": log.masked(reason)})
+            with contextlib.suppress(OSError):  # the run directory may be the cause
+                self.report(run_directory.EXIT_REASON, {"state": "ended", "code": code, "reason": log.masked(reason)})
 
     def _guard(self, target: Callable[[], None]) -> None:
         try:
             target()
-        except Exception as error:  # noqa: BLE001  see the module's text
+        except Exception as error:  # noqa: BLE001  see the module's docstring
             self.fail(error)
 
 
 def obtain_settings(context: Context, client: bus.Client) -> Mapping[str, Any]:
-    """Ask the store for the configuration with which it started, as long as it takes, and log as it says.
+    """Request the configuration from the store, wait for it as long as necessary, and configure the log.
 
-    Gives the plain values, for `settings.from_plain`.
+    Return the plain values, for `settings.from_plain`.
 
     Raises:
-        errors.Stopping: the process is to stop.
+        errors.Stopping: the process was asked to stop.
     """
     hello = wire.Hello(process=context.name)
     try:
@@ -136,16 +139,16 @@ def obtain_settings(context: Context, client: bus.Client) -> Mapping[str, Any]:
 
 
 def log_as(name: str, app: settings.AppSettings) -> None:
-    """Log as the configuration says from now on."""
+    """Apply the log level, the log format and the name of the configuration."""
     log.configure(name, level=app.log_level, format=app.log_format, app=app.name)
     log.get().info("configured", version=app.version or beacon.VERSION, pid=os.getpid())
 
 
 def _enter(name: str, stop: threading.Event) -> Context:
-    """Take possession of the run directory.
+    """Prepare the run directory and return the process' context.
 
     Raises:
-        errors.StartError: that is not possible.
+        errors.StartError: the run directory can't be used.
     """
     try:
         return _entered(name, stop)
@@ -170,13 +173,13 @@ def _entered(name: str, stop: threading.Event) -> Context:
 
 
 def _stop_on_signals() -> threading.Event:
-    """Give an event that SIGTERM and SIGINT set, however often they come.
+    """Return an event that SIGTERM and SIGINT set.
 
-    A thread waits for them instead of a handler: a handler runs in between two steps of the main thread, and an event
-    that is set while the same thread holds its lock never returns.
+    A thread waits for the signals instead of a handler: a handler interrupts the main thread, and setting the event
+    while that thread holds the event's lock would deadlock.
     """
     stop = threading.Event()
-    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)  # inherited by every thread to come
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)  # inherited by all later threads
 
     def wait_for_signals() -> None:
         # Not sigtimedwait: CPython's returns as if a signal had come when the process was frozen beyond the timeout.
@@ -186,25 +189,25 @@ def _stop_on_signals() -> threading.Event:
 
     def trim() -> None:
         while not stop.wait(_TRIM_S):
-            _give_memory_back()
+            _trim_memory()
 
     threading.Thread(target=wait_for_signals, name="signals", daemon=True).start()
     threading.Thread(target=trim, name="trim", daemon=True).start()
     return stop
 
 
-def _give_memory_back() -> None:
-    """Give what lies free within the heap back to the system, which of itself happens only at the heap's end.
+def _trim_memory() -> None:
+    """Return free memory within the heap to the system; glibc itself returns only memory at the heap's end.
 
-    A burst leaves such holes. Another C library than glibc keeps its heap in other ways.
+    A burst leaves such free areas. Other C libraries have no `malloc_trim`, and manage their heap differently.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
 
 
-def _say(error: BaseException) -> int:
-    """Log why the process ends and give its exit code."""
+def _log_reason(error: BaseException) -> int:
+    """Log why the process ends, and return its exit code."""
     if isinstance(error, errors.Stopping):
         return errors.EXIT_OK
     if isinstance(error, errors.ConfigError):

@@ -1,7 +1,7 @@
-"""What supervisord knows of its programs. The door of supervisor, through its XML-RPC on a unix socket.
+"""A client of supervisord's XML-RPC on a unix socket: the states of its programs, start and stop.
 
-Asked by the exporter and by people's commands; the sentinel alone stops and starts programs through it. The library's
-own transport has no timeout, so a supervisord that hangs would hang whoever asks; that is why it is not used.
+The exporter and the CLI only read states; the sentinel alone stops and starts programs. supervisor's own transport is
+not used: it has no timeout, so a supervisord that hangs would block its clients.
 """
 
 import http.client
@@ -20,29 +20,29 @@ from beacon import errors
 _TIMEOUT_S = 1.0
 _LONGEST_ANSWER = 4 * 1024 * 1024
 _SHUTTING_DOWN = 6  # supervisord's fault code SHUTDOWN_STATE
-_AT_ONCE = False  # supervisord answers at once instead of waiting for what was asked
+_AT_ONCE = False  # the argument `wait`: supervisord replies before the program has started or stopped
 
 
 class ShuttingDown(errors.TransientError):
-    """It answers no more, because it is ending its programs and itself."""
+    """supervisord rejects requests, because it is shutting down."""
 
 
 class ProgramState(StrEnum):
-    """Where a program stands, in supervisord's own words."""
+    """The state of a program, as supervisord names it."""
 
     STOPPED = "STOPPED"
-    STARTING = "STARTING"  # runs, but not yet for startsecs
+    STARTING = "STARTING"  # has run for less than startsecs
     RUNNING = "RUNNING"
-    BACKOFF = "BACKOFF"  # ended within startsecs; waits to be started again
+    BACKOFF = "BACKOFF"  # ended within startsecs; waits for its next start
     STOPPING = "STOPPING"
     EXITED = "EXITED"
-    FATAL = "FATAL"  # ended too often; not started again
+    FATAL = "FATAL"  # failed to start too often; not started again
     UNKNOWN = "UNKNOWN"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """One program; `pid` is 0 while it doesn't run, the times are seconds since 1970 (0: never)."""
+    """One program; `pid` is 0 while it does not run, the times are seconds since 1970 (0: never)."""
 
     name: str
     state: ProgramState
@@ -53,20 +53,20 @@ class Program:
 
     @property
     def alive(self) -> bool:
-        """Whether a process of it exists."""
+        """True if a process of the program exists."""
         return self.pid > 0
 
 
 def socket_of(run_dir: Path) -> Path:
-    """Name supervisord's socket, which lies beside Beacon's private directory."""
+    """Return the path of supervisord's socket, which is next to Beacon's private directory."""
     return run_dir.parent / "supervisor.sock"
 
 
 def programs(path: Path) -> tuple[Program, ...]:
-    """Ask supervisord, at its socket, for the state of all its programs.
+    """Return the states of all programs of the supervisord at this socket.
 
     Raises:
-        ShuttingDown: it is about to end.
+        ShuttingDown: supervisord is shutting down.
         errors.TransientError: it does not answer, or not in time.
     """
     infos = _call(path, "getAllProcessInfo")
@@ -74,7 +74,7 @@ def programs(path: Path) -> tuple[Program, ...]:
 
 
 def dropped_lines(path: Path) -> int:
-    """Ask supervisord how many lines of its programs' log it could not write since it started.
+    """Return the number of log lines that supervisord could not write since it started.
 
     Raises:
         errors.TransientError: it does not answer, or runs without Beacon's plugin.
@@ -83,7 +83,7 @@ def dropped_lines(path: Path) -> int:
 
 
 def start(path: Path, name: str) -> None:
-    """Have a program started; return before it runs.
+    """Start a program; return before it runs.
 
     Raises:
         errors.TransientError: supervisord does not answer, or refuses because it runs already.
@@ -92,7 +92,7 @@ def start(path: Path, name: str) -> None:
 
 
 def stop(path: Path, name: str) -> None:
-    """Have a program stopped, and not started again by supervisord; return before it has ended.
+    """Stop a program, which supervisord does not start again; return before it has ended.
 
     Raises:
         errors.TransientError: supervisord does not answer, or refuses because it does not run.
@@ -110,7 +110,7 @@ def _call(path: Path, method: str, *arguments: str | bool, of: str = "supervisor
     except (OSError, http.client.HTTPException) as error:
         raise errors.TransientError(f"supervisord does not answer: {error}") from error
     except (xmlrpc.client.Error, expat.ExpatError, ValueError) as error:
-        raise errors.TransientError(f"the answer of supervisord can't be read: {error}") from error
+        raise errors.TransientError(f"the response of supervisord can't be read: {error}") from error
     return answer
 
 
@@ -127,7 +127,7 @@ def _parse(infos: Any) -> Iterable[Program]:
 
 
 def _ended(info: Any) -> str:
-    """Say of a program that does not run when it ended, which is all that supervisord describes it by."""
+    """Return when a program ended, if it ever ran: that is supervisord's description of it."""
     return f"it ended at {info['description']}" if info["stop"] else str(info["description"])
 
 
@@ -139,7 +139,7 @@ def _post(path: Path, body: bytes) -> bytes:
         if response.status != HTTPStatus.OK:
             raise http.client.HTTPException(f"status {response.status}")
         body = response.read(_LONGEST_ANSWER)
-        if response.length:  # it broke off, or is longer
+        if response.length:  # the connection broke off, or the body is longer
             raise http.client.IncompleteRead(body, response.length)
         return body
     finally:

@@ -1,9 +1,9 @@
-"""The part of Beacon that runs within supervisord: it writes the programs' lines without ever waiting for a reader.
+"""A plugin of supervisord that writes the programs' log lines without blocking.
 
-supervisord has one thread, and opens the log files of its programs by path. A pipe that is not read blocks it for good,
+supervisord has one thread, and opens the log files of its programs by path. A pipe without a reader blocks it forever,
 and with it all programs, because their pipes fill up; a socket can't be opened by path at all. supervisord.conf loads
-this module as an RPC interface, supervisord's way to be extended, before any program starts: what goes to /dev/fd/1 and
-/dev/fd/2 is written to these descriptors themselves, by `lines`. Nothing else of supervisord changes.
+this module as an RPC interface, supervisord's extension point, before any program starts: output to /dev/fd/1 and
+/dev/fd/2 is written to these descriptors directly, by `line_writer`. Nothing else in supervisord changes.
 """
 
 import io
@@ -20,10 +20,10 @@ _DESCRIPTORS = {"/dev/fd/1": 1, "/dev/stdout": 1, "/dev/fd/2": 2, "/dev/stderr":
 
 
 class Interface:
-    """What other processes may ask; each public method is one of supervisord's XML-RPC, after the prefix `beacon.`."""
+    """The XML-RPC interface; each public method is available under the prefix `beacon.`."""
 
     def __init__(self, streams: "dict[int, OutputStream]") -> None:
-        """Answer about these streams."""
+        """Report on these streams."""
         self._streams = streams
 
     def droppedLines(self) -> int:  # noqa: N802  as supervisord's own methods are named
@@ -35,10 +35,10 @@ class Interface:
 
 
 class OutputStream:
-    """What supervisord takes for an open binary file."""
+    """The file object that supervisord writes to."""
 
     def __init__(self, fd: int) -> None:
-        """Write to a descriptor that is open already."""
+        """Write to an open descriptor."""
         self.writer = line_writer.LineWriter(fd, report=_dropped)
 
     def write(self, data: bytes) -> None:
@@ -46,14 +46,14 @@ class OutputStream:
         self.writer.write(data)
 
     def flush(self) -> None:
-        """Do nothing: nothing is kept back."""
+        """Do nothing: nothing is buffered."""
 
     def close(self) -> None:
         """Do nothing: other programs write to the same descriptor."""
 
 
 class _Text(io.TextIOBase):
-    """Python's own words within supervisord, which must not block it either."""
+    """The standard error of supervisord itself, which must not block it either."""
 
     def __init__(self, stream: OutputStream) -> None:
         self._stream = stream
@@ -67,15 +67,15 @@ _streams: dict[int, OutputStream] = {}
 
 
 def make(_supervisord: Any, **_options: Any) -> Interface:
-    """Take over the writing of the programs' lines; for `supervisor.rpcinterface_factory`."""
+    """Replace supervisord's writer of the programs' lines; for `supervisor.rpcinterface_factory`."""
     if not _streams:  # supervisord calls this again when it reloads its configuration
         _streams.update({fd: OutputStream(fd) for fd in (1, 2)})
         sys.stderr = _Text(_streams[2])
-        _lead_through(loggers.handle_file)
+        _redirect_log_files(loggers.handle_file)
     return Interface(_streams)
 
 
-def _lead_through(by_path: Any) -> None:
+def _redirect_log_files(by_path: Any) -> None:
     def handle_file(logger: Any, filename: str, fmt: str, *more: Any, **options: Any) -> None:
         if filename not in _DESCRIPTORS:
             by_path(logger, filename, fmt, *more, **options)

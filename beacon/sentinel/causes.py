@@ -44,7 +44,7 @@ class End:
 def last_end(run_dir: Path, program: str) -> End:
     """Find out how a program ended last."""
     end = parse_end(_tail(run_dir.parent / "supervisord.log"), program)
-    word = run_directory.report_of(run_dir, program, run_directory.LAST_WORD)
+    word = run_directory.report_of(run_dir, program, run_directory.EXIT_REASON)
     if word is None or end.code != word.fields.get("code"):
         return end  # the word is of an earlier life
     return End(how=end.how, code=end.code, reason=str(word.fields.get("reason", "")))

@@ -58,7 +58,7 @@ class Snapshot:
     """
 
     programs: Sequence[supervision.Program]
-    beats: Sequence[heartbeat.Beat]
+    beats: Sequence[heartbeat.LastHeartbeat]
     lives_s: Mapping[int, float]
     awake_s: float
     booted_s: float

@@ -30,7 +30,7 @@ class SupervisorMonitor:
         self._environ = environ
         self._socket = supervision.socket_of(run_dir)
         self._memory = restart_state.RestartState(run_dir, supervisor)
-        self._heart: heartbeat.Heart | None = None
+        self._heart: heartbeat.Heartbeat | None = None
         self._booted_at: float | None = None  # when the run directory was first seen to be this supervisord's
         self._resting = False
         self._killed: set[str] = set()
@@ -149,7 +149,7 @@ class SupervisorMonitor:
         lives_s = {program.pid: life_s for program in programs if (life_s := _life_s(program.pid)) is not None}
         return decisions.Snapshot(
             programs=programs,
-            beats=heartbeat.read(run_directory.hearts_directory(self._run_dir)),
+            beats=heartbeat.read(run_directory.heartbeats_directory(self._run_dir)),
             lives_s=lives_s,
             awake_s=now - self._awake_since,
             booted_s=0.0 if self._booted_at is None else now - self._booted_at,
@@ -161,7 +161,7 @@ class SupervisorMonitor:
             self._heart.beat()
         elif run_directory.booted(self._run_dir, self._supervisor):
             self._booted_at = now
-            self._heart = heartbeat.Heart(run_directory.hearts_directory(self._run_dir), decisions.NAME, "main")
+            self._heart = heartbeat.Heartbeat(run_directory.heartbeats_directory(self._run_dir), decisions.NAME, "main")
 
     def _end_pod(self, reason: str) -> None:
         """Let supervisord end, so that the container does and Kubernetes starts another, later and later."""

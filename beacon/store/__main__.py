@@ -18,7 +18,7 @@ def main(context: process.Context) -> None:
     process.log_as("store", tree.app)
     for warning in loaded.warnings:
         log.get().warning("configuration", problem=warning)
-    heart = context.heart("main")
+    heart = context.heartbeat("main")
     path = Path(tree.storage.db_path)
     with (
         daemon.locked(path.parent, "the directory of the database"),

@@ -1,4 +1,4 @@
-"""`python -m beacon.watcher`: wires the streams to the store and the API server."""
+"""`python -m beacon.watcher`: connects one stream per scope to the store and the API server."""
 
 import os
 
@@ -10,15 +10,15 @@ from beacon.watcher import policy, runner
 
 
 def main(context: process.Context) -> None:
-    """Follow every configured scope until the process is to stop."""
-    heart = context.heart("main")
-    with bus.Client(bus.address(context.run_dir), stop=context.stop, on_beat=heart.beat) as client:
+    """Watch every configured scope until the process is asked to stop."""
+    heartbeat = context.heartbeat("main")
+    with bus.Client(bus.address(context.run_dir), stop=context.stop, on_beat=heartbeat.beat) as client:
         tree = settings.from_plain(process.obtain_settings(context, client))
     scopes = configured_scopes.of(tree)
     load = credentials.source(os.environ, connections=len(scopes) + runner.SPARE_CONNECTIONS)
-    log.get().info("watching begins", scopes=len(scopes))
-    runner.follow(context, scopes, connection.Connection(load), policy.Timing(), beat=heart.beat)
-    heart.close()
+    log.get().info("watching started", scopes=len(scopes))
+    runner.follow(context, scopes, connection.Connection(load), policy.Timing(), beat=heartbeat.beat)
+    heartbeat.close()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""What the store must hear of an object: accepted ones, and those it wants to hear of whatever they are now.
+"""Selects the objects whose changes are sent to the store: those that the rule accepts, and those in the wanted set.
 
-Pure. How one object is looked at stands in `beacon.cluster.observing`; here is which UIDs are wanted.
+The wanted set holds the UIDs of objects that the store tracks or knows as unmanaged: their changes are sent even if
+the rule no longer accepts them. Pure. `beacon.cluster.observing` evaluates a single object.
 """
 
 from collections.abc import Iterable
@@ -17,7 +18,7 @@ _CHANGES = {
 
 
 class Mutation(StrEnum):
-    """What happened to the watched annotation of a living object."""
+    """A change of the watched annotation of an existing object."""
 
     ADDED = "added"
     CHANGED = "changed"
@@ -25,31 +26,31 @@ class Mutation(StrEnum):
 
 
 class ObjectFilter:
-    """Judges objects under one rule and keeps the set of UIDs that are wanted."""
+    """Evaluates objects under one rule and maintains the set of wanted UIDs."""
 
     def __init__(self, rule: rules.ScopeRule, wanted: Iterable[str] = ()) -> None:
-        """Want the given UIDs; whether those are tracked or unmanaged only the store knows."""
+        """Start with these wanted UIDs; only the store knows which of them are tracked and which are unmanaged."""
         self._rule = rule
-        # The hash of the value with which an object was accepted; None: wanted by the store, for whatever reason.
+        # The hash of the annotation's value when the object was accepted; None if the store alone wants the UID.
         self._wanted: dict[str, int | None] = dict.fromkeys(wanted)
 
-    def renew(self, wanted: Iterable[str]) -> None:
-        """Want the given UIDs and no other."""
+    def replace_wanted(self, wanted: Iterable[str]) -> None:
+        """Replace the set of wanted UIDs; the known values of UIDs that stay are kept."""
         self._wanted = {uid: self._wanted.get(uid) for uid in wanted}
 
     def listed(self, item: items.Item) -> model.Observation | None:
-        """Look at an item of a list; None: it concerns nobody."""
-        observation = self._look(item, model.ChangeKind.LISTED, 0)
+        """Return the observation of a list item, or None if it need not be sent to the store."""
+        observation = self._observe(item, model.ChangeKind.LISTED, 0)
         if observation is not None and observation.verdict is model.RuleVerdict.ACCEPTED:
             self._wanted[item.uid] = hash(observation.value)
         return observation
 
     def seen(self, line: items.WatchEvent, received_ns: int) -> model.Observation | None:
-        """Look at a line of a watch; None: it concerns nobody."""
-        return self._look(line.item, _CHANGES[line.type], received_ns)
+        """Return the observation of a watch event, or None if it need not be sent to the store."""
+        return self._observe(line.item, _CHANGES[line.type], received_ns)
 
     def follow(self, seen: model.Observation) -> Mutation | None:
-        """Remember what was sent, and say what has become of the annotation, if anything and if that is known."""
+        """Record an observation that is sent; return the change of the annotation, or None if none is known."""
         if seen.change is model.ChangeKind.DELETED:
             self._wanted.pop(seen.uid, None)
             return None
@@ -61,10 +62,10 @@ class ObjectFilter:
                 return None
             return Mutation.CHANGED if known else Mutation.ADDED
         if before is not None:
-            # One that only the store knows may be unmanaged: it stays so, and its deletion must still be told.
+            # A UID that only the store wants stays wanted: the object may be unmanaged, and its deletion must be sent.
             del self._wanted[seen.uid]
             return Mutation.REMOVED if seen.verdict is model.RuleVerdict.ANNOTATION else None
         return None
 
-    def _look(self, item: items.Item, change: model.ChangeKind, received_ns: int) -> model.Observation | None:
-        return observing.look(self._rule, item, change, self._wanted, received_ns=received_ns)
+    def _observe(self, item: items.Item, change: model.ChangeKind, received_ns: int) -> model.Observation | None:
+        return observing.observe(self._rule, item, change, self._wanted, received_ns=received_ns)

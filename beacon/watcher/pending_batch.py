@@ -1,7 +1,7 @@
-"""How far a stream has come: what was seen but not yet sent, and between which positions it lies.
+"""Observations that were received but not yet sent, and the two positions (resourceVersions) that they lie between.
 
-Pure. Lines that concern nobody and bookmarks only move the position on, so it is never ahead of what was seen and a
-request covers everything between its two ends.
+Pure. Bookmarks and events of objects that the store does not need only advance the position. So a position is never
+ahead of what was received, and a request covers everything between its two positions.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _LARGE = 256 * 1024  # characters of labels and annotations in one request
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """What one request tells: all that concerns the store between `prev` and `position`."""
+    """The content of one request: all observations after `prev` and up to `position`."""
 
     prev: int
     position: int
@@ -22,10 +22,10 @@ class Segment:
 
 
 class PendingBatch:
-    """Gathers what is seen after a position until it is taken to be sent."""
+    """Collects observations after a position until they are taken to be sent."""
 
     def __init__(self, position: int) -> None:
-        """Begin at the store's cursor."""
+        """Start at the store's cursor."""
         self._prev = position
         self._position = position
         self._observations: list[model.Observation] = []
@@ -33,35 +33,35 @@ class PendingBatch:
 
     @property
     def sent(self) -> int:
-        """The position that the last segment taken brings the cursor to."""
+        """The position of the last segment taken: the store's cursor once that segment is applied."""
         return self._prev
 
     @property
     def position(self) -> int:
-        """The position up to which everything has been seen."""
+        """The position up to which everything has been received."""
         return self._position
 
     @property
-    def waiting(self) -> int:
-        """How many observations are to be sent."""
+    def count(self) -> int:
+        """The number of observations to be sent."""
         return len(self._observations)
 
     @property
     def large(self) -> bool:
-        """Return True if what waits is enough to be sent, however few observations it is."""
+        """Return True if the observations are large enough to be sent without waiting for more."""
         return self._size > _LARGE
 
     @property
     def moved(self) -> bool:
-        """Say whether there is anything to be sent."""
+        """Return True if there is anything to be sent: observations, or a new position."""
         return self._position != self._prev
 
-    def pass_by(self, version: int) -> None:
-        """Move over a bookmark; one that is behind says nothing new."""
+    def advance_to(self, version: int) -> None:
+        """Advance the position to that of a bookmark; ignore a bookmark that is behind."""
         self._position = max(self._position, version)
 
     def see(self, version: int, observation: model.Observation | None) -> bool:
-        """Move over a line, with what of it concerns the store; False: it does not come after the one before."""
+        """Add a watch event and its observation, if any; return False if it is not newer than the one before."""
         if version <= self._position:
             return False
         self._position = version
@@ -71,7 +71,7 @@ class PendingBatch:
         return True
 
     def take(self) -> Segment:
-        """Give what was gathered and begin anew after it."""
+        """Return the collected segment, and start the next one after it."""
         segment = Segment(prev=self._prev, position=self._position, observations=tuple(self._observations))
         self._prev = self._position
         self._observations.clear()

@@ -1,4 +1,4 @@
-"""All streams of the process: a thread, a bus client and a heart for each scope, so that none waits for another."""
+"""Starts one thread per scope, each with its own bus client and heartbeat, so that no scope waits for another."""
 
 import functools
 import time
@@ -16,21 +16,21 @@ _BEAT_S = 1.0
 
 
 class ClusterIdentity:
-    """The cluster's identity, read once and shared by all streams."""
+    """The UID of the cluster, read once and shared by all streams."""
 
     def __init__(self, api: connection.Connection) -> None:
-        """Read through `api`, when first asked."""
+        """Read through `api` at the first call of `uid`."""
         self._api = api
         self._uid = ""
 
     def uid(self) -> str:
-        """Return the UID of namespace kube-system, "" when it may not be read, which is asked again next time.
+        """Return the UID of namespace kube-system, or "" if reading it is forbidden; the next call then reads again.
 
         Raises:
             errors.TransientError: the API server did not answer properly.
         """
-        # Streams that ask at the same time all read: waiting for each other they could not beat.
-        # A refusal is not kept: it may be that of a server that has just started.
+        # Concurrent callers all read: a thread that waits for another one could not write its heartbeat.
+        # A refusal is not cached: it may come from a server that has just started.
         if not self._uid:
             self._uid = lists.cluster_uid(self._api)
         return self._uid
@@ -44,9 +44,9 @@ def follow(
     *,
     beat: Callable[[], None] = lambda: None,
 ) -> None:
-    """Follow every scope until the process is to stop; a thread that then hangs in a request is left behind.
+    """Watch every scope until the process is asked to stop; a thread that then hangs in a request is abandoned.
 
-    `beat` says that the calling thread lives.
+    `beat` writes the heartbeat of the calling thread.
     """
     identity = ClusterIdentity(api)
     threads = []
@@ -68,11 +68,11 @@ def _follow_one(
     identity: ClusterIdentity,
     timing: policy.Timing,
 ) -> None:
-    """Follow one scope in its own thread."""
-    heart = context.heart(status.name_of(scope))
-    with bus.Client(bus.address(context.run_dir), stop=context.stop, on_beat=heart.beat) as client:
-        surroundings = scope_watch.WatchDependencies(
-            api=api, client=client, cluster=identity.uid, stop=context.stop, beat=heart.beat, timing=timing
+    """Watch one scope in its own thread."""
+    heartbeat = context.heartbeat(status.name_of(scope))
+    with bus.Client(bus.address(context.run_dir), stop=context.stop, on_beat=heartbeat.beat) as client:
+        deps = scope_watch.WatchDependencies(
+            api=api, client=client, cluster=identity.uid, stop=context.stop, beat=heartbeat.beat, timing=timing
         )
-        scope_watch.ScopeWatch(scope, surroundings, status.StreamStatus(scope, context.report)).run()
-    heart.close()
+        scope_watch.ScopeWatch(scope, deps, status.StreamStatus(scope, context.report)).run()
+    heartbeat.close()

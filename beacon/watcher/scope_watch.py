@@ -1,7 +1,7 @@
-"""The life of one scope's stream: find the kind, open, look, list if need be, watch, begin again. Read top-down.
+"""The loop of one scope: discover the kind, open a session, compare positions, list if necessary, watch, repeat.
 
-Nothing that the API server or the store does ends it: each failure has its reaction (`beacon.watcher.policy`), and one
-scope's trouble is its own. It ends when the process is to stop, and when only a new process helps.
+Read top-down. No failure of the API server or the store ends the loop: each has its reaction (`beacon.watcher.policy`),
+and it affects one scope only. The loop ends when the process is asked to stop, or when only a new process helps.
 """
 
 import random
@@ -15,13 +15,13 @@ from beacon.cluster import connection, discovery, doubt, failures, items, lists,
 from beacon.domain import model, rules
 from beacon.watcher import policy, status, store_session
 
-_HEALTHY_S = 5.0  # a watch that lasted this long did not fail for the reason for which the one before it did
+_HEALTHY_S = 5.0  # a watch that lasted this long did not fail for the same reason as the one before it
 _BEAT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchDependencies:
-    """What a stream is given. `cluster` reads the cluster's identity; `beat` says that the thread lives."""
+    """The collaborators of a stream. `cluster` returns the cluster's UID; `beat` writes the thread's heartbeat."""
 
     api: connection.Connection
     client: bus.Client
@@ -32,49 +32,49 @@ class WatchDependencies:
 
 
 class ScopeWatch:
-    """Follows one scope."""
+    """Watches one scope."""
 
-    def __init__(self, scope: rules.Scope, surroundings: WatchDependencies, speaker: status.StreamStatus) -> None:
-        """Follow `scope`, used by one thread."""
+    def __init__(self, scope: rules.Scope, deps: WatchDependencies, stream_status: status.StreamStatus) -> None:
+        """Watch `scope`; for use by one thread."""
         self._scope = scope
-        self._around = surroundings
-        self._timing = surroundings.timing
-        self._voice = speaker
-        self._feed = store_session.StoreSession(
-            scope, surroundings.client, speaker, stop=surroundings.stop, flush_s=surroundings.timing.flush_s
+        self._deps = deps
+        self._timing = deps.timing
+        self._status = stream_status
+        self._session = store_session.StoreSession(
+            scope, deps.client, stream_status, stop=deps.stop, flush_s=deps.timing.flush_s
         )
-        self._chance = random.Random()  # noqa: S311  spreads load, keeps no secret
+        self._random = random.Random()  # noqa: S311  spreads load, keeps no secret
         self._resource: discovery.ServedResource | None = None
-        self._doing = policy.Doing.DISCOVER
+        self._operation = policy.Operation.DISCOVER
         self._doubt = doubt.Doubt(self._timing.doubt_s)
         self._failed = 0  # failures in a row
-        self._in_vain = 0  # watches in a row that what the server sent has ended before a line moved the position on
-        self._ended_in_vain = False  # the last one was one of these
+        self._without_progress = 0  # watches in a row that the server's data ended before the position advanced
+        self._ended_without_progress = False  # whether the last watch was one of these
 
     def run(self) -> None:
-        """Follow the scope until the process is to stop.
+        """Watch the scope until the process is asked to stop.
 
         Raises:
-            bus.SettingsChanged: the store has another configuration; only a new process helps.
-            errors.ConfigError: the ledger is of another cluster.
+            bus.SettingsChanged: the store has another configuration; this process must restart.
+            errors.ConfigError: the ledger belongs to another cluster.
         """
-        self._voice.enter(policy.StreamState.OPENING)
-        self._around.api.beat_with(self._look_after_process)
+        self._status.enter(policy.StreamState.OPENING)
+        self._deps.api.set_heartbeat(self._check_stop)
         try:
             while True:
-                self._live_once()
+                self._follow_until_failure()
         except errors.Stopping:
-            self._feed.finish()
+            self._session.finish()
 
-    def _live_once(self) -> None:
-        """Follow the scope until something ends that."""
+    def _follow_until_failure(self) -> None:
+        """Run one cycle: session, list if necessary, and watch; handle its failure."""
         try:
             self._follow()
-        except (store_session.StalePosition, bus.LedgerChanged) as elsewhere:
+        except (store_session.StalePosition, bus.LedgerChanged) as stale:
             self._failed += 1
             if self._failed > 1:
-                self._voice.failed(policy.FailureCause.ERROR)
-                self._voice.enter(policy.StreamState.OPENING, str(elsewhere))
+                self._status.failed(policy.FailureCause.ERROR)
+                self._status.enter(policy.StreamState.OPENING, str(stale))
                 self._pause(policy.Pace.QUICK)
         except (bus.SettingsChanged, errors.ConfigError, errors.Stopping):
             raise
@@ -82,12 +82,12 @@ class ScopeWatch:
             self._recover(failure)
 
     def _follow(self) -> None:
-        resource = self._find()
-        opened = self._feed.open(self._voice.label, self._around.cluster())
-        # The store was asked first: what others read meanwhile may be newer than this look and prove nothing.
-        self._doing = policy.Doing.LIST
-        current = lists.current(self._around.api, resource, self._scope.id.namespace)
-        self._doubt.worked(self._doing)
+        resource = self._find_resource()
+        opened = self._session.open(self._status.label, self._deps.cluster())
+        # The store is read first: a resourceVersion that another stream records later may be newer than this read.
+        self._operation = policy.Operation.LIST
+        current = lists.current(self._deps.api, resource, self._scope.id.namespace)
+        self._doubt.worked(self._operation)
         if current < opened.highest:
             self._rewind(current, opened.highest)
             return
@@ -95,110 +95,112 @@ class ScopeWatch:
             self._list(resource, opened)
         self._watch(resource)
 
-    def _find(self) -> discovery.ServedResource:
-        self._doing = policy.Doing.DISCOVER
+    def _find_resource(self) -> discovery.ServedResource:
+        self._operation = policy.Operation.DISCOVER
         if self._resource is None:
             scope = self._scope
-            resource = discovery.find(self._around.api, scope.api_version, scope.id.kind, scope.resource)
+            resource = discovery.find(self._deps.api, scope.api_version, scope.id.kind, scope.resource)
             if scope.id.namespace and not resource.namespaced:
-                raise failures.Unsuitable(f"{scope.id.kind} does not live in namespaces: leave `namespaces` out")
-            self._doubt.worked(self._doing)
-            self._voice.found(resource.plural)
+                raise failures.Unsuitable(
+                    f"{scope.id.kind} is not namespaced: remove `namespaces` from its configuration"
+                )
+            self._doubt.worked(self._operation)
+            self._status.found(resource.plural)
             self._resource = resource
         return self._resource
 
     def _list(self, resource: discovery.ServedResource, opened: wire.StreamOpened) -> None:
         """Send the whole scope to the store, page by page, at the resourceVersion of the first."""
         reason = opened.reason or model.GapReason.FIRST_LIST
-        self._voice.enter(policy.StreamState.LISTING, reason)
+        self._status.enter(policy.StreamState.LISTING, reason)
         pages = self._pages(resource)
         page: items.ListPageItems | None = next(pages)
-        at = page.version if page else 0
-        if at < opened.highest:
-            self._rewind(at, opened.highest)
+        list_version = page.version if page else 0
+        if list_version < opened.highest:
+            self._rewind(list_version, opened.highest)
             raise store_session.StalePosition("the cluster was restored")
-        self._feed.begin_list(at, reason)
+        self._session.begin_list(list_version, reason)
         number = count = 0
         identified, witness = True, lists.Witness(opened.tracked)
         while page is not None:
-            self._feed.tell_page(at, number, page)
+            self._session.send_page(list_version, number, page)
             witness.see(page)
             identified &= page.identified
             number, count = number + 1, count + len(page.uids)
             page = next(pages, None)
         witness.confirm(lambda: self._pages(resource))
-        self._feed.end_list(at, pages=number, count=count, identified=identified)
+        self._session.end_list(list_version, pages=number, count=count, identified=identified)
 
     def _pages(self, resource: discovery.ServedResource) -> Iterator[items.ListPageItems]:
-        for page in lists.pages(self._around.api, resource, self._scope.id.namespace, limit=self._timing.page):
-            self._look_after_process()
+        for page in lists.pages(self._deps.api, resource, self._scope.id.namespace, limit=self._timing.page):
+            self._check_stop()
             yield page
 
     def _watch(self, resource: discovery.ServedResource) -> None:
-        """Follow the scope from the store's cursor on until the server ends the watch."""
-        self._doing = policy.Doing.WATCH
+        """Watch the scope from the store's cursor until the server ends the watch."""
+        self._operation = policy.Operation.WATCH
         watch = watching.start(
-            self._around.api,
+            self._deps.api,
             resource,
             self._scope.id.namespace,
-            position=self._feed.position,
-            timeout_s=self._chance.randint(*self._timing.watch_s),
+            position=self._session.position,
+            timeout_s=self._random.randint(*self._timing.watch_s),
             inactive_s=self._timing.inactive_s,
             grace_s=self._timing.grace_s,
         )
         began = time.monotonic()
-        self._doubt.worked(self._doing)
-        self._voice.enter(policy.StreamState.WATCHING)
-        self._voice.connected()
+        self._doubt.worked(self._operation)
+        self._status.enter(policy.StreamState.WATCHING)
+        self._status.connected()
         try:
             with watch:
-                heard = self._tell(watch, resource)
+                received_any = self._forward_events(watch, resource)
         finally:
-            self._voice.disconnected()
+            self._status.disconnected()
             if time.monotonic() - began >= _HEALTHY_S:
-                self._be_well()
+                self._reset_failures()
         if time.monotonic() - began >= _HEALTHY_S:
-            self._in_vain = 0
-        self._voice.failed(policy.FailureCause.TIMEOUT)
-        if not heard and time.monotonic() - began < _BEAT_S:
-            # A server that ends watches as soon as they begin must not be asked as fast as it answers.
+            self._without_progress = 0
+        self._status.failed(policy.FailureCause.TIMEOUT)
+        if not received_any and time.monotonic() - began < _BEAT_S:
+            # A server that ends watches as soon as they begin must not be asked again at once.
             self._failed += 1
             self._pause(policy.Pace.BACKOFF)
 
-    def _tell(self, watch: watching.OpenWatch, resource: discovery.ServedResource) -> bool:
-        """Pass on what the watch shows; says whether it showed anything."""
-        heard = False
-        began_at = self._feed.position
+    def _forward_events(self, watch: watching.OpenWatch, resource: discovery.ServedResource) -> bool:
+        """Send the events of the watch to the store until it ends; return True if any were received."""
+        received_any = False
+        began_at = self._session.position
         try:
             while not watch.ended:
-                self._look_after_process()
-                self._feed.rest()
+                self._check_stop()
+                self._session.wait_for_batch()
                 lines = self._read(watch, resource)
                 received_ns = time.monotonic_ns()
                 for data in lines:
                     line = items.line(data, kind=resource.kind, namespace=self._scope.id.namespace)
-                    self._take(line, received_ns)
+                    self._process_event(line, received_ns)
                 if lines:
-                    heard = True
-                    self._be_well()
-                self._feed.advance()
+                    received_any = True
+                    self._reset_failures()
+                self._session.advance()
         except (failures.ApiRefused, failures.Broken, failures.Silent, failures.Malformed) as failure:
             if isinstance(failure, failures.ApiRefused):
-                self._voice.received("ERROR")
-            self._count_in_vain(failure, moved=self._feed.position != began_at)
-            self._feed.flush()  # what came before the failure is good
+                self._status.received("ERROR")
+            self._count_without_progress(failure, moved=self._session.position != began_at)
+            self._session.flush()  # the events before the failure are valid
             raise
-        self._feed.flush()
-        return heard
+        self._session.flush()
+        return received_any
 
     def _read(self, watch: watching.OpenWatch, resource: discovery.ServedResource) -> list[bytes]:
-        """Read lines. One that is silent goes on as long as the server still answers for this scope.
+        """Read lines. If nothing arrives for too long, continue as long as the server still answers for this scope.
 
-        A quiet watch is no fault: Kubernetes 1.24 sends no bookmark before etcd has reported progress, every 10 minutes
-        by default.
+        A silent watch is no error: Kubernetes 1.24 sends no bookmark before etcd has reported progress, every 10
+        minutes by default.
         """
         try:
-            return watch.read(self._feed.patience_s())
+            return watch.read(self._session.read_timeout_s())
         except failures.Stuck:
             raise
         except failures.Silent as silence:
@@ -206,97 +208,102 @@ class ScopeWatch:
             return []
 
     def _probe(self, resource: discovery.ServedResource, silence: failures.Silent) -> None:
-        """Read the present resourceVersion on another connection.
+        """Read the current resourceVersion on another connection.
 
         Raises:
-            failures.Silent: that has not worked either, or the server is behind the watch: it was restored.
+            failures.Silent: the read failed too, or the server is behind the watch: it was restored.
         """
         try:
-            current = lists.current(self._around.api, resource, self._scope.id.namespace)
+            current = lists.current(self._deps.api, resource, self._scope.id.namespace)
         except (failures.Unreachable, failures.ApiRefused, failures.Malformed, failures.Unsuitable) as failure:
             if isinstance(failure, failures.ApiRefused) and failure.status == 429:
-                return  # it answers, and is busy enough
+                return  # the server answers, but is busy
             raise failures.Silent(f"{silence}, and a read on another connection failed: {failure}") from failure
-        if current < self._feed.position:
+        if current < self._session.position:
             raise failures.Silent(f"{silence}, and the API server is at resourceVersion {current}, behind what it sent")
 
-    def _count_in_vain(self, failure: errors.BeaconError, *, moved: bool) -> None:
+    def _count_without_progress(self, failure: errors.BeaconError, *, moved: bool) -> None:
         if moved:
-            self._in_vain = 0
-        self._ended_in_vain = not doubt.is_loss(failure)
-        self._in_vain += self._ended_in_vain
+            self._without_progress = 0
+        self._ended_without_progress = not doubt.is_loss(failure)
+        self._without_progress += self._ended_without_progress
 
-    def _be_well(self) -> None:
+    def _reset_failures(self) -> None:
         self._failed = 0
         self._doubt.settle()
 
-    def _take(self, line: items.WatchEvent, received_ns: int) -> None:
-        self._voice.received(line.type)
-        if not self._feed.see(line, received_ns):
+    def _process_event(self, line: items.WatchEvent, received_ns: int) -> None:
+        self._status.received(line.type)
+        if not self._session.see(line, received_ns):
             raise failures.Malformed(
-                f"the API server sent resourceVersion {line.item.resource_version} after {self._feed.position}"
+                f"the API server sent resourceVersion {line.item.resource_version} after {self._session.position}"
             )
 
     def _rewind(self, current: int, highest: int) -> None:
-        self._voice.failed(policy.FailureCause.REWOUND)
-        self._feed.rewind(current, highest)
+        self._status.failed(policy.FailureCause.REWOUND)
+        self._session.rewind(current, highest)
 
     def _recover(self, failure: errors.BeaconError) -> None:
-        """Say what is wrong, do what must be done about the position, and wait."""
-        doubts = self._doubt.about(failure, self._doing)
-        in_vain = self._in_vain if self._ended_in_vain else 0
-        self._ended_in_vain = False
-        reaction = policy.react(failure, self._doing, doubtful=doubts > 0, in_vain=in_vain)
+        """Report the failure, expire the position if necessary, and wait."""
+        doubts = self._doubt.about(failure, self._operation)
+        without_progress = self._without_progress if self._ended_without_progress else 0
+        self._ended_without_progress = False
+        reaction = policy.react(failure, self._operation, doubtful=doubts > 0, without_progress=without_progress)
         self._failed += 1
-        self._voice.failed(reaction.cause)
+        self._status.failed(reaction.cause)
         if self._failed > 1 or reaction.cause is policy.FailureCause.ABSENT:
-            self._resource = None  # the kind may have gone, or have come back as another
-        if not self._is_hiccup(failure, doubts):
+            self._resource = None  # the kind may be gone, or be served under another plural
+        if not self._is_transient(failure, doubts):
             self._enter(reaction, failure)
         if reaction.relist:
             self._expire()
         asked_s = failure.delay_s if isinstance(failure, errors.TransientError) else None
         self._pause(reaction.pace, asked_s, failed=doubts)
 
-    def _is_hiccup(self, failure: errors.BeaconError, doubts: int) -> bool:
-        """Return True if nothing is reported yet, because what failed usually works again at once."""
-        lost = isinstance(failure, failures.Broken) and doubt.is_loss(failure) and self._doing is policy.Doing.WATCH
+    def _is_transient(self, failure: errors.BeaconError, doubts: int) -> bool:
+        """Return True if the failure is not reported yet, because a retry usually succeeds at once."""
+        lost = (
+            isinstance(failure, failures.Broken)
+            and doubt.is_loss(failure)
+            and self._operation is policy.Operation.WATCH
+        )
         asked = isinstance(failure, errors.TransientError) and failure.delay_s
         return (doubts == 1 and not asked) or (lost and self._failed == 1)
 
     def _enter(self, reaction: policy.Reaction, failure: errors.BeaconError) -> None:
-        """Report the state. A server that was away, and that refuses as it may after its start, is not back yet."""
-        starting = reaction.state is policy.StreamState.OPENING and self._voice.state is policy.StreamState.UNREACHABLE
+        """Report the state. A server that was unreachable, and now refuses as it may after a start, stays so."""
+        starting = reaction.state is policy.StreamState.OPENING and self._status.state is policy.StreamState.UNREACHABLE
         state = policy.StreamState.UNREACHABLE if starting else reaction.state
-        self._voice.enter(state, self._words(failure, reaction))
+        self._status.enter(state, self._reason_of(failure, reaction))
 
     def _expire(self) -> None:
         try:
-            self._feed.expire()
+            self._session.expire()
         except bus.LedgerChanged:
             return  # the new ledger has a position of its own
 
-    def _words(self, failure: errors.BeaconError, reaction: policy.Reaction) -> str:
+    def _reason_of(self, failure: errors.BeaconError, reaction: policy.Reaction) -> str:
         if reaction.state is policy.StreamState.OPENING:
-            return f"retried for a minute, because an API server that has just started answers so: {failure}"
+            return f"retried for a minute, because an API server that has just started may respond like this: {failure}"
         if reaction.state is not policy.StreamState.FORBIDDEN:
             return str(failure)
         group = self._scope.id.group
         plural = self._resource.plural if self._resource else self._scope.resource or self._scope.id.kind
-        rule = policy.missing_rule(self._doing, plural, group, self._scope.id.namespace)
-        return f"{rule}; the API server says: {failure}"
+        namespace = self._scope.id.namespace
+        rule = policy.missing_rule(self._operation, plural, group, namespace, account=self._deps.api.account)
+        return f"{rule}; the API server responded: {failure}"
 
     def _pause(self, pace: policy.Pace, asked_s: float | None = None, *, failed: int = 0) -> None:
-        """Wait after the `failed`-th failure of a sort, else after the failures in a row."""
+        """Wait as is due after the `failed`-th failure, by default after the number of failures in a row."""
         failed = failed or self._failed
-        pause_s = policy.pause_s(pace, self._timing, failed=failed, asked_s=asked_s, chance=self._chance.random())
+        pause_s = policy.pause_s(pace, self._timing, failed=failed, asked_s=asked_s, chance=self._random.random())
         until = time.monotonic() + pause_s
         while (left_s := until - time.monotonic()) > 0:
-            self._look_after_process()
-            self._around.stop.wait(min(left_s, _BEAT_S))
-        self._look_after_process()
+            self._check_stop()
+            self._deps.stop.wait(min(left_s, _BEAT_S))
+        self._check_stop()
 
-    def _look_after_process(self) -> None:
-        self._around.beat()
-        if self._around.stop.is_set():
-            raise errors.Stopping("the process is to stop")
+    def _check_stop(self) -> None:
+        self._deps.beat()
+        if self._deps.stop.is_set():
+            raise errors.Stopping("the process was asked to stop")

@@ -1,6 +1,6 @@
-"""What a stream says of itself: its state for /ready, its metrics, one log line for each change of state.
+"""Publishes the status of a stream: its state for /ready, its metrics, and one log line for each change of state.
 
-It decides nothing. What is repeated is counted, not said again.
+It makes no decisions. Repeated failures are counted, not logged again.
 """
 
 import time
@@ -14,11 +14,11 @@ from beacon.runtime import log, metrics
 from beacon.watcher import object_filter, policy, unreadable
 
 Report = Callable[[str, Mapping[str, Any]], None]
-_FINE = frozenset({policy.StreamState.OPENING, policy.StreamState.LISTING, policy.StreamState.WATCHING})
+_HEALTHY = frozenset({policy.StreamState.OPENING, policy.StreamState.LISTING, policy.StreamState.WATCHING})
 
 
 class StreamStatus:
-    """Speaks for the stream of one scope."""
+    """The published status of one scope's stream."""
 
     def __init__(self, scope: rules.Scope, report: Report) -> None:
         """Publish through `report`, which takes a component's name and its state."""
@@ -31,7 +31,7 @@ class StreamStatus:
         self._listed = False
         self._unreadable = unreadable.Objects()
         self._failed = 0
-        # Kept, because looking a child up costs more than moving it, and one moves for every line.
+        # Cached: looking up a labeled child costs more than incrementing it, and one is incremented for every event.
         self._lines = {
             kind: metrics.WATCH_LINES.labels(kind=scope.id.kind, type=kind)
             for kind in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR")
@@ -44,47 +44,47 @@ class StreamStatus:
         return self._state
 
     def found(self, plural: str) -> None:
-        """Take the plural into the scope's label; until discovery has answered the kind stands for it."""
+        """Use the plural in the scope's label; before discovery has answered, the label contains the kind."""
         self.label = configured_scopes.label(plural, self._scope)
         self.disconnected()
 
     def enter(self, state: policy.StreamState, reason: str = "") -> None:
-        """Be in a state from now on; a person is told when it is another than before."""
+        """Set and publish the state; log it if it differs from the previous one."""
         changed = state is not self._state
         if not changed and reason == self._reason:
             return
         if changed and (reason or state is not policy.StreamState.OPENING):
-            say = self._log.info if state in _FINE else self._log.warning
-            say("watch state changed", scope=self.label, state=state, reason=reason, failures=self._failed)
+            emit = self._log.info if state in _HEALTHY else self._log.warning
+            emit("watch state changed", scope=self.label, state=state, reason=reason, failures=self._failed)
             self._failed = 0
         self._state, self._reason = state, reason
         self._listed |= state is policy.StreamState.WATCHING
         self._publish()
 
     def failed(self, cause: policy.FailureCause) -> None:
-        """Count a watch that must be begun anew."""
+        """Count a watch that must be restarted."""
         self._failed += cause is not policy.FailureCause.TIMEOUT
         metrics.WATCH_RESTARTS.labels(scope=self.label, reason=cause).inc()
 
     def connected(self) -> None:
-        """The watch is open."""
+        """Record that the watch is open."""
         metrics.WATCH_CONNECTED.labels(scope=self.label).set(1)
 
     def disconnected(self) -> None:
-        """The watch is closed."""
+        """Record that the watch is closed."""
         metrics.WATCH_CONNECTED.labels(scope=self.label).set(0)
 
     def positioned(self) -> None:
-        """The store has confirmed the position."""
+        """Record that the store has confirmed the position."""
         metrics.WATCH_POSITION_TIMESTAMP.labels(scope=self.label).set(time.time())
 
     def listing(self) -> None:
-        """A list of the whole scope begins: until it has ended the scope is not known."""
+        """Record that a list of the scope begins: the scope's objects are unknown until it has ended."""
         self._listed = False
         self._unreadable.begin_list()
 
     def unreadable(self, *objects: items.Unreadable) -> None:
-        """Report objects that can't be read: once in the log, in metric and report for as long as they are so."""
+        """Report objects that can't be read: once in the log, and in metric and report while they are unreadable."""
         for one in objects:
             if self._unreadable.add(one):
                 uid = one.item.uid[:80]
@@ -93,22 +93,22 @@ class StreamStatus:
             self._publish()
 
     def seen(self, line: items.WatchEvent, why: str) -> None:
-        """Report what a line shows of its object: `why` it is unreadable, or "" that it is not."""
+        """Report whether the object of a watch event is readable: `why` is the reason if not, else ""."""
         if why and line.type != "DELETED":
             self.unreadable(items.Unreadable(item=line.item, why=why))
         elif self._unreadable.discard(line.item):
             self._publish()
 
     def received(self, kind: str) -> None:
-        """Count a line."""
+        """Count a watch event."""
         self._lines[kind].inc()
 
     def _publish(self) -> None:
         number = len(self._unreadable)
         metrics.OBJECTS_UNREADABLE.labels(scope=self.label).set(number)
-        said = {"state": self._state, "reason": self._reason, "scope": self.label, "listed": self._listed}
+        state = {"state": self._state, "reason": self._reason, "scope": self.label, "listed": self._listed}
         shown = {"unreadable": number, "unreadable_objects": self._unreadable.shown} if number else {}
-        self._report(self._component, {**said, **shown})
+        self._report(self._component, {**state, **shown})
 
     def mutated(self, mutation: object_filter.Mutation) -> None:
         """Count a change of the watched annotation."""
@@ -116,5 +116,5 @@ class StreamStatus:
 
 
 def name_of(scope: rules.Scope) -> str:
-    """Name a scope as configured: by its kind, because its plural is known only when discovery has answered."""
+    """Return the scope's name by its kind, because its plural is unknown before discovery has answered."""
     return configured_scopes.label(scope.id.kind, scope.id)

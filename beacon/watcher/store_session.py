@@ -1,7 +1,7 @@
-"""A stream's side of the store: its session, its window of unanswered requests, and what the replies mean for it.
+"""A stream's connection to the store: its session, its window of unanswered requests, and the handling of the replies.
 
-The store alone knows the position. Whenever it says that the stream is not where it believes, the stream opens anew
-and goes on from the store's cursor, so nothing that is lost, refused or repeated on the way can do harm.
+The store holds the authoritative position. If a reply states that the stream's position is stale, the stream opens a
+new session and continues from the store's cursor. So a request that is lost, rejected or repeated does no harm.
 """
 
 import contextlib
@@ -16,60 +16,62 @@ from beacon.cluster import items, observing
 from beacon.domain import model, rules
 from beacon.watcher import object_filter, pending_batch, status
 
-_AT_ONCE = 100  # observations in one request
-_COLLECT_S = 0.02  # how long the replies of a silent stream may wait to be looked at
-_COLLECT_BUSY_S = 0.005  # and those of a busy one: looking costs more than a reply
+_BATCH_SIZE = 100  # observations in one request
+_COLLECT_S = 0.02  # how long replies to an idle stream may wait to be read
+_COLLECT_BUSY_S = 0.005  # and to a busy one: polling costs more than handling a reply
 _COLLECT_PENDING = 16
-_UNHURRIED = 2  # requests under way beside which observations wait for company: each request costs more than it holds
-_COMPANY_S = 0.004
+_BATCHING_FROM = (
+    2  # from so many requests in flight, observations wait for others: a request costs more than its content
+)
+_BATCH_WAIT_S = 0.004
 _IDLE_S = 0.5
 _LAST_S = 1.0
 
 
 class StalePosition(errors.TransientError):
-    """What the stream believes of its position or of the tracked set does not hold: open it anew."""
+    """The stream's position or tracked set is not the store's: a new session must be opened."""
 
 
 class StoreSession:
-    """Tells the store of one scope what its stream sees."""
+    """Sends the observations of one scope to the store."""
 
     def __init__(
         self,
         scope: rules.Scope,
         client: bus.Client,
-        speaker: status.StreamStatus,
+        stream_status: status.StreamStatus,
         *,
         stop: threading.Event,
         flush_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Speak through `client`, which belongs to the stream's thread; positions are sent every `flush_s`."""
+        """Send through `client`, which belongs to the stream's thread; positions are sent every `flush_s`."""
         self._scope = scope
         self._client = client
-        self._voice = speaker
+        self._status = stream_status
         self._stop = stop
         self._flush_s = flush_s
         self._clock = clock
         self._session = 0
         self._epoch = 0
         self._tracked_version = 0
-        self._fold = pending_batch.PendingBatch(0)
-        self._sight = object_filter.ObjectFilter(scope.rule)
+        self._batch = pending_batch.PendingBatch(0)
+        self._filter = object_filter.ObjectFilter(scope.rule)
         self._sent_at = 0.0
         self._settled_at = 0.0
 
     @property
     def position(self) -> int:
-        """The position up to which everything has been seen."""
-        return self._fold.position
+        """The position up to which everything has been received."""
+        return self._batch.position
 
     def open(self, label: str, cluster: str) -> wire.StreamOpened:
-        """Begin a session and learn where the scope stands.
+        """Open a session; return the scope's cursor and tracked objects.
 
         Raises:
-            errors.Stopping: the process is to stop.
-            errors.ConfigError: the ledger is of another cluster.
-            errors.PermanentError: the store refuses for another reason.
+            errors.Stopping: the process was asked to stop.
+            errors.ConfigError: the ledger belongs to another cluster.
+            errors.PermanentError: the store rejects the request for another reason.
             bus.SettingsChanged, bus.LedgerChanged: see there.
         """
         request = wire.OpenStream(
@@ -86,13 +88,13 @@ class StoreSession:
         _refuse_reconfigured(opened.place)
         self._session, self._epoch = opened.session, opened.epoch
         self._tracked_version = opened.tracked_version
-        self._fold = pending_batch.PendingBatch(opened.cursor)
-        self._sight = object_filter.ObjectFilter(self._scope.rule, opened.tracked)
+        self._batch = pending_batch.PendingBatch(opened.cursor)
+        self._filter = object_filter.ObjectFilter(self._scope.rule, opened.tracked)
         self._sent_at = self._clock()
         return opened
 
     def rewind(self, current: int, highest: int) -> None:
-        """Report that the API server is behind what was read of it: it was restored. Open anew afterwards."""
+        """Report that the API server is behind a position that it once had: it was restored. Open a session next."""
         self._client.call(
             wire.Rewind(
                 scope=self._scope.id, session=self._session, epoch=self._epoch, current=current, highest=highest
@@ -100,36 +102,36 @@ class StoreSession:
         )
 
     def expire(self) -> None:
-        """Report that the API server can't go on from the position. Open anew afterwards."""
+        """Report that the API server can't continue from the position. Open a session next."""
         self._client.call(
-            wire.Expire(scope=self._scope.id, session=self._session, epoch=self._epoch, prev=self._fold.sent)
+            wire.Expire(scope=self._scope.id, session=self._session, epoch=self._epoch, prev=self._batch.sent)
         )
 
-    def begin_list(self, at: int, reason: model.GapReason) -> None:
-        """Begin to tell a list at resourceVersion `at`.
+    def begin_list(self, list_version: int, reason: model.GapReason) -> None:
+        """Begin to send a list that was read at resourceVersion `list_version`.
 
         Raises:
-            Outdated: as in everything that follows; open the stream anew.
+            StalePosition: also in `send_page` and `end_list`; open a session next.
         """
-        self._voice.listing()
+        self._status.listing()
         self._applied(
             wire.ListBegin(
                 scope=self._scope.id,
                 session=self._session,
                 epoch=self._epoch,
-                prev=self._fold.sent,
-                at=at,
+                prev=self._batch.sent,
+                at=list_version,
                 fingerprint=self._scope.fingerprint,
                 api_version=self._scope.api_version,
                 reason=reason,
             )
         )
 
-    def tell_page(self, at: int, number: int, listed: items.ListPageItems) -> None:
-        """Send a page: every UID, and whole what is accepted or tracked."""
-        looked = [observation for observation in map(self._sight.listed, listed.items) if observation is not None]
-        large = {one.uid: why for one in looked if (why := observing.too_large(one))}
-        self._voice.unreadable(
+    def send_page(self, list_version: int, number: int, listed: items.ListPageItems) -> None:
+        """Send a page: the UIDs of all objects, and the observations of those that are accepted or wanted."""
+        observed = [observation for observation in map(self._filter.listed, listed.items) if observation is not None]
+        large = {one.uid: why for one in observed if (why := observing.too_large(one))}
+        self._status.unreadable(
             *listed.unreadable,
             *(items.Unreadable(item=item, why=large[item.uid]) for item in listed.items if item.uid in large),
         )
@@ -137,116 +139,124 @@ class StoreSession:
             wire.ListPage(
                 scope=self._scope.id,
                 session=self._session,
-                at=at,
+                at=list_version,
                 number=number,
                 uids=listed.uids,
                 versions=listed.versions,
-                observations=tuple(observation for observation in looked if observation.uid not in large),
+                observations=tuple(observation for observation in observed if observation.uid not in large),
             )
         )
 
-    def end_list(self, at: int, *, pages: int, count: int, identified: bool) -> None:
-        """End the list: the position is now its resourceVersion."""
+    def end_list(self, list_version: int, *, pages: int, count: int, identified: bool) -> None:
+        """End the list; its resourceVersion becomes the position."""
         reply = self._applied(
             wire.ListEnd(
-                scope=self._scope.id, session=self._session, at=at, pages=pages, count=count, identified=identified
+                scope=self._scope.id,
+                session=self._session,
+                at=list_version,
+                pages=pages,
+                count=count,
+                identified=identified,
             ),
         )
         self._tracked_version = reply.tracked_version
         if reply.tracked is not None:
-            self._sight.renew(reply.tracked)
-        self._fold = pending_batch.PendingBatch(at)
+            self._filter.replace_wanted(reply.tracked)
+        self._batch = pending_batch.PendingBatch(list_version)
         self._sent_at = self._clock()
 
     def see(self, line: items.WatchEvent, received_ns: int) -> bool:
-        """Take a line of the watch; False: it does not come after the one before."""
+        """Add a watch event to the batch; return False if it is not newer than the one before."""
         if line.type == "BOOKMARK":
-            self._fold.pass_by(line.item.version)
+            self._batch.advance_to(line.item.version)
             return True
-        observation, why = self._looked(line, received_ns)
-        self._voice.seen(line, why)
-        if not self._fold.see(line.item.version, observation):
+        observation, why = self._observe(line, received_ns)
+        self._status.seen(line, why)
+        if not self._batch.see(line.item.version, observation):
             return False
         if observation is not None:
-            mutation = self._sight.follow(observation)
+            mutation = self._filter.follow(observation)
             if mutation is not None:
-                self._voice.mutated(mutation)
-            if self._fold.waiting >= _AT_ONCE or self._fold.large:
+                self._status.mutated(mutation)
+            if self._batch.count >= _BATCH_SIZE or self._batch.large:
                 self._send()
         return True
 
-    def _looked(self, line: items.WatchEvent, received_ns: int) -> tuple[model.Observation | None, str]:
-        """Return what concerns the store, and why an object is unreadable: then only its end is known for certain."""
-        observation = self._sight.seen(line, received_ns) if not line.why or line.type == "DELETED" else None
+    def _observe(self, line: items.WatchEvent, received_ns: int) -> tuple[model.Observation | None, str]:
+        """Return the observation to be sent, if any, and the reason if the object is unreadable.
+
+        Of an unreadable object only its deletion is sent, without labels and annotations.
+        """
+        observation = self._filter.seen(line, received_ns) if not line.why or line.type == "DELETED" else None
         why = line.why or (observing.too_large(observation) if observation is not None else "")
         if not why or observation is None:
             return observation, why
         return (dataclasses.replace(observation, labels={}, annotations={}) if line.type == "DELETED" else None), why
 
     def advance(self) -> None:
-        """Send what waits, or the position when it is time, and look at the replies that have come.
+        """Send the batch if it is due, or the position if that is due, and handle the replies that have arrived.
 
         Raises:
-            Outdated: the store's replies say so.
-            errors.Stopping: the process is to stop while the window is full.
+            StalePosition: a reply states that the position or the tracked set is stale.
+            errors.Stopping: the process was asked to stop while the window was full.
             bus.SettingsChanged, bus.LedgerChanged: see there.
         """
         quiet = not self._client.pending and self._clock() - self._sent_at >= self._flush_s
-        if quiet or (self._fold.waiting and self._company_due_s() <= 0):
+        if quiet or (self._batch.count and self._batch_due_s() <= 0):
             self._send()
         pending = self._client.pending
         if pending and (pending >= _COLLECT_PENDING or self._clock() - self._settled_at >= _COLLECT_BUSY_S):
             self._settle(0)
 
     def flush(self) -> None:
-        """Send all that was seen, whatever the time."""
-        if self._fold.moved:
+        """Send everything that was received, without waiting."""
+        if self._batch.moved:
             self._send()
 
-    def patience_s(self) -> float:
-        """Say how long the watch may be waited for before `advance` must be called again."""
-        if self._fold.waiting:
-            return max(self._company_due_s(), 0.0)
+    def read_timeout_s(self) -> float:
+        """Return how long a read of the watch may wait before `advance` must be called again."""
+        if self._batch.count:
+            return max(self._batch_due_s(), 0.0)
         if self._client.pending:
             return _COLLECT_S
         due_s = self._sent_at + self._flush_s - self._clock()
         return min(max(due_s, 0.0), _IDLE_S)
 
-    def rest(self) -> None:
-        """Let lines gather until the store has answered, or for a little: each look costs more than a line.
+    def wait_for_batch(self) -> None:
+        """Wait a few milliseconds, or until the store replies, so that events accumulate: a read costs more than one.
 
         Raises:
-            Outdated, bus.SettingsChanged, bus.LedgerChanged: as `advance`.
+            StalePosition, bus.SettingsChanged, bus.LedgerChanged: as `advance`.
         """
-        if self._client.pending and (left_s := self._sent_at + _COMPANY_S - self._clock()) > 0:
+        if self._client.pending and (left_s := self._sent_at + _BATCH_WAIT_S - self._clock()) > 0:
             self._settle(left_s)
 
-    def _company_due_s(self) -> float:
-        """Say how long observations may still wait for others; none does while the store is idle."""
-        if self._client.pending < _UNHURRIED:
+    def _batch_due_s(self) -> float:
+        """Return how long observations may still wait for others; they do not wait while the store is idle."""
+        if self._client.pending < _BATCHING_FROM:
             return 0.0
-        return self._sent_at + _COMPANY_S - self._clock()
+        return self._sent_at + _BATCH_WAIT_S - self._clock()
 
     def finish(self) -> None:
-        """At the end of the process: store how far the stream has come, if the store still answers quickly."""
+        """Send the last position when the process stops, if the store still answers quickly."""
         deadline = self._clock() + _LAST_S
-        # Whatever the store says now, the next process asks it anew.
+        # An error changes nothing now: the next process reads the position from the store.
         with contextlib.suppress(errors.BeaconError):
-            if self._session and self._fold.moved and self._client.room > 0:
+            if self._session and self._batch.moved and self._client.room > 0:
                 self._submit()
             while self._client.pending and (left_s := deadline - self._clock()) > 0:
                 self._client.collect(wire.OBSERVE, left_s)
 
     def _send(self) -> None:
-        # What is large goes alone, so that the store never holds more than one such request of a stream.
-        while self._client.room <= 0 or (self._fold.large and self._client.pending):
+        # A large batch is sent alone, so that the store never holds more than one such request of a stream.
+        while self._client.room <= 0 or (self._batch.large and self._client.pending):
             if self._stop.is_set():
-                raise errors.Stopping("stopped while the store had no room")
+                raise errors.Stopping("stopped while the window of requests to the store was full")
             self._settle(_IDLE_S)
         self._submit()
 
     def _submit(self) -> None:
-        segment = self._fold.take()
+        segment = self._batch.take()
         self._client.submit(
             wire.Observe(
                 scope=self._scope.id,
@@ -265,12 +275,12 @@ class StoreSession:
     def _settle(self, timeout_s: float) -> None:
         self._settled_at = self._clock()
         for _, request, reply in self._client.collect(wire.OBSERVE, timeout_s):
-            # A late reply to an earlier session says nothing about this one.
+            # A late reply to an earlier session does not apply to this one.
             if request.session == self._session:
                 self._check(reply)
                 if reply.tracked_version != self._tracked_version:
                     raise StalePosition("the tracked set has changed")
-                self._voice.positioned()
+                self._status.positioned()
 
     def _applied(self, request: wire.Request[wire.Positioned]) -> wire.Positioned:
         reply = self._client.call(request)
@@ -280,7 +290,7 @@ class StoreSession:
     def _check(self, reply: wire.Positioned) -> None:
         _refuse_reconfigured(reply.place)
         if reply.place is not wire.Place.APPLIED:
-            raise StalePosition(f"the store is elsewhere: {reply.why}")
+            raise StalePosition(f"the store has another position: {reply.why}")
 
 
 def _refuse_reconfigured(place: wire.Place) -> None:

@@ -1,7 +1,6 @@
-"""The objects of a scope that can't be read at present. Pure.
+"""The set of objects of a scope that can't be read at present, so that each is logged once. Pure.
 
-What is repeated is not new, and the number of names that are kept is bounded: a list may hold any number of such
-objects.
+The set is bounded, because a list may hold any number of such objects.
 """
 
 from beacon.cluster import items
@@ -11,29 +10,29 @@ _SHOWN = 5
 
 
 class Objects:
-    """Keeps which objects are unreadable, as lines and lists show them."""
+    """The unreadable objects among those of watch events and lists."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Start with an empty set."""
         self._found: dict[str, str] = {}
         self._before: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
-        """Return how many there are, up to the bound."""
+        """Return the number of unreadable objects, at most the bound."""
         return len(self._found)
 
     @property
     def shown(self) -> list[str]:
-        """The first few of them with their reasons."""
+        """The first five unreadable objects with their reasons."""
         return list(self._found.values())[:_SHOWN]
 
     def begin_list(self) -> None:
-        """Forget them: the list that follows shows those that still are."""
+        """Clear the set: the list that begins contains the objects that are still unreadable."""
         self._before = frozenset(self._found)
         self._found = {}
 
     def add(self, one: items.Unreadable) -> bool:
-        """Take an unreadable object; return True if it was not known as one."""
+        """Add an unreadable object; return True if it was not known as unreadable before."""
         key = one.item.uid or one.name
         if key in self._found or len(self._found) >= _KEPT:
             return False
@@ -41,5 +40,5 @@ class Objects:
         return key not in self._before
 
     def discard(self, item: items.Item) -> bool:
-        """Take an object that is readable or gone; return True if it was unreadable."""
+        """Remove an object that is readable or deleted; return True if it was unreadable."""
         return bool(self._found) and self._found.pop(item.uid, None) is not None

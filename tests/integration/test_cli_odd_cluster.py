@@ -89,7 +89,12 @@ def test_an_api_that_is_down_does_not_hide_the_others_from_plan(script: scripted
 
     assert result.exit_code == 1, result.output
     assert "downs" not in result.output
-    for said in ("Down.down.io: http", "does not answer", "Odd.odd.io: the API server's answer", "ns/bad: its annotat"):
+    for said in (
+        "Down.down.io: http",
+        "does not answer",
+        "Odd.odd.io: the API server's response",
+        "ns/bad: its annotat",
+    ):
         assert said in result.output
     (row,) = (text.split() for text in result.output.splitlines() if text.startswith("configmaps"))
     assert row == ["configmaps", "(all)", "2", "1", "1"]

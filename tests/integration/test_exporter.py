@@ -57,7 +57,7 @@ class Beacon:
 
     def live(self, process: str, component: str, state: str, **fields: Any) -> None:
         """Let a process of this name live and report."""
-        heartbeat.Heart(run_directory.hearts_directory(self.run_dir), process, "main")
+        heartbeat.Heartbeat(run_directory.heartbeats_directory(self.run_dir), process, "main")
         run_directory.Reporter(self.run_dir, process).report(component, {"state": state, **fields})
 
     def all_live(self) -> None:
@@ -261,7 +261,7 @@ def test_state_gauges_of_a_process_that_is_gone_vanish_and_its_counters_stay(bea
     code = """
     metrics.EVENTS.labels(kind="Pod", type="created", source="watch").inc()
     metrics.WATCH_CONNECTED.labels(scope="pods").set(1)
-    heart = context.heart("main")
+    heart = context.heartbeat("main")
     log.get().info("counted")
     context.stop.wait()
     """

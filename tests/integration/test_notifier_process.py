@@ -90,7 +90,7 @@ def test_it_delivers_reports_beats_and_ends_at_sigterm_with_everything_settled(p
         keys = [place.store.add(f"web-{index}")[0] for index in range(4)]
         running.wait_for(lambda: len(place.endpoint.received) == 4)
 
-        beating = {beat.thread for beat in heartbeat.read(run_directory.hearts_directory(place.run_dir))}
+        beating = {beat.thread for beat in heartbeat.read(run_directory.heartbeats_directory(place.run_dir))}
 
         process.send_signal(signal.SIGTERM)
         said, _ = process.communicate(timeout=15)

@@ -15,7 +15,7 @@ from beacon.runtime import heartbeat, run_directory
 from tests.integration import processes
 
 LOOP = """
-heart = context.heart("main")
+heart = context.heartbeat("main")
 log.get().info("running")
 while not context.sleep(0.05):
     heart.beat()
@@ -219,7 +219,7 @@ def test_an_unset_run_directory_is_one_line_and_no_traceback(tmp_path: Path) -> 
 
 
 def test_a_process_leaves_its_heartbeat_when_killed_and_a_new_one_takes_over(tmp_path: Path) -> None:
-    hearts = run_directory.hearts_directory(tmp_path / "beacon")
+    hearts = run_directory.heartbeats_directory(tmp_path / "beacon")
     with processes.started(LOOP, tmp_path) as program:
         program.until("running")
         program.process.kill()
@@ -235,7 +235,7 @@ def test_a_process_leaves_its_heartbeat_when_killed_and_a_new_one_takes_over(tmp
 
 
 def test_a_heart_stands_still_while_the_process_is_frozen(tmp_path: Path) -> None:
-    hearts = run_directory.hearts_directory(tmp_path / "beacon")
+    hearts = run_directory.heartbeats_directory(tmp_path / "beacon")
     with processes.started(LOOP, tmp_path) as program:
         program.until("running")
         program.process.send_signal(signal.SIGSTOP)

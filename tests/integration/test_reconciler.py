@@ -1,4 +1,4 @@
-"""The reconciler as supervisord starts it, beside a real store: what is old goes, the volume is seen."""
+"""The reconciler as supervisord starts it, with a real store: old rows are removed, the volume is measured."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""A comparison while the API server is starting: what it refuses then is no missing right, and afterwards it is one."""
+"""A comparison while the API server starts: its refusal means no missing right at first, and does later."""
 
 import threading
 from collections.abc import Iterator
@@ -32,12 +32,12 @@ class World:
         kubeconfig = api.kubeconfig(directory / "kubeconfig")
         load = credentials.source({"KUBECONFIG": str(kubeconfig)}, connections=2)
         (scope,) = rules.scopes([rules.Entry(api_version="v1", kind="ConfigMap")], annotation="k", values=None)
-        around = comparison.ComparisonDependencies(
+        deps = comparison.ComparisonDependencies(
             api=connection.Connection(load), client=cast("bus.Client", Store()), wait=self.wait
         )
         context = process.Context("reconciler", run_dir=directory, stop=threading.Event())
-        terms = settings.Reconciliation(enabled=True, on_startup=True, interval_s=900.0, timeout_s=600.0)
-        self.reconciler = reconcile.Reconciler(context, scope, around, terms)
+        config = settings.Reconciliation(enabled=True, on_startup=True, interval_s=900.0, timeout_s=600.0)
+        self.reconciler = reconcile.Reconciler(context, scope, deps, config)
 
     def wait(self, seconds: float) -> None:
         self.waited.append(seconds)

@@ -1,4 +1,4 @@
-"""What happens in the cluster is told, once and in order: the ordinary day of the watcher."""
+"""Every change in the cluster is emitted once and in order: normal operation of the watcher."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.integration import watcher_world
 from tests.integration.watcher_world import KEY, ON, entry, object_, world
 
 
-def test_what_exists_is_told_and_then_what_happens() -> None:
+def test_existing_objects_are_emitted_and_then_their_changes() -> None:
     with world() as w:
         w.api.create("configmaps", object_("old", ON))
         w.api.create("configmaps", object_("plain"))
@@ -18,17 +18,17 @@ def test_what_exists_is_told_and_then_what_happens() -> None:
         w.api.annotate("configmaps", "old", {KEY: None})
         w.api.delete("configmaps", "new")
 
-        told = w.await_told(
+        received = w.await_received(
             ("created", "old"), ("created", "new"), ("created", "plain"), ("deleted", "old"), ("deleted", "new")
         )
-        assert [t.cause for t in told] == [
+        assert [t.cause for t in received] == [
             "first-seen",
             "object-created",
             "annotation-added",
             "annotation-removed",
             "object-deleted",
         ]
-        assert [t.source for t in told] == ["reconciliation", "watch", "mutation", "mutation", "watch"]
+        assert [t.source for t in received] == ["reconciliation", "watch", "mutation", "mutation", "watch"]
 
 
 def test_a_changed_value_is_an_update_where_that_is_configured() -> None:
@@ -39,13 +39,13 @@ def test_a_changed_value_is_an_update_where_that_is_configured() -> None:
         w.api.annotate("configmaps", "a", {KEY: "2"})
         w.api.annotate("configmaps", "a", {"other": "2"})
 
-        told = w.await_told(("created", "a"), ("updated", "a"))
+        received = w.await_received(("created", "a"), ("updated", "a"))
         w.await_position()
-        assert [t.value for t in told] == ["1", "2"]
-        assert len(w.told()) == 2
+        assert [t.value for t in received] == ["1", "2"]
+        assert len(w.received()) == 2
 
 
-def test_an_annotation_toggled_within_milliseconds_is_told_toggle_by_toggle() -> None:
+def test_every_toggle_of_an_annotation_within_milliseconds_is_an_event() -> None:
     with world() as w:
         w.api.create("configmaps", object_("a"))
         w.start().await_state("watching")
@@ -54,7 +54,7 @@ def test_an_annotation_toggled_within_milliseconds_is_told_toggle_by_toggle() ->
             w.api.annotate("configmaps", "a", {KEY: "on"})
             w.api.annotate("configmaps", "a", {KEY: None})
 
-        w.await_told(*[("created", "a"), ("deleted", "a")] * 50)
+        w.await_received(*[("created", "a"), ("deleted", "a")] * 50)
 
 
 def test_only_configured_values_count() -> None:
@@ -66,12 +66,12 @@ def test_only_configured_values_count() -> None:
         w.api.annotate("configmaps", "a", {KEY: "silver"})
         w.api.annotate("configmaps", "a", {KEY: "lead"})
 
-        w.await_told(("created", "a"), ("deleted", "a"))
+        w.await_received(("created", "a"), ("deleted", "a"))
         w.await_position()
-        assert len(w.told()) == 2
+        assert len(w.received()) == 2
 
 
-def test_a_name_taken_over_by_a_new_object_is_told_as_deleted_and_created() -> None:
+def test_a_recreated_object_is_reported_as_deleted_and_created() -> None:
     with world() as w:
         w.start().await_state("watching")
 
@@ -79,8 +79,8 @@ def test_a_name_taken_over_by_a_new_object_is_told_as_deleted_and_created() -> N
             w.api.create("configmaps", object_("a", ON))
             w.api.delete("configmaps", "a")
 
-        told = w.await_told(*[("created", "a"), ("deleted", "a")] * 10)
-        assert len({t.delivery.event_id for t in told}) == 20
+        received = w.await_received(*[("created", "a"), ("deleted", "a")] * 10)
+        assert len({t.delivery.event_id for t in received}) == 20
 
 
 def test_selectors_and_exclusions_are_judged_by_beacon() -> None:
@@ -95,10 +95,10 @@ def test_selectors_and_exclusions_are_judged_by_beacon() -> None:
         w.api.label("configmaps", "in-a", {"canary": "yes"}, namespace="a")
         w.api.label("configmaps", "in-a", {"canary": None}, namespace="a")
 
-        told = w.await_told(("created", "in-a"), ("deleted", "in-a"), ("created", "in-a"))
+        received = w.await_received(("created", "in-a"), ("deleted", "in-a"), ("created", "in-a"))
         w.await_position()
-        assert [t.cause for t in told] == ["object-created", "label-removed", "annotation-added"]
-        assert len(w.told()) == 3
+        assert [t.cause for t in received] == ["object-created", "label-removed", "annotation-added"]
+        assert len(w.received()) == 3
 
 
 def test_several_kinds_and_namespaces_are_followed_side_by_side() -> None:
@@ -119,24 +119,24 @@ def test_several_kinds_and_namespaces_are_followed_side_by_side() -> None:
         w.api.create("deployments.apps", object_("web", ON, namespace="c"))
         w.api.annotate("namespaces", "c", {KEY: "true"})
 
-        watcher_world.await_(lambda: len(w.told()) == 4, explain=w.explain)
-        assert set(w.told()) == {("created", "in-a"), ("created", "in-b"), ("created", "web"), ("created", "c")}
+        watcher_world.await_(lambda: len(w.received()) == 4, explain=w.explain)
+        assert set(w.received()) == {("created", "in-a"), ("created", "in-b"), ("created", "web"), ("created", "c")}
         labels = {scope.label for scope in w.figures().scopes}
         assert labels == {"configmaps@a", "configmaps@b", "deployments.apps", "namespaces"}
 
 
-def test_a_list_of_many_pages_tells_every_object_once() -> None:
+def test_a_list_of_many_pages_emits_every_object_once() -> None:
     with world() as w:
         for number in range(1200):
             w.api.create("configmaps", object_(f"o{number}", ON if number % 3 == 0 else None))
 
         w.start().await_state("watching")
 
-        watcher_world.await_(lambda: len(w.told()) == 400, explain=w.explain)
-        assert len(set(w.told())) == 400
+        watcher_world.await_(lambda: len(w.received()) == 400, explain=w.explain)
+        assert len(set(w.received())) == 400
 
 
-def test_the_position_moves_with_bookmarks_and_with_lines_that_concern_nobody() -> None:
+def test_the_position_advances_with_bookmarks_and_with_events_of_other_objects() -> None:
     with world() as w:
         w.start().await_state("watching")
 
@@ -154,13 +154,13 @@ def test_a_kind_that_appears_later_is_followed_then_and_its_going_deletes_nothin
         w.api.define("widgets", "example.com", "Widget")
         w.await_state("watching", "Widget.example.com")
         w.api.create("widgets.example.com", object_("a", ON))
-        w.await_told(("created", "a"))
+        w.await_received(("created", "a"))
         w.api.delete("customresourcedefinitions.apiextensions.k8s.io", "widgets.example.com")
         w.await_state("waiting", "Widget.example.com")
         w.api.define("widgets", "example.com", "Widget")
         w.await_state("watching", "Widget.example.com")
 
-        w.await_told(("created", "a"), ("deleted", "a"))
+        w.await_received(("created", "a"), ("deleted", "a"))
         assert w.report() is not None
 
 
@@ -186,8 +186,8 @@ def test_what_comes_within_milliseconds_goes_into_one_request() -> None:
         for number in range(2000):
             w.api.create("configmaps", object_(f"o{number}", ON))
 
-        watcher_world.await_(lambda: len(w.told()) == 2000, explain=w.explain)
-        assert [name for _, name in w.told()] == [f"o{number}" for number in range(2000)]
+        watcher_world.await_(lambda: len(w.received()) == 2000, explain=w.explain)
+        assert [name for _, name in w.received()] == [f"o{number}" for number in range(2000)]
 
 
 def test_the_watcher_stops_at_once_and_stores_how_far_it_came() -> None:

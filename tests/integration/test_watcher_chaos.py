@@ -1,6 +1,6 @@
-"""Everything goes wrong, in seeded disorder: in the end a receiver knows exactly what carries the annotation.
+"""Random faults, by seed: in the end a receiver knows exactly the objects with the annotation.
 
-And on the way it was never told nonsense: created is what was not there, deleted what was, and nothing comes twice.
+And no event contradicts the ones before: only unknown objects are created, only known ones deleted, and none twice.
 """
 
 import random
@@ -116,14 +116,14 @@ def living(w: World) -> Living:
 
 
 def steps(w: World) -> Iterator[tuple[str, str, str, str]]:
-    """What was told: type, kind, name and UID, in order."""
-    for told in w.receiver.in_order():
-        uid = codec.decode(told.delivery.data)["resource"]["uid"]
-        yield told.type, told.delivery.kind, told.name, uid
+    """Yield the type, kind, name and UID of each received event, in order."""
+    for received in w.receiver.in_order():
+        uid = codec.decode(received.delivery.data)["resource"]["uid"]
+        yield received.type, received.delivery.kind, received.name, uid
 
 
 def believed(w: World) -> Living:
-    """What a receiver believes to carry it, after what it was told."""
+    """Return the objects that have the annotation according to the received events."""
     known: dict[tuple[str, str], str] = {}
     for what, kind, name, uid in steps(w):
         if what == "created":
@@ -154,5 +154,5 @@ def test_whatever_breaks_the_receiver_ends_up_with_the_truth_and_hears_no_nonsen
             assert before == ("" if what == "created" else uid), (what, kind, name)
             if what == "created":
                 there[kind, name] = uid
-        ids = [told.delivery.event_id for told in w.receiver.told]
+        ids = [received.delivery.event_id for received in w.receiver.received]
         assert len(ids) == len(set(ids))

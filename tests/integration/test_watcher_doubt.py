@@ -24,7 +24,7 @@ def test_what_a_restarted_server_answers_at_first_is_not_believed(code: int) -> 
         w.api.create("configmaps", object_("b", ON))
         w.api.delete("configmaps", "a")
 
-        w.await_told(("created", "a"), ("created", "b"), ("deleted", "a"))
+        w.await_received(("created", "a"), ("created", "b"), ("deleted", "a"))
         w.await_state("watching", "Secret")
         assert {state for _, state in w.states_since_watching()} <= {"watching", "unreachable", "opening", "listing"}
 
@@ -38,7 +38,7 @@ def test_a_server_that_answers_403_for_a_moment_without_having_been_away_is_not_
         w.api.faults.end_watches()
         w.api.create("configmaps", object_("a", ON))
 
-        w.await_told(("created", "a"))
+        w.await_received(("created", "a"))
         assert {state for _, state in w.states_since_watching()} == {"watching"}
 
 
@@ -55,7 +55,7 @@ def test_a_right_that_stays_away_is_named_in_the_end_and_noticed_when_it_is_back
 
         w.api.faults.allow(user="admin", resources=["configmaps"], verbs=verbs)
         w.api.create("configmaps", object_("a", ON))
-        w.await_told(("created", "a"))
+        w.await_received(("created", "a"))
 
 
 def test_no_role_is_advised_while_a_refusal_is_doubted() -> None:

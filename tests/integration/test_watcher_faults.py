@@ -1,4 +1,4 @@
-"""An API server in trouble, or rights in trouble: said once, survived, and never another scope's trouble."""
+"""A failing API server or a missing right: logged once, survived, and limited to one scope."""
 
 import itertools
 import threading
@@ -23,7 +23,7 @@ def test_a_refused_right_is_named_and_its_return_is_noticed() -> None:
         w.await_state("watching")
 
 
-def test_a_right_to_watch_that_is_missing_is_told_from_a_right_to_list() -> None:
+def test_a_missing_right_to_watch_is_distinguished_from_one_to_list() -> None:
     with world(entry(namespaces=("default",))) as w:
         w.api.faults.deny(user="admin", resources=["configmaps"], verbs=["watch"])
         w.start()
@@ -36,7 +36,7 @@ def test_a_right_taken_away_deletes_nothing() -> None:
     with world() as w:
         w.api.create("configmaps", object_("a", ON))
         w.start().await_state("watching")
-        w.await_told(("created", "a"))
+        w.await_received(("created", "a"))
 
         w.api.faults.deny(user="admin", resources=["configmaps"])
         w.api.faults.compact()
@@ -46,7 +46,7 @@ def test_a_right_taken_away_deletes_nothing() -> None:
         w.await_state("watching")
 
         w.api.create("configmaps", object_("b", ON))
-        w.await_told(("created", "a"), ("created", "b"))
+        w.await_received(("created", "a"), ("created", "b"))
 
 
 def test_a_token_that_is_replaced_in_the_file_is_read_anew() -> None:
@@ -60,12 +60,12 @@ def test_a_token_that_is_replaced_in_the_file_is_read_anew() -> None:
         w.api.faults.drop()
         w.api.create("configmaps", object_("a", ON))
 
-        w.await_told(("created", "a"))
+        w.await_received(("created", "a"))
         assert w.context is not None
         assert ("ConfigMap", "unauthorized") not in w.context.states
 
 
-def test_a_revoked_token_is_said_and_its_return_is_noticed() -> None:
+def test_a_revoked_token_is_reported_and_its_return_is_detected() -> None:
     with world() as w:
         w.token = w.api.faults.issue("reader", groups=["system:masters"])
         w.start().await_state("watching")
@@ -86,7 +86,7 @@ def test_trouble_of_the_server_is_waited_out(code: int) -> None:
         w.api.faults.drop()
         w.api.create("configmaps", object_("a", ON))
 
-        w.await_told(("created", "a"))
+        w.await_received(("created", "a"))
         w.await_state("watching")
 
 
@@ -105,7 +105,7 @@ def test_retry_after_is_honoured() -> None:
         assert times[refused + 1].at - times[refused].at >= 2.0
 
 
-def test_an_api_server_that_is_gone_is_said_and_retried_quickly() -> None:
+def test_an_unreachable_api_server_is_reported_and_retried_quickly() -> None:
     with world() as w:
         w.start().await_state("watching")
         restart = threading.Thread(target=w.api.restart, args=(1.5,))
@@ -128,7 +128,7 @@ def test_a_watch_that_breaks_off_is_resumed_where_it_was(fault: str) -> None:
             getattr(w.api.faults, fault)()
             w.api.create("configmaps", object_(f"o{number}", ON))
             expected.append(("created", f"o{number}"))
-            w.await_told(*expected)
+            w.await_received(*expected)
 
         assert w.context is not None
         assert ("ConfigMap", "listing") not in w.states_since_watching()
@@ -144,7 +144,7 @@ def test_a_half_open_connection_is_noticed() -> None:
 
         w.api.faults.thaw()
 
-        w.await_told(("created", "a"))
+        w.await_received(("created", "a"))
         w.await_state("watching")
 
 
@@ -165,7 +165,7 @@ def test_trouble_of_one_scope_is_not_anothers() -> None:
 
         w.api.create("configmaps", object_("a", ON))
 
-        w.await_told(("created", "a"))
+        w.await_received(("created", "a"))
 
 
 def test_a_server_that_ends_every_watch_at_once_is_not_asked_in_a_hot_loop() -> None:
@@ -186,4 +186,4 @@ def test_a_cluster_whose_identity_may_not_be_read_is_followed_all_the_same() -> 
         w.start().await_state("watching")
         w.api.create("configmaps", object_("a", ON))
 
-        w.await_told(("created", "a"))
+        w.await_received(("created", "a"))

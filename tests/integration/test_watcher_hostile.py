@@ -33,7 +33,7 @@ def begin(script: Script, w: World) -> None:
     """Have many objects sent and be watching."""
     script.items = script.later = MANY
     w.start()
-    w.await_told(*(("created", f"o{number}") for number in range(7)))
+    w.await_received(*(("created", f"o{number}") for number in range(7)))
     w.await_state("watching")
 
 
@@ -55,14 +55,14 @@ def test_what_is_no_list_deletes_nothing_and_ends_nothing() -> None:
         w.start()
         watcher_world.await_(lambda: script.odd_lists > 0, explain=w.explain)
         script.odd = None
-        w.await_told(*(("created", f"o{number}") for number in range(7)))
+        w.await_received(*(("created", f"o{number}") for number in range(7)))
         for odd in NO_LISTS:
             script.odd, seen = odd, script.odd_lists
             watcher_world.await_(lambda seen=seen: script.odd_lists > seen, explain=w.explain)  # type: ignore[misc]
 
         script.odd = None
 
-        w.await_told(*(("created", f"o{number}") for number in range(7)), ("deleted", "o3"))
+        w.await_received(*(("created", f"o{number}") for number in range(7)), ("deleted", "o3"))
 
 
 def test_an_empty_list_must_be_read_twice_before_many_objects_are_deleted() -> None:
@@ -71,7 +71,7 @@ def test_an_empty_list_must_be_read_twice_before_many_objects_are_deleted() -> N
         script.items = MANY
         w.start()
 
-        w.await_told(*(("created", f"o{number}") for number in range(7)), *(("deleted", f"o{n}") for n in range(7)))
+        w.await_received(*(("created", f"o{number}") for number in range(7)), *(("deleted", f"o{n}") for n in range(7)))
         assert script.lists == 3
 
 
@@ -82,18 +82,18 @@ def test_an_empty_list_that_a_second_one_contradicts_deletes_nothing() -> None:
         script.first = [MANY, [], MANY]
         w.start()
 
-        w.await_told(*(("created", f"o{number}") for number in range(7)), ("deleted", "o3"))
+        w.await_received(*(("created", f"o{number}") for number in range(7)), ("deleted", "o3"))
         assert script.lists == 4
 
 
-def test_deep_objects_are_told_from_lists_and_lines_like_any_other() -> None:
+def test_deeply_nested_objects_are_emitted_from_lists_and_watches_like_others() -> None:
     with scripted([deep("ADDED", "b", 11), deep("DELETED", "a", 12)]) as (script, w):
         listed = json.loads(deep("ADDED", "a", 5).replace(DEEP.encode(), b'"DEEP"'))["object"]
         body = list_of(listed, version="10").replace(b'"DEEP"', DEEP.encode())
         script.odd = body
         w.start()
 
-        w.await_told(("created", "a"), ("created", "b"), ("deleted", "a"))
+        w.await_received(("created", "a"), ("created", "b"), ("deleted", "a"))
 
 
 def test_an_object_that_cannot_be_read_is_reported_by_name_and_hides_no_other() -> None:
@@ -102,13 +102,13 @@ def test_an_object_that_cannot_be_read_is_reported_by_name_and_hides_no_other() 
         script.items = [{"metadata": bad}, line("ADDED", "a", 5)["object"]]
         w.start()
 
-        w.await_told(("created", "a"), ("created", "b"))
+        w.await_received(("created", "a"), ("created", "b"))
         report = w.await_state("watching")
         assert report.fields["unreadable"] == 1
         assert "ns/bad" in str(report.fields["unreadable_objects"])
 
 
-def test_a_tracked_object_that_becomes_unreadable_stays_and_its_end_is_told() -> None:
+def test_a_tracked_object_that_becomes_unreadable_stays_tracked_and_its_deletion_is_emitted() -> None:
     too_long = codec.encode(line("MODIFIED", "a", 12, annotations={**ON, "x": "x" * 5_000_000}))
     gone = codec.encode(line("DELETED", "a", 14, annotations={**ON, "x": "x" * 5_000_000}))
     lines = [line("ADDED", "a", 11), too_long, line("ADDED", "b", 13)]
@@ -116,7 +116,7 @@ def test_a_tracked_object_that_becomes_unreadable_stays_and_its_end_is_told() ->
         script.later = [line("ADDED", "b", 13)["object"]]
         w.start()
 
-        w.await_told(("created", "a"), ("created", "b"), ("deleted", "a"))
+        w.await_received(("created", "a"), ("created", "b"), ("deleted", "a"))
         assert script.lists == 1
         watcher_world.await_(lambda: (found := w.report()) is not None and "unreadable" not in found.fields)
 
@@ -127,7 +127,7 @@ def test_an_object_without_a_uid_keeps_a_list_from_deleting_any() -> None:
         script.later = [{"metadata": {"name": "a", "namespace": "ns"}}, line("ADDED", "b", 13)["object"]]
         w.start()
 
-        w.await_told(("created", "a"), ("created", "b"), ("created", "c"))
+        w.await_received(("created", "a"), ("created", "b"), ("created", "c"))
 
 
 def test_versions_that_fit_nowhere_and_odd_error_lines_cost_a_list_and_nothing_else() -> None:
@@ -140,7 +140,7 @@ def test_versions_that_fit_nowhere_and_odd_error_lines_cost_a_list_and_nothing_e
         script.seen = True
         w.start()
 
-        w.await_told(*(("created", f"a{number}") for number in range(len(lines))), ("created", "b"))
+        w.await_received(*(("created", f"a{number}") for number in range(len(lines))), ("created", "b"))
 
 
 def odd(kind: str, version: str) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def test_a_line_about_something_else_is_got_past_by_a_list(foreign: dict[str, An
         script.later = [line("ADDED", "a", 11)["object"]]
         w.start()
 
-        w.await_told(("created", "a"), ("created", "b"))
+        w.await_received(("created", "a"), ("created", "b"))
         assert script.lists == 2
 
 
@@ -173,18 +173,18 @@ def test_foreign_annotations_reach_neither_store_nor_receiver() -> None:
         before_kb = peak_kb(w)
         w.start()
 
-        w.await_told(*(("created", f"a{number}") for number in range(20)))
+        w.await_received(*(("created", f"a{number}") for number in range(20)))
         assert peak_kb(w) - before_kb < 30_000
 
 
-def test_labels_larger_than_an_object_may_be_are_not_told() -> None:
+def test_labels_larger_than_an_object_may_be_are_not_emitted() -> None:
     large = {"l": "x" * 2_000_000}
     lines = [line("ADDED", "large", 11, labels=large), line("ADDED", "b", 12), line("DELETED", "b", 13, labels=large)]
     with scripted(lines) as (script, w):
         script.items = script.later = [line("ADDED", "listed", 5, labels=large)["object"]]
         w.start()
 
-        w.await_told(("created", "b"), ("deleted", "b"))
+        w.await_received(("created", "b"), ("deleted", "b"))
         watcher_world.await_(lambda: (found := w.report()) is not None and found.fields.get("unreadable") == 2)
 
 

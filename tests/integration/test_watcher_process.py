@@ -1,4 +1,4 @@
-"""`python -m beacon.watcher` as supervisord starts it: what it says, when it ends, and with which exit code."""
+"""`python -m beacon.watcher` as supervisord starts it: its log, when it ends, and its exit code."""
 
 import json
 import os
@@ -90,7 +90,7 @@ def watching(tmp_path: Path) -> Iterator[tuple[api_server.ApiServer, Processes, 
         yield api, both, watcher
 
 
-def test_it_follows_what_is_configured_says_each_state_once_and_stops_when_asked(tmp_path: Path) -> None:
+def test_it_watches_the_configured_scopes_logs_each_state_once_and_stops_when_asked(tmp_path: Path) -> None:
     with watching(tmp_path) as (_, both, watcher):
         watcher.terminate()
 
@@ -138,7 +138,7 @@ def test_a_changed_configuration_makes_it_start_anew(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kubeconfig", ["", "/does/not/exist"])
-def test_without_credentials_it_says_one_line_and_asks_for_a_person(kubeconfig: str) -> None:
+def test_without_credentials_it_logs_one_line_and_exits_with_the_configuration_code(kubeconfig: str) -> None:
     with processes(kubeconfig) as both:
         both.start("store")
         watcher = both.start("watcher")

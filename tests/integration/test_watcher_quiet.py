@@ -1,4 +1,4 @@
-"""A watch on which nothing comes: Kubernetes 1.24 is silent for ten minutes, and so is a half open connection."""
+"""A silent watch: Kubernetes 1.24 sends nothing for ten minutes, and neither does a half-open connection."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +33,7 @@ def test_a_quiet_watch_is_no_fault_as_long_as_another_connection_is_answered() -
         assert (asked(w, "watch"), connected._value.get()) == (1, 1)
         w.api.create("configmaps", object_("a", ON))
 
-        w.await_told(("created", "first"), ("created", "a"))
+        w.await_received(("created", "first"), ("created", "a"))
         assert {state for _, state in w.states_since_watching()} == {"watching"}
         assert asked(w, "watch") == 1
 
@@ -53,7 +53,7 @@ def test_a_frozen_watch_is_resumed_when_its_time_is_over_although_the_server_ans
 
         w.api.faults.thaw()
 
-        w.await_told(("created", "first"), ("created", "a"))
+        w.await_received(("created", "first"), ("created", "a"))
 
 
 @pytest.mark.parametrize("code", [401, 403, 503])
@@ -80,10 +80,10 @@ def test_a_restored_cluster_is_noticed_by_a_silent_watch() -> None:
         backup = w.api.faults.snapshot()
         w.start().await_state("watching")
         w.api.create("configmaps", object_("lost", ON))
-        w.await_told(("created", "lost"))
+        w.await_received(("created", "lost"))
 
         w.api.faults.freeze(verb="watch")
         w.api.cluster.state.restore(w.api.faults._backups[backup])
 
-        w.await_told(("created", "lost"), ("deleted", "lost"))
+        w.await_received(("created", "lost"), ("deleted", "lost"))
         w.api.faults.thaw()

@@ -1,6 +1,4 @@
-"""What happened while the watcher, the store or the API server was away: told when the history reaches back, else found
-by a list, and nothing twice.
-"""
+"""Changes while the watcher, the store or the API server was down are emitted once, from the history or by a list."""
 
 import pytest
 
@@ -10,7 +8,7 @@ from tests.integration import watcher_world
 from tests.integration.watcher_world import KEY, ON, entry, object_, world
 
 
-def test_an_object_created_and_deleted_while_the_watcher_was_down_is_told() -> None:
+def test_an_object_created_and_deleted_while_the_watcher_was_down_is_emitted() -> None:
     with world() as w:
         w.api.create("configmaps", object_("kept", ON))
         w.start().await_state("watching")
@@ -20,15 +18,15 @@ def test_an_object_created_and_deleted_while_the_watcher_was_down_is_told() -> N
         w.api.delete("configmaps", "short")
         w.start().await_state("watching")
 
-        w.await_told(("created", "kept"), ("created", "short"), ("deleted", "short"))
+        w.await_received(("created", "kept"), ("created", "short"), ("deleted", "short"))
 
 
-def test_an_expired_position_is_listed_and_the_differences_are_told() -> None:
+def test_after_an_expired_position_the_scope_is_listed_and_the_differences_are_emitted() -> None:
     with world() as w:
         for name in ("goes", "stays", "loses"):
             w.api.create("configmaps", object_(name, ON))
         w.start().await_state("watching")
-        w.await_told(("created", "goes"), ("created", "loses"), ("created", "stays"))
+        w.await_received(("created", "goes"), ("created", "loses"), ("created", "stays"))
         w.stop()
 
         w.api.delete("configmaps", "goes")
@@ -37,20 +35,20 @@ def test_an_expired_position_is_listed_and_the_differences_are_told() -> None:
         w.api.faults.compact()
         w.start().await_state("watching")
 
-        watcher_world.await_(lambda: len(w.told()) == 6, explain=w.explain)
-        assert set(w.told()[3:]) == {("created", "comes"), ("deleted", "loses"), ("deleted", "goes")}
+        watcher_world.await_(lambda: len(w.received()) == 6, explain=w.explain)
+        assert set(w.received()[3:]) == {("created", "comes"), ("deleted", "loses"), ("deleted", "goes")}
 
 
 def test_an_error_line_of_410_in_an_open_watch_leads_to_a_list() -> None:
     with world() as w:
         w.api.create("configmaps", object_("a", ON))
         w.start().await_state("watching")
-        w.await_told(("created", "a"))
+        w.await_received(("created", "a"))
 
         assert w.api.faults.error_line(410)
         w.api.create("configmaps", object_("b", ON))
 
-        w.await_told(("created", "a"), ("created", "b"))
+        w.await_received(("created", "a"), ("created", "b"))
         assert ("ConfigMap", "listing") in w.states_since_watching()
 
 
@@ -58,13 +56,13 @@ def test_a_410_as_status_leads_to_a_list() -> None:
     with world() as w:
         w.api.create("configmaps", object_("a", ON))
         w.start().await_state("watching")
-        w.await_told(("created", "a"))
+        w.await_received(("created", "a"))
 
         w.api.faults.fail(410, times=1, verb="watch")
         w.api.faults.end_watches()
         w.api.create("configmaps", object_("b", ON))
 
-        w.await_told(("created", "a"), ("created", "b"))
+        w.await_received(("created", "a"), ("created", "b"))
 
 
 def test_an_api_server_restarted_with_an_empty_cache_costs_nothing() -> None:
@@ -75,8 +73,8 @@ def test_an_api_server_restarted_with_an_empty_cache_costs_nothing() -> None:
             w.api.restart(downtime_s=0.1)
             w.api.create("configmaps", object_(f"p{number}", ON))
 
-        watcher_world.await_(lambda: len(w.told()) == 10, explain=w.explain)
-        assert len(set(w.told())) == 10
+        watcher_world.await_(lambda: len(w.received()) == 10, explain=w.explain)
+        assert len(set(w.received())) == 10
 
 
 def test_a_restored_cluster_is_noticed_and_compared() -> None:
@@ -86,14 +84,14 @@ def test_a_restored_cluster_is_noticed_and_compared() -> None:
         w.start().await_state("watching")
         for number in range(20):
             w.api.create("configmaps", object_(f"lost{number}", ON))
-        watcher_world.await_(lambda: len(w.told()) == 21, explain=w.explain)
+        watcher_world.await_(lambda: len(w.received()) == 21, explain=w.explain)
 
         w.api.faults.rewind(backup)
         w.api.create("configmaps", object_("after", ON))
 
-        watcher_world.await_(lambda: len(w.told()) == 42, explain=w.explain)
-        assert ("created", "after") in w.told()[21:]
-        assert {what for what in w.told()[21:] if what[0] == "deleted"} == {
+        watcher_world.await_(lambda: len(w.received()) == 42, explain=w.explain)
+        assert ("created", "after") in w.received()[21:]
+        assert {what for what in w.received()[21:] if what[0] == "deleted"} == {
             ("deleted", f"lost{number}") for number in range(20)
         }
 
@@ -103,13 +101,13 @@ def test_a_restored_cluster_is_noticed_after_the_watcher_was_down() -> None:
         backup = w.api.faults.snapshot()
         w.start().await_state("watching")
         w.api.create("configmaps", object_("lost", ON))
-        w.await_told(("created", "lost"))
+        w.await_received(("created", "lost"))
         w.stop()
 
         w.api.faults.rewind(backup)
         w.start()
 
-        w.await_told(("created", "lost"), ("deleted", "lost"))
+        w.await_received(("created", "lost"), ("deleted", "lost"))
         w.await_state("watching")
 
 
@@ -122,8 +120,8 @@ def test_a_store_killed_again_and_again_misses_nothing() -> None:
                 w.stop_store()
                 w.start_store()
 
-        watcher_world.await_(lambda: len({name for _, name in w.told()}) == 300, 30.0, w.explain)
-        assert len({told.delivery.event_id for told in w.receiver.told}) == 300
+        watcher_world.await_(lambda: len({name for _, name in w.received()}) == 300, 30.0, w.explain)
+        assert len({received.delivery.event_id for received in w.receiver.received}) == 300
 
 
 def test_a_list_interrupted_by_a_restart_of_the_store_starts_over() -> None:
@@ -136,7 +134,7 @@ def test_a_list_interrupted_by_a_restart_of_the_store_starts_over() -> None:
         w.start_store()
 
         w.await_state("watching")
-        watcher_world.await_(lambda: len(w.told()) == 1500, 30.0, w.explain)
+        watcher_world.await_(lambda: len(w.received()) == 1500, 30.0, w.explain)
 
 
 def test_an_expired_continue_token_starts_the_list_over() -> None:
@@ -146,7 +144,7 @@ def test_an_expired_continue_token_starts_the_list_over() -> None:
         w.api.faults.fail(410, times=1, path=r"continue=")
         w.start().await_state("watching")
 
-        watcher_world.await_(lambda: len(w.told()) == 1200, 30.0, w.explain)
+        watcher_world.await_(lambda: len(w.received()) == 1200, 30.0, w.explain)
 
 
 def test_a_changed_configuration_ends_the_watcher_so_that_it_starts_anew_with_it() -> None:
@@ -179,7 +177,7 @@ def test_another_cluster_behind_the_same_configuration_is_refused() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_bursts_with_drops_and_restarts_in_between_are_told_in_order_without_holes(seed: int) -> None:
+def test_bursts_with_drops_and_restarts_in_between_are_emitted_in_order_without_gaps(seed: int) -> None:
     del seed
     with world() as w:
         w.start().await_state("watching")
@@ -197,30 +195,30 @@ def test_bursts_with_drops_and_restarts_in_between_are_told_in_order_without_hol
                     w.stop()
                     w.start()
 
-        watcher_world.await_(lambda: len(w.told()) == 1200, 30.0, w.explain)
-        assert w.told() == [(what, f"o{number}") for number in range(600) for what in ("created", "deleted")]
+        watcher_world.await_(lambda: len(w.received()) == 1200, 30.0, w.explain)
+        assert w.received() == [(what, f"o{number}") for number in range(600) for what in ("created", "deleted")]
 
 
 def test_a_ledger_that_was_replaced_is_noticed_even_where_nothing_happens() -> None:
     with world() as w:
         w.api.create("configmaps", object_("a", ON))
         w.start().await_state("watching")
-        w.await_told(("created", "a"))
+        w.await_received(("created", "a"))
 
         w.stop_store()
         for path in w.run_dir.glob("e.db*"):
             path.unlink()
         w.start_store()
 
-        watcher_world.await_(lambda: len(w.told()) == 2, explain=w.explain)
-        assert {name for _, name in w.told()} == {"a"}
+        watcher_world.await_(lambda: len(w.received()) == 2, explain=w.explain)
+        assert {name for _, name in w.received()} == {"a"}
 
 
-def test_an_object_that_a_changed_configuration_let_go_is_still_told_as_deleted() -> None:
+def test_an_object_released_by_a_changed_configuration_is_still_reported_as_deleted() -> None:
     with world() as w:
         w.api.create("configmaps", object_("a", {KEY: "lead"}))
         w.start().await_state("watching")
-        w.await_told(("created", "a"))
+        w.await_received(("created", "a"))
         w.stop()
 
         w.configure(values=["gold"])
@@ -229,8 +227,8 @@ def test_an_object_that_a_changed_configuration_let_go_is_still_told_as_deleted(
         w.api.annotate("configmaps", "a", {"other": "y"})
         w.api.delete("configmaps", "a")
 
-        told = w.await_told(("created", "a"), ("deleted", "a"))
-        assert told[1].cause == "object-deleted"
+        received = w.await_received(("created", "a"), ("deleted", "a"))
+        assert received[1].cause == "object-deleted"
 
 
 def test_a_store_without_answer_bounds_what_is_read() -> None:
@@ -249,5 +247,5 @@ def test_a_store_without_answer_bounds_what_is_read() -> None:
         assert w.stop() < 30
         w.start()
         w.thaw_store()
-        watcher_world.await_(lambda: len(w.receiver.told) == 9_000, 60.0, w.explain)
-        assert len({told.name for told in w.receiver.told}) == 9_000
+        watcher_world.await_(lambda: len(w.receiver.received) == 9_000, 60.0, w.explain)
+        assert len({received.name for received in w.receiver.received}) == 9_000

@@ -1,4 +1,4 @@
-"""Streams against an API server that says exactly what the test wrote down, line by line, however wrong it is."""
+"""Streams against an API server that sends exactly the lines of the test, however wrong they are."""
 
 import http.server
 import json
@@ -71,7 +71,7 @@ class Script:
         return path
 
     def move_on(self, lines: list[dict[str, Any] | bytes]) -> None:
-        """What a watch has told has happened: lists are of a later version, and show `later`."""
+        """Make lists consistent with the watch: they have a later version, and contain `later`."""
         versions = [version_of(line) for line in lines if isinstance(line, dict) and "object" in line]
         if isinstance(self.version, int) and versions:
             self.version = max(self.version, *versions) + 10
@@ -162,14 +162,14 @@ def scripted(
             thread.join()
 
 
-def test_what_came_before_an_error_line_is_told() -> None:
+def test_events_before_an_error_event_are_emitted() -> None:
     lines = [line("ADDED", "a", 11), line("DELETED", "a", 12), EXPIRED]
     with scripted(lines, []) as (script, w):
         w.start()
 
-        told = w.await_told(("created", "a"), ("deleted", "a"))
+        received = w.await_received(("created", "a"), ("deleted", "a"))
         watcher_world.await_(lambda: script.lists == 2)
-        assert [t.source for t in told] == ["watch", "watch"]
+        assert [t.source for t in received] == ["watch", "watch"]
 
 
 def test_a_line_without_identity_is_got_past_by_a_list() -> None:
@@ -178,7 +178,7 @@ def test_a_line_without_identity_is_got_past_by_a_list() -> None:
         script.later = [line("ADDED", "a", 11)["object"]]
         w.start()
 
-        w.await_told(("created", "a"), ("created", "b"))
+        w.await_received(("created", "a"), ("created", "b"))
         assert script.lists == 2
         assert script.positions[:2] == [10, 22]
 
@@ -191,8 +191,8 @@ def test_a_version_that_goes_backwards_is_not_followed() -> None:
         script.later = [line("ADDED", name, version)["object"] for name, version in (("a", 20), ("b", 25))]
         w.start()
 
-        watcher_world.await_(lambda: len(w.told()) == 3, explain=w.explain)
-        assert set(w.told()) == {("created", "a"), ("created", "b"), ("created", "c")}
+        watcher_world.await_(lambda: len(w.received()) == 3, explain=w.explain)
+        assert set(w.received()) == {("created", "a"), ("created", "b"), ("created", "c")}
 
 
 def test_versions_that_are_not_decimal_refuse_the_scope_in_plain_words() -> None:
@@ -206,7 +206,7 @@ def test_a_watch_goes_on_from_the_last_bookmark_after_a_proper_end() -> None:
     with scripted([line("ADDED", "a", 11), bookmark(40)], [line("ADDED", "b", 41)]) as (script, w):
         w.start()
 
-        w.await_told(("created", "a"), ("created", "b"))
+        w.await_received(("created", "a"), ("created", "b"))
         assert script.lists == 1
         assert script.positions[:2] == [10, 40]
 
@@ -219,6 +219,6 @@ def test_what_must_not_leave_does_not() -> None:
     with scripted([line("ADDED", "a", 11, **hidden)]) as (_, w):
         w.start()
 
-        (told,) = w.await_told(("created", "a"))
-        assert told.value == "v"
-        assert "hidden" not in told.delivery.data
+        (received,) = w.await_received(("created", "a"))
+        assert received.value == "v"
+        assert "hidden" not in received.delivery.data

@@ -1,4 +1,4 @@
-"""Streams against an API server that drips, or repeats errors: each is the failure of one scope, in time."""
+"""Streams against an API server that responds slowly, or repeats errors: one scope fails, within a time limit."""
 
 import contextlib
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def test_error_lines_that_repeat_without_progress_lead_to_a_list() -> None:
     with scripts.scripted([error(500)], [error(403)], [error(500)], [line("ADDED", "b", 90)]) as (script, w):
         w.start()
 
-        w.await_told(("created", "b"))
+        w.await_received(("created", "b"))
         assert script.lists == 2
         assert script.positions[:4] == [10, 10, 10, script.positions[3]]
 
@@ -47,7 +47,7 @@ def test_what_is_lost_after_such_a_list_is_resumed_and_not_listed_again() -> Non
         for number in range(3):
             w.api.faults.drop()
             w.api.create("configmaps", watcher_world.object_(f"o{number}", watcher_world.ON))
-            w.await_told(*[("created", f"o{told}") for told in range(number + 1)])
+            w.await_received(*[("created", f"o{received}") for received in range(number + 1)])
 
         assert lists(w) == 2
 
@@ -62,7 +62,7 @@ def test_lines_that_are_no_json_and_repeat_lead_to_a_list() -> None:
     with scripts.scripted(*[[{"raw": "<html>no line of a watch</html>"}]] * 3, [line("ADDED", "b", 90)]) as (script, w):
         w.start()
 
-        w.await_told(("created", "b"))
+        w.await_received(("created", "b"))
         assert script.lists == 2
 
 
@@ -71,7 +71,7 @@ def test_error_lines_after_progress_are_resumed() -> None:
     with scripts.scripted(*watches, []) as (script, w):
         w.start()
 
-        w.await_told(*[("created", f"o{number}") for number in range(5)])
+        w.await_received(*[("created", f"o{number}") for number in range(5)])
         assert script.lists == 1
 
 
@@ -110,12 +110,12 @@ def test_a_list_that_drips_is_the_failure_of_its_scope_and_its_thread_goes_on_be
         w.read_s = 0.3
         w.start()
 
-        w.await_told(("created", "a"))
+        w.await_received(("created", "a"))
         reason = str(w.await_state("unreachable", "Secret").fields["reason"])
         watcher_world.await_(lambda: len(script.positions) >= 4, explain=w.explain)
 
-        assert "no answer in time" in reason
-        beats = {beat.thread: beat.age_s for beat in heartbeat.read(run_directory.hearts_directory(w.run_dir))}
+        assert "no response in time" in reason
+        beats = {beat.thread: beat.age_s for beat in heartbeat.read(run_directory.heartbeats_directory(w.run_dir))}
         assert beats["Secret"] < heartbeat.HUNG_S
         assert ("ConfigMap", "unreachable") not in w.states_since_watching()
 

@@ -1,4 +1,4 @@
-"""The embedded API server, the store as a process, the watcher's streams in threads, and somebody who takes deliveries.
+"""The embedded API server, the store as a process, the watcher's streams in threads, and a receiver of deliveries.
 
 Everything between them is real: TLS, HTTP, the bus, the ledger's file.
 """
@@ -66,7 +66,7 @@ class Context(process.Context):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class Received:
     """An event as a receiver gets it."""
 
     type: str
@@ -81,7 +81,7 @@ class Receiver:
     """Takes every delivery at once, as an endpoint that always says yes."""
 
     def __init__(self, where: str) -> None:
-        self.told: list[Told] = []
+        self.received: list[Received] = []
         self.stop = threading.Event()
         self._where = where
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -91,9 +91,9 @@ class Receiver:
         self.stop.set()
         self._thread.join()
 
-    def in_order(self) -> list[Told]:
-        """Give what was told in the order in which it was detected."""
-        return sorted(self.told, key=lambda told: told.delivery.sequence)
+    def in_order(self) -> list[Received]:
+        """Return the received events in the order of their detection."""
+        return sorted(self.received, key=lambda received: received.delivery.sequence)
 
     def _run(self) -> None:
         number, session = 0, uuid.uuid4().hex
@@ -113,7 +113,7 @@ class Receiver:
                     number, settlements, session = 0, (), uuid.uuid4().hex
                     continue
                 assert isinstance(reply, wire.Claimed)
-                self.told.extend(map(_told, reply.deliveries))
+                self.received.extend(map(_received, reply.deliveries))
                 settlements = tuple(map(_delivered, reply.deliveries))
 
 
@@ -209,13 +209,13 @@ class World:
         first = next(index for index, (_, state) in enumerate(states) if state == "watching")
         return states[first:]
 
-    def told(self) -> list[tuple[str, str]]:
-        return [(told.type, told.name) for told in self.receiver.in_order()]
+    def received(self) -> list[tuple[str, str]]:
+        return [(received.type, received.name) for received in self.receiver.in_order()]
 
-    def await_told(self, *expected: tuple[str, str], within_s: float = 15.0) -> list[Told]:
+    def await_received(self, *expected: tuple[str, str], within_s: float = 15.0) -> list[Received]:
         """Wait for exactly these events, in this order."""
-        await_(lambda: len(self.told()) >= len(expected), within_s, self.explain)
-        assert self.told() == list(expected)
+        await_(lambda: len(self.received()) >= len(expected), within_s, self.explain)
+        assert self.received() == list(expected)
         return self.receiver.in_order()
 
     def await_position(self, label: str = "configmaps") -> wire.ScopeStatistics:
@@ -239,7 +239,9 @@ class World:
 
     def explain(self) -> str:
         failures = self.context.errors if self.context else []
-        return f"told {self.told()[-20:]}, reports {run_directory.read_reports(self.run_dir)}, errors {failures}"
+        return (
+            f"received {self.received()[-20:]}, reports {run_directory.read_reports(self.run_dir)}, errors {failures}"
+        )
 
 
 @contextmanager
@@ -277,9 +279,9 @@ def object_(name: str, annotations: dict[str, str] | None = None, **metadata: An
     return {"metadata": {"name": name, "annotations": annotations or {}, **metadata}}
 
 
-def _told(delivery: model.Delivery) -> Told:
+def _received(delivery: model.Delivery) -> Received:
     data = codec.decode(delivery.data)
-    return Told(
+    return Received(
         type=delivery.type,
         name=delivery.name,
         cause=data["detection"]["cause"],

@@ -238,7 +238,7 @@ def test_a_slow_socks_proxy_cannot_exceed_the_timeout_of_the_api_server(tmp_path
         asking.join(HANG_S - 5)  # dripping, the reply would take 25 s for its host alone
 
     assert answers == [
-        f"http://127.0.0.1:1 does not answer by the proxy socks5://127.0.0.1:{proxy.port}: no answer in time"
+        f"http://127.0.0.1:1 does not answer by the proxy socks5://127.0.0.1:{proxy.port}: no response in time"
     ]
 
 

@@ -78,7 +78,7 @@ def test_a_failing_plugin_is_reported_as_the_reason_and_a_working_one_delivers_e
     }
 
     with testkit.Beacon(directory, config=config, kubeconfig=kubeconfig) as beacon:
-        cause = "gave no credentials: it ended with code 1: log in at x.example"
+        cause = "returned no credentials: it ended with code 1: log in at x.example"
         testkit.until(lambda: cause in json.dumps(beacon.ready()), "the cause to stand in /ready", timeout=60)
         status = subprocess.run(
             [sys.executable, "-m", "beacon.cli", "status"],

@@ -29,7 +29,7 @@ ROLE = """
 import os, signal, sys, time
 from beacon.runtime import log, metrics, process
 def main(context):
-    heart = context.heart("main")
+    heart = context.heartbeat("main")
     metrics.EVENTS.labels(kind="Pod", type="created", source="watch").inc()
     log.get().info("running")
     while not context.sleep(0.05):

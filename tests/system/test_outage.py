@@ -26,9 +26,9 @@ RATIO = "BeaconFailureRatioHigh default"
 # The event that a process logs after it was killed and restarted.
 LIVES = {
     "store": ("started", "configured", "serving"),
-    "watcher": ("started", "configured", "watching begins", "watch state changed"),
+    "watcher": ("started", "configured", "watching started", "watch state changed"),
     "notifier": ("started", "configured", "claiming began"),
-    "reconciler": ("started", "configured", "reconciling begins", "reconcile state changed"),
+    "reconciler": ("started", "configured", "reconciling started", "reconcile state changed"),
     "exporter": ("started", "configured", "listening"),
 }
 

@@ -22,7 +22,7 @@ STORM = """
 import sys
 from beacon.runtime import log, process
 def main(context):
-    heart = context.heart("main")
+    heart = context.heartbeat("main")
     log.get().info("running")
     while not context.sleep(0.001):
         heart.beat()
@@ -64,7 +64,7 @@ def pid_of(base: Path, name: str) -> int:
 
 
 def beats(base: Path) -> dict[str, float]:
-    return {beat.process: beat.age_s for beat in heartbeat.read(run_directory.hearts_directory(base / "beacon"))}
+    return {beat.process: beat.age_s for beat in heartbeat.read(run_directory.heartbeats_directory(base / "beacon"))}
 
 
 def test_the_processes_continue_when_standard_output_is_not_read(base: Path) -> None:

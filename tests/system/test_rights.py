@@ -162,4 +162,4 @@ def test_without_one_of_the_printed_rights_its_scope_is_not_ready_and_the_right_
                 assert not beacon.ready()["ready"]
                 for scope, why in refused(beacon).items():
                     verb = "list" if scope in lists else "watch"
-                    assert f'the service account may not "{verb}" {WHERE[scope]}' in why
+                    assert f'the user of the kubeconfig may not "{verb}" {WHERE[scope]}' in why

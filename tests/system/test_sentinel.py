@@ -43,7 +43,7 @@ ONE_HANGS = """
 import os, sys, threading
 from beacon.runtime import log, process
 def beat(context, name):
-    heart = context.heart(name)
+    heart = context.heartbeat(name)
     while not context.sleep(0.05):
         heart.beat()
         if name == "scope.b" and os.path.exists(os.environ["HANG"]):

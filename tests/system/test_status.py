@@ -73,4 +73,4 @@ def test_a_missing_beacon_is_reported_in_one_sentence_without_a_wait() -> None:
     )
 
     assert done.returncode == errors.EXIT_CONFIG
-    assert done.stderr.strip() == "BEACON_RUN_DIR is not set: name a writable directory"
+    assert done.stderr.strip() == "BEACON_RUN_DIR is not set: set it to a writable directory"

@@ -1,4 +1,4 @@
-"""Credentials come from where they lie now, and what is wrong with them is said in words without quoting them."""
+"""Credentials are read from their present location, and errors describe them without repeating them."""
 
 import os
 import socket
@@ -34,7 +34,7 @@ def test_without_a_kubeconfig_and_outside_a_pod_the_configuration_is_wrong() -> 
 
 
 @pytest.mark.parametrize("text", ["", "a: [", "just text", "- a\n- b", "clusters: 5\nusers: 1\ncontexts: 2"])
-def test_a_kubeconfig_of_no_use_is_said_in_one_line(tmp_path: Path, text: str) -> None:
+def test_an_unusable_kubeconfig_is_an_error_of_one_line(tmp_path: Path, text: str) -> None:
     path = tmp_path / "kubeconfig"
     path.write_text(text)
 
@@ -45,7 +45,7 @@ def test_a_kubeconfig_of_no_use_is_said_in_one_line(tmp_path: Path, text: str) -
     assert "\n" not in str(caught.value)
 
 
-def test_a_kubeconfig_that_is_not_there_is_said(tmp_path: Path) -> None:
+def test_a_missing_kubeconfig_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(errors.ConfigError, match="can't be used"):
         credentials.source({"KUBECONFIG": str(tmp_path / "none")}, connections=1)
 
@@ -99,9 +99,9 @@ def test_a_token_file_that_is_no_header_is_named_and_not_quoted(tmp_path: Path, 
     (account / "token").write_text("hunter2\thunter2\n")
     api = doors.open_api(doors.write_kubeconfig(tmp_path / "k", "http://127.0.0.1:1", user={"tokenFile": "t"}))
 
-    with pytest.raises(failures.Unreachable, match=r"the tokenFile of user 'me' .*/t holds a line feed") as caught:
+    with pytest.raises(failures.Unreachable, match=r"the tokenFile of user 'me' .*/t contains a line feed") as caught:
         api.get("/version")
-    with pytest.raises(failures.Unreachable, match=r"the service account's token .*/token holds a line feed") as pod:
+    with pytest.raises(failures.Unreachable, match=r"the service account's token .*/token contains a line feed") as pod:
         credentials.source(POD, connections=1, service_account=account)()
 
     assert "hunter2" not in str(caught.value) + str(pod.value)
@@ -268,7 +268,7 @@ def test_a_kubeconfig_that_is_no_file_is_refused(tmp_path: Path, make: Callable[
         doors.open_api(tmp_path / "k")
 
 
-def test_a_certificate_of_somebody_else_is_said_in_words(tmp_path: Path) -> None:
+def test_a_certificate_of_another_host_is_an_error_with_its_cause(tmp_path: Path) -> None:
     with api_server.running() as api, api_server.running() as other:
         path = api.kubeconfig(tmp_path / "kubeconfig")
         path.write_text(path.read_text().replace(api.url, other.url))

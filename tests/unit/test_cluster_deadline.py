@@ -1,4 +1,4 @@
-"""An answer that drips is in time at each read, and too late as a whole. Real sockets, whatever the drops are of."""
+"""A response that arrives byte by byte exceeds the limit of the whole, though no single read does. Real sockets."""
 
 import contextlib
 import socket
@@ -91,7 +91,7 @@ def in_time(ask: Callable[[], object]) -> str:
 @pytest.mark.parametrize("where", DRIPS)
 def test_an_answer_that_drips_is_given_up_as_a_whole_wherever_it_drips(where: str) -> None:
     with dripping(*DRIPS[where]) as api:
-        assert "no answer in time" in in_time(lambda: api.get("/api/v1/configmaps"))
+        assert "no response in time" in in_time(lambda: api.get("/api/v1/configmaps"))
 
 
 @pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
@@ -99,7 +99,7 @@ def test_an_answer_that_drips_is_given_up_as_a_whole_wherever_it_drips(where: st
 def test_tls_makes_no_difference(where: str) -> None:
     authority = tls.ApiAuthority("127.0.0.1")
     with dripping(*DRIPS[where], authority=authority, address="https://127.0.0.1:{port}") as api:
-        assert "no answer in time" in in_time(lambda: api.get("/api/v1/configmaps"))
+        assert "no response in time" in in_time(lambda: api.get("/api/v1/configmaps"))
 
 
 @pytest.mark.parametrize("proxy", [None, "http://127.0.0.1:{port}"], ids=["handshake", "proxy's answer"])
@@ -146,7 +146,7 @@ def test_a_watch_goes_on_for_longer_than_an_answer_may_take() -> None:
 def test_a_thread_that_asks_for_several_things_beats_before_each() -> None:
     beats = []
     with dripping(*DRIPS["body of a 401"]) as api:
-        api.beat_with(lambda: beats.append(threading.get_ident()))
+        api.set_heartbeat(lambda: beats.append(threading.get_ident()))
         stranger = threading.Thread(target=in_time, args=(lambda: api.get("/api/v1/configmaps"),))
         stranger.start()
         for _ in range(2):

@@ -1,4 +1,4 @@
-"""A kind is looked for among what can be listed, and only in what states that it is discovery."""
+"""A kind is found among the resources that can be listed, and only in a discovery document."""
 
 from typing import Any, cast
 
@@ -100,7 +100,7 @@ def test_an_aggregated_api_that_is_down_does_not_hide_the_others() -> None:
 
 
 @pytest.mark.parametrize(("allowed", "said"), [("true", True), ("false", False)])
-def test_a_review_says_whether_something_is_allowed(allowed: str, said: bool) -> None:
+def test_a_review_returns_whether_the_right_is_granted(allowed: str, said: bool) -> None:
     api = Server(post=b'{"kind":"SelfSubjectAccessReview","status":{"allowed":%b}}' % allowed.encode())
 
     assert reviewing.allowed(cast("connection.Connection", api), "list", group="", resource="things") is said

@@ -1,4 +1,4 @@
-"""What an API server answers just after its start is not believed at once, and in the end it is."""
+"""A refusal soon after the start of an API server is not accepted at once, but after a while it is."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""A list that never ends is noticed, whatever its circle looks like; an honest one never is."""
+"""A list that never ends is detected, whatever its cycle; a valid list is never rejected."""
 
 import itertools
 from collections.abc import Iterable, Iterator
@@ -42,7 +42,7 @@ def fresh() -> Iterator[str]:
     ],
     ids=["token", "objects", "empty", "tokens in turn", "objects in turn", "shifted", "late circle", "after empty"],
 )
-def test_a_list_that_never_ends_is_noticed(pages: Iterator[items.ListPageItems]) -> None:
+def test_a_list_that_never_ends_is_rejected(pages: Iterator[items.ListPageItems]) -> None:
     with pytest.raises(failures.Malformed):
         read(pages)
 
@@ -51,12 +51,12 @@ def test_a_list_of_ever_new_objects_ends_with_its_time() -> None:
     now = itertools.count()
     guard = endless.ListGuard(longest_s=1000, clock=lambda: float(next(now)))
 
-    with pytest.raises(failures.Malformed, match="not come to an end"):
+    with pytest.raises(failures.Malformed, match="not ended in time"):
         read((page(token, token) for token in fresh()), guard)
 
 
 @given(st.integers(1, 40), st.integers(1, 40))
-def test_any_circle_is_noticed_soon(before: int, length: int) -> None:
+def test_a_cycle_of_any_length_is_detected_soon(before: int, length: int) -> None:
     def pages() -> Iterator[items.ListPageItems]:
         for number in itertools.count():
             at = number if number < before else before + (number - before) % length
@@ -64,7 +64,7 @@ def test_any_circle_is_noticed_soon(before: int, length: int) -> None:
             yield page(f"t{number}", f"o{at}")
 
     taken: list[int] = []
-    with pytest.raises(failures.Malformed, match="circle"):
+    with pytest.raises(failures.Malformed, match="repeats an earlier"):
         read(pages())
     assert len(taken) <= 4 * (before + length) + 2
 

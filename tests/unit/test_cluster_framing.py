@@ -1,4 +1,4 @@
-"""However the network cuts a body into pieces, the same lines come out, and a cut-off end is known for what it is."""
+"""The lines do not depend on how the network splits a body, and a truncated end is detected."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""What the API server sends is reduced to what is needed, and what Beacon can't go on from is refused."""
+"""The API server's documents are reduced to the fields that Beacon needs, and invalid ones are rejected."""
 
 import contextlib
 import json

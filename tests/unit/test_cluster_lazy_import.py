@@ -1,4 +1,4 @@
-"""Modules that are known and not run: they cost nothing, and are what they always were as soon as they are asked."""
+"""Registered modules cost nothing before they run, and behave as usual from the first access."""
 
 import textwrap
 from pathlib import Path
@@ -59,7 +59,7 @@ def test_a_package_runs_once_when_something_of_its_own_is_asked_for(run: Run, us
     assert run(code + "\nprint(type(sample).__name__, left())")[-1] == "module []"
 
 
-def test_a_package_says_its_version(run: Run) -> None:
+def test_the_version_of_a_deferred_package_can_be_read(run: Run) -> None:
     assert run("lazy_import.defer('sample')\nfrom sample import __version__\nprint(__version__)") == ["ran", "1"]
 
 

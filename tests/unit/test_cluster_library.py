@@ -1,4 +1,4 @@
-"""Every kind of kubeconfig is read, and none brings more of the official client than it needs."""
+"""Every kind of kubeconfig works, and none imports more of the official client than it needs."""
 
 import base64
 import json
@@ -15,11 +15,11 @@ from beacon.codec import documents
 from beacon.dev.api_server import server as api_server
 from tests.unit import scripts
 
-LOOK = """
+SCRIPT = """
 import json, sys
 from beacon.cluster import lazy_import
-from beacon.cluster import connection, credentials, listing
-print(listing.cluster_uid(connection.Connection(credentials.source({"KUBECONFIG": sys.argv[1]}, connections=1))))
+from beacon.cluster import connection, credentials, lists
+print(lists.cluster_uid(connection.Connection(credentials.source({"KUBECONFIG": sys.argv[1]}, connections=1))))
 print(json.dumps(sorted(set(sys.modules) - lazy_import.deferred())))
 """
 UNUSED = {
@@ -47,7 +47,7 @@ def bearer(load: credentials.Load) -> object:
 
 def test_a_cluster_is_asked_without_the_clients_models(tmp_path: Path) -> None:
     with api_server.running() as api:
-        done = scripts.run(LOOK, str(api.kubeconfig(tmp_path / "kubeconfig")))
+        done = scripts.run(SCRIPT, str(api.kubeconfig(tmp_path / "kubeconfig")))
 
     assert done.stderr == b""
     uid, loaded = done.stdout.decode().splitlines()
@@ -55,7 +55,7 @@ def test_a_cluster_is_asked_without_the_clients_models(tmp_path: Path) -> None:
     assert UNUSED & set(json.loads(loaded)) == set()
 
 
-def test_the_client_is_whole_for_whoever_wants_it_whole() -> None:
+def test_the_whole_client_can_still_be_imported() -> None:
     code = "import beacon.cluster.library; from kubernetes import client, dynamic; print(client.CoreV1Api(), dynamic)"
 
     done = scripts.run(code)

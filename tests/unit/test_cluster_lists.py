@@ -1,4 +1,4 @@
-"""A list is of one resourceVersion or it is none."""
+"""A list has one resourceVersion, or it is rejected."""
 
 from typing import Any, cast
 
@@ -90,7 +90,7 @@ def test_pages_of_different_versions_are_no_list() -> None:
     ],
 )
 def test_pages_that_come_again_are_no_list(again: list[dict[str, Any]]) -> None:
-    with pytest.raises(failures.Malformed, match=r"twice|in a circle"):
+    with pytest.raises(failures.Malformed, match=r"twice|repeats an earlier"):
         read(Pages(*again, page("5")))
 
 
@@ -144,7 +144,7 @@ def test_a_list_that_a_second_one_contradicts_is_not_believed() -> None:
     witness = lists.Witness(KNOWN)
     witness.see(items.ListPageItems(version=9, items=[], rest=""))
 
-    with pytest.raises(failures.Malformed, match="all 6 objects"):
+    with pytest.raises(failures.Malformed, match="none of the 6 tracked objects"):
         witness.confirm(lambda: iter(read(Pages(page("9", "t", entry("x")), page("9", "", entry("4"))))))
 
 

@@ -1,4 +1,4 @@
-"""A plugin that prints credentials is bounded in time and output, leaves nothing behind, and its failure is a cause."""
+"""A credential plugin is limited in time and output, leaves no process behind, and its failure has a cause."""
 
 import json
 import os
@@ -112,7 +112,7 @@ def test_a_plugin_that_hangs_is_killed_with_its_children(command: Command, tmp_p
 
     why = command.failure(body, limit_s=1.0)
 
-    assert why == "the exec plugin 'it' gave no credentials: it did not end within 1 s and was killed"
+    assert why == "the exec plugin 'it' returned no credentials: it did not end within 1 s and was killed"
     wait_until_gone(tmp_path / "child")
     wait_until_gone(tmp_path / "parent")
 
@@ -148,7 +148,7 @@ def test_output_without_end_is_bounded(command: Command, stream: str) -> None:
     [
         ("echo first >&2; echo 'not logged in' >&2; exit 7", "it ended with code 7: not logged in"),
         ("kill -9 $$", "it ended with signal 9"),
-        ("exit 0", "it printed something else than JSON"),
+        ("exit 0", "its output is not JSON"),
         ("echo '[]'", "did not print an ExecCredential"),
         (printing({"kind": "ExecCredential", "status": {"token": "t"}}), "did not print an ExecCredential"),
         (printing(GOOD | {"kind": "Status"}), "its kind is another one"),
@@ -157,16 +157,16 @@ def test_output_without_end_is_bounded(command: Command, stream: str) -> None:
         (printing(GOOD | {"status": {}}), "neither a token nor a client certificate"),
         (printing(GOOD | {"status": {"token": ""}}), "neither a token nor a client certificate"),
         (printing(GOOD | {"status": {"token": 5}}), "did not print an ExecCredential"),
-        (printing(GOOD | {"status": {"token": "hunter2\nhunter2"}}), "its token holds a line feed"),
+        (printing(GOOD | {"status": {"token": "hunter2\nhunter2"}}), "its token contains a line feed"),
         (printing(GOOD | {"status": {"clientCertificateData": "x"}}), "one is missing"),
-        (printing(GOOD | {"status": {"token": "t", "expirationTimestamp": "2001-01-01T00:00:00Z"}}), "had expired at"),
+        (printing(GOOD | {"status": {"token": "t", "expirationTimestamp": "2001-01-01T00:00:00Z"}}), "they expired at"),
         (printing(GOOD | {"status": {"token": "t", "expirationTimestamp": "soon"}}), "did not print an ExecCredential"),
     ],
 )
-def test_a_failure_is_said_in_words(command: Command, body: str, why: str) -> None:
+def test_a_failure_is_reported_with_its_cause(command: Command, body: str, why: str) -> None:
     said = command.failure(body)
 
-    assert said.startswith("the exec plugin 'it' gave no credentials: ")
+    assert said.startswith("the exec plugin 'it' returned no credentials: ")
     assert why in said
     assert "hunter2" not in said
 
@@ -191,16 +191,17 @@ def test_what_a_plugin_complains_of_is_bounded_and_without_secrets(command: Comm
     assert said.isprintable()
 
 
-def test_a_command_that_does_not_exist_is_said_with_its_hint(command: Command) -> None:
+def test_a_missing_command_is_reported_with_its_hint(command: Command) -> None:
     for name in ("no-such-plugin", str(command.path / "x")):
         said = command.failure("", command=name, hint="Install it from x.example.")
         assert (
-            said == "the exec plugin 'it' gave no credentials: there is no such executable. Install it from x.example"
+            said
+            == "the exec plugin 'it' returned no credentials: there is no such executable. Install it from x.example"
         )
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o755])
-def test_a_file_that_cannot_be_executed_is_said(command: Command, mode: int) -> None:
+def test_a_file_that_cannot_be_executed_is_reported(command: Command, mode: int) -> None:
     command.path.write_bytes(b"\x00\x01")
     command.path.chmod(mode)
 
@@ -220,7 +221,7 @@ def test_a_plugin_that_fails_does_not_make_an_anonymous_request(command: Command
         api.get("/version")
 
     assert str(caught.value) == (
-        "the exec plugin 'plugin' of user 'me' gave no credentials: it ended with code 1: not logged in"
+        "the exec plugin 'plugin' of user 'me' returned no credentials: it ended with code 1: not logged in"
     )
 
 
@@ -238,7 +239,7 @@ def test_credentials_near_their_end_are_renewed_and_expired_ones_not_used(comman
     while True:
         with pytest.raises(failures.Unreachable) as caught:
             api.get("/version")
-        if "they had expired" in str(caught.value):
+        if "they expired" in str(caught.value):
             break
         assert time.monotonic() < until
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""What the API server refuses with is kept in words, and its numbers are ones that a clock can be set by."""
+"""The message of a refusal is kept, and its numbers are bounded."""
 
 import pytest
 

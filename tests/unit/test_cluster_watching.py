@@ -1,4 +1,4 @@
-"""A watch against a server that says exactly these bytes: in one packet or many, closed or half open."""
+"""A watch against a server that sends exactly these bytes: in one packet or many, closed or half open."""
 
 import contextlib
 import socket
@@ -98,7 +98,7 @@ def test_an_answer_that_ends_with_its_connection_is_read_to_its_end() -> None:
         assert drain(watch) == [LINE]
 
 
-def test_a_server_that_is_shutting_down_says_close_and_is_read_all_the_same() -> None:
+def test_a_response_with_connection_close_is_read_to_its_end() -> None:
     def answer(peer: socket.socket) -> None:
         peer.sendall(HEAD.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") + chunk(LINE + b"\n"))
         peer.recv(1)
@@ -111,7 +111,7 @@ def test_a_server_that_is_shutting_down_says_close_and_is_read_all_the_same() ->
         assert lines == [LINE]
 
 
-def test_half_a_line_keeps_nobody_waiting_and_then_counts_as_silence() -> None:
+def test_a_partial_line_does_not_block_a_read_and_then_counts_as_silence() -> None:
     def answer(peer: socket.socket) -> None:
         peer.sendall(HEAD + b"ff\r\n" + LINE[:10])
         peer.recv(1)
@@ -186,7 +186,7 @@ def test_a_watch_that_outlives_its_time_is_ended_from_this_side(drop: bytes) -> 
     assert set(lines) == ({LINE} if drop else set())
 
 
-def test_time_in_which_nobody_listened_is_no_silence() -> None:
+def test_time_between_reads_does_not_count_as_silence() -> None:
     def answer(peer: socket.socket) -> None:
         peer.sendall(HEAD)
         peer.recv(1)
@@ -206,11 +206,11 @@ def test_a_document_is_no_watch() -> None:
         start(api)
 
 
-def test_a_server_that_says_nothing_is_unreachable_in_plain_words() -> None:
+def test_a_server_without_a_response_is_unreachable() -> None:
     def answer(peer: socket.socket) -> None:
         peer.recv(1)
 
-    with serving(answer) as api, pytest.raises(failures.Unreachable, match="no answer in time"):
+    with serving(answer) as api, pytest.raises(failures.Unreachable, match="no response in time"):
         start(api)
 
 

@@ -40,10 +40,10 @@ def test_a_report_without_room_takes_the_place_of_the_one_before(volume: volumes
 
 
 def test_a_heart_that_has_no_room_beats_all_the_same(volume: volumes.Volume) -> None:
-    old = heartbeat.Heart(volume.path / "heartbeat", "store", "main")
+    old = heartbeat.Heartbeat(volume.path / "heartbeat", "store", "main")
     volume.fill()
 
-    new = heartbeat.Heart(volume.path / "heartbeat", "watcher", "pods")
+    new = heartbeat.Heartbeat(volume.path / "heartbeat", "watcher", "pods")
     beats = {beat.process: beat for beat in heartbeat.read(volume.path / "heartbeat")}
 
     assert set(beats) == {"store", "watcher"}

@@ -114,7 +114,7 @@ def _store(run_dir: Path) -> tuple[dict[str, Any], wire.Statistics | None]:
 
 
 def _processes(run_dir: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    beats = heartbeat.read(run_directory.hearts_directory(run_dir))
+    beats = heartbeat.read(run_directory.heartbeats_directory(run_dir))
     try:
         programs = supervision.programs(supervision.socket_of(run_dir))
     except errors.TransientError as error:

@@ -1,4 +1,4 @@
-"""A proxy that can't be used is refused in words that never repeat its password; NO_PROXY means what curl's means."""
+"""An unusable proxy is rejected without repeating its password; NO_PROXY has the same meaning as for curl."""
 
 import pytest
 

@@ -65,8 +65,8 @@ def scope(state: str = "watching", **fields: Any) -> run_directory.Report:
     return report("watcher", "scope.Pod", state, **{"scope": "pods", "reason": "", "listed": True, **fields})
 
 
-def beat(process: str, age_s: float, **changes: Any) -> heartbeat.Beat:
-    return replace(heartbeat.Beat(process=process, thread="main", pid=PIDS[process], age_s=age_s), **changes)
+def beat(process: str, age_s: float, **changes: Any) -> heartbeat.LastHeartbeat:
+    return replace(heartbeat.LastHeartbeat(process=process, thread="main", pid=PIDS[process], age_s=age_s), **changes)
 
 
 def well(**changes: Any) -> snapshot.Snapshot:

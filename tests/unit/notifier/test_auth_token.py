@@ -32,7 +32,7 @@ def test_a_token_of_the_environment_is_used_without_its_line_feed() -> None:
 
 @pytest.mark.parametrize("value", ["t0ken\nX-More: 1", "t0\0ken", "t0\x7fken"])
 def test_a_token_that_is_no_header_is_refused_by_name_and_not_quoted(value: str) -> None:
-    with pytest.raises(errors.ConfigError, match="ENDPOINT_AUTH_TOKEN holds a line feed") as caught:
+    with pytest.raises(errors.ConfigError, match="ENDPOINT_AUTH_TOKEN contains a line feed") as caught:
         auth_token.Bearer(value=value)
 
     assert "ken" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""The cleaner's loop on a real ledger: what it asks for, when, and what it says of it."""
+"""The cleaner's loop on a real ledger: its requests, its schedule, and its report."""
 
 import threading
 import time
@@ -81,7 +81,7 @@ def test_what_a_look_found_is_shown_until_the_next_look(store: world.World) -> N
     assert (figure("beacon_clean_eligible"), figure("beacon_clean_oldest_eligible_age_seconds")) == (0, 0)
 
 
-def test_without_retention_it_only_says_what_could_go(store: world.World) -> None:
+def test_without_retention_it_only_counts_removable_rows(store: world.World) -> None:
     said = Said()
 
     cleaner(store, said, enabled=False).clean(store.ask)

@@ -1,4 +1,4 @@
-"""A comparison believes no list that would delete everything until a second one says the same."""
+"""A comparison does not accept a list that would delete everything before a second list agrees."""
 
 import time
 from typing import Any, cast
@@ -51,10 +51,10 @@ def entry(uid: str, **more: Any) -> dict[str, Any]:
 def compare(*lists: list[Any]) -> Store:
     (scope,) = rules.scopes([rules.Entry(api_version="v1", kind="ConfigMap")], annotation="k", values=None)
     store = Store()
-    around = comparison.ComparisonDependencies(
+    deps = comparison.ComparisonDependencies(
         api=cast("connection.Connection", Server(*lists)), client=cast("bus.Client", store), wait=lambda _: None
     )
-    comparison.Comparison(scope, around, until=time.monotonic() + 60).run()
+    comparison.Comparison(scope, deps, until=time.monotonic() + 60).run()
     return store
 
 
@@ -63,7 +63,7 @@ def ends(store: Store) -> list[wire.CompareEnd]:
 
 
 def test_an_empty_list_that_a_second_one_contradicts_is_not_compared_with() -> None:
-    with pytest.raises(failures.Malformed, match="all 6 objects"):
+    with pytest.raises(failures.Malformed, match="none of the 6 tracked objects"):
         compare([], [entry("u2")])
 
 

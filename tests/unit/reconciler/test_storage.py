@@ -1,4 +1,4 @@
-"""How full the volume is: thresholds of bytes and inodes, one line per change, and the cleaner called at need."""
+"""The use of the volume: thresholds of bytes and inodes, one line per change, and the trigger of the cleaner."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,13 +27,13 @@ class Watched:
             TERMS,
             report=lambda _, state: self.reports.append(state),
             on_critical=self.called,
-            look=self.look,
+            measure=self.measure,
         )
 
     def called(self) -> None:
         self.calls += 1
 
-    def look(self, _path: Path) -> storage.Volume:
+    def measure(self, _path: Path) -> storage.Volume:
         if not self.there:
             raise FileNotFoundError(2, "No such file or directory")
         return storage.Volume(
@@ -64,7 +64,7 @@ def test_every_change_of_state_is_one_line(capfd: pytest.CaptureFixture[str]) ->
 
     for share in (10, 79, 80, 85, 90, 99, 85, 10, 10):
         watched.share = share
-        watched.monitor.look()
+        watched.monitor.check()
 
     assert lines(capfd) == [
         ("warning", "bytes", "warning"),
@@ -78,7 +78,7 @@ def test_inodes_are_watched_like_bytes(capfd: pytest.CaptureFixture[str]) -> Non
     watched = Watched()
     watched.inodes = 95
 
-    watched.monitor.look()
+    watched.monitor.check()
 
     assert lines(capfd) == [("error", "inodes", "critical")]
     assert (pressure("inodes", "critical"), pressure("bytes", "critical")) == (1, 0)
@@ -89,7 +89,7 @@ def test_a_file_system_without_inodes_is_under_no_pressure_of_them(capfd: pytest
     watched = Watched()
     watched.has_inodes = False
 
-    watched.monitor.look()
+    watched.monitor.check()
 
     assert lines(capfd) == []
 
@@ -99,31 +99,31 @@ def test_the_cleaner_is_called_at_every_look_at_a_critical_volume_and_at_no_othe
 
     for share in (85, 90, 95, 85):
         watched.share = share
-        watched.monitor.look()
+        watched.monitor.check()
 
     assert watched.calls == 2
 
 
-def test_a_volume_that_is_not_there_is_said_once(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_volume_is_logged_once(capfd: pytest.CaptureFixture[str]) -> None:
     watched = Watched()
     watched.there = False
 
-    watched.monitor.look()
-    watched.monitor.look()
+    watched.monitor.check()
+    watched.monitor.check()
 
     assert lines(capfd) == [("warning", "", "")]
     assert watched.reports[-1] == {"state": "unknown", "reason": "No such file or directory", "done_us": 0}
 
     watched.there = True
-    watched.monitor.look()
-    watched.monitor.look()
+    watched.monitor.check()
+    watched.monitor.check()
 
     assert lines(capfd) == [("info", "", "")]
     assert watched.reports[-1]["state"] == "ok"
 
 
 def test_the_figures_are_those_of_the_file_system(tmp_path: Path) -> None:
-    volume = storage.measure(tmp_path)
+    volume = storage.measure_volume(tmp_path)
 
     assert 0 < volume.used_bytes < volume.size_bytes
     assert 0 < volume.bytes_ratio < 1

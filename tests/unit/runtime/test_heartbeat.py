@@ -1,4 +1,4 @@
-"""Heartbeats: cheap to write, read by their age on a clock that does not jump."""
+"""Heartbeats: cheap to write, with an age measured by a clock that does not jump."""
 
 import os
 import time
@@ -9,7 +9,7 @@ from tests.unit import scripts
 
 
 def test_a_beat_is_read_back_with_its_process_thread_pid_and_age(tmp_path: Path) -> None:
-    made = heartbeat.Heart(tmp_path, "store", "main.loop")
+    made = heartbeat.Heartbeat(tmp_path, "store", "main.loop")
 
     (beat,) = heartbeat.read(tmp_path)
 
@@ -19,7 +19,7 @@ def test_a_beat_is_read_back_with_its_process_thread_pid_and_age(tmp_path: Path)
 
 
 def test_a_heart_that_was_closed_is_gone(tmp_path: Path) -> None:
-    made = heartbeat.Heart(tmp_path, "store", "main")
+    made = heartbeat.Heartbeat(tmp_path, "store", "main")
 
     made.close()
     made.close()
@@ -38,7 +38,7 @@ def test_the_age_of_a_heart_that_stands_still_grows(tmp_path: Path) -> None:
 
 
 def test_beats_are_written_once_a_second_at_most(tmp_path: Path) -> None:
-    made = heartbeat.Heart(tmp_path, "store", "main")
+    made = heartbeat.Heartbeat(tmp_path, "store", "main")
     before = (tmp_path / "store.main").read_bytes()
     started = time.perf_counter()
 

@@ -1,4 +1,4 @@
-"""Lines on their way to a reader that may have stopped."""
+"""Writes to a reader that may have stopped."""
 
 import fcntl
 import os

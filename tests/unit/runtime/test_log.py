@@ -1,4 +1,4 @@
-"""What one reads of a process: whole JSON lines, no secrets, no library's chatter."""
+"""The log of a process: whole JSON lines, no secrets, no debug output of libraries."""
 
 import json
 from datetime import datetime
@@ -113,7 +113,7 @@ log.get().info("said", text="x" * 1000 + "abcdefghijklmnopqrstuvwxyz" * 100 + "y
     assert len(done.stdout) <= 4096
 
 
-def test_a_long_line_is_shortened_to_what_a_pipe_takes_whole_and_says_so() -> None:
+def test_a_long_line_is_shortened_to_an_atomic_write_and_marked_as_truncated() -> None:
     done = scripts.run(
         SETUP
         + """
@@ -212,14 +212,14 @@ def test_a_reader_that_has_gone_is_no_error() -> None:
         reader, writer = os.pipe()
         log.configure("store", fd=writer)
         os.close(reader)
-        log.get().info("nobody hears this")
+        log.get().info("no reader")
         """
     )
 
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_lines_that_nobody_reads_are_dropped_counted_and_reported_in_the_form_of_the_log() -> None:
+def test_lines_without_a_reader_are_dropped_counted_and_reported_in_the_form_of_the_log() -> None:
     for form in ("json", "text"):
         done = scripts.run(
             f"""

@@ -1,4 +1,4 @@
-"""Metric files by role: counters outlive `kill -9`, states don't, and one damaged file spoils nothing."""
+"""Metric files by role: counters survive `kill -9`, states don't, and a damaged file affects no other."""
 
 import struct
 import subprocess

@@ -1,4 +1,4 @@
-"""What a process' own code is given: threads that end the process when they fail, waits that end when it stops."""
+"""The context of a process: threads that terminate it when they fail, waits that end when it stops."""
 
 import threading
 from pathlib import Path
@@ -24,10 +24,10 @@ def test_a_sleep_ends_at_once_when_the_process_is_to_stop(tmp_path: Path) -> Non
 def test_hearts_and_reports_lie_where_readers_look_for_them(tmp_path: Path) -> None:
     given = context(tmp_path)
 
-    heart = given.heart("main")
+    heart = given.heartbeat("main")
     given.report("scope.Pod", {"state": "watching"})
 
-    assert (run_directory.hearts_directory(given.run_dir) / "watcher.main").exists()
+    assert (run_directory.heartbeats_directory(given.run_dir) / "watcher.main").exists()
     assert [report.component for report in run_directory.read_reports(given.run_dir)] == ["scope.Pod"]
     heart.close()
 

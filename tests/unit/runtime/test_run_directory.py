@@ -1,4 +1,4 @@
-"""The run directory: private, cleared for another supervisord, left alone otherwise."""
+"""The run directory: private, cleared for another supervisord, kept otherwise."""
 
 import os
 import stat
@@ -28,7 +28,7 @@ def test_a_directory_that_others_may_enter_is_closed_to_them(tmp_path: Path) -> 
     assert stat.S_IMODE(run_dir.stat().st_mode) == 0o700
 
 
-def test_an_unset_variable_is_said(tmp_path: Path) -> None:
+def test_an_unset_variable_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(errors.StartError, match="BEACON_RUN_DIR is not set") as raised:
         run_directory.prepare({})
 
@@ -47,7 +47,7 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 def leave_things(run_dir: Path) -> list[Path]:
     left = [
         run_directory.metrics_directory(run_dir) / "counter_watcher.db",
-        run_directory.hearts_directory(run_dir) / "watcher.main",
+        run_directory.heartbeats_directory(run_dir) / "watcher.main",
         run_directory.reports_directory(run_dir) / "watcher.scope.json",
     ]
     for path in left:
@@ -113,7 +113,7 @@ def test_waiting_for_the_store_ends_when_the_process_is_to_stop(tmp_path: Path) 
         run_directory.await_boot(run_dir, "1 200 boot", stop)
 
 
-def test_who_is_started_by_hand_waits_for_nobody(tmp_path: Path) -> None:
+def test_a_process_started_by_hand_does_not_wait_for_the_store(tmp_path: Path) -> None:
     run_dir = run_directory.prepare({"BEACON_RUN_DIR": str(tmp_path)})
 
     run_directory.await_boot(run_dir, run_directory.supervisor_of({}, os.getppid()), threading.Event())
@@ -122,7 +122,7 @@ def test_who_is_started_by_hand_waits_for_nobody(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_who_arrives_while_the_store_clears_is_in_nobodys_way(tmp_path: Path) -> None:
+def test_a_process_that_starts_while_the_store_clears_does_not_disturb_it(tmp_path: Path) -> None:
     run_dir = run_directory.prepare({"BEACON_RUN_DIR": str(tmp_path)})
     run_directory.boot(run_dir, "1 100 boot")
     cleared = threading.Event()
@@ -141,7 +141,7 @@ def test_who_arrives_while_the_store_clears_is_in_nobodys_way(tmp_path: Path) ->
         thread.join()
 
 
-def test_a_supervisord_is_told_from_every_other() -> None:
+def test_every_supervisord_has_a_unique_name() -> None:
     mine = run_directory.supervisor_of({"SUPERVISOR_ENABLED": "1"}, os.getpid())
 
     assert mine == run_directory.supervisor_of({"SUPERVISOR_ENABLED": "1"}, os.getpid())
@@ -149,7 +149,7 @@ def test_a_supervisord_is_told_from_every_other() -> None:
     assert run_directory.supervisor_of({}, os.getpid()) == ""
 
 
-def test_a_report_says_since_when_its_state_holds_and_keeps_that_while_details_change(tmp_path: Path) -> None:
+def test_a_report_keeps_since_while_only_its_details_change(tmp_path: Path) -> None:
     run_dir = run_directories.made(tmp_path)
     clock = [1_767_225_600_000_000]
     reporter = run_directory.Reporter(run_dir, "watcher", now_us=lambda: clock[0])
@@ -211,12 +211,12 @@ def test_a_reader_never_sees_half_a_report(tmp_path: Path) -> None:
 def test_an_earlier_life_is_forgotten_without_touching_other_processes(tmp_path: Path) -> None:
     run_dir = run_directories.made(tmp_path)
     for process in ("watcher", "store"):
-        heartbeat.Heart(run_directory.hearts_directory(run_dir), process, "main")
+        heartbeat.Heartbeat(run_directory.heartbeats_directory(run_dir), process, "main")
         run_directory.Reporter(run_dir, process).report("x", {"state": "fine"})
 
     run_directory.forget(run_dir, "watcher")
 
-    assert [beat.process for beat in heartbeat.read(run_directory.hearts_directory(run_dir))] == ["store"]
+    assert [beat.process for beat in heartbeat.read(run_directory.heartbeats_directory(run_dir))] == ["store"]
     assert [report.process for report in run_directory.read_reports(run_dir)] == ["store"]
 
 

@@ -1,4 +1,4 @@
-"""Asking supervisord: bounded in time, and a sentence when there is no answer. What it answers: tests/system."""
+"""Requests to supervisord: limited in time, with a clear error. Its replies are tested in tests/system."""
 
 import socket
 import tempfile
@@ -42,7 +42,7 @@ def answering(path: Path, answer: bytes | None) -> threading.Thread:
     return thread
 
 
-def test_a_supervisord_that_is_not_there_is_said(path: Path) -> None:
+def test_a_missing_supervisord_is_an_error(path: Path) -> None:
     with pytest.raises(errors.TransientError, match=r"supervisord does not answer: .*No such file"):
         supervision.programs(path)
 
@@ -68,7 +68,7 @@ def test_a_supervisord_that_hangs_is_not_waited_for(path: Path) -> None:
         (b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n<", "supervisord does not answer"),
     ],
 )
-def test_an_answer_that_makes_no_sense_is_none(path: Path, answer: bytes, said: str) -> None:
+def test_a_malformed_response_is_an_error(path: Path, answer: bytes, said: str) -> None:
     thread = answering(path, answer)
 
     with pytest.raises(errors.TransientError, match=said):

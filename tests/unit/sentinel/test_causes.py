@@ -38,7 +38,7 @@ def test_an_earlier_supervisords_log_does_not_count() -> None:
 def test_the_reason_is_the_last_word_if_it_is_of_that_end(tmp_path: Path) -> None:
     run_dir = run_directories.made(tmp_path)
     run_directory.Reporter(run_dir, "store").report(
-        run_directory.LAST_WORD, {"state": "ended", "code": 73, "reason": "it is full"}
+        run_directory.EXIT_REASON, {"state": "ended", "code": 73, "reason": "it is full"}
     )
     log = tmp_path / "supervisord.log"
 

@@ -18,12 +18,12 @@ def program(name: str = "watcher", state: ProgramState = ProgramState.RUNNING, p
     return supervision.Program(name=name, state=state, pid=pid, started_at=0, stopped_at=0, why="")
 
 
-def beat(age_s: float, thread: str = "main", *, process: str = "watcher", pid: int = 7) -> heartbeat.Beat:
-    return heartbeat.Beat(process=process, thread=thread, pid=pid, age_s=age_s)
+def beat(age_s: float, thread: str = "main", *, process: str = "watcher", pid: int = 7) -> heartbeat.LastHeartbeat:
+    return heartbeat.LastHeartbeat(process=process, thread=thread, pid=pid, age_s=age_s)
 
 
 def glance(
-    *beats: heartbeat.Beat,
+    *beats: heartbeat.LastHeartbeat,
     programs: tuple[supervision.Program, ...] = (program(),),
     life_s: float = 1000.0,
     awake_s: float = 1000.0,

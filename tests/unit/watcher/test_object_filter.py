@@ -1,4 +1,4 @@
-"""The store hears of accepted objects and of those it wants to hear of, and of no other."""
+"""Only objects that the rule accepts, and those in the wanted set, are sent to the store."""
 
 from beacon.cluster import items
 from beacon.domain import model, rules
@@ -21,25 +21,25 @@ def line(kind: str, seen: items.Item) -> items.WatchEvent:
     return items.WatchEvent(type=kind, item=seen)
 
 
-def pass_on(look: object_filter.ObjectFilter, kind: str, seen: items.Item) -> Mutation | None:
-    observation = look.seen(line(kind, seen), 1)
+def pass_on(watched: object_filter.ObjectFilter, kind: str, seen: items.Item) -> Mutation | None:
+    observation = watched.seen(line(kind, seen), 1)
     assert observation is not None
-    return look.follow(observation)
+    return watched.follow(observation)
 
 
-def test_what_is_not_accepted_and_not_wanted_is_not_sent() -> None:
-    look = object_filter.ObjectFilter(RULE)
+def test_an_object_that_is_neither_accepted_nor_wanted_is_not_sent() -> None:
+    watched = object_filter.ObjectFilter(RULE)
 
-    assert look.seen(line("ADDED", item(other="x")), 1) is None
-    assert look.seen(line("DELETED", item()), 1) is None
-    assert look.listed(item()) is None
+    assert watched.seen(line("ADDED", item(other="x")), 1) is None
+    assert watched.seen(line("DELETED", item()), 1) is None
+    assert watched.listed(item()) is None
 
 
 def test_an_accepted_object_is_sent_with_what_the_payload_needs() -> None:
     last_applied = {"kubectl.kubernetes.io/last-applied-configuration": "{}"}
-    look = object_filter.ObjectFilter(RULE)
+    watched = object_filter.ObjectFilter(RULE)
 
-    seen = look.seen(line("ADDED", item(k="v", p="q", other="x", **last_applied)), 7)
+    seen = watched.seen(line("ADDED", item(k="v", p="q", other="x", **last_applied)), 7)
 
     assert seen == model.Observation(
         uid="u",
@@ -56,55 +56,55 @@ def test_an_accepted_object_is_sent_with_what_the_payload_needs() -> None:
 
 
 def test_what_was_sent_as_accepted_is_followed_until_it_is_released() -> None:
-    look = object_filter.ObjectFilter(RULE)
-    pass_on(look, "ADDED", item(k="v"))
+    watched = object_filter.ObjectFilter(RULE)
+    pass_on(watched, "ADDED", item(k="v"))
 
-    released = look.seen(line("MODIFIED", item()), 1)
+    released = watched.seen(line("MODIFIED", item()), 1)
     assert released is not None
     assert released.verdict is model.RuleVerdict.ANNOTATION
-    look.follow(released)
+    watched.follow(released)
 
-    assert look.seen(line("MODIFIED", item()), 1) is None
-    assert look.seen(line("DELETED", item()), 1) is None
+    assert watched.seen(line("MODIFIED", item()), 1) is None
+    assert watched.seen(line("DELETED", item()), 1) is None
 
 
 def test_what_was_sent_as_deleted_is_wanted_no_longer() -> None:
-    look = object_filter.ObjectFilter(RULE, ["u"])
+    watched = object_filter.ObjectFilter(RULE, ["u"])
 
-    pass_on(look, "DELETED", item())
+    pass_on(watched, "DELETED", item())
 
-    assert look.seen(line("DELETED", item()), 1) is None
+    assert watched.seen(line("DELETED", item()), 1) is None
 
 
 def test_what_only_the_store_knows_stays_wanted_because_it_may_be_unmanaged() -> None:
-    look = object_filter.ObjectFilter(RULE, ["u"])
+    watched = object_filter.ObjectFilter(RULE, ["u"])
 
-    pass_on(look, "MODIFIED", item())
+    pass_on(watched, "MODIFIED", item())
 
-    assert look.seen(line("DELETED", item()), 1) is not None
+    assert watched.seen(line("DELETED", item()), 1) is not None
 
 
 def test_a_list_hands_over_what_the_store_wants_then() -> None:
-    look = object_filter.ObjectFilter(RULE, ["old"])
-    look.listed(item("kept", k="v"))
+    watched = object_filter.ObjectFilter(RULE, ["old"])
+    watched.listed(item("kept", k="v"))
 
-    look.renew(["kept", "unmanaged"])
+    watched.replace_wanted(["kept", "unmanaged"])
 
-    assert look.seen(line("MODIFIED", item("old")), 1) is None
-    assert look.seen(line("MODIFIED", item("unmanaged")), 1) is not None
-    assert pass_on(look, "MODIFIED", item("kept")) is Mutation.REMOVED
+    assert watched.seen(line("MODIFIED", item("old")), 1) is None
+    assert watched.seen(line("MODIFIED", item("unmanaged")), 1) is not None
+    assert pass_on(watched, "MODIFIED", item("kept")) is Mutation.REMOVED
 
 
-def test_changes_of_the_annotation_are_told_apart() -> None:
-    look = object_filter.ObjectFilter(RULE)
+def test_changes_of_the_annotation_are_distinguished() -> None:
+    watched = object_filter.ObjectFilter(RULE)
 
-    told = [
-        pass_on(look, "ADDED", item(k="1")),
-        pass_on(look, "MODIFIED", item(k="1", other="x")),
-        pass_on(look, "MODIFIED", item(k="2")),
-        pass_on(look, "MODIFIED", item()),
-        pass_on(look, "MODIFIED", item(k="2")),
-        pass_on(look, "DELETED", item(k="2")),
+    received = [
+        pass_on(watched, "ADDED", item(k="1")),
+        pass_on(watched, "MODIFIED", item(k="1", other="x")),
+        pass_on(watched, "MODIFIED", item(k="2")),
+        pass_on(watched, "MODIFIED", item()),
+        pass_on(watched, "MODIFIED", item(k="2")),
+        pass_on(watched, "DELETED", item(k="2")),
     ]
 
-    assert told == [None, None, Mutation.CHANGED, Mutation.REMOVED, Mutation.ADDED, None]
+    assert received == [None, None, Mutation.CHANGED, Mutation.REMOVED, Mutation.ADDED, None]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from beacon import errors
 from beacon.cluster import failures
 from beacon.watcher import policy
-from beacon.watcher.policy import Doing, FailureCause, Pace, StreamState
+from beacon.watcher.policy import FailureCause, Operation, Pace, StreamState
 
 
 def refused(status: int) -> failures.ApiRefused:
@@ -15,52 +15,52 @@ def refused(status: int) -> failures.ApiRefused:
 
 
 @pytest.mark.parametrize(
-    ("failure", "doing", "expected"),
+    ("failure", "operation", "expected"),
     [
-        (refused(410), Doing.WATCH, (StreamState.LISTING, FailureCause.EXPIRED, Pace.QUICK, True)),
-        (refused(410), Doing.LIST, (StreamState.LISTING, FailureCause.EXPIRED, Pace.QUICK, False)),
-        (refused(401), Doing.LIST, (StreamState.UNAUTHORIZED, FailureCause.UNAUTHORIZED, Pace.BACKOFF, False)),
-        (refused(403), Doing.WATCH, (StreamState.FORBIDDEN, FailureCause.FORBIDDEN, Pace.DENIED, False)),
-        (refused(404), Doing.LIST, (StreamState.WAITING, FailureCause.ABSENT, Pace.ABSENT, False)),
-        (refused(408), Doing.LIST, (StreamState.UNREACHABLE, FailureCause.ERROR, Pace.BACKOFF, False)),
-        (refused(429), Doing.WATCH, (StreamState.UNREACHABLE, FailureCause.ERROR, Pace.BACKOFF, False)),
-        (refused(500), Doing.WATCH, (StreamState.UNREACHABLE, FailureCause.ERROR, Pace.BACKOFF, False)),
-        (refused(503), Doing.DISCOVER, (StreamState.UNREACHABLE, FailureCause.ERROR, Pace.BACKOFF, False)),
-        (refused(504), Doing.WATCH, (StreamState.UNREACHABLE, FailureCause.ERROR, Pace.BACKOFF, False)),
-        (refused(400), Doing.WATCH, (StreamState.UNREACHABLE, FailureCause.ERROR, Pace.SLOW, False)),
-        (failures.Absent("m"), Doing.DISCOVER, (StreamState.WAITING, FailureCause.ABSENT, Pace.ABSENT, False)),
-        (failures.Unsuitable("m"), Doing.LIST, (StreamState.REFUSED, FailureCause.ERROR, Pace.SLOW, False)),
-        (failures.Unreachable("m"), Doing.LIST, (StreamState.UNREACHABLE, FailureCause.ERROR, Pace.QUICK, False)),
-        (failures.Broken("m"), Doing.WATCH, (StreamState.UNREACHABLE, FailureCause.ERROR, Pace.QUICK, False)),
-        (failures.Garbled("m"), Doing.WATCH, (StreamState.UNREACHABLE, FailureCause.ERROR, Pace.BACKOFF, False)),
-        (failures.Silent("m"), Doing.WATCH, (StreamState.UNREACHABLE, FailureCause.INACTIVE, Pace.QUICK, False)),
-        (failures.Stuck("m"), Doing.WATCH, (StreamState.UNREACHABLE, FailureCause.INACTIVE, Pace.QUICK, False)),
-        (failures.Malformed("m"), Doing.WATCH, (StreamState.UNREACHABLE, FailureCause.ERROR, Pace.BACKOFF, True)),
-        (failures.Malformed("m"), Doing.LIST, (StreamState.UNREACHABLE, FailureCause.ERROR, Pace.BACKOFF, False)),
-        (errors.PermanentError("m"), Doing.WATCH, (StreamState.REFUSED, FailureCause.ERROR, Pace.BACKOFF, False)),
+        (refused(410), Operation.WATCH, (StreamState.LISTING, FailureCause.EXPIRED, Pace.QUICK, True)),
+        (refused(410), Operation.LIST, (StreamState.LISTING, FailureCause.EXPIRED, Pace.QUICK, False)),
+        (refused(401), Operation.LIST, (StreamState.UNAUTHORIZED, FailureCause.UNAUTHORIZED, Pace.BACKOFF, False)),
+        (refused(403), Operation.WATCH, (StreamState.FORBIDDEN, FailureCause.FORBIDDEN, Pace.DENIED, False)),
+        (refused(404), Operation.LIST, (StreamState.WAITING, FailureCause.ABSENT, Pace.ABSENT, False)),
+        (refused(408), Operation.LIST, (StreamState.UNREACHABLE, FailureCause.ERROR, Pace.BACKOFF, False)),
+        (refused(429), Operation.WATCH, (StreamState.UNREACHABLE, FailureCause.ERROR, Pace.BACKOFF, False)),
+        (refused(500), Operation.WATCH, (StreamState.UNREACHABLE, FailureCause.ERROR, Pace.BACKOFF, False)),
+        (refused(503), Operation.DISCOVER, (StreamState.UNREACHABLE, FailureCause.ERROR, Pace.BACKOFF, False)),
+        (refused(504), Operation.WATCH, (StreamState.UNREACHABLE, FailureCause.ERROR, Pace.BACKOFF, False)),
+        (refused(400), Operation.WATCH, (StreamState.UNREACHABLE, FailureCause.ERROR, Pace.SLOW, False)),
+        (failures.Absent("m"), Operation.DISCOVER, (StreamState.WAITING, FailureCause.ABSENT, Pace.ABSENT, False)),
+        (failures.Unsuitable("m"), Operation.LIST, (StreamState.REFUSED, FailureCause.ERROR, Pace.SLOW, False)),
+        (failures.Unreachable("m"), Operation.LIST, (StreamState.UNREACHABLE, FailureCause.ERROR, Pace.QUICK, False)),
+        (failures.Broken("m"), Operation.WATCH, (StreamState.UNREACHABLE, FailureCause.ERROR, Pace.QUICK, False)),
+        (failures.Garbled("m"), Operation.WATCH, (StreamState.UNREACHABLE, FailureCause.ERROR, Pace.BACKOFF, False)),
+        (failures.Silent("m"), Operation.WATCH, (StreamState.UNREACHABLE, FailureCause.INACTIVE, Pace.QUICK, False)),
+        (failures.Stuck("m"), Operation.WATCH, (StreamState.UNREACHABLE, FailureCause.INACTIVE, Pace.QUICK, False)),
+        (failures.Malformed("m"), Operation.WATCH, (StreamState.UNREACHABLE, FailureCause.ERROR, Pace.BACKOFF, True)),
+        (failures.Malformed("m"), Operation.LIST, (StreamState.UNREACHABLE, FailureCause.ERROR, Pace.BACKOFF, False)),
+        (errors.PermanentError("m"), Operation.WATCH, (StreamState.REFUSED, FailureCause.ERROR, Pace.BACKOFF, False)),
     ],
 )
 def test_each_failure_has_its_reaction(
-    failure: errors.BeaconError, doing: Doing, expected: tuple[StreamState, FailureCause, Pace, bool]
+    failure: errors.BeaconError, operation: Operation, expected: tuple[StreamState, FailureCause, Pace, bool]
 ) -> None:
-    reaction = policy.react(failure, doing)
+    reaction = policy.react(failure, operation)
 
     assert (reaction.state, reaction.cause, reaction.pace, reaction.relist) == expected
 
 
-@pytest.mark.parametrize("doing", Doing)
+@pytest.mark.parametrize("operation", Operation)
 @pytest.mark.parametrize("failure", [refused(403), refused(401), refused(404), failures.Absent("m")])
 def test_what_a_server_may_answer_at_its_start_is_no_missing_right_and_no_absent_kind(
-    failure: errors.BeaconError, doing: Doing
+    failure: errors.BeaconError, operation: Operation
 ) -> None:
-    reaction = policy.react(failure, doing, doubtful=True)
+    reaction = policy.react(failure, operation, doubtful=True)
 
     assert reaction == policy.Reaction(state=StreamState.OPENING, cause=FailureCause.ERROR, pace=Pace.DOUBT)
 
 
 @pytest.mark.parametrize("status", [429, 500, 503, 504])
 def test_a_server_that_is_not_ready_is_asked_every_second(status: int) -> None:
-    reaction = policy.react(refused(status), Doing.LIST, doubtful=True)
+    reaction = policy.react(refused(status), Operation.LIST, doubtful=True)
 
     assert reaction == policy.Reaction(state=StreamState.UNREACHABLE, cause=FailureCause.ERROR, pace=Pace.DOUBT)
 
@@ -78,18 +78,18 @@ def test_a_server_that_may_be_starting_is_asked_at_once_and_then_so_often_that_t
 
 
 @pytest.mark.parametrize("failure", [refused(500), refused(403), failures.Garbled("m")])
-def test_watches_that_are_ended_in_vain_again_and_again_lead_to_a_list_ever_more_seldom(
+def test_watches_without_progress_lead_to_a_list_at_growing_intervals(
     failure: errors.BeaconError,
 ) -> None:
     lists = [
-        in_vain
-        for in_vain in range(100)
+        without_progress
+        for without_progress in range(100)
         for doubtful in (False, True)
-        if policy.react(failure, Doing.WATCH, doubtful=doubtful, in_vain=in_vain).relist
+        if policy.react(failure, Operation.WATCH, doubtful=doubtful, without_progress=without_progress).relist
     ]
 
     assert lists == [3, 3, 6, 6, 12, 12, 24, 24, 48, 48, 96, 96]
-    assert not policy.react(failure, Doing.LIST, in_vain=3).relist
+    assert not policy.react(failure, Operation.LIST, without_progress=3).relist
 
 
 @given(st.sampled_from(Pace), st.integers(1, 10_000), st.floats(0, 1, exclude_max=True))
@@ -109,7 +109,7 @@ def test_the_first_pauses_are_short_and_grow(chance: float) -> None:
     assert pauses[-1] <= timing.longest_pause_s
 
 
-def test_what_the_server_asks_for_is_honoured_up_to_five_minutes() -> None:
+def test_the_retry_after_of_the_server_is_honored_up_to_five_minutes() -> None:
     timing = policy.Timing()
 
     assert policy.pause_s(Pace.BACKOFF, timing, failed=1, asked_s=7, chance=0) == 7
@@ -118,6 +118,13 @@ def test_what_the_server_asks_for_is_honoured_up_to_five_minutes() -> None:
 
 def test_a_missing_right_is_named_as_its_rule_is_written() -> None:
     assert 'may not "watch" "deployments" in API group "apps" in all namespaces' in policy.missing_rule(
-        Doing.WATCH, "deployments", "apps", ""
+        Operation.WATCH, "deployments", "apps", "", account="the service account"
     )
-    assert "in namespace 'a'" in policy.missing_rule(Doing.LIST, "configmaps", "", "a")
+    assert "in namespace 'a'" in policy.missing_rule(Operation.LIST, "configmaps", "", "a", account="the user")
+
+
+def test_a_missing_right_names_the_kind_of_credentials() -> None:
+    for account in ("the service account", "the user of the kubeconfig"):
+        text = policy.missing_rule(Operation.LIST, "pods", "", "", account=account)
+
+        assert text.startswith(f'{account} may not "list" "pods"')

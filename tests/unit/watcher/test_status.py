@@ -1,4 +1,4 @@
-"""A stream's state is published, said once for each change, and counted when it repeats."""
+"""A stream's state is published, logged once for each change, and counted when it repeats."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -27,7 +27,7 @@ class Reports:
         self.all.append((component, state))
 
 
-def speaker(reports: Reports, *, kind: str = "Deployment", namespace: str = "") -> status.StreamStatus:
+def stream_status(reports: Reports, *, kind: str = "Deployment", namespace: str = "") -> status.StreamStatus:
     entry = rules.Entry(api_version="apps/v1", kind=kind, namespaces=(namespace,) if namespace else ())
     (scope,) = rules.scopes([entry], annotation="k", values=None)
     return status.StreamStatus(scope, reports)
@@ -35,7 +35,7 @@ def speaker(reports: Reports, *, kind: str = "Deployment", namespace: str = "") 
 
 def test_a_state_is_published_under_the_scopes_name_with_its_label_and_reason(said: list[Any]) -> None:
     reports = Reports()
-    one = speaker(reports, namespace="a")
+    one = stream_status(reports, namespace="a")
     one.found("deployments")
 
     one.enter(StreamState.FORBIDDEN, "no right")
@@ -48,8 +48,8 @@ def test_a_state_is_published_under_the_scopes_name_with_its_label_and_reason(sa
     ]
 
 
-def test_a_state_is_said_once_and_its_failures_are_counted(said: list[Any]) -> None:
-    one = speaker(Reports())
+def test_a_state_is_logged_once_and_its_failures_are_counted(said: list[Any]) -> None:
+    one = stream_status(Reports())
     for reason in ("refused", "timeout", "timeout"):
         one.failed(policy.FailureCause.ERROR)
         one.enter(StreamState.UNREACHABLE, reason)
@@ -64,7 +64,7 @@ def test_a_state_is_said_once_and_its_failures_are_counted(said: list[Any]) -> N
 
 def test_a_scope_counts_as_listed_from_its_watch_to_its_next_list(said: list[Any]) -> None:
     reports = Reports()
-    one = speaker(reports)
+    one = stream_status(reports)
 
     one.enter(StreamState.WATCHING)
     one.enter(StreamState.UNREACHABLE, "x")
@@ -81,7 +81,7 @@ def bad(name: str) -> items.Unreadable:
 
 def test_unreadable_objects_are_named_once_and_reported_for_as_long_as_they_are_so(said: list[Any]) -> None:
     reports = Reports()
-    one = speaker(reports, kind="Odd")
+    one = stream_status(reports, kind="Odd")
     one.enter(StreamState.WATCHING)
     said.clear()
 
@@ -105,7 +105,7 @@ def test_unreadable_objects_are_named_once_and_reported_for_as_long_as_they_are_
 
 def test_any_number_of_unreadable_objects_is_kept_in_little_room(said: list[Any]) -> None:
     reports = Reports()
-    one = speaker(reports)
+    one = stream_status(reports)
 
     one.unreadable(*(bad(str(number)) for number in range(3000)))
 
@@ -114,7 +114,7 @@ def test_any_number_of_unreadable_objects_is_kept_in_little_room(said: list[Any]
 
 
 def test_its_metrics_move() -> None:
-    one = speaker(Reports(), kind="Moving")
+    one = stream_status(Reports(), kind="Moving")
     one.found("movings")
     scope = {"scope": "movings.apps"}
 

@@ -1,4 +1,4 @@
-"""What a refusal of the store means for a stream: only another cluster is a matter of configuration."""
+"""Only a ledger of another cluster makes an error of the store a configuration error."""
 
 import threading
 
@@ -22,9 +22,10 @@ class Refusing:
 
 def opened(error: errors.BeaconError) -> None:
     scope = world.scope_of()
-    speaker = status.StreamStatus(scope, lambda _component, _state: None)
+    stream_status = status.StreamStatus(scope, lambda _component, _state: None)
     client = Refusing(error)
-    store_session.StoreSession(scope, client, speaker, stop=threading.Event(), flush_s=1.0).open("configmaps", "c")  # type: ignore[arg-type]
+    session = store_session.StoreSession(scope, client, stream_status, stop=threading.Event(), flush_s=1.0)  # type: ignore[arg-type]
+    session.open("configmaps", "c")
 
 
 def test_another_cluster_is_a_configuration_error() -> None:
