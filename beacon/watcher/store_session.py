@@ -232,14 +232,14 @@ class StoreSession:
         deadline = self._clock() + _LAST_S
         # Whatever the store says now, the next process asks it anew.
         with contextlib.suppress(errors.BeaconError):
-            if self._session and self._fold.moved and self._client.room > 0:
+            if self._session and self._fold.moved and self._client.free_slots > 0:
                 self._submit()
             while self._client.pending and (left_s := deadline - self._clock()) > 0:
                 self._client.collect(wire.OBSERVE, left_s)
 
     def _send(self) -> None:
         # What is large goes alone, so that the store never holds more than one such request of a stream.
-        while self._client.room <= 0 or (self._fold.large and self._client.pending):
+        while self._client.free_slots <= 0 or (self._fold.large and self._client.pending):
             if self._stop.is_set():
                 raise errors.Stopping("stopped while the store had no room")
             self._settle(_IDLE_S)

@@ -150,7 +150,7 @@ def test_the_window_bounds_what_is_unanswered(place: Path) -> None:
         for _ in range(3):
             client.submit(wire.Ping())
 
-        assert (client.room, client.pending) == (0, 3)
+        assert (client.free_slots, client.pending) == (0, 3)
 
 
 @pytest.mark.parametrize(

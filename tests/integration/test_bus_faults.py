@@ -205,7 +205,7 @@ def test_pipelined_requests_take_effect_in_order_whatever_is_lost_or_refused(whe
         sent = 0
         done: list[tuple[int, wire.Hello, wire.Welcome]] = []
         while len(done) < 300:
-            while client.room and sent < 300:
+            while client.free_slots and sent < 300:
                 client.submit(named(sent))
                 sent += 1
             done += client.collect(wire.HELLO, 0.5)
@@ -222,7 +222,7 @@ def test_a_call_that_is_given_up_leaves_no_trace(where: str) -> None:
         with pytest.raises(errors.Stopping):
             client.call(wire.Ping())
 
-        assert (client.pending, client.room) == (0, 1)
+        assert (client.pending, client.free_slots) == (0, 1)
 
 
 def test_after_the_stop_what_was_submitted_can_still_be_collected(where: str, server: bus_server.BusServer) -> None:
