@@ -104,7 +104,7 @@ def test_what_is_given_up_ends_the_pod_and_says_why(base: Path) -> None:
     ) as it:
         assert it.end() == 0
 
-    said = "exporter can't run: exit code 75: something is held by somebody else: port 8080 is in use"
+    said = "exporter can't run: exit code 75: a resource is in use by another process: port 8080 is in use"
     assert log.read_text() == said
     assert [line["reason"] for line in it.lines if line["event"] == "pod ended"] == [said]
     assert it.told("failed").count("exporter") == 1
@@ -205,7 +205,7 @@ def test_what_dies_too_often_is_held_back_longer_and_longer_and_a_killed_sentine
 
         os.kill(it.pid("sentinel"), signal.SIGKILL)
 
-        until(lambda: it.told("started again"), "the end of the pause")
+        until(lambda: it.told("restarted"), "the end of the pause")
         until(lambda: len(it.told("held back")) == 2, "the next pause")
         assert [line["pause_s"] for line in it.lines if line["event"] == "held back"] == [2.0, 4.0]
         assert it.told("started").count("sentinel") == 2

@@ -53,7 +53,7 @@ def test_the_reason_is_the_last_word_if_it_is_of_that_end(tmp_path: Path) -> Non
 def test_without_any_trace_that_is_said(tmp_path: Path) -> None:
     run_dir = tmp_path / "beacon"
 
-    assert causes.last_end(run_dir, "store").sentence("store") == "store can't run: its end is not known"
+    assert causes.last_end(run_dir, "store").sentence("store") == "store can't run: its exit is unknown"
 
 
 def test_the_termination_log_holds_the_beginning_and_nothing_older(tmp_path: Path) -> None:

@@ -25,12 +25,12 @@ def beat(age_s: float, thread: str = "main", *, process: str = "watcher", pid: i
 def glance(
     *beats: heartbeat.Beat,
     programs: tuple[supervision.Program, ...] = (program(),),
-    life_s: float = 1000.0,
+    age_s: float = 1000.0,
     awake_s: float = 1000.0,
     booted_s: float = 1000.0,
 ) -> decisions.Snapshot:
     return decisions.Snapshot(
-        programs=programs, beats=beats, lives_s={7: life_s, 8: life_s}, awake_s=awake_s, booted_s=booted_s
+        programs=programs, beats=beats, ages_s={7: age_s, 8: age_s}, awake_s=awake_s, booted_s=booted_s
     )
 
 
@@ -39,26 +39,26 @@ def hung(seen: decisions.Snapshot) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("heard", "duty"),
+    ("heard", "action"),
     [
         (event("PROCESS_STATE_FATAL", from_state="BACKOFF"), Action.END_POD),
         (event("PROCESS_STATE_EXITED", from_state="RUNNING", expected="0"), Action.COUNT_DEATH),
         (event("PROCESS_STATE_BACKOFF", from_state="STARTING"), Action.ASK_WHY),
-        (event("PROCESS_STATE_STARTING", from_state="EXITED"), Action.SLOW_DOWN),
+        (event("PROCESS_STATE_STARTING", from_state="EXITED"), Action.THROTTLE),
         (event("PROCESS_STATE_STARTING", from_state="BACKOFF"), Action.NOTHING),
-        (event("PROCESS_STATE_STARTING", from_state="STOPPED"), Action.LET_GO),
+        (event("PROCESS_STATE_STARTING", from_state="STOPPED"), Action.RELEASE),
         (event("PROCESS_STATE_RUNNING", from_state="STARTING"), Action.NOTHING),
         (event("PROCESS_STATE_STOPPING", from_state="RUNNING"), Action.NOTHING),
         (event("PROCESS_STATE_STOPPED", from_state="STOPPING"), Action.NOTHING),
         (event("PROCESS_STATE_FATAL", "sentinel", from_state="BACKOFF"), Action.NOTHING),
-        (event("TICK_5", ""), Action.LOOK),
-        (event("SUPERVISOR_STATE_CHANGE_STOPPING", ""), Action.REST),
+        (event("TICK_5", ""), Action.CHECK),
+        (event("SUPERVISOR_STATE_CHANGE_STOPPING", ""), Action.STAND_DOWN),
         (event("SUPERVISOR_STATE_CHANGE_RUNNING", ""), Action.NOTHING),
         (event("PROCESS_LOG_STDOUT"), Action.NOTHING),
     ],
 )
-def test_every_event_has_its_duty(heard: protocol.Event, duty: Action) -> None:
-    assert decisions.duty(heard) is duty
+def test_every_event_has_its_duty(heard: protocol.Event, action: Action) -> None:
+    assert decisions.action_for(heard) is action
 
 
 def test_the_most_silent_thread_is_named() -> None:
@@ -78,12 +78,12 @@ def test_what_is_being_stopped_or_does_not_run_is_let_be(state: ProgramState) ->
 
 
 def test_a_process_that_began_just_now_has_time_for_its_first_beat() -> None:
-    assert hung(glance(life_s=59)) == []
-    assert hung(glance(life_s=61)) == [("watcher", "")]
+    assert hung(glance(age_s=59)) == []
+    assert hung(glance(age_s=61)) == [("watcher", "")]
 
 
 def test_an_old_heartbeat_of_the_same_pid_says_nothing_of_a_young_process() -> None:
-    assert hung(glance(beat(5000), life_s=59)) == []
+    assert hung(glance(beat(5000), age_s=59)) == []
 
 
 def test_beats_of_another_pid_or_process_say_nothing() -> None:
@@ -126,5 +126,5 @@ def test_deaths_of_long_ago_cost_nothing() -> None:
 
 
 def test_looks_are_more_frequent_than_the_limit() -> None:
-    assert decisions.Limits().look_s == 5
-    assert decisions.Limits(hung_s=2).look_s == 0.5
+    assert decisions.Limits().check_interval_s == 5
+    assert decisions.Limits(hung_s=2).check_interval_s == 0.5

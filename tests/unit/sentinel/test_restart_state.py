@@ -16,11 +16,11 @@ def run_dir(tmp_path: Path) -> Path:
 
 def test_deaths_and_holds_survive(run_dir: Path) -> None:
     before = restart_state.RestartState(run_dir, "1 2 boot")
-    before.died("watcher", 10.0)
-    before.died("watcher", 11.0)
+    before.record_death("watcher", 10.0)
+    before.record_death("watcher", 11.0)
     before.hold("watcher", 15.0)
     before.hold("notifier", 16.0)
-    before.let_go("notifier")
+    before.release("notifier")
 
     after = restart_state.RestartState(run_dir, "1 2 boot")
 
@@ -31,7 +31,7 @@ def test_deaths_and_holds_survive(run_dir: Path) -> None:
 
 def test_another_supervisords_are_void(run_dir: Path) -> None:
     before = restart_state.RestartState(run_dir, "1 2 boot")
-    before.died("watcher", 10.0)
+    before.record_death("watcher", 10.0)
     before.hold("watcher", 15.0)
 
     after = restart_state.RestartState(run_dir, "1 3 boot")
@@ -49,6 +49,6 @@ def test_a_broken_memory_is_none(run_dir: Path, content: str) -> None:
 def test_only_recent_deaths_are_kept(run_dir: Path) -> None:
     made = restart_state.RestartState(run_dir, "1 2 boot")
     for instant in range(0, 10_000, 100):
-        made.died("watcher", float(instant))
+        made.record_death("watcher", float(instant))
 
     assert made.deaths("watcher") == (9700.0, 9800.0, 9900.0)
