@@ -17,7 +17,7 @@ class Store:
         self.state = "ready"
         self.ledger = "ledger"
         self.settings = "settings"
-        self.figures = views.figures()
+        self.statistics = views.statistics()
         self.tree: dict[str, object] = {}
 
     def answer(self, request: wire.AnyRequest) -> wire.Reply | wire.Refused:
@@ -27,7 +27,7 @@ class Store:
             return wire.Refused(code=wire.Refusal.STARTING, message=self.state)
         if isinstance(request, wire.Hello):
             return wire.Welcome(settings=self.tree)
-        return self.figures
+        return self.statistics
 
 
 @contextmanager

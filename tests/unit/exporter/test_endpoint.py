@@ -79,7 +79,7 @@ def test_head_is_answered_like_get_without_a_body(served: endpoint.HttpEndpoint)
 def test_another_path_is_404_in_plain_text_and_says_what_there_is(served: endpoint.HttpEndpoint) -> None:
     response, body = ask(served, "GET", "/")
 
-    assert (response.status, body) == (404, b"there is /hello\n")
+    assert (response.status, body) == (404, b"available: /hello\n")
     assert response.headers["Content-Type"].startswith("text/plain")
 
 
@@ -303,7 +303,7 @@ def test_without_files_connections_wait_and_are_answered_later(
 
     assert ask(served, "GET", "/hello")[0].status == 200
     assert len(calls) < 50  # it does not spin
-    assert capfd.readouterr().out.count("connections could not be accepted") == 1
+    assert capfd.readouterr().out.count("accepting connections failed") == 1
 
 
 def gone(connection: socket.socket) -> bool:
@@ -365,7 +365,7 @@ def test_without_a_host_both_families_are_served() -> None:
 @pytest.mark.parametrize(
     ("number", "code", "words"),
     [
-        (13, errors.EXIT_CONFIG, "port 80 (health.port) needs a privilege"),
+        (13, errors.EXIT_CONFIG, "port 80 (health.port) requires a privilege"),
         (98, errors.EXIT_TEMPORARY, "port 80 (health.port) is in use"),
         (12, errors.EXIT_TEMPORARY, "can't listen on port 80 (health.port)"),
     ],

@@ -35,10 +35,12 @@ def test_the_ledgers_figures_are_shown() -> None:
 
 
 def test_nothing_pending_is_an_age_of_zero() -> None:
-    endpoint = views.figures().endpoints[0]
+    endpoint = views.statistics().endpoints[0]
     none = replace(endpoint, ready=0, waiting=0, queued=0, in_flight=0, oldest_us=0)
 
-    shown = samples(views.well(store=store_poller.StoreAnswer(state="ready", figures=views.figures(endpoints=(none,)))))
+    shown = samples(
+        views.well(store=store_poller.StoreAnswer(state="ready", statistics=views.statistics(endpoints=(none,))))
+    )
 
     assert shown["beacon_oldest_pending_age_seconds{default}"] == 0
 

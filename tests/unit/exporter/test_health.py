@@ -53,7 +53,9 @@ def test_it_is_not_ready_while_a_scope_is_not_followed(state: str) -> None:
 
 def test_a_scope_whose_kind_is_not_served_yet_does_not_hold_readiness() -> None:
     reports = (views.scope("waiting", listed=False), views.well().reports[1])
-    seen = views.well(reports=reports, store=store_poller.StoreAnswer(state="ready", figures=views.figures(scopes=())))
+    seen = views.well(
+        reports=reports, store=store_poller.StoreAnswer(state="ready", statistics=views.statistics(scopes=()))
+    )
 
     assert health.passed(ready(seen))
 
@@ -67,9 +69,9 @@ def test_a_watch_that_is_opened_anew_is_ready_for_a_while_and_then_no_more() -> 
 
 
 def test_it_is_not_ready_while_the_store_does_not_know_a_scope_as_listed() -> None:
-    unlisted = views.figures(scopes=())
+    unlisted = views.statistics(scopes=())
 
-    checks = ready(views.well(store=store_poller.StoreAnswer(state="ready", figures=unlisted)))
+    checks = ready(views.well(store=store_poller.StoreAnswer(state="ready", statistics=unlisted)))
 
     assert not checks["watcher"].ok
 
@@ -77,7 +79,7 @@ def test_it_is_not_ready_while_the_store_does_not_know_a_scope_as_listed() -> No
 def test_it_is_not_ready_before_every_scope_has_begun() -> None:
     checks = ready(views.well(), scopes=2)
 
-    assert (checks["watcher"].ok, checks["watcher"].why) == (False, "1 of 2 scopes have begun")
+    assert (checks["watcher"].ok, checks["watcher"].why) == (False, "1 of 2 scopes have started")
 
 
 def test_what_an_earlier_life_of_a_process_said_counts_no_more() -> None:
@@ -94,7 +96,7 @@ def test_it_is_not_ready_before_the_notifier_has_claimed() -> None:
 
 
 def test_it_is_not_ready_before_a_store_that_was_started_anew_has_got_a_claim() -> None:
-    unclaimed = store_poller.StoreAnswer(state="ready", figures=views.figures(claimed_us=0))
+    unclaimed = store_poller.StoreAnswer(state="ready", statistics=views.statistics(claimed_us=0))
 
     assert not ready(views.well(store=unclaimed))["notifier"].ok
 
@@ -190,7 +192,7 @@ def test_the_heartbeat_of_a_process_that_is_gone_is_no_hanging_one() -> None:
 
 
 def test_a_supervisord_that_is_silent_ends_liveness() -> None:
-    seen = views.well(supervisor_why="supervisord does not answer: timed out")
+    seen = views.well(supervisor_error="supervisord does not answer: timed out")
 
     assert not health.passed(health.liveness(seen))
     assert health.liveness(seen)["supervisor"].why.endswith("timed out")

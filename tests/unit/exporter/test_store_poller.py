@@ -39,7 +39,7 @@ def test_a_store_that_serves_is_ready_with_figures(short_dir: Path) -> None:
         answer = made.ask().result(10)
 
     assert (answer.state, answer.why) == ("ready", "")
-    assert answer.figures is not None
+    assert answer.statistics is not None
     assert answer.since_us > 0
 
 
@@ -67,7 +67,7 @@ def test_a_store_that_opens_its_ledger_says_what_it_does(short_dir: Path) -> Non
         store.state = "checking the ledger"
         answer = made.ask().result(10)
 
-    assert (answer.state, answer.figures) == ("checking the ledger", None)
+    assert (answer.state, answer.statistics) == ("checking the ledger", None)
 
 
 def test_a_store_that_comes_back_is_found_again(short_dir: Path) -> None:
