@@ -50,7 +50,7 @@ def open_channel(
     headers: dict[str, str] | None = None,
     token: str = "",
     files: tls_context.TlsFiles | None = None,
-    on_trouble: Callable[[str], None] = lambda _: None,
+    on_tls_error: Callable[[str], None] = lambda _: None,
 ) -> http_sender.HttpSender:
     target = http_sender.Target(
         url=url,
@@ -60,7 +60,7 @@ def open_channel(
         headers=headers or {},
         files=files or tls_context.TlsFiles(),
     )
-    return http_sender.HttpSender(target, token=lambda: token, watchdog=watchdog, on_trouble=on_trouble)
+    return http_sender.HttpSender(target, token=lambda: token, watchdog=watchdog, on_tls_error=on_tls_error)
 
 
 def send(line: http_sender.HttpSender, *, timeout_s: float = 60.0) -> answer.EndpointAnswer:
@@ -187,7 +187,7 @@ def test_severing_ends_what_is_under_way_and_what_comes(
 ) -> None:
     endpoint.behave = hang
     line = open_channel(endpoint.url, watchdog)
-    threading.Timer(0.2, watchdog.sever).start()
+    threading.Timer(0.2, watchdog.cancel_all).start()
     began = time.monotonic()
 
     assert send(line, timeout_s=120).status == 0
@@ -561,7 +561,7 @@ def test_a_broken_authority_file_leaves_the_former_one_in_force_and_is_told_once
     file = tmp_path / "in-force.pem"
     file.write_bytes(authority.file.read_bytes())
     told: list[str] = []
-    line = open_channel(secure.url, watchdog, files=tls_context.TlsFiles(ca=str(file)), on_trouble=told.append)
+    line = open_channel(secure.url, watchdog, files=tls_context.TlsFiles(ca=str(file)), on_tls_error=told.append)
     send(line)
 
     replace(file, b"-----BEGIN CERTIFICATE-----\nhalf")

@@ -105,7 +105,7 @@ def test_it_delivers_reports_beats_and_ends_at_sigterm_with_everything_settled(p
     assert "t0ken" not in said
     assert "header-secret" not in said
     events = [json.loads(line)["event"] for line in said.splitlines()]
-    assert events.count("claiming began") == 1
+    assert events.count("claiming started") == 1
     assert events[-1] == "ended", said
 
 
@@ -203,7 +203,7 @@ def test_a_kill_in_the_middle_loses_nothing_keeps_order_and_repeats_at_most_what
 FAILING = """
 import sys
 from beacon.runtime import process
-from beacon.notifier import __main__, render, session
+from beacon.notifier import __main__, claim_session, render
 
 def fail(*_, **__):
     raise RecursionError("of this event")
@@ -211,8 +211,8 @@ def fail(*_, **__):
 if sys.argv[1] == "rendering":
     render.envelope = fail
 else:
-    claim = session.Session.claim
-    session.Session.claim = lambda self, wish: fail() if self.outbox else claim(self, wish)
+    claim = claim_session.ClaimSession.claim
+    claim_session.ClaimSession.claim = lambda self, wish: fail() if self.outbox else claim(self, wish)
 process.run("notifier", __main__.main)
 """
 

@@ -26,7 +26,7 @@ def tree(url: str, **endpoint: Any) -> settings.Settings:
 def test_it_bears_the_token_and_the_headers(sink: endpoints.SinkServer, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("s3cret-token\n")
 
-    told = test_event.attempt(
+    told = test_event.send(
         tree(sink.url, headers={"X-Team": "billing"}), {"ENDPOINT_AUTH_TOKEN_FILE": str(tmp_path / "token")}
     )
 
@@ -37,21 +37,21 @@ def test_it_bears_the_token_and_the_headers(sink: endpoints.SinkServer, tmp_path
 
 
 def test_a_token_file_that_is_not_there_is_said_and_nothing_is_sent(sink: endpoints.SinkServer) -> None:
-    told = test_event.attempt(tree(sink.url), {"ENDPOINT_AUTH_TOKEN_FILE": "/nowhere/token"})
+    told = test_event.send(tree(sink.url), {"ENDPOINT_AUTH_TOKEN_FILE": "/nowhere/token"})
 
     assert (told["code"], told["error"]) == ("", "no token can be read from /nowhere/token: not sent")
     assert sink.events() == []
 
 
 def test_a_name_that_nobody_knows_is_a_network_error() -> None:
-    told = test_event.attempt(tree("http://nobody.invalid/"), {})
+    told = test_event.send(tree("http://nobody.invalid/"), {})
 
     assert told["code"] == "network"
     assert "name" in told["error"].lower()
 
 
 def test_plain_http_where_tls_is_expected_is_a_tls_error(sink: endpoints.SinkServer) -> None:
-    told = test_event.attempt(tree(sink.url.replace("http://", "https://")), {})
+    told = test_event.send(tree(sink.url.replace("http://", "https://")), {})
 
     assert told["code"] == "tls"
     assert told["error"] != ""

@@ -78,7 +78,7 @@ class Notifier:
         watchdog = self._watchdog = deadline.Watchdog()
         target = http_sender.Target(url=url or endpoint.url, method="POST", agent="beacon/test", width=width)
         self._channel = http_sender.HttpSender(target, token=lambda: "", watchdog=watchdog)
-        terms = dispatch.DispatcherConfig(
+        config = dispatch.DispatcherConfig(
             endpoint=stores.ENDPOINT,
             names=render.Names(source="/beacon", cluster="", type_prefix="test"),
             policy=policy,
@@ -90,13 +90,13 @@ class Notifier:
             reply_s=0.5,
         )
         self.dispatcher = dispatch.Dispatcher(
-            terms,
+            config,
             self._channel,
             connect=lambda: bus.Client(store.where, stop=self.stop, timeout_s=0.5),
             start=lambda _, work: threading.Thread(target=work, daemon=True).start(),
             stop=self.stop,
-            line=watchdog,
-            record=self.record,
+            deadlines=watchdog,
+            telemetry=self.record,
         )
         threading.Thread(target=watchdog.run, daemon=True).start()
         self.thread = threading.Thread(target=self._run, daemon=True)

@@ -23,17 +23,17 @@ def put(file: Path, text: str) -> None:
 
 
 def test_without_a_token_there_is_none() -> None:
-    assert auth_token.Bearer().token() == ""
+    assert auth_token.AuthToken().token() == ""
 
 
 def test_a_token_of_the_environment_is_used_without_its_line_feed() -> None:
-    assert auth_token.Bearer(value="t0ken\n").token() == "t0ken"
+    assert auth_token.AuthToken(value="t0ken\n").token() == "t0ken"
 
 
 @pytest.mark.parametrize("value", ["t0ken\nX-More: 1", "t0\0ken", "t0\x7fken"])
 def test_a_token_that_is_no_header_is_refused_by_name_and_not_quoted(value: str) -> None:
     with pytest.raises(errors.ConfigError, match="ENDPOINT_AUTH_TOKEN holds a line feed") as caught:
-        auth_token.Bearer(value=value)
+        auth_token.AuthToken(value=value)
 
     assert "ken" not in str(caught.value)
 
@@ -41,7 +41,7 @@ def test_a_token_that_is_no_header_is_refused_by_name_and_not_quoted(value: str)
 def test_a_file_with_a_token_that_is_no_header_leaves_the_former_one_in_force(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("one\r\n")
-    made = auth_token.Bearer(file=str(file))
+    made = auth_token.AuthToken(file=str(file))
     assert made.token() == "one"
 
     put(file, "two\nthree\n")
@@ -61,7 +61,7 @@ def test_a_file_whose_token_is_no_header_is_waited_for_in_words(tmp_path: Path) 
         said.append(words)
         stop.set()
 
-    auth_token.Bearer(file=str(file)).wait(stop, beat=lambda: None, on_wait=wait)
+    auth_token.AuthToken(file=str(file)).wait(stop, beat=lambda: None, on_wait=wait)
 
     assert said == [f"ENDPOINT_AUTH_TOKEN_FILE {file} is empty, or holds a line feed or another control character"]
 
@@ -70,7 +70,7 @@ def test_a_replaced_file_comes_into_force(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("one\n")
     new: list[str] = []
-    made = auth_token.Bearer(value="ignored", file=str(file), on_new=new.append)
+    made = auth_token.AuthToken(value="ignored", file=str(file), on_new=new.append)
     assert made.token() == "one"
 
     put(file, "two\n")
@@ -83,7 +83,7 @@ def test_a_replaced_file_comes_into_force(tmp_path: Path) -> None:
 def test_a_file_that_is_gone_or_empty_for_a_moment_leaves_the_former_token_in_force(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("one")
-    made = auth_token.Bearer(file=str(file))
+    made = auth_token.AuthToken(file=str(file))
     assert made.token() == "one"
 
     put(file, "")
@@ -99,7 +99,7 @@ def test_a_file_that_is_gone_or_empty_for_a_moment_leaves_the_former_token_in_fo
 
 def test_a_file_that_appears_later_is_found(tmp_path: Path) -> None:
     file = tmp_path / "token"
-    made = auth_token.Bearer(file=str(file))
+    made = auth_token.AuthToken(file=str(file))
     assert made.token() == ""
 
     file.write_text("late")
@@ -109,7 +109,7 @@ def test_a_file_that_appears_later_is_found(tmp_path: Path) -> None:
 
 def test_nothing_is_sent_before_the_file_was_read_once(tmp_path: Path) -> None:
     file = tmp_path / "token"
-    made = auth_token.Bearer(file=str(file))
+    made = auth_token.AuthToken(file=str(file))
     said: list[str] = []
     beats: list[int] = []
     waiting = threading.Thread(
@@ -128,8 +128,8 @@ def test_nothing_is_sent_before_the_file_was_read_once(tmp_path: Path) -> None:
 
 
 def test_without_a_file_nothing_is_waited_for() -> None:
-    auth_token.Bearer(value="t").wait(threading.Event(), beat=pytest.fail, on_wait=pytest.fail)
+    auth_token.AuthToken(value="t").wait(threading.Event(), beat=pytest.fail, on_wait=pytest.fail)
 
 
 def test_a_token_is_not_shown() -> None:
-    assert "t0ken" not in repr(auth_token.Bearer(value="t0ken"))
+    assert "t0ken" not in repr(auth_token.AuthToken(value="t0ken"))

@@ -43,7 +43,7 @@ def test_a_settlement_travels_with_the_next_claim_while_the_one_before_is_parked
     state.claim(FULL)
 
     state.settle(outcome(1))
-    assert state.wants(FULL)
+    assert state.needs_claim(FULL)
     claim = state.claim(FULL)
 
     assert claim.settlements == (outcome(1),)
@@ -68,23 +68,23 @@ def test_at_most_two_claims_are_unanswered() -> None:
     state.claim(FULL)
     state.settle(outcome(2))
 
-    assert not state.wants(FULL)
+    assert not state.needs_claim(FULL)
 
 
 def test_a_parked_claim_is_not_repeated_while_nothing_changes() -> None:
     state = begin()
     state.claim(FULL)
 
-    assert not state.wants(FULL)
+    assert not state.needs_claim(FULL)
 
 
 def test_a_parked_claim_is_replaced_when_the_breaker_moves() -> None:
     state = begin()
     state.claim(FULL)
 
-    assert state.wants(HELD)
+    assert state.needs_claim(HELD)
     state.claim(HELD)
-    assert not state.wants(HELD)
+    assert not state.needs_claim(HELD)
 
 
 def test_a_fenced_session_begins_anew_with_what_it_holds_and_what_was_not_confirmed() -> None:
@@ -188,7 +188,7 @@ def test_all_is_flushed_only_when_the_store_has_answered() -> None:
 def test_a_death_is_reported_with_every_claim_until_one_is_answered() -> None:
     state = claim_session.ClaimSession(endpoint="default", died=in_flight_marks.Died(life="former", deliveries=(3, 4)))
 
-    assert state.wants(HELD)
+    assert state.needs_claim(HELD)
     first, second = state.claim(FULL), state.claim(FULL)
     state.renew()
     third = state.claim(FULL)

@@ -13,7 +13,7 @@ from beacon.notifier import in_flight_marks
 
 KILLED = """
 import os, pathlib, signal, sys
-from beacon.notifier import marks
+from beacon.notifier import in_flight_marks as marks
 marked = marks.Marks(pathlib.Path(sys.argv[1]), most=4)
 for delivery in (3, 5, 2**62, 9, 11):
     marked.begin(delivery)
@@ -75,7 +75,7 @@ def test_a_stop_and_a_new_configuration_are_no_deaths(
     path: Path, error: Exception | None, left: tuple[int, ...]
 ) -> None:
     def live() -> None:
-        with in_flight_marks.kept(path, most=4, failed=lambda: False) as marked:
+        with in_flight_marks.open_marks(path, most=4, failed=lambda: False) as marked:
             marked.begin(5)
             if error is not None:
                 raise error
@@ -90,7 +90,7 @@ def test_a_stop_and_a_new_configuration_are_no_deaths(
 
 
 def test_a_failed_thread_is_a_death(path: Path) -> None:
-    with in_flight_marks.kept(path, most=4, failed=lambda: True) as marked:
+    with in_flight_marks.open_marks(path, most=4, failed=lambda: True) as marked:
         marked.begin(5)
 
     assert in_flight_marks.Marks(path, most=4).died.deliveries == (5,)
