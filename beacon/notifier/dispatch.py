@@ -29,10 +29,8 @@ from beacon.notifier import (
 _FLUSH_S = 1.5  # beside `finish_s`, within the 12 s that a stop may take
 _BATCHING_S = 0.003  # wait after a reply for more answers that the next claim can settle, because a claim is costly
 _LEAST_UNCONFIRMED = 32  # unconfirmed settlements: fewer would slow a fast endpoint down
-_POLL_S = (
-    0.1,
-    5.0,
-)  # how long a claim is parked: less would be busy waiting; more would delay the detection of a dead peer
+# How long the store may park a claim: less would be busy waiting, more would delay the detection of a dead peer.
+_POLL_S = (0.1, 5.0)
 _SLICE_S = 0.5  # how often the loop checks the stop flag
 _LEAST_PAUSE_S = 1.0  # between two sessions, in case two notifiers fence each other
 
