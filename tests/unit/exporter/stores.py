@@ -1,4 +1,4 @@
-"""A stand-in for the store at the end of a real socket."""
+"""A stand-in for the store on a real bus."""
 
 import threading
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from tests.unit.exporter import views
 
 
 class Store:
-    """Answers ping, hello and inspect as its attributes say; tests change them while it serves."""
+    """Answers ping, hello and inspect from its attributes; tests change them while it serves."""
 
     def __init__(self) -> None:
         self.state = "ready"

@@ -1,4 +1,4 @@
-"""What the exporter learns from supervisord beside its programs."""
+"""The data that the exporter reads from supervisord in addition to its programs."""
 
 from concurrent.futures import Future
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Views of a Beacon in which all is well, to be spoilt by tests."""
+"""Snapshots of a healthy Beacon, to be modified by tests."""
 
 from dataclasses import replace
 from typing import Any

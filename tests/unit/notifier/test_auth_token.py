@@ -31,14 +31,14 @@ def test_a_token_of_the_environment_is_used_without_its_line_feed() -> None:
 
 
 @pytest.mark.parametrize("value", ["t0ken\nX-More: 1", "t0\0ken", "t0\x7fken"])
-def test_a_token_that_is_no_header_is_refused_by_name_and_not_quoted(value: str) -> None:
+def test_an_invalid_token_is_rejected_by_variable_name_without_quoting_it(value: str) -> None:
     with pytest.raises(errors.ConfigError, match="ENDPOINT_AUTH_TOKEN holds a line feed") as caught:
         auth_token.AuthToken(value=value)
 
     assert "ken" not in str(caught.value)
 
 
-def test_a_file_with_a_token_that_is_no_header_leaves_the_former_one_in_force(tmp_path: Path) -> None:
+def test_a_file_with_an_invalid_token_leaves_the_previous_one_in_use(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("one\r\n")
     made = auth_token.AuthToken(file=str(file))
@@ -52,7 +52,7 @@ def test_a_file_with_a_token_that_is_no_header_leaves_the_former_one_in_force(tm
     within_seconds(lambda: made.token() == "four")
 
 
-def test_a_file_whose_token_is_no_header_is_waited_for_in_words(tmp_path: Path) -> None:
+def test_the_reason_for_waiting_names_an_invalid_token_file(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("hunter2\nhunter2")
     stop, said = threading.Event(), list[str]()
@@ -66,7 +66,7 @@ def test_a_file_whose_token_is_no_header_is_waited_for_in_words(tmp_path: Path) 
     assert said == [f"ENDPOINT_AUTH_TOKEN_FILE {file} is empty, or holds a line feed or another control character"]
 
 
-def test_a_replaced_file_comes_into_force(tmp_path: Path) -> None:
+def test_a_replaced_file_is_used(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("one\n")
     new: list[str] = []
@@ -80,7 +80,7 @@ def test_a_replaced_file_comes_into_force(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_file_that_is_gone_or_empty_for_a_moment_leaves_the_former_token_in_force(tmp_path: Path) -> None:
+def test_a_file_that_is_briefly_missing_or_empty_leaves_the_previous_token_in_use(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("one")
     made = auth_token.AuthToken(file=str(file))
@@ -107,7 +107,7 @@ def test_a_file_that_appears_later_is_found(tmp_path: Path) -> None:
     within_seconds(lambda: made.token() == "late")
 
 
-def test_nothing_is_sent_before_the_file_was_read_once(tmp_path: Path) -> None:
+def test_wait_returns_only_after_the_file_was_read_once(tmp_path: Path) -> None:
     file = tmp_path / "token"
     made = auth_token.AuthToken(file=str(file))
     said: list[str] = []
@@ -127,9 +127,9 @@ def test_nothing_is_sent_before_the_file_was_read_once(tmp_path: Path) -> None:
     assert str(file) in said[0]
 
 
-def test_without_a_file_nothing_is_waited_for() -> None:
+def test_wait_returns_at_once_without_a_file() -> None:
     auth_token.AuthToken(value="t").wait(threading.Event(), beat=pytest.fail, on_wait=pytest.fail)
 
 
-def test_a_token_is_not_shown() -> None:
+def test_repr_does_not_contain_the_token() -> None:
     assert "t0ken" not in repr(auth_token.AuthToken(value="t0ken"))

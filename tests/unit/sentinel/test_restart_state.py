@@ -1,4 +1,4 @@
-"""What survives the sentinel's death, and what must not."""
+"""The state that survives a restart of the sentinel, and the state that must not."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def test_deaths_and_holds_survive(run_dir: Path) -> None:
     assert run_directory.read_reports(run_dir) == ()
 
 
-def test_another_supervisords_are_void(run_dir: Path) -> None:
+def test_deaths_and_holds_of_another_supervisord_are_ignored(run_dir: Path) -> None:
     before = restart_state.RestartState(run_dir, "1 2 boot")
     before.record_death("watcher", 10.0)
     before.hold("watcher", 15.0)
@@ -40,7 +40,7 @@ def test_another_supervisords_are_void(run_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", "null"])
-def test_a_broken_memory_is_none(run_dir: Path, content: str) -> None:
+def test_an_invalid_file_is_ignored(run_dir: Path, content: str) -> None:
     (run_directory.reports_directory(run_dir) / "sentinel.memory").write_text(content)
 
     assert restart_state.RestartState(run_dir, "1 2 boot").held() == {}
