@@ -77,7 +77,8 @@ class SupervisorMonitor:
 
     def _handle_end(self, program: str, action: Action) -> None:
         end = causes.last_end(self._run_dir, program)
-        # Only the store reads the configuration; a watcher that rejects its cluster waits for `beacon adopt`.
+        # Only the store reads the configuration. A watcher that rejects a foreign cluster exits with the same code, but
+        # must not end the pod, which leaves time for `beacon adopt`.
         refused = end.code == errors.EXIT_CONFIG and program == _READER
         if action is Action.END_POD or refused:
             self._end_pod(end.sentence(program))
