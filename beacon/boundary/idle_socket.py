@@ -1,7 +1,7 @@
-"""Whether an idle socket may carry another request: the other side has neither closed it nor sent anything.
+"""Checks whether an idle socket may carry another request: the peer has neither closed it nor sent anything.
 
-Bytes that nothing asked for would be taken for the next response. Over TLS they may lie in two places, in the socket
-and in OpenSSL's buffer, and not all that lies in the socket is for the reader. Nothing here knows HTTP.
+Unexpected bytes would be parsed as the next response. With TLS they may be in the socket or in OpenSSL's buffer, and
+some bytes in the socket belong to TLS itself. This module knows nothing about HTTP.
 """
 
 import socket
@@ -14,10 +14,10 @@ _PEEKED = 16 * 1024
 
 
 def is_silent(sock: Any, raw: socket.socket) -> bool:
-    """Return True if a socket is open and nothing has come on it; `raw` is a second descriptor of it, without TLS.
+    """Return True if a socket is open and has no data for the reader; `raw` is a second descriptor of it, without TLS.
 
-    TLS sends records of its own, such as the tickets for a later session: only reading them shows what they are. It
-    must not begin with a record of which the rest is still to come: that could be an answer, and would go unnoticed.
+    TLS sends records of its own, such as session tickets; only reading a record shows its type. An incomplete record is
+    not read, because it could be part of an answer that would go undetected.
     """
     if has_pending(sock):
         return False
@@ -37,7 +37,7 @@ def is_silent(sock: Any, raw: socket.socket) -> bool:
 
 
 def has_pending(sock: Any) -> bool:
-    """Return True if bytes that came are held by TLS, or by one of two layers of it (through an https proxy)."""
+    """Return True if TLS has buffered bytes, in either of its two layers (through an https proxy)."""
     if isinstance(sock, ssl.SSLSocket):
         return sock.pending() > 0
     if isinstance(sock, ssltransport.SSLTransport):
@@ -46,7 +46,7 @@ def has_pending(sock: Any) -> bool:
 
 
 def _peek(raw: socket.socket) -> bytes | None:
-    """Return the bytes that can be read, b"" if the connection is closed, None if there are none."""
+    """Return the readable bytes, b"" if the connection is closed, None if there are none."""
     try:
         return raw.recv(_PEEKED, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except BlockingIOError:
@@ -56,7 +56,7 @@ def _peek(raw: socket.socket) -> bytes | None:
 
 
 def _are_whole_records(data: bytes) -> bool:
-    """Return True if the bytes are TLS records (RFC 8446, section 5.1) without a piece of another one."""
+    """Return True if the bytes are complete TLS records (RFC 8446, section 5.1)."""
     position = 0
     while position + 5 <= len(data):
         position += 5 + int.from_bytes(data[position + 3 : position + 5])

@@ -1,7 +1,7 @@
-"""The store's end of the bus: one ROUTER socket. The other door of zmq.
+"""The store's end of the bus: one ROUTER socket.
 
-It hands requests in and replies out and knows nothing of what they mean. It never waits for a client: a reply that
-can't be sent at once is dropped, because the client will ask again.
+It receives requests and sends replies without interpreting them. It never waits for a client: a reply that can't be
+sent immediately is dropped, because the client repeats the request.
 """
 
 import os
@@ -16,7 +16,7 @@ from beacon.bus import client
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incoming:
-    """A request as it arrived; `Server.reply` needs it back."""
+    """A received request; pass it to `BusServer.reply`."""
 
     peer: bytes
     frame: bytes
@@ -26,17 +26,17 @@ class Incoming:
 class BusServer:
     """The store's end of the bus.
 
-    Whoever makes it must hold the lock on the run directory: a second bind on the same path would steal the first's.
+    The caller must hold the lock on the run directory: a second bind on the same path would replace the first one.
     """
 
     def __init__(self, where: str) -> None:
-        """Bind to `where`; only this user may connect.
+        """Bind to `where`; only processes of this user can connect.
 
         Raises:
-            errors.StartError: that can't be done.
+            errors.StartError: binding failed.
         """
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)
-        client.bound(self._socket, most=client.MOST_REQUEST)
+        client.configure(self._socket, most=client.MOST_REQUEST)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         before = os.umask(0o177)
         try:
@@ -60,7 +60,7 @@ class BusServer:
         self._socket.close(linger=0)
 
     def receive(self, timeout_s: float, *, limit: int) -> list[Incoming]:
-        """Wait up to `timeout_s` for requests and give what has arrived, `limit` at most."""
+        """Wait up to `timeout_s` for requests. Return those that have arrived, at most `limit`."""
         arrived: list[Incoming] = []
         if not self._socket.poll(int(timeout_s * 1000 + 0.999)):
             return arrived
@@ -71,7 +71,7 @@ class BusServer:
         return arrived
 
     def reply(self, incoming: Incoming, data: bytes) -> bool:
-        """Send a reply without waiting; False when the peer is gone or takes no more. It will ask again."""
+        """Send a reply without waiting. Return False if the client is gone or its queue is full; it will ask again."""
         try:
             self._socket.send_multipart([incoming.peer, incoming.frame, data], zmq.DONTWAIT)
         except zmq.ZMQError as error:

@@ -1,8 +1,7 @@
-"""The bus between the processes: one ROUTER in the store, a DEALER in every thread that talks to it. The door of zmq.
+"""The client end of the bus: a DEALER socket in each thread that talks to the store's ROUTER socket.
 
-The bus carries requests and replies and knows nothing of what they mean, but that every request may be sent again.
-Measured reasons for each socket option stand in docs/decisions/0003-bus.md. A socket belongs to one thread; only
-`Client.wake` may be called from another.
+The bus does not interpret requests, but requires that each may be sent more than once. docs/decisions/0003-bus.md has
+the measurements behind each socket option. A client belongs to one thread; others may call only `Client.wake`.
 """
 
 import os
@@ -20,29 +19,29 @@ import zmq
 
 from beacon import errors, wire
 
-_EVENT = struct.Struct("=Hi")  # an event and its value; zmq.utils.monitor reads it, too, and brings asyncio
-_FRAME = struct.Struct("<QI")  # ticket of a request, number of its transmission
-_SLICE_S = 0.5  # how long a wait may last before the stop flag and the heart are looked after
+_EVENT = struct.Struct("=Hi")  # an event and its value; zmq.utils.monitor parses it, too, but imports asyncio
+_FRAME = struct.Struct("<QI")  # ticket of a request, transmission number
+_SLICE_S = 0.5  # longest wait between checks of the stop flag and heartbeats
 _HEARTBEAT_MS = 1000
 _HIGH_WATER = 1000
 _BACKOFF_S = (0.05, 2.0)
 _AGAIN = frozenset({wire.Refusal.STARTING, wire.Refusal.FULL, wire.Refusal.STORAGE})
-MOST_REQUEST = 24 * 1024 * 1024  # bytes; a page of a list that an API server does not divide may have 16 MiB
+MOST_REQUEST = 24 * 1024 * 1024  # bytes; a list that an API server returns without paging may have 16 MiB
 MOST_REPLY = 256 * 1024 * 1024  # a scope's whole tracked set: 6 million UIDs
 _Q = TypeVar("_Q")
 _LONGEST_PATH = 107  # bytes in sockaddr_un.sun_path, less its terminator
 
 
 class LedgerChanged(errors.TransientError):
-    """The store has another ledger than before: all that is known of positions and deliveries is void."""
+    """The store has another ledger than before: all known positions and deliveries are void."""
 
 
 class SettingsChanged(errors.TransientError):
-    """The store has started with another configuration: the process must start anew to take it."""
+    """The store has restarted with another configuration: the process must restart to load it."""
 
 
 def address(run_dir: Path) -> str:
-    """Name the store's socket in a run directory.
+    """Return the address of the store's socket in a run directory.
 
     Raises:
         errors.StartError: the path is too long for a unix socket.
@@ -65,8 +64,8 @@ class _Pending:
 class Client:
     """One thread's end of the bus.
 
-    Requests are answered in any order, sent again after a silence, a lost connection or a refusal that passes, and
-    never given up, but by `try_call`.
+    Replies arrive in any order. A request is sent again after a timeout, a lost connection or a temporary refusal, and
+    is never abandoned, except by `try_call`.
     """
 
     def __init__(
@@ -78,7 +77,7 @@ class Client:
         timeout_s: float = 5.0,
         window: int = 64,
     ) -> None:
-        """Connect to the store at `where`; at most `window` requests may be unanswered at a time."""
+        """Connect to the store at `where`; at most `window` requests may be unanswered."""
         self._where = where
         self._stop = stop
         self._on_beat = on_beat
@@ -95,7 +94,7 @@ class Client:
         self._woken = False
         self.ledger = ""
         self.settings_digest = ""
-        self.renewed_at = 0.0  # monotonic: when the connection was last lost or, since then, could be used again
+        self.renewed_at = 0.0  # monotonic time when the connection was last lost or restored
         self._lost = False
         self._connect()
 
@@ -108,7 +107,7 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close the socket; what is unanswered stays so."""
+        """Close the socket; unanswered requests stay unanswered."""
         self._disconnect()
         with self._wakeup_lock:
             if self._wakeup >= 0:
@@ -117,31 +116,31 @@ class Client:
 
     @property
     def pending(self) -> int:
-        """How many requests are unanswered."""
+        """Return the number of unanswered requests."""
         return len(self._pending)
 
     @property
-    def room(self) -> int:
-        """How many more requests `submit` takes now."""
+    def free_slots(self) -> int:
+        """Return how many more requests `submit` accepts now."""
         return self._window - len(self._pending)
 
     def wake(self) -> None:
-        """Make the running `collect`, or the next one, return early; nothing once it is closed.
+        """Make the current or next `collect` return early; no effect on a closed client.
 
-        The one method for other threads.
+        This is the only method that other threads may call.
         """
-        with self._wakeup_lock:  # a number that was closed may be another file's by now
+        with self._wakeup_lock:  # a closed descriptor may already belong to another file
             if self._wakeup >= 0 and not self._woken:
                 self._woken = True
                 os.eventfd_write(self._wakeup, 1)
 
     def call(self, request: wire.Request[wire.R], *, timeout_s: float | None = None) -> wire.R:
-        """Send a request and wait for its reply, sending it again as often as it takes.
+        """Send a request and wait for its reply; repeat it until the store answers.
 
         Raises:
-            errors.Stopping: the process is to stop.
-            errors.PermanentError: the store says that the request can't be carried out.
-            LedgerChanged, SettingsChanged: see there.
+            errors.Stopping: the process must stop.
+            errors.PermanentError: the store rejected the request.
+            LedgerChanged, SettingsChanged: see their descriptions.
         """
         ticket = self.submit(request, timeout_s=timeout_s)
         try:
@@ -154,11 +153,11 @@ class Client:
         raise errors.Stopping("stopped while waiting for the store")
 
     def try_call(self, request: wire.Request[wire.R], *, timeout_s: float) -> wire.R:
-        """Send a request and wait for its reply once.
+        """Send a request and wait up to `timeout_s` for its reply.
 
         Raises:
-            errors.TransientError: no answer in time, or a refusal that passes.
-            errors.PermanentError: the store says that the request can't be carried out.
+            errors.TransientError: no answer in time, or a temporary refusal.
+            errors.PermanentError: the store rejected the request.
         """
         ticket = self.submit(request, timeout_s=timeout_s * 2)
         deadline = time.monotonic() + timeout_s
@@ -174,9 +173,9 @@ class Client:
         raise errors.TransientError(f"the store did not answer within {timeout_s:g} s")
 
     def submit(self, request: wire.AnyRequest, *, timeout_s: float | None = None) -> int:
-        """Send a request without waiting; `collect` gives the reply with the ticket returned here.
+        """Send a request without waiting. Return the ticket with which `collect` returns its reply.
 
-        `timeout_s` is how long the store may take before the request is sent again.
+        The request is sent again if the store does not answer within `timeout_s`.
         """
         self._tickets += 1
         self._pending[self._tickets] = _Pending(request, self._timeout_s if timeout_s is None else timeout_s)
@@ -190,8 +189,8 @@ class Client:
         A reply is returned as (ticket, request, reply). Replies to other verbs are kept for their own callers.
 
         Raises:
-            errors.PermanentError: the store reports that a request can't be carried out.
-            LedgerChanged, SettingsChanged: see there; unanswered requests are forgotten.
+            errors.PermanentError: the store rejected a request.
+            LedgerChanged, SettingsChanged: see their descriptions; unanswered requests are dropped.
         """
         if not self._answered:
             self._advance(timeout_s, wakeable=True)
@@ -221,7 +220,7 @@ class Client:
         self._answered.pop(ticket, None)
 
     def _advance(self, timeout_s: float, *, wakeable: bool = False) -> None:
-        """Do what there is to do for up to `timeout_s`: send, receive, notice silence and a lost connection."""
+        """Send, receive, and detect timeouts and lost connections, for up to `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         while True:
             self._on_beat()
@@ -235,7 +234,7 @@ class Client:
             self._resend_unanswered()
             if self._wakeup in events:
                 os.eventfd_read(self._wakeup)
-                self._woken = False  # after it is read, or a wake in between would be the last one ever
+                self._woken = False  # only after the read, or a wake in between would suppress all later ones
                 return
             if self._answered or left_s == 0:
                 return
@@ -266,7 +265,7 @@ class Client:
             ticket = self._unsent[0]
             pending = self._pending[ticket]
             data = wire.encode_request(pending.request, ledger=self.ledger)
-            if len(data) > MOST_REQUEST:  # the store would cut the connection, again at each attempt
+            if len(data) > MOST_REQUEST:  # the store would close the connection at each attempt
                 self._unsent.popleft()
                 self._settle(ticket, too_large(wire.verb_of(pending.request), len(data), MOST_REQUEST))
                 continue
@@ -289,7 +288,7 @@ class Client:
     def _accept(self, ticket: int, transmission: int, data: bytes) -> None:
         pending = self._pending.get(ticket)
         if pending is None or pending.transmission != transmission or pending.sent_at is None:
-            return  # the answer to an earlier transmission; the later one will be answered too
+            return  # the reply to an earlier transmission; the later one will be answered, too
         try:
             envelope = wire.decode_reply(data)
             self._notice_identity(envelope)
@@ -312,7 +311,7 @@ class Client:
             self._settle(ticket, kind(f"{wire.verb_of(request)} refused: {refused.message}"))
 
     def _settle(self, ticket: int, answer: wire.Reply | errors.PermanentError) -> None:
-        """Keep an answer, or what is wrong with it, for whoever asked for it."""
+        """Store a reply, or the error, for its caller."""
         pending = self._pending.pop(ticket)
         self._answered[ticket] = (pending.request, answer)
         self._backoff_s = _BACKOFF_S[0]
@@ -337,7 +336,7 @@ class Client:
         self._answered.clear()
 
     def _go_back(self, ticket: int) -> None:
-        """Send a refused request and all after it again, in order, after a pause."""
+        """Send a refused request and all later ones again, in order, after a pause."""
         self._requeue([other for other in self._pending if other >= ticket])
         self._hold_until = time.monotonic() + self._backoff_s
         self._backoff_s = min(self._backoff_s * 2, _BACKOFF_S[1])
@@ -373,7 +372,7 @@ class Client:
 
     def _connect(self) -> None:
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
-        bound(self._socket, most=MOST_REPLY)
+        configure(self._socket, most=MOST_REPLY)
         self._socket.setsockopt(zmq.IMMEDIATE, 1)
         self._socket.setsockopt(zmq.RECONNECT_IVL, 20)
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 100)
@@ -388,17 +387,17 @@ class Client:
 
 
 def readable(socket: "zmq.Socket[bytes]") -> bool:
-    """Tell whether a message waits; asking costs a tenth of what an empty-handed recv does."""
+    """Return True if a message is waiting; this costs a tenth of an unsuccessful recv."""
     return bool(int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
 
 
 def too_large(verb: str, size: int, most: int) -> errors.PermanentError:
-    """Return the error for a message that the other end would not take."""
-    return errors.PermanentError(f"{verb}: a message of {size} bytes is larger than the {most} that the bus carries")
+    """Return the error for a message that the other end would reject."""
+    return errors.PermanentError(f"{verb}: a message of {size} bytes exceeds the bus limit of {most} bytes")
 
 
-def bound(socket: "zmq.Socket[bytes]", *, most: int) -> None:
-    """Set what both ends need: bounded queues and messages, no lingering, and a frozen peer noticed."""
+def configure(socket: "zmq.Socket[bytes]", *, most: int) -> None:
+    """Set the options of both ends: bounded queues and messages, no lingering, detection of a frozen peer."""
     socket.setsockopt(zmq.MAXMSGSIZE, most)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.SNDHWM, _HIGH_WATER)

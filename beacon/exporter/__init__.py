@@ -1,1 +1,5 @@
-"""The process that shows what the others do: /metrics, /healthz, /ready. It changes nothing."""
+"""The exporter process: serves /metrics, /healthz and /ready. It changes nothing.
+
+May import `bus`, `wire`, `domain`, `configuration`, `runtime`, `codec` and `errors`; never another process.
+Start reading at `routes.Routes`; `snapshot` gathers the data, `health` derives the checks.
+"""

@@ -1,4 +1,4 @@
-"""The exporter's process: asks the store for the configuration, listens, and looks when it is asked."""
+"""Start the exporter: `python -m beacon.exporter`. Wiring only."""
 
 import os
 
@@ -9,21 +9,21 @@ from beacon.runtime import log, process, run_directory
 
 
 def main(context: process.Context) -> None:
-    """Serve until told to stop."""
+    """Serve until the process is asked to stop."""
     heart = context.heartbeat("asker")
     with bus.Client(bus.address(context.run_dir), stop=context.stop, on_beat=heart.beat) as client:
         tree = settings.from_plain(process.obtain_settings(context, client))
-        asking = store_poller.StorePoller(context.stop)
-        viewer = snapshot.SnapshotReader(context.run_dir, asking.ask, supervised="SUPERVISOR_ENABLED" in os.environ)
-        answers = routes.Routes(
-            viewer.look, run_directory.metrics_directory(context.run_dir), scopes=len(configured_scopes.of(tree))
+        poller = store_poller.StorePoller(context.stop)
+        reader = snapshot.SnapshotReader(context.run_dir, poller.ask, supervised="SUPERVISOR_ENABLED" in os.environ)
+        served = routes.Routes(
+            reader.read, run_directory.metrics_directory(context.run_dir), scopes=len(configured_scopes.of(tree))
         )
-        listeners = [endpoint.HttpEndpoint(port.number, port.key, port.routes) for port in routes.ports(tree, answers)]
+        listeners = [endpoint.HttpEndpoint(port.number, port.key, port.routes) for port in routes.ports(tree, served)]
         for listener in listeners:
             for work in listener.threads:
                 context.spawn(work.name, work.run)
             log.get().info("listening", port=listener.port, paths=listener.routes)
-        asking.run(client, heart.beat)
+        poller.run(client, heart.beat)
 
 
 if __name__ == "__main__":

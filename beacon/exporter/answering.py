@@ -1,8 +1,7 @@
-"""Answers, and the threads that make them: one answer for all requests of a route that wait at a time.
+"""Computes answers in worker threads: one answer serves all requests that wait for the same route.
 
-However many requests there are, a route is asked by two threads at most, and a request that comes while both are busy
-shares the next answer with all others that wait for the same. So a flood costs as much as a few requests, and a route
-that is slow delays no other.
+At most two threads compute a route's answers. Requests that arrive while both are busy share the next answer. So many
+requests cost as much as a few, and a slow route does not delay the others.
 """
 
 import threading
@@ -18,7 +17,7 @@ Client = TypeVar("Client")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpAnswer:
-    """What a route answers."""
+    """A route's answer."""
 
     status: HTTPStatus
     content_type: str
@@ -26,7 +25,7 @@ class HttpAnswer:
 
 
 def plain(status: HTTPStatus, text: str) -> HttpAnswer:
-    """Answer with a line of plain text."""
+    """Return an answer with a line of plain text."""
     return HttpAnswer(status=status, content_type=_PLAIN, body=f"{text}\n".encode())
 
 
@@ -36,9 +35,9 @@ def _one_format(_accept: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What answers one path: `answer` is called with the format that `choose` made of an Accept header.
+    """The handler of one path: `answer` is called with the format that `choose` returned for an Accept header.
 
-    `choose` must know few formats, however many Accept headers there are: each is an answer of its own.
+    `choose` must return one of a few formats for all Accept headers, because each format is answered separately.
     """
 
     answer: Callable[[str], HttpAnswer]
@@ -46,10 +45,10 @@ class Route:
 
 
 class Answering(Generic[Client]):
-    """Makes the answers of one route."""
+    """Computes the answers of one route."""
 
     def __init__(self, route: Route, deliver: Callable[[list[Client], HttpAnswer], None]) -> None:
-        """Hand each answer to `deliver`, which is called by the threads that run `work`."""
+        """Pass each answer to `deliver`, which is called by the threads that run `work`."""
         self._route = route
         self._deliver = deliver
         self._waiting: dict[str, list[Client]] = {}  # by format
@@ -57,26 +56,26 @@ class Answering(Generic[Client]):
         self._stopped = False
 
     def ask(self, client: Client, accept: str) -> None:
-        """Have a client answered."""
+        """Queue a client for an answer."""
         wanted = self._route.choose(accept)
         with self._changed:
             self._waiting.setdefault(wanted, []).append(client)
             self._changed.notify()
 
     def stop(self) -> None:
-        """Let `work` return."""
+        """Make `work` return."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
 
     def work(self) -> None:
-        """Answer until stopped."""
+        """Compute answers until stopped."""
         while (taken := self._take()) is not None:
             wanted, clients = taken
             self._deliver(clients, self._route.answer(wanted))
 
     def _take(self) -> tuple[str, list[Client]] | None:
-        """Wait for requests; take those that want the same format as the one that has waited longest."""
+        """Wait for requests. Return the format that was requested first, and all clients that wait for it."""
         with self._changed:
             while not self._waiting and not self._stopped:
                 self._changed.wait()

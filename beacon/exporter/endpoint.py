@@ -1,8 +1,8 @@
-"""The listening TCP port: GET and HEAD of a few paths, each answered by a function.
+"""The HTTP server: answers GET and HEAD for a few paths on one port.
 
-One thread moves the bytes of all connections and never waits for one of them; the answers are made elsewhere
-(`answering`). Each stage of a connection has a deadline and a bound, and what is too slow or too much is closed, the
-oldest first, so that no client keeps a probe waiting. A connection carries one request: a scrape or a probe is no more.
+One thread handles the I/O of all connections without blocking; other threads compute the answers (`answering`). Each
+stage of a connection has a deadline and a maximum number of connections. Slow or surplus connections are closed, oldest
+first, so that no client delays a probe. A connection carries one request, which is enough for a scrape or a probe.
 """
 
 import errno
@@ -19,7 +19,7 @@ from http import HTTPStatus
 from beacon.exporter import answering, listening, request
 from beacon.runtime import log
 
-_PAUSE_S = 0.2  # after accepting has failed; nothing but time helps then
+_PAUSE_S = 0.2  # pause after accepting failed: only waiting helps
 _CHUNK = 4096
 _ACCEPTED_AT_A_TIME = 64
 _WORKERS = 2
@@ -27,21 +27,21 @@ _MOST_UNREAD = 65_536
 
 
 class _Stage(StrEnum):
-    """What a connection waits for."""
+    """The event that a connection waits for."""
 
-    READING = "reading"  # the rest of its head
+    READING = "reading"  # the rest of the request head
     ASKED = "asked"  # the answer
-    SENDING = "sending"  # the client, to take the answer
-    LEAVING = "leaving"  # the client, to close: what it sends meanwhile would else reset the answer on its way
+    SENDING = "sending"  # the client, to receive the answer
+    LEAVING = "leaving"  # the client, to close: unread data would otherwise reset the connection and lose the answer
 
 
-# An answer takes two views at most, of two seconds each while the store is silent.
+# An answer takes at most two snapshots, each of two seconds if the store does not answer.
 _DEADLINES_S = {_Stage.READING: 5.0, _Stage.ASKED: 15.0, _Stage.SENDING: 10.0, _Stage.LEAVING: 2.0}
 _MOST = {_Stage.READING: 192, _Stage.ASKED: 192, _Stage.SENDING: 32, _Stage.LEAVING: 64}
 
 
 class _Connection:
-    """One client."""
+    """One client connection."""
 
     __slots__ = ("due", "left", "reader", "socket", "stage", "unread")
 
@@ -50,26 +50,26 @@ class _Connection:
         self.reader = request.HeadReader()
         self.stage: _Stage | None = None
         self.due = 0.0
-        self.left = memoryview(b"")  # what is still to be sent
+        self.left = memoryview(b"")  # the unsent rest of the answer
         self.unread = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A thread that serving needs."""
+    """A thread that the server needs."""
 
     name: str
     run: Callable[[], None]
 
 
 class HttpEndpoint:
-    """Serves routes on one port; each of `threads` must run in a thread of its own."""
+    """Serves routes on one port; each of `threads` must run in its own thread."""
 
     def __init__(self, port: int, key: str, routes: Mapping[str, answering.Route], *, host: str = "") -> None:
-        """Listen on every address of both families, where there are two; `key` names the port in errors.
+        """Listen on all addresses, IPv6 and IPv4 if available; `key` names the port in errors.
 
         Raises:
-            errors.StartError: the port can't be had.
+            errors.StartError: the port can't be opened.
         """
         self._listener = listening.listen(host, port, key)
         self._listener.settimeout(0)
@@ -78,28 +78,30 @@ class HttpEndpoint:
         self._answering: dict[bytes, answering.Answering[_Connection]] = {
             path.encode(): answering.Answering(route, self._deliver) for path, route in routes.items()
         }
-        self._selector = selectors.PollSelector()  # unlike epoll, to register with it needs nothing that may run out
-        self._stages: dict[_Stage, dict[_Connection, None]] = {stage: {} for stage in _Stage}  # each in order of due
+        self._selector = selectors.PollSelector()  # unlike epoll, registration needs no resource that may run out
+        self._stages: dict[_Stage, dict[_Connection, None]] = {
+            stage: {} for stage in _Stage
+        }  # each ordered by deadline
         self._answered: deque[tuple[list[_Connection], answering.HttpAnswer]] = deque()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._selector.register(self._wake_fd, selectors.EVENT_READ, self._hand_out)
         self._accepts_from = 0.0  # monotonic
         self._accepting = False
-        self._complained = False
+        self._warned = False
         self._stopped = False
 
     @property
     def threads(self) -> tuple[Work, ...]:
-        """Return what must run."""
+        """Return the threads to run."""
         loop = Work(f"port-{self.port}", self.serve_forever)
         named = enumerate(route for route in self._answering.values() for _ in range(_WORKERS))
         return (loop, *(Work(f"answer-{self.port}-{number}", one.work) for number, one in named))
 
     def serve_forever(self) -> None:
-        """Move bytes until `shutdown`."""
+        """Handle I/O until `shutdown`."""
         while not self._stopped:
             self._accept_or_not()
-            for key, _ in self._selector.select(self._patience_s()):
+            for key, _ in self._selector.select(self._select_timeout_s()):
                 key.data()
             self._expire()
         for stage in self._stages.values():
@@ -107,20 +109,20 @@ class HttpEndpoint:
                 self._close(connection)
 
     def shutdown(self) -> None:
-        """Let all threads return; from any thread."""
+        """Make all threads return; callable from any thread."""
         self._stopped = True
         for route in self._answering.values():
             route.stop()
         os.eventfd_write(self._wake_fd, 1)
 
     def server_close(self) -> None:
-        """Free the port; all threads must have returned."""
+        """Close the port; all threads must have returned."""
         self._selector.close()
         self._listener.close()
         os.close(self._wake_fd)
 
     def _accept_or_not(self) -> None:
-        """Listen unless too many wait for an answer already, or accepting failed a moment ago."""
+        """Accept connections, unless too many wait for an answer or accepting has just failed."""
         wanted = time.monotonic() >= self._accepts_from and len(self._stages[_Stage.ASKED]) < _MOST[_Stage.ASKED]
         if wanted and not self._accepting:
             self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
@@ -128,8 +130,8 @@ class HttpEndpoint:
             self._selector.unregister(self._listener)
         self._accepting = wanted
 
-    def _patience_s(self) -> float | None:
-        """Compute how long nothing is due."""
+    def _select_timeout_s(self) -> float | None:
+        """Return the time until the next deadline, or None."""
         due = [next(iter(stage)).due for stage in self._stages.values() if stage]
         if self._accepts_from:
             due.append(self._accepts_from)
@@ -143,7 +145,7 @@ class HttpEndpoint:
             except BlockingIOError:
                 return
             except ConnectionError:
-                continue  # it has left again
+                continue  # the client has closed it already
             except OSError as error:
                 self._pause(error)
                 return
@@ -153,14 +155,14 @@ class HttpEndpoint:
             self._read(connection)
 
     def _pause(self, error: OSError) -> None:
-        """Accept nothing for a moment: files or memory are short. The oldest that waits gives its own back."""
+        """Pause accepting, because file descriptors or memory are short; close the oldest unread connection."""
         self._accepts_from = time.monotonic() + _PAUSE_S
         if self._stages[_Stage.READING]:
             self._close(next(iter(self._stages[_Stage.READING])))
-        if not self._complained:
-            self._complained = True
+        if not self._warned:
+            self._warned = True
             code = errno.errorcode.get(error.errno or 0, "")
-            log.get().warning("connections could not be accepted", port=self.port, error=code, repeats="not logged")
+            log.get().warning("accepting connections failed", port=self.port, error=code)
 
     def _read(self, connection: _Connection) -> None:
         data = _received(connection.socket)
@@ -172,21 +174,21 @@ class HttpEndpoint:
             self._ask(connection)
 
     def _ask(self, connection: _Connection) -> None:
-        """Have a request answered whose head has ended."""
+        """Answer a request, or queue it for its route, once its head is complete."""
         reader = connection.reader
         route = self._answering.get(reader.path)
         if reader.refusal is not None:
             text = "only GET and HEAD" if reader.refusal == HTTPStatus.METHOD_NOT_ALLOWED else reader.refusal.phrase
             self._begin(connection, _rendered(answering.plain(reader.refusal, text)))
         elif route is None:
-            found = answering.plain(HTTPStatus.NOT_FOUND, f"there is {', '.join(self.routes)}")
+            found = answering.plain(HTTPStatus.NOT_FOUND, f"available: {', '.join(self.routes)}")
             self._begin(connection, _rendered(found))
         else:
             self._enter(connection, _Stage.ASKED, 0)
             route.ask(connection, reader.accept)
 
     def _deliver(self, connections: list[_Connection], answer: answering.HttpAnswer) -> None:
-        """Hand an answer over; called by the threads that make them."""
+        """Pass an answer to the I/O thread; called by the worker threads."""
         self._answered.append((connections, answer))
         os.eventfd_write(self._wake_fd, 1)
 
@@ -196,7 +198,7 @@ class HttpEndpoint:
             connections, answer = self._answered.popleft()
             rendered = _rendered(answer)
             for connection in connections:
-                if connection.stage is _Stage.ASKED:  # else it was given up meanwhile
+                if connection.stage is _Stage.ASKED:  # otherwise it has expired
                     self._begin(connection, rendered)
 
     def _begin(self, connection: _Connection, rendered: tuple[bytes, bytes]) -> None:
@@ -217,7 +219,7 @@ class HttpEndpoint:
             self._close(connection)
 
     def _leave(self, connection: _Connection) -> None:
-        """Read what is not wanted, until the client closes."""
+        """Read and discard data until the client closes."""
         data = _received(connection.socket)
         if data is not None:
             connection.unread += len(data)
@@ -225,7 +227,7 @@ class HttpEndpoint:
                 self._close(connection)
 
     def _enter(self, connection: _Connection, stage: _Stage, events: int) -> None:
-        """Begin a stage; the oldest in it gives way when there are too many. Those that were asked for are answered."""
+        """Move a connection to a stage; close the oldest one there if the stage is full, except in ASKED."""
         if connection.stage is not None:
             del self._stages[connection.stage][connection]
         if connection.stage not in (None, _Stage.ASKED):
@@ -240,7 +242,7 @@ class HttpEndpoint:
         self._stages[stage][connection] = None
 
     def _move(self, connection: _Connection, stage: _Stage, move: Callable[[_Connection], None]) -> None:
-        if connection.stage is stage:  # else an event before this one has closed it, or moved it on
+        if connection.stage is stage:  # otherwise an earlier event has closed or moved it
             move(connection)
 
     def _expire(self) -> None:
@@ -260,7 +262,7 @@ class HttpEndpoint:
 
 
 def _received(connected: socket.socket) -> bytes | None:
-    """Read what there is: None when nothing is, empty when the client is gone."""
+    """Return the available bytes: None if there are none, empty if the connection is closed."""
     try:
         return connected.recv(_CHUNK)
     except BlockingIOError:
@@ -270,7 +272,7 @@ def _received(connected: socket.socket) -> bytes | None:
 
 
 def _rendered(answer: answering.HttpAnswer) -> tuple[bytes, bytes]:
-    """Write an answer: its head alone, and all of it."""
+    """Render an answer. Return its head, and head and body."""
     lines = [
         f"HTTP/1.1 {answer.status.value} {answer.status.phrase}",
         "Server: beacon",

@@ -1,6 +1,6 @@
-"""What is asked for when somebody scrapes: processes, components, and counts of the ledger. Pure but for /proc.
+"""The metrics computed at each scrape: processes, components, and counts of the ledger. Pure except for /proc.
 
-Whoever did not answer has no figures: a missing series is honest, a zero would be a statement.
+A source that did not answer produces no series, because a zero would be a false value.
 """
 
 import os
@@ -22,20 +22,20 @@ _Samples = Iterable[tuple[Mapping[str, str], float]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What the kernel says of one process."""
+    """The resource usage of one process."""
 
     resident_bytes: int
     cpu_s: float
 
 
 def families(seen: snapshot.Snapshot, checks: health.Checks) -> list[metrics.Family]:
-    """Make every metric that can be made from one look."""
+    """Return all metrics that a snapshot contains."""
     made = [*_processes(seen), *_components(seen, checks), _build(seen)]
-    return made if seen.store.figures is None else [*made, *_ledger(seen.store.figures, seen.now)]
+    return made if seen.store.statistics is None else [*made, *_ledger(seen.store.statistics, seen.now)]
 
 
 def usage_of(pid: int) -> Usage | None:
-    """Read a process' memory and time from /proc; None when it is gone."""
+    """Return a process' memory and CPU time from /proc, or None if it does not run."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:
@@ -69,7 +69,7 @@ def _processes(seen: snapshot.Snapshot) -> Iterable[metrics.Family]:
 def _components(seen: snapshot.Snapshot, checks: health.Checks) -> Iterable[metrics.Family]:
     ups = (({"component": name}, float(checks[name].ok)) for name in _COMPONENTS)
     yield _gauge("component_up", "1 while the component is ready.", ups)
-    known = {"exporter": seen.now, **_successes(seen), **_said(seen)}
+    known = {"exporter": seen.now, **_successes(seen), **_reported(seen)}
     yield _gauge(
         "component_last_success_timestamp_seconds",
         "When the component was last known to do its work.",
@@ -78,58 +78,58 @@ def _components(seen: snapshot.Snapshot, checks: health.Checks) -> Iterable[metr
 
 
 def _successes(seen: snapshot.Snapshot) -> dict[str, float]:
-    figures = seen.store.figures
-    if figures is None:
+    statistics = seen.store.statistics
+    if statistics is None:
         return {}
     instants = {
         "store": seen.now,
-        "notifier": figures.claimed_us / 1e6,
-        "watcher": min((scope.position_us for scope in figures.scopes), default=0) / 1e6,
+        "notifier": statistics.claimed_us / 1e6,
+        "watcher": min((scope.position_us for scope in statistics.scopes), default=0) / 1e6,
     }
     return {name: at for name, at in instants.items() if at}
 
 
-def _said(seen: snapshot.Snapshot) -> dict[str, float]:
-    """Give the instants that the reconciler's components report: of several scopes the one that is longest ago."""
-    said: dict[str, int] = {}
+def _reported(seen: snapshot.Snapshot) -> dict[str, float]:
+    """Return the last success of each of the reconciler's components: the oldest of all scopes."""
+    reported: dict[str, int] = {}
     for report in seen.reports_of("reconciler"):
         name = report.component if report.component in _COMPONENTS else "reconciler"
         if at_us := int(report.fields.get("done_us", 0)):
-            said[name] = min(said.get(name, at_us), at_us)
-    return {name: at_us / 1e6 for name, at_us in said.items()}
+            reported[name] = min(reported.get(name, at_us), at_us)
+    return {name: at_us / 1e6 for name, at_us in reported.items()}
 
 
 def _build(seen: snapshot.Snapshot) -> metrics.Family:
-    sqlite = seen.store.figures.sqlite_version if seen.store.figures else ""
+    sqlite = seen.store.statistics.sqlite_version if seen.store.statistics else ""
     labels = {"version": beacon.VERSION, "python": platform.python_version(), "sqlite": sqlite}
     return _gauge("build_info", "1, with what runs here.", [(labels, 1.0)])
 
 
-def _ledger(figures: wire.Statistics, now: float) -> Iterable[metrics.Family]:
+def _ledger(statistics: wire.Statistics, now: float) -> Iterable[metrics.Family]:
     yield _gauge(
         "tracked_objects",
         "Objects that are accepted and told.",
-        (({"kind": kind}, number) for kind, number in figures.tracked.items()),
+        (({"kind": kind}, number) for kind, number in statistics.tracked.items()),
     )
-    yield _gauge("deliveries_pending", "Deliveries that are still to be made.", _pending(figures.endpoints))
+    yield _gauge("deliveries_pending", "Deliveries that are still to be made.", _pending(statistics.endpoints))
     yield _gauge(
         "oldest_pending_age_seconds",
         "Age of the oldest event that is still to be delivered; 0: there is none.",
-        ((_endpoint(e), max(0.0, now - e.oldest_us / 1e6) if e.oldest_us else 0.0) for e in figures.endpoints),
+        ((_endpoint(e), max(0.0, now - e.oldest_us / 1e6) if e.oldest_us else 0.0) for e in statistics.endpoints),
     )
     yield _gauge(
         "deliveries_failed",
         "Deliveries that were given up and are kept for review.",
-        ((_endpoint(e), e.failed) for e in figures.endpoints),
+        ((_endpoint(e), e.failed) for e in statistics.endpoints),
     )
     yield _gauge(
         "deliveries_suspected",
         "Open deliveries that were under way at the notifier's last three deaths or more.",
-        ((_endpoint(e), e.suspected) for e in figures.endpoints),
+        ((_endpoint(e), e.suspected) for e in statistics.endpoints),
     )
-    yield _gauge("db_rows", "Rows of the ledger.", _rows(figures.rows))
-    yield _gauge("db_size_bytes", "Size of the database file.", [({}, figures.database_bytes)])
-    yield _gauge("db_wal_bytes", "Size of the write-ahead log.", [({}, figures.wal_bytes)])
+    yield _gauge("db_rows", "Rows of the ledger.", _rows(statistics.rows))
+    yield _gauge("db_size_bytes", "Size of the database file.", [({}, statistics.database_bytes)])
+    yield _gauge("db_wal_bytes", "Size of the write-ahead log.", [({}, statistics.wal_bytes)])
 
 
 def _pending(endpoints: Iterable[wire.EndpointStatistics]) -> _Samples:
@@ -153,5 +153,5 @@ def _process(program: supervision.Program) -> dict[str, str]:
     return {"process": program.name}
 
 
-def _endpoint(figures: wire.EndpointStatistics) -> dict[str, str]:
-    return {"endpoint": figures.endpoint}
+def _endpoint(statistics: wire.EndpointStatistics) -> dict[str, str]:
+    return {"endpoint": statistics.endpoint}

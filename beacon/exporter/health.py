@@ -1,8 +1,8 @@
-"""Whether Beacon lives and whether it is ready: pure functions from a view to checks, each with its reason.
+"""Liveness and readiness: pure functions from a snapshot to checks, each with its reason.
 
-Live means that a restart of the pod would not help; ready means that every change in the cluster will be told. An
-endpoint that is down is neither's concern: waiting for it is what Beacon is for. It is said all the same, as are the
-components that only keep the ledger true and small: their checks are not required.
+Live means that a pod restart would not help. Ready means that every change in the cluster will be delivered. An
+endpoint that is down affects neither, because Beacon waits for it. Its check is shown but not required, like those of
+components that only maintain the ledger.
 """
 
 from collections.abc import Mapping
@@ -15,13 +15,13 @@ from beacon.domain import instants
 from beacon.exporter import snapshot
 from beacon.runtime import heartbeat, run_directory, supervision
 
-_REOPENING_S = 10.0  # how long a watch that was open may take to be opened anew
+_REOPENING_S = 10.0  # how long reopening a watch may take
 _WORKERS = ("store", "watcher", "notifier")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """The state of one component; `since` is RFC 3339, "" when it isn't known; `details` is what else is known."""
+    """The state of one component; `since` is RFC 3339, "" if unknown; `details` holds further values."""
 
     ok: bool
     state: str
@@ -36,14 +36,14 @@ Checks = dict[str, Check]
 
 
 class History:
-    """Remembers since when a check has been as it is, for those that don't know it themselves."""
+    """Records when each check entered its state, for checks without a `since` of their own."""
 
     def __init__(self) -> None:
-        """Remember nothing yet."""
+        """Create an empty history."""
         self._since: dict[str, tuple[bool, str, str]] = {}
 
     def stamp(self, checks: Checks, now: float) -> Checks:
-        """Fill in when each check came to its state, as far as was seen."""
+        """Return the checks with `since` filled in, as far as observed."""
         return {name: self._stamped(name, check, now) for name, check in checks.items()}
 
     def _stamped(self, name: str, check: Check, now: float) -> Check:
@@ -58,18 +58,18 @@ class History:
 
 
 def liveness(seen: snapshot.Snapshot) -> Checks:
-    """Check that supervisord answers and that no process is given up or hangs."""
+    """Check that supervisord answers, and that no process was given up or hangs."""
     checks = {"supervisor": _supervisor(seen)}
     for name, program in seen.programs.items():
         if program.state is supervision.ProgramState.FATAL:
-            checks[name] = Check(ok=False, state="fatal", why=program.why or "supervisord has given it up")
+            checks[name] = Check(ok=False, state="fatal", why=program.why or "supervisord gave the process up")
         else:
             checks[name] = _hung(seen, name) or Check(ok=True, state=program.state.lower())
     return checks
 
 
 def readiness(seen: snapshot.Snapshot, *, scopes: int) -> Checks:
-    """Check that every one of so many scopes is followed, written down and delivered."""
+    """Check that all `scopes` are watched, and their changes stored and delivered."""
     checks = {name: _process(seen, name) for name in _WORKERS}
     if checks["store"].ok:
         checks["store"] = _store(seen)
@@ -78,37 +78,37 @@ def readiness(seen: snapshot.Snapshot, *, scopes: int) -> Checks:
     if checks["notifier"].ok:
         checks["notifier"] = _notifier(seen)
     checks |= {"supervisor": _supervisor(seen), "exporter": Check(ok=True, state="running")}
-    return checks | {name: replace(check, required=False) for name, check in _beside(seen).items()}
+    return checks | {name: replace(check, required=False) for name, check in _not_required(seen).items()}
 
 
 def passed(checks: Checks) -> bool:
-    """Say whether all checks that are required are well."""
+    """Return True if all required checks pass."""
     return all(check.ok for check in checks.values() if check.required)
 
 
 def plain(checks: Checks) -> dict[str, Any]:
-    """Render checks as plain values."""
+    """Return checks as plain values for JSON."""
     return {name: _plain(check) for name, check in checks.items()}
 
 
 def _plain(check: Check) -> dict[str, Any]:
-    said = {"ok": check.ok, "required": check.required, "state": check.state, "since": check.since, "why": check.why}
-    said |= check.details
-    return said if check.scopes is None else {**said, "scopes": plain(dict(check.scopes))}
+    values = {"ok": check.ok, "required": check.required, "state": check.state, "since": check.since, "why": check.why}
+    values |= check.details
+    return values if check.scopes is None else {**values, "scopes": plain(dict(check.scopes))}
 
 
 def _supervisor(seen: snapshot.Snapshot) -> Check:
-    if seen.supervisor_why:
-        return Check(ok=False, state="silent", why=seen.supervisor_why)
+    if seen.supervisor_error:
+        return Check(ok=False, state="silent", why=seen.supervisor_error)
     return Check(ok=True, state="answering")
 
 
 def _process(seen: snapshot.Snapshot, name: str) -> Check:
     program = seen.programs.get(name)
     if program is None:
-        return Check(ok=False, state="absent", why=f"no process {name} runs here")
+        return Check(ok=False, state="absent", why=f"there is no process {name}")
     if not program.alive or program.state is supervision.ProgramState.STOPPING:
-        return Check(ok=False, state=program.state.lower(), why=program.why or f"the {name} does not run")
+        return Check(ok=False, state=program.state.lower(), why=program.why or f"the {name} is not running")
     return _hung(seen, name) or Check(ok=True, state="running")
 
 
@@ -122,7 +122,7 @@ def _hung(seen: snapshot.Snapshot, name: str) -> Check | None:
 
 def _store(seen: snapshot.Snapshot) -> Check:
     since = _instant(seen.store.since_us / 1e6) if seen.store.since_us else ""
-    served = seen.store.figures is not None
+    served = seen.store.statistics is not None
     details = {"round_trip_ms": round(seen.store.round_trip_s * 1000, 3)} if served else {}
     return Check(ok=served, state=seen.store.state, why=seen.store.why, since=since, details=details)
 
@@ -130,12 +130,12 @@ def _store(seen: snapshot.Snapshot) -> Check:
 def _watcher(seen: snapshot.Snapshot, scopes: int) -> Check:
     reports = [report for report in seen.reports_of("watcher") if report.component.startswith("scope.")]
     found = {report.component.removeprefix("scope."): _scope(seen, report) for report in reports}
-    ill = {name: check for name, check in found.items() if not check.ok}
-    if ill:
-        why = "; ".join(f"{name}: {check.state}" for name, check in ill.items())
+    unhealthy = {name: check for name, check in found.items() if not check.ok}
+    if unhealthy:
+        why = "; ".join(f"{name}: {check.state}" for name, check in unhealthy.items())
         return Check(ok=False, state="incomplete", why=why, scopes=found)
     if len(found) < scopes:
-        why = f"{len(found)} of {scopes} scopes have begun"
+        why = f"{len(found)} of {scopes} scopes have started"
         return Check(ok=False, state="starting", why=why, scopes=found)
     return Check(ok=True, state="watching", scopes=found)
 
@@ -151,18 +151,18 @@ def _scope(seen: snapshot.Snapshot, report: run_directory.Report) -> Check:
     if report.state != "watching":
         return check
     if not _listed(seen, str(report.fields.get("scope", ""))):
-        return replace(check, why=check.why or "its list has not ended yet")
+        return replace(check, why=check.why or "its initial list is not complete")
     return replace(check, ok=True)
 
 
 def _listed(seen: snapshot.Snapshot, label: str) -> bool:
-    """Say whether the store, too, knows this scope as listed; nothing speaks against it while the store is silent."""
+    """Return True if the store, too, has this scope as listed, or does not answer."""
     found = _followed(seen, label)
-    return seen.store.figures is None or (found is not None and found.listed)
+    return seen.store.statistics is None or (found is not None and found.listed)
 
 
 def _position(seen: snapshot.Snapshot, report: run_directory.Report) -> dict[str, Any]:
-    """Say what the store has of a scope: whether its list has ended, and how old its position is."""
+    """Return the store's state of a scope: whether its list is complete, and the age of its position."""
     found = _followed(seen, str(report.fields.get("scope", "")))
     if found is None:
         return {}
@@ -171,39 +171,43 @@ def _position(seen: snapshot.Snapshot, report: run_directory.Report) -> dict[str
 
 
 def _followed(seen: snapshot.Snapshot, label: str) -> wire.ScopeStatistics | None:
-    scopes = seen.store.figures.scopes if seen.store.figures else ()
+    scopes = seen.store.statistics.scopes if seen.store.statistics else ()
     return next((scope for scope in scopes if scope.label == label), None)
 
 
 def _notifier(seen: snapshot.Snapshot) -> Check:
-    """The notifier says that the store has answered its claim, and the store, started anew perhaps, knows of one."""
-    said = next((report for report in seen.reports_of("notifier") if report.component == "claim"), None)
-    unknown = seen.store.figures is not None and not seen.store.figures.claimed_us
-    if said is None or said.state != "claiming" or unknown:
-        return Check(ok=False, state=said.state if said else "starting", why="no claim of it has been answered yet")
-    return Check(ok=True, state=said.state, since=said.since)
+    """Check that the notifier has an answered claim, and that the store, perhaps restarted, has recorded one."""
+    report = next((report for report in seen.reports_of("notifier") if report.component == "claim"), None)
+    unknown = seen.store.statistics is not None and not seen.store.statistics.claimed_us
+    if report is None or report.state != "claiming" or unknown:
+        return Check(
+            ok=False,
+            state=report.state if report else "starting",
+            why="the store has not answered a claim of the notifier yet",
+        )
+    return Check(ok=True, state=report.state, since=report.since)
 
 
-def _beside(seen: snapshot.Snapshot) -> Checks:
-    """Check what every change is told without."""
+def _not_required(seen: snapshot.Snapshot) -> Checks:
+    """Return the checks of components that delivery does not depend on."""
     reconciler = _process(seen, "reconciler")
     checks = {"reconciler": reconciler, "cleaner": reconciler, "storage": reconciler}
     if reconciler.ok:
-        checks["cleaner"] = _part(seen, "reconciler", "cleaner", ill="failed")
-        checks["storage"] = _part(seen, "reconciler", "storage", ill="unknown")
+        checks["cleaner"] = _part(seen, "reconciler", "cleaner", unhealthy="failed")
+        checks["storage"] = _part(seen, "reconciler", "storage", unhealthy="unknown")
     notifier = _process(seen, "notifier")
-    checks["endpoint"] = _part(seen, "notifier", "endpoint", ill="down") if notifier.ok else notifier
+    checks["endpoint"] = _part(seen, "notifier", "endpoint", unhealthy="down") if notifier.ok else notifier
     return checks
 
 
-def _part(seen: snapshot.Snapshot, process: str, component: str, *, ill: str) -> Check:
-    """Check what a component of a living process said last."""
-    said = next((report for report in seen.reports_of(process) if report.component == component), None)
-    if said is None:
-        return Check(ok=False, state="starting", why="it has said nothing yet")
-    details = {name: said.fields[name] for name in ("breaker",) if name in said.fields}
-    why = str(said.fields.get("reason", ""))
-    return Check(ok=said.state != ill, state=said.state, why=why, since=said.since, details=details)
+def _part(seen: snapshot.Snapshot, process: str, component: str, *, unhealthy: str) -> Check:
+    """Return the check for the last report of a component of a running process."""
+    report = next((report for report in seen.reports_of(process) if report.component == component), None)
+    if report is None:
+        return Check(ok=False, state="starting", why="no report yet")
+    details = {name: report.fields[name] for name in ("breaker",) if name in report.fields}
+    why = str(report.fields.get("reason", ""))
+    return Check(ok=report.state != unhealthy, state=report.state, why=why, since=report.since, details=details)
 
 
 def _instant(seconds: float) -> str:

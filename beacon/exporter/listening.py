@@ -1,18 +1,18 @@
-"""The listening socket: every address of both families, or the reason why the port can't be had."""
+"""Opens the listening socket on all addresses, or raises the reason why the port can't be opened."""
 
 import errno
 import socket
 
 from beacon import errors
 
-_BACKLOG = 1024  # what does not fit is tried again by its client a second later
+_BACKLOG = 1024  # a client that does not fit retries a second later
 
 
 def listen(host: str, port: int, key: str) -> socket.socket:
-    """Listen on `host`, or on every address where it is empty; `key` names the port in errors.
+    """Listen on `host`, or on all addresses if it is empty; `key` names the port in errors.
 
     Raises:
-        errors.StartError: the port can't be had.
+        errors.StartError: the port can't be opened.
     """
     dual = not host and socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if dual or ":" in host else socket.AF_INET
@@ -25,10 +25,10 @@ def listen(host: str, port: int, key: str) -> socket.socket:
 
 
 def start_error(error: OSError, port: int, key: str) -> errors.StartError:
-    """Return the reason in one sentence, with the exit code that goes with it."""
+    """Return the reason in one sentence, with its exit code."""
     if error.errno == errno.EADDRINUSE:
         return errors.StartError(f"port {port} ({key}) is in use", exit_code=errors.EXIT_TEMPORARY)
     if error.errno == errno.EACCES:
-        message = f"port {port} ({key}) needs a privilege that this process doesn't have: choose one above 1023"
+        message = f"port {port} ({key}) requires a privilege that this process lacks: choose a port above 1023"
         return errors.StartError(message, exit_code=errors.EXIT_CONFIG)
     return errors.StartError(f"can't listen on port {port} ({key}): {error}", exit_code=errors.EXIT_TEMPORARY)

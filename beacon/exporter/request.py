@@ -1,7 +1,7 @@
-"""The head of one request, read as it comes: the path, the format asked for, or the status that refuses it.
+"""Parses the head of one request incrementally: the path, the Accept header, or the status that rejects it.
 
-llhttp (httptools) reads it, in linear time and without a copy of the head. Nothing behind the head is read: the routes
-take no body and a connection carries one request, so where a body or a next request begins is of no importance.
+llhttp (httptools) parses it in linear time and without a copy of the head. Bytes after the head are ignored: routes
+accept no body, and a connection carries one request.
 """
 
 import re
@@ -19,14 +19,14 @@ _METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32} ")
 
 
 class HeadReader:
-    """Reads one head. `refusal` is None for a request that a route may answer; `accept` is its Accept header."""
+    """Parses one head. `refusal` is None if a route may answer the request; `accept` is its Accept header."""
 
     def __init__(self) -> None:
-        """Wait for the first byte."""
+        """Create a reader for one request."""
         self.refusal: HTTPStatus | None = None
         self.path = b""
         self.accept = ""
-        self.bodiless = False  # HEAD: the answer is its head alone
+        self.bodiless = False  # HEAD: the answer has no body
         self._parser = httptools.HttpRequestParser(self)
         self._parser.set_dangerous_leniencies(lenient_version=True)
         self._begun = b""
@@ -39,17 +39,17 @@ class HeadReader:
         self._accepts: list[bytes] = []
 
     def feed(self, data: bytes) -> bool:
-        """Read on; return True when the head has ended, well or in a refusal. Not to be called after that."""
+        """Parse more bytes. Return True if the head is complete or refused; do not call it after that."""
         self._begun = (self._begun + data)[:48] if len(self._begun) < 48 else self._begun
         self._received += len(data)
         try:
             self._parser.feed_data(self._with_crlf(data))
         except httptools.HttpParserUpgrade:
-            pass  # asked for and not given: the answer is that of any request
+            pass  # the request is answered without an upgrade
         except httptools.HttpParserInvalidMethodError:
             return self._refuse(HTTPStatus.METHOD_NOT_ALLOWED if _METHOD.match(self._begun) else HTTPStatus.BAD_REQUEST)
         except httptools.HttpParserError:
-            if not self._complete:  # else it is about what follows the head
+            if not self._complete:  # otherwise the error is behind the head
                 return self._refuse(self._too_large() or HTTPStatus.BAD_REQUEST)
         refusal = self._too_large() or (self._judge() if self._complete else None)
         if refusal:
@@ -57,12 +57,12 @@ class HeadReader:
         return self._complete
 
     def on_url(self, part: bytes) -> None:
-        """Take a part of the request's target."""
+        """Append a part of the request target."""
         if not self._complete and len(self._target) <= _LONGEST_TARGET:
             self._target += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header."""
+        """Count a header, and store Accept."""
         if self._complete:
             return
         self._headers += 1
@@ -71,14 +71,14 @@ class HeadReader:
             self._accepts.append(value)
 
     def on_headers_complete(self) -> None:
-        """End the head: a pipelined request, whose callbacks may follow, is not read."""
+        """Complete the head; callbacks of a pipelined request are ignored."""
         if self._complete:
             return
         self._complete = True
         self._version, self._method = self._parser.get_http_version(), self._parser.get_method()
 
     def _with_crlf(self, data: bytes) -> bytes:
-        """End each line as llhttp wants it: a request that was typed ends them with a line feed alone."""
+        """Convert bare line feeds, as in a hand-typed request, to the CRLF that llhttp requires."""
         before, self._last = self._last, data[-1:] if data.endswith(b"\r") else b""
         return _BARE_LF.sub(b"\r\n", before + data)[len(before) :]
 
@@ -94,7 +94,7 @@ class HeadReader:
         return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE if too_large else None
 
     def _judge(self) -> HTTPStatus | None:
-        """Take what an answer needs out of a head that has ended, or refuse it."""
+        """Extract method, path and Accept from a complete head, or return the status that refuses it."""
         if self._version not in _VERSIONS:
             return HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
         self.bodiless = self._method == b"HEAD"
@@ -107,7 +107,7 @@ class HeadReader:
 
 
 def _path(target: bytes) -> bytes:
-    """Return the path of a target in origin or absolute form; of any other, nothing, which no route has."""
+    """Return the path of a target in origin or absolute form, else an empty path, which has no route."""
     try:
         return httptools.parse_url(target).path or b"/"
     except httptools.HttpParserInvalidURLError:

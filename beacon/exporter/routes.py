@@ -1,4 +1,4 @@
-"""What each path answers."""
+"""The handlers of the paths, and their layout on ports."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,37 +23,37 @@ class Port:
 
 
 class Routes:
-    """Answers from a fresh look at everything."""
+    """Answers each request from a new snapshot."""
 
-    def __init__(self, look: Callable[[], snapshot.Snapshot], directory: Path, *, scopes: int) -> None:
-        """Answer about a configuration of so many scopes; `directory` holds the metric files."""
-        self._look = look
+    def __init__(self, read_snapshot: Callable[[], snapshot.Snapshot], directory: Path, *, scopes: int) -> None:
+        """Store the sources; `scopes` is the number of configured scopes, `directory` holds the metric files."""
+        self._read_snapshot = read_snapshot
         self._directory = directory
         self._scopes = scopes
         self._history = health.History()
 
     def scraped(self, content_type: str) -> answering.HttpAnswer:
-        """Answer a scrape in the format that `metrics.content_type` chose."""
-        seen = self._look()
+        """Return all metrics in the format that `metrics.content_type` chose."""
+        seen = self._read_snapshot()
         checks = health.readiness(seen, scopes=self._scopes)
         body, content_type = scrape.scrape(self._directory, seen, checks, accept=content_type)
         return answering.HttpAnswer(status=HTTPStatus.OK, content_type=content_type, body=body)
 
     def liveness(self, _format: str) -> answering.HttpAnswer:
-        """Answer whether a restart of the pod would help."""
-        seen = self._look()
+        """Return whether Beacon is live: a pod restart would not help."""
+        seen = self._read_snapshot()
         checks = self._history.stamp(health.liveness(seen), seen.now)
         return _verdict("live", checks)
 
     def readiness(self, _format: str) -> answering.HttpAnswer:
-        """Answer whether all is told."""
-        seen = self._look()
+        """Return whether Beacon is ready: all changes are delivered."""
+        seen = self._read_snapshot()
         checks = self._history.stamp(health.readiness(seen, scopes=self._scopes), seen.now)
         return _verdict("ready", checks)
 
 
 def ports(tree: settings.Settings, routes: Routes) -> tuple[Port, ...]:
-    """Lay the routes out as configured: on one port, or on two."""
+    """Return the configured ports with their routes: one port, or two."""
     probes = {
         tree.health.liveness_path: answering.Route(routes.liveness),
         tree.health.readiness_path: answering.Route(routes.readiness),

@@ -1,7 +1,7 @@
-"""The exporter's questions to the store: one thread, one client, one round trip for all who ask at a time.
+"""Polls the store for the exporter: one thread, one client, one poll for all concurrent requests.
 
-Every answer is bounded in time, because a probe that hangs says nothing. The store is asked now and then without being
-wanted, too, so that a changed configuration is noticed.
+Each poll has a timeout, because a hanging probe is useless. The thread also polls regularly without a request, to
+detect a changed configuration.
 """
 
 import threading
@@ -12,37 +12,37 @@ from dataclasses import dataclass
 
 from beacon import bus, errors, wire
 
-TIMEOUT_S = 0.8  # of each of the two questions; a scrape without a store takes so long
+TIMEOUT_S = 0.8  # of each of the two requests; a scrape without a store takes this long
 _IDLE_S = 5.0
 _SLICE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreAnswer:
-    """What the store said; `figures` is None when it does not serve, and `why` says what keeps it.
+    """The store's answer; `statistics` is None if it does not serve, and `why` is the reason.
 
-    `round_trip_s` is how long its first answer took.
+    `round_trip_s` is the duration of the ping.
     """
 
     state: str
     since_us: int = 0
     why: str = ""
     round_trip_s: float = 0.0
-    figures: wire.Statistics | None = None
+    statistics: wire.Statistics | None = None
 
 
 class StorePoller:
-    """Asks the store on behalf of many threads."""
+    """Polls the store on behalf of many threads."""
 
     def __init__(self, stop: threading.Event) -> None:
-        """Ask until `stop` is set."""
+        """Create a poller that runs until `stop` is set."""
         self._stop = stop
         self._lock = threading.Lock()
         self._wanted = threading.Event()
         self._waiting: list[Future[StoreAnswer]] = []
 
     def ask(self) -> "Future[StoreAnswer]":
-        """Have the store asked; questions that come while one is on its way share the next."""
+        """Request a poll; requests made during a poll share the next one."""
         future: Future[StoreAnswer] = Future()
         with self._lock:
             self._waiting.append(future)
@@ -50,10 +50,10 @@ class StorePoller:
         return future
 
     def run(self, client: bus.Client, beat: Callable[[], None]) -> None:
-        """Do the asking, in the thread that owns `client`.
+        """Poll the store, in the thread that owns `client`.
 
         Raises:
-            bus.SettingsChanged: the store has another configuration; this process must start anew.
+            bus.SettingsChanged: the store has another configuration; this process must restart.
         """
         asked_at = time.monotonic()
         while not self._stop.is_set():
@@ -77,16 +77,14 @@ def _ask(client: bus.Client) -> StoreAnswer:
         round_trip_s = time.monotonic() - asked_at
         if pong.state != "ready":
             return _unready(pong)
-        figures = client.try_call(wire.Inspect(), timeout_s=TIMEOUT_S)
+        statistics = client.try_call(wire.Inspect(), timeout_s=TIMEOUT_S)
     except bus.LedgerChanged:
-        return StoreAnswer(
-            state="replaced", why="the ledger is another than before"
-        )  # so once; then it is the known one
+        return StoreAnswer(state="replaced", why="the ledger was replaced")  # once; then it is the known ledger
     except bus.SettingsChanged:
         raise
     except errors.BeaconError as error:
         return StoreAnswer(state="silent", why=str(error))
-    return StoreAnswer(state="ready", since_us=pong.since_us, round_trip_s=round_trip_s, figures=figures)
+    return StoreAnswer(state="ready", since_us=pong.since_us, round_trip_s=round_trip_s, statistics=statistics)
 
 
 def _unready(pong: wire.Pong) -> StoreAnswer:

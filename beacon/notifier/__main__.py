@@ -21,56 +21,56 @@ from beacon.runtime import log, process
 
 
 def main(context: process.Context) -> None:
-    """Deliver until told to stop."""
+    """Deliver until the process is asked to stop."""
     with closing(context.heartbeat("claims")) as claims:
         where, beat = bus.address(context.run_dir), claims.beat
         deliver(context, lambda: bus.Client(where, stop=context.stop, on_beat=beat), beat)
 
 
 def deliver(context: process.Context, connect: ports.Connect, beat: Callable[[], None]) -> None:
-    """Deliver what the store has, as the configuration that it gives says."""
+    """Deliver the store's events, with the configuration that the store returns."""
     with connect() as client:
         tree = settings.from_plain(process.obtain_settings(context, client))
     if tree.endpoint.tls.insecure_skip_verify:
-        log.get().warning("endpoint's certificate not verified", endpoint=tree.endpoint.name)
-    told = telemetry.Telemetry(tree.endpoint.name, report=context.report, logger=log.get().bind())
-    token = auth_token.Bearer(
+        log.get().warning("certificate verification disabled", endpoint=tree.endpoint.name)
+    recorder = telemetry.Telemetry(tree.endpoint.name, report=context.report, logger=log.get().bind())
+    token = auth_token.AuthToken(
         value=os.environ.get("ENDPOINT_AUTH_TOKEN", ""),
         file=os.environ.get("ENDPOINT_AUTH_TOKEN_FILE", ""),
         on_new=lambda secret: conceal(masking.forms((secret,))),
     )
-    token.wait(context.stop, beat=beat, on_wait=told.held_back)
+    token.wait(context.stop, beat=beat, on_wait=recorder.held_back)
     watchdog = deadline.Watchdog()
     context.spawn("watchdog", lambda: watch(context, watchdog))
     sender = http_sender.HttpSender(
-        wiring.target_of(tree), token=token.token, watchdog=watchdog, on_trouble=told.trouble
+        wiring.target_of(tree), token=token.token, watchdog=watchdog, on_tls_error=recorder.tls_failed
     )
     conceal(sender.secrets)
     most = dispatch.most_marks(tree.worker.concurrency)
-    under_way = in_flight_marks.kept(
+    opened_marks = in_flight_marks.open_marks(
         context.run_dir / "notifier.marks", most=most, failed=lambda: bool(context.failure)
     )
-    with closing(sender), under_way as marked:
+    with closing(sender), opened_marks as marks:
         dispatch.Dispatcher(
-            wiring.terms_of(tree),
+            wiring.config_of(tree),
             sender,
             connect=connect,
             start=context.spawn,
             stop=context.stop,
-            line=watchdog,
-            record=told,
-            marked=marked,
+            deadlines=watchdog,
+            telemetry=recorder,
+            marks=marks,
         ).run()
 
 
 def conceal(secrets: Iterable[str]) -> None:
-    """Mask secrets in the log from now on."""
+    """Mask secrets in all later log lines."""
     for secret in secrets:
         log.register_secret(secret)
 
 
 def watch(context: process.Context, watchdog: deadline.Watchdog) -> None:
-    """Hold requests to their deadlines; this heart stops when a thread is stuck in a request for good."""
+    """Enforce the deadlines of requests; the heartbeat stops when a thread stays stuck in a request."""
     with closing(context.heartbeat("requests")) as requests:
         watchdog.run(requests.beat)
 

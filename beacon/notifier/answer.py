@@ -1,7 +1,7 @@
-"""What came back for one request, reduced to what may be kept: a code, a status and at most 512 clean bytes.
+"""The answer to one request, reduced to what may be stored: a code, a status and at most 512 clean bytes.
 
-Pure. What an endpoint answers is a stranger's text: it may hold control characters, and it may repeat the credentials
-that it was sent. Neither gets past this module.
+Pure. The text of an answer is untrusted: it may hold control characters or repeat the credentials of the request. This
+module removes both.
 """
 
 import re
@@ -22,7 +22,7 @@ TIMEOUT = "timeout"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointAnswer:
-    """One request and what came of it.
+    """One request and its result.
 
     `code` is the three-digit status, or `network`, `tls`, `timeout`; `status` is 0 unless the answer was complete.
     """
@@ -37,9 +37,9 @@ class EndpointAnswer:
 
 
 def clean(text: str, *, secrets: Iterable[str]) -> str:
-    """Make a text fit to be kept: no control characters, no credentials, at most `LONGEST_ERROR` bytes.
+    """Return a text that may be stored: no control characters, no credentials, at most `LONGEST_ERROR` bytes.
 
-    It is masked before it is cut, and once more after cleaning, which may have joined what control characters split.
+    It is masked before it is cut, and again after cleaning, which may join a secret that control characters split.
     """
     secrets = tuple(secrets)
     text = masking.hide(text, secrets)[:_ENOUGH]
@@ -47,7 +47,7 @@ def clean(text: str, *, secrets: Iterable[str]) -> str:
 
 
 def cut(text: str) -> str:
-    """Cut a text to `LONGEST_ERROR` bytes of UTF-8, never inside a character, and show that it was cut."""
+    """Cut a text to `LONGEST_ERROR` bytes of UTF-8, never inside a character, and mark the cut with an ellipsis."""
     data = text.encode("utf-8", "replace")
     if len(data) <= LONGEST_ERROR:
         return data.decode("utf-8")

@@ -1,7 +1,7 @@
-"""Whose fault is a failure: the event's or the endpoint's; and what may be sent while it is the endpoint's.
+"""The circuit breaker: decides whether a failure counts against the event or the endpoint, and what may be sent.
 
-Pure: a state machine that is told of every answer and of the time, and asked what to claim next. It knows no thread,
-no socket and no clock. Architecture, section 6, "Whose fault is it?".
+Pure: a state machine. Its caller passes in every answer and the time, and asks which claims are allowed. It uses no
+thread, socket or clock. Architecture, section 6, "Whose fault is it?".
 """
 
 import math
@@ -17,18 +17,18 @@ _SHORTEST_PROBE_S = 2.0
 
 
 class BreakerMode(StrEnum):
-    """What may be claimed now."""
+    """Which deliveries may be claimed now."""
 
-    FULL = "full"  # closed: everything that is due, at full width
-    PAUSED = "paused"  # closed, but the endpoint asked to be left alone
-    HELD = "held"  # open: nothing, a probe is under way or not due yet
-    FRESH = "fresh"  # open: one event that was never attempted
-    PROBE = "probe"  # open: one event, whatever its backoff
+    FULL = "full"  # closed: all due deliveries, at full concurrency
+    PAUSED = "paused"  # closed, but the endpoint asked for a pause
+    HELD = "held"  # open: none; a probe is under way, or not due yet
+    FRESH = "fresh"  # open: one event that has never been attempted
+    PROBE = "probe"  # open: one event, even during its backoff
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerRules:
-    """How many outage-like answers in a row open the breaker (0: it never opens), and how it is probed then.
+    """How many consecutive outage-like answers open the breaker (0: it never opens), and how an open one probes.
 
     `timeout_s` is the total deadline of a request.
     """
@@ -40,7 +40,7 @@ class BreakerRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimPlan:
-    """What may be claimed now, and when (monotonic) that changes by itself; None: it doesn't."""
+    """Which deliveries may be claimed, and until when (monotonic time) that is valid; None: until the next answer."""
 
     mode: BreakerMode
     until: float | None = None
@@ -48,9 +48,9 @@ class ClaimPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MadeRequest:
-    """A request that was made: when it fails in an outage-like way, it counts only if another event is answered.
+    """One request and its answer. An outage-like failure counts only if another event is answered properly later.
 
-    `counted` is how many attempts counted before it; `code`, `status` and `error` are what came back.
+    `counted` is the number of earlier attempts that count; `code`, `status` and `error` describe the answer.
     """
 
     delivery: int
@@ -65,9 +65,9 @@ class MadeRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerVerdict:
-    """What one answer means for its event, for the events that failed before, and for the breaker.
+    """The consequences of one answer: for its event, for events that failed earlier, and for the breaker.
 
-    `overtaken`: the request was sent before the endpoint came back and failed after that, so it says nothing about now.
+    `overtaken`: the request was sent before the endpoint recovered and failed after it, so it is not counted.
     """
 
     counted: bool
@@ -80,22 +80,22 @@ class BreakerVerdict:
 
 @dataclass(slots=True)
 class CircuitBreaker:
-    """The state of one endpoint. Not safe for threads: its caller holds a lock."""
+    """The state of one endpoint. Not thread-safe: its caller holds a lock."""
 
     rules: BreakerRules
     open: bool = False
-    failures: int = 0  # outage-like answers in a row
-    slowest_s: float = 0.0  # the slowest proper answer seen; 0: none
+    failures: int = 0  # consecutive outage-like answers
+    slowest_s: float = 0.0  # the longest proper answer so far; 0: none
     _suspects: list[MadeRequest] = field(default_factory=list)
     _closed_at: float = -math.inf
-    _answered_at: float = -math.inf  # when the last proper answer came
+    _answered_at: float = -math.inf  # when the last proper answer arrived
     _paused_until: float = 0.0
     _probing: bool = False
     _probed_at: float = 0.0  # when the last probe was sent, or the breaker opened
     _complete: bool = False  # the last probe, or the answer that opened, was a complete 502, 503 or 504
 
     def answered(self, request: MadeRequest, *, duration_s: float, now: float, probe: bool = False) -> BreakerVerdict:
-        """Take note of an answer and judge it."""
+        """Record an answer and return its consequences."""
         if probe:
             self._probing = False
         if not retry.outage_like(request.status):
@@ -115,14 +115,14 @@ class CircuitBreaker:
         self._suspects.append(request)
         return BreakerVerdict(counted=False, forgiven=True)
 
-    def heed_silence(self, began: Iterable[float], now: float) -> int:
-        """Open when nothing comes back at all, without waiting for every request under way to time out.
+    def detect_silence(self, began: Iterable[float], now: float) -> int:
+        """Open the breaker when no request is answered, without waiting for all of them to time out.
 
-        Gives how many requests failed or are silent when that opened the breaker, else 0.
+        Return the number of failed and unanswered requests if that opened the breaker, else 0.
 
-        A request that has been under way for longer than a probe may take, while no other was answered properly,
-        looks like a failure. It is none yet: it may still be answered. An endpoint that never answered is given its
-        full timeout. `began` are the instants at which the requests under way were sent.
+        A request that takes longer than a probe may take, while no other is answered properly, is treated like a
+        failure, although it may still be answered. An endpoint that has never answered gets its full timeout. `began`
+        holds the send times of the requests under way.
         """
         if self.open or self.rules.threshold == 0 or self.slowest_s == 0.0:
             return 0
@@ -134,35 +134,35 @@ class CircuitBreaker:
         return self.failures + silent
 
     def pause(self, seconds: float, now: float) -> None:
-        """Leave the endpoint alone for a while, as it asked. An open breaker doesn't care."""
+        """Pause for as long as the endpoint asked. An open breaker ignores the pause."""
         self._paused_until = max(self._paused_until, now + seconds)
 
     def admits(self, now: float) -> bool:
-        """Tell whether requests go out at full width."""
+        """Return True if requests may be sent at full concurrency."""
         return not self.open and now >= self._paused_until
 
     @property
     def probing(self) -> bool:
-        """Tell whether a probe is under way."""
+        """Return True if a probe is under way."""
         return self._probing
 
     def probe_sent(self, now: float) -> None:
-        """Take note that a probe has been sent."""
+        """Record that a probe was sent."""
         self._probing = True
         self._probed_at = now
 
     def probe_dropped(self) -> None:
-        """Take note that the probe under way ended without an answer of its own, e.g. because Beacon stops."""
+        """Record that the probe under way ended without an answer, e.g. because the notifier stops."""
         self._probing = False
 
     def deadline_s(self, *, probe: bool) -> float:
-        """Give the total deadline of the next request. An endpoint that never answered is probed at full length."""
+        """Return the total deadline of the next request. An endpoint that has never answered gets the full timeout."""
         if not probe or self.slowest_s == 0.0:
             return self.rules.timeout_s
         return min(self.rules.timeout_s, max(_SHORTEST_PROBE_S, 2 * self.slowest_s))
 
     def plan(self, now: float) -> ClaimPlan:
-        """Say what may be claimed now."""
+        """Return which deliveries may be claimed now."""
         if not self.open:
             paused = now < self._paused_until
             return (
@@ -195,7 +195,7 @@ class CircuitBreaker:
 
     def _open(self, status: int, now: float) -> None:
         self.open = True
-        self._suspects.clear()  # the run that opens the breaker is forgiven
+        self._suspects.clear()  # failures that opened the breaker do not count against their events
         self._paused_until = 0.0
         self._probing = False
         self._probed_at = now

@@ -1,10 +1,10 @@
-"""Connections that can be shut from another thread, and pools of them: what urllib3 leaves open for a total deadline.
+"""Connections that another thread can shut down, and their pools: what urllib3 lacks for a total deadline.
 
-It belongs to the channel, the door of requests, and knows nothing of events. A request goes out in one write, because
-headers and body in two packets cost the endpoint a wake-up more; what is in it, and in the answer, is `exchange`'s.
+Used by `http_sender`; knows nothing about events. A request is sent in one write, because headers and body in two
+packets cost the endpoint another wake-up. `exchange` owns the bytes of request and response.
 
-A connection is used again only while nothing is in doubt: its last response was whole, nothing has come since, and it
-was not idle for longer than a load balancer may keep it.
+A connection is reused only if its last response was complete, no bytes have arrived since, and it was not idle for
+longer than a load balancer keeps it open.
 """
 
 import contextlib
@@ -27,29 +27,28 @@ from beacon.notifier import deadline, exchange, response_parser
 _OPTIONS: list[tuple[int, int, int | bytes]] = [
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15),  # seconds; a peer that is gone is noticed within 45
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15),  # seconds; a vanished peer is detected within 45
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
 ]
 
 
 class Resolver:
-    """Looks names up, each in a thread of its own, because a lookup can't be interrupted, only no longer waited for.
+    """Resolves each name in its own thread, because a lookup can't be interrupted, only abandoned.
 
-    While a name is being looked up, whoever asks for it waits for the same lookup: a name server that hangs holds one
-    thread, not one per request.
+    All requests for a name share one lookup, so a name server that hangs blocks one thread, not one per request.
     """
 
     def __init__(self) -> None:
-        """Begin with no lookup under way."""
+        """Create a resolver without lookups."""
         self._lock = threading.Lock()
         self._under_way: dict[tuple[str, int], _Lookup] = {}
 
     def resolve(self, host: str, port: int, *, until: float) -> list[str]:
-        """Give the addresses of a host.
+        """Return the addresses of a host.
 
         Raises:
-            OSError: there is no such name, or (TimeoutError) no answer until the given monotonic instant.
+            OSError: the name does not exist, or (TimeoutError) no answer arrived before `until` (monotonic).
         """
         if _is_address(host):
             return [host]
@@ -83,11 +82,11 @@ class _Lookup:
 
 
 class CancellableConnection:
-    """What both kinds of connection have beyond urllib3's; mixed in before them.
+    """Mixin for urllib3's plain and TLS connections that lets another thread shut them down.
 
-    `guard` is a second descriptor of the same socket: it shuts the connection down even while the first one is being
-    wrapped for TLS and belongs to nobody. `served` says that it had carried a request before the current one, `sent`
-    that the current one went out whole.
+    `guard` is a second descriptor of the same socket: it can shut the connection down even while the first one is being
+    wrapped for TLS. `served` is True if the connection carried an earlier request, `sent` if the current request was
+    sent completely.
     """
 
     watchdog: deadline.Watchdog
@@ -97,7 +96,7 @@ class CancellableConnection:
     sock: Any
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        """Make a connection as urllib3 does."""
+        """Create a connection as urllib3 does."""
         self.call: deadline.Call | None = None
         self.guard: socket.socket | None = None
         self.served = False
@@ -108,7 +107,7 @@ class CancellableConnection:
         super().__init__(*args, **options)
 
     def shut(self) -> None:
-        """End whatever waits for this connection."""
+        """Shut the socket down, which ends all waits on it."""
         guard = self.guard
         if guard is not None:
             with contextlib.suppress(OSError):
@@ -123,7 +122,7 @@ class CancellableConnection:
         return idle_socket.is_silent(self.sock, guard)
 
     def request(self, _method: str, _url: str, body: Any = None, **_: Any) -> None:
-        """Send a request, all of which is in `body`, in one write."""
+        """Send a whole request, `body`, in one write."""
         self.watchdog.attach(self)
         self.sent, self._exchange = False, None
         if self.sock is None:
@@ -135,13 +134,13 @@ class CancellableConnection:
         except response_parser.InvalidResponse:
             raise
         except OSError:
-            return  # the other side may have answered before it closed the connection
+            return  # the endpoint may have answered before it closed the connection
         self.sent = self._exchange.sent
 
     def getresponse(self) -> response_parser.EndpointResponse:
-        """Return the whole response."""
+        """Return the complete response."""
         current, self._exchange = self._exchange, None
-        if current is None:  # urllib3 passes over a reset, also one while connecting
+        if current is None:  # urllib3 ignores a reset, also one while connecting
             raise ConnectionResetError("the connection was reset before the request was sent")
         response = current.receive()
         self._idle_since = time.monotonic()
@@ -150,24 +149,24 @@ class CancellableConnection:
         return response
 
     def close(self) -> None:
-        """Close the connection; not its guard, while a call uses that."""
+        """Close the connection, but not its guard while a call uses it."""
         self._carried = False
         super().close()  # type: ignore[misc]
         if self.call is None:
             self.release()
 
     def release(self) -> None:
-        """Close the guard of a connection that is closed."""
+        """Close the guard of a closed connection."""
         if self.sock is None:
             guard, self.guard = self.guard, None
             if guard is not None:
                 guard.close()
 
     def set_tunnel(self, host: str, *args: Any, **options: Any) -> None:
-        """Choose where a proxy is to connect to.
+        """Set the target of a proxy tunnel.
 
         Raises:
-            OSError: the host's name can't be one. http.client or TLS would notice, the latter when it is too late.
+            OSError: the host name is invalid. http.client and TLS detect this too, but TLS too late.
         """
         try:
             host.encode("idna")
@@ -176,7 +175,7 @@ class CancellableConnection:
         super().set_tunnel(host, *args, **options)  # type: ignore[misc]
 
     def _tunnel(self) -> None:
-        """Ask the proxy for a tunnel; the library would read the answer with http.client."""
+        """Open a tunnel through the proxy; urllib3 would parse the answer with http.client."""
         try:
             exchange.open_tunnel(self.sock, self._tunnel_host, self._tunnel_port, self._tunnel_headers)  # type: ignore[attr-defined]
         except OSError:
@@ -184,7 +183,7 @@ class CancellableConnection:
             raise
 
     def _new_conn(self) -> socket.socket:
-        """Connect within the deadline of the request for which the connection is made."""
+        """Connect within the deadline of the current request."""
         call = self.watchdog.current()
         until = call.deadline if call is not None else time.monotonic() + 10.0
         host, port = self._dns_host.strip("[]"), self.port  # type: ignore[attr-defined]
@@ -195,7 +194,7 @@ class CancellableConnection:
         return connected
 
     def _connect_by_socks(self, proxy: proxies.Proxy, target: tuple[str, int], until: float) -> socket.socket:
-        from beacon.boundary import socks5  # noqa: PLC0415  seldom needed
+        from beacon.boundary import socks5  # noqa: PLC0415  rarely used
 
         def resolve(host: str, port: int) -> list[str]:
             return self.resolver.resolve(host, port, until=until)
@@ -203,18 +202,18 @@ class CancellableConnection:
         return socks5.connect(proxy, target, resolve=resolve, until=until, on_socket=self._guard, options=_OPTIONS)
 
     def _guard(self, made: socket.socket) -> None:
-        """Let the watchdog shut a socket down from now on."""
+        """Allow the watchdog to shut the socket down."""
         guard, self.guard = self.guard, socket.socket(fileno=os.dup(made.fileno()))
         if guard is not None:
             guard.close()
         self.watchdog.attach(self)
 
 
-class _PlainLine(CancellableConnection, connection.HTTPConnection):  # type: ignore[misc]  # its response is of our own kind
+class _PlainConnection(CancellableConnection, connection.HTTPConnection):  # type: ignore[misc]  # returns EndpointResponse
     pass
 
 
-class _TlsLine(CancellableConnection, connection.HTTPSConnection):  # type: ignore[misc]
+class _TlsConnection(CancellableConnection, connection.HTTPSConnection):  # type: ignore[misc]
     pass
 
 
@@ -232,9 +231,9 @@ class Adapter(adapters.HTTPAdapter):
         proxy: proxies.Proxy | None = None,
         proxy_context: ssl.SSLContext | None = None,
     ) -> None:
-        """Keep up to `width` connections open, all through `proxy`; `proxy_context` is for one of https.
+        """Keep up to `width` connections open, all through `proxy`; `proxy_context` is for an https proxy.
 
-        None is used again after `idle_timeout_s` without a request.
+        A connection is not reused after `idle_timeout_s` without a request.
         """
         self._context = context
         self._proxy = proxy
@@ -245,8 +244,8 @@ class Adapter(adapters.HTTPAdapter):
             "socks": proxy if proxy and proxy.is_socks else None,
             "idle_timeout_s": idle_timeout_s,
         }
-        plain = type("PlainLine", (_PlainLine,), bound)
-        tls = type("TlsLine", (_TlsLine,), bound)
+        plain = type("PlainConnection", (_PlainConnection,), bound)
+        tls = type("TlsConnection", (_TlsConnection,), bound)
         self._pools = {
             "http": type("PlainPool", (connectionpool.HTTPConnectionPool,), {"ConnectionCls": plain}),
             "https": type("TlsPool", (connectionpool.HTTPSConnectionPool,), {"ConnectionCls": tls}),
@@ -254,25 +253,25 @@ class Adapter(adapters.HTTPAdapter):
         super().__init__(pool_connections=1, pool_maxsize=width, max_retries=0)
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:  # noqa: FBT001, FBT002
-        """Make the pools of direct connections."""
+        """Create the pools of direct connections."""
         super().init_poolmanager(connections, maxsize, block, **self._options(), **options)
         self._equip(self.poolmanager)
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
-        """Make the pools of connections through a proxy."""
+        """Create the pools of connections through a proxy."""
         options = {**options, **self._options(), "proxy_ssl_context": self._proxy_context}
         manager = super().proxy_manager_for(proxy, **options)
         self._equip(manager)
         return manager
 
     def proxy_headers(self, _proxy: str) -> dict[str, str]:
-        """Return the headers for the proxy alone."""
+        """Return the headers for the proxy only."""
         authorization = self._proxy.authorization if self._proxy else ""
         return {"Proxy-Authorization": authorization} if authorization else {}
 
     @property
     def by_scheme(self) -> dict[str, str]:
-        """Return the HTTP proxy as requests expects it; a SOCKS proxy is a matter of each connection."""
+        """Return the HTTP proxy as requests expects it; a SOCKS proxy is handled by each connection."""
         return {"all": self._proxy.url} if self._proxy and not self._proxy.is_socks else {}
 
     def _options(self) -> Mapping[str, Any]:
@@ -291,13 +290,13 @@ def _is_address(host: str) -> bool:
 
 
 def _connect(found: list[str], port: int, until: float) -> socket.socket:
-    """Try one address after the other, all within one deadline."""
+    """Try the addresses in order within one deadline."""
     refused: OSError = TimeoutError("no time was left to connect")
     for index, address in enumerate(found):
         left_s = until - time.monotonic()
         if left_s <= 0:
             break
-        # A silent first address must leave time for the ones after it.
+        # An unresponsive address must leave time for the next ones.
         share_s = left_s / (len(found) - index)
         try:
             connected = addresses.create_connection((address, port), share_s, socket_options=_OPTIONS)

@@ -1,8 +1,8 @@
-"""The total deadline of a request: a thread that shuts a connection down when its time is up.
+"""The total deadline of a request: a thread that shuts a connection down at its deadline.
 
-No timeout of a socket does this: each read of an answer that drips in byte by byte is in time. Shutting the socket
-down from another thread ends whatever the sending thread waits for: connecting, the TLS handshake, sending, headers,
-body. Looking up a name can't be interrupted and is bounded in `beacon.notifier.connection`. Nothing here knows HTTP.
+A socket timeout can't do this: it restarts with each byte that a slow endpoint sends. Shutting the socket down from
+another thread ends every wait of the sending thread: for the connection, the TLS handshake, sending, headers and body.
+A name lookup can't be interrupted; `beacon.notifier.connection` bounds it. This module knows nothing about HTTP.
 """
 
 import threading
@@ -21,38 +21,38 @@ class Cancellable(Protocol):
     call: "Call | None"
 
     def shut(self) -> None:
-        """End whatever waits for this connection."""
+        """Shut the socket down, which ends all waits on it."""
 
     def release(self) -> None:
-        """The call is over: let go of what was needed to shut the connection, if it is closed."""
+        """Free the second descriptor, if the connection is closed, because the call has ended."""
 
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One request under way. `expired` and `severed` say who ended it, if somebody did."""
+    """One request under way. `expired`: it passed its deadline; `cancelled`: `cancel_all` ended it."""
 
     began: float
     deadline: float
-    line: Cancellable | None = None
+    connection: Cancellable | None = None
     expired: bool = False
-    severed: bool = False
+    cancelled: bool = False
 
 
 class Watchdog:
-    """Shuts the connection of every call that is over its deadline."""
+    """Shuts the connection of every call that has passed its deadline."""
 
     def __init__(self) -> None:
-        """Prepare; `run` does the work."""
+        """Create a watchdog; `run` enforces the deadlines."""
         self._stopped = False
         self._lock = threading.Lock()
-        self._sooner = threading.Event()
-        self._looks_at = 0.0
-        self._severed = False
+        self._rescheduled = threading.Event()
+        self._next_check_at = 0.0
+        self._cancelled = False
         self._calls: dict[int, Call] = {}
-        self._mine = threading.local()
+        self._local = threading.local()
 
     def run(self, on_beat: Callable[[], None] = lambda: None) -> None:
-        """Watch until stopped. `on_beat` is called as long as no thread is stuck though its connection was shut."""
+        """Enforce deadlines until stopped. `on_beat` is not called while a thread stays stuck past its deadline."""
         while not self._stopped:
             now = time.monotonic()
             with self._lock:
@@ -62,73 +62,73 @@ class Watchdog:
                         _shut(call)
                 pending = [call.deadline for call in self._calls.values() if not call.expired]
                 stuck = any(call.deadline + _GRACE_S <= now for call in self._calls.values())
-                self._looks_at = min([now + _TICK_S, *pending])
+                self._next_check_at = min([now + _TICK_S, *pending])
             if not stuck:
                 on_beat()
-            self._sooner.wait(max(0.0, self._looks_at - now))
-            self._sooner.clear()
+            self._rescheduled.wait(max(0.0, self._next_check_at - now))
+            self._rescheduled.clear()
 
     def stop(self) -> None:
-        """Let `run` return."""
+        """Make `run` return."""
         self._stopped = True
-        self._sooner.set()
+        self._rescheduled.set()
 
     def begin(self, deadline: float) -> Call:
-        """Start the clock of this thread's next request; `deadline` is monotonic."""
+        """Register this thread's next request; `deadline` is monotonic."""
         call = Call(time.monotonic(), deadline)
         with self._lock:
             self._calls[id(call)] = call
-            call.severed = self._severed
-            hurry = deadline < self._looks_at
-        self._mine.call = call
-        if hurry:
-            self._sooner.set()
+            call.cancelled = self._cancelled
+            is_earlier = deadline < self._next_check_at
+        self._local.call = call
+        if is_earlier:
+            self._rescheduled.set()
         return call
 
     def end(self, call: Call) -> None:
-        """Stop the clock. From here on the call's connection is left alone."""
-        self._mine.call = None
+        """Unregister a request; its connection is no longer shut down."""
+        self._local.call = None
         with self._lock:
             del self._calls[id(call)]
-            line = call.line
-            if line is not None and line.call is call:
-                line.call = None
-                line.release()
+            connection = call.connection
+            if connection is not None and connection.call is call:
+                connection.call = None
+                connection.release()
 
-    def attach(self, line: Cancellable) -> Call | None:
-        """Name the connection that this thread's request uses; None outside a request."""
-        call: Call | None = getattr(self._mine, "call", None)
+    def attach(self, connection: Cancellable) -> Call | None:
+        """Set the connection that this thread's request uses. Return the request; None outside a request."""
+        call: Call | None = getattr(self._local, "call", None)
         if call is None:
             return None
         with self._lock:
-            call.line, line.call = line, call
-            if call.expired or call.severed:
+            call.connection, connection.call = connection, call
+            if call.expired or call.cancelled:
                 _shut(call)
         return call
 
     def current(self) -> Call | None:
-        """Give this thread's request; None outside a request."""
-        call: Call | None = getattr(self._mine, "call", None)
+        """Return this thread's request; None outside a request."""
+        call: Call | None = getattr(self._local, "call", None)
         return call
 
     def expire(self, before: float) -> None:
-        """Let every request that was sent before an instant end now, as if its time were up."""
+        """Expire every request that was sent before an instant."""
         with self._lock:
             for call in self._calls.values():
                 if call.began < before and not call.expired:
                     call.expired = True
                     _shut(call)
 
-    def sever(self) -> None:
-        """Shut the connections of all requests, those under way and those to come."""
+    def cancel_all(self) -> None:
+        """Shut the connections of all current and future requests."""
         with self._lock:
-            self._severed = True
+            self._cancelled = True
             for call in self._calls.values():
-                call.severed = True
+                call.cancelled = True
                 _shut(call)
 
 
 def _shut(call: Call) -> None:
-    # A connection goes back to its pool as soon as the answer is read, and may carry the next call already.
-    if call.line is not None and call.line.call is call:
-        call.line.shut()
+    # A connection returns to its pool as soon as the answer is read, and may already serve the next call.
+    if call.connection is not None and call.connection.call is call:
+        call.connection.shut()

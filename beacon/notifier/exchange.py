@@ -1,8 +1,8 @@
-"""One request and its response on a connection: the bytes that are sent, and the order of sending and receiving.
+"""One request and its response on a connection: the bytes sent, and the order of sending and receiving.
 
-urllib3 renders one request, and the others differ from it in three places: rendered for every event, requests took as
-long as all the rest. `response_parser` reads what comes back. It belongs to the channel, the door of requests, and
-knows nothing of events.
+urllib3 renders one request as a template, and all others differ from it in three places: rendering each request with
+requests took as long as all other work together. `response_parser` parses the response. Used by `http_sender`; knows
+nothing about events.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from urllib3 import connection
 from beacon.notifier import response_parser
 
 _AT_ONCE = 16 * 1024
-_SENT_AT_ONCE = 64 * 1024  # before it is looked whether a response has come
+_SENT_AT_ONCE = 64 * 1024  # before checking for an early response
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _MARKS = {
     "X-Request-ID": "mark-of-a-request",
@@ -27,16 +27,16 @@ _MARKS = {
 
 
 class RequestTemplate:
-    """The bytes that all requests of one kind have in common."""
+    """The bytes that all requests share."""
 
     def __init__(self, method: str, target: str, headers: Mapping[str, str | bytes]) -> None:
-        """Render a request with urllib3 and cut it where the requests differ.
+        """Render a request with urllib3 and split it where requests differ.
 
         Raises:
-            ValueError: a header holds characters that can't be sent.
+            ValueError: a header contains characters that can't be sent.
         """
         scribe = _Scribe("a-host-is-among-the-headers")
-        scribe.request(method, target, headers={**headers, **_MARKS})  # type: ignore[dict-item]  # it writes bytes as they are
+        scribe.request(method, target, headers={**headers, **_MARKS})  # type: ignore[dict-item]  # bytes are written unchanged
         rest = b"".join(scribe.written)
         self._parts: list[bytes] = []
         for mark in _MARKS.values():
@@ -45,7 +45,7 @@ class RequestTemplate:
         self._end = rest
 
     def fill(self, request_id: str, event_id: str, body: bytes) -> bytes:
-        """Give the bytes of a request."""
+        """Return the bytes of a request."""
         first, second, third = self._parts
         return b"%b%b%b%b%b%d%b%b" % (
             first, request_id.encode(), second, event_id.encode(), third, len(body), self._end, body
@@ -53,7 +53,7 @@ class RequestTemplate:
 
 
 class _Scribe(connection.HTTPConnection):
-    """Writes down what it would send."""
+    """Collects the bytes of a request instead of sending them."""
 
     def __init__(self, host: str) -> None:
         super().__init__(host)
@@ -64,13 +64,13 @@ class _Scribe(connection.HTTPConnection):
 
 
 class HttpExchange:
-    """One request and its response on a socket that is connected and idle.
+    """One request and its response on a connected, idle socket.
 
-    `sent` is True once the request went out whole.
+    `sent` is True once the request was sent completely.
     """
 
     def __init__(self, stream: Any) -> None:
-        """Prepare; nothing is sent yet."""
+        """Create an exchange without sending anything."""
         self._stream = stream
         self._parser = response_parser.ResponseParser()
         self._response: response_parser.EndpointResponse | None = None
@@ -78,11 +78,11 @@ class HttpExchange:
         self.sent = False
 
     def send(self, data: bytes) -> None:
-        """Send a request; stop when it is refused before the end of it.
+        """Send a request; stop early if it is refused before its end.
 
         Raises:
-            OSError: the connection broke. What the other side sent before can still be received.
-            response_parser.InvalidResponse: what came before the end of the request is no response.
+            OSError: the connection broke. Bytes that the endpoint sent before can still be received.
+            response_parser.InvalidResponse: the bytes that arrived during sending are not a response.
         """
         if len(data) <= _AT_ONCE or not isinstance(self._stream, socket.socket):
             self._stream.sendall(data)
@@ -97,12 +97,12 @@ class HttpExchange:
     def receive(self) -> response_parser.EndpointResponse:
         """Wait for the response.
 
-        If it began before the request was sent whole, its connection is not reusable; if the rest could not be sent, it
-        does not accept the event.
+        If it began before the end of the request, the connection is not reusable. If the request was not sent
+        completely, the response can't accept the event.
 
         Raises:
             OSError: the connection broke.
-            response_parser.InvalidResponse: there is no response, or not a whole one.
+            response_parser.InvalidResponse: there is no complete response.
         """
         while self._response is None:
             self._take(self._stream.recv(_AT_ONCE))
@@ -134,7 +134,7 @@ class HttpExchange:
         return select.POLLOUT if self._response is not None else select.POLLIN | select.POLLOUT
 
     def _listen(self) -> None:
-        """Take what can be read at once."""
+        """Parse the bytes that can be read without waiting."""
         with contextlib.suppress(*_WOULD_BLOCK):
             while self._response is None:
                 self._take(self._stream.recv(_AT_ONCE))
@@ -144,10 +144,10 @@ class HttpExchange:
 
 
 def open_tunnel(stream: Any, host: str, port: int, headers: Mapping[str, str]) -> None:
-    """Have a proxy connect a stream to a host (RFC 9110, section 9.3.6).
+    """Open a tunnel to a host through an HTTP proxy (RFC 9110, section 9.3.6).
 
     Raises:
-        OSError: it refuses, or its answer is none.
+        OSError: the proxy refuses, or its answer is invalid.
     """
     address = f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
     lines = [f"CONNECT {address} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]

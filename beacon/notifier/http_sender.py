@@ -1,11 +1,11 @@
-"""The way to the endpoint: one HTTP request, within a total deadline, and what came of it. The door of requests.
+"""The transport: sends one HTTP request to the endpoint within a total deadline, with requests.
 
-It knows nothing of deliveries and retries; it never raises for what an endpoint or a network does, because every
-outcome is an answer. Redirects are not followed: a 302 would turn a POST into a GET. Of what the endpoint answers only
-the status, Retry-After and a short scrubbed piece of text leave this module.
+It knows nothing about deliveries and retries. It never raises for a failure of the endpoint or the network, because
+each outcome is an answer. It does not follow redirects: a 302 would turn a POST into a GET. Only the status,
+Retry-After and a short masked text of a response leave this module.
 
-Environment proxies are honoured, read once; nothing else of the environment is: an environment's CA bundle would
-override the configured one.
+It reads the proxy variables of the environment once, and nothing else: a CA bundle from the environment would override
+the configured one.
 """
 
 import logging
@@ -34,18 +34,18 @@ REFUSED_HEADERS = frozenset(_CONNECTION_HEADERS | _OWN_HEADERS)
 _PORTS = {"http": 80, "https": 443}
 _NEVER_AGAIN = Retry(total=False, redirect=False, raise_on_status=False)
 _UNSENDABLE = "the token or a configured header holds characters that can't be sent"
-_NO_TIMEOUT = Timeout(connect=None, read=None)  # the watchdog's total deadline takes the place of both
+_NO_TIMEOUT = Timeout(connect=None, read=None)  # the watchdog's total deadline replaces both
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where requests go and how.
+    """The address of the endpoint, and how to send requests to it.
 
-    `width` is how many may be under way; `agent` is the User-Agent; a connection that was idle for `idle_timeout_s` is
-    not used again.
+    `width` is the number of concurrent requests; `agent` is the User-Agent; a connection that was idle for
+    `idle_timeout_s` is not reused.
     """
 
-    url: str = field(repr=False)  # its query may hold a secret
+    url: str = field(repr=False)  # its query may contain a secret
     method: str
     agent: str
     width: int
@@ -56,7 +56,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Route:
-    """A pool and the request target to use on it."""
+    """A connection pool and its request target."""
 
     adapter: connection.Adapter
     pool: connectionpool.HTTPConnectionPool
@@ -72,7 +72,7 @@ class _Message:
 
 
 class HttpSender:
-    """Sends requests to one endpoint; any number of threads may use it."""
+    """Sends requests to one endpoint; safe for any number of threads."""
 
     def __init__(
         self,
@@ -80,21 +80,21 @@ class HttpSender:
         *,
         token: Callable[[], str],
         watchdog: deadline.Watchdog,
-        on_trouble: Callable[[str], None] = lambda _: None,
+        on_tls_error: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Prepare; nothing is opened yet. `token` gives the bearer token in force, "" for none.
+        """Create a sender; it opens no connection yet. `token` returns the current bearer token, "" for none.
 
-        `on_trouble` is told in words when the TLS files can't be used.
+        `on_tls_error` is called with the reason when the TLS files can't be used.
 
         Raises:
-            errors.ConfigError: the environment names a proxy that can't be used.
+            errors.ConfigError: the proxy variables of the environment are invalid.
         """
         self._target = target
         self._token = token
         self._watchdog = watchdog
-        self._on_trouble = on_trouble
+        self._on_tls_error = on_tls_error
         self._resolver = connection.Resolver()
-        self._trust = tls_context.Trust(target.files)
+        self._tls_contexts = tls_context.TlsContexts(target.files)
         self._lock = threading.Lock()
         self._prepared = requests.Request(target.method, target.url).prepare()
         self._proxy = proxies.of_environment(os.environ, self._prepared.url or "")
@@ -105,16 +105,16 @@ class HttpSender:
         }
         used = (self._proxy.text,) if self._proxy else ()
         self.secrets = masking.of_request(target.url, target.headers, used)
-        self.secrets += masking.of_request(self._prepared.url or "", {}, ())  # as it is sent
-        self._chance = random.Random()  # noqa: S311  names requests, and needs no system call for each
+        self.secrets += masking.of_request(self._prepared.url or "", {}, ())  # as sent
+        self._random = random.Random()  # noqa: S311  for request ids, without a system call for each
         self._route: _Route | None = None
-        self._form: tuple[str, exchange.RequestTemplate] | None = None  # and the token that is in it
-        self._untrusted = ""
-        _quieten(verify=target.files.verify)
+        self._form: tuple[str, exchange.RequestTemplate] | None = None  # with the token that it contains
+        self._tls_error = ""
+        _silence_libraries(verify=target.files.verify)
 
     def send(self, body: bytes, *, event_id: str, timeout_s: float) -> answer.EndpointAnswer:
-        """Send one request and wait for the whole answer, `timeout_s` at most."""
-        request_id = str(uuid.UUID(int=self._chance.getrandbits(128), version=4))
+        """Send one request and wait up to `timeout_s` for the complete answer."""
+        request_id = str(uuid.UUID(int=self._random.getrandbits(128), version=4))
         started_us = time.time_ns() // 1000
         started = time.monotonic()
         token = self._token()
@@ -142,7 +142,7 @@ class HttpSender:
                 self._route = None
 
     def _attempt(self, message: _Message, call: deadline.Call) -> tuple[str, int, str, str | None]:
-        """Give code, status, text and Retry-After."""
+        """Return code, status, text and Retry-After."""
         try:
             route = self._current_route()
         except errors.TransientError as error:
@@ -158,19 +158,19 @@ class HttpSender:
             return _fault(error, call), 0, _describe(error, call), None
 
     def _exchange(self, route: _Route, data: bytes, call: deadline.Call) -> tuple[str, int, str, str | None]:
-        """Send, once more if a kept connection turns out to be closed before the request was out."""
+        """Send a request; repeat it once if a reused connection was closed before the request was sent."""
         try:
             reply = self._send_once(route, data)
         except (exceptions.HTTPError, OSError):
-            if call.expired or call.severed or not _was_unsent(call):
+            if call.expired or call.cancelled or not _was_unsent(call):
                 raise
             reply = self._send_once(route, data)
-        if call.expired or call.severed:
-            raise TimeoutError  # a body that ends with its connection would look whole
+        if call.expired or call.cancelled:
+            raise TimeoutError  # a body that ends with its connection would look complete
         return str(reply.status), reply.status, _text_of(reply), reply.headers.get("Retry-After")
 
     def _form_with(self, token: str, route: _Route) -> exchange.RequestTemplate:
-        """Give what all requests with this token have in common."""
+        """Return the template of all requests with this token."""
         known = self._form
         if known is None or known[0] != token:
             known = self._form = token, self._make_form(token, route)
@@ -182,7 +182,7 @@ class HttpSender:
             "User-Agent": self._target.agent,
             "Content-Type": render.CONTENT_TYPE,
         }
-        if route.path.startswith("http://"):  # through a proxy, which is not told so by a tunnel
+        if route.path.startswith("http://"):  # through a proxy without a tunnel
             headers |= route.pool.proxy_headers
         _put_all(headers, self._headers)
         if token:
@@ -190,11 +190,11 @@ class HttpSender:
         return exchange.RequestTemplate(self._target.method, route.path, headers)
 
     def _send_once(self, route: _Route, data: bytes) -> response_parser.EndpointResponse:
-        return route.pool.urlopen(  # type: ignore[return-value]  # our connections give our own kind
+        return route.pool.urlopen(  # type: ignore[return-value]  # our connections return EndpointResponse
             self._target.method,
             route.path,
             body=data,
-            headers={},  # in `data`, like everything else
+            headers={},  # all are in `data`
             retries=_NEVER_AGAIN,
             redirect=False,
             assert_same_host=False,
@@ -203,27 +203,27 @@ class HttpSender:
         )
 
     def _current_route(self) -> _Route:
-        """Give the pool in force; a new one when a TLS file has changed, because live connections keep the old one.
+        """Return the current pool; a new one if a TLS file has changed, because open connections keep the old files.
 
         Raises:
-            errors.TransientError: there is none, because a TLS file can't be used.
+            errors.TransientError: there is no pool, because a TLS file can't be used.
         """
         with self._lock:
-            context = self._look_at_files()
+            context = self._reload_tls_context()
             if context is not None:
                 old, self._route = self._route, self._open_route(context)
                 if old is not None:
                     old.adapter.close()
             if self._route is None:
-                raise errors.TransientError(self._untrusted)
+                raise errors.TransientError(self._tls_error)
             return self._route
 
-    def _look_at_files(self) -> ssl.SSLContext | None:
+    def _reload_tls_context(self) -> ssl.SSLContext | None:
         try:
-            context = self._trust.changed(time.monotonic())
+            context = self._tls_contexts.changed(time.monotonic())
         except errors.TransientError as error:
-            self._untrusted = str(error)
-            self._on_trouble(self._untrusted)
+            self._tls_error = str(error)
+            self._on_tls_error(self._tls_error)
             return None
         return context
 
@@ -235,31 +235,31 @@ class HttpSender:
             watchdog=self._watchdog,
             resolver=self._resolver,
             proxy=self._proxy,
-            proxy_context=self._trust.proxy_context() if self._proxy and self._proxy.scheme == "https" else None,
+            proxy_context=self._tls_contexts.proxy_context() if self._proxy and self._proxy.scheme == "https" else None,
         )
         verify = self._target.files.verify
         pool = adapter.get_connection_with_tls_context(self._prepared, verify, proxies=adapter.by_scheme)
-        assert isinstance(pool, connectionpool.HTTPConnectionPool)  # noqa: S101  its stub promises less
+        assert isinstance(pool, connectionpool.HTTPConnectionPool)  # noqa: S101  its stub declares a supertype
         return _Route(adapter=adapter, pool=pool, path=adapter.request_url(self._prepared, adapter.by_scheme))
 
 
 def _host(url: str) -> str:
-    """Name the host of a URL as a request does: without a port that goes without saying."""
+    """Return the Host header for a URL: without the default port of its scheme."""
     parts = urlsplit(url)
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
     return host if parts.port in (None, _PORTS.get(parts.scheme)) else f"{host}:{parts.port}"
 
 
 def _put_all(headers: dict[str, str | bytes], more: Mapping[str, bytes]) -> None:
-    """Add headers in place of those of the same name, whatever their case."""
+    """Add headers, replacing those of the same name in any case."""
     for name, value in more.items():
         for present in [other for other in headers if other.lower() == name.lower()]:
             del headers[present]
         headers[name] = value
 
 
-def _quieten(*, verify: bool) -> None:
-    # urllib3 logs URLs, which may hold secrets, and warns once per request about what one line in our log says.
+def _silence_libraries(*, verify: bool) -> None:
+    # urllib3 logs URLs, which may contain secrets, and warns for each request; Beacon logs that warning once.
     logging.getLogger("urllib3").setLevel(logging.CRITICAL)
     if not verify:
         warnings.simplefilter("ignore", exceptions.InsecureRequestWarning)
@@ -277,9 +277,9 @@ def _text_of(reply: response_parser.EndpointResponse) -> str:
 
 
 def _was_unsent(call: deadline.Call) -> bool:
-    """Tell whether the connection had served before and broke before the request was out: nobody can have acted."""
-    line = call.line
-    return isinstance(line, connection.CancellableConnection) and line.served and not line.sent
+    """Return True if a reused connection broke before the request was sent, so the endpoint can't have received it."""
+    used = call.connection
+    return isinstance(used, connection.CancellableConnection) and used.served and not used.sent
 
 
 def _fault(error: Exception, call: deadline.Call) -> str:
@@ -306,7 +306,7 @@ def _describe(error: Exception, call: deadline.Call) -> str:
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """List an error and what it wraps, outermost first."""
+    """Return an error and its causes, outermost first."""
     causes = [error]
     while True:
         last = causes[-1]

@@ -1,8 +1,8 @@
-"""Secrets that are sent, in every form in which they may come back, and texts without them.
+"""Masks secrets of a request, in every form in which an answer may repeat them.
 
-Pure. What an endpoint or a proxy answers may repeat what it was sent: as it stood, percent-encoded, as the base64 of
-user and password, decoded from it, or escaped in JSON, HTML or the text of an exception. A text is masked before it is
-cut, and what is left of a secret at the end of a text that was cut before is masked, too.
+Pure. An endpoint or proxy may repeat a secret unchanged, percent-encoded, as the base64 of user and password, decoded
+from it, or escaped in JSON, HTML or an exception. A text is masked before it is cut; the start of a secret at the end
+of a text that was cut earlier is masked, too.
 """
 
 import base64
@@ -16,13 +16,13 @@ from urllib.parse import quote, quote_plus, unquote, unquote_plus
 HIDDEN = "***"
 _AUTHORITY_END = re.compile("[/?#]")
 _ESCAPE = re.compile("%[0-9A-F]{2}")
-_SHORTEST = 4  # hiding shorter ones would blank out half of every text, and they protect nothing
+_SHORTEST = 4  # masking shorter ones would blank out most texts, and they protect nothing
 
 
 def forms(values: Iterable[str]) -> tuple[str, ...]:
-    """Return every form of the given secrets that is to be hidden.
+    """Return every form of the given secrets that must be masked.
 
-    Of `Scheme credentials` these are the whole and the credentials alone, of basic ones the password, too.
+    For `Scheme credentials`: the whole value and the credentials; for basic credentials also the password.
     """
     plain: set[str] = set()
     for value in values:
@@ -34,26 +34,26 @@ def forms(values: Iterable[str]) -> tuple[str, ...]:
 
 
 def of_request(url: str, headers: Mapping[str, str], proxies: Iterable[str]) -> tuple[str, ...]:
-    """Return the forms of all secrets of a request but its token.
+    """Return the forms of all secrets of a request except its token.
 
-    They are the values of headers and of the query, user info, and what proxies are sent.
+    They are the values of headers and of the query, user info, and the credentials of proxies.
     """
     users = [part for one in (url, *proxies) for part in _of_user(one)]
     return forms([*headers.values(), *_of_query(url), *users])
 
 
 def hide(text: str, secrets: Iterable[str]) -> str:
-    """Return the text with each secret replaced, and with it what the end of the text may hold of one."""
-    secrets = sorted(secrets, key=len, reverse=True)  # one may be part of another
+    """Return the text with each secret masked, and the start of a secret at its end."""
+    secrets = sorted(secrets, key=len, reverse=True)  # a secret may contain another
     for secret in secrets:
         text = text.replace(secret, HIDDEN)
-    text = text.rstrip("\ufffd")  # of a character that was cut
+    text = text.rstrip("\ufffd")  # from a character that was cut
     starts = [start for secret in secrets if (start := _begun(text, secret)) >= 0]
     return text[: min(starts)] + HIDDEN if starts else text
 
 
 def _begun(text: str, secret: str) -> int:
-    """Return where a secret begins that the end of the text cuts off, -1 when none does."""
+    """Return the position of a secret that the end of the text cuts off, -1 if there is none."""
     start = text.find(secret[:_SHORTEST], max(0, len(text) - len(secret) + 1))
     while start >= 0 and not secret.startswith(text[start:]):
         start = text.find(secret[:_SHORTEST], start + 1)
@@ -63,12 +63,12 @@ def _begun(text: str, secret: str) -> int:
 def _of_query(url: str) -> Iterable[str]:
     for part in url.partition("?")[2].partition("#")[0].split("&"):
         value = part.partition("=")[2]
-        value = value if value.strip("=") else part  # of base64 alone, with its padding
+        value = value if value.strip("=") else part  # base64 without a name, with its padding
         yield from (value, unquote(value), unquote_plus(value))
 
 
 def _of_user(url: str) -> Iterable[str]:
-    """Return what a URL's user info holds: the pair and its base64 as sent, and the password (a user alone is one)."""
+    """Return the secrets in a URL's user info: the pair, its base64 as sent, and the password (or a lone user)."""
     _, slashes, rest = url.partition("//")
     info, at, _ = _AUTHORITY_END.split(rest if slashes else url, maxsplit=1)[0].rpartition("@")
     if not at:
@@ -82,7 +82,7 @@ def _of_user(url: str) -> Iterable[str]:
 
 
 def _of_basic(value: str) -> Iterable[str]:
-    """Return user and password, and the password alone, when the value is the base64 of such a pair."""
+    """Return the pair and the password, if the value is the base64 of user and password."""
     try:
         pair = base64.b64decode(value, validate=True).decode("utf-8")
     except (binascii.Error, ValueError):
@@ -93,7 +93,7 @@ def _of_basic(value: str) -> Iterable[str]:
 
 
 def _written(value: str) -> Iterable[str]:
-    """Return a secret as it may be written: in another charset, percent-encoded, escaped."""
+    """Return the encodings of a secret: other charsets, percent-encoded, escaped."""
     data = value.encode("utf-8", "surrogatepass")
     quoted = (quote(data), quote(data, safe=""), quote_plus(data))
     yield from (value, data.decode("latin-1"), *quoted, *(_ESCAPE.sub(_lower, one) for one in quoted))

@@ -1,4 +1,4 @@
-"""What the dispatcher needs of others, so that a test can take their place. No behaviour."""
+"""The interfaces that the dispatcher needs, so that tests can replace their implementations. No behavior."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -11,42 +11,42 @@ Connect = Callable[[], bus.Client]
 
 
 class Sender(Protocol):
-    """The channel, as far as it is needed here."""
+    """Sends requests: `http_sender.HttpSender`."""
 
     def send(self, body: bytes, *, event_id: str, timeout_s: float) -> answer.EndpointAnswer:
-        """Send one request and wait for the whole answer."""
+        """Send one request and wait for the complete answer."""
 
 
 class Deadlines(Protocol):
-    """What can end requests under way: the watchdog."""
+    """Ends requests under way: `deadline.Watchdog`."""
 
     def expire(self, before: float) -> None:
-        """Let every request that was sent before a monotonic instant end now."""
+        """Expire every request that was sent before a monotonic instant."""
 
-    def sever(self) -> None:
-        """End all requests, those under way and those to come."""
+    def cancel_all(self) -> None:
+        """Cancel all current and future requests."""
 
 
 class TelemetryPort(Protocol):
-    """What is told to metrics, log and status about the work."""
+    """Reports the dispatcher's work to metrics, log and status: `telemetry.Telemetry`."""
 
     def claimed(self, count: int) -> None:
-        """The store has answered a claim with so many deliveries."""
+        """Record that the store answered a claim with `count` deliveries."""
 
     def silent(self) -> None:
-        """The store has not answered in time."""
+        """Record that the store has not answered in time."""
 
     def sent(self, delivery: model.Delivery, outcome: model.Outcome, *, failures: int) -> None:
-        """A request was made and settled; `failures` is the number of outage-like answers in a row."""
+        """Record a settled request; `failures` is the number of consecutive outage-like answers."""
 
     def gave_up(self, kind: model.EventType, *, late: bool) -> None:
-        """No attempt is left for an event; `late`: its last one was found to count after it had been settled."""
+        """Record that an event has no attempt left; `late`: its last attempt was counted after it had been settled."""
 
     def working(self, busy: int) -> None:
-        """So many requests are under way."""
+        """Set the number of requests under way."""
 
     def opened(self, failures: int, code: str) -> None:
-        """The breaker opened after so many failures in a row, the last of this kind."""
+        """Record that the breaker opened after `failures` consecutive failures; `code` is the last one."""
 
     def closed(self) -> None:
-        """The breaker closed."""
+        """Record that the breaker closed."""

@@ -1,6 +1,6 @@
-"""An event as the endpoint receives it: the CloudEvents 1.0 envelope in structured mode.
+"""Renders an event as the endpoint receives it: the CloudEvents 1.0 envelope in structured mode.
 
-Pure. The envelope's data was rendered when the event was made and is embedded as it stands, so every attempt sends the
+Pure. The envelope's data was rendered when the event was created and is embedded unchanged, so each attempt sends the
 same bytes. Attribute names follow the CloudEvents specification 1.0 (section 3) and its extensions Partitioning and
 Sequence; `previous`, `ledgerid` and `redelivered` are Beacon's own.
 """
@@ -14,12 +14,12 @@ from beacon.domain import instants, model
 
 CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"
 
-_SEQUENCE_DIGITS = 20  # as many as the largest 64-bit number has, so that the text sorts like the number
+_SEQUENCE_DIGITS = 20  # as many as the largest 64-bit number, so that the text sorts like the number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
-    """What the configuration says about the envelope: source prefix, cluster name ("" for none), type prefix."""
+    """The configuration of the envelope: source prefix, cluster name ("" for none), type prefix."""
 
     source: str
     cluster: str
@@ -27,7 +27,7 @@ class Names:
 
 
 def envelope(delivery: model.Delivery, names: Names, *, ledger: str) -> bytes:
-    """Render a delivery as the body of a request; `ledger` is the id of the ledger that it comes from."""
+    """Render a delivery as a request body; `ledger` is the id of its ledger."""
     attributes: dict[str, Any] = {
         "specversion": "1.0",
         "id": delivery.event_id,
@@ -49,8 +49,8 @@ def envelope(delivery: model.Delivery, names: Names, *, ledger: str) -> bytes:
     return codec.encode(attributes)
 
 
-def trial(identity: str, at_us: int, names: Names) -> bytes:
-    """Render the event of `beacon test-event`: of the same form as all others, of no object, and marked as a test."""
+def test_event(identity: str, at_us: int, names: Names) -> bytes:
+    """Render the event of `beacon test-event`: in the usual form, without an object, and marked as a test."""
     delivery = model.Delivery(
         id=0,
         generation=0,
@@ -67,39 +67,39 @@ def trial(identity: str, at_us: int, names: Names) -> bytes:
         committed_us=at_us,
         attempts=0,
         requests=0,
-        data=_TRIAL,
+        data=_TEST_EVENT_DATA,
     )
     document = codec.decode(envelope(delivery, names, ledger="test"))
-    document |= {"type": trial_type(names), "test": True}
+    document |= {"type": test_event_type(names), "test": True}
     document["data"]["resource"] |= {"uid": identity, "name": identity}
     document["data"]["detection"]["detectedAt"] = instants.rfc3339(at_us)
     return codec.encode(document)
 
 
-def trial_type(names: Names) -> str:
-    """Give the type of a test event."""
+def test_event_type(names: Names) -> str:
+    """Return the type of a test event."""
     return f"{names.type_prefix}.test"
 
 
 def source(delivery: model.Delivery, names: Names) -> str:
-    """Name where an event comes from: `{source}[/{cluster}]/{namespace}/{Kind}`.
+    """Return the source of an event: `{source}[/{cluster}]/{namespace}/{Kind}`.
 
-    A cluster-scoped object has no namespace, and no empty segment in its place: `{source}/{Kind}`.
+    For a cluster-scoped object the namespace segment is left out: `{source}/{Kind}`.
     """
     segments = (names.cluster, delivery.namespace, delivery.kind)
     return "/".join([names.source.rstrip("/"), *(quote(segment, safe="") for segment in segments if segment)])
 
 
 def partition_key(delivery: model.Delivery) -> str:
-    """Name the object whose events come in order: `group/Kind/namespace/name`.
+    """Return the key of the object, whose events are sent in order: `group/Kind/namespace/name`.
 
-    All four parts always stand, so that the key can be taken apart: the core group is an empty first part
-    (`/ConfigMap/default/x`), a cluster-scoped object an empty third (`rbac.authorization.k8s.io/ClusterRole//x`).
+    All four parts are always present, so that the key can be split: the core group is an empty first part
+    (`/ConfigMap/default/x`), a cluster-scoped object has an empty third (`rbac.authorization.k8s.io/ClusterRole//x`).
     """
     return "/".join((delivery.group, delivery.kind, delivery.namespace, delivery.name))
 
 
-_TRIAL = codec.encode(
+_TEST_EVENT_DATA = codec.encode(
     {
         "resource": {
             "uid": "",

@@ -1,11 +1,10 @@
-"""Bytes that came back on a connection, to the one response that they are. The door of httptools.
+"""Parses the bytes received on a connection into one response, with httptools.
 
-A response decides whether an event is delivered, so what is not clearly one is none: `InvalidResponse`, and the caller
-closes the connection and sends the event again. httptools splits messages; what it does not do is here: interim
-responses are skipped, sizes are bounded, the end of the stream is judged, and a byte too many makes the connection
-unusable.
+A response decides whether an event is delivered, so ambiguous bytes raise `InvalidResponse`; the caller then closes the
+connection and sends the event again. httptools splits messages. This module adds the rest: it skips interim responses,
+bounds sizes, validates the end of the stream, and marks a connection with surplus bytes as not reusable.
 
-It is pure: no sockets, no clocks, and the response does not depend on how the bytes were cut into pieces.
+Pure: no sockets, no clocks. The response does not depend on how the bytes are split.
 """
 
 import re
@@ -13,9 +12,9 @@ from dataclasses import dataclass, field
 
 import httptools
 
-LONGEST_HEADS = 64 * 1024  # bytes of all heads of a response, interim ones included; and of its trailers
-LONGEST_BODY = 64 * 1024  # bytes of a body that are kept
-LONGEST_READ = 1024 * 1024  # bytes of a body, chunks' own included, that are read to save its connection
+LONGEST_HEADS = 64 * 1024  # bytes of all heads of a response, including interim ones; also of its trailers
+LONGEST_BODY = 64 * 1024  # bytes of a body that are stored
+LONGEST_READ = 1024 * 1024  # bytes of a body, including chunk framing, that are read to keep its connection
 
 _KEPT = {b"retry-after": "Retry-After", b"location": "Location", b"content-encoding": "Content-Encoding"}
 _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection"})
@@ -24,14 +23,14 @@ _SWITCHING_PROTOCOLS = 101
 
 
 class InvalidResponse(ConnectionError):
-    """The bytes are no response, or not a whole one. Its text may quote the endpoint: mask it before it is kept."""
+    """The bytes are not a complete response. The text may quote the endpoint: mask it before storing it."""
 
 
 @dataclass(kw_only=True)
 class EndpointResponse:
-    """A whole response; `body` is its beginning, `headers` those that a caller asks for.
+    """A complete response; `body` is the start of the body, `headers` contains only the headers that callers need.
 
-    `reusable` is True if its connection may carry another request. urllib3's pool reads the last two fields.
+    `reusable` is True if the connection may carry another request. urllib3's pool reads the last two fields.
     """
 
     status: int
@@ -45,32 +44,32 @@ class EndpointResponse:
 
 @dataclass(slots=True)
 class _Message:
-    """The message that is being parsed, interim or final."""
+    """The current message, interim or final."""
 
     status: int = 0
     reason: bytes = b""
     headers: dict[bytes, bytes] = field(default_factory=dict)
     options: bytes = b""  # all values of Connection
     codings: bytes = b""  # all values of Transfer-Encoding
-    length: int | None = None  # of a body that httptools would read until the connection is closed
+    length: int | None = None  # of a body that httptools would read until the connection closes
     size: int = 0
     body: list[bytes] = field(default_factory=list)
 
 
 class ResponseParser:
-    """Parses the response to one request; `feed` it until it returns one or raises, not longer.
+    """Parses the response to one request; call `feed` until it returns a response or raises.
 
-    With `head_only` the response ends with its head, whatever that announces: the answer to CONNECT.
+    With `head_only` the response ends with its head, as the answer to CONNECT does.
     """
 
     def __init__(self, *, head_only: bool = False) -> None:
         self._head_only = head_only
         self._parser = make_parser(self)
         self._message = _Message()
-        self._head = bytearray()  # of the message that is being parsed
+        self._head = bytearray()  # of the current message
         self._head_bytes = 0  # of all messages
-        self._body_bytes = 0  # of the body as it was sent
-        self._silent_bytes = 0  # of these, since the last that belonged to its content
+        self._body_bytes = 0  # of the body, as sent
+        self._silent_bytes = 0  # of these, since the last content byte
         self._in_head = True
         self._interim = False
         self._done = False
@@ -79,19 +78,19 @@ class ResponseParser:
 
     @property
     def begun(self) -> bool:
-        """Return True if more than whole interim responses has come."""
+        """Return True if more than complete interim responses has arrived."""
         return bool(self._head)
 
     @property
     def status(self) -> int:
-        """Return the status of the final response, 0 until its head has come."""
+        """Return the status of the final response, 0 before its head has arrived."""
         return 0 if self._in_head else self._message.status
 
     def feed(self, data: bytes) -> EndpointResponse | None:
-        """Parse more bytes. Return the response when it is whole.
+        """Parse more bytes. Return the response when it is complete.
 
         Raises:
-            InvalidResponse: the bytes are no response.
+            InvalidResponse: the bytes are not a response.
         """
         position = 0
         while self._in_head and position < len(data):
@@ -106,10 +105,10 @@ class ResponseParser:
         return None
 
     def end_of_stream(self) -> EndpointResponse:
-        """Return the response that ends with its connection.
+        """Return the response that ends with the connection.
 
         Raises:
-            InvalidResponse: there is none, or it announced more.
+            InvalidResponse: there is no response, or its body is incomplete.
         """
         message = self._message
         if self._in_head:
@@ -123,18 +122,18 @@ class ResponseParser:
             return self._response(reusable=False)
         raise InvalidResponse(f"the connection was closed in the middle of the body, after {message.size} bytes of it")
 
-    # --- called by httptools
+    # --- callbacks of httptools
 
     def on_status(self, reason: bytes) -> None:
-        """Collect a piece of the reason."""
+        """Append a part of the reason."""
         if self._in_head:
             self._message.reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header that matters; one of the trailers never does."""
+        """Store a header that is needed; ignore trailers."""
         if not self._in_head:
             return
-        if name.endswith(b" "):  # httptools takes it with a few names
+        if name.endswith(b" "):  # httptools accepts it for a few names
             self._refuse("blank before the colon", name)
         name, message = name.lower(), self._message
         if name in _KEPT or name in _FRAMING:
@@ -145,7 +144,7 @@ class ResponseParser:
             message.codings += b"," + value.lower()
 
     def on_headers_complete(self) -> None:
-        """Judge a head."""
+        """Validate a complete head."""
         if not self._in_head:
             return
         status = self._message.status = self._parser.get_status_code()
@@ -161,7 +160,7 @@ class ResponseParser:
             self._expect_body()
 
     def on_body(self, data: bytes) -> None:
-        """Keep the beginning of the body."""
+        """Store the start of the body."""
         message = self._message
         if self._done:
             return
@@ -174,15 +173,15 @@ class ResponseParser:
             self._done = True
 
     def on_message_complete(self) -> None:
-        """End the response. Where an interim one ends is not asked: httptools expects a body of some."""
+        """End the response. Ignored for interim responses: httptools expects a body after some of them."""
         if not self._in_head and not self._done:
             self._done = True
             self._keep_alive = self._may_be_kept()
 
-    # --- below
+    # --- internals
 
     def _feed_head(self, data: bytes, position: int) -> int:
-        """Feed up to the end of a head, of an empty line, or of the data. Return where it ended."""
+        """Parse up to the end of a head, an empty line, or the data. Return the new position."""
         seen = len(self._head)
         room = LONGEST_HEADS - self._head_bytes
         self._head += data[position : position + room]
@@ -194,7 +193,7 @@ class ResponseParser:
         piece = bytes(self._head[seen:])
         self._head_bytes += len(piece)
         self._parse(piece)
-        if self._interim:  # a new parser: the old one would add up the Content-Length of both
+        if self._interim:  # a new parser, because the old one would add the Content-Length of both messages
             self._parser, self._message, self._interim = make_parser(self), _Message(), False
             self._head.clear()
         if self._in_head and self._head_bytes >= LONGEST_HEADS:
@@ -202,9 +201,9 @@ class ResponseParser:
         return position + len(piece)
 
     def _feed_body(self, data: memoryview) -> bool:
-        """Feed a part of the body. Return True if there was more than the rest of it."""
+        """Parse a part of the body. Return True if it contained surplus bytes."""
         self._body_bytes += len(data)
-        # The last byte goes by itself: that shows whether the message ended before it.
+        # The last byte is parsed separately, which shows whether the message ended before it.
         for piece in (data[:-1], data[-1:]) if len(data) > 1 else (data,):
             if self._done:
                 return len(piece) > 0
@@ -221,7 +220,7 @@ class ResponseParser:
             if isinstance(error, httptools.HttpParserCallbackError) and not _is_foreign(error.__context__):
                 raise
             if not self._done and not self._refusal:
-                raise InvalidResponse(self._describe(error)) from None  # its own text leaves the line out
+                raise InvalidResponse(self._describe(error)) from None  # the text of httptools lacks the line
         if self._refusal:
             raise InvalidResponse(self._refusal)
 
@@ -235,11 +234,11 @@ class ResponseParser:
         return f"malformed body: {error}"
 
     def _expect_body(self) -> None:
-        """Prepare for what httptools doesn't know: the answer to CONNECT, and the coding that is none."""
+        """Handle two cases that httptools does not: the answer to CONNECT, and the coding `identity`."""
         message = self._message
         length = message.headers.get(b"content-length")
         if message.codings.strip(b", ") == b"identity" and length is not None:
-            message.length = int(length.lstrip(b"0") or b"0")  # of at most 20 digits, httptools has seen to it
+            message.length = int(length.lstrip(b"0") or b"0")  # at most 20 digits, which httptools ensures
         if self._head_only or message.length == 0:
             self._done = True
             self._keep_alive = self._head_only or self._may_be_kept()
@@ -264,7 +263,7 @@ class ResponseParser:
 
 
 def make_parser(protocol: object) -> httptools.HttpResponseParser:
-    """Make httptools' parser, as tolerant as http.client was where that is harmless."""
+    """Return a parser of httptools that is as tolerant as http.client where that is harmless."""
     parser = httptools.HttpResponseParser(protocol)
     parser.set_dangerous_leniencies(
         lenient_headers=True,  # any bytes in values, folded lines
@@ -272,14 +271,14 @@ def make_parser(protocol: object) -> httptools.HttpResponseParser:
         lenient_version=True,
         lenient_optional_cr_before_lf=True,
         lenient_transfer_encoding=True,
-        lenient_chunked_length=True,  # Transfer-Encoding beside Content-Length: it wins, and costs the connection
+        lenient_chunked_length=True,  # Transfer-Encoding overrides Content-Length; the connection is then not reused
         lenient_spaces_after_chunk_size=True,
     )
     return parser
 
 
 def _is_foreign(cause: BaseException | None) -> bool:
-    """Return True if an exception in a callback is httptools' own, not a mistake here."""
+    """Return True if an exception in a callback comes from httptools, not from a bug in this module."""
     return isinstance(cause, httptools.HttpParserError)
 
 
@@ -292,14 +291,14 @@ def _malformed(why: str, line: bytes) -> str:
 
 
 def _refused_line(head: bytes) -> bytes:
-    """Find the line that httptools refuses, which it doesn't name."""
+    """Return the line that httptools rejects; its error does not name it."""
     parser, before = make_parser(object()), b""
     for line in head.splitlines(keepends=True):
         folded = before + line if line[:1] in b" \t" else line
         try:
             parser.feed_data(line[:1])
         except httptools.HttpParserError:
-            # A value is judged when the next line turns out not to continue it.
+            # A value is validated when the next line does not continue it.
             return before if before and (line[:1].isalnum() or line[:1] in b"\r\n") else folded
         try:
             parser.feed_data(line[1:])

@@ -1,7 +1,7 @@
-"""What an answer means for its event, and when the next request may go.
+"""Decides what an answer means for its event, and computes the delay before the next request.
 
-Pure: time and chance are given. Whose fault a failure is, the event's or the endpoint's, is not decided here but in
-`beacon.notifier.breaker`, because that takes more than one answer.
+Pure: time and random numbers are arguments. `beacon.notifier.breaker` decides whether a failure counts against the
+event or the endpoint, because that requires more than one answer.
 """
 
 import math
@@ -14,16 +14,16 @@ _PAUSING = frozenset({429, 503})
 
 
 class Meaning(StrEnum):
-    """What an answer says about the event."""
+    """The consequence of an answer for its event."""
 
-    DELIVERED = "delivered"  # the endpoint has it
-    AGAIN = "again"  # it may be accepted another time
-    REFUSED = "refused"  # it won't be accepted another time either
+    DELIVERED = "delivered"  # the endpoint accepted it
+    AGAIN = "again"  # a later request may be accepted
+    REFUSED = "refused"  # later requests will not be accepted either
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """How often and how fast to try again. `max_attempts` 0: no limit; `jitter` is a share of the delay, 0..1."""
+    """The limits and delays of retries. `max_attempts` 0: no limit; `jitter` is a share of the delay, 0..1."""
 
     max_attempts: int
     initial_s: float
@@ -33,9 +33,9 @@ class Policy:
 
 
 def meaning(status: int) -> Meaning:
-    """Judge a status; 0 stands for no complete answer.
+    """Return the meaning of a status; 0 stands for no complete answer.
 
-    1xx as a final answer and 6xx and above are no HTTP that anybody defined: they say nothing about the event.
+    HTTP defines neither a final 1xx nor 6xx and above: they are retried, because they do not describe the event.
     """
     if 200 <= status < 300:
         return Meaning.DELIVERED
@@ -45,17 +45,17 @@ def meaning(status: int) -> Meaning:
 
 
 def outage_like(status: int) -> bool:
-    """Tell whether an answer may be the endpoint's fault: none at all, or a gateway's 502, 503, 504."""
+    """Return True if a failure may be caused by the endpoint: no answer, or 502, 503 or 504 from a gateway."""
     return status == 0 or status in _OUTAGE_LIKE
 
 
 def exhausted(policy: Policy, counted: int) -> bool:
-    """Tell whether no attempt is left after `counted` that counted."""
+    """Return True if no attempt is left after `counted` attempts that count."""
     return 0 < policy.max_attempts <= counted
 
 
 def backoff_s(policy: Policy, requests: int, *, roll: float) -> float:
-    """Give the delay after a failure with `requests` requests made before it; `roll` is uniform in -1..1.
+    """Return the delay after a failure with `requests` earlier requests; `roll` is uniform in -1..1.
 
     The delay never exceeds the policy's maximum, jitter included.
     """
@@ -66,12 +66,12 @@ def backoff_s(policy: Policy, requests: int, *, roll: float) -> float:
 
 
 def delay_s(policy: Policy, requests: int, *, asked_s: float | None, roll: float) -> float:
-    """Give the delay after a failure: what the endpoint asked for up to the maximum, else the backoff."""
+    """Return the delay after a failure: the one that the endpoint asked for, up to the maximum, else the backoff."""
     if asked_s is None:
         return backoff_s(policy, requests, roll=roll)
     return min(asked_s, policy.max_s)
 
 
 def pause_s(policy: Policy, status: int, *, asked_s: float | None) -> float:
-    """Give how long the endpoint wants no request at all: what it asked for with 429 or 503, up to the maximum."""
+    """Return how long to pause all requests: the delay asked for with 429 or 503, up to the maximum."""
     return min(asked_s, policy.max_s) if asked_s is not None and status in _PAUSING else 0.0

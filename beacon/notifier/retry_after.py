@@ -1,7 +1,7 @@
-"""Read the Retry-After header (RFC 9110, section 10.2.3): seconds, or a date in one of the three forms of HTTP.
+"""Parses the Retry-After header (RFC 9110, section 10.2.3): seconds, or a date in one of the three HTTP formats.
 
-Pure. The value is foreign text: a date outside the calendar, a zone of many digits or any other junk is treated as
-absent and never raises. The `email` package is not used, because it raises more than ValueError for such text.
+Pure. The value is untrusted: an invalid date or zone, or any other text, is treated as absent and never raises. The
+`email` package is not used, because it raises more than ValueError for such text.
 """
 
 import re
@@ -25,7 +25,7 @@ _FORMS = tuple(
 def delay_s(header: str | None, *, now: datetime) -> float | None:
     """Return the delay that a header asks for, at most `LONGEST_S`.
 
-    Return None when the header is absent or unreadable, or asks for no delay at all.
+    Return None if the header is absent or invalid, or asks for no delay.
     """
     text = (header or "").strip(" \t")
     if text.isascii() and text.isdigit():
@@ -53,12 +53,12 @@ def _date_of(text: str, now: datetime) -> datetime | None:
             min(int(found["second"]), 59) if found["second"] == "60" else int(found["second"]),  # a leap second
             tzinfo=_zone_of(zone),
         )
-    except ValueError:  # no such day, time or zone
+    except ValueError:  # invalid day, time or zone
         return None
 
 
 def _year_of(digits: str, now: datetime) -> int:
-    """Return the year; one of two digits lies at most 50 years ahead (RFC 9110, section 5.6.7)."""
+    """Return the year; a two-digit year is at most 50 years in the future (RFC 9110, section 5.6.7)."""
     if len(digits) == 4:
         return int(digits)
     year = now.year - now.year % 100 + int(digits)

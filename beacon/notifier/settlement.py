@@ -1,6 +1,6 @@
-"""From an answer to a settlement: what the store is told about a request.
+"""Converts an answer to a settlement, the result of a request that is sent to the store.
 
-Pure. It joins what `retry` says of the answer with what `breaker` says of whose fault it is.
+Pure. It combines the meaning of the answer (`retry`) with the verdict on who caused the failure (`breaker`).
 """
 
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ def settle(
     *,
     roll: float,
 ) -> model.Outcome:
-    """Say what came of a request; `roll` is uniform in -1..1."""
+    """Return the outcome of a request; `roll` is uniform in -1..1."""
     delivery = job.delivery
     outcome = model.Outcome(
         delivery=delivery.id,
@@ -50,13 +50,13 @@ def settle(
 
 
 def asked_s(reply: answer.EndpointAnswer) -> float | None:
-    """Give the delay that an answer asks for; None when it asks for none."""
+    """Return the delay that an answer asks for, or None."""
     now = datetime.fromtimestamp(reply.started_us / 1_000_000 + reply.duration_s, tz=UTC)
     return retry_after.delay_s(reply.retry_after, now=now)
 
 
 def interrupted(job: claim_session.LeasedDelivery, reply: answer.EndpointAnswer) -> model.Outcome:
-    """Say that a request was cut because Beacon stops: it is to be sent again, and nobody is to blame."""
+    """Return the outcome of a request cancelled by a stop: it is retried at once, and the attempt does not count."""
     verdict = breaker.BreakerVerdict(counted=False)
     policy = retry.Policy(max_attempts=0, initial_s=1.0, max_s=1.0, multiplier=1.0, jitter=0.0)
     outcome = settle(job, replace(reply, status=0, error="cut short: the notifier stopped"), verdict, policy, roll=0.0)
@@ -64,7 +64,7 @@ def interrupted(job: claim_session.LeasedDelivery, reply: answer.EndpointAnswer)
 
 
 def released(job: claim_session.LeasedDelivery) -> model.Outcome:
-    """Say that a delivery is given back unsent."""
+    """Return the outcome of a delivery that is released unsent."""
     delivery = job.delivery
     return model.Outcome(
         delivery=delivery.id,
@@ -77,16 +77,16 @@ def released(job: claim_session.LeasedDelivery) -> model.Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Charge:
-    """A failure that turned out to be the event's own; `exhausted` when that was its last attempt."""
+    """A failure that counts against its event after all; `exhausted` if that was its last attempt."""
 
     outcomes: tuple[model.Outcome, ...]
     exhausted: bool
 
 
 def charge(suspect: breaker.MadeRequest, policy: retry.Policy, *, counted: int, held: bool) -> Charge:
-    """Say that a request counts after all, as number `counted` of its event.
+    """Return the outcomes of a request that counts after all, as attempt number `counted` of its event.
 
-    A delivery that is `held` again is judged by its next answer.
+    A delivery that is leased again (`held`) does not fail before its next answer.
     """
     outcome = model.Outcome(
         delivery=suspect.delivery,

@@ -1,7 +1,7 @@
-"""What the outside gets to see of the notifier's work: metrics, log lines and the state that `/ready` asks for.
+"""Publishes the notifier's work: metrics, log lines and the state that `/ready` shows.
 
-It decides nothing. One line per change of state; what happens once per event is at debug, because the ledger tells an
-event's story. Nothing of what an endpoint answers is logged.
+It decides nothing. It logs one line per change of state; lines per event are at debug level, because the ledger holds
+each event's history. The text of an endpoint's answer is never logged.
 """
 
 import time
@@ -14,17 +14,17 @@ from beacon.runtime import log, metrics
 
 _CLAIMING = "claiming"
 _WAITING = "waiting for the store"
-_SAY_AGAIN_S = 60.0  # events that are given up are counted for so long before another line says how many
-_DOWN = 5  # outage-like answers in a row that make an endpoint down for people, with the breaker disabled too
+_LOG_INTERVAL_S = 60.0  # minimum time between two `events given up` lines; events in between are counted
+_DOWN = 5  # consecutive outage-like answers after which an endpoint is reported as down, even without a breaker
 
 
 class Telemetry:
-    """Tells about one endpoint. Its caller sees to it that one thread at a time does."""
+    """The telemetry of one endpoint. Not thread-safe: its caller holds a lock."""
 
     def __init__(self, endpoint: str, *, report: Callable[[str, Mapping[str, Any]], None], logger: log.Logger) -> None:
         """Publish the states of the components `claim` and `endpoint` through `report`.
 
-        Until the first attempt nothing is said of the endpoint being up.
+        Until the first attempt, whether the endpoint is up is unknown.
         """
         self._report = report
         self._log = logger
@@ -41,41 +41,41 @@ class Telemetry:
         self._openings = metrics.BREAKER_OPENINGS.labels(endpoint=endpoint)
         self._endpoint = endpoint
         self._claim = ""
-        self._said = "", ""
+        self._reported = "", ""
         self._busy = -1
-        self._lost, self._lost_said_at = 0, -_SAY_AGAIN_S  # events given up since that was said last, and when it was
+        self._given_up, self._given_up_logged_at = 0, -_LOG_INTERVAL_S  # events since the last line, and its time
         self._health: tuple[int, bool] | None = None
         self._failed_since: float | None = None
         self._open.set(0)
         self.working(0)
-        self._say_claim(_WAITING)
-        self._say_endpoint("unknown")
+        self._report_claim(_WAITING)
+        self._report_endpoint("unknown")
 
     def claimed(self, count: int) -> None:
-        """The store has answered a claim with so many deliveries."""
+        """Record that the store answered a claim with `count` deliveries."""
         if count:
             metrics.WORKER_BATCH_SIZE.observe(count)
         if self._claim != _CLAIMING:
-            self._say_claim(_CLAIMING)
-            self._log.info("claiming began", endpoint=self._endpoint)
+            self._report_claim(_CLAIMING)
+            self._log.info("claiming started", endpoint=self._endpoint)
 
     def held_back(self, why: str) -> None:
-        """Nothing is sent yet, for a reason that a person can change."""
-        self._say_claim(f"held back: {why}")
+        """Record that nothing is sent until an operator fixes the reason."""
+        self._report_claim(f"held back: {why}")
         self._log.warning("delivery held back", reason=why, endpoint=self._endpoint)
 
     def silent(self) -> None:
-        """The store has not answered in time."""
+        """Record that the store has not answered in time."""
         if self._claim != _WAITING:
-            self._say_claim(_WAITING)
-            self._log.warning("store fell silent", endpoint=self._endpoint)
+            self._report_claim(_WAITING)
+            self._log.warning("store stopped answering", endpoint=self._endpoint)
 
     def sent(self, delivery: model.Delivery, outcome: model.Outcome, *, failures: int) -> None:
-        """A request was made and settled; `failures` is the number of outage-like answers in a row."""
+        """Record a settled request; `failures` is the number of consecutive outage-like answers."""
         self._attempts.of(outcome.code).inc()
         self._duration.observe(outcome.duration_s)
-        self._say_failures(failures, up=not retry.outage_like(outcome.status))
-        self._say_endpoint("down" if self._failed_since is not None or failures >= _DOWN else "up")
+        self._set_failures(failures, up=not retry.outage_like(outcome.status))
+        self._report_endpoint("down" if self._failed_since is not None or failures >= _DOWN else "up")
         if outcome.result is model.DeliveryResult.RETRY:
             self._retries.of(outcome.code).inc()
             metrics.DELIVERY_BACKOFF.observe(outcome.delay_s)
@@ -86,7 +86,7 @@ class Telemetry:
             self._success.set(now)
             self._latency.observe(max(0.0, now - delivery.committed_us / 1_000_000))
         if outcome.result is model.DeliveryResult.FAILED:
-            self._say_given_up(delivery, outcome)
+            self._log_given_up(delivery, outcome)
         self._log.debug(
             "event sent",
             event_id=delivery.event_id,
@@ -99,75 +99,75 @@ class Telemetry:
         )
 
     def gave_up(self, kind: model.EventType, *, late: bool) -> None:
-        """No attempt is left for an event; `late`: its last one was found to count after it had been settled."""
+        """Record that an event has no attempt left; `late`: its last attempt was counted after it had been settled."""
         self._exhausted.inc()
         if late:
             self._ends.of((kind.value, model.DeliveryResult.FAILED.value)).inc()
 
     def working(self, busy: int) -> None:
-        """So many requests are under way."""
+        """Set the number of requests under way."""
         if busy != self._busy:
             self._busy = busy
             metrics.WORKER_BUSY.set(busy)
 
     def opened(self, failures: int, code: str) -> None:
-        """The breaker opened after so many failures in a row, the last of this kind."""
+        """Record that the breaker opened after `failures` consecutive failures; `code` is the last one."""
         self._failed_since = time.monotonic()
         self._open.set(1)
         self._openings.inc()
-        self._say_endpoint("down")
+        self._report_endpoint("down")
         self._log.warning("breaker opened", endpoint=self._endpoint, failures=failures, last=code)
 
     def closed(self) -> None:
-        """The breaker closed."""
+        """Record that the breaker closed."""
         since, self._failed_since = self._failed_since, None
         outage_s = round(time.monotonic() - since, 3) if since is not None else 0.0
         self._open.set(0)
-        self._say_endpoint("up")
+        self._report_endpoint("up")
         self._log.info("breaker closed", endpoint=self._endpoint, outage_s=outage_s)
 
-    def trouble(self, text: str) -> None:
-        """The TLS files can't be used."""
-        self._log.warning("TLS files not usable", endpoint=self._endpoint, problem=text)
+    def tls_failed(self, text: str) -> None:
+        """Log that the TLS files can't be used."""
+        self._log.warning("TLS files rejected", endpoint=self._endpoint, problem=text)
 
-    def _say_failures(self, failures: int, *, up: bool) -> None:
+    def _set_failures(self, failures: int, *, up: bool) -> None:
         if (failures, up) != self._health:
             self._health = failures, up
             self._failures.set(failures)
             self._up.set(int(up))
 
-    def _say_given_up(self, delivery: model.Delivery, outcome: model.Outcome) -> None:
-        """Say that events are given up, with one of them as an example, and how many there were since the last line."""
-        self._lost += 1
+    def _log_given_up(self, delivery: model.Delivery, outcome: model.Outcome) -> None:
+        """Log how many events were given up since the last line, with one event as an example."""
+        self._given_up += 1
         now = time.monotonic()
-        if now - self._lost_said_at < _SAY_AGAIN_S:
+        if now - self._given_up_logged_at < _LOG_INTERVAL_S:
             return
         fields = {"code": outcome.code, "event_id": delivery.event_id, "kind": delivery.kind}
         fields |= {"namespace": delivery.namespace, "name": delivery.name}
-        self._log.warning("events given up", endpoint=self._endpoint, events=self._lost, **fields)
-        self._lost, self._lost_said_at = 0, now
+        self._log.warning("events given up", endpoint=self._endpoint, events=self._given_up, **fields)
+        self._given_up, self._given_up_logged_at = 0, now
 
-    def _say_claim(self, state: str) -> None:
+    def _report_claim(self, state: str) -> None:
         self._claim = state
         self._report("claim", {"state": state, "endpoint": self._endpoint})
 
-    def _say_endpoint(self, state: str) -> None:
+    def _report_endpoint(self, state: str) -> None:
         breaker = "open" if self._failed_since is not None else "closed"
-        if (state, breaker) != self._said:
-            self._said = state, breaker
+        if (state, breaker) != self._reported:
+            self._reported = state, breaker
             self._report("endpoint", {"state": state, "breaker": breaker, "endpoint": self._endpoint})
 
 
 class Children:
-    """A metric's children by label value, kept because finding one costs as much as moving it."""
+    """A metric's children by label value, cached because a lookup costs as much as an update."""
 
     def __init__(self, make: Callable[[Any], Any]) -> None:
-        """Make a child when it is first asked for."""
+        """Create each child with `make` at its first use."""
         self._make = make
         self._made: dict[Any, Any] = {}
 
     def of(self, key: object) -> Any:
-        """Give the child of a label value."""
+        """Return the child of a label value."""
         child = self._made.get(key)
         if child is None:
             child = self._made[key] = self._make(key)

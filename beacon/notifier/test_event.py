@@ -1,7 +1,7 @@
-"""`python -m beacon.notifier.test_event`: sends one marked event on the notifier's own way and tells what came back.
+"""`python -m beacon.notifier.test_event`: sends one test event through the notifier's transport.
 
-`beacon test-event` starts it as a process of its own, with the settings of the running store on standard input as JSON,
-and reads one JSON object from standard output. The event is of no object, and enters no ledger.
+`beacon test-event` starts it as a separate process, with the settings of the running store on standard input as JSON,
+and reads the result, a JSON object, from standard output. The event has no object and is not written to the ledger.
 """
 
 import os
@@ -17,14 +17,14 @@ from beacon.configuration import settings
 from beacon.notifier import answer, auth_token, deadline, http_sender, render, wiring
 
 
-def attempt(tree: settings.Settings, environ: Mapping[str, str]) -> dict[str, Any]:
-    """Send it once: `{"id", "type", "url", "code", "status", "error", "seconds", "requestId"}`."""
+def send(tree: settings.Settings, environ: Mapping[str, str]) -> dict[str, Any]:
+    """Send one test event. Return `{"id", "type", "url", "code", "status", "error", "seconds", "requestId"}`."""
     target = wiring.target_of(tree)
-    token = auth_token.Bearer(
+    token = auth_token.AuthToken(
         value=environ.get("ENDPOINT_AUTH_TOKEN", ""), file=environ.get("ENDPOINT_AUTH_TOKEN_FILE", "")
     )
     if (file := environ.get("ENDPOINT_AUTH_TOKEN_FILE", "")) and not token.token():
-        return _told(
+        return _result(
             "", tree, answer.EndpointAnswer(code="", status=0, error=f"no token can be read from {file}: not sent")
         )
     identity = str(uuid.uuid4())
@@ -33,36 +33,36 @@ def attempt(tree: settings.Settings, environ: Mapping[str, str]) -> dict[str, An
     thread.start()
     sender = http_sender.HttpSender(target, token=token.token, watchdog=watchdog)
     try:
-        body = render.trial(identity, time.time_ns() // 1000, wiring.terms_of(tree).names)
-        came = sender.send(body, event_id=identity, timeout_s=tree.endpoint.timeout_s)
+        body = render.test_event(identity, time.time_ns() // 1000, wiring.config_of(tree).names)
+        reply = sender.send(body, event_id=identity, timeout_s=tree.endpoint.timeout_s)
     finally:
         sender.close()
         watchdog.stop()
         thread.join()
-    return _told(identity, tree, came)
+    return _result(identity, tree, reply)
 
 
-def _told(identity: str, tree: settings.Settings, came: answer.EndpointAnswer) -> dict[str, Any]:
+def _result(identity: str, tree: settings.Settings, reply: answer.EndpointAnswer) -> dict[str, Any]:
     return {
         "id": identity,
-        "type": render.trial_type(wiring.terms_of(tree).names),
+        "type": render.test_event_type(wiring.config_of(tree).names),
         "endpoint": tree.endpoint.name,
-        "code": came.code,
-        "status": came.status,
-        "error": came.error,
-        "seconds": round(came.duration_s, 4),
-        "requestId": came.request_id,
+        "code": reply.code,
+        "status": reply.status,
+        "error": reply.error,
+        "seconds": round(reply.duration_s, 4),
+        "requestId": reply.request_id,
     }
 
 
 def main() -> None:
-    """Read the settings, send, and print the outcome; what the environment has wrong is an outcome, too."""
+    """Read the settings, send the event, and print the result; an invalid environment is a result, too."""
     tree = settings.from_plain(codec.decode(sys.stdin.buffer.read()))
     try:
-        came = attempt(tree, os.environ)
+        reply = send(tree, os.environ)
     except errors.ConfigError as error:
-        came = _told("", tree, answer.EndpointAnswer(code="", status=0, error=f"{error}: not sent"))
-    sys.stdout.buffer.write(codec.encode(came) + b"\n")
+        reply = _result("", tree, answer.EndpointAnswer(code="", status=0, error=f"{error}: not sent"))
+    sys.stdout.buffer.write(codec.encode(reply) + b"\n")
 
 
 if __name__ == "__main__":

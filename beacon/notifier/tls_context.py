@@ -1,7 +1,7 @@
-"""Whom the channel trusts and as whom it appears: the TLS context, made anew when one of its files changes.
+"""The TLS context: trusted authorities and client certificate, recreated when one of the files changes.
 
-Reading a bundle of authorities takes tens of milliseconds, so one context serves all connections. A file that can't be
-used when it changes leaves the context that works in place: half-written files are common while a secret is replaced.
+Reading a bundle of authorities takes tens of milliseconds, so all connections share one context. If a changed file is
+invalid, the previous context stays in use: half-written files are common while a secret is replaced.
 """
 
 import os
@@ -17,7 +17,7 @@ Signature = tuple[tuple[int, int, int] | None, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsFiles:
-    """Where authorities, certificate and key lie; "" for the system's authorities, and for no client certificate."""
+    """The paths of authorities, certificate and key; "" for the system's authorities, and for no client certificate."""
 
     ca: str = ""
     certificate: str = ""
@@ -25,8 +25,8 @@ class TlsFiles:
     verify: bool = True
 
 
-class Trust:
-    """Gives the TLS context that is in force."""
+class TlsContexts:
+    """Creates a TLS context whenever its files change."""
 
     def __init__(self, files: TlsFiles) -> None:
         """Watch the given files."""
@@ -36,10 +36,10 @@ class Trust:
         self._checked_at = -_CHECK_EVERY_S
 
     def changed(self, now: float) -> ssl.SSLContext | None:
-        """Give a new context when there is none yet or a file has changed; None when all is as before.
+        """Return a new context at the first call and after a file has changed, else None.
 
         Raises:
-            errors.TransientError: a file can't be used; what was in force stays so. Said once per change.
+            errors.TransientError: a file can't be used; raised once per change. The previous context stays valid.
         """
         if now - self._checked_at < _CHECK_EVERY_S:
             return None
@@ -51,7 +51,7 @@ class Trust:
         return make_context(self._files)
 
     def proxy_context(self) -> ssl.SSLContext:
-        """Make the context for an https proxy: the system's authorities and those of the endpoint.
+        """Return the context for an https proxy: the system's authorities and those of the endpoint.
 
         Raises:
             errors.TransientError: a file can't be used.
@@ -65,10 +65,10 @@ class Trust:
 
 
 def make_context(files: TlsFiles) -> ssl.SSLContext:
-    """Make a TLS context from files.
+    """Return a TLS context made from files.
 
     Raises:
-        errors.TransientError: a file is missing, unreadable or not what it should be.
+        errors.TransientError: a file is missing, unreadable or invalid.
     """
     context = tls.bare(verify=files.verify)
     if files.verify and files.ca:
@@ -81,7 +81,7 @@ def make_context(files: TlsFiles) -> ssl.SSLContext:
 
 
 def signature(path: str) -> tuple[int, int, int] | None:
-    """Tell a file's content from a former one without reading it; None when there is no such file."""
+    """Return a value that changes with the file's content, without reading it; None if there is no such file."""
     try:
         found = os.stat(path)  # noqa: PTH116  follows the symbolic links of a mounted secret, and is cheap
     except OSError:

@@ -1,10 +1,9 @@
-"""The threads that send, and the queue before them: as many as help, up to the configured width.
+"""Adaptive worker pool: a queue, and threads that grow up to the configured width while more raise throughput.
 
-Python runs one thread at a time, so on an endpoint that answers within a fraction of a millisecond more threads only
-cost; on one that takes its time they are everything. So the crew has as many threads at work as it takes to keep the
-interpreter busy while the others wait: the time that a request takes, over the processor time that it takes. While
-that is unknown all of them are at work, and twice as many whenever nothing comes back. The longest idle thread is
-woken last.
+Python runs one thread at a time, so more threads slow Beacon down if the endpoint answers within a fraction of a
+millisecond; for a slow endpoint they are essential. So the pool runs as many threads as keep the interpreter busy
+while the others wait: the duration of a request divided by its processor time. Until that is known, all threads run;
+whenever no answer arrives, the pool doubles the number. The thread that has been idle the longest is woken last.
 """
 
 import math
@@ -15,17 +14,17 @@ from collections.abc import Callable, Iterable
 
 from beacon.notifier import claim_session
 
-# A share below 1, because time spent waiting for the interpreter looks like time spent waiting for the endpoint: too
-# many threads would justify themselves.
+# Below 1, because waiting for the interpreter is measured like waiting for the endpoint, so too many threads would
+# justify even more.
 _SHARE = 0.6
 _LEAST_CPU_S = 0.00005
-_WEIGHT = 1 / 8  # of the newest answer in the mean
+_WEIGHT = 1 / 8  # of the latest request in the moving average
 
-PATIENCE_S = 0.002  # work that waits this long while no answer comes calls more of the crew
+PATIENCE_S = 0.002  # jobs that wait this long without any answer make the pool grow
 
 
 class WorkerPool:
-    """A queue of jobs and the threads that perform them."""
+    """A queue of jobs and the threads that run them."""
 
     def __init__(
         self,
@@ -33,89 +32,89 @@ class WorkerPool:
         perform: Callable[[claim_session.LeasedDelivery], None],
         *,
         start: Callable[[str, Callable[[], None]], object],
-        on_low: Callable[[], None],
-        low: int,
+        on_low_water: Callable[[], None],
+        low_water: int,
     ) -> None:
-        """Perform up to `width` jobs at a time; `start` starts a thread, the first time that it is needed.
+        """Run up to `width` jobs concurrently; `start` starts a thread when it is first needed.
 
-        `on_low` is called when only `low` jobs are left in the queue.
+        `on_low_water` is called when the queue has shrunk to `low_water` jobs.
         """
         self._width = width
         self._perform = perform
         self._start = start
-        self._on_low = on_low
-        self._low = low
+        self._on_low_water = on_low_water
+        self._low_water = low_water
         self._lock = threading.Lock()
         self._queue: deque[claim_session.LeasedDelivery] = deque()
-        self._idle: list[threading.Lock] = []  # each is held; releasing it wakes its thread
+        self._idle: list[threading.Lock] = []  # all are locked; releasing one wakes its thread
         self._threads = 0
         self._busy = 0
-        self._halted = False
-        self._mean_s: float | None = None  # of a request
-        self._cpu_s = 0.0  # of it, processor time
+        self._paused = False
+        self._mean_s: float | None = None  # mean duration of a request
+        self._cpu_s = 0.0  # mean processor time of a request
         self._done = 0
         self._done_before = -1
-        self._looked_at = 0.0
+        self._checked_at = 0.0
 
     @property
     def queued(self) -> int:
-        """How many jobs wait."""
+        """Return the number of queued jobs."""
         return len(self._queue)
 
     @property
     def busy(self) -> int:
-        """How many threads are at work."""
+        """Return the number of threads that run a job."""
         return self._busy
 
     @property
     def waiting(self) -> bool:
-        """Tell whether jobs wait that another thread could perform; then `hurry` is to be called now and then."""
-        return bool(self._queue) and self._busy < self._width and not self._halted
+        """Return True if queued jobs could use another thread; the caller then calls `scale_up` regularly."""
+        return bool(self._queue) and self._busy < self._width and not self._paused
 
-    def offer(self, jobs: Iterable[claim_session.LeasedDelivery]) -> None:
-        """Put jobs into the queue."""
+    def submit(self, jobs: Iterable[claim_session.LeasedDelivery]) -> None:
+        """Queue jobs."""
         with self._lock:
             if not self._queue:
-                self._done_before, self._looked_at = -1, time.monotonic()
+                self._done_before, self._checked_at = -1, time.monotonic()
             self._queue.extend(jobs)
-            woken = self._call(self._wanted())
-        self._start_all(woken)
+            to_start = self._wake_threads(self._wanted_threads())
+        self._start_all(to_start)
 
-    def hurry(self) -> None:
-        """Call twice as many when work has waited for `PATIENCE_S` without any answer."""
+    def scale_up(self) -> None:
+        """Double the running threads if jobs have waited for `PATIENCE_S` without any answer."""
         now = time.monotonic()
         with self._lock:
-            if now - self._looked_at < PATIENCE_S:
+            if now - self._checked_at < PATIENCE_S:
                 return
             stuck = bool(self._queue) and self._done == self._done_before
-            self._done_before, self._looked_at = self._done, now
-            woken = self._call(max(2 * self._busy if stuck else 0, self._wanted()))
-        self._start_all(woken)
+            self._done_before, self._checked_at = self._done, now
+            to_start = self._wake_threads(max(2 * self._busy if stuck else 0, self._wanted_threads()))
+        self._start_all(to_start)
 
-    def halt(self, *, halted: bool) -> None:
-        """Begin no job for now, or go on."""
-        if halted == self._halted:
+    def pause(self, *, paused: bool) -> None:
+        """Stop starting jobs, or resume."""
+        if paused == self._paused:
             return
         with self._lock:
-            self._halted = halted
-            woken = self._call(self._wanted())
-        self._start_all(woken)
+            self._paused = paused
+            to_start = self._wake_threads(self._wanted_threads())
+        self._start_all(to_start)
 
     def withdraw(self) -> list[claim_session.LeasedDelivery]:
-        """Take back what waits."""
+        """Remove and return the queued jobs."""
         with self._lock:
             jobs = list(self._queue)
             self._queue.clear()
         return jobs
 
-    def _wanted(self) -> int:
+    def _wanted_threads(self) -> int:
         if self._mean_s is None:
             return self._width
         return max(1, min(self._width, math.ceil(_SHARE * self._mean_s / max(self._cpu_s, _LEAST_CPU_S))))
 
-    def _call(self, wanted: int) -> int:
-        """Wake threads until `wanted` are at work or no job is left; gives how many are still to be started."""
-        if self._halted:
+    def _wake_threads(self, wanted: int) -> int:
+        """Wake threads until `wanted` run or no job is left. Return how many the caller must start."""
+        if self._paused:
             return 0
         missing = min(wanted - self._busy, len(self._queue), self._width - self._busy)
         for _ in range(missing):
@@ -134,33 +133,33 @@ class WorkerPool:
             self._start("sender", self._work)
 
     def _work(self) -> None:
-        bell = threading.Lock()
-        bell.acquire()
-        called = True
+        wakeup = threading.Lock()
+        wakeup.acquire()
+        woken = True
         while True:
-            job = self._next(bell, called=called)
-            called = job is None
+            job = self._next(wakeup, woken=woken)
+            woken = job is None
             if job is None:
-                bell.acquire()
+                wakeup.acquire()
                 continue
             began, began_cpu = time.monotonic(), time.thread_time()
             self._perform(job)
-            self._note(time.monotonic() - began, time.thread_time() - began_cpu)
+            self._measure(time.monotonic() - began, time.thread_time() - began_cpu)
 
-    def _next(self, bell: threading.Lock, *, called: bool) -> claim_session.LeasedDelivery | None:
-        """Take a job, or become idle: when there is none, or when others suffice and nobody has just called."""
+    def _next(self, wakeup: threading.Lock, *, woken: bool) -> claim_session.LeasedDelivery | None:
+        """Take a job, or become idle if there is none, or if this thread was not just woken and the others suffice."""
         with self._lock:
-            if not self._queue or self._halted or (not called and self._busy > self._wanted()):
+            if not self._queue or self._paused or (not woken and self._busy > self._wanted_threads()):
                 self._busy -= 1
-                self._idle.append(bell)
+                self._idle.append(wakeup)
                 return None
             job = self._queue.popleft()
-            low = len(self._queue) == self._low
-        if low:
-            self._on_low()
+            at_low_water = len(self._queue) == self._low_water
+        if at_low_water:
+            self._on_low_water()
         return job
 
-    def _note(self, seconds: float, cpu_s: float) -> None:
+    def _measure(self, seconds: float, cpu_s: float) -> None:
         with self._lock:
             self._done += 1
             if self._mean_s is None:

@@ -1,4 +1,4 @@
-"""The sentinel's process: `python -m beacon.sentinel`, started by supervisord as an event listener. Wiring only."""
+"""Start the sentinel: `python -m beacon.sentinel`, an event listener of supervisord. Wiring only."""
 
 import os
 import signal
@@ -11,8 +11,8 @@ from beacon.sentinel import decisions, protocol, stderr_log, supervisor_monitor
 
 
 def main() -> int:
-    """Guard until told to stop; gives the exit code."""
-    sys.excepthook = stderr_log.say_last
+    """Monitor until asked to stop. Return the exit code."""
+    sys.excepthook = stderr_log.write_exception
     try:
         parent_death.die_with_parent(os.environ)
         supervisor = run_directory.supervisor_of(os.environ, os.getppid())
@@ -22,34 +22,37 @@ def main() -> int:
         made = supervisor_monitor.SupervisorMonitor(
             run_directory.private(os.environ), supervisor, limits=limits(os.environ), environ=os.environ
         )
-        stderr_log.say("info", "started", pid=os.getpid())
+        stderr_log.write("info", "started", pid=os.getpid())
         made.run(listener)
     except errors.Stopping:
         code = errors.EXIT_OK
     except errors.BeaconError as error:
         code = error.exit_code if isinstance(error, errors.StartError) else errors.EXIT_FAILURE
-        stderr_log.say("error", "failed", reason=str(error), code=code)
-    stderr_log.say("info", "ended", code=code)
+        stderr_log.write("error", "failed", reason=str(error), code=code)
+    stderr_log.write("info", "ended", code=code)
     return code
 
 
 def limits(environ: Mapping[str, str]) -> decisions.Limits:
-    """Give the limits; tests can't wait a minute, so the environment overrides them. Not for operation.
+    """Return the limits. Tests override them by environment variables, which are not for production.
 
     Raises:
-        errors.StartError: an override is no number.
+        errors.StartError: an override is not a number.
     """
     usual = decisions.Limits()
     try:
         hung_s = float(environ.get("BEACON_SENTINEL_HUNG_S", usual.hung_s))
         free_deaths = int(environ.get("BEACON_SENTINEL_FREE_DEATHS", usual.free_deaths))
     except ValueError as error:
-        raise errors.StartError(f"an override is no number: {error}", exit_code=errors.EXIT_CONFIG) from error
+        raise errors.StartError(
+            f"BEACON_SENTINEL_HUNG_S or BEACON_SENTINEL_FREE_DEATHS is not a number: {error}",
+            exit_code=errors.EXIT_CONFIG,
+        ) from error
     return decisions.Limits(hung_s=hung_s, free_deaths=free_deaths)
 
 
 def _stop_on_signals() -> int:
-    """Give what becomes readable when SIGTERM or SIGINT comes."""
+    """Return a file descriptor that becomes readable at SIGTERM or SIGINT."""
     readable, written = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(written)
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,7 +1,7 @@
 """supervisord's event listener protocol: one event at a time on standard input, READY and RESULT on standard output.
 
-https://supervisord.org/events.html#event-listener-notification-protocol. supervisord keeps events while the listener
-does not run or is busy, and gives one that was not acknowledged again. Nothing here knows what an event is good for.
+https://supervisord.org/events.html#event-listener-notification-protocol. supervisord buffers events while the
+listener is down or busy, and sends an unacknowledged event again. This module does not interpret events.
 """
 
 import os
@@ -18,14 +18,14 @@ _LONGEST_HEAD = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """What supervisord tells: an event's name and its `key:value` pairs."""
+    """An event of supervisord: its name and its `key:value` pairs."""
 
     name: str
     fields: Mapping[str, str]
 
     @property
     def program(self) -> str:
-        """Name the program that it is about, "" when it is about none."""
+        """Return the program that the event is about, "" if there is none."""
         return self.fields.get("processname", "")
 
 
@@ -33,19 +33,19 @@ class EventListener:
     """The listener's end of the two pipes."""
 
     def __init__(self, *, source: int, sink: int, stop: int) -> None:
-        """Read events from `source`, answer to `sink`, and end when `stop` becomes readable."""
+        """Read events from `source`, acknowledge them on `sink`, and stop when `stop` becomes readable."""
         self._source = source
         self._sink = sink
         self._stop = stop
         self._ready = False
 
     def wait(self, timeout_s: float) -> Event | None:
-        """Give the next event, None when none comes in time; `done` must follow an event.
+        """Return the next event, or None after `timeout_s`; the caller must call `done` after an event.
 
         Raises:
             errors.Stopping: the process is to stop.
             errors.StartError: supervisord has closed the pipe.
-            errors.PermanentError: what it said is no event.
+            errors.PermanentError: the received bytes are not an event.
         """
         if not self._ready:
             _write(self._sink, _READY)
@@ -56,7 +56,7 @@ class EventListener:
         return self._read() if readable else None
 
     def done(self) -> None:
-        """Acknowledge the event: it won't come again."""
+        """Acknowledge the event, so that supervisord does not send it again."""
         _write(self._sink, _DONE)
         self._ready = False
 
@@ -64,7 +64,7 @@ class EventListener:
         head = b""
         while not head.endswith(b"\n"):
             if len(head) > _LONGEST_HEAD:
-                raise errors.PermanentError("supervisord sent a line that does not end")
+                raise errors.PermanentError("supervisord sent a line without an end")
             head += self._take(1)
         name, length = parse_head(head.decode(errors="replace"))
         payload = b""
@@ -75,25 +75,25 @@ class EventListener:
     def _take(self, count: int) -> bytes:
         data = os.read(self._source, count)
         if not data:
-            raise errors.StartError("supervisord has closed the pipe", exit_code=errors.EXIT_UNAVAILABLE)
+            raise errors.StartError("supervisord closed the pipe", exit_code=errors.EXIT_UNAVAILABLE)
         return data
 
 
 def parse_head(line: str) -> tuple[str, int]:
-    """Give the name of the event that a line announces, and how many bytes follow.
+    """Return the name of the event that a header line announces, and the length of its payload.
 
     Raises:
-        errors.PermanentError: it announces none.
+        errors.PermanentError: the line is not a header.
     """
     pairs = parse_pairs(line)
     length = pairs.get("len", "")
     if not pairs.get("eventname") or not length.isdecimal():
-        raise errors.PermanentError(f"supervisord sent no event: {line[:200]!r}")
+        raise errors.PermanentError(f"supervisord sent an invalid event header: {line[:200]!r}")
     return pairs["eventname"], int(length)
 
 
 def parse_pairs(text: str) -> dict[str, str]:
-    """Read `key:value` pairs that blanks separate; what is none is left out."""
+    """Parse `key:value` pairs separated by spaces; skip other words."""
     pairs = (word.partition(":") for word in text.split())
     return {key: value for key, colon, value in pairs if colon}
 

@@ -1,7 +1,7 @@
-"""What the sentinel must know after its own death: who died when, and whom it holds back until when.
+"""The state that the sentinel needs after its own restart: the deaths of each program, and the programs it holds back.
 
-A program that it holds is STOPPED for supervisord, as is one that a person has stopped; only this file tells them
-apart. It is of one supervisord: another one's is void. Instants are monotonic, so that the wall clock may jump.
+A program that the sentinel holds back is STOPPED for supervisord, as is one that an operator stopped; only this file
+distinguishes them. A file of another supervisord is ignored. Instants are monotonic, so the wall clock may jump.
 """
 
 import contextlib
@@ -14,49 +14,49 @@ from beacon.boundary import files
 from beacon.runtime import run_directory
 from beacon.sentinel import decisions
 
-_FILE = "sentinel.memory"  # among the reports: the store clears them when supervisord is another one
+_FILE = "sentinel.memory"  # in the reports directory, which the store clears when supervisord restarts
 _LARGEST = 1024 * 1024
 
 
 class RestartState:
-    """Deaths and holds; written whenever it changes."""
+    """Deaths and holds; written to the file at each change."""
 
     def __init__(self, run_dir: Path, supervisor: str) -> None:
-        """Remember what an earlier life under the same supervisord has left."""
+        """Load the state that an earlier sentinel under the same supervisord wrote."""
         self._path = run_directory.reports_directory(run_dir) / _FILE
         self._supervisor = supervisor
-        left = _read(self._path)
-        known = left if left.get("supervisor") == supervisor else {}
+        stored = _read(self._path)
+        known = stored if stored.get("supervisor") == supervisor else {}
         self._deaths: dict[str, list[float]] = known.get("deaths", {})
         self._held: dict[str, float] = known.get("held", {})
 
     def deaths(self, program: str) -> tuple[float, ...]:
-        """Give when a program died."""
+        """Return the instants at which a program died."""
         return tuple(self._deaths.get(program, ()))
 
     def held(self) -> Mapping[str, float]:
-        """Give until when each held program is held."""
+        """Return the end of the hold of each held program."""
         return dict(self._held)
 
-    def died(self, program: str, now: float) -> None:
-        """Remember a death."""
+    def record_death(self, program: str, now: float) -> None:
+        """Record a death."""
         self._deaths[program] = [*decisions.recent(self._deaths.get(program, ()), now), now]
         self._write()
 
     def hold(self, program: str, until: float) -> None:
-        """Remember that a program is held."""
+        """Record that a program is held back until an instant."""
         self._held[program] = until
         self._write()
 
-    def let_go(self, program: str) -> None:
-        """Remember that a program is not held any longer."""
+    def release(self, program: str) -> None:
+        """Record that a program is no longer held back."""
         if self._held.pop(program, None) is not None:
             self._write()
 
     def _write(self) -> None:
         known = {"supervisor": self._supervisor, "deaths": self._deaths, "held": self._held}
         aside = self._path.with_suffix(".new")
-        with contextlib.suppress(OSError):  # without a memory it still does what it can
+        with contextlib.suppress(OSError):  # the sentinel works without the file until its next restart
             files.write(aside, json.dumps(known).encode())
             aside.replace(self._path)
 

@@ -1,7 +1,7 @@
-"""The sentinel's lines in the log: the same form as `log.py` gives the other processes', without its library.
+"""The sentinel's log: lines in the same format as those of `log.py`, without its library.
 
-They go to standard error, because standard output is the listener's protocol; supervisord.conf leads that to where the
-others' lines go. Nothing else may write there: Python's own words on an unexpected end are made a line, too.
+They are written to standard error, because standard output carries the listener's protocol; supervisord.conf redirects
+it to the log of the other processes. No other text may go there: an uncaught exception becomes a log line, too.
 """
 
 import json
@@ -18,25 +18,25 @@ _LONGEST_VALUE = 1500  # characters; two of them fit into a line of PIPE_BUF byt
 _STDERR = 2
 
 
-def say(level: str, event: str, **fields: Any) -> None:
-    """Write one line, or drop it if that would have to wait."""
+def write(level: str, event: str, **fields: Any) -> None:
+    """Write one line, or drop it if writing would block."""
     _writer.write(_line(level, event, fields))
 
 
 def _line(level: str, event: str, fields: Mapping[str, Any]) -> bytes:
     now = instants.now_rfc3339()
-    said = {"ts": now, "level": level, "process": "sentinel", "event": event}
-    line = json.dumps(said | {key: _bounded(value) for key, value in fields.items()}, separators=(",", ":"))
+    line_fields = {"ts": now, "level": level, "process": "sentinel", "event": event}
+    line = json.dumps(line_fields | {key: _bounded(value) for key, value in fields.items()}, separators=(",", ":"))
     return line.encode() + b"\n"
 
 
 _writer = line_writer.LineWriter(_STDERR, report=lambda count: _line("warning", "log lines dropped", {"lines": count}))
 
 
-def say_last(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Say why the process ends unexpectedly, in place of Python's own words: for `sys.excepthook`."""
+def write_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Log an uncaught exception in place of Python's traceback: for `sys.excepthook`."""
     text = "".join(traceback.format_exception(kind, error, trace))
-    say("error", "failed unexpectedly", error=kind.__name__, traceback=text, code=errors.EXIT_FAILURE)
+    write("error", "failed unexpectedly", error=kind.__name__, traceback=text, code=errors.EXIT_FAILURE)
 
 
 def _bounded(value: Any) -> Any:

@@ -1,7 +1,7 @@
-"""The sentinel at work: hears supervisord, looks at heartbeats, and acts on what `judgement` makes of them.
+"""The sentinel's main loop: receives supervisord's events, checks heartbeats, and carries out the `decisions`.
 
-It acts before it acknowledges an event, so that its own death in between only makes supervisord tell it again. While
-supervisord shuts down it does nothing at all.
+It acts before it acknowledges an event, so if it dies in between, supervisord sends the event again. It does nothing
+while supervisord shuts down.
 """
 
 import os
@@ -20,169 +20,177 @@ _READER = "store"
 
 
 class SupervisorMonitor:
-    """Guards the programs of one supervisord."""
+    """Monitors the programs of one supervisord."""
 
     def __init__(self, run_dir: Path, supervisor: str, *, limits: decisions.Limits, environ: Mapping[str, str]) -> None:
-        """Guard the processes of `run_dir`, which belongs to the given supervisord."""
+        """Monitor the processes of `run_dir`, which belongs to the given supervisord."""
         self._run_dir = run_dir
         self._supervisor = supervisor
         self._limits = limits
         self._environ = environ
         self._socket = supervision.socket_of(run_dir)
-        self._memory = restart_state.RestartState(run_dir, supervisor)
-        self._heart: heartbeat.Heartbeat | None = None
-        self._booted_at: float | None = None  # when the run directory was first seen to be this supervisord's
-        self._resting = False
+        self._restart_state = restart_state.RestartState(run_dir, supervisor)
+        self._heartbeat: heartbeat.Heartbeat | None = None
+        self._booted_at: float | None = None  # when the run directory was first found to be this supervisord's
+        self._shutting_down = False
         self._killed: set[str] = set()
         self._awake_since = time.monotonic()
-        self._looked_at = self._awake_since - limits.look_s  # the first look is due: somebody may have been given up
+        # The first check is due at once: a program may have been given up already.
+        self._checked_at = self._awake_since - limits.check_interval_s
 
     def run(self, listener: protocol.EventListener) -> None:
-        """Guard until told to stop.
+        """Monitor until asked to stop.
 
         Raises:
-            errors.Stopping: it was told to.
+            errors.Stopping: the process must stop.
         """
         while True:
-            event = listener.wait(self._patience_s())
+            event = listener.wait(self._wait_s())
             if event is not None:
-                self._hear(event)
-            if time.monotonic() - self._looked_at >= self._limits.look_s:
-                self._look()
-            self._start_again()
+                self._handle(event)
+            if time.monotonic() - self._checked_at >= self._limits.check_interval_s:
+                self._check()
+            self._restart_held()
             if event is not None:
                 listener.done()
 
-    def _patience_s(self) -> float:
-        dues = [self._looked_at + self._limits.look_s, *self._memory.held().values()]
+    def _wait_s(self) -> float:
+        dues = [self._checked_at + self._limits.check_interval_s, *self._restart_state.held().values()]
         return max(0.0, min(dues) - time.monotonic())
 
-    def _hear(self, event: protocol.Event) -> None:
-        duty = decisions.duty(event)
-        if duty is Action.REST:
-            self._resting = True
-        if self._resting or duty is Action.NOTHING:
+    def _handle(self, event: protocol.Event) -> None:
+        action = decisions.action_for(event)
+        if action is Action.STAND_DOWN:
+            self._shutting_down = True
+        if self._shutting_down or action is Action.NOTHING:
             return
-        if duty is Action.LOOK:
-            # A look wakes supervisord, which may tick at once: what was just killed must not be judged again so soon.
-            if time.monotonic() - self._looked_at >= self._limits.look_s / 2:
-                self._look()
-        elif duty is Action.LET_GO:
-            self._memory.let_go(event.program)
-        elif duty is Action.SLOW_DOWN:
-            self._slow_down(event.program)
+        if action is Action.CHECK:
+            # A check wakes supervisord, which may tick at once: do not check a process that was just killed again.
+            if time.monotonic() - self._checked_at >= self._limits.check_interval_s / 2:
+                self._check()
+        elif action is Action.RELEASE:
+            self._restart_state.release(event.program)
+        elif action is Action.THROTTLE:
+            self._throttle(event.program)
         else:
-            self._learn_of_end(event.program, duty)
+            self._handle_end(event.program, action)
 
-    def _learn_of_end(self, program: str, duty: Action) -> None:
+    def _handle_end(self, program: str, action: Action) -> None:
         end = causes.last_end(self._run_dir, program)
-        # The store reads the configuration. A watcher that refuses another cluster leaves time for `beacon adopt`.
+        # Only the store reads the configuration. A watcher that rejects a foreign cluster exits with the same code, but
+        # must not end the pod, which leaves time for `beacon adopt`.
         refused = end.code == errors.EXIT_CONFIG and program == _READER
-        if duty is Action.END_POD or refused:
+        if action is Action.END_POD or refused:
             self._end_pod(end.sentence(program))
             return
-        if duty is Action.COUNT_DEATH:
-            self._memory.died(program, time.monotonic())
-        self._mention(program, end)
+        if action is Action.COUNT_DEATH:
+            self._restart_state.record_death(program, time.monotonic())
+        self._log_death(program, end)
 
-    def _mention(self, program: str, end: causes.End) -> None:
-        """Speak for a program that had no time to say why it ended."""
+    def _log_death(self, program: str, end: causes.End) -> None:
+        """Log the death of a program that did not report why it exited."""
         if program not in self._killed and end.code != errors.EXIT_OK and not end.reason:
-            stderr_log.say("warning", "died", program=program, how=end.how)
+            stderr_log.write("warning", "died", program=program, how=end.how)
         self._killed.discard(program)
 
-    def _slow_down(self, program: str) -> None:
-        """Stop a program that died too often, to start it when its pause is over."""
+    def _throttle(self, program: str) -> None:
+        """Stop a program that died too often, and start it after a pause."""
         now = time.monotonic()
-        deaths = self._memory.deaths(program)
+        deaths = self._restart_state.deaths(program)
         pause_s = decisions.pause_s(deaths, now, free=self._limits.free_deaths)
         if not pause_s:
             return
         try:
             supervision.stop(self._socket, program)
         except errors.TransientError as error:
-            stderr_log.say("warning", "not held back", program=program, reason=str(error))
+            stderr_log.write("warning", "hold failed", program=program, reason=str(error))
             return
-        self._memory.hold(program, now + pause_s)
+        self._restart_state.hold(program, now + pause_s)
         died = len(decisions.recent(deaths, now))
-        stderr_log.say("error", "held back", program=program, deaths=died, within_s=decisions.WINDOW_S, pause_s=pause_s)
+        stderr_log.write(
+            "error", "held back", program=program, deaths=died, within_s=decisions.WINDOW_S, pause_s=pause_s
+        )
 
-    def _start_again(self) -> None:
-        """Start the programs whose pause is over."""
+    def _restart_held(self) -> None:
+        """Start the programs whose pause has ended."""
         now = time.monotonic()
-        for program in [name for name, until in self._memory.held().items() if until <= now and not self._resting]:
+        for program in [
+            name for name, until in self._restart_state.held().items() if until <= now and not self._shutting_down
+        ]:
             try:
                 supervision.start(self._socket, program)
             except errors.TransientError as error:
-                stderr_log.say("warning", "not started again", program=program, reason=str(error))
-                self._memory.hold(program, now + self._limits.look_s)
+                stderr_log.write("warning", "restart failed", program=program, reason=str(error))
+                self._restart_state.hold(program, now + self._limits.check_interval_s)
                 continue
-            self._memory.let_go(program)
-            stderr_log.say("info", "started again", program=program)
+            self._restart_state.release(program)
+            stderr_log.write("info", "restarted", program=program)
 
-    def _look(self) -> None:
-        """Look at everything, kill what hangs, and end the pod for what was given up."""
+    def _check(self) -> None:
+        """Check all programs: kill hung processes, and end the pod if a program was given up."""
         now = time.monotonic()
-        if now - self._looked_at > 3 * self._limits.look_s + 1:
+        if now - self._checked_at > 3 * self._limits.check_interval_s + 1:
             self._awake_since = now
-        self._looked_at = now
+        self._checked_at = now
         self._beat(now)
-        if self._resting:
+        if self._shutting_down:
             return
         try:
             programs = supervision.programs(self._socket)
         except supervision.ShuttingDown:
-            self._resting = True  # the event that says so is on its way
+            self._shutting_down = True  # its event will follow
             return
         except errors.TransientError as error:
-            stderr_log.say("warning", "not looked", reason=str(error))
+            stderr_log.write("warning", "check failed", reason=str(error))
             return
         lost = decisions.given_up(programs)
         if lost is not None:
             self._end_pod(causes.last_end(self._run_dir, lost.name).sentence(lost.name))
             return
-        for one in decisions.hung(self._glance(programs, now), self._limits.hung_s):
+        for one in decisions.hung(self._snapshot(programs, now), self._limits.hung_s):
             self._killed.add(one.program)
             _kill(one)
 
-    def _glance(self, programs: tuple[supervision.Program, ...], now: float) -> decisions.Snapshot:
-        lives_s = {program.pid: life_s for program in programs if (life_s := _life_s(program.pid)) is not None}
+    def _snapshot(self, programs: tuple[supervision.Program, ...], now: float) -> decisions.Snapshot:
+        ages_s = {program.pid: age_s for program in programs if (age_s := _age_s(program.pid)) is not None}
         return decisions.Snapshot(
             programs=programs,
             beats=heartbeat.read(run_directory.heartbeats_directory(self._run_dir)),
-            lives_s=lives_s,
+            ages_s=ages_s,
             awake_s=now - self._awake_since,
             booted_s=0.0 if self._booted_at is None else now - self._booted_at,
         )
 
     def _beat(self, now: float) -> None:
-        """Beat, as soon as nobody will clear that away any more."""
-        if self._heart is not None:
-            self._heart.beat()
+        """Write the heartbeat, once the store has cleared the run directory."""
+        if self._heartbeat is not None:
+            self._heartbeat.beat()
         elif run_directory.booted(self._run_dir, self._supervisor):
             self._booted_at = now
-            self._heart = heartbeat.Heartbeat(run_directory.heartbeats_directory(self._run_dir), decisions.NAME, "main")
+            self._heartbeat = heartbeat.Heartbeat(
+                run_directory.heartbeats_directory(self._run_dir), decisions.NAME, "main"
+            )
 
     def _end_pod(self, reason: str) -> None:
-        """Let supervisord end, so that the container does and Kubernetes starts another, later and later."""
+        """Terminate supervisord: the container ends, and Kubernetes restarts it with a growing delay."""
         written = causes.explain(reason, self._environ)
-        stderr_log.say("error", "pod ended", reason=reason, explained=written)
+        stderr_log.write("error", "pod ended", reason=reason, termination_log=written)
         os.kill(os.getppid(), signal.SIGTERM)
-        self._resting = True
+        self._shutting_down = True
 
 
 def _kill(one: decisions.Hung) -> None:
-    stderr_log.say(
+    stderr_log.write(
         "error", "killed", program=one.program, pid=one.pid, thread=one.thread, silent_s=round(one.silent_s, 1)
     )
     try:
-        os.kill(one.pid, signal.SIGKILL)  # a stopped process heeds no other
+        os.kill(one.pid, signal.SIGKILL)  # a stopped process ignores other signals
     except ProcessLookupError:
         return
 
 
-def _life_s(pid: int) -> float | None:
-    """Say how long a process has lived; None when it doesn't."""
+def _age_s(pid: int) -> float | None:
+    """Return the age of a process, or None if it does not run."""
     if not pid:
         return None
     try:
@@ -190,5 +198,5 @@ def _life_s(pid: int) -> float | None:
     except OSError:
         return None
     if fields[0] in "ZX":
-        return None  # dead; supervisord has only not taken note yet
+        return None  # dead, but supervisord has not noticed yet
     return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / _TICKS

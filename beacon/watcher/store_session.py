@@ -242,14 +242,14 @@ class StoreSession:
         deadline = self._clock() + _LAST_S
         # An error changes nothing now: the next process reads the position from the store.
         with contextlib.suppress(errors.BeaconError):
-            if self._session and self._batch.moved and self._client.room > 0:
+            if self._session and self._batch.moved and self._client.free_slots > 0:
                 self._submit()
             while self._client.pending and (left_s := deadline - self._clock()) > 0:
                 self._client.collect(wire.OBSERVE, left_s)
 
     def _send(self) -> None:
-        # A large batch is sent alone, so that the store never holds more than one such request of a stream.
-        while self._client.room <= 0 or (self._batch.large and self._client.pending):
+        # What is large goes alone, so that the store never holds more than one such request of a stream.
+        while self._client.free_slots <= 0 or (self._batch.large and self._client.pending):
             if self._stop.is_set():
                 raise errors.Stopping("stopped while the window of requests to the store was full")
             self._settle(_IDLE_S)

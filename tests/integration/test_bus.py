@@ -1,4 +1,4 @@
-"""The bus over real sockets: answers that are lost, servers that die or freeze, refusals that pass."""
+"""The bus over real sockets: lost replies, servers that die or freeze, temporary refusals."""
 
 import stat
 import tempfile
@@ -24,7 +24,7 @@ def place() -> Iterator[Path]:
 
 
 class Serving:
-    """A server in a thread, which answers as the test says; None: not at all."""
+    """A server in a thread, with the replies of the test; None: no reply."""
 
     def __init__(self, place: Path, answer: Answer = lambda _: PONG, *, ledger: str = "l", settings: str = "s") -> None:
         self.asked: list[wire.AnyRequest] = []
@@ -97,7 +97,7 @@ def test_a_request_without_answer_is_sent_again(place: Path, client: bus.Client)
         assert len(serving.asked) == 3
 
 
-def test_a_server_that_dies_is_noticed_at_once_and_what_was_unanswered_sent_to_the_next(place: Path) -> None:
+def test_a_server_that_dies_is_detected_at_once_and_the_next_one_gets_the_unanswered_requests(place: Path) -> None:
     with bus.Client(bus.address(place), stop=threading.Event(), timeout_s=60) as client:
         with Serving(place, lambda _: None) as first:
             client.submit(wire.Ping())
@@ -108,7 +108,7 @@ def test_a_server_that_dies_is_noticed_at_once_and_what_was_unanswered_sent_to_t
             assert len(collect(client, wire.PING, 1)) == 1
 
 
-def test_a_refusal_that_passes_makes_it_and_all_after_it_come_again_in_order(place: Path, client: bus.Client) -> None:
+def test_a_temporary_refusal_repeats_the_request_and_all_later_ones_in_order(place: Path, client: bus.Client) -> None:
     refused = {"2": 1}
 
     def answer(request: wire.AnyRequest) -> wire.Reply | wire.Refused:
@@ -128,7 +128,7 @@ def test_a_refusal_that_passes_makes_it_and_all_after_it_come_again_in_order(pla
     assert asked[:3] == ["0", "1", "2"]
 
 
-def test_a_refusal_that_does_not_pass_is_raised(place: Path, client: bus.Client) -> None:
+def test_a_permanent_refusal_is_raised(place: Path, client: bus.Client) -> None:
     refused = wire.Refused(code=wire.Refusal.FAILED, message="because")
     with Serving(place, lambda _: refused), pytest.raises(errors.PermanentError, match="because"):
         client.call(wire.Ping())
@@ -150,14 +150,14 @@ def test_the_window_bounds_what_is_unanswered(place: Path) -> None:
         for _ in range(3):
             client.submit(wire.Ping())
 
-        assert (client.room, client.pending) == (0, 3)
+        assert (client.free_slots, client.pending) == (0, 3)
 
 
 @pytest.mark.parametrize(
     ("identity", "error"),
     [({"ledger": "other"}, bus.LedgerChanged), ({"settings": "other"}, bus.SettingsChanged)],
 )
-def test_another_ledger_or_configuration_is_raised_and_what_was_unanswered_forgotten(
+def test_another_ledger_or_configuration_is_raised_and_unanswered_requests_are_dropped(
     place: Path, client: bus.Client, identity: dict[str, str], error: type[Exception]
 ) -> None:
     with Serving(place):
@@ -201,7 +201,7 @@ def test_a_single_try_gives_up_in_time_and_leaves_nothing_behind(client: bus.Cli
     assert client.pending == 0
 
 
-def test_a_thread_that_waits_goes_on_beating(place: Path) -> None:
+def test_a_waiting_thread_keeps_writing_its_heartbeat(place: Path) -> None:
     beats: list[float] = []
     with (
         bus.Client(bus.address(place), stop=threading.Event(), on_beat=lambda: beats.append(0)) as client,
@@ -217,7 +217,7 @@ def test_only_this_user_may_connect(place: Path) -> None:
         assert stat.S_IMODE((place / "store.sock").stat().st_mode) == 0o600
 
 
-def test_garbage_harms_nobody(place: Path, client: bus.Client) -> None:
+def test_garbage_does_not_affect_other_clients(place: Path, client: bus.Client) -> None:
     with Serving(place):
         rude: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
         rude.connect(bus.address(place))
@@ -261,7 +261,7 @@ def test_many_clients_each_get_their_own_answers(place: Path) -> None:
     assert wrong == []
 
 
-def test_a_path_too_long_for_a_socket_is_said() -> None:
+def test_a_path_too_long_for_a_socket_is_an_error() -> None:
     with pytest.raises(errors.StartError, match="BEACON_RUN_DIR"):
         bus.address(Path("/") / ("x" * 120))
 

@@ -1,4 +1,4 @@
-"""The bus when everything that can go wrong does: order kept, nothing lost, each trouble only its own."""
+"""The bus under all faults: order is kept, nothing is lost, and a fault affects only its own request."""
 
 import random
 import tempfile
@@ -46,7 +46,7 @@ def name_of(incoming: bus_server.Incoming) -> int:
 
 
 def arrivals(server: bus_server.BusServer, client: bus.Client, count: int) -> list[bus_server.Incoming]:
-    """Give the next requests that arrive; the client works meanwhile, and nothing is answered."""
+    """Return the next requests without answering them, while the client runs."""
     arrived: list[bus_server.Incoming] = []
     deadline = time.monotonic() + 20
     while len(arrived) < count and time.monotonic() < deadline:
@@ -67,7 +67,7 @@ def welcome(incoming: bus_server.Incoming) -> wire.Welcome:
 
 
 class Answering:
-    """Answers in a thread, so that the client can wait."""
+    """Replies in a thread, so that the client can wait."""
 
     def __init__(self, server: bus_server.BusServer, decide: object) -> None:
         self._server = server
@@ -108,7 +108,9 @@ def test_a_refusal_of_one_request_is_not_raised_for_another(server: bus_server.B
     assert client.pending == 0
 
 
-def test_answers_that_came_before_a_refusal_are_given_first(server: bus_server.BusServer, client: bus.Client) -> None:
+def test_replies_that_arrived_before_a_refusal_are_returned_first(
+    server: bus_server.BusServer, client: bus.Client
+) -> None:
     tickets = [client.submit(named(number)) for number in range(3)]
     zero, one, two = arrivals(server, client, 3)
     for incoming, reply in ((zero, welcome(zero)), (one, FAILED), (two, welcome(two))):
@@ -123,7 +125,7 @@ def test_answers_that_came_before_a_refusal_are_given_first(server: bus_server.B
     assert [ticket for ticket, _, _ in first + last] == [tickets[0], tickets[2]]
 
 
-def test_a_reply_that_makes_no_sense_is_raised_and_the_next_request_is_served(
+def test_an_invalid_reply_is_raised_and_the_next_request_is_served(
     server: bus_server.BusServer, client: bus.Client
 ) -> None:
     for garbage in (b"", b"\xff\x00", b"[]", b'{"v": 2}', b'{"v": 1, "body": {"state": 7}}', b'{"v": 1, "refused": 3}'):
@@ -152,7 +154,7 @@ def test_replies_to_nothing_that_was_asked_are_ignored(server: bus_server.BusSer
 
 
 def test_a_reply_to_an_earlier_transmission_is_ignored(server: bus_server.BusServer, client: bus.Client) -> None:
-    """A refused request is not taken as done by what is said of one that came after it."""
+    """A refused request is not treated as applied because of the reply to a later one."""
     first, second = client.submit(named(1)), client.submit(named(2))
     one, two = arrivals(server, client, 2)
     answer(server, one, FULL)
@@ -180,7 +182,7 @@ def test_what_is_submitted_during_a_pause_waits_for_its_turn(server: bus_server.
 
 @pytest.mark.parametrize("seed", range(5))
 def test_pipelined_requests_take_effect_in_order_whatever_is_lost_or_refused(where: str, seed: int) -> None:
-    """A store that applies number n only after n - 1, as positions are: nothing is skipped, nothing stands still."""
+    """A store that applies number n only after n - 1, like positions: none is skipped, and none blocks."""
     chance = random.Random(seed)
     applied: list[int] = []
 
@@ -205,7 +207,7 @@ def test_pipelined_requests_take_effect_in_order_whatever_is_lost_or_refused(whe
         sent = 0
         done: list[tuple[int, wire.Hello, wire.Welcome]] = []
         while len(done) < 300:
-            while client.room and sent < 300:
+            while client.free_slots and sent < 300:
                 client.submit(named(sent))
                 sent += 1
             done += client.collect(wire.HELLO, 0.5)
@@ -215,14 +217,14 @@ def test_pipelined_requests_take_effect_in_order_whatever_is_lost_or_refused(whe
     assert all(reply.settings["fits"] for _, _, reply in done)
 
 
-def test_a_call_that_is_given_up_leaves_no_trace(where: str) -> None:
+def test_an_abandoned_call_leaves_no_state(where: str) -> None:
     stop = threading.Event()
     with bus.Client(where, stop=stop, window=1) as client:
         threading.Timer(0.05, stop.set).start()
         with pytest.raises(errors.Stopping):
             client.call(wire.Ping())
 
-        assert (client.pending, client.room) == (0, 1)
+        assert (client.pending, client.free_slots) == (0, 1)
 
 
 def test_after_the_stop_what_was_submitted_can_still_be_collected(where: str, server: bus_server.BusServer) -> None:
@@ -250,7 +252,7 @@ def test_a_frozen_server_gets_the_request_again_and_answers_it_once(where: str) 
     with bus_server.BusServer(where) as server, bus.Client(where, stop=threading.Event(), timeout_s=0.3) as client:
         client.submit(named(1))
         deadline = time.monotonic() + 1.0
-        while time.monotonic() < deadline:  # the server does not even look
+        while time.monotonic() < deadline:  # the server does not even receive
             assert client.collect(wire.HELLO, 0.1) == []
         late = arrivals(server, client, 2)
         while more := server.receive(0.2, limit=100):  # all that was sent; the client sends nothing meanwhile
@@ -263,7 +265,7 @@ def test_a_frozen_server_gets_the_request_again_and_answers_it_once(where: str) 
         assert client.collect(wire.HELLO, 0.2) == []
 
 
-def test_a_server_that_restarts_in_the_middle_is_found_at_once_by_everybody(where: str) -> None:
+def test_a_server_that_restarts_is_found_at_once_by_all_clients(where: str) -> None:
     clients = [bus.Client(where, stop=threading.Event(), timeout_s=60) for _ in range(5)]
     with bus_server.BusServer(where) as server:
         for client in clients:
@@ -298,7 +300,7 @@ def test_a_client_that_vanished_with_replies_pending_costs_the_server_nothing(
     assert time.monotonic() - began < 60
 
 
-def test_a_ledger_that_changed_is_said_once(server: bus_server.BusServer, client: bus.Client) -> None:
+def test_a_changed_ledger_is_raised_once(server: bus_server.BusServer, client: bus.Client) -> None:
     for ledger in ("one", "two"):
         client.submit(named(1))
         client.submit(named(2))
@@ -317,7 +319,9 @@ def test_a_ledger_that_changed_is_said_once(server: bus_server.BusServer, client
     assert wire.decode_request(incoming.data)[1] == "two"
 
 
-def test_a_store_that_is_starting_says_nothing_of_its_ledger(server: bus_server.BusServer, client: bus.Client) -> None:
+def test_the_reply_of_a_starting_store_does_not_change_the_ledger(
+    server: bus_server.BusServer, client: bus.Client
+) -> None:
     client.submit(named(1))
     (incoming,) = arrivals(server, client, 1)
     answer(server, incoming, welcome(incoming), ledger="one", settings="s")
@@ -347,7 +351,7 @@ def test_a_single_try_does_not_wait_for_ever_for_a_store_that_refuses(
     assert client.pending == 0
 
 
-def test_a_message_of_a_megabyte_travels(server: bus_server.BusServer, client: bus.Client) -> None:
+def test_a_message_of_a_megabyte_is_transmitted(server: bus_server.BusServer, client: bus.Client) -> None:
     with Answering(
         server, lambda _, batch: [(each, wire.Welcome(settings={"long": "y" * 1_000_000})) for each in batch]
     ):
@@ -357,6 +361,6 @@ def test_a_message_of_a_megabyte_travels(server: bus_server.BusServer, client: b
     assert len(reply.settings["long"]) == 1_000_000
 
 
-def test_a_place_that_can_not_be_bound_is_said() -> None:
+def test_an_address_that_cannot_be_bound_is_an_error() -> None:
     with pytest.raises(errors.StartError, match="can't listen"):
         bus_server.BusServer("ipc:///nowhere/at/all/store.sock")

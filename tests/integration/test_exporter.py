@@ -1,4 +1,4 @@
-"""The exporter as a real process: its ports, its readiness while the store comes and goes, its end."""
+"""The exporter as a real process: its ports, its readiness while the store restarts, its exit."""
 
 import http.client
 import json
@@ -43,7 +43,7 @@ def tree(**changes: Any) -> dict[str, Any]:
 
 
 class Beacon:
-    """An exporter with everything around it: a stand-in for the store, and what the others would have left."""
+    """An exporter with its environment: a stand-in for the store, and the files of the other processes."""
 
     def __init__(self, base: Path, store: stores.Store) -> None:
         self.base = base
@@ -56,7 +56,7 @@ class Beacon:
         return int(self.store.tree["health"]["port"])  # type: ignore[index]
 
     def live(self, process: str, component: str, state: str, **fields: Any) -> None:
-        """Let a process of this name live and report."""
+        """Create the heartbeat and reports of a process with this name."""
         heartbeat.Heartbeat(run_directory.heartbeats_directory(self.run_dir), process, "main")
         run_directory.Reporter(self.run_dir, process).report(component, {"state": state, **fields})
 
@@ -98,7 +98,7 @@ def beacon() -> Iterator[Beacon]:
         yield Beacon(Path(name), stores.Store())
 
 
-def test_it_is_ready_when_all_is_well_and_no_more_when_the_store_is_gone(beacon: Beacon) -> None:
+def test_it_is_ready_when_healthy_and_not_when_the_store_is_gone(beacon: Beacon) -> None:
     beacon.all_live()
     with beacon.exporting() as program:
         with stores.serving(beacon.run_dir, beacon.store):
@@ -127,7 +127,7 @@ def test_readiness_follows_what_the_watcher_reports(beacon: Beacon) -> None:
         assert beacon.readiness()[0] == 200
 
 
-def test_without_a_store_a_scrape_is_quick_and_lacks_its_figures_only(beacon: Beacon) -> None:
+def test_without_a_store_a_scrape_is_quick_and_lacks_only_its_statistics(beacon: Beacon) -> None:
     beacon.all_live()
     with beacon.exporting() as program:
         with stores.serving(beacon.run_dir, beacon.store):
@@ -203,7 +203,7 @@ def test_a_port_in_use_ends_it_with_one_line_that_names_port_and_key(beacon: Bea
     assert failed["reason"] == f"port {beacon.port} (metrics.port and health.port) is in use"
 
 
-def test_what_the_configuration_says_of_the_app_stands_in_the_log(beacon: Beacon) -> None:
+def test_the_configured_app_fields_are_in_the_log(beacon: Beacon) -> None:
     beacon.store.tree = tree(app={"name": "beacon-east", "version": "7.1", "log_level": "warn"})
     with (
         stores.serving(beacon.run_dir, beacon.store),
@@ -216,7 +216,7 @@ def test_what_the_configuration_says_of_the_app_stands_in_the_log(beacon: Beacon
     assert {line["app"] for line in program.lines if line["event"] == "failed"} == {"beacon-east"}
 
 
-def test_another_configuration_of_the_store_ends_it_to_start_anew(beacon: Beacon) -> None:
+def test_another_configuration_of_the_store_ends_it_for_a_restart(beacon: Beacon) -> None:
     with stores.serving(beacon.run_dir, beacon.store), beacon.exporting() as program:
         program.until("listening")
         beacon.get("/ready")
@@ -226,7 +226,7 @@ def test_another_configuration_of_the_store_ends_it_to_start_anew(beacon: Beacon
         assert program.end() == errors.EXIT_TEMPORARY
 
 
-def test_it_waits_for_a_store_that_is_late_and_says_so(beacon: Beacon) -> None:
+def test_it_waits_for_a_late_store_and_logs_it(beacon: Beacon) -> None:
     with beacon.exporting() as program:
         program.until("waiting for the store")
 
@@ -279,7 +279,7 @@ def test_state_gauges_of_a_process_that_is_gone_vanish_and_its_counters_stay(bea
         assert 'beacon_events_total{kind="Pod",source="watch",type="created"} 1.0' in body
 
 
-def test_what_is_declared_and_what_is_asked_for_have_no_name_in_common(beacon: Beacon) -> None:
+def test_declared_metrics_and_gauges_have_no_name_in_common(beacon: Beacon) -> None:
     with stores.serving(beacon.run_dir, beacon.store), beacon.exporting() as program:
         program.until("listening")
         body = beacon.get("/metrics")[1]
@@ -306,7 +306,7 @@ HOSTILE = [
 
 
 def mutated(chance: random.Random) -> bytes:
-    """Make rubbish of a hostile request: bytes changed, cut out, doubled."""
+    """Mutate a hostile request: bytes changed, removed, doubled."""
     data = bytearray(chance.choice(HOSTILE))
     for _ in range(chance.randint(0, 4)):
         at = chance.randrange(len(data))
@@ -316,7 +316,7 @@ def mutated(chance: random.Random) -> bytes:
 
 
 def attack(port: int, data: bytes, chance: random.Random) -> None:
-    """Send it and leave: at once, with a reset, after the answer, or not at all."""
+    """Send a request, and disconnect at once, with a reset, after the answer, or not at all."""
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection, suppress(OSError):
         connection.sendall(data)
         leaving = chance.randrange(3)
@@ -332,7 +332,7 @@ def resources(pid: int) -> tuple[int, int]:
     return len(os.listdir(f"/proc/{pid}/fd")), len(os.listdir(f"/proc/{pid}/task"))  # noqa: PTH208  names suffice
 
 
-def test_nothing_that_a_request_does_outlives_it(beacon: Beacon) -> None:
+def test_no_request_leaves_a_connection_or_thread_behind(beacon: Beacon) -> None:
     beacon.all_live()
     chance = random.Random(12)
     with stores.serving(beacon.run_dir, beacon.store), beacon.exporting() as program:

@@ -81,7 +81,7 @@ def test_objects_do_not_wait_for_each_other(store: stores.Store, endpoint: endpo
 
 
 def held(endpoint: endpoints.Endpoint) -> threading.Event:
-    """Let every request wait for its answer until the returned event is set."""
+    """Delay all answers until the returned event is set."""
     release = threading.Event()
 
     def behave(_request: endpoints.Received, _line: socket.socket) -> endpoints.Reply:
@@ -269,7 +269,7 @@ def test_a_fenced_notifier_goes_on_with_what_it_holds(store: stores.Store, endpo
 
 
 def waits_for(condition: Callable[[], bool]) -> bool:
-    """Say whether a condition comes to hold within half a second."""
+    """Return True if a condition holds within half a second."""
     try:
         running.wait_for(condition, within_s=0.5)
     except AssertionError:
@@ -277,7 +277,7 @@ def waits_for(condition: Callable[[], bool]) -> bool:
     return True
 
 
-def test_what_was_held_of_another_ledger_is_forgotten(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
+def test_leases_of_another_ledger_are_dropped(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
     release = threading.Event()
 
     def behave(_request: endpoints.Received, _line: socket.socket) -> endpoints.Reply:
@@ -318,7 +318,7 @@ def test_without_a_store_no_more_is_sent_than_a_crash_may_repeat(
         release.set()
         running.wait_for(lambda: len(notifier.record.outcomes) >= 32)
         running.wait_for(lambda: endpoint.in_flight == 0)
-        # Whoever still sent would have sent all of it by the next round trip.
+        # A notifier that still sends would have sent all of it by the next round trip.
         assert not waits_for(lambda: len(endpoint.received) > 32 + 5)
 
         store.restart()

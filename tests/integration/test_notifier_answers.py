@@ -1,4 +1,4 @@
-"""One answer belongs to one request: the channel against endpoints and proxies that send anything, also over TLS."""
+"""Each answer belongs to one request: HttpSender against endpoints and proxies that send anything, also over TLS."""
 
 import contextlib
 import random
@@ -22,7 +22,7 @@ REFUSED = b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"
 
 
 class World:
-    """An endpoint whose answers a test writes down as bytes, and a channel to it."""
+    """An endpoint whose answers are bytes of the test, and a sender to it."""
 
     def __init__(self, authority: trustme.CA | None, directory: Path, watchdog: deadline.Watchdog) -> None:
         context, files = None, tls_context.TlsFiles()
@@ -48,7 +48,7 @@ class World:
         return http_sender.HttpSender(target, token=lambda: "", watchdog=self.watchdog)
 
     def script(self, *answers: bytes) -> None:
-        """Answer the requests to come with these bytes, the last of them again and again."""
+        """Answer the next requests with these bytes, and all later ones with the last."""
         left = list(answers)
 
         def behave(_request: endpoints.Received, line: socket.socket) -> endpoints.Reply | None:
@@ -59,7 +59,7 @@ class World:
 
 
 class _Keep(endpoints.Reply):
-    """No reply of the endpoint's own: the connection stays open."""
+    """Send no reply; the connection stays open."""
 
 
 KEEP = _Keep()
@@ -151,7 +151,7 @@ def test_an_interim_answer_that_comes_long_before_is_not_the_answer(world: World
         b"HTTP/1.1 200 X\r\nno colon\r\n\r\n",
     ],
 )
-def test_what_is_no_answer_is_a_network_error_that_names_it(text: bytes, world: World) -> None:
+def test_an_invalid_answer_is_a_network_error_that_quotes_it(text: bytes, world: World) -> None:
     line = world.channel()
     world.script(text, ACCEPTED)
 
@@ -203,7 +203,7 @@ def test_a_refusal_of_a_large_event_is_read_before_it_was_sent_whole(world: Worl
 
 @pytest.mark.parametrize("text", [b"", b"HTTP/1.1 100 Continue\r\n\r\n", ACCEPTED])
 def test_the_deadline_holds_while_a_large_event_is_sent(text: bytes, world: World) -> None:
-    """The other side answers, or does not, and reads nothing."""
+    """Endpoint that reads nothing, with or without an answer."""
     with socket.create_server(("127.0.0.1", 0)) as server, futures.ThreadPoolExecutor() as pool:
 
         def serve() -> None:
@@ -227,7 +227,7 @@ def test_the_deadline_holds_while_a_large_event_is_sent(text: bytes, world: Worl
 
 
 @pytest.mark.parametrize("surplus", [ACCEPTED, b"\r\n", b"x", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"])
-def test_what_comes_with_an_answer_is_not_taken_for_the_next_one(surplus: bytes, world: World) -> None:
+def test_bytes_that_arrive_with_an_answer_are_not_used_as_the_next_one(surplus: bytes, world: World) -> None:
     world.script(ACCEPTED + surplus, REFUSED, ACCEPTED)
     line = world.channel()
 
@@ -235,7 +235,7 @@ def test_what_comes_with_an_answer_is_not_taken_for_the_next_one(surplus: bytes,
     assert world.endpoint.connections == 2
 
 
-def test_what_comes_after_an_answer_is_not_taken_for_the_next_one(world: World) -> None:
+def test_bytes_that_arrive_after_an_answer_are_not_used_as_the_next_one(world: World) -> None:
     later = threading.Event()
     sent = threading.Event()
 
@@ -335,7 +335,7 @@ def test_the_kernel_looks_after_idle_connections(world: World) -> None:
 
 
 class Proxy:
-    """Answers CONNECT with given bytes, then lets the client reach an endpoint if it likes."""
+    """Answers CONNECT with given bytes, then optionally connects the client to an endpoint."""
 
     def __init__(self, text: bytes, port: int) -> None:
         self._text = text
@@ -378,7 +378,7 @@ def _copy(source: socket.socket, sink: socket.socket) -> None:
 
 @pytest.fixture
 def through(secure: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bytes], answer.EndpointAnswer]]:
-    """Send through a proxy that answers so."""
+    """Send through a proxy with this answer."""
     opened: list[Proxy] = []
 
     def run(text: bytes) -> answer.EndpointAnswer:
@@ -447,7 +447,7 @@ def test_a_name_that_tls_refuses_is_a_network_error(secure: World, monkeypatch: 
 # --- one error is not another
 
 
-def test_a_mistake_of_ours_is_not_reported_as_a_token_that_cannot_be_sent(world: World) -> None:
+def test_a_bug_is_not_reported_as_a_token_that_cannot_be_sent(world: World) -> None:
     line = world.channel()
 
     with pytest.raises(UnicodeEncodeError):
@@ -500,7 +500,7 @@ def _mutated(chance: random.Random, text: bytes) -> bytes:
 @pytest.mark.parametrize("width", [1, 8])
 @pytest.mark.parametrize("seed", range(2))
 def test_whatever_an_endpoint_sends_no_event_gets_the_answer_of_another(seed: int, width: int, world: World) -> None:
-    """Each event has a status of its own, which is the endpoint's answer to it and to no other: a late one shows."""
+    """The endpoint answers each event with a status of its own, so that an answer to another event is detected."""
 
     def behave(request: endpoints.Received, line: socket.socket) -> endpoints.Reply | None:
         chance = random.Random(f"{seed} {request.headers['x-beacon-event-id']}")

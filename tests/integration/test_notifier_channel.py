@@ -1,4 +1,4 @@
-"""The channel against sockets that misbehave: the total deadline, TLS and its files, headers, what is kept."""
+"""The HTTP sender against misbehaving sockets: the total deadline, TLS and its files, headers, stored texts."""
 
 import contextlib
 import datetime as dt
@@ -42,7 +42,7 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.upper(), raising=False)
 
 
-def open_channel(
+def open_sender(
     url: str,
     watchdog: deadline.Watchdog,
     *,
@@ -50,7 +50,7 @@ def open_channel(
     headers: dict[str, str] | None = None,
     token: str = "",
     files: tls_context.TlsFiles | None = None,
-    on_trouble: Callable[[str], None] = lambda _: None,
+    on_tls_error: Callable[[str], None] = lambda _: None,
 ) -> http_sender.HttpSender:
     target = http_sender.Target(
         url=url,
@@ -60,7 +60,7 @@ def open_channel(
         headers=headers or {},
         files=files or tls_context.TlsFiles(),
     )
-    return http_sender.HttpSender(target, token=lambda: token, watchdog=watchdog, on_trouble=on_trouble)
+    return http_sender.HttpSender(target, token=lambda: token, watchdog=watchdog, on_tls_error=on_tls_error)
 
 
 def send(line: http_sender.HttpSender, *, timeout_s: float = 60.0) -> answer.EndpointAnswer:
@@ -68,7 +68,7 @@ def send(line: http_sender.HttpSender, *, timeout_s: float = 60.0) -> answer.End
 
 
 def drip(line: socket.socket, head: bytes, more: bytes) -> None:
-    """Send something, then bytes for ever; each read of it is in time."""
+    """Send something, then bytes for ever, each within any socket timeout."""
     line.sendall(head)
     with contextlib.suppress(OSError):
         while True:
@@ -108,7 +108,7 @@ def test_the_deadline_holds_against(
     behave: endpoints.Behaviour, endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog
 ) -> None:
     endpoint.behave = behave
-    line = open_channel(endpoint.url, watchdog)
+    line = open_sender(endpoint.url, watchdog)
     began = time.monotonic()
 
     got = send(line, timeout_s=0.4)
@@ -124,7 +124,7 @@ def test_the_deadline_holds_against_a_connection_that_is_never_accepted(watchdog
             filler.setblocking(False)
             with contextlib.suppress(BlockingIOError):
                 filler.connect(listener.getsockname())
-        line = open_channel(f"http://127.0.0.1:{listener.getsockname()[1]}/", watchdog)
+        line = open_sender(f"http://127.0.0.1:{listener.getsockname()[1]}/", watchdog)
         began = time.monotonic()
 
         got = send(line, timeout_s=0.4)
@@ -139,7 +139,7 @@ def test_the_deadline_holds_against_a_tls_handshake_that_never_ends(
     endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        line = open_channel(f"https://127.0.0.1:{listener.getsockname()[1]}/", watchdog)
+        line = open_sender(f"https://127.0.0.1:{listener.getsockname()[1]}/", watchdog)
         began = time.monotonic()
 
         got = send(line, timeout_s=0.4)
@@ -160,7 +160,7 @@ def test_the_deadline_holds_against_a_name_server_that_hangs(
         return []
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    line = open_channel("http://slow.example/", watchdog)
+    line = open_sender("http://slow.example/", watchdog)
     began = time.monotonic()
 
     answers = [send(line, timeout_s=0.2), send(line, timeout_s=0.2)]
@@ -171,8 +171,10 @@ def test_the_deadline_holds_against_a_name_server_that_hangs(
     assert len(lookups) == 1
 
 
-def test_a_connection_that_was_cut_is_not_used_again(endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog) -> None:
-    line = open_channel(endpoint.url, watchdog)
+def test_a_connection_that_was_shut_down_is_not_reused(
+    endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog
+) -> None:
+    line = open_sender(endpoint.url, watchdog)
     assert send(line).status == 204
     endpoint.behave = hang
     send(line, timeout_s=0.2)
@@ -182,12 +184,10 @@ def test_a_connection_that_was_cut_is_not_used_again(endpoint: endpoints.Endpoin
     assert endpoint.connections == 2
 
 
-def test_severing_ends_what_is_under_way_and_what_comes(
-    endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog
-) -> None:
+def test_cancel_all_ends_current_and_future_requests(endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog) -> None:
     endpoint.behave = hang
-    line = open_channel(endpoint.url, watchdog)
-    threading.Timer(0.2, watchdog.sever).start()
+    line = open_sender(endpoint.url, watchdog)
+    threading.Timer(0.2, watchdog.cancel_all).start()
     began = time.monotonic()
 
     assert send(line, timeout_s=120).status == 0
@@ -199,7 +199,7 @@ def test_severing_ends_what_is_under_way_and_what_comes(
 
 
 def test_one_connection_serves_many_requests(endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog) -> None:
-    line = open_channel(endpoint.url, watchdog)
+    line = open_sender(endpoint.url, watchdog)
 
     assert [send(line).status for _ in range(20)] == [204] * 20
     assert endpoint.connections == 1
@@ -209,7 +209,7 @@ def test_an_answer_with_a_body_leaves_the_connection_usable(
     endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog
 ) -> None:
     endpoint.behave = lambda _request, _line: endpoints.Reply(500, b"x" * 60_000)
-    line = open_channel(endpoint.url, watchdog)
+    line = open_sender(endpoint.url, watchdog)
 
     assert [send(line).status for _ in range(5)] == [500] * 5
     assert endpoint.connections == 1
@@ -217,7 +217,7 @@ def test_an_answer_with_a_body_leaves_the_connection_usable(
 
 def test_a_huge_answer_is_not_read_to_its_end(endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog) -> None:
     endpoint.behave = lambda _request, _line: endpoints.Reply(500, b"x" * 5_000_000)
-    line = open_channel(endpoint.url, watchdog)
+    line = open_sender(endpoint.url, watchdog)
 
     got = send(line)
 
@@ -228,7 +228,7 @@ def test_a_huge_answer_is_not_read_to_its_end(endpoint: endpoints.Endpoint, watc
 def test_a_connection_that_was_closed_while_idle_costs_no_request(
     endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog
 ) -> None:
-    line = open_channel(endpoint.url, watchdog)
+    line = open_sender(endpoint.url, watchdog)
     for _ in range(20):
         assert send(line).status == 204
         endpoint.drop()
@@ -245,7 +245,7 @@ def test_a_reset_in_the_middle_of_a_request_is_a_network_error(
         raise OSError
 
     endpoint.behave = reset
-    line = open_channel(endpoint.url, watchdog)
+    line = open_sender(endpoint.url, watchdog)
 
     got = send(line)
 
@@ -254,13 +254,13 @@ def test_a_reset_in_the_middle_of_a_request_is_a_network_error(
     assert len(endpoint.received) == 1
 
 
-def test_an_answer_that_breaks_off_is_no_answer(endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog) -> None:
+def test_a_truncated_answer_is_a_network_error(endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog) -> None:
     def break_off(_request: endpoints.Received, line: socket.socket) -> None:
         line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
 
     endpoint.behave = break_off
 
-    got = send(open_channel(endpoint.url, watchdog))
+    got = send(open_sender(endpoint.url, watchdog))
 
     assert (got.code, got.status) == ("network", 0)
 
@@ -268,12 +268,12 @@ def test_an_answer_that_breaks_off_is_no_answer(endpoint: endpoints.Endpoint, wa
 @pytest.mark.parametrize(
     "text", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Le", b"HTTP/1.1 200 OK\r\nA: b\r\n"]
 )
-def test_headers_that_break_off_are_no_answer(
+def test_truncated_headers_are_a_network_error(
     text: bytes, endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog
 ) -> None:
     endpoint.behave = lambda _request, line: line.sendall(text)
 
-    got = send(open_channel(endpoint.url, watchdog))
+    got = send(open_sender(endpoint.url, watchdog))
 
     assert (got.code, got.status) == ("network", 0)
 
@@ -283,7 +283,7 @@ def test_an_answer_that_ends_with_its_connection_is_whole(
 ) -> None:
     endpoint.behave = lambda _request, line: line.sendall(b"HTTP/1.0 422 No\r\n\r\nwhy")
 
-    got = send(open_channel(endpoint.url, watchdog))
+    got = send(open_sender(endpoint.url, watchdog))
 
     assert (got.status, got.error) == (422, "why")
 
@@ -296,33 +296,33 @@ def test_what_is_not_http_is_a_network_error(
 ) -> None:
     endpoint.behave = lambda _request, line: line.sendall(text)
 
-    assert send(open_channel(endpoint.url, watchdog)).code == "network"
+    assert send(open_sender(endpoint.url, watchdog)).code == "network"
 
 
 def test_a_refused_connection_is_a_network_error_in_words(watchdog: deadline.Watchdog) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
-    got = send(open_channel(f"http://127.0.0.1:{port}/", watchdog))
+    got = send(open_sender(f"http://127.0.0.1:{port}/", watchdog))
 
     assert (got.code, got.error) == ("network", "Connection refused")
 
 
 def test_a_name_that_does_not_exist_is_a_network_error_in_words(watchdog: deadline.Watchdog) -> None:
-    got = send(open_channel("http://nowhere.invalid/", watchdog), timeout_s=20)
+    got = send(open_sender("http://nowhere.invalid/", watchdog), timeout_s=20)
 
     assert got.code == "network"
     assert "nowhere.invalid" in got.error
 
 
 def test_a_name_is_resolved(endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog) -> None:
-    assert send(open_channel(f"http://localhost:{endpoint.port}/", watchdog)).status == 204
+    assert send(open_sender(f"http://localhost:{endpoint.port}/", watchdog)).status == 204
 
 
 def test_a_redirect_is_not_followed(endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog) -> None:
     endpoint.behave = lambda _request, _line: endpoints.Reply(302, headers={"Location": "/elsewhere"})
 
-    got = send(open_channel(endpoint.url, watchdog))
+    got = send(open_sender(endpoint.url, watchdog))
 
     assert got.status == 302
     assert "/elsewhere" in got.error
@@ -335,7 +335,7 @@ def test_the_configured_method_is_used_and_not_repeated_by_itself(
 ) -> None:
     endpoint.behave = lambda _request, _line: endpoints.Reply(503, headers={"Retry-After": "1"})
 
-    got = send(open_channel(endpoint.url, watchdog, method=method))
+    got = send(open_sender(endpoint.url, watchdog, method=method))
 
     assert [request.method for request in endpoint.received] == [method]
     assert got.retry_after == "1"
@@ -348,7 +348,7 @@ def test_headers_of_the_contract_and_the_configured_ones_are_sent(
     endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog
 ) -> None:
     headers = {"X-Team": "größe", "content-type": "text/plain", "HOST": "evil", "X-Request-ID": "mine"}
-    line = open_channel(endpoint.url + "?a=1&b=%20", watchdog, headers=headers, token="t0ken")
+    line = open_sender(endpoint.url + "?a=1&b=%20", watchdog, headers=headers, token="t0ken")
 
     send(line)
     send(line)
@@ -369,8 +369,8 @@ def test_a_token_takes_the_place_of_a_configured_authorization(
 ) -> None:
     headers = {"authorization": "Basic abcdef"}
 
-    send(open_channel(endpoint.url, watchdog, headers=headers, token="t0ken"))
-    send(open_channel(endpoint.url, watchdog, headers=headers))
+    send(open_sender(endpoint.url, watchdog, headers=headers, token="t0ken"))
+    send(open_sender(endpoint.url, watchdog, headers=headers))
 
     assert [request.headers["authorization"] for request in endpoint.received] == ["Bearer t0ken", "Basic abcdef"]
 
@@ -389,40 +389,42 @@ def test_a_token_is_asked_for_at_every_request(endpoint: endpoints.Endpoint, wat
 def test_a_token_that_cannot_be_sent_is_reported_without_showing_it(
     endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog
 ) -> None:
-    got = send(open_channel(endpoint.url, watchdog, token="sec\nret"))
+    got = send(open_sender(endpoint.url, watchdog, token="sec\nret"))
 
     assert got.status == 0
     assert "sec" not in got.error
     assert not endpoint.received
 
 
-def test_credentials_that_an_endpoint_echoes_are_not_kept(
+def test_credentials_that_an_endpoint_echoes_are_not_stored(
     endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog
 ) -> None:
     echo = b"got t0ken-1234, header-secret, query-secret and query%2Fsecret2 \x1b[31m\x00 end"
     endpoint.behave = lambda _request, _line: endpoints.Reply(400, echo)
     url = f"{endpoint.url}?key=query-secret&other=query%2Fsecret2"
-    line = open_channel(url, watchdog, headers={"X-Key": "header-secret"}, token="t0ken-1234")
+    line = open_sender(url, watchdog, headers={"X-Key": "header-secret"}, token="t0ken-1234")
 
     got = send(line)
 
     assert got.error == "got ***, ***, *** and *** [31m end"
 
 
-def test_nothing_is_kept_of_an_accepting_answer(endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog) -> None:
+def test_the_text_of_an_accepting_answer_is_not_stored(
+    endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog
+) -> None:
     endpoint.behave = lambda _request, _line: endpoints.Reply(200, b"thanks")
 
-    assert send(open_channel(endpoint.url, watchdog)).error == ""
+    assert send(open_sender(endpoint.url, watchdog)).error == ""
 
 
 def test_an_environment_proxy_is_used_and_no_proxy_is_honoured(
     endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", f"http://user:pass@127.0.0.1:{endpoint.port}")
-    send(open_channel("http://far.example/hook?x=1", watchdog))
+    send(open_sender("http://far.example/hook?x=1", watchdog))
 
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    send(open_channel(endpoint.url, watchdog))
+    send(open_sender(endpoint.url, watchdog))
 
     through, direct = endpoint.received
     assert through.path == "http://far.example/hook?x=1"
@@ -434,7 +436,7 @@ def test_an_environment_proxy_is_used_and_no_proxy_is_honoured(
 
 
 class Authority:
-    """A certificate authority whose files lie in a directory."""
+    """A certificate authority with its files in a directory."""
 
     def __init__(self, directory: Path, name: str) -> None:
         self.ca = trustme.CA()
@@ -473,7 +475,7 @@ def secure(authority: Authority) -> Iterator[endpoints.Endpoint]:
 def test_the_configured_authority_is_trusted(
     secure: endpoints.Endpoint, authority: Authority, watchdog: deadline.Watchdog
 ) -> None:
-    line = open_channel(secure.url, watchdog, files=tls_context.TlsFiles(ca=str(authority.file)))
+    line = open_sender(secure.url, watchdog, files=tls_context.TlsFiles(ca=str(authority.file)))
 
     assert [send(line).status for _ in range(3)] == [204] * 3
     assert secure.connections == 1
@@ -485,7 +487,7 @@ def test_a_certificate_of_another_authority_is_a_tls_error(
     other = Authority(tmp_path, "other")
 
     for files in (tls_context.TlsFiles(ca=str(other.file)), tls_context.TlsFiles()):
-        got = send(open_channel(secure.url, watchdog, files=files))
+        got = send(open_sender(secure.url, watchdog, files=files))
         assert (got.code, got.status) == ("tls", 0)
         assert got.error.startswith("certificate not accepted")
 
@@ -499,7 +501,7 @@ def test_an_environment_bundle_does_not_override_the_configured_one(
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(Authority(tmp_path, "other").file))
 
-    assert send(open_channel(secure.url, watchdog, files=tls_context.TlsFiles(ca=str(authority.file)))).status == 204
+    assert send(open_sender(secure.url, watchdog, files=tls_context.TlsFiles(ca=str(authority.file)))).status == 204
 
 
 def test_a_certificate_for_another_name_is_a_tls_error(authority: Authority, watchdog: deadline.Watchdog) -> None:
@@ -507,7 +509,7 @@ def test_a_certificate_for_another_name_is_a_tls_error(authority: Authority, wat
     authority.ca.issue_cert("other.example").configure_cert(context)
     served = endpoints.Endpoint(context=context)
 
-    got = send(open_channel(served.url, watchdog, files=tls_context.TlsFiles(ca=str(authority.file))))
+    got = send(open_sender(served.url, watchdog, files=tls_context.TlsFiles(ca=str(authority.file))))
 
     assert got.code == "tls"
     served.down()
@@ -524,7 +526,7 @@ def test_plain_http_on_a_tls_port_is_a_tls_error(endpoint: endpoints.Endpoint, w
             line.close()
 
         threading.Thread(target=talk_plain, daemon=True).start()
-        got = send(open_channel(f"https://127.0.0.1:{listener.getsockname()[1]}/", watchdog))
+        got = send(open_sender(f"https://127.0.0.1:{listener.getsockname()[1]}/", watchdog))
 
     assert got.code == "tls"
 
@@ -532,7 +534,7 @@ def test_plain_http_on_a_tls_port_is_a_tls_error(endpoint: endpoints.Endpoint, w
 def test_verification_can_be_switched_off_without_a_warning_per_request(
     secure: endpoints.Endpoint, watchdog: deadline.Watchdog
 ) -> None:
-    line = open_channel(secure.url, watchdog, files=tls_context.TlsFiles(verify=False))
+    line = open_sender(secure.url, watchdog, files=tls_context.TlsFiles(verify=False))
 
     with warnings.catch_warnings(record=True) as shown:
         assert send(line).status == 204
@@ -540,12 +542,12 @@ def test_verification_can_be_switched_off_without_a_warning_per_request(
     assert not shown
 
 
-def test_a_replaced_authority_is_in_force_within_seconds_even_on_living_connections(
+def test_a_replaced_authority_is_used_within_seconds_even_on_open_connections(
     authority: Authority, secure: endpoints.Endpoint, watchdog: deadline.Watchdog, tmp_path: Path
 ) -> None:
     file = tmp_path / "in-force.pem"
     file.write_bytes(authority.file.read_bytes())
-    line = open_channel(secure.url, watchdog, files=tls_context.TlsFiles(ca=str(file)))
+    line = open_sender(secure.url, watchdog, files=tls_context.TlsFiles(ca=str(file)))
     assert send(line).status == 204
 
     replace(file, Authority(tmp_path, "other").file.read_bytes())
@@ -555,29 +557,29 @@ def test_a_replaced_authority_is_in_force_within_seconds_even_on_living_connecti
     wait_for(lambda: send(line).status == 204)
 
 
-def test_a_broken_authority_file_leaves_the_former_one_in_force_and_is_told_once(
+def test_a_broken_authority_file_leaves_the_previous_one_in_use_and_is_logged_once(
     authority: Authority, secure: endpoints.Endpoint, watchdog: deadline.Watchdog, tmp_path: Path
 ) -> None:
     file = tmp_path / "in-force.pem"
     file.write_bytes(authority.file.read_bytes())
-    told: list[str] = []
-    line = open_channel(secure.url, watchdog, files=tls_context.TlsFiles(ca=str(file)), on_trouble=told.append)
+    problems: list[str] = []
+    line = open_sender(secure.url, watchdog, files=tls_context.TlsFiles(ca=str(file)), on_tls_error=problems.append)
     send(line)
 
     replace(file, b"-----BEGIN CERTIFICATE-----\nhalf")
-    wait_for(lambda: send(line).status == 204 and bool(told))
+    wait_for(lambda: send(line).status == 204 and bool(problems))
     time.sleep(1.1)
 
     assert send(line).status == 204
-    assert len(told) == 1
-    assert str(file) in told[0]
+    assert len(problems) == 1
+    assert str(file) in problems[0]
 
 
 def test_an_authority_file_that_is_missing_at_first_is_used_when_it_appears(
     authority: Authority, secure: endpoints.Endpoint, watchdog: deadline.Watchdog, tmp_path: Path
 ) -> None:
     file = tmp_path / "late.pem"
-    line = open_channel(secure.url, watchdog, files=tls_context.TlsFiles(ca=str(file)))
+    line = open_sender(secure.url, watchdog, files=tls_context.TlsFiles(ca=str(file)))
 
     got = send(line)
     assert got.code == "tls"
@@ -594,13 +596,13 @@ def test_a_client_certificate_is_shown_and_a_replaced_one_too(
     served = endpoints.Endpoint(context=authority.server(clients=clients))
     certificate, key = others.client(tmp_path)
     files = tls_context.TlsFiles(ca=str(authority.file), certificate=certificate, key=key)
-    line = open_channel(served.url, watchdog, files=files)
+    line = open_sender(served.url, watchdog, files=files)
 
     assert send(line).status == 0
     clients.client(tmp_path)
     wait_for(lambda: send(line).status == 204)
 
-    without = open_channel(served.url, watchdog, files=tls_context.TlsFiles(ca=str(authority.file)))
+    without = open_sender(served.url, watchdog, files=tls_context.TlsFiles(ca=str(authority.file)))
     assert send(without).status == 0
     served.down()
 
@@ -618,7 +620,7 @@ def test_an_encrypted_key_does_not_ask_for_a_password(authority: Authority, tmp_
 
 
 def replace(file: Path, content: bytes) -> None:
-    """Replace a file as a mounted secret is replaced: at once, with another inode."""
+    """Replace a file atomically, with another inode, like a mounted secret."""
     fresh = file.with_suffix(".new")
     fresh.write_bytes(content)
     fresh.replace(file)

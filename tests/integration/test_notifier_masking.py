@@ -1,4 +1,4 @@
-"""Endpoints and proxies that repeat what they were sent: nothing of it is kept."""
+"""Endpoints and proxies that repeat a request: no secret of it is stored."""
 
 import base64
 import itertools
@@ -26,7 +26,7 @@ WHERE = ["body", "reason", "location", "truncated", "status line", "broken heade
 
 
 class Echo:
-    """Answers each request, CONNECT too, with all of it, wherever an answer has room for text."""
+    """Answers each request, including CONNECT, with its own text in every part of the answer."""
 
     def __init__(self) -> None:
         self.where = "body"
@@ -101,14 +101,14 @@ def ask(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], answer
 
 
 def parts_in(text: str) -> list[str]:
-    """List what of the secrets stands in a text: six characters in a row are too many."""
+    """Return the parts of secrets in a text; six consecutive characters count."""
     parts = [secret[at : at + 6] for secret in SECRETS for at in range(len(secret) - 5)]
     return [part for part in parts if part in text]
 
 
 @pytest.mark.parametrize("where", WHERE)
 @pytest.mark.parametrize("way", ["direct", "proxy", "tunnel"])
-def test_nothing_of_a_secret_that_comes_back_is_kept(
+def test_no_part_of_an_echoed_secret_is_stored(
     echo: Echo, ask: Callable[[str, str], answer.EndpointAnswer], where: str, way: str
 ) -> None:
     echo.where = where
@@ -129,7 +129,7 @@ def test_nothing_of_a_secret_that_comes_back_is_kept(
     assert parts_in(repr(http_sender.Target(url=f"http://h/{QUERY}", method="POST", agent="a", width=1))) == []
 
 
-def test_a_cut_never_falls_into_a_secret(echo: Echo, ask: Callable[[str, str], answer.EndpointAnswer]) -> None:
+def test_a_text_is_never_cut_inside_a_secret(echo: Echo, ask: Callable[[str, str], answer.EndpointAnswer]) -> None:
     kept = []
     for where, before in itertools.product(["body", "reason"], range(300, 512, 13)):
         echo.where, echo.before = where, before

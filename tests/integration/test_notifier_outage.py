@@ -1,4 +1,4 @@
-"""Outages and poison events: whose fault a failure is, what an outage costs, how soon delivery resumes."""
+"""Outages and poison events: which failures count, the cost of an outage, and how soon delivery resumes."""
 
 import itertools
 import socket
@@ -39,13 +39,13 @@ def test_an_endpoint_that_comes_back_gets_everything_soon_and_no_attempt_was_use
     keys = fill(store, 30)
 
     with running.Notifier(store, endpoint, policy=SLOW_RETRY, rules=RULES) as notifier:
-        running.wait_for(lambda: "opened" in notifier.record.said)
+        running.wait_for(lambda: "opened" in notifier.record.reported)
         running.wait_for(lambda: len(notifier.record.outcomes) >= 8)
         endpoint.up()
         running.wait_for(lambda: store.count(DELIVERED) == 30, within_s=SOON_S)
 
     assert {store.rows[key].attempts for key in keys} == {1}
-    assert notifier.record.said == ["claimed", "opened", "closed"]
+    assert notifier.record.reported == ["claimed", "opened", "closed"]
 
 
 @pytest.mark.parametrize("behave", [hang, fail])
@@ -56,7 +56,7 @@ def test_delivery_resumes_when_an_endpoint_answers_again_that_had(
     keys = fill(store, 20)
 
     with running.Notifier(store, endpoint, policy=SLOW_RETRY, rules=RULES) as notifier:
-        running.wait_for(lambda: "opened" in notifier.record.said)
+        running.wait_for(lambda: "opened" in notifier.record.reported)
         running.wait_for(lambda: len(notifier.record.outcomes) >= 7)
         endpoint.behave = succeed
         running.wait_for(lambda: store.count(DELIVERED) == 20, within_s=SOON_S)
@@ -74,21 +74,21 @@ def test_delivery_resumes_soon_after_a_hang_that_was_shorter_than_the_timeout(
         running.wait_for(lambda: store.count(DELIVERED) == 3)
         endpoint.behave = hang
         keys = fill(store, 20)
-        running.wait_for(lambda: "opened" in notifier.record.said, within_s=SOON_S)
+        running.wait_for(lambda: "opened" in notifier.record.reported, within_s=SOON_S)
         endpoint.behave = succeed
         running.wait_for(lambda: store.count(DELIVERED) == 23, within_s=SOON_S)
 
     assert {store.rows[key].attempts for key in keys} == {1}
 
 
-def test_one_probe_at_a_time_goes_out_and_what_was_not_sent_is_given_back(
+def test_one_probe_at_a_time_is_sent_and_unsent_deliveries_are_released(
     store: stores.Store, endpoint: endpoints.Endpoint
 ) -> None:
     endpoint.behave = hang
     fill(store, 50)
 
     with running.Notifier(store, endpoint, policy=SLOW_RETRY, rules=RULES) as notifier:
-        running.wait_for(lambda: "opened" in notifier.record.said)
+        running.wait_for(lambda: "opened" in notifier.record.reported)
         running.wait_for(lambda: not store.held)
         before = len(endpoint.received)
         running.wait_for(lambda: len(endpoint.received) >= before + 4)
@@ -103,7 +103,7 @@ def test_an_outage_without_anything_to_send_sends_nothing(store: stores.Store, e
     fill(store, 5)
 
     with running.Notifier(store, endpoint, policy=SLOW_RETRY, rules=RULES) as notifier:
-        running.wait_for(lambda: "opened" in notifier.record.said)
+        running.wait_for(lambda: "opened" in notifier.record.reported)
         for row in store.rows.values():
             row.state = model.DeliveryState.DISCARDED
         running.wait_for(lambda: not store.held and store.parked is not None)
@@ -142,7 +142,7 @@ def test_events_that_always_get_500_do_not_hold_up_the_others(
         good = fill(store, 20, prefix="good")
         running.wait_for(lambda: all(store.state(key) is DELIVERED for key in good), within_s=SOON_S)
 
-    assert "opened" not in notifier.record.said
+    assert "opened" not in notifier.record.reported
 
 
 def test_a_refusal_in_an_outage_closes_the_breaker(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
@@ -150,11 +150,11 @@ def test_a_refusal_in_an_outage_closes_the_breaker(store: stores.Store, endpoint
     fill(store, 10)
 
     with running.Notifier(store, endpoint, policy=SLOW_RETRY, rules=RULES) as notifier:
-        running.wait_for(lambda: "opened" in notifier.record.said)
+        running.wait_for(lambda: "opened" in notifier.record.reported)
         endpoint.behave = lambda _request, _line: endpoints.Reply(404)
         running.wait_for(lambda: store.count(model.DeliveryState.FAILED) == 10, within_s=SOON_S)
 
-    assert notifier.record.said[-1] == "closed"
+    assert notifier.record.reported[-1] == "closed"
 
 
 def test_with_the_breaker_disabled_every_failure_counts(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
@@ -167,7 +167,7 @@ def test_with_the_breaker_disabled_every_failure_counts(store: stores.Store, end
         running.wait_for(lambda: store.count(model.DeliveryState.FAILED) == 10)
 
     assert len(endpoint.received) == 20
-    assert "opened" not in notifier.record.said
+    assert "opened" not in notifier.record.reported
 
 
 def test_a_request_that_hangs_since_before_the_outage_does_not_hold_up_probes(
@@ -187,7 +187,7 @@ def test_a_request_that_hangs_since_before_the_outage_does_not_hold_up_probes(
     with running.Notifier(store, endpoint, policy=SLOW_RETRY, rules=rules, width=2) as notifier:
         running.wait_for(lambda: len(endpoint.received) == 1)
         fill(store, 8)
-        running.wait_for(lambda: "opened" in notifier.record.said)
+        running.wait_for(lambda: "opened" in notifier.record.reported)
         before = len(endpoint.received)
         running.wait_for(lambda: len(endpoint.received) >= before + 3)
         release.set()

@@ -1,4 +1,4 @@
-"""The notifier as a process: started, stopped, killed in the middle of its work, and what it leaves behind."""
+"""The notifier as a process: started, stopped, and killed during its work."""
 
 import json
 import os
@@ -47,7 +47,7 @@ class Place:
 
     @contextmanager
     def notifier(self, *code: str, **environ: str) -> Iterator[subprocess.Popen[str]]:
-        """Run the process, or `code` that makes it another; the caller ends it, or it is killed."""
+        """Run the process, or `code` in its place; kill it if the caller has not ended it."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("SUPERVISOR")}
         process = subprocess.Popen(
             [sys.executable, *(("-c", *code) if code else ("-m", "beacon.notifier"))],
@@ -83,7 +83,7 @@ def state_of(place: Place, component: str) -> str:
     )
 
 
-def test_it_delivers_reports_beats_and_ends_at_sigterm_with_everything_settled(place: Place) -> None:
+def test_it_delivers_reports_writes_heartbeats_and_settles_everything_at_sigterm(place: Place) -> None:
     place.endpoint.behave = lambda _request, _line: endpoints.Reply(delay_s=0.3)
     with place.notifier(ENDPOINT_AUTH_TOKEN="t0ken-1234") as process:
         running.wait_for(lambda: state_of(place, "claim") == "claiming")
@@ -105,7 +105,7 @@ def test_it_delivers_reports_beats_and_ends_at_sigterm_with_everything_settled(p
     assert "t0ken" not in said
     assert "header-secret" not in said
     events = [json.loads(line)["event"] for line in said.splitlines()]
-    assert events.count("claiming began") == 1
+    assert events.count("claiming started") == 1
     assert events[-1] == "ended", said
 
 
@@ -119,7 +119,7 @@ def test_it_waits_for_a_store_that_is_late(place: Place) -> None:
         running.wait_for(lambda: place.store.state(1) is DELIVERED)
 
 
-def test_a_changed_configuration_ends_it_so_that_supervisord_starts_it_anew(place: Place) -> None:
+def test_a_changed_configuration_ends_it_so_that_supervisord_restarts_it(place: Place) -> None:
     with place.notifier() as process:
         running.wait_for(lambda: state_of(place, "claim") == "claiming")
         place.store.stop()
@@ -129,13 +129,13 @@ def test_a_changed_configuration_ends_it_so_that_supervisord_starts_it_anew(plac
         assert process.wait(timeout=15) == 75
 
 
-# A notifier that is gone at once when it comes to a given request, before sending it or with the answer in hand.
+# A notifier that exits at a given request, before sending it or after receiving the answer.
 DYING = """
 import itertools, os, sys
 from beacon.runtime import process
-from beacon.notifier import __main__, channel
+from beacon.notifier import __main__, http_sender
 
-left, after, send = itertools.count(int(sys.argv[1]), -1), sys.argv[2] == "after", channel.Channel.send
+left, after, send = itertools.count(int(sys.argv[1]), -1), sys.argv[2] == "after", http_sender.HttpSender.send
 
 def die(self, *args, **options):
     last = next(left) == 0
@@ -146,7 +146,7 @@ def die(self, *args, **options):
         os._exit(9)
     return reply
 
-channel.Channel.send = die
+http_sender.HttpSender.send = die
 process.run("notifier", __main__.main)
 """
 
@@ -187,7 +187,7 @@ def test_a_kill_in_the_middle_loses_nothing_keeps_order_and_repeats_at_most_what
 
     seen = Counter(request.headers["x-beacon-event-id"] for request in place.endpoint.received)
     assert len(seen) == objects * each
-    # What was answered and not yet on disk at the store is repeated too: one more claim's worth, at most.
+    # Requests that were answered and not yet settled durably are repeated, too: at most those of one more claim.
     assert sum(seen.values()) - len(seen) <= kills * 4 * width
     for index in range(objects):
         told = [
@@ -203,7 +203,7 @@ def test_a_kill_in_the_middle_loses_nothing_keeps_order_and_repeats_at_most_what
 FAILING = """
 import sys
 from beacon.runtime import process
-from beacon.notifier import __main__, render, session
+from beacon.notifier import __main__, claim_session, render
 
 def fail(*_, **__):
     raise RecursionError("of this event")
@@ -211,8 +211,8 @@ def fail(*_, **__):
 if sys.argv[1] == "rendering":
     render.envelope = fail
 else:
-    claim = session.Session.claim
-    session.Session.claim = lambda self, wish: fail() if self.outbox else claim(self, wish)
+    claim = claim_session.ClaimSession.claim
+    claim_session.ClaimSession.claim = lambda self, wish: fail() if self.outbox else claim(self, wish)
 process.run("notifier", __main__.main)
 """
 
@@ -225,7 +225,7 @@ def first_claim_after(place: Place, claims: int) -> wire.Claim:
 
 
 @pytest.mark.parametrize("at", ["rendering", "claiming"])
-def test_an_unexpected_error_leaves_word_of_the_event_that_was_under_way(place: Place, at: str) -> None:
+def test_an_unexpected_error_leaves_a_mark_of_the_event_in_flight(place: Place, at: str) -> None:
     (key,) = place.store.add("web")
     with place.notifier(FAILING, at) as process:
         assert process.wait(timeout=30) == 70
@@ -237,7 +237,7 @@ def test_an_unexpected_error_leaves_word_of_the_event_that_was_under_way(place: 
     assert claim.died
 
 
-def test_a_kill_leaves_word_of_what_was_under_way_and_of_nothing_that_merely_waited(place: Place) -> None:
+def test_a_kill_leaves_marks_of_events_in_flight_and_not_of_queued_ones(place: Place) -> None:
     place.endpoint.behave = lambda request, _line: endpoints.Reply(delay_s=60.0 if request.subject != "done" else 0.0)
     (done,) = place.store.add("done")
     with place.notifier() as process:
@@ -255,7 +255,7 @@ def test_a_kill_leaves_word_of_what_was_under_way_and_of_nothing_that_merely_wai
     assert set(claim.died_with) <= set(keys)
 
 
-def test_a_stop_and_a_changed_configuration_are_no_deaths(place: Place) -> None:
+def test_a_stop_and_a_changed_configuration_do_not_count_as_deaths(place: Place) -> None:
     place.store.add("web")
     with place.notifier() as process:
         running.wait_for(lambda: place.store.count(DELIVERED) == 1)
@@ -275,7 +275,7 @@ def test_a_stop_and_a_changed_configuration_are_no_deaths(place: Place) -> None:
     assert (after_stop.died_with, after_change.died_with) == ((), ())
 
 
-def test_a_second_notifier_does_not_take_the_first_for_dead(place: Place) -> None:
+def test_a_second_notifier_does_not_count_the_first_as_dead(place: Place) -> None:
     place.endpoint.behave = lambda _request, _line: endpoints.Reply(delay_s=60.0)
     place.store.add("web")
     with place.notifier():

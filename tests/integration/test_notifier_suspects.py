@@ -1,4 +1,4 @@
-"""An event that kills the notifier, with a real store, a real notifier and an endpoint that pulls the trigger."""
+"""An event that kills the notifier, with a real store, a real notifier, and an endpoint that triggers the kill."""
 
 import os
 import signal
@@ -107,7 +107,7 @@ class Beacon:
             self.keeper.join()
 
 
-def test_an_event_that_kills_holds_nothing_up_and_is_delivered_once_it_kills_no_more() -> None:
+def test_an_event_that_kills_the_notifier_delays_no_other_and_is_delivered_once_it_stops_killing() -> None:
     armed = threading.Event()
     armed.set()
     in_flight_beside: list[int] = []

@@ -83,7 +83,7 @@ class Writer:
         """Every position is a change of one of seven objects; the store's word is taken for where to go on."""
         self.open()
         while not stop.is_set():
-            while self.client.room:
+            while self.client.free_slots:
                 self.client.submit(self.next_request())
             for _, request, reply in self.client.collect(wire.OBSERVE, 0.1):
                 if reply.place is wire.Place.APPLIED:

@@ -1,4 +1,4 @@
-"""The test event's way: the notifier's own, whatever is configured."""
+"""The test event uses the notifier's transport, with the same configuration."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,38 +23,38 @@ def tree(url: str, **endpoint: Any) -> settings.Settings:
     return settings.from_plain({"resources": [{"api_version": "v1", "kind": "Pod"}], "endpoint": given})
 
 
-def test_it_bears_the_token_and_the_headers(sink: endpoints.SinkServer, tmp_path: Path) -> None:
+def test_it_sends_the_token_and_the_headers(sink: endpoints.SinkServer, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("s3cret-token\n")
 
-    told = test_event.attempt(
+    result = test_event.send(
         tree(sink.url, headers={"X-Team": "billing"}), {"ENDPOINT_AUTH_TOKEN_FILE": str(tmp_path / "token")}
     )
 
-    assert told["status"] == 200
+    assert result["status"] == 200
     headers = dict(sink.events()[-1].request.headers)
     assert headers[b"authorization"] == b"Bearer s3cret-token"
     assert headers[b"x-team"] == b"billing"
 
 
-def test_a_token_file_that_is_not_there_is_said_and_nothing_is_sent(sink: endpoints.SinkServer) -> None:
-    told = test_event.attempt(tree(sink.url), {"ENDPOINT_AUTH_TOKEN_FILE": "/nowhere/token"})
+def test_a_missing_token_file_is_reported_and_nothing_is_sent(sink: endpoints.SinkServer) -> None:
+    result = test_event.send(tree(sink.url), {"ENDPOINT_AUTH_TOKEN_FILE": "/nowhere/token"})
 
-    assert (told["code"], told["error"]) == ("", "no token can be read from /nowhere/token: not sent")
+    assert (result["code"], result["error"]) == ("", "no token can be read from /nowhere/token: not sent")
     assert sink.events() == []
 
 
-def test_a_name_that_nobody_knows_is_a_network_error() -> None:
-    told = test_event.attempt(tree("http://nobody.invalid/"), {})
+def test_an_unknown_host_is_a_network_error() -> None:
+    result = test_event.send(tree("http://nobody.invalid/"), {})
 
-    assert told["code"] == "network"
-    assert "name" in told["error"].lower()
+    assert result["code"] == "network"
+    assert "name" in result["error"].lower()
 
 
 def test_plain_http_where_tls_is_expected_is_a_tls_error(sink: endpoints.SinkServer) -> None:
-    told = test_event.attempt(tree(sink.url.replace("http://", "https://")), {})
+    result = test_event.send(tree(sink.url.replace("http://", "https://")), {})
 
-    assert told["code"] == "tls"
-    assert told["error"] != ""
+    assert result["code"] == "tls"
+    assert result["error"] != ""
 
 
 @pytest.mark.parametrize("code", ["", "network", "tls", "timeout", "400", "401", "307", "418", "503"])

@@ -27,7 +27,7 @@ RATIO = "BeaconFailureRatioHigh default"
 LIVES = {
     "store": ("started", "configured", "serving"),
     "watcher": ("started", "configured", "watching started", "watch state changed"),
-    "notifier": ("started", "configured", "claiming began"),
+    "notifier": ("started", "configured", "claiming started"),
     "reconciler": ("started", "configured", "reconciling started", "reconcile state changed"),
     "exporter": ("started", "configured", "listening"),
 }

@@ -105,7 +105,7 @@ def test_a_fatal_program_ends_the_pod_with_the_reason(base: Path) -> None:
     ) as it:
         assert it.end() == 0
 
-    said = "exporter can't run: exit code 75: something is held by somebody else: port 8080 is in use"
+    said = "exporter can't run: exit code 75: a resource is in use by another process: port 8080 is in use"
     assert log.read_text() == said
     assert [line["reason"] for line in it.lines if line["event"] == "pod ended"] == [said]
     assert it.logged_by("failed").count("exporter") == 1
@@ -206,7 +206,7 @@ def test_a_program_that_dies_too_often_is_delayed_more_and_more_even_after_a_kil
 
         os.kill(it.pid("sentinel"), signal.SIGKILL)
 
-        until(lambda: it.logged_by("started again"), "the end of the pause")
+        until(lambda: it.logged_by("restarted"), "the end of the pause")
         until(lambda: len(it.logged_by("held back")) == 2, "the next pause")
         assert [line["pause_s"] for line in it.lines if line["event"] == "held back"] == [2.0, 4.0]
         assert it.logged_by("started").count("sentinel") == 2

@@ -1,4 +1,4 @@
-"""An idle socket is usable while nothing has come on it, whoever holds the bytes: the kernel or TLS."""
+"""An idle socket is usable while no bytes have arrived on it, neither in the kernel nor in TLS."""
 
 import contextlib
 import socket
@@ -54,7 +54,7 @@ def test_a_closed_socket_is_not_usable(plain: tuple[socket.socket, socket.socket
     assert not is_silent(ours)
 
 
-def test_tickets_for_a_later_session_leave_a_connection_usable(secure: tuple[ssl.SSLSocket, ssl.SSLSocket]) -> None:
+def test_session_tickets_leave_a_connection_usable(secure: tuple[ssl.SSLSocket, ssl.SSLSocket]) -> None:
     ours, theirs = secure
     pairs.wait_until_arrived(theirs)
     with _raw(ours) as raw:
@@ -67,7 +67,7 @@ def test_tickets_for_a_later_session_leave_a_connection_usable(secure: tuple[ssl
     assert ours.recv(10) == b"answer"
 
 
-def test_data_behind_tickets_is_noticed(secure: tuple[ssl.SSLSocket, ssl.SSLSocket]) -> None:
+def test_data_after_session_tickets_is_detected(secure: tuple[ssl.SSLSocket, ssl.SSLSocket]) -> None:
     ours, theirs = secure
     theirs.sendall(b"answer")
     pairs.wait_until_arrived(theirs)
@@ -75,7 +75,7 @@ def test_data_behind_tickets_is_noticed(secure: tuple[ssl.SSLSocket, ssl.SSLSock
     assert not is_silent(ours)
 
 
-def test_data_that_tls_has_read_already_is_noticed(secure: tuple[ssl.SSLSocket, ssl.SSLSocket]) -> None:
+def test_data_that_tls_has_buffered_is_detected(secure: tuple[ssl.SSLSocket, ssl.SSLSocket]) -> None:
     ours, theirs = secure
     theirs.sendall(b"two answers")
     assert ours.recv(3) == b"two"
@@ -84,7 +84,7 @@ def test_data_that_tls_has_read_already_is_noticed(secure: tuple[ssl.SSLSocket, 
 
 
 @pytest.mark.parametrize("piece", [b"\x17", b"\x17\x03\x03\x00\x40", b"\x17\x03\x03\x00\x40half of it"])
-def test_a_piece_of_a_record_is_noticed(piece: bytes, secure: tuple[ssl.SSLSocket, ssl.SSLSocket]) -> None:
+def test_an_incomplete_record_is_detected(piece: bytes, secure: tuple[ssl.SSLSocket, ssl.SSLSocket]) -> None:
     ours, theirs = secure
     with _raw(theirs) as raw:
         raw.sendall(piece)
@@ -93,7 +93,7 @@ def test_a_piece_of_a_record_is_noticed(piece: bytes, secure: tuple[ssl.SSLSocke
     assert not is_silent(ours)
 
 
-def test_what_is_no_record_is_noticed(secure: tuple[ssl.SSLSocket, ssl.SSLSocket]) -> None:
+def test_bytes_that_are_not_a_record_are_detected(secure: tuple[ssl.SSLSocket, ssl.SSLSocket]) -> None:
     ours, theirs = secure
     with _raw(theirs) as raw:
         raw.sendall(b"\x17\x03\x03\x00\x05hello")
@@ -102,7 +102,7 @@ def test_what_is_no_record_is_noticed(secure: tuple[ssl.SSLSocket, ssl.SSLSocket
     assert not is_silent(ours)
 
 
-def test_a_notice_of_closing_is_noticed(secure: tuple[ssl.SSLSocket, ssl.SSLSocket]) -> None:
+def test_a_close_notify_is_detected(secure: tuple[ssl.SSLSocket, ssl.SSLSocket]) -> None:
     ours, theirs = secure
     theirs.settimeout(0)
     with contextlib.suppress(ssl.SSLWantReadError):

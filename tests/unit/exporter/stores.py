@@ -1,4 +1,4 @@
-"""A stand-in for the store at the end of a real socket."""
+"""A stand-in for the store on a real bus."""
 
 import threading
 from collections.abc import Iterator
@@ -11,13 +11,13 @@ from tests.unit.exporter import views
 
 
 class Store:
-    """Answers ping, hello and inspect as its attributes say; tests change them while it serves."""
+    """Answers ping, hello and inspect from its attributes; tests change them while it serves."""
 
     def __init__(self) -> None:
         self.state = "ready"
         self.ledger = "ledger"
         self.settings = "settings"
-        self.figures = views.figures()
+        self.statistics = views.statistics()
         self.tree: dict[str, object] = {}
 
     def answer(self, request: wire.AnyRequest) -> wire.Reply | wire.Refused:
@@ -27,7 +27,7 @@ class Store:
             return wire.Refused(code=wire.Refusal.STARTING, message=self.state)
         if isinstance(request, wire.Hello):
             return wire.Welcome(settings=self.tree)
-        return self.figures
+        return self.statistics
 
 
 @contextmanager

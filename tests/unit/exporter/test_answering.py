@@ -1,4 +1,4 @@
-"""Making answers: as many requests as there are, a route is asked by two threads at most."""
+"""At most two threads compute the answers of a route, for any number of requests."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ def working(one: answering.Answering[int]) -> Iterator[None]:
 
 
 class Counted:
-    """A route that waits to be let go, and counts how often it was asked for what."""
+    """A route that blocks until released, and records the requested formats."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -42,7 +42,7 @@ class Counted:
         return answering.Answering(answering.Route(self.answer, choose=choose), self.deliver)
 
 
-def test_all_who_wait_for_the_same_share_one_answer_that_began_after_they_asked() -> None:
+def test_waiting_clients_share_one_answer_that_was_started_after_their_requests() -> None:
     route = Counted()
     one = route.made(lambda accept: accept[:1])
     with working(one):

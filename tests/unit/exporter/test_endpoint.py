@@ -1,4 +1,4 @@
-"""The listening port: what it answers, and that nobody can keep it from answering others."""
+"""The HTTP server: its answers, and that no client can prevent it from answering others."""
 
 import http.client
 import socket
@@ -45,7 +45,7 @@ def connected(served: endpoint.HttpEndpoint) -> socket.socket:
 
 
 def exchange(served: endpoint.HttpEndpoint, request: bytes) -> bytes:
-    """Send bytes and return all that comes back."""
+    """Send bytes and return the complete answer."""
     with connected(served) as connection:
         connection.sendall(request)
         return b"".join(iter(lambda: connection.recv(65536), b""))
@@ -76,10 +76,10 @@ def test_head_is_answered_like_get_without_a_body(served: endpoint.HttpEndpoint)
     assert (response.status, body, response.headers["Content-Length"]) == (200, b"", "6")
 
 
-def test_another_path_is_404_in_plain_text_and_says_what_there_is(served: endpoint.HttpEndpoint) -> None:
+def test_an_unknown_path_is_404_with_the_available_paths(served: endpoint.HttpEndpoint) -> None:
     response, body = ask(served, "GET", "/")
 
-    assert (response.status, body) == (404, b"there is /hello\n")
+    assert (response.status, body) == (404, b"available: /hello\n")
     assert response.headers["Content-Type"].startswith("text/plain")
 
 
@@ -138,7 +138,7 @@ def test_another_method_is_405(served: endpoint.HttpEndpoint, method: str) -> No
     ],
     ids=lambda value: repr(value)[:40],
 )
-def test_an_odd_request_gets_a_proper_answer_and_no_later_one_is_harmed(
+def test_an_odd_request_gets_a_valid_answer_and_does_not_affect_later_ones(
     served: endpoint.HttpEndpoint, request_: bytes, status: bytes
 ) -> None:
     assert exchange(served, request_).startswith(b"HTTP/1.1 " + status)
@@ -189,7 +189,7 @@ def test_slow_clients_do_not_keep_a_probe_waiting(served: endpoint.HttpEndpoint)
     response, _ = ask(served, "GET", "/hello")
 
     assert response.status == 200
-    assert gone(slow[0])  # the oldest had to give way
+    assert gone(slow[0])  # the oldest was closed
     for connection in slow:
         connection.close()
 
@@ -215,7 +215,7 @@ def test_a_client_that_does_not_read_its_answer_is_cut_off_at_the_deadline(monke
         processes.wait_for(lambda: not any(served._stages.values()), "the end of it")
 
 
-def test_of_those_that_do_not_read_their_answer_the_oldest_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_oldest_clients_that_do_not_read_their_answer_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(endpoint._MOST, endpoint._Stage.SENDING, 3)
     large = answering.HttpAnswer(status=HTTPStatus.OK, content_type="x", body=bytes(30_000_000))
     routes = {"/large": answering.Route(lambda _: large), "/hello": answering.Route(hello)}
@@ -279,14 +279,14 @@ def test_while_too_many_wait_for_an_answer_no_more_are_accepted_and_none_is_refu
             client.close()
 
 
-def test_without_files_connections_wait_and_are_answered_later(
+def test_without_file_descriptors_connections_wait_and_are_answered_later(
     served: endpoint.HttpEndpoint, capfd: pytest.CaptureFixture[str]
 ) -> None:
     log.configure("exporter")
     calls: list[int] = []
 
     class Exhausted:
-        """A listener whose process has no file left, three times."""
+        """A listener whose process has no free file descriptor, three times."""
 
         def __init__(self, real: socket.socket) -> None:
             self.fileno = real.fileno
@@ -303,11 +303,11 @@ def test_without_files_connections_wait_and_are_answered_later(
 
     assert ask(served, "GET", "/hello")[0].status == 200
     assert len(calls) < 50  # it does not spin
-    assert capfd.readouterr().out.count("connections could not be accepted") == 1
+    assert capfd.readouterr().out.count("accepting connections failed") == 1
 
 
 def gone(connection: socket.socket) -> bool:
-    """Return True if the other side has closed; wait for it as long as the socket's timeout is."""
+    """Return True if the server closes the connection within the socket's timeout."""
     try:
         return connection.recv(65536) == b""
     except TimeoutError:
@@ -365,12 +365,12 @@ def test_without_a_host_both_families_are_served() -> None:
 @pytest.mark.parametrize(
     ("number", "code", "words"),
     [
-        (13, errors.EXIT_CONFIG, "port 80 (health.port) needs a privilege"),
+        (13, errors.EXIT_CONFIG, "port 80 (health.port) requires a privilege"),
         (98, errors.EXIT_TEMPORARY, "port 80 (health.port) is in use"),
         (12, errors.EXIT_TEMPORARY, "can't listen on port 80 (health.port)"),
     ],
 )
-def test_why_a_port_cannot_be_had_is_said_in_one_sentence(number: int, code: int, words: str) -> None:
+def test_the_error_of_a_port_that_cannot_be_opened_is_one_sentence(number: int, code: int, words: str) -> None:
     error = listening.start_error(OSError(number, "strerror"), 80, "health.port")
 
     assert str(error).startswith(words)

@@ -1,4 +1,4 @@
-"""What a scrape shows is what prometheus_client would make of the same files and figures."""
+"""What a scrape shows is what prometheus_client would make of the same files and statistics."""
 
 from pathlib import Path
 

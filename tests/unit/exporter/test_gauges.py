@@ -1,4 +1,4 @@
-"""What is asked for at a scrape: every figure of the ledger and of the processes, and none that isn't known."""
+"""The gauges of a scrape: all statistics of the ledger and the processes, and no unknown ones."""
 
 import os
 from dataclasses import replace
@@ -21,7 +21,7 @@ def samples(seen: snapshot.Snapshot) -> dict[str, float]:
     }
 
 
-def test_the_ledgers_figures_are_shown() -> None:
+def test_the_ledgers_statistics_are_exported() -> None:
     shown = samples(views.well())
 
     assert shown["beacon_tracked_objects{Pod}"] == 8
@@ -35,15 +35,17 @@ def test_the_ledgers_figures_are_shown() -> None:
 
 
 def test_nothing_pending_is_an_age_of_zero() -> None:
-    endpoint = views.figures().endpoints[0]
+    endpoint = views.statistics().endpoints[0]
     none = replace(endpoint, ready=0, waiting=0, queued=0, in_flight=0, oldest_us=0)
 
-    shown = samples(views.well(store=store_poller.StoreAnswer(state="ready", figures=views.figures(endpoints=(none,)))))
+    shown = samples(
+        views.well(store=store_poller.StoreAnswer(state="ready", statistics=views.statistics(endpoints=(none,))))
+    )
 
     assert shown["beacon_oldest_pending_age_seconds{default}"] == 0
 
 
-def test_a_silent_store_has_no_figures_and_is_down() -> None:
+def test_a_silent_store_has_no_statistics_and_is_down() -> None:
     shown = samples(views.well(store=store_poller.StoreAnswer(state="silent", why="no answer")))
 
     assert not [name for name in shown if name.startswith(("beacon_db_", "beacon_deliveries_", "beacon_tracked"))]
@@ -66,7 +68,7 @@ def test_the_slowest_thread_is_the_processs_heartbeat() -> None:
     assert shown["beacon_process_heartbeat_timestamp_seconds{store}"] == views.NOW - 20
 
 
-def test_memory_and_time_of_a_process_are_the_kernels() -> None:
+def test_memory_and_cpu_time_come_from_the_kernel() -> None:
     shown = samples(views.with_program("store", pid=os.getpid()))
 
     assert 5e6 < shown["beacon_process_resident_memory_bytes{store}"] < 5e9
@@ -84,7 +86,7 @@ def test_last_successes_are_those_of_the_work_itself() -> None:
     assert shown["beacon_component_last_success_timestamp_seconds{storage}"] == views.NOW - 6
 
 
-def test_every_component_is_up_when_all_is_well_and_the_ill_one_is_not() -> None:
+def test_a_component_is_up_exactly_if_its_check_passes() -> None:
     components = ("watcher", "store", "notifier", "reconciler", "cleaner", "storage", "exporter")
     failed = views.report("reconciler", "cleaner", "failed")
 

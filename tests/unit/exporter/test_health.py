@@ -1,4 +1,4 @@
-"""Live and ready: what spoils them, what doesn't, and what is said."""
+"""Liveness and readiness: which faults fail them, which don't, and the reasons shown."""
 
 import pytest
 
@@ -11,12 +11,12 @@ def ready(seen: snapshot.Snapshot, scopes: int = 1) -> health.Checks:
     return health.readiness(seen, scopes=scopes)
 
 
-def test_a_beacon_in_which_all_is_well_is_live_and_ready() -> None:
+def test_a_healthy_beacon_is_live_and_ready() -> None:
     assert health.passed(ready(views.well()))
     assert health.passed(health.liveness(views.well()))
 
 
-def test_it_is_not_ready_while_the_store_is_silent_and_says_why() -> None:
+def test_it_is_not_ready_while_the_store_does_not_answer_and_gives_the_reason() -> None:
     silent = store_poller.StoreAnswer(state="silent", why="the store did not answer within 0.8 s")
 
     checks = ready(views.well(store=silent))
@@ -51,14 +51,16 @@ def test_it_is_not_ready_while_a_scope_is_not_followed(state: str) -> None:
     assert checks["watcher"].scopes["Pod"].why == "no right to list pods"
 
 
-def test_a_scope_whose_kind_is_not_served_yet_does_not_hold_readiness() -> None:
+def test_a_scope_whose_kind_is_not_served_yet_does_not_prevent_readiness() -> None:
     reports = (views.scope("waiting", listed=False), views.well().reports[1])
-    seen = views.well(reports=reports, store=store_poller.StoreAnswer(state="ready", figures=views.figures(scopes=())))
+    seen = views.well(
+        reports=reports, store=store_poller.StoreAnswer(state="ready", statistics=views.statistics(scopes=()))
+    )
 
     assert health.passed(ready(seen))
 
 
-def test_a_watch_that_is_opened_anew_is_ready_for_a_while_and_then_no_more() -> None:
+def test_a_watch_that_is_being_reopened_is_ready_only_for_a_while() -> None:
     reports = (views.scope("opening"), views.well().reports[1])
     since = views.NOW - 60  # of the report
 
@@ -67,20 +69,20 @@ def test_a_watch_that_is_opened_anew_is_ready_for_a_while_and_then_no_more() -> 
 
 
 def test_it_is_not_ready_while_the_store_does_not_know_a_scope_as_listed() -> None:
-    unlisted = views.figures(scopes=())
+    unlisted = views.statistics(scopes=())
 
-    checks = ready(views.well(store=store_poller.StoreAnswer(state="ready", figures=unlisted)))
+    checks = ready(views.well(store=store_poller.StoreAnswer(state="ready", statistics=unlisted)))
 
     assert not checks["watcher"].ok
 
 
-def test_it_is_not_ready_before_every_scope_has_begun() -> None:
+def test_it_is_not_ready_before_every_scope_has_started() -> None:
     checks = ready(views.well(), scopes=2)
 
-    assert (checks["watcher"].ok, checks["watcher"].why) == (False, "1 of 2 scopes have begun")
+    assert (checks["watcher"].ok, checks["watcher"].why) == (False, "1 of 2 scopes have started")
 
 
-def test_what_an_earlier_life_of_a_process_said_counts_no_more() -> None:
+def test_reports_of_an_earlier_process_are_ignored() -> None:
     checks = ready(views.with_program("watcher", pid=99))
 
     assert not checks["watcher"].ok
@@ -93,17 +95,17 @@ def test_it_is_not_ready_before_the_notifier_has_claimed() -> None:
         assert not checks["notifier"].ok
 
 
-def test_it_is_not_ready_before_a_store_that_was_started_anew_has_got_a_claim() -> None:
-    unclaimed = store_poller.StoreAnswer(state="ready", figures=views.figures(claimed_us=0))
+def test_it_is_not_ready_before_a_restarted_store_has_received_a_claim() -> None:
+    unclaimed = store_poller.StoreAnswer(state="ready", statistics=views.statistics(claimed_us=0))
 
     assert not ready(views.well(store=unclaimed))["notifier"].ok
 
 
-def test_what_the_notifier_before_this_one_claimed_does_not_count() -> None:
+def test_claims_of_an_earlier_notifier_do_not_count() -> None:
     assert not ready(views.with_program("notifier", pid=99))["notifier"].ok
 
 
-def test_an_endpoint_that_is_down_does_not_hold_readiness() -> None:
+def test_an_endpoint_that_is_down_does_not_prevent_readiness() -> None:
     down = views.report("notifier", "endpoint", "down", breaker="open")
 
     checks = ready(views.well(reports=(down, *views.well().reports)))
@@ -115,7 +117,7 @@ def test_an_endpoint_that_is_down_does_not_hold_readiness() -> None:
 
 
 @pytest.mark.parametrize(("component", "state"), [("cleaner", "failed"), ("storage", "unknown"), ("endpoint", "down")])
-def test_what_does_not_hold_readiness_is_said_with_its_reason(component: str, state: str) -> None:
+def test_optional_checks_are_shown_with_their_reason(component: str, state: str) -> None:
     process = "notifier" if component == "endpoint" else "reconciler"
     ill = views.report(process, component, state, reason="for this")
 
@@ -125,14 +127,14 @@ def test_what_does_not_hold_readiness_is_said_with_its_reason(component: str, st
     assert (checks[component].ok, checks[component].state, checks[component].why) == (False, state, "for this")
 
 
-def test_without_the_reconciler_nothing_cleans_and_nobody_looks_at_the_volume() -> None:
+def test_without_the_reconciler_cleaner_and_storage_are_not_ok() -> None:
     checks = ready(views.with_program("reconciler", state=ProgramState.BACKOFF, pid=0))
 
     assert {name for name, check in checks.items() if not check.ok} == {"reconciler", "cleaner", "storage"}
     assert health.passed(checks)
 
 
-def test_a_volume_that_fills_up_is_said_by_a_component_that_works() -> None:
+def test_a_nearly_full_volume_is_shown_by_a_passing_check() -> None:
     critical = views.report("reconciler", "storage", "critical", reason="97% of the bytes are used")
 
     check = ready(views.well(reports=(critical, *views.well().reports)))["storage"]
@@ -140,7 +142,7 @@ def test_a_volume_that_fills_up_is_said_by_a_component_that_works() -> None:
     assert (check.ok, check.state, check.why) == (True, "critical", "97% of the bytes are used")
 
 
-def test_the_stores_round_trip_and_each_scopes_list_and_position_are_said() -> None:
+def test_the_stores_round_trip_and_each_scopes_list_and_position_are_shown() -> None:
     said = health.plain(ready(views.well()))
 
     assert said["store"]["round_trip_ms"] == 1.2
@@ -150,7 +152,7 @@ def test_the_stores_round_trip_and_each_scopes_list_and_position_are_said() -> N
 
 @pytest.mark.parametrize("name", ["store", "watcher", "notifier"])
 @pytest.mark.parametrize("state", [ProgramState.BACKOFF, ProgramState.STOPPED, ProgramState.EXITED])
-def test_it_is_live_but_not_ready_while_a_process_is_started_again(name: str, state: ProgramState) -> None:
+def test_it_is_live_but_not_ready_while_a_process_restarts(name: str, state: ProgramState) -> None:
     seen = views.with_program(name, state=state, pid=0, why="Exited too quickly")
 
     checks = ready(seen)
@@ -159,7 +161,7 @@ def test_it_is_live_but_not_ready_while_a_process_is_started_again(name: str, st
     assert health.passed(health.liveness(seen))
 
 
-def test_a_process_that_has_just_been_started_is_not_held_against_readiness() -> None:
+def test_a_process_that_has_just_started_does_not_prevent_readiness() -> None:
     assert health.passed(ready(views.with_program("watcher", state=ProgramState.STARTING)))
 
 
@@ -167,14 +169,14 @@ def test_a_process_that_is_being_stopped_is_not_ready() -> None:
     assert not health.passed(ready(views.with_program("store", state=ProgramState.STOPPING)))
 
 
-def test_a_process_that_supervisord_has_given_up_ends_liveness() -> None:
+def test_a_process_that_supervisord_gave_up_fails_liveness() -> None:
     seen = views.with_program("watcher", state=ProgramState.FATAL, pid=0, why="Exited too quickly")
 
     assert health.liveness(seen)["watcher"].state == "fatal"
     assert not health.passed(health.liveness(seen))
 
 
-def test_a_thread_that_hangs_for_a_minute_ends_liveness_and_readiness() -> None:
+def test_a_thread_that_hangs_for_a_minute_fails_liveness_and_readiness() -> None:
     beats = (*views.well().beats, views.beat("notifier", 61, thread="claims"))
     seen = views.well(beats=beats)
 
@@ -183,20 +185,20 @@ def test_a_thread_that_hangs_for_a_minute_ends_liveness_and_readiness() -> None:
     assert ready(seen)["notifier"].state == "hung"
 
 
-def test_the_heartbeat_of_a_process_that_is_gone_is_no_hanging_one() -> None:
+def test_the_heartbeat_of_an_exited_process_is_ignored() -> None:
     beats = (*views.well().beats, views.beat("notifier", 600, pid=4711))
 
     assert health.passed(health.liveness(views.well(beats=beats)))
 
 
-def test_a_supervisord_that_is_silent_ends_liveness() -> None:
-    seen = views.well(supervisor_why="supervisord does not answer: timed out")
+def test_a_supervisord_that_does_not_answer_fails_liveness() -> None:
+    seen = views.well(supervisor_error="supervisord does not answer: timed out")
 
     assert not health.passed(health.liveness(seen))
     assert health.liveness(seen)["supervisor"].why.endswith("timed out")
 
 
-def test_since_is_when_a_check_was_first_seen_as_it_is() -> None:
+def test_since_is_when_a_check_entered_its_state() -> None:
     history = health.History()
     bad, good = {"store": health.Check(ok=False, state="silent")}, {"store": health.Check(ok=True, state="ready")}
     first = history.stamp(bad, 100.0)["store"].since
@@ -205,7 +207,7 @@ def test_since_is_when_a_check_was_first_seen_as_it_is() -> None:
     assert history.stamp(good, 300.0)["store"].since > first
 
 
-def test_since_of_a_state_that_comes_again_is_when_it_came_again() -> None:
+def test_since_of_a_repeated_state_is_when_it_was_entered_again() -> None:
     history = health.History()
     starting = {"cleaner": health.Check(ok=False, state="starting")}
     said = {"cleaner": health.Check(ok=True, state="done", since="2027-01-15T07:59:00.000000Z")}

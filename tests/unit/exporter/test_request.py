@@ -1,4 +1,4 @@
-"""Reading a request's head: whatever bytes come, in whatever pieces, they end in a request or in a refusal."""
+"""Parsing a request head: any bytes, in any pieces, end in a request or a refusal."""
 
 import itertools
 from http import HTTPStatus
@@ -28,7 +28,7 @@ def fed(data: bytes, size: int) -> tuple[request.HeadReader, bool]:
 
 @settings(max_examples=300, deadline=None)
 @given(st.one_of(rubbish, requests), st.integers(1, 64))
-def test_any_bytes_in_any_pieces_are_a_request_or_refused(data: bytes, size: int) -> None:
+def test_any_bytes_in_any_pieces_are_parsed_or_refused(data: bytes, size: int) -> None:
     whole, ended = fed(data, len(data) or 1)
     pieces, ended_too = fed(data, size)
 
@@ -41,7 +41,7 @@ def test_any_bytes_in_any_pieces_are_a_request_or_refused(data: bytes, size: int
 @pytest.mark.parametrize("size", [1, 7, 4096])
 @pytest.mark.parametrize("endless", [b"G", b"GET /", b"GET / HTTP/1.1\r\nA: ", b"GET / HTTP/1.1\r\n", b"\r\n", b"GET"])
 @pytest.mark.parametrize("more", [b"a", b" ", b"\r\n", b"A: b\r\n", b"\n", b"\0", b"\r", b"\xff"])
-def test_no_head_goes_on_for_ever(endless: bytes, more: bytes, size: int) -> None:
+def test_no_head_is_unbounded(endless: bytes, more: bytes, size: int) -> None:
     assert fed(endless + more * (70_000 // len(more)), size)[1]
 
 
@@ -55,6 +55,6 @@ def test_lines_end_in_crlf_or_in_a_line_feed(ending: bytes, size: int) -> None:
     assert (ended, reader.refusal, reader.path, reader.accept, reader.bodiless) == (True, None, b"/ready", "a, b", True)
 
 
-def test_a_method_that_is_none_is_no_method_that_is_not_allowed() -> None:
+def test_an_invalid_method_is_400_and_not_405() -> None:
     assert fed(b"BREW /ready HTTP/1.1\r\n\r\n", 100)[0].refusal == HTTPStatus.METHOD_NOT_ALLOWED
     assert fed(b"\x16\x03\x01 \x01\r\n\r\n", 100)[0].refusal == HTTPStatus.BAD_REQUEST

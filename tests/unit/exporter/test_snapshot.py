@@ -1,4 +1,4 @@
-"""What the exporter learns from supervisord beside its programs."""
+"""The data that the exporter reads from supervisord in addition to its programs."""
 
 from concurrent.futures import Future
 from pathlib import Path
@@ -27,7 +27,7 @@ def test_the_lines_that_supervisord_dropped_are_counted_once_and_a_new_superviso
     viewer = snapshot.SnapshotReader(tmp_path, ask, supervised=True, list_programs=lambda _: (), count_dropped=count)
     counted = []
     for _ in range(5):
-        viewer.look()
+        viewer.read()
         counted.append(counter._value.get() - before)
 
     assert counted == [5, 5, 5, 9, 11]

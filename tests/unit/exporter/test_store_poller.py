@@ -1,4 +1,4 @@
-"""Questions to a real bus: bounded in time, shared by all who ask at a time."""
+"""Polls over a real bus: they have a timeout, and concurrent requests share them."""
 
 import threading
 import time
@@ -34,16 +34,16 @@ def asking(run_dir: Path) -> Iterator[tuple[store_poller.StorePoller, list[BaseE
     thread.join()
 
 
-def test_a_store_that_serves_is_ready_with_figures(short_dir: Path) -> None:
+def test_a_serving_store_is_ready_with_statistics(short_dir: Path) -> None:
     with stores.serving(short_dir), asking(short_dir) as (made, _):
         answer = made.ask().result(10)
 
     assert (answer.state, answer.why) == ("ready", "")
-    assert answer.figures is not None
+    assert answer.statistics is not None
     assert answer.since_us > 0
 
 
-def test_a_store_that_is_away_is_silent_within_the_time_allowed(short_dir: Path) -> None:
+def test_a_missing_store_is_silent_within_the_timeout(short_dir: Path) -> None:
     with asking(short_dir) as (made, _):
         started = time.monotonic()
         answer = made.ask().result(10)
@@ -52,7 +52,7 @@ def test_a_store_that_is_away_is_silent_within_the_time_allowed(short_dir: Path)
     assert time.monotonic() - started < 8 * store_poller.TIMEOUT_S
 
 
-def test_many_who_ask_at_a_time_wait_no_longer_than_two_rounds(short_dir: Path) -> None:
+def test_many_concurrent_requests_wait_at_most_two_polls(short_dir: Path) -> None:
     with asking(short_dir) as (made, _):
         started = time.monotonic()
         futures: list[Future[store_poller.StoreAnswer]] = [made.ask() for _ in range(50)]
@@ -62,12 +62,12 @@ def test_many_who_ask_at_a_time_wait_no_longer_than_two_rounds(short_dir: Path) 
     assert time.monotonic() - started < 9 * store_poller.TIMEOUT_S
 
 
-def test_a_store_that_opens_its_ledger_says_what_it_does(short_dir: Path) -> None:
+def test_a_store_that_is_starting_reports_its_state(short_dir: Path) -> None:
     with stores.serving(short_dir) as store, asking(short_dir) as (made, _):
         store.state = "checking the ledger"
         answer = made.ask().result(10)
 
-    assert (answer.state, answer.figures) == ("checking the ledger", None)
+    assert (answer.state, answer.statistics) == ("checking the ledger", None)
 
 
 def test_a_store_that_comes_back_is_found_again(short_dir: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_replaced_ledger_is_noticed_once_and_then_known(short_dir: Path) -> No
         assert made.ask().result(10).state == "ready"
 
 
-def test_a_changed_configuration_ends_the_asking_without_being_asked(
+def test_a_changed_configuration_ends_the_poller_without_a_request(
     short_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_poller, "_IDLE_S", 0.1)

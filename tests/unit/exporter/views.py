@@ -1,4 +1,4 @@
-"""Views of a Beacon in which all is well, to be spoilt by tests."""
+"""Snapshots of a healthy Beacon, to be modified by tests."""
 
 from dataclasses import replace
 from typing import Any
@@ -11,7 +11,7 @@ NOW = 1_800_000_000.0
 PIDS = {"store": 10, "watcher": 11, "notifier": 12, "exporter": 13, "reconciler": 14}
 
 
-def figures(**changes: Any) -> wire.Statistics:
+def statistics(**changes: Any) -> wire.Statistics:
     given: dict[str, Any] = {
         "scopes": (wire.ScopeStatistics(label="pods", listed=True, position=7, position_us=int((NOW - 3) * 1e6)),),
         "endpoints": (
@@ -73,7 +73,7 @@ def well(**changes: Any) -> snapshot.Snapshot:
     given: dict[str, Any] = {
         "now": NOW,
         "store": store_poller.StoreAnswer(
-            state="ready", since_us=_us(NOW - 90), round_trip_s=0.0012, figures=figures()
+            state="ready", since_us=_us(NOW - 90), round_trip_s=0.0012, statistics=statistics()
         ),
         "programs": {name: program(name) for name in PIDS},
         "beats": tuple(beat(name, 0.5) for name in PIDS),

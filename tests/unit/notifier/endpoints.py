@@ -1,4 +1,4 @@
-"""An endpoint on a real socket whose behaviour a test writes down as a function."""
+"""An endpoint on a real socket whose behavior is a function of the test."""
 
 import contextlib
 import json
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Received:
-    """One request as it arrived."""
+    """One received request."""
 
     method: str
     path: str
@@ -23,13 +23,13 @@ class Received:
 
     @property
     def subject(self) -> str:
-        """Name the object that the event is about."""
+        """Return the object that the event is about."""
         return str(json.loads(self.body)["subject"])
 
 
 @dataclass(slots=True)
 class Reply:
-    """What to answer; `delay_s` before it."""
+    """The answer to a request, sent after `delay_s`."""
 
     status: int = 204
     body: bytes = b""
@@ -41,7 +41,7 @@ Behaviour = Callable[[Received, socket.socket], Reply | None]
 
 
 class Endpoint:
-    """Accepts connections, reads requests, and does what `behave` says: a reply, or None when it did it itself."""
+    """Accepts connections, and answers requests with the reply of `behave`; None: `behave` has answered itself."""
 
     def __init__(self, behave: Behaviour | None = None, *, context: ssl.SSLContext | None = None) -> None:
         self.behave: Behaviour = behave or (lambda _request, _line: Reply())
@@ -62,7 +62,7 @@ class Endpoint:
         return f"{scheme}://127.0.0.1:{self.port}/hook"
 
     def down(self) -> None:
-        """Stop listening and drop every connection: an endpoint that is gone."""
+        """Stop listening and drop every connection, like an endpoint that is down."""
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()

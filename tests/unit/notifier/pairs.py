@@ -1,4 +1,4 @@
-"""Two sockets that are connected, with or without TLS."""
+"""Pairs of connected sockets, with or without TLS."""
 
 import fcntl
 import socket
@@ -36,7 +36,7 @@ def encrypted() -> tuple[ssl.SSLSocket, ssl.SSLSocket]:
 
 
 def wait_until_arrived(sock: socket.socket) -> None:
-    """Wait until what was sent lies in the other side's socket."""
+    """Wait until the sent bytes have arrived in the peer's socket."""
     until = time.monotonic() + 20
     while struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, b"\0" * 4))[0]:
         assert time.monotonic() < until

@@ -1,4 +1,4 @@
-"""A dispatcher at work between a store and an endpoint, all on real sockets."""
+"""A running dispatcher between a store and an endpoint, all on real sockets."""
 
 import threading
 import time
@@ -16,24 +16,24 @@ RULES = breaker.BreakerRules(threshold=5, probe_interval_s=0.2, timeout_s=5.0)
 
 
 class Recorder:
-    """Remembers what the dispatcher said about its work."""
+    """Records the dispatcher's telemetry."""
 
     def __init__(self) -> None:
         self.outcomes: list[model.Outcome] = []
         self.failures: list[int] = []
         self.given = 0
         self.gave_up_on: list[tuple[model.EventType, bool]] = []
-        self.said: list[str] = []
+        self.reported: list[str] = []
         self.most_busy = 0
 
     def claimed(self, count: int) -> None:
         self.given += count
-        if not self.said:
-            self.said.append("claimed")
+        if not self.reported:
+            self.reported.append("claimed")
 
     def silent(self) -> None:
-        if self.said[-1:] != ["silent"]:
-            self.said.append("silent")
+        if self.reported[-1:] != ["silent"]:
+            self.reported.append("silent")
 
     def sent(self, delivery: model.Delivery, outcome: model.Outcome, *, failures: int) -> None:
         assert outcome.delivery == delivery.id
@@ -49,10 +49,10 @@ class Recorder:
     def opened(self, failures: int, code: str) -> None:
         assert failures
         assert code
-        self.said.append("opened")
+        self.reported.append("opened")
 
     def closed(self) -> None:
-        self.said.append("closed")
+        self.reported.append("closed")
 
 
 class Notifier:
@@ -71,14 +71,14 @@ class Notifier:
         finish_s: float = 10.0,
         url: str = "",
     ) -> None:
-        """Prepare; `url` is the address of what stands in front of the endpoint, its own without one."""
+        """Create a notifier; `url` is the address of a proxy before the endpoint, if there is one."""
         self.record = Recorder()
         self.stop = threading.Event()
         self.failures: list[BaseException] = []
         watchdog = self._watchdog = deadline.Watchdog()
         target = http_sender.Target(url=url or endpoint.url, method="POST", agent="beacon/test", width=width)
-        self._channel = http_sender.HttpSender(target, token=lambda: "", watchdog=watchdog)
-        terms = dispatch.DispatcherConfig(
+        self._sender = http_sender.HttpSender(target, token=lambda: "", watchdog=watchdog)
+        config = dispatch.DispatcherConfig(
             endpoint=stores.ENDPOINT,
             names=render.Names(source="/beacon", cluster="", type_prefix="test"),
             policy=policy,
@@ -90,13 +90,13 @@ class Notifier:
             reply_s=0.5,
         )
         self.dispatcher = dispatch.Dispatcher(
-            terms,
-            self._channel,
+            config,
+            self._sender,
             connect=lambda: bus.Client(store.where, stop=self.stop, timeout_s=0.5),
             start=lambda _, work: threading.Thread(target=work, daemon=True).start(),
             stop=self.stop,
-            line=watchdog,
-            record=self.record,
+            deadlines=watchdog,
+            telemetry=self.record,
         )
         threading.Thread(target=watchdog.run, daemon=True).start()
         self.thread = threading.Thread(target=self._run, daemon=True)
@@ -113,7 +113,7 @@ class Notifier:
             self.dispatcher.wake()
         self.thread.join()
         self._watchdog.stop()
-        self._channel.close()
+        self._sender.close()
 
     def _run(self) -> None:
         try:
@@ -123,7 +123,7 @@ class Notifier:
 
 
 def wait_for(condition: Callable[[], bool], *, within_s: float = 60.0) -> float:
-    """Wait until a condition holds; gives how long it took."""
+    """Wait until a condition holds. Return how long it took."""
     began = time.monotonic()
     while not condition():
         assert time.monotonic() - began < within_s, "it did not happen in time"

@@ -1,4 +1,4 @@
-"""A store with the claim rules and nothing else, on a real bus: what the dispatcher talks to in these tests."""
+"""A stand-in for the store on a real bus that implements only the claim rules, for tests of the dispatcher."""
 
 import threading
 import time
@@ -41,7 +41,7 @@ class _Parked:
 
 
 class Store:
-    """Serves claims from memory; every rule of the protocol that a notifier can notice is kept."""
+    """Serves claims from memory, by all rules of the protocol that a notifier can observe."""
 
     def __init__(self, where: str) -> None:
         self.where = where
@@ -77,13 +77,13 @@ class Store:
             self._thread.join()
 
     def restart(self) -> None:
-        """Begin anew with the ledger and without any memory of sessions."""
+        """Restart with the ledger, but without any sessions."""
         self.stop()
         self._forget_sessions()
         self.start()
 
     def fence(self) -> None:
-        """Let another notifier take over for a moment."""
+        """Fence the notifier, as if another one had claimed."""
         with self._lock:
             self.fenced.add(self.session)
             self.session = ""
@@ -237,7 +237,7 @@ def delivery(
     data: str = '{"resource":{}}',
     redelivered: bool = False,
 ) -> model.Delivery:
-    """Make a delivery as the store gives it out."""
+    """Return a delivery as the store leases it."""
     return model.Delivery(
         id=key,
         generation=0,

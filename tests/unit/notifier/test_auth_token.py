@@ -23,25 +23,25 @@ def put(file: Path, text: str) -> None:
 
 
 def test_without_a_token_there_is_none() -> None:
-    assert auth_token.Bearer().token() == ""
+    assert auth_token.AuthToken().token() == ""
 
 
 def test_a_token_of_the_environment_is_used_without_its_line_feed() -> None:
-    assert auth_token.Bearer(value="t0ken\n").token() == "t0ken"
+    assert auth_token.AuthToken(value="t0ken\n").token() == "t0ken"
 
 
 @pytest.mark.parametrize("value", ["t0ken\nX-More: 1", "t0\0ken", "t0\x7fken"])
-def test_a_token_that_is_no_header_is_refused_by_name_and_not_quoted(value: str) -> None:
-    with pytest.raises(errors.ConfigError, match="ENDPOINT_AUTH_TOKEN contains a line feed") as caught:
-        auth_token.Bearer(value=value)
+def test_an_invalid_token_is_rejected_by_variable_name_without_quoting_it(value: str) -> None:
+    with pytest.raises(errors.ConfigError, match="ENDPOINT_AUTH_TOKEN holds a line feed") as caught:
+        auth_token.AuthToken(value=value)
 
     assert "ken" not in str(caught.value)
 
 
-def test_a_file_with_a_token_that_is_no_header_leaves_the_former_one_in_force(tmp_path: Path) -> None:
+def test_a_file_with_an_invalid_token_leaves_the_previous_one_in_use(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("one\r\n")
-    made = auth_token.Bearer(file=str(file))
+    made = auth_token.AuthToken(file=str(file))
     assert made.token() == "one"
 
     put(file, "two\nthree\n")
@@ -52,7 +52,7 @@ def test_a_file_with_a_token_that_is_no_header_leaves_the_former_one_in_force(tm
     within_seconds(lambda: made.token() == "four")
 
 
-def test_a_file_whose_token_is_no_header_is_waited_for_in_words(tmp_path: Path) -> None:
+def test_the_reason_for_waiting_names_an_invalid_token_file(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("hunter2\nhunter2")
     stop, said = threading.Event(), list[str]()
@@ -61,16 +61,16 @@ def test_a_file_whose_token_is_no_header_is_waited_for_in_words(tmp_path: Path) 
         said.append(words)
         stop.set()
 
-    auth_token.Bearer(file=str(file)).wait(stop, beat=lambda: None, on_wait=wait)
+    auth_token.AuthToken(file=str(file)).wait(stop, beat=lambda: None, on_wait=wait)
 
     assert said == [f"ENDPOINT_AUTH_TOKEN_FILE {file} is empty, or holds a line feed or another control character"]
 
 
-def test_a_replaced_file_comes_into_force(tmp_path: Path) -> None:
+def test_a_replaced_file_is_used(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("one\n")
     new: list[str] = []
-    made = auth_token.Bearer(value="ignored", file=str(file), on_new=new.append)
+    made = auth_token.AuthToken(value="ignored", file=str(file), on_new=new.append)
     assert made.token() == "one"
 
     put(file, "two\n")
@@ -80,10 +80,10 @@ def test_a_replaced_file_comes_into_force(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_file_that_is_gone_or_empty_for_a_moment_leaves_the_former_token_in_force(tmp_path: Path) -> None:
+def test_a_file_that_is_briefly_missing_or_empty_leaves_the_previous_token_in_use(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("one")
-    made = auth_token.Bearer(file=str(file))
+    made = auth_token.AuthToken(file=str(file))
     assert made.token() == "one"
 
     put(file, "")
@@ -99,7 +99,7 @@ def test_a_file_that_is_gone_or_empty_for_a_moment_leaves_the_former_token_in_fo
 
 def test_a_file_that_appears_later_is_found(tmp_path: Path) -> None:
     file = tmp_path / "token"
-    made = auth_token.Bearer(file=str(file))
+    made = auth_token.AuthToken(file=str(file))
     assert made.token() == ""
 
     file.write_text("late")
@@ -107,9 +107,9 @@ def test_a_file_that_appears_later_is_found(tmp_path: Path) -> None:
     within_seconds(lambda: made.token() == "late")
 
 
-def test_nothing_is_sent_before_the_file_was_read_once(tmp_path: Path) -> None:
+def test_wait_returns_only_after_the_file_was_read_once(tmp_path: Path) -> None:
     file = tmp_path / "token"
-    made = auth_token.Bearer(file=str(file))
+    made = auth_token.AuthToken(file=str(file))
     said: list[str] = []
     beats: list[int] = []
     waiting = threading.Thread(
@@ -127,9 +127,9 @@ def test_nothing_is_sent_before_the_file_was_read_once(tmp_path: Path) -> None:
     assert str(file) in said[0]
 
 
-def test_without_a_file_nothing_is_waited_for() -> None:
-    auth_token.Bearer(value="t").wait(threading.Event(), beat=pytest.fail, on_wait=pytest.fail)
+def test_wait_returns_at_once_without_a_file() -> None:
+    auth_token.AuthToken(value="t").wait(threading.Event(), beat=pytest.fail, on_wait=pytest.fail)
 
 
-def test_a_token_is_not_shown() -> None:
-    assert "t0ken" not in repr(auth_token.Bearer(value="t0ken"))
+def test_repr_does_not_contain_the_token() -> None:
+    assert "t0ken" not in repr(auth_token.AuthToken(value="t0ken"))

@@ -167,13 +167,13 @@ def test_any_other_complete_answer_closes_the_breaker() -> None:
         assert state.failures == 0
 
 
-def test_a_late_answer_to_a_request_from_before_closes_the_breaker_too() -> None:
+def test_a_late_answer_to_a_request_sent_before_the_opening_closes_the_breaker() -> None:
     state = opened(now=100.0)
 
     assert state.answered(request(6, 200), duration_s=5.0, now=100.5).closed
 
 
-def test_a_late_failure_of_a_request_from_before_is_forgiven() -> None:
+def test_a_late_failure_of_a_request_sent_before_the_opening_is_forgiven() -> None:
     state = opened(now=100.0)
 
     (late,) = fail(state, 6, now=100.5)
@@ -183,7 +183,7 @@ def test_a_late_failure_of_a_request_from_before_is_forgiven() -> None:
     assert not late.opened
 
 
-def test_a_failure_of_a_request_from_before_the_endpoint_came_back_says_nothing_about_now() -> None:
+def test_a_failure_of_a_request_sent_before_the_recovery_is_not_counted() -> None:
     state = opened(now=100.0)
     probe(state, 6, 200, now=101.0, ends=101.1)
 
@@ -257,9 +257,9 @@ def answered_once(now: float) -> breaker.CircuitBreaker:
 def test_silence_of_as_many_requests_as_failures_would_open_it_opens_the_breaker() -> None:
     state = answered_once(100.0)
 
-    assert not state.heed_silence([100.1] * 5, 102.0)
-    assert not state.heed_silence([100.1] * 4, 103.0)
-    assert state.heed_silence([100.1] * 5, 103.0) == 5
+    assert not state.detect_silence([100.1] * 5, 102.0)
+    assert not state.detect_silence([100.1] * 4, 103.0)
+    assert state.detect_silence([100.1] * 5, 103.0) == 5
     assert state.open
     assert state.plan(104.0).mode is breaker.BreakerMode.PROBE
 
@@ -268,22 +268,22 @@ def test_failures_and_silence_add_up() -> None:
     state = answered_once(100.0)
     fail(state, 1, 2, 3, now=101.0)
 
-    assert not state.heed_silence([100.5], 103.0)
-    assert state.heed_silence([100.5, 100.6], 103.0) == 5
+    assert not state.detect_silence([100.5], 103.0)
+    assert state.detect_silence([100.5, 100.6], 103.0) == 5
 
 
-def test_a_proper_answer_breaks_the_silence() -> None:
+def test_a_proper_answer_ends_the_silence() -> None:
     state = answered_once(102.0)
 
-    assert not state.heed_silence([100.1] * 5, 103.0)
+    assert not state.detect_silence([100.1] * 5, 103.0)
 
 
-def test_an_endpoint_that_never_answered_is_given_its_time() -> None:
-    assert not breaker.CircuitBreaker(rules=RULES).heed_silence([100.0] * 50, 129.0)
+def test_an_endpoint_that_has_never_answered_gets_its_full_timeout() -> None:
+    assert not breaker.CircuitBreaker(rules=RULES).detect_silence([100.0] * 50, 129.0)
 
 
-def test_silence_opens_no_disabled_breaker() -> None:
+def test_silence_does_not_open_a_disabled_breaker() -> None:
     state = breaker.CircuitBreaker(rules=breaker.BreakerRules(threshold=0, probe_interval_s=1.0, timeout_s=30.0))
     state.answered(request(9, 200), duration_s=0.1, now=100.0)
 
-    assert not state.heed_silence([100.1] * 50, 129.0)
+    assert not state.detect_silence([100.1] * 50, 129.0)

@@ -25,7 +25,7 @@ def give(state: claim_session.ClaimSession, claim: wire.Claim, *deliveries: int)
     return [job.delivery.id for job in taken[1]]
 
 
-def test_claims_are_numbered_and_name_what_is_held() -> None:
+def test_claims_are_numbered_and_list_the_leased_deliveries() -> None:
     state = begin()
 
     first = state.claim(FULL)
@@ -43,7 +43,7 @@ def test_a_settlement_travels_with_the_next_claim_while_the_one_before_is_parked
     state.claim(FULL)
 
     state.settle(outcome(1))
-    assert state.wants(FULL)
+    assert state.needs_claim(FULL)
     claim = state.claim(FULL)
 
     assert claim.settlements == (outcome(1),)
@@ -68,26 +68,26 @@ def test_at_most_two_claims_are_unanswered() -> None:
     state.claim(FULL)
     state.settle(outcome(2))
 
-    assert not state.wants(FULL)
+    assert not state.needs_claim(FULL)
 
 
 def test_a_parked_claim_is_not_repeated_while_nothing_changes() -> None:
     state = begin()
     state.claim(FULL)
 
-    assert not state.wants(FULL)
+    assert not state.needs_claim(FULL)
 
 
-def test_a_parked_claim_is_replaced_when_the_breaker_moves() -> None:
+def test_a_parked_claim_is_replaced_when_the_breaker_changes_state() -> None:
     state = begin()
     state.claim(FULL)
 
-    assert state.wants(HELD)
+    assert state.needs_claim(HELD)
     state.claim(HELD)
-    assert not state.wants(HELD)
+    assert not state.needs_claim(HELD)
 
 
-def test_a_fenced_session_begins_anew_with_what_it_holds_and_what_was_not_confirmed() -> None:
+def test_a_fenced_session_is_renewed_with_its_leases_and_unconfirmed_settlements() -> None:
     state = begin()
     give(state, state.claim(FULL), 1, 2)
     state.settle(outcome(1))
@@ -116,14 +116,14 @@ def test_a_late_reply_to_an_earlier_session_is_dropped() -> None:
     assert not state.held
 
 
-def test_what_is_held_already_is_not_taken_twice() -> None:
+def test_a_delivery_that_is_leased_already_is_not_taken_twice() -> None:
     state = begin()
     give(state, state.claim(FULL), 1)
 
     assert give(state, state.claim(FULL), 1, 2) == [2]
 
 
-def test_a_delivery_whose_failure_is_on_its_way_is_not_taken_again() -> None:
+def test_a_delivery_with_an_unconfirmed_failure_is_not_taken_again() -> None:
     state = begin()
     parked = state.claim(FULL)
     state.amend(outcome(1, model.DeliveryResult.FAILED))
@@ -131,7 +131,7 @@ def test_a_delivery_whose_failure_is_on_its_way_is_not_taken_again() -> None:
     assert give(state, parked, 1, 2) == [2]
 
 
-def test_an_attempt_that_the_store_did_not_know_to_count_is_counted() -> None:
+def test_a_charge_that_the_store_did_not_know_is_counted() -> None:
     state = begin()
     parked = state.claim(FULL)
     state.amend(outcome(1, model.DeliveryResult.CHARGED))
@@ -143,7 +143,7 @@ def test_an_attempt_that_the_store_did_not_know_to_count_is_counted() -> None:
     assert state.held[1].charged == 2
 
 
-def test_an_attempt_that_the_store_knew_to_count_is_not_counted_twice() -> None:
+def test_a_charge_that_the_store_knew_is_not_counted_twice() -> None:
     state = begin()
     state.amend(outcome(1, model.DeliveryResult.CHARGED))
 
@@ -160,7 +160,7 @@ def test_a_retry_that_comes_back_is_taken() -> None:
     assert give(state, state.claim(FULL), 1) == [1]
 
 
-def test_another_ledger_voids_everything() -> None:
+def test_a_replaced_ledger_voids_all_leases_and_settlements() -> None:
     state = begin()
     give(state, state.claim(FULL), 1)
     state.settle(outcome(1))
@@ -188,7 +188,7 @@ def test_all_is_flushed_only_when_the_store_has_answered() -> None:
 def test_a_death_is_reported_with_every_claim_until_one_is_answered() -> None:
     state = claim_session.ClaimSession(endpoint="default", died=in_flight_marks.Died(life="former", deliveries=(3, 4)))
 
-    assert state.wants(HELD)
+    assert state.needs_claim(HELD)
     first, second = state.claim(FULL), state.claim(FULL)
     state.renew()
     third = state.claim(FULL)
@@ -199,7 +199,7 @@ def test_a_death_is_reported_with_every_claim_until_one_is_answered() -> None:
     assert (fourth.died, fourth.died_with) == ("", ())
 
 
-def test_what_is_settled_stays_unsettled_until_the_store_has_confirmed_it() -> None:
+def test_a_settlement_counts_as_unsettled_until_the_store_confirms_it() -> None:
     state = begin()
     give(state, state.claim(FULL), 1, 2)
     state.settle(outcome(1))

@@ -1,4 +1,4 @@
-"""One request and its response: what is sent, and what counts when the two overlap."""
+"""One request and its response: the bytes sent, and the result when the two overlap."""
 
 import contextlib
 import http.client
@@ -14,7 +14,7 @@ from beacon.notifier.response_parser import InvalidResponse
 from tests.unit.notifier import pairs
 
 SMALL = b"POST / HTTP/1.1\r\n\r\n"
-LARGE = SMALL + b"x" * 8_000_000  # more than the kernel takes at once
+LARGE = SMALL + b"x" * 8_000_000  # more than the kernel buffers
 TOO_LARGE = b"HTTP/1.1 413 Too large\r\nContent-Length: 4\r\n\r\nlong"
 ACCEPTED = b"HTTP/1.1 204 No Content\r\n\r\n"
 
@@ -32,7 +32,7 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
 
 @contextlib.contextmanager
 def beside(act: Callable[[], object]) -> Iterator[None]:
-    """Act in another thread."""
+    """Run a function in another thread."""
     thread = threading.Thread(target=act)
     thread.start()
     yield
@@ -147,7 +147,7 @@ def read(sock: Any, size: int) -> None:
         size -= len(sock.recv(1 << 20))
 
 
-def test_a_form_filled_in_is_the_request_that_the_library_would_send() -> None:
+def test_a_filled_template_equals_the_request_of_the_library() -> None:
     headers: dict[str, str | bytes] = {"Host": "example:8080", "User-Agent": "beacon", "X-Own": "säule".encode()}
     ids = {"X-Request-ID": b"11111111-2222", "X-Beacon-Event-ID": b"33333333-4444"}
 

@@ -1,4 +1,4 @@
-"""Marks of what is under way, and what is left of them when a process is killed."""
+"""Marks of deliveries in flight, and their state after a process is killed."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from beacon.notifier import in_flight_marks
 
 KILLED = """
 import os, pathlib, signal, sys
-from beacon.notifier import marks
+from beacon.notifier import in_flight_marks as marks
 marked = marks.Marks(pathlib.Path(sys.argv[1]), most=4)
 for delivery in (3, 5, 2**62, 9, 11):
     marked.begin(delivery)
@@ -28,7 +28,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "notifier.marks"
 
 
-def test_what_is_under_way_at_a_kill_is_there_afterwards_as_far_as_there_is_room(path: Path) -> None:
+def test_marks_survive_a_kill_as_far_as_slots_are_free(path: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
     first = in_flight_marks.Marks(path, most=4)
     first.close()
@@ -42,7 +42,7 @@ def test_what_is_under_way_at_a_kill_is_there_afterwards_as_far_as_there_is_room
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_living_process_is_not_taken_for_dead(path: Path) -> None:
+def test_marks_of_a_living_process_are_not_read(path: Path) -> None:
     living = in_flight_marks.Marks(path, most=4)
     living.begin(7)
 
@@ -71,11 +71,11 @@ def test_any_file_can_be_read(path: Path, junk: bytes) -> None:
     ("error", "left"),
     [(None, ()), (bus.SettingsChanged("x"), ()), (errors.Stopping("x"), ()), (errors.PermanentError("x"), (5,))],
 )
-def test_a_stop_and_a_new_configuration_are_no_deaths(
+def test_a_stop_and_a_new_configuration_do_not_count_as_deaths(
     path: Path, error: Exception | None, left: tuple[int, ...]
 ) -> None:
     def live() -> None:
-        with in_flight_marks.kept(path, most=4, failed=lambda: False) as marked:
+        with in_flight_marks.open_marks(path, most=4, failed=lambda: False) as marked:
             marked.begin(5)
             if error is not None:
                 raise error
@@ -89,8 +89,8 @@ def test_a_stop_and_a_new_configuration_are_no_deaths(
     assert in_flight_marks.Marks(path, most=4).died.deliveries == left
 
 
-def test_a_failed_thread_is_a_death(path: Path) -> None:
-    with in_flight_marks.kept(path, most=4, failed=lambda: True) as marked:
+def test_a_failed_thread_counts_as_a_death(path: Path) -> None:
+    with in_flight_marks.open_marks(path, most=4, failed=lambda: True) as marked:
         marked.begin(5)
 
     assert in_flight_marks.Marks(path, most=4).died.deliveries == (5,)

@@ -1,4 +1,4 @@
-"""Secrets in what comes back, in every form in which they were sent or may be written."""
+"""Secrets are masked in answers, in every form in which they may be repeated."""
 
 import base64
 import html
@@ -57,7 +57,7 @@ def test_percent_escapes_of_either_case_are_hidden() -> None:
         PROXY,
     ],
 )
-def test_what_a_proxy_is_sent_is_hidden(came_back: str) -> None:
+def test_credentials_of_a_proxy_are_masked(came_back: str) -> None:
     secrets = masking.of_request("http://sink.example/", {}, [PROXY])
 
     hidden = masking.hide(f"Basic {came_back}, why", secrets)
@@ -120,7 +120,7 @@ def test_no_cut_leaves_a_part_of_a_secret_where_cleaning_shortens(before: int) -
 
 
 @given(secret=st.text(min_size=4, max_size=40), around=st.text(max_size=30))
-def test_no_secret_is_left_whatever_it_is(secret: str, around: str) -> None:
+def test_every_possible_secret_is_masked(secret: str, around: str) -> None:
     hidden = masking.hide(f"{around}{secret}{around}", masking.forms([secret]))
 
     assert secret not in hidden or secret in masking.HIDDEN + around + masking.HIDDEN

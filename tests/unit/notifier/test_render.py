@@ -46,7 +46,7 @@ def test_the_official_sdk_accepts_the_envelope() -> None:
     assert event.get_data() == {"resource": {}}
 
 
-def test_what_an_operator_asked_for_is_marked_and_nothing_else_is() -> None:
+def test_only_redeliveries_and_out_of_order_events_are_marked() -> None:
     def marks(delivery: model.Delivery) -> dict[str, object]:
         sent = json.loads(render.envelope(delivery, NAMES, ledger="l"))
         return {name: sent[name] for name in ("redelivered", "outoforder") if name in sent}

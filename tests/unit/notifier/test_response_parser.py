@@ -1,4 +1,4 @@
-"""From bytes to the one response that they are, however they are cut; or to none."""
+"""Bytes are parsed to one response or rejected, however they are split."""
 
 import gc
 import weakref
@@ -135,7 +135,7 @@ def test_a_response_is_read(data: bytes, status: int, body: bytes, at_once: int,
         (CHUNKED + b"5\r\nhello, and more\r\n0\r\n\r\n", "body"),
     ],
 )
-def test_what_is_malformed_is_no_response_and_is_named(data: bytes, text: str, at_once: int) -> None:
+def test_a_malformed_response_is_rejected_with_the_offending_line(data: bytes, text: str, at_once: int) -> None:
     with pytest.raises(InvalidResponse, match="malformed") as raised:
         parse(data, at_once=at_once)
 
@@ -161,7 +161,7 @@ def test_what_is_malformed_is_no_response_and_is_named(data: bytes, text: str, a
         CHUNKED + b"5\r\nhello\r\n0\r\nA: b\r\n",
     ],
 )
-def test_what_breaks_off_is_no_response(data: bytes, at_once: int) -> None:
+def test_a_truncated_response_is_rejected(data: bytes, at_once: int) -> None:
     with pytest.raises(InvalidResponse, match="the connection was closed"):
         parse(data, at_once=at_once)
 
@@ -183,12 +183,12 @@ INTERIM = st.sampled_from(
     at_once=st.integers(1, 200),
 )
 @example(interim=[b"HTTP/1.1 102 Processing\r\nContent-Length: 5\r\n\r\n"], final=EMPTY, at_once=200)
-def test_an_interim_response_is_no_part_of_the_answer(interim: list[bytes], final: bytes, at_once: int) -> None:
+def test_an_interim_response_is_skipped(interim: list[bytes], final: bytes, at_once: int) -> None:
     assert parse(b"".join(interim) + final, at_once=at_once) == parse(final)
 
 
 @pytest.mark.parametrize("headers", [b"", b"Upgrade: h2c\r\nConnection: upgrade\r\n"])
-def test_a_switch_of_protocols_is_no_response(headers: bytes) -> None:
+def test_a_protocol_switch_is_rejected(headers: bytes) -> None:
     with pytest.raises(InvalidResponse, match=r"HTTP/1\.1 101 Switching"):
         parse(b"HTTP/1.1 101 Switching\r\n" + headers + b"\r\n" + EMPTY)
 
@@ -206,7 +206,7 @@ def test_a_switch_of_protocols_is_no_response(headers: bytes) -> None:
         b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000,
     ],
 )
-def test_a_head_that_is_too_long_is_no_response(head: bytes, at_once: int) -> None:
+def test_a_head_that_is_too_long_is_rejected(head: bytes, at_once: int) -> None:
     parser = response_parser.ResponseParser()
 
     with pytest.raises(InvalidResponse, match="more than 65536 bytes"):
@@ -225,7 +225,7 @@ def test_a_head_may_have_64_kib() -> None:
 @pytest.mark.parametrize(
     "piece", [b"1;" + b"x" * 100 * KIB, b"0\r\nA: " + b"x" * 100 * KIB, b"0\r\n" + b"A: b\r\n" * 20_000]
 )
-def test_what_surrounds_a_body_is_bounded_too(piece: bytes) -> None:
+def test_chunk_extensions_and_trailers_are_bounded(piece: bytes) -> None:
     parser = response_parser.ResponseParser()
     parser.feed(CHUNKED)
 
@@ -241,7 +241,7 @@ def test_a_body_is_kept_up_to_64_kib_and_read_to_its_end() -> None:
 
 @pytest.mark.parametrize("piece", [b"4000\r\n" + b"x" * 16 * KIB + b"\r\n", b"1\r\nx\r\n" * 3 * KIB])
 @pytest.mark.parametrize("framing", [b"Content-Length: 18446744073709551615", b"Transfer-Encoding: chunked", b"A: b"])
-def test_the_status_of_an_endless_body_counts_and_its_connection_is_given_up(framing: bytes, piece: bytes) -> None:
+def test_the_status_of_an_endless_body_counts_and_its_connection_is_not_reused(framing: bytes, piece: bytes) -> None:
     parser = response_parser.ResponseParser()
     parser.feed(OK + framing + b"\r\n\r\n")
 
@@ -250,7 +250,7 @@ def test_the_status_of_an_endless_body_counts_and_its_connection_is_given_up(fra
     assert (response.status, len(response.body), response.reusable) == (200, 64 * KIB, False)
 
 
-def test_a_mistake_of_ours_is_not_reported_as_one_of_the_endpoint() -> None:
+def test_a_bug_in_a_callback_is_not_reported_as_a_malformed_response() -> None:
     class Mistaken(response_parser.ResponseParser):
         def on_body(self, data: bytes) -> None:
             raise ValueError(data)
@@ -259,7 +259,7 @@ def test_a_mistake_of_ours_is_not_reported_as_one_of_the_endpoint() -> None:
         Mistaken().feed(OK + b"Content-Length: 2\r\n\r\nok")
 
 
-def test_a_parser_leaves_no_garbage() -> None:
+def test_a_parser_leaves_no_reference_cycle() -> None:
     parser = response_parser.ResponseParser()
     left = weakref.ref(parser)
     gc.disable()
@@ -271,7 +271,7 @@ def test_a_parser_leaves_no_garbage() -> None:
     assert left() is None
 
 
-def test_headers_that_matter_are_kept_and_the_first_of_them_counts() -> None:
+def test_needed_headers_are_kept_and_the_first_of_each_name_counts() -> None:
     response = parse(b"HTTP/1.1 503 Not now\r\nRETRY-AFTER:  7 \r\nRetry-After: 9\r\nA: b\r\nContent-Length: 0\r\n\r\n")
 
     assert (response.reason, response.headers) == ("Not now", {"Retry-After": "7"})
@@ -313,7 +313,7 @@ PIECES = st.sampled_from(
 
 @settings(max_examples=300)
 @given(data=st.lists(PIECES | st.binary(max_size=8), max_size=10).map(b"".join), at_once=st.integers(1, 60))
-def test_the_result_does_not_depend_on_the_cut(data: bytes, at_once: int) -> None:
+def test_the_result_does_not_depend_on_how_the_bytes_are_split(data: bytes, at_once: int) -> None:
     assert _outcome(data, at_once) == _outcome(data, 1 << 20)
 
 
@@ -338,5 +338,5 @@ def _outcome(data: bytes, at_once: int) -> EndpointResponse | str:
 )
 @pytest.mark.parametrize("at_once", [1, 1 << 20])
 @pytest.mark.timeout(20)
-def test_the_worst_head_takes_no_time(data: bytes, at_once: int) -> None:
+def test_the_worst_head_is_parsed_in_linear_time(data: bytes, at_once: int) -> None:
     _outcome(data, at_once)

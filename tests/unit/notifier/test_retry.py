@@ -19,11 +19,11 @@ def test_every_3xx_and_other_4xx_is_refused(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [0, 101, *AGAIN, *range(500, 600), 600, 999])
-def test_everything_else_is_tried_again(status: int) -> None:
+def test_all_other_statuses_are_retried(status: int) -> None:
     assert retry.meaning(status) is retry.Meaning.AGAIN
 
 
-def test_only_no_answer_and_a_gateways_answers_look_like_an_outage() -> None:
+def test_only_a_missing_answer_and_gateway_errors_are_outage_like() -> None:
     assert [status for status in (0, *range(100, 1000)) if retry.outage_like(status)] == [0, 502, 503, 504]
 
 

@@ -1,4 +1,4 @@
-"""Retry-After: seconds, three forms of a date, and anything else that a stranger may send."""
+"""Retry-After: seconds, three date formats, and arbitrary text."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -88,7 +88,7 @@ def test_a_delay_beyond_all_bounds_is_the_longest(header: str) -> None:
         "Sat,\r\n 28 Nov 2027 00:00:00 GMT",
     ],
 )
-def test_what_is_unreadable_or_asks_for_nothing_is_absent(header: str | None) -> None:
+def test_an_invalid_header_or_one_without_a_delay_is_treated_as_absent(header: str | None) -> None:
     assert retry_after.delay_s(header, now=NOW) is None
 
 

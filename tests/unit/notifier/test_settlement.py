@@ -31,7 +31,7 @@ def reply(status: int, *, retry_after: str | None = None, code: str = "") -> ans
     )
 
 
-def test_an_outcome_says_which_request_it_was_and_what_came_back() -> None:
+def test_an_outcome_identifies_its_request_and_its_answer() -> None:
     outcome = settlement.settle(job(requests=4), reply(404), COUNTED, POLICY, roll=0.0)
 
     assert outcome == model.Outcome(
@@ -82,7 +82,7 @@ def test_a_forgiven_failure_never_exhausts_the_attempts() -> None:
     assert outcome.result is model.DeliveryResult.RETRY
 
 
-def test_what_the_endpoint_asked_for_takes_the_place_of_the_backoff() -> None:
+def test_retry_after_replaces_the_backoff() -> None:
     outcome = settlement.settle(job(requests=5), reply(429, retry_after="7"), COUNTED, POLICY, roll=1.0)
 
     assert outcome.delay_s == 7.0
@@ -95,13 +95,13 @@ def test_a_date_is_read_against_the_end_of_the_request() -> None:
     assert settlement.asked_s(reply(503, retry_after=date)) == 10.5
 
 
-def test_a_request_that_was_overtaken_by_the_recovery_goes_again_at_once() -> None:
+def test_a_request_overtaken_by_the_recovery_is_retried_at_once() -> None:
     verdict = replace(FORGIVEN, overtaken=True)
 
     assert settlement.settle(job(requests=8), reply(0, code="timeout"), verdict, POLICY, roll=0.0).delay_s == 0.0
 
 
-def test_a_request_that_was_cut_at_the_stop_is_to_be_sent_again_and_counts_for_nothing() -> None:
+def test_a_request_cancelled_by_the_stop_is_retried_and_does_not_count() -> None:
     outcome = settlement.interrupted(job(attempts=2), reply(0, code="network"))
 
     assert outcome.result is model.DeliveryResult.RETRY
@@ -135,7 +135,7 @@ def test_a_charge_that_was_the_last_attempt_fails_the_event() -> None:
     assert charge.exhausted
 
 
-def test_an_event_that_is_under_way_again_is_judged_by_its_next_answer() -> None:
+def test_an_event_that_is_leased_again_does_not_fail_before_its_next_answer() -> None:
     charge = settlement.charge(suspect(), POLICY, counted=3, held=True)
 
     assert [outcome.result for outcome in charge.outcomes] == [model.DeliveryResult.CHARGED]
@@ -149,7 +149,7 @@ def test_every_answer_that_is_retried_may_ask_for_a_delay(status: int) -> None:
 
 
 @pytest.mark.parametrize("junk", ["Sat, 28 Nov 2027 00:00:00 +1234567890123456", "Sat, 28 Nov 99999 00:00:00 GMT"])
-def test_a_delay_that_cannot_be_read_leaves_the_backoff_in_force(junk: str) -> None:
+def test_an_invalid_retry_after_leaves_the_backoff_in_use(junk: str) -> None:
     outcome = settlement.settle(job(), reply(503, retry_after=junk), COUNTED, POLICY, roll=0.0)
 
     assert outcome.delay_s == settlement.settle(job(), reply(503), COUNTED, POLICY, roll=0.0).delay_s

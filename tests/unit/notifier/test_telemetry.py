@@ -32,7 +32,7 @@ def reports() -> Reports:
 
 
 @pytest.fixture
-def told(name: str, reports: Reports) -> telemetry.Telemetry:
+def recorder(name: str, reports: Reports) -> telemetry.Telemetry:
     return telemetry.Telemetry(name, report=reports.report, logger=log.get())
 
 
@@ -46,29 +46,31 @@ def outcome(result: model.DeliveryResult, *, status: int = 204, code: str = "", 
     )
 
 
-def test_nothing_is_said_of_the_endpoint_before_the_first_attempt(told: telemetry.Telemetry, reports: Reports) -> None:
-    assert told
+def test_the_endpoint_state_is_unknown_before_the_first_attempt(
+    recorder: telemetry.Telemetry, reports: Reports
+) -> None:
+    assert recorder
     assert reports.states == {"claim": "waiting for the store", "endpoint": "unknown"}
 
 
-def test_the_first_answer_of_the_store_makes_it_claiming_and_silence_undoes_that(
-    told: telemetry.Telemetry, reports: Reports
+def test_the_first_answer_of_the_store_sets_claiming_and_silence_resets_it(
+    recorder: telemetry.Telemetry, reports: Reports
 ) -> None:
-    told.claimed(0)
+    recorder.claimed(0)
     assert reports.states["claim"] == "claiming"
 
-    told.silent()
+    recorder.silent()
     assert reports.states["claim"] == "waiting for the store"
 
-    told.claimed(3)
+    recorder.claimed(3)
     assert reports.states["claim"] == "claiming"
 
 
-def test_a_delivery_moves_its_metrics(told: telemetry.Telemetry, name: str) -> None:
+def test_a_delivery_updates_its_metrics(recorder: telemetry.Telemetry, name: str) -> None:
     committed_us = int((time.time() - 2) * 1_000_000)
     delivery = stores.delivery(1, committed_us=committed_us)
 
-    told.sent(delivery, outcome(model.DeliveryResult.DELIVERED, duration_s=0.2), failures=0)
+    recorder.sent(delivery, outcome(model.DeliveryResult.DELIVERED, duration_s=0.2), failures=0)
 
     assert value("deliveries_total", endpoint=name, type="created", outcome="delivered") == 1
     assert value("delivery_attempts_total", endpoint=name, code="204") == 1
@@ -80,18 +82,18 @@ def test_a_delivery_moves_its_metrics(told: telemetry.Telemetry, name: str) -> N
     assert (value("endpoint_last_success_timestamp_seconds", endpoint=name) or 0) > committed_us / 1_000_000
 
 
-def test_a_refused_event_leaves_the_endpoint_up(told: telemetry.Telemetry, name: str, reports: Reports) -> None:
-    told.sent(stores.delivery(1), outcome(model.DeliveryResult.FAILED, status=404), failures=0)
+def test_a_refused_event_leaves_the_endpoint_up(recorder: telemetry.Telemetry, name: str, reports: Reports) -> None:
+    recorder.sent(stores.delivery(1), outcome(model.DeliveryResult.FAILED, status=404), failures=0)
 
     assert value("deliveries_total", endpoint=name, type="created", outcome="failed") == 1
     assert value("endpoint_up", endpoint=name) == 1
     assert reports.states["endpoint"] == "up"
 
 
-def test_a_retry_moves_its_metrics(told: telemetry.Telemetry, name: str) -> None:
+def test_a_retry_updates_its_metrics(recorder: telemetry.Telemetry, name: str) -> None:
     before = value("delivery_backoff_seconds_sum") or 0.0
 
-    told.sent(
+    recorder.sent(
         stores.delivery(1),
         outcome(model.DeliveryResult.RETRY, status=0, code="timeout", delay_s=4.0),
         failures=3,
@@ -104,46 +106,46 @@ def test_a_retry_moves_its_metrics(told: telemetry.Telemetry, name: str) -> None
     assert value("endpoint_consecutive_failures", endpoint=name) == 3
 
 
-def test_the_breaker_shows_in_metrics_and_state(told: telemetry.Telemetry, name: str, reports: Reports) -> None:
-    told.opened(5, "timeout")
+def test_the_breaker_shows_in_metrics_and_state(recorder: telemetry.Telemetry, name: str, reports: Reports) -> None:
+    recorder.opened(5, "timeout")
     assert value("breaker_open", endpoint=name) == 1
     assert value("breaker_openings_total", endpoint=name) == 1
     assert reports.states["endpoint"] == "down"
 
-    told.closed()
+    recorder.closed()
     assert value("breaker_open", endpoint=name) == 0
     assert reports.states["endpoint"] == "up"
 
 
 def test_one_failing_event_among_others_does_not_make_the_state_flap(
-    told: telemetry.Telemetry, reports: Reports
+    recorder: telemetry.Telemetry, reports: Reports
 ) -> None:
-    told.sent(stores.delivery(1), outcome(model.DeliveryResult.DELIVERED), failures=0)
+    recorder.sent(stores.delivery(1), outcome(model.DeliveryResult.DELIVERED), failures=0)
     before = reports.written
 
     for _ in range(50):
-        told.sent(stores.delivery(1), outcome(model.DeliveryResult.RETRY, status=503), failures=1)
-        told.sent(stores.delivery(1), outcome(model.DeliveryResult.DELIVERED), failures=0)
+        recorder.sent(stores.delivery(1), outcome(model.DeliveryResult.RETRY, status=503), failures=1)
+        recorder.sent(stores.delivery(1), outcome(model.DeliveryResult.DELIVERED), failures=0)
 
     assert reports.written == before
 
 
-def test_exhausted_attempts_are_counted_once_as_failed(told: telemetry.Telemetry, name: str) -> None:
-    told.sent(stores.delivery(1), outcome(model.DeliveryResult.FAILED, status=500), failures=0)
-    told.gave_up(model.EventType.CREATED, late=False)
-    told.gave_up(model.EventType.DELETED, late=True)
+def test_exhausted_attempts_are_counted_once_as_failed(recorder: telemetry.Telemetry, name: str) -> None:
+    recorder.sent(stores.delivery(1), outcome(model.DeliveryResult.FAILED, status=500), failures=0)
+    recorder.gave_up(model.EventType.CREATED, late=False)
+    recorder.gave_up(model.EventType.DELETED, late=True)
 
     assert value("retries_exhausted_total", endpoint=name) == 2
     assert value("deliveries_total", endpoint=name, type="created", outcome="failed") == 1
     assert value("deliveries_total", endpoint=name, type="deleted", outcome="failed") == 1
 
 
-def test_busy_threads_and_batches_are_shown(told: telemetry.Telemetry) -> None:
+def test_busy_threads_and_batches_are_shown(recorder: telemetry.Telemetry) -> None:
     before = value("worker_batch_size_count") or 0.0
 
-    told.working(4)
-    told.claimed(17)
-    told.claimed(0)
+    recorder.working(4)
+    recorder.claimed(17)
+    recorder.claimed(0)
 
     assert value("worker_busy") == 4
     assert value("worker_batch_size_count") == before + 1
@@ -153,33 +155,33 @@ def lines(capfd: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [codec.decode(line) for line in capfd.readouterr().out.splitlines()]
 
 
-def test_events_that_are_given_up_are_said_once_and_then_counted(
+def test_failed_events_are_logged_once_and_then_counted(
     name: str, reports: Reports, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log.configure("notifier")
-    told = telemetry.Telemetry(name, report=reports.report, logger=log.get())
+    recorder = telemetry.Telemetry(name, report=reports.report, logger=log.get())
     instant = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: instant)
 
     for number in range(40):
-        told.sent(stores.delivery(number), outcome(model.DeliveryResult.FAILED, status=401), failures=0)
+        recorder.sent(stores.delivery(number), outcome(model.DeliveryResult.FAILED, status=401), failures=0)
 
     (said,) = lines(capfd)
     assert (said["level"], said["event"], said["events"], said["code"]) == ("warning", "events given up", 1, "401")
     assert (said["event_id"], said["name"]) == (stores.delivery(0).event_id, stores.delivery(0).name)
     instant += 61
-    told.sent(stores.delivery(40), outcome(model.DeliveryResult.FAILED, status=401), failures=0)
+    recorder.sent(stores.delivery(40), outcome(model.DeliveryResult.FAILED, status=401), failures=0)
     assert [line["events"] for line in lines(capfd)] == [40]
 
 
-def test_a_single_event_is_told_at_debug_with_its_id_and_its_object(
+def test_each_event_is_logged_at_debug_with_its_id_and_object(
     name: str, reports: Reports, capfd: pytest.CaptureFixture[str]
 ) -> None:
     log.configure("notifier", level="debug")
-    told = telemetry.Telemetry(name, report=reports.report, logger=log.get())
+    recorder = telemetry.Telemetry(name, report=reports.report, logger=log.get())
     delivery = stores.delivery(1)
 
-    told.sent(delivery, outcome(model.DeliveryResult.DELIVERED), failures=0)
+    recorder.sent(delivery, outcome(model.DeliveryResult.DELIVERED), failures=0)
 
     (said,) = [line for line in lines(capfd) if line["event"] == "event sent"]
     assert said["level"] == "debug"
@@ -187,7 +189,7 @@ def test_a_single_event_is_told_at_debug_with_its_id_and_its_object(
     assert (said["namespace"], said["name"]) == (delivery.namespace, delivery.name)
 
 
-def test_the_breaker_is_said_beside_the_state_also_when_the_endpoint_was_down_before(
+def test_the_breaker_is_reported_even_if_the_endpoint_was_down_before(
     name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     said: list[tuple[str, str]] = []
@@ -196,9 +198,9 @@ def test_the_breaker_is_said_beside_the_state_also_when_the_endpoint_was_down_be
         if component == "endpoint":
             said.append((state["state"], state["breaker"]))
 
-    told = telemetry.Telemetry(name, report=report, logger=log.get())
-    told.sent(stores.delivery(1), outcome(model.DeliveryResult.RETRY, status=0, code="network"), failures=5)
-    told.opened(5, "network")
-    told.closed()
+    recorder = telemetry.Telemetry(name, report=report, logger=log.get())
+    recorder.sent(stores.delivery(1), outcome(model.DeliveryResult.RETRY, status=0, code="network"), failures=5)
+    recorder.opened(5, "network")
+    recorder.closed()
 
     assert said == [("unknown", "closed"), ("down", "closed"), ("down", "open"), ("up", "closed")]

@@ -1,4 +1,4 @@
-"""Which file is named when the TLS files can't be used."""
+"""The error for invalid TLS files names the file."""
 
 from pathlib import Path
 

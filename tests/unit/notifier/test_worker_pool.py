@@ -13,7 +13,7 @@ def jobs(count: int) -> list[claim_session.LeasedDelivery]:
 
 
 class Gate:
-    """Work that goes on until the gate is opened."""
+    """A job that blocks until the gate is opened."""
 
     def __init__(self) -> None:
         self.open = threading.Event()
@@ -26,7 +26,7 @@ class Gate:
         self.open.wait(10)
         self.done.append(job.delivery.id)
 
-    def notice_low(self) -> None:
+    def on_low_water(self) -> None:
         self.low += 1
 
 
@@ -37,19 +37,19 @@ def gate() -> Iterator[Gate]:
     made.open.set()
 
 
-def crew_of(
+def pool_of(
     width: int, perform: Callable[[claim_session.LeasedDelivery], None], gate: Gate, *, low: int = 0
 ) -> worker_pool.WorkerPool:
     def start(_: str, work: Callable[[], None]) -> None:
         threading.Thread(target=work, daemon=True).start()
 
-    return worker_pool.WorkerPool(width, perform, start=start, on_low=gate.notice_low, low=low)
+    return worker_pool.WorkerPool(width, perform, start=start, on_low_water=gate.on_low_water, low_water=low)
 
 
-def test_the_whole_crew_is_at_work_at_once_while_the_pace_is_unknown(gate: Gate) -> None:
-    made = crew_of(8, gate.pass_through, gate)
+def test_all_threads_run_while_the_request_duration_is_unknown(gate: Gate) -> None:
+    made = pool_of(8, gate.pass_through, gate)
 
-    made.offer(jobs(20))
+    made.submit(jobs(20))
 
     running.wait_for(lambda: len(gate.begun) == 8)
     assert made.busy == 8
@@ -57,26 +57,26 @@ def test_the_whole_crew_is_at_work_at_once_while_the_pace_is_unknown(gate: Gate)
 
 
 def test_no_more_threads_than_jobs_are_started(gate: Gate) -> None:
-    made = crew_of(8, gate.pass_through, gate)
+    made = pool_of(8, gate.pass_through, gate)
 
-    made.offer(jobs(2))
+    made.submit(jobs(2))
 
     running.wait_for(lambda: len(gate.begun) == 2)
     assert made.busy == 2
 
 
-def test_jobs_are_begun_in_order_and_all_are_done(gate: Gate) -> None:
+def test_jobs_are_started_in_order_and_all_are_run(gate: Gate) -> None:
     gate.open.set()
-    made = crew_of(1, gate.pass_through, gate)
+    made = pool_of(1, gate.pass_through, gate)
 
-    made.offer(jobs(100))
+    made.submit(jobs(100))
 
     running.wait_for(lambda: len(gate.done) == 100)
     assert gate.begun == list(range(1, 101))
     running.wait_for(lambda: made.busy == 0)
 
 
-def test_one_thread_is_enough_for_work_that_only_computes(gate: Gate) -> None:
+def test_one_thread_suffices_for_jobs_that_only_compute(gate: Gate) -> None:
     most: list[int] = []
 
     def compute(job: claim_session.LeasedDelivery) -> None:
@@ -86,35 +86,35 @@ def test_one_thread_is_enough_for_work_that_only_computes(gate: Gate) -> None:
         most.append(made.busy)
         gate.done.append(job.delivery.id)
 
-    made = crew_of(16, compute, gate)
-    made.offer(jobs(300))
+    made = pool_of(16, compute, gate)
+    made.submit(jobs(300))
     running.wait_for(lambda: len(gate.done) == 300)
 
     assert max(most[-50:]) <= 4
 
 
-def test_more_are_called_when_nothing_comes_back(gate: Gate) -> None:
-    made = crew_of(16, gate.pass_through, gate)
+def test_the_pool_grows_when_no_job_finishes(gate: Gate) -> None:
+    made = pool_of(16, gate.pass_through, gate)
     gate.open.set()
     for _ in range(100):
-        made.offer(jobs(1))
+        made.submit(jobs(1))
         running.wait_for(lambda: made.busy == 0)
     gate.open.clear()
     gate.begun.clear()
 
-    made.offer(jobs(16))
+    made.submit(jobs(16))
 
     def all_begun() -> bool:
-        made.hurry()
+        made.scale_up()
         return len(gate.begun) == 16
 
     running.wait_for(all_begun)
 
 
-def test_low_water_is_announced_when_it_is_reached(gate: Gate) -> None:
-    made = crew_of(1, gate.pass_through, gate, low=2)
+def test_on_low_water_is_called_when_the_queue_reaches_it(gate: Gate) -> None:
+    made = pool_of(1, gate.pass_through, gate, low=2)
 
-    made.offer(jobs(4))
+    made.submit(jobs(4))
     running.wait_for(lambda: made.queued == 3)
     assert gate.low == 0
 
@@ -123,9 +123,9 @@ def test_low_water_is_announced_when_it_is_reached(gate: Gate) -> None:
     assert gate.low == 1
 
 
-def test_what_waits_can_be_withdrawn(gate: Gate) -> None:
-    made = crew_of(1, gate.pass_through, gate)
-    made.offer(jobs(5))
+def test_queued_jobs_can_be_withdrawn(gate: Gate) -> None:
+    made = pool_of(1, gate.pass_through, gate)
+    made.submit(jobs(5))
     running.wait_for(lambda: len(gate.begun) == 1)
 
     withdrawn = made.withdraw()
@@ -134,17 +134,17 @@ def test_what_waits_can_be_withdrawn(gate: Gate) -> None:
     assert made.queued == 0
 
 
-def test_nothing_is_begun_while_the_crew_is_halted_and_all_of_it_afterwards(gate: Gate) -> None:
-    made = crew_of(2, gate.pass_through, gate)
-    made.offer(jobs(6))
+def test_no_job_starts_while_the_pool_is_paused_and_all_do_afterwards(gate: Gate) -> None:
+    made = pool_of(2, gate.pass_through, gate)
+    made.submit(jobs(6))
     running.wait_for(lambda: len(gate.begun) == 2)
 
-    made.halt(halted=True)
+    made.pause(paused=True)
     gate.open.set()
     running.wait_for(lambda: made.busy == 0)
-    made.hurry()
+    made.scale_up()
     assert gate.begun == [1, 2]
     assert not made.waiting
 
-    made.halt(halted=False)
+    made.pause(paused=False)
     running.wait_for(lambda: len(gate.done) == 6)

@@ -1,4 +1,4 @@
-"""Why a program ended, read from what supervisord and the program itself have left."""
+"""Why a program exited, according to supervisord's log and the program's exit report."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ LATER = "2026-01-01 00:00:09,001 "
         ("WARN stopped: store (exit status 5)\n", "", None),
     ],
 )
-def test_the_last_end_is_found_in_the_log(log: str, how: str, code: int | None) -> None:
+def test_the_last_exit_is_found_in_the_log(log: str, how: str, code: int | None) -> None:
     end = causes.parse_end(BEGIN + LATER + log, "store")
 
     assert (end.how, end.code) == (how, code)
@@ -35,7 +35,7 @@ def test_an_earlier_supervisords_log_does_not_count() -> None:
     assert causes.parse_end(f"WARN exited: store (exit status 78; n)\n{BEGIN}", "store") == causes.End()
 
 
-def test_the_reason_is_the_last_word_if_it_is_of_that_end(tmp_path: Path) -> None:
+def test_the_reason_is_the_exit_report_if_it_belongs_to_that_exit(tmp_path: Path) -> None:
     run_dir = run_directories.made(tmp_path)
     run_directory.Reporter(run_dir, "store").report(
         run_directory.EXIT_REASON, {"state": "ended", "code": 73, "reason": "it is full"}
@@ -50,13 +50,13 @@ def test_the_reason_is_the_last_word_if_it_is_of_that_end(tmp_path: Path) -> Non
     assert causes.last_end(run_dir, "store").sentence("store") == "store can't run: terminated by SIGKILL"
 
 
-def test_without_any_trace_that_is_said(tmp_path: Path) -> None:
+def test_an_unknown_exit_is_reported_as_unknown(tmp_path: Path) -> None:
     run_dir = tmp_path / "beacon"
 
-    assert causes.last_end(run_dir, "store").sentence("store") == "store can't run: its end is not known"
+    assert causes.last_end(run_dir, "store").sentence("store") == "store can't run: its exit is unknown"
 
 
-def test_the_termination_log_holds_the_beginning_and_nothing_older(tmp_path: Path) -> None:
+def test_the_termination_log_holds_the_start_of_the_reason_and_nothing_older(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_text("older" * 2000)
 

@@ -1,4 +1,4 @@
-"""What happens when: every rule of the sentinel, without a clock or a process."""
+"""All rules of the sentinel, without a clock or a process."""
 
 import pytest
 
@@ -25,12 +25,12 @@ def beat(age_s: float, thread: str = "main", *, process: str = "watcher", pid: i
 def glance(
     *beats: heartbeat.LastHeartbeat,
     programs: tuple[supervision.Program, ...] = (program(),),
-    life_s: float = 1000.0,
+    age_s: float = 1000.0,
     awake_s: float = 1000.0,
     booted_s: float = 1000.0,
 ) -> decisions.Snapshot:
     return decisions.Snapshot(
-        programs=programs, beats=beats, lives_s={7: life_s, 8: life_s}, awake_s=awake_s, booted_s=booted_s
+        programs=programs, beats=beats, ages_s={7: age_s, 8: age_s}, awake_s=awake_s, booted_s=booted_s
     )
 
 
@@ -39,26 +39,26 @@ def hung(seen: decisions.Snapshot) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("heard", "duty"),
+    ("heard", "action"),
     [
         (event("PROCESS_STATE_FATAL", from_state="BACKOFF"), Action.END_POD),
         (event("PROCESS_STATE_EXITED", from_state="RUNNING", expected="0"), Action.COUNT_DEATH),
         (event("PROCESS_STATE_BACKOFF", from_state="STARTING"), Action.ASK_WHY),
-        (event("PROCESS_STATE_STARTING", from_state="EXITED"), Action.SLOW_DOWN),
+        (event("PROCESS_STATE_STARTING", from_state="EXITED"), Action.THROTTLE),
         (event("PROCESS_STATE_STARTING", from_state="BACKOFF"), Action.NOTHING),
-        (event("PROCESS_STATE_STARTING", from_state="STOPPED"), Action.LET_GO),
+        (event("PROCESS_STATE_STARTING", from_state="STOPPED"), Action.RELEASE),
         (event("PROCESS_STATE_RUNNING", from_state="STARTING"), Action.NOTHING),
         (event("PROCESS_STATE_STOPPING", from_state="RUNNING"), Action.NOTHING),
         (event("PROCESS_STATE_STOPPED", from_state="STOPPING"), Action.NOTHING),
         (event("PROCESS_STATE_FATAL", "sentinel", from_state="BACKOFF"), Action.NOTHING),
-        (event("TICK_5", ""), Action.LOOK),
-        (event("SUPERVISOR_STATE_CHANGE_STOPPING", ""), Action.REST),
+        (event("TICK_5", ""), Action.CHECK),
+        (event("SUPERVISOR_STATE_CHANGE_STOPPING", ""), Action.STAND_DOWN),
         (event("SUPERVISOR_STATE_CHANGE_RUNNING", ""), Action.NOTHING),
         (event("PROCESS_LOG_STDOUT"), Action.NOTHING),
     ],
 )
-def test_every_event_has_its_duty(heard: protocol.Event, duty: Action) -> None:
-    assert decisions.duty(heard) is duty
+def test_every_event_has_its_action(heard: protocol.Event, action: Action) -> None:
+    assert decisions.action_for(heard) is action
 
 
 def test_the_most_silent_thread_is_named() -> None:
@@ -73,29 +73,29 @@ def test_a_thread_may_be_silent_up_to_the_limit() -> None:
     "state",
     [ProgramState.STOPPING, ProgramState.STOPPED, ProgramState.BACKOFF, ProgramState.EXITED, ProgramState.FATAL],
 )
-def test_what_is_being_stopped_or_does_not_run_is_let_be(state: ProgramState) -> None:
+def test_programs_that_stop_or_do_not_run_are_not_judged(state: ProgramState) -> None:
     assert hung(glance(beat(100), programs=(program(state=state),))) == []
 
 
-def test_a_process_that_began_just_now_has_time_for_its_first_beat() -> None:
-    assert hung(glance(life_s=59)) == []
-    assert hung(glance(life_s=61)) == [("watcher", "")]
+def test_a_new_process_has_time_for_its_first_heartbeat() -> None:
+    assert hung(glance(age_s=59)) == []
+    assert hung(glance(age_s=61)) == [("watcher", "")]
 
 
-def test_an_old_heartbeat_of_the_same_pid_says_nothing_of_a_young_process() -> None:
-    assert hung(glance(beat(5000), life_s=59)) == []
+def test_an_old_heartbeat_of_the_same_pid_is_ignored_for_a_young_process() -> None:
+    assert hung(glance(beat(5000), age_s=59)) == []
 
 
-def test_beats_of_another_pid_or_process_say_nothing() -> None:
+def test_heartbeats_of_another_pid_or_process_are_ignored() -> None:
     assert hung(glance(beat(5000, pid=6), beat(5000, process="store"), beat(1))) == []
 
 
-def test_after_a_standstill_of_everything_everybody_gets_a_new_chance() -> None:
+def test_after_the_machine_was_frozen_every_process_has_time_for_a_heartbeat() -> None:
     assert hung(glance(beat(5000), awake_s=59)) == []
     assert hung(glance(beat(5000), awake_s=61)) == [("watcher", "main")]
 
 
-def test_before_the_store_has_booted_only_the_store_is_judged_and_then_everybody_has_time_for_a_first_beat() -> None:
+def test_before_the_store_has_booted_only_the_store_is_judged_and_then_all_have_time_for_a_first_heartbeat() -> None:
     programs = (program(), program("store", pid=8))
 
     assert hung(glance(programs=programs, booted_s=0)) == [("store", "")]
@@ -103,11 +103,11 @@ def test_before_the_store_has_booted_only_the_store_is_judged_and_then_everybody
     assert hung(glance(programs=programs, booted_s=61)) == [("watcher", ""), ("store", "")]
 
 
-def test_a_process_that_has_just_ended_and_the_sentinel_itself_are_let_be() -> None:
+def test_an_exited_process_and_the_sentinel_itself_are_not_judged() -> None:
     assert hung(glance(programs=(program(pid=9), program("sentinel")))) == []
 
 
-def test_what_was_given_up_is_found_but_for_the_sentinel_itself() -> None:
+def test_a_program_that_was_given_up_is_found_except_the_sentinel_itself() -> None:
     fatal = program("exporter", ProgramState.FATAL, 0)
 
     assert decisions.given_up([program(), fatal]) is fatal
@@ -120,11 +120,11 @@ def test_the_pause_grows_with_the_deaths_and_ends_growing() -> None:
     assert pauses == [0, 0, 0, 0, 0, 0, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
-def test_deaths_of_long_ago_cost_nothing() -> None:
+def test_old_deaths_cause_no_pause() -> None:
     assert decisions.pause_s([0.0] * 9 + [400.0], 400.0, free=5) == 0
     assert decisions.recent([0.0, 99.0, 101.0], 400.0) == [101.0]
 
 
-def test_looks_are_more_frequent_than_the_limit() -> None:
-    assert decisions.Limits().look_s == 5
-    assert decisions.Limits(hung_s=2).look_s == 0.5
+def test_checks_are_more_frequent_than_the_limit() -> None:
+    assert decisions.Limits().check_interval_s == 5
+    assert decisions.Limits(hung_s=2).check_interval_s == 0.5

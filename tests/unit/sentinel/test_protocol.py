@@ -52,7 +52,7 @@ def test_an_event_is_read_whole_and_acknowledged_when_it_is_done(other: Supervis
     os.close(other.source)
 
 
-def test_one_is_ready_only_once_however_long_nothing_comes(other: Supervisord) -> None:
+def test_ready_is_sent_only_once_while_no_event_arrives(other: Supervisord) -> None:
     assert other.listener.wait(0) is None
     assert other.listener.wait(0) is None
 
@@ -60,7 +60,7 @@ def test_one_is_ready_only_once_however_long_nothing_comes(other: Supervisord) -
     os.close(other.source)
 
 
-def test_an_event_without_payload_is_one(other: Supervisord) -> None:
+def test_an_event_without_payload_is_accepted(other: Supervisord) -> None:
     os.write(other.source, b"ver:3.0 eventname:SUPERVISOR_STATE_CHANGE_STOPPING len:0\n")
 
     event = other.listener.wait(1)
@@ -79,7 +79,7 @@ def test_a_stop_comes_before_events(other: Supervisord) -> None:
     os.close(other.source)
 
 
-def test_a_closed_pipe_is_the_end(other: Supervisord) -> None:
+def test_a_closed_pipe_raises(other: Supervisord) -> None:
     os.close(other.source)
 
     with pytest.raises(errors.StartError):
@@ -89,7 +89,7 @@ def test_a_closed_pipe_is_the_end(other: Supervisord) -> None:
 @pytest.mark.parametrize(
     "line", ["", "nonsense", "eventname:TICK_5", "eventname:TICK_5 len:-1", "len:5", "eventname: len:3"]
 )
-def test_what_is_no_event_is_refused(line: str) -> None:
+def test_an_invalid_header_is_refused(line: str) -> None:
     with pytest.raises(errors.PermanentError):
         protocol.parse_head(line)
 

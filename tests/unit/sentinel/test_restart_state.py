@@ -1,4 +1,4 @@
-"""What survives the sentinel's death, and what must not."""
+"""The state that survives a restart of the sentinel, and the state that must not."""
 
 from pathlib import Path
 
@@ -16,11 +16,11 @@ def run_dir(tmp_path: Path) -> Path:
 
 def test_deaths_and_holds_survive(run_dir: Path) -> None:
     before = restart_state.RestartState(run_dir, "1 2 boot")
-    before.died("watcher", 10.0)
-    before.died("watcher", 11.0)
+    before.record_death("watcher", 10.0)
+    before.record_death("watcher", 11.0)
     before.hold("watcher", 15.0)
     before.hold("notifier", 16.0)
-    before.let_go("notifier")
+    before.release("notifier")
 
     after = restart_state.RestartState(run_dir, "1 2 boot")
 
@@ -29,9 +29,9 @@ def test_deaths_and_holds_survive(run_dir: Path) -> None:
     assert run_directory.read_reports(run_dir) == ()
 
 
-def test_another_supervisords_are_void(run_dir: Path) -> None:
+def test_deaths_and_holds_of_another_supervisord_are_ignored(run_dir: Path) -> None:
     before = restart_state.RestartState(run_dir, "1 2 boot")
-    before.died("watcher", 10.0)
+    before.record_death("watcher", 10.0)
     before.hold("watcher", 15.0)
 
     after = restart_state.RestartState(run_dir, "1 3 boot")
@@ -40,7 +40,7 @@ def test_another_supervisords_are_void(run_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", "null"])
-def test_a_broken_memory_is_none(run_dir: Path, content: str) -> None:
+def test_an_invalid_file_is_ignored(run_dir: Path, content: str) -> None:
     (run_directory.reports_directory(run_dir) / "sentinel.memory").write_text(content)
 
     assert restart_state.RestartState(run_dir, "1 2 boot").held() == {}
@@ -49,6 +49,6 @@ def test_a_broken_memory_is_none(run_dir: Path, content: str) -> None:
 def test_only_recent_deaths_are_kept(run_dir: Path) -> None:
     made = restart_state.RestartState(run_dir, "1 2 boot")
     for instant in range(0, 10_000, 100):
-        made.died("watcher", float(instant))
+        made.record_death("watcher", float(instant))
 
     assert made.deaths("watcher") == (9700.0, 9800.0, 9900.0)

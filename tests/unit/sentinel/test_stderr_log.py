@@ -1,4 +1,4 @@
-"""The sentinel's lines look like everybody's."""
+"""The sentinel's log lines have the format of the other processes' lines."""
 
 import json
 import subprocess
@@ -13,13 +13,13 @@ def spoken(code: str) -> list[str]:
     return done.stderr.splitlines()
 
 
-def test_a_line_has_the_same_form_as_the_others() -> None:
+def test_a_line_has_the_same_format_as_those_of_other_processes() -> None:
     other = f"from {log.__name__} import configure, get; configure('sentinel', fd=2); get().error('killed', pid=7)"
-    ours = "from beacon.sentinel import voice; voice.say('error', 'killed', pid=7)"
+    ours = "from beacon.sentinel import stderr_log; stderr_log.write('error', 'killed', pid=7)"
 
     (theirs,), (mine,) = spoken(other), spoken(ours)
 
-    assert len(theirs) == len(mine)  # whoever looks for a field in the text finds it in all
+    assert len(theirs) == len(mine)  # a text search for a field matches all processes
     one, two = json.loads(theirs), json.loads(mine)
     assert list(one) == list(two)
     assert len(one.pop("ts")) == len(two.pop("ts"))
@@ -27,13 +27,15 @@ def test_a_line_has_the_same_form_as_the_others() -> None:
 
 
 def test_a_long_value_is_cut_so_that_a_line_is_written_whole() -> None:
-    (line,) = spoken("from beacon.sentinel import voice; voice.say('error', 'x', reason='y' * 9000)")
+    (line,) = spoken("from beacon.sentinel import stderr_log; stderr_log.write('error', 'x', reason='y' * 9000)")
 
     assert len(line) < 4096
 
 
-def test_an_unexpected_end_is_a_line_too() -> None:
-    (line,) = spoken("import sys; from beacon.sentinel import voice; sys.excepthook = voice.say_last; 1 / 0")
+def test_an_uncaught_exception_is_logged() -> None:
+    (line,) = spoken(
+        "import sys; from beacon.sentinel import stderr_log; sys.excepthook = stderr_log.write_exception; 1 / 0"
+    )
 
     said = json.loads(line)
     assert (said["event"], said["error"]) == ("failed unexpectedly", "ZeroDivisionError")
