@@ -51,9 +51,9 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def selection(given: dict[str, Any], ids: tuple[str, ...] = ()) -> wire.Selection:
+def selection(given: dict[str, Any], ids: tuple[str, ...] = ()) -> wire.DeliveryFilter:
     """Take the filters out of a command's parameters; what is left there is the command's own."""
-    return wire.Selection(
+    return wire.DeliveryFilter(
         states=tuple(model.DeliveryState(state) for state in given.pop("state")),
         types=tuple(model.EventType(type_) for type_ in given.pop("type")),
         kind=given.pop("kind"),

@@ -69,7 +69,7 @@ class Cleaner:
             interval_s = self._terms.cleanup_interval_s
             self._wait(min(interval_s, _RETRY_S) if self._failing else interval_s)
 
-    def clean(self, ask: wire.Ask) -> None:
+    def clean(self, ask: wire.Caller) -> None:
         """Count what may go, have it removed unless retention is off, and say what came of it."""
         began = time.monotonic()
         try:
@@ -85,13 +85,13 @@ class Cleaner:
             log.get().info("cleaned", rows=removed.rows, seconds=round(time.monotonic() - began, 3))
         self._ended("done" if self._terms.enabled else "off")
 
-    def _remove(self, ask: wire.Ask) -> Tally:
+    def _remove(self, ask: wire.Caller) -> Tally:
         removed = self._walk(ask, survey=False)
         while self._call(ask, wire.Vacuum()).more:
             pass
         return removed
 
-    def _walk(self, ask: wire.Ask, *, survey: bool) -> Tally:
+    def _walk(self, ask: wire.Caller, *, survey: bool) -> Tally:
         """Go through every table once."""
         tally = Tally()
         for table, age_s in self._ages().items():
@@ -113,8 +113,8 @@ class Cleaner:
             wire.Prunable.GAPS: self._terms.gaps_period_s,
         }
 
-    def _call(self, ask: wire.Ask, request: wire.Request[wire.R]) -> wire.R:
-        """wire.Ask, and rest as long as the answer took."""
+    def _call(self, ask: wire.Caller, request: wire.Request[wire.R]) -> wire.R:
+        """wire.Caller, and rest as long as the answer took."""
         self._beat()
         began = time.monotonic()
         reply = ask(request)

@@ -21,9 +21,9 @@ class Backups:
         self._ledger = ledger
         self._target = ""
         self._copy: database.Copy | None = None
-        self._made = wire.BackedUp(left=0, pages=0)
+        self._made = wire.BackupProgress(left=0, pages=0)
 
-    def step(self, request: wire.Backup) -> wire.BackedUp:
+    def step(self, request: wire.Backup) -> wire.BackupProgress:
         """Copy some more pages; a copy that is made is not made again."""
         if request.target != self._target:
             self._begin(request.target)
@@ -37,7 +37,7 @@ class Backups:
                 self._end()
                 self._target = ""
                 raise
-            self._made = wire.BackedUp(left=left, pages=pages)
+            self._made = wire.BackupProgress(left=left, pages=pages)
         return self._made
 
     def _begin(self, target: str) -> None:

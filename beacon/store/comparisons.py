@@ -77,7 +77,7 @@ class Comparisons:
         """Begin: remember what had been read of the cluster before this comparison reads."""
         scope = self._streams.configured(request.scope, request.fingerprint)
         if scope is None:
-            return wire.Compared(place=wire.Place.RECONFIGURED)
+            return wire.Compared(place=wire.ApplyResult.RECONFIGURED)
         identity = self._streams.identity()
         if request.cluster and identity.cluster and request.cluster != identity.cluster:
             message = f"the ledger is of cluster {identity.cluster}, the API server belongs to {request.cluster}"
@@ -224,8 +224,8 @@ def _listed(request: wire.ComparePage) -> dict[str, int]:
 
 
 def _so_far(run: _Run) -> wire.Compared:
-    return wire.Compared(place=wire.Place.APPLIED, created=run.created, updated=run.updated, deleted=run.deleted)
+    return wire.Compared(place=wire.ApplyResult.APPLIED, created=run.created, updated=run.updated, deleted=run.deleted)
 
 
 def _void(why: str) -> wire.Compared:
-    return wire.Compared(place=wire.Place.OUT_OF_POSITION, why=why)
+    return wire.Compared(place=wire.ApplyResult.OUT_OF_POSITION, why=why)

@@ -56,7 +56,7 @@ class Opening:
     def __init__(self, doing: str, *, settings: Mapping[str, Any], digest: str) -> None:
         """Do what `doing` says, under the given configuration."""
         self._pong = wire.Pong(state=doing, since_us=time.time_ns() // 1000)
-        self._welcome = wire.Welcome(settings=settings)
+        self._welcome = wire.HelloReply(settings=settings)
         self._digest = digest
 
     def say(self, doing: str) -> None:

@@ -19,7 +19,7 @@ class SelectedDeliveries:
 
 def find(
     ledger: database.Database,
-    selection: wire.Selection,
+    selection: wire.DeliveryFilter,
     *,
     after: int,
     look: int,
@@ -45,7 +45,7 @@ def find(
     return SelectedDeliveries(deliveries=tuple(meant), after=rows[-1][0] if rows else after, more=len(rows) == look)
 
 
-def _narrowed(selection: wire.Selection) -> tuple[str, tuple[str, ...]]:
+def _narrowed(selection: wire.DeliveryFilter) -> tuple[str, tuple[str, ...]]:
     """Say which rows need not even be looked at, where an index knows them."""
     if not selection.ids:
         return "1", ()
@@ -55,7 +55,7 @@ def _narrowed(selection: wire.Selection) -> tuple[str, tuple[str, ...]]:
     )
 
 
-def _condition(selection: wire.Selection) -> tuple[str, list[str | int]]:
+def _condition(selection: wire.DeliveryFilter) -> tuple[str, list[str | int]]:
     """Render the filters as an expression that is 1 for what is meant."""
     given: list[tuple[str, str | int]] = []
     if selection.states:

@@ -10,7 +10,7 @@ _LOOK = 2000  # rows that are looked at: a millisecond or two
 _MOST = 100  # those that are shown: each costs more than twenty that are not
 
 
-def page(ledger: database.Database, request: wire.Find) -> wire.FoundDeliveries:
+def page(ledger: database.Database, request: wire.FindDeliveries) -> wire.DeliveryPage:
     """Give those that are meant among the next rows; a page may be empty and others follow."""
     found = delivery_filter.find(
         ledger,
@@ -21,18 +21,18 @@ def page(ledger: database.Database, request: wire.Find) -> wire.FoundDeliveries:
         newest_first=request.newest_first,
     )
     listed = {one.delivery: one for one in read(ledger, found.deliveries)}
-    return wire.FoundDeliveries(
+    return wire.DeliveryPage(
         deliveries=tuple(listed[delivery] for delivery in found.deliveries), after=found.after, more=found.more
     )
 
 
-def read(ledger: database.Database, deliveries: Sequence[int]) -> list[wire.ListedDelivery]:
+def read(ledger: database.Database, deliveries: Sequence[int]) -> list[wire.DeliverySummary]:
     """Read these deliveries, in any order; those that are not there are left out."""
     return [_listed(row) for row in ledger.rows(_WHOLE, (codec.encode(deliveries).decode(),))]
 
 
-def _listed(row: database.Row) -> wire.ListedDelivery:
-    return wire.ListedDelivery(
+def _listed(row: database.Row) -> wire.DeliverySummary:
+    return wire.DeliverySummary(
         delivery=row[0],
         generation=row[1],
         state=model.DeliveryState(row[2]),

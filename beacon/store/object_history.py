@@ -38,14 +38,14 @@ class ObjectHistory:
         self._ledger = ledger
         self._scopes = scopes
 
-    def tell(self, request: wire.Explain) -> wire.ObjectStory:
+    def tell(self, request: wire.Explain) -> wire.Explanation:
         """Give one page of an object's story; the page before it is older."""
         subjects = self._subjects(request)
         before = request.before if 0 < request.before < _LAST else _LAST
         rows = sorted((row for one in subjects for row in self._rows(one, before)), reverse=True)
         events = tuple(map(self._event, rows[:_EVENTS]))
         first = next(iter(subjects), None)
-        return wire.ObjectStory(
+        return wire.Explanation(
             known=first is not None,
             kind=first.kind if first else request.kind,
             namespace=first.namespace if first else request.namespace,
@@ -138,7 +138,7 @@ class ObjectHistory:
             for row in reversed(rows)
         )
 
-    def _objects(self, subjects: list[_Subject], told: set[str]) -> Iterator[wire.SeenObject]:
+    def _objects(self, subjects: list[_Subject], told: set[str]) -> Iterator[wire.ExplainedObject]:
         """Give the rows of what is there under that name, and of what the events were about."""
         rows = {
             row[0]: row
@@ -148,7 +148,7 @@ class ObjectHistory:
         rows |= {row[0]: row for row in self._ledger.rows(_BY_UID, (codec.encode(sorted(told)).decode(),))}
         fingerprints = {scope.fingerprint for scope in self._scopes}
         for row in sorted(rows.values(), key=lambda row: int(row[9])):
-            yield wire.SeenObject(
+            yield wire.ExplainedObject(
                 uid=row[0],
                 group=row[1],
                 kind=row[2],

@@ -31,9 +31,9 @@ class ObjectPages:
         )
 
 
-def _object(row: database.Row) -> wire.HeldObject:
+def _object(row: database.Row) -> wire.StoredObject:
     uid, group, kind, namespace, state, epoch, version, judged_by, accepted_by, value = row
-    return wire.HeldObject(
+    return wire.StoredObject(
         uid=uid,
         group=group,
         kind=kind,

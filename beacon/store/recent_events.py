@@ -29,14 +29,14 @@ class RecentEvents:
             elif isinstance(note, deliveries.Settled):
                 self._add((note.delivery, note.generation, note.attempt))
 
-    def page(self, request: wire.Follow) -> wire.Followed:
+    def page(self, request: wire.Follow) -> wire.RecentEventPage:
         """Give what has happened since, some at a time."""
         if request.after < 0 or request.after > self._count:
-            return wire.Followed(happenings=(), after=self._count, anew=request.after > self._count)
+            return wire.RecentEventPage(happenings=(), after=self._count, anew=request.after > self._count)
         first = self._count - len(self._recent)
         start = max(request.after, first)
         recent = list(islice(self._recent, start - first, start - first + _AT_ONCE))
-        return wire.Followed(
+        return wire.RecentEventPage(
             happenings=self._shown(recent), after=start + len(recent), missed=max(0, start - request.after)
         )
 
@@ -44,7 +44,7 @@ class RecentEvents:
         self._recent.append(happening)
         self._count += 1
 
-    def _shown(self, recent: list[tuple[int | str, int, int]]) -> tuple[wire.Happening, ...]:
+    def _shown(self, recent: list[tuple[int | str, int, int]]) -> tuple[wire.RecentEvent, ...]:
         """Read what is to be shown; what has been cleaned away already is left out."""
         named = codec.encode([one for one, *_ in recent if isinstance(one, str)]).decode()
         ids: dict[int | str, int] = dict(
@@ -62,16 +62,16 @@ class RecentEvents:
             if delivery in listed
         )
 
-    def _happening(self, of: wire.ListedDelivery, generation: int, attempt: int) -> wire.Happening:
+    def _happening(self, of: wire.DeliverySummary, generation: int, attempt: int) -> wire.RecentEvent:
         row = attempt and self._ledger.row(
             "SELECT started_us, duration_us, code, error FROM attempts"
             " WHERE delivery = ? AND generation = ? AND attempt = ?",
             (of.delivery, generation, attempt),
         )
         if not row:
-            return wire.Happening(of=of, generation=generation, attempt=attempt)
+            return wire.RecentEvent(of=of, generation=generation, attempt=attempt)
         started_us, duration_us, code, error = row
-        return wire.Happening(
+        return wire.RecentEvent(
             of=of,
             generation=generation,
             attempt=attempt,

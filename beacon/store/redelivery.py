@@ -42,13 +42,13 @@ class Redelivery:
         self._memory = remembered
         self._endpoint = endpoint
 
-    def redeliver(self, request: wire.Redeliver, now_us: int) -> wire.Acted:
+    def redeliver(self, request: wire.Redeliver, now_us: int) -> wire.ActionResult:
         """Let deliveries that came to an end be made once more."""
         taken = request.deliveries[:_AT_ONCE]
         answers = [(one[0], self._redeliver(*one, now_us, out_of_order=request.out_of_order)) for one in taken]
         return self._acted(answers)
 
-    def discard(self, request: wire.Discard, now_us: int) -> wire.Acted:
+    def discard(self, request: wire.Discard, now_us: int) -> wire.ActionResult:
         """Give failed deliveries up."""
         taken = request.deliveries[:_AT_ONCE]
         return self._acted([(one[0], self._discard(*one, now_us, request.reason)) for one in taken])
@@ -100,13 +100,13 @@ class Redelivery:
         self._memory.note(Discarded(endpoint=endpoint, type=model.EventType(type_), id=event, reason=reason))
         return ""
 
-    def _acted(self, answers: Sequence[tuple[int, str]]) -> wire.Acted:
+    def _acted(self, answers: Sequence[tuple[int, str]]) -> wire.ActionResult:
         refused = tuple(
-            wire.NotDone(delivery=delivery, event_id=self._event_of(delivery), why=why)
+            wire.RefusedAction(delivery=delivery, event_id=self._event_of(delivery), why=why)
             for delivery, why in answers
             if why
         )
-        return wire.Acted(taken=len(answers), done=len(answers) - len(refused), refused=refused)
+        return wire.ActionResult(taken=len(answers), done=len(answers) - len(refused), refused=refused)
 
     def _event_of(self, delivery: int) -> str:
         row = self._ledger.row(

@@ -209,10 +209,10 @@ class StoreService:
         """Return what carries out each verb of `wire.Kind.READ`, by the type of its request."""
         return {
             wire.Ping: lambda _: wire.Pong(state="ready", since_us=self._started_us),
-            wire.Hello: lambda _: wire.Welcome(settings=self._settings),
+            wire.Hello: lambda _: wire.HelloReply(settings=self._settings),
             wire.Backup: self._backups.step,
             wire.ReadObjects: self._holdings.page,
-            wire.Find: lambda r: delivery_search.page(self._ledger, r),
+            wire.FindDeliveries: lambda r: delivery_search.page(self._ledger, r),
             wire.Explain: self._stories.tell,
             wire.Follow: self._following.page,
             wire.Vacuum: lambda _: self._vacuum(),

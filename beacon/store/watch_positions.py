@@ -110,12 +110,12 @@ class WatchPositions:
         """Begin a session: say where the scope stands and which UIDs are wanted."""
         scope = self._scopes.get(request.scope)
         if scope is None or scope.fingerprint != request.fingerprint:
-            return wire.StreamOpened(place=wire.Place.RECONFIGURED)
+            return wire.StreamOpened(place=wire.ApplyResult.RECONFIGURED)
         identity = self._meet(request.cluster)
         cursor = self._voided_if_foreign(request.scope, scope.fingerprint, identity.epoch)
         self._cursors.label(request.scope, request.label)
         return wire.StreamOpened(
-            place=wire.Place.APPLIED,
+            place=wire.ApplyResult.APPLIED,
             session=self._session(request).number,
             epoch=identity.epoch,
             cursor=cursor.version,
@@ -125,14 +125,14 @@ class WatchPositions:
             tracked_version=self._tracked_version(request.scope),
         )
 
-    def rewind(self, request: wire.Rewind) -> wire.Positioned:
+    def rewind(self, request: wire.Rewind) -> wire.PositionReply:
         """Begin a new epoch, unless it has begun: no position of the old one means anything now."""
         epoch = self.identity().epoch
         if self._is_current(request.scope, request.session, request.epoch, epoch):
             self.begin_epoch(epoch + 1)
         return self._out_of_position(request.scope, "the cluster was restored to an earlier state")
 
-    def expire(self, request: wire.Expire) -> wire.Positioned:
+    def expire(self, request: wire.Expire) -> wire.PositionReply:
         """Void a cursor whose history the API server has forgotten."""
         epoch = self.identity().epoch
         if not self._is_current(request.scope, request.session, request.epoch, epoch):
@@ -159,11 +159,11 @@ class WatchPositions:
             self.outdate(scope)
         return wire.Adopted(cluster=cluster, changed=True)
 
-    def observe(self, request: wire.Observe, now: rendering.Now) -> wire.Positioned:
+    def observe(self, request: wire.Observe, now: rendering.Now) -> wire.PositionReply:
         """Apply what happened between the cursor and the request's position, and move the cursor there."""
         scope = self._scopes.get(request.scope)
         if scope is None or scope.fingerprint != request.fingerprint:
-            return wire.Positioned(place=wire.Place.RECONFIGURED)
+            return wire.PositionReply(place=wire.ApplyResult.RECONFIGURED)
         identity = self.identity()
         cursor = self._cursors.get(request.scope)
         if why := self._why_not(request, identity, cursor):
@@ -178,11 +178,11 @@ class WatchPositions:
         self._memory.put(("confirmed", request.scope), now.us)
         return self._positioned(request.scope, request.position, identity.epoch)
 
-    def list_begin(self, request: wire.ListBegin, now: rendering.Now) -> wire.Positioned:
+    def list_begin(self, request: wire.ListBegin, now: rendering.Now) -> wire.PositionReply:
         """Void the cursor and remember the list's resourceVersion before anything of the list is used."""
         scope = self._scopes.get(request.scope)
         if scope is None or scope.fingerprint != request.fingerprint:
-            return wire.Positioned(place=wire.Place.RECONFIGURED)
+            return wire.PositionReply(place=wire.ApplyResult.RECONFIGURED)
         epoch = self.identity().epoch
         if not self._is_current(request.scope, request.session, request.epoch, epoch):
             return self._out_of_position(request.scope, "another session or epoch")
@@ -207,7 +207,7 @@ class WatchPositions:
         self._memory.put(("comparison", request.scope), None)
         return self._positioned(request.scope, 0, epoch)
 
-    def list_page(self, request: wire.ListPage, now: rendering.Now) -> wire.Positioned:
+    def list_page(self, request: wire.ListPage, now: rendering.Now) -> wire.PositionReply:
         """Apply one page: judge what is accepted or tracked, and remember which rows the page shows alive."""
         identity = self.identity()
         run = self._run(request)
@@ -233,7 +233,7 @@ class WatchPositions:
         self._memory.put(("list", request.scope), run)
         return self._positioned(request.scope, 0, identity.epoch)
 
-    def list_end(self, request: wire.ListEnd, now: rendering.Now) -> wire.Positioned:
+    def list_end(self, request: wire.ListEnd, now: rendering.Now) -> wire.PositionReply:
         """Tell what is gone, close the gap, and put the cursor at the list's resourceVersion."""
         identity = self.identity()
         run = self._run(request)
@@ -307,12 +307,12 @@ class WatchPositions:
         run: _Run | None = self._memory.get(("list", request.scope))
         return run if run and (run.session, run.at) == (request.session, request.at) else None
 
-    def _repeated_end(self, request: wire.ListEnd, epoch: int) -> wire.Positioned:
+    def _repeated_end(self, request: wire.ListEnd, epoch: int) -> wire.PositionReply:
         if self._memory.get(("ended", request.scope)) != (request.session, request.at):
             return self._out_of_position(request.scope, "no such list runs")
         return self._with_tracked(request.scope, self._cursors.get(request.scope).version, epoch)
 
-    def _with_tracked(self, scope: model.ScopeId, cursor: int, epoch: int) -> wire.Positioned:
+    def _with_tracked(self, scope: model.ScopeId, cursor: int, epoch: int) -> wire.PositionReply:
         return replace(self._positioned(scope, cursor, epoch), tracked=self._cursors.tracked(scope))
 
     def _why_not(self, request: wire.Observe, identity: LedgerIdentity, cursor: cursors.Cursor) -> str:
@@ -387,10 +387,10 @@ class WatchPositions:
         version: int = self._memory.get(("tracked", scope)) or _FIRST_TRACKED_VERSION
         return version
 
-    def _positioned(self, scope: model.ScopeId, cursor: int, epoch: int) -> wire.Positioned:
+    def _positioned(self, scope: model.ScopeId, cursor: int, epoch: int) -> wire.PositionReply:
         version = self._tracked_version(scope)
-        return wire.Positioned(place=wire.Place.APPLIED, cursor=cursor, epoch=epoch, tracked_version=version)
+        return wire.PositionReply(place=wire.ApplyResult.APPLIED, cursor=cursor, epoch=epoch, tracked_version=version)
 
-    def _out_of_position(self, scope: model.ScopeId, why: str) -> wire.Positioned:
+    def _out_of_position(self, scope: model.ScopeId, why: str) -> wire.PositionReply:
         version = self._tracked_version(scope)
-        return wire.Positioned(place=wire.Place.OUT_OF_POSITION, tracked_version=version, why=why)
+        return wire.PositionReply(place=wire.ApplyResult.OUT_OF_POSITION, tracked_version=version, why=why)

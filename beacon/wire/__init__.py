@@ -10,7 +10,7 @@ their position, `claim` by session and number, settlements by (delivery, generat
 
 from beacon.wire.comparing import CompareBegin, Compared, CompareEnd, CompareOpen, ComparePage
 from beacon.wire.delivering import CLAIM, Claim, Claimed
-from beacon.wire.delivery_filter import Selection
+from beacon.wire.delivery_filter import DeliveryFilter
 from beacon.wire.envelope import (
     VERBS,
     VERSION,
@@ -27,13 +27,21 @@ from beacon.wire.envelope import (
     reply_body,
     verb_of,
 )
-from beacon.wire.explain import CoveringScope, EmittedEvent, Explain, ObjectStory, RecordedAttempt, SeenObject
-from beacon.wire.handshake import HELLO, PING, Hello, Ping, Pong, Welcome
-from beacon.wire.maintenance import Adopt, Adopted, BackedUp, Backup, Prunable, Prune, Pruned, Vacuum, Vacuumed
-from beacon.wire.object_pages import HeldObject, ObjectPage, ReadObjects
-from beacon.wire.outcome import Place
-from beacon.wire.recent_events import Follow, Followed, Happening
-from beacon.wire.redelivering import Acted, Discard, Find, FoundDeliveries, ListedDelivery, NotDone, Redeliver
+from beacon.wire.explain import CoveringScope, EmittedEvent, Explain, ExplainedObject, Explanation, RecordedAttempt
+from beacon.wire.handshake import HELLO, PING, Hello, HelloReply, Ping, Pong
+from beacon.wire.maintenance import Adopt, Adopted, Backup, BackupProgress, Prunable, Prune, Pruned, Vacuum, Vacuumed
+from beacon.wire.object_pages import ObjectPage, ReadObjects, StoredObject
+from beacon.wire.outcome import ApplyResult
+from beacon.wire.recent_events import Follow, RecentEvent, RecentEventPage
+from beacon.wire.redelivering import (
+    ActionResult,
+    DeliveryPage,
+    DeliverySummary,
+    Discard,
+    FindDeliveries,
+    Redeliver,
+    RefusedAction,
+)
 from beacon.wire.statistics import (
     EndpointStatistics,
     GapStatistics,
@@ -42,7 +50,7 @@ from beacon.wire.statistics import (
     Statistics,
     SuspectedDelivery,
 )
-from beacon.wire.verb import AnyRequest, AnyVerb, Ask, R, Reply, Request, Verb, VerbKind
+from beacon.wire.verb import AnyRequest, AnyVerb, Caller, R, Reply, Request, Verb, VerbKind
 from beacon.wire.watching import (
     OBSERVE,
     Expire,
@@ -51,7 +59,7 @@ from beacon.wire.watching import (
     ListPage,
     Observe,
     OpenStream,
-    Positioned,
+    PositionReply,
     Rewind,
     StreamOpened,
 )
@@ -63,14 +71,15 @@ __all__ = [
     "PING",
     "VERBS",
     "VERSION",
-    "Acted",
+    "ActionResult",
     "Adopt",
     "Adopted",
     "AnyRequest",
     "AnyVerb",
-    "Ask",
-    "BackedUp",
+    "ApplyResult",
     "Backup",
+    "BackupProgress",
+    "Caller",
     "Claim",
     "Claimed",
     "CompareBegin",
@@ -79,58 +88,57 @@ __all__ = [
     "ComparePage",
     "Compared",
     "CoveringScope",
+    "DeliveryFilter",
+    "DeliveryPage",
+    "DeliverySummary",
     "Discard",
     "EmittedEvent",
     "EndpointStatistics",
     "Expire",
     "Explain",
-    "Find",
+    "ExplainedObject",
+    "Explanation",
+    "FindDeliveries",
     "Follow",
-    "Followed",
-    "FoundDeliveries",
     "GapStatistics",
-    "Happening",
-    "HeldObject",
     "Hello",
+    "HelloReply",
     "Inspect",
     "ListBegin",
     "ListEnd",
     "ListPage",
-    "ListedDelivery",
-    "NotDone",
     "ObjectPage",
-    "ObjectStory",
     "Observe",
     "OpenStream",
     "Ping",
-    "Place",
     "Pong",
-    "Positioned",
+    "PositionReply",
     "ProtocolError",
     "Prunable",
     "Prune",
     "Pruned",
     "R",
     "ReadObjects",
+    "RecentEvent",
+    "RecentEventPage",
     "RecordedAttempt",
     "Redeliver",
     "Refusal",
     "Refused",
+    "RefusedAction",
     "Reply",
     "ReplyEnvelope",
     "Request",
     "Rewind",
     "ScopeStatistics",
-    "SeenObject",
-    "Selection",
     "Statistics",
+    "StoredObject",
     "StreamOpened",
     "SuspectedDelivery",
     "Vacuum",
     "Vacuumed",
     "Verb",
     "VerbKind",
-    "Welcome",
     "decode_reply",
     "decode_request",
     "encode_reply",

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from beacon.domain import model
 from beacon.wire import verb
-from beacon.wire.outcome import Place
+from beacon.wire.outcome import ApplyResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ class Compared(verb.Reply):
     been told by this comparison so far.
     """
 
-    place: Place
+    place: ApplyResult
     reached: bool = False
     tracked: tuple[str, ...] = ()
     created: int = 0

@@ -6,7 +6,7 @@ from beacon.domain import model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class DeliveryFilter:
     """Filters that all have to fit; an empty one fits everything.
 
     `states` and `types` are alternatives. `namespace` is None for any, "" for objects that have none. `ids` are ids of

@@ -7,7 +7,7 @@ from beacon.wire import verb
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Explain(verb.Request["ObjectStory"]):
+class Explain(verb.Request["Explanation"]):
     """Ask for the latest events of an object, named by `target` (its UID, or an event's id) or by kind and name.
 
     `kind` is compared without regard to case. `before` is the sequence that the answer before gave; 0: from the latest.
@@ -21,7 +21,7 @@ class Explain(verb.Request["ObjectStory"]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SeenObject:
+class ExplainedObject:
     """What the ledger holds of an object. `current`: the rule that it was judged by last is the configured one."""
 
     uid: str
@@ -97,7 +97,7 @@ class CoveringScope:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ObjectStory(verb.Reply):
+class Explanation(verb.Reply):
     """The latest of an object's events first; `before` is where to go on while `more`.
 
     `kinds` are those that the configuration watches. `known` is false when `target` is nothing that the ledger holds.
@@ -107,7 +107,7 @@ class ObjectStory(verb.Reply):
     kind: str
     namespace: str
     name: str
-    objects: tuple[SeenObject, ...]
+    objects: tuple[ExplainedObject, ...]
     events: tuple[EmittedEvent, ...]
     covering: tuple[CoveringScope, ...]
     kinds: tuple[str, ...]
@@ -115,4 +115,4 @@ class ObjectStory(verb.Reply):
     more: bool
 
 
-VERBS: tuple[verb.AnyVerb, ...] = (verb.Verb("explain", Explain, ObjectStory, verb.VerbKind.READ),)
+VERBS: tuple[verb.AnyVerb, ...] = (verb.Verb("explain", Explain, Explanation, verb.VerbKind.READ),)

@@ -21,19 +21,19 @@ class Pong(verb.Reply):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hello(verb.Request["Welcome"]):
+class Hello(verb.Request["HelloReply"]):
     """Introduce a process and ask for the configuration with which the store started."""
 
     process: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Welcome(verb.Reply):
+class HelloReply(verb.Reply):
     """The effective settings as plain values (`settings.from_plain`)."""
 
     settings: Mapping[str, Any]
 
 
 PING = verb.Verb("ping", Ping, Pong, verb.VerbKind.READ)
-HELLO = verb.Verb("hello", Hello, Welcome, verb.VerbKind.READ)
+HELLO = verb.Verb("hello", Hello, HelloReply, verb.VerbKind.READ)
 VERBS: tuple[verb.AnyVerb, ...] = (PING, HELLO)

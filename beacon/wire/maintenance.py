@@ -68,7 +68,7 @@ class Adopted(verb.Reply):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Backup(verb.Request["BackedUp"]):
+class Backup(verb.Request["BackupProgress"]):
     """Copy some more pages of the ledger to the file `target`, an absolute path; ask again until none is left.
 
     The first request makes the file, which must not be there. One copy is made at a time: another target ends it.
@@ -78,7 +78,7 @@ class Backup(verb.Request["BackedUp"]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BackedUp(verb.Reply):
+class BackupProgress(verb.Reply):
     """How much of the copy is made; it is whole and closed when `left` is 0."""
 
     left: int
@@ -89,5 +89,5 @@ VERBS: tuple[verb.AnyVerb, ...] = (
     verb.Verb("prune", Prune, Pruned, verb.VerbKind.WRITE),
     verb.Verb("vacuum", Vacuum, Vacuumed, verb.VerbKind.READ),
     verb.Verb("adopt", Adopt, Adopted, verb.VerbKind.WRITE),
-    verb.Verb("backup", Backup, BackedUp, verb.VerbKind.READ),
+    verb.Verb("backup", Backup, BackupProgress, verb.VerbKind.READ),
 )

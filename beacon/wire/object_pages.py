@@ -14,7 +14,7 @@ class ReadObjects(verb.Request["ObjectPage"]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeldObject:
+class StoredObject:
     """An object that is not gone, with what decides how it is judged anew."""
 
     uid: str
@@ -35,7 +35,7 @@ class ObjectPage(verb.Reply):
 
     cluster: str
     epoch: int
-    objects: tuple[HeldObject, ...]
+    objects: tuple[StoredObject, ...]
     after: str
     more: bool
 

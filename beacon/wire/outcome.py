@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 
-class Place(StrEnum):
+class ApplyResult(StrEnum):
     """What the store says to a request that bears a position."""
 
     APPLIED = "applied"  # done, and on disk; or it had been before

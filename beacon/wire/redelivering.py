@@ -4,23 +4,23 @@ from dataclasses import dataclass
 
 from beacon.domain import model
 from beacon.wire import verb
-from beacon.wire.delivery_filter import Selection
+from beacon.wire.delivery_filter import DeliveryFilter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Find(verb.Request["FoundDeliveries"]):
+class FindDeliveries(verb.Request["DeliveryPage"]):
     """Ask for the deliveries that are meant, some rows at a time: go on with the answer's `after` while `more`.
 
     `newest_first` walks from the latest to the oldest; then `after` 0 is the beginning, too.
     """
 
-    selection: Selection
+    selection: DeliveryFilter
     after: int = 0
     newest_first: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListedDelivery:
+class DeliverySummary:
     """A delivery and its event, as people want to see them. Instants are microseconds UTC, 0 for never."""
 
     delivery: int
@@ -48,16 +48,16 @@ class ListedDelivery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FoundDeliveries(verb.Reply):
+class DeliveryPage(verb.Reply):
     """Some of the deliveries that are meant; a page may be empty and others follow."""
 
-    deliveries: tuple[ListedDelivery, ...]
+    deliveries: tuple[DeliverySummary, ...]
     after: int
     more: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Redeliver(verb.Request["Acted"]):
+class Redeliver(verb.Request["ActionResult"]):
     """Send deliveries once more: pairs of id and generation, as they were found.
 
     The store takes some of them at a time, from the front. A pair that was redelivered before is done, and left alone.
@@ -68,7 +68,7 @@ class Redeliver(verb.Request["Acted"]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Discard(verb.Request["Acted"]):
+class Discard(verb.Request["ActionResult"]):
     """Give failed deliveries up for good, and say why; pairs as for `Redeliver`."""
 
     deliveries: tuple[tuple[int, int], ...]
@@ -76,7 +76,7 @@ class Discard(verb.Request["Acted"]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NotDone:
+class RefusedAction:
     """A delivery with which it was not done, and why, in words; `event_id` is "" when it is not there any more."""
 
     delivery: int
@@ -85,16 +85,16 @@ class NotDone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Acted(verb.Reply):
+class ActionResult(verb.Reply):
     """The first `taken` pairs are dealt with: `done` of them as was asked, the others refused."""
 
     taken: int
     done: int
-    refused: tuple[NotDone, ...] = ()
+    refused: tuple[RefusedAction, ...] = ()
 
 
 VERBS: tuple[verb.AnyVerb, ...] = (
-    verb.Verb("find", Find, FoundDeliveries, verb.VerbKind.READ),
-    verb.Verb("redeliver", Redeliver, Acted, verb.VerbKind.WRITE, bound=True),
-    verb.Verb("discard", Discard, Acted, verb.VerbKind.WRITE, bound=True),
+    verb.Verb("find", FindDeliveries, DeliveryPage, verb.VerbKind.READ),
+    verb.Verb("redeliver", Redeliver, ActionResult, verb.VerbKind.WRITE, bound=True),
+    verb.Verb("discard", Discard, ActionResult, verb.VerbKind.WRITE, bound=True),
 )

@@ -29,7 +29,7 @@ class Request(Generic[R_co]):
 AnyRequest = Request[Reply]
 
 
-class Ask(Protocol):
+class Caller(Protocol):
     """Sends a request to the store and returns its reply."""
 
     def __call__(self, request: Request[R], /) -> R:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from beacon.domain import model
 from beacon.wire import verb
-from beacon.wire.outcome import Place
+from beacon.wire.outcome import ApplyResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class StreamOpened(verb.Reply):
     was restored. `tracked` are the UIDs whose observations are wanted even when they are not accepted.
     """
 
-    place: Place
+    place: ApplyResult
     session: int = 0
     epoch: int = 0
     cursor: int = 0
@@ -42,7 +42,7 @@ class StreamOpened(verb.Reply):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rewind(verb.Request["Positioned"]):
+class Rewind(verb.Request["PositionReply"]):
     """Report that the server's resourceVersion `current` is below `highest` of the same epoch: it was restored."""
 
     scope: model.ScopeId
@@ -53,7 +53,7 @@ class Rewind(verb.Request["Positioned"]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Expire(verb.Request["Positioned"]):
+class Expire(verb.Request["PositionReply"]):
     """Report that the history after `prev` is gone (410): the cursor is void and the scope must be listed."""
 
     scope: model.ScopeId
@@ -63,7 +63,7 @@ class Expire(verb.Request["Positioned"]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Observe(verb.Request["Positioned"]):
+class Observe(verb.Request["PositionReply"]):
     """What happened in a scope after `prev` up to and including `position`, in order, without holes.
 
     `observations` may be empty: then only the position moves, or, when the two are equal, the stream asks whether
@@ -82,7 +82,7 @@ class Observe(verb.Request["Positioned"]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListBegin(verb.Request["Positioned"]):
+class ListBegin(verb.Request["PositionReply"]):
     """A list of the whole scope at resourceVersion `at` begins; the cursor is void until it ends.
 
     `prev` is the cursor that `StreamOpened` gave (0: none).
@@ -99,7 +99,7 @@ class ListBegin(verb.Request["Positioned"]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListPage(verb.Request["Positioned"]):
+class ListPage(verb.Request["PositionReply"]):
     """One page of the list: every UID with its resourceVersion, and the accepted or tracked objects whole.
 
     Pages are numbered from 0.
@@ -115,7 +115,7 @@ class ListPage(verb.Request["Positioned"]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListEnd(verb.Request["Positioned"]):
+class ListEnd(verb.Request["PositionReply"]):
     """The list is complete: `pages` pages with `count` objects. What was not in it is gone.
 
     Not `identified`: an object was listed whose UID can't be read. It may be any, so nothing is taken as gone.
@@ -130,14 +130,14 @@ class ListEnd(verb.Request["Positioned"]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Positioned(verb.Reply):
+class PositionReply(verb.Reply):
     """The answer to every position-bearing request.
 
     `tracked` comes with the end of a list only (the whole set anew). A `tracked_version` other than the stream's
     means that its set is outdated: open the stream anew.
     """
 
-    place: Place
+    place: ApplyResult
     cursor: int = 0
     epoch: int = 0
     tracked_version: int = 0
@@ -145,13 +145,13 @@ class Positioned(verb.Reply):
     why: str = ""
 
 
-OBSERVE = verb.Verb("observe", Observe, Positioned, verb.VerbKind.INTAKE, bound=True)
+OBSERVE = verb.Verb("observe", Observe, PositionReply, verb.VerbKind.INTAKE, bound=True)
 VERBS: tuple[verb.AnyVerb, ...] = (
     verb.Verb("open-stream", OpenStream, StreamOpened, verb.VerbKind.WRITE),
-    verb.Verb("rewind", Rewind, Positioned, verb.VerbKind.WRITE, bound=True),
-    verb.Verb("expire", Expire, Positioned, verb.VerbKind.WRITE, bound=True),
+    verb.Verb("rewind", Rewind, PositionReply, verb.VerbKind.WRITE, bound=True),
+    verb.Verb("expire", Expire, PositionReply, verb.VerbKind.WRITE, bound=True),
     OBSERVE,
-    verb.Verb("list-begin", ListBegin, Positioned, verb.VerbKind.INTAKE, bound=True),
-    verb.Verb("list-page", ListPage, Positioned, verb.VerbKind.INTAKE, bound=True),
-    verb.Verb("list-end", ListEnd, Positioned, verb.VerbKind.INTAKE, bound=True),
+    verb.Verb("list-begin", ListBegin, PositionReply, verb.VerbKind.INTAKE, bound=True),
+    verb.Verb("list-page", ListPage, PositionReply, verb.VerbKind.INTAKE, bound=True),
+    verb.Verb("list-end", ListEnd, PositionReply, verb.VerbKind.INTAKE, bound=True),
 )

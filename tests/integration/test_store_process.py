@@ -80,7 +80,7 @@ def test_it_hands_its_configuration_to_whoever_says_hello(place: Place) -> None:
     with place.client() as client:
         reply = client.call(wire.Hello(process="notifier"))
 
-    assert isinstance(reply, wire.Welcome)
+    assert isinstance(reply, wire.HelloReply)
     assert settings.from_plain(reply.settings).endpoint.url == "http://127.0.0.1:9/"
 
 

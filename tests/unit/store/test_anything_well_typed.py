@@ -186,7 +186,7 @@ def answer(store: world.World, batch: list[service.QueuedRequest]) -> None:
 
 def still_serves(store: world.World) -> None:
     opened = store.open(cluster="")
-    assert opened.place is wire.Place.APPLIED
+    assert opened.place is wire.ApplyResult.APPLIED
     assert store.ledger.rows("PRAGMA integrity_check") == [("ok",)]
     figures = store.service.handle(wire.Inspect())
     assert isinstance(figures, wire.Statistics)

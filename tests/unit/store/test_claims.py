@@ -27,7 +27,7 @@ def tell(store: world.World, *names: str) -> None:
     """Let each name's object change once more; an object's events follow each other."""
     (cursor,) = store.ledger.rows("SELECT resource_version FROM cursors")[0]
     seen = [world.seen(name, cursor + step, value=f"v{cursor + step}") for step, name in enumerate(names, start=1)]
-    assert store.observe(cursor, cursor + len(names), *seen).place is wire.Place.APPLIED
+    assert store.observe(cursor, cursor + len(names), *seen).place is wire.ApplyResult.APPLIED
 
 
 def outcome(delivery: model.Delivery, result: model.DeliveryResult, **changes: Any) -> model.Outcome:

@@ -79,14 +79,14 @@ def test_a_list_with_an_object_without_a_uid_deletes_nothing(one: world.World) -
 
     reply = comparison.run()
 
-    assert (reply.place, reply.deleted) == (wire.Place.APPLIED, 0)
+    assert (reply.place, reply.deleted) == (wire.ApplyResult.APPLIED, 0)
     assert Comparison(one, 10, nonce="m").run().deleted == 1
 
 
 def test_nothing_is_told_when_nothing_differs(one: world.World) -> None:
     reply = Comparison(one, 10, seen("a", 5), others={"uid-other": 7}).run()
 
-    assert reply.place is wire.Place.APPLIED
+    assert reply.place is wire.ApplyResult.APPLIED
     assert (reply.created, reply.updated, reply.deleted) == (0, 0, 0)
     assert told_since(one) == []
 
@@ -139,7 +139,7 @@ def test_nothing_is_compared_before_the_watcher_has_come_as_far(one: world.World
     reached = comparison.ask(comparison.begin)
 
     assert not early.reached
-    assert refused.place is wire.Place.OUT_OF_POSITION
+    assert refused.place is wire.ApplyResult.OUT_OF_POSITION
     assert reached.reached
     assert set(reached.tracked) == {"uid-a", "uid-b"}
     assert told_since(one) == [("b", "created", "object-created")]
@@ -181,7 +181,7 @@ def test_pages_may_be_mixed_with_what_the_watcher_sees(one: world.World) -> None
 
     reply = comparison.ask(comparison.end)
 
-    assert reply.place is wire.Place.APPLIED
+    assert reply.place is wire.ApplyResult.APPLIED
     assert one.events() == before
 
 
@@ -206,7 +206,7 @@ def test_an_incomplete_list_deletes_nothing(one: world.World) -> None:
     comparison.ask(comparison.page)
     missing_object = comparison.ask(replace(comparison.end, count=1))
 
-    assert missing_page.place is missing_object.place is wire.Place.OUT_OF_POSITION
+    assert missing_page.place is missing_object.place is wire.ApplyResult.OUT_OF_POSITION
     assert told_since(one) == []
 
 
@@ -217,17 +217,17 @@ def test_drift_makes_the_stream_open_anew_and_nothing_slips_through(one: world.W
     unaware = one.observe(20, 30)
     opened = one.open()
 
-    assert unaware.place is wire.Place.OUT_OF_POSITION
+    assert unaware.place is wire.ApplyResult.OUT_OF_POSITION
     assert opened.cursor == 20
     assert "uid-b" in opened.tracked
-    assert one.observe(20, 30, seen("b", 25, verdict=NOT)).place is wire.Place.APPLIED
+    assert one.observe(20, 30, seen("b", 25, verdict=NOT)).place is wire.ApplyResult.APPLIED
     assert told_since(one) == [("b", "created", "first-seen"), ("b", "deleted", "annotation-removed")]
 
 
 def test_a_comparison_that_finds_nothing_leaves_the_stream_in_peace(one: world.World) -> None:
     Comparison(one, 10, seen("a", 5)).run()
 
-    assert one.observe(10, 20).place is wire.Place.APPLIED
+    assert one.observe(10, 20).place is wire.ApplyResult.APPLIED
 
 
 @pytest.mark.parametrize("step", ["begin", "page", "end"])
@@ -249,7 +249,7 @@ def test_it_is_dropped_when_something_came_between(one: world.World, step: str, 
     before = one.events()
     reply = comparison.ask(requests[step])
 
-    assert reply.place is wire.Place.OUT_OF_POSITION or (event == "expired" and not reply.reached)
+    assert reply.place is wire.ApplyResult.OUT_OF_POSITION or (event == "expired" and not reply.reached)
     assert one.events() == before
 
 
@@ -277,7 +277,7 @@ def between(one: world.World, event: str) -> None:
 def test_another_rule_is_another_configuration(one: world.World) -> None:
     comparison = Comparison(one, 10, seen("a", 5))
 
-    assert comparison.ask(replace(comparison.open, fingerprint="other")).place is wire.Place.RECONFIGURED
+    assert comparison.ask(replace(comparison.open, fingerprint="other")).place is wire.ApplyResult.RECONFIGURED
 
 
 def test_a_list_below_what_had_been_read_before_begins_a_new_epoch_and_deletes_nothing(one: world.World) -> None:
@@ -286,7 +286,7 @@ def test_a_list_below_what_had_been_read_before_begins_a_new_epoch_and_deletes_n
 
     reply = comparison.ask(comparison.open, comparison.begin)
 
-    assert reply.place is wire.Place.OUT_OF_POSITION
+    assert reply.place is wire.ApplyResult.OUT_OF_POSITION
     assert one.open().epoch == 1
     assert told_since(one) == []
 

@@ -60,7 +60,7 @@ def change_to(store: world.World, at: int, *scopes: rules.Scope, objects: tuple[
     for scope in scopes:
         store.open(scope)
         mine = [one for one in objects if scope.id.namespace in ("", one.get("namespace", "ns"))]
-        assert store.relist(at, *judged(scope, *mine), scope=scope).place is wire.Place.APPLIED
+        assert store.relist(at, *judged(scope, *mine), scope=scope).place is wire.ApplyResult.APPLIED
 
 
 def test_another_rule_voids_the_cursor_and_says_why(store: world.World) -> None:
@@ -149,7 +149,7 @@ def test_a_scope_that_is_removed_leaves_an_open_gap_and_comes_back_with_a_list(s
         ("configuration", 10, "open")
     ]
     request = wire.OpenStream(scope=ANY.id, label="x", fingerprint=ANY.fingerprint, nonce="n")
-    assert store.ask(request).place is wire.Place.RECONFIGURED
+    assert store.ask(request).place is wire.ApplyResult.RECONFIGURED
 
     store.restart(ANY)
     opened = store.open(ANY)

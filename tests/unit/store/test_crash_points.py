@@ -74,7 +74,7 @@ class Mortals(world.World):
         later = [one for one in history if one.resource_version > at]
         for pair in (later[index : index + 2] for index in range(0, len(later), 2)):
             reply = self.observe(at, pair[-1].resource_version, *pair)
-            assert reply.place is wire.Place.APPLIED, reply
+            assert reply.place is wire.ApplyResult.APPLIED, reply
             self.opened[self.scopes[0].id] = self.open()
             at = pair[-1].resource_version
             yield

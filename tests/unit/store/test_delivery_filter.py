@@ -26,7 +26,7 @@ def found(store: world.World, *, look: int = 100, most: int = 100, **given: obje
     deliveries: list[int] = []
     after, more = 0, True
     while more:
-        wanted = wire.Selection(**given)  # type: ignore[arg-type]
+        wanted = wire.DeliveryFilter(**given)  # type: ignore[arg-type]
         page = delivery_filter.find(store.ledger, wanted, after=after, look=look, most=most)
         deliveries += page.deliveries
         after, more = page.after, page.more
@@ -65,6 +65,6 @@ def test_each_filter_takes_its_part(store: world.World) -> None:
 
 
 def test_a_page_looks_at_a_bounded_number_of_rows_though_none_is_meant(store: world.World) -> None:
-    page = delivery_filter.find(store.ledger, wire.Selection(name="nobody"), after=0, look=2, most=9)
+    page = delivery_filter.find(store.ledger, wire.DeliveryFilter(name="nobody"), after=0, look=2, most=9)
 
     assert (page.deliveries, page.after, page.more) == ((), 2, True)

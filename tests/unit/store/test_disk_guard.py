@@ -108,7 +108,7 @@ def take_in_until_full(store: world.World, volume: volumes.Volume) -> int:
         if isinstance(reply, wire.Refused):
             assert reply.code is wire.Refusal.FULL
             return position
-        assert reply.place is wire.Place.APPLIED
+        assert reply.place is wire.ApplyResult.APPLIED
         position += 20
         if position > 200:
             volume.fill(leave=max(volume.free() - 256 * 1024, 1))

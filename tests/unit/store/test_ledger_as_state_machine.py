@@ -218,13 +218,13 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
                 self.something_late_arrives(len(self.late) - 1)
             return
         reply = self.world.ask(request)
-        if reply.place is not wire.Place.APPLIED:
+        if reply.place is not wire.ApplyResult.APPLIED:
             self.open()
             return
         for line in lines:
             self.truth.follow(line)
         if fate == "repeated":
-            assert self.world.ask(request).place is wire.Place.APPLIED
+            assert self.world.ask(request).place is wire.ApplyResult.APPLIED
         if fate == "unanswered":
             self.late.append(request)
             self.open()
@@ -237,7 +237,7 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
         unseen = world.seen("c", position + 1, uid="uid-overtaking")
         after = replace(request, prev=position, position=position + 1, observations=(unseen,))
         before = self.world.events()
-        assert self.world.ask(after).place is wire.Place.OUT_OF_POSITION
+        assert self.world.ask(after).place is wire.ApplyResult.OUT_OF_POSITION
         assert self.world.events() == before
 
     def worth_sending(self, lines: list[Line]) -> list[model.Observation]:
@@ -309,9 +309,9 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
             self.open()
             return
         reply = self.world.ask(request)
-        assert reply.place is wire.Place.APPLIED, reply
+        assert reply.place is wire.ApplyResult.APPLIED, reply
         if fate == "repeated":
-            assert self.world.ask(request).place is wire.Place.APPLIED
+            assert self.world.ask(request).place is wire.ApplyResult.APPLIED
         self.listing = (at, things, requests[1:])
         if len(requests) == 1:
             self.truth.compare(things)
@@ -346,7 +346,7 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
         self.compared += 1
         named: dict[str, Any] = {"scope": scope.id, "nonce": str(self.compared)}
         opened = self.world.ask(wire.CompareOpen(**named, fingerprint=scope.fingerprint))
-        assert opened.place is wire.Place.APPLIED, opened
+        assert opened.place is wire.ApplyResult.APPLIED, opened
         things, at = list(self.cluster.things.values()), self.cluster.version
         # What is wanted is known when the cursor is there; to want too much does no harm.
         pages = [
@@ -375,7 +375,7 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
             if fate == "repeated":
                 assert self.world.ask(request) == reply
             assert self.world.events() == before, f"a comparison told what was not missed: {request}"
-            if reply.place is not wire.Place.APPLIED:
+            if reply.place is not wire.ApplyResult.APPLIED:
                 self.comparing = []
                 return
             if isinstance(request, wire.CompareBegin) and not reply.reached:

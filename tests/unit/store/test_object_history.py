@@ -28,9 +28,9 @@ def tell(store: world.World, count: int, name: str = "a") -> None:
         store.observe(at, at + 1, world.seen(name, at + 1, MODIFIED if number else ADDED, value=f"v{number}"))
 
 
-def story(store: world.World, **given: object) -> wire.ObjectStory:
+def story(store: world.World, **given: object) -> wire.Explanation:
     reply = store.ask(wire.Explain(**given))  # type: ignore[arg-type]
-    assert isinstance(reply, wire.ObjectStory), reply
+    assert isinstance(reply, wire.Explanation), reply
     return reply
 
 

@@ -19,13 +19,13 @@ def store(tmp_path: Path) -> world.World:
     return made
 
 
-def follow(store: world.World, after: int) -> wire.Followed:
+def follow(store: world.World, after: int) -> wire.RecentEventPage:
     reply = store.ask(wire.Follow(after=after))
-    assert isinstance(reply, wire.Followed)
+    assert isinstance(reply, wire.RecentEventPage)
     return reply
 
 
-def happened(page: wire.Followed) -> list[tuple[str, int, str]]:
+def happened(page: wire.RecentEventPage) -> list[tuple[str, int, str]]:
     return [(one.of.name, one.attempt, one.code) for one in page.happenings]
 
 

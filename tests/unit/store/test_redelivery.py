@@ -38,20 +38,20 @@ def settle(store: world.World, result: model.DeliveryResult, **changes: object) 
     return delivery
 
 
-def found(store: world.World, **given: object) -> tuple[wire.ListedDelivery, ...]:
-    reply = store.ask(wire.Find(selection=wire.Selection(**given)))  # type: ignore[arg-type]
-    assert isinstance(reply, wire.FoundDeliveries)
+def found(store: world.World, **given: object) -> tuple[wire.DeliverySummary, ...]:
+    reply = store.ask(wire.FindDeliveries(selection=wire.DeliveryFilter(**given)))  # type: ignore[arg-type]
+    assert isinstance(reply, wire.DeliveryPage)
     return reply.deliveries
 
 
-def pairs(listed: Sequence[wire.ListedDelivery]) -> tuple[tuple[int, int], ...]:
+def pairs(listed: Sequence[wire.DeliverySummary]) -> tuple[tuple[int, int], ...]:
     return tuple((one.delivery, one.generation) for one in listed)
 
 
-def redeliver(store: world.World, *listed: wire.ListedDelivery, out_of_order: bool = False) -> list[str]:
+def redeliver(store: world.World, *listed: wire.DeliverySummary, out_of_order: bool = False) -> list[str]:
     """Ask for it and give why not, of those that were refused."""
     reply = store.ask(wire.Redeliver(deliveries=pairs(listed), out_of_order=out_of_order))
-    assert isinstance(reply, wire.Acted)
+    assert isinstance(reply, wire.ActionResult)
     assert reply.done + len(reply.refused) == reply.taken
     return [one.why for one in reply.refused]
 

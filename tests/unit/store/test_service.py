@@ -148,7 +148,7 @@ def test_a_bad_request_harms_only_itself(store: world.World, listener: Counting)
     answers = ask(store, jobs)
 
     assert answers["bad"].code is wire.Refusal.FAILED
-    assert [answers[position].place for position in (11, 12, 13)] == [wire.Place.APPLIED] * 3
+    assert [answers[position].place for position in (11, 12, 13)] == [wire.ApplyResult.APPLIED] * 3
     assert [name for name, _, _ in store.events()] == ["o10", "o11", "o12"]
     assert (listener.commits, listener.told) == ([4], 3)
     consistent(store)
@@ -173,7 +173,7 @@ def test_a_full_volume_refuses_the_whole_batch_and_takes_it_when_there_is_room(
     store.ledger.run("PRAGMA max_page_count = 1000000")
     applied = ask(store, jobs)
 
-    assert [reply.place for reply in applied.values()] == [wire.Place.APPLIED] * count
+    assert [reply.place for reply in applied.values()] == [wire.ApplyResult.APPLIED] * count
     assert len(store.events()) == count
     consistent(store)
 
@@ -202,7 +202,7 @@ def test_a_volume_that_fails_at_the_commit_refuses_the_whole_batch(
     volume.fail(None)
     assert store.events() == []
     applied = ask(store, jobs)
-    assert [reply.place for reply in applied.values()] == [wire.Place.APPLIED] * count
+    assert [reply.place for reply in applied.values()] == [wire.ApplyResult.APPLIED] * count
     assert len(store.events()) == count
     consistent(store)
 
@@ -228,7 +228,7 @@ def test_a_session_begun_in_a_refused_batch_is_forgotten(store: world.World, vol
 
     volume.fail(None)
     assert [reply.code for reply in refused.values()] == [wire.Refusal.FULL] * 2
-    assert ask(store, [observed])[11].place is wire.Place.APPLIED
+    assert ask(store, [observed])[11].place is wire.ApplyResult.APPLIED
 
 
 def test_a_list_begun_in_a_refused_batch_has_not_begun(store: world.World, volume: Failing) -> None:
@@ -249,8 +249,8 @@ def test_a_list_begun_in_a_refused_batch_has_not_begun(store: world.World, volum
 
     volume.fail(None)
     end = wire.ListEnd(scope=scope.id, session=opened.session, at=20, pages=0, count=0)
-    assert store.ask(end).place is wire.Place.OUT_OF_POSITION
-    assert store.observe(10, 11, world.seen("a", 11, ADDED)).place is wire.Place.APPLIED
+    assert store.ask(end).place is wire.ApplyResult.OUT_OF_POSITION
+    assert store.observe(10, 11, world.seen("a", 11, ADDED)).place is wire.ApplyResult.APPLIED
 
 
 def test_an_epoch_begun_in_a_refused_batch_has_not_begun(store: world.World, volume: Failing) -> None:
@@ -303,9 +303,9 @@ def test_a_commit_that_one_request_spoils_is_done_one_by_one(store: world.World,
 
     answers = ask(store, jobs)
 
-    assert answers[11].place is wire.Place.APPLIED
+    assert answers[11].place is wire.ApplyResult.APPLIED
     assert answers[12].code is wire.Refusal.FAILED
-    assert answers[13].place is wire.Place.OUT_OF_POSITION
+    assert answers[13].place is wire.ApplyResult.OUT_OF_POSITION
     assert [name for name, _, _ in store.events()] == ["o10"]
     assert store.open().cursor == 11
 
@@ -408,7 +408,7 @@ def test_a_store_with_nothing_parked_waits_as_long_as_it_may(store: world.World)
 
 def test_a_store_that_serves_says_so(store: world.World) -> None:
     assert store.service.handle(wire.Ping()) == wire.Pong(state="ready", since_us=store.clock.us)
-    assert store.service.handle(wire.Hello(process="x")) == wire.Welcome(settings={})
+    assert store.service.handle(wire.Hello(process="x")) == wire.HelloReply(settings={})
 
 
 def test_a_request_for_another_ledger_is_refused_and_changes_nothing(store: world.World) -> None:

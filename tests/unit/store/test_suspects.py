@@ -57,7 +57,7 @@ def store(tmp_path: Path) -> Iterator[world.World]:
 def change(store: world.World, *names: str) -> None:
     (cursor,) = store.ledger.rows("SELECT resource_version FROM cursors")[0]
     seen = [world.seen(name, cursor + step, value=f"v{cursor + step}") for step, name in enumerate(names, start=1)]
-    assert store.observe(cursor, cursor + len(names), *seen).place is wire.Place.APPLIED
+    assert store.observe(cursor, cursor + len(names), *seen).place is wire.ApplyResult.APPLIED
 
 
 def by_name(given: list[model.Delivery], name: str) -> model.Delivery:

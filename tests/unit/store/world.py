@@ -98,9 +98,9 @@ class World:
 
     def observe(
         self, prev: int, position: int, *seen: model.Observation, scope: rules.Scope | None = None, **changes: Any
-    ) -> wire.Positioned:
+    ) -> wire.PositionReply:
         reply = self.ask(self.observation(prev, position, *seen, scope=scope, **changes))
-        assert isinstance(reply, wire.Positioned), reply
+        assert isinstance(reply, wire.PositionReply), reply
         return reply
 
     def observation(
@@ -129,7 +129,7 @@ class World:
         others: dict[str, int] | None = None,
         end: bool = True,
         identified: bool = True,
-    ) -> wire.Positioned:
+    ) -> wire.PositionReply:
         """List the scope: `seen` whole, `others` (UID -> resourceVersion) as objects that nobody asked for."""
         scope = scope or self.scopes[0]
         opened = self.opened[scope.id]
@@ -145,7 +145,7 @@ class World:
             reason=reason,
         )
         reply = self.ask(begin)
-        if reply.place is not wire.Place.APPLIED:
+        if reply.place is not wire.ApplyResult.APPLIED:
             return reply  # type: ignore[no-any-return]
         listed = {one.uid: one.resource_version for one in seen} | (others or {})
         page = wire.ListPage(
@@ -158,7 +158,7 @@ class World:
             observations=tuple(replace(one, change=model.ChangeKind.LISTED) for one in seen),
         )
         reply = self.ask(page)
-        if reply.place is not wire.Place.APPLIED or not end:
+        if reply.place is not wire.ApplyResult.APPLIED or not end:
             return reply  # type: ignore[no-any-return]
         return self.ask(  # type: ignore[no-any-return]
             wire.ListEnd(
