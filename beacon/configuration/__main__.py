@@ -11,9 +11,9 @@ def main() -> None:
     """Answer with one document on standard output."""
     try:
         loaded = loading.load(os.environ)
-        read = config_subprocess.Read(settings=settings.to_plain(loaded.settings), warnings=loaded.warnings)
+        read = config_subprocess.ConfigReport(settings=settings.to_plain(loaded.settings), warnings=loaded.warnings)
     except errors.ConfigError as error:
-        read = config_subprocess.Read(problems=tuple(error.problems))
+        read = config_subprocess.ConfigReport(problems=tuple(error.problems))
     sys.stdout.buffer.write(codec.encode(read))
 
 

@@ -29,7 +29,7 @@ def check(tree: settings.Settings, warnings: list[str]) -> tuple[settings.Settin
             configured_scopes.of(tree)
         except rules.RuleError as error:
             problems.append(f"resources: {error}")
-    return _mended(tree, warnings), problems
+    return _corrected(tree, warnings), problems
 
 
 def _resources(tree: settings.Settings) -> list[str]:
@@ -87,7 +87,7 @@ def _order(tree: settings.Settings) -> list[str]:
     return problems
 
 
-def _mended(tree: settings.Settings, warnings: list[str]) -> settings.Settings:
+def _corrected(tree: settings.Settings, warnings: list[str]) -> settings.Settings:
     retry, reconciliation, storage, app = tree.endpoint.retry, tree.reconciliation, tree.storage, tree.app
     if retry.initial_backoff_s > retry.max_backoff_s:
         retry = replace(retry, initial_backoff_s=retry.max_backoff_s)

@@ -14,7 +14,7 @@ from beacon import codec, errors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Read:
+class ConfigReport:
     """The settings as plain values, for `settings.from_plain`, and what is to be said of them; or what is wrong."""
 
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -22,7 +22,7 @@ class Read:
     problems: Sequence[str] = ()
 
 
-def read(environ: Mapping[str, str]) -> Read:
+def read(environ: Mapping[str, str]) -> ConfigReport:
     """Read the configuration that the environment names.
 
     Raises:
@@ -34,11 +34,11 @@ def read(environ: Mapping[str, str]) -> Read:
     child = os.posix_spawn(sys.executable, argv, environ, file_actions=[(os.POSIX_SPAWN_DUP2, sink, 1)])
     os.close(sink)
     with os.fdopen(source, "rb") as answer:
-        said = answer.read()
+        output = answer.read()
     _, status = os.waitpid(child, 0)
     if code := os.waitstatus_to_exitcode(status):
         raise errors.StartError(f"what reads the configuration ended with code {code}", exit_code=errors.EXIT_SOFTWARE)
-    taken = Read(**codec.decode(said))
-    if taken.problems:
-        raise errors.ConfigError(list(taken.problems))
-    return taken
+    report = ConfigReport(**codec.decode(output))
+    if report.problems:
+        raise errors.ConfigError(list(report.problems))
+    return report

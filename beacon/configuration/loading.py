@@ -43,18 +43,18 @@ def parse(text: str, environ: Mapping[str, str], *, name: str = "the configurati
     if len(text) > LARGEST_FILE:
         raise errors.ConfigError([f"{name} is larger than 1 MiB: is it the configuration?"])
     try:
-        given = documents.load_text(text)
+        content = documents.load_text(text)
     except codec.DecodeError as error:
         raise errors.ConfigError([f"{name} is not YAML: {error}"]) from error
-    if given is None:
+    if content is None:
         raise errors.ConfigError([f"{name} is empty: at least resources and endpoint.url are needed"])
-    if not isinstance(given, dict):
+    if not isinstance(content, dict):
         raise errors.ConfigError([f"{name} must be a mapping of keys such as resources and endpoint"])
-    _override(given, environ)
+    _override(content, environ)
     warnings: list[str] = []
-    if odd := _oddity(given):
+    if odd := _oddity(content):
         raise errors.ConfigError([f"{name} {odd}"])
-    built, problems = tree.build(given, warnings)
+    built, problems = tree.build(content, warnings)
     if built is None:
         raise errors.ConfigError(problems)
     built, problems = checks.check(built, warnings)
@@ -77,20 +77,20 @@ def _read(path: Path) -> str:
         raise errors.ConfigError([f"{path} is not UTF-8 text (byte {error.start})"]) from error
 
 
-def _oddity(given: object) -> str:
+def _oddity(content: object) -> str:
     """Return what of the content is no plain value, "" when all of it is."""
-    if not all(map(_is_unicode, _texts(given))):
+    if not all(map(_is_unicode, _texts(content))):
         return "holds text that is not Unicode (a lone surrogate)"
     try:
-        codec.encode(given)
+        codec.encode(content)
     except TypeError:
         return "is nested too deeply, or has a key that is not text or a value with a tag such as !!binary or !!set"
     return ""
 
 
-def _texts(given: object) -> Iterator[str]:
+def _texts(content: object) -> Iterator[str]:
     """Yield all texts, keys included; an anchor may occur within itself."""
-    waiting, seen = [given], set()
+    waiting, seen = [content], set()
     while waiting:
         one = waiting.pop()
         if isinstance(one, str):
@@ -124,10 +124,10 @@ def _problems_of_environment(environ: Mapping[str, str], url: str) -> list[str]:
     return problems
 
 
-def _override(given: dict[str, Any], environ: Mapping[str, str]) -> None:
+def _override(content: dict[str, Any], environ: Mapping[str, str]) -> None:
     for variable, (section, key) in _OVERRIDES.items():
         if value := environ.get(variable):
-            if given.get(section) is None:
-                given[section] = {}
-            if isinstance(given[section], dict):
-                given[section][key] = value
+            if content.get(section) is None:
+                content[section] = {}
+            if isinstance(content[section], dict):
+                content[section][key] = value

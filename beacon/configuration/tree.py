@@ -20,10 +20,10 @@ _LONGEST_SHOWN = 60
 _MASKED = "headers"
 
 
-def build(given: Mapping[str, Any], warnings: list[str]) -> tuple[settings.Settings | None, list[str]]:
+def build(content: Mapping[str, Any], warnings: list[str]) -> tuple[settings.Settings | None, list[str]]:
     """Validate what the file holds: the tree, or every problem. What was put right is added to `warnings`."""
     try:
-        model = _model(settings.Settings).model_validate({"endpoint": None, **given}, context=warnings)
+        model = _model(settings.Settings).model_validate({"endpoint": None, **content}, context=warnings)
     except pydantic.ValidationError as error:
         found = error.errors(include_url=False)
         return None, [_sentence(problem) for problem in found if not _is_consequence(problem)]
@@ -54,7 +54,9 @@ def _field(owner: type, one: dataclasses.Field[Any], hint: Any) -> tuple[Any, An
         item: Any = _model(get_args(hint)[0])
         return Annotated[tuple[item, ...], pydantic.Field(min_length=1)], ...
     reader = _Reader(owner, one, default)
-    return Annotated[_plain(hint), pydantic.BeforeValidator(reader.read), pydantic.AfterValidator(reader.mend)], default
+    return Annotated[
+        _plain(hint), pydantic.BeforeValidator(reader.read), pydantic.AfterValidator(reader.correct)
+    ], default
 
 
 def _default(one: dataclasses.Field[Any]) -> Any:
@@ -85,7 +87,7 @@ class _Reader:
             return {key: "" if text is None else text for key, text in value.items()}
         return self._read_text(value)
 
-    def mend(self, value: Any, info: pydantic.ValidationInfo[list[str]]) -> Any:
+    def correct(self, value: Any, info: pydantic.ValidationInfo[list[str]]) -> Any:
         """Hold the value against its bounds."""
         allowed = self._allowed
         if allowed.one_of and value not in allowed.one_of:
@@ -93,25 +95,25 @@ class _Reader:
         if allowed.kind is settings.ValueKind.PORT:
             return value or self._default
         if isinstance(value, bool) or not isinstance(value, int | float):
-            return self._mend_headers(value, info.context) if isinstance(value, dict) else value
+            return self._filter_headers(value, info.context) if isinstance(value, dict) else value
         if (allowed.above is None or value > allowed.above) and _within(value, allowed.least, allowed.most):
             return value
         if not allowed.go:
             raise ValueError(f"must be {_bounds(allowed)}")
-        mended = self._default
+        corrected = self._default
         if allowed.most is not None and value > allowed.most:
-            mended = allowed.most
+            corrected = allowed.most
         elif allowed.least is not None and 0 < value < allowed.least:
-            mended = allowed.least
-        info.context.append(f"{self._name}: must be {_bounds(allowed)}; {_shown(mended, allowed)} is used")
-        return type(value)(mended)
+            corrected = allowed.least
+        info.context.append(f"{self._name}: must be {_bounds(allowed)}; {_shown(corrected, allowed)} is used")
+        return type(value)(corrected)
 
     def _read_text(self, value: Any) -> Any:
         if not isinstance(value, str) or self._allowed.kind is None:
             return value
         return _READERS[self._allowed.kind](value)
 
-    def _mend_headers(self, headers: dict[str, str], warnings: list[str]) -> dict[str, str]:
+    def _filter_headers(self, headers: dict[str, str], warnings: list[str]) -> dict[str, str]:
         kept = {}
         for name, value in headers.items():
             if name.lower() == "content-type":
@@ -174,13 +176,13 @@ def _sentence(problem: Any) -> str:
         return f"{where}: required"
     if kind == "too_short":
         return f"{where}: at least one is required"
-    said = str(problem.get("ctx", {}).get("error", "")) or _words(problem)
+    message = str(problem.get("ctx", {}).get("error", "")) or _words(problem)
     value = problem["input"]
     if isinstance(value, dict | list | tuple) or _MASKED in path or path == ["endpoint"]:
-        return f"{where}: {said}"
+        return f"{where}: {message}"
     if path[-1] == "url" or (isinstance(value, str) and "://" in value):
-        return f"{where}: {_masked(str(value))!r} {said}"
-    return f"{where}: {_cut(value)} {said}"
+        return f"{where}: {_masked(str(value))!r} {message}"
+    return f"{where}: {_cut(value)} {message}"
 
 
 def _is_consequence(problem: Any) -> bool:

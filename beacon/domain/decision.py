@@ -53,7 +53,7 @@ def decide(
         if any(position <= (holder.known.epoch, holder.known.resource_version) for holder in holders):
             return ()  # a stale replay: the name has been taken by a newer object since
         writes = [
-            ended(one, at=seen.resource_version, epoch=now.epoch, source=_SOURCES[seen.change], like=seen)
+            ended(one, list_version=seen.resource_version, epoch=now.epoch, source=_SOURCES[seen.change], like=seen)
             for one in holders
         ]
     step = transitions.step(known, seen, now)
@@ -70,7 +70,7 @@ def takes_name(seen: model.Observation, known: transitions.KnownObject | None) -
 
 
 def ended(
-    row: ObjectRow, *, at: int, epoch: int, source: model.Source, like: model.Observation | None = None
+    row: ObjectRow, *, list_version: int, epoch: int, source: model.Source, like: model.Observation | None = None
 ) -> RowWrite:
     """Return the end of an object at resourceVersion `at`; `like` is the observation that shows it, if one does."""
     step = transitions.vanish(row.known.state)
@@ -78,7 +78,7 @@ def ended(
         uid=row.uid,
         namespace=row.namespace,
         name=row.name,
-        resource_version=at,
+        resource_version=list_version,
         change=model.ChangeKind.DELETED,
         verdict=model.RuleVerdict.ANNOTATION,
         value=row.known.value,
@@ -88,7 +88,7 @@ def ended(
     )
     return RowWrite(
         before=row.known.state,
-        after=replace(row.known, state=step.state, epoch=epoch, resource_version=at),
+        after=replace(row.known, state=step.state, epoch=epoch, resource_version=list_version),
         shown=shown,
         source=source,
         event=step.event,

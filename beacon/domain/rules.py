@@ -103,17 +103,17 @@ def parse_selector(text: str) -> Selector:
         RuleError: it is not a selector; the message says where.
     """
     requirements = []
-    at, end = _after_blanks(text, 0), len(text.rstrip())
-    while at < end:
-        match = _TERM.match(text, at, end)
+    position, end = _after_blanks(text, 0), len(text.rstrip())
+    while position < end:
+        match = _TERM.match(text, position, end)
         if match is None:
-            here = text[at : at + 40]
+            here = text[position : position + 40]
             raise RuleError(f"not a label selector from {here!r} on (e.g. app=web,tier in (a,b),!canary)")
         requirements.append(_requirement(match))
-        at = _after_blanks(text, match.end())
-        if at < end and text[at] != ",":
-            raise RuleError(f"expected a comma before {text[at : at + 40]!r}")
-        if at < end and (at := _after_blanks(text, at + 1)) >= end:
+        position = _after_blanks(text, match.end())
+        if position < end and text[position] != ",":
+            raise RuleError(f"expected a comma before {text[position : position + 40]!r}")
+        if position < end and (position := _after_blanks(text, position + 1)) >= end:
             raise RuleError("ends with a comma")
     return Selector(requirements=tuple(requirements))
 
@@ -189,8 +189,8 @@ def same_annotation(one: str, other: str) -> bool:
     return one.partition("-")[0] == other.partition("-")[0]
 
 
-def _after_blanks(text: str, at: int) -> int:
-    match = _BLANKS.match(text, at)
+def _after_blanks(text: str, position: int) -> int:
+    match = _BLANKS.match(text, position)
     assert match is not None  # noqa: S101  it matches nothing, too
     return match.end()
 

@@ -57,13 +57,13 @@ def is_stale(known: KnownObject, seen: model.Observation, now: Circumstances) ->
     return not again and known.judged_by == now.fingerprint
 
 
-def is_impossible(state: model.ObjectState, held: int, *, listed: int, at: int) -> bool:
+def is_impossible(state: model.ObjectState, held: int, *, listed: int, list_version: int) -> bool:
     """Say whether a list at resourceVersion `at` contradicts a row of the same epoch: the cluster was restored.
 
     `held` is the row's resourceVersion, `listed` the object's in the list. An object is older than the ledger has seen
     it although that was before the list, or one that is gone lives again.
     """
-    return held <= at and (listed < held or state is model.ObjectState.GONE)
+    return held <= list_version and (listed < held or state is model.ObjectState.GONE)
 
 
 def step(known: KnownObject | None, seen: model.Observation, now: Circumstances) -> Transition | None:

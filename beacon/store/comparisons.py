@@ -48,7 +48,7 @@ class _Run:
     epoch: int
     highest: int
     began_us: int
-    at: int = 0
+    list_version: int = 0
     api_version: str = ""
     pages: int = 0
     count: int = 0
@@ -64,52 +64,52 @@ class Comparisons:
     def __init__(
         self,
         ledger: database.Database,
-        remembered: session_state.SessionState,
+        state: session_state.SessionState,
         positions: watch_positions.WatchPositions,
     ) -> None:
         """Work on the given ledger, beside the streams whose positions count."""
-        self._memory = remembered
-        self._streams = positions
-        self._cursors = cursors.Cursors(ledger, remembered)
-        self._journal = journal.Journal(ledger, remembered)
+        self._state = state
+        self._positions = positions
+        self._cursors = cursors.Cursors(ledger, state)
+        self._journal = journal.Journal(ledger, state)
 
     def open(self, request: wire.CompareOpen, now: rendering.Now) -> wire.Compared:
         """Begin: remember what had been read of the cluster before this comparison reads."""
-        scope = self._streams.configured(request.scope, request.fingerprint)
+        scope = self._positions.configured(request.scope, request.fingerprint)
         if scope is None:
             return wire.Compared(place=wire.ApplyResult.RECONFIGURED)
-        identity = self._streams.identity()
+        identity = self._positions.identity()
         if request.cluster and identity.cluster and request.cluster != identity.cluster:
             message = f"the ledger is of cluster {identity.cluster}, the API server belongs to {request.cluster}"
             raise errors.ForeignClusterError(message)
-        run: _Run | None = self._memory.get(("comparison", request.scope))
+        run: _Run | None = self._state.get(("comparison", request.scope))
         if run is None or run.nonce != request.nonce:
             if run is not None:
                 self._note_drift(run)  # its reconciler died, or had to begin anew: what it found has been told
             highest = self._cursors.highest(request.scope, identity.epoch)
             run = _Run(scope=scope, nonce=request.nonce, epoch=identity.epoch, highest=highest, began_us=now.us)
-            self._memory.put(("comparison", request.scope), run)
+            self._state.put(("comparison", request.scope), run)
         return _so_far(run)
 
     def begin(self, request: wire.CompareBegin) -> wire.Compared:
         """Say whether the cursor has reached the list, and which UIDs are wanted."""
         run = self._run(request.scope, request.nonce)
-        if run is None or request.at < 1 or run.at not in (0, request.at):
+        if run is None or request.at < 1 or run.list_version not in (0, request.at):
             return _void("no such comparison runs")
         if request.at < run.highest:
-            self._streams.begin_epoch(run.epoch + 1)
+            self._positions.begin_epoch(run.epoch + 1)
             return _void("the cluster was restored to an earlier state")
         if not self._has_reached(run, request.at):
             return _so_far(run)
         if self._cursors.pruned(request.scope) > request.at:
             return _void("rows newer than the list have been removed")
-        run = replace(run, at=request.at, api_version=request.api_version)
-        self._memory.put(("comparison", request.scope), run)
+        run = replace(run, list_version=request.at, api_version=request.api_version)
+        self._state.put(("comparison", request.scope), run)
         return replace(_so_far(run), reached=True, tracked=self._cursors.tracked(request.scope))
 
     def page(self, request: wire.ComparePage, now: rendering.Now) -> wire.Compared:
         """Compare one page: apply what the watcher should have told and did not."""
-        run = self._run(request.scope, request.nonce, at=request.at)
+        run = self._run(request.scope, request.nonce, list_version=request.at)
         if run is None or request.number > run.pages:
             return _void("no such comparison runs, or a page is missing")
         if why := self._why_void(run):
@@ -117,22 +117,22 @@ class Comparisons:
         if request.number < run.pages:
             return _so_far(run)
         listed = _listed(request)
-        if culprit := self._journal.contradicting(run.epoch, run.at, listed):
-            self._streams.begin_epoch(run.epoch + 1)
+        if culprit := self._journal.contradicting(run.epoch, run.list_version, listed):
+            self._positions.begin_epoch(run.epoch + 1)
             return _void(f"object {culprit} shows that the cluster was restored")
-        frame = self._frame(run, now)
+        context = self._context(run, now)
         before = self._before()
         for seen in request.observations:
-            self._journal.apply(frame, seen)
+            self._journal.apply(context, seen)
         known = (*run.known, self._journal.known_among(request.uids))
         run = replace(run, pages=run.pages + 1, count=run.count + len(request.uids), known=known)
-        return self._told_since(run, before, compared=len(request.uids))
+        return self._reply_since(run, before, compared=len(request.uids))
 
     def end(self, request: wire.CompareEnd, now: rendering.Now) -> wire.Compared:
         """Tell what is gone, and note that the scope was whole when the comparison began."""
-        run = self._run(request.scope, request.nonce, at=request.at)
+        run = self._run(request.scope, request.nonce, list_version=request.at)
         if run is None:
-            ended: wire.Compared | None = self._memory.get(("compared", request.scope, request.nonce))
+            ended: wire.Compared | None = self._state.get(("compared", request.scope, request.nonce))
             return ended or _void("no such comparison runs")
         if why := self._why_void(run):
             return _void(why)
@@ -140,67 +140,74 @@ class Comparisons:
             return _void("the list is not complete")
         before = self._before()
         if request.identified:
-            self._journal.sweep(self._frame(run, now), at=run.at, listed=frozenset().union(*run.known))
+            self._journal.sweep(
+                self._context(run, now), list_version=run.list_version, listed=frozenset().union(*run.known)
+            )
             self._cursors.compared(request.scope, run.began_us)
-        reply = self._told_since(run, before, compared=0)
-        self._note_drift(self._memory.get(("comparison", request.scope)))
-        self._memory.put(("comparison", request.scope), None)
+        reply = self._reply_since(run, before, compared=0)
+        self._note_drift(self._state.get(("comparison", request.scope)))
+        self._state.put(("comparison", request.scope), None)
         self._remember_end(request, reply)
         return reply
 
-    def _run(self, scope: model.ScopeId, nonce: str, *, at: int = 0) -> _Run | None:
+    def _run(self, scope: model.ScopeId, nonce: str, *, list_version: int = 0) -> _Run | None:
         """Give the comparison that a request belongs to, if it runs."""
-        run: _Run | None = self._memory.get(("comparison", scope))
-        return run if run and run.nonce == nonce and (not at or run.at == at) else None
+        run: _Run | None = self._state.get(("comparison", scope))
+        return run if run and run.nonce == nonce and (not list_version or run.list_version == list_version) else None
 
     def _why_void(self, run: _Run) -> str:
         """Say why a comparison can't go on, "" when it can."""
-        if not run.at or not self._has_reached(run, run.at):
+        if not run.list_version or not self._has_reached(run, run.list_version):
             return "the scope has lost its position"
-        if self._cursors.pruned(run.scope.id) > run.at:
+        if self._cursors.pruned(run.scope.id) > run.list_version:
             return "rows newer than the list have been removed"
         return ""
 
-    def _has_reached(self, run: _Run, at: int) -> bool:
+    def _has_reached(self, run: _Run, list_version: int) -> bool:
         cursor = self._cursors.get(run.scope.id)
-        return (cursor.epoch, cursor.fingerprint) == (run.epoch, run.scope.fingerprint) and cursor.version >= at
+        return (cursor.epoch, cursor.fingerprint) == (
+            run.epoch,
+            run.scope.fingerprint,
+        ) and cursor.version >= list_version
 
-    def _frame(self, run: _Run, now: rendering.Now) -> rendering.RequestContext:
-        frame = self._streams.frame(run.scope, run.api_version, self._streams.identity(), now)
-        return replace(frame, since_us=self._cursors.compared_us(run.scope.id) or None)
+    def _context(self, run: _Run, now: rendering.Now) -> rendering.RequestContext:
+        context = self._positions.context(run.scope, run.api_version, self._positions.identity(), now)
+        return replace(context, since_us=self._cursors.compared_us(run.scope.id) or None)
 
     def _before(self) -> tuple[Mapping[model.EventType, int], int]:
-        return self._journal.told_by_type, self._journal.regarded
+        return self._journal.events_written_by_type, self._journal.watched_changes
 
-    def _told_since(
+    def _reply_since(
         self, run: _Run, before: tuple[Mapping[model.EventType, int], int], *, compared: int
     ) -> wire.Compared:
         """Add up what was told, note it, and make the stream look for what the comparison has found."""
-        told, regarded = before
-        created, updated, deleted = (self._journal.told_by_type.get(one, 0) - told.get(one, 0) for one in _TYPES)
+        written, watched_changes = before
+        created, updated, deleted = (
+            self._journal.events_written_by_type.get(one, 0) - written.get(one, 0) for one in _TYPES
+        )
         run = replace(run, created=run.created + created, updated=run.updated + updated, deleted=run.deleted + deleted)
-        self._memory.put(("comparison", run.scope.id), run)
+        self._state.put(("comparison", run.scope.id), run)
         kind = run.scope.id.kind
-        self._memory.note(
+        self._state.note(
             ComparisonDone(kind=kind, compared=compared, created=created, updated=updated, deleted=deleted)
         )
-        if self._journal.regarded != regarded:
-            self._streams.outdate(run.scope.id)
+        if self._journal.watched_changes != watched_changes:
+            self._positions.reopen_stream(run.scope.id)
         return _so_far(run)
 
     def _note_drift(self, run: _Run) -> None:
         if run.created or run.updated or run.deleted:
             label = self._cursors.get(run.scope.id).label
             drift = Drift(label=label, created=run.created, updated=run.updated, deleted=run.deleted)
-            self._memory.note(drift)
+            self._state.note(drift)
 
     def _remember_end(self, request: wire.CompareEnd, reply: wire.Compared) -> None:
         """Keep the last end's reply, for the case that it is asked for again."""
-        before = self._memory.get(("compared", request.scope))
+        before = self._state.get(("compared", request.scope))
         if before is not None:
-            self._memory.put(("compared", request.scope, before), None)
-        self._memory.put(("compared", request.scope), request.nonce)
-        self._memory.put(("compared", request.scope, request.nonce), reply)
+            self._state.put(("compared", request.scope, before), None)
+        self._state.put(("compared", request.scope), request.nonce)
+        self._state.put(("compared", request.scope, request.nonce), reply)
 
 
 _TYPES = (model.EventType.CREATED, model.EventType.UPDATED, model.EventType.DELETED)

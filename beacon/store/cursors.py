@@ -39,17 +39,17 @@ class Gap:
 class Cursors:
     """The tables `cursors` and `gaps`."""
 
-    def __init__(self, ledger: database.Database, remembered: session_state.SessionState) -> None:
+    def __init__(self, ledger: database.Database, state: session_state.SessionState) -> None:
         """Work on the given ledger; gaps that are closed are noted in memory."""
         self._ledger = ledger
-        self._memory = remembered
+        self._state = state
 
     def get(self, scope: model.ScopeId) -> Cursor:
         """Give a configured scope's cursor."""
-        cursor: Cursor | None = self._memory.get(("cursor", scope))
+        cursor: Cursor | None = self._state.get(("cursor", scope))
         if cursor is None:
             cursor = self._read(scope)
-            self._memory.put(("cursor", scope), cursor)
+            self._state.put(("cursor", scope), cursor)
         return cursor
 
     def _read(self, scope: model.ScopeId) -> Cursor:
@@ -102,7 +102,7 @@ class Cursors:
             "UPDATE cursors SET label = ? WHERE api_group = ? AND kind = ? AND namespace = ? AND label <> ?",
             (label, *key(scope), label),
         )
-        self._memory.put(("cursor", scope), None)
+        self._state.put(("cursor", scope), None)
 
     def move(self, scope: model.ScopeId, version: int, now_us: int) -> None:
         """Put the cursor to a position that has been applied."""
@@ -114,11 +114,11 @@ class Cursors:
         cursor = self.get(scope)
         highest = max(cursor.highest, version)
         moved = replace(cursor, version=version, highest=highest, reason="", positioned_us=now_us)
-        self._memory.put(("cursor", scope), moved)
+        self._state.put(("cursor", scope), moved)
 
     def confirm(self, scope: model.ScopeId, cursor: Cursor, now_us: int) -> None:
         """Note that a quiet scope is still followed; written now and then only."""
-        self._memory.put(("confirmed", scope), now_us)
+        self._state.put(("confirmed", scope), now_us)
         if abs(now_us - cursor.positioned_us) > _CONFIRMED_EVERY_US:
             self.move(scope, cursor.version, now_us)
 
@@ -152,14 +152,14 @@ class Cursors:
         )
         return row[0] if row else 0
 
-    def begin_list(self, scope: model.ScopeId, *, reason: str, epoch: int, fingerprint: str, at: int) -> None:
+    def begin_list(self, scope: model.ScopeId, *, reason: str, epoch: int, fingerprint: str, list_version: int) -> None:
         """Void the cursor for the time of a list and remember the list's resourceVersion."""
         self._ledger.run(
             "UPDATE cursors SET resource_version = 0, reason = ?, epoch = ?, fingerprint = ?, highest = max(highest, ?)"
             " WHERE api_group = ? AND kind = ? AND namespace = ?",
-            (reason, epoch, fingerprint, at, *key(scope)),
+            (reason, epoch, fingerprint, list_version, *key(scope)),
         )
-        self._memory.put(("cursor", scope), None)
+        self._state.put(("cursor", scope), None)
 
     def void(self, scope: model.ScopeId, reason: model.GapReason) -> None:
         """Take a scope's position away: it must be listed, and since that position nobody looks."""
@@ -169,7 +169,7 @@ class Cursors:
             "UPDATE cursors SET resource_version = 0, reason = ? WHERE api_group = ? AND kind = ? AND namespace = ?",
             (reason, *key(scope)),
         )
-        self._memory.put(("cursor", scope), None)
+        self._state.put(("cursor", scope), None)
 
     def forget_objects(self, now_us: int) -> None:
         """Let no object count as present, and tell nothing of it: nobody can say whether it is still there."""
@@ -180,7 +180,7 @@ class Cursors:
         for scope, cursor in self.all().items():
             if cursor.version:
                 self.open_gap(scope, cursor, reason=reason, epoch=epoch)
-            self._memory.put(("cursor", scope), None)
+            self._state.put(("cursor", scope), None)
         self._ledger.run(
             "UPDATE cursors SET resource_version = 0, highest = 0, pruned = 0, epoch = ?, reason = ?",
             (epoch, reason),
@@ -190,7 +190,7 @@ class Cursors:
         """Forget a scope that is no longer configured and say since when nobody looks there."""
         self.open_gap(scope, cursor, reason=model.GapReason.CONFIGURATION, epoch=epoch)
         self._ledger.run("DELETE FROM cursors WHERE api_group = ? AND kind = ? AND namespace = ?", key(scope))
-        self._memory.put(("cursor", scope), None)
+        self._state.put(("cursor", scope), None)
 
     def open_gap(self, scope: model.ScopeId, cursor: Cursor, *, reason: model.GapReason, epoch: int) -> None:
         """Record that the scope is not followed since its cursor was; an open gap goes on, for the latest reason."""
@@ -225,7 +225,7 @@ class Cursors:
                 (differences, *key(scope)),
             )
 
-    def close_gap(self, scope: model.ScopeId, *, at: int, now_us: int) -> None:
+    def close_gap(self, scope: model.ScopeId, *, list_version: int, now_us: int) -> None:
         """Record that the scope is known again as of a list at `at`."""
         gap = self.gap(scope)
         if gap is None:
@@ -234,11 +234,11 @@ class Cursors:
             "UPDATE gaps SET to_us = ?, to_version = ?,"
             " certainty = CASE WHEN differences > 0 THEN 'differences' ELSE 'nothing-found' END"
             " WHERE api_group = ? AND kind = ? AND namespace = ? AND to_us IS NULL",
-            (now_us, at, *key(scope)),
+            (now_us, list_version, *key(scope)),
         )
         reason, since_us, differences = gap
         label = self.get(scope).label
-        self._memory.note(Gap(label=label, reason=reason, since_us=since_us, until_us=now_us, differences=differences))
+        self._state.note(Gap(label=label, reason=reason, since_us=since_us, until_us=now_us, differences=differences))
 
     def unmanage_uncovered(self, covered: tuple[model.ScopeId, ...], now_us: int) -> None:
         """Mark tracked objects that no configured scope covers as no longer ours to judge."""

@@ -20,7 +20,7 @@ from beacon.store import service
 
 _BATCH = 512
 _WAIT_S = 0.5
-_COMPANY_S = 0.003  # how long a settlement may wait for an observation to share its commit
+_GROUPING_S = 0.003  # how long a settlement may wait for an observation to share its commit
 _BUSY_S = 0.02  # since the last observation: longer ago, and none is to be expected
 _T = TypeVar("_T")
 
@@ -59,7 +59,7 @@ class Opening:
         self._welcome = wire.HelloReply(settings=settings)
         self._digest = digest
 
-    def say(self, doing: str) -> None:
+    def report(self, doing: str) -> None:
         """Say from now on that this is being done; for the thread that does it."""
         self._pong = wire.Pong(state=doing, since_us=time.time_ns() // 1000)
 
@@ -97,7 +97,7 @@ def answer_while(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
+class _PendingReply:
     """A request that waits for its answer."""
 
     incoming: bus_server.Incoming
@@ -115,7 +115,7 @@ class Daemon:
         self._server = server
         self._service = served
         self._listener = listener
-        self._hurried_at = 0.0
+        self._urgent_at = 0.0
 
     def serve(self, *, stop: threading.Event, beat: Callable[[], None]) -> None:
         """Take what has arrived, apply it in one transaction, answer; until told to stop."""
@@ -125,59 +125,59 @@ class Daemon:
 
     def step(self, longest_s: float) -> None:
         """Do one round; wait no longer than `longest_s` for requests."""
-        arrived = self._server.receive(self._service.patience_s(longest_s), limit=_BATCH)
-        jobs = self._read_all(arrived)
-        if jobs and all(map(_is_patient, jobs)):
-            jobs += self._company()
-        if not all(map(_is_patient, jobs)):
-            self._hurried_at = time.monotonic()
-        answers = self._service.process(jobs)
-        for asked, reply in sorted(answers, key=_is_unhurried):
-            self._answer(asked, reply)
+        arrived = self._server.receive(self._service.longest_wait_s(longest_s), limit=_BATCH)
+        requests = self._read_all(arrived)
+        if requests and all(map(_may_wait, requests)):
+            requests += self._wait_for_urgent()
+        if not all(map(_may_wait, requests)):
+            self._urgent_at = time.monotonic()
+        answers = self._service.process(requests)
+        for pending, reply in sorted(answers, key=_is_low_priority):
+            self._answer(pending, reply)
 
-    def _company(self) -> list[service.QueuedRequest]:
+    def _wait_for_urgent(self) -> list[service.QueuedRequest]:
         """Wait a little for requests with which settlements can share a commit, while such requests keep coming."""
         now = time.monotonic()
-        if now - self._hurried_at > _BUSY_S:
+        if now - self._urgent_at > _BUSY_S:
             return []
-        deadline = now + _COMPANY_S
+        deadline = now + _GROUPING_S
         while (left_s := deadline - time.monotonic()) > 0:
-            jobs = self._read_all(self._server.receive(left_s, limit=_BATCH))
-            if jobs:
-                return jobs
+            requests = self._read_all(self._server.receive(left_s, limit=_BATCH))
+            if requests:
+                return requests
         return []
 
     def _read_all(self, arrived: Sequence[bus_server.Incoming]) -> list[service.QueuedRequest]:
         now = time.monotonic()
-        return [job for incoming in arrived if (job := self._read(incoming, now)) is not None]
+        return [queued for incoming in arrived if (queued := self._read(incoming, now)) is not None]
 
     def _read(self, incoming: bus_server.Incoming, now: float) -> service.QueuedRequest | None:
         try:
             request, ledger = wire.decode_request(incoming.data)
         except wire.ProtocolError as error:
             refused = wire.Refused(code=wire.Refusal.MALFORMED, message=str(error))
-            self._answer(_Asked(incoming=incoming, verb="malformed", arrived_at=now), refused)
+            self._answer(_PendingReply(incoming=incoming, verb="malformed", arrived_at=now), refused)
             return None
-        asked = _Asked(incoming=incoming, verb=wire.verb_of(request), arrived_at=now)
-        return service.QueuedRequest(sender=asked, request=request, ledger=ledger)
+        pending = _PendingReply(incoming=incoming, verb=wire.verb_of(request), arrived_at=now)
+        return service.QueuedRequest(sender=pending, request=request, ledger=ledger)
 
-    def _answer(self, asked: _Asked, reply: wire.Reply | wire.Refused) -> None:
+    def _answer(self, pending: _PendingReply, reply: wire.Reply | wire.Refused) -> None:
         data = wire.encode_reply(reply, ledger=self._service.ledger_id, settings=self._service.digest)
         if len(data) > client.MOST_REPLY:
-            message = str(client.too_large(asked.verb, len(data), client.MOST_REPLY))
+            message = str(client.too_large(pending.verb, len(data), client.MOST_REPLY))
             reply = wire.Refused(code=wire.Refusal.FAILED, message=message)
             data = wire.encode_reply(reply, ledger=self._service.ledger_id, settings=self._service.digest)
-        self._server.reply(asked.incoming, data)
+        self._server.reply(pending.incoming, data)
         result = reply.code if isinstance(reply, wire.Refused) else "ok"
-        self._listener.answered(asked.verb, result, time.monotonic() - asked.arrived_at)
+        self._listener.answered(pending.verb, result, time.monotonic() - pending.arrived_at)
 
 
-def _is_unhurried(answer: service.Answer) -> bool:
+def _is_low_priority(answer: service.Answer) -> bool:
     """Say whether an answer can wait for those that say what is to be told now."""
     _, reply = answer
     return not (isinstance(reply, wire.Claimed) and reply.deliveries)
 
 
-def _is_patient(job: service.QueuedRequest) -> bool:
+def _may_wait(queued: service.QueuedRequest) -> bool:
     """Say whether nobody waits for the answer: a claim that settles is a fact already, and only has to be written."""
-    return isinstance(job.request, wire.Claim) and bool(job.request.settlements)
+    return isinstance(queued.request, wire.Claim) and bool(queued.request.settlements)

@@ -36,22 +36,20 @@ class _Session:
     endpoint: str
     number: int = 0
     held: frozenset[int] = frozenset()
-    given: Mapping[int, wire.Claimed] = field(default_factory=dict)
+    unacknowledged: Mapping[int, wire.Claimed] = field(default_factory=dict)
 
 
 class Deliveries:
     """Carries out the verb `claim`."""
 
-    def __init__(
-        self, ledger: database.Database, remembered: session_state.SessionState, now_us: Callable[[], int]
-    ) -> None:
+    def __init__(self, ledger: database.Database, state: session_state.SessionState, now_us: Callable[[], int]) -> None:
         """Work on the given ledger; `now_us` is the wall clock."""
         self._ledger = ledger
-        self._memory = remembered
+        self._state = state
         self.now_us = now_us
-        self.suspects = suspected.Suspects(ledger, remembered)
+        self.suspects = suspected.Suspects(ledger, state)
 
-    def take_over(self, endpoint: str) -> int:
+    def inherit(self, endpoint: str) -> int:
         """Give the one endpoint that is configured what is still open or failed for endpoints that no longer are.
 
         A new name is a new label for people; what was promised is promised still. Gives the number of deliveries.
@@ -90,134 +88,134 @@ class Deliveries:
                 (now_us, claim.endpoint),
             )
 
-    def writes(self, claim: wire.Claim) -> bool:
+    def has_writes(self, claim: wire.Claim) -> bool:
         """Say whether the claim has anything to write."""
         return bool(claim.settlements or claim.died_with) or claim.resume
 
-    def give(self, claim: wire.Claim, now_us: int) -> wire.Claimed | None:
+    def lease(self, claim: wire.Claim, now_us: int) -> wire.Claimed | None:
         """Answer a claim whose settlements are on disk; None when nothing is due."""
-        session = self._meet(claim)
+        session = self._session_of(claim)
         if session is None:
             return wire.Claimed(number=claim.number, fenced=True)
-        if claim.number in session.given:
-            return session.given[claim.number]
+        if claim.number in session.unacknowledged:
+            return session.unacknowledged[claim.number]
         if claim.number <= session.number:
             return wire.Claimed(number=claim.number)
-        out = _out(session)
-        found = self._choose(claim, out, now_us) if claim.want > 0 else []
+        leased = _leased(session)
+        found = self._choose(claim, leased, now_us) if claim.want > 0 else []
         self._remember(session)
         if claim.want > 0 and not found:
             return None
-        return self._answer(claim, session, out, found)
+        return self._answer(claim, session, leased, found)
 
     def answer_empty(self, claim: wire.Claim) -> wire.Claimed:
         """Answer a claim with nothing: its time is over, or the next one has come."""
-        session = self._meet(claim)
+        session = self._session_of(claim)
         if session is None:
             return wire.Claimed(number=claim.number, fenced=True)
-        if claim.number in session.given:
-            return session.given[claim.number]
-        out = _out(session)
-        return self._answer(claim, session, out, [])
+        if claim.number in session.unacknowledged:
+            return session.unacknowledged[claim.number]
+        leased = _leased(session)
+        return self._answer(claim, session, leased, [])
 
     def next_due_us(self, claim: wire.Claim) -> int | None:
         """Give the instant at which the next retry that this claim asks for is due, None when it asks for none."""
-        session: _Session | None = self._memory.get("notifier")
+        session: _Session | None = self._state.get("notifier")
         if claim.want <= 0 or claim.probe or session is None:
             return None
-        out, now_us = _out(session), self.now_us()
+        leased, now_us = _leased(session), self.now_us()
         suspects = self.suspects.of(claim.endpoint)
-        if not suspected.turn(suspects, out, now_us, probe=False).others:
+        if not suspected.turn(suspects, leased, now_us, probe=False).others:
             return None
-        aside = out.union(one.delivery for one in suspects)
+        aside = leased.union(one.delivery for one in suspects)
         rows = self._ledger.rows(
             "SELECT id, next_attempt_us FROM deliveries WHERE endpoint = ? AND state = 'ready' AND requests > 0"
             " ORDER BY next_attempt_us LIMIT ?",
             (claim.endpoint, len(aside) + 1),
         )
         dues = [due_us for delivery, due_us in rows if delivery not in aside][:1]
-        turn_us = suspected.next_turn_us(suspects, out, now_us)
+        turn_us = suspected.next_turn_us(suspects, leased, now_us)
         return min([*dues, *([turn_us] if turn_us is not None else [])], default=None)
 
     def claimed_us(self) -> int:
         """Give the instant of the latest claim, 0 when there was none."""
-        instant: int = self._memory.get("claimed") or 0
+        instant: int = self._state.get("claimed") or 0
         return instant
 
     def in_flight(self, endpoint: str) -> frozenset[int]:
         """Give the endpoint's deliveries that the notifier holds."""
-        session: _Session | None = self._memory.get("notifier")
+        session: _Session | None = self._state.get("notifier")
         if session is None or session.endpoint != endpoint:
             return frozenset()
-        return _out(session)
+        return _leased(session)
 
-    def _meet(self, claim: wire.Claim) -> _Session | None:
+    def _session_of(self, claim: wire.Claim) -> _Session | None:
         """Give the claim's session with what it holds now; None when another notifier has taken over."""
-        fenced: tuple[str, ...] = self._memory.get("fenced") or ()
-        self._memory.put("claimed", self.now_us())
+        fenced: tuple[str, ...] = self._state.get("fenced") or ()
+        self._state.put("claimed", self.now_us())
         if claim.session in fenced:
             return None
-        session: _Session | None = self._memory.get("notifier")
+        session: _Session | None = self._state.get("notifier")
         if session is None or session.name != claim.session:
             if session is not None:
-                self._memory.put("fenced", (*fenced, session.name)[-_REMEMBERED_FENCED:])
+                self._state.put("fenced", (*fenced, session.name)[-_REMEMBERED_FENCED:])
             session = _Session(name=claim.session, endpoint=claim.endpoint)
             self._remember(session)
         if claim.number <= session.number:
             return session
         seen = claim.number - 1 if claim.seen < 0 else claim.seen
-        given = {number: reply for number, reply in session.given.items() if number > seen}
+        unacknowledged = {number: reply for number, reply in session.unacknowledged.items() if number > seen}
         settled = {outcome.delivery for outcome in claim.settlements}
         held = frozenset(claim.held) - settled
-        return replace(session, held=held, given=given)
+        return replace(session, held=held, unacknowledged=unacknowledged)
 
     def _answer(
-        self, claim: wire.Claim, session: _Session, out: frozenset[int], found: list[model.Delivery]
+        self, claim: wire.Claim, session: _Session, leased: frozenset[int], found: list[model.Delivery]
     ) -> wire.Claimed:
         row = self._ledger.row(
             "SELECT number FROM counts WHERE what = 'deliveries' AND name = ? AND state = 'ready'", (claim.endpoint,)
         )
-        backlog = max(0, (row[0] if row else 0) - len(out) - len(found))
+        backlog = max(0, (row[0] if row else 0) - len(leased) - len(found))
         reply = wire.Claimed(number=claim.number, deliveries=tuple(found), backlog=backlog)
-        given = {**session.given, claim.number: reply}
-        self._remember(replace(session, number=max(session.number, claim.number), given=given))
+        unacknowledged = {**session.unacknowledged, claim.number: reply}
+        self._remember(replace(session, number=max(session.number, claim.number), unacknowledged=unacknowledged))
         return reply
 
     def _remember(self, session: _Session) -> None:
-        self._memory.put("notifier", session)
+        self._state.put("notifier", session)
 
-    def _choose(self, claim: wire.Claim, out: frozenset[int], now_us: int) -> list[model.Delivery]:
+    def _choose(self, claim: wire.Claim, leased: frozenset[int], now_us: int) -> list[model.Delivery]:
         """Choose what is due; suspects come last and alone."""
         suspects = self.suspects.of(claim.endpoint)
         if not suspects:
-            return self._choose_others(claim, out, now_us)
-        turn = suspected.turn(suspects, out, now_us, probe=claim.probe)
-        aside = out.union(one.delivery for one in suspects)
+            return self._choose_others(claim, leased, now_us)
+        turn = suspected.turn(suspects, leased, now_us, probe=claim.probe)
+        aside = leased.union(one.delivery for one in suspects)
         found = self._choose_others(claim, aside, now_us) if turn.others else []
         if found or not turn.suspect or claim.fresh_only:
             return found
-        return self._select("d.id = ?", (turn.suspect,), out, 1)
+        return self._select("d.id = ?", (turn.suspect,), leased, 1)
 
-    def _choose_others(self, claim: wire.Claim, out: frozenset[int], now_us: int) -> list[model.Delivery]:
+    def _choose_others(self, claim: wire.Claim, leased: frozenset[int], now_us: int) -> list[model.Delivery]:
         if claim.probe:
-            return self._choose_probe(claim, out)
-        due = self._select(_DUE, (claim.endpoint, now_us), out, claim.want)
+            return self._choose_probe(claim, leased)
+        due = self._select(_DUE, (claim.endpoint, now_us), leased, claim.want)
         kept = min(len(due), max(1, claim.want // _SHARE_OF_RETRIES)) if claim.want > 1 else 0
-        fresh = self._select(_FRESH, (claim.endpoint,), out, claim.want - kept)
+        fresh = self._select(_FRESH, (claim.endpoint,), leased, claim.want - kept)
         return fresh + due[: claim.want - len(fresh)]
 
-    def _choose_probe(self, claim: wire.Claim, out: frozenset[int]) -> list[model.Delivery]:
-        found = self._select(_FRESH, (claim.endpoint,), out, 1)
+    def _choose_probe(self, claim: wire.Claim, leased: frozenset[int]) -> list[model.Delivery]:
+        found = self._select(_FRESH, (claim.endpoint,), leased, 1)
         if found or claim.fresh_only:
             return found
-        return self._select(_LEAST_RECENT, (claim.endpoint,), out, 1)
+        return self._select(_LEAST_RECENT, (claim.endpoint,), leased, 1)
 
     def _select(
-        self, which: str, values: tuple[str | int, ...], out: frozenset[int], want: int
+        self, which: str, values: tuple[str | int, ...], leased: frozenset[int], want: int
     ) -> list[model.Delivery]:
         if want <= 0:
             return []
-        held = codec.encode(list(out)).decode()
+        held = codec.encode(list(leased)).decode()
         rows = self._ledger.each(f"{_WHOLE} {which} LIMIT ?", (held, *values, min(want, _MOST_AT_ONCE)))
         return _bounded(map(_delivery, rows))
 
@@ -236,9 +234,7 @@ class Deliveries:
             self._record(outcome)
             self._move(outcome, state, now_us)
             self.suspects.clear(outcome.delivery)
-            self._memory.note(
-                Settled(delivery=outcome.delivery, generation=outcome.generation, attempt=outcome.attempt)
-            )
+            self._state.note(Settled(delivery=outcome.delivery, generation=outcome.generation, attempt=outcome.attempt))
         elif _is_verdict(outcome, state, requests):
             self._move(replace(outcome, counted=False), state, now_us)
         else:
@@ -349,9 +345,9 @@ def _micros(seconds: float) -> int:
     return int(min(max(seconds, 0.0), _LONGEST_S) * 1_000_000)
 
 
-def _out(session: _Session) -> frozenset[int]:
+def _leased(session: _Session) -> frozenset[int]:
     """Give the deliveries that the notifier has or is about to have."""
-    return session.held.union(*(_ids(reply) for reply in session.given.values()))
+    return session.held.union(*(_ids(reply) for reply in session.unacknowledged.values()))
 
 
 def _ids(reply: wire.Claimed) -> frozenset[int]:

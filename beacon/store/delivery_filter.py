@@ -22,8 +22,8 @@ def find(
     selection: wire.DeliveryFilter,
     *,
     after: int,
-    look: int,
-    most: int,
+    scan: int,
+    limit: int,
     newest_first: bool = False,
 ) -> SelectedDeliveries:
     """Look at the next `look` deliveries beyond the id `after`, and give those that are meant, `most` of them.
@@ -37,12 +37,12 @@ def find(
     rows = ledger.rows(
         f"SELECT d.id, {condition} FROM deliveries d JOIN events e USING (sequence)"
         f" WHERE d.id {beyond} ? AND {where} ORDER BY d.id {order} LIMIT ?",
-        (*values, start, *narrowed, look),
+        (*values, start, *narrowed, scan),
     )
     meant = [delivery for delivery, is_meant in rows if is_meant]
-    if len(meant) > most:
-        return SelectedDeliveries(deliveries=tuple(meant[:most]), after=meant[most - 1], more=True)
-    return SelectedDeliveries(deliveries=tuple(meant), after=rows[-1][0] if rows else after, more=len(rows) == look)
+    if len(meant) > limit:
+        return SelectedDeliveries(deliveries=tuple(meant[:limit]), after=meant[limit - 1], more=True)
+    return SelectedDeliveries(deliveries=tuple(meant), after=rows[-1][0] if rows else after, more=len(rows) == scan)
 
 
 def _narrowed(selection: wire.DeliveryFilter) -> tuple[str, tuple[str, ...]]:
@@ -57,18 +57,18 @@ def _narrowed(selection: wire.DeliveryFilter) -> tuple[str, tuple[str, ...]]:
 
 def _condition(selection: wire.DeliveryFilter) -> tuple[str, list[str | int]]:
     """Render the filters as an expression that is 1 for what is meant."""
-    given: list[tuple[str, str | int]] = []
+    terms: list[tuple[str, str | int]] = []
     if selection.states:
-        given.append(("d.state IN (SELECT value FROM json_each(?))", codec.encode(selection.states).decode()))
+        terms.append(("d.state IN (SELECT value FROM json_each(?))", codec.encode(selection.states).decode()))
     if selection.types:
-        given.append(("e.type IN (SELECT value FROM json_each(?))", codec.encode(selection.types).decode()))
+        terms.append(("e.type IN (SELECT value FROM json_each(?))", codec.encode(selection.types).decode()))
     if selection.namespace is not None:
-        given.append(("e.namespace = ?", selection.namespace))
+        terms.append(("e.namespace = ?", selection.namespace))
     for column, wanted in (("kind", selection.kind), ("name", selection.name), ("uid", selection.uid)):
         if wanted:
-            given.append((f"e.{column} = ?", wanted))
+            terms.append((f"e.{column} = ?", wanted))
     if selection.since_us:
-        given.append(("e.detected_us >= ?", selection.since_us))
+        terms.append(("e.detected_us >= ?", selection.since_us))
     if selection.until_us:
-        given.append(("e.detected_us < ?", selection.until_us))
-    return " AND ".join(sql for sql, _ in given) or "1", [value for _, value in given]
+        terms.append(("e.detected_us < ?", selection.until_us))
+    return " AND ".join(sql for sql, _ in terms) or "1", [value for _, value in terms]

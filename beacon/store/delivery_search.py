@@ -6,8 +6,8 @@ from beacon import codec, wire
 from beacon.domain import model
 from beacon.store import database, delivery_filter
 
-_LOOK = 2000  # rows that are looked at: a millisecond or two
-_MOST = 100  # those that are shown: each costs more than twenty that are not
+_SCANNED_ROWS = 2000  # rows that are looked at: a millisecond or two
+_PAGE_ROWS = 100  # those that are shown: each costs more than twenty that are not
 
 
 def page(ledger: database.Database, request: wire.FindDeliveries) -> wire.DeliveryPage:
@@ -16,8 +16,8 @@ def page(ledger: database.Database, request: wire.FindDeliveries) -> wire.Delive
         ledger,
         request.selection,
         after=request.after,
-        look=_LOOK,
-        most=_MOST,
+        scan=_SCANNED_ROWS,
+        limit=_PAGE_ROWS,
         newest_first=request.newest_first,
     )
     listed = {one.delivery: one for one in read(ledger, found.deliveries)}

@@ -15,7 +15,7 @@ from pathlib import Path
 
 BALLAST_BYTES = 2 * 1024 * 1024
 _EVERY_S = 0.1
-_LONGEST_REST_S = 15.0  # after a write was refused though there seems to be room
+_LONGEST_PAUSE_S = 15.0  # after a write was refused though there seems to be room
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -38,9 +38,9 @@ class DiskGuard:
         self._ballast_bytes = ballast_bytes
         self._monotonic = monotonic
         self._statvfs = statvfs
-        self._rest_s = 0.0
-        self._rests_until = float("-inf")
-        self._looked_at = float("-inf")
+        self._pause_s = 0.0
+        self._paused_until = float("-inf")
+        self._checked_at = float("-inf")
         self._short = False
         self.free_bytes = 0
 
@@ -48,8 +48,8 @@ class DiskGuard:
     def is_short(self) -> bool:
         """Say whether the intake must be refused now."""
         now = self._monotonic()
-        if now - self._looked_at >= _EVERY_S and now >= self._rests_until:
-            self._look(now)
+        if now - self._checked_at >= _EVERY_S and now >= self._paused_until:
+            self._check(now)
         return self._short
 
     def note_full(self) -> None:
@@ -58,13 +58,13 @@ class DiskGuard:
         The ballast is not taken anew meanwhile: that would be the room for which it has just been given up.
         """
         now = self._monotonic()
-        again = now - self._rests_until < self._rest_s
-        self._rest_s = min(self._rest_s * 2, _LONGEST_REST_S) if again else _EVERY_S
-        self._rests_until = now + self._rest_s
+        again = now - self._paused_until < self._pause_s
+        self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S) if again else _EVERY_S
+        self._paused_until = now + self._pause_s
         self._measure()
         self._short = True
 
-    def give_way(self) -> bool:
+    def release_ballast(self) -> bool:
         """Give the ballast up; False when there was none."""
         try:
             self._ballast.unlink()
@@ -72,10 +72,10 @@ class DiskGuard:
             return False
         return True
 
-    def _look(self, now: float) -> None:
-        self._looked_at = now
+    def _check(self, now: float) -> None:
+        self._checked_at = now
         self._measure()
-        has_ballast = self._has_ballast() or self._take_ballast()
+        has_ballast = self._has_ballast() or self._allocate_ballast()
         # The room that the ballast gave is not for new events: those would leave none to settle what they bring.
         self._short = self.free_bytes < self._reserve_bytes or not has_ballast
 
@@ -95,7 +95,7 @@ class DiskGuard:
         except OSError:
             return False
 
-    def _take_ballast(self) -> bool:
+    def _allocate_ballast(self) -> bool:
         if self.free_bytes < self._reserve_bytes + 2 * self._ballast_bytes:
             return False
         try:

@@ -18,7 +18,7 @@ from beacon.boundary import files
 from beacon.store import database, file_modes, salvage
 
 _HEADER_BYTES = 100
-_MARK_BYTES = 200
+_MARKER_BYTES = 200
 
 
 class ShutdownMarker(StrEnum):
@@ -40,7 +40,7 @@ class Opened:
     rescue: salvage.Rescue | None = None
 
 
-def open_sound(path: Path, wanted: salvage.RescueConfig, doing: Callable[[str], None], now_us: int) -> Opened:
+def open_checked(path: Path, config: salvage.RescueConfig, report: Callable[[str], None], now_us: int) -> Opened:
     """Open the ledger; `doing` is told what takes time.
 
     Raises:
@@ -50,70 +50,70 @@ def open_sound(path: Path, wanted: salvage.RescueConfig, doing: Callable[[str], 
     database.require_directory(path.parent)
     file_modes.tighten(path)
     if (aside := salvage.resume(path)) is not None:
-        _forget(path)
+        _remove_marker(path)
         done = salvage.Rescue(aside=aside)
         return Opened(ledger=database.Database(path), finding="a rescue had been interrupted", rescue=done)
-    mark = read_mark(path)
-    if finding := _judge_file(path, mark):
-        return _rescued(path, wanted, doing, now_us, finding)
+    marker = read_marker(path)
+    if finding := _file_finding(path, marker):
+        return _rescued(path, config, report, now_us, finding)
     try:
         ledger = database.Database(path)
     except database.DamagedError as error:
-        return _rescued(path, wanted, doing, now_us, str(error))
-    if mark is ShutdownMarker.CLEAN or (mark is ShutdownMarker.NONE and ledger.is_new):
-        _forget(path)
+        return _rescued(path, config, report, now_us, str(error))
+    if marker is ShutdownMarker.CLEAN or (marker is ShutdownMarker.NONE and ledger.is_new):
+        _remove_marker(path)
         return Opened(ledger=ledger)
-    doing("checking the ledger")
-    if not (finding := examine(ledger)):
-        _forget(path)
-        if mark is not ShutdownMarker.NONE:
+    report("checking the ledger")
+    if not (finding := find_damage(ledger)):
+        _remove_marker(path)
+        if marker is not ShutdownMarker.NONE:
             with suppress(OSError):  # a full volume: then a plain check must do next time
                 _write(path, ShutdownMarker.DOUBTFUL.value)
         return Opened(ledger=ledger)
-    doing("building the indexes anew")
+    report("building the indexes anew")
     if _reindexed(ledger):
-        _forget(path)
+        _remove_marker(path)
         return Opened(ledger=ledger, finding=finding)
     with suppress(errors.BeaconError):
         ledger.close()
-    return _rescued(path, wanted, doing, now_us, finding)
+    return _rescued(path, config, report, now_us, finding)
 
 
-def note_clean(path: Path) -> None:
+def mark_clean(path: Path) -> None:
     """Remember that the file was closed as it is now."""
     with suppress(OSError):
-        _write(path, f"{ShutdownMarker.CLEAN.value} {_look_of(path)}")
+        _write(path, f"{ShutdownMarker.CLEAN.value} {_file_state(path)}")
 
 
 @contextmanager
-def damage_noted(path: Path) -> Iterator[None]:
+def damage_marked(path: Path) -> Iterator[None]:
     """Remember damage that is met within: it ends the store, and the next start does something about it."""
     try:
         yield
     except database.DamagedError:
-        note_damaged(path)
+        mark_damaged(path)
         raise
 
 
-def note_damaged(path: Path) -> None:
+def mark_damaged(path: Path) -> None:
     """Remember that damage was met, so that the next start does something about it."""
     with suppress(OSError):
-        met_before = read_mark(path) in (ShutdownMarker.DOUBTFUL, ShutdownMarker.HOPELESS)
+        met_before = read_marker(path) in (ShutdownMarker.DOUBTFUL, ShutdownMarker.HOPELESS)
         _write(path, (ShutdownMarker.HOPELESS if met_before else ShutdownMarker.DAMAGED).value)
 
 
-def read_mark(path: Path) -> ShutdownMarker:
+def read_marker(path: Path) -> ShutdownMarker:
     """Give what the store before left."""
     try:
-        word, _, look = files.read_text(_mark_of(path), most_bytes=_MARK_BYTES).strip().partition(" ")
+        word, _, file_state = files.read_text(_marker_path(path), most_bytes=_MARKER_BYTES).strip().partition(" ")
     except (OSError, UnicodeError):
         return ShutdownMarker.NONE
     if word == ShutdownMarker.CLEAN:
-        return ShutdownMarker.CLEAN if look == _look_of(path) else ShutdownMarker.NONE
+        return ShutdownMarker.CLEAN if file_state == _file_state(path) else ShutdownMarker.NONE
     return ShutdownMarker(word) if word in tuple(ShutdownMarker) else ShutdownMarker.NONE
 
 
-def examine(ledger: database.Database) -> str:
+def find_damage(ledger: database.Database) -> str:
     """Say what is wrong with an open ledger, "" when nothing is found.
 
     `quick_check` takes half the time, but finds no entry that an index lacks, and that delivery would never be made.
@@ -153,7 +153,7 @@ def _reindexed(ledger: database.Database) -> bool:
     try:
         ledger.begin()
         ledger.run("REINDEX")
-        sound = not examine(ledger)
+        sound = not find_damage(ledger)
         if sound:
             ledger.commit()
     except (database.DamagedError, database.RequestError):
@@ -165,17 +165,17 @@ def _reindexed(ledger: database.Database) -> bool:
 
 
 def _rescued(
-    path: Path, wanted: salvage.RescueConfig, doing: Callable[[str], None], now_us: int, finding: str
+    path: Path, config: salvage.RescueConfig, report: Callable[[str], None], now_us: int, finding: str
 ) -> Opened:
-    doing("saving what can be read of a damaged ledger")
-    made = salvage.rescue(path, wanted, now_us)
-    _forget(path)
+    report("saving what can be read of a damaged ledger")
+    made = salvage.rescue(path, config, now_us)
+    _remove_marker(path)
     return Opened(ledger=database.Database(path), finding=finding, rescue=made)
 
 
-def _judge_file(path: Path, mark: ShutdownMarker) -> str:
+def _file_finding(path: Path, marker: ShutdownMarker) -> str:
     """Say what is wrong with the file by its look, before SQLite sees it; an empty one is a new one."""
-    if mark is ShutdownMarker.HOPELESS:
+    if marker is ShutdownMarker.HOPELESS:
         return "damage was met again after a check had found none"
     try:
         header = files.head(path, count=_HEADER_BYTES)
@@ -185,7 +185,7 @@ def _judge_file(path: Path, mark: ShutdownMarker) -> str:
         log = path.with_name(path.name + "-wal")
         if log.exists() and log.stat().st_size:
             return "the file is empty beside a log that is not"
-        return "the file is empty, and was not when it was closed" if _mark_of(path).exists() else ""
+        return "the file is empty, and was not when it was closed" if _marker_path(path).exists() else ""
     if len(header) < _HEADER_BYTES:
         return f"a file of {len(header)} bytes is no database"
     if header[:16] != b"SQLite format 3\0":
@@ -196,22 +196,22 @@ def _judge_file(path: Path, mark: ShutdownMarker) -> str:
     return "its header makes no sense" if odd or (page < 512 and page != 1) else ""
 
 
-def _look_of(path: Path) -> str:
+def _file_state(path: Path) -> str:
     found = path.stat()
     return f"{found.st_size} {found.st_mtime_ns}"
 
 
-def _mark_of(path: Path) -> Path:
+def _marker_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.mark")
 
 
 def _write(path: Path, text: str) -> None:
-    files.write(_mark_of(path), f"{text}\n".encode())
+    files.write(_marker_path(path), f"{text}\n".encode())
 
 
-def _forget(path: Path) -> None:
+def _remove_marker(path: Path) -> None:
     try:
-        _mark_of(path).unlink(missing_ok=True)
+        _marker_path(path).unlink(missing_ok=True)
     except OSError as error:
         message = f"the directory of the database, {path.parent}, is not writable: {error.strerror}"
         raise errors.StartError(message, exit_code=errors.EXIT_CANNOT_CREATE) from error

@@ -12,7 +12,7 @@ from beacon.store import database, suspects
 
 _EVENTS = 20
 _ATTEMPTS = 20
-_LOOK_FOR_FIRST = 100
+_SCANNED_FOR_FIRST = 100
 _LAST = 2**63 - 1
 
 
@@ -38,7 +38,7 @@ class ObjectHistory:
         self._ledger = ledger
         self._scopes = scopes
 
-    def tell(self, request: wire.Explain) -> wire.Explanation:
+    def explain(self, request: wire.Explain) -> wire.Explanation:
         """Give one page of an object's story; the page before it is older."""
         subjects = self._subjects(request)
         before = request.before if 0 < request.before < _LAST else _LAST
@@ -83,7 +83,7 @@ class ObjectHistory:
             yield group, kind
 
     def _rows(self, subject: _Subject, before: int) -> list[database.Row]:
-        return self._ledger.rows(_TOLD, (subject.key, before, _EVENTS + 1))
+        return self._ledger.rows(_EVENT_ROWS, (subject.key, before, _EVENTS + 1))
 
     def _event(self, row: database.Row) -> wire.EmittedEvent:
         (sequence, delivery, id_, uid, subject, kind, namespace, name, type_, cause, source, version, detected_us) = (
@@ -118,7 +118,7 @@ class ObjectHistory:
         )
 
     def _first(self, endpoint: str, subject: str) -> str:
-        row = self._ledger.row(_FIRST, (endpoint, subject, _LOOK_FOR_FIRST))
+        row = self._ledger.row(_FIRST, (endpoint, subject, _SCANNED_FOR_FIRST))
         return row[0] if row else ""
 
     def _attempts(self, delivery: int) -> tuple[wire.RecordedAttempt, ...]:
@@ -138,14 +138,14 @@ class ObjectHistory:
             for row in reversed(rows)
         )
 
-    def _objects(self, subjects: list[_Subject], told: set[str]) -> Iterator[wire.ExplainedObject]:
+    def _objects(self, subjects: list[_Subject], uids: set[str]) -> Iterator[wire.ExplainedObject]:
         """Give the rows of what is there under that name, and of what the events were about."""
         rows = {
             row[0]: row
             for one in subjects
             for row in self._ledger.rows(_PRESENT, (one.group, one.kind, one.namespace, one.name, _EVENTS))
         }
-        rows |= {row[0]: row for row in self._ledger.rows(_BY_UID, (codec.encode(sorted(told)).decode(),))}
+        rows |= {row[0]: row for row in self._ledger.rows(_BY_UID, (codec.encode(sorted(uids)).decode(),))}
         fingerprints = {scope.fingerprint for scope in self._scopes}
         for row in sorted(rows.values(), key=lambda row: int(row[9])):
             yield wire.ExplainedObject(
@@ -192,7 +192,7 @@ _NEXT_KIND = (
 _NEXT_GROUP = (
     "SELECT api_group, kind FROM objects WHERE state <> 'gone' AND api_group > ? ORDER BY api_group, kind LIMIT 1"
 )
-_TOLD = (
+_EVENT_ROWS = (
     "SELECT e.sequence, d.id, e.id, e.uid, e.subject, e.kind, e.namespace, e.name, e.type, e.cause, e.source,"
     " json_extract(e.data, '$.metadata.resourceVersion'), e.detected_us, d.endpoint, d.state, d.generation,"
     " d.attempts, d.requests, max(d.next_attempt_us, coalesce(s.not_before_us, 0)), d.settled_us, d.reason,"

@@ -25,7 +25,7 @@ class Observer(service.ServiceListener):
         self._last = cache(lambda kind: metrics.LAST_EVENT_TIMESTAMP.labels(kind=kind))
         self._latency = cache(lambda kind: metrics.DETECTION_LATENCY.labels(kind=kind))
         self._by_note: dict[type, Callable[[Any], None]] = {
-            journal.EventRecorded: self._told,
+            journal.EventRecorded: self._event_recorded,
             cursors.Gap: self._gap_closed,
             comparisons.ComparisonDone: _compared,
             comparisons.Drift: self._drift_found,
@@ -39,8 +39,8 @@ class Observer(service.ServiceListener):
         metrics.DB_COMMIT_SECONDS.observe(seconds)
         metrics.DB_COMMIT_REQUESTS.observe(requests)
         for note in notes:
-            if (say := self._by_note.get(type(note))) is not None:
-                say(note)
+            if (record := self._by_note.get(type(note))) is not None:
+                record(note)
 
     def opened(self, opened: integrity.Opened) -> None:
         """The ledger is open; what had to be done to it is said."""
@@ -71,7 +71,7 @@ class Observer(service.ServiceListener):
         if self._refused and (times := self._refused.pop(verb, 0)):
             self._log.info("requests accepted again", verb=verb, refused=times)
 
-    def took_over(self, *, endpoint: str, deliveries: int) -> None:
+    def inherited(self, *, endpoint: str, deliveries: int) -> None:
         """What was open for an endpoint that is no longer configured goes to this one."""
         self._log.warning("deliveries taken over", endpoint=endpoint, deliveries=deliveries)
 
@@ -94,7 +94,7 @@ class Observer(service.ServiceListener):
         self._requests(verb, result).inc()
         self._request(verb).observe(seconds)
 
-    def room(self, *, short: bool, free_bytes: int) -> None:
+    def free_space_changed(self, *, short: bool, free_bytes: int) -> None:
         """The volume has become too full for new events, or has room for them again."""
         if short:
             self._log.error("intake stopped", reason="the volume is full up to the reserve", free_bytes=free_bytes)
@@ -105,21 +105,21 @@ class Observer(service.ServiceListener):
         """The wall clock was set, and what is due later has moved with it."""
         self._log.warning("wall clock set", seconds=seconds)
 
-    def _told(self, told: journal.EventRecorded) -> None:
-        self._events(told.kind, told.type, told.source).inc()
-        self._last(told.kind).set(time.time())
-        if told.received_ns:
-            latency_s = (time.monotonic_ns() - told.received_ns) / 1e9
-            self._latency(told.kind).observe(latency_s)
+    def _event_recorded(self, event: journal.EventRecorded) -> None:
+        self._events(event.kind, event.type, event.source).inc()
+        self._last(event.kind).set(time.time())
+        if event.received_ns:
+            latency_s = (time.monotonic_ns() - event.received_ns) / 1e9
+            self._latency(event.kind).observe(latency_s)
         self._log.debug(
             "event recorded",
-            event_id=told.id,
-            type=told.type,
-            cause=told.cause,
-            source=told.source,
-            kind=told.kind,
-            namespace=told.namespace,
-            name=told.name,
+            event_id=event.id,
+            type=event.type,
+            cause=event.cause,
+            source=event.source,
+            kind=event.kind,
+            namespace=event.namespace,
+            name=event.name,
         )
 
     def _discarded(self, one: redelivery.Discarded) -> None:
@@ -153,8 +153,8 @@ class Observer(service.ServiceListener):
         metrics.GAP_SECONDS.labels(scope=gap.label, reason=gap.reason).inc(seconds)
         metrics.GAP_DIFFERENCES.labels(scope=gap.label, reason=gap.reason).inc(gap.differences)
         missed = gap.differences > 0 and gap.reason is not model.GapReason.FIRST_LIST
-        say = self._log.warning if missed else self._log.info
-        say("gap closed", scope=gap.label, reason=gap.reason, seconds=seconds, differences=gap.differences)
+        record = self._log.warning if missed else self._log.info
+        record("gap closed", scope=gap.label, reason=gap.reason, seconds=seconds, differences=gap.differences)
 
 
 def _compared(found: comparisons.ComparisonDone) -> None:

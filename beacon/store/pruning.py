@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from beacon import codec, wire
 from beacon.store import clock, cursors, database, session_state
 
-_LOOK = 250  # rows that one request looks at
-_LOOK_AT_OBJECTS = 50
+_ROWS_PER_REQUEST = 250  # rows that one request looks at
+_OBJECTS_PER_REQUEST = 50
 _STEP = 25  # events that are removed before the time is looked at
 _BUDGET_S = 0.003
 _LONGEST_S = 100 * 365 * 86400.0
@@ -25,14 +25,14 @@ class Pruning:
     def __init__(
         self,
         ledger: database.Database,
-        remembered: session_state.SessionState,
+        state: session_state.SessionState,
         time_: clock.Clock,
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Work on the given ledger; `monotonic` is what a request's time is measured with."""
         self._ledger = ledger
-        self._cursors = cursors.Cursors(ledger, remembered)
+        self._cursors = cursors.Cursors(ledger, state)
         self._clock = time_
         self._monotonic = monotonic
 
@@ -51,10 +51,10 @@ class Pruning:
         """Forget objects that are gone, with all that was told of them."""
         deadline = self._monotonic() + _BUDGET_S
         after = (max(0, min(request.after[0], _LAST)), request.after[1])
-        found = self._ledger.rows(_GONE, (before_us, *after, before_us, _LOOK_AT_OBJECTS))
+        found = self._ledger.rows(_GONE, (before_us, *after, before_us, _OBJECTS_PER_REQUEST))
         oldest_us = next((changed_us for changed_us, *_, may_go in found if may_go), 0)
         removed: dict[str, int] = {}
-        more = len(found) == _LOOK_AT_OBJECTS
+        more = len(found) == _OBJECTS_PER_REQUEST
         for changed_us, uid, subject, may_go in found:
             if may_go and request.survey:
                 _count(removed, "objects", 1)
@@ -87,9 +87,9 @@ class Pruning:
         """Remove events that were settled, but the latest of each object that is still there."""
         deadline = self._monotonic() + _BUDGET_S
         position = max(0, min(request.after[0], _LAST))
-        found = self._ledger.rows(_TOLD, (before_us, position, _LOOK))
+        found = self._ledger.rows(_SETTLED, (before_us, position, _ROWS_PER_REQUEST))
         removed: dict[str, int] = {}
-        more = len(found) == _LOOK
+        more = len(found) == _ROWS_PER_REQUEST
         oldest_us = next((committed_us for _, committed_us, may_go in found if may_go), 0)
         for start in range(0, len(found), _STEP):
             step = found[start : start + _STEP]
@@ -122,9 +122,9 @@ class Pruning:
         number, _, rest = request.after[1].partition(".")
         generation, attempt = (int(part) if part.isdecimal() and len(part) < 19 else _LAST for part in (number, rest))
         position = (max(0, min(request.after[0], _LAST)), generation, attempt)
-        looked = self._ledger.rows(_MADE, (before_us, *position, _LOOK))
+        rows = self._ledger.rows(_MADE, (before_us, *position, _ROWS_PER_REQUEST))
         # Deliveries lie in the order of their events: behind the first that is too young nothing was asked earlier.
-        found = [row for row in looked if row[5] < before_us]
+        found = [row for row in rows if row[5] < before_us]
         going = [(delivery, generation, attempt) for delivery, generation, attempt, _, may_go, _ in found if may_go]
         if not request.survey:
             for each in going:
@@ -133,7 +133,7 @@ class Pruning:
         return wire.Pruned(
             rows={"attempts": len(going)} if going else {},
             after=after,
-            more=len(found) == _LOOK,
+            more=len(found) == _ROWS_PER_REQUEST,
             oldest_us=min((started_us for _, _, _, started_us, may_go, _ in found if may_go), default=0),
         )
 
@@ -141,7 +141,8 @@ class Pruning:
         """Remove the record of gaps that were closed."""
         position = max(0, min(request.after[0], _LAST))
         found = self._ledger.rows(
-            "SELECT id, to_us FROM gaps WHERE to_us < ? AND id > ? ORDER BY id LIMIT ?", (before_us, position, _LOOK)
+            "SELECT id, to_us FROM gaps WHERE to_us < ? AND id > ? ORDER BY id LIMIT ?",
+            (before_us, position, _ROWS_PER_REQUEST),
         )
         if not request.survey:
             for gap, _ in found:
@@ -149,7 +150,7 @@ class Pruning:
         return wire.Pruned(
             rows={"gaps": len(found)} if found else {},
             after=(found[-1][0] if found else position, ""),
-            more=len(found) == _LOOK,
+            more=len(found) == _ROWS_PER_REQUEST,
             oldest_us=min((to_us for _, to_us in found), default=0),
         )
 
@@ -170,7 +171,7 @@ _GONE_PASSED = _PASSED.format(
     namespace="o.namespace",
     newer="(o.epoch, o.resource_version) > (c.epoch, c.resource_version)",
 )
-_TOLD_PASSED = _PASSED.format(
+_EVENT_PASSED = _PASSED.format(
     group="substr(e.subject, 1, instr(e.subject, '/') - 1)",
     kind="e.kind",
     namespace="e.namespace",
@@ -189,13 +190,13 @@ _GONE = (
     " ORDER BY o.changed_us, o.uid LIMIT ?"
 )
 # What is gone goes as a whole, above; what has no row was saved from a damaged file.
-_TOLD = (
+_SETTLED = (
     "SELECT e.sequence, e.committed_us, e.committed_us < ?1"
     " AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.sequence = e.sequence"
     "  AND (d.state NOT IN ('delivered', 'discarded') OR d.settled_us >= ?1))"
     " AND coalesce((SELECT o.state <> 'gone' AND EXISTS (SELECT 1 FROM events l WHERE l.subject = e.subject"
     "  AND l.uid = e.uid AND l.sequence > e.sequence) FROM objects o WHERE o.uid = e.uid), 1)"
-    f" AND {_TOLD_PASSED}"
+    f" AND {_EVENT_PASSED}"
     " FROM events e WHERE e.sequence > ?2 ORDER BY e.sequence LIMIT ?3"
 )
 _MADE = (

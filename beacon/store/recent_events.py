@@ -40,8 +40,8 @@ class RecentEvents:
             happenings=self._shown(recent), after=start + len(recent), missed=max(0, start - request.after)
         )
 
-    def _add(self, happening: tuple[int | str, int, int]) -> None:
-        self._recent.append(happening)
+    def _add(self, change: tuple[int | str, int, int]) -> None:
+        self._recent.append(change)
         self._count += 1
 
     def _shown(self, recent: list[tuple[int | str, int, int]]) -> tuple[wire.RecentEvent, ...]:
@@ -57,12 +57,12 @@ class RecentEvents:
         wanted = [ids.get(one, 0) if isinstance(one, str) else one for one, *_ in recent]
         listed = {one.delivery: one for one in delivery_search.read(self._ledger, wanted)}
         return tuple(
-            self._happening(listed[delivery], generation, attempt)
+            self._recent_event(listed[delivery], generation, attempt)
             for delivery, (_, generation, attempt) in zip(wanted, recent, strict=True)
             if delivery in listed
         )
 
-    def _happening(self, of: wire.DeliverySummary, generation: int, attempt: int) -> wire.RecentEvent:
+    def _recent_event(self, of: wire.DeliverySummary, generation: int, attempt: int) -> wire.RecentEvent:
         row = attempt and self._ledger.row(
             "SELECT started_us, duration_us, code, error FROM attempts"
             " WHERE delivery = ? AND generation = ? AND attempt = ?",

@@ -36,10 +36,10 @@ class Discarded:
 class Redelivery:
     """Carries out the verbs `redeliver` and `discard`."""
 
-    def __init__(self, ledger: database.Database, remembered: session_state.SessionState, endpoint: str) -> None:
+    def __init__(self, ledger: database.Database, state: session_state.SessionState, endpoint: str) -> None:
         """Work on the given ledger; what is redelivered goes to `endpoint`, the one that is configured."""
         self._ledger = ledger
-        self._memory = remembered
+        self._state = state
         self._endpoint = endpoint
 
     def redeliver(self, request: wire.Redeliver, now_us: int) -> wire.ActionResult:
@@ -67,7 +67,7 @@ class Redelivery:
             return "it is open, and will be delivered"
         if not out_of_order and _is_overtaken(self._ledger, subject, sequence):
             return _OVERTAKEN
-        self._memory.note(Redelivered(endpoint=self._endpoint))
+        self._state.note(Redelivered(endpoint=self._endpoint))
         self._ledger.run(
             "UPDATE deliveries SET endpoint = ?1, generation = generation + 1, attempts = 0, requests = 0,"
             " delivered_us = CASE WHEN state = 'delivered' THEN settled_us ELSE delivered_us END,"
@@ -97,7 +97,7 @@ class Redelivery:
             "UPDATE deliveries SET state = 'discarded', settled_us = ?, reason = ? WHERE id = ?",
             (now_us, reason, delivery),
         )
-        self._memory.note(Discarded(endpoint=endpoint, type=model.EventType(type_), id=event, reason=reason))
+        self._state.note(Discarded(endpoint=endpoint, type=model.EventType(type_), id=event, reason=reason))
         return ""
 
     def _acted(self, answers: Sequence[tuple[int, str]]) -> wire.ActionResult:

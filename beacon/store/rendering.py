@@ -41,28 +41,30 @@ class RequestContext:
     since_us: int | None = None
 
 
-def event_id(frame: RequestContext, shown: model.Observation, event: model.EventType) -> str:
+def event_id(context: RequestContext, shown: model.Observation, event: model.EventType) -> str:
     """Name a change the same for ever: UUIDv5 over cluster, UID, resourceVersion, type, and the epoch above 0."""
-    parts = [frame.cluster, shown.uid, str(shown.resource_version), event]
-    if frame.epoch:
-        parts.append(str(frame.epoch))
+    parts = [context.cluster, shown.uid, str(shown.resource_version), event]
+    if context.epoch:
+        parts.append(str(context.epoch))
     return _uuid5("/".join(parts))
 
 
-def detected_us(frame: RequestContext, shown: model.Observation) -> int:
+def detected_us(context: RequestContext, shown: model.Observation) -> int:
     """Give the instant at which the line arrived, when it is known, else now."""
     if not shown.received_ns:
-        return frame.now.us
-    return frame.now.us - max(0, frame.now.ns - shown.received_ns) // 1000
+        return context.now.us
+    return context.now.us - max(0, context.now.ns - shown.received_ns) // 1000
 
 
-def data(frame: RequestContext, shown: model.Observation, cause: model.Cause, source: model.Source, at_us: int) -> str:
+def data(
+    context: RequestContext, shown: model.Observation, cause: model.Cause, source: model.Source, at_us: int
+) -> str:
     """Render the envelope's data as JSON text; an annotation value over 4 KiB is cut and says so."""
     value = shown.value.encode()
     resource: dict[str, object] = {
         "uid": shown.uid,
-        "apiVersion": frame.api_version,
-        "type": frame.scope.id.kind,
+        "apiVersion": context.api_version,
+        "type": context.scope.id.kind,
         "name": shown.name,
         "namespace": shown.namespace,
         "annotationValue": shown.value,
@@ -80,7 +82,7 @@ def data(frame: RequestContext, shown: model.Observation, cause: model.Cause, so
         "source": source,
         "cause": cause,
         "detectedAt": instants.rfc3339(at_us),
-        "notBefore": instants.rfc3339(frame.since_us) if listed and frame.since_us else "",
+        "notBefore": instants.rfc3339(context.since_us) if listed and context.since_us else "",
         "notAfter": instants.rfc3339(at_us) if listed else "",
     }
     return codec.encode({"resource": resource, "metadata": metadata, "detection": detection}).decode()

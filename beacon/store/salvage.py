@@ -47,7 +47,7 @@ class Rescue:
     reopened: int = 0
 
 
-def rescue(path: Path, wanted: RescueConfig, now_us: int) -> Rescue:
+def rescue(path: Path, config: RescueConfig, now_us: int) -> Rescue:
     """Put a fresh ledger with all that can be read in the damaged one's place.
 
     Raises:
@@ -56,7 +56,7 @@ def rescue(path: Path, wanted: RescueConfig, now_us: int) -> Rescue:
     building = _beside(path, "rescue-unfinished")
     _remove(building)
     try:
-        made = _Copy(path, building, wanted, now_us).run()
+        made = _Copy(path, building, config, now_us).run()
         building.replace(_beside(path, "rescue"))
         made.aside = resume(path) or made.aside
     except (OSError, database.StorageError) as error:
@@ -92,10 +92,10 @@ def is_sane(table: str, row: Mapping[str, pages.Value]) -> bool:
 class _Copy:
     """One run of copying rows from the damaged file to the fresh one."""
 
-    def __init__(self, source: Path, target: Path, wanted: RescueConfig, now_us: int) -> None:
+    def __init__(self, source: Path, target: Path, config: RescueConfig, now_us: int) -> None:
         self._source = source
         self._target = target
-        self._wanted = wanted
+        self._config = config
         self._now_us = now_us
         self._ledger = database.Database(target)
         self._columns = {
@@ -104,8 +104,8 @@ class _Copy:
         self._insert: dict[tuple[str, int], str] = {}
         self._made = Rescue(aside=source)
         self._counted: dict[str, int] = {}
-        self._given: dict[str, int] = {}
-        self._met: tuple[int, str] = (0, "")  # epoch and cluster of the damaged ledger
+        self._assigned: dict[str, int] = {}
+        self._identity: tuple[int, str] = (0, "")  # epoch and cluster of the damaged ledger
 
     def run(self) -> Rescue:
         """Copy, and make whole what was copied."""
@@ -114,9 +114,9 @@ class _Copy:
             self._copy()
             self._ledger.begin()
             self._reconnect()
-            self._void()
+            self._void_cursors()
             self._ledger.commit()
-            self._weigh()
+            self._count_lost()
         finally:
             self._ledger.close()
         return self._made
@@ -126,26 +126,26 @@ class _Copy:
         try:
             self._ledger.begin()
             for number, (rowid, values) in enumerate(file.rows()):
-                self._take(rowid, values)
+                self._sort_row(rowid, values)
                 if number % _AT_ONCE == 0:
                     self._ledger.commit()
                     self._ledger.begin()
             self._ledger.commit()
         finally:
             file.close()
-        self._made.unreadable += file.seen.damaged
+        self._made.unreadable += file.counts.damaged
 
-    def _take(self, rowid: int | None, values: tuple[pages.Value, ...]) -> None:
+    def _sort_row(self, rowid: int | None, values: tuple[pages.Value, ...]) -> None:
         if rowid is None and len(values) == 4 and values[0] in ("objects", "deliveries") and values[2] in _STATES:
             self._counted[str(values[0])] = self._counted.get(str(values[0]), 0) + _number(values[3])
         elif rowid is not None and len(values) == 2 and values[0] in ("events", "deliveries", "gaps"):
-            self._given[str(values[0])] = _number(values[1])
+            self._assigned[str(values[0])] = _number(values[1])
         elif rowid == 1 and 5 <= len(values) < 9 and values[0] is None and isinstance(values[1], str):
-            self._met = (max(self._met[0], _epoch(values[2])), str(values[3] or ""))
+            self._identity = (max(self._identity[0], _epoch(values[2])), str(values[3] or ""))
         elif (table := _table_of(rowid, values)) is not None:
-            self._put(table, values if rowid is None else (rowid, *values[1:]))
+            self._insert_row(table, values if rowid is None else (rowid, *values[1:]))
 
-    def _put(self, table: str, values: Sequence[pages.Value]) -> None:
+    def _insert_row(self, table: str, values: Sequence[pages.Value]) -> None:
         columns = self._columns[table][: len(values)]
         if len(values) > len(columns) or not is_sane(table, dict(zip(columns, values, strict=True))):
             self._made.unreadable += 1
@@ -167,30 +167,30 @@ class _Copy:
         orphans = run("DELETE FROM deliveries WHERE sequence NOT IN (SELECT sequence FROM events)")
         run("DELETE FROM attempts WHERE delivery NOT IN (SELECT id FROM deliveries)")
         self._made.saved["deliveries"] = self._made.saved.get("deliveries", 0) - orphans
-        for table, given in self._given.items():
-            run("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", (min(given, 2**53), table))
+        for table, assigned in self._assigned.items():
+            run("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", (min(assigned, 2**53), table))
         # The jump keeps what was given out and lost from being given again: a receiver has seen it.
         for table in ("events", "deliveries"):
             run("INSERT INTO sqlite_sequence (name, seq) SELECT ?1, 0 WHERE NOT EXISTS"
                 " (SELECT 1 FROM sqlite_sequence WHERE name = ?1)", (table,))  # fmt: skip
         run("UPDATE sqlite_sequence SET seq = seq + ? WHERE name IN ('events', 'deliveries')", (_JUMP,))
         if self._counted.get("deliveries", -1) != self._made.saved["deliveries"]:
-            self._made.reopened = run(_REOPEN, (self._wanted.endpoint, self._now_us))
+            self._made.reopened = run(_REOPEN, (self._config.endpoint, self._now_us))
         run(_BEHIND)
         run(_FIRST, (self._now_us,))
 
-    def _void(self) -> None:
+    def _void_cursors(self) -> None:
         """Let every scope be listed, and say since when nobody can tell what it missed."""
         run = self._ledger.run
         (known,) = self._ledger.rows(
             "SELECT max(epoch) FROM (SELECT epoch FROM objects UNION ALL SELECT epoch FROM cursors)"
         )[0]
-        epoch = max(self._met[0], _epoch(known))
+        epoch = max(self._identity[0], _epoch(known))
         run(
             "INSERT INTO meta (one, ledger, epoch, cluster, created_us) VALUES (1, ?, ?, ?, ?)",
-            (str(uuid.uuid4()), epoch, self._met[1], self._now_us),
+            (str(uuid.uuid4()), epoch, self._identity[1], self._now_us),
         )
-        for scope in self._wanted.scopes:
+        for scope in self._config.scopes:
             run(
                 "INSERT INTO cursors (api_group, kind, namespace) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
                 (scope.group, scope.kind, scope.namespace),
@@ -204,7 +204,7 @@ class _Copy:
             (epoch, reason),
         )
 
-    def _weigh(self) -> None:
+    def _count_lost(self) -> None:
         for what, count in self._counted.items():
             self._made.lost[what] = max(0, count - self._made.saved.get(what, 0))
 

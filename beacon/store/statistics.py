@@ -13,11 +13,11 @@ class StatisticsReader:
     """Carries out the verb `inspect`."""
 
     def __init__(
-        self, ledger: database.Database, streams_: watch_positions.WatchPositions, deliveries_: deliveries.Deliveries
+        self, ledger: database.Database, positions: watch_positions.WatchPositions, deliveries_: deliveries.Deliveries
     ) -> None:
         """Read from the given ledger and from what is remembered beside it."""
         self._ledger = ledger
-        self._streams = streams_
+        self._positions = positions
         self._deliveries = deliveries_
 
     def inspect(self) -> wire.Statistics:
@@ -27,7 +27,7 @@ class StatisticsReader:
             counts[what].setdefault(name, {})[state] = number
         database_bytes, wal_bytes = self._ledger.sizes()
         return wire.Statistics(
-            scopes=self._streams.figures(),
+            scopes=self._positions.statistics(),
             endpoints=tuple(
                 self._endpoint(endpoint, states) for endpoint, states in sorted(counts["deliveries"].items())
             ),
@@ -58,9 +58,9 @@ class StatisticsReader:
             )
 
     def _endpoint(self, endpoint: str, states: dict[str, int]) -> wire.EndpointStatistics:
-        out = self._deliveries.in_flight(endpoint)
-        in_flight = min(len(out), states.get("ready", 0))
-        waiting = min(self._waiting(endpoint, out), states.get("ready", 0) - in_flight)
+        leased = self._deliveries.in_flight(endpoint)
+        in_flight = min(len(leased), states.get("ready", 0))
+        waiting = min(self._waiting(endpoint, leased), states.get("ready", 0) - in_flight)
         return wire.EndpointStatistics(
             endpoint=endpoint,
             ready=states.get("ready", 0) - in_flight - waiting,
@@ -87,12 +87,12 @@ class StatisticsReader:
         ]
         return int(min((row for row in found if row), default=(0, 0))[1])
 
-    def _waiting(self, endpoint: str, out: frozenset[int]) -> int:
+    def _waiting(self, endpoint: str, leased: frozenset[int]) -> int:
         """Count the retries whose time has not come, without probes; the index holds open retries only."""
         row = self._ledger.row(
             "SELECT count(*) FROM deliveries WHERE endpoint = ? AND state = 'ready' AND requests > 0"
             " AND next_attempt_us > ? AND id NOT IN (SELECT value FROM json_each(?))",
-            (endpoint, self._deliveries.now_us(), codec.encode(list(out)).decode()),
+            (endpoint, self._deliveries.now_us(), codec.encode(list(leased)).decode()),
         )
         return row[0] if row else 0
 

@@ -54,32 +54,32 @@ def pause_s(deaths: int) -> float:
     return min(_FIRST_PAUSE_S * 2.0 ** min(deaths - SUSPECTED_AFTER, 20), LONGEST_PAUSE_S)
 
 
-def turn(suspects: Sequence[Suspect], out: Collection[int], now_us: int, *, probe: bool) -> Turn:
+def turn(suspects: Sequence[Suspect], in_flight: Collection[int], now_us: int, *, probe: bool) -> Turn:
     """Decide whose turn it is; `suspects` by the number of their deaths, `out` are the deliveries in flight.
 
     A probe goes on whatever else is in flight, so no suspect holds it up.
     """
-    if any(one.delivery in out for one in suspects):
+    if any(one.delivery in in_flight for one in suspects):
         return Turn(others=False)
     due = [one for one in suspects if one.not_before_us <= now_us]
     overdue = any(one.not_before_us + _micros(_PATIENCE_S) <= now_us for one in due) and not probe
-    first = due[0].delivery if due and not out else 0
+    first = due[0].delivery if due and not in_flight else 0
     return Turn(others=not overdue, suspect=first)
 
 
-def next_turn_us(suspects: Sequence[Suspect], out: Collection[int], now_us: int) -> int | None:
+def next_turn_us(suspects: Sequence[Suspect], in_flight: Collection[int], now_us: int) -> int | None:
     """Return the instant at which `turn` changes by itself; None: it does not."""
-    wait_us = _micros(_PATIENCE_S) if out else 0
+    wait_us = _micros(_PATIENCE_S) if in_flight else 0
     return min((at for one in suspects if (at := one.not_before_us + wait_us) > now_us), default=None)
 
 
 class Suspects:
     """Keeps the table; every change is part of the claim's transaction."""
 
-    def __init__(self, ledger: database.Database, remembered: session_state.SessionState) -> None:
+    def __init__(self, ledger: database.Database, state: session_state.SessionState) -> None:
         """Work on the given ledger."""
         self._ledger = ledger
-        self._memory = remembered
+        self._state = state
 
     def record(self, claim: wire.Claim, now_us: int) -> None:
         """Count the death that a claim reports, once."""
@@ -104,7 +104,7 @@ class Suspects:
             (delivery, generation, deaths, life, now_us + _micros(pause)),
         )
         if deaths >= SUSPECTED_AFTER:
-            self._memory.note(
+            self._state.note(
                 Suspected(
                     delivery=delivery,
                     deaths=deaths,

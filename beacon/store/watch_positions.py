@@ -46,7 +46,7 @@ class _Run:
     """A list under way: pages below `pages` are applied, `count` objects were in them, `known` of them have rows."""
 
     session: int
-    at: int
+    list_version: int
     prev: int
     api_version: str
     pages: int = 0
@@ -58,14 +58,14 @@ class _Run:
 class WatchPositions:
     """Carries out the position-bearing verbs."""
 
-    def __init__(self, ledger: database.Database, remembered: session_state.SessionState, terms: LedgerConfig) -> None:
+    def __init__(self, ledger: database.Database, state: session_state.SessionState, config: LedgerConfig) -> None:
         """Work on the given ledger under the given configuration."""
         self._ledger = ledger
-        self._memory = remembered
-        self._terms = terms
-        self._cursors = cursors.Cursors(ledger, remembered)
-        self._journal = journal.Journal(ledger, remembered)
-        self._scopes = {scope.id: scope for scope in terms.scopes}
+        self._state = state
+        self._config = config
+        self._cursors = cursors.Cursors(ledger, state)
+        self._journal = journal.Journal(ledger, state)
+        self._scopes = {scope.id: scope for scope in config.scopes}
         self._refused = ""  # the cluster that was refused last
         self._first_session = secrets.randbelow(2**40)  # no session of an earlier store has the same number
 
@@ -94,10 +94,10 @@ class WatchPositions:
 
     def identity(self) -> LedgerIdentity:
         """Give the ledger's id, epoch and cluster."""
-        identity: LedgerIdentity | None = self._memory.get("identity")
+        identity: LedgerIdentity | None = self._state.get("identity")
         if identity is None:
             identity = self._read_identity()
-            self._memory.put("identity", identity)
+            self._state.put("identity", identity)
         return identity
 
     def _read_identity(self) -> LedgerIdentity:
@@ -111,7 +111,7 @@ class WatchPositions:
         scope = self._scopes.get(request.scope)
         if scope is None or scope.fingerprint != request.fingerprint:
             return wire.StreamOpened(place=wire.ApplyResult.RECONFIGURED)
-        identity = self._meet(request.cluster)
+        identity = self._bind_cluster(request.cluster)
         cursor = self._voided_if_foreign(request.scope, scope.fingerprint, identity.epoch)
         self._cursors.label(request.scope, request.label)
         return wire.StreamOpened(
@@ -156,7 +156,7 @@ class WatchPositions:
         self._cursors.forget_objects(now_us)
         self.begin_epoch(identity.epoch + 1, model.GapReason.ADOPTED)
         for scope in self._scopes:
-            self.outdate(scope)
+            self.reopen_stream(scope)
         return wire.Adopted(cluster=cluster, changed=True)
 
     def observe(self, request: wire.Observe, now: rendering.Now) -> wire.PositionReply:
@@ -171,11 +171,11 @@ class WatchPositions:
         if request.position <= cursor.version:
             self._cursors.confirm(request.scope, cursor, now.us)
             return self._positioned(request.scope, cursor.version, identity.epoch)
-        frame = self.frame(scope, request.api_version, identity, now)
+        context = self.context(scope, request.api_version, identity, now)
         for seen in request.observations:
-            self._journal.apply(frame, seen)
+            self._journal.apply(context, seen)
         self._cursors.move(request.scope, request.position, now.us)
-        self._memory.put(("confirmed", request.scope), now.us)
+        self._state.put(("confirmed", request.scope), now.us)
         return self._positioned(request.scope, request.position, identity.epoch)
 
     def list_begin(self, request: wire.ListBegin, now: rendering.Now) -> wire.PositionReply:
@@ -186,25 +186,25 @@ class WatchPositions:
         epoch = self.identity().epoch
         if not self._is_current(request.scope, request.session, request.epoch, epoch):
             return self._out_of_position(request.scope, "another session or epoch")
-        run = self._memory.get(("list", request.scope))
-        if run and (run.session, run.at, run.prev) == (request.session, request.at, request.prev):
+        run = self._state.get(("list", request.scope))
+        if run and (run.session, run.list_version, run.prev) == (request.session, request.at, request.prev):
             return self._positioned(request.scope, 0, epoch)
         cursor = self._cursors.get(request.scope)
         if why := self._why_no_list(request, cursor):
             return self._out_of_position(request.scope, why)
         self._cursors.open_gap(request.scope, cursor, reason=request.reason, epoch=epoch)
         self._cursors.begin_list(
-            request.scope, reason=request.reason, epoch=epoch, fingerprint=request.fingerprint, at=request.at
+            request.scope, reason=request.reason, epoch=epoch, fingerprint=request.fingerprint, list_version=request.at
         )
         run = _Run(
             session=request.session,
-            at=request.at,
+            list_version=request.at,
             prev=request.prev,
             api_version=request.api_version,
             began_us=now.us,
         )
-        self._memory.put(("list", request.scope), run)
-        self._memory.put(("comparison", request.scope), None)
+        self._state.put(("list", request.scope), run)
+        self._state.put(("comparison", request.scope), None)
         return self._positioned(request.scope, 0, epoch)
 
     def list_page(self, request: wire.ListPage, now: rendering.Now) -> wire.PositionReply:
@@ -223,14 +223,14 @@ class WatchPositions:
         if culprit := self._journal.contradicting(identity.epoch, request.at, listed):
             self.begin_epoch(identity.epoch + 1)
             return self._out_of_position(request.scope, f"object {culprit} shows that the cluster was restored")
-        frame = self._listing_frame(request.scope, run, identity, now)
-        told = self._journal.told
+        context = self._list_context(request.scope, run, identity, now)
+        written = self._journal.events_written
         for seen in request.observations:
-            self._journal.apply(frame, seen)
-        self._cursors.count_differences(request.scope, self._journal.told - told)
+            self._journal.apply(context, seen)
+        self._cursors.count_differences(request.scope, self._journal.events_written - written)
         known = (*run.known, self._journal.known_among(request.uids))
         run = replace(run, pages=run.pages + 1, count=run.count + len(request.uids), known=known)
-        self._memory.put(("list", request.scope), run)
+        self._state.put(("list", request.scope), run)
         return self._positioned(request.scope, 0, identity.epoch)
 
     def list_end(self, request: wire.ListEnd, now: rendering.Now) -> wire.PositionReply:
@@ -241,27 +241,27 @@ class WatchPositions:
             return self._repeated_end(request, identity.epoch)
         if (run.pages, run.count) != (request.pages, request.count):
             return self._out_of_position(request.scope, "the list is not complete")
-        frame = self._listing_frame(request.scope, run, identity, now)
-        told = self._journal.told
+        context = self._list_context(request.scope, run, identity, now)
+        written = self._journal.events_written
         if request.identified:
-            self._journal.sweep(frame, at=request.at, listed=frozenset().union(*run.known))
+            self._journal.sweep(context, list_version=request.at, listed=frozenset().union(*run.known))
             self._cursors.compared(request.scope, run.began_us)
-        self._cursors.count_differences(request.scope, self._journal.told - told)
-        self._cursors.close_gap(request.scope, at=request.at, now_us=now.us)
+        self._cursors.count_differences(request.scope, self._journal.events_written - written)
+        self._cursors.close_gap(request.scope, list_version=request.at, now_us=now.us)
         self._cursors.move(request.scope, request.at, now.us)
-        self._memory.put(("list", request.scope), None)
-        self._memory.put(("ended", request.scope), (request.session, request.at))
-        self._memory.put(("confirmed", request.scope), now.us)
+        self._state.put(("list", request.scope), None)
+        self._state.put(("ended", request.scope), (request.session, request.at))
+        self._state.put(("confirmed", request.scope), now.us)
         return self._with_tracked(request.scope, request.at, identity.epoch)
 
-    def figures(self) -> tuple[wire.ScopeStatistics, ...]:
+    def statistics(self) -> tuple[wire.ScopeStatistics, ...]:
         """Give each scope's position, and when it was last confirmed."""
         return tuple(
             wire.ScopeStatistics(
                 label=cursor.label or scope.kind,
                 listed=cursor.version > 0,
                 position=cursor.version,
-                position_us=self._memory.get(("confirmed", scope)) or cursor.positioned_us,
+                position_us=self._state.get(("confirmed", scope)) or cursor.positioned_us,
                 name=configured_scopes.label(scope.kind, scope),
             )
             for scope, cursor in self._cursors.all().items()
@@ -272,23 +272,23 @@ class WatchPositions:
         found = self._scopes.get(scope)
         return found if found and found.fingerprint == fingerprint else None
 
-    def outdate(self, scope: model.ScopeId) -> None:
+    def reopen_stream(self, scope: model.ScopeId) -> None:
         """Make the scope's stream open anew: others than itself have changed the set of UIDs that it must look for."""
-        self._memory.put(("tracked", scope), self._tracked_version(scope) + 1)
+        self._state.put(("tracked", scope), self._tracked_version(scope) + 1)
 
     def begin_epoch(self, epoch: int, reason: model.GapReason = model.GapReason.REWOUND) -> None:
         """Void every position: the cluster was restored to an earlier state, or is another one."""
         self._ledger.run("UPDATE meta SET epoch = ?", (epoch,))
-        self._memory.put("identity", None)
+        self._state.put("identity", None)
         self._cursors.void_all(epoch, reason)
         for scope in self._scopes:
-            session: _Session | None = self._memory.get(("session", scope))
+            session: _Session | None = self._state.get(("session", scope))
             if session is not None:
-                self._memory.put(("session", scope), _Session(number=session.number + 1, nonce=""))
-            self._memory.put(("list", scope), None)
-            self._memory.put(("comparison", scope), None)
+                self._state.put(("session", scope), _Session(number=session.number + 1, nonce=""))
+            self._state.put(("list", scope), None)
+            self._state.put(("comparison", scope), None)
 
-    def frame(
+    def context(
         self, scope: rules.Scope, api_version: str, identity: LedgerIdentity, now: rendering.Now
     ) -> rendering.RequestContext:
         """Give what all that is judged by one request has in common."""
@@ -297,18 +297,18 @@ class WatchPositions:
             api_version=api_version,
             epoch=identity.epoch,
             cluster=identity.cluster,
-            endpoint=self._terms.endpoint,
-            updates=self._terms.updates,
+            endpoint=self._config.endpoint,
+            updates=self._config.updates,
             now=now,
         )
 
     def _run(self, request: wire.ListPage | wire.ListEnd) -> _Run | None:
         """Give the list that a request belongs to, if it runs."""
-        run: _Run | None = self._memory.get(("list", request.scope))
-        return run if run and (run.session, run.at) == (request.session, request.at) else None
+        run: _Run | None = self._state.get(("list", request.scope))
+        return run if run and (run.session, run.list_version) == (request.session, request.at) else None
 
     def _repeated_end(self, request: wire.ListEnd, epoch: int) -> wire.PositionReply:
-        if self._memory.get(("ended", request.scope)) != (request.session, request.at):
+        if self._state.get(("ended", request.scope)) != (request.session, request.at):
             return self._out_of_position(request.scope, "no such list runs")
         return self._with_tracked(request.scope, self._cursors.get(request.scope).version, epoch)
 
@@ -335,7 +335,7 @@ class WatchPositions:
             return f"the cursor is {cursor.version}, not {request.prev}"
         if request.at < cursor.highest:
             return f"{cursor.highest} has been read before this list"
-        if self._memory.get(("ended", request.scope)) == (request.session, request.at):
+        if self._state.get(("ended", request.scope)) == (request.session, request.at):
             return "this list has ended"
         return ""
 
@@ -348,7 +348,7 @@ class WatchPositions:
         self._cursors.void(scope, model.GapReason.REWOUND if rewound else model.GapReason.CONFIGURATION)
         return self._cursors.get(scope)
 
-    def _meet(self, cluster: str) -> LedgerIdentity:
+    def _bind_cluster(self, cluster: str) -> LedgerIdentity:
         """Remember the cluster at the first sight of its identity, and refuse another one."""
         identity = self.identity()
         if not cluster or cluster == identity.cluster:
@@ -361,30 +361,30 @@ class WatchPositions:
             )
             raise errors.ForeignClusterError(message)
         self._ledger.run("UPDATE meta SET cluster = ?", (cluster,))
-        self._memory.put("identity", None)
+        self._state.put("identity", None)
         return self.identity()
 
     def _session(self, request: wire.OpenStream) -> _Session:
-        session: _Session | None = self._memory.get(("session", request.scope))
+        session: _Session | None = self._state.get(("session", request.scope))
         if session is None or session.nonce != request.nonce:
             session = _Session(number=(session.number if session else self._first_session) + 1, nonce=request.nonce)
-            self._memory.put(("session", request.scope), session)
-            self._memory.put(("list", request.scope), None)
+            self._state.put(("session", request.scope), session)
+            self._state.put(("list", request.scope), None)
         return session
 
     def _is_current(self, scope: model.ScopeId, number: int, epoch: int, current: int) -> bool:
-        session: _Session | None = self._memory.get(("session", scope))
+        session: _Session | None = self._state.get(("session", scope))
         return session is not None and session.number == number and epoch == current
 
-    def _listing_frame(
+    def _list_context(
         self, scope: model.ScopeId, run: _Run, identity: LedgerIdentity, now: rendering.Now
     ) -> rendering.RequestContext:
-        frame = self.frame(self._scopes[scope], run.api_version, identity, now)
+        context = self.context(self._scopes[scope], run.api_version, identity, now)
         gap = self._cursors.gap(scope)
-        return replace(frame, reason=gap[0], since_us=gap[1]) if gap else frame
+        return replace(context, reason=gap[0], since_us=gap[1]) if gap else context
 
     def _tracked_version(self, scope: model.ScopeId) -> int:
-        version: int = self._memory.get(("tracked", scope)) or _FIRST_TRACKED_VERSION
+        version: int = self._state.get(("tracked", scope)) or _FIRST_TRACKED_VERSION
         return version
 
     def _positioned(self, scope: model.ScopeId, cursor: int, epoch: int) -> wire.PositionReply:

@@ -143,4 +143,4 @@ def test_what_tells_nothing_new_is_dropped(
 def test_a_list_that_contradicts_the_ledger_is_known(
     state: ObjectState, held: int, listed: int, at: int, *, impossible: bool
 ) -> None:
-    assert transitions.is_impossible(state, held, listed=listed, at=at) is impossible
+    assert transitions.is_impossible(state, held, listed=listed, list_version=at) is impossible

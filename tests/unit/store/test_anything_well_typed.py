@@ -164,11 +164,11 @@ def fit(store: world.World, request: wire.AnyRequest) -> wire.AnyRequest:
     if isinstance(request, wire.Expire | wire.Observe | wire.ListBegin):
         request = replace(request, prev=cursor)
     if isinstance(request, wire.ListPage | wire.ListEnd):
-        run = store.service._memory.get(("list", SCOPE.id))
+        run = store.service._state.get(("list", SCOPE.id))
         at = run.at if run else request.at
         request = replace(request, scope=SCOPE.id, session=opened.session, at=at)
     if isinstance(request, wire.ListPage):
-        run = store.service._memory.get(("list", SCOPE.id))
+        run = store.service._state.get(("list", SCOPE.id))
         uids = tuple(dict.fromkeys([*request.uids, *(seen.uid for seen in request.observations)]))
         request = replace(request, number=run.pages if run else 0, uids=uids, versions=tuple(range(5, 5 + len(uids))))
     return request

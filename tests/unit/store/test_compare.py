@@ -268,7 +268,7 @@ def between(one: world.World, event: str) -> None:
         case "pruned":
             one.ledger.begin()
             one.ledger.run("UPDATE objects SET resource_version = 21")
-            cursors.Cursors(one.ledger, one.service._memory).prune(seen("a", 5).uid)
+            cursors.Cursors(one.ledger, one.service._state).prune(seen("a", 5).uid)
             one.ledger.commit()
         case "expired":
             one.ask(wire.Expire(scope=scope, session=opened.session, epoch=0, prev=20))

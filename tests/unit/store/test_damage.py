@@ -40,7 +40,7 @@ def path(whole: Path, tmp_path: Path) -> Path:
 
 
 def opened(path: Path) -> integrity.Opened:
-    return integrity.open_sound(path, WANTED, lambda _: None, 1_800_000_000_000_000)
+    return integrity.open_checked(path, WANTED, lambda _: None, 1_800_000_000_000_000)
 
 
 def pages_of(path: Path, name: str, kind: str = "leaf") -> list[int]:
@@ -94,17 +94,17 @@ def test_a_whole_file_is_opened_as_it_is_after_an_unclean_end(path: Path) -> Non
 
 
 def test_after_a_clean_end_nothing_is_checked(path: Path) -> None:
-    integrity.note_clean(path)
+    integrity.mark_clean(path)
     said: list[str] = []
 
-    integrity.open_sound(path, WANTED, said.append, 1).ledger.close()
+    integrity.open_checked(path, WANTED, said.append, 1).ledger.close()
 
     assert said == []
-    assert integrity.read_mark(path) is integrity.ShutdownMarker.NONE
+    assert integrity.read_marker(path) is integrity.ShutdownMarker.NONE
 
 
 def test_a_file_that_was_changed_since_its_clean_end_is_checked(path: Path) -> None:
-    integrity.note_clean(path)
+    integrity.mark_clean(path)
     spoil(path, pages_of(path, "events")[0])
 
     found = opened(path)
@@ -138,7 +138,7 @@ def test_what_is_no_database_is_kept_aside_and_a_fresh_one_lists(tmp_path: Path,
 
 
 def test_a_file_that_was_emptied_since_its_clean_end_is_damaged(path: Path) -> None:
-    integrity.note_clean(path)
+    integrity.mark_clean(path)
     path.write_bytes(b"")
 
     found = opened(path)
@@ -166,7 +166,7 @@ def test_an_index_that_says_something_else_than_its_table_is_built_anew(path: Pa
     data = path.read_bytes()
     on_page = data[(page - 1) * PAGE : page * PAGE]
     spoil(path, page, filler=on_page.replace(b"/ConfigMap/ns/o", b"/ConfigMap/ns/x"))
-    integrity.note_damaged(path)
+    integrity.mark_damaged(path)
 
     found = opened(path)
 
@@ -325,7 +325,7 @@ def test_a_crash_while_the_files_are_exchanged_loses_neither(
 
 def test_damage_that_no_check_finds_ends_in_a_rescue_and_not_in_a_loop(path: Path) -> None:
     for finding in ("", "again"):
-        integrity.note_damaged(path)
+        integrity.mark_damaged(path)
         found = opened(path)
         assert bool(found.finding) == bool(finding)
         found.ledger.close()

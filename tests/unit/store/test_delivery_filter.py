@@ -27,7 +27,7 @@ def found(store: world.World, *, look: int = 100, most: int = 100, **given: obje
     after, more = 0, True
     while more:
         wanted = wire.DeliveryFilter(**given)  # type: ignore[arg-type]
-        page = delivery_filter.find(store.ledger, wanted, after=after, look=look, most=most)
+        page = delivery_filter.find(store.ledger, wanted, after=after, scan=look, limit=most)
         deliveries += page.deliveries
         after, more = page.after, page.more
     rows = (
@@ -43,8 +43,8 @@ EVERYTHING = [("a", "created"), ("b", "created"), ("c", "created"), ("a", "delet
 @pytest.mark.parametrize("look", [1, 2, 4, 100])
 @pytest.mark.parametrize("most", [1, 3, 100])
 def test_nothing_given_means_everything_however_small_the_pages(store: world.World, look: int, most: int) -> None:
-    assert found(store, look=look, most=most) == EVERYTHING
-    assert found(store, look=look, most=most, name="a") == [("a", "created"), ("a", "deleted")]
+    assert found(store, scan=look, limit=most) == EVERYTHING
+    assert found(store, scan=look, limit=most, name="a") == [("a", "created"), ("a", "deleted")]
 
 
 def test_each_filter_takes_its_part(store: world.World) -> None:
@@ -65,6 +65,6 @@ def test_each_filter_takes_its_part(store: world.World) -> None:
 
 
 def test_a_page_looks_at_a_bounded_number_of_rows_though_none_is_meant(store: world.World) -> None:
-    page = delivery_filter.find(store.ledger, wire.DeliveryFilter(name="nobody"), after=0, look=2, most=9)
+    page = delivery_filter.find(store.ledger, wire.DeliveryFilter(name="nobody"), after=0, scan=2, limit=9)
 
     assert (page.deliveries, page.after, page.more) == ((), 2, True)

@@ -138,7 +138,7 @@ def test_the_ballast_is_given_up_at_need_and_taken_again_when_there_is_room(volu
     sizes = [ballast.stat().st_blocks * 512]
 
     volume.fill()
-    given = [disk.give_way(), disk.give_way()]
+    given = [disk.release_ballast(), disk.release_ballast()]
     short.append(disk.is_short)
     volume.empty()
     short.append(disk.is_short)
@@ -154,7 +154,7 @@ def test_the_room_of_the_ballast_is_not_for_new_events(volume: volumes.Volume) -
     assert not disk.is_short
     volume.fill()
 
-    disk.give_way()
+    disk.release_ballast()
 
     assert volume.free() >= disk_guard.BALLAST_BYTES
     assert disk.is_short

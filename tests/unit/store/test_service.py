@@ -349,10 +349,10 @@ def test_a_parked_claim_is_answered_when_a_retry_is_due(store: world.World) -> N
         delivery=delivery.id, generation=0, attempt=1, result=model.DeliveryResult.RETRY, code="500", delay_s=3.0
     )
     assert ask(store, [parked(store, 2, settlements=(retry,))]) == {}
-    assert 2.9 < store.service.patience_s(60) <= 3.0
+    assert 2.9 < store.service.longest_wait_s(60) <= 3.0
     store.clock.advance(3)
 
-    assert store.service.patience_s(60) == 0
+    assert store.service.longest_wait_s(60) == 0
     ((sender, reply),) = store.service.due()
     assert sender == "claim 2"
     assert [each.id for each in reply.deliveries] == [delivery.id]  # type: ignore[union-attr]
@@ -362,7 +362,7 @@ def test_a_parked_claim_is_answered_with_nothing_when_its_time_is_over(store: wo
     assert ask(store, [parked(store, wait_s=0.01)]) == {}
     answers: list[service.Answer] = []
     while not answers:
-        assert store.service.patience_s(60) <= 0.01
+        assert store.service.longest_wait_s(60) <= 0.01
         answers = store.service.due()
 
     assert answers == [("claim 1", wire.Claimed(number=1))]
@@ -400,7 +400,7 @@ def test_a_parked_claim_is_fenced_by_a_new_session(store: world.World) -> None:
 
 
 def test_a_store_with_nothing_parked_waits_as_long_as_it_may(store: world.World) -> None:
-    assert store.service.patience_s(0.5) == 0.5
+    assert store.service.longest_wait_s(0.5) == 0.5
 
 
 # Reading
