@@ -13,7 +13,7 @@ from beacon import wire
 from beacon.domain import model
 
 LIMIT = click.IntRange(0, 1_000_000_000)
-DELIVERY = click.IntRange(0, 2**63 - 1)  # an SQLite integer
+DELIVERY = click.IntRange(0, model.MAX_INTEGER)
 _AGO = re.compile(r"([0-9]{1,12})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 

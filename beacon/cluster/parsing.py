@@ -11,6 +11,7 @@ its objects are found by `scanning` and read one by one, field by field; an obje
 import msgspec
 
 from beacon.cluster import failures, framing, scanning
+from beacon.domain import model
 
 # All that msgspec raises for a text that is not of the expected form, or is nested too deeply.
 UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
@@ -74,7 +75,7 @@ class List(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     items: list[Object] | None = None
 
 
-LIMIT = 2**63  # of resourceVersions: SQLite's integers end here, and so do etcd's revisions
+LIMIT = model.MAX_INTEGER + 1  # of resourceVersions
 
 
 def number(text: str) -> int:

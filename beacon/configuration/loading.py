@@ -1,4 +1,4 @@
-"""From the file's text and the environment to the settings, or to the whole list of what is wrong."""
+"""From the file's text and the environment to the settings, or to the complete list of problems."""
 
 import errno
 from collections.abc import Iterator, Mapping
@@ -18,17 +18,17 @@ LARGEST_FILE = 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """The settings and what is to be said of how they came about, one line each."""
+    """The settings and the warnings, one line each."""
 
     settings: settings.Settings
     warnings: tuple[str, ...] = ()
 
 
 def load(environ: Mapping[str, str]) -> Loaded:
-    """Read the file that `CONFIG_PATH` names, apply the overrides of the environment, and validate.
+    """Read the file that `CONFIG_PATH` names, apply the overrides from the environment, and validate.
 
     Raises:
-        errors.ConfigError: with every problem, one line each.
+        errors.ConfigError: the configuration is invalid; holds all problems, one line each.
     """
     path = Path(environ.get("CONFIG_PATH") or _DEFAULT_PATH)
     return parse(_read(path), environ, name=str(path))
@@ -38,7 +38,7 @@ def parse(text: str, environ: Mapping[str, str], *, name: str = "the configurati
     """Validate the text of a configuration file.
 
     Raises:
-        errors.ConfigError: with every problem, one line each.
+        errors.ConfigError: the configuration is invalid; holds all problems, one line each.
     """
     if len(text) > LARGEST_FILE:
         raise errors.ConfigError([f"{name} is larger than 1 MiB: is it the configuration?"])
@@ -78,7 +78,7 @@ def _read(path: Path) -> str:
 
 
 def _oddity(content: object) -> str:
-    """Return what of the content is no plain value, "" when all of it is."""
+    """Return why the content does not consist of plain values, "" if it does."""
     if not all(map(_is_unicode, _texts(content))):
         return "holds text that is not Unicode (a lone surrogate)"
     try:
@@ -89,7 +89,7 @@ def _oddity(content: object) -> str:
 
 
 def _texts(content: object) -> Iterator[str]:
-    """Yield all texts, keys included; an anchor may occur within itself."""
+    """Yield all texts, including keys; an anchor may contain itself."""
     waiting, seen = [content], set()
     while waiting:
         one = waiting.pop()
@@ -109,7 +109,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def _problems_of_environment(environ: Mapping[str, str], url: str) -> list[str]:
-    """Name what the environment gives the notifier that it can't use: the endpoint's proxy and token."""
+    """Return the problems with the endpoint's proxy and token in the environment."""
     problems: list[str] = []
     try:
         proxies.of_environment(environ, url)

@@ -1,7 +1,7 @@
-"""The validator: pydantic models made from the declarations in `settings`. The one door of pydantic.
+"""The validator: pydantic models built from the declarations in `settings`. The only user of pydantic.
 
-Everything that is wrong is collected, each with its path, its value, what is allowed, and the nearest key for one that
-does not exist. What the Go Beacon accepts and makes no sense is put right and said.
+All problems are collected, each with its path, its value, the allowed values, and the nearest key for an unknown one.
+A value that the Go Beacon accepts although it makes no sense is corrected with a warning.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ _MASKED = "headers"
 
 
 def build(content: Mapping[str, Any], warnings: list[str]) -> tuple[settings.Settings | None, list[str]]:
-    """Validate what the file holds: the tree, or every problem. What was put right is added to `warnings`."""
+    """Validate the content of the file. Return the tree, or all problems; add corrections to `warnings`."""
     try:
         model = _model(settings.Settings).model_validate({"endpoint": None, **content}, context=warnings)
     except pydantic.ValidationError as error:
@@ -32,11 +32,11 @@ def build(content: Mapping[str, Any], warnings: list[str]) -> tuple[settings.Set
 
 @cache
 def _model(kind: type) -> type[pydantic.BaseModel]:
-    """Make the model of one dataclass of the settings; its fields have the file's keys as aliases."""
+    """Build the model of one dataclass of the settings; its fields have the file's keys as aliases."""
     hints = get_type_hints(kind)
     fields: dict[str, Any] = {one.name: _field(kind, one, hints[one.name]) for one in dataclasses.fields(kind)}
     config = pydantic.ConfigDict(extra="forbid", alias_generator=settings.key_of, frozen=True)
-    # A section without anything in it reads as null; it is the same as one that is left out.
+    # An empty section is read as null; it means the same as an absent one.
     emptied = pydantic.model_validator(mode="before")(lambda value: {} if value is None else value)
     return pydantic.create_model(
         kind.__name__, __config__=config, __validators__={"emptied": cast("Any", emptied)}, **fields
@@ -70,7 +70,7 @@ def _plain(hint: Any) -> Any:
 
 
 class _Reader:
-    """Reads one value, and puts it right when the Go Beacon would have taken it."""
+    """Reads one value, and corrects it if the Go Beacon would have accepted it."""
 
     def __init__(self, owner: type, one: dataclasses.Field[Any], default: Any) -> None:
         self._allowed: settings.Allowed = one.metadata["allowed"]
@@ -78,7 +78,7 @@ class _Reader:
         self._name = f"{_SECTIONS.get(owner, '')}{settings.key_of(one.name)}"
 
     def read(self, value: Any) -> Any:
-        """Turn the file's text into the value; nothing, or nothing but quotes, means the default."""
+        """Convert the file's text to the value; an empty value means the default."""
         if (value is None or value == "") and self._default is not ...:
             return self._default
         if isinstance(value, list):
@@ -88,7 +88,7 @@ class _Reader:
         return self._read_text(value)
 
     def correct(self, value: Any, info: pydantic.ValidationInfo[list[str]]) -> Any:
-        """Hold the value against its bounds."""
+        """Check the value against its bounds. Return it, corrected if that is possible."""
         allowed = self._allowed
         if allowed.one_of and value not in allowed.one_of:
             raise ValueError(f"must be one of {', '.join(allowed.one_of)}")
@@ -167,7 +167,7 @@ def _shown(value: float, allowed: settings.Allowed) -> str:
 
 
 def _sentence(problem: Any) -> str:
-    """Say one problem: path, value, what is allowed."""
+    """Return the message for one problem: path, value, allowed values."""
     path, kind = list(problem["loc"]), problem["type"]
     where = _dotted(path)
     if kind == "extra_forbidden":
@@ -186,7 +186,7 @@ def _sentence(problem: Any) -> str:
 
 
 def _is_consequence(problem: Any) -> bool:
-    """Say whether a list is only too short because what stands in it is wrong, which is said elsewhere."""
+    """Return True if a list is too short only because its items are invalid, which other messages report."""
     return problem["type"] == "too_short" and bool(problem["input"])
 
 
@@ -202,7 +202,7 @@ def _words(problem: Any) -> str:
 
 
 def _masked(url: str) -> str:
-    """Show a URL without what may be a secret in it: user info and query."""
+    """Return a URL without the parts that may be secret: user info and query."""
     user_info, at, rest = url.rpartition("@")
     scheme = re.match(r"[a-zA-Z]*:?/{0,2}", user_info)
     shown = (f"{scheme[0] if scheme else ''}***@{rest}" if at else url).partition("?")[0]
@@ -217,20 +217,20 @@ def _cut(value: object) -> str:
 def _dotted(path: Sequence[object]) -> str:
     text = ""
     for part in path:
-        name = str(part).partition("?")[0]  # the query of a URL that was taken for a key
+        name = str(part).partition("?")[0]  # drop the query of a URL that was read as a key
         word = "".join(char if char.isprintable() else "?" for char in name[:_LONGEST_SHOWN])
         text += f"[{part}]" if isinstance(part, int) else f".{word}"
     return text.removeprefix(".")
 
 
 def _nearest(path: Sequence[Any]) -> str:
-    """Name the key that was meant, when one is near: at the same place first, else anywhere."""
+    """Return a hint at the nearest key of the same section, else the known keys."""
     wrong = str(path[-1])
     here = _keys_at(path[:-1])
     lower = {key.lower(): key for key in here}
     if near := difflib.get_close_matches(wrong.lower(), lower, n=1, cutoff=0.6):
-        return f"; {lower[near[0]]} is meant?"
-    return f"; known here are {', '.join(sorted(here))}" if here else ""
+        return f"; did you mean {lower[near[0]]}?"
+    return f"; known keys: {', '.join(sorted(here))}" if here else ""
 
 
 def _keys_at(path: Sequence[Any]) -> list[str]:

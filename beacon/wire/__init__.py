@@ -1,11 +1,12 @@
 """Every request and reply between the processes, typed, versioned and validated.
 
-A message is one JSON object. Requests are `{"v": 1, "verb": ..., "body": {...}}`; replies carry, besides their body,
-the ledger's id and the digest of the configuration, so that a client notices a replaced ledger or a changed
-configuration before it goes on. Nothing here knows a socket; what the verbs do stands in `beacon.store.service`.
+A message is one JSON object. Requests are `{"v": 1, "verb": ..., "body": {...}}`. Replies carry, besides their body,
+the ledger's id and the digest of the configuration, so that a client detects a replaced ledger or a changed
+configuration. May import `configuration`, `domain`, `codec` and `errors`; must not know a socket.
+`beacon.store.service` carries the verbs out. Start reading at `verb`, then `watching` and `delivering`.
 
-Every request may arrive twice, late, or not at all, and must then do no harm: position-bearing requests are known by
-their position, `claim` by session and number, settlements by (delivery, generation, attempt).
+Every request may arrive twice, late, or not at all, and must then do no harm: requests with a position are recognized
+by it, `claim` by session and number, settlements by (delivery, generation, attempt).
 """
 
 from beacon.wire.comparing import CompareBegin, Compared, CompareEnd, CompareOpen, ComparePage

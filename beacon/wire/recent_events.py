@@ -1,4 +1,4 @@
-"""What `beacon tail` and the store say to one another: what happens, as it happens."""
+"""Requests of `beacon tail`: recorded events and completed requests, as they happen."""
 
 from dataclasses import dataclass
 
@@ -8,14 +8,14 @@ from beacon.wire.redelivering import DeliverySummary
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Follow(verb.Request["RecentEventPage"]):
-    """Ask what has happened since the number `after`, an earlier answer's; -1: only from where to go on."""
+    """Ask for the entries after the number `after` of an earlier reply; -1: only return the current number."""
 
     after: int = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecentEvent:
-    """An event was recorded (`attempt` 0), or a request for it was answered; `of` is its delivery as it is now."""
+    """An event was recorded (`attempt` 0), or a request for it completed; `of` is its delivery in its current state."""
 
     of: DeliverySummary
     generation: int = 0
@@ -28,7 +28,7 @@ class RecentEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecentEventPage(verb.Reply):
-    """What has happened, in order. `missed` more are not kept any longer; `anew`: the store has started meanwhile."""
+    """Reply with the entries, in order. `missed` entries were already dropped; `anew`: the store was restarted."""
 
     happenings: tuple[RecentEvent, ...]
     after: int

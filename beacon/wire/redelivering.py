@@ -1,4 +1,4 @@
-"""What an operator does to deliveries: finding them, sending them once more, giving them up."""
+"""Requests of an operator on deliveries: find, redeliver, discard."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,9 @@ from beacon.wire.delivery_filter import DeliveryFilter
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FindDeliveries(verb.Request["DeliveryPage"]):
-    """Ask for the deliveries that are meant, some rows at a time: go on with the answer's `after` while `more`.
+    """Ask for the matching deliveries, some rows at a time; continue with the reply's `after` while `more`.
 
-    `newest_first` walks from the latest to the oldest; then `after` 0 is the beginning, too.
+    `newest_first` reads from the latest to the oldest; `after` 0 is then the start, too.
     """
 
     selection: DeliveryFilter
@@ -21,7 +21,7 @@ class FindDeliveries(verb.Request["DeliveryPage"]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliverySummary:
-    """A delivery and its event, as people want to see them. Instants are microseconds UTC, 0 for never."""
+    """A delivery and its event, for display. Instants are microseconds UTC, 0 for never."""
 
     delivery: int
     generation: int
@@ -49,7 +49,7 @@ class DeliverySummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryPage(verb.Reply):
-    """Some of the deliveries that are meant; a page may be empty and others follow."""
+    """Reply with some of the matching deliveries; a page may be empty although more follow."""
 
     deliveries: tuple[DeliverySummary, ...]
     after: int
@@ -58,9 +58,9 @@ class DeliveryPage(verb.Reply):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redeliver(verb.Request["ActionResult"]):
-    """Send deliveries once more: pairs of id and generation, as they were found.
+    """Send deliveries again: pairs of id and generation, as they were found.
 
-    The store takes some of them at a time, from the front. A pair that was redelivered before is done, and left alone.
+    The store processes some of them per request, in order. A pair that was already redelivered counts as done.
     """
 
     deliveries: tuple[tuple[int, int], ...]
@@ -69,7 +69,7 @@ class Redeliver(verb.Request["ActionResult"]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discard(verb.Request["ActionResult"]):
-    """Give failed deliveries up for good, and say why; pairs as for `Redeliver`."""
+    """Discard failed deliveries for good, with a reason; pairs as for `Redeliver`."""
 
     deliveries: tuple[tuple[int, int], ...]
     reason: str
@@ -77,7 +77,7 @@ class Discard(verb.Request["ActionResult"]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusedAction:
-    """A delivery with which it was not done, and why, in words; `event_id` is "" when it is not there any more."""
+    """A delivery for which the action was refused, and why; `event_id` is "" if the delivery no longer exists."""
 
     delivery: int
     event_id: str
@@ -86,7 +86,7 @@ class RefusedAction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionResult(verb.Reply):
-    """The first `taken` pairs are dealt with: `done` of them as was asked, the others refused."""
+    """Reply: the first `taken` pairs were processed, `done` of them successfully, the others were refused."""
 
     taken: int
     done: int

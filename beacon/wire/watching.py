@@ -1,4 +1,4 @@
-"""What the watcher and the store say to one another: streams, lists and what was observed, all bearing positions."""
+"""Requests of the watcher: sessions of watch streams, lists and observations, all with positions."""
 
 from dataclasses import dataclass
 
@@ -9,10 +9,10 @@ from beacon.wire.outcome import ApplyResult
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenStream(verb.Request["StreamOpened"]):
-    """Begin a session of a scope's watch stream; late requests of the session before are refused from now on.
+    """Start a session of a scope's watch stream; late requests of earlier sessions are refused from now on.
 
-    `label` is `plural.group[@namespace]`, the metrics' name of the scope; `nonce` makes a repeated request harmless.
-    `cluster` is the UID of namespace kube-system, or "" when it may not be read.
+    `label` is `plural.group[@namespace]`, the scope's name in metrics. `nonce` makes a repetition harmless. `cluster`
+    is the UID of the namespace kube-system, "" if it may not be read.
     """
 
     scope: model.ScopeId
@@ -24,11 +24,11 @@ class OpenStream(verb.Request["StreamOpened"]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamOpened(verb.Reply):
-    """Where the stream stands.
+    """Reply with the position of the stream.
 
-    `cursor` is the resourceVersion to watch from; 0: there is none, list first, with `reason`. `highest` is the
-    highest resourceVersion that any process read of this resource before this request: a server that is now below it
-    was restored. `tracked` are the UIDs whose observations are wanted even when they are not accepted.
+    `cursor` is the resourceVersion to watch from; 0: there is none, list first, with `reason`. `highest` is the highest
+    resourceVersion that any process read from this resource before: a server below it was restored. `tracked` are the
+    UIDs whose observations are required even when they are not accepted.
     """
 
     place: ApplyResult
@@ -43,7 +43,7 @@ class StreamOpened(verb.Reply):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rewind(verb.Request["PositionReply"]):
-    """Report that the server's resourceVersion `current` is below `highest` of the same epoch: it was restored."""
+    """Report a restored cluster: the server's resourceVersion `current` is below `highest` of the same epoch."""
 
     scope: model.ScopeId
     session: int
@@ -54,7 +54,7 @@ class Rewind(verb.Request["PositionReply"]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expire(verb.Request["PositionReply"]):
-    """Report that the history after `prev` is gone (410): the cursor is void and the scope must be listed."""
+    """Report that the history after `prev` is gone (410): the cursor is invalid and the scope must be listed."""
 
     scope: model.ScopeId
     session: int
@@ -64,10 +64,10 @@ class Expire(verb.Request["PositionReply"]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observe(verb.Request["PositionReply"]):
-    """What happened in a scope after `prev` up to and including `position`, in order, without holes.
+    """Report the changes in a scope after `prev` up to and including `position`, in order and complete.
 
-    `observations` may be empty: then only the position moves, or, when the two are equal, the stream asks whether
-    all is as it believes.
+    `observations` may be empty. Then only the position moves or, if both are equal, the stream checks that it is
+    current.
     """
 
     scope: model.ScopeId
@@ -83,9 +83,9 @@ class Observe(verb.Request["PositionReply"]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListBegin(verb.Request["PositionReply"]):
-    """A list of the whole scope at resourceVersion `at` begins; the cursor is void until it ends.
+    """Start a list of the whole scope at resourceVersion `at`; the cursor is invalid until the list ends.
 
-    `prev` is the cursor that `StreamOpened` gave (0: none).
+    `prev` is the cursor from `StreamOpened` (0: none).
     """
 
     scope: model.ScopeId
@@ -100,7 +100,7 @@ class ListBegin(verb.Request["PositionReply"]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListPage(verb.Request["PositionReply"]):
-    """One page of the list: every UID with its resourceVersion, and the accepted or tracked objects whole.
+    """Send one page of the list: every UID with its resourceVersion, and the accepted or tracked objects in full.
 
     Pages are numbered from 0.
     """
@@ -116,9 +116,9 @@ class ListPage(verb.Request["PositionReply"]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListEnd(verb.Request["PositionReply"]):
-    """The list is complete: `pages` pages with `count` objects. What was not in it is gone.
+    """Complete the list: `pages` pages with `count` objects. Objects that were not listed are gone.
 
-    Not `identified`: an object was listed whose UID can't be read. It may be any, so nothing is taken as gone.
+    If not `identified`, an object was listed whose UID can't be read. It may be any object, so none is considered gone.
     """
 
     scope: model.ScopeId
@@ -131,10 +131,10 @@ class ListEnd(verb.Request["PositionReply"]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PositionReply(verb.Reply):
-    """The answer to every position-bearing request.
+    """Reply to every request with a position.
 
-    `tracked` comes with the end of a list only (the whole set anew). A `tracked_version` other than the stream's
-    means that its set is outdated: open the stream anew.
+    `tracked` comes only with the end of a list (the complete set). A `tracked_version` other than the stream's means
+    that its set is outdated: reopen the stream.
     """
 
     place: ApplyResult

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from beacon import codec, errors
 from beacon.codec import documents
 from beacon.configuration import loading, settings, shown, values
+from beacon.domain import instants
 
 ROOT = Path(__file__).parents[3]
 LEAST = "resources: [{apiVersion: v1, kind: ConfigMap}]\nendpoint: {url: http://sink/}\n"
@@ -111,14 +112,17 @@ def test_what_go_accepts_and_makes_no_sense_is_put_right_and_said(text: str, sai
         ("", "the configuration is empty: at least resources and endpoint.url are needed"),
         ("- a", "the configuration must be a mapping of keys such as resources and endpoint"),
         ("a: b\n c: d", "the configuration is not YAML: line 2, column 3: mapping values are not allowed here"),
-        ("a: 1\na: 2", "the configuration is not YAML: line 2, column 1: the key 'a' stands twice"),
+        ("a: 1\na: 2", "the configuration is not YAML: line 2, column 1: duplicate key 'a'"),
         ("a: 1\n---\nb: 2", "the configuration is not YAML: line 2, column 1"),
         ("endpoint: {url: http://x/}", "resources: required"),
         ("resources: []\nendpoint: {url: http://x/}", "resources: at least one is required"),
         ("resources: [{apiVersion: v1, kind: X}]", "endpoint.url: required"),
-        (LEAST + "endpont: {}", "endpont: no such key; endpoint is meant?"),
-        (with_endpoint("metod: POST"), "endpoint.metod: no such key; method is meant?"),
-        (with_endpoint("retry: {maxattempts: 3}"), "endpoint.retry.maxattempts: no such key; maxAttempts is meant?"),
+        (LEAST + "endpont: {}", "endpont: no such key; did you mean endpoint?"),
+        (with_endpoint("metod: POST"), "endpoint.metod: no such key; did you mean method?"),
+        (
+            with_endpoint("retry: {maxattempts: 3}"),
+            "endpoint.retry.maxattempts: no such key; did you mean maxAttempts?",
+        ),
         (with_endpoint("method: post"), "endpoint.method: 'post' must be one of POST, PUT, PATCH"),
         (with_endpoint("timeout: 30"), "endpoint.timeout: '30' must be a duration with units, such as 500ms"),
         (with_endpoint("timeout: [30s]"), "endpoint.timeout: must be a number"),
@@ -132,13 +136,16 @@ def test_what_go_accepts_and_makes_no_sense_is_put_right_and_said(text: str, sai
         (with_endpoint("headers: {Host: x}"), "endpoint.headers: 'Host' belongs to the connection"),
         (with_endpoint("headers: {'a b': x}"), "endpoint.headers: 'a b' is not a header's name"),
         (with_endpoint('headers: {X: "a\\nb"}'), "endpoint.headers: 'X' has a value with line breaks"),
-        (with_endpoint("tls: {certFile: /a}"), "endpoint.tls: certFile and keyFile go together"),
+        (with_endpoint("tls: {certFile: /a}"), "endpoint.tls: certFile and keyFile must be set together"),
         (with_endpoint("tls: {insecureSkipVerify: maybe}"), "endpoint.tls.insecureSkipVerify: 'maybe' must be true"),
         (with_endpoint("name: 'a b'"), "endpoint.name: 'a b' must be at most 63 letters"),
         (LEAST.replace("http://sink/", "ftp://sink/"), "endpoint.url: 'ftp://sink/' must be an http or https URL"),
         (LEAST.replace("http://sink/", "http://"), "endpoint.url: 'http://' must be an http or https URL"),
         (LEAST.replace("kind: ConfigMap", "kind: config_map"), "resources[0].kind: 'config_map' must be a kind"),
-        (LEAST.replace("apiVersion: v1", "apiVersion: V1/x/y"), "resources[0].apiVersion: 'V1/x/y' must be such as"),
+        (
+            LEAST.replace("apiVersion: v1", "apiVersion: V1/x/y"),
+            "resources[0].apiVersion: 'V1/x/y' must be an API version such as",
+        ),
         (
             LEAST.replace("kind: ConfigMap", "kind: X, namespaces: [A_b]"),
             "resources[0].namespaces: must be a namespace",
@@ -146,7 +153,7 @@ def test_what_go_accepts_and_makes_no_sense_is_put_right_and_said(text: str, sai
         (LEAST.replace("kind: ConfigMap", "kind: X, labelSelector: a=b=c"), "resources[0].labelSelector: 'a=b=c'"),
         (
             LEAST.replace("kind: ConfigMap", "kind: X, namespaces: [a], excludeNamespaces: [b]"),
-            "resources[0].excludeNamespaces: only without namespaces",
+            "resources[0].excludeNamespaces: can't be combined with namespaces",
         ),
         (
             LEAST.replace("apiVersion: v1, kind: ConfigMap", "apiVersion: project.openshift.io/v1, kind: Project"),
@@ -154,7 +161,7 @@ def test_what_go_accepts_and_makes_no_sense_is_put_right_and_said(text: str, sai
         ),
         (
             LEAST.replace("[{", "[{apiVersion: v1, kind: ConfigMap, labelSelector: a=b}, {"),
-            "two entries of ConfigMap want different objects of all namespaces",
+            "two entries of ConfigMap match different objects of all namespaces",
         ),
         (LEAST + "metrics: {port: 8080, path: /ready}", "livenessPath, readinessPath and path must differ"),
         (LEAST + "metrics: {path: metrics}", "metrics.path: 'metrics' must be a path that begins with a slash"),
@@ -167,16 +174,16 @@ def test_what_go_accepts_and_makes_no_sense_is_put_right_and_said(text: str, sai
         (LEAST + 'storage: {dbPath: "/a\\0b"}', "storage.dbPath"),
         (LEAST + 'app: {version: "1\\n2"}', "app.version: must be at most 64 visible ASCII characters"),
         (LEAST + 'app: {name: "\\ud800"}', "holds text that is not Unicode"),
-        (LEAST + "app: {name: !!bool x}", "a value is not what its tag says"),
-        (LEAST + "cloudEvents: {typePrefix: 'a b'}", "cloudEvents.typePrefix: must be of letters"),
-        (with_endpoint("headers: {X-A: a, x-a: b}"), "endpoint.headers: two names differ in nothing but capitals"),
+        (LEAST + "app: {name: !!bool x}", "a value does not match its tag"),
+        (LEAST + "cloudEvents: {typePrefix: 'a b'}", "cloudEvents.typePrefix: must consist of letters"),
+        (with_endpoint("headers: {X-A: a, x-a: b}"), "endpoint.headers: two names differ only in case"),
         (LEAST.replace("http://sink/", "http://*.x/"), "endpoint.url: 'http://*.x/' must be an http or https URL"),
         (LEAST.replace("http://sink/", "http://s/#f"), "must not hold a fragment"),
         (LEAST.replace("http://sink/", "http://s:0/"), "must be an http or https URL"),
-        (with_endpoint("tls: {keyFile: /a}"), "endpoint.tls: certFile and keyFile go together"),
+        (with_endpoint("tls: {keyFile: /a}"), "endpoint.tls: certFile and keyFile must be set together"),
         (with_endpoint("headers: {te: x}"), "endpoint.headers: 'te' belongs to the connection"),
         (with_endpoint("headers: {X: ' a'}"), "endpoint.headers: 'X' has a value with line breaks"),
-        (LEAST + "app: {clusterName: 'a b'}", "app.clusterName: 'a b' must be of letters"),
+        (LEAST + "app: {clusterName: 'a b'}", "app.clusterName: 'a b' must consist of letters"),
         (LEAST + "annotation: {key: 'a b'}", "annotation.key: 'a b' must be an annotation's name"),
         (LEAST + "cloudEvents: {source: 'a b'}", "cloudEvents.source: 'a b' must be a URI reference"),
         (LEAST.replace("kind: ConfigMap", "kind: X, resource: A"), "resources[0].resource: 'A' must be a plural"),
@@ -207,7 +214,7 @@ def test_what_is_put_right_is_what_is_in_effect() -> None:
 
     assert slow.endpoint.retry.initial_backoff_s == slow.endpoint.retry.max_backoff_s == 300
     assert slow.reconciliation.timeout_s == 270
-    assert (short.retention.cleanup_interval_s, short.retention.retention_period_s) == (1, settings.LONGEST_S)
+    assert (short.retention.cleanup_interval_s, short.retention.retention_period_s) == (1, instants.LONGEST_S)
 
 
 def test_a_port_of_nothing_is_the_default_as_in_go() -> None:
@@ -370,7 +377,7 @@ def test_whatever_the_file_holds_it_loads_or_is_refused_in_words(content: Any) -
         ("x: !!set {a, b}", "!!set"),
         ("x: {null: 3}", "not text"),
         ("x: " + "[" * 300 + "]" * 300, "nested more than 64 levels deep"),
-        ("x: &x [*x]", "an alias stands within what it stands for"),
+        ("x: &x [*x]", "an alias refers to a node that contains it"),
         ('x: "\\ud800"', "lone surrogate"),
         ('x: {"\\ud800": [1]}', "lone surrogate"),
     ],

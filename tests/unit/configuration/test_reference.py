@@ -22,7 +22,7 @@ VALIDATOR = jsonschema.Draft7Validator(schema.document())
 
 # What is wrong between keys, with a whole duration, in what YAML itself is, or in a language of its own.
 BEYOND = (
-    "is not YAML", "two entries of", "path must differ", "labelSelector: 'a=b=c'", "not what its tag says",
+    "is not YAML", "two entries of", "path must differ", "labelSelector: 'a=b=c'", "does not match its tag",
     "two names differ", "is not Unicode", "endpoint.url: required", "probeInterval: '5s'",
 )  # fmt: skip
 VALUES = (
