@@ -1,4 +1,4 @@
-"""The store process: reads the configuration, takes the locks, binds the socket, opens the ledger, serves."""
+"""The store process: reads the configuration, takes the locks, binds the socket, opens the ledger and serves it."""
 
 import os
 import time
@@ -12,7 +12,7 @@ from beacon.store import daemon, database, disk_guard, integrity, observer, salv
 
 
 def main(context: process.Context) -> None:
-    """Serve until told to stop."""
+    """Serve until the process is asked to stop."""
     loaded = config_subprocess.read(os.environ)
     tree = settings.from_plain(loaded.settings)
     process.log_as("store", tree.app)
@@ -21,7 +21,7 @@ def main(context: process.Context) -> None:
     heartbeat = context.heart("main")
     path = Path(tree.storage.db_path)
     with (
-        daemon.locked(path.parent, "the directory of the database"),
+        daemon.locked(path.parent, "the database directory"),
         daemon.locked(context.run_dir, "the run directory"),
         bus_server.BusServer(bus.address(context.run_dir)) as server,
     ):

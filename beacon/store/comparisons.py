@@ -1,10 +1,9 @@
-"""Comparisons of a scope with the cluster. One method is one verb of the wire.
+"""Comparisons of a scope with the cluster. One method serves one verb.
 
-The rule that all of it serves: only a difference that the watcher can no longer deliver is drift. So nothing is
-compared before the scope's cursor has reached the list's resourceVersion X, every object is judged at its own
-resourceVersion, and rows newer than X are left alone. Nothing here moves a cursor. A comparison under way lives in
-memory only: after anything that makes it doubtful it is gone, and the reconciler begins anew. Called within a
-transaction of the service.
+The rule: only a difference that the watcher can no longer deliver is drift. Therefore nothing is compared before the
+scope's cursor has reached the list's resourceVersion X, every object is evaluated at its own resourceVersion, and rows
+newer than X are not touched. Nothing here moves a cursor. A running comparison is kept in memory only; any event that
+makes it doubtful discards it, and the reconciler starts again. Runs within a transaction of the service.
 """
 
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from beacon.store import cursors, database, journal, rendering, session_state, w
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonDone:
-    """What one request of a comparison found, noted for the metrics: objects looked at, and events by type."""
+    """The result of one request of a comparison, for metrics: objects compared, and events by type."""
 
     kind: str
     compared: int
@@ -28,7 +27,7 @@ class ComparisonDone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
-    """What a whole comparison found that the watch should have told, noted for the log when there is any."""
+    """The events that a complete comparison found missing from the watch, for the log."""
 
     label: str
     created: int
@@ -38,9 +37,9 @@ class Drift:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
-    """A comparison under way, `at` 0 until the cursor has reached the list; the rest as of a list under way.
+    """A running comparison. `list_version` is 0 until the cursor has reached the list.
 
-    `highest` had been read of the resource before the comparison read anything.
+    `highest` is the highest resourceVersion that was read from the resource before the comparison read anything.
     """
 
     scope: rules.Scope
@@ -59,7 +58,7 @@ class _Run:
 
 
 class Comparisons:
-    """Carries out the verbs of the reconciler."""
+    """Serves the verbs of the reconciler."""
 
     def __init__(
         self,
@@ -74,28 +73,30 @@ class Comparisons:
         self._journal = journal.Journal(ledger, state)
 
     def open(self, request: wire.CompareOpen, now: rendering.Now) -> wire.Compared:
-        """Begin: remember what had been read of the cluster before this comparison reads."""
+        """Start a comparison: record the highest resourceVersion that was read before it."""
         scope = self._positions.configured(request.scope, request.fingerprint)
         if scope is None:
             return wire.Compared(place=wire.ApplyResult.RECONFIGURED)
         identity = self._positions.identity()
         if request.cluster and identity.cluster and request.cluster != identity.cluster:
-            message = f"the ledger is of cluster {identity.cluster}, the API server belongs to {request.cluster}"
+            message = f"the ledger belongs to cluster {identity.cluster}, the API server to cluster {request.cluster}"
             raise errors.ForeignClusterError(message)
-        run: _Run | None = self._state.get(("comparison", request.scope))
+        run = self._state.get(_run_key(request.scope))
         if run is None or run.nonce != request.nonce:
             if run is not None:
-                self._note_drift(run)  # its reconciler died, or had to begin anew: what it found has been told
+                self._note_drift(
+                    request.scope, _so_far(run)
+                )  # abandoned by its reconciler, but its events were emitted
             highest = self._cursors.highest(request.scope, identity.epoch)
             run = _Run(scope=scope, nonce=request.nonce, epoch=identity.epoch, highest=highest, began_us=now.us)
-            self._state.put(("comparison", request.scope), run)
+            self._state.put(_run_key(request.scope), run)
         return _so_far(run)
 
     def begin(self, request: wire.CompareBegin) -> wire.Compared:
-        """Say whether the cursor has reached the list, and which UIDs are wanted."""
+        """Return whether the cursor has reached the list, and which UIDs are required."""
         run = self._run(request.scope, request.nonce)
         if run is None or request.at < 1 or run.list_version not in (0, request.at):
-            return _void("no such comparison runs")
+            return _void("no such comparison is running")
         if request.at < run.highest:
             self._positions.begin_epoch(run.epoch + 1)
             return _void("the cluster was restored to an earlier state")
@@ -104,14 +105,14 @@ class Comparisons:
         if self._cursors.pruned(request.scope) > request.at:
             return _void("rows newer than the list have been removed")
         run = replace(run, list_version=request.at, api_version=request.api_version)
-        self._state.put(("comparison", request.scope), run)
+        self._state.put(_run_key(request.scope), run)
         return replace(_so_far(run), reached=True, tracked=self._cursors.tracked(request.scope))
 
     def page(self, request: wire.ComparePage, now: rendering.Now) -> wire.Compared:
-        """Compare one page: apply what the watcher should have told and did not."""
+        """Compare one page: apply the observations that the watcher should have reported and did not."""
         run = self._run(request.scope, request.nonce, list_version=request.at)
         if run is None or request.number > run.pages:
-            return _void("no such comparison runs, or a page is missing")
+            return _void("no such comparison is running, or a page is missing")
         if why := self._why_void(run):
             return _void(why)
         if request.number < run.pages:
@@ -129,11 +130,11 @@ class Comparisons:
         return self._reply_since(run, before, compared=len(request.uids))
 
     def end(self, request: wire.CompareEnd, now: rendering.Now) -> wire.Compared:
-        """Tell what is gone, and note that the scope was whole when the comparison began."""
+        """Emit events for objects that are gone, and record that the scope was complete when the comparison started."""
         run = self._run(request.scope, request.nonce, list_version=request.at)
         if run is None:
-            ended: wire.Compared | None = self._state.get(("compared", request.scope, request.nonce))
-            return ended or _void("no such comparison runs")
+            ended = self._state.get(_reply_key(request.scope, request.nonce))
+            return ended or _void("no such comparison is running")
         if why := self._why_void(run):
             return _void(why)
         if (run.pages, run.count) != (request.pages, request.count):
@@ -145,18 +146,18 @@ class Comparisons:
             )
             self._cursors.compared(request.scope, run.began_us)
         reply = self._reply_since(run, before, compared=0)
-        self._note_drift(self._state.get(("comparison", request.scope)))
-        self._state.put(("comparison", request.scope), None)
+        self._note_drift(request.scope, reply)
+        self._state.remove(_run_key(request.scope))
         self._remember_end(request, reply)
         return reply
 
     def _run(self, scope: model.ScopeId, nonce: str, *, list_version: int = 0) -> _Run | None:
-        """Give the comparison that a request belongs to, if it runs."""
-        run: _Run | None = self._state.get(("comparison", scope))
+        """Return the comparison that a request belongs to, if it is running."""
+        run = self._state.get(_run_key(scope))
         return run if run and run.nonce == nonce and (not list_version or run.list_version == list_version) else None
 
     def _why_void(self, run: _Run) -> str:
-        """Say why a comparison can't go on, "" when it can."""
+        """Return why a comparison can't continue, "" if it can."""
         if not run.list_version or not self._has_reached(run, run.list_version):
             return "the scope has lost its position"
         if self._cursors.pruned(run.scope.id) > run.list_version:
@@ -180,13 +181,13 @@ class Comparisons:
     def _reply_since(
         self, run: _Run, before: tuple[Mapping[model.EventType, int], int], *, compared: int
     ) -> wire.Compared:
-        """Add up what was told, note it, and make the stream look for what the comparison has found."""
+        """Add up the events since `before`, note them, and reopen the stream if the set of watched UIDs has changed."""
         written, watched_changes = before
         created, updated, deleted = (
             self._journal.events_written_by_type.get(one, 0) - written.get(one, 0) for one in _TYPES
         )
         run = replace(run, created=run.created + created, updated=run.updated + updated, deleted=run.deleted + deleted)
-        self._state.put(("comparison", run.scope.id), run)
+        self._state.put(_run_key(run.scope.id), run)
         kind = run.scope.id.kind
         self._state.note(
             ComparisonDone(kind=kind, compared=compared, created=created, updated=updated, deleted=deleted)
@@ -195,38 +196,52 @@ class Comparisons:
             self._positions.reopen_stream(run.scope.id)
         return _so_far(run)
 
-    def _note_drift(self, run: _Run) -> None:
-        if run.created or run.updated or run.deleted:
-            label = self._cursors.get(run.scope.id).label
-            drift = Drift(label=label, created=run.created, updated=run.updated, deleted=run.deleted)
+    def _note_drift(self, scope: model.ScopeId, found: wire.Compared) -> None:
+        if found.created or found.updated or found.deleted:
+            label = self._cursors.get(scope).label
+            drift = Drift(label=label, created=found.created, updated=found.updated, deleted=found.deleted)
             self._state.note(drift)
 
     def _remember_end(self, request: wire.CompareEnd, reply: wire.Compared) -> None:
-        """Keep the last end's reply, for the case that it is asked for again."""
-        before = self._state.get(("compared", request.scope))
+        """Keep the reply to the last end, in case the request is repeated."""
+        before = self._state.get(_last_key(request.scope))
         if before is not None:
-            self._state.put(("compared", request.scope, before), None)
-        self._state.put(("compared", request.scope), request.nonce)
-        self._state.put(("compared", request.scope, request.nonce), reply)
+            self._state.remove(_reply_key(request.scope, before))
+        self._state.put(_last_key(request.scope), request.nonce)
+        self._state.put(_reply_key(request.scope, request.nonce), reply)
+
+
+def _run_key(scope: model.ScopeId) -> session_state.Key[_Run]:
+    return session_state.Key("comparison", scope)
+
+
+def _last_key(scope: model.ScopeId) -> session_state.Key[str]:
+    """Return the key of the nonce of the scope's last complete comparison."""
+    return session_state.Key("compared", scope)
+
+
+def _reply_key(scope: model.ScopeId, nonce: str) -> session_state.Key[wire.Compared]:
+    """Return the key of the reply that ended a comparison."""
+    return session_state.Key("compared-reply", (scope, nonce))
 
 
 _TYPES = (model.EventType.CREATED, model.EventType.UPDATED, model.EventType.DELETED)
 
 
 def _listed(request: wire.ComparePage) -> dict[str, int]:
-    """Give the page as UID -> resourceVersion.
+    """Return the page as UID -> resourceVersion.
 
     Raises:
-        errors.PermanentError: it contradicts itself.
+        errors.PermanentError: the page contradicts itself.
     """
     if len(request.uids) != len(request.versions):
-        raise errors.PermanentError("a page has as many versions as UIDs")
+        raise errors.PermanentError("a page must have as many versions as UIDs")
     listed = dict(zip(request.uids, request.versions, strict=True))
     for seen in request.observations:
         if listed.get(seen.uid) != seen.resource_version or seen.resource_version > request.at:
-            raise errors.PermanentError("a page observes an object otherwise than it lists it")
+            raise errors.PermanentError("a page contains an observation that differs from its list")
         if seen.change is not model.ChangeKind.LISTED:
-            raise errors.PermanentError("a page observes what is listed and nothing else")
+            raise errors.PermanentError("a page of a comparison may only contain listed objects")
     return listed
 
 

@@ -1,7 +1,7 @@
-"""The store's process: the lock, the socket, and the loop between them and the service.
+"""The loop between the store's socket and the service, and the lock files.
 
-The lock on the data directory comes before everything, because a second bind on the socket's path would steal the
-first's. From then on `ping` and `hello` are answered, whatever the ledger needs before it can serve.
+The lock on the data directory is taken first, because a second bind on the socket's path would steal the socket of
+the first process. From then on `ping` and `hello` are answered, whatever the ledger needs before it can be served.
 """
 
 import fcntl
@@ -20,23 +20,23 @@ from beacon.store import service
 
 _BATCH = 512
 _WAIT_S = 0.5
-_GROUPING_S = 0.003  # how long a settlement may wait for an observation to share its commit
-_BUSY_S = 0.02  # since the last observation: longer ago, and none is to be expected
+_GROUPING_S = 0.003  # how long a settlement may wait to share the commit of an observation
+_BUSY_S = 0.02  # after the last urgent request, another one is expected within this
 _T = TypeVar("_T")
 
 
 @contextmanager
 def locked(directory: Path, what: str) -> Iterator[None]:
-    """Hold the lock of a directory; the kernel frees it when the process dies, however it dies.
+    """Hold the lock of a directory; the kernel releases it when the process ends for any reason.
 
     Raises:
-        errors.StartError: another process holds it, or the directory can't be used.
+        errors.StartError: another process holds it, or the directory is not usable.
     """
     path = directory / "beacon.lock"
     try:
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        message = f"{what} {directory} can't be used: {error.strerror}"
+        message = f"{what} {directory} is not usable: {error.strerror}"
         raise errors.StartError(message, exit_code=errors.EXIT_CANNOT_CREATE) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -51,20 +51,20 @@ def locked(directory: Path, what: str) -> Iterator[None]:
 
 
 class Opening:
-    """The store before it serves: it says what it is doing and what it was configured with; all else must wait."""
+    """The store before it serves: answers `ping` and `hello`, refuses all else as `starting`."""
 
     def __init__(self, doing: str, *, settings: Mapping[str, Any], digest: str) -> None:
-        """Do what `doing` says, under the given configuration."""
+        """Report the activity `doing`, under the given configuration."""
         self._pong = wire.Pong(state=doing, since_us=time.time_ns() // 1000)
         self._welcome = wire.HelloReply(settings=settings)
         self._digest = digest
 
     def report(self, doing: str) -> None:
-        """Say from now on that this is being done; for the thread that does it."""
+        """Set the activity that `ping` reports; called by the thread that performs it."""
         self._pong = wire.Pong(state=doing, since_us=time.time_ns() // 1000)
 
     def answer(self, server: bus_server.BusServer, beat: Callable[[], None], done: threading.Event) -> None:
-        """Answer until `done`."""
+        """Answer requests until `done` is set."""
         while not done.is_set():
             beat()
             for incoming in server.receive(0.1, limit=_BATCH):
@@ -85,7 +85,7 @@ class Opening:
 def answer_while(
     server: bus_server.BusServer, opening: Opening, beat: Callable[[], None], work: Callable[[], _T]
 ) -> _T:
-    """Do what must come before serving, and answer meanwhile what can be answered: see `Opening`."""
+    """Run `work`, which must precede serving, and answer requests meanwhile: see `Opening`."""
     done = threading.Event()
     host = threading.Thread(target=opening.answer, args=(server, beat, done))
     host.start()
@@ -98,7 +98,7 @@ def answer_while(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _PendingReply:
-    """A request that waits for its answer."""
+    """A request that awaits its reply."""
 
     incoming: bus_server.Incoming
     verb: str
@@ -118,13 +118,13 @@ class Daemon:
         self._urgent_at = 0.0
 
     def serve(self, *, stop: threading.Event, beat: Callable[[], None]) -> None:
-        """Take what has arrived, apply it in one transaction, answer; until told to stop."""
+        """Receive requests, apply them in one transaction and reply, until the process is asked to stop."""
         while not stop.is_set():
             beat()
             self.step(_WAIT_S)
 
     def step(self, longest_s: float) -> None:
-        """Do one round; wait no longer than `longest_s` for requests."""
+        """Run one round; wait no longer than `longest_s` for requests."""
         arrived = self._server.receive(self._service.longest_wait_s(longest_s), limit=_BATCH)
         requests = self._read_all(arrived)
         if requests and all(map(_may_wait, requests)):
@@ -136,7 +136,7 @@ class Daemon:
             self._answer(pending, reply)
 
     def _wait_for_urgent(self) -> list[service.QueuedRequest]:
-        """Wait a little for requests with which settlements can share a commit, while such requests keep coming."""
+        """Wait briefly for requests with which settlements can share a commit, while such requests keep arriving."""
         now = time.monotonic()
         if now - self._urgent_at > _BUSY_S:
             return []
@@ -173,11 +173,11 @@ class Daemon:
 
 
 def _is_low_priority(answer: service.Answer) -> bool:
-    """Say whether an answer can wait for those that say what is to be told now."""
+    """Return True if a reply may be sent after those that lease deliveries."""
     _, reply = answer
     return not (isinstance(reply, wire.Claimed) and reply.deliveries)
 
 
 def _may_wait(queued: service.QueuedRequest) -> bool:
-    """Say whether nobody waits for the answer: a claim that settles is a fact already, and only has to be written."""
+    """Return True if the reply may be delayed: the claim only settles requests that have already happened."""
     return isinstance(queued.request, wire.Claim) and bool(queued.request.settlements)

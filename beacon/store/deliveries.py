@@ -1,27 +1,26 @@
-"""Deliveries: what the notifier settles, and what it is given to send. Claims, sessions and fences.
+"""Deliveries: settlements of the notifier, and leases of deliveries to it. Claims, sessions and fencing.
 
-Settling writes, within the service's transaction. Giving out only reads and remembers: a delivery that is out is still
-`ready` in the ledger, so that nothing has to be repaired when a process dies.
+Settling writes, within the service's transaction. Leasing only reads and updates memory: a leased delivery is still
+`ready` in the ledger, so that nothing must be repaired after a process was terminated.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from beacon import codec, wire
-from beacon.domain import model
+from beacon.domain import instants, model
 from beacon.store import database, redelivery, session_state
 from beacon.store import suspects as suspected
 
-_SHARE_OF_RETRIES = 5  # one in so many places of a claim is kept for what is due again
+_SHARE_OF_RETRIES = 5  # at least 1 in 5 deliveries of a claim is a retry, if retries are due
 _REMEMBERED_FENCED = 16
 _MOST_AT_ONCE = 10_000  # deliveries in one reply, whatever a claim wants
-_MOST_DATA = 8 * 1024 * 1024  # characters of their data, unless it is a single one's
-_LONGEST_S = 100 * 365 * 86400.0
+_MOST_DATA = 8 * 1024 * 1024  # characters of their data; a single delivery may exceed it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """A request was answered: for whoever follows, once it is on disk."""
+    """A request was completed: for `follow`, after the commit."""
 
     delivery: int
     generation: int
@@ -30,7 +29,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Session:
-    """The notifier that is served. `given` are replies that it may not have seen yet: claim number -> deliveries."""
+    """The active notifier. `unacknowledged` are replies that may not have arrived yet: claim number -> reply."""
 
     name: str
     endpoint: str
@@ -39,8 +38,13 @@ class _Session:
     unacknowledged: Mapping[int, wire.Claimed] = field(default_factory=dict)
 
 
+_SESSION: session_state.Key[_Session] = session_state.Key("notifier")
+_FENCED: session_state.Key[tuple[str, ...]] = session_state.Key("fenced")
+_CLAIMED_AT: session_state.Key[int] = session_state.Key("claimed")
+
+
 class Deliveries:
-    """Carries out the verb `claim`."""
+    """Serves the verb `claim`."""
 
     def __init__(self, ledger: database.Database, state: session_state.SessionState, now_us: Callable[[], int]) -> None:
         """Work on the given ledger; `now_us` is the wall clock."""
@@ -50,9 +54,10 @@ class Deliveries:
         self.suspects = suspected.Suspects(ledger, state)
 
     def inherit(self, endpoint: str) -> int:
-        """Give the one endpoint that is configured what is still open or failed for endpoints that no longer are.
+        """Move open and failed deliveries of endpoints that are no longer configured to the configured endpoint.
 
-        A new name is a new label for people; what was promised is promised still. Gives the number of deliveries.
+        The endpoint's name is only a label: a new name does not cancel deliveries. Return the number of moved
+        deliveries.
         """
         moved = 0
         others = self._ledger.rows(
@@ -77,7 +82,7 @@ class Deliveries:
         return moved
 
     def settle(self, claim: wire.Claim, now_us: int) -> None:
-        """Write what came of earlier deliveries; every settlement is applied once, however often it comes."""
+        """Write the outcomes of earlier deliveries; every settlement is applied once, even if it is repeated."""
         self.suspects.record(claim, now_us)
         for outcome in claim.settlements:
             self._settle_one(outcome, now_us)
@@ -89,11 +94,11 @@ class Deliveries:
             )
 
     def has_writes(self, claim: wire.Claim) -> bool:
-        """Say whether the claim has anything to write."""
+        """Return True if the claim requires a write."""
         return bool(claim.settlements or claim.died_with) or claim.resume
 
     def lease(self, claim: wire.Claim, now_us: int) -> wire.Claimed | None:
-        """Answer a claim whose settlements are on disk; None when nothing is due."""
+        """Reply to a claim whose settlements are committed; None if nothing is due."""
         session = self._session_of(claim)
         if session is None:
             return wire.Claimed(number=claim.number, fenced=True)
@@ -109,7 +114,7 @@ class Deliveries:
         return self._answer(claim, session, leased, found)
 
     def answer_empty(self, claim: wire.Claim) -> wire.Claimed:
-        """Answer a claim with nothing: its time is over, or the next one has come."""
+        """Reply to a claim without deliveries: it timed out, or the next claim has arrived."""
         session = self._session_of(claim)
         if session is None:
             return wire.Claimed(number=claim.number, fenced=True)
@@ -119,8 +124,8 @@ class Deliveries:
         return self._answer(claim, session, leased, [])
 
     def next_due_us(self, claim: wire.Claim) -> int | None:
-        """Give the instant at which the next retry that this claim asks for is due, None when it asks for none."""
-        session: _Session | None = self._state.get("notifier")
+        """Return the instant at which the next retry for this claim is due, None if it requests none."""
+        session = self._state.get(_SESSION)
         if claim.want <= 0 or claim.probe or session is None:
             return None
         leased, now_us = _leased(session), self.now_us()
@@ -138,27 +143,26 @@ class Deliveries:
         return min([*dues, *([turn_us] if turn_us is not None else [])], default=None)
 
     def claimed_us(self) -> int:
-        """Give the instant of the latest claim, 0 when there was none."""
-        instant: int = self._state.get("claimed") or 0
-        return instant
+        """Return the instant of the latest claim, 0 if there was none."""
+        return self._state.get(_CLAIMED_AT) or 0
 
     def in_flight(self, endpoint: str) -> frozenset[int]:
-        """Give the endpoint's deliveries that the notifier holds."""
-        session: _Session | None = self._state.get("notifier")
+        """Return the endpoint's deliveries that the notifier holds."""
+        session = self._state.get(_SESSION)
         if session is None or session.endpoint != endpoint:
             return frozenset()
         return _leased(session)
 
     def _session_of(self, claim: wire.Claim) -> _Session | None:
-        """Give the claim's session with what it holds now; None when another notifier has taken over."""
-        fenced: tuple[str, ...] = self._state.get("fenced") or ()
-        self._state.put("claimed", self.now_us())
+        """Return the claim's session with the deliveries that it holds now; None if another notifier is active."""
+        fenced = self._state.get(_FENCED) or ()
+        self._state.put(_CLAIMED_AT, self.now_us())
         if claim.session in fenced:
             return None
-        session: _Session | None = self._state.get("notifier")
+        session = self._state.get(_SESSION)
         if session is None or session.name != claim.session:
             if session is not None:
-                self._state.put("fenced", (*fenced, session.name)[-_REMEMBERED_FENCED:])
+                self._state.put(_FENCED, (*fenced, session.name)[-_REMEMBERED_FENCED:])
             session = _Session(name=claim.session, endpoint=claim.endpoint)
             self._remember(session)
         if claim.number <= session.number:
@@ -182,10 +186,10 @@ class Deliveries:
         return reply
 
     def _remember(self, session: _Session) -> None:
-        self._state.put("notifier", session)
+        self._state.put(_SESSION, session)
 
     def _choose(self, claim: wire.Claim, leased: frozenset[int], now_us: int) -> list[model.Delivery]:
-        """Choose what is due; suspects come last and alone."""
+        """Return the deliveries that are due; suspects come last and alone."""
         suspects = self.suspects.of(claim.endpoint)
         if not suspects:
             return self._choose_others(claim, leased, now_us)
@@ -227,7 +231,7 @@ class Deliveries:
             return
         state, requests = model.DeliveryState(row[0]), row[2]
         if outcome.attempt < 1 or state is model.DeliveryState.QUEUED:
-            return  # nobody was given it, so nothing can have come of it
+            return  # the delivery was not leased, so that it has no outcome
         if outcome.result is model.DeliveryResult.CHARGED:
             self._charge(outcome)
         elif outcome.attempt > requests and state not in _FINAL:
@@ -261,7 +265,7 @@ class Deliveries:
         )
 
     def _move(self, outcome: model.Outcome, state: model.DeliveryState, now_us: int) -> None:
-        """Put the delivery into its new state; a failed one becomes delivered when the endpoint has it after all."""
+        """Write the delivery's new state; a failed one becomes delivered if the endpoint received it after all."""
         target = _STATES[outcome.result]
         if state is model.DeliveryState.FAILED and target is model.DeliveryState.READY:
             target = state
@@ -317,10 +321,10 @@ _STATES = {
 
 
 def _is_verdict(outcome: model.Outcome, state: model.DeliveryState, requests: int) -> bool:
-    """Say whether what is said of an attempt that was settled before is the last word on the event.
+    """Return True if a second outcome of a settled attempt is the final result of the delivery.
 
-    The attempt turns out to have been the last one that the event had; or two notifiers made it, one hanging where the
-    other took over, and the endpoint has the event after all.
+    Either the attempt turns out to have been the last one allowed, or two notifiers made it, the older one hanging
+    while the newer one was active, and the endpoint received the event after all.
     """
     if outcome.result is model.DeliveryResult.DELIVERED:
         return state not in _FINAL
@@ -329,7 +333,7 @@ def _is_verdict(outcome: model.Outcome, state: model.DeliveryState, requests: in
 
 
 def _bounded(found: Iterable[model.Delivery]) -> list[model.Delivery]:
-    """Return the first of them, as many as one reply may hold."""
+    """Return the first deliveries, as many as fit in one reply."""
     taken: list[model.Delivery] = []
     size = 0
     for one in found:
@@ -341,12 +345,12 @@ def _bounded(found: Iterable[model.Delivery]) -> list[model.Delivery]:
 
 
 def _micros(seconds: float) -> int:
-    """Give a duration in microseconds, within what an instant can be moved by."""
-    return int(min(max(seconds, 0.0), _LONGEST_S) * 1_000_000)
+    """Return a duration in microseconds, limited so that an instant can be shifted by it."""
+    return int(min(max(seconds, 0.0), instants.LONGEST_S) * 1_000_000)
 
 
 def _leased(session: _Session) -> frozenset[int]:
-    """Give the deliveries that the notifier has or is about to have."""
+    """Return the deliveries that the notifier has or is about to receive."""
     return session.held.union(*(_ids(reply) for reply in session.unacknowledged.values()))
 
 

@@ -1,16 +1,15 @@
-"""Finds the deliveries that a selection means, a bounded number of rows at a time: no writer waits for a question."""
+"""Finds the deliveries that a filter matches, a bounded number of rows at a time, so that writers do not wait."""
 
 from dataclasses import dataclass
 
 from beacon import codec, wire
+from beacon.domain import model
 from beacon.store import database
-
-_LAST = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelectedDeliveries:
-    """Ids of deliveries, in the order asked for. Go on with `after`; nothing is left when `more` is false."""
+    """Ids of deliveries, in the requested order. Continue with `after`; none are left when `more` is false."""
 
     deliveries: tuple[int, ...]
     after: int
@@ -26,14 +25,14 @@ def find(
     limit: int,
     newest_first: bool = False,
 ) -> SelectedDeliveries:
-    """Look at the next `look` deliveries beyond the id `after`, and give those that are meant, `most` of them.
+    """Scan the next `scan` deliveries after the id `after`, and return the matching ones, at most `limit`.
 
-    `newest_first` walks down from `after`, or from the end when that is 0.
+    `newest_first` scans down from `after`, or from the end if that is 0.
     """
     condition, values = _condition(selection)
     where, narrowed = _narrowed(selection)
     beyond, order = ("<", "DESC") if newest_first else (">", "ASC")
-    start = _LAST if newest_first and after <= 0 else max(0, min(after, _LAST))
+    start = model.MAX_INTEGER if newest_first and after <= 0 else max(0, min(after, model.MAX_INTEGER))
     rows = ledger.rows(
         f"SELECT d.id, {condition} FROM deliveries d JOIN events e USING (sequence)"
         f" WHERE d.id {beyond} ? AND {where} ORDER BY d.id {order} LIMIT ?",
@@ -46,7 +45,7 @@ def find(
 
 
 def _narrowed(selection: wire.DeliveryFilter) -> tuple[str, tuple[str, ...]]:
-    """Say which rows need not even be looked at, where an index knows them."""
+    """Return a condition that limits the scan to rows found by an index."""
     if not selection.ids:
         return "1", ()
     return (
@@ -56,7 +55,7 @@ def _narrowed(selection: wire.DeliveryFilter) -> tuple[str, tuple[str, ...]]:
 
 
 def _condition(selection: wire.DeliveryFilter) -> tuple[str, list[str | int]]:
-    """Render the filters as an expression that is 1 for what is meant."""
+    """Render the filter as an expression that is 1 for matching rows."""
     terms: list[tuple[str, str | int]] = []
     if selection.states:
         terms.append(("d.state IN (SELECT value FROM json_each(?))", codec.encode(selection.states).decode()))

@@ -1,4 +1,4 @@
-"""Carries out `find`: deliveries with their events, as people want to see them, a bounded number of rows at a time."""
+"""Serves `find`: deliveries with their events, for display, a bounded number of rows at a time."""
 
 from collections.abc import Sequence
 
@@ -6,12 +6,12 @@ from beacon import codec, wire
 from beacon.domain import model
 from beacon.store import database, delivery_filter
 
-_SCANNED_ROWS = 2000  # rows that are looked at: a millisecond or two
-_PAGE_ROWS = 100  # those that are shown: each costs more than twenty that are not
+_SCANNED_ROWS = 2000  # rows that are scanned: one or two milliseconds
+_PAGE_ROWS = 100  # rows that are returned: each costs more than twenty that are only scanned
 
 
 def page(ledger: database.Database, request: wire.FindDeliveries) -> wire.DeliveryPage:
-    """Give those that are meant among the next rows; a page may be empty and others follow."""
+    """Return the matching deliveries among the next rows; a page may be empty although more follow."""
     found = delivery_filter.find(
         ledger,
         request.selection,
@@ -27,7 +27,7 @@ def page(ledger: database.Database, request: wire.FindDeliveries) -> wire.Delive
 
 
 def read(ledger: database.Database, deliveries: Sequence[int]) -> list[wire.DeliverySummary]:
-    """Read these deliveries, in any order; those that are not there are left out."""
+    """Read these deliveries, in any order; missing ones are left out."""
     return [_listed(row) for row in ledger.rows(_WHOLE, (codec.encode(deliveries).decode(),))]
 
 

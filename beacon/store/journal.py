@@ -1,6 +1,6 @@
-"""Objects and what is to be told of them: applies observations to the ledger and writes events and their deliveries.
+"""Objects and their events: applies observations to the ledger and writes events and their deliveries.
 
-It decides nothing itself (that is `domain.decision`) and never begins or ends a transaction: it works within one.
+`domain.decision` decides; this module only writes. It works within the caller's transaction.
 """
 
 from collections import Counter
@@ -14,7 +14,7 @@ from beacon.store import database, rendering, session_state
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventRecorded:
-    """An event that was written: what the metrics are told once it is on disk."""
+    """An event was written: for metrics and the log, after the commit."""
 
     kind: str
     type: model.EventType
@@ -27,10 +27,10 @@ class EventRecorded:
 
 
 class Journal:
-    """Writes what was observed and what follows from it."""
+    """Writes observations and the events that follow from them."""
 
     def __init__(self, ledger: database.Database, state: session_state.SessionState) -> None:
-        """Work on the given ledger; events written are noted in memory as `Told`."""
+        """Work on the given ledger; written events are noted in the session state as `EventRecorded`."""
         self._ledger = ledger
         self._state = state
         self._written: Counter[model.EventType] = Counter()
@@ -38,7 +38,7 @@ class Journal:
         self._fingerprints: dict[tuple[model.ScopeId, str], str] = {}
 
     def apply(self, context: rendering.RequestContext, seen: model.Observation) -> None:
-        """Apply one observation: write what it says of the object, and the events that follow from it."""
+        """Apply one observation: write the object's row and the events that follow."""
         row = self._ledger.row(f"SELECT {_COLUMNS} FROM objects WHERE uid = ?", (seen.uid,))
         known = _object(row).known if row else None
         now = transitions.Circumstances(
@@ -53,21 +53,21 @@ class Journal:
 
     @property
     def events_written(self) -> int:
-        """How many events have been written so far."""
+        """Return the number of events written so far."""
         return self._written.total()
 
     @property
     def events_written_by_type(self) -> Mapping[model.EventType, int]:
-        """How many events of each type have been written so far."""
+        """Return the number of events written so far by type."""
         return dict(self._written)
 
     @property
     def watched_changes(self) -> int:
-        """How often the set of tracked and unmanaged UIDs, which the watcher must know, has changed so far."""
+        """Return how often the set of tracked and unmanaged UIDs, which the watcher must know, has changed so far."""
         return self._watched_changes
 
     def sweep(self, context: rendering.RequestContext, *, list_version: int, listed: frozenset[str]) -> None:
-        """Mark as gone what a complete list at `at` does not show, and tell it."""
+        """Mark objects that a complete list at `list_version` does not contain as gone, and emit their events."""
         scope = context.scope.id
         candidates = self._ledger.rows(
             f"SELECT {_COLUMNS} FROM objects WHERE api_group = ? AND kind = ? AND (? = '' OR namespace = ?)"
@@ -82,7 +82,7 @@ class Journal:
                 )
 
     def known_among(self, uids: tuple[str, ...]) -> frozenset[str]:
-        """Give those of the UIDs that have a row which is not gone."""
+        """Return those of the UIDs that have a row which is not gone."""
         rows = self._ledger.rows(
             "SELECT uid FROM objects WHERE state <> 'gone' AND uid IN (SELECT value FROM json_each(?))",
             (codec.encode(uids).decode(),),
@@ -90,7 +90,7 @@ class Journal:
         return frozenset(uid for (uid,) in rows)
 
     def contradicting(self, epoch: int, list_version: int, listed: Mapping[str, int]) -> str | None:
-        """Name a listed object (UID -> resourceVersion) that contradicts the ledger, None when all is possible."""
+        """Return a listed object (UID -> resourceVersion) that contradicts the ledger, None if there is none."""
         known = self._ledger.rows(
             "SELECT uid, state, resource_version FROM objects"
             " WHERE epoch = ? AND uid IN (SELECT value FROM json_each(?))",
@@ -104,7 +104,7 @@ class Journal:
         return None
 
     def _holders(self, scope: model.ScopeId, seen: model.Observation) -> list[decision.ObjectRow]:
-        """Read the other rows that bear the object's name and are not gone."""
+        """Return the other rows with the object's name that are not gone."""
         rows = self._ledger.rows(
             f"SELECT {_COLUMNS} FROM objects WHERE api_group = ? AND kind = ? AND namespace = ? AND name = ?"
             " AND state <> 'gone' AND uid <> ?",
@@ -146,7 +146,7 @@ class Journal:
     def _emit(
         self, context: rendering.RequestContext, write: decision.RowWrite, event: model.EventType, cause: model.Cause
     ) -> None:
-        """Write the event and its delivery; an event with the same id exists already and is not written again."""
+        """Write the event and its delivery, unless an event with the same id exists."""
         shown, source, scope = write.shown, write.source, context.scope.id
         subject = f"{scope.group}/{scope.kind}/{shown.namespace}/{shown.name}"
         identity = rendering.event_id(context, shown, event)

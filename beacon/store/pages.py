@@ -1,8 +1,8 @@
 """Reads the rows of a SQLite file page by page, without SQLite, which gives up where a page is damaged.
 
-A row can be read when its own page can, whatever became of the pages above it. Only what the file holds now is read:
-pages that were freed are left out, and the write-ahead log counts up to its last commit. The format is that of
-https://www.sqlite.org/fileformat2.html. It never writes, and it knows no table: a row is a tuple of values.
+A row is readable if its own page is, regardless of its parent pages. Only current content is read: freed pages are
+skipped, and the write-ahead log counts up to its last commit. The format is that of
+https://www.sqlite.org/fileformat2.html. It never writes, and knows no table: a row is a tuple of values.
 """
 
 import bisect
@@ -12,23 +12,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 Value = str | int | float | bytes | None
-_PAGE = 4096  # what SQLite makes by default, and so every file of ours
+_PAGE = 4096  # SQLite's default, and thereby that of every ledger
 _MAGIC = b"SQLite format 3\0"
 _TABLE_LEAF, _INDEX_LEAF, _INDEX_INTERIOR = 13, 10, 2
 _FREE, _OVERFLOW_FIRST, _OVERFLOW = 2, 3, 4
-_MAPPED = _PAGE // 5 + 1  # a page of the pointer map and the pages that it is about
+_MAPPED = _PAGE // 5 + 1  # a page of the pointer map and the pages that it describes
 _KINDS = frozenset(range(1, 6))
 _INTEGER_BYTES = (0, 1, 2, 3, 4, 6, 8)
 _WAL_MAGIC = (0x377F0682, 0x377F0683)
 
 
 class UnreadableError(ValueError):
-    """A cell that can't be what it should be."""
+    """A cell that is not valid."""
 
 
 @dataclass(slots=True, kw_only=True)
 class ReadCounts:
-    """What reading met: pages that hold rows, and pages or cells that can't be read."""
+    """Counts of a read: pages with rows, and pages or cells that can't be read."""
 
     pages: int = 0
     damaged: int = 0
@@ -52,9 +52,9 @@ class File:
         self._file.close()
 
     def rows(self) -> Iterator[tuple[int | None, tuple[Value, ...]]]:
-        """Give (rowid, values) of every row that can be read; the rowid is None for tables that have none.
+        """Yield (rowid, values) of every readable row; the rowid is None for tables without one.
 
-        Entries of indexes come along: whoever reads knows rows by the number and kind of their values.
+        Entries of indexes are included: the caller recognizes rows by the number and types of their values.
         """
         free = self._free()
         for number in range(1, self._count + 1):
@@ -82,7 +82,7 @@ class File:
                 found.append(self._cell(page, offset, kind))
             except (UnreadableError, IndexError, struct.error, UnicodeError):
                 self.counts.damaged += 1
-        # A row whose rowid is out of order bears another's: it must not take that one's place.
+        # A rowid out of order is wrong and may be another row's: it must not replace that row.
         rising = _rising([rowid for rowid, _ in found if rowid is not None])
         self.counts.damaged += sum(rowid is not None and rowid not in rising for rowid, _ in found)
         yield from (row for row in found if row[0] is None or row[0] in rising)
@@ -114,14 +114,14 @@ class File:
         while left > 0:
             overflow = self._page(following)
             if overflow is None:
-                raise UnreadableError("a part of the cell is not there")
+                raise UnreadableError("a part of the cell is missing")
             parts.append(overflow[4 : 4 + min(left, _PAGE - 4)])
             left -= _PAGE - 4
             (following,) = struct.unpack_from(">I", overflow)
         return b"".join(parts)
 
     def _page(self, number: int) -> bytes | None:
-        """Give a page; None when the file does not hold it whole."""
+        """Return a page; None if the file does not contain it completely."""
         if number in self._log:
             return self._log[number]
         if number < 1:
@@ -131,21 +131,21 @@ class File:
         return data if len(data) == _PAGE else None
 
     def _is_unused(self, number: int, page: bytes, free: frozenset[int] | None) -> bool:
-        """Say whether a page is free or holds a part of a row: what both the map and the list, if whole, say.
+        """Return True if a page is free or holds a part of a row, according to both the pointer map and the free list.
 
-        Either may be damaged, too, and a page that is taken for unused is lost.
+        Either may be damaged, and a page that is wrongly considered unused is lost.
         """
         if number == 1 or not any(page):
             return number > 1
         kind = self._kind_of(number)
         if kind in (_OVERFLOW_FIRST, _OVERFLOW):
-            return int.from_bytes(page[:4], "big") <= self._count  # the next part; in a page of rows it is far greater
+            return int.from_bytes(page[:4], "big") <= self._count  # in a page of rows it is far greater
         if free is None:
             return kind == _FREE
         return number in free and kind in (_FREE, None)
 
     def _kind_of(self, number: int) -> int | None:
-        """Ask the pointer map, which an auto-vacuum file has, what a page is for; None when it makes no sense."""
+        """Return a page's type from the pointer map of an auto-vacuum file; None if the map is not valid."""
         offset = (number - 2) // _MAPPED * _MAPPED + 2
         pointers = self._page(offset)
         kinds = pointers[0 : 5 * min(_MAPPED - 1, self._count - offset) : 5] if pointers else b""
@@ -153,7 +153,7 @@ class File:
         return kinds[number - offset - 1] if sane else None
 
     def _free(self) -> frozenset[int] | None:
-        """Walk the list of free pages; None when it can't be believed."""
+        """Return the list of free pages; None if it is not valid."""
         first = self._page(1)
         if first is None or first[:16] != _MAGIC:
             return None
@@ -173,7 +173,7 @@ class File:
         return free if whole else None
 
     def _read_log(self) -> None:
-        """Take over the pages of the write-ahead log up to its last whole commit."""
+        """Read the pages of the write-ahead log up to its last complete commit."""
         try:
             log = self._log_path.read_bytes()
         except FileNotFoundError:
@@ -209,8 +209,8 @@ def _checksum(order: str, data: bytes, sums: tuple[int, int]) -> tuple[int, int]
 
 
 def _rising(numbers: list[int]) -> frozenset[int]:
-    """Give a longest subsequence that rises strictly: what is not in it is out of order."""
-    ends: list[int] = []  # where the best subsequence of each length ends
+    """Return a longest strictly increasing subsequence; the other numbers are out of order."""
+    ends: list[int] = []  # index of the last element of the best subsequence of each length
     before: list[int] = []
     for index, number in enumerate(numbers):
         length = bisect.bisect_left(ends, number, key=numbers.__getitem__)
@@ -225,7 +225,7 @@ def _rising(numbers: list[int]) -> frozenset[int]:
 
 
 def _varint(data: bytes, offset: int) -> tuple[int, int]:
-    """Read an integer of 1 to 9 bytes; gives it and where it ends."""
+    """Parse an integer of 1 to 9 bytes. Return it and its end."""
     value = 0
     for index in range(8):
         byte = data[offset + index]
@@ -260,7 +260,7 @@ def _value(payload: bytes, offset: int, serial: int) -> tuple[Value, int]:
     if serial < 10:
         return serial - 8, offset
     if serial < 12:
-        raise UnreadableError("a type that is none")
+        raise UnreadableError("an invalid serial type")
     end = offset + (serial - 12) // 2
     if end > len(payload):
         raise UnreadableError("a value beyond its record")

@@ -1,9 +1,8 @@
-"""Carries out `follow`: what happened of late, by number. Only the latest is kept, and only in memory."""
+"""Serves `follow`: recent events and completed requests, by number. Only the latest are kept, and only in memory."""
 
 from collections import deque
 from collections.abc import Iterable
 from itertools import islice
-from typing import Any
 
 from beacon import codec, wire
 from beacon.store import database, deliveries, delivery_search, journal
@@ -13,16 +12,16 @@ _AT_ONCE = 100
 
 
 class RecentEvents:
-    """Remembers the latest happenings that are on disk."""
+    """Keeps the latest committed entries."""
 
     def __init__(self, ledger: database.Database) -> None:
-        """Begin with nothing; what is shown of a happening is read from the ledger."""
+        """Start empty; the details of an entry are read from the ledger."""
         self._ledger = ledger
         self._recent: deque[tuple[int | str, int, int]] = deque(maxlen=_KEPT)
         self._count = 0
 
-    def committed(self, notes: Iterable[Any]) -> None:
-        """Take note of what a transaction has done."""
+    def committed(self, notes: Iterable[object]) -> None:
+        """Record the notifications of a committed transaction."""
         for note in notes:
             if isinstance(note, journal.EventRecorded):
                 self._add((note.id, 0, 0))
@@ -30,7 +29,7 @@ class RecentEvents:
                 self._add((note.delivery, note.generation, note.attempt))
 
     def page(self, request: wire.Follow) -> wire.RecentEventPage:
-        """Give what has happened since, some at a time."""
+        """Return the entries after a number, some at a time."""
         if request.after < 0 or request.after > self._count:
             return wire.RecentEventPage(happenings=(), after=self._count, anew=request.after > self._count)
         first = self._count - len(self._recent)
@@ -45,7 +44,7 @@ class RecentEvents:
         self._count += 1
 
     def _shown(self, recent: list[tuple[int | str, int, int]]) -> tuple[wire.RecentEvent, ...]:
-        """Read what is to be shown; what has been cleaned away already is left out."""
+        """Read the details of the entries; entries whose rows were pruned are left out."""
         named = codec.encode([one for one, *_ in recent if isinstance(one, str)]).decode()
         ids: dict[int | str, int] = dict(
             self._ledger.rows(

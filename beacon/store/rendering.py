@@ -1,6 +1,6 @@
-"""What an event says: its id and the data of its envelope, fixed when it is made and the same at every attempt.
+"""The content of an event: its id and the data of its envelope, rendered once and the same for every attempt.
 
-Pure. What the notifier puts around the data stands in `beacon.notifier.render`.
+Pure. `beacon.notifier.render` adds the envelope around the data.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from beacon import codec
 from beacon.domain import instants, model, rules
 
-_NAMESPACE = uuid.UUID("6f0c9f0e-3a0b-5d0a-9f57-0f6b3f6a1c52")  # ours alone: event ids are UUIDv5 within it
+_NAMESPACE = uuid.UUID("6f0c9f0e-3a0b-5d0a-9f57-0f6b3f6a1c52")  # Beacon's own: event ids are UUIDv5 within it
 _NAMESPACE_HASHED = hashlib.sha1(_NAMESPACE.bytes, usedforsecurity=False)
 _LONGEST_VALUE_BYTES = 4096
 
@@ -25,9 +25,9 @@ class Now:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestContext:
-    """What all observations of one request have in common.
+    """The values that all observations of one request share.
 
-    `since_us` is set while a list closes a gap: what it finds happened between then and now.
+    `since_us` is set while a list closes a gap: the changes that it finds happened between then and now.
     """
 
     scope: rules.Scope
@@ -42,7 +42,7 @@ class RequestContext:
 
 
 def event_id(context: RequestContext, shown: model.Observation, event: model.EventType) -> str:
-    """Name a change the same for ever: UUIDv5 over cluster, UID, resourceVersion, type, and the epoch above 0."""
+    """Compute the stable id of a change: UUIDv5 over cluster, UID, resourceVersion, type, and the epoch if above 0."""
     parts = [context.cluster, shown.uid, str(shown.resource_version), event]
     if context.epoch:
         parts.append(str(context.epoch))
@@ -50,7 +50,7 @@ def event_id(context: RequestContext, shown: model.Observation, event: model.Eve
 
 
 def detected_us(context: RequestContext, shown: model.Observation) -> int:
-    """Give the instant at which the line arrived, when it is known, else now."""
+    """Return the instant at which the observation was received if it is known, else now."""
     if not shown.received_ns:
         return context.now.us
     return context.now.us - max(0, context.now.ns - shown.received_ns) // 1000
@@ -59,7 +59,7 @@ def detected_us(context: RequestContext, shown: model.Observation) -> int:
 def data(
     context: RequestContext, shown: model.Observation, cause: model.Cause, source: model.Source, at_us: int
 ) -> str:
-    """Render the envelope's data as JSON text; an annotation value over 4 KiB is cut and says so."""
+    """Render the envelope's data as JSON text; an annotation value over 4 KiB is truncated and marked as such."""
     value = shown.value.encode()
     resource: dict[str, object] = {
         "uid": shown.uid,
@@ -89,7 +89,7 @@ def data(
 
 
 def _uuid5(name: str) -> str:
-    """Make the UUIDv5 of a name within our namespace (RFC 9562, 5.5), as `uuid.uuid5` does in five times the time."""
+    """Compute a UUIDv5 within Beacon's namespace (RFC 9562, 5.5); five times as fast as `uuid.uuid5`."""
     hashed = _NAMESPACE_HASHED.copy()
     hashed.update(name.encode())
     digest = bytearray(hashed.digest()[:16])

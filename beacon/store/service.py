@@ -1,8 +1,8 @@
-"""What the store does with requests: group commit, refusals, the parking of claims. It has no sockets.
+"""Applies requests to the ledger: group commit, refusals, parking of claims. It has no sockets.
 
-All requests that have arrived are applied in one transaction, each in its savepoint, committed once, and answered only
-then. A savepoint protects the others against a bad request; it does not protect against the volume: when SQLite has
-rolled the transaction back itself, nothing more of the batch is run, and all of it is refused.
+All requests that have arrived are applied in one transaction, each in its savepoint, committed once, and answered
+after the commit. A savepoint protects the others from an invalid request, but not from the volume: when SQLite has
+rolled the transaction back itself, the whole batch is refused.
 """
 
 import time
@@ -32,14 +32,14 @@ from beacon.store import (
 )
 
 _Found = TypeVar("_Found", wire.Claimed, wire.Claimed | None)
-Answer = tuple[Any, wire.Reply | wire.Refused]  # a job's sender, and what it is told
-_BELOW_RESERVE = database.FullError("the volume's free room is below the reserve")
+Answer = tuple[Any, wire.Reply | wire.Refused]  # the sender of a request, and its reply
+_BELOW_RESERVE = database.FullError("the free space on the volume is below the reserve")
 _PAGES_A_STEP = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueuedRequest:
-    """A request, the key of its sender, and the ledger that it is meant for ("": its sender does not know it yet)."""
+    """A request, the key of its sender, and the ledger that it is addressed to ("": not known to the sender yet)."""
 
     sender: Any
     request: wire.AnyRequest
@@ -54,31 +54,31 @@ class _Parked:
 
 
 class ServiceListener:
-    """Is told what the service did, once it is a fact; this one says nothing."""
+    """Receives notifications about committed work; this base class ignores them."""
 
-    def committed(self, *, requests: int, seconds: float, notes: Sequence[Any]) -> None:
-        """One transaction is on disk; `notes` are what it told and which gaps it closed."""
+    def committed(self, *, requests: int, seconds: float, notes: Sequence[object]) -> None:
+        """Handle one committed transaction; `notes` are its events, closed gaps and other notifications."""
 
     def applied(self, verb: str, seconds: float) -> None:
-        """A request was applied within a transaction."""
+        """Handle a request that was applied within a transaction."""
 
     def inherited(self, *, endpoint: str, deliveries: int) -> None:
-        """So many deliveries of endpoints that are no longer configured are now this one's."""
+        """Handle deliveries of endpoints that are no longer configured, which now belong to this one."""
 
     def restored(self, *, ledger: str) -> None:
-        """The ledger is a copy that was put back, and has this id from now on."""
+        """Handle a restored backup, which has this ledger id from now on."""
 
     def failed(self, verb: str, error: errors.BeaconError) -> None:
-        """A request could not be applied."""
+        """Handle a request that could not be applied."""
 
     def answered(self, verb: str, result: str, seconds: float) -> None:
-        """A reply was sent; `seconds` since the request arrived, parking included."""
+        """Handle a reply that was sent; `seconds` since the request arrived, including parking."""
 
     def free_space_changed(self, *, short: bool, free_bytes: int) -> None:
-        """The volume has become too full for new events, or has room for them again."""
+        """Handle that the volume has become too full for new events, or has free space for them again."""
 
     def clock_set(self, seconds: float) -> None:
-        """The wall clock was set, and what is due later has moved with it."""
+        """Handle that the wall clock was set and due times were shifted."""
 
 
 class StoreService:
@@ -98,7 +98,7 @@ class StoreService:
         """Serve the given ledger under the given configuration; without `disk` the volume is never too full.
 
         Raises:
-            errors.BeaconError: the ledger can't be brought in line with the configuration.
+            errors.BeaconError: the ledger can't be aligned with the configuration.
         """
         self._ledger = ledger
         self._settings = settings
@@ -126,7 +126,7 @@ class StoreService:
         self.ledger_id = self._positions.identity().ledger
 
     def _prepare_with_ballast(self) -> None:
-        """Prepare, if need be in the ballast's room."""
+        """Align the ledger; if the volume is full, release the ballast and try again."""
         try:
             self._prepare()
         except database.FullError:
@@ -137,7 +137,7 @@ class StoreService:
             self._prepare()
 
     def _prepare(self) -> None:
-        """Bring the ledger in line with the clock and the configuration."""
+        """Align the ledger with the clock and the configuration."""
         self._ledger.begin()
         self._clock.load(self._ledger)
         is_copy = self._positions.prepare(self._clock.now_us())
@@ -149,14 +149,14 @@ class StoreService:
             self._listener.inherited(endpoint=self._endpoint, deliveries=moved)
 
     def handle(self, request: wire.AnyRequest, *, ledger: str = "") -> wire.Reply | wire.Refused:
-        """Carry out one request alone; a claim is never parked."""
+        """Serve one request alone; a claim is never parked."""
         if isinstance(request, wire.Claim):
             request = replace(request, wait_s=0.0)
         answers = dict(self.process([QueuedRequest(sender=None, request=request, ledger=ledger)]))
         return answers[None]
 
     def process(self, batch: Sequence[QueuedRequest]) -> list[Answer]:
-        """Carry out a batch; gives the answers that can be given now, parked ones of earlier batches included."""
+        """Apply a batch of requests. Return the available replies, including those of claims parked earlier."""
         misdirected = {id(queued): refused for queued in batch if (refused := self._misdirected(queued)) is not None}
         mine = [queued for queued in batch if id(queued) not in misdirected]
         answers: list[Answer] = [
@@ -180,17 +180,17 @@ class StoreService:
         return answers
 
     def _misdirected(self, queued: QueuedRequest) -> wire.Refused | None:
-        """Return the refusal of a request that is meant for another ledger, or does not name one though it must."""
+        """Return the refusal of a request that is addressed to another ledger, or must name its ledger and does not."""
         if queued.ledger == self.ledger_id:
             return None
         if queued.ledger:
             return wire.Refused(code=wire.Refusal.REPLACED, message="the store has another ledger")
         if wire.is_bound(queued.request):
-            return wire.Refused(code=wire.Refusal.MALFORMED, message="the request does not name its ledger")
+            return wire.Refused(code=wire.Refusal.MALFORMED, message="the request must name its ledger")
         return None
 
     def due(self) -> list[Answer]:
-        """Answer the parked claims for which there is something now, or whose time is over."""
+        """Return the replies of parked claims for which a delivery is due, or whose time is over."""
         answers: list[Answer] = []
         for session, parked in list(self._parked.items()):
             reply = self._lease(parked.claim, last=time.monotonic() >= parked.until)
@@ -200,7 +200,7 @@ class StoreService:
         return answers
 
     def longest_wait_s(self, longest_s: float) -> float:
-        """Say how long to wait for requests before `due` must be asked again."""
+        """Return how long to wait for requests before `due` must be called again."""
         if not self._parked:
             return longest_s
         left_s = min(parked.until for parked in self._parked.values()) - time.monotonic()
@@ -212,7 +212,7 @@ class StoreService:
         return max(0.0, min(longest_s, left_s))
 
     def _readers_by_request(self) -> dict[type, Callable[[Any], wire.Reply]]:
-        """Return what carries out each verb of `wire.Kind.READ`, by the type of its request."""
+        """Return the handlers of verbs of `wire.VerbKind.READ`, by the type of the request."""
         return {
             wire.Ping: lambda _: wire.Pong(state="ready", since_us=self._started_us),
             wire.Hello: lambda _: wire.HelloReply(settings=self._settings),
@@ -226,7 +226,7 @@ class StoreService:
         }
 
     def _writers_by_request(self) -> dict[type, Callable[[Any, rendering.Now], wire.Reply | None]]:
-        """Return what carries out each other verb; a claim has no reply before the commit."""
+        """Return the handlers of the other verbs; a claim has no reply before the commit."""
         return {
             wire.Claim: lambda r, now: self._deliveries.settle(r, now.us),
             wire.Observe: self._positions.observe,
@@ -258,7 +258,7 @@ class StoreService:
             return self._refusal(request, error)
 
     def _admit(self, requests: Sequence[QueuedRequest]) -> list[wire.Reply | wire.Refused | None]:
-        """Write, but refuse the intake while the volume is too full for it."""
+        """Apply requests, but refuse the intake while the volume is too full for it."""
         replies: dict[int, wire.Reply | wire.Refused | None] = {}
         going = list(requests)
         if self._check_disk():
@@ -273,7 +273,7 @@ class StoreService:
         ]
 
     def _check_disk(self) -> bool:
-        """Say whether the volume is too full for new events, and tell the listener when that has changed."""
+        """Return True if the volume is too full for new events; notify the listener of a change."""
         if self._disk is None:
             return False
         short = self._disk.is_short
@@ -283,12 +283,12 @@ class StoreService:
         return short
 
     def _write_back(self) -> None:
-        """Have the log begin anew, so that what goes on needs no more room than it has; it need not succeed."""
+        """Checkpoint the log, so that it does not need to grow; a failure is ignored."""
         with suppress(database.StorageError):
             self._ledger.write_back(shrink=False)
 
     def _follow_clock(self) -> None:
-        """Move with the wall clock when it was set; when that can't be written now, the next round tries again."""
+        """Follow the wall clock if it was set; if that can't be written now, the next round retries."""
         jump_us = self._clock.jump_us
         if not jump_us:
             return
@@ -303,7 +303,7 @@ class StoreService:
         self._listener.clock_set(jump_us / 1_000_000)
 
     def _vacuum(self) -> wire.Vacuumed:
-        """Give free pages back: a step of its own, because the log can't be written back within a transaction."""
+        """Release free pages; not batched with other writes: a checkpoint is impossible within a transaction."""
         try:
             self._ledger.begin()
             pages, left = self._ledger.vacuum(_PAGES_A_STEP)
@@ -316,7 +316,7 @@ class StoreService:
         return wire.Vacuumed(pages=pages, more=left > 0)
 
     def _write_all(self, requests: Sequence[QueuedRequest]) -> list[wire.Reply | wire.Refused | None]:
-        """Apply requests in one transaction; None stands for a claim, whose answer is still to be found."""
+        """Apply requests in one transaction; None stands for a claim, which is answered later."""
         try:
             return self._commit(requests)
         except database.DamagedError:
@@ -326,11 +326,11 @@ class StoreService:
         except errors.BeaconError as error:
             if isinstance(error, database.StorageError) or len(requests) == 1:
                 return [self._refusal(queued.request, error) for queued in requests]
-        # One request has spoilt the commit: find out which.
+        # One request made the commit fail: apply them one by one to find it.
         return [reply for queued in requests for reply in self._write_all([queued])]
 
     def _commit(self, requests: Sequence[QueuedRequest]) -> list[wire.Reply | wire.Refused | None]:
-        """Apply requests in one transaction, or undo all of it and raise."""
+        """Apply requests in one transaction, or roll all of it back and raise."""
         started = time.monotonic()
         now = rendering.Now(us=self._clock.now_us(), ns=time.monotonic_ns())
         try:
@@ -349,7 +349,7 @@ class StoreService:
     def _commit_without_intake(
         self, requests: Sequence[QueuedRequest], error: database.FullError
     ) -> list[wire.Reply | wire.Refused | None]:
-        """There was no room: refuse the intake; try the rest again without it, then once in the ballast's room."""
+        """Refuse the intake after a full volume; retry the other requests, then once more without the ballast."""
         replies: dict[int, wire.Reply | wire.Refused | None] = {}
         if self._disk is not None:
             self._disk.note_full()
@@ -365,7 +365,7 @@ class StoreService:
         ]
 
     def _retry(self, requests: Sequence[QueuedRequest]) -> dict[int, wire.Reply | wire.Refused | None]:
-        """Apply requests once more; nothing is returned if that fails, and the next round tries them one by one."""
+        """Apply requests once more; on failure return nothing, and the next round applies them one by one."""
         if not requests:
             return {}
         try:
@@ -378,7 +378,7 @@ class StoreService:
     def _write_one(
         self, request: wire.AnyRequest, now: rendering.Now, *, alone: bool
     ) -> wire.Reply | wire.Refused | None:
-        """Apply one request in its savepoint; one that is alone in its transaction needs none."""
+        """Apply one request in its savepoint; a request that is alone in its transaction needs none."""
         replies: list[wire.Reply | None] = []
         started = time.monotonic()
         try:
@@ -407,7 +407,7 @@ class StoreService:
         return wire.Refused(code=wire.Refusal.FAILED, message=str(error))
 
     def _park(self, queued: QueuedRequest, claim: wire.Claim) -> list[Answer]:
-        """Answer a claim, or keep it until something is due; the session's earlier one is parked no longer."""
+        """Reply to a claim, or park it until a delivery is due; the session's earlier claim is no longer parked."""
         answers: list[Answer] = []
         earlier = self._parked.pop(claim.session, None)
         if earlier is not None and earlier.claim.number != claim.number:
@@ -420,12 +420,12 @@ class StoreService:
         return answers
 
     def _lease(self, claim: wire.Claim, *, last: bool) -> wire.Claimed | wire.Refused | None:
-        """Answer a claim with what is due; None when nothing is, unless it is asked for the `last` time."""
+        """Return the reply to a claim with due deliveries; None if none is due, unless this is the `last` call."""
         reply = self._reply_to(claim, lambda claim: self._deliveries.lease(claim, self._clock.now_us()))
         return self._reply_to(claim, self._deliveries.answer_empty) if reply is None and last else reply
 
     def _reply_to(self, claim: wire.Claim, work: Callable[[wire.Claim], _Found]) -> _Found | wire.Refused:
-        """Give out: that changes memory only, so it is a fact at once."""
+        """Lease deliveries: this changes only memory, so that it takes effect at once."""
         try:
             reply = work(claim)
         except database.DamagedError:

@@ -38,7 +38,7 @@ def test_a_file_that_is_no_database_is_put_aside_and_said(place: Place, content:
 
     process = place.start()
 
-    said = lines_with(process, "damaged ledger put aside")
+    said = lines_with(process, "damaged ledger replaced")
     assert Path(said["aside"]).read_bytes() == content
     with place.client() as client:
         assert isinstance(client.call(wire.Inspect()), wire.Statistics)
@@ -63,7 +63,7 @@ def test_damage_met_while_serving_ends_the_store_and_the_next_start_repairs(plac
     assert code == errors.EXIT_FAILURE
     assert any("damaged" in line.get("reason", "") for line in lines)
     assert not [line for line in lines if "traceback" in line]
-    lines_with(process, "damaged ledger put aside")
+    lines_with(process, "damaged ledger replaced")
     lines_with(process, "serving")
 
 

@@ -107,7 +107,7 @@ def test_a_second_beacon_on_the_same_volume_is_told_so(place: Place) -> None:
     code, lines = place.ended(BEACON_RUN_DIR=str(other))
 
     assert code == errors.EXIT_TEMPORARY
-    assert any("another Beacon uses the directory of the database" in line.get("reason", "") for line in lines)
+    assert any("another Beacon uses the database directory" in line.get("reason", "") for line in lines)
 
 
 def test_a_second_beacon_in_the_same_run_directory_does_not_steal_the_socket(place: Place) -> None:

@@ -1,4 +1,4 @@
--- Set by an operator: redelivered whatever has been delivered since, and why somebody gave a delivery up.
+-- Set by an operator: redeliver even after later events of the object, and the reason of a discard.
 ALTER TABLE deliveries ADD COLUMN out_of_order INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE deliveries ADD COLUMN reason TEXT NOT NULL DEFAULT '';
 -- When an earlier generation was delivered, 0 if none was: what the receiver has once had, it has had.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from beacon import wire
 from beacon.domain import model
-from beacon.store import service
+from beacon.store import service, watch_positions
 from tests.unit.store import world
 
 SCOPE = world.scope_of()
@@ -164,11 +164,11 @@ def fit(store: world.World, request: wire.AnyRequest) -> wire.AnyRequest:
     if isinstance(request, wire.Expire | wire.Observe | wire.ListBegin):
         request = replace(request, prev=cursor)
     if isinstance(request, wire.ListPage | wire.ListEnd):
-        run = store.service._state.get(("list", SCOPE.id))
-        at = run.at if run else request.at
+        run = store.service._state.get(watch_positions._list_key(SCOPE.id))
+        at = run.list_version if run else request.at
         request = replace(request, scope=SCOPE.id, session=opened.session, at=at)
     if isinstance(request, wire.ListPage):
-        run = store.service._state.get(("list", SCOPE.id))
+        run = store.service._state.get(watch_positions._list_key(SCOPE.id))
         uids = tuple(dict.fromkeys([*request.uids, *(seen.uid for seen in request.observations)]))
         request = replace(request, number=run.pages if run else 0, uids=uids, versions=tuple(range(5, 5 + len(uids))))
     return request

@@ -147,13 +147,13 @@ def test_a_file_that_was_emptied_since_its_clean_end_is_damaged(path: Path) -> N
     found.ledger.close()
 
 
-def test_a_database_of_somebody_else_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_a_database_of_another_program_is_refused_and_not_changed(tmp_path: Path) -> None:
     path = tmp_path / "e.db"
     connection = apsw.Connection(os.fspath(path))
     connection.execute("CREATE TABLE theirs (x)")
     connection.close()
 
-    with pytest.raises(errors.StartError, match="none of Beacon's") as caught:
+    with pytest.raises(errors.StartError, match="of another program") as caught:
         opened(path)
 
     assert caught.value.exit_code == errors.EXIT_CONFIG

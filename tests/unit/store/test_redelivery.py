@@ -293,7 +293,7 @@ def test_a_discarded_one_may_be_wanted_after_all(store: world.World) -> None:
 def test_what_is_not_there_is_said(store: world.World) -> None:
     reply = store.ask(wire.Redeliver(deliveries=((7, 0),)))
 
-    assert [one.why for one in reply.refused] == ["it is not there any more"]
+    assert [one.why for one in reply.refused] == ["it no longer exists"]
 
 
 def test_a_restart_knows_what_was_asked_for(store: world.World) -> None:
