@@ -79,7 +79,7 @@ def test_a_wrong_tag_is_read_or_is_one_kind_of_error(tag: str, value: str) -> No
 
 
 @pytest.mark.parametrize("text", ["a: 1\na: 2", "a: {b: 1, b: 2}", "- {x: 1, 'x': 2}", "1: a\n1: b"])
-def test_a_repeated_key_is_an_error_that_says_where(text: str) -> None:
+def test_a_repeated_key_is_an_error_with_its_position(text: str) -> None:
     with pytest.raises(codec.DecodeError, match=r"line \d+.*duplicate key"):
         documents.load(text)
 
@@ -108,11 +108,11 @@ def test_what_is_dumped_is_loaded() -> None:
 
 
 @pytest.mark.parametrize("text", ["n", "y", "N", "no", "1e3", "+1.5E-3", "0o17", "17", "null", "~", "2026-01-01"])
-def test_text_that_looks_like_another_type_is_written_in_quotes(text: str) -> None:
+def test_text_that_could_be_read_as_another_type_is_quoted(text: str) -> None:
     assert documents.dump({"key": text}) == f"key: '{text}'\n"
 
 
-def test_text_that_looks_like_nothing_else_is_written_bare() -> None:
+def test_other_text_is_not_quoted() -> None:
     assert (
         documents.dump(["new", "yes-but", "1e3x", "v1", "-", 1e3])
         == "- new\n- yes-but\n- 1e3x\n- v1\n- '-'\n- 1000.0\n"
@@ -158,7 +158,7 @@ LONG = "a: &a '" + "x" * 100_000 + "'\nb: [" + ",".join(["*a"] * 1000) + "]\n"
         ("? [a]\n: 1\n", "line 1, column 3: a key must be a plain value"),
     ],
 )
-def test_yaml_that_is_none_or_too_much_is_refused_in_plain_words(
+def test_invalid_or_excessive_yaml_is_refused_with_a_plain_message(
     load: Callable[[str], object], text: str, message: str
 ) -> None:
     with pytest.raises(codec.DecodeError) as caught:

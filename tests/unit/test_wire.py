@@ -40,7 +40,7 @@ def test_a_refusal_survives_the_wire() -> None:
 
 
 @given(st.binary(max_size=80))
-def test_arbitrary_bytes_are_refused_in_words(data: bytes) -> None:
+def test_arbitrary_bytes_are_a_protocol_error(data: bytes) -> None:
     with pytest.raises(wire.ProtocolError, match=r"\S"):
         wire.decode_request(data)
 

@@ -1,4 +1,4 @@
-"""What a configuration file may say, what is said of a wrong one, and what is put right."""
+"""Configuration files: accepted content, the messages for invalid content, and corrections."""
 
 import contextlib
 import dataclasses
@@ -75,7 +75,7 @@ def test_what_is_left_empty_is_the_default(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (with_endpoint("timeout: 0s"), "endpoint.timeout: must be at least 1ms and at most 1h; 30s is used"),
         (with_endpoint("timeout: -5s"), "endpoint.timeout: must be at least 1ms and at most 1h; 30s is used"),
@@ -102,12 +102,12 @@ def test_what_is_left_empty_is_the_default(text: str) -> None:
         ),
     ],
 )
-def test_what_go_accepts_and_makes_no_sense_is_put_right_and_said(text: str, said: str) -> None:
-    assert said in load(text).warnings
+def test_a_nonsensical_value_that_go_accepts_is_corrected_with_a_warning(text: str, message: str) -> None:
+    assert message in load(text).warnings
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "the configuration is empty: at least resources and endpoint.url are needed"),
         ("- a", "the configuration must be a mapping of keys such as resources and endpoint"),
@@ -190,16 +190,16 @@ def test_what_go_accepts_and_makes_no_sense_is_put_right_and_said(text: str, sai
         (LEAST + "app: {logLevel: loud}", "app.logLevel: 'loud' must be one of debug, info, warn, error"),
     ],
 )
-def test_wrong_input_is_said_with_path_value_and_what_is_allowed(text: str, said: str) -> None:
-    assert any(said in problem for problem in problems(text)), problems(text)
+def test_invalid_input_is_reported_with_path_value_and_allowed_values(text: str, message: str) -> None:
+    assert any(message in problem for problem in problems(text)), problems(text)
 
 
-def test_all_problems_are_said_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     text = "resources: [{apiVersion: v1, knd: X}]\nendpoint: {url: ftp://x, retry: {jitter: x}}\nworkers: {}\n"
 
-    said = problems(text)
+    message = problems(text)
 
-    assert [problem.split(":")[0] for problem in said] == [
+    assert [problem.split(":")[0] for problem in message] == [
         "resources[0].kind",
         "resources[0].knd",
         "endpoint.url",
@@ -208,7 +208,7 @@ def test_all_problems_are_said_at_once() -> None:
     ]
 
 
-def test_what_is_put_right_is_what_is_in_effect() -> None:
+def test_a_corrected_value_is_the_effective_one() -> None:
     slow = load(with_endpoint("retry: {initialBackoff: 10m}") + "reconciliation: {interval: 5m}\n").settings
     short = load(LEAST + "retention: {cleanupInterval: 100ms, retentionPeriod: 900000h}\n").settings
 
@@ -265,7 +265,7 @@ def test_no_secret_stands_in_errors_representations_or_what_is_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (lambda _: None, "can't be read: No such file or directory"),
         (lambda path: path.mkdir(), "can't be read: Is a directory"),
@@ -275,14 +275,14 @@ def test_no_secret_stands_in_errors_representations_or_what_is_shown() -> None:
         (lambda path: path.symlink_to("/dev/zero"), "can't be read: Not a regular file"),
     ],
 )
-def test_a_file_that_is_none_is_said_in_one_sentence(tmp_path: Path, make: Any, said: str) -> None:
+def test_an_unreadable_file_is_reported_in_one_sentence(tmp_path: Path, make: Any, message: str) -> None:
     path = tmp_path / "beacon.yaml"
     make(path)
 
     with pytest.raises(errors.ConfigError) as refused:
         loading.load({"CONFIG_PATH": str(path)})
 
-    assert refused.value.problems == (f"{path} {said}",) or refused.value.problems[0].startswith(f"{path} {said}")
+    assert refused.value.problems == (f"{path} {message}",) or refused.value.problems[0].startswith(f"{path} {message}")
 
 
 def test_what_is_shown_loads_again_as_the_same() -> None:
@@ -342,7 +342,7 @@ def test_a_duration_survives_being_written_and_read(seconds: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "5", "s", "1 s", "1h 5m", "1d", "1e3s", "--1s", "1s2"])
-def test_what_go_does_not_read_as_a_duration_is_none(text: str) -> None:
+def test_a_text_that_go_does_not_parse_as_a_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="must be a duration"):
         values.duration(text)
 
@@ -365,13 +365,13 @@ yamlish = st.recursive(
 
 
 @given(yamlish)
-def test_whatever_the_file_holds_it_loads_or_is_refused_in_words(content: Any) -> None:
+def test_any_file_either_loads_or_is_refused_with_a_message(content: Any) -> None:
     with contextlib.suppress(errors.ConfigError):
         load(documents.dump(content))
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("x: !!binary aGk=", "!!binary"),
         ("x: !!set {a, b}", "!!set"),
@@ -382,8 +382,8 @@ def test_whatever_the_file_holds_it_loads_or_is_refused_in_words(content: Any) -
         ('x: {"\\ud800": [1]}', "lone surrogate"),
     ],
 )
-def test_what_is_no_plain_value_is_reported_as_what_it_is(text: str, said: str) -> None:
-    with pytest.raises(errors.ConfigError, match=said):
+def test_what_is_no_plain_value_is_reported_as_what_it_is(text: str, message: str) -> None:
+    with pytest.raises(errors.ConfigError, match=message):
         loading.parse(text, {})
 
 

@@ -1,4 +1,4 @@
-"""Another cluster behind the same configuration: refused, until somebody adopts it."""
+"""Another cluster behind the same configuration: refused until an operator adopts it."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def test_another_cluster_is_refused_with_what_to_do(store: world.World) -> None:
     assert "beacon adopt" in refuse(store, "new")
 
 
-def test_the_refused_cluster_is_adopted_listed_and_nothing_is_told_as_deleted(store: world.World) -> None:
+def test_the_refused_cluster_is_adopted_and_listed_without_deleted_events(store: world.World) -> None:
     refuse(store, "new")
 
     adopted = store.ask(wire.Adopt())

@@ -134,7 +134,7 @@ REQUESTS = st.one_of(
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(REQUESTS, st.booleans(), st.booleans()), min_size=1, max_size=20))
 @pytest.mark.slow
-def test_whatever_is_well_typed_is_answered_and_the_store_goes_on(
+def test_every_well_typed_request_is_answered_and_the_store_keeps_serving(
     arriving: list[tuple[wire.AnyRequest, bool, bool]],
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="beacon-") as name:
@@ -156,7 +156,7 @@ def test_whatever_is_well_typed_is_answered_and_the_store_goes_on(
 
 
 def fit(store: world.World, request: wire.AnyRequest) -> wire.AnyRequest:
-    """Let a request be of the stream's session and at its position, so that it is not refused at the door."""
+    """Return the request with the stream's session and position, so that it is not refused at once."""
     opened = store.opened[SCOPE.id]
     (cursor, epoch) = store.ledger.rows("SELECT resource_version, epoch FROM cursors")[0]
     if isinstance(request, wire.Rewind | wire.Expire | wire.Observe | wire.ListBegin):

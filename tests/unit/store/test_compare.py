@@ -1,4 +1,4 @@
-"""Comparisons with the cluster: what the watcher can no longer deliver is told, and nothing else."""
+"""Comparisons with the cluster: changes that the watcher can no longer deliver are emitted, and nothing else."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ NOT = model.RuleVerdict.ANNOTATION
 
 
 class Comparison:
-    """A well-behaved comparison with a list at `at`: `objects` whole, `others` as UIDs that nobody asked for."""
+    """A well-behaved comparison with a list at `at`: `objects` in full, `others` as UIDs without observations."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ def test_a_list_with_an_object_without_a_uid_deletes_nothing(one: world.World) -
     assert Comparison(one, 10, nonce="m").run().deleted == 1
 
 
-def test_nothing_is_told_when_nothing_differs(one: world.World) -> None:
+def test_no_event_is_emitted_without_a_difference(one: world.World) -> None:
     reply = Comparison(one, 10, seen("a", 5), others={"uid-other": 7}).run()
 
     assert reply.place is wire.ApplyResult.APPLIED
@@ -91,7 +91,7 @@ def test_nothing_is_told_when_nothing_differs(one: world.World) -> None:
     assert told_since(one) == []
 
 
-def test_what_was_missed_is_told_with_when_it_may_have_happened(one: world.World) -> None:
+def test_a_missed_change_is_emitted_with_the_interval_in_which_it_happened(one: world.World) -> None:
     one.observe(10, 20)
 
     reply = Comparison(one, 20, seen("b", 15)).run()
@@ -145,7 +145,7 @@ def test_nothing_is_compared_before_the_watcher_has_come_as_far(one: world.World
     assert told_since(one) == [("b", "created", "object-created")]
 
 
-def test_what_the_watcher_saw_after_the_list_is_left_alone(one: world.World) -> None:
+def test_objects_that_the_watcher_observed_after_the_list_are_not_touched(one: world.World) -> None:
     one.observe(
         10,
         30,
@@ -210,7 +210,7 @@ def test_an_incomplete_list_deletes_nothing(one: world.World) -> None:
     assert told_since(one) == []
 
 
-def test_drift_makes_the_stream_open_anew_and_nothing_slips_through(one: world.World) -> None:
+def test_drift_makes_the_stream_reopen_without_missing_a_change(one: world.World) -> None:
     one.observe(10, 20)
     Comparison(one, 20, seen("a", 5), seen("b", 15)).run()
 
@@ -325,7 +325,7 @@ def test_scopes_do_not_touch_each_other(tmp_path: Path) -> None:
     assert len(made.events()) == len(before) + 1
 
 
-def test_an_event_that_was_told_before_is_not_told_again(one: world.World) -> None:
+def test_an_event_is_not_emitted_twice(one: world.World) -> None:
     forget(one, "a")
 
     Comparison(one, 10, seen("a", 5)).run()

@@ -1,4 +1,4 @@
-"""A selection finds what it says, page by page, and nothing else."""
+"""A filter finds the matching deliveries, page by page, and nothing else."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from tests.unit.store import world
 
 @pytest.fixture
 def store(tmp_path: Path) -> world.World:
-    """Three objects were created and told, then `a` was deleted, which is not told yet."""
+    """Three objects were created and delivered, then `a` was deleted, which is not delivered yet."""
     made = world.World(tmp_path / "e.db")
     made.open()
     made.relist(10, *(world.seen(name, 5 + number) for number, name in enumerate("abc")))

@@ -61,20 +61,20 @@ def test_below_the_reserve_the_intake_is_refused_and_nothing_else(volume: volume
     new = store.observation(12, 13, world.seen("b", 13, model.ChangeKind.ADDED))
 
     refused = refusal(store, new)
-    told = store.deliver_all()
+    emitted = store.deliver_all()
     store.clock.advance(HOUR_S + 1)
     pruned = prune(store)
     volume.empty()
     store.observe(12, 13, *new.observations)
 
     assert refused is wire.Refusal.FULL
-    assert (len(told), pruned["events"]) == (2, 2)
+    assert (len(emitted), pruned["events"]) == (2, 2)
     assert names(store) == ["b"]
     store.ledger.close()
 
 
 @pytest.mark.parametrize("reserve", [0, 4 * MIB])
-def test_on_a_volume_full_to_the_last_byte_what_was_told_is_settled_and_removed(
+def test_on_a_completely_full_volume_deliveries_are_still_settled_and_pruned(
     volume: volumes.Volume, reserve: int
 ) -> None:
     store = opened(volume, reserve=reserve)
@@ -82,14 +82,14 @@ def test_on_a_volume_full_to_the_last_byte_what_was_told_is_settled_and_removed(
     held = store.ledger.row("SELECT resource_version FROM cursors")
     volume.fill()
 
-    told = store.deliver_all()
+    emitted = store.deliver_all()
     store.clock.advance(HOUR_S + 1)
     prune(store)
     refused = refusal(store, store.observation(position, position + 1, world.seen("late", position + 1)))
 
     assert held == (position,)
     assert refused is wire.Refusal.FULL
-    assert len(told) == position - 10
+    assert len(emitted) == position - 10
     assert store.ledger.rows("SELECT DISTINCT state FROM deliveries") == [("delivered",)]
     volume.empty()
     store.observe(position, position + 1, world.seen("late", position + 1))
@@ -123,14 +123,14 @@ def test_a_store_that_starts_on_a_full_volume_settles_what_there_is(volume: volu
     store.restart()
     store.claims = 0
     store.open()
-    told = store.deliver_all()
+    emitted = store.deliver_all()
 
-    assert len(told) == 2
+    assert len(emitted) == 2
     assert store.ledger.rows("SELECT DISTINCT state FROM deliveries") == [("delivered",)]
     store.ledger.close()
 
 
-def test_the_ballast_is_given_up_at_need_and_taken_again_when_there_is_room(volume: volumes.Volume) -> None:
+def test_the_ballast_is_released_when_needed_and_recreated_when_there_is_free_space(volume: volumes.Volume) -> None:
     path = volume.path / "e.db"
     ballast = volume.path / "e.db-ballast"
     disk = disk_guard.DiskGuard(path, reserve_bytes=MIB, monotonic=Instant())

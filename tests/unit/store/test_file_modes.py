@@ -69,7 +69,7 @@ def test_what_an_earlier_release_left_readable_is_tightened_and_nothing_else_is_
     assert tmp_path.stat().st_mode & 0o777 == 0o755
 
 
-def test_a_damaged_ledger_and_its_log_are_put_aside_with_mode_0600(tmp_path: Path) -> None:
+def test_a_damaged_ledger_and_its_log_are_moved_aside_with_mode_0600(tmp_path: Path) -> None:
     path = tmp_path / "events.db"
     for name in (path, tmp_path / "events.db-wal"):
         name.write_bytes(b"no database" * 1000)

@@ -80,7 +80,7 @@ def cursor(store: world.World) -> int:
     return int(store.ledger.rows("SELECT resource_version FROM cursors")[0][0])
 
 
-def told(store: world.World) -> list[tuple[str, str]]:
+def emitted(store: world.World) -> list[tuple[str, str]]:
     return [(name, what) for name, what, _ in store.events()]
 
 
@@ -112,7 +112,7 @@ def test_what_follows_the_cursor_is_applied_and_moves_it(store: world.World) -> 
     reply = store.observe(10, 12, world.seen("a", 11, ADDED))
 
     assert (reply.place, reply.cursor, cursor(store)) == (wire.ApplyResult.APPLIED, 12, 12)
-    assert told(store) == [("a", "created")]
+    assert emitted(store) == [("a", "created")]
 
 
 def test_a_position_that_the_store_has_is_acknowledged_and_not_applied_again(store: world.World) -> None:
@@ -122,7 +122,7 @@ def test_a_position_that_the_store_has_is_acknowledged_and_not_applied_again(sto
         reply = store.observe(10, position, world.seen("b", 11, ADDED))
         assert (reply.place, reply.cursor) == (wire.ApplyResult.APPLIED, 12)
 
-    assert told(store) == [("a", "created")]
+    assert emitted(store) == [("a", "created")]
 
 
 @pytest.mark.parametrize("prev", [9, 11, 0, -1, 2**62])
@@ -130,7 +130,7 @@ def test_a_position_that_would_jump_is_refused(store: world.World, prev: int) ->
     reply = store.observe(prev, 13, world.seen("a", 13, ADDED))
 
     assert reply.place is wire.ApplyResult.OUT_OF_POSITION
-    assert (told(store), cursor(store)) == ([], 10)
+    assert (emitted(store), cursor(store)) == ([], 10)
 
 
 @pytest.mark.parametrize("changes", [{"session": 1}, {"epoch": 1}, {"epoch": -1}, {"tracked_version": 0}])
@@ -138,7 +138,7 @@ def test_an_observation_from_elsewhere_is_refused(store: world.World, changes: d
     reply = store.observe(10, 11, world.seen("a", 11, ADDED), **changes)
 
     assert reply.place is wire.ApplyResult.OUT_OF_POSITION
-    assert (told(store), cursor(store)) == ([], 10)
+    assert (emitted(store), cursor(store)) == ([], 10)
 
 
 def test_an_observation_by_another_rule_is_refused_as_reconfigured(store: world.World) -> None:
@@ -157,7 +157,7 @@ def test_a_late_request_of_an_earlier_session_is_refused(store: world.World) -> 
     store.open()
 
     assert store.ask(late).place is wire.ApplyResult.OUT_OF_POSITION
-    assert told(store) == []
+    assert emitted(store) == []
 
 
 def test_opening_twice_with_one_nonce_is_one_session(store: world.World) -> None:
@@ -189,7 +189,7 @@ def test_any_text_is_kept_as_it_is(store: world.World, text: str) -> None:
 
     assert reply.place is wire.ApplyResult.APPLIED
     assert reply.tracked == (f"u{text}",)
-    assert told(store) == [("n", "created")]
+    assert emitted(store) == [("n", "created")]
     assert store.ledger.rows("SELECT value, state FROM objects") == [(text, "tracked")]
 
 
@@ -225,7 +225,7 @@ def test_nothing_is_applied_to_a_void_cursor(store: world.World) -> None:
 
     for prev in (10, 0):
         assert store.observe(prev, 11, world.seen("a", 11, ADDED)).place is wire.ApplyResult.OUT_OF_POSITION
-    assert told(store) == []
+    assert emitted(store) == []
 
 
 # lists
@@ -249,7 +249,7 @@ def test_every_part_of_a_list_may_come_twice(store: world.World) -> None:
         assert first.place is wire.ApplyResult.APPLIED
         assert again == first
 
-    assert told(store) == [("a", "created"), ("b", "created")]
+    assert emitted(store) == [("a", "created"), ("b", "created")]
 
 
 def test_a_repeated_begin_in_the_middle_does_not_start_over(store: world.World) -> None:
@@ -317,7 +317,7 @@ def test_a_page_that_is_missing_is_noticed(store: world.World) -> None:
 
     assert store.ask(page(store, 20, 2, world.seen("c", 11))).place is wire.ApplyResult.OUT_OF_POSITION
     assert store.ask(end(store, 20, 2, 2)).place is wire.ApplyResult.OUT_OF_POSITION
-    assert told(store) == [("a", "created")]
+    assert emitted(store) == [("a", "created")]
 
 
 def test_an_incomplete_list_deletes_nothing(store: world.World) -> None:
@@ -334,10 +334,10 @@ def test_an_incomplete_list_deletes_nothing(store: world.World) -> None:
     store.open()
     assert store.ask(end(store, 20, 1, 1)).place is wire.ApplyResult.OUT_OF_POSITION
 
-    assert told(store) == [("a", "created"), ("b", "created")]
+    assert emitted(store) == [("a", "created"), ("b", "created")]
 
 
-def test_an_interrupted_list_is_begun_anew_in_one_gap(store: world.World) -> None:
+def test_an_interrupted_list_is_restarted_in_the_same_gap(store: world.World) -> None:
     store.ask(begin(store, 20))
     store.ask(page(store, 20, 0, world.seen("a", 11)))
     store.restart()
@@ -372,7 +372,7 @@ def test_a_page_that_observes_what_it_does_not_list_is_refused(store: world.Worl
 
     assert isinstance(store.ask(request), wire.Refused)
     store.ask(end(store, 20, 0, 0))
-    assert told(store) == []
+    assert emitted(store) == []
 
 
 # the deletion rule
@@ -384,7 +384,7 @@ def test_what_a_complete_list_does_not_show_is_gone(store: world.World) -> None:
 
     store.relist(20, world.seen("a", 11))
 
-    assert told(store)[2:] == [("b", "deleted")]
+    assert emitted(store)[2:] == [("b", "deleted")]
     assert store.ledger.rows("SELECT state, resource_version FROM objects WHERE uid = 'uid-b'") == [("gone", 20)]
 
 
@@ -417,7 +417,7 @@ def test_rows_of_other_namespaces_and_kinds_are_not_gone(tmp_path: Path) -> None
     store.open(one)
     store.relist(20, scope=one)
 
-    assert told(store)[3:] == [("ConfigMapone", "deleted")]
+    assert emitted(store)[3:] == [("ConfigMapone", "deleted")]
     store.ledger.close()
 
 
@@ -426,11 +426,11 @@ def test_a_released_object_that_is_gone_is_gone_silently(store: world.World) -> 
     store.open()
     store.relist(20)
 
-    assert told(store) == [("a", "created"), ("a", "deleted")]
+    assert emitted(store) == [("a", "created"), ("a", "deleted")]
     assert states(store) == {"uid-a": "gone"}
 
 
-def test_an_object_in_an_excluded_namespace_is_neither_told_nor_deleted(tmp_path: Path) -> None:
+def test_an_object_in_an_excluded_namespace_causes_no_event(tmp_path: Path) -> None:
     scope = world.scope_of(excluded=("kube-system",))
     store = world.World(tmp_path / "e.db", scope)
     store.open()
@@ -440,7 +440,7 @@ def test_an_object_in_an_excluded_namespace_is_neither_told_nor_deleted(tmp_path
     store.open()
     store.relist(20, others={"uid-a": 5})
 
-    assert (told(store), states(store)) == ([], {})
+    assert (emitted(store), states(store)) == ([], {})
     store.ledger.close()
 
 
@@ -452,18 +452,18 @@ def test_a_successor_ends_its_predecessor_first(store: world.World) -> None:
 
     store.observe(11, 13, world.seen("a", 13, ADDED, uid="new"))
 
-    assert told(store) == [("a", "created"), ("a", "deleted"), ("a", "created")]
+    assert emitted(store) == [("a", "created"), ("a", "deleted"), ("a", "created")]
     uids = [uid for (uid,) in store.ledger.rows("SELECT uid FROM events ORDER BY sequence")]
     assert uids == ["old", "old", "new"]
 
 
-def test_a_deletion_that_comes_after_its_successor_is_not_told_twice(store: world.World) -> None:
+def test_a_deletion_observed_after_its_successor_is_not_emitted_twice(store: world.World) -> None:
     store.observe(10, 11, world.seen("a", 11, ADDED, uid="old"))
     store.observe(11, 13, world.seen("a", 13, ADDED, uid="new"))
 
     store.observe(13, 14, world.seen("a", 12, DELETED, uid="old"))
 
-    assert len(told(store)) == 3
+    assert len(emitted(store)) == 3
     assert states(store) == {"old": "gone", "new": "tracked"}
 
 
@@ -472,7 +472,7 @@ def test_a_predecessor_seen_after_its_successor_is_a_stale_replay(store: world.W
 
     store.observe(13, 14, world.seen("a", 11, ADDED, uid="old"))
 
-    assert told(store) == [("a", "created")]
+    assert emitted(store) == [("a", "created")]
     assert states(store) == {"new": "tracked"}
 
 
@@ -482,7 +482,7 @@ def test_a_successor_in_a_list_ends_its_predecessor_once(store: world.World) -> 
 
     store.relist(20, world.seen("a", 15, uid="new"))
 
-    assert told(store) == [("a", "created"), ("a", "deleted"), ("a", "created")]
+    assert emitted(store) == [("a", "created"), ("a", "deleted"), ("a", "created")]
 
 
 # the tracked set
@@ -538,12 +538,12 @@ def test_after_a_rewind_only_a_complete_list_deletes(store: world.World) -> None
     rewind(store)
     store.open()
     store.relist(5, world.seen("a", 4), end=False)
-    assert len(told(store)) == 2
+    assert len(emitted(store)) == 2
     store.open()
 
     store.relist(6, world.seen("a", 4))
 
-    assert told(store)[2:] == [("b", "deleted")]
+    assert emitted(store)[2:] == [("b", "deleted")]
 
 
 def test_a_change_is_named_otherwise_in_another_epoch(store: world.World) -> None:
@@ -553,7 +553,7 @@ def test_a_change_is_named_otherwise_in_another_epoch(store: world.World) -> Non
     store.open()
     store.relist(11, world.seen("a", 11))
 
-    assert told(store) == [("a", "created"), ("a", "deleted"), ("a", "created")]
+    assert emitted(store) == [("a", "created"), ("a", "deleted"), ("a", "created")]
 
 
 @pytest.mark.parametrize("rows", [
@@ -563,14 +563,14 @@ def test_a_change_is_named_otherwise_in_another_epoch(store: world.World) -> Non
 def test_a_list_that_contradicts_the_rows_shows_a_rewind(store: world.World, rows: list[model.Observation]) -> None:
     store.observe(10, 15, *rows)
     store.open()
-    before = told(store)
+    before = emitted(store)
 
     reply = store.relist(20, world.seen("a", 11))
 
     assert reply.place is wire.ApplyResult.OUT_OF_POSITION
     opened = store.open()
     assert (opened.epoch, opened.reason) == (1, model.GapReason.REWOUND)
-    assert told(store) == before
+    assert emitted(store) == before
 
 
 def test_a_late_line_of_an_object_in_a_list_is_no_rewind(store: world.World) -> None:
@@ -583,13 +583,13 @@ def test_a_late_line_of_an_object_in_a_list_is_no_rewind(store: world.World) -> 
 # gaps
 
 
-def test_the_first_list_is_a_gap_that_began_nobody_knows_when(store: world.World) -> None:
+def test_the_first_list_closes_a_gap_without_a_start(store: world.World) -> None:
     assert gaps(store, "reason, from_us, to_version, differences, certainty") == [
         ("first-list", None, 10, 0, "nothing-found")
     ]
 
 
-def test_a_gap_says_how_many_differences_were_found(store: world.World) -> None:
+def test_a_gap_counts_the_differences_found(store: world.World) -> None:
     store.observe(10, 12, world.seen("gone", 11, ADDED), world.seen("same", 12, ADDED))
     store.clock.advance(60)
     expire(store, 12)
@@ -601,7 +601,7 @@ def test_a_gap_says_how_many_differences_were_found(store: world.World) -> None:
     assert until - since == 60_000_000
 
 
-def test_a_gap_in_which_nothing_changed_says_that_nothing_was_missed(store: world.World) -> None:
+def test_a_gap_without_differences_records_that_nothing_was_missed(store: world.World) -> None:
     store.observe(10, 12, world.seen("same", 12, ADDED))
     expire(store, 12)
     store.open()

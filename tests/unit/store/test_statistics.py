@@ -1,4 +1,4 @@
-"""What is counted as it changes is what reading the tables through says."""
+"""The maintained counts agree with a scan of the tables."""
 
 import random
 from dataclasses import replace

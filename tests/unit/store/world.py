@@ -130,7 +130,7 @@ class World:
         end: bool = True,
         identified: bool = True,
     ) -> wire.PositionReply:
-        """List the scope: `seen` whole, `others` (UID -> resourceVersion) as objects that nobody asked for."""
+        """List the scope: `seen` in full, `others` (UID -> resourceVersion) as objects without observations."""
         scope = scope or self.scopes[0]
         opened = self.opened[scope.id]
         reason = opened.reason or model.GapReason.EXPIRED
@@ -176,17 +176,17 @@ class World:
         return reply
 
     def events(self) -> list[tuple[str, str, str]]:
-        """Give what was told, in order: (name, type, cause)."""
+        """Return the emitted events, in order: (name, type, cause)."""
         return self.ledger.rows("SELECT name, type, cause FROM events ORDER BY sequence")
 
     def deliver_all(self) -> list[str]:
-        """Deliver everything that may go, as an endpoint that always says yes; gives the ids in order."""
-        told = []
+        """Deliver everything that is due, to an endpoint that always accepts. Return the ids in order."""
+        emitted = []
         settlements: tuple[model.Outcome, ...] = ()
         while (claimed := self.claim(100, *settlements)).deliveries:
-            told += [delivery.event_id for delivery in claimed.deliveries]
+            emitted += [delivery.event_id for delivery in claimed.deliveries]
             settlements = tuple(map(delivered, claimed.deliveries))
-        return told
+        return emitted
 
 
 def seen(
