@@ -53,7 +53,7 @@ def _field(owner: type, one: dataclasses.Field[Any], hint: Any) -> tuple[Any, An
     if get_origin(hint) is tuple and dataclasses.is_dataclass(get_args(hint)[0]):
         item: Any = _model(get_args(hint)[0])
         return Annotated[tuple[item, ...], pydantic.Field(min_length=1)], ...
-    reader = _Reader(owner, one, default)
+    reader = _ValueReader(owner, one, default)
     return Annotated[
         _plain(hint), pydantic.BeforeValidator(reader.read), pydantic.AfterValidator(reader.correct)
     ], default
@@ -69,7 +69,7 @@ def _plain(hint: Any) -> Any:
     return dict[str, str] if get_origin(hint) is not tuple and get_args(hint) else hint
 
 
-class _Reader:
+class _ValueReader:
     """Reads one value, and corrects it if the Go Beacon would have accepted it."""
 
     def __init__(self, owner: type, one: dataclasses.Field[Any], default: Any) -> None:

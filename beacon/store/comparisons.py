@@ -36,7 +36,7 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Run:
+class _Comparison:
     """A running comparison. `list_version` is 0 until the cursor has reached the list.
 
     `highest` is the highest resourceVersion that was read from the resource before the comparison read anything.
@@ -88,7 +88,7 @@ class Comparisons:
                     request.scope, _so_far(run)
                 )  # abandoned by its reconciler, but its events were emitted
             highest = self._cursors.highest(request.scope, identity.epoch)
-            run = _Run(scope=scope, nonce=request.nonce, epoch=identity.epoch, highest=highest, began_us=now.us)
+            run = _Comparison(scope=scope, nonce=request.nonce, epoch=identity.epoch, highest=highest, began_us=now.us)
             self._state.put(_run_key(request.scope), run)
         return _so_far(run)
 
@@ -151,12 +151,12 @@ class Comparisons:
         self._remember_end(request, reply)
         return reply
 
-    def _run(self, scope: model.ScopeId, nonce: str, *, list_version: int = 0) -> _Run | None:
+    def _run(self, scope: model.ScopeId, nonce: str, *, list_version: int = 0) -> _Comparison | None:
         """Return the comparison that a request belongs to, if it is running."""
         run = self._state.get(_run_key(scope))
         return run if run and run.nonce == nonce and (not list_version or run.list_version == list_version) else None
 
-    def _why_void(self, run: _Run) -> str:
+    def _why_void(self, run: _Comparison) -> str:
         """Return why a comparison can't continue, "" if it can."""
         if not run.list_version or not self._has_reached(run, run.list_version):
             return "the scope has lost its position"
@@ -164,14 +164,14 @@ class Comparisons:
             return "rows newer than the list have been removed"
         return ""
 
-    def _has_reached(self, run: _Run, list_version: int) -> bool:
+    def _has_reached(self, run: _Comparison, list_version: int) -> bool:
         cursor = self._cursors.get(run.scope.id)
         return (cursor.epoch, cursor.fingerprint) == (
             run.epoch,
             run.scope.fingerprint,
         ) and cursor.version >= list_version
 
-    def _context(self, run: _Run, now: rendering.Now) -> rendering.RequestContext:
+    def _context(self, run: _Comparison, now: rendering.Now) -> rendering.RequestContext:
         context = self._positions.context(run.scope, run.api_version, self._positions.identity(), now)
         return replace(context, since_us=self._cursors.compared_us(run.scope.id) or None)
 
@@ -179,7 +179,7 @@ class Comparisons:
         return self._journal.events_written_by_type, self._journal.watched_changes
 
     def _reply_since(
-        self, run: _Run, before: tuple[Mapping[model.EventType, int], int], *, compared: int
+        self, run: _Comparison, before: tuple[Mapping[model.EventType, int], int], *, compared: int
     ) -> wire.Compared:
         """Add up the events since `before`, note them, and reopen the stream if the set of watched UIDs has changed."""
         written, watched_changes = before
@@ -211,18 +211,18 @@ class Comparisons:
         self._state.put(_reply_key(request.scope, request.nonce), reply)
 
 
-def _run_key(scope: model.ScopeId) -> session_state.Key[_Run]:
-    return session_state.Key("comparison", scope)
+def _run_key(scope: model.ScopeId) -> session_state.StateKey[_Comparison]:
+    return session_state.StateKey("comparison", scope)
 
 
-def _last_key(scope: model.ScopeId) -> session_state.Key[str]:
+def _last_key(scope: model.ScopeId) -> session_state.StateKey[str]:
     """Return the key of the nonce of the scope's last complete comparison."""
-    return session_state.Key("compared", scope)
+    return session_state.StateKey("compared", scope)
 
 
-def _reply_key(scope: model.ScopeId, nonce: str) -> session_state.Key[wire.Compared]:
+def _reply_key(scope: model.ScopeId, nonce: str) -> session_state.StateKey[wire.Compared]:
     """Return the key of the reply that ended a comparison."""
-    return session_state.Key("compared-reply", (scope, nonce))
+    return session_state.StateKey("compared-reply", (scope, nonce))
 
 
 _TYPES = (model.EventType.CREATED, model.EventType.UPDATED, model.EventType.DELETED)
@@ -245,7 +245,7 @@ def _listed(request: wire.ComparePage) -> dict[str, int]:
     return listed
 
 
-def _so_far(run: _Run) -> wire.Compared:
+def _so_far(run: _Comparison) -> wire.Compared:
     return wire.Compared(place=wire.ApplyResult.APPLIED, created=run.created, updated=run.updated, deleted=run.deleted)
 
 

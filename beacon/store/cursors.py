@@ -262,13 +262,13 @@ class Cursors:
         return tuple(uid for (uid,) in rows)
 
 
-def _cursor_key(scope: model.ScopeId) -> session_state.Key[Cursor]:
-    return session_state.Key("cursor", scope)
+def _cursor_key(scope: model.ScopeId) -> session_state.StateKey[Cursor]:
+    return session_state.StateKey("cursor", scope)
 
 
-def confirmed_key(scope: model.ScopeId) -> session_state.Key[int]:
+def confirmed_key(scope: model.ScopeId) -> session_state.StateKey[int]:
     """Return the key of the instant at which the scope's position was last confirmed."""
-    return session_state.Key("confirmed", scope)
+    return session_state.StateKey("confirmed", scope)
 
 
 def key(scope: model.ScopeId) -> tuple[str, str, str]:

@@ -28,7 +28,7 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Session:
+class _NotifierSession:
     """The active notifier. `unacknowledged` are replies that may not have arrived yet: claim number -> reply."""
 
     name: str
@@ -38,9 +38,9 @@ class _Session:
     unacknowledged: Mapping[int, wire.Claimed] = field(default_factory=dict)
 
 
-_SESSION: session_state.Key[_Session] = session_state.Key("notifier")
-_FENCED: session_state.Key[tuple[str, ...]] = session_state.Key("fenced")
-_CLAIMED_AT: session_state.Key[int] = session_state.Key("claimed")
+_SESSION: session_state.StateKey[_NotifierSession] = session_state.StateKey("notifier")
+_FENCED: session_state.StateKey[tuple[str, ...]] = session_state.StateKey("fenced")
+_CLAIMED_AT: session_state.StateKey[int] = session_state.StateKey("claimed")
 
 
 class Deliveries:
@@ -153,7 +153,7 @@ class Deliveries:
             return frozenset()
         return _leased(session)
 
-    def _session_of(self, claim: wire.Claim) -> _Session | None:
+    def _session_of(self, claim: wire.Claim) -> _NotifierSession | None:
         """Return the claim's session with the deliveries that it holds now; None if another notifier is active."""
         fenced = self._state.get(_FENCED) or ()
         self._state.put(_CLAIMED_AT, self.now_us())
@@ -163,7 +163,7 @@ class Deliveries:
         if session is None or session.name != claim.session:
             if session is not None:
                 self._state.put(_FENCED, (*fenced, session.name)[-_REMEMBERED_FENCED:])
-            session = _Session(name=claim.session, endpoint=claim.endpoint)
+            session = _NotifierSession(name=claim.session, endpoint=claim.endpoint)
             self._remember(session)
         if claim.number <= session.number:
             return session
@@ -174,7 +174,7 @@ class Deliveries:
         return replace(session, held=held, unacknowledged=unacknowledged)
 
     def _answer(
-        self, claim: wire.Claim, session: _Session, leased: frozenset[int], found: list[model.Delivery]
+        self, claim: wire.Claim, session: _NotifierSession, leased: frozenset[int], found: list[model.Delivery]
     ) -> wire.Claimed:
         row = self._ledger.row(
             "SELECT number FROM counts WHERE what = 'deliveries' AND name = ? AND state = 'ready'", (claim.endpoint,)
@@ -185,7 +185,7 @@ class Deliveries:
         self._remember(replace(session, number=max(session.number, claim.number), unacknowledged=unacknowledged))
         return reply
 
-    def _remember(self, session: _Session) -> None:
+    def _remember(self, session: _NotifierSession) -> None:
         self._state.put(_SESSION, session)
 
     def _choose(self, claim: wire.Claim, leased: frozenset[int], now_us: int) -> list[model.Delivery]:
@@ -349,7 +349,7 @@ def _micros(seconds: float) -> int:
     return int(min(max(seconds, 0.0), instants.LONGEST_S) * 1_000_000)
 
 
-def _leased(session: _Session) -> frozenset[int]:
+def _leased(session: _NotifierSession) -> frozenset[int]:
     """Return the deliveries that the notifier has or is about to receive."""
     return session.held.union(*(_ids(reply) for reply in session.unacknowledged.values()))
 

@@ -11,7 +11,7 @@ from typing import Any, Generic, NamedTuple, TypeVar, cast
 T = TypeVar("T")
 
 
-class Key(NamedTuple, Generic[T]):
+class StateKey(NamedTuple, Generic[T]):
     """The name of one value, whose type is `T`; `scope` distinguishes values of the same name."""
 
     name: str
@@ -19,7 +19,7 @@ class Key(NamedTuple, Generic[T]):
 
 
 _ABSENT = object()
-_Layer = dict[Key[Any], object]
+_Layer = dict[StateKey[Any], object]
 
 
 class SessionState:
@@ -33,7 +33,7 @@ class SessionState:
         self._notes: list[object] = []
         self._request_notes: list[object] = []
 
-    def get(self, key: Key[T]) -> T | None:
+    def get(self, key: StateKey[T]) -> T | None:
         """Return the value as the current request sees it, None if there is none."""
         for layer in (self._request, self._transaction, self._kept):
             value = layer.get(key, _ABSENT)
@@ -41,11 +41,11 @@ class SessionState:
                 return cast("T | None", value)
         return None
 
-    def put(self, key: Key[T], value: T) -> None:
+    def put(self, key: StateKey[T], value: T) -> None:
         """Set a value for the current request."""
         self._request[key] = value
 
-    def remove(self, key: Key[Any]) -> None:
+    def remove(self, key: StateKey[Any]) -> None:
         """Remove a value for the current request."""
         self._request[key] = None
 

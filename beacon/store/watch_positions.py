@@ -35,13 +35,13 @@ class LedgerConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Session:
+class _StreamSession:
     number: int
     nonce: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Run:
+class _List:
     """A running list: pages below `pages` are applied, with `count` objects; `known` are their UIDs that have rows."""
 
     session: int
@@ -54,7 +54,7 @@ class _Run:
     began_us: int = 0
 
 
-_IDENTITY: session_state.Key[LedgerIdentity] = session_state.Key("identity")
+_IDENTITY: session_state.StateKey[LedgerIdentity] = session_state.StateKey("identity")
 
 
 class WatchPositions:
@@ -201,7 +201,7 @@ class WatchPositions:
         self._cursors.begin_list(
             request.scope, reason=request.reason, epoch=epoch, fingerprint=request.fingerprint, list_version=request.at
         )
-        run = _Run(
+        run = _List(
             session=request.session,
             list_version=request.at,
             prev=request.prev,
@@ -209,7 +209,7 @@ class WatchPositions:
             began_us=now.us,
         )
         self._state.put(_list_key(request.scope), run)
-        self._state.remove(session_state.Key("comparison", request.scope))
+        self._state.remove(session_state.StateKey("comparison", request.scope))
         return self._positioned(request.scope, 0, epoch)
 
     def list_page(self, request: wire.ListPage, now: rendering.Now) -> wire.PositionReply:
@@ -289,9 +289,9 @@ class WatchPositions:
         for scope in self._scopes:
             session = self._state.get(_session_key(scope))
             if session is not None:
-                self._state.put(_session_key(scope), _Session(number=session.number + 1, nonce=""))
+                self._state.put(_session_key(scope), _StreamSession(number=session.number + 1, nonce=""))
             self._state.remove(_list_key(scope))
-            self._state.remove(session_state.Key("comparison", scope))
+            self._state.remove(session_state.StateKey("comparison", scope))
 
     def context(
         self, scope: rules.Scope, api_version: str, identity: LedgerIdentity, now: rendering.Now
@@ -307,7 +307,7 @@ class WatchPositions:
             now=now,
         )
 
-    def _run(self, request: wire.ListPage | wire.ListEnd) -> _Run | None:
+    def _run(self, request: wire.ListPage | wire.ListEnd) -> _List | None:
         """Return the list that a request belongs to, if it is running."""
         run = self._state.get(_list_key(request.scope))
         return run if run and (run.session, run.list_version) == (request.session, request.at) else None
@@ -369,10 +369,12 @@ class WatchPositions:
         self._state.remove(_IDENTITY)
         return self.identity()
 
-    def _session(self, request: wire.OpenStream) -> _Session:
+    def _session(self, request: wire.OpenStream) -> _StreamSession:
         session = self._state.get(_session_key(request.scope))
         if session is None or session.nonce != request.nonce:
-            session = _Session(number=(session.number if session else self._first_session) + 1, nonce=request.nonce)
+            session = _StreamSession(
+                number=(session.number if session else self._first_session) + 1, nonce=request.nonce
+            )
             self._state.put(_session_key(request.scope), session)
             self._state.remove(_list_key(request.scope))
         return session
@@ -382,7 +384,7 @@ class WatchPositions:
         return session is not None and session.number == number and epoch == current
 
     def _list_context(
-        self, scope: model.ScopeId, run: _Run, identity: LedgerIdentity, now: rendering.Now
+        self, scope: model.ScopeId, run: _List, identity: LedgerIdentity, now: rendering.Now
     ) -> rendering.RequestContext:
         context = self.context(self._scopes[scope], run.api_version, identity, now)
         gap = self._cursors.gap(scope)
@@ -400,18 +402,18 @@ class WatchPositions:
         return wire.PositionReply(place=wire.ApplyResult.OUT_OF_POSITION, tracked_version=version, why=why)
 
 
-def _session_key(scope: model.ScopeId) -> session_state.Key[_Session]:
-    return session_state.Key("session", scope)
+def _session_key(scope: model.ScopeId) -> session_state.StateKey[_StreamSession]:
+    return session_state.StateKey("session", scope)
 
 
-def _list_key(scope: model.ScopeId) -> session_state.Key[_Run]:
-    return session_state.Key("list", scope)
+def _list_key(scope: model.ScopeId) -> session_state.StateKey[_List]:
+    return session_state.StateKey("list", scope)
 
 
-def _ended_key(scope: model.ScopeId) -> session_state.Key[tuple[int, int]]:
+def _ended_key(scope: model.ScopeId) -> session_state.StateKey[tuple[int, int]]:
     """Return the key of the session and resourceVersion of the list that ended last."""
-    return session_state.Key("ended", scope)
+    return session_state.StateKey("ended", scope)
 
 
-def _tracked_key(scope: model.ScopeId) -> session_state.Key[int]:
-    return session_state.Key("tracked", scope)
+def _tracked_key(scope: model.ScopeId) -> session_state.StateKey[int]:
+    return session_state.StateKey("tracked", scope)

@@ -154,9 +154,9 @@ def _decode_object(data: bytes) -> dict[str, Any]:
     except codec.DecodeError as error:
         raise ProtocolError(f"not JSON: {error}") from error
     if not isinstance(message, dict):
-        raise ProtocolError("a message is a JSON object")
+        raise ProtocolError("a message must be a JSON object")
     if message.get("v") != VERSION:
-        raise ProtocolError(f"version {message.get('v')!r} where {VERSION} is spoken")
+        raise ProtocolError(f"unsupported version {message.get('v')!r}, expected {VERSION}")
     return message
 
 

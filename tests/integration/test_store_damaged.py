@@ -76,7 +76,7 @@ def test_a_clean_end_spares_the_next_start_the_check(place: Place) -> None:  # n
     assert not (place.data / "events.db.mark").exists()
 
 
-def test_a_database_of_somebody_else_is_refused(place: Place) -> None:  # noqa: F811
+def test_a_database_of_another_program_is_refused(place: Place) -> None:  # noqa: F811
     with sqlite3.connect(place.data / "events.db") as theirs:
         theirs.execute("CREATE TABLE theirs (x)")
     theirs.close()
@@ -84,4 +84,4 @@ def test_a_database_of_somebody_else_is_refused(place: Place) -> None:  # noqa: 
     code, lines = place.ended()
 
     assert code == errors.EXIT_CONFIG
-    assert any("none of Beacon's" in line.get("reason", "") for line in lines)
+    assert any("of another program" in line.get("reason", "") for line in lines)

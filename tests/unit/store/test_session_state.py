@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from beacon.store import session_state
 
-KEYS: list[session_state.Key[object]] = [session_state.Key(name) for name in ("a", "b", "c")]
-Step = tuple[str, session_state.Key[object] | None, int | None]
+KEYS: list[session_state.StateKey[object]] = [session_state.StateKey(name) for name in ("a", "b", "c")]
+Step = tuple[str, session_state.StateKey[object] | None, int | None]
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("put"), st.sampled_from(KEYS), st.none() | st.integers(0, 5)),
@@ -19,11 +19,11 @@ STEPS = st.lists(
 
 @given(STEPS)
 def test_a_request_sees_what_was_kept_and_nothing_that_was_rolled_back(
-    steps: list[tuple[str, session_state.Key[object] | None, int | None]],
+    steps: list[tuple[str, session_state.StateKey[object] | None, int | None]],
 ) -> None:
     """The model is three dictionaries, each a whole copy of the one below."""
     state = session_state.SessionState()
-    kept: dict[session_state.Key[object], int | None] = {}
+    kept: dict[session_state.StateKey[object], int | None] = {}
     transaction, request = dict(kept), dict(kept)
     for what, key, value in steps:
         match what:
