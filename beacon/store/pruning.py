@@ -92,7 +92,7 @@ class Pruning:
         oldest_us = next((committed_us for _, committed_us, may_go in found if may_go), 0)
         for start in range(0, len(found), _STEP):
             step = found[start : start + _STEP]
-            # Events lie in the order of their writing: behind the first that is too young there is nothing to be had.
+            # Events are in the order of their commits: after the first recent one, all are recent.
             if step[0][1] >= before_us:
                 more = False
                 break
