@@ -1,58 +1,58 @@
-"""What went wrong, named by what the caller must do about it.
+"""The exceptions of Beacon and the exit codes of its processes. A class name states what the caller must do.
 
-Doors translate foreign exceptions into these with `raise ... from`. Nothing here may know a library, a socket or a
-file: an error is a sentence for a person plus what a program needs to go on.
+Code that calls a library translates its exceptions into these with `raise ... from`. This module must not know a
+library, a socket or a file. An error consists of a message for a person and the data that a program needs.
 """
 
 from collections.abc import Sequence
 
 EXIT_OK = 0
 EXIT_FAILURE = 1
-EXIT_UNAVAILABLE = 69  # EX_UNAVAILABLE of sysexits.h: a part that is needed does not answer
+EXIT_UNAVAILABLE = 69  # EX_UNAVAILABLE of sysexits.h: a required process does not respond
 EXIT_SOFTWARE = 70  # EX_SOFTWARE: an unexpected error ended the process; supervisord restarts it
-EXIT_CANNOT_CREATE = 73  # EX_CANTCREAT: the volume or a directory can't be used
-EXIT_TEMPORARY = 75  # EX_TEMPFAIL: try again, e.g. a port or a lock is held by somebody else
-EXIT_CONFIG = 78  # EX_CONFIG: only a person who changes the configuration can help
+EXIT_CANNOT_CREATE = 73  # EX_CANTCREAT: the volume or a directory is not usable
+EXIT_TEMPORARY = 75  # EX_TEMPFAIL: try again later, e.g. another process holds a port or a lock
+EXIT_CONFIG = 78  # EX_CONFIG: the configuration must be changed
 
 
 class BeaconError(Exception):
-    """Any error that Beacon raises on purpose."""
+    """Base class of all errors that Beacon raises on purpose."""
 
 
 class ConfigError(BeaconError):
-    """The configuration is wrong; a person must change it. Ends the process with `EXIT_CONFIG`."""
+    """The configuration is invalid and must be changed. The process exits with `EXIT_CONFIG`."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        """Keep every problem, one line each."""
+        """Store the problems, one line each."""
         super().__init__("; ".join(problems))
         self.problems = tuple(problems)
 
 
 class TransientError(BeaconError):
-    """Trying again may help, after `delay_s` seconds when the other side asked for that."""
+    """A retry may succeed, after `delay_s` seconds if the other side requested a delay."""
 
     def __init__(self, message: str, *, delay_s: float | None = None) -> None:
-        """Say what happened and how long the other side wants to be left alone."""
+        """Store the message and the requested delay."""
         super().__init__(message)
         self.delay_s = delay_s
 
 
 class PermanentError(BeaconError):
-    """Trying the same again can't help."""
+    """A retry of the same operation can't succeed."""
 
 
 class ForeignClusterError(PermanentError):
-    """The ledger is of another cluster than the one that the API server belongs to: only an operator can decide."""
+    """The ledger belongs to a different cluster than the API server. An operator must decide."""
 
 
 class Stopping(BeaconError):
-    """The process has been asked to stop while something was being waited for."""
+    """The process was asked to stop during a wait."""
 
 
 class StartError(BeaconError):
-    """This process can't start here; `exit_code` tells supervisord and the operator why."""
+    """This process can't start; `exit_code` reports the reason to supervisord and the operator."""
 
     def __init__(self, message: str, *, exit_code: int) -> None:
-        """Say in one sentence what keeps the process from starting."""
+        """Store the reason, one sentence, and the exit code."""
         super().__init__(message)
         self.exit_code = exit_code

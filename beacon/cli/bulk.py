@@ -63,7 +63,7 @@ def carry_out(client: bus.Client, wish: BulkRequest, given: dict[str, Any]) -> i
     return _missed(missing) or (errors.EXIT_FAILURE if refused else errors.EXIT_OK)
 
 
-def _choose(client: bus.Client, selection: wire.Selection) -> tuple[Pairs, list[str]]:
+def _choose(client: bus.Client, selection: wire.DeliveryFilter) -> tuple[Pairs, list[str]]:
     """Say what exactly is meant: no more is kept of each than that, because they may be many."""
     missing = set(selection.ids)
     pairs = []
@@ -73,7 +73,7 @@ def _choose(client: bus.Client, selection: wire.Selection) -> tuple[Pairs, list[
     return tuple(pairs), sorted(missing)
 
 
-def _show_only(client: bus.Client, wish: BulkRequest, selection: wire.Selection, form: str) -> int:
+def _show_only(client: bus.Client, wish: BulkRequest, selection: wire.DeliveryFilter, form: str) -> int:
     chosen, missing = _choose(client, selection)
     shown = list(itertools.islice(search.walk(client, selection), _SHOWN_DRY))
     output.show(form, [search.plain(one) for one in shown], search.lines(shown))

@@ -8,7 +8,7 @@ from beacon.cli import formatting
 from beacon.domain import model
 
 
-def plain(story: wire.ObjectStory, events: Sequence[wire.EmittedEvent], why: Sequence[str]) -> dict[str, Any]:
+def plain(story: wire.Explanation, events: Sequence[wire.EmittedEvent], why: Sequence[str]) -> dict[str, Any]:
     """Give the documented form (docs/cli.md); `events` are those of all pages, the latest first."""
     return {
         "kind": story.kind,
@@ -21,7 +21,7 @@ def plain(story: wire.ObjectStory, events: Sequence[wire.EmittedEvent], why: Seq
     }
 
 
-def why(story: wire.ObjectStory, events: Sequence[wire.EmittedEvent], down: Mapping[str, str]) -> list[str]:
+def why(story: wire.Explanation, events: Sequence[wire.EmittedEvent], down: Mapping[str, str]) -> list[str]:
     """Say in sentences what keeps something from being told; `down` has since when an endpoint counts as down."""
     here = [one for one in story.objects if one.state is not model.ObjectState.GONE]
     said = [sentence for one in here if (sentence := _of_object(one))]
@@ -57,7 +57,7 @@ def lines(seen: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {_stands(one['delivery'])}"
 
 
-def _of_nothing(story: wire.ObjectStory) -> str:
+def _of_nothing(story: wire.Explanation) -> str:
     where = f" in namespace {story.namespace}" if story.namespace else ""
     if not story.covering:
         return f"No scope covers {story.kind}{where}: the configuration watches {', '.join(story.kinds)}."
@@ -75,7 +75,7 @@ def _of_nothing(story: wire.ObjectStory) -> str:
     )
 
 
-def _of_object(one: wire.SeenObject) -> str:
+def _of_object(one: wire.ExplainedObject) -> str:
     since = formatting.precise(one.changed_us)
     if one.state is model.ObjectState.UNMANAGED:
         return f"Unmanaged since {since}: the configuration no longer accepts it, and nothing is told of it."
@@ -123,7 +123,7 @@ def _stands(delivery: Mapping[str, Any]) -> str:
     return f"{delivery['state']} for endpoint {delivery['endpoint']}{due}{behind}"
 
 
-def _object(one: wire.SeenObject) -> dict[str, Any]:
+def _object(one: wire.ExplainedObject) -> dict[str, Any]:
     return {
         "uid": one.uid,
         "group": one.group,

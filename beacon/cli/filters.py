@@ -13,7 +13,7 @@ from beacon import wire
 from beacon.domain import model
 
 LIMIT = click.IntRange(0, 1_000_000_000)
-DELIVERY = click.IntRange(0, 2**63 - 1)  # an SQLite integer
+DELIVERY = click.IntRange(0, model.MAX_INTEGER)
 _AGO = re.compile(r"([0-9]{1,12})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -51,9 +51,9 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def selection(given: dict[str, Any], ids: tuple[str, ...] = ()) -> wire.Selection:
+def selection(given: dict[str, Any], ids: tuple[str, ...] = ()) -> wire.DeliveryFilter:
     """Take the filters out of a command's parameters; what is left there is the command's own."""
-    return wire.Selection(
+    return wire.DeliveryFilter(
         states=tuple(model.DeliveryState(state) for state in given.pop("state")),
         types=tuple(model.EventType(type_) for type_ in given.pop("type")),
         kind=given.pop("kind"),

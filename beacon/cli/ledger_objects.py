@@ -16,7 +16,7 @@ def read() -> plan_model.Ledger:
     Raises:
         errors.BeaconError: no store runs here, or it does not answer; says which.
     """
-    objects: dict[str, wire.HeldObject] = {}
+    objects: dict[str, wire.StoredObject] = {}
     page = wire.ObjectPage(cluster="", epoch=0, objects=(), after="", more=True)
     with bus.Client(bus.address(run_directory.private(os.environ)), stop=threading.Event()) as client:
         while page.more:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from beacon import wire
 from beacon.domain import model, rules, transitions
 
-Known = Mapping[str, wire.HeldObject]
+Known = Mapping[str, wire.StoredObject]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +89,7 @@ class Forecast:
                 self.counts.changes.deleted += transitions.vanish(row.state).event is not None
         return self.counts
 
-    def _count(self, row: wire.HeldObject | None, seen: model.Observation, changes: Changes) -> None:
+    def _count(self, row: wire.StoredObject | None, seen: model.Observation, changes: Changes) -> None:
         known = _known(row) if row else None
         now = transitions.Circumstances(
             fingerprint=rules.fingerprint(self._scope.rule, seen.namespace),
@@ -111,7 +111,7 @@ class Forecast:
         changes.unmanaged += lost and known is not None and known.state is model.ObjectState.TRACKED
 
 
-def covers(scope: model.ScopeId, row: wire.HeldObject) -> bool:
+def covers(scope: model.ScopeId, row: wire.StoredObject) -> bool:
     """Say whether a row is the scope's to judge."""
     return (scope.group, scope.kind) == (row.group, row.kind) and scope.namespace in ("", row.namespace)
 
@@ -127,7 +127,7 @@ def leaving(scopes: Iterable[rules.Scope], ledger: Ledger) -> dict[model.ScopeId
     return counts
 
 
-def _known(row: wire.HeldObject) -> transitions.KnownObject:
+def _known(row: wire.StoredObject) -> transitions.KnownObject:
     return transitions.KnownObject(
         state=row.state,
         epoch=row.epoch,

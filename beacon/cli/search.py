@@ -11,8 +11,8 @@ _HEAD = ("SEQUENCE", "STATE", "TYPE", "KIND", "OBJECT", "DETECTED", "REQUESTS", 
 
 
 def walk(
-    client: bus.Client, selection: wire.Selection, *, after: int = 0, newest_first: bool = False
-) -> Iterator[wire.ListedDelivery]:
+    client: bus.Client, selection: wire.DeliveryFilter, *, after: int = 0, newest_first: bool = False
+) -> Iterator[wire.DeliverySummary]:
     """Give every delivery that is meant; the store is asked for some at a time.
 
     Raises:
@@ -20,13 +20,13 @@ def walk(
     """
     more = True
     while more:
-        request = wire.Find(selection=selection, after=after, newest_first=newest_first)
+        request = wire.FindDeliveries(selection=selection, after=after, newest_first=newest_first)
         page = client.try_call(request, timeout_s=_PATIENCE_S)
         yield from page.deliveries
         after, more = page.after, page.more
 
 
-def plain(one: wire.ListedDelivery) -> dict[str, Any]:
+def plain(one: wire.DeliverySummary) -> dict[str, Any]:
     """Give a delivery in its documented form (docs/cli.md)."""
     return {
         "sequence": one.sequence,
@@ -58,17 +58,17 @@ def plain(one: wire.ListedDelivery) -> dict[str, Any]:
     }
 
 
-def lines(found: list[wire.ListedDelivery]) -> Iterator[str]:
+def lines(found: list[wire.DeliverySummary]) -> Iterator[str]:
     """Render deliveries as a table."""
     return output.table(_HEAD, map(_row, found))
 
 
-def named(one: wire.ListedDelivery) -> str:
+def named(one: wire.DeliverySummary) -> str:
     """Name the object as people do."""
     return f"{one.namespace}/{one.name}" if one.namespace else one.name
 
 
-def _row(one: wire.ListedDelivery) -> tuple[str, ...]:
+def _row(one: wire.DeliverySummary) -> tuple[str, ...]:
     return (
         str(one.sequence),
         one.state.value,

@@ -11,6 +11,7 @@ One object must not hide the others. If msgspec rejects a text (nested too deepl
 import msgspec
 
 from beacon.cluster import failures, framing, scanning
+from beacon.domain import model
 
 # All exceptions of msgspec for text that is not of the expected form, or is nested too deeply.
 UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
@@ -74,7 +75,7 @@ class List(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     items: list[Object] | None = None
 
 
-LIMIT = 2**63  # of resourceVersions: the limit of SQLite's integers and of etcd's revisions
+LIMIT = model.MAX_INTEGER + 1  # of resourceVersions: the limit of SQLite's integers and of etcd's revisions
 
 
 def number(text: str) -> int:

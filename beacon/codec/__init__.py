@@ -1,7 +1,7 @@
-"""Bytes and text to plain values and back: JSON here (door: orjson), YAML in `documents` (door: yaml).
+"""Conversion between bytes and plain values: JSON here (the only user of orjson), YAML in `documents` (of yaml).
 
-It knows nothing of what the values mean, and imports nothing of Beacon. JSON that is written is compact and UTF-8. YAML
-is apart because most processes never read it. Start reading at `encode` and `decode`.
+It knows nothing about the meaning of the values, and imports nothing of Beacon. JSON output is compact UTF-8. YAML is
+a separate module because most processes never read it. Start reading at `encode` and `decode`.
 """
 
 from typing import Any
@@ -14,25 +14,25 @@ class DecodeError(ValueError):
 
 
 class EncodeError(TypeError):
-    """The value can't be written: it is no plain value, or JSON has no form for a number or a text of it."""
+    """The value can't be encoded: it is not a plain value, or JSON can't represent one of its numbers or strings."""
 
 
 def encode(value: object) -> bytes:
-    """Render a plain value or a dataclass as compact JSON.
+    """Encode a plain value or a dataclass as compact JSON.
 
     Raises:
-        EncodeError: JSON has no form for it, e.g. an integer of more than 64 bits, or half a surrogate pair.
+        EncodeError: JSON can't represent it, e.g. an integer of more than 64 bits or a lone surrogate.
     """
     return _dumped(value, 0)
 
 
 def encode_pretty(value: object) -> bytes:
-    """Render a plain value as indented JSON that ends with a newline; raises as `encode`."""
+    """Encode a plain value as indented JSON that ends with a newline; raises as `encode`."""
     return _dumped(value, orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 def encode_sorted(value: object) -> bytes:
-    """Render a plain value as compact JSON with sorted keys: equal values give equal bytes."""
+    """Encode a plain value as compact JSON with sorted keys, so that equal values yield equal bytes."""
     return _dumped(value, orjson.OPT_SORT_KEYS)
 
 
@@ -40,7 +40,7 @@ def decode(data: bytes | str) -> Any:
     """Parse JSON.
 
     Raises:
-        DecodeError: it is not JSON.
+        DecodeError: the data is not JSON.
     """
     try:
         return orjson.loads(data)
@@ -49,7 +49,7 @@ def decode(data: bytes | str) -> Any:
 
 
 def raw(text: str | bytes) -> orjson.Fragment:
-    """Mark JSON text that is to be embedded by `encode` as it stands."""
+    """Mark JSON text that `encode` embeds unchanged."""
     return orjson.Fragment(text)
 
 

@@ -1,6 +1,6 @@
-"""YAML to plain values and back: the safe subset, bounded in depth and size.
+"""Conversion between YAML and plain values: the safe subset of YAML, limited in depth and size.
 
-A key that stands twice in one mapping is an error, because the second would silently win.
+A repeated key in a mapping is an error, because the second value would silently win.
 """
 
 import itertools
@@ -12,25 +12,25 @@ import yaml
 from beacon.codec import DecodeError
 
 _DEEPEST = 64  # levels; a configuration has 5, a kubeconfig 6
-_LARGEST = 4 * 1024 * 1024  # characters, with every alias in its place
+_LARGEST = 4 * 1024 * 1024  # characters, with all aliases expanded
 _ENDLESS = (_LARGEST + 1, _DEEPEST + 1)
 _LONGEST_SHOWN = 60
-_WRONG_VALUE = "a value is not what its tag says"
+_WRONG_VALUE = "a value does not match its tag"
 
 
 def load(text: str) -> Any:
     """Parse one YAML document.
 
     Raises:
-        DecodeError: it is not YAML, is more than one document, or repeats a key; states line and column.
+        DecodeError: the text is not YAML, has several documents, or repeats a key; the message states line and column.
     """
     return _load(text, _Loader)
 
 
 def load_text(text: str) -> Any:
-    """Parse one YAML document; every scalar but null stays the text that it is.
+    """Parse one YAML document; every scalar except null stays text.
 
-    So `values: [true]` is the text "true" and `version: 1.10` keeps its zero, as a typed reader would have it.
+    `values: [true]` yields the text "true", and `version: 1.10` keeps its zero, for a reader that knows the types.
 
     Raises:
         DecodeError: as `load`.
@@ -39,7 +39,7 @@ def load_text(text: str) -> Any:
 
 
 def dump(value: object, *, ascii_only: bool = False) -> str:
-    """Render a plain value as block-style YAML in the order given; text stays text for readers of YAML 1.1 and 1.2."""
+    """Render a plain value as block-style YAML in its own order; text is read as text by YAML 1.1 and 1.2 parsers."""
     text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=not ascii_only, width=120)
     return text
 
@@ -53,25 +53,25 @@ def _load(text: str, loader: type["_Loader"]) -> Any:
         before = text[: error.position]
         place = f"line {before.count(chr(10)) + 1}, column {error.position - before.rfind(chr(10))}"
         character = "a NUL" if error.character == 0 else f"the character U+{error.character:04X}"
-        raise DecodeError(f"{place}: {character} can't stand in YAML") from error
+        raise DecodeError(f"{place}: {character} is not allowed in YAML") from error
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
-        raise DecodeError(f"a value is not what its tag says ({type(error).__name__})") from error
+        raise DecodeError(f"a value does not match its tag ({type(error).__name__})") from error
 
 
 class _Loader(yaml.SafeLoader):
-    """A SafeLoader that refuses a repeated key, and what would grow beyond measure: nesting and repeated aliases."""
+    """A SafeLoader that rejects repeated keys, deep nesting and exponential growth through aliases."""
 
     _depth = 0
 
     def get_single_node(self) -> Any:
-        """Compose the document, and measure it before a value of it is made."""
+        """Compose the document, and check its size before any value is constructed."""
         node = super().get_single_node()
         if node is not None:
             _measure(node)
         return node
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """Compose a node, unless it is nested too deeply: composing, constructing and validating recurse."""
+        """Compose a node, or raise if it is nested too deeply: composing, constructing and validating are recursive."""
         if self._depth >= _DEEPEST:
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise yaml.MarkedYAMLError(problem=f"nested more than {_DEEPEST} levels deep", problem_mark=mark)
@@ -82,14 +82,14 @@ class _Loader(yaml.SafeLoader):
             self._depth -= 1
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002
-        """Build a value; one that is not what its tag (`!!int`) says is located, and not quoted: it may be a secret."""
+        """Construct a value. An error states the position of a mistagged value, not the value: it may be a secret."""
         try:
             return super().construct_object(node, deep=deep)
         except (ValueError, LookupError, AttributeError, TypeError) as error:
             raise yaml.MarkedYAMLError(problem=_WRONG_VALUE, problem_mark=node.start_mark) from error
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
-        """Build a mapping after looking for keys that stand twice."""
+        """Construct a mapping; raise if a key occurs twice."""
         seen: set[Any] = set()
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
@@ -98,19 +98,17 @@ class _Loader(yaml.SafeLoader):
             if not isinstance(key, str | int | float | bool | None):
                 raise yaml.MarkedYAMLError(problem="a key must be a plain value", problem_mark=key_node.start_mark)
             if key in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"the key {_short(key)} stands twice", problem_mark=key_node.start_mark
-                )
+                raise yaml.MarkedYAMLError(problem=f"duplicate key {_short(key)}", problem_mark=key_node.start_mark)
             seen.add(key)
         built: dict[Any, Any] = super().construct_mapping(node, deep=deep)
         return built
 
 
 class _Dumper(yaml.SafeDumper):
-    """Puts what looks like another type to any reader in quotes."""
+    """Quotes text that any reader would parse as another type."""
 
 
-# PyYAML takes these for text and writes them bare; kubectl would read a namespace `n` as false and `1e3` as a number.
+# PyYAML writes these texts without quotes; kubectl would read a namespace `n` as false and `1e3` as a number.
 _Dumper.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"[yYnN]$"), list("yYnN"))
 _Dumper.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?(\.?[0-9][0-9_.]*[eE][-+]?[0-9]+|0o[0-7]+)$"), list("-+.0123456789")
@@ -118,7 +116,7 @@ _Dumper.add_implicit_resolver(
 
 
 class _TextLoader(_Loader):
-    """Resolves null alone; every other scalar is text."""
+    """Resolves only null; every other scalar is text."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012  PyYAML's own attribute
         first: [
@@ -129,14 +127,14 @@ class _TextLoader(_Loader):
 
 
 def _measure(root: yaml.Node) -> None:
-    """Raise if the document, with every alias in its place, is larger or deeper than one may be, or endless."""
+    """Raise if the document, with all aliases expanded, is too large, too deep or endless."""
     known: dict[int, tuple[int, int]] = {}
 
     def measure(node: yaml.Node) -> tuple[int, int]:
         if isinstance(node, yaml.ScalarNode):
             return 1 + len(node.value), 1
         if id(node) not in known:
-            known[id(node)] = _ENDLESS  # until its parts are measured
+            known[id(node)] = _ENDLESS  # stays if the node contains itself
             pairs = isinstance(node, yaml.MappingNode)
             parts = [measure(part) for part in (itertools.chain(*node.value) if pairs else node.value)]
             known[id(node)] = 1 + sum(size for size, _ in parts), 1 + max((depth for _, depth in parts), default=0)
@@ -150,7 +148,7 @@ def _measure(root: yaml.Node) -> None:
 
 def _excess(size: int, depth: int) -> str:
     if (size, depth) == _ENDLESS:
-        return "an alias stands within what it stands for"
+        return "an alias refers to a node that contains it"
     return f"nested more than {_DEEPEST} levels deep" if depth > _DEEPEST else "repeated aliases make it too large"
 
 
@@ -160,7 +158,7 @@ def _short(key: object) -> str:
 
 
 def _located(error: yaml.MarkedYAMLError) -> str:
-    """Say what is wrong and where, without the words that YAML quotes from the text: they may be a secret."""
+    """Return what is wrong and where, without text quoted from the document, which may be a secret."""
     mark = error.problem_mark or error.context_mark
     what = _plain(error)
     return f"line {mark.line + 1}, column {mark.column + 1}: {what}" if mark else what
@@ -173,13 +171,13 @@ def _plain(error: yaml.MarkedYAMLError) -> str:
     return next((plain for words, plain in _PLAIN.items() if words in what), "a tag, an anchor or an alias is wrong")
 
 
-# What the library says, in part, and what is meant.
+# Parts of PyYAML's messages, and the messages that replace them.
 _PLAIN = {
-    "but found another document": "a second document begins here: one is expected",
-    "undefined alias": "an alias names an anchor that does not stand before it",
-    "duplicate anchor": "the same anchor stands twice",
-    "could not determine a constructor": "a tag that is not known here",
-    "for merging": "<< takes a mapping, or a list of mappings",
-    "recursive": "an alias stands within what it stands for",
+    "but found another document": "a second document starts here; only one is allowed",
+    "undefined alias": "an alias refers to an undefined anchor",
+    "duplicate anchor": "duplicate anchor",
+    "could not determine a constructor": "unknown tag",
+    "for merging": "<< requires a mapping or a list of mappings",
+    "recursive": "an alias refers to a node that contains it",
     "unhashable key": "a key must be a plain value",
 }

@@ -1,4 +1,4 @@
-"""`python -m beacon.configuration`: prints the settings, or what is wrong with them, for `config_subprocess`."""
+"""`python -m beacon.configuration`: prints the settings, or the problems with them, for `config_subprocess`."""
 
 import os
 import sys
@@ -8,12 +8,12 @@ from beacon.configuration import config_subprocess, loading, settings
 
 
 def main() -> None:
-    """Answer with one document on standard output."""
+    """Print one JSON document to standard output."""
     try:
         loaded = loading.load(os.environ)
-        read = config_subprocess.Read(settings=settings.to_plain(loaded.settings), warnings=loaded.warnings)
+        read = config_subprocess.ConfigReport(settings=settings.to_plain(loaded.settings), warnings=loaded.warnings)
     except errors.ConfigError as error:
-        read = config_subprocess.Read(problems=tuple(error.problems))
+        read = config_subprocess.ConfigReport(problems=tuple(error.problems))
     sys.stdout.buffer.write(codec.encode(read))
 
 

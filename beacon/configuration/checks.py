@@ -1,4 +1,4 @@
-"""What concerns several values together. Pure: gives the tree, put right where the Go Beacon accepts nonsense."""
+"""Checks that involve several values. Pure: returns the tree, with values corrected that the Go Beacon accepts."""
 
 import re
 from dataclasses import replace
@@ -7,7 +7,7 @@ import beacon
 from beacon.configuration import configured_scopes, settings, values
 from beacon.domain import rules
 
-# Whole values must match; the JSON Schema for editors (`beacon.dev.reference`) is made of them, too.
+# Whole values must match. The JSON Schema for editors (`beacon.dev.reference`) uses the same patterns.
 API_VERSION = r"([a-z0-9.-]+/)?v[a-z0-9]+"
 KIND = r"[A-Za-z]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?"
 PLURAL = r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?"
@@ -22,14 +22,14 @@ _SHARE_OF_INTERVAL = 0.9
 
 
 def check(tree: settings.Settings, warnings: list[str]) -> tuple[settings.Settings, list[str]]:
-    """Hold the values against each other; give the tree and every problem, and add to `warnings` what was put right."""
+    """Check the values against each other. Return the tree and all problems; add corrections to `warnings`."""
     problems = [*_resources(tree), *_tls(tree), *_paths(tree), *_order(tree)]
     if not problems:
         try:
             configured_scopes.of(tree)
         except rules.RuleError as error:
             problems.append(f"resources: {error}")
-    return _mended(tree, warnings), problems
+    return _corrected(tree, warnings), problems
 
 
 def _resources(tree: settings.Settings) -> list[str]:
@@ -42,20 +42,20 @@ def _resources(tree: settings.Settings) -> list[str]:
                 " use apiVersion v1, kind Namespace"
             )
         if not re.fullmatch(API_VERSION, one.api_version):
-            problems.append(f"{where}.apiVersion: {one.api_version!r} must be such as v1 or apps/v1")
+            problems.append(f"{where}.apiVersion: {one.api_version!r} must be an API version such as v1 or apps/v1")
         if not re.fullmatch(KIND, one.kind):
             problems.append(f"{where}.kind: {one.kind!r} must be a kind such as Deployment")
         if one.resource and not re.fullmatch(PLURAL, one.resource):
             problems.append(f"{where}.resource: {one.resource!r} must be a plural such as deployments")
         if one.namespaces and one.exclude_namespaces:
-            problems.append(f"{where}.excludeNamespaces: only without namespaces, which already says what is meant")
+            problems.append(f"{where}.excludeNamespaces: can't be combined with namespaces")
     return problems
 
 
 def _tls(tree: settings.Settings) -> list[str]:
     tls = tree.endpoint.tls
     if bool(tls.cert_file) != bool(tls.key_file):
-        return ["endpoint.tls: certFile and keyFile go together"]
+        return ["endpoint.tls: certFile and keyFile must be set together"]
     return []
 
 
@@ -71,23 +71,23 @@ def _order(tree: settings.Settings) -> list[str]:
     source = tree.cloud_events.source
     problems = []
     if not re.fullmatch(TYPE_PREFIX, tree.cloud_events.type_prefix):
-        problems.append("cloudEvents.typePrefix: must be of letters, digits, -, . and _")
+        problems.append("cloudEvents.typePrefix: must consist of letters, digits, -, . and _")
     if tree.app.version and not re.fullmatch(VERSION, tree.app.version):
         problems.append("app.version: must be at most 64 visible ASCII characters, it is sent in User-Agent")
     if not tree.storage.db_path.startswith("/") or "\0" in tree.storage.db_path:
         problems.append(f"storage.dbPath: {tree.storage.db_path!r} must be an absolute path")
     if len({name.lower() for name in tree.endpoint.headers}) < len(tree.endpoint.headers):
-        problems.append("endpoint.headers: two names differ in nothing but capitals")
+        problems.append("endpoint.headers: two names differ only in case")
     if not re.fullmatch(SOURCE, source):
         problems.append(f"cloudEvents.source: {source!r} must be a URI reference")
     if tree.app.cluster_name and not re.fullmatch(CLUSTER_NAME, tree.app.cluster_name):
-        problems.append(f"app.clusterName: {tree.app.cluster_name!r} must be of letters, digits, -, . and _")
+        problems.append(f"app.clusterName: {tree.app.cluster_name!r} must consist of letters, digits, -, . and _")
     if not re.fullmatch(ANNOTATION, tree.annotation.key):
         problems.append(f"annotation.key: {tree.annotation.key!r} must be an annotation's name")
     return problems
 
 
-def _mended(tree: settings.Settings, warnings: list[str]) -> settings.Settings:
+def _corrected(tree: settings.Settings, warnings: list[str]) -> settings.Settings:
     retry, reconciliation, storage, app = tree.endpoint.retry, tree.reconciliation, tree.storage, tree.app
     if retry.initial_backoff_s > retry.max_backoff_s:
         retry = replace(retry, initial_backoff_s=retry.max_backoff_s)

@@ -1,14 +1,14 @@
-"""Which streams a configuration means: the one call by which the watcher and the store come to the same scopes."""
+"""The scopes of a configuration. The watcher and the store both call this, so that they agree on the scopes."""
 
 from beacon.configuration import settings
 from beacon.domain import model, rules
 
 
 def of(tree: settings.Settings) -> tuple[rules.Scope, ...]:
-    """Give the disjoint streams of a configuration.
+    """Return the disjoint scopes of a configuration.
 
     Raises:
-        rules.RuleError: two entries of `resources` contradict each other; the message says how.
+        rules.RuleError: two entries of `resources` contradict each other; the message states how.
     """
     entries = [
         rules.Entry(
@@ -31,6 +31,6 @@ def of(tree: settings.Settings) -> tuple[rules.Scope, ...]:
 
 
 def label(name: str, scope: model.ScopeId) -> str:
-    """Name a scope after its plural or its kind: `name.group[@namespace]`."""
+    """Return the display name of a scope, from its plural or its kind: `name.group[@namespace]`."""
     where = f"@{scope.namespace}" if scope.namespace else ""
     return f"{name}.{scope.group}{where}" if scope.group else f"{name}{where}"

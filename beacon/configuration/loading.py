@@ -1,4 +1,4 @@
-"""From the file's text and the environment to the settings, or to the whole list of what is wrong."""
+"""From the file's text and the environment to the settings, or to the complete list of problems."""
 
 import errno
 from collections.abc import Iterator, Mapping
@@ -18,17 +18,17 @@ LARGEST_FILE = 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """The settings and what is to be said of how they came about, one line each."""
+    """The settings and the warnings, one line each."""
 
     settings: settings.Settings
     warnings: tuple[str, ...] = ()
 
 
 def load(environ: Mapping[str, str]) -> Loaded:
-    """Read the file that `CONFIG_PATH` names, apply the overrides of the environment, and validate.
+    """Read the file that `CONFIG_PATH` names, apply the overrides from the environment, and validate.
 
     Raises:
-        errors.ConfigError: with every problem, one line each.
+        errors.ConfigError: the configuration is invalid; holds all problems, one line each.
     """
     path = Path(environ.get("CONFIG_PATH") or _DEFAULT_PATH)
     return parse(_read(path), environ, name=str(path))
@@ -38,23 +38,23 @@ def parse(text: str, environ: Mapping[str, str], *, name: str = "the configurati
     """Validate the text of a configuration file.
 
     Raises:
-        errors.ConfigError: with every problem, one line each.
+        errors.ConfigError: the configuration is invalid; holds all problems, one line each.
     """
     if len(text) > LARGEST_FILE:
         raise errors.ConfigError([f"{name} is larger than 1 MiB: is it the configuration?"])
     try:
-        given = documents.load_text(text)
+        content = documents.load_text(text)
     except codec.DecodeError as error:
         raise errors.ConfigError([f"{name} is not YAML: {error}"]) from error
-    if given is None:
+    if content is None:
         raise errors.ConfigError([f"{name} is empty: at least resources and endpoint.url are needed"])
-    if not isinstance(given, dict):
+    if not isinstance(content, dict):
         raise errors.ConfigError([f"{name} must be a mapping of keys such as resources and endpoint"])
-    _override(given, environ)
+    _override(content, environ)
     warnings: list[str] = []
-    if odd := _oddity(given):
+    if odd := _oddity(content):
         raise errors.ConfigError([f"{name} {odd}"])
-    built, problems = tree.build(given, warnings)
+    built, problems = tree.build(content, warnings)
     if built is None:
         raise errors.ConfigError(problems)
     built, problems = checks.check(built, warnings)
@@ -77,20 +77,20 @@ def _read(path: Path) -> str:
         raise errors.ConfigError([f"{path} is not UTF-8 text (byte {error.start})"]) from error
 
 
-def _oddity(given: object) -> str:
-    """Return what of the content is no plain value, "" when all of it is."""
-    if not all(map(_is_unicode, _texts(given))):
+def _oddity(content: object) -> str:
+    """Return why the content does not consist of plain values, "" if it does."""
+    if not all(map(_is_unicode, _texts(content))):
         return "holds text that is not Unicode (a lone surrogate)"
     try:
-        codec.encode(given)
+        codec.encode(content)
     except TypeError:
         return "is nested too deeply, or has a key that is not text or a value with a tag such as !!binary or !!set"
     return ""
 
 
-def _texts(given: object) -> Iterator[str]:
-    """Yield all texts, keys included; an anchor may occur within itself."""
-    waiting, seen = [given], set()
+def _texts(content: object) -> Iterator[str]:
+    """Yield all texts, including keys; an anchor may contain itself."""
+    waiting, seen = [content], set()
     while waiting:
         one = waiting.pop()
         if isinstance(one, str):
@@ -109,7 +109,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def _problems_of_environment(environ: Mapping[str, str], url: str) -> list[str]:
-    """Name what the environment gives the notifier that it can't use: the endpoint's proxy and token."""
+    """Return the problems with the endpoint's proxy and token in the environment."""
     problems: list[str] = []
     try:
         proxies.of_environment(environ, url)
@@ -124,10 +124,10 @@ def _problems_of_environment(environ: Mapping[str, str], url: str) -> list[str]:
     return problems
 
 
-def _override(given: dict[str, Any], environ: Mapping[str, str]) -> None:
+def _override(content: dict[str, Any], environ: Mapping[str, str]) -> None:
     for variable, (section, key) in _OVERRIDES.items():
         if value := environ.get(variable):
-            if given.get(section) is None:
-                given[section] = {}
-            if isinstance(given[section], dict):
-                given[section][key] = value
+            if content.get(section) is None:
+                content[section] = {}
+            if isinstance(content[section], dict):
+                content[section][key] = value

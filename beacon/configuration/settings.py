@@ -1,31 +1,31 @@
-"""The configuration as every process sees it: one frozen tree, declared once, with what is allowed beside each value.
+"""The configuration as every process sees it: one frozen tree, declared once, with the allowed values.
 
-Plain dataclasses, so that a process that is handed the tree over the bus needs no validator: the store alone reads the
-file (`beacon.configuration`), and it builds its validator from the declarations here. A key of the file is the
-camelCase of its attribute without the unit (`timeout_s` is `timeout`). Durations are seconds, sizes bytes. No secret is
-in the tree but header values, which no `repr` shows.
+Plain dataclasses, so that a process that receives the tree over the bus needs no validator. Only the store reads the
+file (`beacon.configuration`), with a validator built from the declarations here. A key of the file is the camelCase of
+its attribute without the unit (`timeout_s` is `timeout`). Durations are seconds, sizes bytes. The tree contains no
+secret except header values, which no `repr` shows.
 """
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from beacon import codec
+from beacon.domain import instants
 
-DAY_S = 86_400.0
-YEAR_S = 365 * DAY_S
-LONGEST_S = 100 * YEAR_S
 MOST = 2**31 - 1
+
+T = TypeVar("T")
 
 
 class ValueKind(StrEnum):
-    """How a value is written in the file, where its type does not say so."""
+    """The notation of a value in the file, where its type does not determine it."""
 
-    DURATION = "duration"  # a Go duration string; here seconds
+    DURATION = "duration"  # a Go duration string; seconds in the tree
     SIZE = "size"  # bytes with an optional suffix such as 32Mi
     URL = "url"  # http or https, with a host and without user info
     PATH = "path"  # a path of a URL, beginning with a slash
@@ -37,10 +37,10 @@ class ValueKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allowed:
-    """What the file may say of one value.
+    """The values that the file may set.
 
-    `go`: the Go Beacon has the key, so that what it accepts and makes no sense is put right with a warning instead of
-    being refused.
+    `go`: the Go Beacon has the key. A value that it accepts although it makes no sense is corrected with a warning
+    instead of rejected.
     """
 
     kind: ValueKind | None = None
@@ -51,22 +51,27 @@ class Allowed:
     go: bool = True
 
 
-def _key(default: Any = None, *, required: bool = False, **allowed: Any) -> Any:
-    metadata = {"allowed": Allowed(**allowed)}
-    if required:
-        return field(metadata=metadata)
-    if isinstance(default, dict):
-        return field(default_factory=dict, metadata=metadata)
-    return field(default=default, metadata=metadata)
+def _key(
+    default: T,
+    *,
+    kind: ValueKind | None = None,
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+    one_of: tuple[str, ...] = (),
+    go: bool = True,
+) -> T:
+    allowed = Allowed(kind=kind, least=least, above=above, most=most, one_of=one_of, go=go)
+    return field(default=default, metadata={"allowed": allowed})
 
 
-def _duration(default_s: float, *, least: float = 0.001, most: float = LONGEST_S, **allowed: Any) -> Any:
-    return _key(default_s, kind=ValueKind.DURATION, least=least, most=most, **allowed)
+def _duration(default_s: float, *, least: float = 0.001, most: float = instants.LONGEST_S, go: bool = True) -> float:
+    return _key(default_s, kind=ValueKind.DURATION, least=least, most=most, go=go)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppSettings:
-    """`app`: what the process says of itself."""
+    """`app`: the identity and the log of the processes."""
 
     name: str = _key("beacon")  # in the log
     version: str = _key("")  # in the log and in User-Agent; the package's version when empty
@@ -79,8 +84,8 @@ class AppSettings:
 class ResourceSettings:
     """One of `resources`: a kind to watch, and which of its objects."""
 
-    api_version: str = _key(required=True)
-    kind: str = _key(required=True)
+    api_version: str = field(metadata={"allowed": Allowed()})
+    kind: str = field(metadata={"allowed": Allowed()})
     resource: str = _key("")  # the plural; found by discovery when empty
     namespaces: tuple[str, ...] = _key((), kind=ValueKind.NAMESPACE)  # all when empty
     exclude_namespaces: tuple[str, ...] = _key((), kind=ValueKind.NAMESPACE, go=False)
@@ -89,7 +94,7 @@ class ResourceSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Annotation:
-    """`annotation`: what makes an object one to tell about."""
+    """`annotation`: the annotation that selects the watched objects."""
 
     key: str = _key("bakerapps.net.maas")
     values: tuple[str, ...] = _key(())  # accepted values; any when empty
@@ -97,14 +102,14 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Events:
-    """`events`: what is told beside creations and deletions."""
+    """`events`: the optional event types."""
 
     updated: bool = _key(default=False, go=False)  # a change of the annotation's value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payload:
-    """`payload`: which metadata of an object is told."""
+    """`payload`: the metadata of an object that its events contain."""
 
     annotations: tuple[str, ...] = _key(())  # keys; none when empty
     labels: tuple[str, ...] = _key(())  # keys; all when empty
@@ -120,7 +125,7 @@ class CloudEvents:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """`endpoint.retry`: when a failed request is made again."""
+    """`endpoint.retry`: when a failed request is repeated."""
 
     max_attempts: int = _key(10, least=0, most=MOST)  # 0: no limit
     initial_backoff_s: float = _duration(1.0)
@@ -131,15 +136,15 @@ class Retry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerSettings:
-    """`endpoint.breaker`: when the endpoint counts as down, and how often it is probed then."""
+    """`endpoint.breaker`: when the endpoint counts as down, and how often it is then probed."""
 
-    failure_threshold: int = _key(5, least=0, most=MOST, go=False)  # outage-like answers in a row; 0: never
+    failure_threshold: int = _key(5, least=0, most=MOST, go=False)  # consecutive outage-like responses; 0: never
     probe_interval_s: float = _duration(1.0, most=2.0, go=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tls:
-    """`endpoint.tls`: how an https endpoint is trusted, and how Beacon shows who it is."""
+    """`endpoint.tls`: how Beacon verifies an https endpoint, and its client certificate."""
 
     insecure_skip_verify: bool = _key(default=False)
     ca_file: str = _key("")  # the system's authorities when empty
@@ -149,10 +154,10 @@ class Tls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointSettings:
-    """`endpoint`: where events go."""
+    """`endpoint`: the receiver of the events."""
 
     name: str = _key("default", kind=ValueKind.LABEL, go=False)  # key of its deliveries, label of its metrics
-    url: str = _key(required=True, kind=ValueKind.URL)
+    url: str = field(metadata={"allowed": Allowed(kind=ValueKind.URL)})
     method: str = _key("POST", one_of=("POST", "PUT", "PATCH"))
     timeout_s: float = _duration(30.0, most=3600)  # total deadline of one request
     idle_timeout_s: float = _duration(50.0, most=3600, go=False)  # below the 60 s of most load balancers
@@ -166,7 +171,7 @@ class EndpointSettings:
 class Worker:
     """`worker`: how deliveries are fetched and sent."""
 
-    poll_interval_s: float = _duration(5.0, most=3600)  # a lost wake-up is made good within this
+    poll_interval_s: float = _duration(5.0, most=3600)  # longest delay after a lost wake-up
     batch_size: int = _key(100, least=1, most=10_000)
     concurrency: int = _key(5, least=1, most=512)
 
@@ -183,7 +188,7 @@ class Reconciliation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """`retention`: how long what is settled is kept."""
+    """`retention`: how long settled rows are kept."""
 
     enabled: bool = _key(default=True)
     cleanup_interval_s: float = _duration(3600.0, least=1)
@@ -194,7 +199,7 @@ class Retention:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storage:
-    """`storage`: where the ledger is, and when its volume is too full."""
+    """`storage`: the ledger's file, and the thresholds of its volume."""
 
     db_path: str = _key("/data/events.db")
     volume_path: str = _key("/data")
@@ -206,7 +211,7 @@ class Storage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metrics:
-    """`metrics`: where Prometheus scrapes."""
+    """`metrics`: the endpoint that Prometheus scrapes."""
 
     enabled: bool = _key(default=True)
     port: int = _key(8080, kind=ValueKind.PORT)
@@ -215,7 +220,7 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """`health`: where the kubelet probes."""
+    """`health`: the endpoints that the kubelet probes."""
 
     liveness_path: str = _key("/healthz", kind=ValueKind.PATH)
     readiness_path: str = _key("/ready", kind=ValueKind.PATH)
@@ -224,10 +229,10 @@ class Health:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The whole configuration."""
+    """The complete configuration."""
 
     app: AppSettings = AppSettings()
-    resources: tuple[ResourceSettings, ...] = _key(required=True)
+    resources: tuple[ResourceSettings, ...] = field(metadata={"allowed": Allowed()})
     annotation: Annotation = Annotation()
     events: Events = Events()
     payload: Payload = Payload()
@@ -242,27 +247,27 @@ class Settings:
 
 
 def to_plain(tree: Settings) -> dict[str, Any]:
-    """Render the tree as plain values, for the bus; header values included."""
+    """Return the tree as plain values, for the bus; header values included."""
     plain: dict[str, Any] = codec.decode(codec.encode(tree))
     return plain
 
 
 def from_plain(plain: Mapping[str, Any]) -> Settings:
-    """Build the tree from what `to_plain` gave.
+    """Build the tree from the result of `to_plain`.
 
     Raises:
-        msgspec.ValidationError: it is not such a tree.
+        msgspec.ValidationError: the values are not such a tree.
     """
     return msgspec.convert(plain, Settings)
 
 
 def digest(tree: Settings) -> str:
-    """Name the tree's content in 16 hexadecimal digits."""
+    """Compute a digest of the tree, 16 hexadecimal digits."""
     return hashlib.sha256(codec.encode_sorted(tree)).hexdigest()[:16]
 
 
 def key_of(attribute: str) -> str:
-    """Give the file's key of an attribute: `poll_interval_s` -> `pollInterval`."""
+    """Return the file's key of an attribute: `poll_interval_s` -> `pollInterval`."""
     for unit in ("_s", "_bytes"):
         attribute = attribute.removesuffix(unit)
     first, *rest = attribute.split("_")

@@ -1,4 +1,4 @@
-"""The settings as a file would hold them: camelCase keys, durations and sizes as text, secrets masked."""
+"""The settings as a file would contain them: camelCase keys, durations and sizes as text, secrets masked."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ _MASK = "***"
 
 
 def as_file(tree: settings.Settings) -> dict[str, Any]:
-    """Render every key with the value in effect; it loads as it stands, but for what is masked."""
+    """Return every key with its effective value; the result can be loaded, except for the masked values."""
     return _section(tree)
 
 

@@ -1,7 +1,7 @@
-"""The validator: pydantic models made from the declarations in `settings`. The one door of pydantic.
+"""The validator: pydantic models built from the declarations in `settings`. The only user of pydantic.
 
-Everything that is wrong is collected, each with its path, its value, what is allowed, and the nearest key for one that
-does not exist. What the Go Beacon accepts and makes no sense is put right and said.
+All problems are collected, each with its path, its value, the allowed values, and the nearest key for an unknown one.
+A value that the Go Beacon accepts although it makes no sense is corrected with a warning.
 """
 
 import dataclasses
@@ -20,10 +20,10 @@ _LONGEST_SHOWN = 60
 _MASKED = "headers"
 
 
-def build(given: Mapping[str, Any], warnings: list[str]) -> tuple[settings.Settings | None, list[str]]:
-    """Validate what the file holds: the tree, or every problem. What was put right is added to `warnings`."""
+def build(content: Mapping[str, Any], warnings: list[str]) -> tuple[settings.Settings | None, list[str]]:
+    """Validate the content of the file. Return the tree, or all problems; add corrections to `warnings`."""
     try:
-        model = _model(settings.Settings).model_validate({"endpoint": None, **given}, context=warnings)
+        model = _model(settings.Settings).model_validate({"endpoint": None, **content}, context=warnings)
     except pydantic.ValidationError as error:
         found = error.errors(include_url=False)
         return None, [_sentence(problem) for problem in found if not _is_consequence(problem)]
@@ -32,11 +32,11 @@ def build(given: Mapping[str, Any], warnings: list[str]) -> tuple[settings.Setti
 
 @cache
 def _model(kind: type) -> type[pydantic.BaseModel]:
-    """Make the model of one dataclass of the settings; its fields have the file's keys as aliases."""
+    """Build the model of one dataclass of the settings; its fields have the file's keys as aliases."""
     hints = get_type_hints(kind)
     fields: dict[str, Any] = {one.name: _field(kind, one, hints[one.name]) for one in dataclasses.fields(kind)}
     config = pydantic.ConfigDict(extra="forbid", alias_generator=settings.key_of, frozen=True)
-    # A section without anything in it reads as null; it is the same as one that is left out.
+    # An empty section is read as null; it means the same as an absent one.
     emptied = pydantic.model_validator(mode="before")(lambda value: {} if value is None else value)
     return pydantic.create_model(
         kind.__name__, __config__=config, __validators__={"emptied": cast("Any", emptied)}, **fields
@@ -53,8 +53,10 @@ def _field(owner: type, one: dataclasses.Field[Any], hint: Any) -> tuple[Any, An
     if get_origin(hint) is tuple and dataclasses.is_dataclass(get_args(hint)[0]):
         item: Any = _model(get_args(hint)[0])
         return Annotated[tuple[item, ...], pydantic.Field(min_length=1)], ...
-    reader = _Reader(owner, one, default)
-    return Annotated[_plain(hint), pydantic.BeforeValidator(reader.read), pydantic.AfterValidator(reader.mend)], default
+    reader = _ValueReader(owner, one, default)
+    return Annotated[
+        _plain(hint), pydantic.BeforeValidator(reader.read), pydantic.AfterValidator(reader.correct)
+    ], default
 
 
 def _default(one: dataclasses.Field[Any]) -> Any:
@@ -67,8 +69,8 @@ def _plain(hint: Any) -> Any:
     return dict[str, str] if get_origin(hint) is not tuple and get_args(hint) else hint
 
 
-class _Reader:
-    """Reads one value, and puts it right when the Go Beacon would have taken it."""
+class _ValueReader:
+    """Reads one value, and corrects it if the Go Beacon would have accepted it."""
 
     def __init__(self, owner: type, one: dataclasses.Field[Any], default: Any) -> None:
         self._allowed: settings.Allowed = one.metadata["allowed"]
@@ -76,7 +78,7 @@ class _Reader:
         self._name = f"{_SECTIONS.get(owner, '')}{settings.key_of(one.name)}"
 
     def read(self, value: Any) -> Any:
-        """Turn the file's text into the value; nothing, or nothing but quotes, means the default."""
+        """Convert the file's text to the value; an empty value means the default."""
         if (value is None or value == "") and self._default is not ...:
             return self._default
         if isinstance(value, list):
@@ -85,33 +87,33 @@ class _Reader:
             return {key: "" if text is None else text for key, text in value.items()}
         return self._read_text(value)
 
-    def mend(self, value: Any, info: pydantic.ValidationInfo[list[str]]) -> Any:
-        """Hold the value against its bounds."""
+    def correct(self, value: Any, info: pydantic.ValidationInfo[list[str]]) -> Any:
+        """Check the value against its bounds. Return it, corrected if that is possible."""
         allowed = self._allowed
         if allowed.one_of and value not in allowed.one_of:
             raise ValueError(f"must be one of {', '.join(allowed.one_of)}")
         if allowed.kind is settings.ValueKind.PORT:
             return value or self._default
         if isinstance(value, bool) or not isinstance(value, int | float):
-            return self._mend_headers(value, info.context) if isinstance(value, dict) else value
+            return self._filter_headers(value, info.context) if isinstance(value, dict) else value
         if (allowed.above is None or value > allowed.above) and _within(value, allowed.least, allowed.most):
             return value
         if not allowed.go:
             raise ValueError(f"must be {_bounds(allowed)}")
-        mended = self._default
+        corrected = self._default
         if allowed.most is not None and value > allowed.most:
-            mended = allowed.most
+            corrected = allowed.most
         elif allowed.least is not None and 0 < value < allowed.least:
-            mended = allowed.least
-        info.context.append(f"{self._name}: must be {_bounds(allowed)}; {_shown(mended, allowed)} is used")
-        return type(value)(mended)
+            corrected = allowed.least
+        info.context.append(f"{self._name}: must be {_bounds(allowed)}; {_shown(corrected, allowed)} is used")
+        return type(value)(corrected)
 
     def _read_text(self, value: Any) -> Any:
         if not isinstance(value, str) or self._allowed.kind is None:
             return value
         return _READERS[self._allowed.kind](value)
 
-    def _mend_headers(self, headers: dict[str, str], warnings: list[str]) -> dict[str, str]:
+    def _filter_headers(self, headers: dict[str, str], warnings: list[str]) -> dict[str, str]:
         kept = {}
         for name, value in headers.items():
             if name.lower() == "content-type":
@@ -165,7 +167,7 @@ def _shown(value: float, allowed: settings.Allowed) -> str:
 
 
 def _sentence(problem: Any) -> str:
-    """Say one problem: path, value, what is allowed."""
+    """Return the message for one problem: path, value, allowed values."""
     path, kind = list(problem["loc"]), problem["type"]
     where = _dotted(path)
     if kind == "extra_forbidden":
@@ -174,17 +176,17 @@ def _sentence(problem: Any) -> str:
         return f"{where}: required"
     if kind == "too_short":
         return f"{where}: at least one is required"
-    said = str(problem.get("ctx", {}).get("error", "")) or _words(problem)
+    message = str(problem.get("ctx", {}).get("error", "")) or _words(problem)
     value = problem["input"]
     if isinstance(value, dict | list | tuple) or _MASKED in path or path == ["endpoint"]:
-        return f"{where}: {said}"
+        return f"{where}: {message}"
     if path[-1] == "url" or (isinstance(value, str) and "://" in value):
-        return f"{where}: {_masked(str(value))!r} {said}"
-    return f"{where}: {_cut(value)} {said}"
+        return f"{where}: {_masked(str(value))!r} {message}"
+    return f"{where}: {_cut(value)} {message}"
 
 
 def _is_consequence(problem: Any) -> bool:
-    """Say whether a list is only too short because what stands in it is wrong, which is said elsewhere."""
+    """Return True if a list is too short only because its items are invalid, which other messages report."""
     return problem["type"] == "too_short" and bool(problem["input"])
 
 
@@ -200,7 +202,7 @@ def _words(problem: Any) -> str:
 
 
 def _masked(url: str) -> str:
-    """Show a URL without what may be a secret in it: user info and query."""
+    """Return a URL without the parts that may be secret: user info and query."""
     user_info, at, rest = url.rpartition("@")
     scheme = re.match(r"[a-zA-Z]*:?/{0,2}", user_info)
     shown = (f"{scheme[0] if scheme else ''}***@{rest}" if at else url).partition("?")[0]
@@ -215,20 +217,20 @@ def _cut(value: object) -> str:
 def _dotted(path: Sequence[object]) -> str:
     text = ""
     for part in path:
-        name = str(part).partition("?")[0]  # the query of a URL that was taken for a key
+        name = str(part).partition("?")[0]  # drop the query of a URL that was read as a key
         word = "".join(char if char.isprintable() else "?" for char in name[:_LONGEST_SHOWN])
         text += f"[{part}]" if isinstance(part, int) else f".{word}"
     return text.removeprefix(".")
 
 
 def _nearest(path: Sequence[Any]) -> str:
-    """Name the key that was meant, when one is near: at the same place first, else anywhere."""
+    """Return a hint at the nearest key of the same section, else the known keys."""
     wrong = str(path[-1])
     here = _keys_at(path[:-1])
     lower = {key.lower(): key for key in here}
     if near := difflib.get_close_matches(wrong.lower(), lower, n=1, cutoff=0.6):
-        return f"; {lower[near[0]]} is meant?"
-    return f"; known here are {', '.join(sorted(here))}" if here else ""
+        return f"; did you mean {lower[near[0]]}?"
+    return f"; known keys: {', '.join(sorted(here))}" if here else ""
 
 
 def _keys_at(path: Sequence[Any]) -> list[str]:

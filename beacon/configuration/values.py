@@ -1,6 +1,6 @@
-"""Single values as the file writes them. Pure; what is wrong is said in words, by ValueError.
+"""Parsers of single values. Pure; an invalid value raises ValueError with a message for the user.
 
-The patterns are public because the JSON Schema for editors (`beacon.dev.reference`) is made of them.
+The patterns are public because the JSON Schema for editors (`beacon.dev.reference`) uses them.
 """
 
 import re
@@ -22,7 +22,7 @@ HOP_BY_HOP = frozenset(
 
 
 def duration(text: str) -> float:
-    """Read a Go duration string (`1h30m`, `100ms`, `-1.5s`) as seconds. Source: Go's time.ParseDuration."""
+    """Parse a Go duration string (`1h30m`, `100ms`, `-1.5s`) to seconds. Source: Go's time.ParseDuration."""
     sign, rest = (-1.0, text[1:]) if text.startswith("-") else (1.0, text.removeprefix("+"))
     if rest == "0":
         return 0.0
@@ -36,7 +36,7 @@ def duration(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """Write seconds as a Go duration string."""
+    """Render seconds as a Go duration string."""
     nanos = round(seconds * 1e9)
     if nanos == 0:
         return "0s"
@@ -51,7 +51,7 @@ def format_duration(seconds: float) -> str:
 
 
 def size(text: str) -> int:
-    """Read a number of bytes with an optional suffix of Kubernetes' quantities."""
+    """Parse a number of bytes with an optional suffix of Kubernetes quantities."""
     match = re.fullmatch(r"([0-9]{1,15})(k|M|G|T|Ki|Mi|Gi|Ti)?", text)
     if match is None:
         raise ValueError("must be a number of bytes such as 1048576, 32Mi or 1G")
@@ -59,9 +59,9 @@ def size(text: str) -> int:
 
 
 def url(text: str) -> str:
-    """Accept an http or https URL with a host, without user info and fragment.
+    """Check an http or https URL with a host, without user info and fragment.
 
-    What is said of a wrong one repeats nothing of it: it may hold a password.
+    The error message does not quote the URL: it may contain a password.
     """
     if "@" in text.partition("?")[0]:
         raise ValueError("must not hold user info: put a token into ENDPOINT_AUTH_TOKEN or a header")
@@ -78,28 +78,28 @@ def url(text: str) -> str:
 
 
 def path(text: str) -> str:
-    """Accept the path of a URL."""
+    """Check the path of a URL."""
     if not re.fullmatch(PATH, text):
         raise ValueError("must be a path that begins with a slash, such as /metrics")
     return text
 
 
 def port(text: str) -> int:
-    """Accept the number of a TCP port; 0 stays, for the default."""
+    """Parse a TCP port; 0 is returned as 0 and means the default."""
     if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > 65535:
         raise ValueError("must be a port, 1 to 65535")
     return int(text)
 
 
 def namespace(text: str) -> str:
-    """Accept the name of a namespace."""
+    """Check the name of a namespace."""
     if not re.fullmatch(NAMESPACE, text):
         raise ValueError("must be a namespace's name: at most 63 of a-z, 0-9 and -")
     return text
 
 
 def label(text: str) -> str:
-    """Accept a short name that may be a label of a metric."""
+    """Check a short name that may be a metric label."""
     if not re.fullmatch(LABEL, text):
         raise ValueError(
             "must be at most 63 letters, digits, -, _ or ., beginning and ending with a small letter or a digit"
@@ -108,7 +108,7 @@ def label(text: str) -> str:
 
 
 def header(name: str, value: str) -> None:
-    """Accept one header that Beacon may send."""
+    """Check a header that Beacon may send."""
     if not re.fullmatch(HEADER_NAME, name):
         raise ValueError("is not a header's name")
     if name.lower() in HOP_BY_HOP:

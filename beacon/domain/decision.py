@@ -1,7 +1,7 @@
-"""The decision on one observation: from what the ledger holds and what was seen to the rows that are written.
+"""The decision on one observation: from the ledger's rows and the observation to the rows to write.
 
-Pure: no clock, no SQL. `transitions` decides about one object; here an object may also take its name from an
-older one, whose row ends first. The store reads the rows, calls `decide` or `ended`, and writes what is returned.
+Pure: no clock, no SQL. `transitions` decides about one object. Here an object may also take over the name of an older
+object, whose row then ends first. The store reads the rows, calls `decide` or `ended`, and writes the result.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from beacon.domain import model, transitions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectRow:
-    """A row of `objects`: the object's identity and what is known of it."""
+    """A row of `objects`: the object's identity and its known state."""
 
     uid: str
     namespace: str
@@ -22,9 +22,9 @@ class ObjectRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowWrite:
-    """A new content of one row, and the event that goes with it, if any.
+    """The new content of one row, and the event to emit, if any.
 
-    `before` is the row's state until now, None for a new row. `shown` is the object as the event shows it.
+    `before` is the previous state of the row, None for a new row. `shown` is the object as the event describes it.
     """
 
     before: model.ObjectState | None
@@ -41,9 +41,9 @@ def decide(
     holders: Sequence[ObjectRow],
     now: transitions.Circumstances,
 ) -> tuple[RowWrite, ...]:
-    """Return what an observation means, in the order in which it is to be written; () when it is stale.
+    """Return the writes that follow from an observation, in order; () if the observation is stale.
 
-    `holders` are the other rows that bear the object's name and are not gone.
+    `holders` are the other rows with the object's name that are not gone.
     """
     if known and transitions.is_stale(known, seen, now):
         return ()
@@ -53,7 +53,7 @@ def decide(
         if any(position <= (holder.known.epoch, holder.known.resource_version) for holder in holders):
             return ()  # a stale replay: the name has been taken by a newer object since
         writes = [
-            ended(one, at=seen.resource_version, epoch=now.epoch, source=_SOURCES[seen.change], like=seen)
+            ended(one, list_version=seen.resource_version, epoch=now.epoch, source=_SOURCES[seen.change], like=seen)
             for one in holders
         ]
     step = transitions.step(known, seen, now)
@@ -61,24 +61,24 @@ def decide(
 
 
 def takes_name(seen: model.Observation, known: transitions.KnownObject | None) -> bool:
-    """Return True if the object may take its name from another one.
+    """Return True if the object may take its name from another object.
 
-    While an object is tracked no other one has its name: a successor would have ended it.
+    While an object is tracked, no other row has its name: a successor would have ended it.
     """
     tracked = known is not None and known.state is model.ObjectState.TRACKED
     return seen.verdict is model.RuleVerdict.ACCEPTED and not tracked
 
 
 def ended(
-    row: ObjectRow, *, at: int, epoch: int, source: model.Source, like: model.Observation | None = None
+    row: ObjectRow, *, list_version: int, epoch: int, source: model.Source, like: model.Observation | None = None
 ) -> RowWrite:
-    """Return the end of an object at resourceVersion `at`; `like` is the observation that shows it, if one does."""
+    """Return the write that ends an object at `list_version`; `like` is the observation that shows the end, if any."""
     step = transitions.vanish(row.known.state)
     shown = model.Observation(
         uid=row.uid,
         namespace=row.namespace,
         name=row.name,
-        resource_version=at,
+        resource_version=list_version,
         change=model.ChangeKind.DELETED,
         verdict=model.RuleVerdict.ANNOTATION,
         value=row.known.value,
@@ -88,7 +88,7 @@ def ended(
     )
     return RowWrite(
         before=row.known.state,
-        after=replace(row.known, state=step.state, epoch=epoch, resource_version=at),
+        after=replace(row.known, state=step.state, epoch=epoch, resource_version=list_version),
         shown=shown,
         source=source,
         event=step.event,

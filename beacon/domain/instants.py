@@ -1,7 +1,9 @@
-"""Instants as text: RFC 3339 in UTC, to the microsecond. Standard library only."""
+"""Instants as text: RFC 3339 in UTC, with microseconds. Standard library only."""
 
 import time
 from functools import lru_cache
+
+LONGEST_S = 100 * 365 * 86_400.0  # longer durations are cut to this: an instant moved by it stays in the calendar
 
 
 def rfc3339(instant_us: int) -> str:
@@ -11,7 +13,7 @@ def rfc3339(instant_us: int) -> str:
 
 
 def now_rfc3339() -> str:
-    """Return the wall clock's instant as RFC 3339."""
+    """Return the current wall clock time as RFC 3339."""
     return rfc3339(time.time_ns() // 1000)
 
 

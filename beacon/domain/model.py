@@ -1,25 +1,27 @@
-"""The words of the ledger: what was observed, what is to be told, what came of telling it.
+"""The types of the ledger: observations, events, deliveries and their outcomes.
 
-Frozen values, standard library only. Times on the wire and in the ledger are integer microseconds UTC (`*_us`);
-resourceVersions are integers, because Beacon refuses a server whose aren't decimal.
+Frozen values, standard library only. Times on the wire and in the ledger are integer microseconds UTC (`*_us`).
+resourceVersions are integers, because Beacon rejects a server whose resourceVersions aren't decimal.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+MAX_INTEGER = 2**63 - 1  # the largest integer of SQLite, of an etcd revision, and of a label selector
+
 
 class ChangeKind(StrEnum):
-    """How an object came to be observed."""
+    """The way in which an object was observed."""
 
-    ADDED = "added"  # an ADDED line of a watch: it was created
-    MODIFIED = "modified"  # a MODIFIED line: it existed before
-    DELETED = "deleted"  # a DELETED line: it is gone, at the line's own resourceVersion
-    LISTED = "listed"  # an item of a list: it is there, for how long can't be known
+    ADDED = "added"  # an ADDED event of a watch: the object was created
+    MODIFIED = "modified"  # a MODIFIED event: the object existed before
+    DELETED = "deleted"  # a DELETED event: the object is gone as of the event's resourceVersion
+    LISTED = "listed"  # an item of a list: the object exists, its age in the list is unknown
 
 
 class RuleVerdict(StrEnum):
-    """What the rule of a scope says of an object."""
+    """The verdict of a scope's rule on an object."""
 
     ACCEPTED = "accepted"  # annotation present, value among the configured ones, labels and namespace match
     ANNOTATION = "annotation"  # not accepted: annotation absent or its value not configured
@@ -28,16 +30,16 @@ class RuleVerdict(StrEnum):
 
 
 class ObjectState(StrEnum):
-    """What the ledger holds of an object."""
+    """The state of an object in the ledger."""
 
-    TRACKED = "tracked"  # accepted and told
-    RELEASED = "released"  # alive, no longer accepted, told as deleted
+    TRACKED = "tracked"  # accepted; a `created` event was emitted
+    RELEASED = "released"  # exists, but is no longer accepted; a `deleted` event was emitted
     GONE = "gone"  # no longer in the cluster
-    UNMANAGED = "unmanaged"  # no longer ours to judge, because the configuration changed; nothing was told
+    UNMANAGED = "unmanaged"  # no longer covered, because the configuration changed; no event was emitted
 
 
 class EventType(StrEnum):
-    """What is told; the last part of the CloudEvents type."""
+    """The type of an event; the last part of the CloudEvents type."""
 
     CREATED = "created"
     UPDATED = "updated"
@@ -45,20 +47,20 @@ class EventType(StrEnum):
 
 
 class Source(StrEnum):
-    """How an event was detected: `detection.source` of the envelope."""
+    """The way in which an event was detected: `detection.source` of the envelope."""
 
-    WATCH = "watch"  # an ADDED or DELETED line
-    MUTATION = "mutation"  # a MODIFIED line
+    WATCH = "watch"  # an ADDED or DELETED event of a watch
+    MUTATION = "mutation"  # a MODIFIED event of a watch
     RECONCILIATION = "reconciliation"  # a list or a comparison
 
 
 class Cause(StrEnum):
-    """Why an event was told: `detection.cause` of the envelope."""
+    """The reason for an event: `detection.cause` of the envelope."""
 
-    OBJECT_CREATED = "object-created"  # it was created with the annotation
+    OBJECT_CREATED = "object-created"  # the object was created with the annotation
     ANNOTATION_ADDED = "annotation-added"  # a known or existing object became accepted
     ANNOTATION_CHANGED = "annotation-changed"
-    FIRST_SEEN = "first-seen"  # found by a list; whether it is new can't be known
+    FIRST_SEEN = "first-seen"  # found by a list; it may be older
     CONFIGURATION = "configuration"  # accepted under a rule that has changed
     ANNOTATION_REMOVED = "annotation-removed"  # or its value left the configured ones
     LABEL_REMOVED = "label-removed"  # its labels left the selector
@@ -66,39 +68,39 @@ class Cause(StrEnum):
 
 
 class DeliveryState(StrEnum):
-    """Where a delivery stands."""
+    """The state of a delivery."""
 
-    QUEUED = "queued"  # behind an earlier open delivery of its object
-    READY = "ready"  # to be sent at next_attempt_at
-    DELIVERED = "delivered"  # answered with 2xx
-    FAILED = "failed"  # given up, kept for review
-    DISCARDED = "discarded"  # given up by an operator
+    QUEUED = "queued"  # waits for an earlier open delivery of its object
+    READY = "ready"  # is sent at next_attempt_at
+    DELIVERED = "delivered"  # the endpoint responded with 2xx
+    FAILED = "failed"  # not sent again, kept for review
+    DISCARDED = "discarded"  # discarded by an operator
 
 
 class GapReason(StrEnum):
-    """Why a scope had to be listed instead of being followed."""
+    """The reason why a scope was listed instead of watched from its position."""
 
     FIRST_LIST = "first-list"  # this scope has never been listed
-    EXPIRED = "expired"  # the API server no longer remembers the position (410)
+    EXPIRED = "expired"  # the API server no longer has the position (410)
     REWOUND = "rewound"  # the cluster was restored to an earlier state
     CONFIGURATION = "configuration"  # the scope's rule changed, or the scope came or went
     DAMAGED = "damaged"  # the ledger was damaged and rebuilt
-    ADOPTED = "adopted"  # an operator let the ledger follow another cluster
+    ADOPTED = "adopted"  # an operator bound the ledger to another cluster
 
 
 class DeliveryResult(StrEnum):
-    """What came of one claimed delivery."""
+    """The result of one leased delivery."""
 
     DELIVERED = "delivered"  # 2xx
-    RETRY = "retry"  # to be sent again after `delay_s`
-    FAILED = "failed"  # not to be sent again: a final answer, or no attempt left
-    RELEASED = "released"  # given back unsent; no request was made
-    CHARGED = "charged"  # an outage-like failure, settled before as forgiven, turns out to be the event's own
+    RETRY = "retry"  # is sent again after `delay_s`
+    FAILED = "failed"  # is not sent again: a final response, or no attempt left
+    RELEASED = "released"  # returned unsent; no request was made
+    CHARGED = "charged"  # a failure that was settled as an outage (forgiven) was caused by the event itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScopeId:
-    """What one stream covers: a kind of one API group, in one namespace or ("") in all."""
+    """The identity of a scope: a kind of one API group, in one namespace or in all ("")."""
 
     group: str
     kind: str
@@ -107,10 +109,10 @@ class ScopeId:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """One object as the watcher saw it, reduced to what the rule and the payload need.
+    """One object as the watcher observed it, reduced to what the rule and the payload need.
 
-    `labels` and `annotations` are those that the configuration lets into the payload; `value` is the value of the
-    watched annotation ("" when absent), whole. `received_ns` is CLOCK_MONOTONIC at receipt, 0 when not timed.
+    `labels` and `annotations` are those that the configuration admits to the payload. `value` is the complete value of
+    the watched annotation, "" if absent. `received_ns` is CLOCK_MONOTONIC at receipt, 0 if it was not measured.
     """
 
     uid: str
@@ -127,11 +129,11 @@ class Observation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """One event to be sent to the endpoint, with all that the envelope and the retry decision need.
+    """One event to send, with everything that the envelope and the retry decision need.
 
-    `data` is the JSON text of the envelope's data, rendered when the event was made. `attempts` are those that count
-    against maxAttempts, `requests` all that were made; both before this one. `committed_us` is the instant at which
-    the event was written. `out_of_order`: an operator wants it sent whatever has been delivered since.
+    `data` is the JSON text of the envelope's data, rendered when the event was emitted. `attempts` are the earlier
+    requests that count against maxAttempts, `requests` all earlier requests. `committed_us` is the instant at which the
+    event was written. `out_of_order`: an operator requested delivery regardless of later events of the object.
     """
 
     id: int
@@ -156,12 +158,11 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of one claimed delivery: the notifier's settlement.
+    """The result of one leased delivery, which the notifier reports to settle it.
 
-    `attempt` is the ordinal of the request (the claim's `requests` + 1); the store applies an ordinal once. `status`
-    is the three-digit HTTP status, 0 without a complete answer. `counted` says whether the request counts against
-    maxAttempts; `forgiven` marks a retry that becomes due at once when the breaker closes. `error` is at most 512
-    bytes and scrubbed of credentials.
+    `attempt` is the ordinal of the request (the lease's `requests` + 1); the store applies an ordinal once. `status` is
+    the HTTP status, 0 without a complete response. `counted`: the request counts against maxAttempts. `forgiven` marks
+    a retry that becomes due as soon as the breaker closes. `error` is at most 512 bytes, with credentials masked.
     """
 
     delivery: int

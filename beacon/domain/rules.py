@@ -1,7 +1,7 @@
-"""Which objects are accepted, which streams cover them, and what a new observation of one means.
+"""The rules of the configuration: which objects are accepted, and which scopes cover them.
 
-Pure: no clock, no socket, no SQL. The watcher judges objects with it, the store decides with it what is to be told,
-so both must have the same configuration: a scope's fingerprint says which rule a judgement was made by.
+Pure: no clock, no socket, no SQL. The watcher evaluates objects and the store decides on events with it, so both must
+have the same configuration. A scope's fingerprint identifies the rule that an evaluation used.
 """
 
 import hashlib
@@ -17,36 +17,36 @@ _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 class RuleError(ValueError):
-    """What the configuration asks for is no rule, or contradicts itself; the message says what."""
+    """The configuration is not a valid rule, or contradicts itself; the message states the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requirement:
-    """One term of a label selector: `key` and what its value must be."""
+    """One requirement of a label selector on the value of `key`."""
 
     key: str
     operator: str
     values: frozenset[str] = frozenset()
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Say whether the labels meet this term; an absent label meets `!=`, `notin` and `!key`."""
+        """Return True if the labels meet this requirement; an absent label meets `!=`, `notin` and `!key`."""
         return _OPERATORS[self.operator](labels.get(self.key), self.values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selector:
-    """A label selector: all its terms must hold."""
+    """A label selector: all requirements must hold."""
 
     requirements: tuple[Requirement, ...] = ()
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Say whether the labels meet every term."""
+        """Return True if the labels meet every requirement."""
         return all(requirement.matches(labels) for requirement in self.requirements)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """What an entry of `resources` asks of an object beside the annotation."""
+    """The conditions of an entry of `resources` in addition to the annotation."""
 
     selector: Selector = Selector()
     excluded: frozenset[str] = frozenset()
@@ -54,10 +54,10 @@ class Filter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScopeRule:
-    """What makes an object of one scope accepted, and what of it goes into the payload.
+    """The conditions for an object of one scope to be accepted, and the parts of it that go into the payload.
 
-    `named` has the filters of namespaces that have an entry of their own; `default` is for all others, None when no
-    other is watched. `values` None means any. `payload_labels` None means all, as in the configuration.
+    `named` holds the filters of namespaces with an entry of their own; `default` applies to all others, None if no
+    other namespace is watched. `values` None means any. `payload_labels` None means all, as in the configuration.
     """
 
     annotation: str
@@ -70,9 +70,9 @@ class ScopeRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """One stream: what it covers, how the API is asked for it, and the rule of what it shows.
+    """One scope: its identity, how the API serves it, and its rule.
 
-    `resource` is the plural from the configuration, "" when discovery is to find it.
+    `resource` is the plural from the configuration, "" if discovery must find it.
     """
 
     id: model.ScopeId
@@ -84,7 +84,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One entry of `resources` as `scopes` needs it."""
+    """One entry of `resources`, as `scopes` needs it."""
 
     api_version: str
     kind: str
@@ -100,20 +100,20 @@ def parse_selector(text: str) -> Selector:
     Source: Kubernetes documentation, "Labels and Selectors"; equality-based, set-based, existence, `>` and `<`.
 
     Raises:
-        RuleError: it is not a selector; the message says where.
+        RuleError: the text is not a selector; the message states where.
     """
     requirements = []
-    at, end = _after_blanks(text, 0), len(text.rstrip())
-    while at < end:
-        match = _TERM.match(text, at, end)
+    position, end = _after_blanks(text, 0), len(text.rstrip())
+    while position < end:
+        match = _TERM.match(text, position, end)
         if match is None:
-            here = text[at : at + 40]
+            here = text[position : position + 40]
             raise RuleError(f"not a label selector from {here!r} on (e.g. app=web,tier in (a,b),!canary)")
         requirements.append(_requirement(match))
-        at = _after_blanks(text, match.end())
-        if at < end and text[at] != ",":
-            raise RuleError(f"expected a comma before {text[at : at + 40]!r}")
-        if at < end and (at := _after_blanks(text, at + 1)) >= end:
+        position = _after_blanks(text, match.end())
+        if position < end and text[position] != ",":
+            raise RuleError(f"expected a comma before {text[position : position + 40]!r}")
+        if position < end and (position := _after_blanks(text, position + 1)) >= end:
             raise RuleError("ends with a comma")
     return Selector(requirements=tuple(requirements))
 
@@ -126,10 +126,10 @@ def scopes(
     payload_annotations: Iterable[str] = (),
     payload_labels: Iterable[str] | None = None,
 ) -> tuple[Scope, ...]:
-    """Merge the configured entries into disjoint streams, in the order in which the kinds are configured.
+    """Merge the configured entries into disjoint scopes, in the order in which the kinds are configured.
 
     Raises:
-        RuleError: two entries want different things of one namespace of one kind.
+        RuleError: two entries contradict each other for one namespace of one kind.
     """
     by_kind: dict[tuple[str, str], list[Entry]] = {}
     for entry in entries:
@@ -144,14 +144,14 @@ def scopes(
 
 
 def group_of(api_version: str) -> str:
-    """Name the API group of an apiVersion; the core group is ""."""
+    """Return the API group of an apiVersion; the core group is ""."""
     return api_version.rpartition("/")[0]
 
 
 def judge(
     rule: ScopeRule, *, namespace: str, annotations: Mapping[str, str], labels: Mapping[str, str]
 ) -> model.RuleVerdict:
-    """Say whether the rule accepts an object, and if not, what it lacks."""
+    """Return the rule's verdict on an object: accepted, or the condition that it does not meet."""
     value = annotations.get(rule.annotation)
     if value is None or (rule.values is not None and value not in rule.values):
         return model.RuleVerdict.ANNOTATION
@@ -162,22 +162,22 @@ def judge(
 
 
 def kept_labels(rule: ScopeRule, labels: Mapping[str, str]) -> dict[str, str]:
-    """Reduce the labels to those that go into the payload."""
+    """Return the labels that go into the payload."""
     if rule.payload_labels is None:
         return dict(labels)
     return {key: value for key, value in labels.items() if key in rule.payload_labels}
 
 
 def kept_annotations(rule: ScopeRule, annotations: Mapping[str, str]) -> dict[str, str]:
-    """Reduce the annotations to those that go into the payload; the last applied configuration never does."""
+    """Return the annotations that go into the payload; never the last applied configuration."""
     wanted = rule.payload_annotations
     return {key: value for key, value in annotations.items() if key in wanted and key != _LAST_APPLIED}
 
 
 def fingerprint(rule: ScopeRule, namespace: str) -> str:
-    """Digest what decides acceptance in one namespace: objects elsewhere may be judged otherwise without touching it.
+    """Compute a digest of the conditions that apply in one namespace; it ignores the conditions of other namespaces.
 
-    The part before the dash names the annotation alone (`same_annotation`).
+    The part before the dash depends only on the annotation (`same_annotation`).
     """
     chosen = rule.named.get(namespace, rule.default)
     terms = None if chosen is None or namespace in chosen.excluded else _terms(chosen)
@@ -185,13 +185,13 @@ def fingerprint(rule: ScopeRule, namespace: str) -> str:
 
 
 def same_annotation(one: str, other: str) -> bool:
-    """Say whether two fingerprints are of rules that watch the same annotation, so that values can be compared."""
+    """Return True if two fingerprints are of rules with the same annotation, so that values can be compared."""
     return one.partition("-")[0] == other.partition("-")[0]
 
 
-def _after_blanks(text: str, at: int) -> int:
-    match = _BLANKS.match(text, at)
-    assert match is not None  # noqa: S101  it matches nothing, too
+def _after_blanks(text: str, position: int) -> int:
+    match = _BLANKS.match(text, position)
+    assert match is not None  # noqa: S101  the pattern also matches the empty text
     return match.end()
 
 
@@ -217,9 +217,9 @@ def _streams(group: str, kind: str, entries: list[Entry], rule: ScopeRule) -> It
         if entry.namespaces:
             for namespace in entry.namespaces:
                 if named.setdefault(namespace, wanted) != wanted:
-                    raise RuleError(f"two entries of {kind} want different objects of namespace {namespace!r}")
+                    raise RuleError(f"two entries of {kind} match different objects of namespace {namespace!r}")
         elif default is not None and default != wanted:
-            raise RuleError(f"two entries of {kind} want different objects of all namespaces")
+            raise RuleError(f"two entries of {kind} match different objects of all namespaces")
         else:
             default = wanted
     _refuse_contradictions(kind, default, named)
@@ -255,13 +255,13 @@ def _refuse_contradictions(kind: str, default: Filter | None, named: Mapping[str
             raise RuleError(f"an entry of {kind} both names and excludes namespace {namespace!r}")
         if default is not None and namespace not in default.excluded and wanted.selector != default.selector:
             raise RuleError(
-                f"two entries of {kind} want different objects of namespace {namespace!r}: exclude it from the one"
+                f"two entries of {kind} match different objects of namespace {namespace!r}: exclude it from the one"
                 " for all namespaces"
             )
 
 
 def _whole_fingerprint(rule: ScopeRule) -> str:
-    """Digest what decides acceptance anywhere in the scope; what goes into the payload does not."""
+    """Compute a digest of the conditions in the whole scope; the parts of the payload do not count."""
     named = {namespace: _plain(wanted) for namespace, wanted in rule.named.items()}
     return _join(rule, [_values(rule), None if rule.default is None else _plain(rule.default), named])
 
@@ -296,11 +296,11 @@ def _compare(relation: Callable[[int, int], bool]) -> Callable[[str | None, froz
 
 
 def _integer(text: str) -> int | None:
-    """Read an integer as Kubernetes does: decimal, of 64 bits; None when it is none."""
+    """Parse an integer as Kubernetes does: decimal, 64 bits. Return None if the text is not one."""
     if not re.fullmatch(r"[0-9]{1,63}", text):
         return None
     number = int(text)
-    return number if number < 2**63 else None
+    return number if number <= model.MAX_INTEGER else None
 
 
 _OPERATORS: dict[str, Callable[[str | None, frozenset[str]], bool]] = {
@@ -318,7 +318,9 @@ _PART = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 _PREFIX = rf"(?=[^/]{{1,253}}/){_PART}(?:\.{_PART})*/"
 _KEY = rf"(?:{_PREFIX})?[A-Za-z0-9](?:[-_.A-Za-z0-9]{{0,61}}[A-Za-z0-9])?"
 _VALUE = r"[A-Za-z0-9](?:[-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?"
-_MEMBER = rf"\s*(?:{_VALUE}\s*)?"  # one way alone to match blanks: else a list of empty values takes exponential time
+_MEMBER = (
+    rf"\s*(?:{_VALUE}\s*)?"  # only one way to match blanks: otherwise a list of empty values takes exponential time
+)
 _BLANKS = re.compile(r"\s*")
 _TERM = re.compile(
     rf"!\s*(?P<absent>{_KEY})(?![-_./A-Za-z0-9])"

@@ -1,7 +1,7 @@
-"""What a new observation of an object means, given what the ledger holds of it: the heart of Beacon, as pure functions.
+"""The state table: the meaning of a new observation of an object, given its state in the ledger, as pure functions.
 
-No clock, no SQL. `step` decides for one object; that a name has changed hands, and what is gone because a complete
-list does not show it, the ledger finds out and asks `vanish`. Source: docs/architecture.md, the table of transitions.
+No clock, no SQL. `step` decides about one object, `vanish` about an object that a complete list does not contain or
+whose name belongs to a newer object. Source: docs/architecture.md, the table of transitions.
 """
 
 from collections.abc import Mapping
@@ -12,10 +12,10 @@ from beacon.domain import model, rules
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownObject:
-    """What the ledger holds of an object.
+    """The known state of an object.
 
-    `judged_by` is the fingerprint of the rule it was last judged by, `accepted_by` of the one it was last accepted
-    by; `value`, `labels` and `annotations` are those of its last acceptance.
+    `judged_by` is the fingerprint of the rule that evaluated it last, `accepted_by` of the rule that accepted it last.
+    `value`, `labels` and `annotations` are those of its last acceptance.
     """
 
     state: model.ObjectState
@@ -30,7 +30,7 @@ class KnownObject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circumstances:
-    """What beside the object itself decides: the rule's fingerprint, the epoch, and why a list runs, if one does."""
+    """The inputs of a decision besides the object; `reason` is that of the running list, None if no list runs."""
 
     fingerprint: str
     epoch: int
@@ -40,7 +40,7 @@ class Circumstances:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """The object's new state and the event to be told, if any."""
+    """The object's new state and the event to emit, if any."""
 
     state: model.ObjectState
     event: model.EventType | None = None
@@ -48,7 +48,7 @@ class Transition:
 
 
 def is_stale(known: KnownObject, seen: model.Observation, now: Circumstances) -> bool:
-    """Say whether an observation tells nothing new, so that it must be dropped."""
+    """Return True if an observation contains nothing new and must be dropped."""
     if known.epoch != now.epoch:
         return known.epoch > now.epoch
     if seen.resource_version != known.resource_version:
@@ -57,17 +57,18 @@ def is_stale(known: KnownObject, seen: model.Observation, now: Circumstances) ->
     return not again and known.judged_by == now.fingerprint
 
 
-def is_impossible(state: model.ObjectState, held: int, *, listed: int, at: int) -> bool:
-    """Say whether a list at resourceVersion `at` contradicts a row of the same epoch: the cluster was restored.
+def is_impossible(state: model.ObjectState, held: int, *, listed: int, list_version: int) -> bool:
+    """Return True if a list at `list_version` contradicts a row of the same epoch: the cluster was restored.
 
-    `held` is the row's resourceVersion, `listed` the object's in the list. An object is older than the ledger has seen
-    it although that was before the list, or one that is gone lives again.
+    `held` is the resourceVersion of the row, `listed` that of the object in the list. The contradiction: the object is
+    older than in the ledger, although the ledger's observation precedes the list, or an object that is gone exists
+    again.
     """
-    return held <= at and (listed < held or state is model.ObjectState.GONE)
+    return held <= list_version and (listed < held or state is model.ObjectState.GONE)
 
 
 def step(known: KnownObject | None, seen: model.Observation, now: Circumstances) -> Transition | None:
-    """Decide what an observation that is not stale means; None when it concerns nobody."""
+    """Return the transition for an observation that is not stale; None if the object is unknown and not accepted."""
     if seen.change is model.ChangeKind.DELETED:
         return vanish(known.state) if known else None
     if seen.verdict is model.RuleVerdict.ACCEPTED:
@@ -76,7 +77,7 @@ def step(known: KnownObject | None, seen: model.Observation, now: Circumstances)
 
 
 def vanish(state: model.ObjectState) -> Transition:
-    """Decide what it means that an object is gone, or that its name has passed to a newer one."""
+    """Return the transition for an object that is gone, or whose name belongs to a newer object."""
     if state in (model.ObjectState.TRACKED, model.ObjectState.UNMANAGED):
         return Transition(state=model.ObjectState.GONE, event=model.EventType.DELETED, cause=model.Cause.OBJECT_DELETED)
     return Transition(state=model.ObjectState.GONE)

@@ -7,7 +7,8 @@ Pure. The value is untrusted: an invalid date or zone, or any other text, is tre
 import re
 from datetime import UTC, datetime, timedelta, timezone
 
-LONGEST_S = 100 * 365 * 86_400.0
+from beacon.domain import instants
+
 _LONGEST_DATE = 64  # characters; the longest form, with a full weekday, has 33
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _TIME = r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
@@ -23,18 +24,18 @@ _FORMS = tuple(
 
 
 def delay_s(header: str | None, *, now: datetime) -> float | None:
-    """Return the delay that a header asks for, at most `LONGEST_S`.
+    """Return the delay that a header asks for, at most `instants.LONGEST_S`.
 
     Return None if the header is absent or invalid, or asks for no delay.
     """
     text = (header or "").strip(" \t")
     if text.isascii() and text.isdigit():
-        seconds = min(float(text), LONGEST_S)
+        seconds = min(float(text), instants.LONGEST_S)
     elif len(text) <= _LONGEST_DATE and (date := _date_of(text, now)) is not None:
         seconds = (date - now).total_seconds()
     else:
         return None
-    return min(seconds, LONGEST_S) if seconds > 0 else None
+    return min(seconds, instants.LONGEST_S) if seconds > 0 else None
 
 
 def _date_of(text: str, now: datetime) -> datetime | None:

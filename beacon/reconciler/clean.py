@@ -69,7 +69,7 @@ class Cleaner:
             interval_s = self._config.cleanup_interval_s
             self._wait(min(interval_s, _RETRY_S) if self._failing else interval_s)
 
-    def clean(self, call: wire.Ask) -> None:
+    def clean(self, call: wire.Caller) -> None:
         """Count the removable rows, remove them unless retention is disabled, and report the result."""
         began = time.monotonic()
         try:
@@ -85,13 +85,13 @@ class Cleaner:
             log.get().info("cleaned", rows=removed.rows, seconds=round(time.monotonic() - began, 3))
         self._report_result("done" if self._config.enabled else "off")
 
-    def _remove(self, call: wire.Ask) -> Tally:
+    def _remove(self, call: wire.Caller) -> Tally:
         removed = self._walk(call, survey=False)
         while self._call(call, wire.Vacuum()).more:
             pass
         return removed
 
-    def _walk(self, call: wire.Ask, *, survey: bool) -> Tally:
+    def _walk(self, call: wire.Caller, *, survey: bool) -> Tally:
         """Send prune requests for every table once; with `survey` the store only counts."""
         tally = Tally()
         for table, age_s in self._ages().items():
@@ -113,7 +113,7 @@ class Cleaner:
             wire.Prunable.GAPS: self._config.gaps_period_s,
         }
 
-    def _call(self, call: wire.Ask, request: wire.Request[wire.R]) -> wire.R:
+    def _call(self, call: wire.Caller, request: wire.Request[wire.R]) -> wire.R:
         """Send a request, and pause for as long as the reply took."""
         self._beat()
         began = time.monotonic()

@@ -139,9 +139,9 @@ class Comparison:
 
     def _call(self, request: wire.Request[wire.Compared]) -> wire.Compared:
         reply = self._deps.client.call(request)
-        if reply.place is wire.Place.RECONFIGURED:
+        if reply.place is wire.ApplyResult.RECONFIGURED:
             raise bus.SettingsChanged("the store has started with another configuration")
-        if reply.place is not wire.Place.APPLIED:
+        if reply.place is not wire.ApplyResult.APPLIED:
             raise ComparisonInvalid(reply.why)
         return reply
 

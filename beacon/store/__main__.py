@@ -1,4 +1,4 @@
-"""The store process: reads the configuration, takes the locks, binds the socket, opens the ledger, serves."""
+"""The store process: reads the configuration, takes the locks, binds the socket, opens the ledger and serves it."""
 
 import os
 import time
@@ -12,44 +12,46 @@ from beacon.store import daemon, database, disk_guard, integrity, observer, salv
 
 
 def main(context: process.Context) -> None:
-    """Serve until told to stop."""
+    """Serve until the process is asked to stop."""
     loaded = config_subprocess.read(os.environ)
     tree = settings.from_plain(loaded.settings)
     process.log_as("store", tree.app)
     for warning in loaded.warnings:
         log.get().warning("configuration", problem=warning)
-    heart = context.heartbeat("main")
+    heartbeat = context.heartbeat("main")
     path = Path(tree.storage.db_path)
     with (
-        daemon.locked(path.parent, "the directory of the database"),
+        daemon.locked(path.parent, "the database directory"),
         daemon.locked(context.run_dir, "the run directory"),
         bus_server.BusServer(bus.address(context.run_dir)) as server,
     ):
         listener = observer.Observer()
-        terms = watch_positions.LedgerConfig(
+        config = watch_positions.LedgerConfig(
             scopes=configured_scopes.of(tree), endpoint=tree.endpoint.name, updates=tree.events.updated
         )
 
         plain, digest = loaded.settings, settings.digest(tree)
 
-        wanted = salvage.RescueConfig(scopes=tuple(scope.id for scope in terms.scopes), endpoint=terms.endpoint)
+        rescue_config = salvage.RescueConfig(
+            scopes=tuple(scope.id for scope in config.scopes), endpoint=config.endpoint
+        )
         opening = daemon.Opening("opening the ledger", settings=plain, digest=digest)
 
         def open_ledger() -> tuple[database.Database, service.StoreService]:
-            opened = integrity.open_sound(path, wanted, opening.say, time.time_ns() // 1000)
+            opened = integrity.open_checked(path, rescue_config, opening.report, time.time_ns() // 1000)
             listener.opened(opened)
             disk = disk_guard.DiskGuard(path, reserve_bytes=tree.storage.reserve_bytes)
             served = service.StoreService(
-                opened.ledger, terms, settings=plain, digest=digest, disk=disk, listener=listener
+                opened.ledger, config, settings=plain, digest=digest, disk=disk, listener=listener
             )
             return opened.ledger, served
 
-        with integrity.damage_noted(path):
-            ledger, served = daemon.answer_while(server, opening, heart.beat, open_ledger)
+        with integrity.damage_marked(path):
+            ledger, served = daemon.answer_while(server, opening, heartbeat.beat, open_ledger)
             log.get().info("serving", ledger=served.ledger_id, database=str(path))
-            daemon.Daemon(server, served, listener).serve(stop=context.stop, beat=heart.beat)
+            daemon.Daemon(server, served, listener).serve(stop=context.stop, beat=heartbeat.beat)
         ledger.close()
-        integrity.note_clean(path)
+        integrity.mark_clean(path)
 
 
 if __name__ == "__main__":

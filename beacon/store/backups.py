@@ -1,6 +1,7 @@
-"""Copies of the ledger that are made while it is served: a little at every request, so that nobody waits for long.
+"""Backups of the ledger while it is served: a few pages at every request, so that other requests do not wait long.
 
-Whoever asks drives the copy; if nobody asks any more it stays unfinished, which harms nothing. It never overwrites.
+The caller drives the copy by repeating the request. A copy that is abandoned stays unfinished, which is harmless. An
+existing file is never overwritten.
 """
 
 import os
@@ -9,22 +10,22 @@ from pathlib import Path
 from beacon import errors, wire
 from beacon.store import database
 
-_MARK = "UPDATE meta SET copied = 1"  # whoever serves the copy must not go on with the numbers of this one
+_MARK = "UPDATE meta SET copied = 1"  # a store that serves the copy must not continue with the ids of the original
 _PAGES = 128  # in one step: 512 KiB, a few milliseconds
 
 
 class Backups:
-    """Carries out the verb `backup`."""
+    """Serves the verb `backup`."""
 
     def __init__(self, ledger: database.Database) -> None:
         """Copy the given ledger."""
         self._ledger = ledger
         self._target = ""
         self._copy: database.Copy | None = None
-        self._made = wire.BackedUp(left=0, pages=0)
+        self._made = wire.BackupProgress(left=0, pages=0)
 
-    def step(self, request: wire.Backup) -> wire.BackedUp:
-        """Copy some more pages; a copy that is made is not made again."""
+    def step(self, request: wire.Backup) -> wire.BackupProgress:
+        """Copy some more pages; repeating the request for a complete copy has no effect."""
         if request.target != self._target:
             self._begin(request.target)
         if self._copy is not None:
@@ -37,7 +38,7 @@ class Backups:
                 self._end()
                 self._target = ""
                 raise
-            self._made = wire.BackedUp(left=left, pages=pages)
+            self._made = wire.BackupProgress(left=left, pages=pages)
         return self._made
 
     def _begin(self, target: str) -> None:
@@ -45,13 +46,13 @@ class Backups:
         self._target = ""
         path = Path(target)
         if "\0" in target or not path.is_absolute():
-            raise errors.PermanentError(f"{target!r} is no absolute path")
+            raise errors.PermanentError(f"{target!r} is not an absolute path")
         try:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         except OSError as error:
-            raise errors.PermanentError(f"{target} can't be made: {error.strerror}") from error
+            raise errors.PermanentError(f"{target} can't be created: {error.strerror}") from error
         except UnicodeError as error:
-            raise errors.PermanentError(f"{target!r} is no path") from error
+            raise errors.PermanentError(f"{target!r} is not a path") from error
         self._copy = database.Copy(self._ledger, path)
         self._target = target
 

@@ -1,9 +1,9 @@
-"""The store's clock: UTC as the wall clock shows it, but for jumps, which it makes together with the ledger.
+"""The store's clock: UTC like the wall clock, except that a jump of the wall clock is applied together with the ledger.
 
-Instants in the ledger are wall clock times, and the wall clock can be set. It is watched against the time since boot:
-when it jumps, the store's clock goes on as if nothing had happened, until one transaction has moved by the jump what is
-due later. So a retry keeps its pause. What is old is judged by how much of its age is due to jumps. A reboot between
-two starts hides a jump; then only what is due implausibly late is put right.
+Instants in the ledger are wall clock times, and the wall clock can be set. The store compares it with the time since
+boot. After a jump the store's clock continues without it, until one transaction has shifted all future due times by
+the jump, so that a retry keeps its backoff. For retention, the part of an age that is due to jumps is subtracted. A
+reboot between two starts hides a jump; then only implausibly late due times are corrected.
 """
 
 import time
@@ -12,13 +12,13 @@ from pathlib import Path
 
 from beacon.store import database, suspects
 
-_JUMP_US = 1_000_000  # below: the wall clock is only being kept right
+_JUMP_US = 1_000_000  # smaller differences are corrections by NTP
 _KEPT_JUMPS = 100
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Clock:
-    """Tells the time in microseconds UTC."""
+    """Returns the time in microseconds UTC."""
 
     def __init__(
         self,
@@ -27,21 +27,21 @@ class Clock:
         *,
         boot: str = "",
     ) -> None:
-        """Follow a wall clock and the time since boot; `boot` names the boot ("": ask the kernel)."""
+        """Compare a wall clock with the time since boot; `boot` identifies the boot ("": ask the kernel)."""
         self._wall_us = wall_us
         self._elapsed_us = elapsed_us
         self._boot = boot or _boot_id()
         self._offset_us = wall_us() - elapsed_us()
 
     def now_us(self) -> int:
-        """Give the time; a jump is not followed before the ledger is."""
+        """Return the time, without a jump that the ledger has not followed yet."""
         wall_us, elapsed_us = self._wall_us(), self._elapsed_us()
         if abs(wall_us - elapsed_us - self._offset_us) < _JUMP_US:
             self._offset_us = wall_us - elapsed_us
         return elapsed_us + self._offset_us
 
     def load(self, ledger: database.Database) -> None:
-        """Go on from where the ledger's clock was, when this is still the same boot; within a transaction."""
+        """Restore the ledger's clock if the machine was not rebooted; within a transaction."""
         row = ledger.row("SELECT boot, offset_us FROM clock")
         if row and row[0] == self._boot:
             self._offset_us = row[1]
@@ -52,7 +52,7 @@ class Clock:
             "UPDATE suspects SET not_before_us = min(not_before_us, ?)",
             (now_us + int(suspects.LONGEST_PAUSE_S * 1_000_000),),
         )
-        # Tried later than now, so the clock was set back while nobody looked: the pause begins anew.
+        # An attempt in the future: the clock was set back while the store did not run. The backoff starts again.
         ledger.run(
             "UPDATE deliveries SET next_attempt_us = ?1 + max(0, next_attempt_us - last_tried_us), last_tried_us = ?1"
             " WHERE state = 'ready' AND requests > 0 AND last_tried_us > ?1",
@@ -61,12 +61,12 @@ class Clock:
 
     @property
     def jump_us(self) -> int:
-        """By how much the wall clock has been set since the ledger last followed it; 0: it was not."""
+        """Return by how much the wall clock was set since the ledger last followed it; 0: it was not."""
         difference_us = self._wall_us() - self._elapsed_us() - self._offset_us
         return difference_us if abs(difference_us) >= _JUMP_US else 0
 
     def follow(self, ledger: database.Database, jump_us: int) -> None:
-        """Move by the jump what is still to come; within a transaction, after whose commit `followed` is called."""
+        """Shift future due times by the jump; within a transaction, after whose commit the caller calls `followed`."""
         ledger.run(
             "UPDATE deliveries SET next_attempt_us = next_attempt_us + ?1, last_tried_us = last_tried_us + ?1"
             " WHERE state = 'ready' AND requests > 0",
@@ -82,11 +82,11 @@ class Clock:
         ledger.run("UPDATE clock SET offset_us = ?", (self._offset_us + jump_us,))
 
     def followed(self, jump_us: int) -> None:
-        """The ledger has moved, and this clock with it."""
+        """Shift this clock by the jump, after the ledger."""
         self._offset_us += jump_us
 
     def before_us(self, ledger: database.Database, age_s: float) -> int:
-        """Give the instant such that what is stamped earlier is older than that, whatever the clock did since."""
+        """Return the instant before which a timestamp is older than `age_s`, regardless of later jumps of the clock."""
         since_us = self.now_us() - int(age_s * 1_000_000)
         row = ledger.row("SELECT sum(by_us) FROM jumps WHERE by_us > 0 AND at_us > ?", (since_us,))
         return since_us - ((row[0] or 0) if row else 0)

@@ -1,6 +1,6 @@
-"""Cursors and gaps of the ledger: how far each scope has been followed, and between which instants nobody looked.
+"""Cursors and gaps of the ledger: the position of each scope, and the intervals in which it was not watched.
 
-It only reads and writes the two tables; when a cursor may move is decided in `beacon.store.watch_positions`.
+It only reads and writes the two tables; `beacon.store.watch_positions` decides when a cursor may move.
 """
 
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gap:
-    """An interval in which a scope was not followed; noted when it is closed."""
+    """An interval in which a scope was not watched; noted when it is closed."""
 
     label: str
     reason: model.GapReason
@@ -39,17 +39,17 @@ class Gap:
 class Cursors:
     """The tables `cursors` and `gaps`."""
 
-    def __init__(self, ledger: database.Database, remembered: session_state.SessionState) -> None:
-        """Work on the given ledger; gaps that are closed are noted in memory."""
+    def __init__(self, ledger: database.Database, state: session_state.SessionState) -> None:
+        """Work on the given ledger; closed gaps are noted in the session state."""
         self._ledger = ledger
-        self._memory = remembered
+        self._state = state
 
     def get(self, scope: model.ScopeId) -> Cursor:
-        """Give a configured scope's cursor."""
-        cursor: Cursor | None = self._memory.get(("cursor", scope))
+        """Return the cursor of a configured scope."""
+        cursor = self._state.get(_cursor_key(scope))
         if cursor is None:
             cursor = self._read(scope)
-            self._memory.put(("cursor", scope), cursor)
+            self._state.put(_cursor_key(scope), cursor)
         return cursor
 
     def _read(self, scope: model.ScopeId) -> Cursor:
@@ -72,24 +72,24 @@ class Cursors:
         )
 
     def ensure(self, scope: model.ScopeId, reason: model.GapReason) -> None:
-        """Let a configured scope have a cursor."""
+        """Create the cursor of a configured scope unless it exists."""
         self._ledger.run(
             "INSERT INTO cursors (api_group, kind, namespace, reason) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
             (*key(scope), reason),
         )
 
     def is_untouched(self) -> bool:
-        """Say whether this ledger has never had a scope."""
+        """Return True if this ledger has never had a scope."""
         return self._ledger.row("SELECT 1 FROM cursors UNION ALL SELECT 1 FROM gaps LIMIT 1") is None
 
     def all(self) -> dict[model.ScopeId, Cursor]:
-        """Give every scope that has a cursor."""
+        """Return every scope that has a cursor."""
         rows = self._ledger.rows("SELECT api_group, kind, namespace FROM cursors")
         scopes = [model.ScopeId(group=group, kind=kind, namespace=namespace) for group, kind, namespace in rows]
         return {scope: self.get(scope) for scope in scopes}
 
     def highest(self, scope: model.ScopeId, epoch: int) -> int:
-        """Give the highest resourceVersion that was read of the scope's resource in this epoch."""
+        """Return the highest resourceVersion that was read from the scope's resource in this epoch."""
         row = self._ledger.row(
             "SELECT max(highest) FROM cursors WHERE api_group = ? AND kind = ? AND epoch = ?",
             (scope.group, scope.kind, epoch),
@@ -97,15 +97,15 @@ class Cursors:
         return (row[0] or 0) if row else 0
 
     def label(self, scope: model.ScopeId, label: str) -> None:
-        """Remember the metrics' name of a scope."""
+        """Store the scope's name for metrics."""
         self._ledger.run(
             "UPDATE cursors SET label = ? WHERE api_group = ? AND kind = ? AND namespace = ? AND label <> ?",
             (label, *key(scope), label),
         )
-        self._memory.put(("cursor", scope), None)
+        self._state.remove(_cursor_key(scope))
 
     def move(self, scope: model.ScopeId, version: int, now_us: int) -> None:
-        """Put the cursor to a position that has been applied."""
+        """Set the cursor to a position that has been applied."""
         self._ledger.run(
             "UPDATE cursors SET resource_version = ?1, highest = max(highest, ?1), reason = '', positioned_us = ?2"
             " WHERE api_group = ?3 AND kind = ?4 AND namespace = ?5",
@@ -114,30 +114,30 @@ class Cursors:
         cursor = self.get(scope)
         highest = max(cursor.highest, version)
         moved = replace(cursor, version=version, highest=highest, reason="", positioned_us=now_us)
-        self._memory.put(("cursor", scope), moved)
+        self._state.put(_cursor_key(scope), moved)
 
     def confirm(self, scope: model.ScopeId, cursor: Cursor, now_us: int) -> None:
-        """Note that a quiet scope is still followed; written now and then only."""
-        self._memory.put(("confirmed", scope), now_us)
+        """Record that the position of a quiet scope is still current; written at most every 30 s."""
+        self._state.put(confirmed_key(scope), now_us)
         if abs(now_us - cursor.positioned_us) > _CONFIRMED_EVERY_US:
             self.move(scope, cursor.version, now_us)
 
     def compared(self, scope: model.ScopeId, since_us: int) -> None:
-        """Note that the scope was whole at an instant: what differs from now on differs since then."""
+        """Record that the scope was complete at an instant: later differences are newer than it."""
         self._ledger.run(
             "UPDATE cursors SET compared_us = ? WHERE api_group = ? AND kind = ? AND namespace = ?",
             (since_us, *key(scope)),
         )
 
     def compared_us(self, scope: model.ScopeId) -> int:
-        """Give the last instant at which the scope was known to be whole; 0: never."""
+        """Return the last instant at which the scope was known to be complete; 0: never."""
         row = self._ledger.row(
             "SELECT compared_us FROM cursors WHERE api_group = ? AND kind = ? AND namespace = ?", key(scope)
         )
         return row[0] if row else 0
 
     def prune(self, uid: str) -> None:
-        """Note in the scopes of an object whose row is about to be removed that no older list can be compared now."""
+        """Record in the object's scopes, before its row is removed, that older lists can't be compared any more."""
         self._ledger.run(
             "UPDATE cursors SET pruned = max(cursors.pruned, o.resource_version) FROM objects o WHERE o.uid = ?"
             " AND cursors.api_group = o.api_group AND cursors.kind = o.kind AND cursors.epoch = o.epoch"
@@ -146,54 +146,54 @@ class Cursors:
         )
 
     def pruned(self, scope: model.ScopeId) -> int:
-        """Give the highest resourceVersion among the scope's rows that were removed in this epoch."""
+        """Return the highest resourceVersion among the scope's rows that were removed in this epoch."""
         row = self._ledger.row(
             "SELECT pruned FROM cursors WHERE api_group = ? AND kind = ? AND namespace = ?", key(scope)
         )
         return row[0] if row else 0
 
-    def begin_list(self, scope: model.ScopeId, *, reason: str, epoch: int, fingerprint: str, at: int) -> None:
-        """Void the cursor for the time of a list and remember the list's resourceVersion."""
+    def begin_list(self, scope: model.ScopeId, *, reason: str, epoch: int, fingerprint: str, list_version: int) -> None:
+        """Invalidate the cursor for the duration of a list and store the list's resourceVersion."""
         self._ledger.run(
             "UPDATE cursors SET resource_version = 0, reason = ?, epoch = ?, fingerprint = ?, highest = max(highest, ?)"
             " WHERE api_group = ? AND kind = ? AND namespace = ?",
-            (reason, epoch, fingerprint, at, *key(scope)),
+            (reason, epoch, fingerprint, list_version, *key(scope)),
         )
-        self._memory.put(("cursor", scope), None)
+        self._state.remove(_cursor_key(scope))
 
     def void(self, scope: model.ScopeId, reason: model.GapReason) -> None:
-        """Take a scope's position away: it must be listed, and since that position nobody looks."""
+        """Invalidate a scope's position: the scope must be listed, and a gap opens at the position."""
         cursor = self.get(scope)
         self.open_gap(scope, cursor, reason=reason, epoch=cursor.epoch)
         self._ledger.run(
             "UPDATE cursors SET resource_version = 0, reason = ? WHERE api_group = ? AND kind = ? AND namespace = ?",
             (reason, *key(scope)),
         )
-        self._memory.put(("cursor", scope), None)
+        self._state.remove(_cursor_key(scope))
 
     def forget_objects(self, now_us: int) -> None:
-        """Let no object count as present, and tell nothing of it: nobody can say whether it is still there."""
+        """Mark every object as gone without emitting events: whether the objects still exist is unknown."""
         self._ledger.run("UPDATE objects SET state = 'gone', changed_us = ? WHERE state <> 'gone'", (now_us,))
 
     def void_all(self, epoch: int, reason: model.GapReason = model.GapReason.REWOUND) -> None:
-        """Begin a new epoch: no position of the old one means anything."""
+        """Start a new epoch: all positions of the old one are invalid."""
         for scope, cursor in self.all().items():
             if cursor.version:
                 self.open_gap(scope, cursor, reason=reason, epoch=epoch)
-            self._memory.put(("cursor", scope), None)
+            self._state.remove(_cursor_key(scope))
         self._ledger.run(
             "UPDATE cursors SET resource_version = 0, highest = 0, pruned = 0, epoch = ?, reason = ?",
             (epoch, reason),
         )
 
     def abandon(self, scope: model.ScopeId, cursor: Cursor, epoch: int) -> None:
-        """Forget a scope that is no longer configured and say since when nobody looks there."""
+        """Remove a scope that is no longer configured and open a gap for it."""
         self.open_gap(scope, cursor, reason=model.GapReason.CONFIGURATION, epoch=epoch)
         self._ledger.run("DELETE FROM cursors WHERE api_group = ? AND kind = ? AND namespace = ?", key(scope))
-        self._memory.put(("cursor", scope), None)
+        self._state.remove(_cursor_key(scope))
 
     def open_gap(self, scope: model.ScopeId, cursor: Cursor, *, reason: model.GapReason, epoch: int) -> None:
-        """Record that the scope is not followed since its cursor was; an open gap goes on, for the latest reason."""
+        """Record that the scope is not watched since its cursor; an open gap continues, with the latest reason."""
         if self.gap(scope) is not None:
             self._ledger.run(
                 "UPDATE gaps SET reason = ?, epoch = ?"
@@ -208,7 +208,7 @@ class Cursors:
         )
 
     def gap(self, scope: model.ScopeId) -> tuple[model.GapReason, int | None, int] | None:
-        """Give the open gap of a scope: its reason, since when, and how many differences were found so far."""
+        """Return the open gap of a scope: its reason, its start, and the number of differences found so far."""
         row = self._ledger.row(
             "SELECT reason, from_us, differences FROM gaps"
             " WHERE api_group = ? AND kind = ? AND namespace = ? AND to_us IS NULL",
@@ -217,7 +217,7 @@ class Cursors:
         return (model.GapReason(row[0]), row[1], row[2]) if row else None
 
     def count_differences(self, scope: model.ScopeId, differences: int) -> None:
-        """Add what a part of a list found to the scope's open gap."""
+        """Add the differences that a part of a list found to the scope's open gap."""
         if differences:
             self._ledger.run(
                 "UPDATE gaps SET differences = differences + ?"
@@ -225,8 +225,8 @@ class Cursors:
                 (differences, *key(scope)),
             )
 
-    def close_gap(self, scope: model.ScopeId, *, at: int, now_us: int) -> None:
-        """Record that the scope is known again as of a list at `at`."""
+    def close_gap(self, scope: model.ScopeId, *, list_version: int, now_us: int) -> None:
+        """Record that the scope is known again as of a list at `list_version`."""
         gap = self.gap(scope)
         if gap is None:
             return
@@ -234,14 +234,14 @@ class Cursors:
             "UPDATE gaps SET to_us = ?, to_version = ?,"
             " certainty = CASE WHEN differences > 0 THEN 'differences' ELSE 'nothing-found' END"
             " WHERE api_group = ? AND kind = ? AND namespace = ? AND to_us IS NULL",
-            (now_us, at, *key(scope)),
+            (now_us, list_version, *key(scope)),
         )
         reason, since_us, differences = gap
         label = self.get(scope).label
-        self._memory.note(Gap(label=label, reason=reason, since_us=since_us, until_us=now_us, differences=differences))
+        self._state.note(Gap(label=label, reason=reason, since_us=since_us, until_us=now_us, differences=differences))
 
     def unmanage_uncovered(self, covered: tuple[model.ScopeId, ...], now_us: int) -> None:
-        """Mark tracked objects that no configured scope covers as no longer ours to judge."""
+        """Mark tracked objects that no configured scope covers as unmanaged."""
         rows = self._ledger.rows("SELECT DISTINCT api_group, kind, namespace FROM objects WHERE state = 'tracked'")
         for group, kind, namespace in rows:
             ours = {("", group, kind), (namespace, group, kind)}
@@ -253,7 +253,7 @@ class Cursors:
                 )
 
     def tracked(self, scope: model.ScopeId) -> tuple[str, ...]:
-        """Give the UIDs of the scope whose observations are wanted even when they are not accepted."""
+        """Return the UIDs of the scope whose observations are required even when they are not accepted."""
         rows = self._ledger.rows(
             "SELECT uid FROM objects WHERE api_group = ? AND kind = ? AND (? = '' OR namespace = ?)"
             " AND state IN ('tracked', 'unmanaged') AND state <> 'gone'",
@@ -262,6 +262,15 @@ class Cursors:
         return tuple(uid for (uid,) in rows)
 
 
+def _cursor_key(scope: model.ScopeId) -> session_state.StateKey[Cursor]:
+    return session_state.StateKey("cursor", scope)
+
+
+def confirmed_key(scope: model.ScopeId) -> session_state.StateKey[int]:
+    """Return the key of the instant at which the scope's position was last confirmed."""
+    return session_state.StateKey("confirmed", scope)
+
+
 def key(scope: model.ScopeId) -> tuple[str, str, str]:
-    """Give a scope's primary key."""
+    """Return the primary key of a scope."""
     return scope.group, scope.kind, scope.namespace

@@ -1,7 +1,7 @@
-"""The store's process: the lock, the socket, and the loop between them and the service.
+"""The loop between the store's socket and the service, and the lock files.
 
-The lock on the data directory comes before everything, because a second bind on the socket's path would steal the
-first's. From then on `ping` and `hello` are answered, whatever the ledger needs before it can serve.
+The lock on the data directory is taken first, because a second bind on the socket's path would steal the socket of
+the first process. From then on `ping` and `hello` are answered, whatever the ledger needs before it can be served.
 """
 
 import fcntl
@@ -20,23 +20,23 @@ from beacon.store import service
 
 _BATCH = 512
 _WAIT_S = 0.5
-_COMPANY_S = 0.003  # how long a settlement may wait for an observation to share its commit
-_BUSY_S = 0.02  # since the last observation: longer ago, and none is to be expected
+_GROUPING_S = 0.003  # how long a settlement may wait to share the commit of an observation
+_BUSY_S = 0.02  # after the last urgent request, another one is expected within this
 _T = TypeVar("_T")
 
 
 @contextmanager
 def locked(directory: Path, what: str) -> Iterator[None]:
-    """Hold the lock of a directory; the kernel frees it when the process dies, however it dies.
+    """Hold the lock of a directory; the kernel releases it when the process ends for any reason.
 
     Raises:
-        errors.StartError: another process holds it, or the directory can't be used.
+        errors.StartError: another process holds it, or the directory is not usable.
     """
     path = directory / "beacon.lock"
     try:
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        message = f"{what} {directory} can't be used: {error.strerror}"
+        message = f"{what} {directory} is not usable: {error.strerror}"
         raise errors.StartError(message, exit_code=errors.EXIT_CANNOT_CREATE) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -51,20 +51,20 @@ def locked(directory: Path, what: str) -> Iterator[None]:
 
 
 class Opening:
-    """The store before it serves: it says what it is doing and what it was configured with; all else must wait."""
+    """The store before it serves: answers `ping` and `hello`, refuses all else as `starting`."""
 
     def __init__(self, doing: str, *, settings: Mapping[str, Any], digest: str) -> None:
-        """Do what `doing` says, under the given configuration."""
+        """Report the activity `doing`, under the given configuration."""
         self._pong = wire.Pong(state=doing, since_us=time.time_ns() // 1000)
-        self._welcome = wire.Welcome(settings=settings)
+        self._welcome = wire.HelloReply(settings=settings)
         self._digest = digest
 
-    def say(self, doing: str) -> None:
-        """Say from now on that this is being done; for the thread that does it."""
+    def report(self, doing: str) -> None:
+        """Set the activity that `ping` reports; called by the thread that performs it."""
         self._pong = wire.Pong(state=doing, since_us=time.time_ns() // 1000)
 
     def answer(self, server: bus_server.BusServer, beat: Callable[[], None], done: threading.Event) -> None:
-        """Answer until `done`."""
+        """Answer requests until `done` is set."""
         while not done.is_set():
             beat()
             for incoming in server.receive(0.1, limit=_BATCH):
@@ -85,7 +85,7 @@ class Opening:
 def answer_while(
     server: bus_server.BusServer, opening: Opening, beat: Callable[[], None], work: Callable[[], _T]
 ) -> _T:
-    """Do what must come before serving, and answer meanwhile what can be answered: see `Opening`."""
+    """Run `work`, which must precede serving, and answer requests meanwhile: see `Opening`."""
     done = threading.Event()
     host = threading.Thread(target=opening.answer, args=(server, beat, done))
     host.start()
@@ -97,8 +97,8 @@ def answer_while(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
-    """A request that waits for its answer."""
+class _PendingReply:
+    """A request that awaits its reply."""
 
     incoming: bus_server.Incoming
     verb: str
@@ -115,69 +115,69 @@ class Daemon:
         self._server = server
         self._service = served
         self._listener = listener
-        self._hurried_at = 0.0
+        self._urgent_at = 0.0
 
     def serve(self, *, stop: threading.Event, beat: Callable[[], None]) -> None:
-        """Take what has arrived, apply it in one transaction, answer; until told to stop."""
+        """Receive requests, apply them in one transaction and reply, until the process is asked to stop."""
         while not stop.is_set():
             beat()
             self.step(_WAIT_S)
 
     def step(self, longest_s: float) -> None:
-        """Do one round; wait no longer than `longest_s` for requests."""
-        arrived = self._server.receive(self._service.patience_s(longest_s), limit=_BATCH)
-        jobs = self._read_all(arrived)
-        if jobs and all(map(_is_patient, jobs)):
-            jobs += self._company()
-        if not all(map(_is_patient, jobs)):
-            self._hurried_at = time.monotonic()
-        answers = self._service.process(jobs)
-        for asked, reply in sorted(answers, key=_is_unhurried):
-            self._answer(asked, reply)
+        """Run one round; wait no longer than `longest_s` for requests."""
+        arrived = self._server.receive(self._service.longest_wait_s(longest_s), limit=_BATCH)
+        requests = self._read_all(arrived)
+        if requests and all(map(_may_wait, requests)):
+            requests += self._wait_for_urgent()
+        if not all(map(_may_wait, requests)):
+            self._urgent_at = time.monotonic()
+        answers = self._service.process(requests)
+        for pending, reply in sorted(answers, key=_is_low_priority):
+            self._answer(pending, reply)
 
-    def _company(self) -> list[service.QueuedRequest]:
-        """Wait a little for requests with which settlements can share a commit, while such requests keep coming."""
+    def _wait_for_urgent(self) -> list[service.QueuedRequest]:
+        """Wait briefly for requests with which settlements can share a commit, while such requests keep arriving."""
         now = time.monotonic()
-        if now - self._hurried_at > _BUSY_S:
+        if now - self._urgent_at > _BUSY_S:
             return []
-        deadline = now + _COMPANY_S
+        deadline = now + _GROUPING_S
         while (left_s := deadline - time.monotonic()) > 0:
-            jobs = self._read_all(self._server.receive(left_s, limit=_BATCH))
-            if jobs:
-                return jobs
+            requests = self._read_all(self._server.receive(left_s, limit=_BATCH))
+            if requests:
+                return requests
         return []
 
     def _read_all(self, arrived: Sequence[bus_server.Incoming]) -> list[service.QueuedRequest]:
         now = time.monotonic()
-        return [job for incoming in arrived if (job := self._read(incoming, now)) is not None]
+        return [queued for incoming in arrived if (queued := self._read(incoming, now)) is not None]
 
     def _read(self, incoming: bus_server.Incoming, now: float) -> service.QueuedRequest | None:
         try:
             request, ledger = wire.decode_request(incoming.data)
         except wire.ProtocolError as error:
             refused = wire.Refused(code=wire.Refusal.MALFORMED, message=str(error))
-            self._answer(_Asked(incoming=incoming, verb="malformed", arrived_at=now), refused)
+            self._answer(_PendingReply(incoming=incoming, verb="malformed", arrived_at=now), refused)
             return None
-        asked = _Asked(incoming=incoming, verb=wire.verb_of(request), arrived_at=now)
-        return service.QueuedRequest(sender=asked, request=request, ledger=ledger)
+        pending = _PendingReply(incoming=incoming, verb=wire.verb_of(request), arrived_at=now)
+        return service.QueuedRequest(sender=pending, request=request, ledger=ledger)
 
-    def _answer(self, asked: _Asked, reply: wire.Reply | wire.Refused) -> None:
+    def _answer(self, pending: _PendingReply, reply: wire.Reply | wire.Refused) -> None:
         data = wire.encode_reply(reply, ledger=self._service.ledger_id, settings=self._service.digest)
         if len(data) > client.MOST_REPLY:
-            message = str(client.too_large(asked.verb, len(data), client.MOST_REPLY))
+            message = str(client.too_large(pending.verb, len(data), client.MOST_REPLY))
             reply = wire.Refused(code=wire.Refusal.FAILED, message=message)
             data = wire.encode_reply(reply, ledger=self._service.ledger_id, settings=self._service.digest)
-        self._server.reply(asked.incoming, data)
+        self._server.reply(pending.incoming, data)
         result = reply.code if isinstance(reply, wire.Refused) else "ok"
-        self._listener.answered(asked.verb, result, time.monotonic() - asked.arrived_at)
+        self._listener.answered(pending.verb, result, time.monotonic() - pending.arrived_at)
 
 
-def _is_unhurried(answer: service.Answer) -> bool:
-    """Say whether an answer can wait for those that say what is to be told now."""
+def _is_low_priority(answer: service.Answer) -> bool:
+    """Return True if a reply may be sent after those that lease deliveries."""
     _, reply = answer
     return not (isinstance(reply, wire.Claimed) and reply.deliveries)
 
 
-def _is_patient(job: service.QueuedRequest) -> bool:
-    """Say whether nobody waits for the answer: a claim that settles is a fact already, and only has to be written."""
-    return isinstance(job.request, wire.Claim) and bool(job.request.settlements)
+def _may_wait(queued: service.QueuedRequest) -> bool:
+    """Return True if the reply may be delayed: the claim only settles requests that have already happened."""
+    return isinstance(queued.request, wire.Claim) and bool(queued.request.settlements)

@@ -1,7 +1,7 @@
-"""The SQLite file: opening, pragmas, migrations, transactions. The one door of apsw.
+"""The SQLite file: opening, pragmas, migrations, transactions. The only user of apsw.
 
-It knows no table but `meta`'s existence; SQL that means something stands in the ledger. Every error leaves as one of
-the classes below, so that nobody else has to know apsw's, and each says whether the transaction is gone.
+It knows only the schema's existence; SQL with a meaning belongs to the other modules. Errors are translated into the
+classes below, so that no other module needs apsw's, and each class states whether the transaction still exists.
 """
 
 import errno
@@ -29,11 +29,11 @@ _CHECKPOINT_PAGES = 500  # of 4 KiB
 
 
 class StorageError(errors.TransientError):
-    """The volume gave an error (IOERR and the like); SQLite has rolled the transaction back."""
+    """The volume returned an error (IOERR and the like); SQLite has rolled the transaction back."""
 
 
 class FullError(StorageError):
-    """No room on the volume; SQLite has rolled the transaction back."""
+    """No free space on the volume; SQLite has rolled the transaction back."""
 
 
 class BusyError(StorageError):
@@ -41,22 +41,22 @@ class BusyError(StorageError):
 
 
 class DamagedError(errors.PermanentError):
-    """The file is no database, or is malformed."""
+    """The file is not a database, or is malformed."""
 
 
 class RequestError(errors.PermanentError):
-    """The statement itself can't be carried out (a constraint, a wrong type); the transaction stands."""
+    """The statement can't be executed (a constraint, a wrong type); the transaction still exists."""
 
 
 class Database:
     """One connection, owned by one thread."""
 
     def __init__(self, path: Path, *, vfs: str | None = None) -> None:
-        """Open the file, create it when it is not there, and bring its schema up to date.
+        """Open the file, create it if it does not exist, and migrate its schema.
 
         Raises:
-            errors.StartError: the directory or the file can't be used, or the file is newer than this program.
-            DamagedError: it is no database.
+            errors.StartError: the directory or the file is not usable, or the file is newer than this program.
+            DamagedError: the file is not a database.
         """
         self.path = path
         self.is_new = False
@@ -66,22 +66,22 @@ class Database:
                 _configure(self._connection)
                 self._migrate()
             except (apsw.Error, errors.BeaconError):
-                self._connection.close()  # or the error would keep the file locked for as long as it is at hand
+                self._connection.close()  # otherwise the exception would keep the file locked
                 raise
         except apsw.Error as error:
             raise _opening(path, error) from error
 
     @classmethod
     def to_read(cls, path: Path) -> "Database":
-        """Open a file that nobody serves, and change nothing of it, not even its schema.
+        """Open a file that no store serves, read-only: not even its schema is migrated.
 
         Raises:
-            errors.StartError: the file is not there or can't be opened.
+            errors.StartError: the file does not exist or can't be opened.
         """
         _require_file(path)
         made = cls.__new__(cls)
         made.path, made.is_new = path, False
-        # Without a log there is nothing to be recovered: then even a directory that can't be written will do.
+        # Without a log there is nothing to recover, so that a read-only directory is sufficient.
         how = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
         try:
             flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
@@ -93,7 +93,7 @@ class Database:
         return made
 
     def close(self) -> None:
-        """Close the connection; the WAL is written back."""
+        """Close the connection; this checkpoints the write-ahead log."""
         try:
             self._connection.close()
         except apsw.Error as error:
@@ -101,11 +101,11 @@ class Database:
 
     @property
     def in_transaction(self) -> bool:
-        """Say whether a transaction is open; false after an error that made SQLite roll back."""
+        """Return True if a transaction is open; False after an error that made SQLite roll back."""
         return self._connection.in_transaction
 
     def run(self, sql: str, values: Values = ()) -> int:
-        """Execute one statement and give the number of rows that it changed."""
+        """Execute one statement and return the number of changed rows."""
         try:
             self._connection.execute(sql, values)
             return self._connection.changes()
@@ -113,28 +113,28 @@ class Database:
             raise self._translated(error) from error
 
     def rows(self, sql: str, values: Values = ()) -> list[Row]:
-        """Execute one statement and give its rows."""
+        """Execute one statement and return its rows."""
         try:
             return self._connection.execute(sql, values).fetchall()
         except _REFUSED_BY_SQLITE as error:
             raise self._translated(error) from error
 
     def row(self, sql: str, values: Values = ()) -> Row | None:
-        """Execute one statement and give its first row."""
+        """Execute one statement and return its first row."""
         try:
             return self._connection.execute(sql, values).fetchone()
         except _REFUSED_BY_SQLITE as error:
             raise self._translated(error) from error
 
     def each(self, sql: str, values: Values = ()) -> Iterator[Row]:
-        """Execute one statement and give its rows one by one, for those that are too many to be held."""
+        """Execute one statement and yield its rows, for results that are too large for memory."""
         try:
             yield from self._connection.execute(sql, values)
         except _REFUSED_BY_SQLITE as error:
             raise self._translated(error) from error
 
     def odd_schema(self) -> str:
-        """Say what of the schema is not as the migrations make it, "" when nothing is."""
+        """Return how the schema differs from that of the migrations, "" if it does not."""
         made = apsw.Connection(":memory:")
         try:
             for sql in _migrations():
@@ -143,11 +143,11 @@ class Database:
         finally:
             made.close()
         found = [self.rows(sql) for sql in _SCHEMA]
-        return "" if found == wanted else "the schema is not as it was made"
+        return "" if found == wanted else "the schema differs from the migrations"
 
     @property
     def last_rowid(self) -> int:
-        """The rowid of the latest insert."""
+        """Return the rowid of the latest insert."""
         return self._connection.last_insert_rowid()
 
     def begin(self) -> None:
@@ -155,16 +155,16 @@ class Database:
         self.run("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
-        """Commit; when this returns the transaction is on the disk (synchronous=FULL)."""
+        """Commit; on return the transaction is on the disk (synchronous=FULL)."""
         self.run("COMMIT")
 
     def rollback(self) -> None:
-        """Roll back when there is still something to roll back."""
+        """Roll back if a transaction is open."""
         if self.in_transaction:
             self.run("ROLLBACK")
 
     def savepoint(self, work: Callable[[], None]) -> None:
-        """Do a piece of work in a savepoint, which is undone when the work fails and the transaction still stands."""
+        """Run `work` in a savepoint, which is rolled back if the work fails and the transaction still exists."""
         self.run("SAVEPOINT request")
         try:
             work()
@@ -176,28 +176,28 @@ class Database:
         self.run("RELEASE request")
 
     def sizes(self) -> tuple[int, int]:
-        """Give the bytes of the file and of its write-ahead log."""
+        """Return the sizes in bytes of the file and of its write-ahead log."""
         return _size(self.path), _size(self.path.with_name(self.path.name + "-wal"))
 
     def vacuum(self, pages: int) -> tuple[int, int]:
-        """Give so many free pages back, within a transaction; gives how many went and how many are left."""
+        """Release up to `pages` free pages, within a transaction. Return the released and the remaining free pages."""
         before = self._free_pages()
-        self.rows(f"PRAGMA incremental_vacuum({int(pages)})")  # goes on only as long as its rows are fetched
+        self.rows(f"PRAGMA incremental_vacuum({int(pages)})")  # runs only while its rows are fetched
         left = self._free_pages()
         return before - left, left
 
     def write_back(self, *, shrink: bool) -> None:
-        """Write the log back into the file, so that the log begins anew; `shrink`: give its room back, too.
+        """Checkpoint the write-ahead log, so that it starts again; `shrink`: also truncate it.
 
         Raises:
-            StorageError: there is no room to do it; nothing is lost by that.
+            StorageError: there is no free space for it; no data is lost.
         """
         self.rows(f"PRAGMA wal_checkpoint({'TRUNCATE' if shrink else 'PASSIVE'})")
 
     def _translated(self, error: Exception) -> errors.BeaconError:
-        """Translate an error; SQLite knows one reason alone for having no room, and calls the others I/O errors."""
+        """Translate an error; SQLite reports only one cause of missing free space as such, the others as I/O errors."""
         if isinstance(error, apsw.IOError) and self._connection.system_errno in _NO_ROOM:
-            return FullError(f"no room on the volume: {os.strerror(self._connection.system_errno)}")
+            return FullError(f"no free space on the volume: {os.strerror(self._connection.system_errno)}")
         return _translated(error)
 
     def _free_pages(self) -> int:
@@ -207,7 +207,7 @@ class Database:
         known = _migrations()
         version = int(self.rows("PRAGMA user_version")[0][0])
         if version > len(known):
-            message = f"{self.path} was written by a newer Beacon (schema {version}; this one knows {len(known)})"
+            message = f"{self.path} was written by a newer Beacon (schema {version}; this one supports {len(known)})"
             raise errors.StartError(message, exit_code=errors.EXIT_CONFIG)
         if version == 0:
             self._require_none_but_ours()
@@ -218,30 +218,30 @@ class Database:
             self._connection.execute("COMMIT")
 
     def _require_none_but_ours(self) -> None:
-        """Refuse a database that is not ours, and one of ours that has forgotten its version."""
+        """Raise if the database belongs to another program, or is a ledger without its version."""
         found = {str(name) for (name,) in self.rows("SELECT name FROM sqlite_schema WHERE type = 'table'")}
         self.is_new = not found
         if {"meta", "events", "deliveries"} <= found:
-            raise DamagedError("the database is damaged: its version is gone")
+            raise DamagedError("the database is damaged: its schema version is missing")
         if found:
-            message = f"{self.path} is a database, but none of Beacon's: name another file in storage.dbPath"
+            message = f"{self.path} is a database of another program: set storage.dbPath to another file"
             raise errors.StartError(message, exit_code=errors.EXIT_CONFIG)
 
 
 class Copy:
-    """A copy of a database in the making, stepped between its transactions; what is written meanwhile is in it."""
+    """A copy of a database in progress, advanced between transactions; it includes what is written meanwhile."""
 
     def __init__(self, source: Database, target: Path) -> None:
-        """Begin a copy in a file that is empty."""
+        """Start a copy in an empty file."""
         try:
             self._target = apsw.Connection(os.fspath(target))
-            self._target.pragma("synchronous", "OFF")  # whoever asked for the copy syncs it: the store has no time
+            self._target.pragma("synchronous", "OFF")  # the requester syncs the copy: an fsync would block the store
             self._backup = self._target.backup("main", source._connection, "main")  # noqa: SLF001  of this module
         except apsw.Error as error:
             raise _translated(error) from error
 
     def step(self, pages: int) -> tuple[int, int]:
-        """Copy some pages; gives how many are left, and of how many."""
+        """Copy some pages. Return the remaining and the total number of pages."""
         try:
             self._backup.step(pages)
         except apsw.Error as error:
@@ -249,7 +249,7 @@ class Copy:
         return self._backup.remaining, self._backup.page_count
 
     def finish(self, sql: str) -> None:
-        """Execute one statement in the copy, which is whole, and close it."""
+        """Execute one statement in the complete copy, and close it."""
         try:
             self._backup.close()
             self._target.execute(sql)
@@ -258,13 +258,13 @@ class Copy:
             raise _translated(error) from error
 
     def close(self) -> None:
-        """End the copy, whole or not."""
-        self._backup.close(True)  # noqa: FBT003  apsw's signature: whatever went wrong was said before
+        """Close the copy, complete or not."""
+        self._backup.close(True)  # noqa: FBT003  apsw's signature: errors were reported before
         self._target.close()
 
 
 def sqlite_version() -> str:
-    """Name the SQLite library's version."""
+    """Return the version of the SQLite library."""
     return apsw.sqlite_lib_version()
 
 
@@ -290,21 +290,21 @@ def _configure(connection: apsw.Connection) -> None:
 
 
 def require_directory(directory: Path) -> None:
-    """Refuse a directory that is not there or can't be written.
+    """Raise if a directory does not exist or is not writable.
 
     Raises:
-        errors.StartError: says which.
+        errors.StartError: the message states which.
     """
     if not directory.is_dir():
-        message = f"the directory of the database, {directory}, does not exist: is the volume mounted?"
+        message = f"the database directory, {directory}, does not exist: is the volume mounted?"
         raise errors.StartError(message, exit_code=errors.EXIT_CANNOT_CREATE)
     if not os.access(directory, os.W_OK | os.X_OK):
-        message = f"the directory of the database, {directory}, is not writable for user {os.getuid()}"
+        message = f"the database directory, {directory}, is not writable for user {os.getuid()}"
         raise errors.StartError(message, exit_code=errors.EXIT_CANNOT_CREATE)
 
 
 def _require_file(path: Path) -> None:
-    """Refuse what exists and is not a regular file: SQLite would wait for the other end of a FIFO."""
+    """Raise if the path exists and is not a regular file: SQLite would block on a FIFO."""
     try:
         mode = path.stat().st_mode
     except OSError:
@@ -314,50 +314,50 @@ def _require_file(path: Path) -> None:
 
 
 def _vacuum_by_steps(connection: apsw.Connection) -> None:
-    """Let freed pages be given back in small steps; ignored without an error once the file has a table or a WAL."""
-    if connection.pragma("auto_vacuum") != 2:  # to say it again would write, for which there may be no room
+    """Enable incremental vacuum; ignored without an error if the file has a table or a WAL."""
+    if connection.pragma("auto_vacuum") != 2:  # setting it again would write, for which there may be no free space
         connection.pragma("auto_vacuum", 2)
 
 
 def _lock_out_others(connection: apsw.Connection) -> None:
-    """One owner: nobody else can open the file, and no shared memory file is needed, for which there may be no room.
+    """Lock the file for this process; this also avoids the shared memory file, for which there may be no free space.
 
-    Said before the file is first read, or that makes one.
+    Must be set before the file is first read, which creates the shared memory file.
     """
     connection.pragma("locking_mode", "EXCLUSIVE")
 
 
 def _journal_ahead(connection: apsw.Connection) -> None:
-    """Append commits to a log: one fsync each."""
+    """Use a write-ahead log: one fsync per commit."""
     if connection.pragma("journal_mode", "WAL") != "wal":
         raise errors.StartError("the volume does not support a write-ahead log", exit_code=errors.EXIT_CANNOT_CREATE)
     connection.pragma("journal_size_limit", _JOURNAL_LIMIT_BYTES)
-    # Everything waits for a checkpoint: at 1000 events/s one of 4000 pages takes 12 ms twice a second, one of 500 takes
-    # 2. Nearly all the pages that a few hundred events write differ, so that seldom is hardly cheaper.
+    # A checkpoint blocks everything: at 1000 events/s one of 4000 pages takes 12 ms twice a second, one of 500 takes
+    # 2. A few hundred events write mostly different pages, so that rarer checkpoints are hardly cheaper.
     connection.pragma("wal_autocheckpoint", _CHECKPOINT_PAGES)
 
 
 def _survive_power_cuts(connection: apsw.Connection) -> None:
-    """Have every commit on the disk before it is acknowledged; NORMAL survives kill -9 but not a power cut."""
+    """Sync every commit to the disk before it is acknowledged; NORMAL survives kill -9 but not a power failure."""
     connection.pragma("synchronous", "FULL")
 
 
 def _check_references(connection: apsw.Connection) -> None:
-    """No delivery without its event."""
+    """Enforce foreign keys: no delivery without its event."""
     connection.pragma("foreign_keys", 1)
 
 
 def _bound(connection: apsw.Connection) -> None:
-    """Keep the memory that SQLite takes within bounds."""
+    """Limit the memory that SQLite uses."""
     connection.pragma("cache_size", -_CACHE_KIB)
     connection.pragma("temp_store", "MEMORY")
 
 
 def _keep_plans(connection: apsw.Connection) -> None:
-    """Plan a statement once, not anew for each set of values.
+    """Plan a statement once, not again for each set of values.
 
-    To find out whether a partial index may be used SQLite looks at the values that are bound, and then has to plan
-    again when others are: for ours that found nothing, and took a quarter of the time of an event.
+    Without this SQLite examines the bound values to choose a partial index, and plans again when they change. For our
+    statements that found no better plan, and took a quarter of the time of an event.
     """
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
 
@@ -373,7 +373,7 @@ def _migrations() -> list[str]:
     )
     numbers = [int(re.match(r"\d{4}", entry.name)[0]) for entry in files]  # type: ignore[index]
     if numbers != list(range(1, len(files) + 1)):
-        raise errors.PermanentError(f"the migrations are not numbered without holes: {numbers}")
+        raise errors.PermanentError(f"the migrations are not numbered consecutively: {numbers}")
     return [entry.read_text(encoding="utf-8") for entry in files]
 
 
@@ -385,7 +385,7 @@ def _size(path: Path) -> int:
 
 
 def _opening(path: Path, error: apsw.Error) -> errors.BeaconError:
-    """Say why a file can't be opened: damage is for the store to deal with, anything else for a person."""
+    """Return the error for a file that can't be opened: the store handles damage, an operator anything else."""
     translated = _translated(error)
     if isinstance(translated, DamagedError):
         return translated
@@ -394,20 +394,20 @@ def _opening(path: Path, error: apsw.Error) -> errors.BeaconError:
 
 def _translated(error: Exception) -> errors.BeaconError:
     if isinstance(error, apsw.FullError):
-        return FullError(f"no room on the volume: {error}")
-    # Text that is no UTF-8 was not written by us; apsw notices when it is read.
+        return FullError(f"no free space on the volume: {error}")
+    # Text that is not UTF-8 was not written by Beacon; apsw raises when it is read.
     if isinstance(error, apsw.CorruptError | apsw.NotADBError | UnicodeDecodeError):
         return DamagedError(f"the database is damaged: {error}")
     if isinstance(error, apsw.BusyError):
         return BusyError("the database is in use by another process")
     if isinstance(error, _VOLUME_ERRORS):
-        return StorageError(f"the volume gave an error: {error}")
+        return StorageError(f"the volume returned an error: {error}")
     return RequestError(f"{type(error).__name__}: {error}")
 
 
-# An integer beyond 64 bits and a lone surrogate are no SQL values: apsw says so with Python's own errors.
+# An integer beyond 64 bits and a lone surrogate are not SQL values: apsw raises Python's own errors for them.
 _REFUSED_BY_SQLITE = (apsw.Error, OverflowError, UnicodeError)
-# A quota, a limit on a file's size; and a file system that finds out at the fsync.
+# A quota, a limit of the file size, and a file system that reports missing space only at the fsync.
 _NO_ROOM = (errno.EDQUOT, errno.EFBIG, errno.ENOSPC)
 _VOLUME_ERRORS = (apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.NoMemError, apsw.PermissionsError)
 _COLUMNS_OF_TABLES = (

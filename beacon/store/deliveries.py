@@ -1,27 +1,26 @@
-"""Deliveries: what the notifier settles, and what it is given to send. Claims, sessions and fences.
+"""Deliveries: settlements of the notifier, and leases of deliveries to it. Claims, sessions and fencing.
 
-Settling writes, within the service's transaction. Giving out only reads and remembers: a delivery that is out is still
-`ready` in the ledger, so that nothing has to be repaired when a process dies.
+Settling writes, within the service's transaction. Leasing only reads and updates memory: a leased delivery is still
+`ready` in the ledger, so that nothing must be repaired after a process was terminated.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from beacon import codec, wire
-from beacon.domain import model
+from beacon.domain import instants, model
 from beacon.store import database, redelivery, session_state
 from beacon.store import suspects as suspected
 
-_SHARE_OF_RETRIES = 5  # one in so many places of a claim is kept for what is due again
+_SHARE_OF_RETRIES = 5  # at least 1 in 5 deliveries of a claim is a retry, if retries are due
 _REMEMBERED_FENCED = 16
 _MOST_AT_ONCE = 10_000  # deliveries in one reply, whatever a claim wants
-_MOST_DATA = 8 * 1024 * 1024  # characters of their data, unless it is a single one's
-_LONGEST_S = 100 * 365 * 86400.0
+_MOST_DATA = 8 * 1024 * 1024  # characters of their data; a single delivery may exceed it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """A request was answered: for whoever follows, once it is on disk."""
+    """A request was completed: for `follow`, after the commit."""
 
     delivery: int
     generation: int
@@ -29,32 +28,36 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Session:
-    """The notifier that is served. `given` are replies that it may not have seen yet: claim number -> deliveries."""
+class _NotifierSession:
+    """The active notifier. `unacknowledged` are replies that may not have arrived yet: claim number -> reply."""
 
     name: str
     endpoint: str
     number: int = 0
     held: frozenset[int] = frozenset()
-    given: Mapping[int, wire.Claimed] = field(default_factory=dict)
+    unacknowledged: Mapping[int, wire.Claimed] = field(default_factory=dict)
+
+
+_SESSION: session_state.StateKey[_NotifierSession] = session_state.StateKey("notifier")
+_FENCED: session_state.StateKey[tuple[str, ...]] = session_state.StateKey("fenced")
+_CLAIMED_AT: session_state.StateKey[int] = session_state.StateKey("claimed")
 
 
 class Deliveries:
-    """Carries out the verb `claim`."""
+    """Serves the verb `claim`."""
 
-    def __init__(
-        self, ledger: database.Database, remembered: session_state.SessionState, now_us: Callable[[], int]
-    ) -> None:
+    def __init__(self, ledger: database.Database, state: session_state.SessionState, now_us: Callable[[], int]) -> None:
         """Work on the given ledger; `now_us` is the wall clock."""
         self._ledger = ledger
-        self._memory = remembered
+        self._state = state
         self.now_us = now_us
-        self.suspects = suspected.Suspects(ledger, remembered)
+        self.suspects = suspected.Suspects(ledger, state)
 
-    def take_over(self, endpoint: str) -> int:
-        """Give the one endpoint that is configured what is still open or failed for endpoints that no longer are.
+    def inherit(self, endpoint: str) -> int:
+        """Move open and failed deliveries of endpoints that are no longer configured to the configured endpoint.
 
-        A new name is a new label for people; what was promised is promised still. Gives the number of deliveries.
+        The endpoint's name is only a label: a new name does not cancel deliveries. Return the number of moved
+        deliveries.
         """
         moved = 0
         others = self._ledger.rows(
@@ -79,7 +82,7 @@ class Deliveries:
         return moved
 
     def settle(self, claim: wire.Claim, now_us: int) -> None:
-        """Write what came of earlier deliveries; every settlement is applied once, however often it comes."""
+        """Write the outcomes of earlier deliveries; every settlement is applied once, even if it is repeated."""
         self.suspects.record(claim, now_us)
         for outcome in claim.settlements:
             self._settle_one(outcome, now_us)
@@ -90,134 +93,133 @@ class Deliveries:
                 (now_us, claim.endpoint),
             )
 
-    def writes(self, claim: wire.Claim) -> bool:
-        """Say whether the claim has anything to write."""
+    def has_writes(self, claim: wire.Claim) -> bool:
+        """Return True if the claim requires a write."""
         return bool(claim.settlements or claim.died_with) or claim.resume
 
-    def give(self, claim: wire.Claim, now_us: int) -> wire.Claimed | None:
-        """Answer a claim whose settlements are on disk; None when nothing is due."""
-        session = self._meet(claim)
+    def lease(self, claim: wire.Claim, now_us: int) -> wire.Claimed | None:
+        """Reply to a claim whose settlements are committed; None if nothing is due."""
+        session = self._session_of(claim)
         if session is None:
             return wire.Claimed(number=claim.number, fenced=True)
-        if claim.number in session.given:
-            return session.given[claim.number]
+        if claim.number in session.unacknowledged:
+            return session.unacknowledged[claim.number]
         if claim.number <= session.number:
             return wire.Claimed(number=claim.number)
-        out = _out(session)
-        found = self._choose(claim, out, now_us) if claim.want > 0 else []
+        leased = _leased(session)
+        found = self._choose(claim, leased, now_us) if claim.want > 0 else []
         self._remember(session)
         if claim.want > 0 and not found:
             return None
-        return self._answer(claim, session, out, found)
+        return self._answer(claim, session, leased, found)
 
     def answer_empty(self, claim: wire.Claim) -> wire.Claimed:
-        """Answer a claim with nothing: its time is over, or the next one has come."""
-        session = self._meet(claim)
+        """Reply to a claim without deliveries: it timed out, or the next claim has arrived."""
+        session = self._session_of(claim)
         if session is None:
             return wire.Claimed(number=claim.number, fenced=True)
-        if claim.number in session.given:
-            return session.given[claim.number]
-        out = _out(session)
-        return self._answer(claim, session, out, [])
+        if claim.number in session.unacknowledged:
+            return session.unacknowledged[claim.number]
+        leased = _leased(session)
+        return self._answer(claim, session, leased, [])
 
     def next_due_us(self, claim: wire.Claim) -> int | None:
-        """Give the instant at which the next retry that this claim asks for is due, None when it asks for none."""
-        session: _Session | None = self._memory.get("notifier")
+        """Return the instant at which the next retry for this claim is due, None if it requests none."""
+        session = self._state.get(_SESSION)
         if claim.want <= 0 or claim.probe or session is None:
             return None
-        out, now_us = _out(session), self.now_us()
+        leased, now_us = _leased(session), self.now_us()
         suspects = self.suspects.of(claim.endpoint)
-        if not suspected.turn(suspects, out, now_us, probe=False).others:
+        if not suspected.turn(suspects, leased, now_us, probe=False).others:
             return None
-        aside = out.union(one.delivery for one in suspects)
+        aside = leased.union(one.delivery for one in suspects)
         rows = self._ledger.rows(
             "SELECT id, next_attempt_us FROM deliveries WHERE endpoint = ? AND state = 'ready' AND requests > 0"
             " ORDER BY next_attempt_us LIMIT ?",
             (claim.endpoint, len(aside) + 1),
         )
         dues = [due_us for delivery, due_us in rows if delivery not in aside][:1]
-        turn_us = suspected.next_turn_us(suspects, out, now_us)
+        turn_us = suspected.next_turn_us(suspects, leased, now_us)
         return min([*dues, *([turn_us] if turn_us is not None else [])], default=None)
 
     def claimed_us(self) -> int:
-        """Give the instant of the latest claim, 0 when there was none."""
-        instant: int = self._memory.get("claimed") or 0
-        return instant
+        """Return the instant of the latest claim, 0 if there was none."""
+        return self._state.get(_CLAIMED_AT) or 0
 
     def in_flight(self, endpoint: str) -> frozenset[int]:
-        """Give the endpoint's deliveries that the notifier holds."""
-        session: _Session | None = self._memory.get("notifier")
+        """Return the endpoint's deliveries that the notifier holds."""
+        session = self._state.get(_SESSION)
         if session is None or session.endpoint != endpoint:
             return frozenset()
-        return _out(session)
+        return _leased(session)
 
-    def _meet(self, claim: wire.Claim) -> _Session | None:
-        """Give the claim's session with what it holds now; None when another notifier has taken over."""
-        fenced: tuple[str, ...] = self._memory.get("fenced") or ()
-        self._memory.put("claimed", self.now_us())
+    def _session_of(self, claim: wire.Claim) -> _NotifierSession | None:
+        """Return the claim's session with the deliveries that it holds now; None if another notifier is active."""
+        fenced = self._state.get(_FENCED) or ()
+        self._state.put(_CLAIMED_AT, self.now_us())
         if claim.session in fenced:
             return None
-        session: _Session | None = self._memory.get("notifier")
+        session = self._state.get(_SESSION)
         if session is None or session.name != claim.session:
             if session is not None:
-                self._memory.put("fenced", (*fenced, session.name)[-_REMEMBERED_FENCED:])
-            session = _Session(name=claim.session, endpoint=claim.endpoint)
+                self._state.put(_FENCED, (*fenced, session.name)[-_REMEMBERED_FENCED:])
+            session = _NotifierSession(name=claim.session, endpoint=claim.endpoint)
             self._remember(session)
         if claim.number <= session.number:
             return session
         seen = claim.number - 1 if claim.seen < 0 else claim.seen
-        given = {number: reply for number, reply in session.given.items() if number > seen}
+        unacknowledged = {number: reply for number, reply in session.unacknowledged.items() if number > seen}
         settled = {outcome.delivery for outcome in claim.settlements}
         held = frozenset(claim.held) - settled
-        return replace(session, held=held, given=given)
+        return replace(session, held=held, unacknowledged=unacknowledged)
 
     def _answer(
-        self, claim: wire.Claim, session: _Session, out: frozenset[int], found: list[model.Delivery]
+        self, claim: wire.Claim, session: _NotifierSession, leased: frozenset[int], found: list[model.Delivery]
     ) -> wire.Claimed:
         row = self._ledger.row(
             "SELECT number FROM counts WHERE what = 'deliveries' AND name = ? AND state = 'ready'", (claim.endpoint,)
         )
-        backlog = max(0, (row[0] if row else 0) - len(out) - len(found))
+        backlog = max(0, (row[0] if row else 0) - len(leased) - len(found))
         reply = wire.Claimed(number=claim.number, deliveries=tuple(found), backlog=backlog)
-        given = {**session.given, claim.number: reply}
-        self._remember(replace(session, number=max(session.number, claim.number), given=given))
+        unacknowledged = {**session.unacknowledged, claim.number: reply}
+        self._remember(replace(session, number=max(session.number, claim.number), unacknowledged=unacknowledged))
         return reply
 
-    def _remember(self, session: _Session) -> None:
-        self._memory.put("notifier", session)
+    def _remember(self, session: _NotifierSession) -> None:
+        self._state.put(_SESSION, session)
 
-    def _choose(self, claim: wire.Claim, out: frozenset[int], now_us: int) -> list[model.Delivery]:
-        """Choose what is due; suspects come last and alone."""
+    def _choose(self, claim: wire.Claim, leased: frozenset[int], now_us: int) -> list[model.Delivery]:
+        """Return the deliveries that are due; suspects come last and alone."""
         suspects = self.suspects.of(claim.endpoint)
         if not suspects:
-            return self._choose_others(claim, out, now_us)
-        turn = suspected.turn(suspects, out, now_us, probe=claim.probe)
-        aside = out.union(one.delivery for one in suspects)
+            return self._choose_others(claim, leased, now_us)
+        turn = suspected.turn(suspects, leased, now_us, probe=claim.probe)
+        aside = leased.union(one.delivery for one in suspects)
         found = self._choose_others(claim, aside, now_us) if turn.others else []
         if found or not turn.suspect or claim.fresh_only:
             return found
-        return self._select("d.id = ?", (turn.suspect,), out, 1)
+        return self._select("d.id = ?", (turn.suspect,), leased, 1)
 
-    def _choose_others(self, claim: wire.Claim, out: frozenset[int], now_us: int) -> list[model.Delivery]:
+    def _choose_others(self, claim: wire.Claim, leased: frozenset[int], now_us: int) -> list[model.Delivery]:
         if claim.probe:
-            return self._choose_probe(claim, out)
-        due = self._select(_DUE, (claim.endpoint, now_us), out, claim.want)
+            return self._choose_probe(claim, leased)
+        due = self._select(_DUE, (claim.endpoint, now_us), leased, claim.want)
         kept = min(len(due), max(1, claim.want // _SHARE_OF_RETRIES)) if claim.want > 1 else 0
-        fresh = self._select(_FRESH, (claim.endpoint,), out, claim.want - kept)
+        fresh = self._select(_FRESH, (claim.endpoint,), leased, claim.want - kept)
         return fresh + due[: claim.want - len(fresh)]
 
-    def _choose_probe(self, claim: wire.Claim, out: frozenset[int]) -> list[model.Delivery]:
-        found = self._select(_FRESH, (claim.endpoint,), out, 1)
+    def _choose_probe(self, claim: wire.Claim, leased: frozenset[int]) -> list[model.Delivery]:
+        found = self._select(_FRESH, (claim.endpoint,), leased, 1)
         if found or claim.fresh_only:
             return found
-        return self._select(_LEAST_RECENT, (claim.endpoint,), out, 1)
+        return self._select(_LEAST_RECENT, (claim.endpoint,), leased, 1)
 
     def _select(
-        self, which: str, values: tuple[str | int, ...], out: frozenset[int], want: int
+        self, which: str, values: tuple[str | int, ...], leased: frozenset[int], want: int
     ) -> list[model.Delivery]:
         if want <= 0:
             return []
-        held = codec.encode(list(out)).decode()
+        held = codec.encode(list(leased)).decode()
         rows = self._ledger.each(f"{_WHOLE} {which} LIMIT ?", (held, *values, min(want, _MOST_AT_ONCE)))
         return _bounded(map(_delivery, rows))
 
@@ -229,16 +231,14 @@ class Deliveries:
             return
         state, requests = model.DeliveryState(row[0]), row[2]
         if outcome.attempt < 1 or state is model.DeliveryState.QUEUED:
-            return  # nobody was given it, so nothing can have come of it
+            return  # the delivery was not leased, so that it has no outcome
         if outcome.result is model.DeliveryResult.CHARGED:
             self._charge(outcome)
         elif outcome.attempt > requests and state not in _FINAL:
             self._record(outcome)
             self._move(outcome, state, now_us)
             self.suspects.clear(outcome.delivery)
-            self._memory.note(
-                Settled(delivery=outcome.delivery, generation=outcome.generation, attempt=outcome.attempt)
-            )
+            self._state.note(Settled(delivery=outcome.delivery, generation=outcome.generation, attempt=outcome.attempt))
         elif _is_verdict(outcome, state, requests):
             self._move(replace(outcome, counted=False), state, now_us)
         else:
@@ -265,7 +265,7 @@ class Deliveries:
         )
 
     def _move(self, outcome: model.Outcome, state: model.DeliveryState, now_us: int) -> None:
-        """Put the delivery into its new state; a failed one becomes delivered when the endpoint has it after all."""
+        """Write the delivery's new state; a failed one becomes delivered if the endpoint received it after all."""
         target = _STATES[outcome.result]
         if state is model.DeliveryState.FAILED and target is model.DeliveryState.READY:
             target = state
@@ -321,10 +321,10 @@ _STATES = {
 
 
 def _is_verdict(outcome: model.Outcome, state: model.DeliveryState, requests: int) -> bool:
-    """Say whether what is said of an attempt that was settled before is the last word on the event.
+    """Return True if a second outcome of a settled attempt is the final result of the delivery.
 
-    The attempt turns out to have been the last one that the event had; or two notifiers made it, one hanging where the
-    other took over, and the endpoint has the event after all.
+    Either the attempt turns out to have been the last one allowed, or two notifiers made it, the older one hanging
+    while the newer one was active, and the endpoint received the event after all.
     """
     if outcome.result is model.DeliveryResult.DELIVERED:
         return state not in _FINAL
@@ -333,7 +333,7 @@ def _is_verdict(outcome: model.Outcome, state: model.DeliveryState, requests: in
 
 
 def _bounded(found: Iterable[model.Delivery]) -> list[model.Delivery]:
-    """Return the first of them, as many as one reply may hold."""
+    """Return the first deliveries, as many as fit in one reply."""
     taken: list[model.Delivery] = []
     size = 0
     for one in found:
@@ -345,13 +345,13 @@ def _bounded(found: Iterable[model.Delivery]) -> list[model.Delivery]:
 
 
 def _micros(seconds: float) -> int:
-    """Give a duration in microseconds, within what an instant can be moved by."""
-    return int(min(max(seconds, 0.0), _LONGEST_S) * 1_000_000)
+    """Return a duration in microseconds, limited so that an instant can be shifted by it."""
+    return int(min(max(seconds, 0.0), instants.LONGEST_S) * 1_000_000)
 
 
-def _out(session: _Session) -> frozenset[int]:
-    """Give the deliveries that the notifier has or is about to have."""
-    return session.held.union(*(_ids(reply) for reply in session.given.values()))
+def _leased(session: _NotifierSession) -> frozenset[int]:
+    """Return the deliveries that the notifier has or is about to receive."""
+    return session.held.union(*(_ids(reply) for reply in session.unacknowledged.values()))
 
 
 def _ids(reply: wire.Claimed) -> frozenset[int]:

@@ -1,4 +1,4 @@
-"""Carries out `find`: deliveries with their events, as people want to see them, a bounded number of rows at a time."""
+"""Serves `find`: deliveries with their events, for display, a bounded number of rows at a time."""
 
 from collections.abc import Sequence
 
@@ -6,33 +6,33 @@ from beacon import codec, wire
 from beacon.domain import model
 from beacon.store import database, delivery_filter
 
-_LOOK = 2000  # rows that are looked at: a millisecond or two
-_MOST = 100  # those that are shown: each costs more than twenty that are not
+_SCANNED_ROWS = 2000  # rows that are scanned: one or two milliseconds
+_PAGE_ROWS = 100  # rows that are returned: each costs more than twenty that are only scanned
 
 
-def page(ledger: database.Database, request: wire.Find) -> wire.FoundDeliveries:
-    """Give those that are meant among the next rows; a page may be empty and others follow."""
+def page(ledger: database.Database, request: wire.FindDeliveries) -> wire.DeliveryPage:
+    """Return the matching deliveries among the next rows; a page may be empty although more follow."""
     found = delivery_filter.find(
         ledger,
         request.selection,
         after=request.after,
-        look=_LOOK,
-        most=_MOST,
+        scan=_SCANNED_ROWS,
+        limit=_PAGE_ROWS,
         newest_first=request.newest_first,
     )
     listed = {one.delivery: one for one in read(ledger, found.deliveries)}
-    return wire.FoundDeliveries(
+    return wire.DeliveryPage(
         deliveries=tuple(listed[delivery] for delivery in found.deliveries), after=found.after, more=found.more
     )
 
 
-def read(ledger: database.Database, deliveries: Sequence[int]) -> list[wire.ListedDelivery]:
-    """Read these deliveries, in any order; those that are not there are left out."""
+def read(ledger: database.Database, deliveries: Sequence[int]) -> list[wire.DeliverySummary]:
+    """Read these deliveries, in any order; missing ones are left out."""
     return [_listed(row) for row in ledger.rows(_WHOLE, (codec.encode(deliveries).decode(),))]
 
 
-def _listed(row: database.Row) -> wire.ListedDelivery:
-    return wire.ListedDelivery(
+def _listed(row: database.Row) -> wire.DeliverySummary:
+    return wire.DeliverySummary(
         delivery=row[0],
         generation=row[1],
         state=model.DeliveryState(row[2]),

@@ -1,9 +1,9 @@
-"""Room on the volume: when new events are refused, so that what is told already can still be settled and removed.
+"""Free space on the volume: refuses new events early, so that recorded ones can still be settled and removed.
 
-Below the reserve the intake is refused; settling and pruning may use it. When even that fails, a small file beside the
-database, the ballast, is given up, and made again once there is room. Free bytes are asked for ten times a second at
-most, because it is asked before every transaction. `statvfs` may show free bytes where a write fails (quotas, btrfs,
-shared volumes): after a refused write the intake rests, longer each time that it is refused again.
+Below the reserve, intake is refused; settling and pruning may use the reserve. When even they fail, a small file
+beside the database, the ballast, is deleted, and recreated once there is free space. Free space is checked before
+every transaction, but measured ten times a second at most. `statvfs` may report free bytes although a write fails
+(quotas, btrfs, shared volumes): after a refused write the intake pauses, longer after each further refusal.
 """
 
 import os
@@ -15,12 +15,12 @@ from pathlib import Path
 
 BALLAST_BYTES = 2 * 1024 * 1024
 _EVERY_S = 0.1
-_LONGEST_REST_S = 15.0  # after a write was refused though there seems to be room
+_LONGEST_PAUSE_S = 15.0  # after a write was refused although there seems to be free space
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class DiskGuard:
-    """Watches the room that is left for one database."""
+    """Watches the free space for one database."""
 
     def __init__(
         self,
@@ -31,56 +31,56 @@ class DiskGuard:
         monotonic: Callable[[], float] = time.monotonic,
         statvfs: Callable[[Path], os.statvfs_result] = os.statvfs,
     ) -> None:
-        """Keep so many bytes free on the database's volume for what must go on."""
+        """Reserve `reserve_bytes` of the database's volume for writes other than intake."""
         self._directory = database.parent
         self._ballast = database.with_name(database.name + "-ballast")
         self._reserve_bytes = reserve_bytes
         self._ballast_bytes = ballast_bytes
         self._monotonic = monotonic
         self._statvfs = statvfs
-        self._rest_s = 0.0
-        self._rests_until = float("-inf")
-        self._looked_at = float("-inf")
+        self._pause_s = 0.0
+        self._paused_until = float("-inf")
+        self._checked_at = float("-inf")
         self._short = False
         self.free_bytes = 0
 
     @property
     def is_short(self) -> bool:
-        """Say whether the intake must be refused now."""
+        """Return True if the intake must be refused now."""
         now = self._monotonic()
-        if now - self._looked_at >= _EVERY_S and now >= self._rests_until:
-            self._look(now)
+        if now - self._checked_at >= _EVERY_S and now >= self._paused_until:
+            self._check(now)
         return self._short
 
     def note_full(self) -> None:
-        """The volume refused a write, whatever it says of itself: refuse the intake for a while.
+        """Pause the intake for a while, because the volume refused a write, whatever it reports as free.
 
-        The ballast is not taken anew meanwhile: that would be the room for which it has just been given up.
+        The ballast is not recreated during the pause: that would take the free space for which it was deleted.
         """
         now = self._monotonic()
-        again = now - self._rests_until < self._rest_s
-        self._rest_s = min(self._rest_s * 2, _LONGEST_REST_S) if again else _EVERY_S
-        self._rests_until = now + self._rest_s
+        again = now - self._paused_until < self._pause_s
+        self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S) if again else _EVERY_S
+        self._paused_until = now + self._pause_s
         self._measure()
         self._short = True
 
-    def give_way(self) -> bool:
-        """Give the ballast up; False when there was none."""
+    def release_ballast(self) -> bool:
+        """Delete the ballast; return False if there was none."""
         try:
             self._ballast.unlink()
         except OSError:
             return False
         return True
 
-    def _look(self, now: float) -> None:
-        self._looked_at = now
+    def _check(self, now: float) -> None:
+        self._checked_at = now
         self._measure()
-        has_ballast = self._has_ballast() or self._take_ballast()
-        # The room that the ballast gave is not for new events: those would leave none to settle what they bring.
+        has_ballast = self._has_ballast() or self._allocate_ballast()
+        # New events must not use the space of the ballast: there would be none left to settle their deliveries.
         self._short = self.free_bytes < self._reserve_bytes or not has_ballast
 
     def _measure(self) -> None:
-        # What other users of the volume take counts too, so the volume is asked and not the file.
+        # Other users of the volume count too, so the volume is measured and not the file.
         try:
             volume = self._statvfs(self._directory)
         except OSError:
@@ -95,7 +95,7 @@ class DiskGuard:
         except OSError:
             return False
 
-    def _take_ballast(self) -> bool:
+    def _allocate_ballast(self) -> bool:
         if self.free_bytes < self._reserve_bytes + 2 * self._ballast_bytes:
             return False
         try:

@@ -1,6 +1,6 @@
-"""Modes of the ledger's files: readable and writable for their owner alone. The directory's mode stays as it is.
+"""Modes of the ledger's files: readable and writable only for their owner. The directory's mode is not changed.
 
-SQLite makes a database with mode 0644 less the umask, and gives its log the mode of the database.
+SQLite creates a database with mode 0644 less the umask, and its log with the mode of the database.
 """
 
 import os
@@ -13,16 +13,16 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def create(path: Path) -> None:
-    """Create an empty file with mode 0600 unless it is there; what is in the way is for SQLite to report."""
+    """Create an empty file with mode 0600 unless the path exists; SQLite reports any other obstacle."""
     if not path.exists():
         with suppress(OSError):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE))
 
 
 def tighten(path: Path) -> None:
-    """Take group and others their rights on the file and on all beside it that bears its name and more.
+    """Remove the rights of group and others from the file and from files beside it whose names start with its name.
 
-    These are the log, damaged files that were put aside, and copies. A file of another user stays as it is.
+    These are the log, damaged files that were moved aside, and copies. A file of another user stays as it is.
     """
     with suppress(OSError):
         for one in path.parent.iterdir():

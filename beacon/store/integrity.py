@@ -1,9 +1,9 @@
-"""Opens the ledger in a condition in which it can be believed: checks it when there is reason to, repairs, or rescues.
+"""Opens the ledger and ensures that it is sound: checks it when there is a reason, repairs or rescues it.
 
-Beside the file lies a mark. A clean end leaves one that names the file as it was then; as long as it fits, nothing need
-be checked. It is taken away while the ledger is open, so that whatever else ends the store leads to a check. Damage
-found while serving leaves a mark, too: the next start looks, and if that finds nothing although it happens
-again, the one after it copies what can be read, so that no damage can make the store end for ever.
+A marker file lies beside the ledger. A clean shutdown writes one that describes the file; as long as it matches, no
+check is needed. It is deleted while the ledger is open, so that any other end of the store leads to a check. Damage
+that is found while serving leaves a marker, too: the next start checks the file. If that check finds nothing although
+the damage occurs again, the start after it rescues the readable rows, so that no damage can stop the store forever.
 """
 
 import struct
@@ -18,105 +18,105 @@ from beacon.boundary import files
 from beacon.store import database, file_modes, salvage
 
 _HEADER_BYTES = 100
-_MARK_BYTES = 200
+_MARKER_BYTES = 200
 
 
 class ShutdownMarker(StrEnum):
-    """What is known of the file from the store before."""
+    """The state of the file as the previous store left it."""
 
-    NONE = "none"  # it did not end cleanly, or the file is another one than it closed
+    NONE = "none"  # no clean shutdown, or the file has changed since
     CLEAN = "clean"
-    DAMAGED = "damaged"  # damage was met while serving
-    DOUBTFUL = "doubtful"  # damage was met while serving, a check found none, and none was met since
-    HOPELESS = "hopeless"  # damage was met again
+    DAMAGED = "damaged"  # damage was found while serving
+    DOUBTFUL = "doubtful"  # damage was found while serving, a check found none, and none was found since
+    HOPELESS = "hopeless"  # damage was found again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """The ledger, and what had to be done to it: `finding` is what was wrong, "" when nothing was."""
+    """The open ledger, and the repair that it needed: `finding` is the damage, "" if there was none."""
 
     ledger: database.Database
     finding: str = ""
     rescue: salvage.Rescue | None = None
 
 
-def open_sound(path: Path, wanted: salvage.RescueConfig, doing: Callable[[str], None], now_us: int) -> Opened:
-    """Open the ledger; `doing` is told what takes time.
+def open_checked(path: Path, config: salvage.RescueConfig, report: Callable[[str], None], now_us: int) -> Opened:
+    """Open the ledger; `report` is called with the current activity when it takes long.
 
     Raises:
-        errors.StartError: it can't be used here, which is no question of damage.
+        errors.StartError: the ledger is not usable here, for another reason than damage.
         database.DamagedError: it could not be rescued.
     """
     database.require_directory(path.parent)
     file_modes.tighten(path)
     if (aside := salvage.resume(path)) is not None:
-        _forget(path)
+        _remove_marker(path)
         done = salvage.Rescue(aside=aside)
-        return Opened(ledger=database.Database(path), finding="a rescue had been interrupted", rescue=done)
-    mark = read_mark(path)
-    if finding := _judge_file(path, mark):
-        return _rescued(path, wanted, doing, now_us, finding)
+        return Opened(ledger=database.Database(path), finding="an interrupted rescue was completed", rescue=done)
+    marker = read_marker(path)
+    if finding := _file_finding(path, marker):
+        return _rescued(path, config, report, now_us, finding)
     try:
         ledger = database.Database(path)
     except database.DamagedError as error:
-        return _rescued(path, wanted, doing, now_us, str(error))
-    if mark is ShutdownMarker.CLEAN or (mark is ShutdownMarker.NONE and ledger.is_new):
-        _forget(path)
+        return _rescued(path, config, report, now_us, str(error))
+    if marker is ShutdownMarker.CLEAN or (marker is ShutdownMarker.NONE and ledger.is_new):
+        _remove_marker(path)
         return Opened(ledger=ledger)
-    doing("checking the ledger")
-    if not (finding := examine(ledger)):
-        _forget(path)
-        if mark is not ShutdownMarker.NONE:
-            with suppress(OSError):  # a full volume: then a plain check must do next time
+    report("checking the ledger")
+    if not (finding := find_damage(ledger)):
+        _remove_marker(path)
+        if marker is not ShutdownMarker.NONE:
+            with suppress(OSError):  # full volume: then the next start does a plain check
                 _write(path, ShutdownMarker.DOUBTFUL.value)
         return Opened(ledger=ledger)
-    doing("building the indexes anew")
+    report("rebuilding the indexes")
     if _reindexed(ledger):
-        _forget(path)
+        _remove_marker(path)
         return Opened(ledger=ledger, finding=finding)
     with suppress(errors.BeaconError):
         ledger.close()
-    return _rescued(path, wanted, doing, now_us, finding)
+    return _rescued(path, config, report, now_us, finding)
 
 
-def note_clean(path: Path) -> None:
-    """Remember that the file was closed as it is now."""
+def mark_clean(path: Path) -> None:
+    """Write the marker of a clean shutdown."""
     with suppress(OSError):
-        _write(path, f"{ShutdownMarker.CLEAN.value} {_look_of(path)}")
+        _write(path, f"{ShutdownMarker.CLEAN.value} {_file_state(path)}")
 
 
 @contextmanager
-def damage_noted(path: Path) -> Iterator[None]:
-    """Remember damage that is met within: it ends the store, and the next start does something about it."""
+def damage_marked(path: Path) -> Iterator[None]:
+    """Write a marker if damage is found in the context, which ends the store: the next start repairs it."""
     try:
         yield
     except database.DamagedError:
-        note_damaged(path)
+        mark_damaged(path)
         raise
 
 
-def note_damaged(path: Path) -> None:
-    """Remember that damage was met, so that the next start does something about it."""
+def mark_damaged(path: Path) -> None:
+    """Write a marker for damage, so that the next start repairs it."""
     with suppress(OSError):
-        met_before = read_mark(path) in (ShutdownMarker.DOUBTFUL, ShutdownMarker.HOPELESS)
+        met_before = read_marker(path) in (ShutdownMarker.DOUBTFUL, ShutdownMarker.HOPELESS)
         _write(path, (ShutdownMarker.HOPELESS if met_before else ShutdownMarker.DAMAGED).value)
 
 
-def read_mark(path: Path) -> ShutdownMarker:
-    """Give what the store before left."""
+def read_marker(path: Path) -> ShutdownMarker:
+    """Return the marker of the previous store."""
     try:
-        word, _, look = files.read_text(_mark_of(path), most_bytes=_MARK_BYTES).strip().partition(" ")
+        word, _, file_state = files.read_text(_marker_path(path), most_bytes=_MARKER_BYTES).strip().partition(" ")
     except (OSError, UnicodeError):
         return ShutdownMarker.NONE
     if word == ShutdownMarker.CLEAN:
-        return ShutdownMarker.CLEAN if look == _look_of(path) else ShutdownMarker.NONE
+        return ShutdownMarker.CLEAN if file_state == _file_state(path) else ShutdownMarker.NONE
     return ShutdownMarker(word) if word in tuple(ShutdownMarker) else ShutdownMarker.NONE
 
 
-def examine(ledger: database.Database) -> str:
-    """Say what is wrong with an open ledger, "" when nothing is found.
+def find_damage(ledger: database.Database) -> str:
+    """Return the damage of an open ledger, "" if none is found.
 
-    `quick_check` takes half the time, but finds no entry that an index lacks, and that delivery would never be made.
+    `quick_check` takes half the time, but misses an entry that an index lacks, whose delivery would never be made.
     """
     try:
         found = [str(row[0]) for row in ledger.rows("PRAGMA integrity_check(3)")]
@@ -128,12 +128,12 @@ def examine(ledger: database.Database) -> str:
 
 
 def _odd_row(ledger: database.Database) -> str:
-    """Name a table with a row that the store could not work with, though SQLite takes it for whole."""
+    """Return a message for a table with a row that the store could not process, although SQLite considers it valid."""
     for table, condition in _WORKED_WITH.items():
         columns = [str(row[1]) for row in ledger.rows(f"PRAGMA table_info({table})")]
         for row in ledger.each(f"SELECT * FROM {table} {condition}"):
             if not salvage.is_sane(table, dict(zip(columns, row, strict=True))):
-                return f"table {table} holds a row that makes no sense"
+                return f"table {table} contains an invalid row"
     return "" if ledger.is_new or ledger.row("SELECT 1 FROM meta") else "the ledger has no identity"
 
 
@@ -149,11 +149,11 @@ _WORKED_WITH = {
 
 
 def _reindexed(ledger: database.Database) -> bool:
-    """Build all indexes anew; False, with nothing changed, when the file is not whole after it."""
+    """Rebuild all indexes; return False, with nothing changed, if the file is still damaged."""
     try:
         ledger.begin()
         ledger.run("REINDEX")
-        sound = not examine(ledger)
+        sound = not find_damage(ledger)
         if sound:
             ledger.commit()
     except (database.DamagedError, database.RequestError):
@@ -165,53 +165,53 @@ def _reindexed(ledger: database.Database) -> bool:
 
 
 def _rescued(
-    path: Path, wanted: salvage.RescueConfig, doing: Callable[[str], None], now_us: int, finding: str
+    path: Path, config: salvage.RescueConfig, report: Callable[[str], None], now_us: int, finding: str
 ) -> Opened:
-    doing("saving what can be read of a damaged ledger")
-    made = salvage.rescue(path, wanted, now_us)
-    _forget(path)
+    report("rescuing a damaged ledger")
+    made = salvage.rescue(path, config, now_us)
+    _remove_marker(path)
     return Opened(ledger=database.Database(path), finding=finding, rescue=made)
 
 
-def _judge_file(path: Path, mark: ShutdownMarker) -> str:
-    """Say what is wrong with the file by its look, before SQLite sees it; an empty one is a new one."""
-    if mark is ShutdownMarker.HOPELESS:
-        return "damage was met again after a check had found none"
+def _file_finding(path: Path, marker: ShutdownMarker) -> str:
+    """Return the damage that is visible before SQLite opens the file; an empty file is a new one."""
+    if marker is ShutdownMarker.HOPELESS:
+        return "damage was found again after a check had found none"
     try:
         header = files.head(path, count=_HEADER_BYTES)
     except OSError:
-        return ""  # not there, or not to be opened: SQLite says which
+        return ""  # missing or unreadable: SQLite reports which
     if not header:
         log = path.with_name(path.name + "-wal")
         if log.exists() and log.stat().st_size:
-            return "the file is empty beside a log that is not"
-        return "the file is empty, and was not when it was closed" if _mark_of(path).exists() else ""
+            return "the file is empty, but its write-ahead log is not"
+        return "the file is empty, but was not when it was closed" if _marker_path(path).exists() else ""
     if len(header) < _HEADER_BYTES:
-        return f"a file of {len(header)} bytes is no database"
+        return f"a file of {len(header)} bytes is not a database"
     if header[:16] != b"SQLite format 3\0":
-        return "it is no database"
+        return "it is not a database"
     (page,) = struct.unpack_from(">H", header, 16)
     encoding, formats = struct.unpack_from(">I", header, 56)[0], struct.unpack_from(">I", header, 44)[0]
     odd = max(header[18:20]) > 2 or header[20:24] != b"\0\x40\x20\x20" or encoding > 1 or formats > 4
-    return "its header makes no sense" if odd or (page < 512 and page != 1) else ""
+    return "its header is invalid" if odd or (page < 512 and page != 1) else ""
 
 
-def _look_of(path: Path) -> str:
+def _file_state(path: Path) -> str:
     found = path.stat()
     return f"{found.st_size} {found.st_mtime_ns}"
 
 
-def _mark_of(path: Path) -> Path:
+def _marker_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.mark")
 
 
 def _write(path: Path, text: str) -> None:
-    files.write(_mark_of(path), f"{text}\n".encode())
+    files.write(_marker_path(path), f"{text}\n".encode())
 
 
-def _forget(path: Path) -> None:
+def _remove_marker(path: Path) -> None:
     try:
-        _mark_of(path).unlink(missing_ok=True)
+        _marker_path(path).unlink(missing_ok=True)
     except OSError as error:
-        message = f"the directory of the database, {path.parent}, is not writable: {error.strerror}"
+        message = f"the database directory, {path.parent}, is not writable: {error.strerror}"
         raise errors.StartError(message, exit_code=errors.EXIT_CANNOT_CREATE) from error

@@ -1,6 +1,6 @@
-"""Objects and what is to be told of them: applies observations to the ledger and writes events and their deliveries.
+"""Objects and their events: applies observations to the ledger and writes events and their deliveries.
 
-It decides nothing itself (that is `domain.decision`) and never begins or ends a transaction: it works within one.
+`domain.decision` decides; this module only writes. It works within the caller's transaction.
 """
 
 from collections import Counter
@@ -14,7 +14,7 @@ from beacon.store import database, rendering, session_state
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventRecorded:
-    """An event that was written: what the metrics are told once it is on disk."""
+    """An event was written: for metrics and the log, after the commit."""
 
     kind: str
     type: model.EventType
@@ -27,80 +27,84 @@ class EventRecorded:
 
 
 class Journal:
-    """Writes what was observed and what follows from it."""
+    """Writes observations and the events that follow from them."""
 
-    def __init__(self, ledger: database.Database, remembered: session_state.SessionState) -> None:
-        """Work on the given ledger; events written are noted in memory as `Told`."""
+    def __init__(self, ledger: database.Database, state: session_state.SessionState) -> None:
+        """Work on the given ledger; written events are noted in the session state as `EventRecorded`."""
         self._ledger = ledger
-        self._memory = remembered
-        self._told: Counter[model.EventType] = Counter()
-        self._regarded = 0
+        self._state = state
+        self._written: Counter[model.EventType] = Counter()
+        self._watched_changes = 0
         self._fingerprints: dict[tuple[model.ScopeId, str], str] = {}
 
-    def apply(self, frame: rendering.RequestContext, seen: model.Observation) -> None:
-        """Apply one observation: write what it says of the object, and the events that follow from it."""
+    def apply(self, context: rendering.RequestContext, seen: model.Observation) -> None:
+        """Apply one observation: write the object's row and the events that follow."""
         row = self._ledger.row(f"SELECT {_COLUMNS} FROM objects WHERE uid = ?", (seen.uid,))
         known = _object(row).known if row else None
         now = transitions.Circumstances(
-            fingerprint=self._fingerprint(frame.scope, seen.namespace),
-            epoch=frame.epoch,
-            updates=frame.updates,
-            reason=frame.reason,
+            fingerprint=self._fingerprint(context.scope, seen.namespace),
+            epoch=context.epoch,
+            updates=context.updates,
+            reason=context.reason,
         )
-        holders = self._holders(frame.scope.id, seen) if decision.takes_name(seen, known) else []
+        holders = self._holders(context.scope.id, seen) if decision.takes_name(seen, known) else []
         for write in decision.decide(seen, known, holders, now):
-            self._write(frame, write)
+            self._write(context, write)
 
     @property
-    def told(self) -> int:
-        """How many events have been written so far."""
-        return self._told.total()
+    def events_written(self) -> int:
+        """Return the number of events written so far."""
+        return self._written.total()
 
     @property
-    def told_by_type(self) -> Mapping[model.EventType, int]:
-        """How many events of each type have been written so far."""
-        return dict(self._told)
+    def events_written_by_type(self) -> Mapping[model.EventType, int]:
+        """Return the number of events written so far by type."""
+        return dict(self._written)
 
     @property
-    def regarded(self) -> int:
-        """How often the set of tracked and unmanaged UIDs, which the watcher must know, has changed so far."""
-        return self._regarded
+    def watched_changes(self) -> int:
+        """Return how often the set of tracked and unmanaged UIDs, which the watcher must know, has changed so far."""
+        return self._watched_changes
 
-    def sweep(self, frame: rendering.RequestContext, *, at: int, listed: frozenset[str]) -> None:
-        """Mark as gone what a complete list at `at` does not show, and tell it."""
-        scope = frame.scope.id
+    def sweep(self, context: rendering.RequestContext, *, list_version: int, listed: frozenset[str]) -> None:
+        """Mark objects that a complete list at `list_version` does not contain as gone, and emit their events."""
+        scope = context.scope.id
         candidates = self._ledger.rows(
             f"SELECT {_COLUMNS} FROM objects WHERE api_group = ? AND kind = ? AND (? = '' OR namespace = ?)"
             " AND state <> 'gone' AND (epoch < ? OR resource_version <= ?) ORDER BY namespace, name, resource_version",
-            (scope.group, scope.kind, scope.namespace, scope.namespace, frame.epoch, at),
+            (scope.group, scope.kind, scope.namespace, scope.namespace, context.epoch, list_version),
         )
         for row in candidates:
             if row[0] not in listed:
                 source = model.Source.RECONCILIATION
-                self._write(frame, decision.ended(_object(row), at=at, epoch=frame.epoch, source=source))
+                self._write(
+                    context, decision.ended(_object(row), list_version=list_version, epoch=context.epoch, source=source)
+                )
 
     def known_among(self, uids: tuple[str, ...]) -> frozenset[str]:
-        """Give those of the UIDs that have a row which is not gone."""
+        """Return those of the UIDs that have a row which is not gone."""
         rows = self._ledger.rows(
             "SELECT uid FROM objects WHERE state <> 'gone' AND uid IN (SELECT value FROM json_each(?))",
             (codec.encode(uids).decode(),),
         )
         return frozenset(uid for (uid,) in rows)
 
-    def contradicting(self, epoch: int, at: int, listed: Mapping[str, int]) -> str | None:
-        """Name a listed object (UID -> resourceVersion) that contradicts the ledger, None when all is possible."""
+    def contradicting(self, epoch: int, list_version: int, listed: Mapping[str, int]) -> str | None:
+        """Return a listed object (UID -> resourceVersion) that contradicts the ledger, None if there is none."""
         known = self._ledger.rows(
             "SELECT uid, state, resource_version FROM objects"
             " WHERE epoch = ? AND uid IN (SELECT value FROM json_each(?))",
             (epoch, codec.encode(list(listed)).decode()),
         )
         for uid, state, version in known:
-            if transitions.is_impossible(model.ObjectState(state), version, listed=listed[uid], at=at):
+            if transitions.is_impossible(
+                model.ObjectState(state), version, listed=listed[uid], list_version=list_version
+            ):
                 return str(uid)
         return None
 
     def _holders(self, scope: model.ScopeId, seen: model.Observation) -> list[decision.ObjectRow]:
-        """Read the other rows that bear the object's name and are not gone."""
+        """Return the other rows with the object's name that are not gone."""
         rows = self._ledger.rows(
             f"SELECT {_COLUMNS} FROM objects WHERE api_group = ? AND kind = ? AND namespace = ? AND name = ?"
             " AND state <> 'gone' AND uid <> ?",
@@ -108,10 +112,10 @@ class Journal:
         )
         return [_object(row) for row in rows]
 
-    def _write(self, frame: rendering.RequestContext, write: decision.RowWrite) -> None:
+    def _write(self, context: rendering.RequestContext, write: decision.RowWrite) -> None:
         """Write an object's row, and its event, if there is one."""
         shown, after = write.shown, write.after
-        self._regarded += (write.before in _REGARDED) != (after.state in _REGARDED)
+        self._watched_changes += (write.before in _WATCHED_STATES) != (after.state in _WATCHED_STATES)
         self._ledger.run(
             "INSERT INTO objects (uid, api_group, kind, namespace, name, state, epoch, resource_version, judged_by,"
             " accepted_by, value, labels, annotations, changed_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -121,8 +125,8 @@ class Journal:
             " annotations = excluded.annotations, changed_us = excluded.changed_us",
             (
                 shown.uid,
-                frame.scope.id.group,
-                frame.scope.id.kind,
+                context.scope.id.group,
+                context.scope.id.kind,
                 shown.namespace,
                 shown.name,
                 after.state,
@@ -133,20 +137,20 @@ class Journal:
                 after.value,
                 _text(after.labels),
                 _text(after.annotations),
-                frame.now.us,
+                context.now.us,
             ),
         )
         if write.event is not None and write.cause is not None:
-            self._emit(frame, write, write.event, write.cause)
+            self._emit(context, write, write.event, write.cause)
 
     def _emit(
-        self, frame: rendering.RequestContext, write: decision.RowWrite, event: model.EventType, cause: model.Cause
+        self, context: rendering.RequestContext, write: decision.RowWrite, event: model.EventType, cause: model.Cause
     ) -> None:
-        """Write the event and its delivery; an event with the same id exists already and is not written again."""
-        shown, source, scope = write.shown, write.source, frame.scope.id
+        """Write the event and its delivery, unless an event with the same id exists."""
+        shown, source, scope = write.shown, write.source, context.scope.id
         subject = f"{scope.group}/{scope.kind}/{shown.namespace}/{shown.name}"
-        identity = rendering.event_id(frame, shown, event)
-        detected_us = rendering.detected_us(frame, shown)
+        identity = rendering.event_id(context, shown, event)
+        detected_us = rendering.detected_us(context, shown)
         written = self._ledger.run(
             "INSERT INTO events (id, subject, uid, api_version, kind, namespace, name, previous, type, cause, source,"
             " detected_us, committed_us, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7,"
@@ -156,7 +160,7 @@ class Journal:
                 identity,
                 subject,
                 shown.uid,
-                frame.api_version,
+                context.api_version,
                 scope.kind,
                 shown.namespace,
                 shown.name,
@@ -164,14 +168,14 @@ class Journal:
                 cause,
                 source,
                 detected_us,
-                frame.now.us,
-                rendering.data(frame, shown, cause, source, detected_us),
+                context.now.us,
+                rendering.data(context, shown, cause, source, detected_us),
             ),
         )
         if written:
-            self._queue(frame, subject, self._ledger.last_rowid)
-            self._told[event] += 1
-            self._memory.note(
+            self._queue(context, subject, self._ledger.last_rowid)
+            self._written[event] += 1
+            self._state.note(
                 EventRecorded(
                     kind=scope.kind,
                     type=event,
@@ -184,12 +188,12 @@ class Journal:
                 )
             )
 
-    def _queue(self, frame: rendering.RequestContext, subject: str, sequence: int) -> None:
+    def _queue(self, context: rendering.RequestContext, subject: str, sequence: int) -> None:
         self._ledger.run(
             "INSERT INTO deliveries (sequence, endpoint, subject, state, next_attempt_us) VALUES (?1, ?2, ?3,"
             " CASE WHEN EXISTS (SELECT 1 FROM deliveries WHERE endpoint = ?2 AND subject = ?3"
             " AND state IN ('queued', 'ready')) THEN 'queued' ELSE 'ready' END, ?4)",
-            (sequence, frame.endpoint, subject, frame.now.us),
+            (sequence, context.endpoint, subject, context.now.us),
         )
 
     def _fingerprint(self, scope: rules.Scope, namespace: str) -> str:
@@ -202,7 +206,7 @@ class Journal:
 
 
 _REMEMBERED_NAMESPACES = 4096
-_REGARDED = frozenset({model.ObjectState.TRACKED, model.ObjectState.UNMANAGED})
+_WATCHED_STATES = frozenset({model.ObjectState.TRACKED, model.ObjectState.UNMANAGED})
 _COLUMNS = "uid, namespace, name, state, epoch, resource_version, judged_by, accepted_by, value, labels, annotations"
 
 

@@ -1,6 +1,6 @@
-"""Carries out `explain`: all that the ledger knows of one object, a bounded number of rows at a time, through indexes.
+"""Serves `explain`: the ledger's data on one object, a bounded number of rows at a time, through indexes.
 
-It only reads. Nothing here walks through a table, however many events the ledger or the object has.
+It only reads. No query scans a table, however many events the ledger or the object has.
 """
 
 from collections.abc import Iterator
@@ -12,13 +12,12 @@ from beacon.store import database, suspects
 
 _EVENTS = 20
 _ATTEMPTS = 20
-_LOOK_FOR_FIRST = 100
-_LAST = 2**63 - 1
+_SCANNED_FOR_FIRST = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Subject:
-    """An object as events are ordered by it."""
+    """An object, as the key by which its events are ordered."""
 
     group: str
     kind: str
@@ -31,21 +30,21 @@ class _Subject:
 
 
 class ObjectHistory:
-    """Reads objects, events and attempts, and says which of the configured scopes cover an object."""
+    """Reads objects, events and attempts, and the configured scopes that cover an object."""
 
     def __init__(self, ledger: database.Database, scopes: tuple[rules.Scope, ...]) -> None:
         """Read from the given ledger, under the given configuration."""
         self._ledger = ledger
         self._scopes = scopes
 
-    def tell(self, request: wire.Explain) -> wire.ObjectStory:
-        """Give one page of an object's story; the page before it is older."""
+    def explain(self, request: wire.Explain) -> wire.Explanation:
+        """Return one page of an object's history; the next page is older."""
         subjects = self._subjects(request)
-        before = request.before if 0 < request.before < _LAST else _LAST
+        before = request.before if 0 < request.before < model.MAX_INTEGER else model.MAX_INTEGER
         rows = sorted((row for one in subjects for row in self._rows(one, before)), reverse=True)
         events = tuple(map(self._event, rows[:_EVENTS]))
         first = next(iter(subjects), None)
-        return wire.ObjectStory(
+        return wire.Explanation(
             known=first is not None,
             kind=first.kind if first else request.kind,
             namespace=first.namespace if first else request.namespace,
@@ -59,7 +58,7 @@ class ObjectHistory:
         )
 
     def _subjects(self, request: wire.Explain) -> list[_Subject]:
-        """Find what is meant; a kind may be one of several API groups."""
+        """Return the objects that the request identifies; a kind may exist in several API groups."""
         if request.target:
             row = self._ledger.row(
                 "SELECT api_group, kind, namespace, name FROM objects WHERE uid = ?1 UNION ALL"
@@ -75,7 +74,7 @@ class ObjectHistory:
         ]
 
     def _kinds_held(self) -> Iterator[tuple[str, str]]:
-        """Leap through an index from one kind to the next: as many steps as there are kinds, not objects."""
+        """Yield the kinds by index seeks from one to the next: as many steps as there are kinds, not objects."""
         yield from self._ledger.rows("SELECT DISTINCT api_group, kind FROM cursors")
         group, kind = "", ""
         while row := self._ledger.row(_NEXT_KIND, (group, kind)) or self._ledger.row(_NEXT_GROUP, (group,)):
@@ -83,7 +82,7 @@ class ObjectHistory:
             yield group, kind
 
     def _rows(self, subject: _Subject, before: int) -> list[database.Row]:
-        return self._ledger.rows(_TOLD, (subject.key, before, _EVENTS + 1))
+        return self._ledger.rows(_EVENT_ROWS, (subject.key, before, _EVENTS + 1))
 
     def _event(self, row: database.Row) -> wire.EmittedEvent:
         (sequence, delivery, id_, uid, subject, kind, namespace, name, type_, cause, source, version, detected_us) = (
@@ -118,11 +117,11 @@ class ObjectHistory:
         )
 
     def _first(self, endpoint: str, subject: str) -> str:
-        row = self._ledger.row(_FIRST, (endpoint, subject, _LOOK_FOR_FIRST))
+        row = self._ledger.row(_FIRST, (endpoint, subject, _SCANNED_FOR_FIRST))
         return row[0] if row else ""
 
     def _attempts(self, delivery: int) -> tuple[wire.RecordedAttempt, ...]:
-        """Give the latest attempts, the earliest of them first."""
+        """Return the latest attempts, in ascending order."""
         rows = self._ledger.rows(_TRIED, (delivery, _ATTEMPTS))
         return tuple(
             wire.RecordedAttempt(
@@ -138,17 +137,17 @@ class ObjectHistory:
             for row in reversed(rows)
         )
 
-    def _objects(self, subjects: list[_Subject], told: set[str]) -> Iterator[wire.SeenObject]:
-        """Give the rows of what is there under that name, and of what the events were about."""
+    def _objects(self, subjects: list[_Subject], uids: set[str]) -> Iterator[wire.ExplainedObject]:
+        """Yield the existing objects with that name, and the objects of the events."""
         rows = {
             row[0]: row
             for one in subjects
             for row in self._ledger.rows(_PRESENT, (one.group, one.kind, one.namespace, one.name, _EVENTS))
         }
-        rows |= {row[0]: row for row in self._ledger.rows(_BY_UID, (codec.encode(sorted(told)).decode(),))}
+        rows |= {row[0]: row for row in self._ledger.rows(_BY_UID, (codec.encode(sorted(uids)).decode(),))}
         fingerprints = {scope.fingerprint for scope in self._scopes}
         for row in sorted(rows.values(), key=lambda row: int(row[9])):
-            yield wire.SeenObject(
+            yield wire.ExplainedObject(
                 uid=row[0],
                 group=row[1],
                 kind=row[2],
@@ -185,14 +184,14 @@ class ObjectHistory:
         )
 
 
-# Compared as a pair, (group, kind) would make SQLite read through all objects of the group.
+# Comparing the pair (group, kind) would make SQLite scan all objects of the group.
 _NEXT_KIND = (
     "SELECT api_group, kind FROM objects WHERE state <> 'gone' AND api_group = ? AND kind > ? ORDER BY kind LIMIT 1"
 )
 _NEXT_GROUP = (
     "SELECT api_group, kind FROM objects WHERE state <> 'gone' AND api_group > ? ORDER BY api_group, kind LIMIT 1"
 )
-_TOLD = (
+_EVENT_ROWS = (
     "SELECT e.sequence, d.id, e.id, e.uid, e.subject, e.kind, e.namespace, e.name, e.type, e.cause, e.source,"
     " json_extract(e.data, '$.metadata.resourceVersion'), e.detected_us, d.endpoint, d.state, d.generation,"
     " d.attempts, d.requests, max(d.next_attempt_us, coalesce(s.not_before_us, 0)), d.settled_us, d.reason,"

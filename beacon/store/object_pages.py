@@ -1,4 +1,4 @@
-"""Carries out `holdings`: what is known of objects, a bounded number of rows at a time, so that nobody waits for it."""
+"""Serves `holdings`: the known objects, a bounded number of rows at a time, so that other requests do not wait."""
 
 from beacon import wire
 from beacon.domain import model
@@ -9,16 +9,16 @@ _COLUMNS = "uid, api_group, kind, namespace, state, epoch, resource_version, jud
 
 
 class ObjectPages:
-    """Reads the table `objects` through."""
+    """Reads the table `objects` page by page."""
 
     def __init__(self, ledger: database.Database) -> None:
         """Read from the given ledger."""
         self._ledger = ledger
 
     def page(self, request: wire.ReadObjects) -> wire.ObjectPage:
-        """Give the objects among the next rows that are not gone; a page may be empty and others follow."""
+        """Return the objects among the next rows that are not gone; a page may be empty although more follow."""
         head = self._ledger.row("SELECT cluster, epoch FROM meta")
-        # Rows are counted before the gone are left out: a table full of them must not make one request long.
+        # The limit counts rows that are gone, too: a table full of them must not make one request slow.
         rows = self._ledger.rows(
             f"SELECT {_COLUMNS} FROM objects WHERE uid > ? ORDER BY uid LIMIT ?", (request.after, _ROWS)
         )
@@ -31,9 +31,9 @@ class ObjectPages:
         )
 
 
-def _object(row: database.Row) -> wire.HeldObject:
+def _object(row: database.Row) -> wire.StoredObject:
     uid, group, kind, namespace, state, epoch, version, judged_by, accepted_by, value = row
-    return wire.HeldObject(
+    return wire.StoredObject(
         uid=uid,
         group=group,
         kind=kind,

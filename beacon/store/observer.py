@@ -1,4 +1,4 @@
-"""What the store tells the metrics and the log, once it is on disk. It decides nothing and keeps nothing."""
+"""Metrics and log lines of the store, written after the commit. It makes no decisions and stores nothing."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -12,12 +12,12 @@ from beacon.store import comparisons, cursors, database, integrity, journal, red
 
 
 class Observer(service.ServiceListener):
-    """Feeds metrics and log lines."""
+    """Updates metrics and writes log lines."""
 
     def __init__(self) -> None:
-        """Write to the process's log. Children of metrics are kept: finding one costs more than moving it."""
-        self._log = log.get().bind()  # at once: a logger that is bound at every line costs several times the line
-        self._refused: dict[str, int] = {}  # how often since it was said, by verb
+        """Write to the process's log. Metric children are cached: a lookup costs more than the update."""
+        self._log = log.get().bind()  # bound once: binding at every line costs several times the line
+        self._refused: dict[str, int] = {}  # refusals since the last log line, by verb
         self._operation = cache(lambda verb: metrics.DB_OPERATION_SECONDS.labels(verb=verb))
         self._requests = cache(lambda verb, result: metrics.BUS_REQUESTS.labels(verb=verb, result=result))
         self._request = cache(lambda verb: metrics.BUS_REQUEST_SECONDS.labels(verb=verb))
@@ -25,7 +25,7 @@ class Observer(service.ServiceListener):
         self._last = cache(lambda kind: metrics.LAST_EVENT_TIMESTAMP.labels(kind=kind))
         self._latency = cache(lambda kind: metrics.DETECTION_LATENCY.labels(kind=kind))
         self._by_note: dict[type, Callable[[Any], None]] = {
-            journal.EventRecorded: self._told,
+            journal.EventRecorded: self._event_recorded,
             cursors.Gap: self._gap_closed,
             comparisons.ComparisonDone: _compared,
             comparisons.Drift: self._drift_found,
@@ -34,29 +34,29 @@ class Observer(service.ServiceListener):
             suspects.Suspected: self._suspected,
         }
 
-    def committed(self, *, requests: int, seconds: float, notes: Sequence[Any]) -> None:
-        """One transaction is on disk: what it told and which gaps it closed can be said."""
+    def committed(self, *, requests: int, seconds: float, notes: Sequence[object]) -> None:
+        """Record the notifications of one committed transaction."""
         metrics.DB_COMMIT_SECONDS.observe(seconds)
         metrics.DB_COMMIT_REQUESTS.observe(requests)
         for note in notes:
-            if (say := self._by_note.get(type(note))) is not None:
-                say(note)
+            if (record := self._by_note.get(type(note))) is not None:
+                record(note)
 
     def opened(self, opened: integrity.Opened) -> None:
-        """The ledger is open; what had to be done to it is said."""
+        """Record the repair of the ledger, if it needed one."""
         if not opened.finding:
             return
         rescue = opened.rescue
         metrics.DB_REPAIRS.labels(repair="rescue" if rescue else "reindex").inc()
         if rescue is None:
-            self._log.warning("indexes built anew", finding=opened.finding)
+            self._log.warning("indexes rebuilt", finding=opened.finding)
             return
         for table, rows in rescue.saved.items():
             metrics.DB_RESCUED_ROWS.labels(table=table, fate="saved").inc(rows)
         for table, rows in rescue.lost.items():
             metrics.DB_RESCUED_ROWS.labels(table=table, fate="lost").inc(rows)
         self._log.error(
-            "damaged ledger put aside",
+            "damaged ledger replaced",
             finding=opened.finding,
             aside=str(rescue.aside),
             saved=rescue.saved,
@@ -66,60 +66,60 @@ class Observer(service.ServiceListener):
         )
 
     def applied(self, verb: str, seconds: float) -> None:
-        """A request was applied within a transaction."""
+        """Record a request that was applied within a transaction."""
         self._operation(verb).observe(seconds)
         if self._refused and (times := self._refused.pop(verb, 0)):
             self._log.info("requests accepted again", verb=verb, refused=times)
 
-    def took_over(self, *, endpoint: str, deliveries: int) -> None:
-        """What was open for an endpoint that is no longer configured goes to this one."""
-        self._log.warning("deliveries taken over", endpoint=endpoint, deliveries=deliveries)
+    def inherited(self, *, endpoint: str, deliveries: int) -> None:
+        """Log that deliveries of endpoints that are no longer configured were moved to this one."""
+        self._log.warning("deliveries inherited", endpoint=endpoint, deliveries=deliveries)
 
     def restored(self, *, ledger: str) -> None:
-        """A backup was put back."""
-        self._log.warning("backup put back", ledger=ledger)
+        """Log that a backup was restored."""
+        self._log.warning("backup restored", ledger=ledger)
 
     def failed(self, verb: str, error: errors.BeaconError) -> None:
-        """A request could not be applied."""
+        """Record a request that could not be applied."""
         kind = _kind_of(error)
         metrics.DB_ERRORS.labels(verb=verb, error=kind).inc()
         if isinstance(error, database.FullError):
-            return  # said once, when it begins: see `room`
+            return  # logged once, when it begins: see `free_space_changed`
         if verb not in self._refused:
             self._log.warning("request refused", verb=verb, kind=kind, reason=str(error))
         self._refused[verb] = self._refused.get(verb, 0) + 1
 
     def answered(self, verb: str, result: str, seconds: float) -> None:
-        """A reply was sent; `seconds` since the request arrived, parking included."""
+        """Record a reply that was sent; `seconds` since the request arrived, including parking."""
         self._requests(verb, result).inc()
         self._request(verb).observe(seconds)
 
-    def room(self, *, short: bool, free_bytes: int) -> None:
-        """The volume has become too full for new events, or has room for them again."""
+    def free_space_changed(self, *, short: bool, free_bytes: int) -> None:
+        """Log that intake stopped for lack of free space, or resumed."""
         if short:
-            self._log.error("intake stopped", reason="the volume is full up to the reserve", free_bytes=free_bytes)
+            self._log.error("intake stopped", reason="below the reserve", free_bytes=free_bytes)
         else:
             self._log.info("intake resumed", free_bytes=free_bytes)
 
     def clock_set(self, seconds: float) -> None:
-        """The wall clock was set, and what is due later has moved with it."""
+        """Log that the wall clock was set, and that due times were shifted."""
         self._log.warning("wall clock set", seconds=seconds)
 
-    def _told(self, told: journal.EventRecorded) -> None:
-        self._events(told.kind, told.type, told.source).inc()
-        self._last(told.kind).set(time.time())
-        if told.received_ns:
-            latency_s = (time.monotonic_ns() - told.received_ns) / 1e9
-            self._latency(told.kind).observe(latency_s)
+    def _event_recorded(self, event: journal.EventRecorded) -> None:
+        self._events(event.kind, event.type, event.source).inc()
+        self._last(event.kind).set(time.time())
+        if event.received_ns:
+            latency_s = (time.monotonic_ns() - event.received_ns) / 1e9
+            self._latency(event.kind).observe(latency_s)
         self._log.debug(
             "event recorded",
-            event_id=told.id,
-            type=told.type,
-            cause=told.cause,
-            source=told.source,
-            kind=told.kind,
-            namespace=told.namespace,
-            name=told.name,
+            event_id=event.id,
+            type=event.type,
+            cause=event.cause,
+            source=event.source,
+            kind=event.kind,
+            namespace=event.namespace,
+            name=event.name,
         )
 
     def _discarded(self, one: redelivery.Discarded) -> None:
@@ -153,8 +153,8 @@ class Observer(service.ServiceListener):
         metrics.GAP_SECONDS.labels(scope=gap.label, reason=gap.reason).inc(seconds)
         metrics.GAP_DIFFERENCES.labels(scope=gap.label, reason=gap.reason).inc(gap.differences)
         missed = gap.differences > 0 and gap.reason is not model.GapReason.FIRST_LIST
-        say = self._log.warning if missed else self._log.info
-        say("gap closed", scope=gap.label, reason=gap.reason, seconds=seconds, differences=gap.differences)
+        record = self._log.warning if missed else self._log.info
+        record("gap closed", scope=gap.label, reason=gap.reason, seconds=seconds, differences=gap.differences)
 
 
 def _compared(found: comparisons.ComparisonDone) -> None:

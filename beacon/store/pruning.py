@@ -1,44 +1,43 @@
-"""The verb `prune`: removes what nobody needs any more, a few rows at a time, and decides alone what that is.
+"""The verb `prune`: removes rows that are no longer needed, a few at a time, and decides which those are.
 
-What the promises need stays: what is open or was given up, the latest event of an object that is still there, and
-whatever a watch could show again because its scope's cursor has not passed it. A request looks at a bounded number of
-rows for a bounded time, so that nobody waits long; asking again for the same does no harm.
+Rows that the guarantees need stay: open and failed deliveries, the latest event of an existing object, and everything
+that a watch could show again because its scope's cursor has not passed it. A request examines a bounded number of
+rows for a bounded time, so that other requests do not wait long; a repetition is harmless.
 """
 
 import time
 from collections.abc import Callable, Sequence
 
 from beacon import codec, wire
+from beacon.domain import instants, model
 from beacon.store import clock, cursors, database, session_state
 
-_LOOK = 250  # rows that one request looks at
-_LOOK_AT_OBJECTS = 50
-_STEP = 25  # events that are removed before the time is looked at
+_ROWS_PER_REQUEST = 250  # rows that one request examines
+_OBJECTS_PER_REQUEST = 50
+_STEP = 25  # events that are removed between two checks of the time
 _BUDGET_S = 0.003
-_LONGEST_S = 100 * 365 * 86400.0
-_LAST = 2**63 - 1
 
 
 class Pruning:
-    """Carries out the verb `prune`."""
+    """Serves the verb `prune`."""
 
     def __init__(
         self,
         ledger: database.Database,
-        remembered: session_state.SessionState,
+        state: session_state.SessionState,
         time_: clock.Clock,
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Work on the given ledger; `monotonic` is what a request's time is measured with."""
+        """Work on the given ledger; `monotonic` measures the time of a request."""
         self._ledger = ledger
-        self._cursors = cursors.Cursors(ledger, remembered)
+        self._cursors = cursors.Cursors(ledger, state)
         self._clock = time_
         self._monotonic = monotonic
 
     def prune(self, request: wire.Prune) -> wire.Pruned:
-        """Look at the next rows of one table and remove those that may go, or only count them."""
-        before_us = self._clock.before_us(self._ledger, min(max(request.older_than_s, 0.0), _LONGEST_S))
+        """Examine the next rows of one table and remove those that are no longer needed, or only count them."""
+        before_us = self._clock.before_us(self._ledger, min(max(request.older_than_s, 0.0), instants.LONGEST_S))
         tables: dict[wire.Prunable, Callable[[wire.Prune, int], wire.Pruned]] = {
             wire.Prunable.OBJECTS: self._objects,
             wire.Prunable.EVENTS: self._events,
@@ -48,13 +47,13 @@ class Pruning:
         return tables[request.table](request, before_us)
 
     def _objects(self, request: wire.Prune, before_us: int) -> wire.Pruned:
-        """Forget objects that are gone, with all that was told of them."""
+        """Remove objects that are gone, with all their events."""
         deadline = self._monotonic() + _BUDGET_S
-        after = (max(0, min(request.after[0], _LAST)), request.after[1])
-        found = self._ledger.rows(_GONE, (before_us, *after, before_us, _LOOK_AT_OBJECTS))
+        after = (max(0, min(request.after[0], model.MAX_INTEGER)), request.after[1])
+        found = self._ledger.rows(_GONE, (before_us, *after, before_us, _OBJECTS_PER_REQUEST))
         oldest_us = next((changed_us for changed_us, *_, may_go in found if may_go), 0)
         removed: dict[str, int] = {}
-        more = len(found) == _LOOK_AT_OBJECTS
+        more = len(found) == _OBJECTS_PER_REQUEST
         for changed_us, uid, subject, may_go in found:
             if may_go and request.survey:
                 _count(removed, "objects", 1)
@@ -68,7 +67,7 @@ class Pruning:
         return wire.Pruned(rows=removed, after=after, more=more, oldest_us=oldest_us)
 
     def _forget(self, uid: str, subject: str, removed: dict[str, int], deadline: float) -> bool:
-        """Remove the events of an object that is gone and then its row; False when the time is over before."""
+        """Remove the events of an object that is gone and then its row; return False if the time is up before."""
         while True:
             events = self._ledger.rows(
                 "SELECT sequence FROM events WHERE subject = ? AND uid = ? ORDER BY sequence LIMIT ?",
@@ -84,16 +83,16 @@ class Pruning:
         return True
 
     def _events(self, request: wire.Prune, before_us: int) -> wire.Pruned:
-        """Remove events that were settled, but the latest of each object that is still there."""
+        """Remove settled events, except the latest of each existing object."""
         deadline = self._monotonic() + _BUDGET_S
-        position = max(0, min(request.after[0], _LAST))
-        found = self._ledger.rows(_TOLD, (before_us, position, _LOOK))
+        position = max(0, min(request.after[0], model.MAX_INTEGER))
+        found = self._ledger.rows(_SETTLED, (before_us, position, _ROWS_PER_REQUEST))
         removed: dict[str, int] = {}
-        more = len(found) == _LOOK
+        more = len(found) == _ROWS_PER_REQUEST
         oldest_us = next((committed_us for _, committed_us, may_go in found if may_go), 0)
         for start in range(0, len(found), _STEP):
             step = found[start : start + _STEP]
-            # Events lie in the order of their writing: behind the first that is too young there is nothing to be had.
+            # Events are in the order of their commits: after the first recent one, all are recent.
             if step[0][1] >= before_us:
                 more = False
                 break
@@ -118,13 +117,15 @@ class Pruning:
             _count(removed, table, self._ledger.run(f"DELETE FROM {table} WHERE {where}", chosen))
 
     def _attempts(self, request: wire.Prune, before_us: int) -> wire.Pruned:
-        """Remove the record of requests, but the last one of a delivery that is open: it may still be judged."""
+        """Remove records of requests, except the last one of an open delivery: its outcome may still change."""
         number, _, rest = request.after[1].partition(".")
-        generation, attempt = (int(part) if part.isdecimal() and len(part) < 19 else _LAST for part in (number, rest))
-        position = (max(0, min(request.after[0], _LAST)), generation, attempt)
-        looked = self._ledger.rows(_MADE, (before_us, *position, _LOOK))
-        # Deliveries lie in the order of their events: behind the first that is too young nothing was asked earlier.
-        found = [row for row in looked if row[5] < before_us]
+        generation, attempt = (
+            int(part) if part.isdecimal() and len(part) < 19 else model.MAX_INTEGER for part in (number, rest)
+        )
+        position = (max(0, min(request.after[0], model.MAX_INTEGER)), generation, attempt)
+        rows = self._ledger.rows(_MADE, (before_us, *position, _ROWS_PER_REQUEST))
+        # Deliveries are in the order of their events: no request after the first recent delivery is older.
+        found = [row for row in rows if row[5] < before_us]
         going = [(delivery, generation, attempt) for delivery, generation, attempt, _, may_go, _ in found if may_go]
         if not request.survey:
             for each in going:
@@ -133,15 +134,16 @@ class Pruning:
         return wire.Pruned(
             rows={"attempts": len(going)} if going else {},
             after=after,
-            more=len(found) == _LOOK,
+            more=len(found) == _ROWS_PER_REQUEST,
             oldest_us=min((started_us for _, _, _, started_us, may_go, _ in found if may_go), default=0),
         )
 
     def _gaps(self, request: wire.Prune, before_us: int) -> wire.Pruned:
-        """Remove the record of gaps that were closed."""
-        position = max(0, min(request.after[0], _LAST))
+        """Remove records of closed gaps."""
+        position = max(0, min(request.after[0], model.MAX_INTEGER))
         found = self._ledger.rows(
-            "SELECT id, to_us FROM gaps WHERE to_us < ? AND id > ? ORDER BY id LIMIT ?", (before_us, position, _LOOK)
+            "SELECT id, to_us FROM gaps WHERE to_us < ? AND id > ? ORDER BY id LIMIT ?",
+            (before_us, position, _ROWS_PER_REQUEST),
         )
         if not request.survey:
             for gap, _ in found:
@@ -149,7 +151,7 @@ class Pruning:
         return wire.Pruned(
             rows={"gaps": len(found)} if found else {},
             after=(found[-1][0] if found else position, ""),
-            more=len(found) == _LOOK,
+            more=len(found) == _ROWS_PER_REQUEST,
             oldest_us=min((to_us for _, to_us in found), default=0),
         )
 
@@ -159,7 +161,7 @@ def _count(removed: dict[str, int], table: str, number: int) -> None:
         removed[table] = removed.get(table, 0) + number
 
 
-# A cursor that is void has passed nothing. A scope that is no longer configured has none: when it returns it is listed.
+# An invalid cursor has passed nothing. A scope that is no longer configured has none: if it returns, it is listed.
 _PASSED = (
     "NOT EXISTS (SELECT 1 FROM cursors c WHERE c.api_group = {group} AND c.kind = {kind}"
     " AND c.namespace IN ('', {namespace}) AND (c.resource_version = 0 OR {newer}))"
@@ -170,7 +172,7 @@ _GONE_PASSED = _PASSED.format(
     namespace="o.namespace",
     newer="(o.epoch, o.resource_version) > (c.epoch, c.resource_version)",
 )
-_TOLD_PASSED = _PASSED.format(
+_EVENT_PASSED = _PASSED.format(
     group="substr(e.subject, 1, instr(e.subject, '/') - 1)",
     kind="e.kind",
     namespace="e.namespace",
@@ -181,21 +183,21 @@ _GONE = (
     f"SELECT o.changed_us, o.uid, {_SUBJECT}, {_GONE_PASSED}"
     f" AND NOT EXISTS (SELECT 1 FROM events e JOIN deliveries d USING (sequence) WHERE e.subject = {_SUBJECT}"
     "  AND e.uid = o.uid AND (d.state NOT IN ('delivered', 'discarded') OR d.settled_us >= ?))"
-    # What bore the name before and was not told: that it has been overtaken must not be forgotten.
+    # Undelivered events of earlier objects with the name: the ledger must keep that a later event overtook them.
     f" AND NOT EXISTS (SELECT 1 FROM events e JOIN deliveries d USING (sequence) WHERE e.subject = {_SUBJECT}"
     "  AND e.uid <> o.uid AND d.state NOT IN ('delivered', 'discarded') AND e.sequence <"
     f"  (SELECT max(m.sequence) FROM events m WHERE m.subject = {_SUBJECT} AND m.uid = o.uid))"
     " FROM objects o WHERE o.state = 'gone' AND (o.changed_us, o.uid) > (?, ?) AND o.changed_us < ?"
     " ORDER BY o.changed_us, o.uid LIMIT ?"
 )
-# What is gone goes as a whole, above; what has no row was saved from a damaged file.
-_TOLD = (
+# Objects that are gone are removed as a whole, above; events without an object were rescued from a damaged file.
+_SETTLED = (
     "SELECT e.sequence, e.committed_us, e.committed_us < ?1"
     " AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.sequence = e.sequence"
     "  AND (d.state NOT IN ('delivered', 'discarded') OR d.settled_us >= ?1))"
     " AND coalesce((SELECT o.state <> 'gone' AND EXISTS (SELECT 1 FROM events l WHERE l.subject = e.subject"
     "  AND l.uid = e.uid AND l.sequence > e.sequence) FROM objects o WHERE o.uid = e.uid), 1)"
-    f" AND {_TOLD_PASSED}"
+    f" AND {_EVENT_PASSED}"
     " FROM events e WHERE e.sequence > ?2 ORDER BY e.sequence LIMIT ?3"
 )
 _MADE = (

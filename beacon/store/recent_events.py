@@ -1,9 +1,8 @@
-"""Carries out `follow`: what happened of late, by number. Only the latest is kept, and only in memory."""
+"""Serves `follow`: recent events and completed requests, by number. Only the latest are kept, and only in memory."""
 
 from collections import deque
 from collections.abc import Iterable
 from itertools import islice
-from typing import Any
 
 from beacon import codec, wire
 from beacon.store import database, deliveries, delivery_search, journal
@@ -13,39 +12,39 @@ _AT_ONCE = 100
 
 
 class RecentEvents:
-    """Remembers the latest happenings that are on disk."""
+    """Keeps the latest committed entries."""
 
     def __init__(self, ledger: database.Database) -> None:
-        """Begin with nothing; what is shown of a happening is read from the ledger."""
+        """Start empty; the details of an entry are read from the ledger."""
         self._ledger = ledger
         self._recent: deque[tuple[int | str, int, int]] = deque(maxlen=_KEPT)
         self._count = 0
 
-    def committed(self, notes: Iterable[Any]) -> None:
-        """Take note of what a transaction has done."""
+    def committed(self, notes: Iterable[object]) -> None:
+        """Record the notifications of a committed transaction."""
         for note in notes:
             if isinstance(note, journal.EventRecorded):
                 self._add((note.id, 0, 0))
             elif isinstance(note, deliveries.Settled):
                 self._add((note.delivery, note.generation, note.attempt))
 
-    def page(self, request: wire.Follow) -> wire.Followed:
-        """Give what has happened since, some at a time."""
+    def page(self, request: wire.Follow) -> wire.RecentEventPage:
+        """Return the entries after a number, some at a time."""
         if request.after < 0 or request.after > self._count:
-            return wire.Followed(happenings=(), after=self._count, anew=request.after > self._count)
+            return wire.RecentEventPage(happenings=(), after=self._count, anew=request.after > self._count)
         first = self._count - len(self._recent)
         start = max(request.after, first)
         recent = list(islice(self._recent, start - first, start - first + _AT_ONCE))
-        return wire.Followed(
+        return wire.RecentEventPage(
             happenings=self._shown(recent), after=start + len(recent), missed=max(0, start - request.after)
         )
 
-    def _add(self, happening: tuple[int | str, int, int]) -> None:
-        self._recent.append(happening)
+    def _add(self, change: tuple[int | str, int, int]) -> None:
+        self._recent.append(change)
         self._count += 1
 
-    def _shown(self, recent: list[tuple[int | str, int, int]]) -> tuple[wire.Happening, ...]:
-        """Read what is to be shown; what has been cleaned away already is left out."""
+    def _shown(self, recent: list[tuple[int | str, int, int]]) -> tuple[wire.RecentEvent, ...]:
+        """Read the details of the entries; entries whose rows were pruned are left out."""
         named = codec.encode([one for one, *_ in recent if isinstance(one, str)]).decode()
         ids: dict[int | str, int] = dict(
             self._ledger.rows(
@@ -57,21 +56,21 @@ class RecentEvents:
         wanted = [ids.get(one, 0) if isinstance(one, str) else one for one, *_ in recent]
         listed = {one.delivery: one for one in delivery_search.read(self._ledger, wanted)}
         return tuple(
-            self._happening(listed[delivery], generation, attempt)
+            self._recent_event(listed[delivery], generation, attempt)
             for delivery, (_, generation, attempt) in zip(wanted, recent, strict=True)
             if delivery in listed
         )
 
-    def _happening(self, of: wire.ListedDelivery, generation: int, attempt: int) -> wire.Happening:
+    def _recent_event(self, of: wire.DeliverySummary, generation: int, attempt: int) -> wire.RecentEvent:
         row = attempt and self._ledger.row(
             "SELECT started_us, duration_us, code, error FROM attempts"
             " WHERE delivery = ? AND generation = ? AND attempt = ?",
             (of.delivery, generation, attempt),
         )
         if not row:
-            return wire.Happening(of=of, generation=generation, attempt=attempt)
+            return wire.RecentEvent(of=of, generation=generation, attempt=attempt)
         started_us, duration_us, code, error = row
-        return wire.Happening(
+        return wire.RecentEvent(
             of=of,
             generation=generation,
             attempt=attempt,

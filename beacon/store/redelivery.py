@@ -1,8 +1,8 @@
-"""The operator's choices: a delivery is made once more, or given up for good. And whose turn it is among an object's.
+"""The operator's actions: redeliver or discard a delivery. Also promotes an object's next delivery.
 
-What was delivered of an object later than this event must not be overtaken by it: then it is refused, or falls back to
-`failed` if that happens while it waits, unless somebody asked for it out of order. Each choice is applied once, however
-often it is asked for. Works within the service's transaction.
+An event must not be delivered after a later event of its object. A redelivery that violates this is refused, or fails
+if the violation occurs while it waits, unless the operator requested it out of order. A repeated request is applied
+once. Works within the service's transaction.
 """
 
 from collections.abc import Sequence
@@ -12,20 +12,20 @@ from beacon import wire
 from beacon.domain import model
 from beacon.store import database, session_state
 
-_AT_ONCE = 40  # deliveries that one request deals with, so that nobody waits long
+_AT_ONCE = 40  # deliveries that one request processes, so that other requests do not wait long
 _OVERTAKEN = "a later event of the object has been delivered"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redelivered:
-    """A delivery is made once more: what the metrics are told once it is on disk."""
+    """A delivery is made again: for metrics, after the commit."""
 
     endpoint: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discarded:
-    """A delivery was given up: what the metrics are told once it is on disk."""
+    """A delivery was discarded: for metrics and the log, after the commit."""
 
     endpoint: str
     type: model.EventType
@@ -34,40 +34,40 @@ class Discarded:
 
 
 class Redelivery:
-    """Carries out the verbs `redeliver` and `discard`."""
+    """Serves the verbs `redeliver` and `discard`."""
 
-    def __init__(self, ledger: database.Database, remembered: session_state.SessionState, endpoint: str) -> None:
-        """Work on the given ledger; what is redelivered goes to `endpoint`, the one that is configured."""
+    def __init__(self, ledger: database.Database, state: session_state.SessionState, endpoint: str) -> None:
+        """Work on the given ledger; redelivered events are sent to `endpoint`, the configured one."""
         self._ledger = ledger
-        self._memory = remembered
+        self._state = state
         self._endpoint = endpoint
 
-    def redeliver(self, request: wire.Redeliver, now_us: int) -> wire.Acted:
-        """Let deliveries that came to an end be made once more."""
+    def redeliver(self, request: wire.Redeliver, now_us: int) -> wire.ActionResult:
+        """Make finished deliveries again."""
         taken = request.deliveries[:_AT_ONCE]
         answers = [(one[0], self._redeliver(*one, now_us, out_of_order=request.out_of_order)) for one in taken]
         return self._acted(answers)
 
-    def discard(self, request: wire.Discard, now_us: int) -> wire.Acted:
-        """Give failed deliveries up."""
+    def discard(self, request: wire.Discard, now_us: int) -> wire.ActionResult:
+        """Discard failed deliveries."""
         taken = request.deliveries[:_AT_ONCE]
         return self._acted([(one[0], self._discard(*one, now_us, request.reason)) for one in taken])
 
     def _redeliver(self, delivery: int, generation: int, now_us: int, *, out_of_order: bool) -> str:
-        """Give why not, "" when it is done."""
+        """Return the reason of a refusal, "" if it is done."""
         row = self._ledger.row("SELECT state, generation, subject, sequence FROM deliveries WHERE id = ?", (delivery,))
         if row is None:
-            return "it is not there any more"
+            return "it no longer exists"
         state, known, subject, sequence = row
         if known == generation + 1:
-            return ""  # done before: this request has come twice
+            return ""  # done before: this request is a repetition
         if known != generation:
-            return "it was redelivered by somebody else meanwhile"
+            return "it was redelivered in the meantime"
         if state in _OPEN:
             return "it is open, and will be delivered"
         if not out_of_order and _is_overtaken(self._ledger, subject, sequence):
             return _OVERTAKEN
-        self._memory.note(Redelivered(endpoint=self._endpoint))
+        self._state.note(Redelivered(endpoint=self._endpoint))
         self._ledger.run(
             "UPDATE deliveries SET endpoint = ?1, generation = generation + 1, attempts = 0, requests = 0,"
             " delivered_us = CASE WHEN state = 'delivered' THEN settled_us ELSE delivered_us END,"
@@ -85,28 +85,28 @@ class Redelivery:
             (delivery,),
         )
         if row is None:
-            return "it is not there any more"
+            return "it no longer exists"
         state, known, endpoint, type_, event = row
         if known != generation:
-            return "it was redelivered meanwhile"
+            return "it was redelivered in the meantime"
         if state == model.DeliveryState.DISCARDED:
             return ""
         if state != model.DeliveryState.FAILED:
-            return f"it is {state}, and only what has failed can be discarded"
+            return f"it is {state}; only failed deliveries can be discarded"
         self._ledger.run(
             "UPDATE deliveries SET state = 'discarded', settled_us = ?, reason = ? WHERE id = ?",
             (now_us, reason, delivery),
         )
-        self._memory.note(Discarded(endpoint=endpoint, type=model.EventType(type_), id=event, reason=reason))
+        self._state.note(Discarded(endpoint=endpoint, type=model.EventType(type_), id=event, reason=reason))
         return ""
 
-    def _acted(self, answers: Sequence[tuple[int, str]]) -> wire.Acted:
+    def _acted(self, answers: Sequence[tuple[int, str]]) -> wire.ActionResult:
         refused = tuple(
-            wire.NotDone(delivery=delivery, event_id=self._event_of(delivery), why=why)
+            wire.RefusedAction(delivery=delivery, event_id=self._event_of(delivery), why=why)
             for delivery, why in answers
             if why
         )
-        return wire.Acted(taken=len(answers), done=len(answers) - len(refused), refused=refused)
+        return wire.ActionResult(taken=len(answers), done=len(answers) - len(refused), refused=refused)
 
     def _event_of(self, delivery: int) -> str:
         row = self._ledger.row(
@@ -116,7 +116,7 @@ class Redelivery:
 
 
 def promote(ledger: database.Database, endpoint: str, subject: str, now_us: int) -> None:
-    """Let the object's next delivery go, in the order of the events, unless one is open already."""
+    """Make the object's next delivery ready, in the order of the events, unless one is open already."""
     while following := ledger.row(
         "SELECT id, state, generation, out_of_order, sequence FROM deliveries"
         " WHERE endpoint = ? AND subject = ? AND state IN ('queued', 'ready')"
@@ -136,12 +136,12 @@ def promote(ledger: database.Database, endpoint: str, subject: str, now_us: int)
 
 
 def _is_overtaken(ledger: database.Database, subject: str, sequence: int) -> bool:
-    """Say whether a later event of the object has been delivered, or may have been, and is cleaned away."""
+    """Return True if a later event of the object has been delivered, or may have been and was pruned."""
     return ledger.row(_LATER, (subject, sequence)) is not None
 
 
 _OPEN = (model.DeliveryState.QUEUED, model.DeliveryState.READY)
-# Only what was delivered or discarded is cleaned away; that it was there, the next one's `previous` tells.
+# Only delivered and discarded events are pruned; the next event's `previous` shows that there was one.
 _LATER = """
 SELECT 1 FROM events e WHERE e.subject = ?1 AND e.sequence > ?2 AND (
     EXISTS (SELECT 1 FROM deliveries d WHERE d.sequence = e.sequence AND (d.state = 'delivered' OR d.delivered_us > 0))

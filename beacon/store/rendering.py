@@ -1,6 +1,6 @@
-"""What an event says: its id and the data of its envelope, fixed when it is made and the same at every attempt.
+"""The content of an event: its id and the data of its envelope, rendered once and the same for every attempt.
 
-Pure. What the notifier puts around the data stands in `beacon.notifier.render`.
+Pure. `beacon.notifier.render` adds the envelope around the data.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from beacon import codec
 from beacon.domain import instants, model, rules
 
-_NAMESPACE = uuid.UUID("6f0c9f0e-3a0b-5d0a-9f57-0f6b3f6a1c52")  # ours alone: event ids are UUIDv5 within it
+_NAMESPACE = uuid.UUID("6f0c9f0e-3a0b-5d0a-9f57-0f6b3f6a1c52")  # Beacon's own: event ids are UUIDv5 within it
 _NAMESPACE_HASHED = hashlib.sha1(_NAMESPACE.bytes, usedforsecurity=False)
 _LONGEST_VALUE_BYTES = 4096
 
@@ -25,9 +25,9 @@ class Now:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestContext:
-    """What all observations of one request have in common.
+    """The values that all observations of one request share.
 
-    `since_us` is set while a list closes a gap: what it finds happened between then and now.
+    `since_us` is set while a list closes a gap: the changes that it finds happened between then and now.
     """
 
     scope: rules.Scope
@@ -41,28 +41,30 @@ class RequestContext:
     since_us: int | None = None
 
 
-def event_id(frame: RequestContext, shown: model.Observation, event: model.EventType) -> str:
-    """Name a change the same for ever: UUIDv5 over cluster, UID, resourceVersion, type, and the epoch above 0."""
-    parts = [frame.cluster, shown.uid, str(shown.resource_version), event]
-    if frame.epoch:
-        parts.append(str(frame.epoch))
+def event_id(context: RequestContext, shown: model.Observation, event: model.EventType) -> str:
+    """Compute the stable id of a change: UUIDv5 over cluster, UID, resourceVersion, type, and the epoch if above 0."""
+    parts = [context.cluster, shown.uid, str(shown.resource_version), event]
+    if context.epoch:
+        parts.append(str(context.epoch))
     return _uuid5("/".join(parts))
 
 
-def detected_us(frame: RequestContext, shown: model.Observation) -> int:
-    """Give the instant at which the line arrived, when it is known, else now."""
+def detected_us(context: RequestContext, shown: model.Observation) -> int:
+    """Return the instant at which the observation was received if it is known, else now."""
     if not shown.received_ns:
-        return frame.now.us
-    return frame.now.us - max(0, frame.now.ns - shown.received_ns) // 1000
+        return context.now.us
+    return context.now.us - max(0, context.now.ns - shown.received_ns) // 1000
 
 
-def data(frame: RequestContext, shown: model.Observation, cause: model.Cause, source: model.Source, at_us: int) -> str:
-    """Render the envelope's data as JSON text; an annotation value over 4 KiB is cut and says so."""
+def data(
+    context: RequestContext, shown: model.Observation, cause: model.Cause, source: model.Source, at_us: int
+) -> str:
+    """Render the envelope's data as JSON text; an annotation value over 4 KiB is truncated and marked as such."""
     value = shown.value.encode()
     resource: dict[str, object] = {
         "uid": shown.uid,
-        "apiVersion": frame.api_version,
-        "type": frame.scope.id.kind,
+        "apiVersion": context.api_version,
+        "type": context.scope.id.kind,
         "name": shown.name,
         "namespace": shown.namespace,
         "annotationValue": shown.value,
@@ -80,14 +82,14 @@ def data(frame: RequestContext, shown: model.Observation, cause: model.Cause, so
         "source": source,
         "cause": cause,
         "detectedAt": instants.rfc3339(at_us),
-        "notBefore": instants.rfc3339(frame.since_us) if listed and frame.since_us else "",
+        "notBefore": instants.rfc3339(context.since_us) if listed and context.since_us else "",
         "notAfter": instants.rfc3339(at_us) if listed else "",
     }
     return codec.encode({"resource": resource, "metadata": metadata, "detection": detection}).decode()
 
 
 def _uuid5(name: str) -> str:
-    """Make the UUIDv5 of a name within our namespace (RFC 9562, 5.5), as `uuid.uuid5` does in five times the time."""
+    """Compute a UUIDv5 within Beacon's namespace (RFC 9562, 5.5); five times as fast as `uuid.uuid5`."""
     hashed = _NAMESPACE_HASHED.copy()
     hashed.update(name.encode())
     digest = bytearray(hashed.digest()[:16])

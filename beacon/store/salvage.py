@@ -1,8 +1,8 @@
-"""Builds a fresh ledger from what can be read of a damaged one, and puts the damaged one aside.
+"""Builds a new ledger from the readable rows of a damaged one, and moves the damaged one aside.
 
-Nothing of the damaged file is ever deleted or overwritten. The fresh one is whole before the damaged one is moved, so
-that a crash at any instant leaves one of the two in place, or the fresh one beside it (see `resume`). What is told
-again by mistake has the same id; what is told never is lost: in doubt a delivery is open.
+The damaged file is never deleted or overwritten. The new ledger is complete before the damaged one is moved, so that
+a crash at any instant leaves one of the two in place, or the new one beside it (see `resume`). An event that is sent
+again by mistake has the same id. An event that was never sent would be lost, so a delivery of unknown state stays open.
 """
 
 import os
@@ -18,7 +18,9 @@ from beacon.domain import model
 from beacon.store import database, pages
 
 _AT_ONCE = 2000  # rows in one transaction
-_JUMP = 1_000_000  # sequence numbers and delivery ids that the lost pages may have held: none is given twice
+# Sequence numbers and delivery ids that may have been used by the original of a copy, or on lost pages. A ledger that
+# replaces another one skips them, because a number must not be used twice.
+SKIPPED_NUMBERS = 1_000_000
 _HIGHEST_EPOCH = 10**9
 _JSON = {"events": ("data",), "objects": ("labels", "annotations")}
 _WORDS: Mapping[tuple[str, str], frozenset[str]] = {
@@ -30,7 +32,7 @@ _WORDS: Mapping[tuple[str, str], frozenset[str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RescueConfig:
-    """What the fresh ledger is for: the scopes that must be listed, and the endpoint of what is told again."""
+    """The configuration for the new ledger: the scopes that must be listed, and the endpoint of reopened deliveries."""
 
     scopes: tuple[model.ScopeId, ...]
     endpoint: str
@@ -38,7 +40,7 @@ class RescueConfig:
 
 @dataclass(slots=True, kw_only=True)
 class Rescue:
-    """What was saved (rows by table) and lost; `lost` holds what the damaged file's own counts say is missing."""
+    """The saved and lost rows by table; `lost` is computed from the counts in the damaged file."""
 
     aside: Path
     saved: dict[str, int] = field(default_factory=dict)
@@ -47,28 +49,28 @@ class Rescue:
     reopened: int = 0
 
 
-def rescue(path: Path, wanted: RescueConfig, now_us: int) -> Rescue:
-    """Put a fresh ledger with all that can be read in the damaged one's place.
+def rescue(path: Path, config: RescueConfig, now_us: int) -> Rescue:
+    """Replace the damaged ledger by a new one with all readable rows.
 
     Raises:
-        errors.StartError: the volume does not let that happen.
+        errors.StartError: the volume does not permit it.
     """
     building = _beside(path, "rescue-unfinished")
     _remove(building)
     try:
-        made = _Copy(path, building, wanted, now_us).run()
+        made = _Copy(path, building, config, now_us).run()
         building.replace(_beside(path, "rescue"))
         made.aside = resume(path) or made.aside
     except (OSError, database.StorageError) as error:
-        message = f"{path} is damaged, and what can be read of it can't be saved: {error}"
+        message = f"{path} is damaged, and its readable rows can't be saved: {error}"
         raise errors.StartError(message, exit_code=errors.EXIT_CANNOT_CREATE) from error
     return made
 
 
 def resume(path: Path) -> Path | None:
-    """Move the damaged file aside and the finished fresh one into its place; gives where the damaged one is now.
+    """Move the damaged file aside and the complete new one into its place. Return the damaged file's new path.
 
-    Does what is left of that after a crash in between, and nothing when there is no finished fresh one.
+    Completes a move that a crash interrupted; does nothing if there is no complete new file.
     """
     fresh = _beside(path, "rescue")
     if not fresh.exists():
@@ -84,18 +86,18 @@ def resume(path: Path) -> Path | None:
 
 
 def is_sane(table: str, row: Mapping[str, pages.Value]) -> bool:
-    """Say whether a row's words are words of ours and its JSON is JSON; types and CHECKs are SQLite's business."""
+    """Return True if the row's enum values are known and its JSON is valid; SQLite checks types and constraints."""
     words = (row.get(column) in known for (of, column), known in _WORDS.items() if of == table)
     return all(words) and all(_is_object(row.get(column)) for column in _JSON.get(table, ()))
 
 
 class _Copy:
-    """One run of copying rows from the damaged file to the fresh one."""
+    """One run of copying rows from the damaged file to the new one."""
 
-    def __init__(self, source: Path, target: Path, wanted: RescueConfig, now_us: int) -> None:
+    def __init__(self, source: Path, target: Path, config: RescueConfig, now_us: int) -> None:
         self._source = source
         self._target = target
-        self._wanted = wanted
+        self._config = config
         self._now_us = now_us
         self._ledger = database.Database(target)
         self._columns = {
@@ -104,19 +106,19 @@ class _Copy:
         self._insert: dict[tuple[str, int], str] = {}
         self._made = Rescue(aside=source)
         self._counted: dict[str, int] = {}
-        self._given: dict[str, int] = {}
-        self._met: tuple[int, str] = (0, "")  # epoch and cluster of the damaged ledger
+        self._assigned: dict[str, int] = {}
+        self._identity: tuple[int, str] = (0, "")  # epoch and cluster of the damaged ledger
 
     def run(self) -> Rescue:
-        """Copy, and make whole what was copied."""
+        """Copy the rows, and restore consistency among them."""
         try:
             self._ledger.run("PRAGMA foreign_keys = OFF")  # an event may come after its delivery
             self._copy()
             self._ledger.begin()
             self._reconnect()
-            self._void()
+            self._void_cursors()
             self._ledger.commit()
-            self._weigh()
+            self._count_lost()
         finally:
             self._ledger.close()
         return self._made
@@ -126,26 +128,26 @@ class _Copy:
         try:
             self._ledger.begin()
             for number, (rowid, values) in enumerate(file.rows()):
-                self._take(rowid, values)
+                self._sort_row(rowid, values)
                 if number % _AT_ONCE == 0:
                     self._ledger.commit()
                     self._ledger.begin()
             self._ledger.commit()
         finally:
             file.close()
-        self._made.unreadable += file.seen.damaged
+        self._made.unreadable += file.counts.damaged
 
-    def _take(self, rowid: int | None, values: tuple[pages.Value, ...]) -> None:
+    def _sort_row(self, rowid: int | None, values: tuple[pages.Value, ...]) -> None:
         if rowid is None and len(values) == 4 and values[0] in ("objects", "deliveries") and values[2] in _STATES:
             self._counted[str(values[0])] = self._counted.get(str(values[0]), 0) + _number(values[3])
         elif rowid is not None and len(values) == 2 and values[0] in ("events", "deliveries", "gaps"):
-            self._given[str(values[0])] = _number(values[1])
+            self._assigned[str(values[0])] = _number(values[1])
         elif rowid == 1 and 5 <= len(values) < 9 and values[0] is None and isinstance(values[1], str):
-            self._met = (max(self._met[0], _epoch(values[2])), str(values[3] or ""))
+            self._identity = (max(self._identity[0], _epoch(values[2])), str(values[3] or ""))
         elif (table := _table_of(rowid, values)) is not None:
-            self._put(table, values if rowid is None else (rowid, *values[1:]))
+            self._insert_row(table, values if rowid is None else (rowid, *values[1:]))
 
-    def _put(self, table: str, values: Sequence[pages.Value]) -> None:
+    def _insert_row(self, table: str, values: Sequence[pages.Value]) -> None:
         columns = self._columns[table][: len(values)]
         if len(values) > len(columns) or not is_sane(table, dict(zip(columns, values, strict=True))):
             self._made.unreadable += 1
@@ -162,35 +164,35 @@ class _Copy:
         self._made.unreadable += changed == 0
 
     def _reconnect(self) -> None:
-        """Let every delivery have its event and every object one open delivery to go first."""
+        """Ensure that every delivery has its event and every object exactly one first open delivery."""
         run = self._ledger.run
         orphans = run("DELETE FROM deliveries WHERE sequence NOT IN (SELECT sequence FROM events)")
         run("DELETE FROM attempts WHERE delivery NOT IN (SELECT id FROM deliveries)")
         self._made.saved["deliveries"] = self._made.saved.get("deliveries", 0) - orphans
-        for table, given in self._given.items():
-            run("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", (min(given, 2**53), table))
-        # The jump keeps what was given out and lost from being given again: a receiver has seen it.
+        for table, assigned in self._assigned.items():
+            run("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", (min(assigned, 2**53), table))
+        # Skipping numbers avoids that lost ones are used again: a receiver has seen them.
         for table in ("events", "deliveries"):
             run("INSERT INTO sqlite_sequence (name, seq) SELECT ?1, 0 WHERE NOT EXISTS"
                 " (SELECT 1 FROM sqlite_sequence WHERE name = ?1)", (table,))  # fmt: skip
-        run("UPDATE sqlite_sequence SET seq = seq + ? WHERE name IN ('events', 'deliveries')", (_JUMP,))
+        run("UPDATE sqlite_sequence SET seq = seq + ? WHERE name IN ('events', 'deliveries')", (SKIPPED_NUMBERS,))
         if self._counted.get("deliveries", -1) != self._made.saved["deliveries"]:
-            self._made.reopened = run(_REOPEN, (self._wanted.endpoint, self._now_us))
+            self._made.reopened = run(_REOPEN, (self._config.endpoint, self._now_us))
         run(_BEHIND)
         run(_FIRST, (self._now_us,))
 
-    def _void(self) -> None:
-        """Let every scope be listed, and say since when nobody can tell what it missed."""
+    def _void_cursors(self) -> None:
+        """Invalidate all cursors, so that every scope is listed, and open gaps at their positions."""
         run = self._ledger.run
         (known,) = self._ledger.rows(
             "SELECT max(epoch) FROM (SELECT epoch FROM objects UNION ALL SELECT epoch FROM cursors)"
         )[0]
-        epoch = max(self._met[0], _epoch(known))
+        epoch = max(self._identity[0], _epoch(known))
         run(
             "INSERT INTO meta (one, ledger, epoch, cluster, created_us) VALUES (1, ?, ?, ?, ?)",
-            (str(uuid.uuid4()), epoch, self._met[1], self._now_us),
+            (str(uuid.uuid4()), epoch, self._identity[1], self._now_us),
         )
-        for scope in self._wanted.scopes:
+        for scope in self._config.scopes:
             run(
                 "INSERT INTO cursors (api_group, kind, namespace) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
                 (scope.group, scope.kind, scope.namespace),
@@ -204,13 +206,13 @@ class _Copy:
             (epoch, reason),
         )
 
-    def _weigh(self) -> None:
+    def _count_lost(self) -> None:
         for what, count in self._counted.items():
             self._made.lost[what] = max(0, count - self._made.saved.get(what, 0))
 
 
 _STATES = frozenset(model.ObjectState) | frozenset(model.DeliveryState)
-# How a row is known: without rowid or with, the least number of values, and the type of the first of them that tells.
+# How a table's rows are recognized: with a rowid, fewest values, index and type of the first distinctive value.
 _KNOWN_BY: Mapping[str, tuple[bool, int, int, type]] = {
     "events": (True, 15, 1, str),
     "deliveries": (True, 15, 1, int),
@@ -226,7 +228,7 @@ WHERE NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.sequence = e.sequence)
 AND NOT EXISTS (
     SELECT 1 FROM events later JOIN deliveries d ON d.sequence = later.sequence
     WHERE later.subject = e.subject AND later.sequence > e.sequence AND d.state <> 'queued'
-)"""  # a later one that is no longer queued shows that this one was settled
+)"""  # a later delivery that is no longer queued shows that this one was settled
 _EARLIER = (
     "SELECT 1 FROM deliveries d WHERE d.endpoint = deliveries.endpoint AND d.subject = deliveries.subject"
     " AND d.sequence < deliveries.sequence AND d.state IN ('queued', 'ready')"
@@ -272,13 +274,13 @@ def _beside(path: Path, what: str) -> Path:
 
 
 def _remove(building: Path) -> None:
-    """Remove what an earlier run left unfinished; it holds nothing that the damaged file does not."""
+    """Remove the unfinished file of an earlier run; it contains only rows of the damaged file."""
     for suffix in ("", "-wal", "-journal"):
         building.with_name(building.name + suffix).unlink(missing_ok=True)
 
 
 def _free_name(path: Path) -> Path:
-    """Name a file that is not there; a name is never used twice."""
+    """Return a path that does not exist; a name is never used twice."""
     stamp = datetime.fromtimestamp(time.time(), UTC).strftime("%Y%m%dT%H%M%S")
     names = (_beside(path, f"damaged-{stamp}{number or ''}") for number in _naturals())
     return next(name for name in names if not name.exists() and not name.with_name(f"{name.name}-wal").exists())
@@ -289,7 +291,7 @@ def _naturals() -> Sequence[int]:
 
 
 def _sync(directory: Path) -> None:
-    """Have the names on the disk."""
+    """Sync a directory, so that the new names are on the disk."""
     opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(opened)

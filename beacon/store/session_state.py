@@ -1,56 +1,71 @@
-"""What the store keeps in memory beside the ledger, with the ledger's own all-or-nothing.
+"""In-memory state of the store that commits and rolls back together with the ledger.
 
-Sessions and running lists live only as long as the process: when it dies its clients begin anew. While it lives they
-must never say more than the ledger does, so they change in layers that are dropped when the savepoint or the
-transaction that they belong to is undone. Values must be immutable.
+Sessions and running lists live only as long as the process; after a restart its clients begin again. While the process
+runs, this state must never be ahead of the ledger. Therefore changes are kept in layers, which are dropped when the
+savepoint or the transaction that they belong to is rolled back. Values must be immutable.
 """
 
 from collections.abc import Hashable
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar, cast
+
+T = TypeVar("T")
+
+
+class StateKey(NamedTuple, Generic[T]):
+    """The name of one value, whose type is `T`; `scope` distinguishes values of the same name."""
+
+    name: str
+    scope: Hashable = None
+
 
 _ABSENT = object()
+_Layer = dict[StateKey[Any], object]
 
 
 class SessionState:
-    """A dictionary with two layers above it: the transaction's changes and the current request's."""
+    """A dictionary with two layers above it: the changes of the transaction and those of the current request."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
-        self._kept: dict[Hashable, Any] = {}
-        self._transaction: dict[Hashable, Any] = {}
-        self._request: dict[Hashable, Any] = {}
-        self._notes: list[Any] = []
-        self._request_notes: list[Any] = []
+        """Start empty."""
+        self._kept: _Layer = {}
+        self._transaction: _Layer = {}
+        self._request: _Layer = {}
+        self._notes: list[object] = []
+        self._request_notes: list[object] = []
 
-    def get(self, key: Hashable) -> Any:
-        """Give the value as the current request sees it, None when there is none."""
+    def get(self, key: StateKey[T]) -> T | None:
+        """Return the value as the current request sees it, None if there is none."""
         for layer in (self._request, self._transaction, self._kept):
             value = layer.get(key, _ABSENT)
             if value is not _ABSENT:
-                return value
+                return cast("T | None", value)
         return None
 
-    def put(self, key: Hashable, value: Any) -> None:
-        """Set a value for the current request; None removes it."""
+    def put(self, key: StateKey[T], value: T) -> None:
+        """Set a value for the current request."""
         self._request[key] = value
 
+    def remove(self, key: StateKey[Any]) -> None:
+        """Remove a value for the current request."""
+        self._request[key] = None
+
     def note(self, what: object) -> None:
-        """Remember something to be said (to the metrics, the log) once it is on disk."""
+        """Record a notification (for metrics or the log) that is handed out after the commit."""
         self._request_notes.append(what)
 
     def keep_request(self) -> None:
-        """The current request succeeded: its changes become the transaction's."""
+        """Add the changes of the current request, which succeeded, to the transaction's."""
         self._transaction.update(self._request)
         self._notes.extend(self._request_notes)
         self.drop_request()
 
     def drop_request(self) -> None:
-        """The current request was undone."""
+        """Drop the changes of the current request, which was rolled back."""
         self._request.clear()
         self._request_notes.clear()
 
-    def keep_all(self) -> list[Any]:
-        """The transaction is on disk: its changes are facts. Gives what is to be said now."""
+    def keep_all(self) -> list[object]:
+        """Make the changes of the committed transaction permanent. Return its notifications."""
         for key, value in self._transaction.items():
             if value is None:
                 self._kept.pop(key, None)
@@ -61,7 +76,7 @@ class SessionState:
         return notes
 
     def drop_all(self) -> None:
-        """The transaction was undone, and all its changes with it."""
+        """Drop all changes of the transaction, which was rolled back."""
         self.drop_request()
         self._transaction.clear()
         self._notes.clear()

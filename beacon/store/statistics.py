@@ -1,4 +1,4 @@
-"""What the ledger holds now, in figures: read from counts that are kept, never by reading a table through."""
+"""Statistics of the ledger: read from maintained counts, never by a table scan."""
 
 from collections.abc import Iterator
 
@@ -10,24 +10,24 @@ _LATEST_GAPS = 20
 
 
 class StatisticsReader:
-    """Carries out the verb `inspect`."""
+    """Serves the verb `inspect`."""
 
     def __init__(
-        self, ledger: database.Database, streams_: watch_positions.WatchPositions, deliveries_: deliveries.Deliveries
+        self, ledger: database.Database, positions: watch_positions.WatchPositions, deliveries_: deliveries.Deliveries
     ) -> None:
-        """Read from the given ledger and from what is remembered beside it."""
+        """Read from the given ledger and the state in memory."""
         self._ledger = ledger
-        self._streams = streams_
+        self._positions = positions
         self._deliveries = deliveries_
 
     def inspect(self) -> wire.Statistics:
-        """Collect every figure."""
+        """Return all statistics."""
         counts: dict[str, dict[str, dict[str, int]]] = {"objects": {}, "deliveries": {}}
         for what, name, state, number in self._ledger.rows("SELECT what, name, state, number FROM counts"):
             counts[what].setdefault(name, {})[state] = number
         database_bytes, wal_bytes = self._ledger.sizes()
         return wire.Statistics(
-            scopes=self._streams.figures(),
+            scopes=self._positions.statistics(),
             endpoints=tuple(
                 self._endpoint(endpoint, states) for endpoint, states in sorted(counts["deliveries"].items())
             ),
@@ -41,7 +41,7 @@ class StatisticsReader:
         )
 
     def _gaps(self) -> Iterator[wire.GapStatistics]:
-        """Give the latest gaps, newest first."""
+        """Yield the latest gaps, newest first."""
         rows = self._ledger.rows(
             "SELECT coalesce(nullif(c.label, ''), g.kind), g.reason, g.from_us, g.to_us, g.differences, g.certainty"
             " FROM gaps g LEFT JOIN cursors c USING (api_group, kind, namespace) ORDER BY g.id DESC LIMIT ?",
@@ -58,9 +58,9 @@ class StatisticsReader:
             )
 
     def _endpoint(self, endpoint: str, states: dict[str, int]) -> wire.EndpointStatistics:
-        out = self._deliveries.in_flight(endpoint)
-        in_flight = min(len(out), states.get("ready", 0))
-        waiting = min(self._waiting(endpoint, out), states.get("ready", 0) - in_flight)
+        leased = self._deliveries.in_flight(endpoint)
+        in_flight = min(len(leased), states.get("ready", 0))
+        waiting = min(self._waiting(endpoint, leased), states.get("ready", 0) - in_flight)
         return wire.EndpointStatistics(
             endpoint=endpoint,
             ready=states.get("ready", 0) - in_flight - waiting,
@@ -76,7 +76,7 @@ class StatisticsReader:
         )
 
     def _oldest_us(self, endpoint: str) -> int:
-        """Give the commit instant of the oldest open delivery, 0 when there is none; a queued one is never it."""
+        """Return the commit instant of the oldest open delivery, 0 if none; a queued one is never the oldest."""
         found = [
             self._ledger.row(
                 "SELECT d.sequence, e.committed_us FROM deliveries d JOIN events e USING (sequence)"
@@ -87,18 +87,18 @@ class StatisticsReader:
         ]
         return int(min((row for row in found if row), default=(0, 0))[1])
 
-    def _waiting(self, endpoint: str, out: frozenset[int]) -> int:
-        """Count the retries whose time has not come, without probes; the index holds open retries only."""
+    def _waiting(self, endpoint: str, leased: frozenset[int]) -> int:
+        """Count the retries that are not due yet, without probes; the index contains only open retries."""
         row = self._ledger.row(
             "SELECT count(*) FROM deliveries WHERE endpoint = ? AND state = 'ready' AND requests > 0"
             " AND next_attempt_us > ? AND id NOT IN (SELECT value FROM json_each(?))",
-            (endpoint, self._deliveries.now_us(), codec.encode(list(out)).decode()),
+            (endpoint, self._deliveries.now_us(), codec.encode(list(leased)).decode()),
         )
         return row[0] if row else 0
 
 
 def _rows(counts: dict[str, dict[str, dict[str, int]]]) -> dict[str, int]:
-    """Add the counts of a table up by state: `table/state` -> rows."""
+    """Add up the counts of each table by state: `table/state` -> rows."""
     rows: dict[str, int] = {}
     for table, names in counts.items():
         for states in names.values():

@@ -1,9 +1,10 @@
-"""Deliveries that may be what kills the notifier: counted by its deaths, sent last and alone, cleared by any answer.
+"""Deliveries that may terminate the notifier: counted at its deaths, sent last and alone, cleared by any response.
 
-A request that was under way at one death means little: its neighbors were, too. At `SUSPECTED_AFTER` deaths without an
-answer in between its delivery is a suspect. It is leased when nothing else is due and nothing is in flight, after a
-pause that doubles with each further death, and nothing is leased beside it: so the innocent ones are answered one by
-one, and what kills does so alone and ever more rarely. Nothing is discarded, and the order per object holds.
+A request in flight at one death means little: other requests were in flight, too. After `SUSPECTED_AFTER` deaths
+without a response in between, its delivery is a suspect. It is leased when nothing else is due or in flight, after a
+pause that doubles with each further death, and nothing is leased beside it. So harmless suspects are delivered one by
+one, and a harmful one terminates the notifier alone and ever more rarely. No delivery is discarded, and the order per
+object is kept.
 """
 
 from collections.abc import Collection, Sequence
@@ -12,16 +13,16 @@ from dataclasses import dataclass
 from beacon import wire
 from beacon.store import database, session_state
 
-SUSPECTED_AFTER = 3  # deaths without an answer in between
+SUSPECTED_AFTER = 3  # deaths without a response in between
 LONGEST_PAUSE_S = 600.0
 _FIRST_PAUSE_S = 5.0  # longer than supervisord's startsecs, so that it keeps restarting the notifier
-_PATIENCE_S = 60.0  # after its pause, while others are due; then these wait until it was sent
+_PATIENCE_S = 60.0  # after its pause, while others are due; then the others wait until it was sent
 _NAMED = 20  # in the statistics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspect:
-    """One suspected delivery, and the instant from which it may be leased."""
+    """A suspected delivery, and the instant from which it may be leased."""
 
     delivery: int
     deaths: int
@@ -30,7 +31,7 @@ class Suspect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspected:
-    """The notifier died once more with this delivery under way: for the log, once it is on disk."""
+    """The notifier died again with this delivery in flight: for the log, after the commit."""
 
     delivery: int
     deaths: int
@@ -43,43 +44,43 @@ class Suspected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """What may be leased now: other deliveries, and if there are none, this suspect (0: none)."""
+    """The deliveries that may be leased now: others, or if there are none, this suspect (0: none)."""
 
     others: bool
     suspect: int = 0
 
 
 def pause_s(deaths: int) -> float:
-    """Return the pause after a death, with so many of them."""
+    """Return the pause after the given number of deaths."""
     return min(_FIRST_PAUSE_S * 2.0 ** min(deaths - SUSPECTED_AFTER, 20), LONGEST_PAUSE_S)
 
 
-def turn(suspects: Sequence[Suspect], out: Collection[int], now_us: int, *, probe: bool) -> Turn:
-    """Decide whose turn it is; `suspects` by the number of their deaths, `out` are the deliveries in flight.
+def turn(suspects: Sequence[Suspect], in_flight: Collection[int], now_us: int, *, probe: bool) -> Turn:
+    """Decide which deliveries may be leased; `suspects` are ordered by their deaths.
 
-    A probe goes on whatever else is in flight, so no suspect holds it up.
+    A probe is sent whatever else is in flight, so that no suspect delays it.
     """
-    if any(one.delivery in out for one in suspects):
+    if any(one.delivery in in_flight for one in suspects):
         return Turn(others=False)
     due = [one for one in suspects if one.not_before_us <= now_us]
     overdue = any(one.not_before_us + _micros(_PATIENCE_S) <= now_us for one in due) and not probe
-    first = due[0].delivery if due and not out else 0
+    first = due[0].delivery if due and not in_flight else 0
     return Turn(others=not overdue, suspect=first)
 
 
-def next_turn_us(suspects: Sequence[Suspect], out: Collection[int], now_us: int) -> int | None:
-    """Return the instant at which `turn` changes by itself; None: it does not."""
-    wait_us = _micros(_PATIENCE_S) if out else 0
+def next_turn_us(suspects: Sequence[Suspect], in_flight: Collection[int], now_us: int) -> int | None:
+    """Return the instant at which `turn` changes without an event; None: it does not."""
+    wait_us = _micros(_PATIENCE_S) if in_flight else 0
     return min((at for one in suspects if (at := one.not_before_us + wait_us) > now_us), default=None)
 
 
 class Suspects:
-    """Keeps the table; every change is part of the claim's transaction."""
+    """The table `suspects`; every change is part of the claim's transaction."""
 
-    def __init__(self, ledger: database.Database, remembered: session_state.SessionState) -> None:
+    def __init__(self, ledger: database.Database, state: session_state.SessionState) -> None:
         """Work on the given ledger."""
         self._ledger = ledger
-        self._memory = remembered
+        self._state = state
 
     def record(self, claim: wire.Claim, now_us: int) -> None:
         """Count the death that a claim reports, once."""
@@ -104,7 +105,7 @@ class Suspects:
             (delivery, generation, deaths, life, now_us + _micros(pause)),
         )
         if deaths >= SUSPECTED_AFTER:
-            self._memory.note(
+            self._state.note(
                 Suspected(
                     delivery=delivery,
                     deaths=deaths,
@@ -117,11 +118,11 @@ class Suspects:
             )
 
     def clear(self, delivery: int) -> None:
-        """Clear a delivery: its request ended, and the notifier lived."""
+        """Clear a delivery: its request ended without terminating the notifier."""
         self._ledger.run("DELETE FROM suspects WHERE delivery = ?", (delivery,))
 
     def of(self, endpoint: str) -> list[Suspect]:
-        """Return the suspected deliveries of an endpoint that are open, those with the fewest deaths first."""
+        """Return the open suspected deliveries of an endpoint, those with the fewest deaths first."""
         rows = self._ledger.rows(
             f"SELECT s.delivery, s.deaths, s.not_before_us {_OPEN} ORDER BY s.deaths, s.delivery",
             (SUSPECTED_AFTER, endpoint),
@@ -129,7 +130,7 @@ class Suspects:
         return [Suspect(delivery=row[0], deaths=row[1], not_before_us=row[2]) for row in rows]
 
     def statistics(self, endpoint: str) -> tuple[wire.SuspectedDelivery, ...]:
-        """Return the suspected deliveries for people, those with the most deaths first; at most 20."""
+        """Return the suspected deliveries for display, those with the most deaths first; at most 20."""
         rows = self._ledger.rows(
             f"SELECT s.delivery, e.id, e.kind, e.namespace, e.name, s.deaths, s.not_before_us {_OPEN}"
             f" ORDER BY s.deaths DESC, s.delivery LIMIT {_NAMED}",

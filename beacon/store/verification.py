@@ -1,7 +1,7 @@
-"""`python -m beacon.store.verification FILE`: whether a ledger that nobody serves says what it promises.
+"""`python -m beacon.store.verification FILE`: checks whether a ledger that no store serves keeps its invariants.
 
-`beacon verify` and `beacon backup` start it as a process of its own, because only the store's code may open a ledger.
-It prints a line for each thing that is wrong and changes nothing.
+`beacon verify` and `beacon backup` run it as a subprocess, because only the store's code may open a ledger. It prints
+a line for each violation and changes nothing.
 """
 
 import sys
@@ -17,7 +17,7 @@ _TOLERANCE_US = 5000  # between the clock of an instant and that of a duration
 
 
 def findings(path: Path) -> Iterator[str]:
-    """Give what is wrong with a ledger, a sentence each.
+    """Yield the violations in a ledger, one sentence each.
 
     Raises:
         errors.StartError: the file can't be opened, or is in use.
@@ -28,11 +28,11 @@ def findings(path: Path) -> Iterator[str]:
         if damage != ["ok"]:
             yield from (f"damaged: {line}" for line in damage)
         elif not ledger.row("SELECT 1 FROM sqlite_schema WHERE name = 'deliveries'"):
-            yield "it is no ledger of Beacon's"
+            yield "it is not a ledger of Beacon"
         else:
             yield from _inconsistencies(ledger)
     except database.BusyError as error:
-        message = f"{path} is being served: leave FILE out to check a copy of it"
+        message = f"{path} is being served: omit FILE to check a copy of it"
         raise errors.StartError(message, exit_code=errors.EXIT_TEMPORARY) from error
     except (database.DamagedError, database.RequestError) as error:
         yield f"damaged: {error}"
@@ -44,14 +44,14 @@ def _inconsistencies(ledger: database.Database) -> Iterator[str]:
     for sentence, sql in _RULES:
         for row in ledger.rows(f"{sql} LIMIT {_MOST}"):
             yield sentence.format(*row)
-    # A clock that was set back makes instants incomparable; whoever keeps a record of that says so here.
+    # A clock that was set back makes instants incomparable; the ledger records that in `jumps`.
     set_back = ledger.row("SELECT 1 FROM sqlite_schema WHERE name = 'jumps'") and ledger.row("SELECT 1 FROM jumps")
     if not set_back:
         for row in ledger.rows(f"{_TOO_EARLY} LIMIT {_MOST}", (_TOLERANCE_US,)):
-            yield "delivery {} of {} was sent while the earlier delivery {} was under way".format(*row)
+            yield "delivery {} of {} was sent while the earlier delivery {} was in flight".format(*row)
 
 
-# What stands between two events of an object may have been cleaned away; then `previous` names one that is not there.
+# Events between two events of an object may have been pruned; then `previous` refers to a missing one.
 _CHAIN = """
 SELECT sequence, subject, previous, before FROM (
     SELECT sequence, subject, previous, lag(sequence, 1, 0) OVER (PARTITION BY subject ORDER BY sequence) AS before
@@ -80,7 +80,7 @@ _RULES = (
         ),
     ),
     (
-        "delivery {} of {} waits, and none of the object goes before it",
+        "delivery {} of {} is queued, but no delivery of its object is ready",
         (
             "SELECT d.id, d.subject FROM deliveries d WHERE d.state = 'queued'"
             " AND NOT EXISTS (SELECT 1 FROM deliveries r"
@@ -117,7 +117,7 @@ AND earlier.started_us + earlier.duration_us > later.started_us + ?"""
 
 
 def main(path: Path) -> int:
-    """Print what is wrong and give the exit code."""
+    """Print the violations and return the exit code."""
     try:
         found = list(findings(path))
     except errors.StartError as error:

@@ -282,17 +282,17 @@ class StoreSession:
                     raise StalePosition("the tracked set has changed")
                 self._status.positioned()
 
-    def _applied(self, request: wire.Request[wire.Positioned]) -> wire.Positioned:
+    def _applied(self, request: wire.Request[wire.PositionReply]) -> wire.PositionReply:
         reply = self._client.call(request)
         self._check(reply)
         return reply
 
-    def _check(self, reply: wire.Positioned) -> None:
+    def _check(self, reply: wire.PositionReply) -> None:
         _refuse_reconfigured(reply.place)
-        if reply.place is not wire.Place.APPLIED:
+        if reply.place is not wire.ApplyResult.APPLIED:
             raise StalePosition(f"the store has another position: {reply.why}")
 
 
-def _refuse_reconfigured(place: wire.Place) -> None:
-    if place is wire.Place.RECONFIGURED:
+def _refuse_reconfigured(place: wire.ApplyResult) -> None:
+    if place is wire.ApplyResult.RECONFIGURED:
         raise bus.SettingsChanged("the store has started with another configuration")

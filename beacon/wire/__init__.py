@@ -1,16 +1,17 @@
 """Every request and reply between the processes, typed, versioned and validated.
 
-A message is one JSON object. Requests are `{"v": 1, "verb": ..., "body": {...}}`; replies carry, besides their body,
-the ledger's id and the digest of the configuration, so that a client notices a replaced ledger or a changed
-configuration before it goes on. Nothing here knows a socket; what the verbs do stands in `beacon.store.service`.
+A message is one JSON object. Requests are `{"v": 1, "verb": ..., "body": {...}}`. Replies carry, besides their body,
+the ledger's id and the digest of the configuration, so that a client detects a replaced ledger or a changed
+configuration. May import `configuration`, `domain`, `codec` and `errors`; must not know a socket.
+`beacon.store.service` carries the verbs out. Start reading at `verb`, then `watching` and `delivering`.
 
-Every request may arrive twice, late, or not at all, and must then do no harm: position-bearing requests are known by
-their position, `claim` by session and number, settlements by (delivery, generation, attempt).
+Every request may arrive twice, late, or not at all, and must then do no harm: requests with a position are recognized
+by it, `claim` by session and number, settlements by (delivery, generation, attempt).
 """
 
 from beacon.wire.comparing import CompareBegin, Compared, CompareEnd, CompareOpen, ComparePage
 from beacon.wire.delivering import CLAIM, Claim, Claimed
-from beacon.wire.delivery_filter import Selection
+from beacon.wire.delivery_filter import DeliveryFilter
 from beacon.wire.envelope import (
     VERBS,
     VERSION,
@@ -27,13 +28,21 @@ from beacon.wire.envelope import (
     reply_body,
     verb_of,
 )
-from beacon.wire.explain import CoveringScope, EmittedEvent, Explain, ObjectStory, RecordedAttempt, SeenObject
-from beacon.wire.handshake import HELLO, PING, Hello, Ping, Pong, Welcome
-from beacon.wire.maintenance import Adopt, Adopted, BackedUp, Backup, Prunable, Prune, Pruned, Vacuum, Vacuumed
-from beacon.wire.object_pages import HeldObject, ObjectPage, ReadObjects
-from beacon.wire.outcome import Place
-from beacon.wire.recent_events import Follow, Followed, Happening
-from beacon.wire.redelivering import Acted, Discard, Find, FoundDeliveries, ListedDelivery, NotDone, Redeliver
+from beacon.wire.explain import CoveringScope, EmittedEvent, Explain, ExplainedObject, Explanation, RecordedAttempt
+from beacon.wire.handshake import HELLO, PING, Hello, HelloReply, Ping, Pong
+from beacon.wire.maintenance import Adopt, Adopted, Backup, BackupProgress, Prunable, Prune, Pruned, Vacuum, Vacuumed
+from beacon.wire.object_pages import ObjectPage, ReadObjects, StoredObject
+from beacon.wire.outcome import ApplyResult
+from beacon.wire.recent_events import Follow, RecentEvent, RecentEventPage
+from beacon.wire.redelivering import (
+    ActionResult,
+    DeliveryPage,
+    DeliverySummary,
+    Discard,
+    FindDeliveries,
+    Redeliver,
+    RefusedAction,
+)
 from beacon.wire.statistics import (
     EndpointStatistics,
     GapStatistics,
@@ -42,7 +51,7 @@ from beacon.wire.statistics import (
     Statistics,
     SuspectedDelivery,
 )
-from beacon.wire.verb import AnyRequest, AnyVerb, Ask, R, Reply, Request, Verb, VerbKind
+from beacon.wire.verb import AnyRequest, AnyVerb, Caller, R, Reply, Request, Verb, VerbKind
 from beacon.wire.watching import (
     OBSERVE,
     Expire,
@@ -51,7 +60,7 @@ from beacon.wire.watching import (
     ListPage,
     Observe,
     OpenStream,
-    Positioned,
+    PositionReply,
     Rewind,
     StreamOpened,
 )
@@ -63,14 +72,15 @@ __all__ = [
     "PING",
     "VERBS",
     "VERSION",
-    "Acted",
+    "ActionResult",
     "Adopt",
     "Adopted",
     "AnyRequest",
     "AnyVerb",
-    "Ask",
-    "BackedUp",
+    "ApplyResult",
     "Backup",
+    "BackupProgress",
+    "Caller",
     "Claim",
     "Claimed",
     "CompareBegin",
@@ -79,58 +89,57 @@ __all__ = [
     "ComparePage",
     "Compared",
     "CoveringScope",
+    "DeliveryFilter",
+    "DeliveryPage",
+    "DeliverySummary",
     "Discard",
     "EmittedEvent",
     "EndpointStatistics",
     "Expire",
     "Explain",
-    "Find",
+    "ExplainedObject",
+    "Explanation",
+    "FindDeliveries",
     "Follow",
-    "Followed",
-    "FoundDeliveries",
     "GapStatistics",
-    "Happening",
-    "HeldObject",
     "Hello",
+    "HelloReply",
     "Inspect",
     "ListBegin",
     "ListEnd",
     "ListPage",
-    "ListedDelivery",
-    "NotDone",
     "ObjectPage",
-    "ObjectStory",
     "Observe",
     "OpenStream",
     "Ping",
-    "Place",
     "Pong",
-    "Positioned",
+    "PositionReply",
     "ProtocolError",
     "Prunable",
     "Prune",
     "Pruned",
     "R",
     "ReadObjects",
+    "RecentEvent",
+    "RecentEventPage",
     "RecordedAttempt",
     "Redeliver",
     "Refusal",
     "Refused",
+    "RefusedAction",
     "Reply",
     "ReplyEnvelope",
     "Request",
     "Rewind",
     "ScopeStatistics",
-    "SeenObject",
-    "Selection",
     "Statistics",
+    "StoredObject",
     "StreamOpened",
     "SuspectedDelivery",
     "Vacuum",
     "Vacuumed",
     "Verb",
     "VerbKind",
-    "Welcome",
     "decode_reply",
     "decode_request",
     "encode_reply",

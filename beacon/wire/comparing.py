@@ -1,18 +1,18 @@
-"""What the reconciler and the store say to one another."""
+"""Requests of the reconciler: compare a list of a scope with the ledger."""
 
 from dataclasses import dataclass
 
 from beacon.domain import model
 from beacon.wire import verb
-from beacon.wire.outcome import Place
+from beacon.wire.outcome import ApplyResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareOpen(verb.Request["Compared"]):
-    """Begin a comparison of a scope with the cluster, before anything of the cluster is read for it.
+    """Start a comparison of a scope with the cluster, before anything is read from the cluster.
 
-    It replaces the scope's comparison before. `cluster` is the UID of namespace kube-system, or "" when it may not be
-    read; `nonce` names the comparison in the requests that follow and makes a repeated one harmless.
+    It replaces the scope's earlier comparison. `cluster` is the UID of the namespace kube-system, "" if it may not be
+    read. `nonce` identifies the comparison in the following requests and makes a repetition harmless.
     """
 
     scope: model.ScopeId
@@ -23,9 +23,9 @@ class CompareOpen(verb.Request["Compared"]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareBegin(verb.Request["Compared"]):
-    """Ask whether the scope's cursor has reached resourceVersion `at`, at which the scope is being listed.
+    """Ask whether the scope's cursor has reached `at`, the resourceVersion at which the scope is being listed.
 
-    To be asked again until `Compared.reached`. It never moves the cursor.
+    Repeated until `Compared.reached`. It never moves the cursor.
     """
 
     scope: model.ScopeId
@@ -36,7 +36,7 @@ class CompareBegin(verb.Request["Compared"]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparePage(verb.Request["Compared"]):
-    """One page of the list to compare with: as `ListPage`. Pages are numbered from 0."""
+    """Send one page of the list to compare with, as `ListPage`. Pages are numbered from 0."""
 
     scope: model.ScopeId
     nonce: str
@@ -49,9 +49,9 @@ class ComparePage(verb.Request["Compared"]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareEnd(verb.Request["Compared"]):
-    """The list to compare with is complete: `pages` pages with `count` objects. What was not in it is gone.
+    """Complete the list: `pages` pages with `count` objects. Objects that were not listed are gone.
 
-    Not `identified`: an object was listed whose UID can't be read. It may be any, so nothing is taken as gone.
+    If not `identified`, an object was listed whose UID can't be read. It may be any object, so none is considered gone.
     """
 
     scope: model.ScopeId
@@ -64,14 +64,14 @@ class CompareEnd(verb.Request["Compared"]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared(verb.Reply):
-    """The answer to every request of a comparison.
+    """Reply to every request of a comparison.
 
-    `out-of-position` means that it is void, for the reason `why`: begin anew. `tracked` comes with `reached`: the UIDs
-    whose observations are wanted even when they are not accepted. `created`, `updated` and `deleted` count what has
-    been told by this comparison so far.
+    `out-of-position`: the comparison is invalid, for the reason `why`, and must be restarted. `tracked` comes with
+    `reached`: the UIDs whose observations are required even when they are not accepted. `created`, `updated` and
+    `deleted` count the events that this comparison has emitted so far.
     """
 
-    place: Place
+    place: ApplyResult
     reached: bool = False
     tracked: tuple[str, ...] = ()
     created: int = 0

@@ -1,4 +1,4 @@
-"""What the notifier and the store say to one another."""
+"""Requests of the notifier: settle deliveries and lease new ones."""
 
 from dataclasses import dataclass
 
@@ -8,16 +8,16 @@ from beacon.wire import verb
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim(verb.Request["Claimed"]):
-    """Settle what is done and ask for more: a long poll.
+    """Settle deliveries and lease more: a long poll.
 
-    `session` is the notifier's random name, `number` counts its claims from 1; the number before is thereby
-    acknowledged, unless `seen`, the highest number whose reply had arrived when this claim was sent, says less: a claim
-    may be sent while the one before is parked, which ends the parking of that one. `want` deliveries at most are given
-    out (0: only settle). `probe`: the breaker is open, give the one event that suits a probe, whatever its backoff;
+    `session` is the notifier's random name, `number` counts its claims from 1. A claim acknowledges the replies up to
+    `number` - 1, or up to `seen` if that is set: the highest number whose reply had arrived when the claim was sent. A
+    claim may be sent while the previous one is parked, which ends the parking. At most `want` deliveries are leased (0:
+    only settle). `probe`: the breaker is open, lease the one delivery that suits a probe, regardless of its backoff;
     with `fresh_only` only one that was never attempted. `resume`: the breaker closed, forgiven retries are due now.
-    `held` are the deliveries that the notifier has in flight. `died_with` are those whose request was under way when
-    the notifier before this one, whose random name is `died`, ended without a stop. The store parks the request for up
-    to `wait_s` when nothing is due.
+    `held` are the deliveries that the notifier has in flight. `died_with` are the deliveries in flight when the
+    previous notifier, whose random name is `died`, was terminated. The store parks the request for up to `wait_s` when
+    nothing is due.
     """
 
     endpoint: str
@@ -37,9 +37,9 @@ class Claim(verb.Request["Claimed"]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed(verb.Reply):
-    """What to send now. `fenced`: another notifier took over; open a new session with what you hold.
+    """Reply with the leased deliveries. `fenced`: another notifier is active; open a new session.
 
-    `backlog` is how many deliveries of the endpoint are ready (due or waiting) beyond those held.
+    `backlog` is the number of ready deliveries of the endpoint (due or waiting) in addition to those leased.
     """
 
     number: int

@@ -1,4 +1,4 @@
-"""Which deliveries somebody means: what people give on the command line as filters."""
+"""A filter for deliveries, as the options of the command line describe it."""
 
 from dataclasses import dataclass
 
@@ -6,11 +6,11 @@ from beacon.domain import model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
-    """Filters that all have to fit; an empty one fits everything.
+class DeliveryFilter:
+    """Conditions that must all hold; an empty one matches everything.
 
-    `states` and `types` are alternatives. `namespace` is None for any, "" for objects that have none. `ids` are ids of
-    events. `since_us` and `until_us` are about the instant at which the event was detected: from, and before; 0: any.
+    `states` and `types` are alternatives. `namespace` is None for any, "" for objects without one. `ids` are event ids.
+    `since_us` and `until_us` limit the instant of detection: from (inclusive) and before (exclusive); 0: no limit.
     """
 
     states: tuple[model.DeliveryState, ...] = ()

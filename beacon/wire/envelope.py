@@ -1,4 +1,4 @@
-"""How a message travels: which requests there are, which reply each gets, and the envelope around both."""
+"""The format of messages: the registry of verbs, and the envelope of requests and replies."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -50,20 +50,22 @@ class ProtocolError(errors.PermanentError):
 
 
 class Refusal(StrEnum):
-    """Why the store did not carry out a request."""
+    """The reason why the store did not carry out a request."""
 
-    MALFORMED = "malformed"  # unknown verb, wrong version or wrong body; sending it again can't help
-    STARTING = "starting"  # the store opens, checks or migrates the ledger; try again
-    FULL = "full"  # no room on the volume; hold what you have and try again
-    STORAGE = "storage"  # the volume gave an error; hold what you have and try again
-    REPLACED = "replaced"  # meant for another ledger than the store's: what the client holds of it is void
-    FOREIGN = "foreign"  # of another cluster than the ledger; only an operator can decide
-    FAILED = "failed"  # the request itself can't be applied; the message says why
+    MALFORMED = "malformed"  # unknown verb, wrong version or invalid body; a retry can't succeed
+    STARTING = "starting"  # the store opens, checks or migrates the ledger; retry
+    FULL = "full"  # no free space on the volume; keep the data and retry
+    STORAGE = "storage"  # the volume returned an error; keep the data and retry
+    REPLACED = (
+        "replaced"  # addressed to another ledger than the store's: the client's data about that ledger is invalid
+    )
+    FOREIGN = "foreign"  # from another cluster than the ledger's; an operator must decide
+    FAILED = "failed"  # the request can't be applied; the message states the reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """The store's answer to a request that it did not carry out."""
+    """Reply to a request that the store did not carry out."""
 
     code: Refusal
     message: str = ""
@@ -71,7 +73,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyEnvelope:
-    """A reply as it travels. `ledger` and `settings` are "" while the store does not know them yet."""
+    """A reply as it is sent. `ledger` and `settings` are "" until the store knows them."""
 
     ledger: str = ""
     settings: str = ""
@@ -85,15 +87,15 @@ def verb_of(request: AnyRequest) -> str:
 
 
 def kind_of(request: AnyRequest) -> verb.VerbKind:
-    """Return what the request's verb does to the ledger."""
+    """Return the kind of the request's verb."""
     return _BY_REQUEST[type(request)].kind
 
 
 def is_bound(request: AnyRequest) -> bool:
-    """Return True if the request must name its ledger, because it changes what its sender has learnt from one.
+    """Return True if the request must name its ledger, because it depends on data that its sender got from one.
 
-    A delivery, a position, a session or a page number of another ledger means something else in this one. A request
-    that opens a session or carries nothing of that kind is the same to any ledger: its reply names the ledger.
+    A delivery, a position, a session or a page number means something else in another ledger. A request that opens a
+    session or carries none of these is valid for any ledger: its reply names the ledger.
     """
     if isinstance(request, delivering.Claim):
         return bool(request.settlements or request.held or request.resume)
@@ -103,15 +105,15 @@ def is_bound(request: AnyRequest) -> bool:
 
 
 def encode_request(request: AnyRequest, *, ledger: str = "") -> bytes:
-    """Render a request; `ledger` is the id of the ledger that it is meant for, "" for any."""
+    """Encode a request; `ledger` is the id of the ledger that it is addressed to, "" for any."""
     return codec.encode({"v": VERSION, "verb": verb_of(request), "ledger": ledger, "body": request})
 
 
 def decode_request(data: bytes) -> tuple[AnyRequest, str]:
-    """Parse and validate a request; the second value is the id of the ledger that it is meant for.
+    """Parse and validate a request. Return it with the id of the ledger that it is addressed to.
 
     Raises:
-        ProtocolError: not JSON, another version, an unknown verb, or a body that does not fit it.
+        ProtocolError: not JSON, another version, an unknown verb, or an invalid body.
     """
     message = _decode_object(data)
     asked = VERBS.get(str(message.get("verb")))
@@ -121,14 +123,14 @@ def decode_request(data: bytes) -> tuple[AnyRequest, str]:
 
 
 def encode_reply(reply: Reply | Refused, *, ledger: str = "", settings: str = "") -> bytes:
-    """Render a reply with the ledger's id and the configuration's digest."""
+    """Encode a reply with the ledger's id and the configuration's digest."""
     refused = reply if isinstance(reply, Refused) else None
     body = None if refused else reply
     return codec.encode({"v": VERSION, "ledger": ledger, "settings": settings, "refused": refused, "body": body})
 
 
 def decode_reply(data: bytes) -> ReplyEnvelope:
-    """Parse a reply's envelope; `reply_body` parses what is in it.
+    """Parse the envelope of a reply; `reply_body` parses its body.
 
     Raises:
         ProtocolError: not a reply of this version.
@@ -140,7 +142,7 @@ def reply_body(envelope: ReplyEnvelope, request: Request[R]) -> R:
     """Parse the body of the reply to `request`.
 
     Raises:
-        ProtocolError: the body does not fit the request's verb.
+        ProtocolError: the body is not valid for the request's verb.
     """
     kind: type[R] = _BY_REQUEST[type(request)].reply
     return _convert(envelope.body, kind)
@@ -152,9 +154,9 @@ def _decode_object(data: bytes) -> dict[str, Any]:
     except codec.DecodeError as error:
         raise ProtocolError(f"not JSON: {error}") from error
     if not isinstance(message, dict):
-        raise ProtocolError("a message is a JSON object")
+        raise ProtocolError("a message must be a JSON object")
     if message.get("v") != VERSION:
-        raise ProtocolError(f"version {message.get('v')!r} where {VERSION} is spoken")
+        raise ProtocolError(f"unsupported version {message.get('v')!r}, expected {VERSION}")
     return message
 
 

@@ -1,4 +1,4 @@
-"""The story of one object, as the ledger knows it: what was seen, what was told, and what was answered."""
+"""The history of one object in the ledger: its state, its events, and the responses to them."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ from beacon.wire import verb
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Explain(verb.Request["ObjectStory"]):
-    """Ask for the latest events of an object, named by `target` (its UID, or an event's id) or by kind and name.
+class Explain(verb.Request["Explanation"]):
+    """Ask for the latest events of an object, identified by `target` (its UID, or an event's id) or by kind and name.
 
-    `kind` is compared without regard to case. `before` is the sequence that the answer before gave; 0: from the latest.
+    `kind` is case-insensitive. `before` is the sequence from the previous reply; 0: start at the latest event.
     """
 
     target: str = ""
@@ -21,8 +21,8 @@ class Explain(verb.Request["ObjectStory"]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SeenObject:
-    """What the ledger holds of an object. `current`: the rule that it was judged by last is the configured one."""
+class ExplainedObject:
+    """The state of an object in the ledger. `current`: it was last evaluated by the configured rule."""
 
     uid: str
     group: str
@@ -38,7 +38,7 @@ class SeenObject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedAttempt:
-    """One request that was made for a delivery, and its answer."""
+    """One request for a delivery, and its response."""
 
     generation: int
     number: int
@@ -52,10 +52,10 @@ class RecordedAttempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmittedEvent:
-    """An event with its delivery and the latest attempts at it.
+    """An event with its delivery and the latest attempts.
 
-    `behind` is the id of the event that goes first, "" when nothing is in the way or it is not known. `deaths` counts
-    the notifier's deaths for which the event is suspected: it is sent last and alone.
+    `behind` is the id of the event that must be delivered first, "" if there is none or it is unknown. `deaths` counts
+    the terminations of the notifier for which the event is suspected: it is sent last and alone.
     """
 
     sequence: int
@@ -85,7 +85,7 @@ class EmittedEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoveringScope:
-    """A configured scope that covers the object's kind and namespace, and what it asks for. No values mean any."""
+    """A configured scope that covers the object's kind and namespace, and its conditions. No values mean any."""
 
     label: str
     group: str
@@ -97,17 +97,17 @@ class CoveringScope:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ObjectStory(verb.Reply):
-    """The latest of an object's events first; `before` is where to go on while `more`.
+class Explanation(verb.Reply):
+    """Reply with an object's events, the latest first; `before` continues the list while `more`.
 
-    `kinds` are those that the configuration watches. `known` is false when `target` is nothing that the ledger holds.
+    `kinds` are the kinds that the configuration watches. `known` is false if the ledger does not contain `target`.
     """
 
     known: bool
     kind: str
     namespace: str
     name: str
-    objects: tuple[SeenObject, ...]
+    objects: tuple[ExplainedObject, ...]
     events: tuple[EmittedEvent, ...]
     covering: tuple[CoveringScope, ...]
     kinds: tuple[str, ...]
@@ -115,4 +115,4 @@ class ObjectStory(verb.Reply):
     more: bool
 
 
-VERBS: tuple[verb.AnyVerb, ...] = (verb.Verb("explain", Explain, ObjectStory, verb.VerbKind.READ),)
+VERBS: tuple[verb.AnyVerb, ...] = (verb.Verb("explain", Explain, Explanation, verb.VerbKind.READ),)

@@ -1,4 +1,4 @@
-"""What keeps a ledger small and safe: cleaning, adopting another cluster, copying."""
+"""Requests that maintain a ledger: pruning, vacuuming, binding to another cluster, backup."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,19 +8,19 @@ from beacon.wire import verb
 
 
 class Prunable(StrEnum):
-    """What the cleaner walks through."""
+    """The tables that the cleaner prunes."""
 
     OBJECTS = "objects"  # objects that are gone, with their events, deliveries and attempts
-    EVENTS = "events"  # settled events of objects that are still there, but the latest
-    ATTEMPTS = "attempts"  # the record of single requests
-    GAPS = "gaps"  # the record of gaps that were closed
+    EVENTS = "events"  # settled events of existing objects, except the latest
+    ATTEMPTS = "attempts"  # records of single requests
+    GAPS = "gaps"  # records of closed gaps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prune(verb.Request["Pruned"]):
-    """Remove a few rows that are older than that and that nothing needs: the store decides which.
+    """Remove a few rows that are older than `older_than_s` and no longer needed; the store decides which.
 
-    `after` is the place in the table that the reply before gave. `survey`: only count what may go.
+    `after` is the position in the table from the previous reply. `survey`: only count the rows that may be removed.
     """
 
     table: Prunable
@@ -31,7 +31,10 @@ class Prune(verb.Request["Pruned"]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned(verb.Reply):
-    """How many rows went (with `survey`: may go), by table, and where to go on; `oldest_us` is the oldest, 0: none."""
+    """Reply with the removed rows (with `survey`: removable rows) by table, and the next position.
+
+    `oldest_us` is the instant of the oldest row, 0: none.
+    """
 
     rows: Mapping[str, int]
     after: tuple[int, str]
@@ -41,12 +44,12 @@ class Pruned(verb.Reply):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vacuum(verb.Request["Vacuumed"]):
-    """Give a few free pages of the file back to the volume; the last step writes the log back, too."""
+    """Release a few free pages of the file to the volume; the last step also checkpoints the write-ahead log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vacuumed(verb.Reply):
-    """How many pages were given back, and whether there are more."""
+    """Reply with the number of released pages, and whether there are more."""
 
     pages: int
     more: bool
@@ -54,32 +57,32 @@ class Vacuumed(verb.Reply):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adopt(verb.Request["Adopted"]):
-    """Let the ledger follow another cluster from now on: `cluster` is its UID, "" the one that was refused last."""
+    """Bind the ledger to another cluster: `cluster` is its UID, "" the cluster that was refused last."""
 
     cluster: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adopted(verb.Reply):
-    """The ledger's cluster now; `changed` is false when it was that one already."""
+    """Reply with the ledger's cluster; `changed` is false if it was already bound to it."""
 
     cluster: str
     changed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Backup(verb.Request["BackedUp"]):
-    """Copy some more pages of the ledger to the file `target`, an absolute path; ask again until none is left.
+class Backup(verb.Request["BackupProgress"]):
+    """Copy some pages of the ledger to the file `target`, an absolute path; repeat until none is left.
 
-    The first request makes the file, which must not be there. One copy is made at a time: another target ends it.
+    The first request creates the file, which must not exist. Only one copy is made at a time: another target ends it.
     """
 
     target: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BackedUp(verb.Reply):
-    """How much of the copy is made; it is whole and closed when `left` is 0."""
+class BackupProgress(verb.Reply):
+    """Reply with the progress of the copy; it is complete and closed when `left` is 0."""
 
     left: int
     pages: int
@@ -89,5 +92,5 @@ VERBS: tuple[verb.AnyVerb, ...] = (
     verb.Verb("prune", Prune, Pruned, verb.VerbKind.WRITE),
     verb.Verb("vacuum", Vacuum, Vacuumed, verb.VerbKind.READ),
     verb.Verb("adopt", Adopt, Adopted, verb.VerbKind.WRITE),
-    verb.Verb("backup", Backup, BackedUp, verb.VerbKind.READ),
+    verb.Verb("backup", Backup, BackupProgress, verb.VerbKind.READ),
 )

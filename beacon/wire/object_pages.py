@@ -1,4 +1,4 @@
-"""What the ledger holds of objects, page by page: for whoever asks what a changed configuration would mean."""
+"""The objects in the ledger, page by page, for a forecast of the effects of a changed configuration."""
 
 from dataclasses import dataclass
 
@@ -8,14 +8,14 @@ from beacon.wire import verb
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadObjects(verb.Request["ObjectPage"]):
-    """Ask for the next objects after that UID, in the order of UIDs; "" is the beginning."""
+    """Ask for the next objects after a UID, in the order of UIDs; "" is the start."""
 
     after: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeldObject:
-    """An object that is not gone, with what decides how it is judged anew."""
+class StoredObject:
+    """An object that is not gone, with the data that decides how it is evaluated again."""
 
     uid: str
     group: str
@@ -31,11 +31,11 @@ class HeldObject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectPage(verb.Reply):
-    """One page; `after` is where to go on. `cluster` and `epoch` are the ledger's."""
+    """Reply with one page; `after` is the start of the next. `cluster` and `epoch` are the ledger's."""
 
     cluster: str
     epoch: int
-    objects: tuple[HeldObject, ...]
+    objects: tuple[StoredObject, ...]
     after: str
     more: bool
 

@@ -1,11 +1,11 @@
-"""Whether what a position belongs to was applied."""
+"""The result of a request that carries a position."""
 
 from enum import StrEnum
 
 
-class Place(StrEnum):
-    """What the store says to a request that bears a position."""
+class ApplyResult(StrEnum):
+    """Whether the store applied a request that carries a position."""
 
-    APPLIED = "applied"  # done, and on disk; or it had been before
-    OUT_OF_POSITION = "out-of-position"  # not applied: open the stream anew and go on from its cursor
-    RECONFIGURED = "reconfigured"  # not applied: built under another configuration than the store's
+    APPLIED = "applied"  # applied and committed, now or before
+    OUT_OF_POSITION = "out-of-position"  # not applied: reopen the stream and continue from its cursor
+    RECONFIGURED = "reconfigured"  # not applied: the sender has another configuration than the store

@@ -1,23 +1,23 @@
-"""What `beacon tail` and the store say to one another: what happens, as it happens."""
+"""Requests of `beacon tail`: recorded events and completed requests, as they happen."""
 
 from dataclasses import dataclass
 
 from beacon.wire import verb
-from beacon.wire.redelivering import ListedDelivery
+from beacon.wire.redelivering import DeliverySummary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Follow(verb.Request["Followed"]):
-    """Ask what has happened since the number `after`, an earlier answer's; -1: only from where to go on."""
+class Follow(verb.Request["RecentEventPage"]):
+    """Ask for the entries after the number `after` of an earlier reply; -1: only return the current number."""
 
     after: int = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Happening:
-    """An event was recorded (`attempt` 0), or a request for it was answered; `of` is its delivery as it is now."""
+class RecentEvent:
+    """An event was recorded (`attempt` 0), or a request for it completed; `of` is its delivery in its current state."""
 
-    of: ListedDelivery
+    of: DeliverySummary
     generation: int = 0
     attempt: int = 0
     started_us: int = 0
@@ -27,13 +27,13 @@ class Happening:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Followed(verb.Reply):
-    """What has happened, in order. `missed` more are not kept any longer; `anew`: the store has started meanwhile."""
+class RecentEventPage(verb.Reply):
+    """Reply with the entries, in order. `missed` entries were already dropped; `anew`: the store was restarted."""
 
-    happenings: tuple[Happening, ...]
+    happenings: tuple[RecentEvent, ...]
     after: int
     missed: int = 0
     anew: bool = False
 
 
-VERBS: tuple[verb.AnyVerb, ...] = (verb.Verb("follow", Follow, Followed, verb.VerbKind.READ),)
+VERBS: tuple[verb.AnyVerb, ...] = (verb.Verb("follow", Follow, RecentEventPage, verb.VerbKind.READ),)

@@ -1,27 +1,27 @@
-"""What an operator does to deliveries: finding them, sending them once more, giving them up."""
+"""Requests of an operator on deliveries: find, redeliver, discard."""
 
 from dataclasses import dataclass
 
 from beacon.domain import model
 from beacon.wire import verb
-from beacon.wire.delivery_filter import Selection
+from beacon.wire.delivery_filter import DeliveryFilter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Find(verb.Request["FoundDeliveries"]):
-    """Ask for the deliveries that are meant, some rows at a time: go on with the answer's `after` while `more`.
+class FindDeliveries(verb.Request["DeliveryPage"]):
+    """Ask for the matching deliveries, some rows at a time; continue with the reply's `after` while `more`.
 
-    `newest_first` walks from the latest to the oldest; then `after` 0 is the beginning, too.
+    `newest_first` reads from the latest to the oldest; `after` 0 is then the start, too.
     """
 
-    selection: Selection
+    selection: DeliveryFilter
     after: int = 0
     newest_first: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListedDelivery:
-    """A delivery and its event, as people want to see them. Instants are microseconds UTC, 0 for never."""
+class DeliverySummary:
+    """A delivery and its event, for display. Instants are microseconds UTC, 0 for never."""
 
     delivery: int
     generation: int
@@ -48,19 +48,19 @@ class ListedDelivery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FoundDeliveries(verb.Reply):
-    """Some of the deliveries that are meant; a page may be empty and others follow."""
+class DeliveryPage(verb.Reply):
+    """Reply with some of the matching deliveries; a page may be empty although more follow."""
 
-    deliveries: tuple[ListedDelivery, ...]
+    deliveries: tuple[DeliverySummary, ...]
     after: int
     more: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Redeliver(verb.Request["Acted"]):
-    """Send deliveries once more: pairs of id and generation, as they were found.
+class Redeliver(verb.Request["ActionResult"]):
+    """Send deliveries again: pairs of id and generation, as they were found.
 
-    The store takes some of them at a time, from the front. A pair that was redelivered before is done, and left alone.
+    The store processes some of them per request, in order. A pair that was already redelivered counts as done.
     """
 
     deliveries: tuple[tuple[int, int], ...]
@@ -68,16 +68,16 @@ class Redeliver(verb.Request["Acted"]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Discard(verb.Request["Acted"]):
-    """Give failed deliveries up for good, and say why; pairs as for `Redeliver`."""
+class Discard(verb.Request["ActionResult"]):
+    """Discard failed deliveries for good, with a reason; pairs as for `Redeliver`."""
 
     deliveries: tuple[tuple[int, int], ...]
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NotDone:
-    """A delivery with which it was not done, and why, in words; `event_id` is "" when it is not there any more."""
+class RefusedAction:
+    """A delivery for which the action was refused, and why; `event_id` is "" if the delivery no longer exists."""
 
     delivery: int
     event_id: str
@@ -85,16 +85,16 @@ class NotDone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Acted(verb.Reply):
-    """The first `taken` pairs are dealt with: `done` of them as was asked, the others refused."""
+class ActionResult(verb.Reply):
+    """Reply: the first `taken` pairs were processed, `done` of them successfully, the others were refused."""
 
     taken: int
     done: int
-    refused: tuple[NotDone, ...] = ()
+    refused: tuple[RefusedAction, ...] = ()
 
 
 VERBS: tuple[verb.AnyVerb, ...] = (
-    verb.Verb("find", Find, FoundDeliveries, verb.VerbKind.READ),
-    verb.Verb("redeliver", Redeliver, Acted, verb.VerbKind.WRITE, bound=True),
-    verb.Verb("discard", Discard, Acted, verb.VerbKind.WRITE, bound=True),
+    verb.Verb("find", FindDeliveries, DeliveryPage, verb.VerbKind.READ),
+    verb.Verb("redeliver", Redeliver, ActionResult, verb.VerbKind.WRITE, bound=True),
+    verb.Verb("discard", Discard, ActionResult, verb.VerbKind.WRITE, bound=True),
 )

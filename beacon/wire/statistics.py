@@ -1,4 +1,4 @@
-"""The figures of a ledger, for the exporter and for people."""
+"""The statistics of a ledger, for the exporter and the CLI."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from beacon.wire import verb
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspect(verb.Request["Statistics"]):
-    """Ask for the figures that the exporter shows."""
+    """Ask for the statistics that the exporter shows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScopeStatistics:
-    """One scope's position. `listed` is false until its first list has ended and while one runs.
+    """The position of one scope. `listed` is false until its first list has ended, and during a list.
 
-    `label` has the resource's plural as soon as that is known, `name` always the configured kind. `position_us` is 0 if
-    the scope has never been listed.
+    `label` contains the resource's plural as soon as it is known, `name` always the configured kind. `position_us` is 0
+    if the scope has never been listed.
     """
 
     label: str
@@ -29,7 +29,7 @@ class ScopeStatistics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuspectedDelivery:
-    """One delivery that was under way at the notifier's last `deaths` deaths; sent alone, from `not_before_us` on."""
+    """A delivery in flight at the last `deaths` terminations of the notifier; sent alone, from `not_before_us`."""
 
     delivery: int
     event: str
@@ -44,7 +44,7 @@ class SuspectedDelivery:
 class EndpointStatistics:
     """Counts of one endpoint's deliveries; `oldest_us` is the commit instant of the oldest open one (0: none).
 
-    `suspects` are open deliveries that may be what kills the notifier, at most 20; `suspected` counts them.
+    `suspects` are open deliveries that may terminate the notifier, at most 20; `suspected` is their total.
     """
 
     endpoint: str
@@ -62,7 +62,7 @@ class EndpointStatistics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GapStatistics:
-    """One interval in which a scope was not followed; `until_us` 0: it is open, `since_us` 0: nobody knows."""
+    """An interval in which a scope was not watched; `until_us` 0: it is open, `since_us` 0: the start is unknown."""
 
     label: str
     reason: model.GapReason
@@ -74,7 +74,7 @@ class GapStatistics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistics(verb.Reply):
-    """What the ledger holds now.
+    """Reply with the current statistics of the ledger.
 
     `tracked` counts tracked objects by kind, `rows` rows by `table/state`; `gaps` are the latest, newest first.
     """

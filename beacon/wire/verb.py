@@ -1,7 +1,7 @@
-"""What a verb is: its name on the wire, the type of its request, the type of its reply, and what it does to the ledger.
+"""The definition of a verb: its name on the wire, the types of its request and its reply, and its effect on the ledger.
 
-A request names the type of its reply as the parameter of its base class, so that a type checker knows what a call
-returns. A module of `beacon.wire` defines requests and replies and lists its verbs in `VERBS`.
+A request states the type of its reply as the parameter of its base class, so that a type checker knows the type of a
+call. A module of `beacon.wire` defines requests and replies and lists its verbs in `VERBS`.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Request(Generic[R_co]):
 AnyRequest = Request[Reply]
 
 
-class Ask(Protocol):
+class Caller(Protocol):
     """Sends a request to the store and returns its reply."""
 
     def __call__(self, request: Request[R], /) -> R:
@@ -37,16 +37,16 @@ class Ask(Protocol):
 
 
 class VerbKind(StrEnum):
-    """What a verb does to the ledger."""
+    """The effect of a verb on the ledger."""
 
-    READ = "read"  # reads, or changes nothing but the size of the file; needs no transaction
-    WRITE = "write"  # writes; goes on while the free space is below the reserve
-    INTAKE = "intake"  # writes what is new; refused while the free space is below the reserve
+    READ = "read"  # reads, or changes only the size of the file; needs no transaction
+    WRITE = "write"  # writes; still served while the free space is below the reserve
+    INTAKE = "intake"  # writes new data; refused while the free space is below the reserve
 
 
 @dataclass(frozen=True, slots=True)
 class Verb(Generic[Q, R]):
-    """One verb of the wire; a `bound` one must name its ledger, because it changes what its sender learnt from one."""
+    """One verb of the wire; requests of a `bound` one must name their ledger, because they depend on its data."""
 
     name: str
     request: type[Q]

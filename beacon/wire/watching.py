@@ -1,18 +1,18 @@
-"""What the watcher and the store say to one another: streams, lists and what was observed, all bearing positions."""
+"""Requests of the watcher: sessions of watch streams, lists and observations, all with positions."""
 
 from dataclasses import dataclass
 
 from beacon.domain import model
 from beacon.wire import verb
-from beacon.wire.outcome import Place
+from beacon.wire.outcome import ApplyResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenStream(verb.Request["StreamOpened"]):
-    """Begin a session of a scope's watch stream; late requests of the session before are refused from now on.
+    """Start a session of a scope's watch stream; late requests of earlier sessions are refused from now on.
 
-    `label` is `plural.group[@namespace]`, the metrics' name of the scope; `nonce` makes a repeated request harmless.
-    `cluster` is the UID of namespace kube-system, or "" when it may not be read.
+    `label` is `plural.group[@namespace]`, the scope's name in metrics. `nonce` makes a repetition harmless. `cluster`
+    is the UID of the namespace kube-system, "" if it may not be read.
     """
 
     scope: model.ScopeId
@@ -24,14 +24,14 @@ class OpenStream(verb.Request["StreamOpened"]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamOpened(verb.Reply):
-    """Where the stream stands.
+    """Reply with the position of the stream.
 
-    `cursor` is the resourceVersion to watch from; 0: there is none, list first, with `reason`. `highest` is the
-    highest resourceVersion that any process read of this resource before this request: a server that is now below it
-    was restored. `tracked` are the UIDs whose observations are wanted even when they are not accepted.
+    `cursor` is the resourceVersion to watch from; 0: there is none, list first, with `reason`. `highest` is the highest
+    resourceVersion that any process read from this resource before: a server below it was restored. `tracked` are the
+    UIDs whose observations are required even when they are not accepted.
     """
 
-    place: Place
+    place: ApplyResult
     session: int = 0
     epoch: int = 0
     cursor: int = 0
@@ -42,8 +42,8 @@ class StreamOpened(verb.Reply):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rewind(verb.Request["Positioned"]):
-    """Report that the server's resourceVersion `current` is below `highest` of the same epoch: it was restored."""
+class Rewind(verb.Request["PositionReply"]):
+    """Report a restored cluster: the server's resourceVersion `current` is below `highest` of the same epoch."""
 
     scope: model.ScopeId
     session: int
@@ -53,8 +53,8 @@ class Rewind(verb.Request["Positioned"]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Expire(verb.Request["Positioned"]):
-    """Report that the history after `prev` is gone (410): the cursor is void and the scope must be listed."""
+class Expire(verb.Request["PositionReply"]):
+    """Report that the history after `prev` is gone (410): the cursor is invalid and the scope must be listed."""
 
     scope: model.ScopeId
     session: int
@@ -63,11 +63,11 @@ class Expire(verb.Request["Positioned"]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Observe(verb.Request["Positioned"]):
-    """What happened in a scope after `prev` up to and including `position`, in order, without holes.
+class Observe(verb.Request["PositionReply"]):
+    """Report the changes in a scope after `prev` up to and including `position`, in order and complete.
 
-    `observations` may be empty: then only the position moves, or, when the two are equal, the stream asks whether
-    all is as it believes.
+    `observations` may be empty. Then only the position moves or, if both are equal, the stream checks that it is
+    current.
     """
 
     scope: model.ScopeId
@@ -82,10 +82,10 @@ class Observe(verb.Request["Positioned"]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListBegin(verb.Request["Positioned"]):
-    """A list of the whole scope at resourceVersion `at` begins; the cursor is void until it ends.
+class ListBegin(verb.Request["PositionReply"]):
+    """Start a list of the whole scope at resourceVersion `at`; the cursor is invalid until the list ends.
 
-    `prev` is the cursor that `StreamOpened` gave (0: none).
+    `prev` is the cursor from `StreamOpened` (0: none).
     """
 
     scope: model.ScopeId
@@ -99,8 +99,8 @@ class ListBegin(verb.Request["Positioned"]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListPage(verb.Request["Positioned"]):
-    """One page of the list: every UID with its resourceVersion, and the accepted or tracked objects whole.
+class ListPage(verb.Request["PositionReply"]):
+    """Send one page of the list: every UID with its resourceVersion, and the accepted or tracked objects in full.
 
     Pages are numbered from 0.
     """
@@ -115,10 +115,10 @@ class ListPage(verb.Request["Positioned"]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListEnd(verb.Request["Positioned"]):
-    """The list is complete: `pages` pages with `count` objects. What was not in it is gone.
+class ListEnd(verb.Request["PositionReply"]):
+    """Complete the list: `pages` pages with `count` objects. Objects that were not listed are gone.
 
-    Not `identified`: an object was listed whose UID can't be read. It may be any, so nothing is taken as gone.
+    If not `identified`, an object was listed whose UID can't be read. It may be any object, so none is considered gone.
     """
 
     scope: model.ScopeId
@@ -130,14 +130,14 @@ class ListEnd(verb.Request["Positioned"]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Positioned(verb.Reply):
-    """The answer to every position-bearing request.
+class PositionReply(verb.Reply):
+    """Reply to every request with a position.
 
-    `tracked` comes with the end of a list only (the whole set anew). A `tracked_version` other than the stream's
-    means that its set is outdated: open the stream anew.
+    `tracked` comes only with the end of a list (the complete set). A `tracked_version` other than the stream's means
+    that its set is outdated: reopen the stream.
     """
 
-    place: Place
+    place: ApplyResult
     cursor: int = 0
     epoch: int = 0
     tracked_version: int = 0
@@ -145,13 +145,13 @@ class Positioned(verb.Reply):
     why: str = ""
 
 
-OBSERVE = verb.Verb("observe", Observe, Positioned, verb.VerbKind.INTAKE, bound=True)
+OBSERVE = verb.Verb("observe", Observe, PositionReply, verb.VerbKind.INTAKE, bound=True)
 VERBS: tuple[verb.AnyVerb, ...] = (
     verb.Verb("open-stream", OpenStream, StreamOpened, verb.VerbKind.WRITE),
-    verb.Verb("rewind", Rewind, Positioned, verb.VerbKind.WRITE, bound=True),
-    verb.Verb("expire", Expire, Positioned, verb.VerbKind.WRITE, bound=True),
+    verb.Verb("rewind", Rewind, PositionReply, verb.VerbKind.WRITE, bound=True),
+    verb.Verb("expire", Expire, PositionReply, verb.VerbKind.WRITE, bound=True),
     OBSERVE,
-    verb.Verb("list-begin", ListBegin, Positioned, verb.VerbKind.INTAKE, bound=True),
-    verb.Verb("list-page", ListPage, Positioned, verb.VerbKind.INTAKE, bound=True),
-    verb.Verb("list-end", ListEnd, Positioned, verb.VerbKind.INTAKE, bound=True),
+    verb.Verb("list-begin", ListBegin, PositionReply, verb.VerbKind.INTAKE, bound=True),
+    verb.Verb("list-page", ListPage, PositionReply, verb.VerbKind.INTAKE, bound=True),
+    verb.Verb("list-end", ListEnd, PositionReply, verb.VerbKind.INTAKE, bound=True),
 )

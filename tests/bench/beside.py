@@ -27,7 +27,7 @@ class Work:
     """Concurrent work: `fill` creates a ledger with a number of rows, `do` returns how many of them it processed."""
 
     fill: Callable[[Path, int], None]
-    do: Callable[[wire.Ask], int]
+    do: Callable[[wire.Caller], int]
 
 
 def measure(work: Work, *, rows: int, alone_s: float) -> tuple[list[float], list[float], float]:
@@ -39,7 +39,7 @@ def measure(work: Work, *, rows: int, alone_s: float) -> tuple[list[float], list
 
 
 @contextlib.contextmanager
-def served(directory: Path) -> Iterator[wire.Ask]:
+def served(directory: Path) -> Iterator[wire.Caller]:
     """Run a store process on the ledger `e.db` of a directory."""
     command = [sys.executable, "-m", "tests.integration.store_process", str(directory)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as store:
@@ -55,7 +55,7 @@ def served(directory: Path) -> Iterator[wire.Ask]:
 class Writer:
     """A client that writes like the watcher; each write contains new objects."""
 
-    def __init__(self, ask: wire.Ask) -> None:
+    def __init__(self, ask: wire.Caller) -> None:
         self._ask = ask
         self._scope = world.scope_of()
         opened = ask(
@@ -87,8 +87,8 @@ class Writer:
             observations=tuple(world.seen(f"new{version}", version, model.ChangeKind.ADDED) for version in versions),
         )
         reply = self._ask(request)
-        assert isinstance(reply, wire.Positioned)
-        assert reply.place is wire.Place.APPLIED, reply
+        assert isinstance(reply, wire.PositionReply)
+        assert reply.place is wire.ApplyResult.APPLIED, reply
 
 
 def fill_with_old_rows(path: Path, rows: int) -> None:
@@ -122,7 +122,7 @@ def _write_events(path: Path, times: int) -> None:
     store.ledger.close()
 
 
-def _prune(ask: wire.Ask) -> int:
+def _prune(ask: wire.Caller) -> int:
     rows: dict[str, int] = {}
 
     def counted(request: wire.Request[wire.R]) -> wire.R:
@@ -137,17 +137,17 @@ def _prune(ask: wire.Ask) -> int:
     return sum(rows.values())
 
 
-def _redeliver(ask: wire.Ask) -> int:
+def _redeliver(ask: wire.Caller) -> int:
     """Redeliver all failed deliveries, like `beacon redeliver --state failed`."""
     done, after, more = 0, 0, True
-    selection = wire.Selection(states=(model.DeliveryState.FAILED,))
+    selection = wire.DeliveryFilter(states=(model.DeliveryState.FAILED,))
     while more:
-        page = ask(wire.Find(selection=selection, after=after))
-        assert isinstance(page, wire.FoundDeliveries)
+        page = ask(wire.FindDeliveries(selection=selection, after=after))
+        assert isinstance(page, wire.DeliveryPage)
         pairs = tuple((one.delivery, one.generation) for one in page.deliveries)
         while pairs:
             reply = ask(wire.Redeliver(deliveries=pairs))
-            assert isinstance(reply, wire.Acted)
+            assert isinstance(reply, wire.ActionResult)
             assert not reply.refused
             pairs, done = pairs[reply.taken :], done + reply.done
         after, more = page.after, page.more
@@ -158,7 +158,7 @@ PRUNE = Work(fill=fill_with_old_rows, do=_prune)
 REDELIVER = Work(fill=_failed, do=_redeliver)
 
 
-def _work_and_write(ask: wire.Ask, where: str, work: Work, alone_s: float) -> tuple[list[float], list[float], float]:
+def _work_and_write(ask: wire.Caller, where: str, work: Work, alone_s: float) -> tuple[list[float], list[float], float]:
     rows: list[int] = []
 
     def labour() -> None:

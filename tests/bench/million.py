@@ -39,7 +39,7 @@ def _measure(wanted: terms.Terms, events: int) -> dict[str, float]:
     return figures | _run(wanted, events)
 
 
-def _claim(wanted: terms.Terms, ask: wire.Ask) -> dict[str, float]:
+def _claim(wanted: terms.Terms, ask: wire.Caller) -> dict[str, float]:
     """Write changes and claim their deliveries, settling the previous ones; return the median duration of each."""
     writer = beside.Writer(ask)
     written, claimed = [], []
@@ -58,7 +58,7 @@ def _claim(wanted: terms.Terms, ask: wire.Ask) -> dict[str, float]:
     return {"observe": statistics.median(written), "claim": statistics.median(claimed)}
 
 
-def _prune(ask: wire.Ask) -> None:
+def _prune(ask: wire.Caller) -> None:
     cleaner = clean.Cleaner(settings.Retention(), stop=threading.Event(), beat=lambda: None, report=lambda *_: None)
     cleaner.clean(ask)
 

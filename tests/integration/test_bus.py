@@ -116,7 +116,7 @@ def test_a_temporary_refusal_repeats_the_request_and_all_later_ones_in_order(pla
         if refused.get(request.process, 0) > 0:
             refused[request.process] -= 1
             return wire.Refused(code=wire.Refusal.FULL)
-        return wire.Welcome(settings={})
+        return wire.HelloReply(settings={})
 
     with Serving(place, answer) as serving:
         for number in range(5):
@@ -241,13 +241,13 @@ def test_a_client_that_vanished_does_not_hold_up_the_others(place: Path, client:
 def test_many_clients_each_get_their_own_answers(place: Path) -> None:
     def answer(request: wire.AnyRequest) -> wire.Reply:
         assert isinstance(request, wire.Hello)
-        return wire.Welcome(settings={"you": request.process})
+        return wire.HelloReply(settings={"you": request.process})
 
     def talk(number: int) -> None:
         with bus.Client(bus.address(place), stop=threading.Event()) as mine:
             for _ in range(20):
                 reply = mine.call(hello(number))
-                assert isinstance(reply, wire.Welcome)
+                assert isinstance(reply, wire.HelloReply)
                 wrong.extend([] if reply.settings == {"you": str(number)} else [number])
 
     wrong: list[int] = []
@@ -290,7 +290,7 @@ def test_a_message_that_is_too_large_never_reaches_the_store(place: Path, client
 
 
 def test_a_large_request_and_a_large_reply_that_are_allowed_arrive(place: Path, client: bus.Client) -> None:
-    welcome = wire.Welcome(settings={"large": "x" * bus.MOST_REQUEST * 2})
+    welcome = wire.HelloReply(settings={"large": "x" * bus.MOST_REQUEST * 2})
     with Serving(place, lambda _: welcome) as serving:
         reply = client.call(wire.Hello(process="x" * (bus.MOST_REQUEST - 200)))
 

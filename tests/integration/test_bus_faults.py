@@ -62,8 +62,8 @@ def answer(
     return server.reply(incoming, wire.encode_reply(reply, **identity))
 
 
-def welcome(incoming: bus_server.Incoming) -> wire.Welcome:
-    return wire.Welcome(settings={"name": name_of(incoming)})
+def welcome(incoming: bus_server.Incoming) -> wire.HelloReply:
+    return wire.HelloReply(settings={"name": name_of(incoming)})
 
 
 class Answering:
@@ -100,7 +100,7 @@ def test_a_refusal_of_one_request_is_not_raised_for_another(server: bus_server.B
         return [*before, *((incoming, welcome(incoming)) for incoming in batch)]
 
     with Answering(server, decide):
-        assert client.call(named(2)) == wire.Welcome(settings={"name": 2})
+        assert client.call(named(2)) == wire.HelloReply(settings={"name": 2})
 
     with pytest.raises(errors.PermanentError, match="because"):
         client.collect(wire.HELLO, 5)
@@ -197,7 +197,7 @@ def test_pipelined_requests_take_effect_in_order_whatever_is_lost_or_refused(whe
                 applied.append(number)
             fits = number < len(applied)
             if chance.random() > 0.02:
-                yield incoming, wire.Welcome(settings={"fits": fits})
+                yield incoming, wire.HelloReply(settings={"fits": fits})
 
     with (
         bus_server.BusServer(where) as server,
@@ -205,7 +205,7 @@ def test_pipelined_requests_take_effect_in_order_whatever_is_lost_or_refused(whe
         Answering(server, decide),
     ):
         sent = 0
-        done: list[tuple[int, wire.Hello, wire.Welcome]] = []
+        done: list[tuple[int, wire.Hello, wire.HelloReply]] = []
         while len(done) < 300:
             while client.free_slots and sent < 300:
                 client.submit(named(sent))
@@ -353,11 +353,11 @@ def test_a_single_try_does_not_wait_for_ever_for_a_store_that_refuses(
 
 def test_a_message_of_a_megabyte_is_transmitted(server: bus_server.BusServer, client: bus.Client) -> None:
     with Answering(
-        server, lambda _, batch: [(each, wire.Welcome(settings={"long": "y" * 1_000_000})) for each in batch]
+        server, lambda _, batch: [(each, wire.HelloReply(settings={"long": "y" * 1_000_000})) for each in batch]
     ):
         reply = client.call(wire.Hello(process="x" * 1_000_000))
 
-    assert isinstance(reply, wire.Welcome)
+    assert isinstance(reply, wire.HelloReply)
     assert len(reply.settings["long"]) == 1_000_000
 
 

@@ -102,11 +102,11 @@ def test_a_kill_in_the_middle_of_a_redelivery_loses_nothing_and_the_same_command
     store.deliver_all()
     store.ledger.run("UPDATE deliveries SET state = 'failed'")
     store.ledger.close()
-    everything = wire.Selection(states=(model.DeliveryState.FAILED,))
+    everything = wire.DeliveryFilter(states=(model.DeliveryState.FAILED,))
     process = place.start()
     with place.client() as client:
-        page = client.call(wire.Find(selection=everything))
-        assert isinstance(page, wire.FoundDeliveries)
+        page = client.call(wire.FindDeliveries(selection=everything))
+        assert isinstance(page, wire.DeliveryPage)
         client.call(wire.Redeliver(deliveries=tuple((one.delivery, 0) for one in page.deliveries)))
         process.kill()
         process.wait()
@@ -118,10 +118,10 @@ def test_a_kill_in_the_middle_of_a_redelivery_loses_nothing_and_the_same_command
     assert down.returncode == errors.EXIT_UNAVAILABLE
     assert (rest.returncode, rest.stderr) == (0, "")
     with place.client() as client:
-        left = client.call(wire.Find(selection=everything))
-        all_ = client.call(wire.Find(selection=wire.Selection()))
-    assert isinstance(left, wire.FoundDeliveries)
-    assert isinstance(all_, wire.FoundDeliveries)
+        left = client.call(wire.FindDeliveries(selection=everything))
+        all_ = client.call(wire.FindDeliveries(selection=wire.DeliveryFilter()))
+    assert isinstance(left, wire.DeliveryPage)
+    assert isinstance(all_, wire.DeliveryPage)
     assert left.deliveries == ()
     assert {one.generation for one in all_.deliveries} == {1}
     assert int(rest.stdout.split()[0]) < 303

@@ -21,7 +21,7 @@ class Store:
     """Takes every comparison."""
 
     def call(self, _: wire.AnyRequest) -> wire.Compared:
-        return wire.Compared(place=wire.Place.APPLIED, reached=True)
+        return wire.Compared(place=wire.ApplyResult.APPLIED, reached=True)
 
 
 class World:

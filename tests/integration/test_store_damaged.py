@@ -38,7 +38,7 @@ def test_a_file_that_is_no_database_is_put_aside_and_said(place: Place, content:
 
     process = place.start()
 
-    said = lines_with(process, "damaged ledger put aside")
+    said = lines_with(process, "damaged ledger replaced")
     assert Path(said["aside"]).read_bytes() == content
     with place.client() as client:
         assert isinstance(client.call(wire.Inspect()), wire.Statistics)
@@ -63,7 +63,7 @@ def test_damage_met_while_serving_ends_the_store_and_the_next_start_repairs(plac
     assert code == errors.EXIT_FAILURE
     assert any("damaged" in line.get("reason", "") for line in lines)
     assert not [line for line in lines if "traceback" in line]
-    lines_with(process, "damaged ledger put aside")
+    lines_with(process, "damaged ledger replaced")
     lines_with(process, "serving")
 
 
@@ -76,7 +76,7 @@ def test_a_clean_end_spares_the_next_start_the_check(place: Place) -> None:  # n
     assert not (place.data / "events.db.mark").exists()
 
 
-def test_a_database_of_somebody_else_is_refused(place: Place) -> None:  # noqa: F811
+def test_a_database_of_another_program_is_refused(place: Place) -> None:  # noqa: F811
     with sqlite3.connect(place.data / "events.db") as theirs:
         theirs.execute("CREATE TABLE theirs (x)")
     theirs.close()
@@ -84,4 +84,4 @@ def test_a_database_of_somebody_else_is_refused(place: Place) -> None:  # noqa: 
     code, lines = place.ended()
 
     assert code == errors.EXIT_CONFIG
-    assert any("none of Beacon's" in line.get("reason", "") for line in lines)
+    assert any("of another program" in line.get("reason", "") for line in lines)

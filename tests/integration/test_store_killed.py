@@ -73,8 +73,8 @@ class Writer:
         end = wire.ListEnd(scope=SCOPE.id, session=self.opened.session, at=10, pages=0, count=0)
         for request in (begin, end):
             reply = self.client.call(request)
-            assert isinstance(reply, wire.Positioned)
-            if reply.place is not wire.Place.APPLIED:
+            assert isinstance(reply, wire.PositionReply)
+            if reply.place is not wire.ApplyResult.APPLIED:
                 self.open()
                 return
         self.position = 10
@@ -86,7 +86,7 @@ class Writer:
             while self.client.free_slots:
                 self.client.submit(self.next_request())
             for _, request, reply in self.client.collect(wire.OBSERVE, 0.1):
-                if reply.place is wire.Place.APPLIED:
+                if reply.place is wire.ApplyResult.APPLIED:
                     self.acknowledged = max(self.acknowledged, request.position)
                 else:
                     self.drain()
@@ -112,7 +112,7 @@ class Writer:
     def drain(self) -> None:
         while self.client.pending:
             for _, request, reply in self.client.collect(wire.OBSERVE, 1):
-                if reply.place is wire.Place.APPLIED:
+                if reply.place is wire.ApplyResult.APPLIED:
                     self.acknowledged = max(self.acknowledged, request.position)
 
 

@@ -80,7 +80,7 @@ def test_it_hands_its_configuration_to_whoever_says_hello(place: Place) -> None:
     with place.client() as client:
         reply = client.call(wire.Hello(process="notifier"))
 
-    assert isinstance(reply, wire.Welcome)
+    assert isinstance(reply, wire.HelloReply)
     assert settings.from_plain(reply.settings).endpoint.url == "http://127.0.0.1:9/"
 
 
@@ -107,7 +107,7 @@ def test_a_second_beacon_on_the_same_volume_is_told_so(place: Place) -> None:
     code, lines = place.ended(BEACON_RUN_DIR=str(other))
 
     assert code == errors.EXIT_TEMPORARY
-    assert any("another Beacon uses the directory of the database" in line.get("reason", "") for line in lines)
+    assert any("another Beacon uses the database directory" in line.get("reason", "") for line in lines)
 
 
 def test_a_second_beacon_in_the_same_run_directory_does_not_steal_the_socket(place: Place) -> None:

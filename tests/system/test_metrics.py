@@ -101,8 +101,8 @@ def spoil(run_dir: Path) -> None:
 def suspect(run_dir: Path, name: str) -> None:
     """Report three deaths of the notifier while it was sending the object's event."""
     with bus.Client(bus.address(run_dir), stop=threading.Event()) as client:
-        found = client.call(wire.Find(selection=wire.Selection(name=name)))
-        assert isinstance(found, wire.FoundDeliveries)
+        found = client.call(wire.FindDeliveries(selection=wire.DeliveryFilter(name=name)))
+        assert isinstance(found, wire.DeliveryPage)
         under_way = tuple(one.delivery for one in found.deliveries)
         for life in ("a", "b", "c"):
             reported = wire.Claim(

@@ -14,9 +14,9 @@ from beacon.cli.commands import events, explain
 from beacon.domain import model
 
 
-def selected(*arguments: str) -> tuple[wire.Selection | None, str]:
+def selected(*arguments: str) -> tuple[wire.DeliveryFilter | None, str]:
     """Give the selection that arguments make, and what is said when they are wrong."""
-    made: list[wire.Selection] = []
+    made: list[wire.DeliveryFilter] = []
 
     @click.command()
     @filters.options
@@ -30,7 +30,7 @@ def selected(*arguments: str) -> tuple[wire.Selection | None, str]:
 
 
 def test_without_filters_everything_is_meant() -> None:
-    assert selected()[0] == wire.Selection()
+    assert selected()[0] == wire.DeliveryFilter()
 
 
 def test_every_filter_arrives() -> None:
@@ -40,7 +40,7 @@ def test_every_filter_arrives() -> None:
     )
 
     noon_us = int(datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp() * 1_000_000)
-    assert given == wire.Selection(
+    assert given == wire.DeliveryFilter(
         states=(model.DeliveryState.FAILED, model.DeliveryState.READY),
         types=(model.EventType.CREATED,),
         kind="Pod",

@@ -19,8 +19,8 @@ def scope(namespace: str = "") -> rules.Scope:
 SAME = rules.fingerprint(scope().rule, "x")
 
 
-def row(state: model.ObjectState, *, judged_by: str = SAME, version: int = 5, value: str = "v") -> wire.HeldObject:
-    return wire.HeldObject(
+def row(state: model.ObjectState, *, judged_by: str = SAME, version: int = 5, value: str = "v") -> wire.StoredObject:
+    return wire.StoredObject(
         uid="u",
         group="",
         kind="Pod",
@@ -34,7 +34,7 @@ def row(state: model.ObjectState, *, judged_by: str = SAME, version: int = 5, va
     )
 
 
-def ledger(*rows: wire.HeldObject) -> plan_model.Ledger:
+def ledger(*rows: wire.StoredObject) -> plan_model.Ledger:
     return plan_model.Ledger(cluster="c", epoch=0, objects={one.uid: one for one in rows})
 
 
@@ -50,7 +50,7 @@ def seen(verdict: model.RuleVerdict, version: int = 6, value: str = "v") -> mode
     )
 
 
-def reckon(observation: model.Observation | None, *rows: wire.HeldObject) -> dict[str, int]:
+def reckon(observation: model.Observation | None, *rows: wire.StoredObject) -> dict[str, int]:
     reckoned = plan_model.Forecast(scope(), ledger(*rows), updates=True)
     if observation is not None:
         reckoned.see(observation, annotated=True)
@@ -79,7 +79,7 @@ def reckon(observation: model.Observation | None, *rows: wire.HeldObject) -> dic
     ],
 )
 def test_an_object_is_counted_as_what_would_become_of_it(
-    observation: model.Observation | None, rows: tuple[wire.HeldObject, ...], expected: dict[str, int]
+    observation: model.Observation | None, rows: tuple[wire.StoredObject, ...], expected: dict[str, int]
 ) -> None:
     assert reckon(observation, *rows) == expected
 

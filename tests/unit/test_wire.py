@@ -11,7 +11,7 @@ from beacon import codec, wire
 st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
 REQUESTS = st.one_of(*(st.from_type(request) for request in (verb.request for verb in wire.VERBS.values())))
 
-WELCOMES = st.dictionaries(st.text(max_size=5), st.booleans()).map(lambda plain: wire.Welcome(settings=plain))
+WELCOMES = st.dictionaries(st.text(max_size=5), st.booleans()).map(lambda plain: wire.HelloReply(settings=plain))
 
 
 @given(REQUESTS, st.text(max_size=40))
@@ -24,7 +24,7 @@ def test_a_request_survives_the_wire(request: wire.AnyRequest, ledger: str) -> N
 @given(REQUESTS, st.data())
 def test_a_reply_survives_the_wire(request: wire.AnyRequest, data: st.DataObject) -> None:
     kind = wire.VERBS[wire.verb_of(request)].reply
-    reply = data.draw(WELCOMES if kind is wire.Welcome else st.from_type(kind))
+    reply = data.draw(WELCOMES if kind is wire.HelloReply else st.from_type(kind))
     encodable(reply)
 
     envelope = wire.decode_reply(wire.encode_reply(reply, ledger="l", settings="s"))
@@ -40,7 +40,7 @@ def test_a_refusal_survives_the_wire() -> None:
 
 
 @given(st.binary(max_size=80))
-def test_arbitrary_bytes_are_refused_in_words(data: bytes) -> None:
+def test_arbitrary_bytes_are_a_protocol_error(data: bytes) -> None:
     with pytest.raises(wire.ProtocolError, match=r"\S"):
         wire.decode_request(data)
 

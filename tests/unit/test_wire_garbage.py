@@ -19,7 +19,7 @@ REFUSED = JSON | st.fixed_dictionaries({"code": JSON, "message": JSON})
 
 
 @given(st.fixed_dictionaries({}, optional={"v": JSON | st.just(1), "verb": JSON, "ledger": JSON, "body": JSON}) | JSON)
-def test_a_request_that_is_any_json_is_refused_in_words(message: Any) -> None:
+def test_an_arbitrary_json_request_raises_nothing_but_a_protocol_error(message: Any) -> None:
     with contextlib.suppress(wire.ProtocolError):
         wire.decode_request(codec.encode(message))
 
@@ -31,13 +31,13 @@ def test_a_request_that_is_any_json_is_refused_in_words(message: Any) -> None:
     | JSON,
     st.sampled_from([wire.Ping(), wire.Hello(process="x"), wire.Inspect()]),
 )
-def test_a_reply_that_is_any_json_is_refused_in_words(message: Any, request: wire.AnyRequest) -> None:
+def test_an_arbitrary_json_reply_raises_nothing_but_a_protocol_error(message: Any, request: wire.AnyRequest) -> None:
     with contextlib.suppress(wire.ProtocolError):
         wire.reply_body(wire.decode_reply(codec.encode(message)), request)
 
 
 @given(st.binary(max_size=80))
-def test_a_reply_that_is_any_bytes_is_refused_in_words(data: bytes) -> None:
+def test_an_arbitrary_bytes_reply_is_a_protocol_error(data: bytes) -> None:
     with pytest.raises(wire.ProtocolError, match=r"\S"):
         wire.decode_reply(data)
 

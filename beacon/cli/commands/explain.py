@@ -55,7 +55,7 @@ def _request(what: str, name: str | None) -> wire.Explain:
     return wire.Explain(kind=what, namespace=namespace, name=rest)
 
 
-def _read(client: bus.Client, request: wire.Explain, limit: int) -> tuple[wire.ObjectStory, list[wire.EmittedEvent]]:
+def _read(client: bus.Client, request: wire.Explain, limit: int) -> tuple[wire.Explanation, list[wire.EmittedEvent]]:
     """Read page after page, the latest first; the story is the first page's, `more` what is true at the end."""
     story = page = _page(client, request)
     events = list(page.events)
@@ -66,7 +66,7 @@ def _read(client: bus.Client, request: wire.Explain, limit: int) -> tuple[wire.O
     return replace(story, more=more), events[:limit] if limit else events
 
 
-def _live(client: bus.Client, story: wire.ObjectStory) -> list[str]:
+def _live(client: bus.Client, story: wire.Explanation) -> list[str]:
     """Ask the cluster why it shows nothing to be told; what the running Beacon is configured with counts."""
     from beacon.cli import live_object  # noqa: PLC0415  the client for the cluster takes most of a second to load
 
@@ -75,7 +75,7 @@ def _live(client: bus.Client, story: wire.ObjectStory) -> list[str]:
     return live_object.why_not(scopes, story.kind, story.namespace, story.name)
 
 
-def _page(client: bus.Client, request: wire.Explain) -> wire.ObjectStory:
+def _page(client: bus.Client, request: wire.Explain) -> wire.Explanation:
     return client.try_call(request, timeout_s=_PATIENCE_S)
 
 

@@ -43,7 +43,7 @@ def command(kind: str, namespace: str | None, name: str, output: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter's end would say so
 
 
-def plain(one: wire.Happening) -> dict[str, Any]:
+def plain(one: wire.RecentEvent) -> dict[str, Any]:
     """Give a happening in its documented form (docs/cli.md)."""
     if not one.attempt:
         return {"what": "event", "at": formatting.precise(one.of.detected_us), **search.plain(one.of)}
@@ -59,7 +59,7 @@ def plain(one: wire.Happening) -> dict[str, Any]:
     }
 
 
-def line(one: wire.Happening) -> str:
+def line(one: wire.RecentEvent) -> str:
     """Render a happening for people."""
     of = one.of
     whose = f"{of.kind} {search.named(of)}"
@@ -72,7 +72,7 @@ def line(one: wire.Happening) -> str:
     )
 
 
-def _follow(client: bus.Client) -> Iterator[wire.Happening]:
+def _follow(client: bus.Client) -> Iterator[wire.RecentEvent]:
     page = _page(client, -1)
     pause = threading.Event()
     while True:
@@ -86,9 +86,9 @@ def _follow(client: bus.Client) -> Iterator[wire.Happening]:
             pause.wait(_EVERY_S)
 
 
-def _page(client: bus.Client, after: int) -> wire.Followed:
+def _page(client: bus.Client, after: int) -> wire.RecentEventPage:
     return client.try_call(wire.Follow(after=after), timeout_s=_PATIENCE_S)
 
 
-def _is_meant(of: wire.ListedDelivery, kind: str, namespace: str | None, name: str) -> bool:
+def _is_meant(of: wire.DeliverySummary, kind: str, namespace: str | None, name: str) -> bool:
     return (not kind or of.kind == kind) and namespace in (None, of.namespace) and (not name or of.name == name)

@@ -28,7 +28,7 @@ CREATE TABLE objects (
 
 CREATE INDEX objects_present ON objects (api_group, kind, namespace, name) WHERE state <> 'gone';
 
--- subject is the order key "group/Kind/namespace/name"; sequence is never given twice.
+-- subject is the order key "group/Kind/namespace/name"; a sequence is never used twice.
 CREATE TABLE events (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
@@ -121,7 +121,7 @@ CREATE TABLE gaps (
 
 CREATE INDEX gaps_open ON gaps (api_group, kind, namespace) WHERE to_us IS NULL;
 
--- What people ask for is counted as it changes, never by reading a table through.
+-- Counts that triggers maintain, so that no query scans a table.
 CREATE TABLE counts (
     what TEXT NOT NULL,
     name TEXT NOT NULL,

@@ -1,7 +1,7 @@
--- What the cleaner looks through.
+-- Indexes for pruning.
 CREATE INDEX objects_gone ON objects (changed_us, uid) WHERE state = 'gone';
 
--- How the wall clock stood to the time since boot, and by how much it was set while Beacon looked (positive: forward).
+-- Offset of the wall clock from the time since boot, and the jumps that Beacon observed (positive: forward).
 CREATE TABLE clock (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     boot TEXT NOT NULL,

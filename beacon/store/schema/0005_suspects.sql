@@ -1,5 +1,5 @@
--- Deliveries whose request was under way when the notifier died, and has had no answer since. `life` is the notifier of
--- the last death that was counted; a redelivered one (another generation) begins anew.
+-- Deliveries whose request was in flight when the notifier died, without a response since. `life` is the notifier of
+-- the last death that was counted; a redelivered one (another generation) starts again.
 CREATE TABLE suspects (
     delivery INTEGER PRIMARY KEY REFERENCES deliveries (id) ON DELETE CASCADE,
     generation INTEGER NOT NULL,

@@ -42,9 +42,9 @@ def test_every_problem_arrives(tmp_path: Path) -> None:
     assert len(there.value.problems) > 2
 
 
-def test_a_reader_that_dies_is_no_configuration(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(errors.StartError, match=re.escape("ended with code 1")) as caught:
+def test_a_subprocess_that_fails_is_a_start_error(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(errors.StartError, match=re.escape("exited with 1")) as caught:
         config_subprocess.read({**os.environ, "PYTHONPATH": "", "PYTHONHOME": os.devnull})
 
     assert caught.value.exit_code == errors.EXIT_SOFTWARE
-    assert capfd.readouterr().err  # it says itself why
+    assert capfd.readouterr().err  # the subprocess reports the reason

@@ -1,4 +1,4 @@
-"""What a configuration file may say, what is said of a wrong one, and what is put right."""
+"""Configuration files: accepted content, the messages for invalid content, and corrections."""
 
 import contextlib
 import dataclasses
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from beacon import codec, errors
 from beacon.codec import documents
 from beacon.configuration import loading, settings, shown, values
+from beacon.domain import instants
 
 ROOT = Path(__file__).parents[3]
 LEAST = "resources: [{apiVersion: v1, kind: ConfigMap}]\nendpoint: {url: http://sink/}\n"
@@ -74,7 +75,7 @@ def test_what_is_left_empty_is_the_default(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (with_endpoint("timeout: 0s"), "endpoint.timeout: must be at least 1ms and at most 1h; 30s is used"),
         (with_endpoint("timeout: -5s"), "endpoint.timeout: must be at least 1ms and at most 1h; 30s is used"),
@@ -101,24 +102,27 @@ def test_what_is_left_empty_is_the_default(text: str) -> None:
         ),
     ],
 )
-def test_what_go_accepts_and_makes_no_sense_is_put_right_and_said(text: str, said: str) -> None:
-    assert said in load(text).warnings
+def test_a_nonsensical_value_that_go_accepts_is_corrected_with_a_warning(text: str, message: str) -> None:
+    assert message in load(text).warnings
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "the configuration is empty: at least resources and endpoint.url are needed"),
         ("- a", "the configuration must be a mapping of keys such as resources and endpoint"),
         ("a: b\n c: d", "the configuration is not YAML: line 2, column 3: mapping values are not allowed here"),
-        ("a: 1\na: 2", "the configuration is not YAML: line 2, column 1: the key 'a' stands twice"),
+        ("a: 1\na: 2", "the configuration is not YAML: line 2, column 1: duplicate key 'a'"),
         ("a: 1\n---\nb: 2", "the configuration is not YAML: line 2, column 1"),
         ("endpoint: {url: http://x/}", "resources: required"),
         ("resources: []\nendpoint: {url: http://x/}", "resources: at least one is required"),
         ("resources: [{apiVersion: v1, kind: X}]", "endpoint.url: required"),
-        (LEAST + "endpont: {}", "endpont: no such key; endpoint is meant?"),
-        (with_endpoint("metod: POST"), "endpoint.metod: no such key; method is meant?"),
-        (with_endpoint("retry: {maxattempts: 3}"), "endpoint.retry.maxattempts: no such key; maxAttempts is meant?"),
+        (LEAST + "endpont: {}", "endpont: no such key; did you mean endpoint?"),
+        (with_endpoint("metod: POST"), "endpoint.metod: no such key; did you mean method?"),
+        (
+            with_endpoint("retry: {maxattempts: 3}"),
+            "endpoint.retry.maxattempts: no such key; did you mean maxAttempts?",
+        ),
         (with_endpoint("method: post"), "endpoint.method: 'post' must be one of POST, PUT, PATCH"),
         (with_endpoint("timeout: 30"), "endpoint.timeout: '30' must be a duration with units, such as 500ms"),
         (with_endpoint("timeout: [30s]"), "endpoint.timeout: must be a number"),
@@ -132,13 +136,16 @@ def test_what_go_accepts_and_makes_no_sense_is_put_right_and_said(text: str, sai
         (with_endpoint("headers: {Host: x}"), "endpoint.headers: 'Host' belongs to the connection"),
         (with_endpoint("headers: {'a b': x}"), "endpoint.headers: 'a b' is not a header's name"),
         (with_endpoint('headers: {X: "a\\nb"}'), "endpoint.headers: 'X' has a value with line breaks"),
-        (with_endpoint("tls: {certFile: /a}"), "endpoint.tls: certFile and keyFile go together"),
+        (with_endpoint("tls: {certFile: /a}"), "endpoint.tls: certFile and keyFile must be set together"),
         (with_endpoint("tls: {insecureSkipVerify: maybe}"), "endpoint.tls.insecureSkipVerify: 'maybe' must be true"),
         (with_endpoint("name: 'a b'"), "endpoint.name: 'a b' must be at most 63 letters"),
         (LEAST.replace("http://sink/", "ftp://sink/"), "endpoint.url: 'ftp://sink/' must be an http or https URL"),
         (LEAST.replace("http://sink/", "http://"), "endpoint.url: 'http://' must be an http or https URL"),
         (LEAST.replace("kind: ConfigMap", "kind: config_map"), "resources[0].kind: 'config_map' must be a kind"),
-        (LEAST.replace("apiVersion: v1", "apiVersion: V1/x/y"), "resources[0].apiVersion: 'V1/x/y' must be such as"),
+        (
+            LEAST.replace("apiVersion: v1", "apiVersion: V1/x/y"),
+            "resources[0].apiVersion: 'V1/x/y' must be an API version such as",
+        ),
         (
             LEAST.replace("kind: ConfigMap", "kind: X, namespaces: [A_b]"),
             "resources[0].namespaces: must be a namespace",
@@ -146,7 +153,7 @@ def test_what_go_accepts_and_makes_no_sense_is_put_right_and_said(text: str, sai
         (LEAST.replace("kind: ConfigMap", "kind: X, labelSelector: a=b=c"), "resources[0].labelSelector: 'a=b=c'"),
         (
             LEAST.replace("kind: ConfigMap", "kind: X, namespaces: [a], excludeNamespaces: [b]"),
-            "resources[0].excludeNamespaces: only without namespaces",
+            "resources[0].excludeNamespaces: can't be combined with namespaces",
         ),
         (
             LEAST.replace("apiVersion: v1, kind: ConfigMap", "apiVersion: project.openshift.io/v1, kind: Project"),
@@ -154,7 +161,7 @@ def test_what_go_accepts_and_makes_no_sense_is_put_right_and_said(text: str, sai
         ),
         (
             LEAST.replace("[{", "[{apiVersion: v1, kind: ConfigMap, labelSelector: a=b}, {"),
-            "two entries of ConfigMap want different objects of all namespaces",
+            "two entries of ConfigMap match different objects of all namespaces",
         ),
         (LEAST + "metrics: {port: 8080, path: /ready}", "livenessPath, readinessPath and path must differ"),
         (LEAST + "metrics: {path: metrics}", "metrics.path: 'metrics' must be a path that begins with a slash"),
@@ -167,32 +174,32 @@ def test_what_go_accepts_and_makes_no_sense_is_put_right_and_said(text: str, sai
         (LEAST + 'storage: {dbPath: "/a\\0b"}', "storage.dbPath"),
         (LEAST + 'app: {version: "1\\n2"}', "app.version: must be at most 64 visible ASCII characters"),
         (LEAST + 'app: {name: "\\ud800"}', "holds text that is not Unicode"),
-        (LEAST + "app: {name: !!bool x}", "a value is not what its tag says"),
-        (LEAST + "cloudEvents: {typePrefix: 'a b'}", "cloudEvents.typePrefix: must be of letters"),
-        (with_endpoint("headers: {X-A: a, x-a: b}"), "endpoint.headers: two names differ in nothing but capitals"),
+        (LEAST + "app: {name: !!bool x}", "a value does not match its tag"),
+        (LEAST + "cloudEvents: {typePrefix: 'a b'}", "cloudEvents.typePrefix: must consist of letters"),
+        (with_endpoint("headers: {X-A: a, x-a: b}"), "endpoint.headers: two names differ only in case"),
         (LEAST.replace("http://sink/", "http://*.x/"), "endpoint.url: 'http://*.x/' must be an http or https URL"),
         (LEAST.replace("http://sink/", "http://s/#f"), "must not hold a fragment"),
         (LEAST.replace("http://sink/", "http://s:0/"), "must be an http or https URL"),
-        (with_endpoint("tls: {keyFile: /a}"), "endpoint.tls: certFile and keyFile go together"),
+        (with_endpoint("tls: {keyFile: /a}"), "endpoint.tls: certFile and keyFile must be set together"),
         (with_endpoint("headers: {te: x}"), "endpoint.headers: 'te' belongs to the connection"),
         (with_endpoint("headers: {X: ' a'}"), "endpoint.headers: 'X' has a value with line breaks"),
-        (LEAST + "app: {clusterName: 'a b'}", "app.clusterName: 'a b' must be of letters"),
+        (LEAST + "app: {clusterName: 'a b'}", "app.clusterName: 'a b' must consist of letters"),
         (LEAST + "annotation: {key: 'a b'}", "annotation.key: 'a b' must be an annotation's name"),
         (LEAST + "cloudEvents: {source: 'a b'}", "cloudEvents.source: 'a b' must be a URI reference"),
         (LEAST.replace("kind: ConfigMap", "kind: X, resource: A"), "resources[0].resource: 'A' must be a plural"),
         (LEAST + "app: {logLevel: loud}", "app.logLevel: 'loud' must be one of debug, info, warn, error"),
     ],
 )
-def test_wrong_input_is_said_with_path_value_and_what_is_allowed(text: str, said: str) -> None:
-    assert any(said in problem for problem in problems(text)), problems(text)
+def test_invalid_input_is_reported_with_path_value_and_allowed_values(text: str, message: str) -> None:
+    assert any(message in problem for problem in problems(text)), problems(text)
 
 
-def test_all_problems_are_said_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     text = "resources: [{apiVersion: v1, knd: X}]\nendpoint: {url: ftp://x, retry: {jitter: x}}\nworkers: {}\n"
 
-    said = problems(text)
+    message = problems(text)
 
-    assert [problem.split(":")[0] for problem in said] == [
+    assert [problem.split(":")[0] for problem in message] == [
         "resources[0].kind",
         "resources[0].knd",
         "endpoint.url",
@@ -201,13 +208,13 @@ def test_all_problems_are_said_at_once() -> None:
     ]
 
 
-def test_what_is_put_right_is_what_is_in_effect() -> None:
+def test_a_corrected_value_is_the_effective_one() -> None:
     slow = load(with_endpoint("retry: {initialBackoff: 10m}") + "reconciliation: {interval: 5m}\n").settings
     short = load(LEAST + "retention: {cleanupInterval: 100ms, retentionPeriod: 900000h}\n").settings
 
     assert slow.endpoint.retry.initial_backoff_s == slow.endpoint.retry.max_backoff_s == 300
     assert slow.reconciliation.timeout_s == 270
-    assert (short.retention.cleanup_interval_s, short.retention.retention_period_s) == (1, settings.LONGEST_S)
+    assert (short.retention.cleanup_interval_s, short.retention.retention_period_s) == (1, instants.LONGEST_S)
 
 
 def test_a_port_of_nothing_is_the_default_as_in_go() -> None:
@@ -258,7 +265,7 @@ def test_no_secret_stands_in_errors_representations_or_what_is_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (lambda _: None, "can't be read: No such file or directory"),
         (lambda path: path.mkdir(), "can't be read: Is a directory"),
@@ -268,14 +275,14 @@ def test_no_secret_stands_in_errors_representations_or_what_is_shown() -> None:
         (lambda path: path.symlink_to("/dev/zero"), "can't be read: Not a regular file"),
     ],
 )
-def test_a_file_that_is_none_is_said_in_one_sentence(tmp_path: Path, make: Any, said: str) -> None:
+def test_an_unreadable_file_is_reported_in_one_sentence(tmp_path: Path, make: Any, message: str) -> None:
     path = tmp_path / "beacon.yaml"
     make(path)
 
     with pytest.raises(errors.ConfigError) as refused:
         loading.load({"CONFIG_PATH": str(path)})
 
-    assert refused.value.problems == (f"{path} {said}",) or refused.value.problems[0].startswith(f"{path} {said}")
+    assert refused.value.problems == (f"{path} {message}",) or refused.value.problems[0].startswith(f"{path} {message}")
 
 
 def test_what_is_shown_loads_again_as_the_same() -> None:
@@ -335,7 +342,7 @@ def test_a_duration_survives_being_written_and_read(seconds: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "5", "s", "1 s", "1h 5m", "1d", "1e3s", "--1s", "1s2"])
-def test_what_go_does_not_read_as_a_duration_is_none(text: str) -> None:
+def test_a_text_that_go_does_not_parse_as_a_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="must be a duration"):
         values.duration(text)
 
@@ -358,25 +365,25 @@ yamlish = st.recursive(
 
 
 @given(yamlish)
-def test_whatever_the_file_holds_it_loads_or_is_refused_in_words(content: Any) -> None:
+def test_any_file_either_loads_or_is_refused_with_a_message(content: Any) -> None:
     with contextlib.suppress(errors.ConfigError):
         load(documents.dump(content))
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("x: !!binary aGk=", "!!binary"),
         ("x: !!set {a, b}", "!!set"),
         ("x: {null: 3}", "not text"),
         ("x: " + "[" * 300 + "]" * 300, "nested more than 64 levels deep"),
-        ("x: &x [*x]", "an alias stands within what it stands for"),
+        ("x: &x [*x]", "an alias refers to a node that contains it"),
         ('x: "\\ud800"', "lone surrogate"),
         ('x: {"\\ud800": [1]}', "lone surrogate"),
     ],
 )
-def test_what_is_no_plain_value_is_reported_as_what_it_is(text: str, said: str) -> None:
-    with pytest.raises(errors.ConfigError, match=said):
+def test_what_is_no_plain_value_is_reported_as_what_it_is(text: str, message: str) -> None:
+    with pytest.raises(errors.ConfigError, match=message):
         loading.parse(text, {})
 
 

@@ -1,4 +1,4 @@
-"""The reference of the configuration and its JSON Schema say what the model says."""
+"""The reference of the configuration and its JSON Schema agree with the model."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ VALIDATOR = jsonschema.Draft7Validator(schema.document())
 
 # What is wrong between keys, with a whole duration, in what YAML itself is, or in a language of its own.
 BEYOND = (
-    "is not YAML", "two entries of", "path must differ", "labelSelector: 'a=b=c'", "not what its tag says",
+    "is not YAML", "two entries of", "path must differ", "labelSelector: 'a=b=c'", "does not match its tag",
     "two names differ", "is not Unicode", "endpoint.url: required", "probeInterval: '5s'",
 )  # fmt: skip
 VALUES = (
@@ -95,14 +95,14 @@ def test_what_a_default_is_written_as_is_the_default() -> None:
 
 WRONG = [
     case
-    for case in test_file.test_wrong_input_is_said_with_path_value_and_what_is_allowed.pytestmark[0].args[1]  # type: ignore[attr-defined]
+    for case in test_file.test_invalid_input_is_reported_with_path_value_and_allowed_values.pytestmark[0].args[1]  # type: ignore[attr-defined]
     if not any(words in case[1] for words in BEYOND)
 ]
 
 
-@pytest.mark.parametrize(("text", "said"), WRONG)
-def test_the_schema_refuses_what_is_refused_where_a_schema_can(text: str, said: str) -> None:
-    assert complaints(text), said
+@pytest.mark.parametrize(("text", "message"), WRONG)
+def test_the_schema_refuses_what_is_refused_where_a_schema_can(text: str, message: str) -> None:
+    assert complaints(text), message
 
 
 def load(content: Any) -> loading.Loaded:

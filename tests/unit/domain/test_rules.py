@@ -36,7 +36,7 @@ def entry(*namespaces: str, kind: str = "ConfigMap", **more: object) -> rules.En
         ("in in (in)", {"in": "in"}, True),
     ],
 )
-def test_a_selector_matches_as_kubernetes_says(text: str, labels: dict[str, str], *, matches: bool) -> None:
+def test_a_selector_matches_as_in_kubernetes(text: str, labels: dict[str, str], *, matches: bool) -> None:
     assert rules.parse_selector(text).matches(labels) is matches
 
 

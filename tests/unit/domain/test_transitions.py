@@ -1,4 +1,4 @@
-"""The table of transitions, row by row: what the ledger holds, what is seen, what is told."""
+"""The table of transitions, row by row: the ledger's state, the observation, the event."""
 
 import pytest
 
@@ -65,20 +65,20 @@ TABLE = [
 ]
 
 
-@pytest.mark.parametrize(("before", "observation", "state", "told"), TABLE)
+@pytest.mark.parametrize(("before", "observation", "state", "emitted"), TABLE)
 def test_each_row_of_the_table(
     before: transitions.KnownObject | None,
     observation: model.Observation,
     state: ObjectState,
-    told: tuple[EventType | None, Cause | None],
+    emitted: tuple[EventType | None, Cause | None],
 ) -> None:
     step = transitions.step(before, observation, now())
 
-    assert step == transitions.Transition(state=state, event=told[0], cause=told[1])
+    assert step == transitions.Transition(state=state, event=emitted[0], cause=emitted[1])
 
 
 @pytest.mark.parametrize("observation", [seen(LOST), seen(change=ChangeKind.DELETED)])
-def test_what_was_never_accepted_concerns_nobody(observation: model.Observation) -> None:
+def test_an_object_that_was_never_accepted_causes_no_transition(observation: model.Observation) -> None:
     assert transitions.step(None, observation, now()) is None
 
 
@@ -89,11 +89,11 @@ def test_what_a_list_finds_after_the_configuration_changed_is_created_by_it() ->
     assert step.cause is Cause.CONFIGURATION
 
 
-def test_another_value_is_told_only_when_updates_are_wanted() -> None:
-    told = transitions.step(known(TRACKED), seen(value="other"), now(updates=True))
+def test_another_value_is_emitted_only_if_updates_are_enabled() -> None:
+    emitted = transitions.step(known(TRACKED), seen(value="other"), now(updates=True))
     kept = transitions.step(known(TRACKED), seen(value="other"), now())
 
-    assert told == transitions.Transition(state=TRACKED, event=EventType.UPDATED, cause=Cause.ANNOTATION_CHANGED)
+    assert emitted == transitions.Transition(state=TRACKED, event=EventType.UPDATED, cause=Cause.ANNOTATION_CHANGED)
     assert kept == transitions.Transition(state=TRACKED)
 
 
@@ -124,7 +124,7 @@ def test_a_difference_of_the_rule_alone_is_no_update(
         (known(TRACKED), seen(version=3), 1, False),
     ],
 )
-def test_what_tells_nothing_new_is_dropped(
+def test_a_stale_observation_is_dropped(
     before: transitions.KnownObject, observation: model.Observation, epoch: int, *, stale: bool
 ) -> None:
     assert transitions.is_stale(before, observation, now(epoch=epoch)) is stale
@@ -143,4 +143,4 @@ def test_what_tells_nothing_new_is_dropped(
 def test_a_list_that_contradicts_the_ledger_is_known(
     state: ObjectState, held: int, listed: int, at: int, *, impossible: bool
 ) -> None:
-    assert transitions.is_impossible(state, held, listed=listed, at=at) is impossible
+    assert transitions.is_impossible(state, held, listed=listed, list_version=at) is impossible

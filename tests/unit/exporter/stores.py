@@ -26,7 +26,7 @@ class Store:
         if self.state != "ready":
             return wire.Refused(code=wire.Refusal.STARTING, message=self.state)
         if isinstance(request, wire.Hello):
-            return wire.Welcome(settings=self.tree)
+            return wire.HelloReply(settings=self.tree)
         return self.statistics
 
 

@@ -123,7 +123,7 @@ class Store:
     def _handle(self, server: bus_server.BusServer, incoming: bus_server.Incoming) -> None:
         request, ledger = wire.decode_request(incoming.data)
         if isinstance(request, wire.Hello):
-            self._answer(server, incoming, wire.Welcome(settings=self.plain))
+            self._answer(server, incoming, wire.HelloReply(settings=self.plain))
             return
         assert isinstance(request, wire.Claim)
         if ledger != self.ledger and (ledger or wire.is_bound(request)):

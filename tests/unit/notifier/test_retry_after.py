@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from beacon.domain import instants
 from beacon.notifier import retry_after
 
 NOW = datetime(2026, 11, 28, 12, 0, 0, tzinfo=UTC)
@@ -42,7 +43,7 @@ def test_a_day_of_one_digit_and_a_leap_second_are_read() -> None:
 
 @pytest.mark.parametrize("header", ["9" * 400, "9" * 5000, "99999999999", "Fri, 31 Dec 9999 23:59:59 -2359"])
 def test_a_delay_beyond_all_bounds_is_the_longest(header: str) -> None:
-    assert retry_after.delay_s(header, now=NOW) == retry_after.LONGEST_S
+    assert retry_after.delay_s(header, now=NOW) == instants.LONGEST_S
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ PIECES = st.sampled_from(
 def test_no_text_raises_and_every_delay_is_bounded(header: str) -> None:
     seconds = retry_after.delay_s(header, now=NOW)
 
-    assert seconds is None or 0 < seconds <= retry_after.LONGEST_S
+    assert seconds is None or 0 < seconds <= instants.LONGEST_S
 
 
 @given(st.datetimes(min_value=datetime(1000, 1, 1), max_value=datetime(9999, 12, 31)))  # noqa: DTZ001  made aware below
@@ -109,7 +110,7 @@ def test_every_date_that_http_can_write_is_read(date: datetime) -> None:
     aware = date.replace(microsecond=0, tzinfo=UTC)
     seconds = (aware - NOW).total_seconds()
 
-    wanted = min(seconds, retry_after.LONGEST_S) if seconds > 0 else None
+    wanted = min(seconds, instants.LONGEST_S) if seconds > 0 else None
 
     assert retry_after.delay_s(format_datetime(aware, usegmt=True), now=NOW) == wanted
     assert retry_after.delay_s(aware.strftime("%a %b %e %H:%M:%S %Y"), now=NOW) == wanted

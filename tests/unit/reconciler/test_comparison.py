@@ -41,7 +41,7 @@ class Store:
 
     def call(self, request: wire.AnyRequest) -> wire.Compared:
         self.asked.append(request)
-        return wire.Compared(place=wire.Place.APPLIED, reached=True, tracked=KNOWN)
+        return wire.Compared(place=wire.ApplyResult.APPLIED, reached=True, tracked=KNOWN)
 
 
 def entry(uid: str, **more: Any) -> dict[str, Any]:

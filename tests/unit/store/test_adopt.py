@@ -1,4 +1,4 @@
-"""Another cluster behind the same configuration: refused, until somebody adopts it."""
+"""Another cluster behind the same configuration: refused until an operator adopts it."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def test_another_cluster_is_refused_with_what_to_do(store: world.World) -> None:
     assert "beacon adopt" in refuse(store, "new")
 
 
-def test_the_refused_cluster_is_adopted_listed_and_nothing_is_told_as_deleted(store: world.World) -> None:
+def test_the_refused_cluster_is_adopted_and_listed_without_deleted_events(store: world.World) -> None:
     refuse(store, "new")
 
     adopted = store.ask(wire.Adopt())
@@ -55,7 +55,7 @@ def test_adopting_twice_is_adopting_once(store: world.World) -> None:
 def test_requests_of_a_stream_of_the_old_cluster_are_refused(store: world.World) -> None:
     store.ask(wire.Adopt(cluster="new"))
 
-    assert store.observe(10, 11, world.seen("late", 11)).place is wire.Place.OUT_OF_POSITION
+    assert store.observe(10, 11, world.seen("late", 11)).place is wire.ApplyResult.OUT_OF_POSITION
 
 
 def test_without_a_refused_cluster_one_must_be_named(store: world.World) -> None:
@@ -72,7 +72,7 @@ def test_a_backup_holds_what_is_written_while_it_is_made_and_writers_hardly_wait
     while store.ask(wire.Backup(target=target)).left:
         pass
 
-    assert isinstance(first, wire.BackedUp)
+    assert isinstance(first, wire.BackupProgress)
     assert store.ask(wire.Backup(target=target)).left == 0
     assert isinstance(store.ask(wire.Backup(target="relative")), wire.Refused)
     assert isinstance(store.ask(wire.Backup(target=target)), wire.Refused)  # it is there, and another was begun since

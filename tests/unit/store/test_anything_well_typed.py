@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from beacon import wire
 from beacon.domain import model
-from beacon.store import service
+from beacon.store import service, watch_positions
 from tests.unit.store import world
 
 SCOPE = world.scope_of()
@@ -134,7 +134,7 @@ REQUESTS = st.one_of(
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(REQUESTS, st.booleans(), st.booleans()), min_size=1, max_size=20))
 @pytest.mark.slow
-def test_whatever_is_well_typed_is_answered_and_the_store_goes_on(
+def test_every_well_typed_request_is_answered_and_the_store_keeps_serving(
     arriving: list[tuple[wire.AnyRequest, bool, bool]],
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="beacon-") as name:
@@ -156,7 +156,7 @@ def test_whatever_is_well_typed_is_answered_and_the_store_goes_on(
 
 
 def fit(store: world.World, request: wire.AnyRequest) -> wire.AnyRequest:
-    """Let a request be of the stream's session and at its position, so that it is not refused at the door."""
+    """Return the request with the stream's session and position, so that it is not refused at once."""
     opened = store.opened[SCOPE.id]
     (cursor, epoch) = store.ledger.rows("SELECT resource_version, epoch FROM cursors")[0]
     if isinstance(request, wire.Rewind | wire.Expire | wire.Observe | wire.ListBegin):
@@ -164,11 +164,11 @@ def fit(store: world.World, request: wire.AnyRequest) -> wire.AnyRequest:
     if isinstance(request, wire.Expire | wire.Observe | wire.ListBegin):
         request = replace(request, prev=cursor)
     if isinstance(request, wire.ListPage | wire.ListEnd):
-        run = store.service._memory.get(("list", SCOPE.id))
-        at = run.at if run else request.at
+        run = store.service._state.get(watch_positions._list_key(SCOPE.id))
+        at = run.list_version if run else request.at
         request = replace(request, scope=SCOPE.id, session=opened.session, at=at)
     if isinstance(request, wire.ListPage):
-        run = store.service._memory.get(("list", SCOPE.id))
+        run = store.service._state.get(watch_positions._list_key(SCOPE.id))
         uids = tuple(dict.fromkeys([*request.uids, *(seen.uid for seen in request.observations)]))
         request = replace(request, number=run.pages if run else 0, uids=uids, versions=tuple(range(5, 5 + len(uids))))
     return request
@@ -186,7 +186,7 @@ def answer(store: world.World, batch: list[service.QueuedRequest]) -> None:
 
 def still_serves(store: world.World) -> None:
     opened = store.open(cluster="")
-    assert opened.place is wire.Place.APPLIED
+    assert opened.place is wire.ApplyResult.APPLIED
     assert store.ledger.rows("PRAGMA integrity_check") == [("ok",)]
     figures = store.service.handle(wire.Inspect())
     assert isinstance(figures, wire.Statistics)

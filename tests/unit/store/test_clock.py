@@ -26,7 +26,7 @@ def store(tmp_path: Path) -> Iterator[world.World]:
 
 
 def postpone(store: world.World, delay_s: float) -> None:
-    """Have everything that is ready tried, and to be tried again later."""
+    """Try every ready delivery once, to be retried later."""
     retries = [
         replace(world.delivered(each), result=model.DeliveryResult.RETRY, delay_s=delay_s) for each in given(store)
     ]
@@ -85,7 +85,7 @@ def test_a_retry_is_not_an_hour_late_when_the_clock_is_set_back_across_a_reboot(
 
 
 @FAR_AND_NEAR
-def test_a_probe_is_chosen_by_who_was_tried_least_recently_whatever_the_clock_says(
+def test_a_probe_is_the_least_recently_tried_delivery_whatever_the_clock_shows(
     store: world.World, jump_s: float
 ) -> None:
     store.observe(10, 12, *(world.seen(name, at, model.ChangeKind.ADDED) for name, at in (("a", 11), ("b", 12))))

@@ -1,4 +1,4 @@
-"""Comparisons with the cluster: what the watcher can no longer deliver is told, and nothing else."""
+"""Comparisons with the cluster: changes that the watcher can no longer deliver are emitted, and nothing else."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ NOT = model.RuleVerdict.ANNOTATION
 
 
 class Comparison:
-    """A well-behaved comparison with a list at `at`: `objects` whole, `others` as UIDs that nobody asked for."""
+    """A well-behaved comparison with a list at `at`: `objects` in full, `others` as UIDs without observations."""
 
     def __init__(
         self,
@@ -79,19 +79,19 @@ def test_a_list_with_an_object_without_a_uid_deletes_nothing(one: world.World) -
 
     reply = comparison.run()
 
-    assert (reply.place, reply.deleted) == (wire.Place.APPLIED, 0)
+    assert (reply.place, reply.deleted) == (wire.ApplyResult.APPLIED, 0)
     assert Comparison(one, 10, nonce="m").run().deleted == 1
 
 
-def test_nothing_is_told_when_nothing_differs(one: world.World) -> None:
+def test_no_event_is_emitted_without_a_difference(one: world.World) -> None:
     reply = Comparison(one, 10, seen("a", 5), others={"uid-other": 7}).run()
 
-    assert reply.place is wire.Place.APPLIED
+    assert reply.place is wire.ApplyResult.APPLIED
     assert (reply.created, reply.updated, reply.deleted) == (0, 0, 0)
     assert told_since(one) == []
 
 
-def test_what_was_missed_is_told_with_when_it_may_have_happened(one: world.World) -> None:
+def test_a_missed_change_is_emitted_with_the_interval_in_which_it_happened(one: world.World) -> None:
     one.observe(10, 20)
 
     reply = Comparison(one, 20, seen("b", 15)).run()
@@ -139,13 +139,13 @@ def test_nothing_is_compared_before_the_watcher_has_come_as_far(one: world.World
     reached = comparison.ask(comparison.begin)
 
     assert not early.reached
-    assert refused.place is wire.Place.OUT_OF_POSITION
+    assert refused.place is wire.ApplyResult.OUT_OF_POSITION
     assert reached.reached
     assert set(reached.tracked) == {"uid-a", "uid-b"}
     assert told_since(one) == [("b", "created", "object-created")]
 
 
-def test_what_the_watcher_saw_after_the_list_is_left_alone(one: world.World) -> None:
+def test_objects_that_the_watcher_observed_after_the_list_are_not_touched(one: world.World) -> None:
     one.observe(
         10,
         30,
@@ -181,7 +181,7 @@ def test_pages_may_be_mixed_with_what_the_watcher_sees(one: world.World) -> None
 
     reply = comparison.ask(comparison.end)
 
-    assert reply.place is wire.Place.APPLIED
+    assert reply.place is wire.ApplyResult.APPLIED
     assert one.events() == before
 
 
@@ -206,28 +206,28 @@ def test_an_incomplete_list_deletes_nothing(one: world.World) -> None:
     comparison.ask(comparison.page)
     missing_object = comparison.ask(replace(comparison.end, count=1))
 
-    assert missing_page.place is missing_object.place is wire.Place.OUT_OF_POSITION
+    assert missing_page.place is missing_object.place is wire.ApplyResult.OUT_OF_POSITION
     assert told_since(one) == []
 
 
-def test_drift_makes_the_stream_open_anew_and_nothing_slips_through(one: world.World) -> None:
+def test_drift_makes_the_stream_reopen_without_missing_a_change(one: world.World) -> None:
     one.observe(10, 20)
     Comparison(one, 20, seen("a", 5), seen("b", 15)).run()
 
     unaware = one.observe(20, 30)
     opened = one.open()
 
-    assert unaware.place is wire.Place.OUT_OF_POSITION
+    assert unaware.place is wire.ApplyResult.OUT_OF_POSITION
     assert opened.cursor == 20
     assert "uid-b" in opened.tracked
-    assert one.observe(20, 30, seen("b", 25, verdict=NOT)).place is wire.Place.APPLIED
+    assert one.observe(20, 30, seen("b", 25, verdict=NOT)).place is wire.ApplyResult.APPLIED
     assert told_since(one) == [("b", "created", "first-seen"), ("b", "deleted", "annotation-removed")]
 
 
 def test_a_comparison_that_finds_nothing_leaves_the_stream_in_peace(one: world.World) -> None:
     Comparison(one, 10, seen("a", 5)).run()
 
-    assert one.observe(10, 20).place is wire.Place.APPLIED
+    assert one.observe(10, 20).place is wire.ApplyResult.APPLIED
 
 
 @pytest.mark.parametrize("step", ["begin", "page", "end"])
@@ -249,7 +249,7 @@ def test_it_is_dropped_when_something_came_between(one: world.World, step: str, 
     before = one.events()
     reply = comparison.ask(requests[step])
 
-    assert reply.place is wire.Place.OUT_OF_POSITION or (event == "expired" and not reply.reached)
+    assert reply.place is wire.ApplyResult.OUT_OF_POSITION or (event == "expired" and not reply.reached)
     assert one.events() == before
 
 
@@ -268,7 +268,7 @@ def between(one: world.World, event: str) -> None:
         case "pruned":
             one.ledger.begin()
             one.ledger.run("UPDATE objects SET resource_version = 21")
-            cursors.Cursors(one.ledger, one.service._memory).prune(seen("a", 5).uid)
+            cursors.Cursors(one.ledger, one.service._state).prune(seen("a", 5).uid)
             one.ledger.commit()
         case "expired":
             one.ask(wire.Expire(scope=scope, session=opened.session, epoch=0, prev=20))
@@ -277,7 +277,7 @@ def between(one: world.World, event: str) -> None:
 def test_another_rule_is_another_configuration(one: world.World) -> None:
     comparison = Comparison(one, 10, seen("a", 5))
 
-    assert comparison.ask(replace(comparison.open, fingerprint="other")).place is wire.Place.RECONFIGURED
+    assert comparison.ask(replace(comparison.open, fingerprint="other")).place is wire.ApplyResult.RECONFIGURED
 
 
 def test_a_list_below_what_had_been_read_before_begins_a_new_epoch_and_deletes_nothing(one: world.World) -> None:
@@ -286,7 +286,7 @@ def test_a_list_below_what_had_been_read_before_begins_a_new_epoch_and_deletes_n
 
     reply = comparison.ask(comparison.open, comparison.begin)
 
-    assert reply.place is wire.Place.OUT_OF_POSITION
+    assert reply.place is wire.ApplyResult.OUT_OF_POSITION
     assert one.open().epoch == 1
     assert told_since(one) == []
 
@@ -325,7 +325,7 @@ def test_scopes_do_not_touch_each_other(tmp_path: Path) -> None:
     assert len(made.events()) == len(before) + 1
 
 
-def test_an_event_that_was_told_before_is_not_told_again(one: world.World) -> None:
+def test_an_event_is_not_emitted_twice(one: world.World) -> None:
     forget(one, "a")
 
     Comparison(one, 10, seen("a", 5)).run()

@@ -26,7 +26,7 @@ def store(tmp_path: Path) -> Iterator[world.World]:
     opened.ledger.close()
 
 
-def told(store: world.World) -> list[tuple[str, str]]:
+def emitted(store: world.World) -> list[tuple[str, str]]:
     return [(name, what) for name, what, _ in store.events()]
 
 
@@ -60,10 +60,10 @@ def change_to(store: world.World, at: int, *scopes: rules.Scope, objects: tuple[
     for scope in scopes:
         store.open(scope)
         mine = [one for one in objects if scope.id.namespace in ("", one.get("namespace", "ns"))]
-        assert store.relist(at, *judged(scope, *mine), scope=scope).place is wire.Place.APPLIED
+        assert store.relist(at, *judged(scope, *mine), scope=scope).place is wire.ApplyResult.APPLIED
 
 
-def test_another_rule_voids_the_cursor_and_says_why(store: world.World) -> None:
+def test_another_rule_invalidates_the_cursor_with_a_reason(store: world.World) -> None:
     store.restart(world.scope_of(values=["red"]))
 
     opened = store.open()
@@ -74,15 +74,15 @@ def test_another_rule_voids_the_cursor_and_says_why(store: world.World) -> None:
 @pytest.mark.parametrize(
     "narrow", [world.scope_of(values=["red"]), world.scope_of(selector="x=y"), world.scope_of(excluded=("ns",))]
 )
-def test_a_rule_that_is_narrowed_and_widened_again_tells_nothing(store: world.World, narrow: rules.Scope) -> None:
-    before = told(store)
+def test_narrowing_a_rule_and_widening_it_again_emits_nothing(store: world.World, narrow: rules.Scope) -> None:
+    before = emitted(store)
 
     change_to(store, 20, narrow)
     assert "unmanaged" in states(store).values()
-    assert told(store) == before
+    assert emitted(store) == before
     change_to(store, 30, ANY)
 
-    assert told(store) == before
+    assert emitted(store) == before
     assert states(store) == {"a": "tracked", "b": "tracked"}
 
 
@@ -97,11 +97,11 @@ def test_a_rule_that_is_widened_creates_by_configuration(tmp_path: Path) -> None
     store.ledger.close()
 
 
-def test_what_is_unmanaged_and_goes_is_told(store: world.World) -> None:
+def test_an_unmanaged_object_that_is_deleted_causes_an_event(store: world.World) -> None:
     change_to(store, 20, world.scope_of(values=["red"]))
     change_to(store, 30, world.scope_of(values=["red"]), objects=(A,))
 
-    assert told(store)[2:] == [("b", "deleted")]
+    assert emitted(store)[2:] == [("b", "deleted")]
 
 
 def test_what_is_unmanaged_and_changed_meanwhile_is_deleted_only_by_the_rule_that_accepted_it(
@@ -110,11 +110,11 @@ def test_what_is_unmanaged_and_changed_meanwhile_is_deleted_only_by_the_rule_tha
     blue_no_more = {"name": "b", "version": 15, "value": "green"}
     change_to(store, 20, world.scope_of(values=["red"]))
     change_to(store, 30, world.scope_of(values=["red", "black"]), objects=(A, blue_no_more))
-    assert told(store)[2:] == []
+    assert emitted(store)[2:] == []
 
     change_to(store, 40, ANY, objects=(A, blue_no_more))
 
-    assert told(store)[2:] == []  # any value is accepted again: it is the object that was told
+    assert emitted(store)[2:] == []  # any value is accepted again: its event was emitted before
     assert states(store)["b"] == "tracked"
 
 
@@ -125,10 +125,10 @@ def test_another_annotation_is_no_update(store: world.World) -> None:
 
     store.relist(20, world.seen("a", 15, value="other value"), scope=other, others={"uid-b": 6})
 
-    assert told(store) == [("a", "created"), ("b", "created")]
+    assert emitted(store) == [("a", "created"), ("b", "created")]
 
 
-def test_an_updates_switch_tells_nothing_of_before(store: world.World) -> None:
+def test_enabling_updates_emits_nothing_for_earlier_changes(store: world.World) -> None:
     store.updates = False
     store.restart()
     store.open()
@@ -138,7 +138,7 @@ def test_an_updates_switch_tells_nothing_of_before(store: world.World) -> None:
     store.open()
     store.observe(11, 12, world.seen("a", 12, value="green"))
 
-    assert len(told(store)) == 2
+    assert len(emitted(store)) == 2
 
 
 def test_a_scope_that_is_removed_leaves_an_open_gap_and_comes_back_with_a_list(store: world.World) -> None:
@@ -149,7 +149,7 @@ def test_a_scope_that_is_removed_leaves_an_open_gap_and_comes_back_with_a_list(s
         ("configuration", 10, "open")
     ]
     request = wire.OpenStream(scope=ANY.id, label="x", fingerprint=ANY.fingerprint, nonce="n")
-    assert store.ask(request).place is wire.Place.RECONFIGURED
+    assert store.ask(request).place is wire.ApplyResult.RECONFIGURED
 
     store.restart(ANY)
     opened = store.open(ANY)
@@ -157,7 +157,7 @@ def test_a_scope_that_is_removed_leaves_an_open_gap_and_comes_back_with_a_list(s
     assert set(opened.tracked) == {"uid-a", "uid-b"}
     store.relist(20, *judged(ANY, A))
 
-    assert told(store)[2:] == [("b", "deleted")]
+    assert emitted(store)[2:] == [("b", "deleted")]
     assert states(store) == {"a": "tracked", "b": "gone"}
     assert store.ledger.rows("SELECT reason, differences, certainty FROM gaps WHERE kind = 'ConfigMap'")[1:] == [
         ("configuration", 1, "differences")
@@ -175,18 +175,18 @@ def test_all_namespaces_become_named_ones_and_the_others_are_unmanaged(tmp_path:
     assert states(store) == {"h": "tracked", "t": "unmanaged"}
     change_to(store, 30, ANY, objects=(here, there))
 
-    assert told(store) == [("h", "created"), ("t", "created")]
+    assert emitted(store) == [("h", "created"), ("t", "created")]
     assert states(store) == {"h": "tracked", "t": "tracked"}
     store.ledger.close()
 
 
-def test_a_namespace_that_is_excluded_and_emptied_meanwhile_is_told_when_it_is_seen(store: world.World) -> None:
+def test_deletions_in_an_excluded_namespace_are_emitted_once_they_are_observed(store: world.World) -> None:
     change_to(store, 20, world.scope_of(excluded=("ns",)))
-    assert told(store)[2:] == []
+    assert emitted(store)[2:] == []
 
     change_to(store, 30, world.scope_of(excluded=("ns",)), objects=(A,))
 
-    assert told(store)[2:] == [("b", "deleted")]
+    assert emitted(store)[2:] == [("b", "deleted")]
 
 
 def test_an_interrupted_list_under_another_rule_deletes_nothing(store: world.World) -> None:
@@ -198,7 +198,7 @@ def test_an_interrupted_list_under_another_rule_deletes_nothing(store: world.Wor
     store.open(ANY)
     store.relist(30, *judged(ANY, A, B), scope=ANY)
 
-    assert len(told(store)) == 2
+    assert len(emitted(store)) == 2
 
 
 def test_what_was_open_or_failed_for_an_endpoint_goes_to_the_one_that_is_configured_now(store: world.World) -> None:

@@ -74,7 +74,7 @@ class Mortals(world.World):
         later = [one for one in history if one.resource_version > at]
         for pair in (later[index : index + 2] for index in range(0, len(later), 2)):
             reply = self.observe(at, pair[-1].resource_version, *pair)
-            assert reply.place is wire.Place.APPLIED, reply
+            assert reply.place is wire.ApplyResult.APPLIED, reply
             self.opened[self.scopes[0].id] = self.open()
             at = pair[-1].resource_version
             yield
@@ -117,22 +117,22 @@ def outcome(path: Path, *, left: int, after: bool) -> tuple[list[tuple[str, str,
     work.go_through(history())
     open_ones = work.ledger.rows("SELECT count(*) FROM deliveries WHERE state <> 'delivered'")
     assert open_ones == [(0,)]
-    told = work.events()
+    emitted = work.events()
     work.ledger.close()
-    return told, work.sent, Mortal.made
+    return emitted, work.sent, Mortal.made
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.slow
 def test_a_death_at_any_commit_changes_nothing(tmp_path: Path, *, after: bool) -> None:
-    told, sent, commits = outcome(tmp_path / "whole.db", left=-1, after=after)
-    assert len(told) == 11
+    emitted, sent, commits = outcome(tmp_path / "whole.db", left=-1, after=after)
+    assert len(emitted) == 11
     assert len(set(sent)) == len(sent) == 11
     assert commits > 15
 
     for number in range(commits):
         again, sent_again, _ = outcome(tmp_path / f"{number}.db", left=number, after=after)
-        assert again == told, f"death at commit {number}"
+        assert again == emitted, f"death at commit {number}"
         # In order for each object; and nothing twice, because a notifier keeps what it has not settled.
         assert sorted(sent_again, key=by_name) == sorted(sent, key=by_name), f"death at commit {number}"
 

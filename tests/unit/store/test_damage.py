@@ -40,7 +40,7 @@ def path(whole: Path, tmp_path: Path) -> Path:
 
 
 def opened(path: Path) -> integrity.Opened:
-    return integrity.open_sound(path, WANTED, lambda _: None, 1_800_000_000_000_000)
+    return integrity.open_checked(path, WANTED, lambda _: None, 1_800_000_000_000_000)
 
 
 def pages_of(path: Path, name: str, kind: str = "leaf") -> list[int]:
@@ -65,7 +65,7 @@ def open_events(ledger: database.Database) -> set[str]:
 
 
 def ids_on(path: Path, numbers: list[int]) -> set[str]:
-    """Give the event ids whose text stands on the given pages."""
+    """Return the ids of the events whose text is on these pages."""
     data = path.read_bytes()
     text = b"".join(data[(number - 1) * PAGE : number * PAGE] for number in numbers)
     connection = apsw.Connection(os.fspath(path))
@@ -94,17 +94,17 @@ def test_a_whole_file_is_opened_as_it_is_after_an_unclean_end(path: Path) -> Non
 
 
 def test_after_a_clean_end_nothing_is_checked(path: Path) -> None:
-    integrity.note_clean(path)
+    integrity.mark_clean(path)
     said: list[str] = []
 
-    integrity.open_sound(path, WANTED, said.append, 1).ledger.close()
+    integrity.open_checked(path, WANTED, said.append, 1).ledger.close()
 
     assert said == []
-    assert integrity.read_mark(path) is integrity.ShutdownMarker.NONE
+    assert integrity.read_marker(path) is integrity.ShutdownMarker.NONE
 
 
 def test_a_file_that_was_changed_since_its_clean_end_is_checked(path: Path) -> None:
-    integrity.note_clean(path)
+    integrity.mark_clean(path)
     spoil(path, pages_of(path, "events")[0])
 
     found = opened(path)
@@ -138,7 +138,7 @@ def test_what_is_no_database_is_kept_aside_and_a_fresh_one_lists(tmp_path: Path,
 
 
 def test_a_file_that_was_emptied_since_its_clean_end_is_damaged(path: Path) -> None:
-    integrity.note_clean(path)
+    integrity.mark_clean(path)
     path.write_bytes(b"")
 
     found = opened(path)
@@ -147,26 +147,26 @@ def test_a_file_that_was_emptied_since_its_clean_end_is_damaged(path: Path) -> N
     found.ledger.close()
 
 
-def test_a_database_of_somebody_else_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_a_database_of_another_program_is_refused_and_not_changed(tmp_path: Path) -> None:
     path = tmp_path / "e.db"
     connection = apsw.Connection(os.fspath(path))
     connection.execute("CREATE TABLE theirs (x)")
     connection.close()
 
-    with pytest.raises(errors.StartError, match="none of Beacon's") as caught:
+    with pytest.raises(errors.StartError, match="of another program") as caught:
         opened(path)
 
     assert caught.value.exit_code == errors.EXIT_CONFIG
     assert asides(path) == []
 
 
-def test_an_index_that_says_something_else_than_its_table_is_built_anew(path: Path) -> None:
+def test_an_index_that_differs_from_its_table_is_rebuilt(path: Path) -> None:
     expected = all_open(path)
     (page, *_) = pages_of(path, "events_of_subject")
     data = path.read_bytes()
     on_page = data[(page - 1) * PAGE : page * PAGE]
     spoil(path, page, filler=on_page.replace(b"/ConfigMap/ns/o", b"/ConfigMap/ns/x"))
-    integrity.note_damaged(path)
+    integrity.mark_damaged(path)
 
     found = opened(path)
 
@@ -178,7 +178,7 @@ def test_an_index_that_says_something_else_than_its_table_is_built_anew(path: Pa
     found.ledger.close()
 
 
-def test_an_index_that_can_not_be_built_anew_in_place_costs_no_event(path: Path) -> None:
+def test_an_index_that_can_not_be_rebuilt_in_place_costs_no_event(path: Path) -> None:
     expected = all_open(path)
     spoil(path, *pages_of(path, "events_of_subject")[:2])
 
@@ -197,7 +197,7 @@ def test_an_index_that_can_not_be_built_anew_in_place_costs_no_event(path: Path)
      ("objects", "leaf"), ("objects", "internal"), ("meta", "leaf"), ("cursors", "leaf"), ("sqlite_schema", "leaf"),
      ("sqlite_schema", "internal")],
 )  # fmt: skip
-def test_what_can_be_read_around_a_damaged_page_is_saved_and_told(path: Path, table: str, kind: str) -> None:
+def test_rows_outside_a_damaged_page_are_rescued_and_reported(path: Path, table: str, kind: str) -> None:
     expected = all_open(path)
     spoilt = pages_of(path, table, kind)[-1:]
     if table == "events":
@@ -286,9 +286,9 @@ def test_a_rescued_ledger_is_served_listed_and_delivered(path: Path) -> None:
     opening = store.open()
     assert opening.reason is model.GapReason.DAMAGED
     store.relist(500, *(world.seen(f"o{number}", 11 + number) for number in range(OBJECTS)))
-    told = store.deliver_all()
+    emitted = store.deliver_all()
 
-    assert set(told) == expected
+    assert set(emitted) == expected
     assert store.ledger.rows("SELECT count(*) FROM gaps WHERE reason = 'damaged' AND to_us IS NULL") == [(0,)]
     store.ledger.close()
 
@@ -325,7 +325,7 @@ def test_a_crash_while_the_files_are_exchanged_loses_neither(
 
 def test_damage_that_no_check_finds_ends_in_a_rescue_and_not_in_a_loop(path: Path) -> None:
     for finding in ("", "again"):
-        integrity.note_damaged(path)
+        integrity.mark_damaged(path)
         found = opened(path)
         assert bool(found.finding) == bool(finding)
         found.ledger.close()
@@ -333,7 +333,7 @@ def test_damage_that_no_check_finds_ends_in_a_rescue_and_not_in_a_loop(path: Pat
     assert len(asides(path)) == 1
 
 
-def test_a_word_that_is_none_of_ours_is_damage(path: Path) -> None:
+def test_an_unknown_enum_value_is_damage(path: Path) -> None:
     data = path.read_bytes()
     path.write_bytes(data.replace(b"first-list", b"firzt-list"))
 
@@ -363,7 +363,7 @@ def flip(random_: random.Random, data: bytearray) -> None:
 
 
 @pytest.mark.parametrize("seed", [*range(40), *ONCE_FATAL])
-def test_whatever_is_flipped_nothing_readable_is_lost_and_nobody_falls_over(whole: Path, path: Path, seed: int) -> None:
+def test_flipped_bits_lose_no_readable_row_and_crash_no_process(whole: Path, path: Path, seed: int) -> None:
     random_ = random.Random(seed)
     data = bytearray(path.read_bytes())
     for _ in range(random_.randrange(1, 4)):

@@ -1,4 +1,4 @@
-"""The file: what is in force, how it grows, and what is said when it can't be used."""
+"""The file: its settings, its growth, and the errors when it is not usable."""
 
 import gc
 import os
@@ -50,7 +50,7 @@ def test_what_is_asked_of_sqlite_is_in_force(path: Path, pragma: str, value: obj
     ledger.close()
 
 
-def test_freed_pages_can_be_given_back(path: Path) -> None:
+def test_freed_pages_can_be_released(path: Path) -> None:
     ledger = database.Database(path)
     ledger.run("CREATE TABLE big (x TEXT) STRICT")
     for _ in range(200):
@@ -155,21 +155,21 @@ def test_a_newer_file_is_refused(path: Path) -> None:
     assert raw(path, "PRAGMA user_version") == [(99,)]
 
 
-def test_a_directory_that_is_not_there_is_said(tmp_path: Path) -> None:
+def test_a_missing_directory_is_reported(tmp_path: Path) -> None:
     with pytest.raises(errors.StartError, match="does not exist: is the volume mounted") as caught:
         database.Database(tmp_path / "no" / "e.db")
 
     assert caught.value.exit_code == errors.EXIT_CANNOT_CREATE
 
 
-def test_a_file_where_the_directory_should_be_is_said(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_directory_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
     with pytest.raises(errors.StartError, match="file"):
         database.Database(tmp_path / "file" / "e.db")
 
 
-def test_a_directory_where_the_file_should_be_is_said(tmp_path: Path) -> None:
+def test_a_directory_in_place_of_the_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "e.db").mkdir()
 
     with pytest.raises(errors.StartError, match=r"e\.db") as caught:

@@ -1,4 +1,4 @@
-"""A selection finds what it says, page by page, and nothing else."""
+"""A filter finds the matching deliveries, page by page, and nothing else."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from tests.unit.store import world
 
 @pytest.fixture
 def store(tmp_path: Path) -> world.World:
-    """Three objects were created and told, then `a` was deleted, which is not told yet."""
+    """Three objects were created and delivered, then `a` was deleted, which is not delivered yet."""
     made = world.World(tmp_path / "e.db")
     made.open()
     made.relist(10, *(world.seen(name, 5 + number) for number, name in enumerate("abc")))
@@ -21,13 +21,13 @@ def store(tmp_path: Path) -> world.World:
     return made
 
 
-def found(store: world.World, *, look: int = 100, most: int = 100, **given: object) -> list[tuple[str, str]]:
-    """Give (name, type) of what is meant, looking at so many rows at a time."""
+def found(store: world.World, *, scan: int = 100, limit: int = 100, **given: object) -> list[tuple[str, str]]:
+    """Return (name, type) of the matching deliveries, scanning `scan` rows at a time."""
     deliveries: list[int] = []
     after, more = 0, True
     while more:
-        wanted = wire.Selection(**given)  # type: ignore[arg-type]
-        page = delivery_filter.find(store.ledger, wanted, after=after, look=look, most=most)
+        wanted = wire.DeliveryFilter(**given)  # type: ignore[arg-type]
+        page = delivery_filter.find(store.ledger, wanted, after=after, scan=scan, limit=limit)
         deliveries += page.deliveries
         after, more = page.after, page.more
     rows = (
@@ -40,11 +40,11 @@ def found(store: world.World, *, look: int = 100, most: int = 100, **given: obje
 EVERYTHING = [("a", "created"), ("b", "created"), ("c", "created"), ("a", "deleted")]
 
 
-@pytest.mark.parametrize("look", [1, 2, 4, 100])
-@pytest.mark.parametrize("most", [1, 3, 100])
-def test_nothing_given_means_everything_however_small_the_pages(store: world.World, look: int, most: int) -> None:
-    assert found(store, look=look, most=most) == EVERYTHING
-    assert found(store, look=look, most=most, name="a") == [("a", "created"), ("a", "deleted")]
+@pytest.mark.parametrize("scan", [1, 2, 4, 100])
+@pytest.mark.parametrize("limit", [1, 3, 100])
+def test_an_empty_filter_matches_everything_whatever_the_page_size(store: world.World, scan: int, limit: int) -> None:
+    assert found(store, scan=scan, limit=limit) == EVERYTHING
+    assert found(store, scan=scan, limit=limit, name="a") == [("a", "created"), ("a", "deleted")]
 
 
 def test_each_filter_takes_its_part(store: world.World) -> None:
@@ -64,7 +64,7 @@ def test_each_filter_takes_its_part(store: world.World) -> None:
     assert found(store, name="a", states=(model.DeliveryState.DELIVERED,)) == [("a", "created")]
 
 
-def test_a_page_looks_at_a_bounded_number_of_rows_though_none_is_meant(store: world.World) -> None:
-    page = delivery_filter.find(store.ledger, wire.Selection(name="nobody"), after=0, look=2, most=9)
+def test_a_page_scans_a_bounded_number_of_rows_even_if_none_matches(store: world.World) -> None:
+    page = delivery_filter.find(store.ledger, wire.DeliveryFilter(name="absent"), after=0, scan=2, limit=9)
 
     assert (page.deliveries, page.after, page.more) == ((), 2, True)

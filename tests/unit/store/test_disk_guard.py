@@ -61,20 +61,20 @@ def test_below_the_reserve_the_intake_is_refused_and_nothing_else(volume: volume
     new = store.observation(12, 13, world.seen("b", 13, model.ChangeKind.ADDED))
 
     refused = refusal(store, new)
-    told = store.deliver_all()
+    emitted = store.deliver_all()
     store.clock.advance(HOUR_S + 1)
     pruned = prune(store)
     volume.empty()
     store.observe(12, 13, *new.observations)
 
     assert refused is wire.Refusal.FULL
-    assert (len(told), pruned["events"]) == (2, 2)
+    assert (len(emitted), pruned["events"]) == (2, 2)
     assert names(store) == ["b"]
     store.ledger.close()
 
 
 @pytest.mark.parametrize("reserve", [0, 4 * MIB])
-def test_on_a_volume_full_to_the_last_byte_what_was_told_is_settled_and_removed(
+def test_on_a_completely_full_volume_deliveries_are_still_settled_and_pruned(
     volume: volumes.Volume, reserve: int
 ) -> None:
     store = opened(volume, reserve=reserve)
@@ -82,14 +82,14 @@ def test_on_a_volume_full_to_the_last_byte_what_was_told_is_settled_and_removed(
     held = store.ledger.row("SELECT resource_version FROM cursors")
     volume.fill()
 
-    told = store.deliver_all()
+    emitted = store.deliver_all()
     store.clock.advance(HOUR_S + 1)
     prune(store)
     refused = refusal(store, store.observation(position, position + 1, world.seen("late", position + 1)))
 
     assert held == (position,)
     assert refused is wire.Refusal.FULL
-    assert len(told) == position - 10
+    assert len(emitted) == position - 10
     assert store.ledger.rows("SELECT DISTINCT state FROM deliveries") == [("delivered",)]
     volume.empty()
     store.observe(position, position + 1, world.seen("late", position + 1))
@@ -108,7 +108,7 @@ def take_in_until_full(store: world.World, volume: volumes.Volume) -> int:
         if isinstance(reply, wire.Refused):
             assert reply.code is wire.Refusal.FULL
             return position
-        assert reply.place is wire.Place.APPLIED
+        assert reply.place is wire.ApplyResult.APPLIED
         position += 20
         if position > 200:
             volume.fill(leave=max(volume.free() - 256 * 1024, 1))
@@ -123,14 +123,14 @@ def test_a_store_that_starts_on_a_full_volume_settles_what_there_is(volume: volu
     store.restart()
     store.claims = 0
     store.open()
-    told = store.deliver_all()
+    emitted = store.deliver_all()
 
-    assert len(told) == 2
+    assert len(emitted) == 2
     assert store.ledger.rows("SELECT DISTINCT state FROM deliveries") == [("delivered",)]
     store.ledger.close()
 
 
-def test_the_ballast_is_given_up_at_need_and_taken_again_when_there_is_room(volume: volumes.Volume) -> None:
+def test_the_ballast_is_released_when_needed_and_recreated_when_there_is_free_space(volume: volumes.Volume) -> None:
     path = volume.path / "e.db"
     ballast = volume.path / "e.db-ballast"
     disk = disk_guard.DiskGuard(path, reserve_bytes=MIB, monotonic=Instant())
@@ -138,7 +138,7 @@ def test_the_ballast_is_given_up_at_need_and_taken_again_when_there_is_room(volu
     sizes = [ballast.stat().st_blocks * 512]
 
     volume.fill()
-    given = [disk.give_way(), disk.give_way()]
+    given = [disk.release_ballast(), disk.release_ballast()]
     short.append(disk.is_short)
     volume.empty()
     short.append(disk.is_short)
@@ -154,7 +154,7 @@ def test_the_room_of_the_ballast_is_not_for_new_events(volume: volumes.Volume) -
     assert not disk.is_short
     volume.fill()
 
-    disk.give_way()
+    disk.release_ballast()
 
     assert volume.free() >= disk_guard.BALLAST_BYTES
     assert disk.is_short
@@ -323,14 +323,15 @@ def test_a_limit_on_the_size_of_files_refuses_and_kills_nothing(tmp_path: Path) 
 import resource, sys
 from pathlib import Path
 from beacon.domain import model
-from beacon.store import room
+from beacon.store import disk_guard
 from tests.unit.store import world
 path = Path(sys.argv[1])
-store = world.World(path, disk=room.Room(path, reserve_bytes=0, ballast_bytes=4096))
+store = world.World(path, disk=disk_guard.DiskGuard(path, reserve_bytes=0, ballast_bytes=4096))
 store.open()
 store.relist(10)
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
-new = store.observation(10, 11, *[world.seen(f"o{at}", 11, model.Change.ADDED, value="v" * 9000) for at in range(90)])
+big = [world.seen(f"o{at}", 11, model.ChangeKind.ADDED, value="v" * 9000) for at in range(90)]
+new = store.observation(10, 11, *big)
 print(store.ask(new).code)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 replies = [store.ask(new) for _ in range(3)]

@@ -22,8 +22,8 @@ def _usual_umask() -> Iterator[None]:
     os.umask(before)
 
 
-def open_sound(path: Path) -> database.Database:
-    return integrity.open_sound(path, WANTED, lambda _: None, time.time_ns() // 1000).ledger
+def open_checked(path: Path) -> database.Database:
+    return integrity.open_checked(path, WANTED, lambda _: None, time.time_ns() // 1000).ledger
 
 
 def modes(directory: Path) -> dict[str, int]:
@@ -38,7 +38,7 @@ def test_a_new_ledger_its_log_its_marker_and_its_copy_have_mode_0600(tmp_path: P
         pass
     during = modes(tmp_path)
     store.ledger.close()
-    integrity.note_clean(tmp_path / "events.db")
+    integrity.mark_clean(tmp_path / "events.db")
 
     assert set(during) == {"events.db", "events.db-wal", "copy.db"}
     assert set(modes(tmp_path)) == {"events.db", "events.db.mark", "copy.db"}
@@ -47,7 +47,7 @@ def test_a_new_ledger_its_log_its_marker_and_its_copy_have_mode_0600(tmp_path: P
 
 def test_what_an_earlier_release_left_readable_is_tightened_and_nothing_else_is_touched(tmp_path: Path) -> None:
     path = tmp_path / "events.db"
-    open_sound(path).close()
+    open_checked(path).close()
     names = [
         "events.db",
         "events.db.mark",
@@ -59,23 +59,23 @@ def test_what_an_earlier_release_left_readable_is_tightened_and_nothing_else_is_
     for name in names:
         (tmp_path / name).touch()
         (tmp_path / name).chmod(0o644)
-    integrity.note_clean(path)
+    integrity.mark_clean(path)
     tmp_path.chmod(0o755)
 
-    open_sound(path).close()
+    open_checked(path).close()
 
     found = modes(tmp_path)
     assert {name: mode for name, mode in found.items() if mode != 0o600} == {"other.db": 0o644}
     assert tmp_path.stat().st_mode & 0o777 == 0o755
 
 
-def test_a_damaged_ledger_and_its_log_are_put_aside_with_mode_0600(tmp_path: Path) -> None:
+def test_a_damaged_ledger_and_its_log_are_moved_aside_with_mode_0600(tmp_path: Path) -> None:
     path = tmp_path / "events.db"
     for name in (path, tmp_path / "events.db-wal"):
         name.write_bytes(b"no database" * 1000)
         name.chmod(0o644)
 
-    open_sound(path).close()
+    open_checked(path).close()
 
     found = modes(tmp_path)
     assert len([name for name in found if ".damaged-" in name]) == 2
@@ -87,7 +87,7 @@ def test_a_mode_that_cannot_be_changed_keeps_nothing_from_starting(tmp_path: Pat
     (tmp_path / "events.db-dangling").symlink_to(tmp_path / "nowhere")
     (tmp_path / "events.db.d").mkdir(mode=0o755)
 
-    open_sound(path).close()
+    open_checked(path).close()
 
     assert modes(tmp_path / "events.db.d") == {}
     assert (tmp_path / "events.db.d").stat().st_mode & 0o777 == 0o755

@@ -75,10 +75,10 @@ class Cluster:
 
 @dataclass
 class Truth:
-    """What must have been told, by replaying the log naively under the rule of the time."""
+    """The events that must have been emitted, by naively replaying the log under the rule of the time."""
 
     rule: rules.Scope
-    told: list[tuple[str, str]] = field(default_factory=list)  # (name, type)
+    emitted: list[tuple[str, str]] = field(default_factory=list)  # (name, type)
     tracked: dict[str, tuple[str, str]] = field(default_factory=dict)  # uid -> (name, value)
     unmanaged: dict[str, tuple[str, str]] = field(default_factory=dict)  # uid -> (name, rule that accepted it)
     accepted_by: dict[str, str] = field(default_factory=dict)
@@ -99,27 +99,27 @@ class Truth:
         if self.accepts(thing):
             old = self.tracked.get(uid)
             if old is None and uid not in self.unmanaged:
-                self.told.append((thing.name, "created"))
+                self.emitted.append((thing.name, "created"))
             elif old is not None and old[1] != thing.value:
-                self.told.append((thing.name, "updated"))
+                self.emitted.append((thing.name, "updated"))
             self.unmanaged.pop(uid, None)
             self.tracked[uid] = (thing.name, thing.value or "")
             self.accepted_by[uid] = now
         elif uid in self.tracked:
             del self.tracked[uid]
             if self.judged_by[uid] == now:
-                self.told.append((thing.name, "deleted"))
+                self.emitted.append((thing.name, "deleted"))
             else:
                 self.unmanaged[uid] = (thing.name, self.accepted_by[uid])
         elif uid in self.unmanaged and self.accepted_by[uid] == now:
             del self.unmanaged[uid]
-            self.told.append((thing.name, "deleted"))
+            self.emitted.append((thing.name, "deleted"))
         self.judged_by[uid] = now
 
     def gone(self, uid: str) -> None:
         known = self.tracked.pop(uid, None) or self.unmanaged.pop(uid, None)
         if known:
-            self.told.append((known[0], "deleted"))
+            self.emitted.append((known[0], "deleted"))
 
     def compare(self, things: dict[str, Thing]) -> None:
         """A list: what it does not show is gone, what it shows is judged."""
@@ -153,16 +153,16 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.catch_up()
-        told = [(name, kind) for name, kind, _ in self.world.events()]
+        emitted = [(name, kind) for name, kind, _ in self.world.events()]
         for name in NAMES:
-            mine = [entry for entry in told if entry[0] == name]
-            assert mine == [entry for entry in self.truth.told if entry[0] == name]
+            mine = [entry for entry in emitted if entry[0] == name]
+            assert mine == [entry for entry in self.truth.emitted if entry[0] == name]
         self.deliver_the_rest()
         self.check_chain()
         for name in NAMES:
             sequences = [sequence for other, sequence in self.accepted if other == name]
             assert sorted(set(sequences)) == list(dict.fromkeys(sequences)), "an object's events went out of order"
-        assert len({sequence for _, sequence in self.accepted}) == len(told), "an event was never delivered"
+        assert len({sequence for _, sequence in self.accepted}) == len(emitted), "an event was never delivered"
         self.world.ledger.close()
         self.directory.cleanup()
 
@@ -181,7 +181,7 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
     def forget_history(self) -> None:
         self.cluster.remembered_from = self.cluster.version
 
-    # The stream. It is correct: it sends in order, takes the store's word, and opens anew when it is told to.
+    # The stream. It is correct: it sends in order, trusts the store's replies, and reopens when the store requests it.
 
     def open(self) -> None:
         opened = self.world.open()
@@ -218,13 +218,13 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
                 self.something_late_arrives(len(self.late) - 1)
             return
         reply = self.world.ask(request)
-        if reply.place is not wire.Place.APPLIED:
+        if reply.place is not wire.ApplyResult.APPLIED:
             self.open()
             return
         for line in lines:
             self.truth.follow(line)
         if fate == "repeated":
-            assert self.world.ask(request).place is wire.Place.APPLIED
+            assert self.world.ask(request).place is wire.ApplyResult.APPLIED
         if fate == "unanswered":
             self.late.append(request)
             self.open()
@@ -237,7 +237,7 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
         unseen = world.seen("c", position + 1, uid="uid-overtaking")
         after = replace(request, prev=position, position=position + 1, observations=(unseen,))
         before = self.world.events()
-        assert self.world.ask(after).place is wire.Place.OUT_OF_POSITION
+        assert self.world.ask(after).place is wire.ApplyResult.OUT_OF_POSITION
         assert self.world.events() == before
 
     def worth_sending(self, lines: list[Line]) -> list[model.Observation]:
@@ -309,9 +309,9 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
             self.open()
             return
         reply = self.world.ask(request)
-        assert reply.place is wire.Place.APPLIED, reply
+        assert reply.place is wire.ApplyResult.APPLIED, reply
         if fate == "repeated":
-            assert self.world.ask(request).place is wire.Place.APPLIED
+            assert self.world.ask(request).place is wire.ApplyResult.APPLIED
         self.listing = (at, things, requests[1:])
         if len(requests) == 1:
             self.truth.compare(things)
@@ -320,7 +320,7 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
             self.wanted = set(reply.tracked)
 
     def settle_partial_list(self, things: dict[str, Thing], requests: list[wire.AnyRequest]) -> None:
-        """Pages that were applied have told what they showed, although the list never ended."""
+        """Applied pages have emitted their events, although the list never ended."""
         missing = {uid for request in requests if isinstance(request, wire.ListPage) for uid in request.uids}
         if isinstance(requests[0], wire.ListBegin):
             return
@@ -346,7 +346,7 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
         self.compared += 1
         named: dict[str, Any] = {"scope": scope.id, "nonce": str(self.compared)}
         opened = self.world.ask(wire.CompareOpen(**named, fingerprint=scope.fingerprint))
-        assert opened.place is wire.Place.APPLIED, opened
+        assert opened.place is wire.ApplyResult.APPLIED, opened
         things, at = list(self.cluster.things.values()), self.cluster.version
         # What is wanted is known when the cursor is there; to want too much does no harm.
         pages = [
@@ -375,7 +375,7 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
             if fate == "repeated":
                 assert self.world.ask(request) == reply
             assert self.world.events() == before, f"a comparison told what was not missed: {request}"
-            if reply.place is not wire.Place.APPLIED:
+            if reply.place is not wire.ApplyResult.APPLIED:
                 self.comparing = []
                 return
             if isinstance(request, wire.CompareBegin) and not reply.reached:

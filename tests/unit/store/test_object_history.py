@@ -22,21 +22,21 @@ def store(tmp_path: Path) -> world.World:
     return made
 
 
-def tell(store: world.World, count: int, name: str = "a") -> None:
+def emit(store: world.World, count: int, name: str = "a") -> None:
     for number in range(count):
         (at,) = store.ledger.rows("SELECT resource_version FROM cursors")[0]
         store.observe(at, at + 1, world.seen(name, at + 1, MODIFIED if number else ADDED, value=f"v{number}"))
 
 
-def story(store: world.World, **given: object) -> wire.ObjectStory:
+def story(store: world.World, **given: object) -> wire.Explanation:
     reply = store.ask(wire.Explain(**given))  # type: ignore[arg-type]
-    assert isinstance(reply, wire.ObjectStory), reply
+    assert isinstance(reply, wire.Explanation), reply
     return reply
 
 
 def test_kind_and_name_in_any_case_the_uid_and_an_events_id_name_the_same_object(store: world.World) -> None:
-    tell(store, 2)
-    tell(store, 1, name="other")
+    emit(store, 2)
+    emit(store, 1, name="other")
 
     named = story(store, kind="configmap", namespace="ns", name="a")
 
@@ -47,8 +47,8 @@ def test_kind_and_name_in_any_case_the_uid_and_an_events_id_name_the_same_object
     assert named == story(store, target="uid-a") == story(store, target=named.events[1].id)
 
 
-def test_each_request_is_told_with_its_answer_and_what_waits_says_behind_which(store: world.World) -> None:
-    tell(store, 2)
+def test_each_attempt_has_its_response_and_a_queued_event_names_the_one_before_it(store: world.World) -> None:
+    emit(store, 2)
     (first,) = store.claim(1).deliveries
     refused = replace(
         world.delivered(first), result=model.DeliveryResult.RETRY, code="503", status=503, error="busy", delay_s=30.0
@@ -62,18 +62,18 @@ def test_each_request_is_told_with_its_answer_and_what_waits_says_behind_which(s
     assert (earlier.behind, second.behind, second.next_attempt_us) == ("", first.event_id, 0)
 
 
-def test_a_gone_objects_story_is_told_by_its_name(store: world.World) -> None:
-    tell(store, 1)
+def test_the_history_of_a_gone_object_is_found_by_its_name(store: world.World) -> None:
+    emit(store, 1)
     store.observe(11, 12, world.seen("a", 12, DELETED))
 
-    told = story(store, kind="ConfigMap", namespace="ns", name="a")
+    emitted = story(store, kind="ConfigMap", namespace="ns", name="a")
 
-    assert [one.state for one in told.objects] == [model.ObjectState.GONE]
-    assert [one.type for one in told.events] == ["deleted", "created"]
+    assert [one.state for one in emitted.objects] == [model.ObjectState.GONE]
+    assert [one.type for one in emitted.events] == ["deleted", "created"]
 
 
 def test_pages_are_bounded_and_give_every_event_once(store: world.World) -> None:
-    tell(store, 45)
+    emit(store, 45)
 
     sizes, sequences, page = [], [], story(store, target="uid-a")
     while True:
@@ -90,7 +90,7 @@ def test_pages_are_bounded_and_give_every_event_once(store: world.World) -> None
 def test_no_statement_walks_through_a_table(store: world.World) -> None:
     leaps = (object_history._NEXT_KIND, object_history._NEXT_GROUP)
     for sql in (
-        object_history._TOLD,
+        object_history._EVENT_ROWS,
         object_history._FIRST,
         object_history._TRIED,
         object_history._PRESENT,
@@ -131,7 +131,7 @@ def test_kinds_are_found_by_leaps_though_no_scope_is_configured_for_them_now(tmp
     assert "api_group=? AND kind>?" in plan
 
 
-def test_what_covers_an_object_is_said_with_what_it_asks_for(tmp_path: Path) -> None:
+def test_covering_scopes_are_returned_with_their_conditions(tmp_path: Path) -> None:
     asks = world.scope_of(values=["a", "b"], excluded=("hidden",), selector="app=web")
     store = world.World(tmp_path / "e.db", asks)
 
@@ -145,8 +145,8 @@ def test_what_covers_an_object_is_said_with_what_it_asks_for(tmp_path: Path) -> 
     assert (unknown.known, unknown.covering, unknown.kinds) == (False, (), ("ConfigMap",))
 
 
-def test_what_an_operator_gave_up_is_told_with_the_reason(store: world.World) -> None:
-    tell(store, 1)
+def test_a_discarded_delivery_is_returned_with_the_reason(store: world.World) -> None:
+    emit(store, 1)
     (first,) = store.claim(1).deliveries
     store.claim(0, replace(world.delivered(first), result=model.DeliveryResult.FAILED))
     store.ask(wire.Discard(deliveries=((first.id, 0),), reason="no longer wanted"))
@@ -154,20 +154,20 @@ def test_what_an_operator_gave_up_is_told_with_the_reason(store: world.World) ->
     (event,) = story(store, target="uid-a").events
 
     assert (event.state, event.reason) == (model.DeliveryState.DISCARDED, "no longer wanted")
-    told = explain_output.why(story(store, target="uid-a"), [event], {})
-    assert told == [f"Event {event.id} was discarded by an operator (no longer wanted)."]
+    emitted = explain_output.why(story(store, target="uid-a"), [event], {})
+    assert emitted == [f"Event {event.id} was discarded by an operator (no longer wanted)."]
 
 
 def test_an_object_that_the_configuration_left_behind_is_unmanaged_since_then(store: world.World) -> None:
-    tell(store, 1)
+    emit(store, 1)
     store.deliver_all()
     store.restart(world.scope_of("Secret"))
 
-    told = story(store, kind="ConfigMap", namespace="ns", name="a")
+    emitted = story(store, kind="ConfigMap", namespace="ns", name="a")
 
-    (why,) = explain_output.why(told, told.events, {})
+    (why,) = explain_output.why(emitted, emitted.events, {})
     assert why == (
         f"Unmanaged since {formatting.precise(store.clock.us)}: the configuration no longer accepts it, and nothing is"
         " told of it."
     )
-    assert told.covering == ()
+    assert emitted.covering == ()

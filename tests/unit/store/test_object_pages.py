@@ -8,8 +8,8 @@ from tests.unit.store import world
 from tests.unit.store.world import seen
 
 
-def read(of: world.World) -> tuple[list[wire.HeldObject], list[int]]:
-    objects: list[wire.HeldObject] = []
+def read(of: world.World) -> tuple[list[wire.StoredObject], list[int]]:
+    objects: list[wire.StoredObject] = []
     sizes: list[int] = []
     page = wire.ObjectPage(cluster="", epoch=0, objects=(), after="", more=True)
     while page.more:

@@ -1,4 +1,4 @@
-"""What the store's log says: each change once, and what is repeated counted."""
+"""The store's log: each change once, repetitions counted."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from tests.unit.store.world import seen
 
 @pytest.fixture
 def heard(capfd: pytest.CaptureFixture[str]) -> Any:
-    """Give what was logged since the last time it was asked: (event, fields)."""
+    """Return the log lines since the last call: (event, fields)."""
     log.configure("store")
 
     def listen() -> list[dict[str, Any]]:
@@ -24,7 +24,7 @@ def heard(capfd: pytest.CaptureFixture[str]) -> Any:
     return listen
 
 
-def test_a_refusal_that_is_repeated_is_said_once_and_counted_when_it_is_over(heard: Any) -> None:
+def test_a_repeated_refusal_is_logged_once_and_counted_at_its_end(heard: Any) -> None:
     watched = observer.Observer()
     for _ in range(3):
         watched.failed("observe", database.RequestError("no such scope"))
@@ -70,7 +70,7 @@ def test_what_a_comparison_found_is_one_line_at_its_end(one: world.World, heard:
     assert drifts(heard()) == [(1, 0, 1)]
 
 
-def test_what_a_reconciler_found_before_it_died_is_said_when_the_next_begins(one: world.World, heard: Any) -> None:
+def test_the_drift_of_an_abandoned_comparison_is_logged_when_the_next_one_starts(one: world.World, heard: Any) -> None:
     one.service._listener = observer.Observer()
     died = Comparison(one, 20, seen("a", 5), seen("b", 15))
     died.ask(died.open, died.begin, died.page)

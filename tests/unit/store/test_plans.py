@@ -31,7 +31,7 @@ def test_no_statement_is_planned_twice(tmp_path: Path) -> None:
 
 
 def _live(store: world.World, at: int) -> None:
-    """Let three objects come, change, or go, and deliver that."""
+    """Create, change or delete three objects, and deliver the events."""
     name = f"o{at}"
     store.observe(at, at + 1, world.seen(name, at + 1, model.ChangeKind.ADDED))
     store.observe(at + 1, at + 2, world.seen(name, at + 2, value="other"))

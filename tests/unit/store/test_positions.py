@@ -59,20 +59,20 @@ def end(store: world.World, at: int, pages: int, count: int) -> wire.ListEnd:
     return wire.ListEnd(scope=store.scopes[0].id, session=session, at=at, pages=pages, count=count)
 
 
-def expire(store: world.World, prev: int, **changes: Any) -> wire.Positioned:
+def expire(store: world.World, prev: int, **changes: Any) -> wire.PositionReply:
     scope, opened = store.scopes[0], store.opened[store.scopes[0].id]
     request = wire.Expire(scope=scope.id, session=opened.session, epoch=opened.epoch, prev=prev)
     reply = store.ask(replace(request, **changes))
-    assert isinstance(reply, wire.Positioned)
+    assert isinstance(reply, wire.PositionReply)
     return reply
 
 
-def rewind(store: world.World, current: int = 5) -> wire.Positioned:
+def rewind(store: world.World, current: int = 5) -> wire.PositionReply:
     scope, opened = store.scopes[0], store.opened[store.scopes[0].id]
     reply = store.ask(
         wire.Rewind(scope=scope.id, session=opened.session, epoch=opened.epoch, current=current, highest=opened.highest)
     )
-    assert isinstance(reply, wire.Positioned)
+    assert isinstance(reply, wire.PositionReply)
     return reply
 
 
@@ -80,7 +80,7 @@ def cursor(store: world.World) -> int:
     return int(store.ledger.rows("SELECT resource_version FROM cursors")[0][0])
 
 
-def told(store: world.World) -> list[tuple[str, str]]:
+def emitted(store: world.World) -> list[tuple[str, str]]:
     return [(name, what) for name, what, _ in store.events()]
 
 
@@ -101,7 +101,7 @@ def test_a_list_with_an_object_without_a_uid_deletes_nothing(store: world.World)
 
     doubtful = store.relist(30, identified=False)
 
-    assert (doubtful.place, doubtful.cursor) == (wire.Place.APPLIED, 30)
+    assert (doubtful.place, doubtful.cursor) == (wire.ApplyResult.APPLIED, 30)
     assert [event[1] for event in store.events()] == ["created"]
     store.open()
     store.relist(40)
@@ -111,8 +111,8 @@ def test_a_list_with_an_object_without_a_uid_deletes_nothing(store: world.World)
 def test_what_follows_the_cursor_is_applied_and_moves_it(store: world.World) -> None:
     reply = store.observe(10, 12, world.seen("a", 11, ADDED))
 
-    assert (reply.place, reply.cursor, cursor(store)) == (wire.Place.APPLIED, 12, 12)
-    assert told(store) == [("a", "created")]
+    assert (reply.place, reply.cursor, cursor(store)) == (wire.ApplyResult.APPLIED, 12, 12)
+    assert emitted(store) == [("a", "created")]
 
 
 def test_a_position_that_the_store_has_is_acknowledged_and_not_applied_again(store: world.World) -> None:
@@ -120,44 +120,44 @@ def test_a_position_that_the_store_has_is_acknowledged_and_not_applied_again(sto
 
     for position in (11, 12):
         reply = store.observe(10, position, world.seen("b", 11, ADDED))
-        assert (reply.place, reply.cursor) == (wire.Place.APPLIED, 12)
+        assert (reply.place, reply.cursor) == (wire.ApplyResult.APPLIED, 12)
 
-    assert told(store) == [("a", "created")]
+    assert emitted(store) == [("a", "created")]
 
 
 @pytest.mark.parametrize("prev", [9, 11, 0, -1, 2**62])
 def test_a_position_that_would_jump_is_refused(store: world.World, prev: int) -> None:
     reply = store.observe(prev, 13, world.seen("a", 13, ADDED))
 
-    assert reply.place is wire.Place.OUT_OF_POSITION
-    assert (told(store), cursor(store)) == ([], 10)
+    assert reply.place is wire.ApplyResult.OUT_OF_POSITION
+    assert (emitted(store), cursor(store)) == ([], 10)
 
 
 @pytest.mark.parametrize("changes", [{"session": 1}, {"epoch": 1}, {"epoch": -1}, {"tracked_version": 0}])
 def test_an_observation_from_elsewhere_is_refused(store: world.World, changes: dict[str, Any]) -> None:
     reply = store.observe(10, 11, world.seen("a", 11, ADDED), **changes)
 
-    assert reply.place is wire.Place.OUT_OF_POSITION
-    assert (told(store), cursor(store)) == ([], 10)
+    assert reply.place is wire.ApplyResult.OUT_OF_POSITION
+    assert (emitted(store), cursor(store)) == ([], 10)
 
 
 def test_an_observation_by_another_rule_is_refused_as_reconfigured(store: world.World) -> None:
-    assert store.observe(10, 11, fingerprint="other").place is wire.Place.RECONFIGURED
-    assert store.observe(10, 11, scope=store.scopes[0], api_version="v1").place is wire.Place.APPLIED
+    assert store.observe(10, 11, fingerprint="other").place is wire.ApplyResult.RECONFIGURED
+    assert store.observe(10, 11, scope=store.scopes[0], api_version="v1").place is wire.ApplyResult.APPLIED
 
 
 def test_a_scope_that_is_not_configured_is_refused(store: world.World) -> None:
     request = replace(store.observation(10, 11), scope=model.ScopeId(group="", kind="Secret"))
 
-    assert store.ask(request).place is wire.Place.RECONFIGURED
+    assert store.ask(request).place is wire.ApplyResult.RECONFIGURED
 
 
 def test_a_late_request_of_an_earlier_session_is_refused(store: world.World) -> None:
     late = store.observation(10, 11, world.seen("a", 11, ADDED))
     store.open()
 
-    assert store.ask(late).place is wire.Place.OUT_OF_POSITION
-    assert told(store) == []
+    assert store.ask(late).place is wire.ApplyResult.OUT_OF_POSITION
+    assert emitted(store) == []
 
 
 def test_opening_twice_with_one_nonce_is_one_session(store: world.World) -> None:
@@ -187,9 +187,9 @@ def test_any_text_is_kept_as_it_is(store: world.World, text: str) -> None:
     store.open()
     reply = store.relist(12, seen)
 
-    assert reply.place is wire.Place.APPLIED
+    assert reply.place is wire.ApplyResult.APPLIED
     assert reply.tracked == (f"u{text}",)
-    assert told(store) == [("n", "created")]
+    assert emitted(store) == [("n", "created")]
     assert store.ledger.rows("SELECT value, state FROM objects") == [(text, "tracked")]
 
 
@@ -199,7 +199,7 @@ def test_any_text_is_kept_as_it_is(store: world.World, text: str) -> None:
 def test_an_expired_cursor_is_void_and_the_gap_is_on_record_from_then_on(store: world.World) -> None:
     store.clock.advance(100)
 
-    assert expire(store, 10).place is wire.Place.APPLIED
+    assert expire(store, 10).place is wire.ApplyResult.APPLIED
     opened = store.open()
 
     assert (opened.cursor, opened.reason) == (0, model.GapReason.EXPIRED)
@@ -210,13 +210,13 @@ def test_an_expired_cursor_is_void_and_the_gap_is_on_record_from_then_on(store: 
 def test_a_repeated_expire_changes_nothing(store: world.World) -> None:
     expire(store, 10)
 
-    assert expire(store, 10).place is wire.Place.APPLIED
+    assert expire(store, 10).place is wire.ApplyResult.APPLIED
     assert len(gaps(store)) == 2
 
 
 @pytest.mark.parametrize("changes", [{"prev": 9}, {"prev": 0}, {"session": 0}, {"epoch": 1}])
 def test_an_expire_of_another_position_is_refused(store: world.World, changes: dict[str, int]) -> None:
-    assert expire(store, **({"prev": 10} | changes)).place is wire.Place.OUT_OF_POSITION
+    assert expire(store, **({"prev": 10} | changes)).place is wire.ApplyResult.OUT_OF_POSITION
     assert cursor(store) == 10
 
 
@@ -224,8 +224,8 @@ def test_nothing_is_applied_to_a_void_cursor(store: world.World) -> None:
     expire(store, 10)
 
     for prev in (10, 0):
-        assert store.observe(prev, 11, world.seen("a", 11, ADDED)).place is wire.Place.OUT_OF_POSITION
-    assert told(store) == []
+        assert store.observe(prev, 11, world.seen("a", 11, ADDED)).place is wire.ApplyResult.OUT_OF_POSITION
+    assert emitted(store) == []
 
 
 # lists
@@ -237,8 +237,8 @@ def test_a_list_voids_the_cursor_until_it_has_ended(store: world.World) -> None:
     store.ask(end(store, 20, 0, 0))
     after = store.observe(20, 21, world.seen("a", 21, ADDED))
 
-    assert during.place is wire.Place.OUT_OF_POSITION
-    assert after.place is wire.Place.APPLIED
+    assert during.place is wire.ApplyResult.OUT_OF_POSITION
+    assert after.place is wire.ApplyResult.APPLIED
 
 
 def test_every_part_of_a_list_may_come_twice(store: world.World) -> None:
@@ -246,10 +246,10 @@ def test_every_part_of_a_list_may_come_twice(store: world.World) -> None:
 
     for request in (begin(store, 20), page(store, 20, 0, a), page(store, 20, 1, b), end(store, 20, 2, 2)):
         first, again = store.ask(request), store.ask(request)
-        assert first.place is wire.Place.APPLIED
+        assert first.place is wire.ApplyResult.APPLIED
         assert again == first
 
-    assert told(store) == [("a", "created"), ("b", "created")]
+    assert emitted(store) == [("a", "created"), ("b", "created")]
 
 
 def test_a_repeated_begin_in_the_middle_does_not_start_over(store: world.World) -> None:
@@ -258,7 +258,7 @@ def test_a_repeated_begin_in_the_middle_does_not_start_over(store: world.World) 
 
     store.ask(begin(store, 20))
 
-    assert store.ask(end(store, 20, 1, 1)).place is wire.Place.APPLIED
+    assert store.ask(end(store, 20, 1, 1)).place is wire.ApplyResult.APPLIED
 
 
 @pytest.mark.parametrize("at", [10, 20])
@@ -267,17 +267,19 @@ def test_a_begin_that_comes_after_its_list_has_ended_is_refused(store: world.Wor
     store.ask(first)
     store.ask(end(store, at, 0, 0))
 
-    assert store.ask(first).place is wire.Place.OUT_OF_POSITION
+    assert store.ask(first).place is wire.ApplyResult.OUT_OF_POSITION
     assert cursor(store) == at
 
 
 @pytest.mark.parametrize(("changes", "place"), [
-    ({"prev": 9}, wire.Place.OUT_OF_POSITION),
-    ({"session": 0}, wire.Place.OUT_OF_POSITION),
-    ({"epoch": 1}, wire.Place.OUT_OF_POSITION),
-    ({"fingerprint": "other"}, wire.Place.RECONFIGURED),
+    ({"prev": 9}, wire.ApplyResult.OUT_OF_POSITION),
+    ({"session": 0}, wire.ApplyResult.OUT_OF_POSITION),
+    ({"epoch": 1}, wire.ApplyResult.OUT_OF_POSITION),
+    ({"fingerprint": "other"}, wire.ApplyResult.RECONFIGURED),
 ])  # fmt: skip
-def test_a_list_from_elsewhere_does_not_begin(store: world.World, changes: dict[str, Any], place: wire.Place) -> None:
+def test_a_list_from_elsewhere_does_not_begin(
+    store: world.World, changes: dict[str, Any], place: wire.ApplyResult
+) -> None:
     assert store.ask(begin(store, 20, **changes)).place is place
     assert cursor(store) == 10
 
@@ -286,7 +288,7 @@ def test_a_list_older_than_what_was_read_does_not_begin(store: world.World) -> N
     store.observe(10, 30)
     store.open()
 
-    assert store.ask(begin(store, 29)).place is wire.Place.OUT_OF_POSITION
+    assert store.ask(begin(store, 29)).place is wire.ApplyResult.OUT_OF_POSITION
 
 
 def test_an_interrupted_lists_version_still_counts_as_read(store: world.World) -> None:
@@ -294,7 +296,7 @@ def test_an_interrupted_lists_version_still_counts_as_read(store: world.World) -
     opened = store.open()
 
     assert opened.highest == 50
-    assert store.ask(begin(store, 49)).place is wire.Place.OUT_OF_POSITION
+    assert store.ask(begin(store, 49)).place is wire.ApplyResult.OUT_OF_POSITION
 
 
 @pytest.mark.parametrize("at", [0, -1])
@@ -305,7 +307,7 @@ def test_a_list_without_a_version_is_refused_and_the_stream_can_go_on(tmp_path: 
     assert isinstance(store.ask(begin(store, at)), wire.Refused)
 
     assert store.open().reason is model.GapReason.FIRST_LIST
-    assert store.relist(10).place is wire.Place.APPLIED
+    assert store.relist(10).place is wire.ApplyResult.APPLIED
     store.ledger.close()
 
 
@@ -313,9 +315,9 @@ def test_a_page_that_is_missing_is_noticed(store: world.World) -> None:
     store.ask(begin(store, 20))
     store.ask(page(store, 20, 0, world.seen("a", 11)))
 
-    assert store.ask(page(store, 20, 2, world.seen("c", 11))).place is wire.Place.OUT_OF_POSITION
-    assert store.ask(end(store, 20, 2, 2)).place is wire.Place.OUT_OF_POSITION
-    assert told(store) == [("a", "created")]
+    assert store.ask(page(store, 20, 2, world.seen("c", 11))).place is wire.ApplyResult.OUT_OF_POSITION
+    assert store.ask(end(store, 20, 2, 2)).place is wire.ApplyResult.OUT_OF_POSITION
+    assert emitted(store) == [("a", "created")]
 
 
 def test_an_incomplete_list_deletes_nothing(store: world.World) -> None:
@@ -325,17 +327,17 @@ def test_an_incomplete_list_deletes_nothing(store: world.World) -> None:
     store.ask(page(store, 20, 0, world.seen("a", 11)))
 
     for wrong in (end(store, 20, 1, 2), end(store, 20, 0, 1), end(store, 20, 2, 1), end(store, 21, 1, 1)):
-        assert store.ask(wrong).place is wire.Place.OUT_OF_POSITION
+        assert store.ask(wrong).place is wire.ApplyResult.OUT_OF_POSITION
     store.open()
-    assert store.ask(end(store, 20, 1, 1)).place is wire.Place.OUT_OF_POSITION
+    assert store.ask(end(store, 20, 1, 1)).place is wire.ApplyResult.OUT_OF_POSITION
     store.restart()
     store.open()
-    assert store.ask(end(store, 20, 1, 1)).place is wire.Place.OUT_OF_POSITION
+    assert store.ask(end(store, 20, 1, 1)).place is wire.ApplyResult.OUT_OF_POSITION
 
-    assert told(store) == [("a", "created"), ("b", "created")]
+    assert emitted(store) == [("a", "created"), ("b", "created")]
 
 
-def test_an_interrupted_list_is_begun_anew_in_one_gap(store: world.World) -> None:
+def test_an_interrupted_list_is_restarted_in_the_same_gap(store: world.World) -> None:
     store.ask(begin(store, 20))
     store.ask(page(store, 20, 0, world.seen("a", 11)))
     store.restart()
@@ -353,7 +355,7 @@ def test_pages_of_an_earlier_session_are_refused(store: world.World) -> None:
     store.open()
     store.ask(begin(store, 20))
 
-    assert store.ask(late).place is wire.Place.OUT_OF_POSITION
+    assert store.ask(late).place is wire.ApplyResult.OUT_OF_POSITION
 
 
 def test_a_page_with_more_uids_than_versions_is_refused(store: world.World) -> None:
@@ -361,7 +363,7 @@ def test_a_page_with_more_uids_than_versions_is_refused(store: world.World) -> N
     request = replace(page(store, 20, 0, a=1, b=2), versions=(1,))
 
     assert isinstance(store.ask(request), wire.Refused)
-    assert store.ask(page(store, 20, 0, a=1, b=2)).place is wire.Place.APPLIED
+    assert store.ask(page(store, 20, 0, a=1, b=2)).place is wire.ApplyResult.APPLIED
 
 
 def test_a_page_that_observes_what_it_does_not_list_is_refused(store: world.World) -> None:
@@ -370,7 +372,7 @@ def test_a_page_that_observes_what_it_does_not_list_is_refused(store: world.Worl
 
     assert isinstance(store.ask(request), wire.Refused)
     store.ask(end(store, 20, 0, 0))
-    assert told(store) == []
+    assert emitted(store) == []
 
 
 # the deletion rule
@@ -382,7 +384,7 @@ def test_what_a_complete_list_does_not_show_is_gone(store: world.World) -> None:
 
     store.relist(20, world.seen("a", 11))
 
-    assert told(store)[2:] == [("b", "deleted")]
+    assert emitted(store)[2:] == [("b", "deleted")]
     assert store.ledger.rows("SELECT state, resource_version FROM objects WHERE uid = 'uid-b'") == [("gone", 20)]
 
 
@@ -415,7 +417,7 @@ def test_rows_of_other_namespaces_and_kinds_are_not_gone(tmp_path: Path) -> None
     store.open(one)
     store.relist(20, scope=one)
 
-    assert told(store)[3:] == [("ConfigMapone", "deleted")]
+    assert emitted(store)[3:] == [("ConfigMapone", "deleted")]
     store.ledger.close()
 
 
@@ -424,11 +426,11 @@ def test_a_released_object_that_is_gone_is_gone_silently(store: world.World) -> 
     store.open()
     store.relist(20)
 
-    assert told(store) == [("a", "created"), ("a", "deleted")]
+    assert emitted(store) == [("a", "created"), ("a", "deleted")]
     assert states(store) == {"uid-a": "gone"}
 
 
-def test_an_object_in_an_excluded_namespace_is_neither_told_nor_deleted(tmp_path: Path) -> None:
+def test_an_object_in_an_excluded_namespace_causes_no_event(tmp_path: Path) -> None:
     scope = world.scope_of(excluded=("kube-system",))
     store = world.World(tmp_path / "e.db", scope)
     store.open()
@@ -438,7 +440,7 @@ def test_an_object_in_an_excluded_namespace_is_neither_told_nor_deleted(tmp_path
     store.open()
     store.relist(20, others={"uid-a": 5})
 
-    assert (told(store), states(store)) == ([], {})
+    assert (emitted(store), states(store)) == ([], {})
     store.ledger.close()
 
 
@@ -450,18 +452,18 @@ def test_a_successor_ends_its_predecessor_first(store: world.World) -> None:
 
     store.observe(11, 13, world.seen("a", 13, ADDED, uid="new"))
 
-    assert told(store) == [("a", "created"), ("a", "deleted"), ("a", "created")]
+    assert emitted(store) == [("a", "created"), ("a", "deleted"), ("a", "created")]
     uids = [uid for (uid,) in store.ledger.rows("SELECT uid FROM events ORDER BY sequence")]
     assert uids == ["old", "old", "new"]
 
 
-def test_a_deletion_that_comes_after_its_successor_is_not_told_twice(store: world.World) -> None:
+def test_a_deletion_observed_after_its_successor_is_not_emitted_twice(store: world.World) -> None:
     store.observe(10, 11, world.seen("a", 11, ADDED, uid="old"))
     store.observe(11, 13, world.seen("a", 13, ADDED, uid="new"))
 
     store.observe(13, 14, world.seen("a", 12, DELETED, uid="old"))
 
-    assert len(told(store)) == 3
+    assert len(emitted(store)) == 3
     assert states(store) == {"old": "gone", "new": "tracked"}
 
 
@@ -470,7 +472,7 @@ def test_a_predecessor_seen_after_its_successor_is_a_stale_replay(store: world.W
 
     store.observe(13, 14, world.seen("a", 11, ADDED, uid="old"))
 
-    assert told(store) == [("a", "created")]
+    assert emitted(store) == [("a", "created")]
     assert states(store) == {"new": "tracked"}
 
 
@@ -480,7 +482,7 @@ def test_a_successor_in_a_list_ends_its_predecessor_once(store: world.World) -> 
 
     store.relist(20, world.seen("a", 15, uid="new"))
 
-    assert told(store) == [("a", "created"), ("a", "deleted"), ("a", "created")]
+    assert emitted(store) == [("a", "created"), ("a", "deleted"), ("a", "created")]
 
 
 # the tracked set
@@ -510,7 +512,7 @@ def test_a_rewind_begins_an_epoch_and_voids_every_cursor_with_a_gap(tmp_path: Pa
         store.relist(10, scope=scope)
     store.open()
 
-    assert rewind(store).place is wire.Place.OUT_OF_POSITION
+    assert rewind(store).place is wire.ApplyResult.OUT_OF_POSITION
 
     for scope in scopes:
         opened = store.open(scope)
@@ -536,12 +538,12 @@ def test_after_a_rewind_only_a_complete_list_deletes(store: world.World) -> None
     rewind(store)
     store.open()
     store.relist(5, world.seen("a", 4), end=False)
-    assert len(told(store)) == 2
+    assert len(emitted(store)) == 2
     store.open()
 
     store.relist(6, world.seen("a", 4))
 
-    assert told(store)[2:] == [("b", "deleted")]
+    assert emitted(store)[2:] == [("b", "deleted")]
 
 
 def test_a_change_is_named_otherwise_in_another_epoch(store: world.World) -> None:
@@ -551,7 +553,7 @@ def test_a_change_is_named_otherwise_in_another_epoch(store: world.World) -> Non
     store.open()
     store.relist(11, world.seen("a", 11))
 
-    assert told(store) == [("a", "created"), ("a", "deleted"), ("a", "created")]
+    assert emitted(store) == [("a", "created"), ("a", "deleted"), ("a", "created")]
 
 
 @pytest.mark.parametrize("rows", [
@@ -561,33 +563,33 @@ def test_a_change_is_named_otherwise_in_another_epoch(store: world.World) -> Non
 def test_a_list_that_contradicts_the_rows_shows_a_rewind(store: world.World, rows: list[model.Observation]) -> None:
     store.observe(10, 15, *rows)
     store.open()
-    before = told(store)
+    before = emitted(store)
 
     reply = store.relist(20, world.seen("a", 11))
 
-    assert reply.place is wire.Place.OUT_OF_POSITION
+    assert reply.place is wire.ApplyResult.OUT_OF_POSITION
     opened = store.open()
     assert (opened.epoch, opened.reason) == (1, model.GapReason.REWOUND)
-    assert told(store) == before
+    assert emitted(store) == before
 
 
 def test_a_late_line_of_an_object_in_a_list_is_no_rewind(store: world.World) -> None:
     store.observe(10, 11, world.seen("a", 25, ADDED))
     store.open()
 
-    assert store.relist(20, world.seen("a", 15)).place is wire.Place.APPLIED
+    assert store.relist(20, world.seen("a", 15)).place is wire.ApplyResult.APPLIED
 
 
 # gaps
 
 
-def test_the_first_list_is_a_gap_that_began_nobody_knows_when(store: world.World) -> None:
+def test_the_first_list_closes_a_gap_without_a_start(store: world.World) -> None:
     assert gaps(store, "reason, from_us, to_version, differences, certainty") == [
         ("first-list", None, 10, 0, "nothing-found")
     ]
 
 
-def test_a_gap_says_how_many_differences_were_found(store: world.World) -> None:
+def test_a_gap_counts_the_differences_found(store: world.World) -> None:
     store.observe(10, 12, world.seen("gone", 11, ADDED), world.seen("same", 12, ADDED))
     store.clock.advance(60)
     expire(store, 12)
@@ -599,7 +601,7 @@ def test_a_gap_says_how_many_differences_were_found(store: world.World) -> None:
     assert until - since == 60_000_000
 
 
-def test_a_gap_in_which_nothing_changed_says_that_nothing_was_missed(store: world.World) -> None:
+def test_a_gap_without_differences_records_that_nothing_was_missed(store: world.World) -> None:
     store.observe(10, 12, world.seen("same", 12, ADDED))
     expire(store, 12)
     store.open()

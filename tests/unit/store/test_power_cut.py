@@ -28,7 +28,7 @@ def test_a_power_cut_after_any_acknowledgement_loses_nothing_acknowledged(tmp_pa
             jobs.append(service.QueuedRequest(sender=position, request=request, ledger=store.service.ledger_id))
             position += 1
         replies = store.service.process(jobs)
-        assert all(isinstance(reply, wire.Positioned) and reply.cursor for _, reply in replies)
+        assert all(isinstance(reply, wire.PositionReply) and reply.cursor for _, reply in replies)
         after = tmp_path / f"after-{round_}"
         after.mkdir()
         volume.after_power_cut(after)

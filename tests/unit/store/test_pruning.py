@@ -59,7 +59,7 @@ def refuse(delivery: model.Delivery) -> model.Outcome:
     return replace(world.delivered(delivery), result=model.DeliveryResult.FAILED, code="400", status=400)
 
 
-def test_a_gone_object_that_was_told_goes_with_all_that_was_told_of_it(store: world.World) -> None:
+def test_a_gone_object_is_removed_with_all_its_delivered_events(store: world.World) -> None:
     come_and_go(store)
     store.deliver_all()
     store.clock.advance(HOUR_S + 1)
@@ -98,7 +98,7 @@ def test_what_is_open_stays(store: world.World) -> None:
     assert (names(store), len(events(store))) == (["a"], 2)
 
 
-def test_what_was_given_up_stays_for_ever_and_its_object_with_it(store: world.World) -> None:
+def test_a_failed_delivery_is_kept_forever_with_its_object(store: world.World) -> None:
     come_and_go(store)
     (first,) = store.claim().deliveries
     (second,) = store.claim(100, refuse(first)).deliveries
@@ -111,7 +111,7 @@ def test_what_was_given_up_stays_for_ever_and_its_object_with_it(store: world.Wo
     assert store.ledger.rows("SELECT state FROM deliveries ORDER BY id") == [("failed",), ("delivered",)]
 
 
-def test_a_given_up_event_of_a_living_object_stays(store: world.World) -> None:
+def test_a_failed_delivery_of_an_existing_object_is_kept(store: world.World) -> None:
     store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
     store.claim(100, *map(refuse, store.claim().deliveries))
     store.observe(11, 12, world.seen("a", 12, value="other"))
@@ -273,7 +273,7 @@ def test_requests_that_come_twice_take_no_more_than_may_go(store: world.World) -
 
 
 @pytest.mark.slow
-def test_one_request_is_bounded_and_says_where_to_go_on(store: world.World) -> None:
+def test_one_request_is_bounded_and_returns_the_next_position(store: world.World) -> None:
     versions = range(11, 2011)
     store.observe(10, 2010, *(world.seen("a", at, value=f"v{at}") for at in versions))
     store.deliver_all()
@@ -287,7 +287,7 @@ def test_one_request_is_bounded_and_says_where_to_go_on(store: world.World) -> N
 
 
 @pytest.mark.slow
-def test_what_is_too_young_is_not_looked_through(store: world.World) -> None:
+def test_rows_that_are_too_young_are_not_examined(store: world.World) -> None:
     store.observe(10, 12, *(world.seen("a", at, value=f"v{at}") for at in range(11, 13)))
     store.deliver_all()
     store.clock.advance(HOUR_S + 1)
@@ -401,7 +401,7 @@ def what_is_needed(store: world.World) -> set[tuple[object, ...]]:
     return needed & there
 
 
-def test_an_object_that_went_just_now_stays_however_old_what_was_told_of_it_is(store: world.World) -> None:
+def test_a_recently_deleted_object_is_kept_however_old_its_events_are(store: world.World) -> None:
     store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
     store.observe(11, 12, world.seen("a", 12, verdict=model.RuleVerdict.LABEL))
     store.deliver_all()

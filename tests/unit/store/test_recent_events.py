@@ -1,4 +1,4 @@
-"""Who follows is told everything that happens, once and in order, and told when that could not be done."""
+"""`follow` returns every entry once and in order, and reports when it could not."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,13 +19,13 @@ def store(tmp_path: Path) -> world.World:
     return made
 
 
-def follow(store: world.World, after: int) -> wire.Followed:
+def follow(store: world.World, after: int) -> wire.RecentEventPage:
     reply = store.ask(wire.Follow(after=after))
-    assert isinstance(reply, wire.Followed)
+    assert isinstance(reply, wire.RecentEventPage)
     return reply
 
 
-def happened(page: wire.Followed) -> list[tuple[str, int, str]]:
+def happened(page: wire.RecentEventPage) -> list[tuple[str, int, str]]:
     return [(one.of.name, one.attempt, one.code) for one in page.happenings]
 
 
@@ -56,7 +56,7 @@ def test_what_is_no_longer_kept_is_counted(store: world.World, monkeypatch: pyte
     assert (page.missed, len(page.happenings)) == (2, 3)
 
 
-def test_a_page_is_bounded_and_goes_on(store: world.World) -> None:
+def test_a_page_is_bounded_and_continues(store: world.World) -> None:
     begin = follow(store, -1)
     store.observe(10, 160, *(world.seen(f"o{n}", 11 + n, model.ChangeKind.ADDED) for n in range(150)))
 
@@ -67,7 +67,7 @@ def test_a_page_is_bounded_and_goes_on(store: world.World) -> None:
     assert len(first.happenings) + len(second.happenings) == 150
 
 
-def test_a_store_that_has_started_anew_says_so(store: world.World) -> None:
+def test_a_restarted_store_reports_the_restart(store: world.World) -> None:
     store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
     after = follow(store, -1).after
 

@@ -23,8 +23,8 @@ def store(tmp_path: Path) -> world.World:
     return made
 
 
-def tell(store: world.World, *values: str, name: str = "a") -> None:
-    """Let an object have each of these values, one after the other."""
+def emit(store: world.World, *values: str, name: str = "a") -> None:
+    """Set each of these values on an object, one after the other."""
     for value in values:
         (at,) = store.ledger.rows("SELECT resource_version FROM cursors")[0]
         store.observe(at, at + 1, world.seen(name, at + 1, MODIFIED if at > 10 else ADDED, value=value))
@@ -38,20 +38,20 @@ def settle(store: world.World, result: model.DeliveryResult, **changes: object) 
     return delivery
 
 
-def found(store: world.World, **given: object) -> tuple[wire.ListedDelivery, ...]:
-    reply = store.ask(wire.Find(selection=wire.Selection(**given)))  # type: ignore[arg-type]
-    assert isinstance(reply, wire.FoundDeliveries)
+def found(store: world.World, **given: object) -> tuple[wire.DeliverySummary, ...]:
+    reply = store.ask(wire.FindDeliveries(selection=wire.DeliveryFilter(**given)))  # type: ignore[arg-type]
+    assert isinstance(reply, wire.DeliveryPage)
     return reply.deliveries
 
 
-def pairs(listed: Sequence[wire.ListedDelivery]) -> tuple[tuple[int, int], ...]:
+def pairs(listed: Sequence[wire.DeliverySummary]) -> tuple[tuple[int, int], ...]:
     return tuple((one.delivery, one.generation) for one in listed)
 
 
-def redeliver(store: world.World, *listed: wire.ListedDelivery, out_of_order: bool = False) -> list[str]:
+def redeliver(store: world.World, *listed: wire.DeliverySummary, out_of_order: bool = False) -> list[str]:
     """Ask for it and give why not, of those that were refused."""
     reply = store.ask(wire.Redeliver(deliveries=pairs(listed), out_of_order=out_of_order))
-    assert isinstance(reply, wire.Acted)
+    assert isinstance(reply, wire.ActionResult)
     assert reply.done + len(reply.refused) == reply.taken
     return [one.why for one in reply.refused]
 
@@ -64,8 +64,8 @@ def sound(store: world.World) -> list[str]:
     return list(verification._inconsistencies(store.ledger))
 
 
-def test_a_failed_one_goes_again_with_its_id_and_number_and_says_so(store: world.World) -> None:
-    tell(store, "one")
+def test_a_failed_delivery_is_redelivered_with_its_id_and_sequence_and_marked(store: world.World) -> None:
+    emit(store, "one")
     first = settle(store, model.DeliveryResult.FAILED)
 
     assert redeliver(store, *found(store)) == []
@@ -80,7 +80,7 @@ def test_a_failed_one_goes_again_with_its_id_and_number_and_says_so(store: world
 
 
 def test_asking_twice_is_asking_once(store: world.World) -> None:
-    tell(store, "one")
+    emit(store, "one")
     settle(store, model.DeliveryResult.FAILED)
     asked = found(store)
 
@@ -93,8 +93,8 @@ def test_asking_twice_is_asking_once(store: world.World) -> None:
     assert states(store) == ["delivered"]
 
 
-def test_what_comes_late_of_an_earlier_generation_says_nothing_of_this_one(store: world.World) -> None:
-    tell(store, "one")
+def test_a_late_settlement_of_an_earlier_generation_is_ignored(store: world.World) -> None:
+    emit(store, "one")
     first = settle(store, model.DeliveryResult.FAILED)
     redeliver(store, *found(store))
 
@@ -103,8 +103,8 @@ def test_what_comes_late_of_an_earlier_generation_says_nothing_of_this_one(store
     assert states(store) == ["ready"]
 
 
-def test_an_open_one_is_left_alone(store: world.World) -> None:
-    tell(store, "one")
+def test_an_open_delivery_is_not_redelivered(store: world.World) -> None:
+    emit(store, "one")
 
     assert redeliver(store, *found(store)) == ["it is open, and will be delivered"]
 
@@ -112,12 +112,12 @@ def test_an_open_one_is_left_alone(store: world.World) -> None:
 
 
 def test_it_waits_for_the_one_that_is_open_and_what_comes_waits_for_it(store: world.World) -> None:
-    tell(store, "one")
+    emit(store, "one")
     settle(store, model.DeliveryResult.FAILED)
-    tell(store, "two")
+    emit(store, "two")
     (open_,) = store.claim(1).deliveries
     redeliver(store, found(store)[0])
-    tell(store, "three")
+    emit(store, "three")
     assert states(store) == ["queued", "ready", "queued"]
 
     store.claim(0, replace(world.delivered(open_), result=model.DeliveryResult.FAILED))
@@ -129,9 +129,9 @@ def test_it_waits_for_the_one_that_is_open_and_what_comes_waits_for_it(store: wo
 
 
 def test_it_falls_back_to_failed_when_a_later_one_is_delivered_while_it_waits(store: world.World) -> None:
-    tell(store, "one")
+    emit(store, "one")
     settle(store, model.DeliveryResult.FAILED)
-    tell(store, "two", "three")
+    emit(store, "two", "three")
     redeliver(store, found(store)[0])
 
     settle(store, model.DeliveryResult.DELIVERED)
@@ -141,9 +141,9 @@ def test_it_falls_back_to_failed_when_a_later_one_is_delivered_while_it_waits(st
 
 
 def test_after_a_later_one_was_delivered_it_is_refused_unless_asked_for_out_of_order(store: world.World) -> None:
-    tell(store, "one")
+    emit(store, "one")
     settle(store, model.DeliveryResult.FAILED)
-    tell(store, "two")
+    emit(store, "two")
     settle(store, model.DeliveryResult.DELIVERED)
     late = found(store)[0]
 
@@ -157,11 +157,11 @@ def test_after_a_later_one_was_delivered_it_is_refused_unless_asked_for_out_of_o
 
 
 def test_a_later_one_that_was_cleaned_away_counts_as_delivered(store: world.World) -> None:
-    tell(store, "one")
+    emit(store, "one")
     settle(store, model.DeliveryResult.FAILED)
-    tell(store, "two")
+    emit(store, "two")
     settle(store, model.DeliveryResult.DELIVERED)
-    tell(store, "three")
+    emit(store, "three")
     settle(store, model.DeliveryResult.FAILED)
     store.clock.advance(3600)
     store.ask(wire.Prune(table=wire.Prunable.EVENTS, older_than_s=60))
@@ -173,9 +173,9 @@ def test_a_later_one_that_was_cleaned_away_counts_as_delivered(store: world.Worl
 
 
 def test_what_was_delivered_once_was_delivered_whatever_becomes_of_its_redelivery(store: world.World) -> None:
-    tell(store, "one")
+    emit(store, "one")
     settle(store, model.DeliveryResult.FAILED)
-    tell(store, "two")
+    emit(store, "two")
     settle(store, model.DeliveryResult.DELIVERED)
     one, two = found(store)
     assert redeliver(store, two) == []
@@ -187,7 +187,7 @@ def test_what_was_delivered_once_was_delivered_whatever_becomes_of_its_redeliver
     assert states(store) == ["failed", "failed"]
 
 
-def test_that_a_name_was_taken_over_and_told_is_not_forgotten_while_something_before_it_has_failed(
+def test_events_of_a_successor_are_not_pruned_while_an_earlier_delivery_of_the_name_has_failed(
     store: world.World,
 ) -> None:
     for uid, results in (("u1", (model.DeliveryResult.FAILED,) * 2), ("u2", (model.DeliveryResult.DELIVERED,) * 2)):
@@ -206,16 +206,16 @@ def test_that_a_name_was_taken_over_and_told_is_not_forgotten_while_something_be
 
 
 def test_another_objects_events_are_nothing_to_it(store: world.World) -> None:
-    tell(store, "one")
+    emit(store, "one")
     settle(store, model.DeliveryResult.FAILED)
-    tell(store, "one", name="b")
+    emit(store, "one", name="b")
     settle(store, model.DeliveryResult.DELIVERED)
 
     assert redeliver(store, found(store)[0]) == []
 
 
 def test_several_of_one_object_go_in_their_order(store: world.World) -> None:
-    tell(store, "one", "two", "three")
+    emit(store, "one", "two", "three")
     for _ in range(3):
         settle(store, model.DeliveryResult.FAILED)
 
@@ -228,7 +228,7 @@ def test_several_of_one_object_go_in_their_order(store: world.World) -> None:
 
 
 def test_it_goes_to_the_endpoint_that_is_configured_now(store: world.World) -> None:
-    tell(store, "one")
+    emit(store, "one")
     settle(store, model.DeliveryResult.DELIVERED)
     store.ledger.run("UPDATE deliveries SET endpoint = 'former'")
 
@@ -240,7 +240,7 @@ def test_it_goes_to_the_endpoint_that_is_configured_now(store: world.World) -> N
 
 def test_a_request_takes_a_bounded_part_from_the_front(store: world.World) -> None:
     for number in range(60):
-        tell(store, "one", name=f"o{number}")
+        emit(store, "one", name=f"o{number}")
         settle(store, model.DeliveryResult.FAILED)
 
     reply = store.ask(wire.Redeliver(deliveries=pairs(found(store))))
@@ -251,9 +251,9 @@ def test_a_request_takes_a_bounded_part_from_the_front(store: world.World) -> No
 
 
 def test_only_what_failed_can_be_discarded_and_the_reason_stays(store: world.World) -> None:
-    tell(store, "one", name="a")
+    emit(store, "one", name="a")
     settle(store, model.DeliveryResult.FAILED)
-    tell(store, "one", name="b")
+    emit(store, "one", name="b")
     failed, open_ = found(store)
 
     reply = store.ask(wire.Discard(deliveries=pairs((failed, open_)), reason="the tenant is gone"))
@@ -266,7 +266,7 @@ def test_only_what_failed_can_be_discarded_and_the_reason_stays(store: world.Wor
 
 
 def test_a_discarded_one_is_cleaned_away_after_its_time_and_a_failed_one_never(store: world.World) -> None:
-    tell(store, "one", "two", "three")
+    emit(store, "one", "two", "three")
     for _ in range(3):
         settle(store, model.DeliveryResult.FAILED)
     store.ask(wire.Discard(deliveries=pairs(found(store)[:1]), reason="x"))
@@ -280,7 +280,7 @@ def test_a_discarded_one_is_cleaned_away_after_its_time_and_a_failed_one_never(s
 
 
 def test_a_discarded_one_may_be_wanted_after_all(store: world.World) -> None:
-    tell(store, "one")
+    emit(store, "one")
     settle(store, model.DeliveryResult.FAILED)
     store.ask(wire.Discard(deliveries=pairs(found(store)), reason="x"))
 
@@ -290,14 +290,14 @@ def test_a_discarded_one_may_be_wanted_after_all(store: world.World) -> None:
     assert (states(store), found(store)[0].reason) == (["delivered"], "")
 
 
-def test_what_is_not_there_is_said(store: world.World) -> None:
+def test_a_missing_delivery_is_refused_with_the_reason(store: world.World) -> None:
     reply = store.ask(wire.Redeliver(deliveries=((7, 0),)))
 
-    assert [one.why for one in reply.refused] == ["it is not there any more"]
+    assert [one.why for one in reply.refused] == ["it no longer exists"]
 
 
 def test_a_restart_knows_what_was_asked_for(store: world.World) -> None:
-    tell(store, "one")
+    emit(store, "one")
     settle(store, model.DeliveryResult.FAILED)
     redeliver(store, *found(store), out_of_order=True)
 

@@ -1,4 +1,4 @@
-"""What an event says: its id, its data, its instants."""
+"""The content of an event: its id, its data, its instants."""
 
 import uuid
 from typing import Any
@@ -84,7 +84,7 @@ def test_an_id_does_not_depend_on_when_or_how_it_was_seen() -> None:
 
 @pytest.mark.parametrize("letter", ["x", "é", "€", "\U0001f600"])
 @pytest.mark.parametrize("shift", range(4))
-def test_a_long_value_is_cut_between_letters_at_4_kib_and_says_so(letter: str, shift: int) -> None:
+def test_a_long_value_is_truncated_between_characters_at_4_kib_and_marked(letter: str, shift: int) -> None:
     value = "a" * shift + letter * 5000
 
     resource = rendered(world.seen("a", 7, value=value))["resource"]

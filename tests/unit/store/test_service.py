@@ -20,7 +20,7 @@ _names = itertools.count()
 
 
 class Failing(apsw.VFS):
-    """A volume that gives an error, when the test says so, at the nth write or sync from then on."""
+    """A volume that returns an error at the nth write or sync after the test requested it."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -68,12 +68,12 @@ class Counting(service.ServiceListener):
     def __init__(self) -> None:
         self.commits: list[int] = []
         self.failures: list[str] = []
-        self.told = 0
+        self.emitted = 0
 
     def committed(self, *, requests: int, seconds: float, notes: Any) -> None:
         assert seconds >= 0
         self.commits.append(requests)
-        self.told += len(notes)
+        self.emitted += len(notes)
 
     def failed(self, verb: str, error: errors.BeaconError) -> None:
         self.failures.append(f"{verb}: {type(error).__name__}")
@@ -120,7 +120,7 @@ def ask(store: world.World, jobs: list[service.QueuedRequest]) -> dict[Any, Any]
 
 
 def consistent(store: world.World) -> None:
-    """What the store remembers and what the ledger says must be the same after a restart."""
+    """The state in memory and the ledger must agree after a restart."""
     before = store.service.handle(wire.Inspect())
     opened = store.open()
     store.restart()
@@ -148,9 +148,9 @@ def test_a_bad_request_harms_only_itself(store: world.World, listener: Counting)
     answers = ask(store, jobs)
 
     assert answers["bad"].code is wire.Refusal.FAILED
-    assert [answers[position].place for position in (11, 12, 13)] == [wire.Place.APPLIED] * 3
+    assert [answers[position].place for position in (11, 12, 13)] == [wire.ApplyResult.APPLIED] * 3
     assert [name for name, _, _ in store.events()] == ["o10", "o11", "o12"]
-    assert (listener.commits, listener.told) == ([4], 3)
+    assert (listener.commits, listener.emitted) == ([4], 3)
     consistent(store)
 
 
@@ -173,7 +173,7 @@ def test_a_full_volume_refuses_the_whole_batch_and_takes_it_when_there_is_room(
     store.ledger.run("PRAGMA max_page_count = 1000000")
     applied = ask(store, jobs)
 
-    assert [reply.place for reply in applied.values()] == [wire.Place.APPLIED] * count
+    assert [reply.place for reply in applied.values()] == [wire.ApplyResult.APPLIED] * count
     assert len(store.events()) == count
     consistent(store)
 
@@ -202,7 +202,7 @@ def test_a_volume_that_fails_at_the_commit_refuses_the_whole_batch(
     volume.fail(None)
     assert store.events() == []
     applied = ask(store, jobs)
-    assert [reply.place for reply in applied.values()] == [wire.Place.APPLIED] * count
+    assert [reply.place for reply in applied.values()] == [wire.ApplyResult.APPLIED] * count
     assert len(store.events()) == count
     consistent(store)
 
@@ -228,7 +228,7 @@ def test_a_session_begun_in_a_refused_batch_is_forgotten(store: world.World, vol
 
     volume.fail(None)
     assert [reply.code for reply in refused.values()] == [wire.Refusal.FULL] * 2
-    assert ask(store, [observed])[11].place is wire.Place.APPLIED
+    assert ask(store, [observed])[11].place is wire.ApplyResult.APPLIED
 
 
 def test_a_list_begun_in_a_refused_batch_has_not_begun(store: world.World, volume: Failing) -> None:
@@ -249,8 +249,8 @@ def test_a_list_begun_in_a_refused_batch_has_not_begun(store: world.World, volum
 
     volume.fail(None)
     end = wire.ListEnd(scope=scope.id, session=opened.session, at=20, pages=0, count=0)
-    assert store.ask(end).place is wire.Place.OUT_OF_POSITION
-    assert store.observe(10, 11, world.seen("a", 11, ADDED)).place is wire.Place.APPLIED
+    assert store.ask(end).place is wire.ApplyResult.OUT_OF_POSITION
+    assert store.observe(10, 11, world.seen("a", 11, ADDED)).place is wire.ApplyResult.APPLIED
 
 
 def test_an_epoch_begun_in_a_refused_batch_has_not_begun(store: world.World, volume: Failing) -> None:
@@ -303,14 +303,14 @@ def test_a_commit_that_one_request_spoils_is_done_one_by_one(store: world.World,
 
     answers = ask(store, jobs)
 
-    assert answers[11].place is wire.Place.APPLIED
+    assert answers[11].place is wire.ApplyResult.APPLIED
     assert answers[12].code is wire.Refusal.FAILED
-    assert answers[13].place is wire.Place.OUT_OF_POSITION
+    assert answers[13].place is wire.ApplyResult.OUT_OF_POSITION
     assert [name for name, _, _ in store.events()] == ["o10"]
     assert store.open().cursor == 11
 
 
-def test_a_claim_that_can_not_be_read_is_refused_and_the_store_goes_on(store: world.World, volume: Failing) -> None:
+def test_an_unreadable_claim_is_refused_and_the_store_keeps_serving(store: world.World, volume: Failing) -> None:
     store.observe(10, 11, world.seen("a", 11, ADDED))
     store.restart()  # what is in the cache could be read
     claim = wire.Claim(endpoint="default", session="s", number=1, want=1, wait_s=60)
@@ -349,10 +349,10 @@ def test_a_parked_claim_is_answered_when_a_retry_is_due(store: world.World) -> N
         delivery=delivery.id, generation=0, attempt=1, result=model.DeliveryResult.RETRY, code="500", delay_s=3.0
     )
     assert ask(store, [parked(store, 2, settlements=(retry,))]) == {}
-    assert 2.9 < store.service.patience_s(60) <= 3.0
+    assert 2.9 < store.service.longest_wait_s(60) <= 3.0
     store.clock.advance(3)
 
-    assert store.service.patience_s(60) == 0
+    assert store.service.longest_wait_s(60) == 0
     ((sender, reply),) = store.service.due()
     assert sender == "claim 2"
     assert [each.id for each in reply.deliveries] == [delivery.id]  # type: ignore[union-attr]
@@ -362,7 +362,7 @@ def test_a_parked_claim_is_answered_with_nothing_when_its_time_is_over(store: wo
     assert ask(store, [parked(store, wait_s=0.01)]) == {}
     answers: list[service.Answer] = []
     while not answers:
-        assert store.service.patience_s(60) <= 0.01
+        assert store.service.longest_wait_s(60) <= 0.01
         answers = store.service.due()
 
     assert answers == [("claim 1", wire.Claimed(number=1))]
@@ -374,7 +374,7 @@ def test_a_newer_claim_ends_the_parking_of_the_one_before(store: world.World) ->
     assert ask(store, [parked(store, 2, seen=0)]) == {"claim 1": wire.Claimed(number=1)}
 
 
-def test_what_pipelined_claims_of_one_batch_get_is_given_once(store: world.World) -> None:
+def test_pipelined_claims_of_one_batch_lease_each_delivery_once(store: world.World) -> None:
     answers = ask(store, [parked(store, 1), parked(store, 2, seen=0), *burst(store, 1)])
     later = ask(store, burst(store, 1, start=11))
 
@@ -400,15 +400,15 @@ def test_a_parked_claim_is_fenced_by_a_new_session(store: world.World) -> None:
 
 
 def test_a_store_with_nothing_parked_waits_as_long_as_it_may(store: world.World) -> None:
-    assert store.service.patience_s(0.5) == 0.5
+    assert store.service.longest_wait_s(0.5) == 0.5
 
 
 # Reading
 
 
-def test_a_store_that_serves_says_so(store: world.World) -> None:
+def test_a_serving_store_reports_ready(store: world.World) -> None:
     assert store.service.handle(wire.Ping()) == wire.Pong(state="ready", since_us=store.clock.us)
-    assert store.service.handle(wire.Hello(process="x")) == wire.Welcome(settings={})
+    assert store.service.handle(wire.Hello(process="x")) == wire.HelloReply(settings={})
 
 
 def test_a_request_for_another_ledger_is_refused_and_changes_nothing(store: world.World) -> None:
@@ -427,7 +427,7 @@ def test_an_empty_batch_does_nothing(store: world.World, listener: Counting) -> 
     assert listener.commits == []
 
 
-def test_a_request_that_carries_what_a_ledger_said_names_that_ledger(store: world.World) -> None:
+def test_a_request_with_data_of_a_ledger_must_name_that_ledger(store: world.World) -> None:
     store.observe(10, 12, world.seen("a", 11, ADDED), world.seen("b", 12, ADDED))
     a, b = store.claim().deliveries
     scope, opened = store.scopes[0], store.opened[store.scopes[0].id]
@@ -532,7 +532,7 @@ def test_on_a_volume_that_fails_again_and_again_nothing_is_lost(
     store.relist(10)
     store.ledger.run("PRAGMA cache_size = 0")  # so that pages are read again
     flaky.on = True
-    told: list[str] = []
+    emitted: list[str] = []
     settlements: tuple[model.Outcome, ...] = ()
 
     try:
@@ -541,7 +541,7 @@ def test_on_a_volume_that_fails_again_and_again_nothing_is_lost(
             insist(store, store.observation(position, position + 1, seen))
             claim = wire.Claim(endpoint="default", session="s", number=position, want=9, wait_s=0)
             taken = insist(store, replace(claim, settlements=settlements))
-            told += [one.event_id for one in taken.deliveries]
+            emitted += [one.event_id for one in taken.deliveries]
             settlements = tuple(map(world.delivered, taken.deliveries))
         insist(store, replace(claim, number=70, want=0, settlements=settlements))
     finally:
@@ -549,7 +549,7 @@ def test_on_a_volume_that_fails_again_and_again_nothing_is_lost(
 
     assert flaky.failures > 5
     assert len(store.events()) == 60
-    assert len(told) == len(set(told)) == 60
+    assert len(emitted) == len(set(emitted)) == 60
     assert store.ledger.rows("SELECT DISTINCT state FROM deliveries") == [("delivered",)]
     store.restart()
     assert len(store.events()) == 60

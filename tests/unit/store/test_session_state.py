@@ -1,4 +1,4 @@
-"""Memory beside the ledger says what the ledger says, whatever was undone."""
+"""State in memory agrees with the ledger, whatever was rolled back."""
 
 import pytest
 from hypothesis import given
@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from beacon.store import session_state
 
-KEYS = ("a", "b", "c")
+KEYS: list[session_state.StateKey[object]] = [session_state.StateKey(name) for name in ("a", "b", "c")]
+Step = tuple[str, session_state.StateKey[object] | None, int | None]
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("put"), st.sampled_from(KEYS), st.none() | st.integers(0, 5)),
@@ -17,55 +18,60 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-def test_what_is_seen_is_what_was_kept(steps: list[tuple[str, str | None, int | None]]) -> None:
+def test_a_request_sees_what_was_kept_and_nothing_that_was_rolled_back(
+    steps: list[tuple[str, session_state.StateKey[object] | None, int | None]],
+) -> None:
     """The model is three dictionaries, each a whole copy of the one below."""
-    remembered = session_state.SessionState()
-    kept: dict[str, int | None] = {}
+    state = session_state.SessionState()
+    kept: dict[session_state.StateKey[object], int | None] = {}
     transaction, request = dict(kept), dict(kept)
     for what, key, value in steps:
         match what:
             case "put":
                 assert key is not None
-                remembered.put(key, value)
+                if value is None:
+                    state.remove(key)
+                else:
+                    state.put(key, value)
                 request[key] = value
             case "keep request":
-                remembered.keep_request()
+                state.keep_request()
                 transaction = dict(request)
             case "drop request":
-                remembered.drop_request()
+                state.drop_request()
                 request = dict(transaction)
             case "keep all":
-                remembered.keep_request()
-                remembered.keep_all()
+                state.keep_request()
+                state.keep_all()
                 kept = transaction = dict(request)
                 request = dict(request)
             case "drop all":
-                remembered.drop_all()
+                state.drop_all()
                 transaction, request = dict(kept), dict(kept)
-        assert {name: remembered.get(name) for name in KEYS} == {name: request.get(name) for name in KEYS}
+        assert {name: state.get(name) for name in KEYS} == {name: request.get(name) for name in KEYS}
 
 
-def test_what_is_to_be_said_is_said_once_and_only_when_it_is_a_fact() -> None:
-    remembered = session_state.SessionState()
-    remembered.note("kept")
-    remembered.keep_request()
-    remembered.note("undone")
-    remembered.drop_request()
-    assert remembered.keep_all() == ["kept"]
+def test_a_notification_is_handed_out_once_and_only_after_the_commit() -> None:
+    state = session_state.SessionState()
+    state.note("kept")
+    state.keep_request()
+    state.note("undone")
+    state.drop_request()
+    assert state.keep_all() == ["kept"]
 
-    remembered.note("lost with its transaction")
-    remembered.keep_request()
-    remembered.drop_all()
-    assert remembered.keep_all() == []
+    state.note("lost with its transaction")
+    state.keep_request()
+    state.drop_all()
+    assert state.keep_all() == []
 
 
 @pytest.mark.parametrize("falsy", [0, "", (), False])
 def test_a_value_that_is_false_is_a_value(falsy: object) -> None:
-    remembered = session_state.SessionState()
-    remembered.put("a", 1)
-    remembered.keep_request()
-    remembered.keep_all()
+    state = session_state.SessionState()
+    state.put(KEYS[0], 1)
+    state.keep_request()
+    state.keep_all()
 
-    remembered.put("a", falsy)
+    state.put(KEYS[0], falsy)
 
-    assert remembered.get("a") == falsy
+    assert state.get(KEYS[0]) == falsy

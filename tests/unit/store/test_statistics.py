@@ -1,4 +1,4 @@
-"""What is counted as it changes is what reading the tables through says."""
+"""The maintained counts agree with a scan of the tables."""
 
 import random
 from dataclasses import replace
@@ -46,7 +46,7 @@ class Work:
         kind = model.ChangeKind.DELETED if deleted else model.ChangeKind.MODIFIED
         verdict = self.chance.choice([model.RuleVerdict.ACCEPTED, model.RuleVerdict.ACCEPTED, model.RuleVerdict.LABEL])
         seen = world.seen(name, self.position, kind, verdict, uid=uid, value=f"v{self.position}")
-        assert self.store.observe(self.position - 1, self.position, seen).place is wire.Place.APPLIED
+        assert self.store.observe(self.position - 1, self.position, seen).place is wire.ApplyResult.APPLIED
         if deleted:
             del self.present[name]
         else:

@@ -57,7 +57,7 @@ def store(tmp_path: Path) -> Iterator[world.World]:
 def change(store: world.World, *names: str) -> None:
     (cursor,) = store.ledger.rows("SELECT resource_version FROM cursors")[0]
     seen = [world.seen(name, cursor + step, value=f"v{cursor + step}") for step, name in enumerate(names, start=1)]
-    assert store.observe(cursor, cursor + len(names), *seen).place is wire.Place.APPLIED
+    assert store.observe(cursor, cursor + len(names), *seen).place is wire.ApplyResult.APPLIED
 
 
 def by_name(given: list[model.Delivery], name: str) -> model.Delivery:
@@ -93,7 +93,7 @@ def test_two_deaths_are_no_suspicion_and_the_third_sets_an_event_aside(store: wo
     assert notifiers.suspected() == ["killer"]
 
 
-def test_an_answer_in_between_begins_the_count_anew(store: world.World) -> None:
+def test_a_response_in_between_resets_the_count(store: world.World) -> None:
     change(store, "slow", "a")
     notifiers = Notifiers(store)
     slow = by_name(notifiers.claim(), "slow")

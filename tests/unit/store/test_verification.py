@@ -51,7 +51,7 @@ def test_events_that_were_cleaned_away_break_no_chain(path: Path) -> None:
             "UPDATE deliveries SET state = 'ready', generation = 1, subject = (SELECT min(subject) FROM deliveries)",
             "may be sent at the same time",
         ),
-        ("UPDATE deliveries SET state = 'queued'", "none of the object goes before it"),
+        ("UPDATE deliveries SET state = 'queued'", "no delivery of its object is ready"),
         ("UPDATE cursors SET highest = 3", "ahead of 3"),
         ("UPDATE cursors SET resource_version = 3", "is behind object"),
         ("UPDATE cursors SET epoch = 3", "of epoch 3"),
@@ -60,9 +60,9 @@ def test_events_that_were_cleaned_away_break_no_chain(path: Path) -> None:
                 "UPDATE attempts SET started_us = 1000000, duration_us = 50000;"
                 " UPDATE attempts SET started_us = 1020000 WHERE delivery = 3"
             ),
-            "was under way",
+            "was in flight",
         ),
-        ("DROP TABLE deliveries", "no ledger"),
+        ("DROP TABLE deliveries", "not a ledger"),
     ],
 )
 def test_what_is_wrong_is_found(path: Path, sql: str, finding: str) -> None:

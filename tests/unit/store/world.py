@@ -98,9 +98,9 @@ class World:
 
     def observe(
         self, prev: int, position: int, *seen: model.Observation, scope: rules.Scope | None = None, **changes: Any
-    ) -> wire.Positioned:
+    ) -> wire.PositionReply:
         reply = self.ask(self.observation(prev, position, *seen, scope=scope, **changes))
-        assert isinstance(reply, wire.Positioned), reply
+        assert isinstance(reply, wire.PositionReply), reply
         return reply
 
     def observation(
@@ -129,8 +129,8 @@ class World:
         others: dict[str, int] | None = None,
         end: bool = True,
         identified: bool = True,
-    ) -> wire.Positioned:
-        """List the scope: `seen` whole, `others` (UID -> resourceVersion) as objects that nobody asked for."""
+    ) -> wire.PositionReply:
+        """List the scope: `seen` in full, `others` (UID -> resourceVersion) as objects without observations."""
         scope = scope or self.scopes[0]
         opened = self.opened[scope.id]
         reason = opened.reason or model.GapReason.EXPIRED
@@ -145,7 +145,7 @@ class World:
             reason=reason,
         )
         reply = self.ask(begin)
-        if reply.place is not wire.Place.APPLIED:
+        if reply.place is not wire.ApplyResult.APPLIED:
             return reply  # type: ignore[no-any-return]
         listed = {one.uid: one.resource_version for one in seen} | (others or {})
         page = wire.ListPage(
@@ -158,7 +158,7 @@ class World:
             observations=tuple(replace(one, change=model.ChangeKind.LISTED) for one in seen),
         )
         reply = self.ask(page)
-        if reply.place is not wire.Place.APPLIED or not end:
+        if reply.place is not wire.ApplyResult.APPLIED or not end:
             return reply  # type: ignore[no-any-return]
         return self.ask(  # type: ignore[no-any-return]
             wire.ListEnd(
@@ -176,17 +176,17 @@ class World:
         return reply
 
     def events(self) -> list[tuple[str, str, str]]:
-        """Give what was told, in order: (name, type, cause)."""
+        """Return the emitted events, in order: (name, type, cause)."""
         return self.ledger.rows("SELECT name, type, cause FROM events ORDER BY sequence")
 
     def deliver_all(self) -> list[str]:
-        """Deliver everything that may go, as an endpoint that always says yes; gives the ids in order."""
-        told = []
+        """Deliver everything that is due, to an endpoint that always accepts. Return the ids in order."""
+        emitted = []
         settlements: tuple[model.Outcome, ...] = ()
         while (claimed := self.claim(100, *settlements)).deliveries:
-            told += [delivery.event_id for delivery in claimed.deliveries]
+            emitted += [delivery.event_id for delivery in claimed.deliveries]
             settlements = tuple(map(delivered, claimed.deliveries))
-        return told
+        return emitted
 
 
 def seen(
