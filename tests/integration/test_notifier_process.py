@@ -133,9 +133,9 @@ def test_a_changed_configuration_ends_it_so_that_supervisord_starts_it_anew(plac
 DYING = """
 import itertools, os, sys
 from beacon.runtime import process
-from beacon.notifier import __main__, channel
+from beacon.notifier import __main__, http_sender
 
-left, after, send = itertools.count(int(sys.argv[1]), -1), sys.argv[2] == "after", channel.Channel.send
+left, after, send = itertools.count(int(sys.argv[1]), -1), sys.argv[2] == "after", http_sender.HttpSender.send
 
 def die(self, *args, **options):
     last = next(left) == 0
@@ -146,7 +146,7 @@ def die(self, *args, **options):
         os._exit(9)
     return reply
 
-channel.Channel.send = die
+http_sender.HttpSender.send = die
 process.run("notifier", __main__.main)
 """
 
@@ -203,7 +203,7 @@ def test_a_kill_in_the_middle_loses_nothing_keeps_order_and_repeats_at_most_what
 FAILING = """
 import sys
 from beacon.runtime import process
-from beacon.notifier import __main__, render, session
+from beacon.notifier import __main__, claim_session, render
 
 def fail(*_, **__):
     raise RecursionError("of this event")
@@ -211,8 +211,8 @@ def fail(*_, **__):
 if sys.argv[1] == "rendering":
     render.envelope = fail
 else:
-    claim = session.Session.claim
-    session.Session.claim = lambda self, wish: fail() if self.outbox else claim(self, wish)
+    claim = claim_session.ClaimSession.claim
+    claim_session.ClaimSession.claim = lambda self, wish: fail() if self.outbox else claim(self, wish)
 process.run("notifier", __main__.main)
 """
 

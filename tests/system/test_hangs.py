@@ -16,14 +16,14 @@ CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 WATCHER = """
 import os, threading
 from beacon.runtime import process
-from beacon.watcher import __main__, stream
-look = stream.Stream._look_after_process
+from beacon.watcher import __main__, scope_watch
+look = scope_watch.ScopeWatch._look_after_process
 def hang(self):
     look(self)
     if "Secret" in threading.current_thread().name and os.path.exists({hang!r}):
         os.unlink({hang!r})
         threading.Event().wait()
-stream.Stream._look_after_process = hang
+scope_watch.ScopeWatch._look_after_process = hang
 process.run("watcher", __main__.main)
 """
 

@@ -171,7 +171,7 @@ before = tests.peak_kb()
 for _ in range(3):
     try:
         api.get("/api/v1")
-    except (failures.Refused, failures.Malformed, failures.Broken):
+    except (failures.ApiRefused, failures.Malformed, failures.Broken):
         pass
 print(tests.peak_kb() - before)
 """
@@ -197,12 +197,12 @@ def test_answers_of_300_mb_cost_little_memory(tmp_path: Path, answer: Answer) ->
 LISTED = """
 import sys
 from pathlib import Path
-from beacon.cluster import discovery, listing
+from beacon.cluster import discovery, lists
 from tests.unit import test_cluster_connection as tests
 api = tests.connected(Path(sys.argv[1]), sys.argv[2])
-configmaps = discovery.Resource(group="", version="v1", plural="configmaps", namespaced=True, kind="ConfigMap")
+configmaps = discovery.ServedResource(group="", version="v1", plural="configmaps", namespaced=True, kind="ConfigMap")
 before = tests.peak_kb()
-count = sum(len(page.items) for page in listing.pages(api, configmaps, ""))
+count = sum(len(page.items) for page in lists.pages(api, configmaps, ""))
 print(count, tests.peak_kb() - before)
 """
 BIG = 200

@@ -13,7 +13,7 @@ from beacon.notifier import in_flight_marks
 
 KILLED = """
 import os, pathlib, signal, sys
-from beacon.notifier import marks
+from beacon.notifier import in_flight_marks as marks
 marked = marks.Marks(pathlib.Path(sys.argv[1]), most=4)
 for delivery in (3, 5, 2**62, 9, 11):
     marked.begin(delivery)

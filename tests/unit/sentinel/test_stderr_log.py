@@ -15,7 +15,7 @@ def spoken(code: str) -> list[str]:
 
 def test_a_line_has_the_same_form_as_the_others() -> None:
     other = f"from {log.__name__} import configure, get; configure('sentinel', fd=2); get().error('killed', pid=7)"
-    ours = "from beacon.sentinel import voice; voice.say('error', 'killed', pid=7)"
+    ours = "from beacon.sentinel import stderr_log; stderr_log.say('error', 'killed', pid=7)"
 
     (theirs,), (mine,) = spoken(other), spoken(ours)
 
@@ -27,13 +27,13 @@ def test_a_line_has_the_same_form_as_the_others() -> None:
 
 
 def test_a_long_value_is_cut_so_that_a_line_is_written_whole() -> None:
-    (line,) = spoken("from beacon.sentinel import voice; voice.say('error', 'x', reason='y' * 9000)")
+    (line,) = spoken("from beacon.sentinel import stderr_log; stderr_log.say('error', 'x', reason='y' * 9000)")
 
     assert len(line) < 4096
 
 
 def test_an_unexpected_end_is_a_line_too() -> None:
-    (line,) = spoken("import sys; from beacon.sentinel import voice; sys.excepthook = voice.say_last; 1 / 0")
+    (line,) = spoken("import sys; from beacon.sentinel import stderr_log; sys.excepthook = stderr_log.say_last; 1 / 0")
 
     said = json.loads(line)
     assert (said["event"], said["error"]) == ("failed unexpectedly", "ZeroDivisionError")

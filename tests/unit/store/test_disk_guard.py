@@ -323,14 +323,14 @@ def test_a_limit_on_the_size_of_files_refuses_and_kills_nothing(tmp_path: Path) 
 import resource, sys
 from pathlib import Path
 from beacon.domain import model
-from beacon.store import room
+from beacon.store import disk_guard
 from tests.unit.store import world
 path = Path(sys.argv[1])
-store = world.World(path, disk=room.Room(path, reserve_bytes=0, ballast_bytes=4096))
+store = world.World(path, disk=disk_guard.DiskGuard(path, reserve_bytes=0, ballast_bytes=4096))
 store.open()
 store.relist(10)
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
-new = store.observation(10, 11, *[world.seen(f"o{at}", 11, model.Change.ADDED, value="v" * 9000) for at in range(90)])
+new = store.observation(10, 11, *[world.seen(f"o{at}", 11, model.ChangeKind.ADDED, value="v" * 9000) for at in range(90)])
 print(store.ask(new).code)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 replies = [store.ask(new) for _ in range(3)]
