@@ -330,7 +330,8 @@ store = world.World(path, disk=disk_guard.DiskGuard(path, reserve_bytes=0, balla
 store.open()
 store.relist(10)
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
-new = store.observation(10, 11, *[world.seen(f"o{at}", 11, model.ChangeKind.ADDED, value="v" * 9000) for at in range(90)])
+added = model.ChangeKind.ADDED
+new = store.observation(10, 11, *[world.seen(f"o{at}", 11, added, value="v" * 9000) for at in range(90)])
 print(store.ask(new).code)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 replies = [store.ask(new) for _ in range(3)]
