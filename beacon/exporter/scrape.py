@@ -4,32 +4,66 @@ A file that can't be read would spoil every later scrape, so it is set aside, on
 process that has just made one writes its first bytes a moment later.
 """
 
+import struct
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
-from beacon.exporter import exposition, gauges, health, snapshot
+from prometheus_client import exposition, multiprocess
+
+from beacon.exporter import gauges, health, snapshot
 from beacon.runtime import metrics
 
 _GRACE_S = 0.05
+_RETRIES = 3
+
+
+class _Families:
+    """What the library takes for a registry: metrics that are collected already."""
+
+    def __init__(self, families: Iterable[metrics.Family]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[metrics.Family]:
+        return self._families
 
 
 def scrape(directory: Path, seen: snapshot.Snapshot, checks: health.Checks, *, accept: str) -> tuple[bytes, str]:
     """Render every metric: the body and its content type."""
     living = [name for name, program in seen.programs.items() if program.alive]
-    counted = collect(directory, living)
-    asked = (exposition.exposed(family) for family in gauges.families(seen, checks))
-    return exposition.render([*counted, *asked], accept)
+    return render([*collect(directory, living), *gauges.families(seen, checks)], accept)
 
 
-def collect(directory: Path, living: list[str]) -> list[exposition.Exposed]:
+def render(families: Iterable[metrics.Family], accept: str) -> tuple[bytes, str]:
+    """Render metrics in the format that an Accept header asks for: the body and its content type."""
+    encode, content_type = exposition.choose_encoder(metrics.content_type(accept))
+    return encode(_Families(families)), content_type
+
+
+def collect(directory: Path, living: list[str]) -> list[metrics.Family]:
     """Merge the files of all roles, without the damaged ones, and without the states of those that don't live."""
+    for _ in range(_RETRIES):
+        try:
+            return merge(_sound(directory, living))
+        except (FileNotFoundError, struct.error):  # a process has begun a file anew since it was found sound
+            threading.Event().wait(_GRACE_S)
+    return merge(_sound(directory, living))
+
+
+def merge(paths: Iterable[Path]) -> list[metrics.Family]:
+    """Add up sound metric files. Of a gauge the value that was set last counts."""
+    return list(multiprocess.MultiProcessCollector.merge([str(path) for path in paths]))  # type: ignore[no-untyped-call]
+
+
+def _sound(directory: Path, living: list[str]) -> tuple[Path, ...]:
+    """List the files that can be read, and set aside those that can't."""
     paths = metrics.files(directory, living)
     damaged = [path for path in paths if not metrics.sound(path)]
-    if damaged:
-        threading.Event().wait(_GRACE_S)
-        for path in damaged:
-            if not metrics.sound(path):
-                metrics.set_aside(path)
-                metrics.METRIC_FILES_DAMAGED.inc()
-        return collect(directory, living)
-    return exposition.merge(paths)
+    if not damaged:
+        return paths
+    threading.Event().wait(_GRACE_S)
+    for path in damaged:
+        if not metrics.sound(path):
+            metrics.set_aside(path)
+            metrics.METRIC_FILES_DAMAGED.inc()
+    return _sound(directory, living)

@@ -27,7 +27,7 @@ Family = Metric  # a metric with its samples, as in a scrape
 
 _KEY_PARTS = 4  # metric, sample, labels, help
 _OPEN_METRICS = "application/openmetrics-text"
-_ESCAPINGS = ("allow-utf-8", "underscores", "dots", "values")
+_ESCAPINGS = ("allow-utf-8", "underscores")  # those that leave our names as they are
 _settling = threading.Lock()
 _INITIAL_BYTES = 1 << 16  # the initial size of the library's files
 _ENTRY_BYTES = 32  # around a key, at most
@@ -258,19 +258,6 @@ def files(directory: Path, living: Iterable[str]) -> tuple[Path, ...]:
     return tuple(path for path in found if not path.name.startswith("gauge_live") or _role(path) in roles)
 
 
-def entries(path: Path) -> Iterable[tuple[bytes, float, float]]:
-    """Yield the key (JSON), value and timestamp of each entry of an intact metric file; only gauges have timestamps."""
-    try:
-        data = path.read_bytes()
-        used = struct.unpack_from("i", data)[0]
-    except (FileNotFoundError, struct.error):  # its process has just restarted
-        return
-    for key, end in _keys(data, used):
-        if not key:
-            return
-        yield key, *struct.unpack_from("dd", data, end)
-
-
 def family(kind: str, name: str, text: str, samples: Iterable[tuple[Mapping[str, str], float]]) -> Family:
     """Return a metric of measured values; `kind` is gauge or counter, `name` has neither prefix nor _total."""
     made = Metric(f"beacon_{name}", text, kind)
@@ -295,7 +282,7 @@ def content_type(accept: str) -> str:
 
 @lru_cache(maxsize=1)
 def _formats() -> frozenset[str]:
-    """Return the content types of all supported versions, with every escaping."""
+    """Return the content types of all supported versions, with every escaping that is used."""
     asked = [""]
     for media in (_OPEN_METRICS, "text/plain"):
         asked += [f"{media};version=1.0.0;escaping={escaping}" for escaping in _ESCAPINGS]
@@ -307,7 +294,7 @@ def sound(path: Path) -> bool:
     try:
         data = path.read_bytes()
         used = struct.unpack_from("i", data)[0]
-        return (used == 0 or 8 <= used <= len(data)) and all(_meaningful(key) for key, _ in _keys(data, used))
+        return (used == 0 or 8 <= used <= len(data)) and all(map(_meaningful, _keys(data, used)))
     except FileNotFoundError:
         return True
     except (OSError, struct.error):
@@ -324,10 +311,10 @@ def _role(path: Path) -> str:
     return path.stem.rpartition("_")[2]
 
 
-def _keys(data: bytes, used: int) -> Iterable[tuple[bytes, int]]:
-    """Yield the key of each entry and the offset of its two doubles; an empty key marks damage.
+def _keys(data: bytes, used: int) -> Iterable[bytes]:
+    """Walk the entries: the key's length, the key padded so that both are a multiple of 8 bytes, two doubles.
 
-    An entry consists of the key's length, the key, padded so that both have a multiple of 8 bytes, and two doubles.
+    Yields each key; an empty one for an entry that goes beyond what is used.
     """
     position = 8
     while position < used:
@@ -335,9 +322,9 @@ def _keys(data: bytes, used: int) -> Iterable[tuple[bytes, int]]:
         key = position + 4
         position = key + length + 8 - (length + 4) % 8 + 16
         if length <= 0 or position > used:
-            yield b"", 0
+            yield b""
             return
-        yield data[key : key + length], position - 16
+        yield data[key : key + length]
 
 
 @lru_cache(maxsize=20_000)  # every scrape reads the same keys

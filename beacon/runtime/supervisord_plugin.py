@@ -17,6 +17,7 @@ from supervisor import loggers
 from beacon.runtime import line_writer
 
 _DESCRIPTORS = {"/dev/fd/1": 1, "/dev/stdout": 1, "/dev/fd/2": 2, "/dev/stderr": 2}
+_LONGEST = 3000  # characters of a line that supervisord prints
 
 
 class Interface:
@@ -53,13 +54,19 @@ class OutputStream:
 
 
 class _Text(io.TextIOBase):
-    """The standard error of supervisord itself, which must not block it either."""
+    """The output of supervisord itself, for instance an error about a closed connection: a JSON line for each line.
+
+    A plain write to the descriptor would block supervisord while its output is not read.
+    """
 
     def __init__(self, stream: OutputStream) -> None:
         self._stream = stream
+        self._begun = ""
 
     def write(self, text: str) -> int:
-        self._stream.write(text.encode("utf-8", "backslashreplace"))
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in filter(None, lines):
+            self._stream.write(_line("error", "printed", text=line[:_LONGEST]))
         return len(text)
 
 
@@ -70,7 +77,7 @@ def make(_supervisord: Any, **_options: Any) -> Interface:
     """Replace supervisord's writer of the programs' lines; for `supervisor.rpcinterface_factory`."""
     if not _streams:  # supervisord calls this again when it reloads its configuration
         _streams.update({fd: OutputStream(fd) for fd in (1, 2)})
-        sys.stderr = _Text(_streams[2])
+        sys.stdout, sys.stderr = _Text(_streams[1]), _Text(_streams[2])
         _redirect_log_files(loggers.handle_file)
     return Interface(_streams)
 
@@ -89,6 +96,10 @@ def _redirect_log_files(by_path: Any) -> None:
 
 
 def _dropped(count: int) -> bytes:
+    return _line("warning", "log lines dropped", lines=count)
+
+
+def _line(level: str, event: str, **fields: Any) -> bytes:
     now = datetime.now(tz=UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    line = {"ts": now, "level": "warning", "process": "supervisord", "event": "log lines dropped", "lines": count}
+    line = {"ts": now, "level": level, "process": "supervisord", "event": event, **fields}
     return json.dumps(line, separators=(",", ":")).encode() + b"\n"

@@ -162,7 +162,6 @@ def test_a_100_before_the_response_is_skipped(proxy: proxies.Proxy, receiver: en
     assert len(receiver.received) == 1
 
 
-@pytest.mark.xfail(strict=False, reason="an answer of 102 or 103 is taken for the final one")
 @pytest.mark.parametrize("interim", [b"102 Processing\r\n", b"103 Early Hints\r\nLink: </a.css>; rel=preload\r\n"])
 def test_other_interim_responses_are_skipped(
     interim: bytes, proxy: proxies.Proxy, receiver: endpoints.Endpoint, send: Send

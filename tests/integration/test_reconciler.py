@@ -13,7 +13,7 @@ from typing import IO, Any
 import pytest
 
 from beacon import codec, errors
-from beacon.exporter import exposition
+from beacon.exporter import scrape
 from beacon.runtime import run_directory
 from beacon.runtime.metrics import files
 from tests.integration.processes import wait_for
@@ -66,8 +66,8 @@ class Pair:
         return [line for line in list(self.lines) if line["event"] == event]
 
     def figures(self) -> dict[str, float]:
-        found = exposition.merge(files(run_directory.metrics_directory(self.directory / "beacon"), ["reconciler"]))
-        return {head.partition("{")[0]: value for one in found for head, value in one.samples.items()}
+        found = scrape.merge(files(run_directory.metrics_directory(self.directory / "beacon"), ["reconciler"]))
+        return {sample.name: sample.value for family in found for sample in family.samples}
 
     def stop(self) -> None:
         for process in self.processes.values():

@@ -1,7 +1,9 @@
 """Run the tests of this directory on every installed supported interpreter: `python -m tests.interpreters`.
 
-Each interpreter gets a virtual environment with the runtime lock and pytest, which is kept until a lock changes. All
-run concurrently. The exit code is 0 unless a test failed or no interpreter was found.
+Each interpreter gets a virtual environment with the runtime lock and pytest, which is kept until a lock changes. A path
+file makes this checkout importable in it, as an editable installation does: supervisord itself imports a module of
+Beacon, and its script does not look in the working directory. All run concurrently. The exit code is 0 unless a test
+failed or no interpreter was found.
 """
 
 import argparse
@@ -102,6 +104,7 @@ def _start(version: str, path: str, requirements: Path, reports: Path | None) ->
                 >'{made}/pip.log' 2>&1 || {{ cat '{made}/pip.log'; exit 1; }}
             touch '{made}/.ready'
         fi
+        echo '{_ROOT}' >"$('{python}' -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/beacon.pth"
         exec timeout 600 '{python}' -m pytest -q -c tests/interpreters/pytest.ini --rootdir . -p no:cacheprovider \\
             --confcutdir tests/interpreters {report} tests/interpreters
     """

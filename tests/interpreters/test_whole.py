@@ -6,12 +6,13 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from beacon import errors
 from beacon.dev import testkit
 from tests.interpreters import authorities, doors
 from tests.unit.notifier import endpoints
@@ -53,6 +54,15 @@ def answer_api(request: endpoints.Received, line: socket.socket) -> endpoints.Re
     return None
 
 
+def wait(beacon: testkit.Beacon, condition: Callable[[], object], what: str) -> None:
+    """Wait for a condition; when it does not come, raise with what Beacon answers and logs."""
+    try:
+        testkit.until(condition, what, timeout=60, stopped=lambda: beacon.process and beacon.process.poll() is not None)
+    except (TimeoutError, errors.Stopping) as error:
+        answers = (json.dumps(one) for one in (beacon.ready(), beacon.plain_lines[-10:], *beacon.lines[-20:]))
+        raise AssertionError("\n".join([str(error), *answers])) from None
+
+
 @pytest.fixture
 def directory() -> Iterator[Path]:
     """Yield a directory whose path is short enough for unix sockets."""
@@ -79,7 +89,7 @@ def test_a_failing_plugin_is_reported_as_the_reason_and_a_working_one_delivers_e
 
     with testkit.Beacon(directory, config=config, kubeconfig=kubeconfig) as beacon:
         cause = "returned no credentials: it ended with code 1: log in at x.example"
-        testkit.until(lambda: cause in json.dumps(beacon.ready()), "the cause to stand in /ready", timeout=60)
+        wait(beacon, lambda: cause in json.dumps(beacon.ready()), "the cause to stand in /ready")
         status = subprocess.run(
             [sys.executable, "-m", "beacon.cli", "status"],
             env=beacon.environ,
@@ -94,7 +104,7 @@ def test_a_failing_plugin_is_reported_as_the_reason_and_a_working_one_delivers_e
         answer = {"apiVersion": VERSION, "kind": "ExecCredential", "status": {"token": "t0ken\n"}}
         plugin.write_text(f"#!/bin/sh\ncat <<'END'\n{json.dumps(answer)}\nEND\n")
 
-        testkit.until(lambda: sink.received, "the event", timeout=60)
+        wait(beacon, lambda: sink.received, "the event")
         beacon.wait_ready(60)
 
     assert sink.received[0].subject.endswith("one")

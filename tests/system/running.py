@@ -2,7 +2,7 @@
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,16 @@ class Everything:
 
 @contextlib.contextmanager
 def everything(
-    *, changes: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None, **behavior: Any
+    *,
+    changes: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+    on_line: Callable[[dict[str, Any]], None] = lambda _line: None,
+    **behavior: Any,
 ) -> Iterator[Everything]:
-    """Run everything; `changes` are keys of Beacon's configuration, `behavior` are settings of the endpoint."""
+    """Run everything; `changes` are keys of Beacon's configuration, `behavior` are settings of the endpoint.
+
+    `on_line` gets each line of Beacon's log in the thread that reads it.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="b") as name,
         server.running(bookmark_interval_s=1.0) as cluster,
@@ -40,6 +47,8 @@ def everything(
         kubeconfig = cluster.kubeconfig(Path(name) / "kubeconfig")
         merged = config | dict(changes or {})
         merged["endpoint"] = {"url": sink.url} | dict(merged["endpoint"])
-        with testkit.Beacon(Path(name), config=merged, kubeconfig=kubeconfig, environ=environ) as beacon:
+        with testkit.Beacon(
+            Path(name), config=merged, kubeconfig=kubeconfig, environ=environ, on_line=on_line
+        ) as beacon:
             beacon.wait_ready()
             yield Everything(cluster, sink, beacon)

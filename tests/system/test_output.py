@@ -1,5 +1,6 @@
 """Standard output of every kind, and the processes when it is not read, under the real supervisord."""
 
+import fcntl
 import json
 import os
 import signal
@@ -67,11 +68,23 @@ def beats(base: Path) -> dict[str, float]:
     return {beat.process: beat.age_s for beat in heartbeat.read(run_directory.heartbeats_directory(base / "beacon"))}
 
 
+def ask_and_leave(base: Path, supervisord: int) -> None:
+    """Ask supervisord and be gone when it answers, which it prints an error about."""
+    body = b"<methodCall><methodName>beacon.droppedLines</methodName><params></params></methodCall>"
+    os.kill(supervisord, signal.SIGSTOP)
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.connect(str(base / "supervisor.sock"))
+        asking.sendall(b"POST /RPC2 HTTP/1.0\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    os.kill(supervisord, signal.SIGCONT)
+
+
 def test_the_processes_continue_when_standard_output_is_not_read(base: Path) -> None:
     reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
     with started(base, writer, {"watcher": STORM}) as process:
         os.close(writer)
         until(lambda: dropped(base) > 1000, "lines to be dropped")
+        ask_and_leave(base, process.pid)
         before = dropped(base)
         until(lambda: dropped(base) > before, "supervisord to go on")
         until(lambda: len(beats(base)) == 6 and max(beats(base).values()) < 6, "every process to beat")

@@ -78,4 +78,4 @@ def test_every_command_prints_through_this_door() -> None:
     }
 
     # A count of numbers; the entry, which prints help and escapes itself, because --help must be quick.
-    assert {name: len(calls) for name, calls in printing.items() if calls} == {"choosing.py": 1, "__main__.py": 3}
+    assert {name: len(calls) for name, calls in printing.items() if calls} == {"bulk.py": 1, "__main__.py": 3}

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from beacon.exporter import exposition, gauges, health, snapshot, store_poller
+from beacon.exporter import gauges, health, scrape, snapshot, store_poller
 from beacon.runtime.supervision import ProgramState
 from tests.unit.exporter import views
 
@@ -100,7 +100,7 @@ def test_what_is_rendered_is_valid_openmetrics() -> None:
     seen = views.well()
     made = gauges.families(seen, health.readiness(seen, scopes=1))
 
-    body, _ = exposition.render(map(exposition.exposed, made), "application/openmetrics-text;version=1.0.0")
+    body, _ = scrape.render(made, "application/openmetrics-text;version=1.0.0")
 
     assert b"beacon_build_info{" in body
     assert body.endswith(b"# EOF\n")

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ for n in range(40):
 
 def names(directory: Path) -> set[str]:
     collected = scrape.collect(directory, ["watcher", "store"])
-    return {head.partition("{")[0] for one in collected for head in one.samples}
+    return {sample.name for family in collected for sample in family.samples}
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff" * 100, b"\0\0\0\x7f" * 3], ids=["empty", "ones", "huge"])
@@ -60,6 +61,47 @@ def test_a_file_that_is_being_made_is_given_time(tmp_path: Path) -> None:
 def test_a_file_that_vanishes_between_two_looks_is_no_error(tmp_path: Path) -> None:
     assert metrics.sound(tmp_path / "counter_gone.db")
     assert names(tmp_path) == set()
+
+
+def test_a_file_that_vanishes_between_the_check_and_the_reading_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for role in ("watcher", "store"):
+        scripts.run(COUNT, str(tmp_path), role)
+    merge = scrape.merge
+
+    def merge_late(paths: Iterable[Path]) -> list[metrics.Family]:
+        (tmp_path / "counter_store.db").unlink(missing_ok=True)
+        return merge(paths)
+
+    monkeypatch.setattr(scrape, "merge", merge_late)
+
+    assert "beacon_events_total" in names(tmp_path)
+
+
+@pytest.mark.parametrize("escaping", ["allow-utf-8", "underscores", "dots", "values"])
+@pytest.mark.parametrize("media", ["text/plain", "application/openmetrics-text"])
+def test_names_and_labels_are_the_same_in_every_format(tmp_path: Path, media: str, escaping: str) -> None:
+    scripts.run(COUNT, str(tmp_path), "watcher")
+    asked = metrics.family("gauge", "db_rows", "Rows.", [({"table": 'a "b" \\ \n'}, 1e-7)])
+    families = [*scrape.collect(tmp_path, ["watcher"]), asked]
+
+    body, _ = scrape.render(families, f"{media};version=1.0.0;escaping={escaping}")
+
+    lines = body.decode().splitlines()
+    assert 'beacon_events_total{kind="Kind7",source="watch",type="created"} 1.0' in lines
+    assert 'beacon_watch_connected{scope="s7"} 1.0' in lines
+    assert 'beacon_delivery_latency_seconds_bucket{endpoint="e1",le="+Inf"} 10.0' in lines
+    assert 'beacon_db_rows{table="a \\"b\\" \\\\ \\n"} 1e-07' in lines
+
+
+def test_the_states_of_a_role_that_does_not_live_are_not_shown(tmp_path: Path) -> None:
+    scripts.run(COUNT, str(tmp_path), "watcher")
+
+    shown = {sample.name for family in scrape.collect(tmp_path, ["store"]) for sample in family.samples}
+
+    assert "beacon_events_total" in shown
+    assert "beacon_watch_connected" not in shown
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import multiprocess
 
-from beacon.exporter import exposition
+from beacon.exporter import scrape
 from beacon.runtime import metrics
 from tests.unit import scripts
 
@@ -203,9 +203,9 @@ def test_every_metric_has_help_text_a_prefix_and_bounded_labels() -> None:
     ],
 )
 def test_the_format_is_the_one_asked_for(accept: str, content_type: str, end: bytes) -> None:
-    family = exposition.exposed(metrics.family("counter", "things", "Things.", [({"kind": "a"}, 2.0)]))
+    family = metrics.family("counter", "things", "Things.", [({"kind": "a"}, 2.0)])
 
-    body, said = exposition.render([family], accept)
+    body, said = scrape.render([family], accept)
 
     assert said.startswith(content_type)
     assert b'beacon_things_total{kind="a"} 2.0' in body
