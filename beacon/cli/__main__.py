@@ -58,7 +58,7 @@ class _Lazy(click.Group):
             meant = difflib.get_close_matches(cmd_name, _COMMANDS, n=1)
             hint = f"did you mean {meant[0]!r}?" if meant else f"there are {', '.join(sorted(_COMMANDS))}"
             raise click.UsageError(f"no such command {cmd_name!r}: {hint}", ctx)
-        module = importlib.import_module(f"beacon.cli.{_COMMANDS[cmd_name][0]}")
+        module = importlib.import_module(f"beacon.cli.commands.{_COMMANDS[cmd_name][0]}")
         command: click.Command = module.command
         return command
 
