@@ -1,12 +1,12 @@
-"""The plurals of the kinds that every Kubernetes serves, so that `beacon rbac` needs no cluster for them.
+"""The plurals of Kubernetes' built-in kinds, so that `beacon rbac` needs no API server for them.
 
-A plural of Kubernetes' own never changes, and neither does whether a kind lives in namespaces. Only what can be listed
-and watched stands here; what a CustomResourceDefinition or an aggregated API adds is discovery's business.
+Neither the plural of a built-in kind nor its scope (namespaced or cluster-wide) ever changes. The table holds only
+kinds that can be listed and watched. Custom resources and aggregated APIs are not listed here; they need discovery.
 """
 
 from dataclasses import dataclass
 
-# plural and kind; those below `cluster:` do not live in namespaces.
+# Plural and kind; the kinds below `cluster:` are cluster-wide.
 _TABLE = """
 v1
   configmaps ConfigMap
@@ -100,18 +100,18 @@ storage.k8s.io
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltinKind:
-    """How a kind is called in rules, and whether it lives in namespaces."""
+    """The plural of a kind, as RBAC rules name it, and whether the kind is namespaced."""
 
     plural: str
     namespaced: bool
 
 
 def find(group: str, kind: str) -> BuiltinKind | None:
-    """Look up a kind of one API group; None when it is none of Kubernetes' own."""
-    return _KNOWN.get((group, kind))
+    """Return a built-in kind of an API group, or None if the kind is not built in."""
+    return _BY_KIND.get((group, kind))
 
 
-def _read() -> dict[tuple[str, str], BuiltinKind]:
+def _parse_table() -> dict[tuple[str, str], BuiltinKind]:
     found = {}
     group, namespaced = "", True
     for line in _TABLE.strip().splitlines():
@@ -126,4 +126,4 @@ def _read() -> dict[tuple[str, str], BuiltinKind]:
     return found
 
 
-_KNOWN = _read()
+_BY_KIND = _parse_table()

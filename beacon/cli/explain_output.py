@@ -1,4 +1,4 @@
-"""How `explain` tells a story: its documented form, why nothing was sent, and the timeline for people. Pure."""
+"""The output of `explain`: its documented form, the reasons why nothing was sent, and the timeline. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from beacon.domain import model
 
 
 def plain(story: wire.ObjectStory, events: Sequence[wire.EmittedEvent], why: Sequence[str]) -> dict[str, Any]:
-    """Give the documented form (docs/cli.md); `events` are those of all pages, the latest first."""
+    """Return the documented form (docs/cli.md); `events` are those of all pages, the latest first."""
     return {
         "kind": story.kind,
         "namespace": story.namespace,
@@ -22,85 +22,85 @@ def plain(story: wire.ObjectStory, events: Sequence[wire.EmittedEvent], why: Seq
 
 
 def why(story: wire.ObjectStory, events: Sequence[wire.EmittedEvent], down: Mapping[str, str]) -> list[str]:
-    """Say in sentences what keeps something from being told; `down` has since when an endpoint counts as down."""
-    here = [one for one in story.objects if one.state is not model.ObjectState.GONE]
-    said = [sentence for one in here if (sentence := _of_object(one))]
+    """Return sentences about what prevents or delays events; `down` maps each endpoint that is down to the instant."""
+    present = [one for one in story.objects if one.state is not model.ObjectState.GONE]
+    reasons = [sentence for one in present if (sentence := _of_object(one))]
     if not story.objects and not events:
-        said.append(_of_nothing(story))
-    elif here and not events:
-        said.append("Nothing told of it is left: events are removed some time after they were delivered (retention).")
-    waiting = {one.endpoint for one in events if one.state in (model.DeliveryState.READY, model.DeliveryState.QUEUED)}
-    said += [
-        f"Endpoint {name} counts as down since {down[name]} (breaker open): only probes are sent until it answers."
-        for name in sorted(waiting & set(down))
+        reasons.append(_of_unknown(story))
+    elif present and not events:
+        reasons.append("Its events are no longer stored: delivered events are removed after their retention period.")
+    pending = {one.endpoint for one in events if one.state in (model.DeliveryState.READY, model.DeliveryState.QUEUED)}
+    reasons += [
+        f"Endpoint {name} has been down since {down[name]} (breaker open): only probes are sent until it answers."
+        for name in sorted(pending & set(down))
     ]
-    said += [sentence for one in reversed(events) if (sentence := _of_event(one, down))]
-    return said
+    return reasons + [sentence for one in reversed(events) if (sentence := _of_event(one, down))]
 
 
-def lines(seen: Mapping[str, Any]) -> Iterator[str]:
-    """Tell what `plain` gave, the earliest first."""
-    yield (
-        f"{seen['kind']} {seen['namespace']}/{seen['name']}" if seen["namespace"] else f"{seen['kind']} {seen['name']}"
-    )
-    yield from (f"  {sentence}" for sentence in seen["why"])
-    for one in seen["objects"]:
+def lines(values: Mapping[str, Any]) -> Iterator[str]:
+    """Render the result of `plain`, the earliest event first."""
+    name = f"{values['namespace']}/{values['name']}" if values["namespace"] else values["name"]
+    yield f"{values['kind']} {name}"
+    yield from (f"  {sentence}" for sentence in values["why"])
+    for one in values["objects"]:
         yield f"\nobject {one['uid']}"
         yield f"  {one['state']} since {one['changed']}, at resourceVersion {one['resourceVersion']}"
-        yield f"  value of the annotation: {one['value']!r}, judged by {_rule(one)}"
-    if seen["more"]:
-        yield "\n(there are earlier events: raise --limit)"
-    for one in seen["events"]:
-        yield f"\n{one['detected']}  {one['type']} ({one['cause']}, seen by {one['source']})"
+        yield f"  value of the annotation: {one['value']!r}, evaluated with {_rule(one)}"
+    if values["more"]:
+        yield "\n(earlier events are not shown: raise --limit)"
+    for one in values["events"]:
+        yield f"\n{one['detected']}  {one['type']} (cause {one['cause']}, source {one['source']})"
         yield f"  event {one['id']}, sequence {one['sequence']}, resourceVersion {one['resourceVersion'] or '?'}"
-        yield from (f"  {_attempt(made)}" for made in one["attempts"])
-        yield f"  {_stands(one['delivery'])}"
+        yield from (f"  {_attempt(attempt)}" for attempt in one["attempts"])
+        yield f"  {_delivery(one['delivery'])}"
 
 
-def _of_nothing(story: wire.ObjectStory) -> str:
+def _of_unknown(story: wire.ObjectStory) -> str:
     where = f" in namespace {story.namespace}" if story.namespace else ""
     if not story.covering:
         return f"No scope covers {story.kind}{where}: the configuration watches {', '.join(story.kinds)}."
-    open_ = [one for one in story.covering if not one.excluded]
-    if not open_:
+    watched = [one for one in story.covering if not one.excluded]
+    if not watched:
         return f"The configuration excludes namespace {story.namespace} for {story.kind}."
-    if not all(one.listed for one in open_):
-        return f"{story.kind}{where} has not been listed yet, so nothing is known of it."
-    one = open_[0]
-    values = f" with a value among {', '.join(one.values)}" if one.values else ""
+    if not all(one.listed for one in watched):
+        return f"{story.kind}{where} has not been listed yet, so its objects are unknown."
+    one = watched[0]
+    values = f" with one of the values {', '.join(one.values)}" if one.values else ""
     labels = ", its labels do not match the selector" if one.selects else ""
     return (
-        f"{story.kind}{where} is watched, and no such object was ever accepted: it is not there, it is not annotated"
-        f" with {one.annotation}{values}{labels}, or it is gone for longer than the ledger keeps (retention)."
+        f"{story.kind}{where} is watched, but no such object was accepted: it does not exist, it is not annotated"
+        f" with {one.annotation}{values}{labels}, or it was deleted longer ago than the ledger keeps (retention)."
     )
 
 
 def _of_object(one: wire.SeenObject) -> str:
     since = formatting.precise(one.changed_us)
     if one.state is model.ObjectState.UNMANAGED:
-        return f"Unmanaged since {since}: the configuration no longer accepts it, and nothing is told of it."
+        return f"Unmanaged since {since}: the configuration no longer accepts it, and no events are emitted for it."
     if one.state is model.ObjectState.RELEASED:
-        return f"Not accepted since {since}: its annotation or labels no longer fit, which was told as deleted."
+        return f"Not accepted since {since}: its annotation or labels no longer match; a deleted event was emitted."
     return ""
 
 
 def _of_event(one: wire.EmittedEvent, down: Mapping[str, str]) -> str:
     because = f" ({one.reason})" if one.reason else ""
     if one.state is model.DeliveryState.QUEUED:
-        return f"Event {one.id} waits behind {one.behind or 'an earlier one of the object'}."
+        return f"Event {one.id} waits for {one.behind or 'an earlier event of the object'}."
     if one.state is model.DeliveryState.FAILED:
         last = one.attempts[-1] if one.attempts else None
-        answer = f": {last.code} {last.error}".rstrip() if last else ""
-        return f"Event {one.id} was given up after {one.requests} requests{answer}{because}."
+        response = f": {last.code} {last.error}".rstrip() if last else ""
+        return f"Event {one.id} failed after {one.requests} requests{response}{because}."
     if one.state is model.DeliveryState.DISCARDED:
         return f"Event {one.id} was discarded by an operator{because}."
     if one.deaths:
         due = formatting.precise(one.next_attempt_us)
         return (
-            f"Event {one.id} was under way at the notifier's last {one.deaths} deaths: sent last and alone from {due}."
+            f"Event {one.id} was being sent when the notifier terminated the last {one.deaths} times: it is sent alone,"
+            f" after all others, from {due}."
         )
     if one.state is model.DeliveryState.READY and one.requests and one.endpoint not in down:
-        return f"Event {one.id} was not taken yet and is sent again at {formatting.precise(one.next_attempt_us)}."
+        due = formatting.precise(one.next_attempt_us)
+        return f"Event {one.id} has not been accepted yet; the next attempt is due at {due}."
     return ""
 
 
@@ -108,19 +108,21 @@ def _rule(one: Mapping[str, Any]) -> str:
     return "the configured rule" if one["current"] else "a rule that is no longer configured"
 
 
-def _attempt(made: Mapping[str, Any]) -> str:
-    again = f" of redelivery {made['generation']}" if made["generation"] else ""
-    said = f"{made['code']} {made['error']}".strip()
-    free = "" if made["counted"] else " (does not count)"
-    return f"{made['started']}  request {made['number']}{again}: {said} after {made['durationMs']} ms{free}"
+def _attempt(attempt: Mapping[str, Any]) -> str:
+    again = f" of redelivery {attempt['generation']}" if attempt["generation"] else ""
+    response = f"{attempt['code']} {attempt['error']}".strip()
+    free = "" if attempt["counted"] else " (does not count)"
+    return (
+        f"{attempt['started']}  request {attempt['number']}{again}: {response} after {attempt['durationMs']} ms{free}"
+    )
 
 
-def _stands(delivery: Mapping[str, Any]) -> str:
+def _delivery(delivery: Mapping[str, Any]) -> str:
     if delivery["settled"]:
-        return f"{delivery['settled']}  {delivery['state']} at endpoint {delivery['endpoint']}"
+        return f"{delivery['settled']}  {delivery['state']}, endpoint {delivery['endpoint']}"
     due = f", due at {delivery['nextAttempt']}" if delivery["nextAttempt"] else ""
-    behind = f", behind event {delivery['behind']}" if delivery["behind"] else ""
-    return f"{delivery['state']} for endpoint {delivery['endpoint']}{due}{behind}"
+    behind = f", after event {delivery['behind']}" if delivery["behind"] else ""
+    return f"{delivery['state']}, endpoint {delivery['endpoint']}{due}{behind}"
 
 
 def _object(one: wire.SeenObject) -> dict[str, Any]:
@@ -160,15 +162,15 @@ def _event(one: wire.EmittedEvent) -> dict[str, Any]:
         },
         "attempts": [
             {
-                "generation": made.generation,
-                "number": made.number,
-                "started": formatting.precise(made.started_us),
-                "durationMs": round(made.duration_us / 1000, 1),
-                "code": made.code,
-                "status": made.status,
-                "error": made.error,
-                "counted": made.counted,
+                "generation": attempt.generation,
+                "number": attempt.number,
+                "started": formatting.precise(attempt.started_us),
+                "durationMs": round(attempt.duration_us / 1000, 1),
+                "code": attempt.code,
+                "status": attempt.status,
+                "error": attempt.error,
+                "counted": attempt.counted,
             }
-            for made in one.attempts
+            for attempt in one.attempts
         ],
     }

@@ -1,4 +1,4 @@
-"""Reads what the running Beacon's ledger holds, page by page, so that its writes don't wait."""
+"""Reads the objects in the running Beacon's ledger page by page, so that the store's writes do not wait."""
 
 import os
 import threading
@@ -7,14 +7,14 @@ from beacon import bus, wire
 from beacon.cli import plan_model
 from beacon.runtime import run_directory
 
-_PATIENCE_S = 5.0
+_TIMEOUT_S = 5.0
 
 
 def read() -> plan_model.Ledger:
     """Read every object that is not gone.
 
     Raises:
-        errors.BeaconError: no store runs here, or it does not answer; says which.
+        errors.BeaconError: no store runs here, or it does not answer.
     """
     objects: dict[str, wire.HeldObject] = {}
     page = wire.ObjectPage(cluster="", epoch=0, objects=(), after="", more=True)
@@ -26,4 +26,4 @@ def read() -> plan_model.Ledger:
 
 
 def _page(client: bus.Client, after: str) -> wire.ObjectPage:
-    return client.try_call(wire.ReadObjects(after=after), timeout_s=_PATIENCE_S)
+    return client.try_call(wire.ReadObjects(after=after), timeout_s=_TIMEOUT_S)

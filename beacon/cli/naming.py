@@ -1,6 +1,6 @@
-"""Under which plural each configured kind is known: what the file says, Kubernetes' own, or what the API server says.
+"""Resolves the plural of each configured kind: from the configuration, the built-in table, or the API server.
 
-The API server is asked only for what can't be known otherwise, so a configuration of built-in kinds needs none.
+The API server is queried only for kinds that the other two do not know: built-in kinds need none.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,7 +13,7 @@ from beacon.domain import rules
 
 
 class Served(Protocol):
-    """A kind as discovery gives it."""
+    """A kind as discovery returns it."""
 
     @property
     def plural(self) -> str:
@@ -21,7 +21,7 @@ class Served(Protocol):
 
     @property
     def namespaced(self) -> bool:
-        """Whether it lives in namespaces."""
+        """Whether its objects are namespaced."""
 
 
 Discover = Callable[[rules.Scope], Served]
@@ -29,16 +29,16 @@ Discover = Callable[[rules.Scope], Served]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Named:
-    """The scopes whose plural is known, and a sentence for each kind whose isn't."""
+    """The scopes whose plural is known, and a sentence for each kind whose plural is not."""
 
     watched: tuple[rights.Watched, ...]
     problems: tuple[str, ...]
 
 
 def name(scopes: Iterable[rules.Scope], discover: Discover) -> Named:
-    """Name every scope; a kind that nobody knows, or that can't be watched as configured, is a problem."""
+    """Resolve every scope; a kind that is unknown, or cannot be watched as configured, is a problem."""
     watched: list[rights.Watched] = []
-    problems: dict[str, None] = {}  # a kind has a scope for each of its namespaces; said once
+    problems: dict[str, None] = {}  # a kind has a scope for each of its namespaces; reported once
     for scope in scopes:
         try:
             plural = _plural(scope, discover)
@@ -55,5 +55,5 @@ def _plural(scope: rules.Scope, discover: Discover) -> str:
         return scope.resource
     known = known or discover(scope)
     if scope.id.namespace and not known.namespaced:
-        raise errors.PermanentError("it does not live in namespaces: leave `namespaces` out")
+        raise errors.PermanentError("the kind is cluster-wide: remove `namespaces`")
     return known.plural

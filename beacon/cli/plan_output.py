@@ -1,4 +1,4 @@
-"""What `beacon plan` says: plain values for programs, and lines for a person. Pure.
+"""The output of `beacon plan`: plain values for programs, and lines for people. Pure.
 
 The form of the values is documented in docs/cli.md; keys may be added, none changes its meaning.
 """
@@ -18,7 +18,7 @@ _CHANGES = ("kept", "new", "updated", "unmanaged", "deleted")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScopeOutlook:
-    """What one scope shows. `counts` is None when it can't be listed; `problem` says why, unless a right is missing."""
+    """One scope. `counts` is None if it cannot be listed; `problem` is the reason, unless it is a missing right."""
 
     scope: rules.Scope
     plural: str = ""
@@ -29,7 +29,7 @@ class ScopeOutlook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterOutlook:
-    """The cluster as a whole: its identity, and whether it may be read."""
+    """The cluster's identity, and whether it may be read."""
 
     uid: str
     identified: bool
@@ -37,7 +37,7 @@ class ClusterOutlook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
-    """Everything that was found; `left_out` says why there is no comparison with a ledger, "" when there is one."""
+    """The whole result; `left_out` is the reason for a missing comparison with a ledger, else ""."""
 
     cluster: ClusterOutlook
     found: Sequence[ScopeOutlook]
@@ -46,22 +46,22 @@ class Outlook:
 
     @property
     def wrong(self) -> list[str]:
-        """Say in sentences what keeps the configuration from working."""
-        said = []
+        """Return a sentence for each obstacle."""
+        sentences = []
         for one in self.found:
-            said += [f"{_label(one)}: {one.problem}"] if one.problem else []
-            said += [f"{_label(one)}: the right to {right} is missing" for right in one.missing]
-        return list(dict.fromkeys(said))
+            sentences += [f"{_label(one)}: {one.problem}"] if one.problem else []
+            sentences += [f"{_label(one)}: the right to {right} is missing" for right in one.missing]
+        return list(dict.fromkeys(sentences))
 
     @property
     def missing(self) -> list[tuple[rights.Right, bool]]:
-        """Give each right that is missing, and whether Beacon can't do without it."""
+        """Return each missing right, and whether Beacon requires it."""
         needed = [(right, True) for one in self.found for right in one.missing]
         return needed if self.cluster.identified else [*needed, (rights.IDENTITY, False)]
 
 
 def plain(outlook: Outlook, scopes: Sequence[rules.Scope]) -> dict[str, Any]:
-    """Render it for a program."""
+    """Return the documented form."""
     leaving = plan_model.leaving(scopes, outlook.ledger) if outlook.ledger else {}
     return {
         "works": not outlook.wrong,
@@ -84,25 +84,25 @@ def plain(outlook: Outlook, scopes: Sequence[rules.Scope]) -> dict[str, Any]:
     }
 
 
-def lines(seen: Mapping[str, Any]) -> Iterator[str]:
-    """Render for a person what `plain` gave."""
-    yield "This configuration would work." if seen["works"] else "This configuration would not work:"
-    yield from (f"  {sentence}" for sentence in seen["wrong"])
-    for right in seen["missingRights"]:
+def lines(values: Mapping[str, Any]) -> Iterator[str]:
+    """Render the result of `plain` for people."""
+    yield "This configuration would work." if values["works"] else "This configuration would not work:"
+    yield from (f"  {sentence}" for sentence in values["wrong"])
+    for right in values["missingRights"]:
         if not right["needed"]:
-            yield "Namespace kube-system may not be read: another cluster behind the ledger would not be noticed."
+            yield "Namespace kube-system cannot be read: a change to another cluster would not be detected."
     yield ""
-    heads = ("resource", "namespace", *_COUNTS, *(_CHANGES if seen["comparison"]["made"] else ()))
-    yield from _table([heads, *(_cells(one, heads) for one in seen["scopes"])])
-    unreadable = [(_place(one), said) for one in seen["scopes"] for said in one["unreadable"]]
+    heads = ("resource", "namespace", *_COUNTS, *(_CHANGES if values["comparison"]["made"] else ()))
+    yield from _table([heads, *(_cells(one, heads) for one in values["scopes"])])
+    unreadable = [(_place(one), text) for one in values["scopes"] for text in one["unreadable"]]
     if unreadable:
-        yield f"\n{len(unreadable)} objects can't be read and are passed over:"
-        yield from (f"  {place}: {said}" for place, said in unreadable[:_SHOWN])
-    if not seen["comparison"]["made"]:
-        yield f"\nNot compared with a ledger: {seen['comparison']['why']}."
-    if seen["leaving"]:
-        yield "\nNo longer watched, nothing is told of them:"
-        yield from (f"  {_place(one)}: {one['unmanaged']} become unmanaged" for one in seen["leaving"])
+        yield f"\n{len(unreadable)} objects cannot be read and are skipped:"
+        yield from (f"  {place}: {text}" for place, text in unreadable[:_SHOWN])
+    if not values["comparison"]["made"]:
+        yield f"\nNot compared with a ledger: {values['comparison']['why']}."
+    if values["leaving"]:
+        yield "\nNo longer watched; no events are emitted for these objects:"
+        yield from (f"  {_place(one)}: {one['unmanaged']} become unmanaged" for one in values["leaving"])
 
 
 def _label(one: ScopeOutlook) -> str:
@@ -136,7 +136,7 @@ def _place(one: Mapping[str, Any]) -> str:
 
 def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Align names to the left and numbers to the right."""
-    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         names = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True)]
         numbers = [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]

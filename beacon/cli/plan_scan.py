@@ -1,6 +1,6 @@
-"""Looks at a cluster with the eyes of a configuration: kinds, rights, objects. It asks and lists, and changes nothing.
+"""Reads a cluster for `beacon plan`: served kinds, granted rights, objects. It lists and changes nothing.
 
-Only metadata is asked for, a page at a time, and an object is forgotten as soon as it has been counted.
+It requests metadata only, page by page, and forgets an object as soon as it is counted.
 """
 
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ from beacon.domain import model, rules
 
 
 class Survey:
-    """One look at a cluster."""
+    """One scan of a cluster."""
 
     def __init__(self) -> None:
-        """Connect with the credentials of KUBECONFIG, else those of the pod.
+        """Connect with the credentials of KUBECONFIG, or else those of the pod.
 
         Raises:
-            errors.ConfigError: there are none, or they can't be used.
+            errors.ConfigError: there are no credentials, or they are not usable.
         """
         self._api = cluster_client.connect()
 
@@ -26,7 +26,7 @@ class Survey:
         """Read the cluster's identity.
 
         Raises:
-            errors.TransientError: the API server can't be reached, or does not say what may be done.
+            errors.TransientError: the API server is not reachable, or does not answer access reviews.
         """
         identified = _may(self._api, rights.IDENTITY)
         return plan_output.ClusterOutlook(uid=lists.cluster_uid(self._api) if identified else "", identified=identified)
@@ -34,34 +34,34 @@ class Survey:
     def scopes(
         self, scopes: Sequence[rules.Scope], ledger: plan_model.Ledger | None, *, updates: bool
     ) -> tuple[plan_output.ScopeOutlook, ...]:
-        """Look at every scope; an API that does not answer is a problem of its own scope."""
-        return tuple(self._look(scope, plan_model.Forecast(scope, ledger, updates=updates)) for scope in scopes)
+        """Scan every scope; an API that does not answer is a problem of its own scope only."""
+        return tuple(self._scan(scope, plan_model.Forecast(scope, ledger, updates=updates)) for scope in scopes)
 
-    def _look(self, scope: rules.Scope, reckoned: plan_model.Forecast) -> plan_output.ScopeOutlook:
+    def _scan(self, scope: rules.Scope, forecast: plan_model.Forecast) -> plan_output.ScopeOutlook:
         plural = scope.resource
         try:
             resource = discovery.find(self._api, scope.api_version, scope.id.kind, scope.resource)
             plural = resource.plural
             if scope.id.namespace and not resource.namespaced:
-                raise failures.Unsuitable(f"{scope.id.kind} does not live in namespaces: leave `namespaces` out")
+                raise failures.Unsuitable(f"{scope.id.kind} is cluster-wide: remove `namespaces`")
             watched = rights.Watched(group=scope.id.group, plural=plural, namespace=scope.id.namespace)
             missing = tuple(right for right in rights.of(watched) if not _may(self._api, right))
-            listed = not any(right.verb == "list" for right in missing)
-            counts = self._count(scope, resource, reckoned) if listed else None
+            listable = not any(right.verb == "list" for right in missing)
+            counts = self._count(scope, resource, forecast) if listable else None
         except (errors.TransientError, errors.PermanentError) as error:
             return plan_output.ScopeOutlook(scope=scope, plural=plural, problem=str(error))
         return plan_output.ScopeOutlook(scope=scope, plural=plural, missing=missing, counts=counts)
 
     def _count(
-        self, scope: rules.Scope, resource: discovery.ServedResource, reckoned: plan_model.Forecast
+        self, scope: rules.Scope, resource: discovery.ServedResource, forecast: plan_model.Forecast
     ) -> plan_model.Counts:
         for page in lists.pages(self._api, resource, scope.id.namespace):
             for item in page.items:
-                seen = observing.look(scope.rule, item, model.ChangeKind.LISTED, reckoned.wanted)
-                reckoned.see(seen, annotated=scope.rule.annotation in (item.annotations or {}))
+                seen = observing.look(scope.rule, item, model.ChangeKind.LISTED, forecast.wanted)
+                forecast.see(seen, annotated=scope.rule.annotation in (item.annotations or {}))
             for one in page.unreadable:
-                reckoned.pass_by(one.item.uid, one.name, one.why)
-        return reckoned.finish()
+                forecast.pass_by(one.item.uid, one.name, one.why)
+        return forecast.finish()
 
 
 def _may(api: connection.Connection, right: rights.Right) -> bool:

@@ -57,7 +57,7 @@ def test_a_running_store_is_verified_by_a_copy_that_does_not_stay(place: Place) 
 
     run = beacon(place, "verify")
 
-    assert (run.returncode, run.stdout) == (0, "nothing is wrong\n")
+    assert (run.returncode, run.stdout) == (0, "no problems found\n")
     assert list(place.data.glob("*.verify-*")) == []
 
 
@@ -88,7 +88,7 @@ def test_adopting_says_what_is_followed_now_and_can_be_said_twice(place: Place) 
     nothing = beacon(place, "adopt")
 
     assert [run.returncode for run in runs] == [0, 0]
-    assert [run.stdout.split()[2] for run in runs] == ["now", "follows"]
+    assert [run.stdout.split()[2] for run in runs] == ["now", "already"]
     assert nothing.returncode == errors.EXIT_FAILURE
     assert "name its UID" in nothing.stderr
 

@@ -119,7 +119,7 @@ def test_explain_says_that_an_object_cannot_be_read(script: scripted.Script) -> 
 
     (said,) = live_object.why_not([scope()], "ConfigMap", "ns", "bad")
 
-    assert "can't be read: its annotations" in said
+    assert "cannot be read: its annotations" in said
 
 
 def test_explain_reads_a_deep_object(script: scripted.Script) -> None:

@@ -74,20 +74,23 @@ def test_nothing_sent_is_explained(whole: running.Everything) -> None:
 
     why, live = story(whole, "ConfigMap", "default/plain")["why"]
     assert f"it is not annotated with {load.ANNOTATION}" in why
-    assert live == f"In the cluster plain is not annotated with {load.ANNOTATION}."
+    assert live == f"In the cluster, plain is not annotated with {load.ANNOTATION}."
     _, live = story(whole, "ConfigMap", "default/odd")["why"]
-    assert live == "In the cluster odd has the value 'maybe', and only these are accepted: true."
+    assert live == "In the cluster, odd has the value 'maybe'; the accepted values are: true."
     _, live = story(whole, "ConfigMap", "default/nobody")["why"]
-    assert live == "In the cluster there is no ConfigMap of this name now."
+    assert live == "The cluster has no ConfigMap of this name now."
     _, out, _ = ask(whole, "ConfigMap", "default/plain", KUBECONFIG="/nowhere")
-    assert "The cluster could not be asked what the object is like now" in out
+    assert "current state could not be read from the cluster" in out
     (why,) = story(whole, "Secret", "default/plain")["why"]
     assert why == "No scope covers Secret in namespace default: the configuration watches ConfigMap."
 
 
 def test_wrong_use_is_said_in_words(whole: running.Everything) -> None:
     assert ask(whole, "nothing-has-this-id")[0] == errors.EXIT_FAILURE
-    for arguments, said in ((("ConfigMap",), "which ConfigMap?"), (("ConfigMap", "a/b/c"), "is not NAMESPACE/NAME")):
+    for arguments, said in (
+        (("ConfigMap",), "the name of the ConfigMap is missing"),
+        (("ConfigMap", "a/b/c"), "is neither NAMESPACE/NAME"),
+    ):
         code, out, err = ask(whole, *arguments)
         assert (code, out) == (2, "")
         assert said in err
@@ -101,13 +104,13 @@ def test_during_an_outage_it_says_what_is_down_and_what_waits_behind_what(whole:
 
     def told() -> bool:
         seen = story(whole, "ConfigMap", "default/o0")
-        return len(seen["events"]) == 2 and any("counts as down since" in one for one in seen["why"])
+        return len(seen["events"]) == 2 and any("has been down since" in one for one in seen["why"])
 
     wholes.until(told, "the outage to be seen", timeout=20)
     seen = story(whole, "ConfigMap", "default/o0")
     first, second = seen["events"]
     assert second["delivery"]["behind"] == first["id"]
-    assert f"Event {second['id']} waits behind {first['id']}." in seen["why"]
+    assert f"Event {second['id']} waits for {first['id']}." in seen["why"]
 
 
 def test_a_store_that_is_down_is_said_and_nothing_hangs(whole: running.Everything) -> None:

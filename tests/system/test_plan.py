@@ -160,14 +160,14 @@ def test_a_missing_look_at_the_identity_is_said_and_is_no_obstacle(alone: Alone)
 
     assert found["works"] is True
     assert [(one["resource"], one["needed"]) for one in found["missingRights"]] == [("namespaces", False)]
-    assert "kube-system may not be read" in plan(config(CONFIGMAPS), environ=alone.environ).stdout
+    assert "kube-system cannot be read" in plan(config(CONFIGMAPS), environ=alone.environ).stdout
 
 
 @pytest.mark.parametrize(
     ("resource", "problem"),
     [
         ({"apiVersion": "example.com/v1", "kind": "Widget"}, "does not serve Widget"),
-        ({"apiVersion": "v1", "kind": "Node", "namespaces": ["a"]}, "does not live in namespaces"),
+        ({"apiVersion": "v1", "kind": "Node", "namespaces": ["a"]}, "is cluster-wide"),
     ],
 )
 def test_a_kind_that_cant_be_watched_is_said(alone: Alone, resource: Json, problem: str) -> None:

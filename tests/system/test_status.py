@@ -40,7 +40,7 @@ def test_what_is_well_is_said_with_every_process_scope_and_delivery() -> None:
         code, said = ask(whole)
 
         assert code == errors.EXIT_OK, said
-        assert said.startswith("All is well.\n")
+        assert said.startswith("Healthy.\n")
         seen = look(whole)
         assert {one["name"] for one in seen["processes"]} == set(whole.beacon.programs())
         assert [(one["label"], one["listed"]) for one in seen["scopes"]] == [("configmaps", True)]

@@ -106,9 +106,9 @@ def test_a_table_is_aligned_and_only_its_head_is_bold() -> None:
 
 def test_no_colour_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
-    assert terminal.coloured() is None
+    assert terminal.use_color() is None
     monkeypatch.setenv("NO_COLOR", "1")
-    assert terminal.coloured() is False
+    assert terminal.use_color() is False
 
 
 @pytest.mark.parametrize(("form", "said"), [("table", "one\n"), ("json", '{\n  "a": 1\n}\n'), ("yaml", "a: 1\n")])

@@ -49,4 +49,4 @@ def test_a_kind_that_nobody_knows_is_a_problem_and_said_once() -> None:
 def test_a_kind_that_does_not_live_in_namespaces_cant_be_watched_in_some(resource: str) -> None:
     named = name(rules.Entry(api_version="v1", kind="Node", resource=resource, namespaces=("a",)))
 
-    assert named.problems == ("Node of v1: it does not live in namespaces: leave `namespaces` out",)
+    assert named.problems == ("Node of v1: the kind is cluster-wide: remove `namespaces`",)

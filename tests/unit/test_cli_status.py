@@ -10,7 +10,7 @@ from beacon import errors
 from beacon.cli.commands import status
 from beacon.runtime import run_directory
 
-RED_AND_BOLD = click.style("Not well:", fg="red", bold=True)
+RED_AND_BOLD = click.style("Unhealthy:", fg="red", bold=True)
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ def test_colour_is_for_terminals_that_want_it(tmp_path: Path, terminal: bool, no
     done = CliRunner(env=environ).invoke(status.command, color=terminal)
 
     assert done.exit_code == errors.EXIT_UNAVAILABLE
-    assert done.output.splitlines()[0] == (RED_AND_BOLD if coloured else "Not well:")
+    assert done.output.splitlines()[0] == (RED_AND_BOLD if coloured else "Unhealthy:")
     assert ("\x1b" in done.output) is coloured
 
 
@@ -36,7 +36,7 @@ def test_objects_that_cannot_be_read_are_wrong_and_named(tmp_path: Path) -> None
     run_directory.reports_directory(tmp_path).mkdir()
     run_directory.Reporter(tmp_path, "watcher").report("scope.Pod", said)
 
-    assert "pods: 1 object can't be read: a/b: its labels can't be read" in status.look(tmp_path)["wrong"]
+    assert "pods: 1 object cannot be read: a/b: its labels can't be read" in status.collect(tmp_path)["wrong"]
 
 
 @pytest.mark.parametrize(
@@ -44,8 +44,8 @@ def test_objects_that_cannot_be_read_are_wrong_and_named(tmp_path: Path) -> None
     [
         ("watching", True, 5, []),
         ("waiting", False, 0, []),
-        ("waiting", True, 0, ["widgets.e: waiting, although it was followed before: not served"]),
-        ("waiting", False, 5, ["widgets.e: waiting, although it was followed before: not served"]),
+        ("waiting", True, 0, ["widgets.e: waiting, although it was watched before: not served"]),
+        ("waiting", False, 5, ["widgets.e: waiting, although it was watched before: not served"]),
         ("forbidden", False, 0, ["widgets.e: forbidden not served"]),
     ],
 )

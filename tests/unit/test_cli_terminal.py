@@ -16,7 +16,7 @@ COMMANDS = Path(terminal.__file__).parent
 
 
 def test_a_line_shows_what_it_holds_and_stays_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal.say(f"\n\ntitle {EVIL}", err=True)
+    terminal.print_line(f"\n\ntitle {EVIL}", err=True)
 
     shown = capsys.readouterr().err
     assert visible.is_safe(shown)
@@ -62,7 +62,7 @@ def test_the_status_is_safe_whatever_the_cluster_holds(capsys: pytest.CaptureFix
     }
 
     for line in formatting.status(seen):
-        terminal.say(line)
+        terminal.print_line(line)
 
     assert visible.is_safe(capsys.readouterr().out)
 
@@ -72,10 +72,10 @@ def test_every_command_prints_through_this_door() -> None:
         path.name: re.findall(
             r"click\.(?:echo|secho|echo_via_pager|style)\(|\bprint\(|sys\.std(?:out|err)\.write", text
         )
-        for path in COMMANDS.glob("*.py")
+        for path in COMMANDS.rglob("*.py")
         if path.name != "terminal.py"
         for text in [path.read_text(encoding="utf-8")]
     }
 
     # A count of numbers; the entry, which prints help and escapes itself, because --help must be quick.
-    assert {name: len(calls) for name, calls in printing.items() if calls} == {"choosing.py": 1, "__main__.py": 3}
+    assert {name: len(calls) for name, calls in printing.items() if calls} == {"bulk.py": 1, "__main__.py": 3}

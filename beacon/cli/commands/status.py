@@ -1,7 +1,7 @@
-"""`beacon status`: one look at everything, for a person or a program.
+"""`beacon status`: show the state of the whole Beacon, for a person or a program.
 
-It asks the store, supervisord and the run directory. Whatever does not answer is shown as such, with the reason; the
-exit code says whether all is well.
+It queries the store, supervisord and the run directory. A component that does not answer is shown with the reason, and
+the exit code is 0 only if everything is healthy.
 """
 
 import os
@@ -27,62 +27,62 @@ Examples:
   beacon status -o json | jq -r '.wrong[]'
 
 \b
-Exit codes: 0 all is well, 1 something is not, 2 wrong use, 69 the store does not answer, 78 BEACON_RUN_DIR is not set.
+Exit codes: 0 healthy, 1 unhealthy, 2 usage error, 69 the store does not answer, 78 BEACON_RUN_DIR is not set.
 """
 
-_PATIENCE_S = 2.0
-_EVERY_S = 2.0
+_TIMEOUT_S = 2.0
+_REFRESH_S = 2.0
 _HUNG_S = 60.0
-_WELL = {"watching", "waiting"}
+_HEALTHY = {"watching", "waiting"}
 _ALIVE = {supervision.ProgramState.STARTING, supervision.ProgramState.RUNNING}
 
 
 @click.command("status", epilog=_EPILOG)
-@click.option("-o", "output", type=click.Choice(["text", "json", "yaml"]), default="text", help="Form of the answer.")
-@click.option("-w", "--watch", is_flag=True, help="Show it anew every two seconds, until Ctrl-C.")
+@click.option("-o", "output", type=click.Choice(["text", "json", "yaml"]), default="text", help="Output format.")
+@click.option("-w", "--watch", is_flag=True, help="Refresh every two seconds, until Ctrl-C.")
 def command(output: str, watch: bool) -> None:  # noqa: FBT001
-    """Show processes, scopes, deliveries, endpoint, gaps and storage, and what is wrong with them."""
+    """Show processes, scopes, deliveries, endpoint, gaps and storage, with their problems first."""
     if watch and output != "text":
-        raise click.UsageError("--watch is for people; for programs call status again and again")
+        raise click.UsageError("--watch is for terminals: with -o json, call status repeatedly")
     try:
         run_dir = run_directory.private(os.environ)
     except errors.StartError as error:
-        terminal.say(str(error), err=True)
+        terminal.print_line(str(error), err=True)
         sys.exit(error.exit_code)
-    code = _show(look(run_dir), output)
+    code = _show(collect(run_dir), output)
     pause = threading.Event()
     try:
-        while watch and not pause.wait(_EVERY_S):
-            seen = look(run_dir)
-            click.clear()  # of a terminal; elsewhere one screen follows the other
-            code = _show(seen, output)
+        while watch and not pause.wait(_REFRESH_S):
+            snapshot = collect(run_dir)
+            click.clear()  # only on a terminal
+            code = _show(snapshot, output)
     except KeyboardInterrupt:
-        terminal.say()
+        terminal.print_line()
     sys.exit(code)
 
 
-def _show(seen: dict[str, Any], output: str) -> int:
-    """Print what was seen and give the exit code that goes with it."""
+def _show(snapshot: dict[str, Any], output: str) -> int:
+    """Print a snapshot and return its exit code."""
     if output == "text":
-        for line in formatting.status(seen):
-            terminal.say(_styled(line, well=not seen["wrong"]))
+        for line in formatting.status(snapshot):
+            terminal.print_line(_styled(line, healthy=not snapshot["wrong"]))
     else:
-        terminal.document(output, seen)
-    if seen["store"]["why"]:
+        terminal.document(output, snapshot)
+    if snapshot["store"]["why"]:
         return errors.EXIT_UNAVAILABLE
-    return errors.EXIT_FAILURE if seen["wrong"] else errors.EXIT_OK
+    return errors.EXIT_FAILURE if snapshot["wrong"] else errors.EXIT_OK
 
 
-def _styled(line: str, *, well: bool) -> str:
-    """Let a title stand out, and the first line say at a glance how things are."""
-    if line in ("All is well.", "Not well:"):
-        return terminal.styled(line, fg="green" if well else "red", bold=True)
+def _styled(line: str, *, healthy: bool) -> str:
+    """Style titles, and color the first line by health."""
+    if line in ("Healthy.", "Unhealthy:"):
+        return terminal.styled(line, fg="green" if healthy else "red", bold=True)
     return line if not line or line.startswith(" ") else terminal.styled(line, bold=True)
 
 
-def look(run_dir: Path) -> dict[str, Any]:
-    """Gather everything as plain values: `{"wrong": [sentences], "store": ..., "processes": ..., ...}`."""
-    store, figures = _store(run_dir)
+def collect(run_dir: Path) -> dict[str, Any]:
+    """Return everything as plain values: `{"wrong": [sentences], "store": ..., "processes": ..., ...}`."""
+    store, statistics = _store(run_dir)
     processes, silent = _processes(run_dir)
     pids = {process["name"]: process["pid"] for process in processes}
     reports = [
@@ -91,37 +91,37 @@ def look(run_dir: Path) -> dict[str, Any]:
         for report in run_directory.read_reports(run_dir)
         if pids.get(report.process, report.pid) == report.pid
     ]
-    seen: dict[str, Any] = {
+    snapshot: dict[str, Any] = {
         "store": store,
         "processes": processes,
         "components": reports,
-        "scopes": [asdict(scope) for scope in figures.scopes] if figures else [],
-        "deliveries": [asdict(endpoint) for endpoint in figures.endpoints] if figures else [],
-        "gaps": [asdict(gap) for gap in figures.gaps] if figures else [],
-        "storage": _storage(figures) if figures else {},
+        "scopes": [asdict(scope) for scope in statistics.scopes] if statistics else [],
+        "deliveries": [asdict(endpoint) for endpoint in statistics.endpoints] if statistics else [],
+        "gaps": [asdict(gap) for gap in statistics.gaps] if statistics else [],
+        "storage": _storage(statistics) if statistics else {},
     }
-    return {"wrong": [*silent, *_wrong(seen)]} | seen
+    return {"wrong": [*silent, *_wrong(snapshot)]} | snapshot
 
 
 def _store(run_dir: Path) -> tuple[dict[str, Any], wire.Statistics | None]:
     try:
         with bus.Client(bus.address(run_dir), stop=threading.Event()) as client:
-            state = client.try_call(wire.Ping(), timeout_s=_PATIENCE_S).state
-            figures = client.try_call(wire.Inspect(), timeout_s=_PATIENCE_S) if state == "ready" else None
+            state = client.try_call(wire.Ping(), timeout_s=_TIMEOUT_S).state
+            statistics = client.try_call(wire.Inspect(), timeout_s=_TIMEOUT_S) if state == "ready" else None
     except errors.BeaconError as error:
         return {"state": "silent", "why": str(error)}, None
-    return {"state": state, "why": "" if figures else f"the store is not serving yet: {state}"}, figures
+    return {"state": state, "why": "" if statistics else f"the store does not serve requests yet: {state}"}, statistics
 
 
 def _processes(run_dir: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    beats = heartbeat.read(run_directory.hearts_directory(run_dir))
+    heartbeats = heartbeat.read(run_directory.hearts_directory(run_dir))
     try:
         programs = supervision.programs(supervision.socket_of(run_dir))
     except errors.TransientError as error:
         return [], [str(error)]
     found = []
     for program in programs:
-        ages = [beat.age_s for beat in beats if (beat.process, beat.pid) == (program.name, program.pid)]
+        ages = [beat.age_s for beat in heartbeats if (beat.process, beat.pid) == (program.name, program.pid)]
         found.append(
             {
                 "name": program.name,
@@ -135,56 +135,58 @@ def _processes(run_dir: Path) -> tuple[list[dict[str, Any]], list[str]]:
     return found, []
 
 
-def _storage(figures: wire.Statistics) -> dict[str, Any]:
+def _storage(statistics: wire.Statistics) -> dict[str, Any]:
     return {
-        "database_bytes": figures.database_bytes,
-        "wal_bytes": figures.wal_bytes,
-        "sqlite": figures.sqlite_version,
-        "rows": dict(figures.rows),
+        "database_bytes": statistics.database_bytes,
+        "wal_bytes": statistics.wal_bytes,
+        "sqlite": statistics.sqlite_version,
+        "rows": dict(statistics.rows),
     }
 
 
-def _wrong(seen: dict[str, Any]) -> list[str]:
-    """Say in sentences what is not as it should be."""
-    said = [f"store: {seen['store']['why']}"] if seen["store"]["why"] else []
-    for process in seen["processes"]:
+def _wrong(snapshot: dict[str, Any]) -> list[str]:
+    """Return a sentence for each problem."""
+    sentences = [f"store: {snapshot['store']['why']}"] if snapshot["store"]["why"] else []
+    for process in snapshot["processes"]:
         if process["state"] not in _ALIVE:
-            said.append(f"{process['name']}: {process['state']} {process['why']}".rstrip())
+            sentences.append(f"{process['name']}: {process['state']} {process['why']}".rstrip())
         elif process["slowest_beat_s"] > _HUNG_S:
-            said.append(f"{process['name']}: a thread has not moved for {process['slowest_beat_s']:.0f} s")
-    for part in seen["components"]:
+            sentences.append(f"{process['name']}: a thread has had no heartbeat for {process['slowest_beat_s']:.0f} s")
+    for part in snapshot["components"]:
         if part["component"].startswith("scope."):
-            said += _wrong_scope(part, seen)
+            sentences += _wrong_scope(part, snapshot)
         elif part["component"] == "claim" and part["state"] != "claiming":
-            said.append(f"notifier: {part['state']}")
+            sentences.append(f"notifier: {part['state']}")
         elif part["component"] == "endpoint" and part["state"] == "down":
-            said.append(f"endpoint {part.get('endpoint', '')}: down since {part['since']}")
-    said += [f"endpoint {one['endpoint']}: {one['failed']} failed" for one in seen["deliveries"] if one["failed"]]
-    said += [_unreadable(part) for part in seen["components"] if part.get("unreadable")]
-    return [*said, *(_suspicion(suspect) for one in seen["deliveries"] for suspect in one["suspects"])]
+            sentences.append(f"endpoint {part.get('endpoint', '')}: down since {part['since']}")
+    sentences += [
+        f"endpoint {one['endpoint']}: {one['failed']} failed" for one in snapshot["deliveries"] if one["failed"]
+    ]
+    sentences += [_unreadable(part) for part in snapshot["components"] if part.get("unreadable")]
+    return [*sentences, *(_suspicion(suspect) for one in snapshot["deliveries"] for suspect in one["suspects"])]
 
 
 def _suspicion(suspect: dict[str, Any]) -> str:
-    """Describe a delivery that may be what terminates the notifier, and where to look."""
+    """Describe a delivery that may terminate the notifier, and the next command."""
     name = "/".join(part for part in (suspect["kind"], suspect["namespace"], suspect["name"]) if part)
     return (
-        f"delivery {suspect['delivery']} of {name} (event {suspect['event']}): under way at the notifier's last"
-        f" {suspect['deaths']} deaths, next sent alone after {formatting.instant(suspect['not_before_us'])};"
+        f"delivery {suspect['delivery']} of {name} (event {suspect['event']}): in flight when the notifier last"
+        f" terminated ({suspect['deaths']} times), sent alone after {formatting.instant(suspect['not_before_us'])};"
         f" see beacon explain {suspect['event']}"
     )
 
 
 def _unreadable(part: Mapping[str, Any]) -> str:
-    """Return the sentence about a scope's objects that can't be read."""
+    """Describe the unreadable objects of a scope."""
     objects = "1 object" if part["unreadable"] == 1 else f"{part['unreadable']} objects"
-    return f"{part['scope']}: {objects} can't be read: {'; '.join(part['unreadable_objects'])}"
+    return f"{part['scope']}: {objects} cannot be read: {'; '.join(part['unreadable_objects'])}"
 
 
-def _wrong_scope(part: dict[str, Any], seen: dict[str, Any]) -> list[str]:
-    """Return the sentence about a scope that is not followed; waiting is well until it has been listed once."""
-    known = {scope["name"] for scope in seen["scopes"] if scope["position_us"]}
+def _wrong_scope(part: dict[str, Any], snapshot: dict[str, Any]) -> list[str]:
+    """Describe a scope that is not watched; waiting is healthy until its first list has ended."""
+    known = {scope["name"] for scope in snapshot["scopes"] if scope["position_us"]}
     name, reason = part["component"].removeprefix("scope."), part.get("reason", "")
     label = part.get("scope", name)
     if part["state"] == "waiting" and (part.get("listed") or name in known):
-        return [f"{label}: waiting, although it was followed before: {reason}"]
-    return [] if part["state"] in _WELL else [f"{label}: {part['state']} {reason}".rstrip()]
+        return [f"{label}: waiting, although it was watched before: {reason}"]
+    return [] if part["state"] in _HEALTHY else [f"{label}: {part['state']} {reason}".rstrip()]

@@ -167,7 +167,7 @@ def test_an_object_that_the_configuration_left_behind_is_unmanaged_since_then(st
 
     (why,) = explain_output.why(told, told.events, {})
     assert why == (
-        f"Unmanaged since {formatting.precise(store.clock.us)}: the configuration no longer accepts it, and nothing is"
-        " told of it."
+        f"Unmanaged since {formatting.precise(store.clock.us)}: the configuration no longer accepts it, and no events"
+        " are emitted for it."
     )
     assert told.covering == ()
