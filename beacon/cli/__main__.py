@@ -19,8 +19,8 @@ _COMMANDS = {
     "backup": ("backup", "Copy the running ledger and check the copy."),
     "verify": ("verify", "Check a ledger file, or a copy of the running ledger."),
     "check-config": ("check_config", "Validate a configuration and print the effective values."),
-    "explain": ("explain", "Show the history of one object, and why no event was sent."),
-    "plan": ("plan", "Preview the effect of a configuration on this cluster."),
+    "explain": ("explain.command", "Show the history of one object, and why no event was sent."),
+    "plan": ("plan.command", "Preview the effect of a configuration on this cluster."),
     "rbac": ("rbac", "Print the minimal RBAC for a configuration."),
     "status": ("status", "Show processes, scopes, deliveries, endpoint, gaps and storage."),
 }

@@ -10,7 +10,8 @@ from click.testing import CliRunner
 
 from beacon import wire
 from beacon.cli import filters, output, terminal
-from beacon.cli.commands import events, explain
+from beacon.cli.commands import events
+from beacon.cli.commands.explain import command as explain
 from beacon.domain import model
 
 

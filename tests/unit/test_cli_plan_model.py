@@ -3,7 +3,7 @@
 import pytest
 
 from beacon import wire
-from beacon.cli import plan_model
+from beacon.cli.commands.plan import model as plan_model
 from beacon.domain import model, rules
 
 ACCEPTED, REFUSED = model.RuleVerdict.ACCEPTED, model.RuleVerdict.ANNOTATION

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from beacon.boundary import visible
-from beacon.cli import formatting, output, terminal
+from beacon.cli import output, terminal
+from beacon.cli.commands import status
 
 EVIL = "a\x1b[2J\u202eb\x9b31m\nforged: line\r\x07\u200b"
 COMMANDS = Path(terminal.__file__).parent
@@ -61,7 +62,7 @@ def test_the_status_is_safe_whatever_the_cluster_holds(capsys: pytest.CaptureFix
         "storage": {},
     }
 
-    for line in formatting.status(seen):
+    for line in status.lines(seen):
         terminal.print_line(line)
 
     assert visible.is_safe(capsys.readouterr().out)

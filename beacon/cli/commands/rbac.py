@@ -2,13 +2,15 @@
 
 import re
 import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import click
 
 from beacon import errors
-from beacon.cli import configured, naming, rights, terminal
+from beacon.cli import builtin, configured, rights, terminal
 from beacon.configuration import configured_scopes
 from beacon.domain import rules
 
@@ -23,6 +25,29 @@ Examples:
 Exit codes: 0 printed, 1 a kind's plural is not known or the kind cannot be watched as configured, 2 usage error,
 78 the configuration is not valid. With any other code than 0, only the reasons are printed, to standard error.
 """
+
+
+class Served(Protocol):
+    """A kind as discovery returns it."""
+
+    @property
+    def plural(self) -> str:
+        """The plural."""
+
+    @property
+    def namespaced(self) -> bool:
+        """Whether its objects are namespaced."""
+
+
+Discover = Callable[[rules.Scope], Served]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedScopes:
+    """The scopes whose plural is known, and a sentence for each kind whose plural is not."""
+
+    watched: tuple[rights.Watched, ...]
+    problems: tuple[str, ...]
 
 
 def _checked(_context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
@@ -64,17 +89,44 @@ def command(path: Path | None, *, identity: bool, output: str, **holder: str) ->
     up at the API server of KUBECONFIG, or else the pod's.
     """
     scopes = configured_scopes.of(configured.load(path))
-    named = naming.name(scopes, _discover)
-    if named.problems:
-        for problem in named.problems:
+    resolved = resolve(scopes, _discover)
+    if resolved.problems:
+        for problem in resolved.problems:
             terminal.print_line(problem, err=True)
         sys.exit(errors.EXIT_FAILURE)
-    needed = [right for watched in named.watched for right in rights.of(watched)]
+    needed = [right for watched in resolved.watched for right in rights.of(watched)]
     needed += [rights.IDENTITY] if identity else []
     _show(rights.manifests(needed, rights.Holder(**holder)), output)
 
 
-def _discover(scope: rules.Scope) -> naming.Served:
+def resolve(scopes: Iterable[rules.Scope], discover: Discover) -> ResolvedScopes:
+    """Resolve the plural of every scope: from the configuration, the built-in table, or else the API server.
+
+    A kind that is unknown, or cannot be watched as configured, is a problem.
+    """
+    watched: list[rights.Watched] = []
+    problems: dict[str, None] = {}  # a kind has a scope for each of its namespaces; reported once
+    for scope in scopes:
+        try:
+            plural = _plural(scope, discover)
+        except errors.BeaconError as error:
+            problems[f"{scope.id.kind} of {scope.api_version}: {error}"] = None
+        else:
+            watched.append(rights.Watched(group=scope.id.group, plural=plural, namespace=scope.id.namespace))
+    return ResolvedScopes(watched=tuple(watched), problems=tuple(problems))
+
+
+def _plural(scope: rules.Scope, discover: Discover) -> str:
+    known: Served | None = builtin.find(scope.id.group, scope.id.kind)
+    if scope.resource and not (known and known.plural == scope.resource):
+        return scope.resource
+    known = known or discover(scope)
+    if scope.id.namespace and not known.namespaced:
+        raise errors.PermanentError("the kind is cluster-wide: remove `namespaces`")
+    return known.plural
+
+
+def _discover(scope: rules.Scope) -> Served:
     """Look up a kind at the API server."""
     from beacon.cli import cluster_client  # noqa: PLC0415  most calls never need it, and it takes most of a second to load
 

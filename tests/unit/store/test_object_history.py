@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from beacon import wire
-from beacon.cli import explain_output, formatting
+from beacon.cli import formatting
+from beacon.cli.commands.explain import rendering as explain_output
 from beacon.domain import model
 from beacon.store import database, object_history
 from tests.unit.store import world

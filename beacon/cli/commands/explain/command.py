@@ -7,7 +7,8 @@ from dataclasses import replace
 import click
 
 from beacon import bus, errors, wire
-from beacon.cli import explain_output, filters, output, store_client, terminal
+from beacon.cli import filters, output, store_client, terminal
+from beacon.cli.commands.explain import rendering
 from beacon.configuration import configured_scopes, settings
 from beacon.runtime import run_directory
 
@@ -41,7 +42,7 @@ def command(what: str, name: str | None, limit: int, output: str) -> None:
     if not story.known and name is None:
         terminal.print_line(f"the ledger has no object and no event with the id {what}", err=True)
         sys.exit(errors.EXIT_FAILURE)
-    _show(output, explain_output.plain(story, events, explain_output.why(story, events, _down()) + live))
+    _show(output, rendering.plain(story, events, rendering.why(story, events, _down()) + live))
 
 
 def _request(what: str, name: str | None) -> wire.Explain:
@@ -68,7 +69,7 @@ def _read(client: bus.Client, request: wire.Explain, limit: int) -> tuple[wire.O
 
 def _live(client: bus.Client, story: wire.ObjectStory) -> list[str]:
     """Evaluate the live object under the running Beacon's configuration."""
-    from beacon.cli import live_object  # noqa: PLC0415  the client for the cluster takes most of a second to load
+    from beacon.cli.commands.explain import live_object  # noqa: PLC0415  the client for the cluster takes most of a second to load
 
     welcome = client.try_call(wire.Hello(process="cli"), timeout_s=_TIMEOUT_S)
     scopes = configured_scopes.of(settings.from_plain(welcome.settings))
@@ -89,4 +90,4 @@ def _down() -> dict[str, str]:
 
 
 def _show(form: str, values: dict[str, object]) -> None:
-    output.show(form, values, explain_output.lines(values))
+    output.show(form, values, rendering.lines(values))

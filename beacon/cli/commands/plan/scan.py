@@ -6,9 +6,11 @@ It requests metadata only, page by page, and forgets an object as soon as it is 
 from collections.abc import Sequence
 
 from beacon import errors
-from beacon.cli import cluster_client, plan_model, plan_output, rights
+from beacon.cli import cluster_client, rights
+from beacon.cli.commands.plan import model, rendering
 from beacon.cluster import connection, discovery, failures, lists, observing, reviewing
-from beacon.domain import model, rules
+from beacon.domain import model as domain_model
+from beacon.domain import rules
 
 
 class Survey:
@@ -22,22 +24,22 @@ class Survey:
         """
         self._api = cluster_client.connect()
 
-    def cluster(self) -> plan_output.ClusterOutlook:
+    def cluster(self) -> rendering.ClusterOutlook:
         """Read the cluster's identity.
 
         Raises:
             errors.TransientError: the API server is not reachable, or does not answer access reviews.
         """
         identified = _may(self._api, rights.IDENTITY)
-        return plan_output.ClusterOutlook(uid=lists.cluster_uid(self._api) if identified else "", identified=identified)
+        return rendering.ClusterOutlook(uid=lists.cluster_uid(self._api) if identified else "", identified=identified)
 
     def scopes(
-        self, scopes: Sequence[rules.Scope], ledger: plan_model.Ledger | None, *, updates: bool
-    ) -> tuple[plan_output.ScopeOutlook, ...]:
+        self, scopes: Sequence[rules.Scope], ledger: model.Ledger | None, *, updates: bool
+    ) -> tuple[rendering.ScopeOutlook, ...]:
         """Scan every scope; an API that does not answer is a problem of its own scope only."""
-        return tuple(self._scan(scope, plan_model.Forecast(scope, ledger, updates=updates)) for scope in scopes)
+        return tuple(self._scan(scope, model.Forecast(scope, ledger, updates=updates)) for scope in scopes)
 
-    def _scan(self, scope: rules.Scope, forecast: plan_model.Forecast) -> plan_output.ScopeOutlook:
+    def _scan(self, scope: rules.Scope, forecast: model.Forecast) -> rendering.ScopeOutlook:
         plural = scope.resource
         try:
             resource = discovery.find(self._api, scope.api_version, scope.id.kind, scope.resource)
@@ -49,15 +51,13 @@ class Survey:
             listable = not any(right.verb == "list" for right in missing)
             counts = self._count(scope, resource, forecast) if listable else None
         except (errors.TransientError, errors.PermanentError) as error:
-            return plan_output.ScopeOutlook(scope=scope, plural=plural, problem=str(error))
-        return plan_output.ScopeOutlook(scope=scope, plural=plural, missing=missing, counts=counts)
+            return rendering.ScopeOutlook(scope=scope, plural=plural, problem=str(error))
+        return rendering.ScopeOutlook(scope=scope, plural=plural, missing=missing, counts=counts)
 
-    def _count(
-        self, scope: rules.Scope, resource: discovery.ServedResource, forecast: plan_model.Forecast
-    ) -> plan_model.Counts:
+    def _count(self, scope: rules.Scope, resource: discovery.ServedResource, forecast: model.Forecast) -> model.Counts:
         for page in lists.pages(self._api, resource, scope.id.namespace):
             for item in page.items:
-                seen = observing.look(scope.rule, item, model.ChangeKind.LISTED, forecast.wanted)
+                seen = observing.look(scope.rule, item, domain_model.ChangeKind.LISTED, forecast.wanted)
                 forecast.see(seen, annotated=scope.rule.annotation in (item.annotations or {}))
             for one in page.unreadable:
                 forecast.pass_by(one.item.uid, one.name, one.why)

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from beacon.cli import plan_model, rights
+from beacon.cli import rights
+from beacon.cli.commands.plan import model
 from beacon.configuration import configured_scopes
 from beacon.domain import rules
 
@@ -24,7 +25,7 @@ class ScopeOutlook:
     plural: str = ""
     problem: str = ""
     missing: tuple[rights.Right, ...] = ()
-    counts: plan_model.Counts | None = None
+    counts: model.Counts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,7 @@ class Outlook:
 
     cluster: ClusterOutlook
     found: Sequence[ScopeOutlook]
-    ledger: plan_model.Ledger | None
+    ledger: model.Ledger | None
     left_out: str
 
     @property
@@ -62,7 +63,7 @@ class Outlook:
 
 def plain(outlook: Outlook, scopes: Sequence[rules.Scope]) -> dict[str, Any]:
     """Return the documented form."""
-    leaving = plan_model.leaving(scopes, outlook.ledger) if outlook.ledger else {}
+    leaving = model.leaving(scopes, outlook.ledger) if outlook.ledger else {}
     return {
         "works": not outlook.wrong,
         "wrong": outlook.wrong,

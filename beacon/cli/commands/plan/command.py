@@ -3,14 +3,18 @@
 It queries the API server and the store, and changes nothing in either.
 """
 
+import os
 import sys
+import threading
 from pathlib import Path
 
 import click
 
-from beacon import errors
-from beacon.cli import configured, ledger_objects, output, plan_model, plan_output, store_client
+from beacon import bus, errors, wire
+from beacon.cli import configured, output, store_client
+from beacon.cli.commands.plan import model, rendering
 from beacon.configuration import configured_scopes
+from beacon.runtime import run_directory
 
 _EPILOG = """
 \b
@@ -23,6 +27,7 @@ Examples:
 Exit codes: 0 it would work, 1 a right or a kind is missing, 2 usage error, 69 the API server does not answer,
 78 the configuration is not valid, or there are no credentials.
 """
+_TIMEOUT_S = 5.0
 
 
 @click.command("plan", epilog=_EPILOG)
@@ -35,12 +40,12 @@ def command(path: Path | None, output: str) -> None:
     caller's credentials: run the command in Beacon's pod to check Beacon's own rights. With a running Beacon, the
     result is compared with its ledger.
     """
-    from beacon.cli import plan_scan  # noqa: PLC0415  the client for the cluster takes most of a second to load
+    from beacon.cli.commands.plan import scan  # noqa: PLC0415  the client for the cluster takes most of a second to load
 
     tree = configured.load(path)
     scopes = configured_scopes.of(tree)
     try:
-        survey = plan_scan.Survey()
+        survey = scan.Survey()
         cluster = survey.cluster()
         ledger, why = _ledger(cluster.uid)
         found = survey.scopes(scopes, ledger, updates=tree.events.updated)
@@ -48,16 +53,16 @@ def command(path: Path | None, output: str) -> None:
         store_client.fail(error, errors.EXIT_CONFIG)
     except errors.TransientError as error:
         store_client.fail(error, errors.EXIT_UNAVAILABLE)
-    outlook = plan_output.Outlook(cluster=cluster, found=found, ledger=ledger, left_out=why)
-    values = plan_output.plain(outlook, scopes)
+    outlook = rendering.Outlook(cluster=cluster, found=found, ledger=ledger, left_out=why)
+    values = rendering.plain(outlook, scopes)
     _show(output, values)
     sys.exit(errors.EXIT_OK if values["works"] else errors.EXIT_FAILURE)
 
 
-def _ledger(uid: str) -> tuple[plan_model.Ledger | None, str]:
+def _ledger(uid: str) -> tuple[model.Ledger | None, str]:
     """Return the running Beacon's ledger, or the reason why there is none to compare with."""
     try:
-        ledger = ledger_objects.read()
+        ledger = _read_ledger()
     except (errors.StartError, errors.TransientError) as error:
         return None, f"no store answers here ({error})"
     except errors.PermanentError as error:
@@ -67,5 +72,24 @@ def _ledger(uid: str) -> tuple[plan_model.Ledger | None, str]:
     return ledger, ""
 
 
+def _read_ledger() -> model.Ledger:
+    """Read every object of the ledger that is not gone, page by page, so that the store's writes do not wait.
+
+    Raises:
+        errors.BeaconError: no store runs here, or it does not answer.
+    """
+    objects: dict[str, wire.HeldObject] = {}
+    page = wire.ObjectPage(cluster="", epoch=0, objects=(), after="", more=True)
+    with bus.Client(bus.address(run_directory.private(os.environ)), stop=threading.Event()) as client:
+        while page.more:
+            page = _page(client, page.after)
+            objects.update((one.uid, one) for one in page.objects)
+    return model.Ledger(cluster=page.cluster, epoch=page.epoch, objects=objects)
+
+
+def _page(client: bus.Client, after: str) -> wire.ObjectPage:
+    return client.try_call(wire.ReadObjects(after=after), timeout_s=_TIMEOUT_S)
+
+
 def _show(form: str, values: dict[str, object]) -> None:
-    output.show(form, values, plan_output.lines(values))
+    output.show(form, values, rendering.lines(values))
