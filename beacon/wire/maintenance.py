@@ -54,17 +54,23 @@ class Vacuumed(verb.Reply):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adopt(verb.Request["Adopted"]):
-    """Let the ledger follow another cluster from now on: `cluster` is its UID, "" the one that was refused last."""
+    """Bind the ledger to another cluster: `cluster` is its UID, "" the one that was refused last.
+
+    A cluster that was not refused is rejected unless `force` is set. With `check`, nothing is changed.
+    """
 
     cluster: str = ""
+    force: bool = False
+    check: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adopted(verb.Reply):
-    """The ledger's cluster now; `changed` is false when it was that one already."""
+    """The cluster to follow, and the one before; `changed` is false if the ledger is bound to `cluster` already."""
 
     cluster: str
     changed: bool
+    previous: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
