@@ -22,7 +22,7 @@ _COMMANDS = {
     "explain": ("explain.command", "Show the history of one object, and why no event was sent."),
     "plan": ("plan.command", "Preview the effect of a configuration on this cluster."),
     "rbac": ("rbac", "Print the minimal RBAC for a configuration."),
-    "status": ("status", "Show processes, scopes, deliveries, endpoint, gaps and storage."),
+    "status": ("status.command", "Show processes, scopes, deliveries, endpoint, gaps and storage."),
 }
 
 

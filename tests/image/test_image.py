@@ -62,6 +62,7 @@ def test_it_tells_although_it_may_do_nothing_but_write_to_three_directories(
         if containers.succeeds(container, "touch", f"{path}/x")
     ]
     assert written == ["/data", "/run/beacon", "/tmp"]
+    testkit.until(lambda: containers.succeeds(container, "beacon", "status"), "every component's report", timeout=20)
     assert container.exec("beacon", "status").startswith("Healthy.")
     assert containers.running(container).keys() == containers.PROGRAMS
 

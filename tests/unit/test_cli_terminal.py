@@ -10,7 +10,7 @@ import yaml
 
 from beacon.boundary import visible
 from beacon.cli import output, terminal
-from beacon.cli.commands import status
+from beacon.cli.commands.status import rendering
 
 EVIL = "a\x1b[2J\u202eb\x9b31m\nforged: line\r\x07\u200b"
 COMMANDS = Path(terminal.__file__).parent
@@ -54,6 +54,7 @@ def test_text_without_such_characters_is_not_changed(capsys: pytest.CaptureFixtu
 def test_the_status_is_safe_whatever_the_cluster_holds(capsys: pytest.CaptureFixture[str]) -> None:
     seen = {
         "wrong": [EVIL],
+        "store": {"state": EVIL, "why": EVIL},
         "processes": [],
         "scopes": [{"label": EVIL, "listed": True, "position": 1, "position_us": 0}],
         "deliveries": [],
@@ -62,7 +63,7 @@ def test_the_status_is_safe_whatever_the_cluster_holds(capsys: pytest.CaptureFix
         "storage": {},
     }
 
-    for line in status.lines(seen):
+    for line in rendering.lines(seen):
         terminal.print_line(line)
 
     assert visible.is_safe(capsys.readouterr().out)
