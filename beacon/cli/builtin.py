@@ -1,4 +1,4 @@
-"""The plurals of Kubernetes' built-in kinds, so that `beacon rbac` needs no API server for them.
+"""The plurals and short names of Kubernetes' built-in kinds, so that commands need no API server for them.
 
 Neither the plural of a built-in kind nor its scope (namespaced or cluster-wide) ever changes. The table holds only
 kinds that can be listed and watched. Custom resources and aggregated APIs are not listed here; they need discovery.
@@ -106,6 +106,16 @@ class BuiltinKind:
     namespaced: bool
 
 
+def kind_of(word: str) -> str:
+    """Return the built-in kind for a kind, plural or short name in any case, as kubectl accepts them; else ""."""
+    return _BY_WORD.get(word.lower(), "")
+
+
+def is_namespaced(kind: str) -> bool | None:
+    """Return whether a built-in kind of any API group is namespaced, or None if the kind is not built in."""
+    return next((one.namespaced for (_, name), one in _BY_KIND.items() if name == kind), None)
+
+
 def find(group: str, kind: str) -> BuiltinKind | None:
     """Return a built-in kind of an API group, or None if the kind is not built in."""
     return _BY_KIND.get((group, kind))
@@ -126,4 +136,18 @@ def _parse_table() -> dict[tuple[str, str], BuiltinKind]:
     return found
 
 
+_SHORT_NAMES = """
+  cj CronJob  cm ConfigMap  crd CustomResourceDefinition  crds CustomResourceDefinition
+  csr CertificateSigningRequest  deploy Deployment  ds DaemonSet  ep Endpoints  ev Event
+  hpa HorizontalPodAutoscaler  ing Ingress  limits LimitRange  netpol NetworkPolicy  no Node  ns Namespace
+  pc PriorityClass  pdb PodDisruptionBudget  po Pod  pv PersistentVolume  pvc PersistentVolumeClaim
+  quota ResourceQuota  rc ReplicationController  rs ReplicaSet  sa ServiceAccount  sc StorageClass
+  sts StatefulSet  svc Service
+"""
+_WORDS = _SHORT_NAMES.split()
 _BY_KIND = _parse_table()
+_BY_WORD = {
+    **dict(zip(_WORDS[::2], _WORDS[1::2], strict=True)),
+    **{one.plural: kind for (_, kind), one in _BY_KIND.items()},
+    **{kind.lower(): kind for _, kind in _BY_KIND},
+}

@@ -60,6 +60,8 @@ def test_a_delivered_object_is_told_with_its_answer_by_name_uid_and_event(whole:
     assert (event["type"], event["cause"], seen["why"], seen["more"]) == ("created", "object-created", [], False)
     assert [(one["number"], one["status"] // 100) for one in event["attempts"]] == [(1, 2)]
     assert seen["objects"][0]["resourceVersion"] == int(event["resourceVersion"])
+    assert story(whole, "cm/told", "-n", "default") == seen
+    assert seen["objects"][0]["current"] is True
     assert story(whole, event["uid"]) == story(whole, event["id"]) == seen
     _, out, _ = ask(whole, "ConfigMap", "default/told")
     assert out.startswith("ConfigMap default/told\n")
@@ -81,6 +83,9 @@ def test_nothing_sent_is_explained(whole: running.Everything) -> None:
     assert live == "The cluster has no ConfigMap of this name now."
     _, out, _ = ask(whole, "ConfigMap", "default/plain", KUBECONFIG="/nowhere")
     assert "current state could not be read from the cluster" in out
+    code, out, err = ask(whole, "secrt", "default/plain")
+    assert (code, out) == (errors.EXIT_FAILURE, "")
+    assert "no type 'secrt' is known" in err
     (why,) = story(whole, "Secret", "default/plain")["why"]
     assert why == "No scope covers Secret in namespace default: the configuration watches ConfigMap."
 

@@ -48,6 +48,16 @@ def test_kind_and_name_in_any_case_the_uid_and_an_events_id_name_the_same_object
     assert named == story(store, target="uid-a") == story(store, target=named.events[1].id)
 
 
+def test_an_object_is_current_until_its_rule_is_no_longer_configured(store: world.World) -> None:
+    tell(store, 1)
+
+    before = story(store, target="uid-a").objects
+    store.restart(world.scope_of(values=["other"]))
+    after = story(store, target="uid-a").objects
+
+    assert [one.current for one in (*before, *after)] == [True, False]
+
+
 def test_each_request_is_told_with_its_answer_and_what_waits_says_behind_which(store: world.World) -> None:
     tell(store, 2)
     (first,) = store.claim(1).deliveries

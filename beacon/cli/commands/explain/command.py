@@ -8,8 +8,9 @@ import click
 
 from beacon import bus, errors, wire
 from beacon.cli import filters, output, store_client, terminal
-from beacon.cli.commands.explain import rendering
+from beacon.cli.commands.explain import rendering, target
 from beacon.configuration import configured_scopes, settings
+from beacon.domain import rules
 from beacon.runtime import run_directory
 
 _TIMEOUT_S = 5.0
@@ -17,43 +18,50 @@ _EPILOG = """
 \b
 Examples:
   beacon explain Deployment shop/web
-  beacon explain Namespace shop
+  beacon explain deployments/web -n shop
+  beacon explain namespace shop
   beacon explain 7b0e2f3c-5a6d-5f10-9c1e-0d2a4b6c8e10
   beacon explain ConfigMap shop/settings --limit 0 -o json | jq -r '.why[]'
 
 \b
-Exit codes: 0 done, 1 no object or event has this id, 2 usage error, 69 the store does not answer.
+Exit codes: 0 done, 1 no object or event has this id, or the type is not known, 2 usage error, 69 the store
+does not answer.
 """
 
 
 @click.command("explain", epilog=_EPILOG)
-@click.argument("what", metavar="KIND|UID|EVENT_ID")
+@click.argument("what", metavar="TYPE[/NAME]|UID|EVENT_ID")
 @click.argument("name", required=False, metavar="[NAMESPACE/]NAME")
+@click.option("-n", "--namespace", default=None, help="Namespace of the object.")
 @click.option("--limit", type=filters.LIMIT, default=20, show_default=True, help="Number of events; 0: all.")
 @output.option
-def command(what: str, name: str | None, limit: int, output: str) -> None:
+def command(what: str, name: str | None, namespace: str | None, limit: int, output: str) -> None:
     """Show one object: its state, its events, each request with its response, and what prevents or delays events.
 
-    Select the object by kind and name, by its UID, or by the id of one of its events.
+    Select the object by type and name, by its UID, or by the id of one of its events. TYPE is a kind, a plural or a
+    short name, in any case.
     """
+    wanted = target.parse(what, name, namespace)
     with store_client.store() as client:
-        story, events = _read(client, _request(what, name), limit)
-        live = _live(client, story) if not story.objects and not events and story.covering else []
-    if not story.known and name is None:
-        terminal.print_line(f"the ledger has no object and no event with the id {what}", err=True)
-        sys.exit(errors.EXIT_FAILURE)
-    _show(output, rendering.plain(story, events, rendering.why(story, events, _down()) + live))
+        scopes = client.try_call(wire.Inspect(), timeout_s=_TIMEOUT_S).scopes
+        request = target.request(wanted, scopes)
+        story, events = _read(client, request, limit)
+        _fail_if_unknown(request, story)
+        configured = [] if story.objects or events else _configured(client, story.kind)
+    live = _live(configured, story) if story.covering else []
+    why = rendering.why(story, events, _down(), watched=[scope.id.namespace for scope in configured])
+    _show(output, rendering.plain(story, events, why + live))
 
 
-def _request(what: str, name: str | None) -> wire.Explain:
-    if name is None:
-        if what.isalpha():
-            raise click.UsageError(f"the name of the {what} is missing: beacon explain {what} NAMESPACE/NAME")
-        return wire.Explain(target=what)
-    namespace, _, rest = name.rpartition("/")
-    if not rest or "/" in namespace:
-        raise click.UsageError(f"{name!r} is neither NAMESPACE/NAME nor the NAME of a cluster-wide object")
-    return wire.Explain(kind=what, namespace=namespace, name=rest)
+def _fail_if_unknown(request: wire.Explain, story: wire.ObjectStory) -> None:
+    if request.target and not story.known:
+        problem = f"the ledger has no object and no event with the id {request.target}"
+    elif request.kind and not target.is_known(request.kind, story):
+        problem = f"no type {request.kind!r} is known; the configuration watches {', '.join(story.kinds)}"
+    else:
+        return
+    terminal.print_line(problem, err=True)
+    sys.exit(errors.EXIT_FAILURE)
 
 
 def _read(client: bus.Client, request: wire.Explain, limit: int) -> tuple[wire.ObjectStory, list[wire.EmittedEvent]]:
@@ -67,12 +75,19 @@ def _read(client: bus.Client, request: wire.Explain, limit: int) -> tuple[wire.O
     return replace(story, more=more), events[:limit] if limit else events
 
 
-def _live(client: bus.Client, story: wire.ObjectStory) -> list[str]:
-    """Evaluate the live object under the running Beacon's configuration."""
-    from beacon.cli.commands.explain import live_object  # noqa: PLC0415  the client for the cluster takes most of a second to load
-
+def _configured(client: bus.Client, kind: str) -> list[rules.Scope]:
+    """Return the scopes of a kind in the running Beacon's configuration."""
     welcome = client.try_call(wire.Hello(process="cli"), timeout_s=_TIMEOUT_S)
     scopes = configured_scopes.of(settings.from_plain(welcome.settings))
+    return [scope for scope in scopes if scope.id.kind.lower() == kind.lower()]
+
+
+def _live(scopes: list[rules.Scope], story: wire.ObjectStory) -> list[str]:
+    """Evaluate the live object under the running Beacon's configuration."""
+    if not scopes:
+        return []
+    from beacon.cli.commands.explain import live_object  # noqa: PLC0415  it takes most of a second to load
+
     return live_object.why_not(scopes, story.kind, story.namespace, story.name)
 
 

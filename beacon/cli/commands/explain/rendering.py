@@ -21,12 +21,22 @@ def plain(story: wire.ObjectStory, events: Sequence[wire.EmittedEvent], why: Seq
     }
 
 
-def why(story: wire.ObjectStory, events: Sequence[wire.EmittedEvent], down: Mapping[str, str]) -> list[str]:
-    """Return sentences about what prevents or delays events; `down` maps each endpoint that is down to the instant."""
+def why(
+    story: wire.ObjectStory,
+    events: Sequence[wire.EmittedEvent],
+    down: Mapping[str, str],
+    *,
+    watched: Sequence[str] = (),
+) -> list[str]:
+    """Return sentences about what prevents or delays events.
+
+    `down` maps each endpoint that is down to the instant since when; `watched` are the namespaces in which the
+    configuration watches the kind.
+    """
     present = [one for one in story.objects if one.state is not model.ObjectState.GONE]
     reasons = [sentence for one in present if (sentence := _of_object(one))]
     if not story.objects and not events:
-        reasons.append(_of_unknown(story))
+        reasons.append(_of_unknown(story, watched))
     elif present and not events:
         reasons.append("Its events are no longer stored: delivered events are removed after their retention period.")
     pending = {one.endpoint for one in events if one.state in (model.DeliveryState.READY, model.DeliveryState.QUEUED)}
@@ -55,8 +65,11 @@ def lines(values: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {_delivery(one['delivery'])}"
 
 
-def _of_unknown(story: wire.ObjectStory) -> str:
+def _of_unknown(story: wire.ObjectStory, namespaces: Sequence[str]) -> str:
     where = f" in namespace {story.namespace}" if story.namespace else ""
+    if not story.covering and namespaces:
+        only = ", ".join(sorted(namespaces))
+        return f"The configuration watches {story.kind} only in {only}, not{where or ' without a namespace'}."
     if not story.covering:
         return f"No scope covers {story.kind}{where}: the configuration watches {', '.join(story.kinds)}."
     watched = [one for one in story.covering if not one.excluded]
