@@ -23,9 +23,16 @@ def load(path: Path | None) -> settings.Settings:
     """Load the configuration, or print every problem to standard error and exit with 78."""
     try:
         if path == Path("-"):
-            return loading.parse(sys.stdin.read(loading.LARGEST_FILE + 1), os.environ, name="standard input").settings
+            return loading.parse(_read_input(), os.environ, name="standard input").settings
         return loading.load(dict(os.environ) | ({"CONFIG_PATH": str(path)} if path else {})).settings
     except errors.ConfigError as error:
         for problem in error.problems:
             terminal.print_line(problem, err=True)
         sys.exit(errors.EXIT_CONFIG)
+
+
+def _read_input() -> str:
+    try:
+        return sys.stdin.buffer.read(loading.LARGEST_FILE + 1).decode()
+    except UnicodeDecodeError as error:
+        raise errors.ConfigError([f"standard input is not UTF-8: {error}"]) from error

@@ -53,9 +53,11 @@ def command(path: Path | None, output: str) -> None:
         store_client.fail(error, errors.EXIT_CONFIG)
     except errors.TransientError as error:
         store_client.fail(error, errors.EXIT_UNAVAILABLE)
+    except errors.BeaconError as error:
+        store_client.fail(error, errors.EXIT_FAILURE)
     outlook = rendering.Outlook(cluster=cluster, found=found, ledger=ledger, left_out=why)
     values = rendering.plain(outlook, scopes)
-    _show(output, values)
+    _show(output, values, str(path or ""))
     sys.exit(errors.EXIT_OK if values["works"] else errors.EXIT_FAILURE)
 
 
@@ -91,5 +93,5 @@ def _page(client: bus.Client, after: str) -> wire.ObjectPage:
     return client.try_call(wire.ReadObjects(after=after), timeout_s=_TIMEOUT_S)
 
 
-def _show(form: str, values: dict[str, object]) -> None:
-    output.show(form, values, rendering.lines(values))
+def _show(form: str, values: dict[str, object], config: str) -> None:
+    output.show(form, values, rendering.lines(values, config))

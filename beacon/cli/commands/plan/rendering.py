@@ -3,7 +3,8 @@
 The form of the values is documented in docs/cli.md; keys may be added, none changes its meaning.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import shlex
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -67,6 +68,7 @@ def plain(outlook: Outlook, scopes: Sequence[rules.Scope]) -> dict[str, Any]:
     return {
         "works": not outlook.wrong,
         "wrong": outlook.wrong,
+        "review": _review(outlook, leaving.values()),
         "cluster": outlook.cluster.uid,
         "comparison": {"made": outlook.ledger is not None, "why": outlook.left_out},
         "scopes": [_scope(one) for one in outlook.found],
@@ -85,13 +87,19 @@ def plain(outlook: Outlook, scopes: Sequence[rules.Scope]) -> dict[str, Any]:
     }
 
 
-def lines(values: Mapping[str, Any]) -> Iterator[str]:
-    """Render the result of `plain` for people."""
+def lines(values: Mapping[str, Any], config: str) -> Iterator[str]:
+    """Render the result of `plain` for people; `config` is the argument of `--config`, "" for the default file."""
     yield "This configuration would work." if values["works"] else "This configuration would not work:"
     yield from (f"  {sentence}" for sentence in values["wrong"])
     for right in values["missingRights"]:
         if not right["needed"]:
             yield "Namespace kube-system cannot be read: a change to another cluster would not be detected."
+    if values["missingRights"]:
+        option = f" --config {'FILE' if config == '-' else shlex.quote(config)}" if config else ""
+        yield f"To grant the missing rights: beacon rbac{option} | kubectl apply -f -"
+    if values["review"]:
+        yield "Review before you apply it:"
+        yield from (f"  {sentence}" for sentence in values["review"])
     yield ""
     heads = ("resource", "namespace", *_COUNTS, *(_CHANGES if values["comparison"]["made"] else ()))
     yield from _table([heads, *(_cells(one, heads) for one in values["scopes"])])
@@ -104,6 +112,18 @@ def lines(values: Mapping[str, Any]) -> Iterator[str]:
     if values["leaving"]:
         yield "\nNo longer watched; no events are emitted for these objects:"
         yield from (f"  {_place(one)}: {one['unmanaged']} become unmanaged" for one in values["leaving"])
+
+
+def _review(outlook: Outlook, leaving: Collection[int]) -> list[str]:
+    """Return a sentence for each effect that an operator may not expect."""
+    counts = [one.counts for one in outlook.found if one.counts]
+    changes = [one.changes for one in counts if one.changes]
+    numbers = (
+        (sum(one.unmanaged for one in changes) + sum(leaving), "will be unmanaged: their changes are no longer sent"),
+        (sum(one.deleted for one in changes), "will be reported as deleted"),
+        (sum(len(one.unreadable) for one in counts), "cannot be read and will be skipped"),
+    )
+    return [f"{number} object{'s' * (number != 1)} {what}" for number, what in numbers if number]
 
 
 def _label(one: ScopeOutlook) -> str:
