@@ -1,12 +1,12 @@
-"""The plurals of the kinds that every Kubernetes serves, so that `beacon rbac` needs no cluster for them.
+"""The plurals and short names of Kubernetes' built-in kinds, so that commands need no API server for them.
 
-A plural of Kubernetes' own never changes, and neither does whether a kind lives in namespaces. Only what can be listed
-and watched stands here; what a CustomResourceDefinition or an aggregated API adds is discovery's business.
+Neither the plural of a built-in kind nor its scope (namespaced or cluster-wide) ever changes. The table holds only
+kinds that can be listed and watched. Custom resources and aggregated APIs are not listed here; they need discovery.
 """
 
 from dataclasses import dataclass
 
-# plural and kind; those below `cluster:` do not live in namespaces.
+# Plural and kind; the kinds below `cluster:` are cluster-wide.
 _TABLE = """
 v1
   configmaps ConfigMap
@@ -100,18 +100,28 @@ storage.k8s.io
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltinKind:
-    """How a kind is called in rules, and whether it lives in namespaces."""
+    """The plural of a kind, as RBAC rules name it, and whether the kind is namespaced."""
 
     plural: str
     namespaced: bool
 
 
+def kind_of(word: str) -> str:
+    """Return the built-in kind for a kind, plural or short name in any case, as kubectl accepts them; else ""."""
+    return _BY_WORD.get(word.lower(), "")
+
+
+def is_namespaced(kind: str) -> bool | None:
+    """Return whether a built-in kind of any API group is namespaced, or None if the kind is not built in."""
+    return next((one.namespaced for (_, name), one in _BY_KIND.items() if name == kind), None)
+
+
 def find(group: str, kind: str) -> BuiltinKind | None:
-    """Look up a kind of one API group; None when it is none of Kubernetes' own."""
-    return _KNOWN.get((group, kind))
+    """Return a built-in kind of an API group, or None if the kind is not built in."""
+    return _BY_KIND.get((group, kind))
 
 
-def _read() -> dict[tuple[str, str], BuiltinKind]:
+def _parse_table() -> dict[tuple[str, str], BuiltinKind]:
     found = {}
     group, namespaced = "", True
     for line in _TABLE.strip().splitlines():
@@ -126,4 +136,18 @@ def _read() -> dict[tuple[str, str], BuiltinKind]:
     return found
 
 
-_KNOWN = _read()
+_SHORT_NAMES = """
+  cj CronJob  cm ConfigMap  crd CustomResourceDefinition  crds CustomResourceDefinition
+  csr CertificateSigningRequest  deploy Deployment  ds DaemonSet  ep Endpoints  ev Event
+  hpa HorizontalPodAutoscaler  ing Ingress  limits LimitRange  netpol NetworkPolicy  no Node  ns Namespace
+  pc PriorityClass  pdb PodDisruptionBudget  po Pod  pv PersistentVolume  pvc PersistentVolumeClaim
+  quota ResourceQuota  rc ReplicationController  rs ReplicaSet  sa ServiceAccount  sc StorageClass
+  sts StatefulSet  svc Service
+"""
+_WORDS = _SHORT_NAMES.split()
+_BY_KIND = _parse_table()
+_BY_WORD = {
+    **dict(zip(_WORDS[::2], _WORDS[1::2], strict=True)),
+    **{one.plural: kind for (_, kind), one in _BY_KIND.items()},
+    **{kind.lower(): kind for _, kind in _BY_KIND},
+}

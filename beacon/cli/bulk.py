@@ -1,4 +1,4 @@
-"""What `redeliver` and `discard` have in common: choosing deliveries, asking before more than one, and the doing."""
+"""The common part of `redeliver` and `discard`: select deliveries, confirm, and change them in bounded requests."""
 
 import itertools
 import sys
@@ -11,60 +11,60 @@ import click
 from beacon import bus, errors, wire
 from beacon.cli import filters, output, search, terminal
 
-_PATIENCE_S = 10.0
-_AT_ONCE = 200  # pairs that are sent at a time; the store takes fewer
-_SHOWN = 20  # refusals that are listed for people
+_TIMEOUT_S = 10.0
+_BATCH = 200  # pairs in one request; the store may apply fewer
+_SHOWN = 20  # refusals listed in a table
 _SHOWN_DRY = 1000
 _COMMON = (
     click.argument("ids", nargs=-1, metavar="[EVENT_ID]..."),
     filters.options,
-    click.option("--dry-run", is_flag=True, help="Only show which are meant."),
-    click.option("-y", "--yes", is_flag=True, help="Don't ask."),
+    click.option("--dry-run", is_flag=True, help="Only list the selected deliveries."),
+    click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation."),
     output.option,
 )
 Pairs = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BulkRequest:
-    """What is asked for: `doing` names it for people, "redelivered" for instance."""
+class BulkAction:
+    """The change to apply; `past` names it in messages, for example "redelivered"."""
 
     request: Callable[[Pairs], wire.Redeliver | wire.Discard]
-    doing: str
-    states: tuple[str, ...]  # those that are meant when none is named
+    past: str
+    states: tuple[str, ...]  # selected when the operator names no state
 
 
 def options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the common options."""
+    """Add the common options to a command."""
     for add in reversed(_COMMON):
         command = add(command)
     return command
 
 
-def carry_out(client: bus.Client, wish: BulkRequest, given: dict[str, Any]) -> int:
-    """Choose, ask, do, and say what came of it; gives the exit code."""
-    form, dry_run, yes = given.pop("output"), given.pop("dry_run"), given.pop("yes")
-    ids: tuple[str, ...] = given.pop("ids")
-    if not ids and not any(given[name] for name in given):
+def carry_out(client: bus.Client, action: BulkAction, params: dict[str, Any]) -> int:
+    """Select, confirm, apply and print the result; return the exit code."""
+    form, dry_run, yes = params.pop("output"), params.pop("dry_run"), params.pop("yes")
+    ids: tuple[str, ...] = params.pop("ids")
+    if not ids and not any(params[name] for name in params):
         raise click.UsageError(
-            "name events by their ids, or choose them with filters: --state failed means all of those"
+            "name events by their ids, or select them with filters: --state failed selects all of those"
         )
-    if not ids and not given["state"]:
-        given["state"] = wish.states
-    selection = filters.selection(given, ids)
+    if not ids and not params["state"]:
+        params["state"] = action.states
+    selection = filters.selection(params, ids)
     if dry_run:
-        return _show_only(client, wish, selection, form)
-    chosen, missing = _choose(client, selection)
-    if len(chosen) > 1 and not yes:
-        click.confirm(f"{len(chosen)} deliveries are meant. Are they to be {wish.doing}?", abort=True, err=True)
-    done, refused = _do(client, wish, chosen)
+        return _show_only(client, action, selection, form)
+    selected, missing = _select(client, selection)
+    if len(selected) > 1 and not yes:
+        click.confirm(f"{len(selected)} deliveries will be {action.past}. Continue?", abort=True, err=True)
+    done, refused = _apply(client, action, selected)
     plain = {"done": done, "refused": refused}
-    output.show(form, plain, _lines(wish, plain))
-    return _missed(missing) or (errors.EXIT_FAILURE if refused else errors.EXIT_OK)
+    output.show(form, plain, _lines(action, plain))
+    return _report_missing(missing) or (errors.EXIT_FAILURE if refused else errors.EXIT_OK)
 
 
-def _choose(client: bus.Client, selection: wire.DeliveryFilter) -> tuple[Pairs, list[str]]:
-    """Say what exactly is meant: no more is kept of each than that, because they may be many."""
+def _select(client: bus.Client, selection: wire.DeliveryFilter) -> tuple[Pairs, list[str]]:
+    """Return the selected deliveries and the ids without one; only two numbers of each are kept, they may be many."""
     missing = set(selection.ids)
     pairs = []
     for one in search.walk(client, selection):
@@ -73,43 +73,47 @@ def _choose(client: bus.Client, selection: wire.DeliveryFilter) -> tuple[Pairs, 
     return tuple(pairs), sorted(missing)
 
 
-def _show_only(client: bus.Client, wish: BulkRequest, selection: wire.DeliveryFilter, form: str) -> int:
-    chosen, missing = _choose(client, selection)
+def _show_only(client: bus.Client, action: BulkAction, selection: wire.DeliveryFilter, form: str) -> int:
+    selected, missing = _select(client, selection)
     shown = list(itertools.islice(search.walk(client, selection), _SHOWN_DRY))
     output.show(form, [search.plain(one) for one in shown], search.lines(shown))
-    first = f" (the first {len(shown)} are shown)" if len(shown) < len(chosen) else ""
-    terminal.say(f"{len(chosen)} would be {wish.doing}, as far as their objects' order allows it{first}.", err=True)
-    return _missed(missing)
+    cut = f" (the first {len(shown)} are shown)" if len(shown) < len(selected) else ""
+    terminal.print_line(
+        f"{len(selected)} would be {action.past}, unless the order of their objects' events forbids it{cut}.", err=True
+    )
+    return _report_missing(missing)
 
 
-def _do(client: bus.Client, wish: BulkRequest, chosen: Pairs) -> tuple[int, list[dict[str, str]]]:
-    """Do it to what was agreed upon, in bounded parts; a part may be sent twice and do no harm."""
-    at, done = 0, 0
+def _apply(client: bus.Client, action: BulkAction, selected: Pairs) -> tuple[int, list[dict[str, str]]]:
+    """Apply the action to the confirmed deliveries in batches; a batch that is sent twice is applied once."""
+    offset, done = 0, 0
     refused: list[dict[str, str]] = []
-    while at < len(chosen):
+    while offset < len(selected):
         try:
-            reply = client.try_call(wish.request(chosen[at : at + _AT_ONCE]), timeout_s=_PATIENCE_S)
+            reply = client.try_call(action.request(selected[offset : offset + _BATCH]), timeout_s=_TIMEOUT_S)
         except errors.TransientError:
-            terminal.say(f"{done} of {len(chosen)} {wish.doing}; give the same command again for the rest.", err=True)
+            terminal.print_line(
+                f"{done} of {len(selected)} {action.past}; repeat the same command for the rest.", err=True
+            )
             raise
         done += reply.done
         refused += [{"id": one.event_id, "why": one.why} for one in reply.refused]
-        at += reply.taken
+        offset += reply.taken
         if sys.stderr.isatty():
-            click.echo(f"\r{at} of {len(chosen)}", nl=at >= len(chosen), err=True)  # numbers alone
+            click.echo(f"\r{offset} of {len(selected)}", nl=offset >= len(selected), err=True)  # only numbers
     return done, refused
 
 
-def _lines(wish: BulkRequest, plain: dict[str, Any]) -> list[str]:
+def _lines(action: BulkAction, plain: dict[str, Any]) -> list[str]:
     refused = plain["refused"]
-    lines = [f"{plain['done']} {wish.doing}, {len(refused)} refused"]
+    lines = [f"{plain['done']} {action.past}, {len(refused)} refused"]
     lines += [f"  {one['id']}: {one['why']}" for one in refused[:_SHOWN]]
     if len(refused) > _SHOWN:
         lines.append(f"  and {len(refused) - _SHOWN} more (-o json lists all)")
     return lines
 
 
-def _missed(missing: Sequence[str]) -> int:
+def _report_missing(missing: Sequence[str]) -> int:
     for one in missing:
-        terminal.say(f"no event that is meant has the id {one}", err=True)
+        terminal.print_line(f"no selected event has the id {one}", err=True)
     return errors.EXIT_FAILURE if missing else errors.EXIT_OK

@@ -1,4 +1,7 @@
-"""The commands' way to the API server. Importing it costs most of a second: only what asks the cluster imports it."""
+"""The commands' connection to the API server.
+
+Importing it takes most of a second, so only modules that query the cluster import it.
+"""
 
 import os
 
@@ -8,24 +11,24 @@ from beacon.domain import rules
 
 
 def connect() -> connection.Connection:
-    """Give a connection with the credentials of KUBECONFIG, else those of the pod.
+    """Return a connection with the credentials of KUBECONFIG, or else those of the pod.
 
     Raises:
-        errors.ConfigError: there are no credentials, or they can't be used.
+        errors.ConfigError: there are no credentials, or they are not usable.
     """
     return connection.Connection(credentials.source(os.environ, connections=1))
 
 
 def find(scope: rules.Scope) -> discovery.ServedResource:
-    """Ask the API server for a scope's kind.
+    """Look up a scope's kind at the API server.
 
     Raises:
-        errors.PermanentError: it can't be asked, or does not know the kind; says what helps.
+        errors.PermanentError: the API server is not reachable or does not serve the kind; the message has a remedy.
     """
     try:
         return discovery.find(connect(), scope.api_version, scope.id.kind, scope.resource)
     except errors.BeaconError as error:
         raise errors.PermanentError(
-            f"its plural is not known: {error}; name it with `resource:` in the configuration, or run this where an"
-            " API server that serves it can be reached"
+            f"its plural is not known: {error}; set `resource:` in the configuration, or run this where an API server"
+            " that serves it is reachable"
         ) from error

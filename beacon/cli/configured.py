@@ -1,4 +1,4 @@
-"""The configuration that a command is given: a file, the standard input, or what the pod runs with."""
+"""The configuration a command works with: a file, standard input, or the file that the pod runs with."""
 
 import os
 import sys
@@ -15,19 +15,24 @@ option = click.option(
     "path",
     type=click.Path(path_type=Path, allow_dash=True),
     metavar="FILE",
-    help="Configuration file, or - for the standard input.  [default: $CONFIG_PATH, else /config/config.yaml]",
+    help="Configuration file, or - for standard input.  [default: $CONFIG_PATH, else /config/config.yaml]",
 )
 
 
 def load(path: Path | None) -> settings.Settings:
-    """Load it, or end the command with every problem on the error stream (78)."""
+    """Load the configuration, or print every problem to standard error and exit with 78."""
     try:
         if path == Path("-"):
-            return loading.parse(
-                sys.stdin.read(loading.LARGEST_FILE + 1), os.environ, name="the standard input"
-            ).settings
+            return loading.parse(_read_input(), os.environ, name="standard input").settings
         return loading.load(dict(os.environ) | ({"CONFIG_PATH": str(path)} if path else {})).settings
     except errors.ConfigError as error:
         for problem in error.problems:
-            terminal.say(problem, err=True)
+            terminal.print_line(problem, err=True)
         sys.exit(errors.EXIT_CONFIG)
+
+
+def _read_input() -> str:
+    try:
+        return sys.stdin.buffer.read(loading.LARGEST_FILE + 1).decode()
+    except UnicodeDecodeError as error:
+        raise errors.ConfigError([f"standard input is not UTF-8: {error}"]) from error

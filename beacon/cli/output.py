@@ -1,4 +1,4 @@
-"""The forms of an answer: aligned text for people, JSON and YAML for programs."""
+"""The output formats of an answer: aligned text for people, JSON and YAML for programs."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -11,27 +11,27 @@ FORMS = ("table", "json", "yaml")
 
 
 def option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the option `-o`, as parameter `output`."""
+    """Add the option `-o` to a command, as parameter `output`."""
     return click.option(
-        "-o", "--output", type=click.Choice(FORMS), default="table", show_default=True, help="Form of the answer."
+        "-o", "--output", type=click.Choice(FORMS), default="table", show_default=True, help="Output format."
     )(command)
 
 
-def show(output: str, plain: Any, lines: Iterable[str]) -> None:
+def show(form: str, plain: Any, lines: Iterable[str]) -> None:
     """Print an answer: `plain` values for programs, or `lines` for people."""
-    if output == "table":
+    if form == "table":
         for line in lines:
-            terminal.say(line)
+            terminal.print_line(line)
     else:
-        terminal.document(output, plain)
+        terminal.document(form, plain)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """Align columns below their names; nothing at all without rows."""
-    found = [tuple(row) for row in rows]
-    if not found:
+    """Align columns below their names; yield nothing if there are no rows."""
+    cells = [tuple(row) for row in rows]
+    if not cells:
         return
-    widths = [max(map(len, column)) for column in zip(head, *found, strict=True)]
-    for number, row in enumerate([tuple(head), *found]):
+    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
+    for number, row in enumerate([tuple(head), *cells]):
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         yield terminal.styled(line, bold=True) if number == 0 else line

@@ -1,8 +1,8 @@
-"""What Beacon must be allowed to do under a configuration, and the roles that allow exactly that. Pure.
+"""The rights Beacon needs under a configuration, and the roles that grant exactly those. Pure.
 
-Watcher and reconciler list and watch every scope, and read the UID of namespace kube-system, by which one cluster is
-told from another; discovery is open to every service account. That the rights are enough, and none too many, is held
-by tests/system/test_rights.py.
+Watcher and reconciler list and watch every scope, and read the UID of namespace kube-system, which identifies the
+cluster. Every service account may use discovery. tests/system/test_rights.py proves that the rights are sufficient and
+none is superfluous.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ _SYSTEM = "kube-system"
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Right:
-    """One thing to be allowed: a verb on a resource in one namespace or ("") in all, on one object if named."""
+    """One permission: a verb on a resource in one namespace or ("") in all, restricted to `name` if it is set."""
 
     namespace: str
     group: str
@@ -26,7 +26,7 @@ class Right:
     name: str = ""
 
     def __str__(self) -> str:
-        """Say it in words."""
+        """Return the permission in the words of kubectl."""
         what = f'"{self.resource}"' + (f' "{self.name}"' if self.name else "")
         where = f'in namespace "{self.namespace}"' if self.namespace else "in all namespaces"
         return f'"{self.verb}" {what} in API group "{self.group}" {where}'
@@ -34,7 +34,7 @@ class Right:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """A scope as rules name it: a plural of an API group, in one namespace or ("") in all."""
+    """A scope as RBAC rules name it: a plural of an API group, in one namespace or ("") in all."""
 
     group: str
     plural: str
@@ -43,7 +43,7 @@ class Watched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """Who is to hold the rights, and under which name."""
+    """The service account that receives the rights, and the name of its roles."""
 
     name: str
     namespace: str
@@ -54,7 +54,7 @@ IDENTITY = Right(namespace=_SYSTEM, group="", resource="namespaces", verb="get",
 
 
 def of(watched: Watched) -> tuple[Right, ...]:
-    """Give the rights without which a scope can't be followed."""
+    """Return the rights required to watch a scope."""
     return tuple(
         Right(namespace=watched.namespace, group=watched.group, resource=watched.plural, verb=verb)
         for verb in ("list", "watch")
@@ -62,15 +62,15 @@ def of(watched: Watched) -> tuple[Right, ...]:
 
 
 def manifests(rights: Iterable[Right], holder: Holder) -> list[Manifest]:
-    """Make the roles that give exactly these rights, each followed by its binding."""
+    """Return the roles that grant exactly these rights, each followed by its binding."""
     wanted = set(rights)
-    # Who may list a kind everywhere needs a ClusterRole, and the right to the one object fits into it.
+    # A kind that is watched in all namespaces needs a ClusterRole, which can also hold the right to the one object.
     everywhere = any(not right.namespace for right in wanted)
     places: dict[str, list[Right]] = {}
     for right in sorted(wanted):
         place = "" if everywhere and right.name else right.namespace
         places.setdefault(place, []).append(right)
-    return [made for place, held in sorted(places.items()) for made in _role(place, held, holder)]
+    return [manifest for place, held in sorted(places.items()) for manifest in _role(place, held, holder)]
 
 
 def _role(place: str, rights: Sequence[Right], holder: Holder) -> list[Manifest]:
@@ -91,7 +91,7 @@ def _role(place: str, rights: Sequence[Right], holder: Holder) -> list[Manifest]
 
 
 def _rules(rights: Sequence[Right]) -> list[Manifest]:
-    """Gather what has the same API group, verbs and names into one rule."""
+    """Merge rights with the same API group, verbs and names into one rule."""
     verbs: dict[tuple[str, str, str], list[str]] = {}
     for right in rights:
         verbs.setdefault((right.group, right.name, right.resource), []).append(right.verb)
@@ -107,6 +107,6 @@ def _rules(rights: Sequence[Right]) -> list[Manifest]:
 
 
 def _in_order(manifest: Mapping[str, Any]) -> Manifest:
-    """Put the keys where a reader expects them."""
+    """Return the manifest with its keys in the conventional order."""
     order = ("apiVersion", "kind", "metadata", "rules", "roleRef", "subjects")
     return {key: manifest[key] for key in order if key in manifest}

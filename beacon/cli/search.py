@@ -1,4 +1,4 @@
-"""Walks through the deliveries that are meant, page by page, and shows them."""
+"""Reads the selected deliveries page by page and renders them."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 from beacon import bus, wire
 from beacon.cli import formatting, output
 
-_PATIENCE_S = 5.0
+_TIMEOUT_S = 5.0
 _HEAD = ("SEQUENCE", "STATE", "TYPE", "KIND", "OBJECT", "DETECTED", "REQUESTS", "ANSWER", "EVENT ID")
 
 
 def walk(
     client: bus.Client, selection: wire.DeliveryFilter, *, after: int = 0, newest_first: bool = False
 ) -> Iterator[wire.DeliverySummary]:
-    """Give every delivery that is meant; the store is asked for some at a time.
+    """Yield every selected delivery, one page of the store at a time.
 
     Raises:
         errors.TransientError: the store does not answer.
@@ -21,13 +21,13 @@ def walk(
     more = True
     while more:
         request = wire.FindDeliveries(selection=selection, after=after, newest_first=newest_first)
-        page = client.try_call(request, timeout_s=_PATIENCE_S)
+        page = client.try_call(request, timeout_s=_TIMEOUT_S)
         yield from page.deliveries
         after, more = page.after, page.more
 
 
 def plain(one: wire.DeliverySummary) -> dict[str, Any]:
-    """Give a delivery in its documented form (docs/cli.md)."""
+    """Return a delivery in its documented form (docs/cli.md)."""
     return {
         "sequence": one.sequence,
         "id": one.event_id,
@@ -58,13 +58,13 @@ def plain(one: wire.DeliverySummary) -> dict[str, Any]:
     }
 
 
-def lines(found: list[wire.DeliverySummary]) -> Iterator[str]:
+def lines(deliveries: list[wire.DeliverySummary]) -> Iterator[str]:
     """Render deliveries as a table."""
-    return output.table(_HEAD, map(_row, found))
+    return output.table(_HEAD, map(_row, deliveries))
 
 
-def named(one: wire.DeliverySummary) -> str:
-    """Name the object as people do."""
+def object_name(one: wire.DeliverySummary) -> str:
+    """Return the object's name as kubectl prints it: `namespace/name`, or `name`."""
     return f"{one.namespace}/{one.name}" if one.namespace else one.name
 
 
@@ -74,7 +74,7 @@ def _row(one: wire.DeliverySummary) -> tuple[str, ...]:
         one.state.value,
         one.type.value,
         one.kind,
-        named(one),
+        object_name(one),
         formatting.instant(one.detected_us),
         str(one.requests),
         one.code or "-",

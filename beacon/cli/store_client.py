@@ -1,4 +1,4 @@
-"""What the commands that talk to the store have in common: reaching it, giving up in time, ending in words."""
+"""The commands' connection to the store: bounded waits, and one line on standard error when it fails."""
 
 import os
 import subprocess
@@ -7,48 +7,50 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from beacon import bus, errors, wire
 from beacon.cli import terminal
 from beacon.runtime import run_directory
 
-_PATIENCE_S = 10.0
+_TIMEOUT_S = 10.0
 
 
 @contextmanager
 def store() -> Iterator[bus.Client]:
-    """Give a client of the store, and end the command when the store is silent (69) or refuses (1)."""
+    """Yield a client of the store; exit with 69 if the store does not answer, and with 1 if it refuses."""
     try:
         with bus.Client(bus.address(run_directory.private(os.environ)), stop=threading.Event()) as client:
             yield client
     except errors.StartError as error:
-        _end(error, error.exit_code)
+        fail(error, error.exit_code)
     except errors.TransientError as error:
-        _end(error, errors.EXIT_UNAVAILABLE)
+        fail(error, errors.EXIT_UNAVAILABLE)
     except errors.BeaconError as error:
-        _end(error, errors.EXIT_FAILURE)
+        fail(error, errors.EXIT_FAILURE)
+
+
+def fail(error: errors.BeaconError, code: int) -> NoReturn:
+    """Print an error to standard error and exit."""
+    terminal.print_line(str(error), err=True)
+    sys.exit(code)
 
 
 def copy(client: bus.Client, target: Path) -> None:
-    """Have the store copy its ledger to a file that is not there yet; removed again if that fails."""
-    made = False
+    """Copy the store's ledger to a new file; the file is removed if the copy fails."""
+    complete = False
     try:
-        while not made:
-            made = client.try_call(wire.Backup(target=str(target)), timeout_s=_PATIENCE_S).left == 0
+        while not complete:
+            complete = client.try_call(wire.Backup(target=str(target)), timeout_s=_TIMEOUT_S).left == 0
         with target.open("rb") as file:
             os.fsync(file.fileno())
     finally:
-        if not made:
+        if not complete:
             target.unlink(missing_ok=True)
 
 
-def verified(path: Path) -> int:
-    """Check a ledger that nobody serves; what is wrong is printed. Gives the exit code."""
-    # Only the store's code may open a ledger, and one process never imports another: so it runs as one of its own.
+def verify(path: Path) -> int:
+    """Check a ledger that no store serves and print the findings; return the exit code."""
+    # Only the store's code may open a ledger, and a process never imports another: the check runs in its own process.
     command = [sys.executable, "-m", "beacon.store.verification", str(path)]
-    return subprocess.run(command, check=False).returncode  # noqa: S603  no shell, and a path of the operator's
-
-
-def _end(error: errors.BeaconError, code: int) -> None:
-    terminal.say(str(error), err=True)
-    sys.exit(code)
+    return subprocess.run(command, check=False).returncode  # noqa: S603  no shell; the operator chose the path

@@ -1,7 +1,7 @@
-"""Where the commands' answers leave: every text is made visible first, so that nothing in it acts on the terminal.
+"""The single exit for the commands' output: every text is escaped first, so that it cannot control the terminal.
 
-Names, annotations and the answers of endpoints are written by others: escape sequences, characters that turn the
-reading direction around and line feeds within a line are shown escaped. JSON and YAML keep their values.
+Names, annotations and responses come from third parties: escape sequences, bidirectional overrides and line feeds
+within a line are printed escaped. JSON and YAML keep the values.
 """
 
 import os
@@ -15,20 +15,20 @@ from beacon.codec import documents
 
 
 class Styled(str):
-    """A line that is safe already, with the escape sequences of our own style."""
+    """A line that is already escaped, with the escape sequences of Beacon's own style."""
 
     __slots__ = ()
 
 
-def say(line: str = "", *, err: bool = False) -> None:
-    """Print one line; line feeds before it are blank lines."""
+def print_line(line: str = "", *, err: bool = False) -> None:
+    """Print one line; leading line feeds are blank lines."""
     text = line.lstrip("\n")
     blank = "\n" * (len(line) - len(text))
-    click.echo(line if isinstance(line, Styled) else blank + visible.escaped(text), err=err, color=coloured())
+    click.echo(line if isinstance(line, Styled) else blank + visible.escaped(text), err=err, color=use_color())
 
 
 def styled(line: str, **style: Any) -> Styled:
-    """Return a line with a style (see `click.style`); line feeds before it are kept."""
+    """Return a line with a style (see `click.style`); leading line feeds are kept."""
     text = line.lstrip("\n")
     return Styled("\n" * (len(line) - len(text)) + click.style(visible.escaped(text), **style))
 
@@ -47,6 +47,6 @@ def json_line(plain: Any) -> None:
     click.echo(visible.escaped_json(codec.encode(plain).decode()))
 
 
-def coloured() -> bool | None:
-    """Return what click is to do about colour: False without any, None what the terminal can."""
+def use_color() -> bool | None:
+    """Return click's `color` argument: False if NO_COLOR is set, None to let the terminal decide."""
     return False if os.environ.get("NO_COLOR") else None

@@ -211,8 +211,9 @@ def _log_reason(error: BaseException) -> int:
     if isinstance(error, errors.Stopping):
         return errors.EXIT_OK
     if isinstance(error, errors.ConfigError):
+        foreign = isinstance(error.__cause__, errors.ForeignClusterError)
         for problem in error.problems:
-            log.get().error("configuration refused", problem=problem)
+            log.get().error("wrong cluster" if foreign else "configuration refused", problem=problem)
         return errors.EXIT_CONFIG
     if isinstance(error, errors.BeaconError):
         code = error.exit_code if isinstance(error, errors.StartError) else _code_of(error)

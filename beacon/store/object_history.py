@@ -145,7 +145,6 @@ class ObjectHistory:
             for row in self._ledger.rows(_PRESENT, (one.group, one.kind, one.namespace, one.name, _EVENTS))
         }
         rows |= {row[0]: row for row in self._ledger.rows(_BY_UID, (codec.encode(sorted(uids)).decode(),))}
-        fingerprints = {scope.fingerprint for scope in self._scopes}
         for row in sorted(rows.values(), key=lambda row: int(row[9])):
             yield wire.ExplainedObject(
                 uid=row[0],
@@ -156,9 +155,17 @@ class ObjectHistory:
                 state=model.ObjectState(row[5]),
                 resource_version=row[6],
                 value=row[7],
-                current=row[8] in fingerprints,
+                current=row[8] in self._fingerprints(row[1], row[2], row[3]),
                 changed_us=row[9],
             )
+
+    def _fingerprints(self, group: str, kind: str, namespace: str) -> set[str]:
+        """Return the rules by which the configuration evaluates objects of one kind in one namespace."""
+        return {
+            rules.fingerprint(scope.rule, namespace)
+            for scope in self._scopes
+            if (scope.id.group, scope.id.kind) == (group, kind) and scope.id.namespace in ("", namespace)
+        }
 
     def _covering(self, subjects: list[_Subject]) -> Iterator[wire.CoveringScope]:
         for one in subjects:

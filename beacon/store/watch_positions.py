@@ -155,14 +155,20 @@ class WatchPositions:
         cluster = request.cluster or self._refused
         if not cluster:
             raise errors.PermanentError("no other cluster was refused since the store started: name its UID")
-        if cluster == identity.cluster:
-            return wire.Adopted(cluster=cluster, changed=False)
+        adopted = wire.Adopted(cluster=cluster, changed=cluster != identity.cluster, previous=identity.cluster)
+        if adopted.changed and cluster != self._refused and not request.force:
+            raise errors.PermanentError(
+                f"{self._refused or 'no other cluster'} was refused since the store started, not {cluster}: --force"
+                " adopts it nevertheless, and nothing is watched if it is not the API server's cluster"
+            )
+        if request.check or not adopted.changed:
+            return adopted
         self._ledger.run("UPDATE meta SET cluster = ?", (cluster,))
         self._cursors.forget_objects(now_us)
         self.begin_epoch(identity.epoch + 1, model.GapReason.ADOPTED)
         for scope in self._scopes:
             self.reopen_stream(scope)
-        return wire.Adopted(cluster=cluster, changed=True)
+        return adopted
 
     def observe(self, request: wire.Observe, now: rendering.Now) -> wire.PositionReply:
         """Apply the changes between the cursor and the request's position, and move the cursor there."""

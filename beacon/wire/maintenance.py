@@ -57,17 +57,23 @@ class Vacuumed(verb.Reply):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adopt(verb.Request["Adopted"]):
-    """Bind the ledger to another cluster: `cluster` is its UID, "" the cluster that was refused last."""
+    """Bind the ledger to another cluster: `cluster` is its UID, "" the one that was refused last.
+
+    A cluster that was not refused is rejected unless `force` is set. With `check`, nothing is changed.
+    """
 
     cluster: str = ""
+    force: bool = False
+    check: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adopted(verb.Reply):
-    """Reply with the ledger's cluster; `changed` is false if it was already bound to it."""
+    """Reply with the ledger's cluster and the one before; `changed` is false if it was already bound to it."""
 
     cluster: str
     changed: bool
+    previous: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,7 +62,8 @@ def test_it_delivers_with_a_read_only_root_and_three_writable_directories(
         if containers.succeeds(container, "touch", f"{path}/x")
     ]
     assert written == ["/data", "/run/beacon", "/tmp"]
-    assert container.exec("beacon", "status").startswith("All is well.")
+    testkit.until(lambda: containers.succeeds(container, "beacon", "status"), "every component's report", timeout=20)
+    assert container.exec("beacon", "status").startswith("Healthy.")
     assert containers.running(container).keys() == containers.PROGRAMS
 
 

@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 
 from beacon import errors, wire
+from beacon.configuration import configured_scopes, settings
 from beacon.domain import model
 from tests.integration.test_store_process import Place, place  # noqa: F401  a fixture
 from tests.unit.store import world
 
 
-def beacon(place: Place, *arguments: str) -> subprocess.CompletedProcess[str]:  # noqa: F811
+def beacon(place: Place, *arguments: str, answer: str = "") -> subprocess.CompletedProcess[str]:  # noqa: F811
     command = [sys.executable, "-m", "beacon.cli", *arguments]
     environ = os.environ | {"BEACON_RUN_DIR": str(place.directory)}
-    return subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=40)
+    return subprocess.run(command, env=environ, input=answer, capture_output=True, text=True, check=False, timeout=40)
 
 
 def served(place: Place) -> None:  # noqa: F811
@@ -57,7 +58,7 @@ def test_a_running_store_is_verified_by_a_copy_that_does_not_stay(place: Place) 
 
     run = beacon(place, "verify")
 
-    assert (run.returncode, run.stdout) == (0, "nothing is wrong\n")
+    assert (run.returncode, run.stdout) == (0, "no problems found\n")
     assert list(place.data.glob("*.verify-*")) == []
 
 
@@ -81,16 +82,42 @@ def test_a_ledger_that_is_served_is_not_opened_beside_the_store(place: Place) ->
     assert "being served" in run.stderr
 
 
-def test_adopting_says_what_is_followed_now_and_can_be_said_twice(place: Place) -> None:  # noqa: F811
+def test_a_cluster_that_was_not_refused_is_adopted_only_by_force_and_after_a_question(
+    place: Place,  # noqa: F811
+) -> None:
     served(place)
 
-    runs = [beacon(place, "adopt", "uid-of-another") for _ in range(2)]
     nothing = beacon(place, "adopt")
+    mistyped = beacon(place, "adopt", "uid-of-another", "--yes")
+    unconfirmed = [beacon(place, "adopt", "uid-of-another", "--force", answer=answer) for answer in ("", "n\n")]
+    forced = beacon(place, "adopt", "uid-of-another", "--force", answer="y\n")
+    again = beacon(place, "adopt", "uid-of-another")
 
-    assert [run.returncode for run in runs] == [0, 0]
-    assert [run.stdout.split()[2] for run in runs] == ["now", "follows"]
-    assert nothing.returncode == errors.EXIT_FAILURE
-    assert "name its UID" in nothing.stderr
+    assert (nothing.returncode, "name its UID" in nothing.stderr) == (errors.EXIT_FAILURE, True)
+    assert (mistyped.returncode, "--force" in mistyped.stderr) == (errors.EXIT_FAILURE, True)
+    assert [run.returncode for run in unconfirmed] == [errors.EXIT_FAILURE] * 2
+    assert (forced.returncode, forced.stdout) == (0, "the ledger now follows cluster uid-of-another\n")
+    assert "will follow cluster uid-of-another" in forced.stderr
+    assert (again.returncode, again.stdout) == (0, "the ledger already follows cluster uid-of-another\n")
+
+
+def test_the_refused_cluster_is_adopted_without_naming_it(place: Place) -> None:  # noqa: F811
+    served(place)
+    with place.client() as client:
+        tree = settings.from_plain(client.call(wire.Hello(process="cli")).settings)
+        (scope,) = configured_scopes.of(tree)
+        for cluster in ("old", "new"):
+            request = wire.OpenStream(
+                scope=scope.id, label="l", fingerprint=scope.fingerprint, nonce=cluster, cluster=cluster
+            )
+            try:
+                client.call(request)
+            except errors.ForeignClusterError:
+                assert cluster == "new"
+
+    run = beacon(place, "adopt", "--yes")
+
+    assert (run.returncode, run.stdout) == (0, "the ledger now follows cluster new\n")
 
 
 def test_a_kill_in_the_middle_of_a_redelivery_loses_nothing_and_the_same_command_finishes_it(

@@ -10,8 +10,10 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from beacon.cli import live_object, plan_output, plan_scan
-from beacon.cli.commands import plan, rbac
+from beacon.cli.commands import rbac
+from beacon.cli.commands.explain import live_object
+from beacon.cli.commands.plan import command as plan
+from beacon.cli.commands.plan import rendering, scan
 from beacon.domain import rules
 from tests.integration import test_watcher_scripted as scripted
 from tests.integration.watcher_world import KEY, ON
@@ -73,9 +75,9 @@ def scope() -> rules.Scope:
     return found
 
 
-def surveyed(*entries: tuple[str, str]) -> dict[str, plan_output.ScopeOutlook]:
+def surveyed(*entries: tuple[str, str]) -> dict[str, rendering.ScopeOutlook]:
     wanted = [rules.Entry(api_version=api_version, kind=kind) for api_version, kind in entries]
-    found = plan_scan.Survey().scopes(rules.scopes(wanted, annotation=KEY, values=None), None, updates=False)
+    found = scan.Survey().scopes(rules.scopes(wanted, annotation=KEY, values=None), None, updates=False)
     return {one.scope.id.kind: one for one in found}
 
 
@@ -124,7 +126,7 @@ def test_explain_says_that_an_object_cannot_be_read(script: scripted.Script) -> 
 
     (said,) = live_object.why_not([scope()], "ConfigMap", "ns", "bad")
 
-    assert "can't be read: its annotations" in said
+    assert "cannot be read: its annotations" in said
 
 
 def test_explain_reads_a_deep_object(script: scripted.Script) -> None:

@@ -96,6 +96,15 @@ def test_wrong_use_prints_nothing_and_is_said(text: str, options: tuple[str, ...
     assert "Traceback" not in done.stderr
 
 
+def test_input_that_is_no_text_is_a_problem_of_the_configuration() -> None:
+    command = [sys.executable, "-m", "beacon.cli", "rbac", "--config", "-"]
+
+    done = subprocess.run(command, input=b"\xff\xfe", capture_output=True, check=False)
+
+    assert (done.returncode, done.stdout) == (errors.EXIT_CONFIG, b"")
+    assert done.stderr.startswith(b"standard input is not UTF-8")
+
+
 def test_help_and_built_in_kinds_do_not_load_the_kubernetes_client() -> None:
     program = (
         "import atexit, sys; from beacon.cli.__main__ import main;"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from beacon import bus, wire
-from beacon.cli.commands import status
+from beacon.cli.commands.status import collection
 from beacon.domain import model
 from tests import run_directories
 from tests.unit.notifier import endpoints, running
@@ -130,7 +130,7 @@ def test_an_event_that_kills_the_notifier_delays_no_other_and_is_delivered_once_
             beacon.keeper.start()
             running.wait_for(lambda: beacon.endpoint_figures().delivered == 20, within_s=60)
             named = beacon.endpoint_figures().suspects
-            shown = [line for line in status.look(beacon.run_dir)["wrong"] if "killer" in line]
+            shown = [line for line in collection.collect(beacon.run_dir)["wrong"] if "killer" in line]
             deaths = beacon.deaths
             armed.clear()
             running.wait_for(lambda: beacon.endpoint_figures().delivered == 21, within_s=60)

@@ -145,6 +145,14 @@ def test_a_refused_configuration_is_one_line_per_problem_and_exit_code_78(tmp_pa
     assert [line["problem"] for line in program.lines if line["level"] == "error"] == ["a.b: too big", "c: missing"]
 
 
+def test_another_cluster_is_logged_as_the_wrong_cluster(tmp_path: Path) -> None:
+    with processes.started("raise errors.ConfigError(['x']) from errors.ForeignClusterError('x')", tmp_path) as program:
+        assert program.end() == errors.EXIT_CONFIG
+
+    assert "wrong cluster" in program.events()
+    assert "configuration refused" not in program.events()
+
+
 def test_being_stopped_while_waiting_is_no_error(tmp_path: Path) -> None:
     main = """
     log.get().info("running")

@@ -68,7 +68,7 @@ def test_events_shows_the_deliveries_and_their_responses(all_: running.Everythin
     head, first, _ = newest.stdout.splitlines()
     assert head.split()[:3] == ["SEQUENCE", "STATE", "TYPE"]
     assert first.split()[1:5] == ["delivered", "created", "ConfigMap", "default/seen-3"]
-    assert "go on with --after" in newest.stderr
+    assert "continue with --after" in newest.stderr
     assert "\x1b" not in newest.stdout
 
     (failed,) = listed(all_, "--name", "seen-1")
@@ -80,7 +80,7 @@ def test_events_shows_the_deliveries_and_their_responses(all_: running.Everythin
     assert [one["object"]["name"] for one in listed(all_, "--after", after)] == ["seen-1"]
     assert listed(all_, "--until", "1h") == []
     nothing = beacon(all_, "events", "--namespace", "nowhere")
-    assert (nothing.returncode, nothing.stdout, nothing.stderr) == (0, "", "No event fits.\n")
+    assert (nothing.returncode, nothing.stdout, nothing.stderr) == (0, "", "No events match.\n")
 
 
 def test_after_the_token_is_corrected_one_command_redelivers_the_rejected_events(all_: running.Everything) -> None:
@@ -140,7 +140,7 @@ def test_a_discarded_delivery_no_longer_counts_as_failed_and_keeps_its_reason(al
         "the metrics",
     )
     unknown = beacon(all_, "discard", "--reason", "x", "no-such-id")
-    assert (unknown.returncode, unknown.stderr) == (1, "no event that is meant has the id no-such-id\n")
+    assert (unknown.returncode, unknown.stderr) == (1, "no selected event has the id no-such-id\n")
 
 
 def test_tail_follows_until_ctrl_c_or_a_closed_pipe(all_: running.Everything) -> None:
@@ -193,7 +193,7 @@ def test_status_can_be_watched(all_: running.Everything) -> None:
             shown += watching.stdout.readline() == "processes\n"
         watching.send_signal(signal.SIGINT)
         assert watching.wait(30) in (0, 1)
-    assert "--watch is for people" in beacon(all_, "status", "--watch", "-o", "json").stderr
+    assert "--watch is for terminals" in beacon(all_, "status", "--watch", "-o", "json").stderr
 
 
 def test_test_event_reports_the_response_of_the_endpoint(all_: running.Everything) -> None:
@@ -214,13 +214,13 @@ def test_test_event_reports_the_response_of_the_endpoint(all_: running.Everythin
         all_.sink.set(**behaviour)
         run = beacon(all_, "test-event")
         assert run.returncode == 1
-        assert run.stdout.startswith(f"Not accepted: {name} after ")
+        assert run.stdout.startswith(f"Rejected: {name} after ")
         said[name] = run.stdout
     all_.sink.set(mode="success")
-    assert "does not know the token" in said["401"]
+    assert "The token is missing or unknown" in said["401"]
     assert "redirect to https://elsewhere.example/ not followed" in said["302"]
-    assert "no complete answer within endpoint.timeout" in said["timeout"]
-    assert "in trouble itself" in said["500"]
+    assert "No complete response within endpoint.timeout" in said["timeout"]
+    assert "reports an internal error" in said["500"]
 
     all_.sink.stop()
     refused = beacon(all_, "test-event", "-o", "json")
@@ -233,7 +233,7 @@ def test_test_event_reports_the_response_of_the_endpoint(all_: running.Everythin
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("redeliver",), "name events by their ids, or choose them with filters"),
+        (("redeliver",), "name events by their ids, or select them with filters"),
         (("discard", "--state", "failed"), "missing option '--reason'"),
         (("discard", "--reason", " ", "x"), "--reason is empty"),
         (("events", "--state", "faild"), "'faild' is not one of"),

@@ -61,6 +61,8 @@ def test_a_delivered_object_is_shown_with_its_response_by_name_uid_and_event(who
     assert (event["type"], event["cause"], seen["why"], seen["more"]) == ("created", "object-created", [], False)
     assert [(one["number"], one["status"] // 100) for one in event["attempts"]] == [(1, 2)]
     assert seen["objects"][0]["resourceVersion"] == int(event["resourceVersion"])
+    assert story(whole, "cm/delivered", "-n", "default") == seen
+    assert seen["objects"][0]["current"] is True
     assert story(whole, event["uid"]) == story(whole, event["id"]) == seen
     _, out, _ = ask(whole, "ConfigMap", "default/delivered")
     assert out.startswith("ConfigMap default/delivered\n")
@@ -75,20 +77,26 @@ def test_the_reason_for_no_events_is_shown(whole: running.Everything) -> None:
 
     why, live = story(whole, "ConfigMap", "default/plain")["why"]
     assert f"it is not annotated with {load.ANNOTATION}" in why
-    assert live == f"In the cluster plain is not annotated with {load.ANNOTATION}."
+    assert live == f"In the cluster, plain is not annotated with {load.ANNOTATION}."
     _, live = story(whole, "ConfigMap", "default/odd")["why"]
-    assert live == "In the cluster odd has the value 'maybe', and only these are accepted: true."
+    assert live == "In the cluster, odd has the value 'maybe'; the accepted values are: true."
     _, live = story(whole, "ConfigMap", "default/missing")["why"]
-    assert live == "In the cluster there is no ConfigMap of this name now."
+    assert live == "The cluster has no ConfigMap of this name now."
     _, out, _ = ask(whole, "ConfigMap", "default/plain", KUBECONFIG="/nowhere")
-    assert "The cluster could not be asked what the object is like now" in out
+    assert "current state could not be read from the cluster" in out
+    code, out, err = ask(whole, "secrt", "default/plain")
+    assert (code, out) == (errors.EXIT_FAILURE, "")
+    assert "no type 'secrt' is known" in err
     (why,) = story(whole, "Secret", "default/plain")["why"]
     assert why == "No scope covers Secret in namespace default: the configuration watches ConfigMap."
 
 
 def test_wrong_usage_is_reported(whole: running.Everything) -> None:
     assert ask(whole, "nothing-has-this-id")[0] == errors.EXIT_FAILURE
-    for arguments, said in ((("ConfigMap",), "which ConfigMap?"), (("ConfigMap", "a/b/c"), "is not NAMESPACE/NAME")):
+    for arguments, said in (
+        (("ConfigMap",), "the name of the ConfigMap is missing"),
+        (("ConfigMap", "a/b/c"), "is neither NAMESPACE/NAME"),
+    ):
         code, out, err = ask(whole, *arguments)
         assert (code, out) == (2, "")
         assert said in err
@@ -102,13 +110,13 @@ def test_during_an_outage_it_shows_the_failed_component_and_the_pending_events(w
 
     def outage_shown() -> bool:
         seen = story(whole, "ConfigMap", "default/o0")
-        return len(seen["events"]) == 2 and any("counts as down since" in one for one in seen["why"])
+        return len(seen["events"]) == 2 and any("has been down since" in one for one in seen["why"])
 
     testkit.until(outage_shown, "the outage to be seen", timeout=20)
     seen = story(whole, "ConfigMap", "default/o0")
     first, second = seen["events"]
     assert second["delivery"]["behind"] == first["id"]
-    assert f"Event {second['id']} waits behind {first['id']}." in seen["why"]
+    assert f"Event {second['id']} waits for {first['id']}." in seen["why"]
 
 
 def test_a_stopped_store_is_reported_without_a_hang(whole: running.Everything) -> None:

@@ -160,14 +160,14 @@ def test_an_unreadable_cluster_identity_is_reported_and_not_an_error(alone: Alon
 
     assert found["works"] is True
     assert [(one["resource"], one["needed"]) for one in found["missingRights"]] == [("namespaces", False)]
-    assert "kube-system may not be read" in plan(config(CONFIGMAPS), environ=alone.environ).stdout
+    assert "kube-system cannot be read" in plan(config(CONFIGMAPS), environ=alone.environ).stdout
 
 
 @pytest.mark.parametrize(
     ("resource", "problem"),
     [
         ({"apiVersion": "example.com/v1", "kind": "Widget"}, "does not serve Widget"),
-        ({"apiVersion": "v1", "kind": "Node", "namespaces": ["a"]}, "does not live in namespaces"),
+        ({"apiVersion": "v1", "kind": "Node", "namespaces": ["a"]}, "is cluster-wide"),
     ],
 )
 def test_an_unwatchable_kind_is_reported(alone: Alone, resource: Json, problem: str) -> None:

@@ -116,6 +116,19 @@ def test_the_example_reports_the_refused_event(receiver: Receiver, tmp_path: Pat
         assert receiver.ask("check") == (1, ["missing: event 1 of /ConfigMap/default/a"])
 
 
+def test_the_example_keeps_no_object_of_a_test_event(receiver: Receiver, tmp_path: Path) -> None:
+    receiver.start()
+    with running.everything(changes={"endpoint": {"url": f"http://127.0.0.1:{receiver.port}/"}}) as whole:
+        command = [sys.executable, "-m", "beacon.cli", "test-event"]
+
+        sent = subprocess.run(command, env=whole.beacon.environ, capture_output=True, text=True, check=False)
+
+    assert sent.stdout.startswith("Accepted: 204"), sent
+    assert receiver.ask("list") == (0, [])
+    assert receiver.ask("check") == (0, [])
+    assert receiver.count("events") == 0
+
+
 def test_the_commands_of_the_page_have_the_described_effect(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -3,9 +3,11 @@
 import json
 import subprocess
 import sys
+import threading
 from typing import Any
 
 from beacon import errors
+from beacon.dev import testkit
 from beacon.dev import testkit as wholes
 from tests.system import load, running
 
@@ -37,10 +39,11 @@ def test_a_healthy_beacon_is_shown_with_every_process_scope_and_delivery() -> No
             whole.cluster.create("configmaps", annotated(f"o{number}"))
         wholes.until(lambda: look(whole)["deliveries"][0]["delivered"] == 3, "three deliveries", timeout=20)
 
-        code, said = ask(whole)
+        wholes.until(lambda: ask(whole)[0] == errors.EXIT_OK, "every component to have reported", timeout=20)
 
-        assert code == errors.EXIT_OK, said
-        assert said.startswith("All is well.\n")
+        _, said = ask(whole)
+
+        assert said.startswith("Healthy.\n")
         seen = look(whole)
         assert {one["name"] for one in seen["processes"]} == set(whole.beacon.programs())
         assert [(one["label"], one["listed"]) for one in seen["scopes"]] == [("configmaps", True)]
@@ -65,6 +68,39 @@ def test_problems_are_reported_in_sentences() -> None:
         code, said = ask(whole)
         assert code == errors.EXIT_UNAVAILABLE
         assert "store: the store did not answer" in said
+
+
+def test_status_is_at_least_as_strict_as_ready_in_each_fault() -> None:
+    with running.everything() as whole:
+        testkit.until(lambda: ask(whole)[0] == errors.EXIT_OK, "every component to have reported", timeout=20)
+
+        for name in ("watcher", "notifier", "reconciler", "exporter"):
+            whole.beacon.supervisorctl("stop", name)
+            assert any(one.startswith(f"{name}: STOPPED") for one in look(whole)["wrong"])
+            assert ask(whole)[0] == errors.EXIT_FAILURE
+            whole.beacon.supervisorctl("start", name)
+        whole.beacon.wait_ready()
+        wrong = look(whole)["wrong"]
+        assert [one.partition(",")[0] for one in wrong] == [
+            f"{name}: restarted" for name in ("exporter", "notifier", "reconciler", "watcher")
+        ]
+
+        away = threading.Thread(target=whole.cluster.restart, kwargs={"downtime_s": 8.0})
+        away.start()
+        testkit.until(
+            lambda: any(one.startswith("configmaps: ") for one in look(whole)["wrong"]),
+            "the dead API server",
+            timeout=30,
+        )
+        away.join()
+        whole.beacon.wait_ready()
+
+        adopt = [sys.executable, "-m", "beacon.cli", "adopt", "mistyped", "--force", "--yes"]
+        subprocess.run(adopt, env=whole.beacon.environ, check=True, stdout=subprocess.DEVNULL, timeout=30)
+        testkit.until(lambda: not whole.beacon.ready()["ready"], "/ready to fail", timeout=30)
+        for _ in range(5):
+            wrong = look(whole)["wrong"]
+            assert any(one.startswith(("watcher: BACKOFF", "watcher: FATAL", "configmaps: ")) for one in wrong), wrong
 
 
 def test_a_missing_beacon_is_reported_in_one_sentence_without_a_wait() -> None:

@@ -10,7 +10,8 @@ from click.testing import CliRunner
 
 from beacon import wire
 from beacon.cli import filters, output, terminal
-from beacon.cli.commands import events, explain
+from beacon.cli.commands import events
+from beacon.cli.commands.explain import command as explain
 from beacon.domain import model
 
 
@@ -106,9 +107,9 @@ def test_a_table_is_aligned_and_only_its_head_is_bold() -> None:
 
 def test_no_colour_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
-    assert terminal.coloured() is None
+    assert terminal.use_color() is None
     monkeypatch.setenv("NO_COLOR", "1")
-    assert terminal.coloured() is False
+    assert terminal.use_color() is False
 
 
 @pytest.mark.parametrize(("form", "said"), [("table", "one\n"), ("json", '{\n  "a": 1\n}\n'), ("yaml", "a: 1\n")])

@@ -3,7 +3,9 @@
 import pytest
 
 from beacon import wire
-from beacon.cli import plan_model
+from beacon.cli import rights
+from beacon.cli.commands.plan import model as plan_model
+from beacon.cli.commands.plan import rendering
 from beacon.domain import model, rules
 
 ACCEPTED, REFUSED = model.RuleVerdict.ACCEPTED, model.RuleVerdict.ANNOTATION
@@ -93,6 +95,39 @@ def test_without_a_ledger_only_what_is_there_is_counted() -> None:
     counts = reckoned.finish()
 
     assert (counts.objects, counts.annotated, counts.matching, counts.changes) == (3, 2, 1, None)
+
+
+def outlook(*, missing: tuple[rights.Right, ...] = (), rows: tuple[wire.StoredObject, ...] = ()) -> rendering.Outlook:
+    held = ledger(*rows)
+    counts = plan_model.Forecast(scope("y"), held, updates=True).finish()
+    return rendering.Outlook(
+        cluster=rendering.ClusterOutlook(uid="c", identified=True),
+        found=[rendering.ScopeOutlook(scope=scope("y"), plural="pods", missing=missing, counts=counts)],
+        ledger=held,
+        left_out="",
+    )
+
+
+def test_objects_that_are_left_behind_are_to_be_reviewed() -> None:
+    values = rendering.plain(outlook(rows=(row(TRACKED),)), [scope("y")])
+
+    assert values["review"] == ["1 object will be unmanaged: their changes are no longer sent"]
+    lines = list(rendering.lines(values, ""))
+    assert lines[1:3] == ["Review before you apply it:", f"  {values['review'][0]}"]
+    assert rendering.plain(outlook(), [scope("y")])["review"] == []
+
+
+@pytest.mark.parametrize(
+    ("config", "option"), [("", ""), ("-", " --config FILE"), ("my file.yaml", " --config 'my file.yaml'")]
+)
+def test_missing_rights_name_the_command_that_grants_them(config: str, option: str) -> None:
+    missing = rights.of(rights.Watched(group="", plural="pods", namespace="y"))
+
+    lines = list(rendering.lines(rendering.plain(outlook(missing=missing), [scope("y")]), config))
+
+    assert f"To grant the missing rights: beacon rbac{option} | kubectl apply -f -" in lines
+    complete = rendering.lines(rendering.plain(outlook(), [scope("y")]), config)
+    assert not any("beacon rbac" in one for one in complete)
 
 
 @pytest.mark.parametrize(("uid", "kept"), [("u", 1), ("", 0)])

@@ -1,16 +1,18 @@
 """How `beacon status` looks: what is wrong stands out on a terminal, and nowhere else."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 from click.testing import CliRunner
 
 from beacon import errors
-from beacon.cli.commands import status
+from beacon.cli.commands.status import collection, problems, rendering
+from beacon.cli.commands.status import command as status
 from beacon.runtime import run_directory
 
-RED_AND_BOLD = click.style("Not well:", fg="red", bold=True)
+RED_AND_BOLD = click.style("Unhealthy:", fg="red", bold=True)
 
 
 @pytest.mark.parametrize(
@@ -22,7 +24,7 @@ def test_colour_is_for_terminals_that_want_it(tmp_path: Path, terminal: bool, no
     done = CliRunner(env=environ).invoke(status.command, color=terminal)
 
     assert done.exit_code == errors.EXIT_UNAVAILABLE
-    assert done.output.splitlines()[0] == (RED_AND_BOLD if coloured else "Not well:")
+    assert done.output.splitlines()[0] == (RED_AND_BOLD if coloured else "Unhealthy:")
     assert ("\x1b" in done.output) is coloured
 
 
@@ -36,7 +38,7 @@ def test_objects_that_cannot_be_read_are_wrong_and_named(tmp_path: Path) -> None
     run_directory.reports_directory(tmp_path).mkdir()
     run_directory.Reporter(tmp_path, "watcher").report("scope.Pod", said)
 
-    assert "pods: 1 object can't be read: a/b: its labels can't be read" in status.look(tmp_path)["wrong"]
+    assert "pods: 1 object cannot be read: a/b: its labels can't be read" in collection.collect(tmp_path)["wrong"]
 
 
 @pytest.mark.parametrize(
@@ -44,24 +46,116 @@ def test_objects_that_cannot_be_read_are_wrong_and_named(tmp_path: Path) -> None
     [
         ("watching", True, 5, []),
         ("waiting", False, 0, []),
-        ("waiting", True, 0, ["widgets.e: waiting, although it was followed before: not served"]),
-        ("waiting", False, 5, ["widgets.e: waiting, although it was followed before: not served"]),
+        ("waiting", True, 0, ["widgets.e: waiting, although it was watched before: not served"]),
+        ("waiting", False, 5, ["widgets.e: waiting, although it was watched before: not served"]),
         ("forbidden", False, 0, ["widgets.e: forbidden not served"]),
     ],
 )
 def test_a_scope_that_waits_is_well_until_it_has_been_followed_once(
     state: str, listed: bool, position_us: int, expected: list[str]
 ) -> None:
+    other = {"component": "scope.Other.e", "state": "watching", "scope": "others.e"}
     part = {"component": "scope.Widget.e", "state": state, "reason": "not served", "scope": "widgets.e"}
     seen = {
         "store": {"why": ""},
         "processes": [],
-        "components": [part | {"listed": listed}],
+        "components": [part | {"listed": listed}, other],
         "scopes": [
-            {"name": "Widget.e", "label": "widgets.e", "position_us": position_us},
-            {"name": "Other.e", "label": "others.e", "position_us": 9},
+            {"name": "Widget.e", "label": "widgets.e", "position_us": position_us, "listed": listed},
+            {"name": "Other.e", "label": "others.e", "position_us": 9, "listed": True},
         ],
         "deliveries": [],
+        "ready": {"ok": True, "why": "", "checks": {}},
     }
 
-    assert status._wrong(seen) == expected
+    assert problems.find(seen) == expected
+
+
+def seen(**changes: Any) -> dict[str, Any]:
+    """Return a healthy snapshot with changes."""
+    return {
+        "wrong": [],
+        "store": {"state": "ready", "why": ""},
+        "ready": {"ok": True, "why": "", "checks": {}},
+        "processes": [process("watcher"), process("notifier")],
+        "components": [{"component": "scope.Pod", "state": "watching", "scope": "pods", "listed": True}],
+        "scopes": [{"name": "Pod", "label": "pods", "position": 5, "position_us": 5, "listed": True}],
+        "deliveries": [],
+        "gaps": [],
+        "storage": {},
+        **changes,
+    }
+
+
+def process(name: str, **changes: Any) -> dict[str, Any]:
+    found = {"name": name, "state": "RUNNING", "pid": 1, "up_s": 9, "ended_s": None, "slowest_beat_s": 0.1, "why": ""}
+    return found | changes
+
+
+def unready(component: str, state: str, why: str) -> dict[str, Any]:
+    return {"ok": False, "why": "", "checks": {component: {"ok": False, "state": state, "why": why}}}
+
+
+def scope(**changes: Any) -> list[dict[str, Any]]:
+    return [seen()["scopes"][0] | changes]
+
+
+def test_a_healthy_snapshot_has_no_problem() -> None:
+    assert problems.find(seen()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"processes": [process("watcher", ended_s=20)]}, "watcher: restarted, it ended 20 s ago; see its log"),
+        ({"processes": [process("x", state="BACKOFF", pid=0, why="exited")]}, "x: BACKOFF exited"),
+        ({"processes": [process("x", state="FATAL", pid=0)]}, "x: FATAL"),
+        ({"processes": [process("x", slowest_beat_s=90.0)]}, "x: a thread has had no heartbeat for 90 s"),
+        ({"scopes": scope(listed=False)}, "pods: not listed"),
+        ({"components": []}, "pods: the watcher has not reported this scope"),
+        ({"ready": unready("storage", "unknown", "no volume")}, "storage: unknown: no volume"),
+        ({"ready": unready("watcher", "starting", "")}, "watcher: starting"),
+        ({"ready": {"ok": None, "why": "refused", "checks": {}}}, "exporter: refused"),
+    ],
+)
+def test_each_problem_is_one_sentence(changes: dict[str, Any], expected: str) -> None:
+    assert problems.find(seen(**changes)) == [expected]
+
+
+def test_a_restart_of_more_than_ten_minutes_ago_is_healthy() -> None:
+    assert problems.find(seen(processes=[process("watcher", ended_s=600)])) == []
+
+
+def test_a_component_has_one_sentence_though_ready_reports_it_too() -> None:
+    stopped = process("notifier", state="STOPPED", pid=0)
+
+    found = problems.find(seen(processes=[stopped], ready=unready("notifier", "stopped", "")))
+
+    assert found == ["notifier: STOPPED"]
+
+
+def test_a_watcher_that_is_down_is_one_sentence_for_all_its_scopes() -> None:
+    down = process("watcher", state="BACKOFF", pid=0)
+
+    assert problems.find(seen(processes=[down], components=[])) == ["watcher: BACKOFF"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, "none that ended within the retention period"),
+        ({"scopes": scope(listed=False)}, "unknown"),
+        ({"store": {"state": "silent", "why": "no answer"}, "scopes": []}, "unknown"),
+    ],
+)
+def test_that_there_is_no_gap_is_stated_only_where_it_is_known(changes: dict[str, Any], expected: str) -> None:
+    lines = list(rendering.lines(seen(**changes)))
+
+    assert lines[lines.index("\ngaps, latest first") + 1] == f"  {expected}"
+
+
+def test_a_silent_store_leaves_everything_it_knows_unknown(tmp_path: Path) -> None:
+    lines = list(rendering.lines(collection.collect(tmp_path)))
+
+    for title in ("processes", "scopes", "deliveries", "endpoint", "gaps, latest first", "storage"):
+        assert lines[lines.index(f"\n{title}") + 1] == "  unknown"

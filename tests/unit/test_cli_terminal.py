@@ -9,14 +9,15 @@ import pytest
 import yaml
 
 from beacon.boundary import visible
-from beacon.cli import formatting, output, terminal
+from beacon.cli import output, terminal
+from beacon.cli.commands.status import rendering
 
 EVIL = "a\x1b[2J\u202eb\x9b31m\nforged: line\r\x07\u200b"
 COMMANDS = Path(terminal.__file__).parent
 
 
 def test_a_line_shows_what_it_holds_and_stays_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal.say(f"\n\ntitle {EVIL}", err=True)
+    terminal.print_line(f"\n\ntitle {EVIL}", err=True)
 
     shown = capsys.readouterr().err
     assert visible.is_safe(shown)
@@ -53,6 +54,7 @@ def test_text_without_such_characters_is_not_changed(capsys: pytest.CaptureFixtu
 def test_the_status_is_safe_whatever_the_cluster_holds(capsys: pytest.CaptureFixture[str]) -> None:
     seen = {
         "wrong": [EVIL],
+        "store": {"state": EVIL, "why": EVIL},
         "processes": [],
         "scopes": [{"label": EVIL, "listed": True, "position": 1, "position_us": 0}],
         "deliveries": [],
@@ -61,8 +63,8 @@ def test_the_status_is_safe_whatever_the_cluster_holds(capsys: pytest.CaptureFix
         "storage": {},
     }
 
-    for line in formatting.status(seen):
-        terminal.say(line)
+    for line in rendering.lines(seen):
+        terminal.print_line(line)
 
     assert visible.is_safe(capsys.readouterr().out)
 
@@ -72,7 +74,7 @@ def test_every_command_prints_through_this_door() -> None:
         path.name: re.findall(
             r"click\.(?:echo|secho|echo_via_pager|style)\(|\bprint\(|sys\.std(?:out|err)\.write", text
         )
-        for path in COMMANDS.glob("*.py")
+        for path in COMMANDS.rglob("*.py")
         if path.name != "terminal.py"
         for text in [path.read_text(encoding="utf-8")]
     }

@@ -1,1 +1,4 @@
-"""The commands of `beacon`, a module each; imported only when it is called. Start reading at `status`."""
+"""The commands, one module or package each, loaded by `cli/__main__.py` when they are called.
+
+A command may import the shared modules of `beacon.cli`, never another command. Start with `status.py` or `events.py`.
+"""

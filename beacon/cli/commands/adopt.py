@@ -1,4 +1,4 @@
-"""`beacon adopt`: say that the ledger shall follow another cluster than the one that it was made for."""
+"""`beacon adopt`: bind the ledger to another cluster than the one it was created for."""
 
 import click
 
@@ -9,20 +9,34 @@ _EPILOG = """
 \b
 Examples:
   beacon adopt
-  beacon adopt 7b0e2f3c-5a6d-4f10-9c1e-0d2a4b6c8e10
+  beacon adopt --yes 7b0e2f3c-5a6d-4f10-9c1e-0d2a4b6c8e10
 
 \b
-Exit codes: 0 done, 1 refused, 2 wrong use, 69 the store does not answer.
+Exit codes: 0 done, 1 refused or not confirmed, 2 usage error, 69 the store does not answer.
 """
+_TIMEOUT_S = 10.0
 
 
 @click.command("adopt", epilog=_EPILOG)
 @click.argument("uid", default="")
-def command(uid: str) -> None:
-    """Let the ledger follow the cluster UID (of namespace kube-system; default: the one that was refused last).
+@click.option("--force", is_flag=True, help="Adopt UID although no API server of this cluster was refused.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
+def command(uid: str, force: bool, yes: bool) -> None:  # noqa: FBT001
+    """Bind the ledger to the cluster UID (of namespace kube-system; default: the cluster that was refused last).
 
-    Everything is listed anew. Nothing of the old cluster is told as deleted; what the new one has is told as created.
+    UID must be the cluster that was refused last, because nothing is watched while the ledger is bound to a cluster
+    that is not the API server's. Every scope is listed again. Objects of the old cluster are not reported as deleted;
+    those of the new cluster are reported as created.
     """
     with store_client.store() as client:
-        reply = client.try_call(wire.Adopt(cluster=uid), timeout_s=10.0)
-        terminal.say(f"the ledger {'now follows' if reply.changed else 'follows'} cluster {reply.cluster}")
+        request = wire.Adopt(cluster=uid, force=force, check=True)
+        checked = client.try_call(request, timeout_s=_TIMEOUT_S)
+        if not checked.changed:
+            terminal.print_line(f"the ledger already follows cluster {checked.cluster}")
+            return
+        if not yes:
+            question = f"The ledger of cluster {checked.previous or '(none)'} will follow cluster {checked.cluster}."
+            terminal.print_line(f"{question} Every scope is listed again.", err=True)
+            click.confirm("Continue?", abort=True, err=True)
+        reply = client.try_call(wire.Adopt(cluster=checked.cluster, force=force), timeout_s=_TIMEOUT_S)
+        terminal.print_line(f"the ledger now follows cluster {reply.cluster}")

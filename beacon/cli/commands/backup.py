@@ -1,4 +1,4 @@
-"""`beacon backup`: a checked copy of the ledger, made while everything goes on."""
+"""`beacon backup`: copy the running ledger to a file and check the copy."""
 
 import os
 import sys
@@ -16,28 +16,29 @@ Examples:
   kubectl exec -n beacon deploy/beacon -- beacon backup /data/copy.db
 
 \b
-Exit codes: 0 made, 1 not made or not whole, 2 wrong use, 69 the store does not answer, 73 FILE can't be made.
+Exit codes: 0 done, 1 the copy failed or is damaged, 2 usage error, 69 the store does not answer, 73 FILE cannot be
+created.
 """
 
 
 @click.command("backup", epilog=_EPILOG)
 @click.argument("file", type=click.Path(path_type=Path))
 def command(file: Path) -> None:
-    """Copy the ledger to FILE, which must not be there. FILE appears only when it is whole and has been checked."""
+    """Copy the ledger to FILE, which must not exist. FILE is created only after the copy is complete and checked."""
     target = file.absolute()
     partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
     if target.exists():
-        terminal.say(f"{file} is there already", err=True)
+        terminal.print_line(f"{file} exists already: choose another name", err=True)
         sys.exit(errors.EXIT_CANNOT_CREATE)
     with store_client.store() as client:
         store_client.copy(client, partial)
     try:
-        if code := store_client.verified(partial):
+        if code := store_client.verify(partial):
             sys.exit(code)
-        os.link(partial, target)  # unlike a rename it never replaces what came to be there meanwhile
+        os.link(partial, target)  # unlike a rename, it never replaces a file that was created in the meantime
     except OSError as error:
-        terminal.say(f"{file} can't be made: {error.strerror}", err=True)
+        terminal.print_line(f"{file} cannot be created: {error.strerror}", err=True)
         sys.exit(errors.EXIT_CANNOT_CREATE)
     finally:
         partial.unlink(missing_ok=True)
-    terminal.say(f"{file}: {target.stat().st_size} bytes, checked")
+    terminal.print_line(f"{file}: {target.stat().st_size} bytes, checked")

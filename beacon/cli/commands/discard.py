@@ -1,4 +1,4 @@
-"""`beacon discard`: gives failed deliveries up for good."""
+"""`beacon discard`: give up failed deliveries permanently."""
 
 import sys
 from typing import Any
@@ -16,22 +16,22 @@ Examples:
   beacon discard --reason "billed by hand" -n shop --until 2026-01-31T00:00:00Z --dry-run
 
 \b
-Exit codes: 0 done, 1 some were refused or are not there, 2 wrong use, 69 the store does not answer.
+Exit codes: 0 done, 1 some were refused or do not exist, 2 usage error, 69 the store does not answer.
 """
 
 
 @click.command("discard", epilog=_EPILOG)
 @bulk.options
-@click.option("--reason", required=True, help="Why; it is kept and shown with the delivery.")
-def command(reason: str, **given: Any) -> None:
-    """Give failed deliveries up: they are cleaned away after the retention period, and count as failed no more."""
+@click.option("--reason", required=True, help="Recorded and shown with the delivery.")
+def command(reason: str, **params: Any) -> None:
+    """Give up failed deliveries: they no longer count as failed and are removed after the retention period."""
     if not reason.strip():
-        raise click.UsageError("--reason is empty: say why, somebody will want to know")
-    wish = bulk.BulkRequest(
+        raise click.UsageError("--reason is empty: state why the deliveries are given up")
+    action = bulk.BulkAction(
         request=lambda pairs: wire.Discard(deliveries=pairs, reason=reason),
-        doing="discarded",
+        past="discarded",
         states=(model.DeliveryState.FAILED.value,),
     )
     with store_client.store() as client:
-        code = bulk.carry_out(client, wish, given)
+        code = bulk.carry_out(client, action, params)
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""`beacon events`: what was told, and what became of it."""
+"""`beacon events`: list events with the state of their deliveries."""
 
 import itertools
 from typing import Any
@@ -15,19 +15,19 @@ Examples:
   beacon events --limit 0 -o json | jq -r '.[].id'
 
 \b
-Exit codes: 0 done, 2 wrong use, 69 the store does not answer.
+Exit codes: 0 done, 2 usage error, 69 the store does not answer.
 """
 
 
 @click.command("events", epilog=_EPILOG)
 @filters.options
-@click.option("--limit", type=filters.LIMIT, default=100, show_default=True, help="How many at most; 0: all.")
-@click.option("--after", type=filters.DELIVERY, default=0, help="Go on after this delivery, as the last line says.")
-@click.option("--oldest-first", is_flag=True, help="Instead of the newest first.")
+@click.option("--limit", type=filters.LIMIT, default=100, show_default=True, help="Maximum number; 0: all.")
+@click.option("--after", type=filters.DELIVERY, default=0, help="Continue after this delivery, as the last line says.")
+@click.option("--oldest-first", is_flag=True, help="Reverse the order.")
 @output.option
-def command(limit: int, after: int, oldest_first: bool, output: str, **given: Any) -> None:  # noqa: FBT001
-    """List events and their deliveries, the newest first. All filters have to fit."""
-    selection = filters.selection(given)
+def command(limit: int, after: int, oldest_first: bool, output: str, **params: Any) -> None:  # noqa: FBT001
+    """List events and their deliveries, the newest first. Filters are combined with AND."""
+    selection = filters.selection(params)
     with store_client.store() as client:
         walked = search.walk(client, selection, after=after, newest_first=not oldest_first)
         found = list(itertools.islice(walked, limit + 1 if limit else None))
@@ -35,9 +35,9 @@ def command(limit: int, after: int, oldest_first: bool, output: str, **given: An
     found = found[:limit] if cut else found
     _show(output, found)
     if not found and output == "table":
-        terminal.say("No event fits.", err=True)
+        terminal.print_line("No events match.", err=True)
     if cut:
-        terminal.say(f"There are more: go on with --after {found[-1].delivery}, or raise --limit.", err=True)
+        terminal.print_line(f"There are more: continue with --after {found[-1].delivery}, or raise --limit.", err=True)
 
 
 def _show(form: str, found: list[Any]) -> None:

@@ -1,4 +1,4 @@
-"""`beacon redeliver`: sends deliveries once more that came to an end."""
+"""`beacon redeliver`: send settled deliveries again."""
 
 import sys
 from typing import Any
@@ -18,24 +18,24 @@ Examples:
   beacon redeliver --state failed --name web --out-of-order
 
 \b
-Exit codes: 0 all are under way, 1 some were refused or are not there, 2 wrong use, 69 the store does not answer.
+Exit codes: 0 all are queued, 1 some were refused or do not exist, 2 usage error, 69 the store does not answer.
 """
 
 
 @click.command("redeliver", epilog=_EPILOG)
 @bulk.options
-@click.option("--out-of-order", is_flag=True, help="Even if a later event of the object has been delivered.")
-def command(out_of_order: bool, **given: Any) -> None:  # noqa: FBT001
-    """Send events once more, with the id that they had; filters alone mean those that failed.
+@click.option("--out-of-order", is_flag=True, help="Also send events whose object has a later delivered event.")
+def command(out_of_order: bool, **params: Any) -> None:  # noqa: FBT001
+    """Send events again, with their original ids; filters without --state select failed deliveries.
 
-    The receiver sees `redelivered: true`. One whose object has had a later event delivered is refused, because it would
-    turn the receiver's picture back: ask for it --out-of-order, and it says `outoforder: true`, too.
+    The event carries `redelivered: true`. An event whose object has a later delivered event is refused, because it
+    would overwrite the receiver's newer state; --out-of-order sends it with `outoforder: true`.
     """
-    wish = bulk.BulkRequest(
+    action = bulk.BulkAction(
         request=lambda pairs: wire.Redeliver(deliveries=pairs, out_of_order=out_of_order),
-        doing="redelivered",
+        past="redelivered",
         states=(model.DeliveryState.FAILED.value,),
     )
     with store_client.store() as client:
-        code = bulk.carry_out(client, wish, given)
+        code = bulk.carry_out(client, action, params)
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""`beacon test-event`: whether the endpoint takes what Beacon sends, and if not, why not, in words."""
+"""`beacon test-event`: send a test event, and explain the endpoint's response."""
 
 import os
 import subprocess
@@ -17,35 +17,35 @@ Examples:
   beacon test-event -o json | jq .code
 
 \b
-Exit codes: 0 accepted (2xx), 1 not accepted or no answer, 2 wrong use, 69 the store does not answer.
+Exit codes: 0 accepted (2xx), 1 rejected or no response, 2 usage error, 69 the store does not answer.
 """
-_PATIENCE_S = 5.0
+_TIMEOUT_S = 5.0
 _MEANINGS = {
-    "": "Nothing was sent.",
-    "network": "There was no connection: the name, the address, the port, or a network policy.",
-    "tls": "TLS failed: look at endpoint.tls, and at the endpoint's certificate.",
-    "timeout": "There was no complete answer within endpoint.timeout.",
+    "": "No request was sent.",
+    "network": "No connection: check the host name, address, port and network policies.",
+    "tls": "TLS failed: check endpoint.tls and the endpoint's certificate.",
+    "timeout": "No complete response within endpoint.timeout.",
     "400": "The endpoint does not understand the request.",
-    "401": "The endpoint does not know the token, or there is none: look at ENDPOINT_AUTH_TOKEN and its file.",
-    "403": "The endpoint knows the token and does not let it do this.",
-    "404": "Nothing is at this path: look at endpoint.url.",
-    "405": "The endpoint does not take this method: look at endpoint.method.",
-    "415": "The endpoint does not take application/cloudevents+json.",
-    "429": "The endpoint asks for fewer requests.",
+    "401": "The token is missing or unknown to the endpoint: check ENDPOINT_AUTH_TOKEN and its file.",
+    "403": "The endpoint knows the token, but the token lacks the permission.",
+    "404": "The path does not exist: check endpoint.url.",
+    "405": "The endpoint does not accept this method: check endpoint.method.",
+    "415": "The endpoint does not accept application/cloudevents+json.",
+    "429": "The endpoint limits the request rate.",
 }
 
 
 @click.command("test-event", epilog=_EPILOG)
 @output.option
 def command(output: str) -> None:
-    """Send one marked event on the notifier's own way, and say what the endpoint answered.
+    """Send one test event over the notifier's transport and print the endpoint's response.
 
-    Method, headers, token, TLS files, proxy and deadline are those of the running Beacon. The event's type ends in
-    `.test` and it says `test: true`; it is about no object, and the ledger does not know it.
+    Method, headers, token, TLS files, proxy and timeout are those of the running Beacon. The event's type ends in
+    `.test`, and it carries `test: true`; it belongs to no object and is not recorded in the ledger.
     """
     with store_client.store() as client:
-        welcome = client.try_call(wire.Hello(process="cli"), timeout_s=_PATIENCE_S)
-    # One process never imports another, so the notifier's code runs as a process of its own.
+        welcome = client.try_call(wire.Hello(process="cli"), timeout_s=_TIMEOUT_S)
+    # A process never imports another, so the notifier's code runs in its own process.
     run = subprocess.run(
         [sys.executable, "-m", "beacon.notifier.test_event"],
         input=codec.encode(welcome.settings),
@@ -53,26 +53,27 @@ def command(output: str) -> None:
         env=os.environ,
         check=True,
     )
-    told: dict[str, Any] = codec.decode(run.stdout)
-    _show(output, told)
-    sys.exit(errors.EXIT_OK if 200 <= told["status"] < 300 else errors.EXIT_FAILURE)
+    response: dict[str, Any] = codec.decode(run.stdout)
+    _show(output, response)
+    sys.exit(errors.EXIT_OK if 200 <= response["status"] < 300 else errors.EXIT_FAILURE)
 
 
-def _show(form: str, told: dict[str, Any]) -> None:
-    output.show(form, told, _lines(told))
+def _show(form: str, response: dict[str, Any]) -> None:
+    output.show(form, response, _lines(response))
 
 
-def _lines(told: dict[str, Any]) -> list[str]:
-    if 200 <= told["status"] < 300:
-        return [f"Accepted: {told['status']} after {told['seconds'] * 1000:.0f} ms (event {told['id']})."]
-    lines = [f"Not accepted: {told['code'] or 'not sent'} after {told['seconds'] * 1000:.0f} ms: {told['error']}"]
-    return [*lines, meaning(told["code"])]
+def _lines(response: dict[str, Any]) -> list[str]:
+    took = f"after {response['seconds'] * 1000:.0f} ms"
+    if 200 <= response["status"] < 300:
+        return [f"Accepted: {response['status']} {took} (event {response['id']})."]
+    code = response["code"]
+    return [f"Rejected: {code or 'not sent'} {took}: {response['error']}", meaning(code)]
 
 
 def meaning(code: str) -> str:
-    """Say what a code means for whoever has to mend it."""
+    """Return the likely cause of a code and what to check."""
     if code in _MEANINGS:
         return _MEANINGS[code]
     if code.startswith("3"):
-        return "The endpoint is elsewhere. Beacon follows no redirect: put the address it names into endpoint.url."
-    return "The endpoint is in trouble itself." if code.startswith("5") else "The endpoint refuses it."
+        return "Beacon does not follow redirects: set endpoint.url to the address that the redirect names."
+    return "The endpoint reports an internal error." if code.startswith("5") else "The endpoint rejects the request."

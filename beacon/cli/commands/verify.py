@@ -1,4 +1,4 @@
-"""`beacon verify`: whether a ledger says what Beacon promises."""
+"""`beacon verify`: check a ledger's integrity and Beacon's invariants."""
 
 import os
 import sys
@@ -17,28 +17,28 @@ Examples:
   beacon verify before-upgrade.db
 
 \b
-Exit codes: 0 all is well, 1 something is wrong, 2 wrong use, 69 the store does not answer.
+Exit codes: 0 no problems, 1 problems found, 2 usage error, 69 the store does not answer, 75 a store serves FILE.
 """
 
 
 @click.command("verify", epilog=_EPILOG)
 @click.argument("file", required=False, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 def command(file: Path | None) -> None:
-    """Check FILE, a ledger that nobody serves, or, without FILE, a copy of the running one; a line for each finding."""
-    code = store_client.verified(file) if file else _check_live()
+    """Check FILE, a ledger that no store serves, or a copy of the running ledger; print one line per problem."""
+    code = store_client.verify(file) if file else _verify_copy()
     if code == errors.EXIT_OK:
-        terminal.say("nothing is wrong")
+        terminal.print_line("no problems found")
     sys.exit(code)
 
 
-def _check_live() -> int:
-    """Check a copy beside the ledger, where a volume of the right size is."""
+def _verify_copy() -> int:
+    """Check a copy in the ledger's directory, whose volume is large enough."""
     with store_client.store() as client:
         reply = client.try_call(wire.Hello(process="cli"), timeout_s=10.0)
         ledger = Path(settings.from_plain(reply.settings).storage.db_path).absolute()
         copy = ledger.with_name(f"{ledger.name}.verify-{os.getpid()}")
         store_client.copy(client, copy)
     try:
-        return store_client.verified(copy)
+        return store_client.verify(copy)
     finally:
         copy.unlink(missing_ok=True)

@@ -36,7 +36,7 @@ def test_the_refused_cluster_is_adopted_and_listed_without_deleted_events(store:
     opened = store.open(cluster="new")
     store.relist(3, world.seen("kept", 2, uid="another"))
 
-    assert adopted == wire.Adopted(cluster="new", changed=True)
+    assert adopted == wire.Adopted(cluster="new", changed=True, previous="old")
     assert (opened.epoch, opened.cursor, opened.reason) == (1, 0, "adopted")
     assert [(name, what) for name, what, _ in store.events()] == [
         ("kept", "created"), ("lost", "created"), ("kept", "created"),
@@ -48,14 +48,36 @@ def test_adopting_twice_is_adopting_once(store: world.World) -> None:
     refuse(store, "new")
     store.ask(wire.Adopt())
 
-    assert store.ask(wire.Adopt()) == wire.Adopted(cluster="new", changed=False)
+    assert store.ask(wire.Adopt()) == wire.Adopted(cluster="new", changed=False, previous="new")
     assert store.open(cluster="new").epoch == 1
 
 
 def test_requests_of_a_stream_of_the_old_cluster_are_refused(store: world.World) -> None:
-    store.ask(wire.Adopt(cluster="new"))
+    store.ask(wire.Adopt(cluster="new", force=True))
 
     assert store.observe(10, 11, world.seen("late", 11)).place is wire.ApplyResult.OUT_OF_POSITION
+
+
+@pytest.mark.parametrize("refused", ["", "new"])
+def test_a_cluster_that_was_not_refused_is_adopted_only_by_force(store: world.World, refused: str) -> None:
+    if refused:
+        refuse(store, refused)
+
+    plain = store.ask(wire.Adopt(cluster="mistyped"))
+    forced = store.ask(wire.Adopt(cluster="mistyped", force=True))
+
+    assert isinstance(plain, wire.Refused)
+    assert f"{refused or 'no other cluster'} was refused" in plain.message
+    assert forced == wire.Adopted(cluster="mistyped", changed=True, previous="old")
+
+
+def test_a_check_names_the_cluster_and_changes_nothing(store: world.World) -> None:
+    refuse(store, "new")
+
+    checked = store.ask(wire.Adopt(check=True))
+
+    assert checked == wire.Adopted(cluster="new", changed=True, previous="old")
+    assert store.open(cluster="old").epoch == 0
 
 
 def test_without_a_refused_cluster_one_must_be_named(store: world.World) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from beacon import wire
-from beacon.cli import explain_output, formatting
+from beacon.cli import formatting
+from beacon.cli.commands.explain import rendering as explain_output
 from beacon.domain import model
 from beacon.store import database, object_history
 from tests.unit.store import world
@@ -45,6 +46,16 @@ def test_kind_and_name_in_any_case_the_uid_and_an_events_id_name_the_same_object
         ("uid-a", model.ObjectState.TRACKED, 12)
     ]
     assert named == story(store, target="uid-a") == story(store, target=named.events[1].id)
+
+
+def test_an_object_is_current_until_its_rule_is_no_longer_configured(store: world.World) -> None:
+    emit(store, 1)
+
+    before = story(store, target="uid-a").objects
+    store.restart(world.scope_of(values=["other"]))
+    after = story(store, target="uid-a").objects
+
+    assert [one.current for one in (*before, *after)] == [True, False]
 
 
 def test_each_attempt_has_its_response_and_a_queued_event_names_the_one_before_it(store: world.World) -> None:
@@ -167,7 +178,7 @@ def test_an_object_that_the_configuration_left_behind_is_unmanaged_since_then(st
 
     (why,) = explain_output.why(emitted, emitted.events, {})
     assert why == (
-        f"Unmanaged since {formatting.precise(store.clock.us)}: the configuration no longer accepts it, and nothing is"
-        " told of it."
+        f"Unmanaged since {formatting.precise(store.clock.us)}: the configuration no longer accepts it, and no events"
+        " are emitted for it."
     )
     assert emitted.covering == ()

@@ -1,7 +1,7 @@
-"""What a configuration would make of the objects that are there, reckoned as the store would decide it. Pure.
+"""Computes the effect of a configuration on the existing objects, with the store's own decisions. Pure.
 
-The rules and the table of transitions are Beacon's own (`domain.rules`, `domain.transitions`), so a forecast can't
-differ from what happens; only the cluster and the ledger may, in the time between.
+It uses Beacon's rules and transitions (`domain.rules`, `domain.transitions`), so the forecast differs from the outcome
+only if the cluster or the ledger changes in between.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ Known = Mapping[str, wire.StoredObject]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ledger:
-    """What the running Beacon's ledger holds: objects by UID, and of which cluster."""
+    """The objects in the running Beacon's ledger by UID, and the ledger's cluster."""
 
     cluster: str
     epoch: int
@@ -24,31 +24,31 @@ class Ledger:
 
 @dataclass(slots=True, kw_only=True)
 class Changes:
-    """How many objects would go which way."""
+    """The number of objects per transition."""
 
-    kept: int = 0  # tracked now and then; nothing is told
-    new: int = 0  # told as created
-    updated: int = 0  # told as updated
-    unmanaged: int = 0  # tracked now, not accepted then; nothing is told
-    deleted: int = 0  # told as deleted, because they are gone or have lost what the rule asks for
+    kept: int = 0  # tracked before and after; no event
+    new: int = 0  # a `created` event
+    updated: int = 0  # an `updated` event
+    unmanaged: int = 0  # tracked before, not accepted after; no event
+    deleted: int = 0  # a `deleted` event: the object is gone or no longer meets the unchanged rule
 
 
 @dataclass(slots=True, kw_only=True)
 class Counts:
-    """What one scope shows: objects at all, those with the annotation, those that are accepted; and what changes."""
+    """The objects of one scope: all, annotated, accepted, and their transitions."""
 
     objects: int = 0
     annotated: int = 0
     matching: int = 0
-    unreadable: list[str] = field(default_factory=list)  # the objects of which nothing else can be said, with reasons
+    unreadable: list[str] = field(default_factory=list)  # objects that cannot be read, with reasons
     changes: Changes | None = None  # None: there is no ledger to compare with
 
 
 class Forecast:
-    """Reckons one scope, object by object."""
+    """Computes the counts of one scope, object by object."""
 
     def __init__(self, scope: rules.Scope, ledger: Ledger | None, *, updates: bool) -> None:
-        """Compare with the rows that the scope covers; `updates` is `events.updated`."""
+        """Compare with the ledger's rows of the scope; `updates` is `events.updated`."""
         self.counts = Counts(changes=None if ledger is None else Changes())
         self._scope = scope
         self._updates = updates
@@ -58,11 +58,11 @@ class Forecast:
 
     @property
     def wanted(self) -> Known:
-        """The rows that the list has not shown yet: whatever they are now, they must be looked at."""
+        """The ledger's rows that the list has not shown yet: these objects must be evaluated even if not annotated."""
         return self._unseen
 
     def see(self, seen: model.Observation | None, *, annotated: bool) -> None:
-        """Take an object of the list; None: it concerns nobody."""
+        """Count an object of the list; None: it is neither accepted nor in the ledger."""
         self.counts.objects += 1
         self.counts.annotated += annotated
         if seen is None:
@@ -72,7 +72,7 @@ class Forecast:
             self._count(self._unseen.pop(seen.uid, None), seen, self.counts.changes)
 
     def pass_by(self, uid: str, name: str, why: str) -> None:
-        """Take an object of the list that can't be read: it is there, and Beacon leaves it as it is."""
+        """Count an object of the list that cannot be read: it exists, and Beacon leaves its row unchanged."""
         self.counts.objects += 1
         self.counts.unreadable.append(f"{name}: {why}")
         if self.counts.changes is None:
@@ -83,7 +83,7 @@ class Forecast:
             self._unseen = {}  # it may be any of them
 
     def finish(self) -> Counts:
-        """The list is complete: what it has not shown is gone."""
+        """Count the rows that the complete list has not shown as gone, and return the counts."""
         if self.counts.changes is not None:
             for row in self._unseen.values():
                 self.counts.changes.deleted += transitions.vanish(row.state).event is not None
@@ -112,12 +112,12 @@ class Forecast:
 
 
 def covers(scope: model.ScopeId, row: wire.StoredObject) -> bool:
-    """Say whether a row is the scope's to judge."""
+    """Return True if a row belongs to the scope."""
     return (scope.group, scope.kind) == (row.group, row.kind) and scope.namespace in ("", row.namespace)
 
 
 def leaving(scopes: Iterable[rules.Scope], ledger: Ledger) -> dict[model.ScopeId, int]:
-    """Count the tracked objects that no scope covers: they become unmanaged, and nothing is told."""
+    """Count the tracked objects that no scope covers: they become unmanaged, without an event."""
     ids = [scope.id for scope in scopes]
     counts: dict[model.ScopeId, int] = {}
     for row in ledger.objects.values():

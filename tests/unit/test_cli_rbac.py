@@ -3,16 +3,17 @@
 import pytest
 
 from beacon import errors
-from beacon.cli import builtin, naming
+from beacon.cli import builtin
+from beacon.cli.commands import rbac
 from beacon.dev.api_server import catalogue
 from beacon.domain import rules
 
 
-def name(entry: rules.Entry) -> naming.Named:
-    def discover(scope: rules.Scope) -> naming.Served:
+def name(entry: rules.Entry) -> rbac.ResolvedScopes:
+    def discover(scope: rules.Scope) -> rbac.Served:
         raise errors.PermanentError(f"asked for {scope.id.kind}")
 
-    return naming.name(rules.scopes([entry], annotation="a/b", values=None), discover)
+    return rbac.resolve(rules.scopes([entry], annotation="a/b", values=None), discover)
 
 
 def test_the_known_kinds_are_those_that_a_plain_cluster_serves() -> None:
@@ -49,4 +50,4 @@ def test_a_kind_that_nobody_knows_is_a_problem_and_said_once() -> None:
 def test_a_kind_that_does_not_live_in_namespaces_cant_be_watched_in_some(resource: str) -> None:
     named = name(rules.Entry(api_version="v1", kind="Node", resource=resource, namespaces=("a",)))
 
-    assert named.problems == ("Node of v1: it does not live in namespaces: leave `namespaces` out",)
+    assert named.problems == ("Node of v1: the kind is cluster-wide: remove `namespaces`",)

@@ -1,0 +1,189 @@
+"""The output of `explain`: its documented form, the reasons why nothing was sent, and the timeline. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from beacon import wire
+from beacon.cli import formatting
+from beacon.domain import model
+
+
+def plain(story: wire.Explanation, events: Sequence[wire.EmittedEvent], why: Sequence[str]) -> dict[str, Any]:
+    """Return the documented form (docs/cli.md); `events` are those of all pages, the latest first."""
+    return {
+        "kind": story.kind,
+        "namespace": story.namespace,
+        "name": story.name,
+        "why": list(why),
+        "objects": [_object(one) for one in story.objects],
+        "events": [_event(one) for one in reversed(events)],
+        "more": story.more,
+    }
+
+
+def why(
+    story: wire.Explanation,
+    events: Sequence[wire.EmittedEvent],
+    down: Mapping[str, str],
+    *,
+    watched: Sequence[str] = (),
+) -> list[str]:
+    """Return sentences about what prevents or delays events.
+
+    `down` maps each endpoint that is down to the instant since when; `watched` are the namespaces in which the
+    configuration watches the kind.
+    """
+    present = [one for one in story.objects if one.state is not model.ObjectState.GONE]
+    reasons = [sentence for one in present if (sentence := _of_object(one))]
+    if not story.objects and not events:
+        reasons.append(_of_unknown(story, watched))
+    elif present and not events:
+        reasons.append("Its events are no longer stored: delivered events are removed after their retention period.")
+    pending = {one.endpoint for one in events if one.state in (model.DeliveryState.READY, model.DeliveryState.QUEUED)}
+    reasons += [
+        f"Endpoint {name} has been down since {down[name]} (breaker open): only probes are sent until it answers."
+        for name in sorted(pending & set(down))
+    ]
+    return reasons + [sentence for one in reversed(events) if (sentence := _of_event(one, down))]
+
+
+def lines(values: Mapping[str, Any]) -> Iterator[str]:
+    """Render the result of `plain`, the earliest event first."""
+    name = f"{values['namespace']}/{values['name']}" if values["namespace"] else values["name"]
+    yield f"{values['kind']} {name}"
+    yield from (f"  {sentence}" for sentence in values["why"])
+    for one in values["objects"]:
+        yield f"\nobject {one['uid']}"
+        yield f"  {one['state']} since {one['changed']}, at resourceVersion {one['resourceVersion']}"
+        yield f"  value of the annotation: {one['value']!r}, evaluated with {_rule(one)}"
+    if values["more"]:
+        yield "\n(earlier events are not shown: raise --limit)"
+    for one in values["events"]:
+        yield f"\n{one['detected']}  {one['type']} (cause {one['cause']}, source {one['source']})"
+        yield f"  event {one['id']}, sequence {one['sequence']}, resourceVersion {one['resourceVersion'] or '?'}"
+        yield from (f"  {_attempt(attempt)}" for attempt in one["attempts"])
+        yield f"  {_delivery(one['delivery'])}"
+
+
+def _of_unknown(story: wire.Explanation, namespaces: Sequence[str]) -> str:
+    where = f" in namespace {story.namespace}" if story.namespace else ""
+    if not story.covering and namespaces:
+        only = ", ".join(sorted(namespaces))
+        return f"The configuration watches {story.kind} only in {only}, not{where or ' without a namespace'}."
+    if not story.covering:
+        return f"No scope covers {story.kind}{where}: the configuration watches {', '.join(story.kinds)}."
+    watched = [one for one in story.covering if not one.excluded]
+    if not watched:
+        return f"The configuration excludes namespace {story.namespace} for {story.kind}."
+    if not all(one.listed for one in watched):
+        return f"{story.kind}{where} has not been listed yet, so its objects are unknown."
+    one = watched[0]
+    values = f" with one of the values {', '.join(one.values)}" if one.values else ""
+    labels = ", its labels do not match the selector" if one.selects else ""
+    return (
+        f"{story.kind}{where} is watched, but no such object was accepted: it does not exist, it is not annotated"
+        f" with {one.annotation}{values}{labels}, or it was deleted longer ago than the ledger keeps (retention)."
+    )
+
+
+def _of_object(one: wire.ExplainedObject) -> str:
+    since = formatting.precise(one.changed_us)
+    if one.state is model.ObjectState.UNMANAGED:
+        return f"Unmanaged since {since}: the configuration no longer accepts it, and no events are emitted for it."
+    if one.state is model.ObjectState.RELEASED:
+        return f"Not accepted since {since}: its annotation or labels no longer match; a deleted event was emitted."
+    return ""
+
+
+def _of_event(one: wire.EmittedEvent, down: Mapping[str, str]) -> str:
+    because = f" ({one.reason})" if one.reason else ""
+    if one.state is model.DeliveryState.QUEUED:
+        return f"Event {one.id} waits for {one.behind or 'an earlier event of the object'}."
+    if one.state is model.DeliveryState.FAILED:
+        last = one.attempts[-1] if one.attempts else None
+        response = f": {last.code} {last.error}".rstrip() if last else ""
+        return f"Event {one.id} failed after {one.requests} requests{response}{because}."
+    if one.state is model.DeliveryState.DISCARDED:
+        return f"Event {one.id} was discarded by an operator{because}."
+    if one.deaths:
+        due = formatting.precise(one.next_attempt_us)
+        return (
+            f"Event {one.id} was being sent when the notifier terminated the last {one.deaths} times: it is sent alone,"
+            f" after all others, from {due}."
+        )
+    if one.state is model.DeliveryState.READY and one.requests and one.endpoint not in down:
+        due = formatting.precise(one.next_attempt_us)
+        return f"Event {one.id} has not been accepted yet; the next attempt is due at {due}."
+    return ""
+
+
+def _rule(one: Mapping[str, Any]) -> str:
+    return "the configured rule" if one["current"] else "a rule that is no longer configured"
+
+
+def _attempt(attempt: Mapping[str, Any]) -> str:
+    again = f" of redelivery {attempt['generation']}" if attempt["generation"] else ""
+    response = f"{attempt['code']} {attempt['error']}".strip()
+    free = "" if attempt["counted"] else " (does not count)"
+    return (
+        f"{attempt['started']}  request {attempt['number']}{again}: {response} after {attempt['durationMs']} ms{free}"
+    )
+
+
+def _delivery(delivery: Mapping[str, Any]) -> str:
+    if delivery["settled"]:
+        return f"{delivery['settled']}  {delivery['state']}, endpoint {delivery['endpoint']}"
+    due = f", due at {delivery['nextAttempt']}" if delivery["nextAttempt"] else ""
+    behind = f", after event {delivery['behind']}" if delivery["behind"] else ""
+    return f"{delivery['state']}, endpoint {delivery['endpoint']}{due}{behind}"
+
+
+def _object(one: wire.ExplainedObject) -> dict[str, Any]:
+    return {
+        "uid": one.uid,
+        "group": one.group,
+        "state": one.state.value,
+        "changed": formatting.precise(one.changed_us),
+        "resourceVersion": one.resource_version,
+        "value": one.value,
+        "current": one.current,
+    }
+
+
+def _event(one: wire.EmittedEvent) -> dict[str, Any]:
+    return {
+        "sequence": one.sequence,
+        "id": one.id,
+        "uid": one.uid,
+        "group": one.group,
+        "type": one.type,
+        "cause": one.cause,
+        "source": one.source,
+        "resourceVersion": one.resource_version,
+        "detected": formatting.precise(one.detected_us),
+        "delivery": {
+            "endpoint": one.endpoint,
+            "state": one.state.value,
+            "generation": one.generation,
+            "attempts": one.counted,
+            "requests": one.requests,
+            "nextAttempt": formatting.precise(one.next_attempt_us),
+            "settled": formatting.precise(one.settled_us),
+            "behind": one.behind,
+            "reason": one.reason,
+            "notifierDeaths": one.deaths,
+        },
+        "attempts": [
+            {
+                "generation": attempt.generation,
+                "number": attempt.number,
+                "started": formatting.precise(attempt.started_us),
+                "durationMs": round(attempt.duration_us / 1000, 1),
+                "code": attempt.code,
+                "status": attempt.status,
+                "error": attempt.error,
+                "counted": attempt.counted,
+            }
+            for attempt in one.attempts
+        ],
+    }

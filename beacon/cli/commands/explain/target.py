@@ -1,0 +1,68 @@
+"""Parses the object that `beacon explain` is asked for, written as kubectl takes it. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import click
+
+from beacon import wire
+from beacon.cli import builtin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """An object by type, namespace and name, or, without a name, by its UID or an event's id in `what`."""
+
+    what: str
+    namespace: str = ""
+    name: str = ""
+
+
+def parse(what: str, name: str | None, namespace: str | None) -> Target:
+    """Parse `TYPE/NAME`, `TYPE NAME`, `TYPE NAMESPACE/NAME`, or an id; `namespace` is the option `-n`.
+
+    Raises:
+        click.UsageError: the name is missing or malformed, or there are two namespaces.
+    """
+    if name is None and "/" in what:
+        what, _, name = what.partition("/")
+    if name is None:
+        if what.isalpha():
+            raise click.UsageError(f"the name of the {what} is missing: beacon explain {what} NAMESPACE/NAME")
+        return Target(what=what)
+    before, slash, rest = name.rpartition("/")
+    if not rest or "/" in before or not what:
+        raise click.UsageError(f"{name!r} is neither NAMESPACE/NAME nor the NAME of a cluster-wide object")
+    if slash and namespace not in (None, before):
+        raise click.UsageError(f"the object is in namespace {before!r} or {namespace!r}: name one")
+    return Target(what=what, namespace=before if slash else namespace or "", name=rest)
+
+
+def request(target: Target, scopes: Iterable[wire.ScopeStatistics]) -> wire.Explain:
+    """Return the store's request; the store's scopes have the plurals of custom resources.
+
+    Raises:
+        click.UsageError: the kind is namespaced, and no namespace is named.
+    """
+    if not target.name:
+        return wire.Explain(target=target.what)
+    kind = _kind(target.what, scopes)
+    namespaced = builtin.is_namespaced(kind)
+    if namespaced and not target.namespace:
+        raise click.UsageError(f"{kind} is namespaced: name its namespace with -n, or as NAMESPACE/{target.name}")
+    return wire.Explain(kind=kind, namespace="" if namespaced is False else target.namespace, name=target.name)
+
+
+def is_known(kind: str, story: wire.Explanation) -> bool:
+    """Return True if the kind is configured, recorded in the ledger, or built in."""
+    return story.known or bool(builtin.kind_of(kind)) or kind.lower() in (one.lower() for one in story.kinds)
+
+
+def _kind(word: str, scopes: Iterable[wire.ScopeStatistics]) -> str:
+    """Return the kind for a word in any case: a kind, a plural or a short name, with or without its API group."""
+    wanted = word.lower()
+    for scope in scopes:
+        kind, plural = (text.partition("@")[0] for text in (scope.name, scope.label))
+        if wanted in {spelling.lower() for text in (kind, plural) for spelling in (text, text.partition(".")[0])}:
+            return kind.partition(".")[0]
+    return builtin.kind_of(word.partition(".")[0]) or word.partition(".")[0]

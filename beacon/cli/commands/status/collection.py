@@ -1,0 +1,113 @@
+"""Collects the values of `beacon status` from the store, supervisord, `/ready` and the run directory.
+
+It judges nothing (`problems` does). A component that does not answer in time is missing, with the reason.
+"""
+
+import http.client
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from beacon import bus, codec, errors, wire
+from beacon.cli.commands.status import problems
+from beacon.configuration import settings
+from beacon.runtime import heartbeat, run_directory, supervision
+
+_TIMEOUT_S = 2.0
+_READY_TIMEOUT_S = 10.0  # longer than the exporter waits for the store
+_LARGEST_ANSWER = 4 * 1024 * 1024
+
+
+def collect(run_dir: Path) -> dict[str, Any]:
+    """Return everything as plain values: `{"wrong": [sentences], "store": ..., "processes": ..., ...}`."""
+    store, statistics, ready = _store(run_dir)
+    processes, silent = _processes(run_dir)
+    pids = {process["name"]: process["pid"] for process in processes}
+    reports = [
+        {"process": report.process, "component": report.component, "state": report.state, "since": report.since}
+        | dict(report.fields)
+        for report in run_directory.read_reports(run_dir)
+        if pids.get(report.process, report.pid) == report.pid
+    ]
+    snapshot: dict[str, Any] = {
+        "store": store,
+        "ready": ready,
+        "processes": processes,
+        "components": reports,
+        "scopes": [asdict(scope) for scope in statistics.scopes] if statistics else [],
+        "deliveries": [asdict(endpoint) for endpoint in statistics.endpoints] if statistics else [],
+        "gaps": [asdict(gap) for gap in statistics.gaps] if statistics else [],
+        "storage": _storage(statistics) if statistics else {},
+    }
+    return {"wrong": [*silent, *problems.find(snapshot)]} | snapshot
+
+
+def _store(run_dir: Path) -> tuple[dict[str, Any], wire.Statistics | None, dict[str, Any]]:
+    """Return the store's state and statistics, and the answer of `/ready`, whose address the store knows."""
+    ready: dict[str, Any] = {"ok": None, "why": "its port is not known while the store does not answer", "checks": {}}
+    try:
+        with bus.Client(bus.address(run_dir), stop=threading.Event()) as client:
+            state = client.try_call(wire.Ping(), timeout_s=_TIMEOUT_S).state
+            if state != "ready":
+                return {"state": state, "why": f"the store does not serve requests yet: {state}"}, None, ready
+            statistics = client.try_call(wire.Inspect(), timeout_s=_TIMEOUT_S)
+            health = settings.from_plain(
+                client.try_call(wire.Hello(process="cli"), timeout_s=_TIMEOUT_S).settings
+            ).health
+    except errors.BeaconError as error:
+        return {"state": "silent", "why": str(error)}, None, ready
+    return {"state": state, "why": ""}, statistics, _ready(health.port, health.readiness_path)
+
+
+def _ready(port: int, path: str) -> dict[str, Any]:
+    connection = http.client.HTTPConnection("localhost", port, timeout=_READY_TIMEOUT_S)
+    try:
+        connection.request("GET", path)
+        answer: Mapping[str, Any] = codec.decode(connection.getresponse().read(_LARGEST_ANSWER))
+        checks = {
+            name: {"ok": check["ok"], "state": check["state"], "why": check["why"]}
+            for name, check in answer["checks"].items()
+        }
+        return {"ok": bool(answer["ready"]), "why": "", "checks": checks}
+    except (OSError, http.client.HTTPException) as error:
+        return {"ok": None, "why": f"{path} at port {port} does not answer: {error}", "checks": {}}
+    except (errors.BeaconError, ValueError, LookupError, TypeError, AttributeError):
+        return {"ok": None, "why": f"{path} at port {port} is not answered by Beacon", "checks": {}}
+    finally:
+        connection.close()
+
+
+def _processes(run_dir: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    heartbeats = heartbeat.read(run_directory.heartbeats_directory(run_dir))
+    try:
+        programs = supervision.programs(supervision.socket_of(run_dir))
+    except errors.TransientError as error:
+        return [], [str(error)]
+    found = []
+    now = int(time.time())
+    for program in programs:
+        ages = [beat.age_s for beat in heartbeats if (beat.process, beat.pid) == (program.name, program.pid)]
+        found.append(
+            {
+                "name": program.name,
+                "state": program.state.value,
+                "pid": program.pid,
+                "up_s": now - program.started_at if program.alive else 0,
+                "ended_s": now - program.stopped_at if program.stopped_at else None,
+                "slowest_beat_s": round(max(ages, default=0.0), 1),
+                "why": program.why,
+            }
+        )
+    return found, []
+
+
+def _storage(statistics: wire.Statistics) -> dict[str, Any]:
+    return {
+        "database_bytes": statistics.database_bytes,
+        "wal_bytes": statistics.wal_bytes,
+        "sqlite": statistics.sqlite_version,
+        "rows": dict(statistics.rows),
+    }

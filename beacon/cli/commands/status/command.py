@@ -1,0 +1,76 @@
+"""`beacon status`: show the state of the whole Beacon, for a person or a program.
+
+A component that does not answer is shown with the reason; the exit code is 0 only if everything is healthy.
+"""
+
+import os
+import sys
+import threading
+from typing import Any
+
+import click
+
+from beacon import errors
+from beacon.cli import terminal
+from beacon.cli.commands.status import collection, rendering
+from beacon.runtime import run_directory
+
+_EPILOG = """
+\b
+Examples:
+  beacon status
+  beacon status --watch
+  beacon status -o json | jq -r '.wrong[]'
+
+\b
+Exit codes: 0 healthy, 1 unhealthy, 2 usage error, 69 the store does not answer, 78 BEACON_RUN_DIR is not set.
+"""
+
+_REFRESH_S = 2.0
+
+
+@click.command("status", epilog=_EPILOG)
+@click.option("-o", "output", type=click.Choice(["text", "json", "yaml"]), default="text", help="Output format.")
+@click.option("-w", "--watch", is_flag=True, help="Refresh every two seconds, until Ctrl-C.")
+def command(output: str, watch: bool) -> None:  # noqa: FBT001
+    """Show processes, scopes, deliveries, endpoint, gaps and storage, with their problems first.
+
+    The result is at least as strict as /ready: it also reports restarts of the last ten minutes, failed deliveries, and
+    components that /ready does not require.
+    """
+    if watch and output != "text":
+        raise click.UsageError("--watch is for terminals: with -o json, call status repeatedly")
+    try:
+        run_dir = run_directory.private(os.environ)
+    except errors.StartError as error:
+        terminal.print_line(str(error), err=True)
+        sys.exit(error.exit_code)
+    code = _show(collection.collect(run_dir), output)
+    pause = threading.Event()
+    try:
+        while watch and not pause.wait(_REFRESH_S):
+            snapshot = collection.collect(run_dir)
+            click.clear()  # only on a terminal
+            code = _show(snapshot, output)
+    except KeyboardInterrupt:
+        terminal.print_line()
+    sys.exit(code)
+
+
+def _show(snapshot: dict[str, Any], output: str) -> int:
+    """Print a snapshot and return its exit code."""
+    if output == "text":
+        for line in rendering.lines(snapshot):
+            terminal.print_line(_styled(line, healthy=not snapshot["wrong"]))
+    else:
+        terminal.document(output, snapshot)
+    if snapshot["store"]["why"]:
+        return errors.EXIT_UNAVAILABLE
+    return errors.EXIT_FAILURE if snapshot["wrong"] else errors.EXIT_OK
+
+
+def _styled(line: str, *, healthy: bool) -> str:
+    """Style titles, and color the first line by health."""
+    if line in ("Healthy.", "Unhealthy:"):
+        return terminal.styled(line, fg="green" if healthy else "red", bold=True)
+    return line if not line or line.startswith(" ") else terminal.styled(line, bold=True)

@@ -1,0 +1,96 @@
+"""Finds the problems in a snapshot of `beacon status`: at least those of `/ready`, and more. Pure."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from beacon.cli import formatting
+from beacon.runtime import heartbeat, supervision
+
+_RECENT_S = 600  # a process that ended in this time may be in a crash loop
+_HEALTHY = {"watching", "waiting"}
+_ALIVE = {supervision.ProgramState.STARTING, supervision.ProgramState.RUNNING}
+
+Values = Mapping[str, Any]
+
+
+def find(snapshot: Values) -> list[str]:
+    """Return a sentence for each problem; the components that only `/ready` finds come last."""
+    found = [f"store: {snapshot['store']['why']}"] if snapshot["store"]["why"] else []
+    for process in snapshot["processes"]:
+        found += _of_process(process)
+    for part in snapshot["components"]:
+        found += _of_component(part, snapshot)
+    found += _of_scopes(snapshot)
+    found += [f"endpoint {one['endpoint']}: {one['failed']} failed" for one in snapshot["deliveries"] if one["failed"]]
+    found += [_unreadable(part) for part in snapshot["components"] if part.get("unreadable")]
+    found += [_suspicion(suspect) for one in snapshot["deliveries"] for suspect in one["suspects"]]
+    return [*found, *_of_ready(snapshot["ready"], found)] if not snapshot["store"]["why"] else found
+
+
+def _of_process(process: Values) -> list[str]:
+    name, ended_s = process["name"], process["ended_s"]
+    if process["state"] not in _ALIVE:
+        return [f"{name}: {process['state']} {process['why']}".rstrip()]
+    found = []
+    if process["slowest_beat_s"] > heartbeat.HUNG_S:
+        found.append(f"{name}: a thread has had no heartbeat for {process['slowest_beat_s']:.0f} s")
+    if ended_s is not None and 0 <= ended_s < _RECENT_S:
+        found.append(f"{name}: restarted, it ended {formatting.duration(ended_s)} ago; see its log")
+    return found
+
+
+def _of_component(part: Values, snapshot: Values) -> list[str]:
+    if part["component"].startswith("scope."):
+        return _of_stream(part, snapshot)
+    if part["component"] == "claim" and part["state"] != "claiming":
+        return [f"notifier: {part['state']}"]
+    if part["component"] == "endpoint" and part["state"] == "down":
+        return [f"endpoint {part.get('endpoint', '')}: down since {part['since']}"]
+    return []
+
+
+def _of_stream(part: Values, snapshot: Values) -> list[str]:
+    """Describe a scope that is not watched; waiting is healthy until its first list has ended."""
+    known = {scope["name"] for scope in snapshot["scopes"] if scope["position_us"]}
+    name, reason = part["component"].removeprefix("scope."), part.get("reason", "")
+    label = part.get("scope", name)
+    if part["state"] == "waiting" and (part.get("listed") or name in known):
+        return [f"{label}: waiting, although it was watched before: {reason}"]
+    return [] if part["state"] in _HEALTHY else [f"{label}: {part['state']} {reason}".rstrip()]
+
+
+def _of_scopes(snapshot: Values) -> Iterator[str]:
+    """Describe the ledger's scopes that have no complete list, or that no living watcher reports."""
+    states = {part["component"]: part["state"] for part in snapshot["components"]}
+    watching = not any(one["name"] == "watcher" and not one["pid"] for one in snapshot["processes"])
+    for scope in snapshot["scopes"]:
+        state = states.get(f"scope.{scope['name']}", "")
+        if not state and watching:
+            yield f"{scope['label']}: the watcher has not reported this scope"
+        elif not scope["listed"] and state in ("", "watching"):
+            yield f"{scope['label']}: not listed"
+
+
+def _of_ready(ready: Values, found: list[str]) -> Iterator[str]:
+    """Describe the components that `/ready` calls not ok and no other sentence is about."""
+    if ready["ok"] is None:
+        yield f"exporter: {ready['why']}"
+    for name, check in ready["checks"].items():
+        if not check["ok"] and not any(sentence.startswith((f"{name}: ", f"{name} ")) for sentence in found):
+            yield f"{name}: {check['state']}: {check['why']}".rstrip(": ")
+
+
+def _suspicion(suspect: Values) -> str:
+    """Describe a delivery that may terminate the notifier, and the next command."""
+    name = "/".join(part for part in (suspect["kind"], suspect["namespace"], suspect["name"]) if part)
+    return (
+        f"delivery {suspect['delivery']} of {name} (event {suspect['event']}): in flight when the notifier last"
+        f" terminated ({suspect['deaths']} times), sent alone after {formatting.instant(suspect['not_before_us'])};"
+        f" see beacon explain {suspect['event']}"
+    )
+
+
+def _unreadable(part: Values) -> str:
+    """Describe the unreadable objects of a scope."""
+    objects = "1 object" if part["unreadable"] == 1 else f"{part['unreadable']} objects"
+    return f"{part['scope']}: {objects} cannot be read: {'; '.join(part['unreadable_objects'])}"

@@ -1,0 +1,87 @@
+"""The text of `beacon status`. Pure."""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from beacon.cli import formatting
+
+
+def lines(snapshot: Mapping[str, Any]) -> Iterator[str]:
+    """Render the values of `beacon status`; what only the store knows is "unknown" while it does not answer."""
+    none = "unknown" if snapshot["store"]["why"] else "none"
+    yield "Healthy." if not snapshot["wrong"] else "Unhealthy:"
+    yield from (f"  {sentence}" for sentence in snapshot["wrong"])
+    yield from _section(
+        "processes",
+        (
+            (
+                one["name"],
+                one["state"],
+                f"pid {one['pid']}" if one["pid"] else "",
+                f"up {formatting.duration(one['up_s'])}",
+            )
+            for one in snapshot["processes"]
+        ),
+        none="unknown",
+    )
+    yield from _section(
+        "scopes",
+        (
+            (one["label"], "listed" if one["listed"] else "not listed", f"position {one['position']}", _age(one))
+            for one in snapshot["scopes"]
+        ),
+        none=none,
+    )
+    states = ("ready", "waiting", "queued", "in_flight", "failed", "delivered", "discarded")
+    for one in snapshot["deliveries"]:
+        yield from _section(f"deliveries to {one['endpoint']}", ((state, str(one[state])) for state in states))
+        if one["oldest_us"]:
+            yield f"  the oldest pending delivery is {formatting.duration(time.time() - one['oldest_us'] / 1e6)} old"
+    if not snapshot["deliveries"]:
+        yield from _section("deliveries", (), none=none)
+    endpoints = [one for one in snapshot["components"] if one["component"] == "endpoint"]
+    yield from _section(
+        "endpoint",
+        ((one.get("endpoint", ""), one["state"], f"since {one['since']}") for one in endpoints),
+        none="unknown",
+    )
+    yield from _section("gaps, latest first", map(_gap, snapshot["gaps"]), none=_no_gaps(snapshot))
+    if not snapshot["storage"]:
+        yield from _section("storage", (), none=none)
+    else:
+        storage = snapshot["storage"]
+        sizes = f"database {formatting.size(storage['database_bytes'])}, log {formatting.size(storage['wal_bytes'])}"
+        yield from _section("storage", [(f"{sizes}, SQLite {storage['sqlite']}",)])
+
+
+def _no_gaps(snapshot: Mapping[str, Any]) -> str:
+    """Return what an empty list of gaps means: the store records the gap before a scope's first list, too."""
+    if snapshot["store"]["why"] or not all(scope["listed"] for scope in snapshot["scopes"]):
+        return "unknown"
+    return "none that ended within the retention period"
+
+
+def _gap(gap: Mapping[str, Any]) -> Sequence[str]:
+    until = formatting.instant(gap["until_us"]) if gap["until_us"] else "still open"
+    found = f"{gap['differences']} differences" if gap["differences"] else gap["certainty"]
+    return gap["label"], gap["reason"], f"{formatting.instant(gap['since_us'])} to {until}", found
+
+
+def _age(scope: Mapping[str, Any]) -> str:
+    return (
+        f"confirmed {formatting.duration(time.time() - scope['position_us'] / 1e6)} ago" if scope["position_us"] else ""
+    )
+
+
+def _section(title: str, rows: Iterable[Sequence[str]], *, none: str = "none") -> Iterator[str]:
+    """Render a title and a table below it."""
+    cells = [tuple(row) for row in rows]
+    yield f"\n{title}"
+    if not cells:
+        yield f"  {none}"
+        return
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    for row in cells:
+        padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield f"  {'  '.join(padded)}".rstrip()
