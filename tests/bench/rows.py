@@ -57,7 +57,7 @@ AIMED: Mapping[str, Target] = {
     "CPU s per 1000 of the backlog at start, all": _at_most(0.6),
     "idle CPU, % of a core, all": _at_most(0.7),
     "outage of 20 s, 500 waiting, CPU s, all": _at_most(0.3),
-    "outage of 20 s, 500 told after its end, s": _at_most(3),
+    "outage of 20 s, 500 delivered after its end, s": _at_most(3),
     "PSS with nothing tracked, MiB, all": _at_most(180),
     "PSS added by 5000 unannotated + 5000 annotated, MiB, all": _at_most(12),
     "1,000,000 events: claim, times an empty ledger's": _at_most(1.5),

@@ -35,7 +35,7 @@ def outage(wanted: terms.Terms) -> rows.Figures:
         back = time.monotonic()
         on.sink.wait_for(told + count, timeout=60)
         return {
-            "outage of 20 s, 500 told after its end, s": time.monotonic() - back,
+            "outage of 20 s, 500 delivered after its end, s": time.monotonic() - back,
             "outage of 20 s, CPU s for the 500 to come, all": sum(spending.between(gone, before).values()),
             "outage of 20 s, 500 waiting, % of a core": 100 * sum(spending.between(before, after).values()) / lasted,
             **spending.figures("outage of 20 s, 500 waiting, CPU s", spending.between(before, after)),
