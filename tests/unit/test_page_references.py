@@ -72,6 +72,14 @@ def test_the_guided_tour_has_about_ten_stops_and_each_names_a_function() -> None
     assert all(any(_SYMBOL.fullmatch(code) for code in _CODE.findall(stop)) for stop in stops)
 
 
+def test_the_architecture_lists_every_package_and_every_verb() -> None:
+    named = set(quoted("docs/architecture.md"))
+    packages = {f"{path.parent.name}/" for path in (ROOT / "beacon").glob("*/__init__.py")}
+
+    assert packages - named == set()
+    assert set(wire.VERBS) - named == set()
+
+
 def test_a_missing_function_would_be_found() -> None:
     assert "StoreService.process" in symbols(ROOT / "beacon/store/service.py")
     assert "StoreService.no_such" not in symbols(ROOT / "beacon/store/service.py")
