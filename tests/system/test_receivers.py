@@ -125,7 +125,7 @@ def test_the_commands_to_try_it_do_what_stands_beside_them(tmp_path: Path) -> No
 
     said = done.stdout.splitlines()
     assert done.returncode == 0, done.stderr
-    assert [line.split()[0] for line in said[1:]] == ["applied", "repeated", "applied", "missing:", "ask", "late"]
+    assert [line.split()[0] for line in said[1:]] == ["applied", "repeated", "applied", "missing:", "incomplete", "late"]
 
 
 def shell(text: str, directory: Path, environ: dict[str, str]) -> "subprocess.CompletedProcess[str]":
