@@ -1,1 +1,1 @@
-"""The dashboard, what it is made of, and what makes it."""
+"""The Grafana dashboard: its source, its generator and the generated file."""

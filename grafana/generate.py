@@ -1,4 +1,7 @@
-"""Makes dashboard.json of dashboard.yaml: `make dashboard`. The YAML says what is shown, this where and how."""
+"""Generates dashboard.json from dashboard.yaml: `make dashboard`.
+
+The YAML holds titles, descriptions and queries; this module holds layout and everything that Grafana's format requires.
+"""
 
 import json
 from pathlib import Path
@@ -9,21 +12,21 @@ import yaml
 HERE = Path(__file__).parent
 SOURCE, TARGET = HERE / "dashboard.yaml", HERE / "dashboard.json"
 SELECTOR = 'job=~"$job",instance=~"$instance"'
-WIDTH, HEIGHT, ACROSS = 8, 7, 3  # of Grafana's grid of 24 columns
+WIDTH, HEIGHT, ACROSS = 8, 7, 3  # in units of Grafana's grid, which has 24 columns
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
 
 def dashboard(source: dict[str, Any]) -> dict[str, Any]:
-    """Make the whole of it."""
+    """Return the dashboard in Grafana's format."""
     panels: list[dict[str, Any]] = []
-    below = 0
+    top = 0
     for row in source["rows"]:
-        panels.append(_row(len(panels) + 1, row["title"], below))
-        below += 1
+        panels.append(_row(len(panels) + 1, row["title"], top))
+        top += 1
         for index, panel in enumerate(row["panels"]):
-            place = {"x": index % ACROSS * WIDTH, "y": below + index // ACROSS * HEIGHT, "w": WIDTH, "h": HEIGHT}
-            panels.append(_panel(len(panels) + 1, panel, place))
-        below += -(-len(row["panels"]) // ACROSS) * HEIGHT
+            position = {"x": index % ACROSS * WIDTH, "y": top + index // ACROSS * HEIGHT, "w": WIDTH, "h": HEIGHT}
+            panels.append(_panel(len(panels) + 1, panel, position))
+        top += -(-len(row["panels"]) // ACROSS) * HEIGHT
     return {
         "title": source["title"],
         "description": source["description"],
@@ -39,30 +42,31 @@ def dashboard(source: dict[str, Any]) -> dict[str, Any]:
 
 
 def expressions(source: dict[str, Any]) -> dict[str, str]:
-    """Give every panel's expression by the panel's title."""
+    """Return the query of each panel by the panel's title."""
     return {panel["title"]: expression(panel) for row in source["rows"] for panel in row["panels"]}
 
 
 def expression(panel: dict[str, Any]) -> str:
-    """Put the variables into a panel's expression."""
+    """Return a panel's query with the selectors of the variables."""
     text: str = panel["expr"].replace("{@", "{" + SELECTOR)
     return text
 
 
-def _row(number: int, title: str, below: int) -> dict[str, Any]:
-    place = {"x": 0, "y": below, "w": 24, "h": 1}
-    return {"id": number, "type": "row", "title": title, "collapsed": False, "gridPos": place, "panels": []}
+def _row(number: int, title: str, top: int) -> dict[str, Any]:
+    position = {"x": 0, "y": top, "w": 24, "h": 1}
+    return {"id": number, "type": "row", "title": title, "collapsed": False, "gridPos": position, "panels": []}
 
 
-def _panel(number: int, panel: dict[str, Any], place: dict[str, int]) -> dict[str, Any]:
+def _panel(number: int, panel: dict[str, Any], position: dict[str, int]) -> dict[str, Any]:
     kind = panel.get("kind", "timeseries")
     target = {"refId": "A", "datasource": DATASOURCE, "expr": expression(panel)}
     return {
         "id": number,
         "type": kind,
         "title": panel["title"],
+        "description": panel["description"],
         "datasource": DATASOURCE,
-        "gridPos": place,
+        "gridPos": position,
         "fieldConfig": {"defaults": {"unit": panel.get("unit", "short"), "min": 0}, "overrides": []},
         "options": {"textMode": "value_and_name"} if kind == "stat" else {"legend": {"displayMode": "list"}},
         "targets": [target | {"legendFormat": panel.get("legend", "__auto")}],
@@ -73,8 +77,8 @@ def _datasource() -> dict[str, Any]:
     return {"name": "datasource", "type": "datasource", "query": "prometheus", "label": "Data source"}
 
 
-def _variable(name: str, given: str = "") -> dict[str, Any]:
-    query = f"label_values(beacon_build_info{{{given}}}, {name})"
+def _variable(name: str, matchers: str = "") -> dict[str, Any]:
+    query = f"label_values(beacon_build_info{{{matchers}}}, {name})"
     return {
         "name": name,
         "type": "query",
@@ -90,13 +94,13 @@ def _variable(name: str, given: str = "") -> dict[str, Any]:
 
 
 def load() -> dict[str, Any]:
-    """Read what a person edits."""
+    """Read dashboard.yaml."""
     source: dict[str, Any] = yaml.safe_load(SOURCE.read_text(encoding="utf-8"))
     return source
 
 
 def render() -> str:
-    """Give the text of dashboard.json."""
+    """Return the content of dashboard.json."""
     return json.dumps(dashboard(load()), indent=2) + "\n"
 
 

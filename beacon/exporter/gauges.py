@@ -45,11 +45,11 @@ def usage_of(pid: int) -> Usage | None:
 
 def _processes(seen: snapshot.Snapshot) -> Iterable[metrics.Family]:
     programs = seen.programs.values()
-    yield _gauge("process_up", "1 while the process runs.", ((_process(p), float(p.alive)) for p in programs))
+    yield _gauge("process_up", "1 if the process runs, else 0.", ((_process(p), float(p.alive)) for p in programs))
     beats = {name: [beat.age_s for beat in seen.beats_of(name)] for name in seen.programs}
     yield _gauge(
         "process_heartbeat_timestamp_seconds",
-        "When the process' slowest thread was last seen to move.",
+        "Unix time of the last heartbeat of the slowest thread of the process.",
         (({"process": name}, seen.now - max(ages)) for name, ages in beats.items() if ages),
     )
     usages = {p.name: usage for p in programs if p.alive and (usage := usage_of(p.pid)) is not None}
@@ -61,18 +61,18 @@ def _processes(seen: snapshot.Snapshot) -> Iterable[metrics.Family]:
     yield metrics.family(
         "counter",
         "process_cpu_seconds",
-        "User and system time of the process.",
+        "User and system CPU time of the process.",
         (({"process": name}, usage.cpu_s) for name, usage in usages.items()),
     )
 
 
 def _components(seen: snapshot.Snapshot, checks: health.Checks) -> Iterable[metrics.Family]:
     ups = (({"component": name}, float(checks[name].ok)) for name in _COMPONENTS)
-    yield _gauge("component_up", "1 while the component is ready.", ups)
+    yield _gauge("component_up", "1 if the component is ready, else 0.", ups)
     known = {"exporter": seen.now, **_successes(seen), **_reported(seen)}
     yield _gauge(
         "component_last_success_timestamp_seconds",
-        "When the component was last known to do its work.",
+        "Unix time at which the component was last known to have done its work.",
         (({"component": name}, at) for name, at in known.items()),
     )
 
@@ -102,32 +102,36 @@ def _reported(seen: snapshot.Snapshot) -> dict[str, float]:
 def _build(seen: snapshot.Snapshot) -> metrics.Family:
     sqlite = seen.store.statistics.sqlite_version if seen.store.statistics else ""
     labels = {"version": beacon.VERSION, "python": platform.python_version(), "sqlite": sqlite}
-    return _gauge("build_info", "1, with what runs here.", [(labels, 1.0)])
+    return _gauge("build_info", "Always 1; the labels are the versions of Beacon, Python and SQLite.", [(labels, 1.0)])
 
 
 def _ledger(statistics: wire.Statistics, now: float) -> Iterable[metrics.Family]:
     yield _gauge(
         "tracked_objects",
-        "Objects that are accepted and told.",
+        "Objects that the configuration accepts; their changes are sent to the endpoint.",
         (({"kind": kind}, number) for kind, number in statistics.tracked.items()),
     )
-    yield _gauge("deliveries_pending", "Deliveries that are still to be made.", _pending(statistics.endpoints))
+    yield _gauge(
+        "deliveries_pending",
+        "Deliveries not yet finished, by state (ready, waiting, queued, in_flight).",
+        _pending(statistics.endpoints),
+    )
     yield _gauge(
         "oldest_pending_age_seconds",
-        "Age of the oldest event that is still to be delivered; 0: there is none.",
+        "Age of the oldest event not yet delivered; 0 if nothing is pending.",
         ((_endpoint(e), max(0.0, now - e.oldest_us / 1e6) if e.oldest_us else 0.0) for e in statistics.endpoints),
     )
     yield _gauge(
         "deliveries_failed",
-        "Deliveries that were given up and are kept for review.",
+        "Deliveries that were given up and are kept for review by an operator.",
         ((_endpoint(e), e.failed) for e in statistics.endpoints),
     )
     yield _gauge(
         "deliveries_suspected",
-        "Open deliveries that were under way at the notifier's last three deaths or more.",
+        "Pending deliveries that were in flight at the last three crashes of the notifier, or more.",
         ((_endpoint(e), e.suspected) for e in statistics.endpoints),
     )
-    yield _gauge("db_rows", "Rows of the ledger.", _rows(statistics.rows))
+    yield _gauge("db_rows", "Rows of the ledger, by table and state.", _rows(statistics.rows))
     yield _gauge("db_size_bytes", "Size of the database file.", [({}, statistics.database_bytes)])
     yield _gauge("db_wal_bytes", "Size of the write-ahead log.", [({}, statistics.wal_bytes)])
 

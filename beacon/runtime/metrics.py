@@ -143,94 +143,98 @@ _LATENCY = (
 _BACKOFF = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 _COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
-EVENTS = _counter("events_total", "Events written to the ledger.", "kind", "type", "source")
-WATCH_LINES = _counter("watch_lines_total", "Lines received from watches.", "kind", "type")
+EVENTS = _counter("events_total", "Events committed to the ledger.", "kind", "type", "source")
+WATCH_LINES = _counter("watch_lines_total", "Watch events received, bookmarks and errors included.", "kind", "type")
 DETECTION_LATENCY = _histogram(
     "detection_latency_seconds",
-    "From the receipt of a watch line to the commit of its event.",
+    "Time from the receipt of a watch event to the commit of its event.",
     *("kind",),
     buckets=_DETECTION,
 )
-LAST_EVENT_TIMESTAMP = _instant("last_event_timestamp_seconds", "When the last event was written.", "kind")
+LAST_EVENT_TIMESTAMP = _instant("last_event_timestamp_seconds", "Unix time of the last event's commit.", "kind")
 ANNOTATION_MUTATIONS = _counter(
-    "annotation_mutations_total", "Changes of the watched annotation, told or not.", "kind", "mutation"
+    "annotation_mutations_total", "Changes of the watched annotation, with or without an event.", "kind", "mutation"
 )
 
-OBJECTS_UNREADABLE = _state("objects_unreadable", "Objects whose metadata can't be read, at most 1000.", "scope")
-WATCH_CONNECTED = _state("watch_connected", "1 while the scope's watch is connected.", "scope")
-WATCH_RESTARTS = _counter("watch_restarts_total", "Watches that ended, by why.", "scope", "reason")
+OBJECTS_UNREADABLE = _state("objects_unreadable", "Objects whose metadata cannot be read; counted up to 1000.", "scope")
+WATCH_CONNECTED = _state("watch_connected", "1 if the watch of the scope is connected, else 0.", "scope")
+WATCH_RESTARTS = _counter("watch_restarts_total", "Watches that ended, by reason.", "scope", "reason")
 WATCH_POSITION_TIMESTAMP = _instant(
-    "watch_position_timestamp_seconds", "When the scope's position was last known to be up to date.", "scope"
+    "watch_position_timestamp_seconds", "Unix time at which the scope's position was last up to date.", "scope"
 )
-GAPS = _counter("gaps_total", "Intervals without coverage.", "scope", "reason")
-GAP_SECONDS = _counter("gap_seconds_total", "Time without coverage.", "scope", "reason")
-GAP_DIFFERENCES = _counter("gap_differences_total", "Events made from what was found after a gap.", "scope", "reason")
+GAPS = _counter("gaps_total", "Intervals without a watch and without history.", "scope", "reason")
+GAP_SECONDS = _counter("gap_seconds_total", "Total length of the gaps in seconds.", "scope", "reason")
+GAP_DIFFERENCES = _counter(
+    "gap_differences_total", "Events emitted for differences found after a gap.", "scope", "reason"
+)
 
-REDELIVERIES = _counter("redeliveries_total", "Deliveries that an operator had made once more.", "endpoint")
-DELIVERIES = _counter("deliveries_total", "Deliveries that came to an end.", "endpoint", "type", "outcome")
+REDELIVERIES = _counter("redeliveries_total", "Deliveries repeated by an operator.", "endpoint")
+DELIVERIES = _counter("deliveries_total", "Deliveries finished, by outcome.", "endpoint", "type", "outcome")
 DELIVERY_ATTEMPTS = _counter(
-    "delivery_attempts_total", "Requests made, by status or failure (network, tls, timeout).", "endpoint", "code"
+    "delivery_attempts_total", "Requests sent, by HTTP status or failure (network, tls, timeout).", "endpoint", "code"
 )
-DELIVERY_RETRIES = _counter("delivery_retries_total", "Deliveries to be sent again.", "endpoint", "reason")
-DELIVERY_DURATION = _histogram("delivery_duration_seconds", "How long one request took.", "endpoint", buckets=_REQUEST)
+DELIVERY_RETRIES = _counter("delivery_retries_total", "Deliveries scheduled for a retry.", "endpoint", "reason")
+DELIVERY_DURATION = _histogram("delivery_duration_seconds", "Duration of one request.", "endpoint", buckets=_REQUEST)
 DELIVERY_LATENCY = _histogram(
-    "delivery_latency_seconds", "From the commit of an event to its 2xx.", "endpoint", buckets=_LATENCY
+    "delivery_latency_seconds", "Time from the commit of an event to its 2xx response.", "endpoint", buckets=_LATENCY
 )
-DELIVERY_BACKOFF = _histogram("delivery_backoff_seconds", "Pauses before a next attempt.", buckets=_BACKOFF)
-RETRIES_EXHAUSTED = _counter("retries_exhausted_total", "Deliveries given up after maxAttempts.", "endpoint")
+DELIVERY_BACKOFF = _histogram("delivery_backoff_seconds", "Wait before the next attempt.", buckets=_BACKOFF)
+RETRIES_EXHAUSTED = _counter("retries_exhausted_total", "Deliveries failed after maxAttempts.", "endpoint")
 
-ENDPOINT_UP = _state("endpoint_up", "1 when the endpoint's last answer was a proper one.", "endpoint")
-ENDPOINT_CONSECUTIVE_FAILURES = _state("endpoint_consecutive_failures", "Outage-like answers in a row.", "endpoint")
+ENDPOINT_UP = _state(
+    "endpoint_up", "0 if the last request failed like an outage (network, 503, ...), else 1.", "endpoint"
+)
+ENDPOINT_CONSECUTIVE_FAILURES = _state("endpoint_consecutive_failures", "Consecutive outage-like failures.", "endpoint")
 ENDPOINT_LAST_SUCCESS_TIMESTAMP = _instant(
-    "endpoint_last_success_timestamp_seconds", "When the endpoint last answered 2xx.", "endpoint"
+    "endpoint_last_success_timestamp_seconds", "Unix time at which the endpoint last answered 2xx.", "endpoint"
 )
-BREAKER_OPEN = _state("breaker_open", "1 while only probes are sent.", "endpoint")
-BREAKER_OPENINGS = _counter("breaker_openings_total", "How often the breaker opened.", "endpoint")
+BREAKER_OPEN = _state("breaker_open", "1 while the endpoint counts as down and only probes are sent.", "endpoint")
+BREAKER_OPENINGS = _counter("breaker_openings_total", "Times that the breaker opened.", "endpoint")
 
-DB_COMMIT_SECONDS = _histogram("db_commit_seconds", "How long a transaction took.", buckets=_LOCAL)
-DB_COMMIT_REQUESTS = _histogram("db_commit_requests", "Requests in one transaction.", buckets=_COUNTS)
+DB_COMMIT_SECONDS = _histogram("db_commit_seconds", "Duration of one transaction.", buckets=_LOCAL)
+DB_COMMIT_REQUESTS = _histogram("db_commit_requests", "Requests committed in one transaction.", buckets=_COUNTS)
 DB_OPERATION_SECONDS = _histogram(
-    "db_operation_seconds", "How long one request took within its transaction.", "verb", buckets=_LOCAL
+    "db_operation_seconds", "Duration of one request within its transaction.", "verb", buckets=_LOCAL
 )
-DB_ERRORS = _counter("db_errors_total", "Errors of the database.", "verb", "error")
-DB_REPAIRS = _counter("db_repairs_total", "Repairs of a damaged database: reindex, rescue.", "repair")
+DB_ERRORS = _counter("db_errors_total", "Database errors, by kind.", "verb", "error")
+DB_REPAIRS = _counter("db_repairs_total", "Repairs of a damaged database (reindex, rescue).", "repair")
 DB_RESCUED_ROWS = _counter(
-    "db_rescued_rows_total", "Rows of a damaged database, by what became of them: saved, lost.", "table", "fate"
+    "db_rescued_rows_total", "Rows of a damaged database, by fate (saved, lost).", "table", "fate"
 )
 
-BUS_REQUESTS = _counter("bus_requests_total", "Requests that the store answered.", "verb", "result")
+BUS_REQUESTS = _counter("bus_requests_total", "Requests that the store answered, by verb and result.", "verb", "result")
 BUS_REQUEST_SECONDS = _histogram(
-    "bus_request_seconds", "From a request's arrival at the store to its reply.", "verb", buckets=_LOCAL
+    "bus_request_seconds", "Time from the arrival of a request at the store to its reply.", "verb", buckets=_LOCAL
 )
 WORKER_BUSY = _state("worker_busy", "Requests in flight to the endpoint.")
-WORKER_BATCH_SIZE = _histogram("worker_batch_size", "Deliveries given out by one claim.", buckets=_COUNTS)
+WORKER_BATCH_SIZE = _histogram("worker_batch_size", "Deliveries leased by one claim.", buckets=_COUNTS)
 
-CLEAN_RUNS = _counter("clean_runs_total", "Runs of the cleaner.", "result")
-CLEAN_DURATION = _histogram("clean_duration_seconds", "How long a run of the cleaner took.", buckets=_BACKOFF)
+CLEAN_RUNS = _counter("clean_runs_total", "Runs of the cleaner, by result.", "result")
+CLEAN_DURATION = _histogram("clean_duration_seconds", "Duration of one run of the cleaner.", buckets=_BACKOFF)
 CLEAN_ROWS = _counter("clean_rows_total", "Rows that the cleaner removed.", "table")
-CLEAN_ELIGIBLE = _state("clean_eligible", "Rows that the cleaner's last look found old enough to go.")
+CLEAN_ELIGIBLE = _state("clean_eligible", "Rows past their retention period at the last check of the cleaner.")
 CLEAN_OLDEST_ELIGIBLE_AGE = _state(
-    "clean_oldest_eligible_age_seconds", "Age of the oldest of them at that look; 0: there was none."
+    "clean_oldest_eligible_age_seconds", "Age of the oldest eligible row at the last check; 0 if none."
 )
 
 VOLUME_SIZE = _state("volume_size_bytes", "Size of the volume.")
 VOLUME_USED = _state("volume_used_bytes", "Bytes in use on the volume.")
-VOLUME_AVAILABLE = _state("volume_available_bytes", "Bytes that Beacon could still use.")
-VOLUME_USAGE_RATIO = _state("volume_usage_ratio", "Share of the usable bytes in use.")
-VOLUME_INODES = _state("volume_inodes", "Inodes of the volume; absent where it has none.")
-VOLUME_INODES_USED = _state("volume_inodes_used", "Inodes in use.")
-STORAGE_PRESSURE = _state("storage_pressure", "1 while the volume is that full.", "resource", "severity")
+VOLUME_AVAILABLE = _state("volume_available_bytes", "Bytes of the volume that Beacon can still use.")
+VOLUME_USAGE_RATIO = _state("volume_usage_ratio", "Share of the usable bytes of the volume in use, 0 to 1.")
+VOLUME_INODES = _state("volume_inodes", "Inodes of the volume; absent if the file system has no inode limit.")
+VOLUME_INODES_USED = _state("volume_inodes_used", "Inodes in use on the volume.")
+STORAGE_PRESSURE = _state("storage_pressure", "1 while usage is above the threshold, else 0.", "resource", "severity")
 
-PROCESS_RESTARTS = _counter("process_restarts_total", "Starts of a process after its first.", "process")
-LOG_LINES_DROPPED = _counter("log_lines_dropped_total", "Log lines that could not be written at once.", "process")
-METRIC_FILES_DAMAGED = _counter("metric_files_damaged_total", "Metric files that had to be set aside.")
+PROCESS_RESTARTS = _counter("process_restarts_total", "Starts of the process after its first in this pod.", "process")
+LOG_LINES_DROPPED = _counter("log_lines_dropped_total", "Log lines dropped because the reader was too slow.", "process")
+METRIC_FILES_DAMAGED = _counter("metric_files_damaged_total", "Damaged metric files that were renamed.")
 
 RECONCILE_RUNS = _counter("reconcile_runs_total", "Comparisons of a scope with the cluster, by result.", "result")
-RECONCILE_DURATION = _histogram("reconcile_duration_seconds", "How long a comparison took.", buckets=_BACKOFF)
+RECONCILE_DURATION = _histogram("reconcile_duration_seconds", "Duration of one comparison.", buckets=_BACKOFF)
 RECONCILE_OBJECTS = _counter(
-    "reconcile_objects_total", "Objects compared, and the events that a comparison told.", "kind", "action"
+    "reconcile_objects_total", "Objects compared, and events emitted by comparisons.", "kind", "action"
 )
-DRIFT = _counter("drift_total", "Changes that the watch should have told and a comparison found.", "kind", "drift")
+DRIFT = _counter("drift_total", "Changes that a comparison found and the watch had missed.", "kind", "drift")
 
 
 def start(role: str, directory: Path) -> None:

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""A receiver of Beacon's events that loses none, counts none twice, and notices when one is missing.
+"""A receiver of Beacon's events that loses no event, counts none twice, and detects missing ones.
 
-Standard library only; a start for one's own. What it knows lies in one SQLite file:
+It uses the standard library only and is meant as a template. Its state is one SQLite file:
 
     receiver.py serve  --database received.db --port 8088 [--token-file token]
-    receiver.py list   --database received.db       what exists now, one line for each object
-    receiver.py check  --database received.db       events that are missing; ends with 1 if there are any
+    receiver.py list   --database received.db       print the existing objects, one per line
+    receiver.py check  --database received.db       print missing events; exits with 1 if there are any
 
-It answers 204 only after the event is on disk, because Beacon never sends again what was answered with 2xx.
+It answers 204 only after the event is on disk, because Beacon does not repeat an event that was answered with 2xx.
 """
 
 import argparse
@@ -29,7 +29,7 @@ LARGEST = 1024 * 1024
 
 
 def connect(path: str) -> sqlite3.Connection:
-    """Open the file, and make it if need be."""
+    """Open the database, and create it if it does not exist."""
     database = sqlite3.connect(path, timeout=30, isolation_level=None)
     database.execute("PRAGMA journal_mode=WAL")
     database.execute("PRAGMA synchronous=FULL")
@@ -38,12 +38,12 @@ def connect(path: str) -> sqlite3.Connection:
 
 
 def receive(database: sqlite3.Connection, event: dict[str, Any]) -> str:
-    """Take one event in, all or nothing; say what came of it."""
+    """Process one event in a transaction. Return the outcome: applied, repeated, late, or test."""
     if event.get("test"):
-        return "test"  # of `beacon test-event`: it is about no object, and must not be kept as one
+        return "test"  # of `beacon test-event`: it concerns no object, and must not be kept as one
     database.execute("BEGIN IMMEDIATE")
     try:
-        outcome = take_in(database, event)
+        outcome = record(database, event)
         database.execute("COMMIT")
     except BaseException:
         database.execute("ROLLBACK")
@@ -51,25 +51,25 @@ def receive(database: sqlite3.Connection, event: dict[str, Any]) -> str:
     return outcome
 
 
-def take_in(database: sqlite3.Connection, event: dict[str, Any]) -> str:
-    """Decide what an event means and write it down, within a transaction."""
+def record(database: sqlite3.Connection, event: dict[str, Any]) -> str:
+    """Record one event and update its object, within the caller's transaction."""
     ledger, key, sequence, previous = (event[name] for name in ("ledgerid", "partitionkey", "sequence", "previous"))
     sequence, previous = int(sequence), int(previous)
 
-    # Dedupe: the id is the same for ever.
+    # Deduplicate: the id of a change never differs.
     row = (event["id"], ledger, sequence, key, json.dumps(event))
     new = database.execute("INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?)", row).rowcount
     database.execute("DELETE FROM missing WHERE ledger = ? AND sequence = ?", (ledger, sequence))
     if not new:
         return "repeated"
 
-    # Order: numbers of one ledger can be compared, those of two can't.
+    # Order: numbers can be compared only within one ledger.
     found = database.execute("SELECT ledger, sequence FROM objects WHERE object = ?", (key,)).fetchone()
     last_ledger, last = found or (ledger, 0)
     if ledger == last_ledger and sequence < last:
-        return "late"  # delivered again by hand, after something newer: kept, but not applied
+        return "late"  # redelivered by an operator after a newer event: stored, but not applied
 
-    # Loss: `previous` is the number of the object's event before this one, 0 if none is known.
+    # Loss: `previous` is the sequence of the object's previous event, 0 if none is known.
     arrived = database.execute("SELECT 1 FROM events WHERE ledger = ? AND sequence = ?", (ledger, previous)).fetchone()
     if previous and ledger == last_ledger and not arrived:
         database.execute("INSERT OR IGNORE INTO missing VALUES (?, ?, ?)", (ledger, previous, key))
@@ -82,7 +82,7 @@ def take_in(database: sqlite3.Connection, event: dict[str, Any]) -> str:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers 2xx for what is on disk, 4xx for what will never do, and 5xx for what is worth another try."""
+    """Answers 2xx if the event is on disk, 4xx if it is never acceptable, 5xx if a retry may succeed."""
 
     protocol_version = "HTTP/1.1"
     timeout = 60
@@ -90,29 +90,29 @@ class Handler(BaseHTTPRequestHandler):
     token = ""
 
     def do_POST(self) -> None:
-        """Take one event."""
+        """Receive one event."""
         length = self.headers.get("Content-Length", "")
         if not length.isdigit() or int(length) > LARGEST:
             self.close_connection = True
             self._answer(413 if length.isdigit() else 411)
             return
         body = self.rfile.read(int(length))
-        given = self.headers.get("Authorization", "")
-        if self.token and not hmac.compare_digest(given.encode(), f"Bearer {self.token}".encode()):
+        authorization = self.headers.get("Authorization", "")
+        if self.token and not hmac.compare_digest(authorization.encode(), f"Bearer {self.token}".encode()):
             self._answer(401)
         else:
-            self._answer(self._take(body))
+            self._answer(self._process(body))
 
-    def _take(self, body: bytes) -> int:
+    def _process(self, body: bytes) -> int:
         try:
             event = json.loads(body)
             with contextlib.closing(connect(self.database)) as database:
                 outcome = receive(database, event)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            print(f"refused: {error!r}", file=sys.stderr, flush=True)
+            print(f"rejected: {error!r}", file=sys.stderr, flush=True)
             return 400
         except sqlite3.Error as error:
-            print(f"not now: {error}", file=sys.stderr, flush=True)
+            print(f"not stored, retry later: {error}", file=sys.stderr, flush=True)
             return 503
         print(f"{outcome:8} {event['type'].rpartition('.')[2]:8} {event['partitionkey']} {event['id']}", flush=True)
         return 204
@@ -124,11 +124,11 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing: every event has its line."""
+        """Do nothing: each event already has a line of output."""
 
 
 def serve(options: argparse.Namespace) -> int:
-    """Listen until Ctrl-C."""
+    """Serve until Ctrl-C."""
     connect(options.database).close()
     Handler.database = options.database
     Handler.token = Path(options.token_file).read_text(encoding="utf-8").strip() if options.token_file else ""
@@ -141,7 +141,7 @@ def serve(options: argparse.Namespace) -> int:
 
 
 def show(options: argparse.Namespace) -> int:
-    """Print what exists now."""
+    """Print the existing objects."""
     with contextlib.closing(connect(options.database)) as database:
         for key, value in database.execute("SELECT object, value FROM objects WHERE alive ORDER BY object"):
             print(key, value)
@@ -149,7 +149,7 @@ def show(options: argparse.Namespace) -> int:
 
 
 def check(options: argparse.Namespace) -> int:
-    """Print what is missing."""
+    """Print the missing events. Return 1 if there are any."""
     with contextlib.closing(connect(options.database)) as database:
         missing = database.execute("SELECT sequence, object FROM missing ORDER BY sequence").fetchall()
     for sequence, key in missing:
@@ -158,7 +158,7 @@ def check(options: argparse.Namespace) -> int:
 
 
 def main() -> None:
-    """Do what the command line says."""
+    """Run the command given on the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
     for name, function in (("serve", serve), ("list", show), ("check", check)):

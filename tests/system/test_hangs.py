@@ -17,13 +17,13 @@ WATCHER = """
 import os, threading
 from beacon.runtime import process
 from beacon.watcher import __main__, scope_watch
-look = scope_watch.ScopeWatch._look_after_process
+look = scope_watch.ScopeWatch._check_stop
 def hang(self):
     look(self)
     if "Secret" in threading.current_thread().name and os.path.exists({hang!r}):
         os.unlink({hang!r})
         threading.Event().wait()
-scope_watch.ScopeWatch._look_after_process = hang
+scope_watch.ScopeWatch._check_stop = hang
 process.run("watcher", __main__.main)
 """
 

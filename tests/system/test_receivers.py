@@ -138,7 +138,14 @@ def test_the_commands_of_the_page_have_the_described_effect(tmp_path: Path) -> N
 
     said = done.stdout.splitlines()
     assert done.returncode == 0, done.stderr
-    assert [line.split()[0] for line in said[1:]] == ["applied", "repeated", "applied", "missing:", "ask", "late"]
+    assert [line.split()[0] for line in said[1:]] == [
+        "applied",
+        "repeated",
+        "applied",
+        "missing:",
+        "incomplete",
+        "late",
+    ]
 
 
 def shell(text: str, directory: Path, environ: dict[str, str]) -> "subprocess.CompletedProcess[str]":

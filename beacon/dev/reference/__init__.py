@@ -1,5 +1,5 @@
-"""What is written about the configuration, made of the model: the tables of its keys and the JSON Schema for editors.
+"""The reference of the configuration, generated from the model: tables for the page, a JSON Schema for editors.
 
-So that neither can say anything that the code doesn't. What a key effects is the one thing that the model can't know:
-it stands in `effects`. Not needed at run time.
+May import the configuration's model; nothing in Beacon imports it, and the image does not contain it.
+Start reading at `keys`, which lists every key; the effects of keys are written by hand in `effects`.
 """

@@ -1,6 +1,6 @@
-"""Every key of the configuration in the order of the model: what it is called, how it is written, what is allowed.
+"""The keys of the configuration in the order of the model, each with its type, default and allowed values.
 
-Pure. `schema` and `page` render it.
+Pure: it reads the model of the settings and nothing else. `schema` and `page` render it.
 """
 
 import dataclasses
@@ -15,17 +15,17 @@ _WRITTEN = {
     settings.ValueKind.DURATION: "duration",
     settings.ValueKind.SIZE: "size",
     settings.ValueKind.URL: "URL",
-    settings.ValueKind.PATH: "path of a URL",
+    settings.ValueKind.PATH: "URL path",
     settings.ValueKind.PORT: "port",
     settings.ValueKind.SELECTOR: "label selector",
 }
 _SIZES = ((40, "Ti"), (30, "Gi"), (20, "Mi"), (10, "Ki"), (0, ""))
-_TYPES = {bool: "true or false", int: "integer", float: "number", str: "text"}
+_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """One key. `hint` is the type of its attribute, `effect` a sentence."""
+    """One key. `hint` is the type of its attribute in the model, `effect` its text from `effects`."""
 
     name: str
     hint: Any
@@ -36,18 +36,18 @@ class Key:
 
     @property
     def is_list(self) -> bool:
-        """Whether it holds a list of texts."""
+        """Return True if the value is a list of strings."""
         return get_origin(self.hint) is tuple
 
     @property
     def is_map(self) -> bool:
-        """Whether it maps names to texts."""
+        """Return True if the value maps names to strings."""
         return not self.is_list and bool(get_args(self.hint))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """A mapping of keys. `many`: a list of such mappings stands there."""
+    """A mapping of keys, or a list of such mappings if `many`."""
 
     name: str
     path: str
@@ -57,30 +57,30 @@ class Section:
 
 
 def tree() -> Section:
-    """Give the whole configuration."""
+    """Return the root section."""
     return _section(settings.Settings, "", "")
 
 
 def walk(section: Section) -> Iterator[Section]:
-    """Give a section and all below it, in order."""
+    """Yield a section and all sections below it, in order."""
     yield section
     for below in section.sections:
         yield from walk(below)
 
 
 def written(key: Key) -> str:
-    """Say how a value is written."""
+    """Return the type of a key's value as users know it."""
     if key.is_list:
-        return "list of texts"
+        return "list of strings"
     if key.is_map:
-        return "map of texts"
+        return "map of strings"
     if key.allowed.one_of:
         return "one of"
     return _WRITTEN.get(key.allowed.kind, _TYPES[key.hint]) if key.allowed.kind else _TYPES[key.hint]
 
 
 def shown(key: Key, value: float) -> str:
-    """Write a number of this key as the file does."""
+    """Return a number in the notation of the configuration file."""
     if key.allowed.kind is settings.ValueKind.DURATION:
         return values.format_duration(value)
     if key.allowed.kind is settings.ValueKind.SIZE and value:

@@ -1,8 +1,8 @@
-"""The JSON Schema of the configuration, for editors (draft 7, which they know best).
+"""Generates the JSON Schema of the configuration for editors (draft 7, which most editors support).
 
-Made of the model. It describes the file as a YAML editor sees it, with typed scalars, so a text may be a number there.
-What it refuses `check-config` refuses, or puts right with a warning; what concerns several keys it mostly can't say, so
-`check-config` has the last word. `endpoint.url` is not required, because `ENDPOINT_URL` may give it.
+It describes the file as a YAML editor sees it, with typed scalars, so that a string may be written as a number.
+Whatever the schema rejects, `check-config` rejects or corrects with a warning. The schema covers few rules that concern
+several keys, so `check-config` is authoritative. `endpoint.url` is not required: `ENDPOINT_URL` may set it.
 """
 
 from collections.abc import Mapping
@@ -44,11 +44,11 @@ _SCALAR = ["string", "number", "boolean"]
 
 
 def document() -> Json:
-    """Give the schema."""
+    """Return the schema."""
     head = {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Configuration of Beacon",
-        "description": "`beacon check-config FILE` has the last word: it knows what concerns several keys, too.",
+        "description": "`beacon check-config FILE` is authoritative: it also checks rules that concern several keys.",
     }
     return head | _section(keys.tree())
 
@@ -65,23 +65,23 @@ def _section(section: keys.Section) -> Json:
 
 
 def _key(path: str, key: keys.Key) -> Json:
-    said: Json = {"description": key.effect}
+    described: Json = {"description": key.effect}
     if not key.required and not key.is_map:
-        said["default"] = _default(key)
+        described["default"] = _default(key)
     name = f"{path}.{key.name}"
     if key.is_map:
-        return said | _headers()
+        return described | _headers()
     if key.is_list:
-        return said | _list(key)
+        return described | _list(key)
     if key.hint is bool:
-        return said | _truth()
+        return described | _truth()
     if key.hint in (int, float) and key.allowed.kind is not settings.ValueKind.DURATION:
-        return said | _number(key)
-    return said | _text(name, key)
+        return described | _number(key)
+    return described | _text(name, key)
 
 
 def _default(key: keys.Key) -> Any:
-    """Give the default as one would write it."""
+    """Return the default in the notation of the configuration file."""
     if key.is_list:
         return list(key.default)
     written_as_text = key.allowed.kind in (settings.ValueKind.DURATION, settings.ValueKind.SIZE)
@@ -89,7 +89,7 @@ def _default(key: keys.Key) -> Any:
 
 
 def _text(name: str, key: keys.Key) -> Json:
-    """A text; an empty one, and null, mean the default where there is one."""
+    """Return the schema of a string. An empty string and null mean the default, if there is one."""
     if key.allowed.one_of:
         return {"enum": [*key.allowed.one_of, "", None]}
     pattern = _OWN.get(name) or _KINDS.get(key.allowed.kind) if key.allowed.kind else _OWN.get(name)
