@@ -33,20 +33,20 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """The proxy's URL without user and password."""
+        """Return the proxy's URL without user and password."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
 
     @property
     def authorization(self) -> str:
-        """The value of Proxy-Authorization (RFC 7617), "" without a user."""
+        """Return the value of Proxy-Authorization (RFC 7617), "" without a user."""
         if not (self.username or self.password):
             return ""
         return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
 
     @property
     def is_socks(self) -> bool:
-        """True for SOCKS, False for HTTP."""
+        """Return True for SOCKS, False for HTTP."""
         return self.scheme.startswith("socks")
 
 

@@ -66,7 +66,7 @@ class Connection:
 
     @property
     def account(self) -> str:
-        """The kind of account that the last credentials belong to, as the subject of a sentence."""
+        """Return the kind of account that the last credentials belong to, as the subject of a sentence."""
         return self._account
 
     def set_heartbeat(self, beat: Callable[[], None]) -> None:

@@ -23,12 +23,12 @@ class ServedResource:
 
     @property
     def api_version(self) -> str:
-        """The API group and version as in an object's `apiVersion`."""
+        """Return the API group and version as in an object's `apiVersion`."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     @property
     def name(self) -> str:
-        """The name of the resource as in RBAC and the metrics: `plural.group`, or the plural in the core group."""
+        """Return the name of the resource as in RBAC and the metrics: `plural.group`, or the plural in the core group."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     def path(self, namespace: str) -> str:

@@ -22,7 +22,7 @@ class Unreadable(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def name(self) -> str:
-        """The known part of the object's name, in printable characters."""
+        """Return the known part of the object's name, in printable characters."""
         item = self.item
         known = "/".join(part[:253] for part in (item.namespace, item.name) if part)
         if not item.name:
@@ -48,18 +48,18 @@ class ListPageItems(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def uids(self) -> tuple[str, ...]:
-        """The UIDs of all objects that have one; those of unreadable objects come last."""
+        """Return the UIDs of all objects that have one; those of unreadable objects come last."""
         return (*(item.uid for item in self.items), *(one.item.uid for one in self.unreadable if one.item.uid))
 
     @property
     def versions(self) -> tuple[int, ...]:
-        """The resourceVersions of `uids`; an unreadable object has that of the list, which is never contradicted."""
+        """Return the resourceVersions of `uids`; an unreadable object has that of the list, which is never contradicted."""
         unreadable = (self.version for one in self.unreadable if one.item.uid)
         return (*(item.version for item in self.items), *unreadable)
 
     @property
     def identified(self) -> bool:
-        """True if every object has a UID: only then the page proves that a UID is absent."""
+        """Return True if every object has a UID: only then the page proves that a UID is absent."""
         return all(one.item.uid for one in self.unreadable)
 
 

@@ -29,7 +29,7 @@ class Item(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
     @property
     def version(self) -> int:
-        """The resourceVersion as a number.
+        """Return the resourceVersion as a number.
 
         Raises:
             failures.Malformed: it is not a number.

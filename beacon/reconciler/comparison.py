@@ -51,7 +51,7 @@ class Comparison:
 
     @property
     def plural(self) -> str:
-        """The plural of the scope's kind, "" until discovery has answered."""
+        """Return the plural of the scope's kind, "" until discovery has answered."""
         return self._resource.plural if self._resource else ""
 
     def run(self) -> None:

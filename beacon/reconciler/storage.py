@@ -37,13 +37,13 @@ class Volume:
 
     @property
     def bytes_ratio(self) -> float:
-        """The ratio of the used bytes to those that this user could use, as `df` computes it."""
+        """Return the ratio of the used bytes to those that this user could use, as `df` computes it."""
         usable = self.used_bytes + self.available_bytes
         return self.used_bytes / usable if usable else 0.0
 
     @property
     def inodes_ratio(self) -> float:
-        """The ratio of the inodes in use."""
+        """Return the ratio of the inodes in use."""
         return self.inodes_used / self.inodes if self.inodes else 0.0
 
 

@@ -53,7 +53,7 @@ class Program:
 
     @property
     def alive(self) -> bool:
-        """True if a process of the program exists."""
+        """Return True if a process of the program exists."""
         return self.pid > 0
 
 

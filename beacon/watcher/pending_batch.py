@@ -33,17 +33,17 @@ class PendingBatch:
 
     @property
     def sent(self) -> int:
-        """The position of the last segment taken: the store's cursor once that segment is applied."""
+        """Return the position of the last segment taken: the store's cursor once that segment is applied."""
         return self._prev
 
     @property
     def position(self) -> int:
-        """The position up to which everything has been received."""
+        """Return the position up to which everything has been received."""
         return self._position
 
     @property
     def count(self) -> int:
-        """The number of observations to be sent."""
+        """Return the number of observations to be sent."""
         return len(self._observations)
 
     @property

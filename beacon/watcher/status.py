@@ -40,7 +40,7 @@ class StreamStatus:
 
     @property
     def state(self) -> policy.StreamState | None:
-        """The state that was published last."""
+        """Return the state that was published last."""
         return self._state
 
     def found(self, plural: str) -> None:

@@ -62,7 +62,7 @@ class StoreSession:
 
     @property
     def position(self) -> int:
-        """The position up to which everything has been received."""
+        """Return the position up to which everything has been received."""
         return self._batch.position
 
     def open(self, label: str, cluster: str) -> wire.StreamOpened:

@@ -23,7 +23,7 @@ class Objects:
 
     @property
     def shown(self) -> list[str]:
-        """The first five unreadable objects with their reasons."""
+        """Return the first five unreadable objects with their reasons."""
         return list(self._found.values())[:_SHOWN]
 
     def begin_list(self) -> None:

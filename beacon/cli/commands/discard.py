@@ -24,7 +24,7 @@ Exit codes: 0 done, 1 some were refused or do not exist, 2 usage error, 69 the s
 @bulk.options
 @click.option("--reason", required=True, help="Recorded and shown with the delivery.")
 def command(reason: str, **params: Any) -> None:
-    """Give up failed deliveries: they no longer count as failed and are removed after the retention period."""
+    """Discard failed deliveries: they no longer count as failed and are removed after the retention period."""
     if not reason.strip():
         raise click.UsageError("--reason is empty: state why the deliveries are given up")
     action = bulk.BulkAction(

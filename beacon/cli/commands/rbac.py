@@ -32,7 +32,7 @@ class Served(Protocol):
 
     @property
     def plural(self) -> str:
-        """The plural."""
+        """Return the plural."""
 
     @property
     def namespaced(self) -> bool:
