@@ -36,7 +36,7 @@ class Served(Protocol):
 
     @property
     def namespaced(self) -> bool:
-        """Whether its objects are namespaced."""
+        """Return True if its objects are namespaced."""
 
 
 Discover = Callable[[rules.Scope], Served]
