@@ -67,7 +67,7 @@ class AuthToken:
         try:
             self._set(secret.token(text, "it"))
         except errors.TransientError:
-            self._problem = "is empty, or holds a line feed or another control character"
+            self._problem = "is empty, or contains a line feed or another control character"
 
     def _set(self, text: str) -> None:
         if text != self._value:

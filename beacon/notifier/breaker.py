@@ -1,7 +1,7 @@
 """The circuit breaker: decides whether a failure counts against the event or the endpoint, and what may be sent.
 
 Pure: a state machine. Its caller passes in every answer and the time, and asks which claims are allowed. It uses no
-thread, socket or clock. Architecture, section 6, "Whose fault is it?".
+thread, socket or clock. Decision 6 (docs/decisions).
 """
 
 import math

@@ -96,7 +96,7 @@ def test_the_recipe_of_a_verb_names_all_its_places() -> None:
 
 
 def test_the_recipe_of_a_command_names_all_its_places() -> None:
-    modules = {path.stem for path in (ROOT / "beacon/cli/commands").glob("*.py")} - {"__init__"}
+    modules = {path.stem for path in (ROOT / "beacon/cli/commands").iterdir()} - {"__init__", "__pycache__"}
     listed = re.findall(r"^\| \[?`([a-z-]+)", (ROOT / "docs/cli.md").read_text(encoding="utf-8"), re.MULTILINE)
 
     assert modules == {module for module, _ in cli._COMMANDS.values()}

@@ -32,7 +32,7 @@ def test_a_token_of_the_environment_is_used_without_its_line_feed() -> None:
 
 @pytest.mark.parametrize("value", ["t0ken\nX-More: 1", "t0\0ken", "t0\x7fken"])
 def test_an_invalid_token_is_rejected_by_variable_name_without_quoting_it(value: str) -> None:
-    with pytest.raises(errors.ConfigError, match="ENDPOINT_AUTH_TOKEN holds a line feed") as caught:
+    with pytest.raises(errors.ConfigError, match="ENDPOINT_AUTH_TOKEN contains a line feed") as caught:
         auth_token.AuthToken(value=value)
 
     assert "ken" not in str(caught.value)
@@ -63,7 +63,7 @@ def test_the_reason_for_waiting_names_an_invalid_token_file(tmp_path: Path) -> N
 
     auth_token.AuthToken(file=str(file)).wait(stop, beat=lambda: None, on_wait=wait)
 
-    assert said == [f"ENDPOINT_AUTH_TOKEN_FILE {file} is empty, or holds a line feed or another control character"]
+    assert said == [f"ENDPOINT_AUTH_TOKEN_FILE {file} is empty, or contains a line feed or another control character"]
 
 
 def test_a_replaced_file_is_used(tmp_path: Path) -> None:
