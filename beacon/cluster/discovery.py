@@ -28,7 +28,7 @@ class ServedResource:
 
     @property
     def name(self) -> str:
-        """Return the name of the resource as in RBAC and the metrics: `plural.group`, or the plural in the core group."""
+        """Return the resource's name as in RBAC and metrics: `plural.group`, or the plural in the core group."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     def path(self, namespace: str) -> str:

@@ -58,7 +58,7 @@ class Forecast:
 
     @property
     def wanted(self) -> Known:
-        """Return the ledger's rows that the list has not shown yet: these objects must be evaluated even if not annotated."""
+        """Return the ledger's rows that the list has not shown yet; they are evaluated even if not annotated."""
         return self._unseen
 
     def see(self, seen: model.Observation | None, *, annotated: bool) -> None:
