@@ -6,14 +6,15 @@ some bytes in the socket belong to TLS itself. This module knows nothing about H
 
 import socket
 import ssl
-from typing import Any
 
 from urllib3.util import ssltransport
+
+Stream = socket.socket | ssltransport.SSLTransport  # the latter: TLS through an https proxy
 
 _PEEKED = 16 * 1024
 
 
-def is_silent(sock: Any, raw: socket.socket) -> bool:
+def is_silent(sock: Stream, raw: socket.socket) -> bool:
     """Return True if a socket is open and has no data for the reader; `raw` is a second descriptor of it, without TLS.
 
     TLS sends records of its own, such as session tickets; only reading a record shows its type. An incomplete record is
@@ -36,7 +37,7 @@ def is_silent(sock: Any, raw: socket.socket) -> bool:
     return False
 
 
-def has_pending(sock: Any) -> bool:
+def has_pending(sock: Stream) -> bool:
     """Return True if TLS has buffered bytes, in either of its two layers (through an https proxy)."""
     if isinstance(sock, ssl.SSLSocket):
         return sock.pending() > 0

@@ -75,7 +75,7 @@ def _one_line(error: click.ClickException) -> str:
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="beacon", prog_name="beacon")
-def main(**_: Any) -> None:
+def main(**_: object) -> None:
     """Deliver every change of annotated Kubernetes resources to an HTTP endpoint."""
 
 

@@ -34,7 +34,7 @@ class BulkAction:
     states: tuple[str, ...]  # selected when the operator names no state
 
 
-def options(command: Callable[..., Any]) -> Callable[..., Any]:
+def options(command: Callable[..., object]) -> Callable[..., object]:
     """Add the common options to a command."""
     for add in reversed(_COMMON):
         command = add(command)

@@ -44,7 +44,7 @@ class Instant(click.ParamType[int]):
         return us
 
 
-def options(command: Callable[..., Any]) -> Callable[..., Any]:
+def options(command: Callable[..., object]) -> Callable[..., object]:
     """Add all filters to a command; `selection` turns their values into a request."""
     for add in reversed(_OPTIONS):
         command = add(command)

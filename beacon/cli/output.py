@@ -1,7 +1,6 @@
 """The output formats of an answer: aligned text for people, JSON and YAML for programs."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
 
 import click
 
@@ -10,14 +9,14 @@ from beacon.cli import terminal
 FORMS = ("table", "json", "yaml")
 
 
-def option(command: Callable[..., Any]) -> Callable[..., Any]:
+def option(command: Callable[..., object]) -> Callable[..., object]:
     """Add the option `-o` to a command, as parameter `output`."""
     return click.option(
         "-o", "--output", type=click.Choice(FORMS), default="table", show_default=True, help="Output format."
     )(command)
 
 
-def show(form: str, plain: Any, lines: Iterable[str]) -> None:
+def show(form: str, plain: object, lines: Iterable[str]) -> None:
     """Print an answer: `plain` values for programs, or `lines` for people."""
     if form == "table":
         for line in lines:

@@ -1,7 +1,6 @@
 """Reads the selected deliveries page by page and renders them."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from beacon import bus, wire
 from beacon.cli import formatting, output
@@ -26,7 +25,7 @@ def walk(
         after, more = page.after, page.more
 
 
-def plain(one: wire.DeliverySummary) -> dict[str, Any]:
+def plain(one: wire.DeliverySummary) -> dict[str, object]:
     """Return a delivery in its documented form (docs/cli.md)."""
     return {
         "sequence": one.sequence,

@@ -33,7 +33,7 @@ def styled(line: str, **style: Any) -> Styled:
     return Styled("\n" * (len(line) - len(text)) + click.style(visible.escaped(text), **style))
 
 
-def document(form: str, plain: Any, *, err: bool = False) -> None:
+def document(form: str, plain: object, *, err: bool = False) -> None:
     """Print plain values as JSON or YAML."""
     if form == "json":
         click.echo(visible.escaped_json(codec.encode_pretty(plain).decode()), nl=False, err=err)
@@ -42,7 +42,7 @@ def document(form: str, plain: Any, *, err: bool = False) -> None:
     click.echo(text if visible.is_safe(text) else documents.dump(plain, ascii_only=True), nl=False, err=err)
 
 
-def json_line(plain: Any) -> None:
+def json_line(plain: object) -> None:
     """Print plain values as JSON on one line."""
     click.echo(visible.escaped_json(codec.encode(plain).decode()))
 

@@ -9,7 +9,6 @@ import http.client
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 from urllib.parse import quote, urlencode
 
 import urllib3
@@ -46,7 +45,7 @@ _UNREADABLE = (
 )
 Query = Sequence[tuple[str, str]]
 _SHORTEST_S = 0.05
-_Request = tuple[str, str, Query, str, Mapping[str, Any] | None]  # method, path, query, accept, body
+_Request = tuple[str, str, Query, str, Mapping[str, object] | None]  # method, path, query, accept, body
 
 
 class Connection:
@@ -84,7 +83,7 @@ class Connection:
         """
         return self._body(self.open(path, query=query, accept=accept), most)
 
-    def post(self, path: str, body: Mapping[str, Any]) -> bytes:
+    def post(self, path: str, body: Mapping[str, object]) -> bytes:
         """Return the body of the response to a POST, for requests that store nothing, such as an access review.
 
         Raises:
@@ -114,7 +113,7 @@ class Connection:
         expected: int,
         query: Query = (),
         accept: str = JSON,
-        body: Mapping[str, Any] | None = None,
+        body: Mapping[str, object] | None = None,
     ) -> urllib3.BaseHTTPResponse:
         until = time.monotonic() + self._read_s
         used = self._current()
@@ -238,7 +237,7 @@ def _cause_text(error: BaseException) -> str:
     """Return the text of the innermost cause of a network error."""
     bottom: BaseException | None = error
     best = " ".join(str(getattr(error, "reason", "") or error).split())
-    seen: list[Any] = []
+    seen: list[object] = []
     while bottom is not None and bottom not in seen:
         seen.append(bottom)
         if isinstance(bottom, TimeoutError):

@@ -25,7 +25,7 @@ class BoundedReader(io.RawIOBase):
     def __init__(self, taken: socket.socket, clock: Callable[[], float] = time.monotonic) -> None:
         """Start the time limit."""
         self.socket = taken
-        self._raw: Any = taken.makefile("rb", buffering=0)
+        self._raw: socket.SocketIO = taken.makefile("rb", buffering=0)
         self._clock = clock
         limit_s = taken.gettimeout()
         self._until = None if limit_s is None else clock() + limit_s
@@ -57,8 +57,7 @@ class BoundedReader(io.RawIOBase):
             if left_s <= 0:
                 raise TimeoutError("the response was not complete in time")
             self.socket.settimeout(left_s)
-        count: int | None = self._raw.readinto(buffer)
-        return count
+        return self._raw.readinto(buffer)
 
     def close(self) -> None:
         """Close the reader; the socket itself stays open."""
@@ -69,9 +68,11 @@ class BoundedReader(io.RawIOBase):
 class BoundedResponse(http.client.HTTPResponse):
     """A response whose head and body are read within the timeout that its socket has once the request is sent."""
 
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, sock: socket.socket, debuglevel: int = 0, method: str | None = None, url: str | None = None
+    ) -> None:
         """Read through a `BoundedReader`."""
-        super().__init__(sock, *args, **kwargs)
+        super().__init__(sock, debuglevel, method, url)
         self._bounded = BoundedReader(sock)
         unbounded, self.fp = self.fp, io.BufferedReader(self._bounded)
         unbounded.close()
@@ -103,6 +104,6 @@ def hold(manager: urllib3.PoolManager) -> None:
     manager.pool_classes_by_scheme = {scheme: _holding(pool) for scheme, pool in classes.items()}
 
 
-def _holding(pool: type[Any]) -> type[Any]:
+def _holding(pool: type[urllib3.HTTPConnectionPool]) -> type[urllib3.HTTPConnectionPool]:
     connection = type("BoundedConnection", (_Connection, pool.ConnectionCls), {})
     return type("BoundedPool", (pool,), {"ConnectionCls": connection})

@@ -128,7 +128,7 @@ def read(paths: str) -> Chosen:
         ) from error
 
 
-def extension(cluster: KubeconfigCluster, name: str) -> Any:
+def extension(cluster: KubeconfigCluster, name: str) -> object:
     """Return the value of a cluster's extension, or None if it is absent."""
     entries = cluster.extensions if isinstance(cluster.extensions, list) else []
     found = [entry.get("extension") for entry in entries if isinstance(entry, dict) and entry.get("name") == name]
@@ -160,7 +160,7 @@ def _read_file(path: Path) -> _File | None:
     return parsed
 
 
-def _without_nulls(value: Any) -> Any:
+def _without_nulls(value: object) -> object:
     """Remove null values: kubectl treats them as absent."""
     if isinstance(value, dict):
         return {key: _without_nulls(each) for key, each in value.items() if each is not None}

@@ -54,7 +54,7 @@ def _found(name: str) -> ModuleSpec | None:
 class _Deferred(ModuleType):
     """A registered module that has not run."""
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         if name in _READ_OF_ALL_MODULES:
             raise AttributeError(name)
         if "__path__" in vars(self) and importlib.util.find_spec(f"{self.__name__}.{name}"):

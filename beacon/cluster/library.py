@@ -56,7 +56,7 @@ def _pools(access: credentials.Access) -> urllib3.PoolManager:
     return urllib3.ProxyManager(proxy.url, proxy_headers=headers, proxy_ssl_context=context, **options)
 
 
-def _proxy_context(access: credentials.Access) -> Any:
+def _proxy_context(access: credentials.Access) -> ssl.SSLContext:
     """Return a context that trusts the system's authorities and those of the cluster."""
     context = tls.bare()
     tls.trust_system(context)
@@ -65,7 +65,7 @@ def _proxy_context(access: credentials.Access) -> Any:
     return context
 
 
-def _socks_pools(proxy: proxies.Proxy) -> dict[str, Any]:
+def _socks_pools(proxy: proxies.Proxy) -> dict[str, type[connectionpool.HTTPConnectionPool]]:
     plain = type("Plain", (_SocksConnection, connection.HTTPConnection), {"by": proxy})
     secure = type("Secure", (_SocksConnection, connection.HTTPSConnection), {"by": proxy})
     return {

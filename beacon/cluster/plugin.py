@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 
@@ -56,7 +55,7 @@ class Plugin(msgspec.Struct, frozen=True, kw_only=True):
     api_version: str
     hint: str
     name: str
-    cluster: Mapping[str, Any] | None
+    cluster: Mapping[str, object] | None
 
 
 class Credential(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +93,7 @@ def run(plugin: Plugin, environ: Mapping[str, str], *, limit_s: float = _LIMIT_S
 
 def _output(plugin: Plugin, environ: Mapping[str, str], limit_s: float) -> bytes:
     env = {name: value for name, value in environ.items() if name not in _NEVER_PASSED} | dict(plugin.env)
-    spec: dict[str, Any] = {"interactive": False}
+    spec: dict[str, object] = {"interactive": False}
     if plugin.cluster is not None:
         spec["cluster"] = plugin.cluster
     info = {"apiVersion": plugin.api_version, "kind": "ExecCredential", "spec": spec}

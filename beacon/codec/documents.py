@@ -63,14 +63,14 @@ class _Loader(yaml.SafeLoader):
 
     _depth = 0
 
-    def get_single_node(self) -> Any:
+    def get_single_node(self) -> yaml.Node | None:
         """Compose the document, and check its size before any value is constructed."""
         node = super().get_single_node()
         if node is not None:
             _measure(node)
         return node
 
-    def compose_node(self, parent: Any, index: Any) -> Any:
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """Compose a node, or raise if it is nested too deeply: composing, constructing and validating are recursive."""
         if self._depth >= _DEEPEST:
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
@@ -81,16 +81,16 @@ class _Loader(yaml.SafeLoader):
         finally:
             self._depth -= 1
 
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> object:  # noqa: FBT001, FBT002
         """Construct a value. An error states the position of a mistagged value, not the value: it may be a secret."""
         try:
             return super().construct_object(node, deep=deep)
         except (ValueError, LookupError, AttributeError, TypeError) as error:
             raise yaml.MarkedYAMLError(problem=_WRONG_VALUE, problem_mark=node.start_mark) from error
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:  # noqa: FBT001, FBT002
         """Construct a mapping; raise if a key occurs twice."""
-        seen: set[Any] = set()
+        seen: set[object] = set()
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
                 continue
@@ -100,7 +100,7 @@ class _Loader(yaml.SafeLoader):
             if key in seen:
                 raise yaml.MarkedYAMLError(problem=f"duplicate key {_short(key)}", problem_mark=key_node.start_mark)
             seen.add(key)
-        built: dict[Any, Any] = super().construct_mapping(node, deep=deep)
+        built: dict[object, object] = super().construct_mapping(node, deep=deep)
         return built
 
 

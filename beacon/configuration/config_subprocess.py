@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from beacon import codec, errors
 
@@ -17,7 +16,7 @@ from beacon import codec, errors
 class ConfigReport:
     """The settings as plain values, for `settings.from_plain`, with warnings; or the problems with them."""
 
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
     warnings: Sequence[str] = ()
     problems: Sequence[str] = ()
 

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -246,13 +246,13 @@ class Settings:
     health: Health = Health()
 
 
-def to_plain(tree: Settings) -> dict[str, Any]:
+def to_plain(tree: Settings) -> dict[str, object]:
     """Return the tree as plain values, for the bus; header values included."""
-    plain: dict[str, Any] = codec.decode(codec.encode(tree))
+    plain: dict[str, object] = codec.decode(codec.encode(tree))
     return plain
 
 
-def from_plain(plain: Mapping[str, Any]) -> Settings:
+def from_plain(plain: Mapping[str, object]) -> Settings:
     """Build the tree from the result of `to_plain`.
 
     Raises:

@@ -25,7 +25,7 @@ def _section(part: Any) -> dict[str, Any]:
     return {settings.key_of(one.name): _value(one, getattr(part, one.name)) for one in dataclasses.fields(part)}
 
 
-def _value(one: dataclasses.Field[Any], value: Any) -> Any:
+def _value(one: dataclasses.Field[object], value: Any) -> object:
     if dataclasses.is_dataclass(value):
         return _section(value)
     if isinstance(value, Mapping):

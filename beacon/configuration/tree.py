@@ -12,6 +12,7 @@ from functools import cache
 from typing import Annotated, Any, cast, get_args, get_origin, get_type_hints
 
 import pydantic
+from pydantic_core import ErrorDetails
 
 from beacon.configuration import settings, values
 from beacon.domain import rules
@@ -20,7 +21,7 @@ _LONGEST_SHOWN = 60
 _MASKED = "headers"
 
 
-def build(content: Mapping[str, Any], warnings: list[str]) -> tuple[settings.Settings | None, list[str]]:
+def build(content: Mapping[str, object], warnings: list[str]) -> tuple[settings.Settings | None, list[str]]:
     """Validate the content of the file. Return the tree, or all problems; add corrections to `warnings`."""
     try:
         model = _model(settings.Settings).model_validate({"endpoint": None, **content}, context=warnings)
@@ -43,7 +44,7 @@ def _model(kind: type) -> type[pydantic.BaseModel]:
     )
 
 
-def _field(owner: type, one: dataclasses.Field[Any], hint: Any) -> tuple[Any, Any]:
+def _field(owner: type, one: dataclasses.Field[object], hint: object) -> tuple[object, object]:
     if dataclasses.is_dataclass(hint):
         model = _model(hint)  # type: ignore[arg-type]
         return model, pydantic.Field(default_factory=lambda: model.model_validate({}), validate_default=False)
@@ -59,25 +60,25 @@ def _field(owner: type, one: dataclasses.Field[Any], hint: Any) -> tuple[Any, An
     ], default
 
 
-def _default(one: dataclasses.Field[Any]) -> Any:
+def _default(one: dataclasses.Field[object]) -> object:
     if one.default_factory is not dataclasses.MISSING:
         return one.default_factory()
     return one.default
 
 
-def _plain(hint: Any) -> Any:
+def _plain(hint: object) -> object:
     return dict[str, str] if get_origin(hint) is not tuple and get_args(hint) else hint
 
 
 class _ValueReader:
     """Reads one value, and corrects it if the Go Beacon would have accepted it."""
 
-    def __init__(self, owner: type, one: dataclasses.Field[Any], default: Any) -> None:
+    def __init__(self, owner: type, one: dataclasses.Field[object], default: Any) -> None:
         self._allowed: settings.Allowed = one.metadata["allowed"]
         self._default = default
         self._name = f"{_SECTIONS.get(owner, '')}{settings.key_of(one.name)}"
 
-    def read(self, value: Any) -> Any:
+    def read(self, value: object) -> object:
         """Convert the file's text to the value; an empty value means the default."""
         if (value is None or value == "") and self._default is not ...:
             return self._default
@@ -87,7 +88,7 @@ class _ValueReader:
             return {key: "" if text is None else text for key, text in value.items()}
         return self._read_text(value)
 
-    def correct(self, value: Any, info: pydantic.ValidationInfo[list[str]]) -> Any:
+    def correct(self, value: object, info: pydantic.ValidationInfo[list[str]]) -> object:
         """Check the value against its bounds. Return it, corrected if that is possible."""
         allowed = self._allowed
         if allowed.one_of and value not in allowed.one_of:
@@ -108,7 +109,7 @@ class _ValueReader:
         info.context.append(f"{self._name}: must be {_bounds(allowed)}; {_shown(corrected, allowed)} is used")
         return type(value)(corrected)
 
-    def _read_text(self, value: Any) -> Any:
+    def _read_text(self, value: object) -> object:
         if not isinstance(value, str) or self._allowed.kind is None:
             return value
         return _READERS[self._allowed.kind](value)
@@ -166,7 +167,7 @@ def _shown(value: float, allowed: settings.Allowed) -> str:
     return values.format_duration(value) if allowed.kind is settings.ValueKind.DURATION else f"{value:.12g}"
 
 
-def _sentence(problem: Any) -> str:
+def _sentence(problem: ErrorDetails) -> str:
     """Return the message for one problem: path, value, allowed values."""
     path, kind = list(problem["loc"]), problem["type"]
     where = _dotted(path)
@@ -185,12 +186,12 @@ def _sentence(problem: Any) -> str:
     return f"{where}: {_cut(value)} {message}"
 
 
-def _is_consequence(problem: Any) -> bool:
+def _is_consequence(problem: ErrorDetails) -> bool:
     """Return True if a list is too short only because its items are invalid, which other messages report."""
     return problem["type"] == "too_short" and bool(problem["input"])
 
 
-def _words(problem: Any) -> str:
+def _words(problem: ErrorDetails) -> str:
     kinds = {"int": "must be an integer", "float": "must be a number", "bool": "must be true or false"}
     kinds |= {
         "string": "must be text",
@@ -223,7 +224,7 @@ def _dotted(path: Sequence[object]) -> str:
     return text.removeprefix(".")
 
 
-def _nearest(path: Sequence[Any]) -> str:
+def _nearest(path: Sequence[object]) -> str:
     """Return a hint at the nearest key of the same section, else the known keys."""
     wrong = str(path[-1])
     here = _keys_at(path[:-1])
@@ -233,8 +234,8 @@ def _nearest(path: Sequence[Any]) -> str:
     return f"; known keys: {', '.join(sorted(here))}" if here else ""
 
 
-def _keys_at(path: Sequence[Any]) -> list[str]:
-    kind: Any = settings.Settings
+def _keys_at(path: Sequence[object]) -> list[str]:
+    kind: type = settings.Settings
     for part in path:
         if isinstance(part, int):
             continue

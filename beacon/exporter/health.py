@@ -28,7 +28,7 @@ class Check:
     why: str = ""
     since: str = ""
     required: bool = True
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, object] = field(default_factory=dict)
     scopes: Mapping[str, "Check"] | None = None
 
 
@@ -91,7 +91,7 @@ def plain(checks: Checks) -> dict[str, Any]:
     return {name: _plain(check) for name, check in checks.items()}
 
 
-def _plain(check: Check) -> dict[str, Any]:
+def _plain(check: Check) -> dict[str, object]:
     values = {"ok": check.ok, "required": check.required, "state": check.state, "since": check.since, "why": check.why}
     values |= check.details
     return values if check.scopes is None else {**values, "scopes": plain(dict(check.scopes))}
@@ -161,7 +161,7 @@ def _listed(seen: snapshot.Snapshot, label: str) -> bool:
     return seen.store.statistics is None or (found is not None and found.listed)
 
 
-def _position(seen: snapshot.Snapshot, report: run_directory.Report) -> dict[str, Any]:
+def _position(seen: snapshot.Snapshot, report: run_directory.Report) -> dict[str, object]:
     """Return the store's state of a scope: whether its list is complete, and the age of its position."""
     found = _followed(seen, str(report.fields.get("scope", "")))
     if found is None:

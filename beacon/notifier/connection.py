@@ -95,7 +95,7 @@ class CancellableConnection:
     idle_timeout_s: float
     sock: Any
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, *args: object, **options: object) -> None:
         """Create a connection as urllib3 does."""
         self.call: deadline.Call | None = None
         self.guard: socket.socket | None = None
@@ -121,7 +121,7 @@ class CancellableConnection:
             return False
         return idle_socket.is_silent(self.sock, guard)
 
-    def request(self, _method: str, _url: str, body: Any = None, **_: Any) -> None:
+    def request(self, _method: str, _url: str, body: bytes, **_: object) -> None:
         """Send a whole request, `body`, in one write."""
         self.watchdog.attach(self)
         self.sent, self._exchange = False, None
@@ -162,7 +162,7 @@ class CancellableConnection:
             if guard is not None:
                 guard.close()
 
-    def set_tunnel(self, host: str, *args: Any, **options: Any) -> None:
+    def set_tunnel(self, host: str, *args: object, **options: object) -> None:
         """Set the target of a proxy tunnel.
 
         Raises:
@@ -252,15 +252,15 @@ class Adapter(adapters.HTTPAdapter):
         }
         super().__init__(pool_connections=1, pool_maxsize=width, max_retries=0)
 
-    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:  # noqa: FBT001, FBT002
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: object) -> None:  # noqa: FBT001, FBT002
         """Create the pools of direct connections."""
         super().init_poolmanager(connections, maxsize, block, **self._options(), **options)
         self._equip(self.poolmanager)
 
-    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+    def proxy_manager_for(self, proxy: str, **options: object) -> poolmanager.ProxyManager:
         """Create the pools of connections through a proxy."""
         options = {**options, **self._options(), "proxy_ssl_context": self._proxy_context}
-        manager = super().proxy_manager_for(proxy, **options)
+        manager: poolmanager.ProxyManager = super().proxy_manager_for(proxy, **options)
         self._equip(manager)
         return manager
 
@@ -274,7 +274,7 @@ class Adapter(adapters.HTTPAdapter):
         """Return the HTTP proxy as requests expects it; a SOCKS proxy is handled by each connection."""
         return {"all": self._proxy.url} if self._proxy and not self._proxy.is_socks else {}
 
-    def _options(self) -> Mapping[str, Any]:
+    def _options(self) -> Mapping[str, object]:
         return {"ssl_context": self._context, "socket_options": _OPTIONS}
 
     def _equip(self, manager: poolmanager.PoolManager) -> None:

@@ -69,7 +69,7 @@ class HttpExchange:
     `sent` is True once the request was sent completely.
     """
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: socket.socket) -> None:
         """Create an exchange without sending anything."""
         self._stream = stream
         self._parser = response_parser.ResponseParser()
@@ -84,6 +84,7 @@ class HttpExchange:
             OSError: the connection broke. Bytes that the endpoint sent before can still be received.
             response_parser.InvalidResponse: the bytes that arrived during sending are not a response.
         """
+        # Through an https proxy it is urllib3's SSLTransport, which only looks like a socket.
         if len(data) <= _AT_ONCE or not isinstance(self._stream, socket.socket):
             self._stream.sendall(data)
             self.sent = True
@@ -143,7 +144,7 @@ class HttpExchange:
         self._response = self._parser.feed(piece) if piece else self._parser.end_of_stream()
 
 
-def open_tunnel(stream: Any, host: str, port: int, headers: Mapping[str, str]) -> None:
+def open_tunnel(stream: socket.socket, host: str, port: int, headers: Mapping[str, str]) -> None:
     """Open a tunnel to a host through an HTTP proxy (RFC 9110, section 9.3.6).
 
     Raises:
@@ -161,7 +162,7 @@ def open_tunnel(stream: Any, host: str, port: int, headers: Mapping[str, str]) -
         raise OSError("Tunnel connection failed: the proxy sent more than its answer to CONNECT")
 
 
-def _receive_head(stream: Any) -> response_parser.EndpointResponse:
+def _receive_head(stream: socket.socket) -> response_parser.EndpointResponse:
     parser = response_parser.ResponseParser(head_only=True)
     try:
         while True:

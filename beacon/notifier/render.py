@@ -6,7 +6,6 @@ Sequence; `previous`, `ledgerid` and `redelivered` are Beacon's own.
 """
 
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote
 
 from beacon import codec
@@ -28,7 +27,7 @@ class Names:
 
 def envelope(delivery: model.Delivery, names: Names, *, ledger: str) -> bytes:
     """Render a delivery as a request body; `ledger` is the id of its ledger."""
-    attributes: dict[str, Any] = {
+    attributes: dict[str, object] = {
         "specversion": "1.0",
         "id": delivery.event_id,
         "source": source(delivery, names),

@@ -6,11 +6,13 @@ each event's history. The text of an endpoint's answer is never logged.
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Generic, Protocol, TypeVar
 
 from beacon.domain import model
 from beacon.notifier import retry
 from beacon.runtime import log, metrics
+
+_Label = TypeVar("_Label")
 
 _CLAIMING = "claiming"
 _WAITING = "waiting for the store"
@@ -21,16 +23,24 @@ _DOWN = 5  # consecutive outage-like answers after which an endpoint is reported
 class Telemetry:
     """The telemetry of one endpoint. Not thread-safe: its caller holds a lock."""
 
-    def __init__(self, endpoint: str, *, report: Callable[[str, Mapping[str, Any]], None], logger: log.Logger) -> None:
+    def __init__(
+        self, endpoint: str, *, report: Callable[[str, Mapping[str, object]], None], logger: log.Logger
+    ) -> None:
         """Publish the states of the components `claim` and `endpoint` through `report`.
 
         Until the first attempt, whether the endpoint is up is unknown.
         """
         self._report = report
         self._log = logger
-        self._attempts = Children(lambda code: metrics.DELIVERY_ATTEMPTS.labels(endpoint=endpoint, code=code))
-        self._retries = Children(lambda why: metrics.DELIVERY_RETRIES.labels(endpoint=endpoint, reason=why))
-        self._ends = Children(lambda what: metrics.DELIVERIES.labels(endpoint=endpoint, type=what[0], outcome=what[1]))
+        self._attempts: Children[str] = Children(
+            lambda code: metrics.DELIVERY_ATTEMPTS.labels(endpoint=endpoint, code=code)
+        )
+        self._retries: Children[str] = Children(
+            lambda why: metrics.DELIVERY_RETRIES.labels(endpoint=endpoint, reason=why)
+        )
+        self._ends: Children[tuple[str, str]] = Children(
+            lambda what: metrics.DELIVERIES.labels(endpoint=endpoint, type=what[0], outcome=what[1])
+        )
         self._duration = metrics.DELIVERY_DURATION.labels(endpoint=endpoint)
         self._latency = metrics.DELIVERY_LATENCY.labels(endpoint=endpoint)
         self._exhausted = metrics.RETRIES_EXHAUSTED.labels(endpoint=endpoint)
@@ -158,15 +168,19 @@ class Telemetry:
             self._report("endpoint", {"state": state, "breaker": breaker, "endpoint": self._endpoint})
 
 
-class Children:
-    """A metric's children by label value, cached because a lookup costs as much as an update."""
+class _Counter(Protocol):
+    def inc(self) -> None: ...
 
-    def __init__(self, make: Callable[[Any], Any]) -> None:
+
+class Children(Generic[_Label]):
+    """A counter's children by label value, cached because a lookup costs as much as an update."""
+
+    def __init__(self, make: Callable[[_Label], _Counter]) -> None:
         """Create each child with `make` at its first use."""
         self._make = make
-        self._made: dict[Any, Any] = {}
+        self._made: dict[_Label, _Counter] = {}
 
-    def of(self, key: object) -> Any:
+    def of(self, key: _Label) -> _Counter:
         """Return the child of a label value."""
         child = self._made.get(key)
         if child is None:

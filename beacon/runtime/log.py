@@ -114,7 +114,7 @@ class _Head:
     def __init__(self, process: str, app: str) -> None:
         self._who = {"app": app, "process": process} if app else {"process": process}
 
-    def __call__(self, _: object, method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
+    def __call__(self, _: object, method: str, event: MutableMapping[str, object]) -> dict[str, object]:
         now = instants.now_rfc3339()
         name = event.pop("event", "")
         level = "error" if method in ("exception", "critical") else method
@@ -130,7 +130,7 @@ class _Bridge(logging.Handler):
         getattr(get(), method)(record.getMessage(), logger=record.name)
 
 
-def _mask(_: object, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+def _mask(_: object, __: str, event: MutableMapping[str, object]) -> Mapping[str, object]:
     secrets = _secrets
     return _masked(event, secrets) if secrets else event
 
@@ -148,7 +148,7 @@ def _masked(value: Any, secrets: tuple[str, ...]) -> Any:
     return text
 
 
-def _render_json(_: object, __: str, event: Mapping[str, Any]) -> bytes:
+def _render_json(_: object, __: str, event: Mapping[str, object]) -> bytes:
     line = _visible(_encode(event))
     if len(line) >= _LONGEST_LINE:
         line = _shorten(codec.decode(line))
@@ -162,7 +162,7 @@ def _visible(line: bytes) -> bytes:
     return visible.escaped_json(line.decode()).encode()
 
 
-def _encode(event: Mapping[str, Any]) -> bytes:
+def _encode(event: Mapping[str, object]) -> bytes:
     try:
         return codec.encode(event)
     except TypeError:  # a value that JSON does not support, or text that is not Unicode
@@ -177,7 +177,7 @@ def _text(value: object) -> str:
     return str(value).encode("utf-8", "backslashreplace").decode()
 
 
-def _shorten(event: dict[str, Any]) -> bytes:
+def _shorten(event: dict[str, object]) -> bytes:
     """Halve the longest value until the line fits; if all values are short, keep only the standard fields."""
     event["truncated"] = True
     while len(line := _visible(codec.encode(event))) >= _LONGEST_LINE:

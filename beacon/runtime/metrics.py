@@ -12,11 +12,11 @@ import json
 import os
 import struct
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from prometheus_client import exposition, mmap_dict, values
 from prometheus_client.metrics import Counter, Gauge, Histogram
@@ -34,6 +34,16 @@ _ENTRY_BYTES = 32  # around a key, at most
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+class _Storage(Protocol):
+    """A value of the library."""
+
+    def inc(self, amount: float) -> None: ...
+
+    def set(self, value: float, timestamp: float | None = None) -> None: ...
+
+    def get(self) -> float: ...
+
+
 class _Value:
     """A value that is allocated at its first update: in the role's file after `start`, else in memory.
 
@@ -41,10 +51,10 @@ class _Value:
     """
 
     _multiprocess = False
-    kind: type[Any] = values.MutexValue
-    families: ClassVar[dict[Any, list["_Value"]]] = {}
+    kind: Callable[..., _Storage] = values.MutexValue
+    families: ClassVar[dict[tuple[object, tuple[str, ...]], list["_Value"]]] = {}
 
-    def __init__(self, *declared: Any, **more: Any) -> None:
+    def __init__(self, *declared: Any, **more: object) -> None:
         self._declared = declared
         self._more = more
         self._settled: Any = None
@@ -59,7 +69,7 @@ class _Value:
     def set(self, value: float, timestamp: float | None = None) -> None:
         (self._settled or self._settle()).set(value, timestamp=timestamp)
 
-    def set_exemplar(self, exemplar: Any) -> None:
+    def set_exemplar(self, exemplar: object) -> None:
         """Do nothing: exemplars are not used."""
 
     def get(self) -> float:
@@ -68,15 +78,16 @@ class _Value:
     def get_exemplar(self) -> None:
         return None
 
-    def _settle(self) -> Any:
+    def _settle(self) -> _Storage:
         with _settling:  # if two threads allocated the same value, the counts of one would be lost
             for value in self._family:
                 if value._settled is None:  # noqa: SLF001  the same class
                     value._settled = _placed(*value._declared, **value._more)  # noqa: SLF001
-        return self._settled
+        settled: _Storage = self._settled
+        return settled
 
 
-def _placed(*declared: Any, **more: Any) -> Any:
+def _placed(*declared: object, **more: object) -> _Storage:
     """Allocate a value in the role's file, or in memory if the volume is full: a scrape does not contain it then."""
     try:
         return _Value.kind(*declared, **more)

@@ -15,7 +15,7 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import beacon
 from beacon import bus, errors, wire
@@ -70,7 +70,7 @@ class Context:
         """Create the calling thread's heartbeat; without one for a minute the thread is considered hung."""
         return heartbeat.Heartbeat(run_directory.heartbeats_directory(self.run_dir), self.name, thread)
 
-    def report(self, component: str, state: Mapping[str, Any]) -> None:
+    def report(self, component: str, state: Mapping[str, object]) -> None:
         """Publish a component's state, `{"state": ..., ...}` of JSON values; it is written only if it has changed."""
         self._reporter.report(component, state)
 
@@ -120,7 +120,7 @@ class Context:
             self.fail(error)
 
 
-def obtain_settings(context: Context, client: bus.Client) -> Mapping[str, Any]:
+def obtain_settings(context: Context, client: bus.Client) -> Mapping[str, object]:
     """Request the configuration from the store, wait for it as long as necessary, and configure the log.
 
     Return the plain values, for `settings.from_plain`.

@@ -161,10 +161,10 @@ class Reporter:
         self._process = process
         self._now_us = now_us
         self._lock = threading.Lock()
-        self._last: dict[str, dict[str, Any]] = {}
+        self._last: dict[str, dict[str, object]] = {}
         self._since: dict[str, str] = {}
 
-    def report(self, component: str, state: Mapping[str, Any]) -> None:
+    def report(self, component: str, state: Mapping[str, object]) -> None:
         """Publish `{"state": ..., ...}` if it has changed; `since` is the time when `state` last changed."""
         current = dict(state)
         with self._lock:

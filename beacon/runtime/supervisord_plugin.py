@@ -73,7 +73,7 @@ class _Text(io.TextIOBase):
 _streams: dict[int, OutputStream] = {}
 
 
-def make(_supervisord: Any, **_options: Any) -> Interface:
+def make(_supervisord: object, **_options: object) -> Interface:
     """Replace supervisord's writer of the programs' lines; for `supervisor.rpcinterface_factory`."""
     if not _streams:  # supervisord calls this again when it reloads its configuration
         _streams.update({fd: OutputStream(fd) for fd in (1, 2)})
@@ -99,7 +99,7 @@ def _dropped(count: int) -> bytes:
     return _line("warning", "log lines dropped", lines=count)
 
 
-def _line(level: str, event: str, **fields: Any) -> bytes:
+def _line(level: str, event: str, **fields: object) -> bytes:
     now = datetime.now(tz=UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     line = {"ts": now, "level": level, "process": "supervisord", "event": event, **fields}
     return json.dumps(line, separators=(",", ":")).encode() + b"\n"

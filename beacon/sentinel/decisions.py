@@ -48,7 +48,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
+class ProcessSnapshot:
     """The observed state at one moment.
 
     `ages_s` is the age of each process, by pid. `awake_s` is how long the sentinel itself has run without a gap: if the
@@ -91,7 +91,7 @@ _ACTIONS = {"BACKOFF": Action.ASK_WHY, "EXITED": Action.COUNT_DEATH, "FATAL": Ac
 _ACTIONS_ON_START = {"EXITED": Action.THROTTLE, "STOPPED": Action.RELEASE, "FATAL": Action.RELEASE}
 
 
-def hung(seen: Snapshot, limit_s: float) -> tuple[Hung, ...]:
+def hung(seen: ProcessSnapshot, limit_s: float) -> tuple[Hung, ...]:
     """Return the processes with a thread silent for longer than the limit, each with its most silent thread."""
     judged = (
         program
@@ -121,7 +121,7 @@ def pause_s(deaths: Iterable[float], now: float, *, free: int) -> float:
     return 0.0 if beyond <= 0 else min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(beyond - 1, 10))
 
 
-def _silence(program: supervision.Program, seen: Snapshot) -> Hung:
+def _silence(program: supervision.Program, seen: ProcessSnapshot) -> Hung:
     """Return the most silent thread; its silence is at most the age of the process.
 
     A heartbeat file with the same pid may be from an earlier container.

@@ -8,7 +8,6 @@ import json
 import traceback
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any
 
 from beacon import errors
 from beacon.domain import instants
@@ -18,12 +17,12 @@ _LONGEST_VALUE = 1500  # characters; two of them fit into a line of PIPE_BUF byt
 _STDERR = 2
 
 
-def write(level: str, event: str, **fields: Any) -> None:
+def write(level: str, event: str, **fields: object) -> None:
     """Write one line, or drop it if writing would block."""
     _writer.write(_line(level, event, fields))
 
 
-def _line(level: str, event: str, fields: Mapping[str, Any]) -> bytes:
+def _line(level: str, event: str, fields: Mapping[str, object]) -> bytes:
     now = instants.now_rfc3339()
     line_fields = {"ts": now, "level": level, "process": "sentinel", "event": event}
     line = json.dumps(line_fields | {key: _bounded(value) for key, value in fields.items()}, separators=(",", ":"))
@@ -39,7 +38,7 @@ def write_exception(kind: type[BaseException], error: BaseException, trace: Trac
     write("error", "failed unexpectedly", error=kind.__name__, traceback=text, code=errors.EXIT_FAILURE)
 
 
-def _bounded(value: Any) -> Any:
+def _bounded(value: object) -> object:
     if not isinstance(value, str) or len(value) <= _LONGEST_VALUE:
         return value
     half = _LONGEST_VALUE // 2

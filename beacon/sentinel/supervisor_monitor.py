@@ -151,9 +151,9 @@ class SupervisorMonitor:
             self._killed.add(one.program)
             _kill(one)
 
-    def _snapshot(self, programs: tuple[supervision.Program, ...], now: float) -> decisions.Snapshot:
+    def _snapshot(self, programs: tuple[supervision.Program, ...], now: float) -> decisions.ProcessSnapshot:
         ages_s = {program.pid: age_s for program in programs if (age_s := _age_s(program.pid)) is not None}
-        return decisions.Snapshot(
+        return decisions.ProcessSnapshot(
             programs=programs,
             beats=heartbeat.read(run_directory.heartbeats_directory(self._run_dir)),
             ages_s=ages_s,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from beacon import errors, wire
 from beacon.bus import bus_server, client
@@ -53,7 +53,7 @@ def locked(directory: Path, what: str) -> Iterator[None]:
 class Opening:
     """The store before it serves: answers `ping` and `hello`, refuses all else as `starting`."""
 
-    def __init__(self, doing: str, *, settings: Mapping[str, Any], digest: str) -> None:
+    def __init__(self, doing: str, *, settings: Mapping[str, object], digest: str) -> None:
         """Report the activity `doing`, under the given configuration."""
         self._pong = wire.Pong(state=doing, since_us=time.time_ns() // 1000)
         self._welcome = wire.HelloReply(settings=settings)

@@ -89,7 +89,7 @@ class StoreService:
         ledger: database.Database,
         config: watch_positions.LedgerConfig,
         *,
-        settings: Mapping[str, Any],
+        settings: Mapping[str, object],
         digest: str,
         time_: clock.Clock | None = None,
         disk: disk_guard.DiskGuard | None = None,

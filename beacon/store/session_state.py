@@ -45,7 +45,7 @@ class SessionState:
         """Set a value for the current request."""
         self._request[key] = value
 
-    def remove(self, key: StateKey[Any]) -> None:
+    def remove(self, key: StateKey[T]) -> None:
         """Remove a value for the current request."""
         self._request[key] = None
 

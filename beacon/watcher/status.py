@@ -5,7 +5,6 @@ It makes no decisions. Repeated failures are counted, not logged again.
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from beacon.cluster import items
 from beacon.configuration import configured_scopes
@@ -13,7 +12,7 @@ from beacon.domain import rules
 from beacon.runtime import log, metrics
 from beacon.watcher import object_filter, policy, unreadable
 
-Report = Callable[[str, Mapping[str, Any]], None]
+Report = Callable[[str, Mapping[str, object]], None]
 _HEALTHY = frozenset({policy.StreamState.OPENING, policy.StreamState.LISTING, policy.StreamState.WATCHING})
 
 

@@ -1,7 +1,6 @@
 """`beacon discard`: give up failed deliveries permanently."""
 
 import sys
-from typing import Any
 
 import click
 
@@ -23,7 +22,7 @@ Exit codes: 0 done, 1 some were refused or do not exist, 2 usage error, 69 the s
 @click.command("discard", epilog=_EPILOG)
 @bulk.options
 @click.option("--reason", required=True, help="Recorded and shown with the delivery.")
-def command(reason: str, **params: Any) -> None:
+def command(reason: str, **params: object) -> None:
     """Discard failed deliveries: they no longer count as failed and are removed after the retention period."""
     if not reason.strip():
         raise click.UsageError("--reason is empty: state why the deliveries are given up")

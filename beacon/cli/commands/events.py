@@ -25,7 +25,7 @@ Exit codes: 0 done, 2 usage error, 69 the store does not answer.
 @click.option("--after", type=filters.DELIVERY, default=0, help="Continue after this delivery, as the last line says.")
 @click.option("--oldest-first", is_flag=True, help="Reverse the order.")
 @output.option
-def command(limit: int, after: int, oldest_first: bool, output: str, **params: Any) -> None:  # noqa: FBT001
+def command(limit: int, after: int, oldest_first: bool, output: str, **params: object) -> None:  # noqa: FBT001
     """List events and their deliveries, the newest first. Filters are combined with AND."""
     selection = filters.selection(params)
     with store_client.store() as client:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import click
 
@@ -133,7 +133,7 @@ def _discover(scope: rules.Scope) -> Served:
     return cluster_client.find(scope)
 
 
-def _show(manifests: list[dict[str, Any]], output: str) -> None:
+def _show(manifests: list[dict[str, object]], output: str) -> None:
     if output == "json":
         terminal.document("json", {"apiVersion": "v1", "kind": "List", "items": manifests})
         return

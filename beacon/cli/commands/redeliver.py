@@ -1,7 +1,6 @@
 """`beacon redeliver`: send settled deliveries again."""
 
 import sys
-from typing import Any
 
 import click
 
@@ -25,7 +24,7 @@ Exit codes: 0 all are queued, 1 some were refused or do not exist, 2 usage error
 @click.command("redeliver", epilog=_EPILOG)
 @bulk.options
 @click.option("--out-of-order", is_flag=True, help="Also send events whose object has a later delivered event.")
-def command(out_of_order: bool, **params: Any) -> None:  # noqa: FBT001
+def command(out_of_order: bool, **params: object) -> None:  # noqa: FBT001
     """Send events again, with their original ids; filters without --state select failed deliveries.
 
     The event carries `redelivered: true`. An event whose object has a later delivered event is refused, because it

@@ -4,7 +4,6 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from typing import Any
 
 import click
 
@@ -45,7 +44,7 @@ def command(kind: str, namespace: str | None, name: str, output: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter reports it at exit
 
 
-def plain(one: wire.RecentEvent) -> dict[str, Any]:
+def plain(one: wire.RecentEvent) -> dict[str, object]:
     """Return an event or request in its documented form (docs/cli.md)."""
     if not one.attempt:
         return {"what": "event", "at": formatting.precise(one.of.detected_us), **search.plain(one.of)}

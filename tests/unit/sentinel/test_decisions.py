@@ -28,13 +28,13 @@ def glance(
     age_s: float = 1000.0,
     awake_s: float = 1000.0,
     booted_s: float = 1000.0,
-) -> decisions.Snapshot:
-    return decisions.Snapshot(
+) -> decisions.ProcessSnapshot:
+    return decisions.ProcessSnapshot(
         programs=programs, beats=beats, ages_s={7: age_s, 8: age_s}, awake_s=awake_s, booted_s=booted_s
     )
 
 
-def hung(seen: decisions.Snapshot) -> list[tuple[str, str]]:
+def hung(seen: decisions.ProcessSnapshot) -> list[tuple[str, str]]:
     return [(one.program, one.thread) for one in decisions.hung(seen, LIMIT_S)]
 
 

@@ -8,7 +8,7 @@ from beacon.cli import formatting
 from beacon.domain import model
 
 
-def plain(story: wire.Explanation, events: Sequence[wire.EmittedEvent], why: Sequence[str]) -> dict[str, Any]:
+def plain(story: wire.Explanation, events: Sequence[wire.EmittedEvent], why: Sequence[str]) -> dict[str, object]:
     """Return the documented form (docs/cli.md); `events` are those of all pages, the latest first."""
     return {
         "kind": story.kind,
@@ -117,11 +117,11 @@ def _of_event(one: wire.EmittedEvent, down: Mapping[str, str]) -> str:
     return ""
 
 
-def _rule(one: Mapping[str, Any]) -> str:
+def _rule(one: Mapping[str, object]) -> str:
     return "the configured rule" if one["current"] else "a rule that is no longer configured"
 
 
-def _attempt(attempt: Mapping[str, Any]) -> str:
+def _attempt(attempt: Mapping[str, object]) -> str:
     again = f" of redelivery {attempt['generation']}" if attempt["generation"] else ""
     response = f"{attempt['code']} {attempt['error']}".strip()
     free = "" if attempt["counted"] else " (does not count)"
@@ -130,7 +130,7 @@ def _attempt(attempt: Mapping[str, Any]) -> str:
     )
 
 
-def _delivery(delivery: Mapping[str, Any]) -> str:
+def _delivery(delivery: Mapping[str, object]) -> str:
     if delivery["settled"]:
         return f"{delivery['settled']}  {delivery['state']}, endpoint {delivery['endpoint']}"
     due = f", due at {delivery['nextAttempt']}" if delivery["nextAttempt"] else ""
@@ -138,7 +138,7 @@ def _delivery(delivery: Mapping[str, Any]) -> str:
     return f"{delivery['state']}, endpoint {delivery['endpoint']}{due}{behind}"
 
 
-def _object(one: wire.ExplainedObject) -> dict[str, Any]:
+def _object(one: wire.ExplainedObject) -> dict[str, object]:
     return {
         "uid": one.uid,
         "group": one.group,
@@ -150,7 +150,7 @@ def _object(one: wire.ExplainedObject) -> dict[str, Any]:
     }
 
 
-def _event(one: wire.EmittedEvent) -> dict[str, Any]:
+def _event(one: wire.EmittedEvent) -> dict[str, object]:
     return {
         "sequence": one.sequence,
         "id": one.id,

@@ -10,7 +10,7 @@ from beacon.cli import builtin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class ExplainTarget:
     """An object by type, namespace and name, or, without a name, by its UID or an event's id in `what`."""
 
     what: str
@@ -18,7 +18,7 @@ class Target:
     name: str = ""
 
 
-def parse(what: str, name: str | None, namespace: str | None) -> Target:
+def parse(what: str, name: str | None, namespace: str | None) -> ExplainTarget:
     """Parse `TYPE/NAME`, `TYPE NAME`, `TYPE NAMESPACE/NAME`, or an id; `namespace` is the option `-n`.
 
     Raises:
@@ -29,16 +29,16 @@ def parse(what: str, name: str | None, namespace: str | None) -> Target:
     if name is None:
         if what.isalpha():
             raise click.UsageError(f"the name of the {what} is missing: beacon explain {what} NAMESPACE/NAME")
-        return Target(what=what)
+        return ExplainTarget(what=what)
     before, slash, rest = name.rpartition("/")
     if not rest or "/" in before or not what:
         raise click.UsageError(f"{name!r} is neither NAMESPACE/NAME nor the NAME of a cluster-wide object")
     if slash and namespace not in (None, before):
         raise click.UsageError(f"the object is in namespace {before!r} or {namespace!r}: name one")
-    return Target(what=what, namespace=before if slash else namespace or "", name=rest)
+    return ExplainTarget(what=what, namespace=before if slash else namespace or "", name=rest)
 
 
-def request(target: Target, scopes: Iterable[wire.ScopeStatistics]) -> wire.Explain:
+def request(target: ExplainTarget, scopes: Iterable[wire.ScopeStatistics]) -> wire.Explain:
     """Return the store's request; the store's scopes have the plurals of custom resources.
 
     Raises:

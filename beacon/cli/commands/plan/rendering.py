@@ -62,7 +62,7 @@ class Outlook:
         return needed if self.cluster.identified else [*needed, (rights.IDENTITY, False)]
 
 
-def plain(outlook: Outlook, scopes: Sequence[rules.Scope]) -> dict[str, Any]:
+def plain(outlook: Outlook, scopes: Sequence[rules.Scope]) -> dict[str, object]:
     """Return the documented form."""
     leaving = model.leaving(scopes, outlook.ledger) if outlook.ledger else {}
     return {
@@ -145,7 +145,7 @@ def _scope(one: ScopeOutlook) -> dict[str, Any]:
     }
 
 
-def _cells(one: Mapping[str, Any], heads: Sequence[str]) -> tuple[str, ...]:
+def _cells(one: Mapping[str, object], heads: Sequence[str]) -> tuple[str, ...]:
     shown = {**one, "resource": one["resource"] or one["kind"], "namespace": one["namespace"] or "(all)"}
     return tuple("-" if shown[head] is None else str(shown[head]) for head in heads)
 

@@ -45,9 +45,10 @@ def collect(run_dir: Path) -> dict[str, Any]:
     return {"wrong": [*silent, *problems.find(snapshot)]} | snapshot
 
 
-def _store(run_dir: Path) -> tuple[dict[str, Any], wire.Statistics | None, dict[str, Any]]:
+def _store(run_dir: Path) -> tuple[dict[str, object], wire.Statistics | None, dict[str, object]]:
     """Return the store's state and statistics, and the answer of `/ready`, whose address the store knows."""
-    ready: dict[str, Any] = {"ok": None, "why": "its port is not known while the store does not answer", "checks": {}}
+    why = "its port is not known while the store does not answer"
+    ready: dict[str, object] = {"ok": None, "why": why, "checks": {}}
     try:
         with bus.Client(bus.address(run_dir), stop=threading.Event()) as client:
             state = client.try_call(wire.Ping(), timeout_s=_TIMEOUT_S).state
@@ -62,7 +63,7 @@ def _store(run_dir: Path) -> tuple[dict[str, Any], wire.Statistics | None, dict[
     return {"state": state, "why": ""}, statistics, _ready(health.port, health.readiness_path)
 
 
-def _ready(port: int, path: str) -> dict[str, Any]:
+def _ready(port: int, path: str) -> dict[str, object]:
     connection = http.client.HTTPConnection("localhost", port, timeout=_READY_TIMEOUT_S)
     try:
         connection.request("GET", path)
@@ -104,7 +105,7 @@ def _processes(run_dir: Path) -> tuple[list[dict[str, Any]], list[str]]:
     return found, []
 
 
-def _storage(statistics: wire.Statistics) -> dict[str, Any]:
+def _storage(statistics: wire.Statistics) -> dict[str, object]:
     return {
         "database_bytes": statistics.database_bytes,
         "wal_bytes": statistics.wal_bytes,

@@ -6,6 +6,7 @@ A component that does not answer is shown with the reason; the exit code is 0 on
 import os
 import sys
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -57,7 +58,7 @@ def command(output: str, watch: bool) -> None:  # noqa: FBT001
     sys.exit(code)
 
 
-def _show(snapshot: dict[str, Any], output: str) -> int:
+def _show(snapshot: Mapping[str, Any], output: str) -> int:
     """Print a snapshot and return its exit code."""
     if output == "text":
         for line in rendering.lines(snapshot):
