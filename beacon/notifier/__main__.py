@@ -6,17 +6,9 @@ from contextlib import closing
 
 from beacon import bus
 from beacon.configuration import settings
-from beacon.notifier import (
-    auth_token,
-    deadline,
-    dispatch,
-    http_sender,
-    in_flight_marks,
-    masking,
-    ports,
-    telemetry,
-    wiring,
-)
+from beacon.notifier import wiring
+from beacon.notifier.delivery import dispatch, in_flight_marks, ports, telemetry
+from beacon.notifier.transport import auth_token, deadline, http_sender, masking
 from beacon.runtime import log, process
 
 

@@ -14,7 +14,9 @@ from typing import Any
 
 from beacon import codec, errors
 from beacon.configuration import settings
-from beacon.notifier import answer, auth_token, deadline, http_sender, render, wiring
+from beacon.notifier import wiring
+from beacon.notifier.delivery import render
+from beacon.notifier.transport import answer, auth_token, deadline, http_sender
 
 
 def send(tree: settings.Settings, environ: Mapping[str, str]) -> dict[str, Any]:

@@ -4,7 +4,8 @@ Pure. The parts do not import the settings; each knows only its own configuratio
 """
 
 from beacon.configuration import settings
-from beacon.notifier import breaker, dispatch, http_sender, render, retry, tls_context
+from beacon.notifier.delivery import breaker, dispatch, render, retry
+from beacon.notifier.transport import http_sender, tls_context
 
 
 def target_of(tree: settings.Settings) -> http_sender.Target:

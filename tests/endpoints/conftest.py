@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from beacon.notifier import deadline
+from beacon.notifier.transport import deadline
 from tests.endpoints import proxies
 from tests.unit.notifier import endpoints, running, stores
 

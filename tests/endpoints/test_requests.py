@@ -10,7 +10,7 @@ import pytest
 import trustme
 
 from beacon.dev import testkit
-from beacon.notifier import answer, deadline, http_sender, tls_context
+from beacon.notifier.transport import answer, deadline, http_sender, tls_context
 from tests.endpoints import proxies
 from tests.unit.notifier import endpoints
 

@@ -10,7 +10,7 @@ import pytest
 
 from beacon import bus
 from beacon.domain import model
-from beacon.notifier import breaker, retry
+from beacon.notifier.delivery import breaker, retry
 from tests.unit.notifier import endpoints, running, stores
 
 DELIVERED = model.DeliveryState.DELIVERED

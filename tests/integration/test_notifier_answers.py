@@ -14,7 +14,8 @@ import pytest
 import trustme
 
 from beacon.domain import model
-from beacon.notifier import answer, breaker, claim_session, deadline, http_sender, retry, settlement, tls_context
+from beacon.notifier.delivery import breaker, claim_session, retry, settlement
+from beacon.notifier.transport import answer, deadline, http_sender, tls_context
 from tests.unit.notifier import endpoints, pairs, stores
 
 ACCEPTED = b"HTTP/1.1 204 No Content\r\n\r\n"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from beacon.notifier import answer, deadline, http_sender, tls_context
+from beacon.notifier.transport import answer, deadline, http_sender, tls_context
 from tests.unit.notifier import endpoints
 
 Send = Callable[..., answer.EndpointAnswer]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from beacon.notifier import answer, deadline, http_sender
+from beacon.notifier.transport import answer, deadline, http_sender
 
 TOKEN = "t0ken-of-seventeen"
 HEADERS = {"X-Key": "h3ad-of-keys", "X-Pair": "Basic " + base64.b64encode(b"al:wonderland").decode()}

@@ -133,7 +133,8 @@ def test_a_changed_configuration_ends_it_so_that_supervisord_restarts_it(place: 
 DYING = """
 import itertools, os, sys
 from beacon.runtime import process
-from beacon.notifier import __main__, http_sender
+from beacon.notifier import __main__
+from beacon.notifier.transport import http_sender
 
 left, after, send = itertools.count(int(sys.argv[1]), -1), sys.argv[2] == "after", http_sender.HttpSender.send
 
@@ -203,7 +204,8 @@ def test_a_kill_in_the_middle_loses_nothing_keeps_order_and_repeats_at_most_what
 FAILING = """
 import sys
 from beacon.runtime import process
-from beacon.notifier import __main__, claim_session, render
+from beacon.notifier import __main__
+from beacon.notifier.delivery import claim_session, render
 
 def fail(*_, **__):
     raise RecursionError("of this event")

@@ -10,7 +10,7 @@ from typing import Any
 
 from beacon import errors
 from beacon.cluster import connection, credentials
-from beacon.notifier import deadline, http_sender, tls_context
+from beacon.notifier.transport import deadline, http_sender, tls_context
 
 
 def write_kubeconfig(

@@ -112,7 +112,9 @@ def test_the_recipe_of_a_metric_names_all_its_places() -> None:
 
 
 def test_the_recipe_of_an_attribute_names_all_its_places() -> None:
-    rendered = set(re.findall(r'^        "(\w+)": ', (ROOT / "beacon/notifier/render.py").read_text(), re.MULTILINE))
+    rendered = set(
+        re.findall(r'^        "(\w+)": ', (ROOT / "beacon/notifier/delivery/render.py").read_text(), re.MULTILINE)
+    )
     receivers = (ROOT / "docs/receivers.md").read_text(encoding="utf-8")
 
     assert {"id", "partitionkey", "ledgerid"} <= rendered

@@ -8,7 +8,8 @@ from types import TracebackType
 
 from beacon import bus
 from beacon.domain import model
-from beacon.notifier import breaker, deadline, dispatch, http_sender, render, retry
+from beacon.notifier.delivery import breaker, dispatch, render, retry
+from beacon.notifier.transport import deadline, http_sender
 from tests.unit.notifier import endpoints, stores
 
 POLICY = retry.Policy(max_attempts=10, initial_s=0.05, max_s=0.4, multiplier=2.0, jitter=0.1)
