@@ -6,17 +6,18 @@ and reads the result, a JSON object, from standard output. The event has no obje
 
 import os
 import sys
-import threading
 import time
+import traceback
 import uuid
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 
 from beacon import codec, errors
 from beacon.configuration import settings
 from beacon.notifier import wiring
 from beacon.notifier.delivery import render
-from beacon.notifier.transport import answer, auth_token, deadline, http_sender
+from beacon.notifier.transport import answer, auth_token, blocking_sender
 
 
 def send(tree: settings.Settings, environ: Mapping[str, str]) -> dict[str, Any]:
@@ -30,18 +31,15 @@ def send(tree: settings.Settings, environ: Mapping[str, str]) -> dict[str, Any]:
             "", tree, answer.EndpointAnswer(code="", status=0, error=f"no token can be read from {file}: not sent")
         )
     identity = str(uuid.uuid4())
-    watchdog = deadline.Watchdog()
-    thread = threading.Thread(target=watchdog.run, args=(lambda: None,))
-    thread.start()
-    sender = http_sender.HttpSender(target, token=token.token, watchdog=watchdog)
-    try:
+    with closing(blocking_sender.BlockingSender(target, token=token.token, on_fault=_show)) as sender:
         body = render.test_event(identity, time.time_ns() // 1000, wiring.config_of(tree).names)
         reply = sender.send(body, event_id=identity, timeout_s=tree.endpoint.timeout_s)
-    finally:
-        sender.close()
-        watchdog.stop()
-        thread.join()
     return _result(identity, tree, reply)
+
+
+def _show(error: Exception) -> None:
+    """Write an unexpected error to standard error, because this process has no log."""
+    sys.stderr.write("".join(traceback.format_exception(error)))
 
 
 def _result(identity: str, tree: settings.Settings, reply: answer.EndpointAnswer) -> dict[str, Any]:

@@ -186,7 +186,8 @@ def test_an_event_that_alone_gets_503_fails_after_exactly_its_attempts(
     store: stores.Store, endpoint: endpoints.Endpoint
 ) -> None:
     endpoint.behave = lambda request, _line: endpoints.Reply(503 if request.subject == "bad" else 204)
-    policy = retry.Policy(max_attempts=3, initial_s=0.01, max_s=0.02, multiplier=1.0, jitter=0.0)
+    # The next event must be answered before this one is due again.
+    policy = retry.Policy(max_attempts=3, initial_s=0.5, max_s=0.5, multiplier=1.0, jitter=0.0)
     (bad,) = store.add("bad")
 
     with running.Notifier(store, endpoint, policy=policy) as notifier:

@@ -96,7 +96,7 @@ def test_it_delivers_reports_writes_heartbeats_and_settles_everything_at_sigterm
         said, _ = process.communicate(timeout=15)
 
     assert process.returncode == 0
-    assert beating == {"claims", "requests"}
+    assert beating == {"claims"}
     assert all(place.store.state(key) is DELIVERED for key in keys)
     assert {request.headers["authorization"] for request in place.endpoint.received} == {"Bearer t0ken-1234"}
     assert all(re.fullmatch(r"beacon/\d\S+", request.headers["user-agent"]) for request in place.endpoint.received)
@@ -138,14 +138,11 @@ from beacon.notifier.transport import http_sender
 
 left, after, send = itertools.count(int(sys.argv[1]), -1), sys.argv[2] == "after", http_sender.HttpSender.send
 
-def die(self, *args, **options):
+def die(self, *args, done, **options):
     last = next(left) == 0
     if last and not after:
         os._exit(9)
-    reply = send(self, *args, **options)
-    if last:
-        os._exit(9)
-    return reply
+    send(self, *args, done=(lambda _: os._exit(9)) if last else done, **options)
 
 http_sender.HttpSender.send = die
 process.run("notifier", __main__.main)
@@ -199,24 +196,47 @@ def test_a_kill_in_the_middle_loses_nothing_keeps_order_and_repeats_at_most_what
         assert told == sorted(told)
 
 
-# A notifier in which something unexpected happens to one event: before it is rendered, or when its settlement is put on
-# the wire.
+# A notifier in which something unexpected happens to one event: when it is rendered, while its connection is served, or
+# when its settlement is put on the wire.
 FAILING = """
 import sys
 from beacon.runtime import process
 from beacon.notifier import __main__
 from beacon.notifier.delivery import claim_session, render
+from beacon.notifier.transport import response_parser
 
 def fail(*_, **__):
     raise RecursionError("of this event")
 
+envelope, feed, claim = render.envelope, response_parser.ResponseParser.feed, claim_session.ClaimSession.claim
 if sys.argv[1] == "rendering":
-    render.envelope = fail
+    render.envelope = lambda one, *rest, **more: (fail if one.name == "web" else envelope)(one, *rest, **more)
+elif sys.argv[1] == "serving":
+    response_parser.ResponseParser.feed = lambda self, data: fail() if b"web" in data else feed(self, data)
 else:
-    claim = claim_session.ClaimSession.claim
     claim_session.ClaimSession.claim = lambda self, wish: fail() if self.outbox else claim(self, wish)
 process.run("notifier", __main__.main)
 """
+
+
+@pytest.mark.parametrize("at", ["rendering", "serving"])
+def test_an_unexpected_error_of_one_event_does_not_hold_up_the_others(place: Place, at: str) -> None:
+    place.endpoint.behave = lambda request, _line: endpoints.Reply(200, body=request.subject.encode())
+    (bad,) = place.store.add("web")
+    goods = [place.store.add(f"good-{number}")[0] for number in range(3)]
+    with place.notifier(FAILING, at) as process:
+        running.wait_for(lambda: all(place.store.state(key) is DELIVERED for key in goods))
+        running.wait_for(lambda: len(place.store.rows[bad].outcomes) >= 2)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        said, _ = process.communicate(timeout=20)
+
+    assert place.store.state(bad) is stores.READY
+    assert {outcome.code for outcome in place.store.rows[bad].outcomes} == {"internal"}
+    lines = [json.loads(line) for line in said.splitlines()]
+    traces = [line["traceback"] for line in lines if line["event"] == "endpoint served with an error"]
+    assert len(traces) >= 2
+    assert all("RecursionError: of this event" in trace for trace in traces)
 
 
 def first_claim_after(place: Place, claims: int) -> wire.Claim:
@@ -226,10 +246,9 @@ def first_claim_after(place: Place, claims: int) -> wire.Claim:
     return place.store.claims[claims]
 
 
-@pytest.mark.parametrize("at", ["rendering", "claiming"])
-def test_an_unexpected_error_leaves_a_mark_of_the_event_in_flight(place: Place, at: str) -> None:
+def test_an_unexpected_error_that_ends_the_process_leaves_a_mark_of_the_event_in_flight(place: Place) -> None:
     (key,) = place.store.add("web")
-    with place.notifier(FAILING, at) as process:
+    with place.notifier(FAILING, "claiming") as process:
         assert process.wait(timeout=30) == 70
     claims = len(place.store.claims)
 

@@ -80,7 +80,7 @@ class BreakerVerdict:
 
 @dataclass(slots=True)
 class CircuitBreaker:
-    """The state of one endpoint. Not thread-safe: its caller holds a lock."""
+    """The state of one endpoint. For one thread."""
 
     rules: BreakerRules
     open: bool = False

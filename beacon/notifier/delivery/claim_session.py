@@ -1,8 +1,8 @@
 """The notifier's side of the claim protocol: the leased deliveries, the settlements, and the next claim.
 
 Pure: it builds claims and processes replies, and uses no socket. A settlement is kept until the store answers the claim
-that carries it. At most two claims are unanswered, so settlements are sent while an earlier claim is parked. Not
-thread-safe: its caller holds a lock.
+that carries it. At most two claims are unanswered, so settlements are sent while an earlier claim is parked. For
+one thread.
 """
 
 import uuid

@@ -31,7 +31,7 @@ class Died:
 
 
 class Marks:
-    """The marks of one process. Not thread-safe: its caller holds a lock."""
+    """The marks of one process. For one thread."""
 
     def __init__(self, path: Path | None, *, most: int) -> None:
         """Read the marks of the previous process, then reset the file to `most` free slots; no path: memory only.

@@ -1,4 +1,4 @@
-"""The interfaces that the dispatcher needs, so that tests can replace their implementations. No behavior."""
+"""The interfaces that the delivery needs, so that tests can replace their implementations. No behavior."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -11,24 +11,22 @@ Connect = Callable[[], bus.Client]
 
 
 class Sender(Protocol):
-    """Sends requests: `http_sender.HttpSender`."""
+    """Sends requests to one endpoint: `http_sender.HttpSender`."""
 
-    def send(self, body: bytes, *, event_id: str, timeout_s: float) -> answer.EndpointAnswer:
-        """Send one request and wait for the complete answer."""
-
-
-class Deadlines(Protocol):
-    """Ends requests under way: `deadline.Watchdog`."""
+    def send(
+        self, body: bytes, *, event_id: str, timeout_s: float, done: Callable[[answer.EndpointAnswer], None]
+    ) -> None:
+        """Send one request; `done` is called with the complete answer."""
 
     def expire(self, before: float) -> None:
-        """Expire every request that was sent before a monotonic instant."""
+        """Expire soon every request that was sent before a monotonic instant."""
 
     def cancel_all(self) -> None:
-        """Cancel all current and future requests."""
+        """Cancel soon all current and future requests."""
 
 
 class TelemetryPort(Protocol):
-    """Reports the dispatcher's work to metrics, log and status: `telemetry.Telemetry`."""
+    """Reports the deliveries to metrics, log and status: `telemetry.Telemetry`."""
 
     def claimed(self, count: int) -> None:
         """Record that the store answered a claim with `count` deliveries."""
@@ -50,3 +48,6 @@ class TelemetryPort(Protocol):
 
     def closed(self) -> None:
         """Record that the breaker closed."""
+
+    def faulted(self, error: Exception) -> None:
+        """Record an unexpected error while the endpoint was served."""

@@ -5,6 +5,7 @@ each event's history. The text of an endpoint's answer is never logged.
 """
 
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Generic, Protocol, TypeVar
 
@@ -21,7 +22,7 @@ _DOWN = 5  # consecutive outage-like answers after which an endpoint is reported
 
 
 class Telemetry:
-    """The telemetry of one endpoint. Not thread-safe: its caller holds a lock."""
+    """The telemetry of one endpoint. For one thread."""
 
     def __init__(
         self, endpoint: str, *, report: Callable[[str, Mapping[str, object]], None], logger: log.Logger
@@ -139,6 +140,11 @@ class Telemetry:
     def tls_failed(self, text: str) -> None:
         """Log that the TLS files can't be used."""
         self._log.warning("TLS files rejected", endpoint=self._endpoint, problem=text)
+
+    def faulted(self, error: Exception) -> None:
+        """Log an unexpected error while the endpoint was served; its request is settled as `internal`."""
+        text = "".join(traceback.format_exception(error))
+        self._log.error("endpoint served with an error", endpoint=self._endpoint, traceback=text)
 
     def _set_failures(self, failures: int, *, up: bool) -> None:
         if (failures, up) != self._health:

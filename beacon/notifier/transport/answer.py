@@ -5,6 +5,7 @@ module removes both.
 """
 
 import re
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -18,13 +19,15 @@ _UNCLEAN = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]+")
 NETWORK = "network"
 TLS = "tls"
 TIMEOUT = "timeout"
+INTERNAL = "internal"  # a bug of Beacon, or memory that ran out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointAnswer:
     """One request and its result.
 
-    `code` is the three-digit status, or `network`, `tls`, `timeout`; `status` is 0 unless the answer was complete.
+    `code` is the three-digit status, or `network`, `tls`, `timeout`, `internal`; `status` is 0 unless the answer was
+    complete.
     """
 
     code: str
@@ -34,6 +37,16 @@ class EndpointAnswer:
     started_us: int = 0
     duration_s: float = 0.0
     request_id: str = ""
+
+
+def internal(error: Exception) -> EndpointAnswer:
+    """Return the answer to a request that failed with an unexpected error, before or while it was sent."""
+    return EndpointAnswer(code=INTERNAL, status=0, error=describe_internal(error), started_us=time.time_ns() // 1000)
+
+
+def describe_internal(error: Exception) -> str:
+    """Return the text for an unexpected error; its own text may contain anything."""
+    return f"unexpected {type(error).__name__}, see the log"
 
 
 def clean(text: str, *, secrets: Iterable[str]) -> str:

@@ -16,7 +16,7 @@ _CHECK_EVERY_S = 1.0
 
 
 class AuthToken:
-    """The token for the next request; safe for any number of threads."""
+    """The token for the next request."""
 
     def __init__(self, *, value: str = "", file: str = "", on_new: Callable[[str], None] = lambda _: None) -> None:
         """Use the file if one is named, else the value; `on_new` is called with each new token.

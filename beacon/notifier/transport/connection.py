@@ -1,28 +1,24 @@
-"""Connections that another thread can shut down, and their pools: what urllib3 lacks for a total deadline.
+"""Opens connections with urllib3 and requests: name lookup, proxy, TLS, certificates, each within a deadline.
 
-Used by `http_sender`; knows nothing about events. A request is sent in one write, because headers and body in two
-packets cost the endpoint another wake-up. `exchange` owns the bytes of request and response.
-
-A connection is reused only if its last response was complete, no bytes have arrived since, and it was not idle for
-longer than a load balancer keeps it open.
+Runs in the threads of `connector`, because opening blocks; once open, a connection belongs to `http_sender` and the
+loop. This module knows nothing about requests and events.
 """
 
-import contextlib
 import ipaddress
-import os
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from requests import adapters
 from urllib3 import connection, connectionpool, poolmanager
 from urllib3.util import connection as addresses
+from urllib3.util.proxy import connection_requires_http_tunnel
 
 from beacon.boundary import idle_socket, proxies
-from beacon.notifier.transport import deadline, exchange, response_parser
+from beacon.notifier.transport import connector, tunnel
 
 _OPTIONS: list[tuple[int, int, int | bytes]] = [
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
@@ -81,86 +77,12 @@ class _Lookup:
         self.error: str | None = None
 
 
-class CancellableConnection:
-    """Mixin for urllib3's plain and TLS connections that lets another thread shut them down.
+class BoundedConnection:
+    """Mixin for urllib3's plain and TLS connections: opens them within a deadline, or until the loop abandons it."""
 
-    `guard` is a second descriptor of the same socket: it can shut the connection down even while the first one is being
-    wrapped for TLS. `served` is True if the connection carried an earlier request, `sent` if the current request was
-    sent completely.
-    """
-
-    watchdog: deadline.Watchdog
     resolver: Resolver
     socks: proxies.Proxy | None
-    idle_timeout_s: float
-    sock: Any
-
-    def __init__(self, *args: object, **options: object) -> None:
-        """Create a connection as urllib3 does."""
-        self.call: deadline.Call | None = None
-        self.guard: socket.socket | None = None
-        self.served = False
-        self.sent = False
-        self._carried = False
-        self._exchange: exchange.HttpExchange | None = None
-        self._idle_since = 0.0
-        super().__init__(*args, **options)
-
-    def shut(self) -> None:
-        """Shut the socket down, which ends all waits on it."""
-        guard = self.guard
-        if guard is not None:
-            with contextlib.suppress(OSError):
-                guard.shutdown(socket.SHUT_RDWR)
-
-    @property
-    def is_connected(self) -> bool:
-        """Return True if the connection may carry another request."""
-        guard = self.guard
-        if self.sock is None or guard is None or time.monotonic() - self._idle_since > self.idle_timeout_s:
-            return False
-        return idle_socket.is_silent(self.sock, guard)
-
-    def request(self, _method: str, _url: str, body: bytes, **_: object) -> None:
-        """Send a whole request, `body`, in one write."""
-        self.watchdog.attach(self)
-        self.sent, self._exchange = False, None
-        if self.sock is None:
-            self.connect()  # type: ignore[attr-defined]
-        self.served, self._carried = self._carried, True
-        self._exchange = exchange.HttpExchange(self.sock)
-        try:
-            self._exchange.send(body)
-        except response_parser.InvalidResponse:
-            raise
-        except OSError:
-            return  # the endpoint may have answered before it closed the connection
-        self.sent = self._exchange.sent
-
-    def getresponse(self) -> response_parser.EndpointResponse:
-        """Return the complete response."""
-        current, self._exchange = self._exchange, None
-        if current is None:  # urllib3 ignores a reset, also one while connecting
-            raise ConnectionResetError("the connection was reset before the request was sent")
-        response = current.receive()
-        self._idle_since = time.monotonic()
-        if not response.reusable:
-            self.close()
-        return response
-
-    def close(self) -> None:
-        """Close the connection, but not its guard while a call uses it."""
-        self._carried = False
-        super().close()  # type: ignore[misc]
-        if self.call is None:
-            self.release()
-
-    def release(self) -> None:
-        """Close the guard of a closed connection."""
-        if self.sock is None:
-            guard, self.guard = self.guard, None
-            if guard is not None:
-                guard.close()
+    opening: connector.ConnectionAttempt
 
     def set_tunnel(self, host: str, *args: object, **options: object) -> None:
         """Set the target of a proxy tunnel.
@@ -177,20 +99,19 @@ class CancellableConnection:
     def _tunnel(self) -> None:
         """Open a tunnel through the proxy; urllib3 would parse the answer with http.client."""
         try:
-            exchange.open_tunnel(self.sock, self._tunnel_host, self._tunnel_port, self._tunnel_headers)  # type: ignore[attr-defined]
+            tunnel.open_tunnel(self.sock, self._tunnel_host, self._tunnel_port, self._tunnel_headers)  # type: ignore[attr-defined]
         except OSError:
-            self.close()
+            self.close()  # type: ignore[attr-defined]
             raise
 
     def _new_conn(self) -> socket.socket:
-        """Connect within the deadline of the current request."""
-        call = self.watchdog.current()
-        until = call.deadline if call is not None else time.monotonic() + 10.0
+        """Connect within the deadline of the opening."""
+        until = self.opening.deadline
         host, port = self._dns_host.strip("[]"), self.port  # type: ignore[attr-defined]
         if self.socks is not None:
             return self._connect_by_socks(self.socks, (host, port), until)
         connected = _connect(self.resolver.resolve(host, port, until=until), port, until)
-        self._guard(connected)
+        self.opening.guard(connected)
         return connected
 
     def _connect_by_socks(self, proxy: proxies.Proxy, target: tuple[str, int], until: float) -> socket.socket:
@@ -199,21 +120,55 @@ class CancellableConnection:
         def resolve(host: str, port: int) -> list[str]:
             return self.resolver.resolve(host, port, until=until)
 
-        return socks5.connect(proxy, target, resolve=resolve, until=until, on_socket=self._guard, options=_OPTIONS)
-
-    def _guard(self, made: socket.socket) -> None:
-        """Allow the watchdog to shut the socket down."""
-        guard, self.guard = self.guard, socket.socket(fileno=os.dup(made.fileno()))
-        if guard is not None:
-            guard.close()
-        self.watchdog.attach(self)
+        guard = self.opening.guard
+        return socks5.connect(proxy, target, resolve=resolve, until=until, on_socket=guard, options=_OPTIONS)
 
 
-class _PlainConnection(CancellableConnection, connection.HTTPConnection):  # type: ignore[misc]  # returns EndpointResponse
+class _PlainConnection(BoundedConnection, connection.HTTPConnection):
     pass
 
 
-class _TlsConnection(CancellableConnection, connection.HTTPSConnection):  # type: ignore[misc]
+class _TlsConnection(BoundedConnection, connection.HTTPSConnection):
+    pass
+
+
+class OpeningPool(Protocol):
+    """urllib3's pool of one endpoint, from which only new connections are taken."""
+
+    def open(self, opening: connector.ConnectionAttempt, *, scheme: str) -> idle_socket.Stream:
+        """Return a new connection, through the proxy if there is one; `scheme` is that of the endpoint.
+
+        Raises:
+            OSError, exceptions.HTTPError: it can't be opened.
+        """
+
+
+class _Opens:
+    """Mixin for urllib3's pools."""
+
+    proxy: Any
+    proxy_config: Any
+
+    def open(self, opening: connector.ConnectionAttempt, *, scheme: str) -> idle_socket.Stream:
+        made: Any = self._new_conn()  # type: ignore[attr-defined]
+        made.opening = opening
+        try:
+            if connection_requires_http_tunnel(self.proxy, self.proxy_config, scheme):
+                self._prepare_proxy(made)  # type: ignore[attr-defined]
+            else:
+                made.connect()
+            connected: idle_socket.Stream = made.sock
+            made.sock = None
+        finally:
+            made.close()
+        return connected
+
+
+class _PlainPool(_Opens, connectionpool.HTTPConnectionPool):
+    pass
+
+
+class _TlsPool(_Opens, connectionpool.HTTPSConnectionPool):
     pass
 
 
@@ -223,34 +178,23 @@ class Adapter(adapters.HTTPAdapter):
     def __init__(
         self,
         *,
-        width: int,
-        idle_timeout_s: float,
         context: ssl.SSLContext,
-        watchdog: deadline.Watchdog,
         resolver: Resolver,
         proxy: proxies.Proxy | None = None,
         proxy_context: ssl.SSLContext | None = None,
     ) -> None:
-        """Keep up to `width` connections open, all through `proxy`; `proxy_context` is for an https proxy.
-
-        A connection is not reused after `idle_timeout_s` without a request.
-        """
+        """Open all connections through `proxy`; `proxy_context` is for an https proxy."""
         self._context = context
         self._proxy = proxy
         self._proxy_context = proxy_context
-        bound = {
-            "watchdog": watchdog,
-            "resolver": resolver,
-            "socks": proxy if proxy and proxy.is_socks else None,
-            "idle_timeout_s": idle_timeout_s,
-        }
+        bound = {"resolver": resolver, "socks": proxy if proxy and proxy.is_socks else None}
         plain = type("PlainConnection", (_PlainConnection,), bound)
         tls = type("TlsConnection", (_TlsConnection,), bound)
         self._pools = {
-            "http": type("PlainPool", (connectionpool.HTTPConnectionPool,), {"ConnectionCls": plain}),
-            "https": type("TlsPool", (connectionpool.HTTPSConnectionPool,), {"ConnectionCls": tls}),
+            "http": type("PlainPool", (_PlainPool,), {"ConnectionCls": plain}),
+            "https": type("TlsPool", (_TlsPool,), {"ConnectionCls": tls}),
         }
-        super().__init__(pool_connections=1, pool_maxsize=width, max_retries=0)
+        super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: object) -> None:  # noqa: FBT001, FBT002
         """Create the pools of direct connections."""
@@ -263,6 +207,11 @@ class Adapter(adapters.HTTPAdapter):
         manager: poolmanager.ProxyManager = super().proxy_manager_for(proxy, **options)
         self._equip(manager)
         return manager
+
+    @property
+    def forwarding_headers(self) -> dict[str, str]:
+        """Return the headers for the proxy only."""
+        return self.proxy_headers("")
 
     def proxy_headers(self, _proxy: str) -> dict[str, str]:
         """Return the headers for the proxy only."""

@@ -30,7 +30,7 @@ class InvalidResponse(ConnectionError):
 class EndpointResponse:
     """A complete response; `body` is the start of the body, `headers` contains only the headers that callers need.
 
-    `reusable` is True if the connection may carry another request. urllib3's pool reads the last two fields.
+    `reusable` is True if the connection may carry another request.
     """
 
     status: int
@@ -38,8 +38,6 @@ class EndpointResponse:
     headers: dict[str, str]
     body: bytes
     reusable: bool
-    version_string: str = "HTTP/1.1"
-    length_remaining: int = 0
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from cloudevents.core.formats.json import JSONFormat
 
 from beacon.domain import model
 from beacon.notifier.delivery import render
-from beacon.notifier.transport import http_sender
+from beacon.notifier.transport import request_template
 from tests.unit.notifier import stores
 
 NAMES = render.Names(source="/beacon", cluster="", type_prefix="net.bakerapps.beacon.resource")
@@ -36,7 +36,7 @@ def test_the_envelope_has_every_attribute_of_the_contract() -> None:
 def test_the_official_sdk_accepts_the_envelope() -> None:
     body = render.envelope(stores.delivery(7, redelivered=True), NAMES, ledger="l-1")
 
-    message = HTTPMessage(headers={"content-type": http_sender.CONTENT_TYPE}, body=body)
+    message = HTTPMessage(headers={"content-type": request_template.CONTENT_TYPE}, body=body)
     event = from_structured_event(message, JSONFormat())
 
     assert event.get_id() == "event-7"
