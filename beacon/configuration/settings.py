@@ -195,6 +195,7 @@ class Retention:
     retention_period_s: float = _duration(172_800.0, least=1)
     attempts_period_s: float = _duration(172_800.0, least=1, go=False)
     gaps_period_s: float = _duration(2_592_000.0, least=1, go=False)
+    failed_period_s: float = _duration(0.0, least=0, go=False)  # failed deliveries are discarded then; 0: never
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,7 @@ class Observer(service.ServiceListener):
             comparisons.ComparisonDone: _compared,
             comparisons.Drift: self._drift_found,
             redelivery.Discarded: self._discarded,
+            redelivery.OldDiscarded: _old_discarded,
             redelivery.Redelivered: lambda note: metrics.REDELIVERIES.labels(endpoint=note.endpoint).inc(),
             suspects.Suspected: self._suspected,
         }
@@ -162,6 +163,11 @@ def _compared(found: comparisons.ComparisonDone) -> None:
         metrics.RECONCILE_OBJECTS.labels(kind=found.kind, action=action).inc(getattr(found, action))
     metrics.DRIFT.labels(kind=found.kind, drift="missed_creation").inc(found.created)
     metrics.DRIFT.labels(kind=found.kind, drift="missed_deletion").inc(found.deleted)
+
+
+def _old_discarded(one: redelivery.OldDiscarded) -> None:
+    """Count the delivery; the cleaner logs the number of each run."""
+    metrics.DELIVERIES.labels(endpoint=one.endpoint, type=one.type, outcome=model.DeliveryState.DISCARDED).inc()
 
 
 def _kind_of(error: errors.BeaconError) -> str:

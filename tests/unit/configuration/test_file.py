@@ -217,6 +217,15 @@ def test_a_corrected_value_is_the_effective_one() -> None:
     assert (short.retention.cleanup_interval_s, short.retention.retention_period_s) == (1, instants.LONGEST_S)
 
 
+def test_failed_deliveries_are_kept_for_ever_by_default() -> None:
+    assert load(LEAST).settings.retention.failed_period_s == 0
+    assert load(LEAST + "retention: {failedPeriod: 0s}\n").settings.retention.failed_period_s == 0
+    assert load(LEAST + "retention: {failedPeriod: 720h}\n").settings.retention.failed_period_s == 2_592_000
+    assert problems(LEAST + "retention: {failedPeriod: -1s}\n") == (
+        "retention.failedPeriod: '-1s' must be at least 0s and at most 876000h",
+    )
+
+
 def test_a_port_of_nothing_is_the_default_as_in_go() -> None:
     assert load(LEAST + "metrics: {port: 0}\n").settings.metrics.port == 8080
 

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from beacon import codec, errors
-from beacon.runtime import log
-from beacon.store import database, observer, suspects
+from beacon.domain import model
+from beacon.runtime import log, metrics
+from beacon.store import database, observer, redelivery, suspects
 from tests.unit.store import world
 from tests.unit.store.test_compare import Comparison
 from tests.unit.store.world import seen
@@ -89,3 +90,14 @@ def test_a_delivery_that_is_suspected_is_logged_with_its_object(heard: Any) -> N
     (said,) = heard()
     assert (said["event"], said["level"], said["id"], said["event_id"]) == ("delivery suspected", "warning", 4, "e-1")
     assert (said["kind"], said["namespace"], said["name"], said["notifier_deaths"]) == ("Pod", "ns", "web", 3)
+
+
+def test_an_old_failed_delivery_that_is_discarded_is_counted_but_not_logged_by_itself(heard: Any) -> None:
+    labels = {"endpoint": "default", "type": "created", "outcome": "discarded"}
+    before = metrics.REGISTRY.get_sample_value("beacon_deliveries_total", labels) or 0
+    note = redelivery.OldDiscarded(endpoint="default", type=model.EventType.CREATED)
+
+    observer.Observer().committed(requests=1, seconds=0.001, notes=[note])
+
+    assert metrics.REGISTRY.get_sample_value("beacon_deliveries_total", labels) == before + 1
+    assert heard() == []
