@@ -10,6 +10,8 @@ from beacon.domain import model
 from beacon.runtime import log, metrics
 from beacon.store import comparisons, cursors, database, integrity, journal, redelivery, service, suspects
 
+_REJECTED = "rejected"  # the request is invalid or not allowed: no fault of the database
+
 
 class Observer(service.ServiceListener):
     """Updates metrics and writes log lines."""
@@ -83,7 +85,8 @@ class Observer(service.ServiceListener):
     def failed(self, verb: str, error: errors.BeaconError) -> None:
         """Record a request that could not be applied."""
         kind = _kind_of(error)
-        metrics.DB_ERRORS.labels(verb=verb, error=kind).inc()
+        if kind != _REJECTED:
+            metrics.DB_ERRORS.labels(verb=verb, error=kind).inc()
         if isinstance(error, database.FullError):
             return  # logged once, when it begins: see `free_space_changed`
         if verb not in self._refused:
@@ -177,6 +180,6 @@ def _kind_of(error: errors.BeaconError) -> str:
         return "corrupt"
     if isinstance(error, database.BusyError):
         return "busy"
-    if isinstance(error, database.RequestError):
+    if isinstance(error, database.RequestError) and not isinstance(error, database.ValueRefusedError):
         return "constraint"
-    return "other"
+    return "other" if isinstance(error, database.StorageError) else _REJECTED
