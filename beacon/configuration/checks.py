@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from pathlib import PurePosixPath
 
 import beacon
 from beacon.configuration import configured_scopes, settings, values
@@ -23,7 +24,7 @@ _SHARE_OF_INTERVAL = 0.9
 
 def check(tree: settings.Settings, warnings: list[str]) -> tuple[settings.Settings, list[str]]:
     """Check the values against each other. Return the tree and all problems; add corrections to `warnings`."""
-    problems = [*_resources(tree), *_tls(tree), *_paths(tree), *_order(tree)]
+    problems = [*_resources(tree), *_tls(tree), *_paths(tree), *_order(tree), *_storage(tree)]
     if not problems:
         try:
             configured_scopes.of(tree)
@@ -74,8 +75,6 @@ def _order(tree: settings.Settings) -> list[str]:
         problems.append("cloudEvents.typePrefix: must consist of letters, digits, -, . and _")
     if tree.app.version and not re.fullmatch(VERSION, tree.app.version):
         problems.append("app.version: must be at most 64 visible ASCII characters, it is sent in User-Agent")
-    if not tree.storage.db_path.startswith("/") or "\0" in tree.storage.db_path:
-        problems.append(f"storage.dbPath: {tree.storage.db_path!r} must be an absolute path")
     if len({name.lower() for name in tree.endpoint.headers}) < len(tree.endpoint.headers):
         problems.append("endpoint.headers: two names differ only in case")
     if not re.fullmatch(SOURCE, source):
@@ -84,6 +83,16 @@ def _order(tree: settings.Settings) -> list[str]:
         problems.append(f"app.clusterName: {tree.app.cluster_name!r} must consist of letters, digits, -, . and _")
     if not re.fullmatch(ANNOTATION, tree.annotation.key):
         problems.append(f"annotation.key: {tree.annotation.key!r} must be an annotation's name")
+    return problems
+
+
+def _storage(tree: settings.Settings) -> list[str]:
+    path, volume = tree.storage.db_path, tree.storage.volume_path
+    problems = []
+    if not path.startswith("/") or "\0" in path:
+        problems.append(f"storage.dbPath: {path!r} must be an absolute path")
+    if "\0" in volume:
+        problems.append(f"storage.volumePath: {volume!r} must be a path")
     return problems
 
 
@@ -100,6 +109,8 @@ def _corrected(tree: settings.Settings, warnings: list[str]) -> settings.Setting
     if storage.warning_threshold >= storage.critical_threshold:
         storage = replace(storage, warning_threshold=storage.critical_threshold * _SHARE_OF_INTERVAL)
         warnings.append(f"storage.warningThreshold: not below criticalThreshold; {storage.warning_threshold:g} is used")
+    if not storage.volume_path:
+        storage = replace(storage, volume_path=str(PurePosixPath(storage.db_path).parent))
     app = app if app.version else replace(app, version=beacon.VERSION)
     endpoint = replace(tree.endpoint, retry=retry)
     return replace(tree, endpoint=endpoint, reconciliation=reconciliation, storage=storage, app=app)

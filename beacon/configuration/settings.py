@@ -203,7 +203,7 @@ class Storage:
     """`storage`: the ledger's file, and the thresholds of its volume."""
 
     db_path: str = _key("/data/events.db")
-    volume_path: str = _key("/data")
+    volume_path: str = _key("")  # the directory of db_path when empty
     monitor_interval_s: float = _duration(60.0, least=1)
     warning_threshold: float = _key(80.0, above=0, most=100)  # per cent, of bytes and of inodes
     critical_threshold: float = _key(90.0, above=0, most=100)

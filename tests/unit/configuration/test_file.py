@@ -217,6 +217,26 @@ def test_a_corrected_value_is_the_effective_one() -> None:
     assert (short.retention.cleanup_interval_s, short.retention.retention_period_s) == (1, instants.LONGEST_S)
 
 
+@pytest.mark.parametrize(
+    ("text", "environ", "volume"),
+    [
+        ("", {}, "/data"),
+        ("", {"DB_PATH": "/tmp/beacon/e.db"}, "/tmp/beacon"),
+        ("storage: {dbPath: /elsewhere/e.db}\n", {}, "/elsewhere"),
+        ("storage: {dbPath: /elsewhere/e.db, volumePath: ''}\n", {"DB_PATH": "/e.db"}, "/"),
+        ("storage: {dbPath: /elsewhere/e.db, volumePath: /data}\n", {"DB_PATH": "/tmp/e.db"}, "/data"),
+    ],
+)
+def test_the_volume_is_that_of_the_database_unless_it_is_set(text: str, environ: dict[str, str], volume: str) -> None:
+    assert load(LEAST + text, **environ).settings.storage.volume_path == volume
+
+
+def test_a_volume_path_with_a_nul_is_refused() -> None:
+    assert problems(LEAST + 'storage: {volumePath: "/da\\0ta"}\n') == (
+        "storage.volumePath: '/da\\x00ta' must be a path",
+    )
+
+
 def test_failed_deliveries_are_kept_for_ever_by_default() -> None:
     assert load(LEAST).settings.retention.failed_period_s == 0
     assert load(LEAST + "retention: {failedPeriod: 0s}\n").settings.retention.failed_period_s == 0
