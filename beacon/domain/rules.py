@@ -17,7 +17,12 @@ _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 class RuleError(ValueError):
-    """The configuration is not a valid rule, or contradicts itself; the message states the reason."""
+    """The configuration is not a valid rule, or contradicts itself; the message states the reasons."""
+
+    def __init__(self, *problems: str) -> None:
+        """Store the reasons."""
+        super().__init__("; ".join(problems))
+        self.problems = problems
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,25 +215,16 @@ def _requirement(match: re.Match[str]) -> Requirement:
 
 
 def _streams(group: str, kind: str, entries: list[Entry], rule: ScopeRule) -> Iterable[Scope]:
-    default: Filter | None = None
-    named: dict[str, Filter] = {}
-    for entry in entries:
-        wanted = Filter(selector=parse_selector(entry.selector), excluded=frozenset(entry.excluded))
-        if entry.namespaces:
-            for namespace in entry.namespaces:
-                if named.setdefault(namespace, wanted) != wanted:
-                    raise RuleError(f"two entries of {kind} match different objects of namespace {namespace!r}")
-        elif default is not None and default != wanted:
-            raise RuleError(f"two entries of {kind} match different objects of all namespaces")
-        else:
-            default = wanted
-    _refuse_contradictions(kind, default, named)
+    default, named, problems = _filters(kind, entries)
+    problems += _contradictions(kind, default, named)
     versions = {entry.api_version for entry in entries}
     plurals = {entry.resource for entry in entries if entry.resource}
     if len(versions) > 1 or len(plurals) > 1:
-        raise RuleError(
+        problems.append(
             f"the entries of {kind} name different versions or resources of one API group: {sorted(versions | plurals)}"
         )
+    if problems:
+        raise RuleError(*dict.fromkeys(problems))
     covered = [""] if default is not None else list(named)
     for namespace in covered:
         mine = named if default is not None else {namespace: named[namespace]}
@@ -249,12 +245,29 @@ def _streams(group: str, kind: str, entries: list[Entry], rule: ScopeRule) -> It
         )
 
 
-def _refuse_contradictions(kind: str, default: Filter | None, named: Mapping[str, Filter]) -> None:
+def _filters(kind: str, entries: list[Entry]) -> tuple[Filter | None, dict[str, Filter], list[str]]:
+    """Return the filter of all namespaces, those of single namespaces, and the problems of entries that differ."""
+    default: Filter | None = None
+    named: dict[str, Filter] = {}
+    problems: list[str] = []
+    for entry in entries:
+        wanted = Filter(selector=parse_selector(entry.selector), excluded=frozenset(entry.excluded))
+        for namespace in entry.namespaces:
+            if named.setdefault(namespace, wanted) != wanted:
+                problems += [f"two entries of {kind} match different objects of namespace {namespace!r}"]
+        if not entry.namespaces and default not in (None, wanted):
+            problems += [f"two entries of {kind} match different objects of all namespaces"]
+        elif not entry.namespaces:
+            default = wanted
+    return default, named, problems
+
+
+def _contradictions(kind: str, default: Filter | None, named: Mapping[str, Filter]) -> Iterable[str]:
     for namespace, wanted in named.items():
         if namespace in wanted.excluded:
-            raise RuleError(f"an entry of {kind} both names and excludes namespace {namespace!r}")
+            yield f"an entry of {kind} both names and excludes namespace {namespace!r}"
         if default is not None and namespace not in default.excluded and wanted.selector != default.selector:
-            raise RuleError(
+            yield (
                 f"two entries of {kind} match different objects of namespace {namespace!r}: exclude it from the one"
                 " for all namespaces"
             )

@@ -148,7 +148,7 @@ def test_a_nonsensical_value_that_go_accepts_is_corrected_with_a_warning(text: s
         ),
         (
             LEAST.replace("kind: ConfigMap", "kind: X, namespaces: [A_b]"),
-            "resources[0].namespaces: must be a namespace",
+            "resources[0].namespaces: 'A_b' must be a namespace",
         ),
         (LEAST.replace("kind: ConfigMap", "kind: X, labelSelector: a=b=c"), "resources[0].labelSelector: 'a=b=c'"),
         (
