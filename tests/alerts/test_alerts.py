@@ -38,6 +38,7 @@ def quiet(alert: str, why: str, at: int, series: dict[str, str]) -> Case:
 DIFFERENCES = f'beacon_gap_differences_total{{{POD},scope="configmaps",reason="expired"}}'
 FIRST_LIST = f'beacon_gap_differences_total{{{POD},scope="configmaps",reason="first-list"}}'
 GAP_SECONDS = f'beacon_gap_seconds_total{{{POD},scope="configmaps",reason="expired"}}'
+UNREADABLE = f'beacon_objects_unreadable{{{POD},scope="configmaps"}}'
 READY = f'beacon_deliveries_pending{{{POD},endpoint="e",state="ready"}}'
 QUEUED = f'beacon_deliveries_pending{{{POD},endpoint="e",state="queued"}}'
 DELIVERED = f'beacon_deliveries_total{{{POD},endpoint="e",type="created",outcome="delivered"}}'
@@ -85,6 +86,9 @@ CASES = [
     fires("BeaconLongGap", "the first gap was a long one", 20, {GAP_SECONDS: "_x15 900x20"}),
     quiet("BeaconLongGap", "some seconds", 20, {GAP_SECONDS: "0x10 9x20"}),
     quiet("BeaconLongGap", "nothing after a long one", 80, {GAP_SECONDS: "_x15 900x90"}),
+    fires("BeaconObjectsUnreadable", "one cannot be read", 12, {UNREADABLE: "1x20"}),
+    quiet("BeaconObjectsUnreadable", "all can be read", 30, {UNREADABLE: "0x30"}),
+    quiet("BeaconObjectsUnreadable", "one is corrected within minutes", 20, {UNREADABLE: "0x5 1x8 0x20"}),
     fires("BeaconBacklogGrowing", "a hundred more each minute", 40, {READY: "0+100x60", QUEUED: "0x60"}),
     quiet("BeaconBacklogGrowing", "a backlog that is drained", 40, {READY: "9000-100x60", QUEUED: "0x60"}),
     quiet("BeaconBacklogGrowing", "a few more each minute", 40, {READY: "0+5x60", QUEUED: "0x60"}),
