@@ -202,7 +202,7 @@ def test_each_pattern_is_listed_with_its_worst_input() -> None:
     assert set(WORST) - keys == set()
 
 
-def test_patterns_are_made_by_re_alone_so_that_the_list_is_complete() -> None:
+def test_only_re_compiles_patterns_so_that_the_list_is_complete() -> None:
     odd = []
     for path, module in sources():
         for node in ast.walk(module):

@@ -44,7 +44,7 @@ from beacon.domain import rules
         "x=a\0",
     ],
 )
-def test_what_kubernetes_refuses_is_refused(text: str) -> None:
+def test_selectors_that_kubernetes_rejects_are_rejected(text: str) -> None:
     with pytest.raises(rules.RuleError, match=r"\S"):
         rules.parse_selector(text)
 
@@ -76,7 +76,9 @@ def test_what_kubernetes_refuses_is_refused(text: str) -> None:
         ("a.b-c.d/A.b_c=1", {"a.b-c.d/A.b_c": "1"}, True),
     ],
 )
-def test_what_kubernetes_accepts_means_the_same(text: str, labels: dict[str, str], *, matches: bool) -> None:
+def test_selectors_that_kubernetes_accepts_have_the_same_meaning(
+    text: str, labels: dict[str, str], *, matches: bool
+) -> None:
     assert rules.parse_selector(text).matches(labels) is matches
 
 

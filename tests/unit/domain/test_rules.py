@@ -1,4 +1,4 @@
-"""Selectors as Kubernetes reads them, disjoint streams, acceptance, and what a fingerprint tells apart."""
+"""Selectors as Kubernetes reads them, disjoint streams, acceptance, and what a fingerprint distinguishes."""
 
 import pytest
 
@@ -43,7 +43,7 @@ def test_a_selector_matches_as_in_kubernetes(text: str, labels: dict[str, str], 
 @pytest.mark.parametrize(
     "text", ["a=b,", ",a", "a=b=c", "a===b", "a b", "-a", "a in b", "a in (b", "a>x", "a=b c=d", "/a"]
 )
-def test_what_is_no_selector_is_refused(text: str) -> None:
+def test_an_invalid_selector_is_refused(text: str) -> None:
     with pytest.raises(rules.RuleError, match=r"\S"):
         rules.parse_selector(text)
 
@@ -129,7 +129,7 @@ def test_values_and_selector_change_the_fingerprint_and_the_annotation_its_first
     assert not rules.same_annotation(plain.fingerprint, other.fingerprint)
 
 
-def test_only_what_is_configured_goes_into_the_payload_and_the_last_applied_never() -> None:
+def test_the_payload_has_only_the_configured_annotations_and_never_last_applied() -> None:
     applied = "kubectl.kubernetes.io/last-applied-configuration"
     (one,) = rules.scopes(
         [entry()], annotation=KEY, values=None, payload_annotations=["a", applied], payload_labels=["l"]

@@ -43,7 +43,7 @@ def test_a_damaged_file_is_set_aside_and_counted_and_the_others_are_shown(tmp_pa
     assert (tmp_path / "histogram_store.damaged").read_bytes() == content
 
 
-def test_a_file_that_is_being_made_is_given_time(tmp_path: Path) -> None:
+def test_a_file_that_is_being_created_is_read_again_later(tmp_path: Path) -> None:
     scripts.run(COUNT, str(tmp_path), "watcher")
     whole = (tmp_path / "counter_watcher.db").read_bytes()
     young = tmp_path / "counter_store.db"
@@ -58,7 +58,7 @@ def test_a_file_that_is_being_made_is_given_time(tmp_path: Path) -> None:
     assert not (tmp_path / "counter_store.damaged").exists()
 
 
-def test_a_file_that_vanishes_between_two_looks_is_no_error(tmp_path: Path) -> None:
+def test_a_file_that_vanishes_between_two_reads_is_no_error(tmp_path: Path) -> None:
     assert metrics.sound(tmp_path / "counter_gone.db")
     assert names(tmp_path) == set()
 

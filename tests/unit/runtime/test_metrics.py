@@ -35,7 +35,7 @@ def samples(directory: Path, *living: str) -> dict[str, float]:
     }
 
 
-def test_a_counter_survives_kill_nine_and_goes_on(tmp_path: Path) -> None:
+def test_a_counter_survives_kill_nine_and_continues(tmp_path: Path) -> None:
     for _ in range(3):
         assert scripts.run(COUNT + DIE, str(tmp_path), "watcher").returncode == -9
 
@@ -71,7 +71,7 @@ def test_the_state_gauges_of_a_dead_role_are_not_shown_and_its_instants_are(tmp_
     assert samples(tmp_path, "store")["beacon_last_event_timestamp_seconds{Pod}"] == 123
 
 
-def test_a_process_that_starts_anew_does_not_go_on_with_the_states_of_the_one_before(tmp_path: Path) -> None:
+def test_a_restarted_process_does_not_inherit_the_state_gauges_of_the_previous_one(tmp_path: Path) -> None:
     scripts.run(COUNT + DIE, str(tmp_path), "watcher")
     scripts.run(
         """
@@ -202,7 +202,7 @@ def test_every_metric_has_help_text_a_prefix_and_bounded_labels() -> None:
         ("application/openmetrics-text; version=nonsense", "text/plain; version=0.0.4", b"\n"),
     ],
 )
-def test_the_format_is_the_one_asked_for(accept: str, content_type: str, end: bytes) -> None:
+def test_the_format_is_the_requested_one(accept: str, content_type: str, end: bytes) -> None:
     family = metrics.family("counter", "things", "Things.", [({"kind": "a"}, 2.0)])
 
     body, said = scrape.render([family], accept)
