@@ -40,13 +40,13 @@ class Routes:
         return answering.HttpAnswer(status=HTTPStatus.OK, content_type=content_type, body=body)
 
     def liveness(self, _format: str) -> answering.HttpAnswer:
-        """Return whether Beacon is live: a pod restart would not help."""
+        """Return the verdict on liveness, with status 503 if a pod restart would help."""
         seen = self._read_snapshot()
         checks = self._history.stamp(health.liveness(seen), seen.now)
         return _verdict("live", checks)
 
     def readiness(self, _format: str) -> answering.HttpAnswer:
-        """Return whether Beacon is ready: all changes are delivered."""
+        """Return the verdict on readiness, with status 503 if changes might not be detected or sent."""
         seen = self._read_snapshot()
         checks = self._history.stamp(health.readiness(seen, scopes=self._scopes), seen.now)
         return _verdict("ready", checks)

@@ -1,7 +1,7 @@
-"""One scrape: the metric files of all roles and what is asked for, in the format that the scraper wants.
+"""One scrape: the metric files of all roles and the values measured now, in the format that the scraper accepts.
 
-A file that can't be read would spoil every later scrape, so it is set aside, once it has been found damaged twice: a
-process that has just made one writes its first bytes a moment later.
+A damaged file would spoil every later scrape, so it is set aside after two checks that find it damaged: a process that
+has just created a file writes its first bytes a moment later.
 """
 
 import struct
@@ -19,7 +19,7 @@ _RETRIES = 3
 
 
 class _Families:
-    """What the library takes for a registry: metrics that are collected already."""
+    """Collected metrics, with the interface of the library's registry."""
 
     def __init__(self, families: Iterable[metrics.Family]) -> None:
         self._families = families
@@ -35,28 +35,28 @@ def scrape(directory: Path, seen: snapshot.Snapshot, checks: health.Checks, *, a
 
 
 def render(families: Iterable[metrics.Family], accept: str) -> tuple[bytes, str]:
-    """Render metrics in the format that an Accept header asks for: the body and its content type."""
+    """Render metrics in the format that an Accept header requests: the body and its content type."""
     encode, content_type = exposition.choose_encoder(metrics.content_type(accept))
     return encode(_Families(families)), content_type
 
 
 def collect(directory: Path, living: list[str]) -> list[metrics.Family]:
-    """Merge the files of all roles, without the damaged ones, and without the states of those that don't live."""
+    """Merge the intact files of all roles; state gauges count only for roles that are `living`."""
     for _ in range(_RETRIES):
         try:
             return merge(_sound(directory, living))
-        except (FileNotFoundError, struct.error):  # a process has begun a file anew since it was found sound
+        except (FileNotFoundError, struct.error):  # a process has recreated a file since the check
             threading.Event().wait(_GRACE_S)
     return merge(_sound(directory, living))
 
 
 def merge(paths: Iterable[Path]) -> list[metrics.Family]:
-    """Add up sound metric files. Of a gauge the value that was set last counts."""
+    """Merge intact metric files: sums of counters, and of each gauge the value that was set last."""
     return list(multiprocess.MultiProcessCollector.merge([str(path) for path in paths]))  # type: ignore[no-untyped-call]
 
 
 def _sound(directory: Path, living: list[str]) -> tuple[Path, ...]:
-    """List the files that can be read, and set aside those that can't."""
+    """Return the intact files, and set aside the damaged ones."""
     paths = metrics.files(directory, living)
     damaged = [path for path in paths if not metrics.sound(path)]
     if not damaged:

@@ -19,6 +19,7 @@ PAGES = (
     *(f"docs/{name}.md" for name in MAINTAINERS),
     *(str(page.relative_to(ROOT)) for page in sorted((ROOT / "docs/decisions").glob("*.md"))),
 )
+PACKAGES = [path.parent for path in sorted((ROOT / "beacon").rglob("*/__init__.py"))]
 _CODE = re.compile(r"`([^`\s]+)`")
 _FILE = re.compile(r"(?:beacon|docs|grafana|k8s|tests)/[\w./-]*")
 _MODULE = re.compile(r"(?!beacon/|tests/|docs/|grafana/|k8s/)\w+/[\w/]+\.py")  # within beacon/
@@ -43,6 +44,17 @@ def symbols(path: Path) -> set[str]:
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             found.add(node.name)
     return found
+
+
+def is_defined(package: Path, name: str) -> bool:
+    """Return True if a package has this module or package, with the class, function or method after it."""
+    first, _, rest = name.partition(".")
+    if (package / first).is_dir():
+        return not rest or is_defined(package / first, rest)
+    module = package / f"{first}.py"
+    if module.exists():
+        return not rest or rest in symbols(module)
+    return name in symbols(package / "__init__.py")
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -77,6 +89,16 @@ def test_the_architecture_lists_every_package_and_every_verb() -> None:
 
     assert packages - named == set()
     assert set(wire.VERBS) - named == set()
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_package_states_where_to_start_reading(package: Path) -> None:
+    module = ast.parse((package / "__init__.py").read_text(encoding="utf-8"))
+    paragraphs = (" ".join(text.split()) for text in (ast.get_docstring(module) or "").split("\n\n"))
+    named = [name for text in paragraphs for name in _CODE.findall(text.partition("Start reading at ")[2])]
+
+    assert named
+    assert [name for name in named if not is_defined(package, name)] == []
 
 
 def test_a_missing_function_would_be_found() -> None:
