@@ -8,7 +8,6 @@ from pathlib import Path
 from beacon import codec
 from beacon.configuration import settings
 from beacon.exporter import answering, health, scrape, snapshot
-from beacon.runtime import metrics
 
 _JSON = "application/json"
 
@@ -33,7 +32,7 @@ class Routes:
         self._history = health.History()
 
     def scraped(self, content_type: str) -> answering.HttpAnswer:
-        """Return all metrics in the format that `metrics.content_type` chose."""
+        """Return all metrics in the format that `scrape.content_type` chose."""
         seen = self._read_snapshot()
         checks = health.readiness(seen, scopes=self._scopes)
         body, content_type = scrape.scrape(self._directory, seen, checks, accept=content_type)
@@ -58,7 +57,7 @@ def ports(tree: settings.Settings, routes: Routes) -> tuple[Port, ...]:
         tree.health.liveness_path: answering.Route(routes.liveness),
         tree.health.readiness_path: answering.Route(routes.readiness),
     }
-    scraped = answering.Route(routes.scraped, choose=metrics.content_type)
+    scraped = answering.Route(routes.scraped, choose=scrape.content_type)
     scrapes = {tree.metrics.path: scraped} if tree.metrics.enabled else {}
     if tree.health.port == tree.metrics.port:
         key = "metrics.port and health.port" if scrapes else "health.port"

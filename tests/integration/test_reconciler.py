@@ -15,7 +15,7 @@ import pytest
 from beacon import codec, errors
 from beacon.exporter import scrape
 from beacon.runtime import run_directory
-from beacon.runtime.metrics import files
+from beacon.runtime.metric_files import files
 from tests.integration.processes import wait_for
 from tests.unit.store import world
 from tests.unit.store.test_pruning import come_and_go

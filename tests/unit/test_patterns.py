@@ -22,9 +22,9 @@ from beacon import errors
 from beacon.cluster import framing
 from beacon.configuration import tree, values
 from beacon.domain import selectors
-from beacon.exporter import request
+from beacon.exporter import request, scrape
 from beacon.notifier import answer, masking, retry_after
-from beacon.runtime import log, metrics
+from beacon.runtime import log
 from beacon.sentinel import causes, protocol
 
 ROOT = Path(beacon.__file__).parent
@@ -37,7 +37,7 @@ LOCALS = {"name": "notifier", "dots": ".", "longest": 253, "pattern": r"[a-z0-9]
 ANYWHERE = ("a", "0", " ", "-", ".", "/", "a.", "a-", "a, ", "1s", "é", "\n", "@", ":")
 
 LOOPS: dict[str, Callable[[], object]] = {
-    "an accept header": lambda: metrics.content_type("application/openmetrics-text;version=1.0;" * (SIZE // 40)),
+    "an accept header": lambda: scrape.content_type("application/openmetrics-text;version=1.0;" * (SIZE // 40)),
     "a chunk header": lambda: drip(framing.Chunks().feed, b"0" * SIZE),
     "a chunk's trailers": lambda: drip(framing.Chunks().feed, b"0\r\n" + b"a\r\n" * (SIZE // 3)),
     "a comparison of integers": lambda: selectors.parse("a>" + "1" * SIZE),
