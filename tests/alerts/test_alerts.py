@@ -1,5 +1,6 @@
 """Every alert fires exactly when it should, evaluated by Prometheus' promtool."""
 
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from beacon.codec import documents
 
 RULES = Path(__file__).parents[2] / "k8s" / "overlays" / "monitoring" / "prometheusrule.yaml"
 TROUBLESHOOTING = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
+MONITORING = TROUBLESHOOTING.with_name("monitoring.md")
 POD = 'instance="pod"'
 
 needs_promtool = pytest.mark.needs("prometheus")
@@ -166,6 +168,12 @@ def test_every_alert_is_documented_with_symptom_check_cause_and_remedy() -> None
         assert "cure" in text
         look = text.partition("**look")[2].partition("**ca")[0]
         assert "`" in look or "as above" in look or "as above" in text, rule["alert"]
+
+
+def test_every_alert_is_listed_on_the_monitoring_page() -> None:
+    listed = re.findall(r"\[(Beacon\w+)\]\(troubleshooting\.md#(\w+)\)", MONITORING.read_text(encoding="utf-8"))
+
+    assert sorted(listed) == sorted((rule["alert"], rule["alert"].lower()) for rule in rules())
 
 
 def test_every_alert_leads_to_a_section_of_the_troubleshooting_page() -> None:
