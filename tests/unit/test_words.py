@@ -105,7 +105,7 @@ def test_an_imperative_is_known_by_its_first_word(text: str, imperative: bool) -
 
 def test_no_two_public_classes_have_the_same_name() -> None:
     places = defaultdict(list)
-    for path in PROCESSES:
+    for path in sorted(BEACON.rglob("*.py")):
         for name in public_classes(path):
             places[name].append(name_of(path))
 
