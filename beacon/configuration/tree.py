@@ -16,7 +16,7 @@ import pydantic
 from pydantic_core import ErrorDetails
 
 from beacon.configuration import settings, values
-from beacon.domain import rules
+from beacon.domain import selectors
 
 _LONGEST_SHOWN = 60
 _MASKED = "headers"
@@ -195,7 +195,7 @@ class _ValueReader:
 
 
 def _selector(text: str) -> str:
-    rules.parse_selector(text)
+    selectors.parse(text)
     return text
 
 

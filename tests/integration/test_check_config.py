@@ -35,7 +35,7 @@ def test_the_effective_tree_is_printed_with_secrets_masked(tmp_path: Path) -> No
     loading.parse(run.stdout, {})
 
 
-def test_json_is_printed_when_asked_for_and_the_environment_counts(tmp_path: Path) -> None:
+def test_json_is_printed_on_request_and_includes_the_environment(tmp_path: Path) -> None:
     path = tmp_path / "beacon.yaml"
     path.write_text(GOOD)
 

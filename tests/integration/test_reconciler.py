@@ -15,7 +15,7 @@ import pytest
 from beacon import codec, errors
 from beacon.exporter import scrape
 from beacon.runtime import run_directory
-from beacon.runtime.metrics import files, sound
+from beacon.runtime.metric_files import files, sound
 from tests.integration.processes import wait_for
 from tests.unit.store import world
 from tests.unit.store.test_pruning import come_and_go
@@ -85,7 +85,7 @@ def pair() -> Iterator[Pair]:
 
 
 def fill(path: Path, objects: int) -> None:
-    """Make a ledger in which everything is years old, told, and gone but for one object."""
+    """Create a ledger whose events are years old and delivered, and whose objects are gone but for one."""
     store = world.World(path, updates=True)
     store.open()
     store.relist(10)
@@ -96,7 +96,7 @@ def fill(path: Path, objects: int) -> None:
     store.ledger.close()
 
 
-def test_what_is_old_goes_and_the_file_shrinks(pair: Pair) -> None:
+def test_old_rows_are_removed_and_the_file_shrinks(pair: Pair) -> None:
     fill(pair.database, 600)
     full = pair.database.stat().st_size
 
@@ -131,7 +131,7 @@ def test_a_term_ends_it_at_once_in_the_middle_of_its_work(pair: Pair) -> None:
     assert pair.processes["reconciler"].wait(3) == errors.EXIT_OK
 
 
-def test_a_kill_nine_in_the_middle_of_its_work_does_no_harm(pair: Pair) -> None:
+def test_a_kill_nine_in_the_middle_of_its_work_loses_nothing(pair: Pair) -> None:
     fill(pair.database, 1000)
     pair.start()
     wait_for(lambda: pair.figures().get("beacon_clean_rows_total", 0), "the first rows to go")

@@ -70,7 +70,7 @@ def test_scalars_are_the_text_that_stands_there() -> None:
         with_endpoint("method: '', timeout: , retry: , tls: {caFile: ''}"),
     ],
 )
-def test_what_is_left_empty_is_the_default(text: str) -> None:
+def test_an_empty_value_is_the_default(text: str) -> None:
     assert load(text).settings == load(LEAST).settings
 
 
@@ -275,7 +275,7 @@ def test_the_environment_overrides_url_and_database() -> None:
     assert tree.storage.db_path == "/x/y.db"
 
 
-def test_no_secret_stands_in_errors_representations_or_what_is_shown() -> None:
+def test_no_secret_is_in_errors_representations_or_the_effective_configuration() -> None:
     secret = "hunter2-very-secret"
     wrong = problems(with_endpoint(f"headers: {{Authorization: '{secret}\x01'}}".replace("\x01", "é€")))
     user = problems(LEAST.replace("http://sink/", f"http://me:{secret}@sink/"))
@@ -314,7 +314,7 @@ def test_an_unreadable_file_is_reported_in_one_sentence(tmp_path: Path, make: An
     assert refused.value.problems == (f"{path} {message}",) or refused.value.problems[0].startswith(f"{path} {message}")
 
 
-def test_what_is_shown_loads_again_as_the_same() -> None:
+def test_the_effective_configuration_loads_as_the_same() -> None:
     text = with_endpoint("timeout: 1h30m1.5s, retry: {maxBackoff: 90s}") + "storage: {reserve: 64Mi}\n"
     tree = load(text.replace("1h30m1.5s", "30m1.5s")).settings
 
@@ -411,7 +411,7 @@ def test_any_file_either_loads_or_is_refused_with_a_message(content: Any) -> Non
         ('x: {"\\ud800": [1]}', "lone surrogate"),
     ],
 )
-def test_what_is_no_plain_value_is_reported_as_what_it_is(text: str, message: str) -> None:
+def test_a_value_that_is_not_plain_is_reported_with_its_type(text: str, message: str) -> None:
     with pytest.raises(errors.ConfigError, match=message):
         loading.parse(text, {})
 
@@ -426,9 +426,7 @@ def test_what_is_no_plain_value_is_reported_as_what_it_is(text: str, message: st
         ("ENDPOINT_AUTH_TOKEN", "hunter2\nhunter2"),
     ],
 )
-def test_what_the_environment_gives_the_endpoint_is_refused_by_name_if_it_cannot_be_used(
-    variable: str, value: str
-) -> None:
+def test_an_unusable_environment_variable_of_the_endpoint_is_rejected_by_name(variable: str, value: str) -> None:
     (problem,) = problems(LEAST, **{variable: value})
 
     assert problem.startswith(variable)
@@ -445,5 +443,5 @@ def test_what_the_environment_gives_the_endpoint_is_refused_by_name_if_it_cannot
         {"ENDPOINT_AUTH_TOKEN": "a\nb", "ENDPOINT_AUTH_TOKEN_FILE": "/token"},
     ],
 )
-def test_what_the_environment_gives_and_the_endpoint_does_not_need_is_no_problem(environ: dict[str, str]) -> None:
+def test_an_environment_variable_that_the_endpoint_does_not_need_is_no_problem(environ: dict[str, str]) -> None:
     load(LEAST, **environ)

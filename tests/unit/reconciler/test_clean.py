@@ -59,7 +59,7 @@ def figure(name: str, **labels: str) -> float:
     return metrics.REGISTRY.get_sample_value(name, labels) or 0.0
 
 
-def test_it_removes_what_may_go_and_counts_it(store: world.World) -> None:
+def test_it_removes_the_eligible_rows_and_counts_them(store: world.World) -> None:
     before = {table: figure("beacon_clean_rows_total", table=table) for table in ("objects", "events", "gaps")}
     said = Said()
 
@@ -71,7 +71,7 @@ def test_it_removes_what_may_go_and_counts_it(store: world.World) -> None:
     assert said.state["cleaner"]["state"] == "done"
 
 
-def test_what_a_look_found_is_shown_until_the_next_look(store: world.World) -> None:
+def test_the_result_of_a_check_is_shown_until_the_next_check(store: world.World) -> None:
     one = cleaner(store)
 
     one.clean(store.ask)
@@ -151,7 +151,7 @@ def test_each_period_holds_for_its_own_rows(store: world.World, period: str, tab
     assert gone == (["objects", "attempts"] if period == "retention" else [table])
 
 
-def test_a_run_that_fails_is_recorded_and_the_next_one_goes_on(store: world.World) -> None:
+def test_a_run_that_fails_is_recorded_and_the_next_one_continues(store: world.World) -> None:
     said = Said()
     one = cleaner(store, said)
     before = figure("beacon_clean_runs_total", result="failed")

@@ -120,7 +120,7 @@ def ask(store: world.World, jobs: list[service.QueuedRequest]) -> dict[Any, Any]
 
 
 def consistent(store: world.World) -> None:
-    """The state in memory and the ledger must agree after a restart."""
+    """Check that the state in memory and the ledger agree after a restart."""
     before = store.service.handle(wire.Inspect())
     opened = store.open()
     store.restart()
