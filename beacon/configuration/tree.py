@@ -64,7 +64,10 @@ def _repair(content: Any, problem: ErrorDetails) -> bool:
         *path, last = path  # an invalid item: the list is removed
     part = content
     for key in path:
-        part = part.setdefault(key, {}) if isinstance(part, dict) else part[key]
+        child = part.get(key) if isinstance(part, dict) else part[key]
+        if child is None:  # absent, or empty: both mean a section without keys
+            child = part[key] = {}
+        part = child
     if problem["type"] in ("missing", "too_short"):
         part[last] = copy.deepcopy(_PLACEHOLDERS[str(last)])
     elif isinstance(part, list):

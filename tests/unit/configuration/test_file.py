@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from beacon import codec, errors
@@ -394,6 +394,8 @@ yamlish = st.recursive(
 
 
 @given(yamlish)
+@example({"resources": [None]})
+@example({"resources": [None, {"kind": None}], "endpoint": None})
 def test_any_file_either_loads_or_is_refused_with_a_message(content: Any) -> None:
     with contextlib.suppress(errors.ConfigError):
         load(documents.dump(content))
