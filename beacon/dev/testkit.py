@@ -147,7 +147,7 @@ class Beacon:
             self.process.kill()
             code = self.process.wait()
         # A process started just before the end needs a moment to detect that it is an orphan.
-        until(lambda: not self.living(), "the end of all processes", timeout=10)
+        until(lambda: not self.living(), "the end of all processes", timeout=30)
         self._reader.join()
         if self.process.stdout:
             self.process.stdout.close()

@@ -82,6 +82,16 @@ def test_a_manifest_is_applied_twice_and_changed_once(kubectl: Kubectl) -> None:
     assert second == "deployment.apps/web configured\nconfigmap/settings unchanged\n"
 
 
+def test_a_manifest_is_applied_server_side(cluster: server.ApiServer, kubectl: Kubectl) -> None:
+    kubectl("apply", "--server-side", "-f", "-", text=MANIFEST)
+    kubectl("apply", "--server-side", "-f", "-", text=MANIFEST.replace("web:1", "web:2"))
+    read = cluster.get("deployments.apps", "web")
+    kubectl("delete", "-f", "-", text=MANIFEST)
+
+    assert read is not None
+    assert read["spec"]["template"]["spec"]["containers"][0]["image"] == "web:2"
+
+
 def test_namespaces_are_created_and_deleted_with_their_content(cluster: server.ApiServer, kubectl: Kubectl) -> None:
     kubectl("create", "namespace", "short")
     kubectl("create", "-f", "-", "-n", "short", text=MANIFEST)

@@ -50,7 +50,7 @@ def connected(directory: Path, url: str) -> connection.Connection:
     clusters, users = [{"name": "c", "cluster": {"server": url}}], [{"name": "u", "user": {}}]
     content = {"clusters": clusters, "users": users, "contexts": [context], "current-context": "c"}
     path.write_bytes(codec.encode(content))
-    return connection.Connection(credentials.source({"KUBECONFIG": str(path)}, connections=1), connect_s=5, read_s=5)
+    return connection.Connection(credentials.source({"KUBECONFIG": str(path)}, connections=1), connect_s=60, read_s=60)
 
 
 def peak_kb() -> int:

@@ -126,7 +126,7 @@ class Control:
         return self._cluster.state.version
 
     def load(self, count: int, *, rate: float = 0.0, **more: Any) -> Json:
-        """Create or update many objects; see `load.Load`. Return the times of the first and the last change."""
+        """Create many objects; see `load.Load`. Return the times of the first and the last creation."""
         return load.run(self._cluster, load.Load(count=count, rate=rate, **more))
 
     def issue(self, user: str, groups: Iterable[str] = ()) -> str:
