@@ -84,6 +84,7 @@ class Context:
         An uncaught exception in the thread terminates the process; a normal return does not.
         """
         thread = threading.Thread(target=self._guard, args=(target,), name=thread_name, daemon=True)
+        self._threads = [other for other in self._threads if other.is_alive()]
         self._threads.append(thread)
         thread.start()
         return thread

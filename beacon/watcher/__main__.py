@@ -15,7 +15,7 @@ def main(context: process.Context) -> None:
     with bus.Client(bus.address(context.run_dir), stop=context.stop, on_beat=heartbeat.beat) as client:
         tree = settings.from_plain(process.obtain_settings(context, client))
     scopes = configured_scopes.of(tree)
-    load = credentials.source(os.environ, connections=len(scopes) + runner.SPARE_CONNECTIONS)
+    load = credentials.source(os.environ, connections=len(scopes) + runner.QUICK_THREADS)
     log.get().info("watching started", scopes=len(scopes))
     runner.follow(context, scopes, connection.Connection(load), policy.Timing(), beat=heartbeat.beat)
     heartbeat.close()

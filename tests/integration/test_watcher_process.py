@@ -157,7 +157,7 @@ def test_its_threads_beat_while_it_waits_for_an_api_server_that_is_not_there(tmp
         both.start("watcher")
         expected = {"scope.ConfigMap": "unreachable", "scope.Widget.example.com": "unreachable"}
         watcher_world.await_(lambda: both.states() == expected, explain=lambda: str(both.states()))
-        hearts = both.directory / "beacon" / "heartbeat" / "watcher.ConfigMap"
+        hearts = both.directory / "beacon" / "heartbeat" / "watcher.main"
         first = hearts.read_bytes()
 
         watcher_world.await_(lambda: hearts.read_bytes() != first)
