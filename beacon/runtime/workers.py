@@ -20,7 +20,7 @@ class Workers:
     """Runs tasks in threads. An exception that a task raises ends the process."""
 
     def __init__(self, context: process.Context, name: str, *, quick: int, most: int) -> None:
-        """Run at most `quick` tasks that are not slow, and at most `most` in all; `name` is the prefix of the threads."""
+        """Run at most `quick` tasks that are not slow, and `most` in all; `name` is the prefix of the threads."""
         self._context = context
         self._name = name
         self._quick = quick
