@@ -14,7 +14,7 @@ from beacon.cluster import connection, discovery, failures, items, lists, observ
 from beacon.domain import model, rules
 
 _FIRST_POLL_S = 0.05
-_LONGEST_POLL_S = 1.0
+_LONGEST_POLL_S = 4.0
 
 
 class ComparisonInvalid(errors.TransientError):
