@@ -127,7 +127,7 @@ class WatchLoop:
         self._allow_reads(descriptor, allowed=not session.congested)
 
     def _allow_reads(self, descriptor: int, *, allowed: bool) -> None:
-        """Let TCP flow control stop the server while the store is behind."""
+        """Stop reading while the store is behind, so that TCP flow control stops the server."""
         if allowed == (descriptor not in self._closed_to_reads):
             return
         self._epoll.modify(descriptor, select.EPOLLIN if allowed else 0)
