@@ -8,7 +8,7 @@ from tests.gate import needs
 
 patience.factor = 5.0
 
-# `mutants` stops at the first counterexample, because nobody reads it.
+# `mutants` stops at the first counterexample, because it is not shown.
 settings.register_profile("mutants", phases=[Phase.generate], database=None)
 settings.register_profile("gate", database=None, print_blob=True)
 settings.load_profile("gate")

@@ -1,4 +1,4 @@
-"""The configuration a command works with: a file, standard input, or the file that the pod runs with."""
+"""Loads the configuration for a command: from a file, standard input, or the file that the pod uses."""
 
 import os
 import sys

@@ -36,16 +36,26 @@ def fail(error: errors.BeaconError, code: int) -> NoReturn:
     sys.exit(code)
 
 
-def copy(client: bus.Client, target: Path) -> None:
-    """Copy the store's ledger to a new file; the file is removed if the copy fails."""
+def copy(client: bus.Client, target: Path, *, name: str = "") -> None:
+    """Copy the store's ledger to a new file, called `name` in messages; the file is removed if the copy fails.
+
+    Raises:
+        errors.StartError: the file could not be created.
+        errors.PermanentError: the copy failed.
+    """
     complete = False
     try:
         while not complete:
             complete = client.try_call(wire.Backup(target=str(target)), timeout_s=_TIMEOUT_S).left == 0
         with target.open("rb") as file:
             os.fsync(file.fileno())
+    except errors.PermanentError as error:
+        message = str(error).replace(str(target), name or str(target))
+        if os.path.lexists(target):
+            raise errors.PermanentError(message) from error
+        raise errors.StartError(message, exit_code=errors.EXIT_CANNOT_CREATE) from error
     finally:
-        if not complete:
+        if not complete and os.path.lexists(target):
             target.unlink(missing_ok=True)
 
 

@@ -53,7 +53,7 @@ class ListPageItems(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def versions(self) -> tuple[int, ...]:
-        """Return the resourceVersions of `uids`; an unreadable object has the list's, which contradicts nothing."""
+        """Return the resourceVersions of `uids`; an unreadable object gets the list's, as it contradicts no row."""
         unreadable = (self.version for one in self.unreadable if one.item.uid)
         return (*(item.version for item in self.items), *unreadable)
 

@@ -127,7 +127,7 @@ class SupervisorMonitor:
             stderr_log.write("info", "restarted", program=program)
 
     def _check(self) -> None:
-        """Check all programs: kill hung processes, and end the pod if a program was given up."""
+        """Check all programs: kill hung processes, and end the pod if a program is FATAL."""
         now = time.monotonic()
         if now - self._checked_at > 3 * self._limits.check_interval_s + 1:
             self._awake_since = now

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from beacon.domain import instants
 from beacon.store import database, suspects
 
 _JUMP_US = 1_000_000  # smaller differences are corrections by NTP
@@ -87,7 +88,7 @@ class Clock:
 
     def before_us(self, ledger: database.Database, age_s: float) -> int:
         """Return the instant before which a timestamp is older than `age_s`, regardless of later jumps of the clock."""
-        since_us = self.now_us() - int(age_s * 1_000_000)
+        since_us = self.now_us() - int(min(max(age_s, 0.0), instants.LONGEST_S) * 1_000_000)
         row = ledger.row("SELECT sum(by_us) FROM jumps WHERE by_us > 0 AND at_us > ?", (since_us,))
         return since_us - ((row[0] or 0) if row else 0)
 

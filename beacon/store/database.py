@@ -48,6 +48,14 @@ class RequestError(errors.PermanentError):
     """The statement can't be executed (a constraint, a wrong type); the transaction still exists."""
 
 
+class ValueRefusedError(RequestError):
+    """The request contains a value that SQLite can't hold: an integer beyond 64 bits, or text that is not Unicode."""
+
+
+class CopyError(errors.PermanentError):
+    """The copy's own file can't be written: a matter of the path that an operator chose, not of the database."""
+
+
 class Database:
     """One connection, owned by one thread."""
 
@@ -232,20 +240,30 @@ class Copy:
     """A copy of a database in progress, advanced between transactions; it includes what is written meanwhile."""
 
     def __init__(self, source: Database, target: Path) -> None:
-        """Start a copy in an empty file."""
+        """Start a copy in an empty file.
+
+        Raises:
+            CopyError: the file can't be written.
+        """
+        self._path = target
         try:
             self._target = apsw.Connection(os.fspath(target))
             self._target.pragma("synchronous", "OFF")  # the requester syncs the copy: an fsync would block the store
             self._backup = self._target.backup("main", source._connection, "main")  # noqa: SLF001  of this module
         except apsw.Error as error:
-            raise _translated(error) from error
+            raise self._translated(error) from error
 
     def step(self, pages: int) -> tuple[int, int]:
-        """Copy some pages. Return the remaining and the total number of pages."""
+        """Copy some pages. Return the remaining and the total number of pages.
+
+        Raises:
+            CopyError: the copy can't be written.
+            errors.BeaconError: the database can't be read.
+        """
         try:
             self._backup.step(pages)
         except apsw.Error as error:
-            raise _translated(error) from error
+            raise self._translated(error) from error
         return self._backup.remaining, self._backup.page_count
 
     def finish(self, sql: str) -> None:
@@ -255,12 +273,20 @@ class Copy:
             self._target.execute(sql)
             self._target.close()
         except apsw.Error as error:
-            raise _translated(error) from error
+            raise self._translated(error) from error
 
     def close(self) -> None:
         """Close the copy, complete or not."""
         self._backup.close(True)  # noqa: FBT003  apsw's signature: errors were reported before
         self._target.close()
+
+    def _translated(self, error: apsw.Error) -> errors.BeaconError:
+        """Return an error of the file at fault: a copy writes only its own file, and only reads the database."""
+        translated = _translated(error)
+        if isinstance(translated, DamagedError) or getattr(error, "extendedresult", 0) in _READ_ERRORS:
+            return translated
+        why = "no free space" if isinstance(translated, FullError) else str(translated)
+        return CopyError(f"{self._path} can't be written: {why}")
 
 
 def sqlite_version() -> str:
@@ -402,6 +428,8 @@ def _translated(error: Exception) -> errors.BeaconError:
         return BusyError("the database is in use by another process")
     if isinstance(error, _VOLUME_ERRORS):
         return StorageError(f"the volume returned an error: {error}")
+    if isinstance(error, OverflowError | UnicodeError):
+        return ValueRefusedError(f"{type(error).__name__}: {error}")
     return RequestError(f"{type(error).__name__}: {error}")
 
 
@@ -409,6 +437,9 @@ def _translated(error: Exception) -> errors.BeaconError:
 _REFUSED_BY_SQLITE = (apsw.Error, OverflowError, UnicodeError)
 # A quota, a limit of the file size, and a file system that reports missing space only at the fsync.
 _NO_ROOM = (errno.EDQUOT, errno.EFBIG, errno.ENOSPC)
+_READ_ERRORS = (
+    *(apsw.SQLITE_IOERR_READ, apsw.SQLITE_IOERR_SHORT_READ, apsw.SQLITE_IOERR_DATA, apsw.SQLITE_IOERR_CORRUPTFS),
+)
 _VOLUME_ERRORS = (apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.NoMemError, apsw.PermissionsError)
 _COLUMNS_OF_TABLES = (
     'SELECT s.name, c.name, c.type, c."notnull", c.pk FROM sqlite_schema s, pragma_table_info(s.name) c'

@@ -10,6 +10,8 @@ from beacon.domain import model
 from beacon.runtime import log, metrics
 from beacon.store import comparisons, cursors, database, integrity, journal, redelivery, service, suspects
 
+_REJECTED = "rejected"  # the request is invalid or not allowed: no fault of the database
+
 
 class Observer(service.ServiceListener):
     """Updates metrics and writes log lines."""
@@ -30,6 +32,7 @@ class Observer(service.ServiceListener):
             comparisons.ComparisonDone: _compared,
             comparisons.Drift: self._drift_found,
             redelivery.Discarded: self._discarded,
+            redelivery.OldDiscarded: _old_discarded,
             redelivery.Redelivered: lambda note: metrics.REDELIVERIES.labels(endpoint=note.endpoint).inc(),
             suspects.Suspected: self._suspected,
         }
@@ -82,7 +85,8 @@ class Observer(service.ServiceListener):
     def failed(self, verb: str, error: errors.BeaconError) -> None:
         """Record a request that could not be applied."""
         kind = _kind_of(error)
-        metrics.DB_ERRORS.labels(verb=verb, error=kind).inc()
+        if kind != _REJECTED:
+            metrics.DB_ERRORS.labels(verb=verb, error=kind).inc()
         if isinstance(error, database.FullError):
             return  # logged once, when it begins: see `free_space_changed`
         if verb not in self._refused:
@@ -164,6 +168,11 @@ def _compared(found: comparisons.ComparisonDone) -> None:
     metrics.DRIFT.labels(kind=found.kind, drift="missed_deletion").inc(found.deleted)
 
 
+def _old_discarded(one: redelivery.OldDiscarded) -> None:
+    """Count the delivery; the cleaner logs the number of each run."""
+    metrics.DELIVERIES.labels(endpoint=one.endpoint, type=one.type, outcome=model.DeliveryState.DISCARDED).inc()
+
+
 def _kind_of(error: errors.BeaconError) -> str:
     if isinstance(error, database.FullError):
         return "full"
@@ -171,6 +180,6 @@ def _kind_of(error: errors.BeaconError) -> str:
         return "corrupt"
     if isinstance(error, database.BusyError):
         return "busy"
-    if isinstance(error, database.RequestError):
+    if isinstance(error, database.RequestError) and not isinstance(error, database.ValueRefusedError):
         return "constraint"
-    return "other"
+    return "other" if isinstance(error, database.StorageError) else _REJECTED

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from beacon import codec, wire
-from beacon.domain import instants, model
+from beacon.domain import model
 from beacon.store import clock, cursors, database, session_state
 
 _ROWS_PER_REQUEST = 250  # rows that one request examines
@@ -37,7 +37,7 @@ class Pruning:
 
     def prune(self, request: wire.Prune) -> wire.Pruned:
         """Examine the next rows of one table and remove those that are no longer needed, or only count them."""
-        before_us = self._clock.before_us(self._ledger, min(max(request.older_than_s, 0.0), instants.LONGEST_S))
+        before_us = self._clock.before_us(self._ledger, request.older_than_s)
         tables: dict[wire.Prunable, Callable[[wire.Prune, int], wire.Pruned]] = {
             wire.Prunable.OBJECTS: self._objects,
             wire.Prunable.EVENTS: self._events,

@@ -13,7 +13,9 @@ from beacon.domain import model
 from beacon.store import database, session_state
 
 _AT_ONCE = 40  # deliveries that one request processes, so that other requests do not wait long
+_EXAMINED = 250  # deliveries that one request examines for failed ones that are too old
 _OVERTAKEN = "a later event of the object has been delivered"
+_OLD = "failed longer ago than retention.failedPeriod"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +35,16 @@ class Discarded:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OldDiscarded:
+    """A delivery that failed too long ago was discarded: for metrics, after the commit."""
+
+    endpoint: str
+    type: model.EventType
+
+
 class Redelivery:
-    """Serves the verbs `redeliver` and `discard`."""
+    """Serves the verbs `redeliver`, `discard` and `discard-old`."""
 
     def __init__(self, ledger: database.Database, state: session_state.SessionState, endpoint: str) -> None:
         """Work on the given ledger; redelivered events are sent to `endpoint`, the configured one."""
@@ -52,6 +62,22 @@ class Redelivery:
         """Discard failed deliveries."""
         taken = request.deliveries[:_AT_ONCE]
         return self._acted([(one[0], self._discard(*one, now_us, request.reason)) for one in taken])
+
+    def discard_old(self, request: wire.DiscardOld, now_us: int, before_us: int) -> wire.DiscardedOld:
+        """Examine the next deliveries, and discard those that failed before `before_us`."""
+        after = max(0, min(request.after, model.MAX_INTEGER))
+        if not self._ledger.row("SELECT 1 FROM counts WHERE what = 'deliveries' AND state = 'failed' AND number > 0"):
+            return wire.DiscardedOld(discarded=0, after=after, more=False)
+        rows = self._ledger.rows(
+            "SELECT d.id, d.endpoint, e.type, d.state = 'failed' AND d.settled_us < ? FROM deliveries d"
+            " JOIN events e USING (sequence) WHERE d.id > ? ORDER BY d.id LIMIT ?",
+            (before_us, after, _EXAMINED),
+        )
+        old = [(delivery, endpoint, type_) for delivery, endpoint, type_, is_old in rows if is_old]
+        for delivery, endpoint, type_ in old:
+            self._ledger.run(_SET_DISCARDED, (now_us, _OLD, delivery))
+            self._state.note(OldDiscarded(endpoint=endpoint, type=model.EventType(type_)))
+        return wire.DiscardedOld(discarded=len(old), after=rows[-1][0] if rows else after, more=len(rows) == _EXAMINED)
 
     def _redeliver(self, delivery: int, generation: int, now_us: int, *, out_of_order: bool) -> str:
         """Return the reason of a refusal, "" if it is done."""
@@ -93,10 +119,7 @@ class Redelivery:
             return ""
         if state != model.DeliveryState.FAILED:
             return f"it is {state}; only failed deliveries can be discarded"
-        self._ledger.run(
-            "UPDATE deliveries SET state = 'discarded', settled_us = ?, reason = ? WHERE id = ?",
-            (now_us, reason, delivery),
-        )
+        self._ledger.run(_SET_DISCARDED, (now_us, reason, delivery))
         self._state.note(Discarded(endpoint=endpoint, type=model.EventType(type_), id=event, reason=reason))
         return ""
 
@@ -140,6 +163,7 @@ def _is_overtaken(ledger: database.Database, subject: str, sequence: int) -> boo
     return ledger.row(_LATER, (subject, sequence)) is not None
 
 
+_SET_DISCARDED = "UPDATE deliveries SET state = 'discarded', settled_us = ?, reason = ? WHERE id = ?"
 _OPEN = (model.DeliveryState.QUEUED, model.DeliveryState.READY)
 # Only delivered and discarded events are pruned; the next event's `previous` shows that there was one.
 _LATER = """

@@ -245,6 +245,9 @@ class StoreService:
             wire.Adopt: lambda r, now: self._positions.adopt(r, now.us),
             wire.Redeliver: lambda r, now: self._redelivery.redeliver(r, now.us),
             wire.Discard: lambda r, now: self._redelivery.discard(r, now.us),
+            wire.DiscardOld: lambda r, now: self._redelivery.discard_old(
+                r, now.us, self._clock.before_us(self._ledger, r.older_than_s)
+            ),
         }
 
     def _is_write(self, request: wire.AnyRequest) -> bool:

@@ -335,7 +335,7 @@ class ScopeWatch:
         return (doubts == 1 and not asked) or (lost and self._failed == 1)
 
     def _enter(self, reaction: policy.Reaction, failure: errors.BeaconError) -> None:
-        """Report the state. A server that was unreachable, and now refuses as it may after a start, stays so."""
+        """Report the state; an unreachable server stays unreachable while its refusals may be those of its start."""
         starting = reaction.state is policy.StreamState.OPENING and self._status.state is policy.StreamState.UNREACHABLE
         state = policy.StreamState.UNREACHABLE if starting else reaction.state
         self._status.enter(state, self._reason_of(failure, reaction))

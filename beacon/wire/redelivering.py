@@ -76,6 +76,23 @@ class Discard(verb.Request["ActionResult"]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DiscardOld(verb.Request["DiscardedOld"]):
+    """Discard some deliveries that failed longer ago than `older_than_s`; continue with the reply's `after`."""
+
+    older_than_s: float
+    after: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscardedOld(verb.Reply):
+    """Reply with the number of discarded deliveries, and the next position."""
+
+    discarded: int
+    after: int
+    more: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RefusedAction:
     """A delivery for which the action was refused, and why; `event_id` is "" if the delivery no longer exists."""
 
@@ -97,4 +114,5 @@ VERBS: tuple[verb.AnyVerb, ...] = (
     verb.Verb("find", FindDeliveries, DeliveryPage, verb.VerbKind.READ),
     verb.Verb("redeliver", Redeliver, ActionResult, verb.VerbKind.WRITE, bound=True),
     verb.Verb("discard", Discard, ActionResult, verb.VerbKind.WRITE, bound=True),
+    verb.Verb("discard-old", DiscardOld, DiscardedOld, verb.VerbKind.WRITE, bound=True),
 )

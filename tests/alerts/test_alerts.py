@@ -1,5 +1,6 @@
 """Every alert fires exactly when it should, evaluated by Prometheus' promtool."""
 
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from beacon.codec import documents
 
 RULES = Path(__file__).parents[2] / "k8s" / "overlays" / "monitoring" / "prometheusrule.yaml"
 TROUBLESHOOTING = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
+MONITORING = TROUBLESHOOTING.with_name("monitoring.md")
 POD = 'instance="pod"'
 
 needs_promtool = pytest.mark.needs("prometheus")
@@ -38,6 +40,7 @@ def quiet(alert: str, why: str, at: int, series: dict[str, str]) -> Case:
 DIFFERENCES = f'beacon_gap_differences_total{{{POD},scope="configmaps",reason="expired"}}'
 FIRST_LIST = f'beacon_gap_differences_total{{{POD},scope="configmaps",reason="first-list"}}'
 GAP_SECONDS = f'beacon_gap_seconds_total{{{POD},scope="configmaps",reason="expired"}}'
+UNREADABLE = f'beacon_objects_unreadable{{{POD},scope="configmaps"}}'
 READY = f'beacon_deliveries_pending{{{POD},endpoint="e",state="ready"}}'
 QUEUED = f'beacon_deliveries_pending{{{POD},endpoint="e",state="queued"}}'
 DELIVERED = f'beacon_deliveries_total{{{POD},endpoint="e",type="created",outcome="delivered"}}'
@@ -85,6 +88,9 @@ CASES = [
     fires("BeaconLongGap", "the first gap was a long one", 20, {GAP_SECONDS: "_x15 900x20"}),
     quiet("BeaconLongGap", "some seconds", 20, {GAP_SECONDS: "0x10 9x20"}),
     quiet("BeaconLongGap", "nothing after a long one", 80, {GAP_SECONDS: "_x15 900x90"}),
+    fires("BeaconObjectsUnreadable", "one cannot be read", 12, {UNREADABLE: "1x20"}),
+    quiet("BeaconObjectsUnreadable", "all can be read", 30, {UNREADABLE: "0x30"}),
+    quiet("BeaconObjectsUnreadable", "one is corrected within minutes", 20, {UNREADABLE: "0x5 1x8 0x20"}),
     fires("BeaconBacklogGrowing", "a hundred more each minute", 40, {READY: "0+100x60", QUEUED: "0x60"}),
     quiet("BeaconBacklogGrowing", "a backlog that is drained", 40, {READY: "9000-100x60", QUEUED: "0x60"}),
     quiet("BeaconBacklogGrowing", "a few more each minute", 40, {READY: "0+5x60", QUEUED: "0x60"}),
@@ -162,6 +168,12 @@ def test_every_alert_is_documented_with_symptom_check_cause_and_remedy() -> None
         assert "cure" in text
         look = text.partition("**look")[2].partition("**ca")[0]
         assert "`" in look or "as above" in look or "as above" in text, rule["alert"]
+
+
+def test_every_alert_is_listed_on_the_monitoring_page() -> None:
+    listed = re.findall(r"\[(Beacon\w+)\]\(troubleshooting\.md#(\w+)\)", MONITORING.read_text(encoding="utf-8"))
+
+    assert sorted(listed) == sorted((rule["alert"], rule["alert"].lower()) for rule in rules())
 
 
 def test_every_alert_leads_to_a_section_of_the_troubleshooting_page() -> None:

@@ -47,7 +47,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[replay.Replay]:
 
 @pytest.fixture(scope="module")
 def twins() -> dict[str, str]:
-    """The mapping of our random values to the recorded ones, over all exchanges."""
+    """Return the mapping of our random values to the recorded ones, over all exchanges."""
     return {}
 
 

@@ -145,7 +145,7 @@ def test_a_foreign_cluster_differs_from_every_other_refusal(
     assert isinstance(raised.value, errors.ForeignClusterError) is (code is wire.Refusal.FOREIGN)
 
 
-def test_the_window_bounds_what_is_unanswered(place: Path) -> None:
+def test_the_window_bounds_the_unanswered_requests(place: Path) -> None:
     with bus.Client(bus.address(place), stop=threading.Event(), window=3) as client:
         for _ in range(3):
             client.submit(wire.Ping())

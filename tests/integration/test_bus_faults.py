@@ -143,7 +143,7 @@ def test_an_invalid_reply_is_raised_and_the_next_request_is_served(
     assert [reply for _, _, reply in client.collect(wire.PING, 5)] == [PONG]
 
 
-def test_replies_to_nothing_that_was_asked_are_ignored(server: bus_server.BusServer, client: bus.Client) -> None:
+def test_replies_without_a_request_are_ignored(server: bus_server.BusServer, client: bus.Client) -> None:
     client.submit(wire.Ping())
     (incoming,) = arrivals(server, client, 1)
     for frame in (b"", b"x", b"\xff" * 12, b"\0" * 12, incoming.frame[:8] + b"\x09\0\0\0"):
@@ -170,7 +170,9 @@ def test_a_reply_to_an_earlier_transmission_is_ignored(server: bus_server.BusSer
     assert answered == [first, second]
 
 
-def test_what_is_submitted_during_a_pause_waits_for_its_turn(server: bus_server.BusServer, client: bus.Client) -> None:
+def test_a_request_submitted_during_a_pause_waits_for_its_turn(
+    server: bus_server.BusServer, client: bus.Client
+) -> None:
     client.submit(named(1))
     (one,) = arrivals(server, client, 1)
     answer(server, one, FULL)
@@ -227,7 +229,9 @@ def test_an_abandoned_call_leaves_no_state(where: str) -> None:
         assert (client.pending, client.free_slots) == (0, 1)
 
 
-def test_after_the_stop_what_was_submitted_can_still_be_collected(where: str, server: bus_server.BusServer) -> None:
+def test_after_the_stop_replies_to_submitted_requests_can_still_be_collected(
+    where: str, server: bus_server.BusServer
+) -> None:
     stop = threading.Event()
     stop.set()
     with bus.Client(where, stop=stop) as client:

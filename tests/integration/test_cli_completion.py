@@ -10,7 +10,7 @@ from beacon import errors
 
 
 def complete(words: str) -> list[str]:
-    """Give what the shell is offered for the last of the words."""
+    """Return the completions that the shell gets for the last word."""
     environ = {"_BEACON_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
     done = subprocess.run(
         [sys.executable, "-m", "beacon.cli"],

@@ -53,6 +53,23 @@ def test_a_backup_of_a_running_store_is_whole_and_never_overwrites(place: Place)
     assert list(place.directory.glob("*.partial-*")) == []
 
 
+def test_a_backup_that_is_refused_names_the_file_and_is_no_fault_of_the_database(place: Place) -> None:  # noqa: F811
+    served(place)
+
+    runs = [
+        beacon(place, "backup", str(place.directory / name)) for name in ("nowhere/copy.db", "beacon.yaml/copy.db", "")
+    ]
+
+    assert [run.returncode for run in runs] == [errors.EXIT_CANNOT_CREATE] * 3
+    nowhere = f"{place.directory}/nowhere/copy.db"
+    assert runs[0].stderr == f"backup refused: {nowhere} can't be created: No such file or directory\n"
+    assert "Not a directory" in runs[1].stderr
+    assert "exists already" in runs[2].stderr
+    (counters,) = place.directory.rglob("counter_store.db")
+    assert b"bus_requests" in counters.read_bytes()
+    assert b"db_errors" not in counters.read_bytes()
+
+
 def test_a_running_store_is_verified_by_a_copy_that_does_not_stay(place: Place) -> None:  # noqa: F811
     served(place)
 

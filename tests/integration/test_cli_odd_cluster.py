@@ -111,7 +111,7 @@ def test_a_list_that_is_none_is_a_problem_of_its_scope(script: scripted.Script, 
     assert "the API server sent" in found.problem
 
 
-def test_rbac_names_the_kinds_that_discovery_cannot_say(script: scripted.Script, tmp_path: Path) -> None:
+def test_rbac_names_the_kinds_that_discovery_cannot_resolve(script: scripted.Script, tmp_path: Path) -> None:
     assert script.url
 
     result = run(rbac.command, tmp_path)
@@ -121,7 +121,7 @@ def test_rbac_names_the_kinds_that_discovery_cannot_say(script: scripted.Script,
     assert "Odd of odd.io/v1" in result.output
 
 
-def test_explain_says_that_an_object_cannot_be_read(script: scripted.Script) -> None:
+def test_explain_reports_that_an_object_cannot_be_read(script: scripted.Script) -> None:
     script.items = [scripted.line("ADDED", "bad", 5, annotations={**ON, "x": 1})["object"]]
 
     (said,) = live_object.why_not([scope()], "ConfigMap", "ns", "bad")

@@ -23,7 +23,7 @@ def run(text: str, *options: str, **environ: str) -> subprocess.CompletedProcess
     return subprocess.run(command, env=kept | environ, input=text, capture_output=True, text=True, check=False)
 
 
-def test_kubectl_takes_what_is_printed(tmp_path: Path) -> None:
+def test_kubectl_accepts_the_output(tmp_path: Path) -> None:
     with server.running() as cluster:
         cluster.define("widgets", "example.com", "Widget")
         kubeconfig = str(cluster.kubeconfig(tmp_path / "admin"))
@@ -44,7 +44,7 @@ def test_kubectl_takes_what_is_printed(tmp_path: Path) -> None:
             assert bound["subjects"] == [{"kind": "ServiceAccount", "name": "beacon", "namespace": "n"}]
 
 
-def test_an_unknown_plural_prints_nothing_but_what_helps() -> None:
+def test_an_unknown_plural_prints_only_the_problem_and_its_remedy() -> None:
     done = run(WIDGETS)
 
     assert (done.returncode, done.stdout) == (errors.EXIT_FAILURE, "")
@@ -53,7 +53,7 @@ def test_an_unknown_plural_prints_nothing_but_what_helps() -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_kind_that_the_cluster_does_not_serve_is_said(tmp_path: Path) -> None:
+def test_a_kind_that_the_cluster_does_not_serve_is_reported(tmp_path: Path) -> None:
     with server.running() as cluster:
         done = run(WIDGETS, KUBECONFIG=str(cluster.kubeconfig(tmp_path / "kubeconfig")))
 
@@ -88,7 +88,7 @@ def test_the_identity_is_left_out_when_it_is_not_wanted() -> None:
         (PODS, ("-o", "xml"), 2),
     ],
 )
-def test_wrong_use_prints_nothing_and_is_said(text: str, options: tuple[str, ...], code: int) -> None:
+def test_a_usage_error_prints_no_role_and_is_reported(text: str, options: tuple[str, ...], code: int) -> None:
     done = run(text, *options)
 
     assert (done.returncode, done.stdout) == (code, "")

@@ -37,7 +37,9 @@ def named(name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("code", [401, 403, 404, 410, 429, 500, 503])
-def test_matching_requests_fail_as_often_as_said(cluster: server.ApiServer, client: asking.Client, code: int) -> None:
+def test_matching_requests_fail_as_often_as_configured(
+    cluster: server.ApiServer, client: asking.Client, code: int
+) -> None:
     cluster.faults.fail(code, times=2, verb="list", resource="configmaps")
 
     codes = [client.get(CONFIGMAPS)[0] for _ in range(3)]
@@ -48,14 +50,14 @@ def test_matching_requests_fail_as_often_as_said(cluster: server.ApiServer, clie
 def test_other_requests_do_not_fail(cluster: server.ApiServer, client: asking.Client) -> None:
     cluster.faults.fail(500, verb="watch")
     cluster.faults.fail(500, resource="pods")
-    cluster.faults.fail(500, user="somebody")
+    cluster.faults.fail(500, user="someone")
     cluster.faults.fail(500, namespace="kube-system")
     cluster.faults.fail(500, path="/apis/")
 
     assert client.get(CONFIGMAPS)[0] == 200
 
 
-def test_a_429_says_when_to_come_back(cluster: server.ApiServer, client: asking.Client) -> None:
+def test_a_429_carries_retry_after(cluster: server.ApiServer, client: asking.Client) -> None:
     cluster.faults.fail(429, retry_after_s=7)
 
     code, body = client.get(CONFIGMAPS)
@@ -108,7 +110,9 @@ def test_half_a_line_is_sent_and_no_more(cluster: server.ApiServer, client: aski
     assert watch.error is not None
 
 
-def test_an_open_watch_is_told_that_its_position_has_expired(cluster: server.ApiServer, client: asking.Client) -> None:
+def test_an_open_watch_gets_an_error_when_its_position_expires(
+    cluster: server.ApiServer, client: asking.Client
+) -> None:
     watch = client.watch(f"{CONFIGMAPS}?resourceVersion={cluster.version}")
 
     cluster.faults.error_line(410)
@@ -118,7 +122,7 @@ def test_an_open_watch_is_told_that_its_position_has_expired(cluster: server.Api
     assert (watch.all(), watch.error) == ([], None)
 
 
-def test_a_frozen_watch_is_silent_and_open_and_tells_all_once_thawed(
+def test_a_frozen_watch_stays_open_and_sends_everything_once_thawed(
     cluster: server.ApiServer, client: asking.Client
 ) -> None:
     watch = client.watch(f"{CONFIGMAPS}?resourceVersion={cluster.version}&timeoutSeconds=1")
@@ -132,7 +136,9 @@ def test_a_frozen_watch_is_silent_and_open_and_tells_all_once_thawed(
     assert watch.all() == ["ADDED a"]
 
 
-def test_a_frozen_server_accepts_and_says_nothing(cluster: server.ApiServer, client: asking.Client) -> None:
+def test_a_frozen_server_accepts_connections_and_sends_nothing(
+    cluster: server.ApiServer, client: asking.Client
+) -> None:
     cluster.faults.freeze(verb="list")
 
     with pytest.raises(urllib3.exceptions.ReadTimeoutError):
@@ -151,9 +157,9 @@ def test_a_slow_server_keeps_every_answer_and_every_line_waiting(
     began = time.monotonic()
 
     watch = client.watch(f"{CONFIGMAPS}?resourceVersion={position}")
-    told = [watch.next_summary(), watch.next_summary()]
+    lines = [watch.next_summary(), watch.next_summary()]
 
-    assert told == ["ADDED a", "ADDED b"]
+    assert lines == ["ADDED a", "ADDED b"]
     assert time.monotonic() - began >= 3 * SILENCE_S
 
 
@@ -248,7 +254,7 @@ def test_a_server_in_another_process_is_steered_over_http(tmp_path: Path) -> Non
 
 
 def test_only_an_administrator_steers(cluster: server.ApiServer, tmp_path: Path) -> None:
-    client = asking.Client(cluster, tmp_path, token=cluster.faults.issue("somebody"))
+    client = asking.Client(cluster, tmp_path, token=cluster.faults.issue("someone"))
 
     assert client.ask("POST", "/beacon-dev/clear", {})[0] == 403
     assert client.ask("GET", "/beacon-dev/status")[0] == 403
@@ -279,7 +285,7 @@ def test_the_program_ends_quickly_and_cleanly_with_a_watch_open(tmp_path: Path, 
         connection.close()
 
 
-def test_a_port_in_use_is_said_in_one_sentence(cluster: server.ApiServer) -> None:
+def test_a_port_in_use_is_reported_in_one_sentence(cluster: server.ApiServer) -> None:
     port = cluster.url.rpartition(":")[2]
 
     program = subprocess.run([*remote.COMMAND, "--port", port], capture_output=True, text=True, timeout=30, check=False)

@@ -56,7 +56,7 @@ def kubectl(cluster: server.ApiServer, tmp_path: Path) -> Kubectl:
     return Kubectl(cluster, tmp_path)
 
 
-def test_what_is_created_can_be_read_changed_and_deleted(cluster: server.ApiServer, kubectl: Kubectl) -> None:
+def test_a_created_object_can_be_read_changed_and_deleted(cluster: server.ApiServer, kubectl: Kubectl) -> None:
     kubectl("create", "configmap", "made", "--from-literal=k=v")
     kubectl("annotate", "configmap", "made", "bakerapps.net.maas=true")
     kubectl("annotate", "configmap", "made", "bakerapps.net.maas=other", "--overwrite")
@@ -116,7 +116,7 @@ def test_custom_resources_work_like_any_other(cluster: server.ApiServer, kubectl
     assert names == "widget.example.com/w\n"
 
 
-def test_rights_are_asked_about_and_granted_from_the_command_line(cluster: server.ApiServer, kubectl: Kubectl) -> None:
+def test_rights_are_checked_and_granted_from_the_command_line(cluster: server.ApiServer, kubectl: Kubectl) -> None:
     kubectl("create", "serviceaccount", "bot")
     kubectl("create", "clusterrole", "reader", "--verb=list,watch", "--resource=configmaps")
     kubectl("create", "clusterrolebinding", "bot", "--clusterrole=reader", "--serviceaccount=default:bot")

@@ -73,7 +73,9 @@ def test_a_good_event_is_accepted_and_its_body_is_a_cloudevent_to_the_official_s
     assert accepted.request.header("Content-Type") == HEADERS["content-type"]
 
 
-def test_wrong_requests_are_told_apart_and_never_accepted(sink: endpoint.SinkServer, session: requests.Session) -> None:
+def test_wrong_requests_get_distinct_errors_and_are_never_accepted(
+    sink: endpoint.SinkServer, session: requests.Session
+) -> None:
     sink.set(token="secret")
     bearer = {"authorization": "Bearer secret"}
     wrong = session.get(sink.url, timeout=60)
@@ -99,7 +101,7 @@ def test_methods_that_are_configured_are_accepted(sink: endpoint.SinkServer, ses
         assert answer.status_code == status
 
 
-def test_a_failure_carries_what_was_asked_for(sink: endpoint.SinkServer, post: Post) -> None:
+def test_a_failure_has_the_requested_status_headers_and_body(sink: endpoint.SinkServer, post: Post) -> None:
     sink.set(mode="failure", status=503, retry_after=7, body="out of order", headers={"X-Reason": "test"})
 
     answer = post()
@@ -222,14 +224,14 @@ def test_an_outage_refuses_connections_and_ends_on_the_same_port(sink: endpoint.
     assert sink.stats().accepted == 2
 
 
-def test_nobody_else_gets_the_port_during_an_outage(sink: endpoint.SinkServer) -> None:
+def test_no_other_process_gets_the_port_during_an_outage(sink: endpoint.SinkServer) -> None:
     sink.stop()
 
     with socket.socket() as other, pytest.raises(OSError, match="in use"):
         other.bind(("127.0.0.1", sink.port))
 
 
-def test_an_outage_ends_what_was_hanging(sink: endpoint.SinkServer, post: Post) -> None:
+def test_an_outage_ends_requests_that_were_hanging(sink: endpoint.SinkServer, post: Post) -> None:
     sink.set(mode="hang")
     with futures.ThreadPoolExecutor(1) as pool:
         hanging = pool.submit(post)
@@ -320,7 +322,7 @@ def test_a_long_poll_returns_with_the_next_event(sink: endpoint.SinkServer, post
         assert [item["index"] for item in polled.result(5).json()["events"]] == [1]
 
 
-def test_wait_for_says_what_it_saw_last(sink: endpoint.SinkServer) -> None:
+def test_wait_for_reports_the_last_statistics_on_timeout(sink: endpoint.SinkServer) -> None:
     with pytest.raises(TimeoutError, match="accepted=0"):
         sink.wait_for(lambda stats: stats.accepted > 0, timeout=0.05)
 
@@ -365,7 +367,7 @@ def test_it_can_be_closed_and_started_again() -> None:
         assert requests.get(f"{sink.url}/health", timeout=60).status_code == 200
 
 
-def test_mutual_tls_asks_for_a_certificate(tmp_path: Path) -> None:
+def test_mutual_tls_requires_a_certificate(tmp_path: Path) -> None:
     with endpoint.running(mutual=True) as sink:
         files = sink.write_client_files(tmp_path)
         known = (str(files.cert), str(files.key))
@@ -450,7 +452,7 @@ def test_the_program_names_every_wrong_setting_and_ends_with_78() -> None:
     assert "Traceback" not in ended.stderr
 
 
-def test_the_program_says_when_it_can_not_listen(sink: endpoint.SinkServer) -> None:
+def test_the_program_reports_that_it_cannot_listen(sink: endpoint.SinkServer) -> None:
     command = [sys.executable, "-m", "beacon.dev.endpoint", "--port", str(sink.port)]
 
     ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)

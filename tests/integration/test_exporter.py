@@ -112,7 +112,7 @@ def test_it_is_ready_when_healthy_and_not_when_the_store_is_gone(beacon: Beacon)
             processes.wait_for(lambda: beacon.readiness()[0] == 200, "readiness")
 
 
-def test_readiness_follows_what_the_watcher_reports(beacon: Beacon) -> None:
+def test_readiness_follows_the_reports_of_the_watcher(beacon: Beacon) -> None:
     beacon.all_live()
     with stores.serving(beacon.run_dir, beacon.store), beacon.exporting() as program:
         program.until("listening")
@@ -156,7 +156,7 @@ def test_a_damaged_metric_file_does_not_spoil_a_scrape_and_is_counted(beacon: Be
         assert "beacon_metric_files_damaged_total 1.0" in body
 
 
-def test_both_formats_are_served_as_asked_for(beacon: Beacon) -> None:
+def test_both_formats_are_served_on_request(beacon: Beacon) -> None:
     with stores.serving(beacon.run_dir, beacon.store), beacon.exporting() as program:
         program.until("listening")
 

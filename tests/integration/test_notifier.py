@@ -254,7 +254,9 @@ def test_a_restarted_store_repeats_nothing_that_is_under_way(store: stores.Store
     assert len(endpoint.received) == 20
 
 
-def test_a_fenced_notifier_goes_on_with_what_it_holds(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
+def test_a_fenced_notifier_completes_the_deliveries_that_it_holds(
+    store: stores.Store, endpoint: endpoints.Endpoint
+) -> None:
     endpoint.behave = lambda _request, _line: endpoints.Reply(delay_s=0.2)
     for index in range(8):
         store.add(f"web-{index}")
@@ -372,7 +374,7 @@ def test_nothing_is_settled_with_another_ledger_that_comes_with_another_configur
     assert not store.rows[key].outcomes
 
 
-def test_a_stop_lets_what_is_under_way_finish_and_sends_nothing_more(
+def test_a_stop_lets_requests_in_flight_finish_and_sends_nothing_more(
     store: stores.Store, endpoint: endpoints.Endpoint
 ) -> None:
     endpoint.behave = lambda _request, _line: endpoints.Reply(delay_s=0.5)
@@ -387,7 +389,9 @@ def test_a_stop_lets_what_is_under_way_finish_and_sends_nothing_more(
     assert not any(outcome.code != "204" for row in store.rows.values() for outcome in row.outcomes)
 
 
-def test_a_stop_cuts_what_hangs_and_leaves_it_open(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
+def test_a_stop_cancels_a_hanging_request_and_its_delivery_stays_pending(
+    store: stores.Store, endpoint: endpoints.Endpoint
+) -> None:
     rules = breaker.BreakerRules(threshold=5, probe_interval_s=1.0, timeout_s=60.0)
     hang = threading.Event()
     endpoint.behave = lambda _request, _line: endpoints.Reply() if hang.wait(30) else None
@@ -405,7 +409,9 @@ def test_a_stop_cuts_what_hangs_and_leaves_it_open(store: stores.Store, endpoint
     assert not outcome.counted
 
 
-def test_an_idle_notifier_asks_no_more_often_than_it_polls(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
+def test_an_idle_notifier_claims_no_more_often_than_its_poll_interval(
+    store: stores.Store, endpoint: endpoints.Endpoint
+) -> None:
     with running.Notifier(store, endpoint, poll_s=0.2):
         running.wait_for(lambda: store.parked is not None)
         before, began = len(store.claims), time.monotonic()

@@ -295,7 +295,7 @@ def test_a_connection_that_was_idle_for_too_long_is_not_used_again(world: World)
 
 
 def test_a_connection_that_was_dropped_silently_does_not_cost_the_next_event(world: World) -> None:
-    """A load balancer forgets a connection: what is sent on it gets no answer."""
+    """A load balancer forgets a connection: requests on it get no response."""
     silent = threading.Event()
 
     def behave(request: endpoints.Received, line: socket.socket) -> endpoints.Reply:
@@ -314,7 +314,7 @@ def test_a_connection_that_was_dropped_silently_does_not_cost_the_next_event(wor
     assert world.endpoint.connections == 2
 
 
-def test_the_kernel_looks_after_idle_connections(world: World) -> None:
+def test_the_kernel_probes_idle_connections(world: World) -> None:
     line = world.channel()
     assert send(line).status == 204
 

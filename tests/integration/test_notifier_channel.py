@@ -291,7 +291,7 @@ def test_an_answer_that_ends_with_its_connection_is_whole(
 @pytest.mark.parametrize(
     "text", [b"what?\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 500]
 )
-def test_what_is_not_http_is_a_network_error(
+def test_a_response_that_is_not_http_is_a_network_error(
     text: bytes, endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog
 ) -> None:
     endpoint.behave = lambda _request, line: line.sendall(text)
@@ -375,7 +375,7 @@ def test_a_token_takes_the_place_of_a_configured_authorization(
     assert [request.headers["authorization"] for request in endpoint.received] == ["Bearer t0ken", "Basic abcdef"]
 
 
-def test_a_token_is_asked_for_at_every_request(endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog) -> None:
+def test_the_token_is_read_for_every_request(endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog) -> None:
     tokens = iter(["one", "two"])
     target = http_sender.Target(url=endpoint.url, method="POST", agent="b", width=1)
     line = http_sender.HttpSender(target, token=lambda: next(tokens), watchdog=watchdog)

@@ -169,7 +169,7 @@ def test_a_death_around_any_request_repeats_no_more_than_was_under_way(place: Pl
         assert of_one == sorted(of_one)
 
 
-def test_a_kill_in_the_middle_loses_nothing_keeps_order_and_repeats_at_most_what_was_under_way(place: Place) -> None:
+def test_a_kill_loses_nothing_keeps_order_and_repeats_at_most_the_requests_in_flight(place: Place) -> None:
     place.endpoint.behave = lambda _request, _line: endpoints.Reply(delay_s=0.005)
     objects, each, width = 20, 15, 4
     for index in range(objects):
@@ -190,12 +190,12 @@ def test_a_kill_in_the_middle_loses_nothing_keeps_order_and_repeats_at_most_what
     # Requests that were answered and not yet settled durably are repeated, too: at most those of one more claim.
     assert sum(seen.values()) - len(seen) <= kills * 4 * width
     for index in range(objects):
-        told = [
+        sequences = [
             json.loads(request.body)["sequence"]
             for request in place.endpoint.received
             if json.loads(request.body)["subject"] == f"web-{index}"
         ]
-        assert told == sorted(told)
+        assert sequences == sorted(sequences)
 
 
 # A notifier in which something unexpected happens to one event: before it is rendered, or when its settlement is put on

@@ -23,7 +23,7 @@ while not context.sleep(0.05):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_process_that_is_asked_to_stop_ends_well(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_process_exits_with_0_on_sigterm(tmp_path: Path, number: signal.Signals) -> None:
     with processes.started(LOOP, tmp_path) as program:
         program.until("running")
 
@@ -55,7 +55,7 @@ def test_a_limit_of_open_files_that_does_not_suffice_is_named(tmp_path: Path) ->
     assert "250 scopes need up to 301 open files, but the limit is 300" in reason
 
 
-def test_what_a_burst_leaves_free_within_the_heap_is_given_back_in_time(tmp_path: Path) -> None:
+def test_memory_that_a_burst_leaves_free_in_the_heap_is_returned_to_the_kernel(tmp_path: Path) -> None:
     main = """
     def mib():
         return int(open("/proc/self/statm").read().split()[1]) / 256
@@ -74,7 +74,7 @@ def test_what_a_burst_leaves_free_within_the_heap_is_given_back_in_time(tmp_path
         program.until("given back")
 
 
-def test_a_process_that_was_frozen_for_long_goes_on(tmp_path: Path) -> None:
+def test_a_process_that_was_frozen_for_long_continues(tmp_path: Path) -> None:
     main = """
     beats = 0
     while not context.sleep(0.02):
@@ -95,7 +95,7 @@ def test_a_process_that_was_frozen_for_long_goes_on(tmp_path: Path) -> None:
         assert "ended" not in program.events()
 
 
-def test_a_second_signal_harms_nobody_who_is_winding_down(tmp_path: Path) -> None:
+def test_a_second_signal_does_not_disturb_a_process_that_is_stopping(tmp_path: Path) -> None:
     main = """
     log.get().info("running")
     context.stop.wait()
@@ -116,7 +116,7 @@ def test_a_second_signal_harms_nobody_who_is_winding_down(tmp_path: Path) -> Non
         assert "wound down" in program.events()
 
 
-def test_a_storm_of_signals_does_not_lock_a_thread_that_looks_at_the_stop_event(tmp_path: Path) -> None:
+def test_a_storm_of_signals_does_not_block_a_thread_that_polls_the_stop_event(tmp_path: Path) -> None:
     main = """
     log.get().info("running")
     while not context.stop.wait(0.0001):
@@ -230,7 +230,7 @@ def test_an_error_of_ours_in_a_thread_ends_the_process_with_its_code(tmp_path: P
         assert program.end() == errors.EXIT_TEMPORARY
 
 
-def test_a_failed_thread_ends_the_process_even_when_its_main_never_looks(tmp_path: Path) -> None:
+def test_a_failed_thread_ends_the_process_even_when_its_main_thread_never_checks(tmp_path: Path) -> None:
     main = """
     def work():
         raise KeyError("lost")
@@ -264,7 +264,7 @@ def test_a_process_leaves_its_heartbeat_when_killed_and_a_new_one_takes_over(tmp
     assert beat.pid == second.process.pid
 
 
-def test_a_heart_stands_still_while_the_process_is_frozen(tmp_path: Path) -> None:
+def test_the_heartbeat_stops_while_the_process_is_frozen(tmp_path: Path) -> None:
     hearts = run_directory.heartbeats_directory(tmp_path / "beacon")
     with processes.started(LOOP, tmp_path) as program:
         program.until("running")
@@ -315,8 +315,8 @@ process.run("watcher", main)
     parent.stdout.close()
 
 
-def test_a_process_whose_supervisord_died_before_it_could_look_ends_at_once(tmp_path: Path) -> None:
-    (tmp_path / "supervisord.pid").write_text("1\n")  # whoever it was, it is not the parent
+def test_a_process_whose_supervisord_died_before_its_first_check_ends_at_once(tmp_path: Path) -> None:
+    (tmp_path / "supervisord.pid").write_text("1\n")  # an existing process, but not the parent
 
     with processes.started(LOOP, tmp_path, environ={"SUPERVISOR_ENABLED": "1"}) as program:
         assert program.end() == errors.EXIT_UNAVAILABLE

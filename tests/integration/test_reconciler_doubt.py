@@ -63,7 +63,7 @@ def test_a_right_that_was_never_there_is_missing_at_once(world: World) -> None:
 
 
 @pytest.mark.parametrize("code", [401, 403, 404, 503])
-def test_what_a_restarted_server_refuses_is_asked_again_every_second(world: World, code: int) -> None:
+def test_a_request_that_a_restarted_server_refuses_is_repeated_every_second(world: World, code: int) -> None:
     assert world.reconciler.compare() is RoundResult.COMPLETE
     world.api.faults.refuse(times=1)
     world.waited.clear()

@@ -74,7 +74,7 @@ def place() -> Iterator[Place]:
             process.stdout.close()
 
 
-def test_it_hands_its_configuration_to_whoever_says_hello(place: Place) -> None:
+def test_its_reply_to_hello_carries_the_configuration(place: Place) -> None:
     place.start()
 
     with place.client() as client:
@@ -97,7 +97,7 @@ def test_sigterm_ends_it_with_success_and_an_intact_file(place: Place) -> None:
     left.close()
 
 
-def test_a_second_beacon_on_the_same_volume_is_told_so(place: Place) -> None:
+def test_a_second_beacon_on_the_same_volume_is_refused_with_the_reason(place: Place) -> None:
     place.start()
     with place.client() as client:
         client.call(wire.Ping())
@@ -153,7 +153,7 @@ def test_wrong_configuration_is_printed_problem_by_problem(place: Place) -> None
     assert any("endpoint.metod" in problem and "method" in problem for problem in problems)
 
 
-def test_a_path_too_long_for_a_socket_is_said_in_words(place: Place) -> None:
+def test_a_path_too_long_for_a_socket_is_reported_in_words(place: Place) -> None:
     deep = place.directory / ("d" * 100)
     deep.mkdir()
 

@@ -44,7 +44,7 @@ def test_a_missing_token_file_is_reported_and_nothing_is_sent(sink: endpoints.Si
 
 
 def test_an_unknown_host_is_a_network_error() -> None:
-    result = test_event.send(tree("http://nobody.invalid/"), {})
+    result = test_event.send(tree("http://nowhere.invalid/"), {})
 
     assert result["code"] == "network"
     assert "name" in result["error"].lower()

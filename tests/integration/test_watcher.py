@@ -180,7 +180,7 @@ def test_a_kind_that_cannot_be_watched_so_is_refused_in_plain_words(configured: 
         assert words in str(w.await_state("refused", scope).fields["reason"])
 
 
-def test_what_comes_within_milliseconds_goes_into_one_request() -> None:
+def test_observations_within_milliseconds_go_into_one_request() -> None:
     with world() as w:
         w.start().await_state("watching")
         for number in range(2000):

@@ -11,7 +11,7 @@ LONG_S = 60.0
 
 
 @pytest.mark.parametrize("code", [403, 401, 404, 503])
-def test_what_a_restarted_server_answers_at_first_is_not_believed(code: int) -> None:
+def test_the_first_answers_of_a_restarted_server_are_not_believed(code: int) -> None:
     with world(entry(), entry("Secret")) as w:
         w.timing = watcher_world.replace(w.timing, doubt_s=LONG_S)
         w.api.create("configmaps", object_("a", ON))
@@ -43,7 +43,7 @@ def test_a_server_that_answers_403_for_a_moment_without_having_been_away_is_not_
 
 
 @pytest.mark.parametrize("verbs", [["list"], ["watch"], ["list", "watch"]])
-def test_a_right_that_stays_away_is_named_in_the_end_and_noticed_when_it_is_back(verbs: list[str]) -> None:
+def test_a_right_that_stays_missing_is_reported_and_its_return_is_noticed(verbs: list[str]) -> None:
     with world() as w:
         w.start().await_state("watching")
         w.api.faults.deny(user="admin", resources=["configmaps"], verbs=verbs)
@@ -109,7 +109,7 @@ def test_the_identity_that_a_starting_server_refused_is_read_later() -> None:
         watcher_world.await_(read)
 
 
-def test_a_server_that_is_away_is_asked_until_it_is_back() -> None:
+def test_an_unreachable_server_is_retried_until_it_answers() -> None:
     with world() as w:
         w.timing = watcher_world.replace(w.timing, doubt_s=LONG_S)
         w.start().await_state("watching")

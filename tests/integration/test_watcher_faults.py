@@ -49,7 +49,7 @@ def test_a_right_taken_away_deletes_nothing() -> None:
         w.await_received(("created", "a"), ("created", "b"))
 
 
-def test_a_token_that_is_replaced_in_the_file_is_read_anew() -> None:
+def test_a_token_that_is_replaced_in_the_file_is_read_again() -> None:
     with world() as w:
         w.token = w.api.faults.issue("reader", groups=["system:masters"])
         w.start().await_state("watching")
@@ -168,7 +168,7 @@ def test_trouble_of_one_scope_is_not_anothers() -> None:
         w.await_received(("created", "a"))
 
 
-def test_a_server_that_ends_every_watch_at_once_is_not_asked_in_a_hot_loop() -> None:
+def test_a_server_that_ends_every_watch_at_once_gets_no_hot_loop_of_requests() -> None:
     with world() as w:
         w.start().await_state("watching")
         for _ in range(8):
@@ -180,7 +180,7 @@ def test_a_server_that_ends_every_watch_at_once_is_not_asked_in_a_hot_loop() -> 
         assert max(pauses) > 0.1
 
 
-def test_a_cluster_whose_identity_may_not_be_read_is_followed_all_the_same() -> None:
+def test_a_cluster_whose_identity_may_not_be_read_is_watched_nevertheless() -> None:
     with world() as w:
         w.api.faults.deny(user="admin", resources=["namespaces"], verbs=["get"])
         w.start().await_state("watching")

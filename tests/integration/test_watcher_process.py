@@ -90,7 +90,7 @@ def watching(tmp_path: Path) -> Iterator[tuple[api_server.ApiServer, Processes, 
         yield api, both, watcher
 
 
-def test_it_watches_the_configured_scopes_logs_each_state_once_and_stops_when_asked(tmp_path: Path) -> None:
+def test_it_watches_the_configured_scopes_logs_each_state_once_and_stops_on_sigterm(tmp_path: Path) -> None:
     with watching(tmp_path) as (_, both, watcher):
         watcher.terminate()
 
@@ -127,7 +127,7 @@ def test_it_waits_for_a_store_that_is_late(tmp_path: Path) -> None:
         both.await_watching()
 
 
-def test_a_changed_configuration_makes_it_start_anew(tmp_path: Path) -> None:
+def test_a_changed_configuration_makes_it_restart(tmp_path: Path) -> None:
     with watching(tmp_path) as (_, both, watcher):
         both.running[0].terminate()
         both.running[0].wait()
@@ -149,7 +149,7 @@ def test_without_credentials_it_logs_one_line_and_exits_with_the_configuration_c
         assert "KUBECONFIG" in problems[0]
 
 
-def test_its_threads_beat_while_it_waits_for_an_api_server_that_is_not_there(tmp_path: Path) -> None:
+def test_its_threads_send_heartbeats_while_it_waits_for_an_unreachable_api_server(tmp_path: Path) -> None:
     with api_server.running() as api:
         kubeconfig = api.kubeconfig(tmp_path / "kubeconfig")
     with processes(str(kubeconfig)) as both:

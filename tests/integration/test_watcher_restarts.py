@@ -147,7 +147,7 @@ def test_an_expired_continue_token_starts_the_list_over() -> None:
         watcher_world.await_(lambda: len(w.received()) == 1200, 30.0, w.explain)
 
 
-def test_a_changed_configuration_ends_the_watcher_so_that_it_starts_anew_with_it() -> None:
+def test_a_changed_configuration_ends_the_watcher_so_that_it_restarts_with_it() -> None:
     with world() as w:
         w.start().await_state("watching")
         assert w.context is not None
@@ -231,7 +231,7 @@ def test_an_object_released_by_a_changed_configuration_is_still_reported_as_dele
         assert received[1].cause == "object-deleted"
 
 
-def test_a_store_without_answer_bounds_what_is_read() -> None:
+def test_a_store_that_does_not_answer_bounds_the_lines_that_are_read() -> None:
     lines = metrics.WATCH_LINES.labels(kind="ConfigMap", type="ADDED")
     with world() as w:
         w.start().await_state("watching")

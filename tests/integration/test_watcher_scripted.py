@@ -141,7 +141,7 @@ def scripted(
     entries: list[dict[str, Any]] | None = None,
     handler: type[Handler] = Handler,
 ) -> Iterator[tuple[Script, World]]:
-    """Say these watches one after the other, and then nothing."""
+    """Serve these watches one after another, and then none."""
     script = Script()
     script.version = version
     script.watches = [*watches]
@@ -211,7 +211,7 @@ def test_a_watch_goes_on_from_the_last_bookmark_after_a_proper_end() -> None:
         assert script.positions[:2] == [10, 40]
 
 
-def test_what_must_not_leave_does_not() -> None:
+def test_content_that_must_stay_inside_is_never_sent() -> None:
     hidden: dict[str, Any] = {
         "managedFields": [{"manager": "hidden-manager"}],
         "annotations": {KEY: "v", "kubectl.kubernetes.io/last-applied-configuration": "hidden-config", "x": "hidden-x"},

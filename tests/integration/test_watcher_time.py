@@ -35,7 +35,7 @@ def test_error_lines_that_repeat_without_progress_lead_to_a_list() -> None:
         assert script.positions[:4] == [10, 10, 10, script.positions[3]]
 
 
-def test_what_is_lost_after_such_a_list_is_resumed_and_not_listed_again() -> None:
+def test_a_watch_lost_after_such_a_list_is_resumed_without_another_list() -> None:
     with watcher_world.world() as w:
         w.start().await_state("watching")
         for number in range(3):
@@ -105,7 +105,7 @@ def dripping(what: str) -> Iterator[tuple[scripts.Script, World]]:
         yield made
 
 
-def test_a_list_that_drips_is_the_failure_of_its_scope_and_its_thread_goes_on_beating() -> None:
+def test_a_list_that_drips_is_a_failure_of_its_scope_and_its_thread_keeps_sending_heartbeats() -> None:
     with dripping("secrets") as (script, w):
         w.read_s = 0.3
         w.start()

@@ -189,7 +189,7 @@ class World:
         self.store.send_signal(signal.SIGCONT)
 
     def report(self, scope: str = "ConfigMap") -> run_directory.Report | None:
-        """What a scope's stream said of itself last."""
+        """Return the latest report of a scope's stream."""
         reports = (
             report for report in run_directory.read_reports(self.run_dir) if report.component == f"scope.{scope}"
         )
@@ -202,7 +202,7 @@ class World:
         return report
 
     def states_since_watching(self) -> list[tuple[str, str]]:
-        """Give the states that streams entered after one of them watched for the first time."""
+        """Return the states that streams entered after one of them watched for the first time."""
         assert self.context is not None
         states = self.context.states
         first = next(index for index, (_, state) in enumerate(states) if state == "watching")

@@ -52,7 +52,7 @@ def test_the_configuration_loads_without_a_warning(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", built.OURS)
-def test_probes_and_scrapes_find_what_the_exporter_serves(name: str) -> None:
+def test_probes_and_scrapes_use_the_paths_that_the_exporter_serves(name: str) -> None:
     tree, container = loaded(name), built.container(name)
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     (service_port,) = built.one(name, "Service")["spec"]["ports"]

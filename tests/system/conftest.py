@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A directory whose path is short enough for unix sockets."""
+    """Create a directory whose path is short enough for unix sockets."""
     with tempfile.TemporaryDirectory(prefix="b") as name:
         yield Path(name)
 

@@ -79,7 +79,7 @@ def test_a_real_cluster_is_used_through_its_api_and_cleaned_up(place: Path) -> N
 
 @pytest.fixture
 def another(tmp_path: Path) -> Path:
-    """A copy of this checkout; each of its processes appends its name to the file `began`."""
+    """Copy this checkout; each of its processes appends its name to the file `began`."""
     copy = tmp_path / "another"
     for name in ("beacon", "tests"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -101,7 +101,7 @@ def demo(*options: str, **environ: str) -> Iterator[Demo]:
 
 @pytest.fixture
 def config(place: Path) -> Path:
-    """A configuration for ConfigMaps on a free port, without an endpoint."""
+    """Write a configuration for ConfigMaps on a free port, without an endpoint."""
     path = place / "beacon.yaml"
     port = {"port": testkit.free_port()}
     path.write_text(

@@ -248,6 +248,7 @@ def test_every_fault_has_raised_its_alert(story: Story) -> None:
         "BeaconEndpointDown default",
         "BeaconGapWithDifferences configmaps",
         "BeaconLedgerDamaged",
+        "BeaconObjectsUnreadable configmaps",
         "BeaconStorageWarning bytes",
     }
 

@@ -192,7 +192,7 @@ def test_a_freeze_of_all_processes_kills_none(base: Path) -> None:
 
 
 def impatient(base: Path) -> Path:
-    """A supervisord.conf under which a start counts as successful after one second."""
+    """Write a supervisord.conf under which a start counts as successful after one second."""
     conf = base / "supervisord.conf"
     conf.write_text(supervised.CONF.read_text().replace("startsecs=2", "startsecs=1"))
     return conf

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import multiprocess
 
-from beacon.runtime import metrics, run_directory
+from beacon.runtime import metric_files, run_directory
 from beacon.runtime.supervision import ProgramState
 from tests.integration import processes
 from tests.system import supervised
@@ -29,7 +29,7 @@ def base() -> Iterator[Path]:
 
 def counted(base: Path) -> dict[str, float]:
     directory = run_directory.metrics_directory(base / "beacon")
-    paths = [str(path) for path in metrics.files(directory, ())]
+    paths = [str(path) for path in metric_files.files(directory, ())]
     found = multiprocess.MultiProcessCollector.merge(paths)  # type: ignore[no-untyped-call]
     return {sample.name: sample.value for family in found for sample in family.samples}
 

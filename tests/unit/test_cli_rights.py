@@ -35,7 +35,7 @@ def test_a_kind_that_is_watched_in_some_namespaces_needs_a_role_in_each_and_noth
     assert found["Role@kube-system"]["rules"][0]["resourceNames"] == ["kube-system"]
 
 
-def test_the_whole_list_of_namespaces_is_another_right_than_the_one_namespace() -> None:
+def test_listing_all_namespaces_is_another_right_than_reading_one() -> None:
     rules = made(("", "namespaces", ""))["ClusterRole@"]["rules"]
 
     assert [(rule["verbs"], rule.get("resourceNames")) for rule in rules] == [

@@ -16,7 +16,7 @@ EVIL = "a\x1b[2J\u202eb\x9b31m\nforged: line\r\x07\u200b"
 COMMANDS = Path(terminal.__file__).parent
 
 
-def test_a_line_shows_what_it_holds_and_stays_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_shows_control_characters_escaped_and_stays_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     terminal.print_line(f"\n\ntitle {EVIL}", err=True)
 
     shown = capsys.readouterr().err

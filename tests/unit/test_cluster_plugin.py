@@ -92,7 +92,7 @@ def test_arguments_environment_and_input_are_as_promised(command: Command, monke
     assert command.run(body, args=("a", "b c"), env={"MORE": "m"}).token == "a b c m"
 
 
-def test_the_cluster_is_described_when_it_is_asked_for(command: Command) -> None:
+def test_the_cluster_is_passed_to_a_plugin_that_requests_it(command: Command) -> None:
     body = 'printf \'%s\' "$KUBERNETES_EXEC_INFO" > "$0.info"; ' + printing(GOOD)
 
     command.run(body, cluster={"server": "https://x"})
@@ -117,7 +117,7 @@ def test_a_plugin_that_hangs_is_killed_with_its_children(command: Command, tmp_p
     wait_until_gone(tmp_path / "parent")
 
 
-def test_what_a_plugin_leaves_running_holds_nothing_up_and_is_killed(command: Command, tmp_path: Path) -> None:
+def test_processes_that_a_plugin_leaves_running_are_killed_without_delay(command: Command, tmp_path: Path) -> None:
     body = f"{printing(GOOD)}\nsleep 600 & echo $! > {tmp_path}/child"
 
     assert command.run(body).token == "t0ken"
@@ -183,7 +183,7 @@ def test_a_failure_is_reported_with_its_cause(command: Command, body: str, why: 
         "\x1b[31mred\x1b[0m \u202e hunter2Value",
     ],
 )
-def test_what_a_plugin_complains_of_is_bounded_and_without_secrets(command: Command, complaint: str) -> None:
+def test_the_error_text_of_a_plugin_is_bounded_and_without_secrets(command: Command, complaint: str) -> None:
     said = command.failure(f"cat >&2 <<'END'\n{complaint}\nEND\nexit 1", env={"KEY": "hunter2Value", "H": "hunter2="})
 
     assert "hunter2" not in said
@@ -262,7 +262,7 @@ def test_a_certificate_that_a_plugin_returns_is_presented(command: Command, tmp_
         doors.open_api(path).get("/version")
 
 
-def test_a_relative_command_lies_beside_the_kubeconfig(command: Command, tmp_path: Path) -> None:
+def test_a_relative_command_is_resolved_beside_the_kubeconfig(command: Command, tmp_path: Path) -> None:
     command.write(printing(GOOD))
     user = in_kubeconfig(command, command="./plugin")
 

@@ -127,7 +127,7 @@ def test_a_partial_line_does_not_block_a_read_and_then_counts_as_silence() -> No
 
 @pytest.mark.parametrize("drop", [b"\n", chunk(b"\n"), chunk(b" "), chunk(LINE[:1]), b"1", chunk(b"\n" * 4096)])
 @pytest.mark.parametrize("pause_s", [0.02, 0.0])
-def test_what_drips_without_making_a_line_is_silence_however_fast_it_comes(drop: bytes, pause_s: float) -> None:
+def test_bytes_without_a_complete_line_count_as_silence_at_any_rate(drop: bytes, pause_s: float) -> None:
     def answer(peer: socket.socket) -> None:
         with contextlib.suppress(OSError):
             peer.sendall(HEAD if drop.startswith((b"1\r", b"1000")) else HEAD.replace(b"chunked", b"identity"))
@@ -141,7 +141,7 @@ def test_what_drips_without_making_a_line_is_silence_however_fast_it_comes(drop:
         over.set()
 
 
-def test_a_watch_that_was_silent_goes_on_where_it_was() -> None:
+def test_a_watch_that_was_silent_resumes_at_its_position() -> None:
     silence = threading.Event()
 
     def answer(peer: socket.socket) -> None:

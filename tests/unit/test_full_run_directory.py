@@ -24,7 +24,7 @@ def states(run_dir: Path) -> dict[str, str]:
     return {report.component: report.state for report in run_directory.read_reports(run_dir)}
 
 
-def test_a_report_without_room_takes_the_place_of_the_one_before(volume: volumes.Volume) -> None:
+def test_a_report_on_a_full_volume_replaces_the_previous_one(volume: volumes.Volume) -> None:
     reporter = run_directory.Reporter(volume.path, "watcher")
     reporter.report("pods", {"state": "watching"})
     volume.fill()
@@ -39,7 +39,7 @@ def test_a_report_without_room_takes_the_place_of_the_one_before(volume: volumes
     assert states(volume.path) == {"pods": "unreachable", "secrets": "watching"}
 
 
-def test_a_heart_that_has_no_room_beats_all_the_same(volume: volumes.Volume) -> None:
+def test_heartbeats_are_sent_on_a_full_volume(volume: volumes.Volume) -> None:
     old = heartbeat.Heartbeat(volume.path / "heartbeat", "store", "main")
     volume.fill()
 
@@ -72,7 +72,7 @@ for line in sys.stdin:
 
 
 @pytest.mark.parametrize("full_first", [True, False])
-def test_a_metric_without_room_is_no_sigbus(volume: volumes.Volume, full_first: bool) -> None:
+def test_a_metric_on_a_full_volume_causes_no_sigbus(volume: volumes.Volume, full_first: bool) -> None:
     if full_first:
         volume.fill()
     command = [sys.executable, "-c", METRICS, str(volume.path / "metrics")]

@@ -60,7 +60,7 @@ def test_a_component_comes_from_one_place_and_pypis_are_development_requirements
 
 
 @pytest.mark.parametrize(("ci", "wrong"), [("", False), ("true", True), ("false", False)])
-def test_what_can_be_installed_and_is_not_is_an_error_in_ci_alone(ci: str, *, wrong: bool) -> None:
+def test_a_missing_component_that_can_be_installed_is_an_error_in_ci_alone(ci: str, *, wrong: bool) -> None:
     absence = LACKING.absent("gone", environ={"CI": ci})
 
     assert absence == tiers.Absence(
@@ -69,14 +69,14 @@ def test_what_can_be_installed_and_is_not_is_an_error_in_ci_alone(ci: str, *, wr
     assert LACKING.absent("there", environ={"CI": ci}) is None
 
 
-def test_what_there_is_none_of_for_this_machine_is_an_error_nowhere() -> None:
+def test_a_component_that_does_not_exist_for_this_machine_is_never_an_error() -> None:
     absence = LACKING.absent("other", environ={"CI": "true"})
 
     assert absence is not None
     assert not absence.wrong
 
 
-def test_the_packages_of_what_is_missing_are_installed_and_no_others() -> None:
+def test_only_the_packages_of_missing_components_are_installed() -> None:
     assert LACKING.packages() == ["one", "three", "two"]
 
 
@@ -104,7 +104,7 @@ def test_a_test_that_lacks_its_component_is_skipped_with_the_reason_and_fails_in
 
 
 @pytest.mark.slow
-def test_a_mark_requires_what_it_names(tmp_path: Path) -> None:
+def test_a_mark_requires_the_named_components(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(
         "import pytest\n@pytest.mark.needs('no-such')\ndef test_it(): pass\ndef test_other(): pass\n"
     )

@@ -27,11 +27,11 @@ def command(file: Path) -> None:
     """Copy the ledger to FILE, which must not exist. FILE is created only after the copy is complete and checked."""
     target = file.absolute()
     partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
-    if target.exists():
+    if os.path.lexists(target):
         terminal.print_line(f"{file} exists already: choose another name", err=True)
         sys.exit(errors.EXIT_CANNOT_CREATE)
     with store_client.store() as client:
-        store_client.copy(client, partial)
+        store_client.copy(client, partial, name=str(file))
     try:
         if code := store_client.verify(partial):
             sys.exit(code)

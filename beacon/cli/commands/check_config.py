@@ -8,7 +8,7 @@ import click
 
 from beacon import errors
 from beacon.cli import terminal
-from beacon.configuration import loading, shown
+from beacon.configuration import loading, named_files, shown
 
 _EPILOG = """
 \b
@@ -27,15 +27,15 @@ Exit codes: 0 valid, 2 usage error, 78 not valid.
 def command(file: Path | None, output: str) -> None:
     """Validate FILE (default: $CONFIG_PATH) and print every key with its effective value.
 
-    The environment variables DB_PATH and ENDPOINT_URL override the file, as they do in the pod.
+    All problems are reported at once. A file of a certificate or a token that can't be used here is only a warning: it
+    may exist only in the pod. As there, the environment variables DB_PATH and ENDPOINT_URL override FILE.
     """
     environ = dict(os.environ) | ({"CONFIG_PATH": str(file)} if file else {})
-    try:
-        loaded = loading.load(environ)
-    except errors.ConfigError as error:
-        for problem in error.problems:
-            terminal.print_line(problem, err=True)
-        sys.exit(errors.EXIT_CONFIG)
-    for warning in loaded.warnings:
+    found = loading.inspect(environ)
+    for problem in found.problems:
+        terminal.print_line(problem, err=True)
+    for warning in (*found.warnings, *(named_files.problems(found.tree, environ) if found.tree else ())):
         terminal.print_line(f"warning: {warning}", err=True)
-    terminal.document(output, shown.as_file(loaded.settings))
+    if found.problems or found.tree is None:
+        sys.exit(errors.EXIT_CONFIG)
+    terminal.document(output, shown.as_file(found.tree))

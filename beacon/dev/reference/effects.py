@@ -86,8 +86,13 @@ EFFECTS: Mapping[str, str] = {
     ),
     "retention.attemptsPeriod": "How long the records of single requests are kept.",
     "retention.gapsPeriod": "How long the records of gaps are kept.",
+    "retention.failedPeriod": (
+        "How long a failed delivery is kept for review. After that the cleaner discards it. 0: for ever."
+    ),
     "storage.dbPath": "Absolute path of the database file; overridden by `DB_PATH` in the environment.",
-    "storage.volumePath": "Directory on the volume whose usage is monitored.",
+    "storage.volumePath": (
+        "Directory on the volume whose usage is monitored. Empty: the directory of the database file."
+    ),
     "storage.monitorInterval": "Time between two checks of the volume.",
     "storage.warningThreshold": (
         "Percentage of used bytes or inodes above which a warning is raised. Must be below `criticalThreshold`."

@@ -77,5 +77,5 @@ def test_a_malformed_response_is_an_error(path: Path, answer: bytes, said: str) 
     thread.join()
 
 
-def test_its_socket_lies_beside_the_private_directory() -> None:
+def test_its_socket_is_beside_the_private_directory() -> None:
     assert supervision.socket_of(Path("/run/x/beacon")) == Path("/run/x/supervisor.sock")

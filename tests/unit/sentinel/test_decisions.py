@@ -107,7 +107,7 @@ def test_an_exited_process_and_the_sentinel_itself_are_not_judged() -> None:
     assert hung(glance(programs=(program(pid=9), program("sentinel")))) == []
 
 
-def test_a_program_that_was_given_up_is_found_except_the_sentinel_itself() -> None:
+def test_a_fatal_program_is_found_except_the_sentinel_itself() -> None:
     fatal = program("exporter", ProgramState.FATAL, 0)
 
     assert decisions.given_up([program(), fatal]) is fatal

@@ -21,7 +21,7 @@ OBJECTS = 400
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A ledger of 400 objects, of whose events the first 100 are delivered."""
+    """Create a ledger of 400 objects; the first 100 of their events are delivered."""
     path = tmp_path_factory.mktemp("whole") / "e.db"
     store = world.World(path)
     store.open()

@@ -38,6 +38,12 @@ def settle(store: world.World, result: model.DeliveryResult, **changes: object) 
     return delivery
 
 
+def fail(store: world.World, value: str) -> model.Delivery:
+    """Emit an event whose delivery fails."""
+    emit(store, value)
+    return settle(store, model.DeliveryResult.FAILED, code="401", status=401)
+
+
 def found(store: world.World, **given: object) -> tuple[wire.DeliverySummary, ...]:
     reply = store.ask(wire.FindDeliveries(selection=wire.DeliveryFilter(**given)))  # type: ignore[arg-type]
     assert isinstance(reply, wire.DeliveryPage)
@@ -305,3 +311,70 @@ def test_a_restart_knows_what_was_asked_for(store: world.World) -> None:
 
     (again,) = store.claim(1).deliveries
     assert (again.generation, again.out_of_order) == (1, True)
+
+
+# Failed deliveries beyond retention.failedPeriod
+
+
+def discard_old(store: world.World, age_s: float) -> int:
+    """Walk as the cleaner does; return the number of discarded deliveries."""
+    discarded, after, more = 0, 0, True
+    while more:
+        reply = store.ask(wire.DiscardOld(older_than_s=age_s, after=after))
+        assert isinstance(reply, wire.DiscardedOld), reply
+        discarded, after, more = discarded + reply.discarded, reply.after, reply.more
+    return discarded
+
+
+def test_only_deliveries_that_failed_longer_ago_are_discarded_and_once(store: world.World) -> None:
+    fail(store, "one")
+    emit(store, "two")
+    settle(store, model.DeliveryResult.DELIVERED)
+    store.clock.advance(50)
+    fail(store, "three")
+    emit(store, "four")
+    store.clock.advance(50)
+
+    assert (discard_old(store, 60), states(store)) == (1, ["discarded", "delivered", "failed", "ready"])
+    first = found(store)[0]
+    assert (first.reason, first.settled_us) == ("failed longer ago than retention.failedPeriod", store.clock.us)
+    assert discard_old(store, 60) == 0
+    assert sound(store) == []
+
+
+def test_the_age_begins_with_the_last_failure(store: world.World) -> None:
+    fail(store, "one")
+    store.clock.advance(100)
+    redeliver(store, *found(store))
+    settle(store, model.DeliveryResult.FAILED)
+    store.clock.advance(50)
+
+    assert discard_old(store, 60) == 0
+
+
+def test_a_clock_that_was_set_forward_discards_nothing_early(store: world.World) -> None:
+    fail(store, "one")
+    store.clock.jump(1000)
+    store.claim(0)
+
+    assert discard_old(store, 60) == 0
+
+
+def test_one_request_examines_a_bounded_number_of_deliveries(store: world.World) -> None:
+    for number in range(260):
+        fail(store, str(number))
+    store.clock.advance(100)
+
+    first = store.ask(wire.DiscardOld(older_than_s=60))
+
+    assert (first.discarded, first.more) == (250, True)
+    assert discard_old(store, 60) == 10
+
+
+def test_a_discarded_old_delivery_can_be_redelivered(store: world.World) -> None:
+    fail(store, "one")
+    store.clock.advance(100)
+    discard_old(store, 60)
+
+    assert redeliver(store, *found(store)) == []
+    assert states(store) == ["ready"]

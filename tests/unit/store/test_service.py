@@ -120,7 +120,7 @@ def ask(store: world.World, jobs: list[service.QueuedRequest]) -> dict[Any, Any]
 
 
 def consistent(store: world.World) -> None:
-    """The state in memory and the ledger must agree after a restart."""
+    """Check that the state in memory and the ledger agree after a restart."""
     before = store.service.handle(wire.Inspect())
     opened = store.open()
     store.restart()
@@ -442,6 +442,7 @@ def test_a_request_with_data_of_a_ledger_must_name_that_ledger(store: world.Worl
         wire.Rewind(scope=scope.id, session=opened.session, epoch=0, current=1, highest=12),
         wire.Expire(scope=scope.id, session=opened.session, epoch=0, prev=12),
         wire.Prune(table=wire.Prunable.EVENTS, older_than_s=0.0, after=(1, "x")),
+        wire.DiscardOld(older_than_s=0.0),
     ]
     before = store.ledger.rows("SELECT * FROM deliveries"), store.ledger.rows("SELECT * FROM cursors")
 

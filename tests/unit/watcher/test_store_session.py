@@ -37,7 +37,7 @@ def test_another_cluster_is_a_configuration_error() -> None:
 @pytest.mark.parametrize(
     "error", [errors.PermanentError("constraint"), wire.ProtocolError("unknown verb"), errors.TransientError("later")]
 )
-def test_any_other_refusal_is_what_it_is(error: errors.BeaconError) -> None:
+def test_any_other_refusal_is_raised_unchanged(error: errors.BeaconError) -> None:
     with pytest.raises(type(error), match=str(error)) as raised:
         opened(error)
 

@@ -104,7 +104,7 @@ def _of_event(one: wire.EmittedEvent, down: Mapping[str, str]) -> str:
         response = f": {last.code} {last.error}".rstrip() if last else ""
         return f"Event {one.id} failed after {one.requests} requests{response}{because}."
     if one.state is model.DeliveryState.DISCARDED:
-        return f"Event {one.id} was discarded by an operator{because}."
+        return f"Event {one.id} was discarded{because}."
     if one.deaths:
         due = formatting.precise(one.next_attempt_us)
         return (

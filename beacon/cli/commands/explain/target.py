@@ -1,4 +1,4 @@
-"""Parses the object that `beacon explain` is asked for, written as kubectl takes it. Pure."""
+"""Parses the arguments of `beacon explain` that name the object, in the forms that kubectl accepts. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -72,7 +72,7 @@ def _of_scopes(snapshot: Values) -> Iterator[str]:
 
 
 def _of_ready(ready: Values, found: list[str]) -> Iterator[str]:
-    """Describe the components that `/ready` calls not ok and no other sentence is about."""
+    """Describe the components that `/ready` reports as not ok, except those that another sentence describes."""
     if ready["ok"] is None:
         yield f"exporter: {ready['why']}"
     for name, check in ready["checks"].items():

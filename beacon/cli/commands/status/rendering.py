@@ -8,7 +8,7 @@ from beacon.cli import formatting
 
 
 def lines(snapshot: Mapping[str, Any]) -> Iterator[str]:
-    """Render the values of `beacon status`; what only the store knows is "unknown" while it does not answer."""
+    """Render the values of `beacon status`; values of the store are "unknown" while it does not answer."""
     none = "unknown" if snapshot["store"]["why"] else "none"
     yield "Healthy." if not snapshot["wrong"] else "Unhealthy:"
     yield from (f"  {sentence}" for sentence in snapshot["wrong"])
@@ -56,7 +56,7 @@ def lines(snapshot: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _no_gaps(snapshot: Mapping[str, Any]) -> str:
-    """Return what an empty list of gaps means: the store records the gap before a scope's first list, too."""
+    """Return the text for an empty list of gaps: the store records the gap before a scope's first list, too."""
     if snapshot["store"]["why"] or not all(scope["listed"] for scope in snapshot["scopes"]):
         return "unknown"
     return "none that ended within the retention period"
