@@ -230,6 +230,7 @@ class StoreService:
         return {
             wire.Claim: lambda r, now: self._deliveries.settle(r, now.us),
             wire.Observe: self._positions.observe,
+            wire.Confirm: self._positions.confirm,
             wire.OpenStream: lambda r, _: self._positions.open_stream(r),
             wire.Rewind: lambda r, _: self._positions.rewind(r),
             wire.Expire: lambda r, _: self._positions.expire(r),

@@ -170,6 +170,12 @@ class WatchPositions:
             self.reopen_stream(scope)
         return adopted
 
+    def confirm(self, request: wire.Confirm, now: rendering.Now) -> wire.Confirmed:
+        """Confirm or move the positions of quiet scopes."""
+        if any(one.observations for one in request.positions):
+            raise errors.PermanentError("a confirmation contains observations")
+        return wire.Confirmed(replies=tuple(self.observe(one, now) for one in request.positions))
+
     def observe(self, request: wire.Observe, now: rendering.Now) -> wire.PositionReply:
         """Apply the changes between the cursor and the request's position, and move the cursor there."""
         scope = self._scopes.get(request.scope)

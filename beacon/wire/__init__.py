@@ -56,6 +56,8 @@ from beacon.wire.statistics import (
 from beacon.wire.verb import AnyRequest, AnyVerb, Caller, R, Reply, Request, Verb, VerbKind
 from beacon.wire.watching import (
     OBSERVE,
+    Confirm,
+    Confirmed,
     Expire,
     ListBegin,
     ListEnd,
@@ -90,6 +92,8 @@ __all__ = [
     "CompareOpen",
     "ComparePage",
     "Compared",
+    "Confirm",
+    "Confirmed",
     "CoveringScope",
     "DeliveryFilter",
     "DeliveryPage",

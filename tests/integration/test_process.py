@@ -33,6 +33,28 @@ def test_a_process_exits_with_0_on_sigterm(tmp_path: Path, number: signal.Signal
         assert program.events() == ["started", "running", "ended"]
 
 
+LIMITED = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (100, 300))"
+
+
+def test_the_soft_limit_of_open_files_is_raised_to_the_hard_one(tmp_path: Path) -> None:
+    main = """
+    import resource
+    log.get().info("limit", soft=resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    """
+    with processes.started(main, tmp_path, before=LIMITED) as program:
+        assert program.end() == 0
+
+    assert [line["soft"] for line in program.lines if line["event"] == "limit"] == [300]
+
+
+def test_a_limit_of_open_files_that_does_not_suffice_is_named(tmp_path: Path) -> None:
+    with processes.started('process.check_files(301, "250 scopes")', tmp_path, before=LIMITED) as program:
+        assert program.end() == errors.EXIT_CONFIG
+
+    (reason,) = (line["reason"] for line in program.lines if line["event"] == "failed")
+    assert "250 scopes need up to 301 open files, but the limit is 300" in reason
+
+
 def test_memory_that_a_burst_leaves_free_in_the_heap_is_returned_to_the_kernel(tmp_path: Path) -> None:
     main = """
     def mib():

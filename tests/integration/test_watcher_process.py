@@ -157,7 +157,7 @@ def test_its_threads_send_heartbeats_while_it_waits_for_an_unreachable_api_serve
         both.start("watcher")
         expected = {"scope.ConfigMap": "unreachable", "scope.Widget.example.com": "unreachable"}
         watcher_world.await_(lambda: both.states() == expected, explain=lambda: str(both.states()))
-        hearts = both.directory / "beacon" / "heartbeat" / "watcher.ConfigMap"
+        hearts = both.directory / "beacon" / "heartbeat" / "watcher.main"
         first = hearts.read_bytes()
 
         watcher_world.await_(lambda: hearts.read_bytes() != first)

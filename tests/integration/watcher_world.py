@@ -4,6 +4,7 @@ Everything between them is real: TLS, HTTP, the bus, the ledger's file.
 """
 
 import dataclasses
+import functools
 import os
 import shutil
 import signal
@@ -161,10 +162,8 @@ class World:
         )
         self.context = Context(self.run_dir)
         scopes = watcher_store.scopes_of(self.configured)
-        self._thread = threading.Thread(
-            target=runner.follow, args=(self.context, scopes, self.connection, self.timing), daemon=True
-        )
-        self._thread.start()
+        follow = functools.partial(runner.follow, self.context, scopes, self.connection, self.timing)
+        self._thread = self.context.spawn("main", follow)
         return self
 
     def stop(self) -> float:
