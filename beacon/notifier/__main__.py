@@ -1,5 +1,6 @@
 """Start the notifier: `python -m beacon.notifier`. Wiring only."""
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable
 from contextlib import closing
@@ -50,7 +51,8 @@ def deliver(context: process.Context, connect: ports.Connect, beat: Callable[[],
     opened_marks = in_flight_marks.open_marks(
         context.run_dir / "notifier.marks", most=most, failed=lambda: bool(context.failure)
     )
-    with closing(sender), opened_marks as marks:
+    with closing(sender), opened_marks as marks, contextlib.ExitStack() as at_end:
+        at_end.callback(recorder.finish)
         dispatch.Dispatcher(
             wiring.config_of(tree),
             sender,
