@@ -28,7 +28,15 @@ from beacon.wire.envelope import (
     reply_body,
     verb_of,
 )
-from beacon.wire.explain import CoveringScope, EmittedEvent, Explain, ExplainedObject, Explanation, RecordedAttempt
+from beacon.wire.explain import (
+    CoveringScope,
+    EmittedEvent,
+    Explain,
+    ExplainedObject,
+    Explanation,
+    RecordedAction,
+    RecordedAttempt,
+)
 from beacon.wire.handshake import HELLO, PING, Hello, HelloReply, Ping, Pong
 from beacon.wire.maintenance import Adopt, Adopted, Backup, BackupProgress, Prunable, Prune, Pruned, Vacuum, Vacuumed
 from beacon.wire.object_pages import ObjectPage, ReadObjects, StoredObject
@@ -36,12 +44,15 @@ from beacon.wire.outcome import ApplyResult
 from beacon.wire.recent_events import Follow, RecentEvent, RecentEventPage
 from beacon.wire.redelivering import (
     ActionResult,
+    CountFailed,
     DeliveryPage,
     DeliverySummary,
     Discard,
     DiscardedOld,
     DiscardOld,
+    FailedCounts,
     FindDeliveries,
+    OperatorCommand,
     Redeliver,
     RefusedAction,
 )
@@ -90,6 +101,7 @@ __all__ = [
     "CompareOpen",
     "ComparePage",
     "Compared",
+    "CountFailed",
     "CoveringScope",
     "DeliveryFilter",
     "DeliveryPage",
@@ -103,6 +115,7 @@ __all__ = [
     "Explain",
     "ExplainedObject",
     "Explanation",
+    "FailedCounts",
     "FindDeliveries",
     "Follow",
     "GapStatistics",
@@ -115,6 +128,7 @@ __all__ = [
     "ObjectPage",
     "Observe",
     "OpenStream",
+    "OperatorCommand",
     "Ping",
     "Pong",
     "PositionReply",
@@ -126,6 +140,7 @@ __all__ = [
     "ReadObjects",
     "RecentEvent",
     "RecentEventPage",
+    "RecordedAction",
     "RecordedAttempt",
     "Redeliver",
     "Refusal",

@@ -1,6 +1,7 @@
 """`beacon events`, `redeliver` and `discard` on a running Beacon."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -131,6 +132,13 @@ def test_a_discarded_delivery_no_longer_counts_as_failed_and_keeps_its_reason(al
     done = beacon(all_, "discard", "--reason", "billed by hand", failed["id"], "-o", "json")
 
     assert (done.returncode, json.loads(done.stdout)) == (0, {"done": 1, "refused": []})
+    until(lambda: all_.beacon.logged("deliveries discarded"), "the log line")
+    (line,) = all_.beacon.logged("deliveries discarded")
+    assert (line["number"], line["reason"]) == (1, "billed by hand")
+    assert f"uid {os.getuid()}" in line["actor"]
+    story = json.loads(beacon(all_, "explain", failed["id"], "-o", "json").stdout)["events"][0]
+    assert [(each["action"], each["actor"]) for each in story["actions"]] == [("discarded", line["actor"])]
+    assert f"discarded by {line['actor']}: billed by hand" in beacon(all_, "explain", failed["id"]).stdout
     assert listed(all_, "--name", "billed")[0]["delivery"]["reason"] == "billed by hand"
     until(
         lambda: (

@@ -159,3 +159,12 @@ def test_a_silent_store_leaves_everything_it_knows_unknown(tmp_path: Path) -> No
 
     for title in ("processes", "scopes", "deliveries", "endpoint", "gaps, latest first", "storage"):
         assert lines[lines.index(f"\n{title}") + 1] == "  unknown"
+
+
+def test_failed_deliveries_are_counted_by_code_and_the_next_command_is_named() -> None:
+    one = {"endpoint": "default", "failed": 14, "failed_by_code": {"401": 11, "": 1}}
+
+    assert problems._failure(one) == (
+        "endpoint default: 14 failed (11 with 401, 1 with no response, 2 with other); see beacon events --state failed,"
+        " and then beacon redeliver --state failed or beacon discard"
+    )

@@ -21,7 +21,7 @@ def find(snapshot: Values) -> list[str]:
     for part in snapshot["components"]:
         found += _of_component(part, snapshot)
     found += _of_scopes(snapshot)
-    found += [f"endpoint {one['endpoint']}: {one['failed']} failed" for one in snapshot["deliveries"] if one["failed"]]
+    found += [_failure(one) for one in snapshot["deliveries"] if one["failed"]]
     found += [_unreadable(part) for part in snapshot["components"] if part.get("unreadable")]
     found += [_suspicion(suspect) for one in snapshot["deliveries"] for suspect in one["suspects"]]
     return [*found, *_of_ready(snapshot["ready"], found)] if not snapshot["store"]["why"] else found
@@ -78,6 +78,18 @@ def _of_ready(ready: Values, found: list[str]) -> Iterator[str]:
     for name, check in ready["checks"].items():
         if not check["ok"] and not any(sentence.startswith((f"{name}: ", f"{name} ")) for sentence in found):
             yield f"{name}: {check['state']}: {check['why']}".rstrip(": ")
+
+
+def _failure(one: Values) -> str:
+    """Describe the failed deliveries to an endpoint by code, and the next commands."""
+    by_code = dict(one["failed_by_code"])
+    if (others := one["failed"] - sum(by_code.values())) > 0:
+        by_code["other"] = others
+    codes = ", ".join(f"{number} with {code or 'no response'}" for code, number in by_code.items())
+    return (
+        f"endpoint {one['endpoint']}: {one['failed']} failed ({codes}); see beacon events --state failed, and then"
+        " beacon redeliver --state failed or beacon discard"
+    )
 
 
 def _suspicion(suspect: Values) -> str:
