@@ -49,7 +49,7 @@ def collect(run_dir: Path) -> dict[str, Any]:
         "gaps": [asdict(gap) for gap in statistics.gaps] if statistics else [],
         "storage": _storage(statistics) if statistics else {},
     }
-    return {"wrong": [*silent, *problems.find(snapshot)]} | snapshot
+    return {"wrong": [*silent, *problems.find(snapshot, now_us=time.time_ns() // 1000)]} | snapshot
 
 
 def _store(
