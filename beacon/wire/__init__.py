@@ -64,6 +64,15 @@ from beacon.wire.statistics import (
     Statistics,
     SuspectedDelivery,
 )
+from beacon.wire.test_events import (
+    ReportedTestEvent,
+    ReportTestEvent,
+    RequestTestEvent,
+    TakenTestEvent,
+    TakeTestEvent,
+    TestEventProgress,
+    TestEventResult,
+)
 from beacon.wire.verb import AnyRequest, AnyVerb, Caller, R, Reply, Request, Verb, VerbKind
 from beacon.wire.watching import (
     OBSERVE,
@@ -148,13 +157,20 @@ __all__ = [
     "RefusedAction",
     "Reply",
     "ReplyEnvelope",
+    "ReportTestEvent",
+    "ReportedTestEvent",
     "Request",
+    "RequestTestEvent",
     "Rewind",
     "ScopeStatistics",
     "Statistics",
     "StoredObject",
     "StreamOpened",
     "SuspectedDelivery",
+    "TakeTestEvent",
+    "TakenTestEvent",
+    "TestEventProgress",
+    "TestEventResult",
     "Vacuum",
     "Vacuumed",
     "Verb",

@@ -24,7 +24,7 @@ CONFIG = {
 
 @pytest.fixture(scope="module")
 def all_() -> Iterator[running.Everything]:
-    with running.everything(changes=CONFIG) as made:
+    with running.everything(changes=CONFIG, environ={"ENDPOINT_AUTH_TOKEN": "of-the-notifier"}) as made:
         yield made
 
 
@@ -206,7 +206,11 @@ def test_status_can_be_watched(all_: running.Everything) -> None:
 
 def test_test_event_reports_the_response_of_the_endpoint(all_: running.Everything) -> None:
     before = len(listed(all_))
-    accepted = beacon(all_, "test-event")
+    callers = all_.beacon.environ | {"ENDPOINT_AUTH_TOKEN": "of-the-caller", "HTTP_PROXY": "http://127.0.0.1:9/"}
+    command = [sys.executable, "-m", "beacon.cli", "test-event"]
+    accepted = subprocess.run(command, env=callers, capture_output=True, text=True, check=False, timeout=40)
+    headers = dict(all_.sink.events()[-1].request.headers)
+    assert headers[b"authorization"] == b"Bearer of-the-notifier"
     assert (accepted.returncode, accepted.stdout[:13]) == (0, "Accepted: 200")
     body = json.loads(all_.sink.events()[-1].request.body)
     assert (body["type"].rpartition(".")[2], body["test"]) == ("test", True)
@@ -236,6 +240,15 @@ def test_test_event_reports_the_response_of_the_endpoint(all_: running.Everythin
     assert json.loads(refused.stdout)["code"] == "network"
     assert "refused" in json.loads(refused.stdout)["error"].lower()
     assert len(listed(all_)) == before
+
+    all_.beacon.supervisorctl("stop", "notifier")
+    unanswered = beacon(all_, "test-event")
+    all_.beacon.supervisorctl("start", "notifier")
+    all_.beacon.wait_ready()
+    assert (unanswered.returncode, unanswered.stderr) == (
+        errors.EXIT_UNAVAILABLE,
+        "the notifier does not answer: see beacon status\n",
+    )
 
 
 @pytest.mark.parametrize(
