@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import click
 
 from beacon import bus, errors, wire
-from beacon.cli import filters, output, search, terminal
+from beacon.cli import actor, filters, output, search, terminal
 
 _TIMEOUT_S = 10.0
 _BATCH = 200  # pairs in one request; the store may apply fewer
@@ -29,7 +30,7 @@ Pairs = tuple[tuple[int, int], ...]
 class BulkAction:
     """The change to apply; `past` names it in messages, for example "redelivered"."""
 
-    request: Callable[[Pairs], wire.Redeliver | wire.Discard]
+    request: Callable[[Pairs, wire.OperatorCommand], wire.Redeliver | wire.Discard]
     past: str
     states: tuple[str, ...]  # selected when the operator names no state
 
@@ -87,10 +88,14 @@ def _show_only(client: bus.Client, action: BulkAction, selection: wire.DeliveryF
 def _apply(client: bus.Client, action: BulkAction, selected: Pairs) -> tuple[int, list[dict[str, str]]]:
     """Apply the action to the confirmed deliveries in batches; a batch that is sent twice is applied once."""
     offset, done = 0, 0
+    operation, who = str(uuid.uuid4()), actor.describe()
     refused: list[dict[str, str]] = []
     while offset < len(selected):
+        batch = selected[offset : offset + _BATCH]
+        left = len(selected) - offset - len(batch)
+        request = action.request(batch, wire.OperatorCommand(id=operation, actor=who, left=left))
         try:
-            reply = client.try_call(action.request(selected[offset : offset + _BATCH]), timeout_s=_TIMEOUT_S)
+            reply = client.try_call(request, timeout_s=_TIMEOUT_S)
         except errors.TransientError:
             terminal.print_line(
                 f"{done} of {len(selected)} {action.past}; repeat the same command for the rest.", err=True

@@ -1,5 +1,7 @@
 """Start the notifier: `python -m beacon.notifier`. Wiring only."""
 
+import contextlib
+import functools
 import os
 from collections.abc import Callable, Iterable
 from contextlib import closing
@@ -15,6 +17,7 @@ from beacon.notifier import (
     masking,
     ports,
     telemetry,
+    test_event,
     wiring,
 )
 from beacon.runtime import log, process
@@ -39,6 +42,8 @@ def deliver(context: process.Context, connect: ports.Connect, beat: Callable[[],
         file=os.environ.get("ENDPOINT_AUTH_TOKEN_FILE", ""),
         on_new=lambda secret: conceal(masking.forms((secret,))),
     )
+    plain = functools.partial(bus.Client, bus.address(context.run_dir), stop=context.stop)  # without a heartbeat
+    context.spawn("test-events", lambda: test_event.serve(plain, tree, os.environ, context.stop))
     token.wait(context.stop, beat=beat, on_wait=recorder.held_back)
     watchdog = deadline.Watchdog()
     context.spawn("watchdog", lambda: watch(context, watchdog))
@@ -50,7 +55,8 @@ def deliver(context: process.Context, connect: ports.Connect, beat: Callable[[],
     opened_marks = in_flight_marks.open_marks(
         context.run_dir / "notifier.marks", most=most, failed=lambda: bool(context.failure)
     )
-    with closing(sender), opened_marks as marks:
+    with closing(sender), opened_marks as marks, contextlib.ExitStack() as at_end:
+        at_end.callback(recorder.finish)
         dispatch.Dispatcher(
             wiring.config_of(tree),
             sender,

@@ -1,4 +1,4 @@
-"""Serves `find`: deliveries with their events, for display, a bounded number of rows at a time."""
+"""Serves `find` and `count-failed`: deliveries with their events, for display, a bounded number of rows at a time."""
 
 from collections.abc import Sequence
 
@@ -23,6 +23,22 @@ def page(ledger: database.Database, request: wire.FindDeliveries) -> wire.Delive
     listed = {one.delivery: one for one in read(ledger, found.deliveries)}
     return wire.DeliveryPage(
         deliveries=tuple(listed[delivery] for delivery in found.deliveries), after=found.after, more=found.more
+    )
+
+
+def count_failed(ledger: database.Database, request: wire.CountFailed) -> wire.FailedCounts:
+    """Count the failed deliveries among the next rows by code."""
+    after = max(0, min(request.after, model.MAX_INTEGER))
+    rows = ledger.rows(
+        "SELECT max(id), count(*), sum(chosen), last_code FROM (SELECT id, last_code,"
+        " state = 'failed' AND endpoint = ? AS chosen FROM deliveries WHERE id > ? ORDER BY id LIMIT ?)"
+        " GROUP BY CASE WHEN chosen THEN last_code END",
+        (request.endpoint, after, _SCANNED_ROWS),
+    )
+    return wire.FailedCounts(
+        counts={code: failed for _, _, failed, code in rows if failed},
+        after=max((last for last, *_ in rows), default=after),
+        more=sum(count for _, count, *_ in rows) == _SCANNED_ROWS,
     )
 
 

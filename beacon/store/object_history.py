@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from beacon import codec, wire
 from beacon.domain import model, rules
-from beacon.store import database, suspects
+from beacon.store import actions, database, suspects
 
 _EVENTS = 20
 _ATTEMPTS = 20
@@ -36,6 +36,7 @@ class ObjectHistory:
         """Read from the given ledger, under the given configuration."""
         self._ledger = ledger
         self._scopes = scopes
+        self._actions = actions.Actions(ledger)
 
     def explain(self, request: wire.Explain) -> wire.Explanation:
         """Return one page of an object's history; the next page is older."""
@@ -114,6 +115,7 @@ class ObjectHistory:
             behind=self._first(endpoint, subject) if queued else "",
             attempts=self._attempts(delivery),
             deaths=deaths,
+            actions=self._actions.of(delivery),
         )
 
     def _first(self, endpoint: str, subject: str) -> str:

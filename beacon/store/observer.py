@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from beacon import errors
 from beacon.domain import model
 from beacon.runtime import log, metrics
-from beacon.store import comparisons, cursors, database, integrity, journal, redelivery, service, suspects
+from beacon.store import actions, comparisons, cursors, database, integrity, journal, redelivery, service, suspects
 
+_ABANDONED_S = 30.0  # since the last request of an operator's command: it was interrupted
 _REJECTED = "rejected"  # the request is invalid or not allowed: no fault of the database
 
 
@@ -20,6 +22,8 @@ class Observer(service.ServiceListener):
         """Write to the process's log. Metric children are cached: a lookup costs more than the update."""
         self._log = log.get().bind()  # bound once: binding at every line costs several times the line
         self._refused: dict[str, int] = {}  # refusals since the last log line, by verb
+        self._acting: actions.ActionsApplied | None = None  # the sum of an operator's command that is not complete
+        self._acting_since = 0.0
         self._operation = cache(lambda verb: metrics.DB_OPERATION_SECONDS.labels(verb=verb))
         self._requests = cache(lambda verb, result: metrics.BUS_REQUESTS.labels(verb=verb, result=result))
         self._request = cache(lambda verb: metrics.BUS_REQUEST_SECONDS.labels(verb=verb))
@@ -32,6 +36,7 @@ class Observer(service.ServiceListener):
             comparisons.ComparisonDone: _compared,
             comparisons.Drift: self._drift_found,
             redelivery.Discarded: self._discarded,
+            actions.ActionsApplied: self._actions_applied,
             redelivery.OldDiscarded: _old_discarded,
             redelivery.Redelivered: lambda note: metrics.REDELIVERIES.labels(endpoint=note.endpoint).inc(),
             suspects.Suspected: self._suspected,
@@ -41,6 +46,8 @@ class Observer(service.ServiceListener):
         """Record the notifications of one committed transaction."""
         metrics.DB_COMMIT_SECONDS.observe(seconds)
         metrics.DB_COMMIT_REQUESTS.observe(requests)
+        if self._acting is not None and time.monotonic() - self._acting_since > _ABANDONED_S:
+            self._log_acting()
         for note in notes:
             if (record := self._by_note.get(type(note))) is not None:
                 record(note)
@@ -128,7 +135,31 @@ class Observer(service.ServiceListener):
 
     def _discarded(self, one: redelivery.Discarded) -> None:
         metrics.DELIVERIES.labels(endpoint=one.endpoint, type=one.type, outcome=model.DeliveryState.DISCARDED).inc()
-        self._log.info("delivery discarded", id=one.id, endpoint=one.endpoint, reason=one.reason)
+        self._log.debug("delivery discarded", id=one.id, endpoint=one.endpoint, reason=one.reason)
+
+    def _actions_applied(self, one: actions.ActionsApplied) -> None:
+        """Log a command of an operator once, after its last request, or when another one follows an unfinished one."""
+        if self._acting is not None and self._acting.operation != one.operation:
+            self._log_acting()
+        before = self._acting
+        self._acting = (
+            one if before is None else replace(one, done=before.done + one.done, refused=before.refused + one.refused)
+        )
+        self._acting_since = time.monotonic()
+        if not one.left:
+            self._log_acting()
+
+    def _log_acting(self) -> None:
+        acted, self._acting = self._acting, None
+        if acted is not None:
+            self._log.warning(
+                f"deliveries {acted.action}",
+                number=acted.done,
+                refused=acted.refused,
+                unprocessed=acted.left,
+                actor=acted.actor,
+                reason=acted.reason,
+            )
 
     def _suspected(self, one: suspects.Suspected) -> None:
         self._log.warning(

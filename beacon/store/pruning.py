@@ -111,6 +111,7 @@ class Pruning:
         chosen = (codec.encode(sequences).decode(),)
         for table, where in (
             ("attempts", "delivery IN (SELECT id FROM deliveries WHERE sequence IN (SELECT value FROM json_each(?)))"),
+            ("actions", "delivery IN (SELECT id FROM deliveries WHERE sequence IN (SELECT value FROM json_each(?)))"),
             ("deliveries", "sequence IN (SELECT value FROM json_each(?))"),
             ("events", "sequence IN (SELECT value FROM json_each(?))"),
         ):

@@ -27,6 +27,7 @@ _WORDS: Mapping[tuple[str, str], frozenset[str]] = {
     ("events", "source"): frozenset(model.Source),
     ("events", "cause"): frozenset(model.Cause),
     ("gaps", "reason"): frozenset(model.GapReason),
+    ("actions", "action"): frozenset(model.OperatorAction),
 }
 
 
@@ -217,6 +218,7 @@ _KNOWN_BY: Mapping[str, tuple[bool, int, int, type]] = {
     "events": (True, 15, 1, str),
     "deliveries": (True, 15, 1, int),
     "gaps": (True, 12, 1, str),
+    "actions": (True, 7, 4, str),
     "objects": (False, 14, 0, str),
     "cursors": (False, 10, 0, str),
     "attempts": (False, 10, 0, int),

@@ -28,6 +28,7 @@ from beacon.store import (
     rendering,
     session_state,
     statistics,
+    test_events,
     watch_positions,
 )
 
@@ -213,15 +214,20 @@ class StoreService:
 
     def _readers_by_request(self) -> dict[type, Callable[[Any], wire.Reply]]:
         """Return the handlers of verbs of `wire.VerbKind.READ`, by the type of the request."""
+        tests = test_events.TestEvents()
         return {
             wire.Ping: lambda _: wire.Pong(state="ready", since_us=self._started_us),
             wire.Hello: lambda _: wire.HelloReply(settings=self._settings),
             wire.Backup: self._backups.step,
             wire.ReadObjects: self._object_pages.page,
             wire.FindDeliveries: lambda r: delivery_search.page(self._ledger, r),
+            wire.CountFailed: lambda r: delivery_search.count_failed(self._ledger, r),
             wire.Explain: self._history.explain,
             wire.Follow: self._recent.page,
             wire.Vacuum: lambda _: self._vacuum(),
+            wire.RequestTestEvent: tests.request,
+            wire.TakeTestEvent: tests.take,
+            wire.ReportTestEvent: tests.report,
             wire.Inspect: lambda _: self._statistics.inspect(),
         }
 

@@ -28,7 +28,15 @@ from beacon.wire.envelope import (
     reply_body,
     verb_of,
 )
-from beacon.wire.explain import CoveringScope, EmittedEvent, Explain, ExplainedObject, Explanation, RecordedAttempt
+from beacon.wire.explain import (
+    CoveringScope,
+    EmittedEvent,
+    Explain,
+    ExplainedObject,
+    Explanation,
+    RecordedAction,
+    RecordedAttempt,
+)
 from beacon.wire.handshake import HELLO, PING, Hello, HelloReply, Ping, Pong
 from beacon.wire.maintenance import Adopt, Adopted, Backup, BackupProgress, Prunable, Prune, Pruned, Vacuum, Vacuumed
 from beacon.wire.object_pages import ObjectPage, ReadObjects, StoredObject
@@ -36,12 +44,15 @@ from beacon.wire.outcome import ApplyResult
 from beacon.wire.recent_events import Follow, RecentEvent, RecentEventPage
 from beacon.wire.redelivering import (
     ActionResult,
+    CountFailed,
     DeliveryPage,
     DeliverySummary,
     Discard,
     DiscardedOld,
     DiscardOld,
+    FailedCounts,
     FindDeliveries,
+    OperatorCommand,
     Redeliver,
     RefusedAction,
 )
@@ -52,6 +63,15 @@ from beacon.wire.statistics import (
     ScopeStatistics,
     Statistics,
     SuspectedDelivery,
+)
+from beacon.wire.test_events import (
+    ReportedTestEvent,
+    ReportTestEvent,
+    RequestTestEvent,
+    TakenTestEvent,
+    TakeTestEvent,
+    TestEventProgress,
+    TestEventResult,
 )
 from beacon.wire.verb import AnyRequest, AnyVerb, Caller, R, Reply, Request, Verb, VerbKind
 from beacon.wire.watching import (
@@ -94,6 +114,7 @@ __all__ = [
     "Compared",
     "Confirm",
     "Confirmed",
+    "CountFailed",
     "CoveringScope",
     "DeliveryFilter",
     "DeliveryPage",
@@ -107,6 +128,7 @@ __all__ = [
     "Explain",
     "ExplainedObject",
     "Explanation",
+    "FailedCounts",
     "FindDeliveries",
     "Follow",
     "GapStatistics",
@@ -119,6 +141,7 @@ __all__ = [
     "ObjectPage",
     "Observe",
     "OpenStream",
+    "OperatorCommand",
     "Ping",
     "Pong",
     "PositionReply",
@@ -130,6 +153,7 @@ __all__ = [
     "ReadObjects",
     "RecentEvent",
     "RecentEventPage",
+    "RecordedAction",
     "RecordedAttempt",
     "Redeliver",
     "Refusal",
@@ -137,13 +161,20 @@ __all__ = [
     "RefusedAction",
     "Reply",
     "ReplyEnvelope",
+    "ReportTestEvent",
+    "ReportedTestEvent",
     "Request",
+    "RequestTestEvent",
     "Rewind",
     "ScopeStatistics",
     "Statistics",
     "StoredObject",
     "StreamOpened",
     "SuspectedDelivery",
+    "TakeTestEvent",
+    "TakenTestEvent",
+    "TestEventProgress",
+    "TestEventResult",
     "Vacuum",
     "Vacuumed",
     "Verb",

@@ -1,6 +1,7 @@
 """`beacon events`, `redeliver` and `discard` on a running Beacon."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ CONFIG = {
 
 @pytest.fixture(scope="module")
 def all_() -> Iterator[running.Everything]:
-    with running.everything(changes=CONFIG) as made:
+    with running.everything(changes=CONFIG, environ={"ENDPOINT_AUTH_TOKEN": "of-the-notifier"}) as made:
         yield made
 
 
@@ -131,6 +132,13 @@ def test_a_discarded_delivery_no_longer_counts_as_failed_and_keeps_its_reason(al
     done = beacon(all_, "discard", "--reason", "billed by hand", failed["id"], "-o", "json")
 
     assert (done.returncode, json.loads(done.stdout)) == (0, {"done": 1, "refused": []})
+    until(lambda: all_.beacon.logged("deliveries discarded"), "the log line")
+    (line,) = all_.beacon.logged("deliveries discarded")
+    assert (line["number"], line["reason"]) == (1, "billed by hand")
+    assert f"uid {os.getuid()}" in line["actor"]
+    story = json.loads(beacon(all_, "explain", failed["id"], "-o", "json").stdout)["events"][0]
+    assert [(each["action"], each["actor"]) for each in story["actions"]] == [("discarded", line["actor"])]
+    assert f"discarded by {line['actor']}: billed by hand" in beacon(all_, "explain", failed["id"]).stdout
     assert listed(all_, "--name", "billed")[0]["delivery"]["reason"] == "billed by hand"
     until(
         lambda: (
@@ -198,7 +206,11 @@ def test_status_can_be_watched(all_: running.Everything) -> None:
 
 def test_test_event_reports_the_response_of_the_endpoint(all_: running.Everything) -> None:
     before = len(listed(all_))
-    accepted = beacon(all_, "test-event")
+    callers = all_.beacon.environ | {"ENDPOINT_AUTH_TOKEN": "of-the-caller", "HTTP_PROXY": "http://127.0.0.1:9/"}
+    command = [sys.executable, "-m", "beacon.cli", "test-event"]
+    accepted = subprocess.run(command, env=callers, capture_output=True, text=True, check=False, timeout=40)
+    headers = dict(all_.sink.events()[-1].request.headers)
+    assert headers[b"authorization"] == b"Bearer of-the-notifier"
     assert (accepted.returncode, accepted.stdout[:13]) == (0, "Accepted: 200")
     body = json.loads(all_.sink.events()[-1].request.body)
     assert (body["type"].rpartition(".")[2], body["test"]) == ("test", True)
@@ -228,6 +240,15 @@ def test_test_event_reports_the_response_of_the_endpoint(all_: running.Everythin
     assert json.loads(refused.stdout)["code"] == "network"
     assert "refused" in json.loads(refused.stdout)["error"].lower()
     assert len(listed(all_)) == before
+
+    all_.beacon.supervisorctl("stop", "notifier")
+    unanswered = beacon(all_, "test-event")
+    all_.beacon.supervisorctl("start", "notifier")
+    all_.beacon.wait_ready()
+    assert (unanswered.returncode, unanswered.stderr) == (
+        errors.EXIT_UNAVAILABLE,
+        "the notifier does not answer: see beacon status\n",
+    )
 
 
 @pytest.mark.parametrize(

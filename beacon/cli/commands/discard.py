@@ -27,7 +27,7 @@ def command(reason: str, **params: object) -> None:
     if not reason.strip():
         raise click.UsageError("--reason is empty: state why the deliveries are given up")
     action = bulk.BulkAction(
-        request=lambda pairs: wire.Discard(deliveries=pairs, reason=reason),
+        request=lambda pairs, operation: wire.Discard(deliveries=pairs, reason=reason, operation=operation),
         past="discarded",
         states=(model.DeliveryState.FAILED.value,),
     )

@@ -31,7 +31,9 @@ def command(out_of_order: bool, **params: object) -> None:  # noqa: FBT001
     would overwrite the receiver's newer state; --out-of-order sends it with `outoforder: true`.
     """
     action = bulk.BulkAction(
-        request=lambda pairs: wire.Redeliver(deliveries=pairs, out_of_order=out_of_order),
+        request=lambda pairs, operation: wire.Redeliver(
+            deliveries=pairs, out_of_order=out_of_order, operation=operation
+        ),
         past="redelivered",
         states=(model.DeliveryState.FAILED.value,),
     )

@@ -1,5 +1,6 @@
 """The store's log: each change once, repetitions counted."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from beacon import codec, errors, wire
 from beacon.domain import model
 from beacon.runtime import log, metrics
-from beacon.store import database, observer, redelivery, suspects
+from beacon.store import actions, database, observer, redelivery, suspects
 from tests.unit import volumes
 from tests.unit.store import world
 from tests.unit.store.test_compare import Comparison
@@ -183,3 +184,42 @@ def test_an_old_failed_delivery_that_is_discarded_is_counted_but_not_logged_by_i
 
     assert metrics.REGISTRY.get_sample_value("beacon_deliveries_total", labels) == before + 1
     assert heard() == []
+
+
+def applied(**values: Any) -> actions.ActionsApplied:
+    common: dict[str, Any] = {
+        "operation": "one",
+        "actor": "alice\x1b[31m",
+        "reason": "by hand",
+        "done": 40,
+        "refused": 1,
+        "left": 0,
+    }
+    return actions.ActionsApplied(action=model.OperatorAction.DISCARDED, **(common | values))
+
+
+def test_a_command_of_an_operator_is_logged_once_with_its_actor_and_its_numbers(heard: Any) -> None:
+    watched = observer.Observer()
+    for left in (80, 40, 0):
+        watched.committed(requests=1, seconds=0.001, notes=[applied(left=left)])
+
+    (line,) = heard()
+    assert (line["event"], line["level"]) == ("deliveries discarded", "warning")
+    assert (line["number"], line["refused"], line["unprocessed"]) == (120, 3, 0)
+    assert (line["actor"], line["reason"]) == ("alice\x1b[31m", "by hand")
+
+
+def test_a_command_that_was_interrupted_is_logged_when_another_one_follows_or_after_a_while(
+    heard: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = observer.Observer()
+    watched.committed(requests=1, seconds=0.001, notes=[applied(left=80)])
+    watched.committed(requests=1, seconds=0.001, notes=[applied(left=80, operation="two")])
+    assert [(line["number"], line["unprocessed"]) for line in heard()] == [(40, 80)]
+
+    watched.committed(requests=1, seconds=0.001, notes=[])
+    assert heard() == []
+    late = time.monotonic() + 60
+    monkeypatch.setattr(time, "monotonic", lambda: late)
+    watched.committed(requests=1, seconds=0.001, notes=[])
+    assert [line["unprocessed"] for line in heard()] == [80]

@@ -15,6 +15,7 @@ from beacon.domain import model
 from beacon.store import service
 from tests.unit.store import world
 
+TEST_EVENTS = ("request-test-event", "take-test-event", "report-test-event")
 ADDED = model.ChangeKind.ADDED
 _names = itertools.count()
 
@@ -456,7 +457,18 @@ def test_a_request_with_data_of_a_ledger_must_name_that_ledger(store: world.Worl
 
 
 def test_only_requests_that_mean_the_same_to_every_ledger_need_not_name_one() -> None:
-    reads = {"ping", "hello", "inspect", "backup", "holdings", "find", "follow", "explain"}
+    reads = {
+        "ping",
+        "hello",
+        "inspect",
+        "backup",
+        "holdings",
+        "find",
+        "count-failed",
+        *TEST_EVENTS,
+        "follow",
+        "explain",
+    }
     same = {"open-stream", "compare-open", "adopt", "vacuum"}  # prune and claim: as long as they carry nothing
     never = {verb.name for verb in wire.VERBS.values() if not verb.bound} - {"prune", "claim"}
 
