@@ -18,7 +18,8 @@ from beacon.dev import testkit
 from tests.system import documents, running
 
 BLOCKS = [block for page in documents.PAGES for block in documents.blocks(page)]
-SHARED = ("Makefile", "supervisord.conf", "docs", "grafana", "k8s", "pyproject.toml", "requirements-dev.lock")
+SHARED = ("Makefile", "supervisord.conf", "docs", "pyproject.toml", "requirements-dev.lock")
+COPIED = ("grafana", "k8s")  # commands of a page copy them
 KUBECTL_HERE = Path(sys.executable).parent / "kubectl"
 MAKE = '#!/bin/sh\nexec {make} -n "$@"\n'
 SUPERVISORCTL = '#!/bin/sh\nexec {python} -m supervisor.supervisorctl -c {conf} "$@"\n'
@@ -51,6 +52,8 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dic
     place = tmp_path_factory.mktemp("reader")
     for name in SHARED:
         (place / name).symlink_to(documents.ROOT / name)
+    for name in COPIED:
+        shutil.copytree(documents.ROOT / name, place / name)
     with running.everything() as whole:
         beacon = whole.beacon
         shutil.copy(beacon.config_path, place / "beacon.yaml")
