@@ -1,6 +1,7 @@
 """The manifests are valid, consistent, and match Beacon, its image and its documentation."""
 
 import configparser
+import copy
 import os
 import re
 import shutil
@@ -8,22 +9,24 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+import jsonschema  # type: ignore[import-untyped]
 import kubernetes_validate
 import pytest
 import yaml
 
 from beacon.configuration import loading, settings
 from beacon.dev import testkit
-from tests.manifests import built
+from tests.manifests import built, operator_schemas
 from tests.system import documents
 
 CONTAINERFILE = (built.ROOT / "Containerfile").read_text()
 VERSIONS = ("1.25", "1.29", "1.33", kubernetes_validate.latest_version())
 EXAMPLE = "overlays/example"
 DEPLOYMENT = built.ROOT / "docs" / "deployment.md"
-FOREIGN = "monitoring.coreos.com"  # its schemas are not available
+FOREIGN = "monitoring.coreos.com"
 
 
 def loaded(name: str) -> settings.Settings:
@@ -39,6 +42,39 @@ def test_every_object_is_valid_for_kubernetes(name: str, version: str) -> None:
     for each in built.objects(name):
         if FOREIGN not in each["apiVersion"]:
             kubernetes_validate.validate(each, version, strict=True)
+
+
+def test_the_monitoring_overlay_is_valid_for_the_prometheus_operator() -> None:
+    foreign = [each for each in built.objects("overlays/monitoring") if FOREIGN in each["apiVersion"]]
+
+    for each in foreign:
+        jsonschema.validate(each, operator_schemas.SCHEMAS[each["kind"]])
+    assert {each["kind"] for each in foreign} == set(operator_schemas.SCHEMAS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "value"),
+    [
+        ("ServiceMonitor", ("spec", "endpoints", 0, "intervall"), "30s"),
+        ("ServiceMonitor", ("spec", "endpoints", 0, "interval"), "30 s"),
+        ("ServiceMonitor", ("spec", "endpoints", 0, "honorLabels"), "true"),
+        ("PrometheusRule", ("spec", "groups", 0, "rules", 0, "labels"), {"severity": 1}),
+        ("PrometheusRule", ("spec", "groups", 0, "rules", 0, "description"), "misplaced"),
+        ("PrometheusRule", ("spec", "group"), []),
+    ],
+)
+def test_a_field_that_the_prometheus_operator_does_not_accept_is_detected(
+    kind: str, path: tuple[str | int, ...], value: object
+) -> None:
+    wrong = copy.deepcopy(built.one("overlays/monitoring", kind))
+    *above, last = path
+    place: Any = wrong
+    for key in above:
+        place = place[key]
+    place[last] = value
+
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(wrong, operator_schemas.SCHEMAS[kind])
 
 
 def test_an_invalid_object_is_detected() -> None:
@@ -242,9 +278,9 @@ def test_a_copy_of_the_example_is_built_elsewhere_and_in_another_namespace_as_th
 ) -> None:
     for name in ("k8s", "grafana"):
         shutil.copytree(built.ROOT / name, tmp_path / name)
-    copy, check, rights = (command(word) for word in ("cp -r k8s grafana", "beacon check-config", "beacon rbac"))
+    copying, check, rights = (command(word) for word in ("cp -r k8s grafana", "beacon check-config", "beacon rbac"))
 
-    run(copy, tmp_path)
+    run(copying, tmp_path)
     run(check, tmp_path)
     example = tmp_path / "my-beacon" / "k8s" / "overlays" / "example"
     chosen = example / "beacon" / "kustomization.yaml"
