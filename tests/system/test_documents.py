@@ -18,7 +18,8 @@ from beacon.dev import testkit
 from tests.system import documents, running
 
 BLOCKS = [block for page in documents.PAGES for block in documents.blocks(page)]
-SHARED = ("Makefile", "supervisord.conf", "docs", "pyproject.toml", "requirements-dev.lock")
+LOCKS = (path.name for path in documents.ROOT.glob("*.lock"))
+SHARED = ("Makefile", "supervisord.conf", "docs", "pyproject.toml", *LOCKS)
 COPIED = ("grafana", "k8s")  # commands of a page copy them
 KUBECTL_HERE = Path(sys.executable).parent / "kubectl"
 MAKE = '#!/bin/sh\nexec {make} -n "$@"\n'
