@@ -1,7 +1,6 @@
 """The common part of `redeliver` and `discard`: select deliveries, confirm, and change them in bounded requests."""
 
 import itertools
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import click
 
 from beacon import bus, errors, wire
-from beacon.cli import filters, output, search, terminal
+from beacon.cli import filters, output, progress, search, terminal
 
 _TIMEOUT_S = 10.0
 _BATCH = 200  # pairs in one request; the store may apply fewer
@@ -88,19 +87,19 @@ def _apply(client: bus.Client, action: BulkAction, selected: Pairs) -> tuple[int
     """Apply the action to the confirmed deliveries in batches; a batch that is sent twice is applied once."""
     offset, done = 0, 0
     refused: list[dict[str, str]] = []
-    while offset < len(selected):
-        try:
-            reply = client.try_call(action.request(selected[offset : offset + _BATCH]), timeout_s=_TIMEOUT_S)
-        except errors.TransientError:
-            terminal.print_line(
-                f"{done} of {len(selected)} {action.past}; repeat the same command for the rest.", err=True
-            )
-            raise
-        done += reply.done
-        refused += [{"id": one.event_id, "why": one.why} for one in reply.refused]
-        offset += reply.taken
-        if sys.stderr.isatty():
-            click.echo(f"\r{offset} of {len(selected)}", nl=offset >= len(selected), err=True)  # only numbers
+    with progress.progress(action.past) as show:
+        while offset < len(selected):
+            try:
+                reply = client.try_call(action.request(selected[offset : offset + _BATCH]), timeout_s=_TIMEOUT_S)
+            except errors.TransientError:
+                terminal.print_line(
+                    f"{done} of {len(selected)} {action.past}; repeat the same command for the rest.", err=True
+                )
+                raise
+            done += reply.done
+            refused += [{"id": one.event_id, "why": one.why} for one in reply.refused]
+            offset += reply.taken
+            show(offset, len(selected))
     return done, refused
 
 
