@@ -1,7 +1,6 @@
 """The common part of `redeliver` and `discard`: select deliveries, confirm, and change them in bounded requests."""
 
 import itertools
-import sys
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any
 import click
 
 from beacon import bus, errors, wire
-from beacon.cli import actor, filters, output, search, terminal
+from beacon.cli import actor, filters, output, progress, search, terminal
 
 _TIMEOUT_S = 10.0
 _BATCH = 200  # pairs in one request; the store may apply fewer
@@ -90,22 +89,22 @@ def _apply(client: bus.Client, action: BulkAction, selected: Pairs) -> tuple[int
     offset, done = 0, 0
     operation, who = str(uuid.uuid4()), actor.describe()
     refused: list[dict[str, str]] = []
-    while offset < len(selected):
-        batch = selected[offset : offset + _BATCH]
-        left = len(selected) - offset - len(batch)
-        request = action.request(batch, wire.OperatorCommand(id=operation, actor=who, left=left))
-        try:
-            reply = client.try_call(request, timeout_s=_TIMEOUT_S)
-        except errors.TransientError:
-            terminal.print_line(
-                f"{done} of {len(selected)} {action.past}; repeat the same command for the rest.", err=True
-            )
-            raise
-        done += reply.done
-        refused += [{"id": one.event_id, "why": one.why} for one in reply.refused]
-        offset += reply.taken
-        if sys.stderr.isatty():
-            click.echo(f"\r{offset} of {len(selected)}", nl=offset >= len(selected), err=True)  # only numbers
+    with progress.progress(action.past) as show:
+        while offset < len(selected):
+            batch = selected[offset : offset + _BATCH]
+            left = len(selected) - offset - len(batch)
+            request = action.request(batch, wire.OperatorCommand(id=operation, actor=who, left=left))
+            try:
+                reply = client.try_call(request, timeout_s=_TIMEOUT_S)
+            except errors.TransientError:
+                terminal.print_line(
+                    f"{done} of {len(selected)} {action.past}; repeat the same command for the rest.", err=True
+                )
+                raise
+            done += reply.done
+            refused += [{"id": one.event_id, "why": one.why} for one in reply.refused]
+            offset += reply.taken
+            show(offset, len(selected))
     return done, refused
 
 

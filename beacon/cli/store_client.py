@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from beacon import bus, errors, wire
-from beacon.cli import terminal
+from beacon.cli import progress, terminal
 from beacon.runtime import run_directory
 
 _TIMEOUT_S = 10.0
+_WHOLE = 1000  # the check reports thousandths
 
 
 @contextmanager
@@ -45,8 +46,11 @@ def copy(client: bus.Client, target: Path, *, name: str = "") -> None:
     """
     complete = False
     try:
-        while not complete:
-            complete = client.try_call(wire.Backup(target=str(target)), timeout_s=_TIMEOUT_S).left == 0
+        with progress.progress("copying the ledger") as show:
+            while not complete:
+                reply = client.try_call(wire.Backup(target=str(target)), timeout_s=_TIMEOUT_S)
+                show(reply.pages - reply.left, reply.pages)
+                complete = reply.left == 0
         with target.open("rb") as file:
             os.fsync(file.fileno())
     except errors.PermanentError as error:
@@ -62,5 +66,17 @@ def copy(client: bus.Client, target: Path, *, name: str = "") -> None:
 def verify(path: Path) -> int:
     """Check a ledger that no store serves and print the findings; return the exit code."""
     # Only the store's code may open a ledger, and a process never imports another: the check runs in its own process.
-    command = [sys.executable, "-m", "beacon.store.verification", str(path)]
-    return subprocess.run(command, check=False).returncode  # noqa: S603  no shell; the operator chose the path
+    reader, writer = os.pipe()
+    command = [sys.executable, "-m", "beacon.store.verification", str(path), str(writer)]
+    with (
+        os.fdopen(reader, encoding="ascii") as shares,
+        progress.progress("checking the ledger") as show,
+    ):
+        try:
+            check = subprocess.Popen(command, pass_fds=[writer])  # noqa: S603  no shell; the operator chose the path
+        finally:
+            os.close(writer)
+        with check:
+            for share in shares:
+                show(int(share), _WHOLE)
+    return check.returncode

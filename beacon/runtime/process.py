@@ -21,7 +21,7 @@ from typing import NoReturn
 import beacon
 from beacon import bus, errors, wire
 from beacon.configuration import settings
-from beacon.runtime import heartbeat, log, metrics, parent_death, run_directory
+from beacon.runtime import heartbeat, log, metrics, parent_death, run_directory, text_log
 
 _STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 _WIND_DOWN_S = 5.0  # how long the other threads may take to stop after one has failed
@@ -35,7 +35,7 @@ def run(name: str, main: Callable[["Context"], None]) -> NoReturn:
 
     `name` is the process' role, letters only; at most one process per role runs in a run directory.
     """
-    log.configure(name)
+    log.configure(name, format=text_log.expected_format())
     context: Context | None = None
     try:
         parent_death.die_with_parent(os.environ)

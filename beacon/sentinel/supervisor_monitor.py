@@ -88,9 +88,10 @@ class SupervisorMonitor:
         self._log_death(program, end)
 
     def _log_death(self, program: str, end: causes.End) -> None:
-        """Log the death of a program that did not report why it exited."""
-        if program not in self._killed and end.code != errors.EXIT_OK and not end.reason:
-            stderr_log.write("warning", "died", program=program, how=end.how)
+        """Log the death of a program, with the reason that it reported; the sentinel's own kills are logged already."""
+        if program not in self._killed and end.code != errors.EXIT_OK:
+            reason = {"reason": end.reason} if end.reason else {}
+            stderr_log.write("warning", "died", program=program, how=end.how, **reason)
         self._killed.discard(program)
 
     def _throttle(self, program: str) -> None:

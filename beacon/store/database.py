@@ -9,6 +9,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ _BUSY_MS = 5000
 _JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024
 _STATEMENTS = 256
 _CHECKPOINT_PAGES = 500  # of 4 KiB
+_STEPS_BETWEEN_REPORTS = 100_000  # of SQLite's virtual machine, some milliseconds
 
 
 class StorageError(errors.TransientError):
@@ -141,6 +143,25 @@ class Database:
         except _REFUSED_BY_SQLITE as error:
             raise self._translated(error) from error
 
+    @contextmanager
+    def reads_reported(self, report: Callable[[float], None], *, passes: int) -> Iterator[None]:
+        """Call `report` regularly during long statements, with the estimated share of the reads that are done.
+
+        `passes` is how often the statements are expected to read the file.
+        """
+        pages = max(1, int(self.rows("PRAGMA page_count")[0][0]) * passes)
+        first = self._pages_read()
+
+        def show() -> bool:
+            report(min(1.0, (self._pages_read() - first) / pages))
+            return False  # True would interrupt the statement
+
+        self._connection.set_progress_handler(show, _STEPS_BETWEEN_REPORTS)
+        try:
+            yield
+        finally:
+            self._connection.set_progress_handler(None)
+
     def odd_schema(self) -> str:
         """Return how the schema differs from that of the migrations, "" if it does not."""
         made = apsw.Connection(":memory:")
@@ -207,6 +228,9 @@ class Database:
         if isinstance(error, apsw.IOError) and self._connection.system_errno in _NO_ROOM:
             return FullError(f"no free space on the volume: {os.strerror(self._connection.system_errno)}")
         return _translated(error)
+
+    def _pages_read(self) -> int:
+        return int(self._connection.status(apsw.SQLITE_DBSTATUS_CACHE_MISS)[0])
 
     def _free_pages(self) -> int:
         return int(self.rows("PRAGMA freelist_count")[0][0])

@@ -75,6 +75,10 @@ class Observer(service.ServiceListener):
             reopened=rescue.reopened,
         )
 
+    def progressed(self, doing: str, share: float) -> None:
+        """Log the progress of a long activity before the store serves."""
+        self._log.info("ledger not open yet", doing=doing, percent=round(100 * share))
+
     def applied(self, verb: str, seconds: float) -> None:
         """Record a request that was applied within a transaction."""
         self._operation(verb).observe(seconds)

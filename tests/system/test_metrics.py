@@ -268,7 +268,3 @@ def test_no_panel_of_the_dashboard_is_empty(story: Story, title: str) -> None:
 
     assert found, expression
     assert any(found), f"nothing but zeros: {expression}"
-
-
-def test_the_dashboard_is_the_generated_one() -> None:
-    assert dashboard.TARGET.read_text(encoding="utf-8") == dashboard.render()

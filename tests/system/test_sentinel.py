@@ -111,6 +111,16 @@ def test_a_fatal_program_ends_the_pod_with_the_reason(base: Path) -> None:
     assert it.logged_by("failed").count("exporter") == 1
 
 
+def test_each_death_in_a_crash_loop_is_logged_with_the_reason_that_the_program_reported(base: Path) -> None:
+    conf = never_run(base, startretries=2)
+    with supervised.supervised(base, conf=conf, roles={"exporter": BROKEN}) as it:
+        assert it.end() == 0
+
+        died = [(line["program"], line["how"], line["reason"]) for line in it.lines if line["event"] == "died"]
+
+    assert died[:2] == [("exporter", "exit code 75", "port 8080 is in use")] * 2
+
+
 def test_a_program_that_became_fatal_without_a_sentinel_ends_the_pod_when_it_runs(base: Path) -> None:
     conf = never_run(base, startretries=0)
     conf.write_text(conf.read_text().replace("events=PROCESS_STATE,", "autostart=false\nevents="))

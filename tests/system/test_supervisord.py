@@ -14,6 +14,7 @@ from prometheus_client import multiprocess
 
 from beacon.runtime import metric_files, run_directory
 from beacon.runtime.supervision import ProgramState
+from tests import text_lines
 from tests.integration import processes
 from tests.system import supervised
 from tests.system.supervised import until
@@ -50,6 +51,20 @@ def test_all_programs_run_and_supervisorctl_needs_only_the_file(base: Path) -> N
         assert sorted(line.split()[0] for line in status.stdout.splitlines()) == sorted(ALL)
         assert status.stdout.count("RUNNING") == len(ALL)
         assert (base / "supervisor.sock").stat().st_mode & 0o777 == 0o700
+
+
+def test_with_the_text_format_every_line_of_every_process_is_text(base: Path) -> None:
+    config = base / "config.yaml"
+    config.write_text("app: {logFormat: text}\n")
+    with supervised.supervised(base, variables={"CONFIG_PATH": str(config)}) as it:
+        until(lambda: sum(b" running" in line for line in list(it.odd)) == len(supervised.PROGRAMS), "all to run")
+        it.process.terminate()
+
+        assert it.end() == 0
+    lines = [text_lines.parse(line.decode().rstrip("\n")) for line in it.odd]
+    assert it.lines == []
+    assert {line["process"] for line in lines} == set(ALL)
+    assert {line["process"] for line in lines if line["event"] == "started"} == set(ALL)
 
 
 def test_only_the_notifier_has_the_token_in_its_environment(base: Path) -> None:

@@ -151,6 +151,15 @@ WORST: dict[str, tuple[Worst, ...]] = {
         ("a/", "a-", ""),
     ),
     "domain/selectors.py '[0-9]{1,63}'": (("", "1", ""),),
+    "runtime/text_log.py _BARE": (("", "a", " "),),
+    "runtime/text_log.py _KEY": (
+        ("", "logFormat", ""),
+        ("logFormat", " ", ""),
+        ("logFormat:", "\n", ""),
+        ("", "logFormat:\n\n'", "'"),
+        ("", "a#", ""),
+        ("", "\n", ""),
+    ),
     "boundary/secret.py _CONTROL": (("", "a", ""),),
     "sentinel/causes.py f'exited: {name} \\\\((exit status (\\\\d+)|terminated by \\\\w+)'": (
         ("", "exited: notifier (", ""),

@@ -135,6 +135,7 @@ class _Scenario:
     def _show_addresses(self, beacon: testkit.Beacon) -> None:
         self._console.say()
         self._console.say("To check the state of Beacon:")
+        self._console.verbatim(f"BEACON_RUN_DIR={beacon.run_dir} {testkit.SCRIPTS}/beacon status")
         self._console.verbatim(f"curl {beacon.ready_url}")
         self._console.verbatim(f"curl {beacon.metrics_url}")
         self._console.verbatim(

@@ -10,7 +10,8 @@ EFFECTS: Mapping[str, str] = {
     "app.name": "Name of this Beacon in every log line.",
     "app.version": "Version in the log and in the `User-Agent` header. Empty: the version of Beacon.",
     "app.logLevel": "Lowest level that is logged.",
-    "app.logFormat": "`json`: one JSON object per line. `text`: lines for people.",
+    "app.logFormat": "`json`: one JSON object per line. `text`: lines for people, with `name=value` for each field; a "
+    "value with a blank, a quote, an equals sign or a control character is a JSON string.",
     "app.clusterName": "If set, part of the CloudEvents source: `{source}/{clusterName}/{namespace}/{Kind}`.",
     "resources.apiVersion": "Group and version of the kind, such as `v1`, `apps/v1`, `serving.kserve.io/v1alpha1`.",
     "resources.kind": "Kind to watch, such as `Deployment`. If the cluster does not have it yet, Beacon waits for it.",

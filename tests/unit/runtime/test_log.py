@@ -180,7 +180,9 @@ def test_the_text_format_is_one_line_without_colour() -> None:
     text = done.stdout.decode()
     assert text.count("\n") == 1
     assert "\x1b" not in text
-    assert text.partition(" ")[2] == ('WARNING store    disk filled  path=/data note="two words" free=0 lines=a\\nb\n')
+    assert text.partition(" ")[2] == (
+        'WARNING store    disk filled  path=/data note="two words" free=0 lines="a\\nb"\n'
+    )
 
 
 def test_lines_of_several_threads_and_processes_on_one_pipe_never_mix() -> None:

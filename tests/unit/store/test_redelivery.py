@@ -68,7 +68,7 @@ def states(store: world.World) -> list[str]:
 
 
 def sound(store: world.World) -> list[str]:
-    return list(verification._inconsistencies(store.ledger))
+    return list(verification._inconsistencies(store.ledger, lambda _share: None))
 
 
 def test_a_failed_delivery_is_redelivered_with_its_id_and_sequence_and_marked(store: world.World) -> None:
