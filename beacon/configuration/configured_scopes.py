@@ -30,6 +30,11 @@ def of(tree: settings.Settings) -> tuple[rules.Scope, ...]:
     )
 
 
+def spelled(known: str, scope: model.ScopeId) -> str:
+    """Return the known display name of a scope, or the one with its kind: discovery has not answered yet."""
+    return known or label(scope.kind.lower(), scope)
+
+
 def label(name: str, scope: model.ScopeId) -> str:
     """Return the display name of a scope, from its plural or its kind: `name.group[@namespace]`."""
     where = f"@{scope.namespace}" if scope.namespace else ""

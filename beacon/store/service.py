@@ -219,6 +219,7 @@ class StoreService:
             wire.Backup: self._backups.step,
             wire.ReadObjects: self._object_pages.page,
             wire.FindDeliveries: lambda r: delivery_search.page(self._ledger, r),
+            wire.FindIds: lambda r: delivery_search.ids(self._ledger, r),
             wire.Explain: self._history.explain,
             wire.Follow: self._recent.page,
             wire.Vacuum: lambda _: self._vacuum(),

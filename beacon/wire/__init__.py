@@ -40,6 +40,8 @@ from beacon.wire.redelivering import (
     DeliverySummary,
     Discard,
     FindDeliveries,
+    FindIds,
+    FoundIds,
     Redeliver,
     RefusedAction,
 )
@@ -100,7 +102,9 @@ __all__ = [
     "ExplainedObject",
     "Explanation",
     "FindDeliveries",
+    "FindIds",
     "Follow",
+    "FoundIds",
     "GapStatistics",
     "Hello",
     "HelloReply",

@@ -455,7 +455,7 @@ def test_a_request_with_data_of_a_ledger_must_name_that_ledger(store: world.Worl
 
 
 def test_only_requests_that_mean_the_same_to_every_ledger_need_not_name_one() -> None:
-    reads = {"ping", "hello", "inspect", "backup", "holdings", "find", "follow", "explain"}
+    reads = {"ping", "hello", "inspect", "backup", "holdings", "find", "find-ids", "follow", "explain"}
     same = {"open-stream", "compare-open", "adopt", "vacuum"}  # prune and claim: as long as they carry nothing
     never = {verb.name for verb in wire.VERBS.values() if not verb.bound} - {"prune", "claim"}
 
