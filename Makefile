@@ -22,8 +22,8 @@ $(VENV)/.ready: requirements-dev.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-run: setup ## run the demo; CONFIG=file KUBECONFIG=file: on a real cluster
-	@$(BIN)/python -m beacon.dev.demo $(if $(CONFIG),--config $(CONFIG)) $(if $(CONFIG),$(if $(KUBECONFIG),--kubeconfig $(KUBECONFIG)))
+run: setup ## run the demo; CONFIG=file KUBECONFIG=file CONTEXT=name: on a real cluster
+	@$(BIN)/python -m beacon.dev.demo $(if $(CONFIG),--config $(CONFIG)) $(if $(CONFIG),$(if $(KUBECONFIG),--kubeconfig $(KUBECONFIG)) $(if $(CONTEXT),--context $(CONTEXT)))
 
 test: lint ## run the complete gate: lint and all tests; BESIDE=image: the image tests run concurrently
 	$(GATE) $(if $(BESIDE),--beside $(BESIDE))
