@@ -21,10 +21,15 @@ option = click.option(
 
 def load(path: Path | None) -> settings.Settings:
     """Load the configuration, or print every problem to standard error and exit with 78."""
+    return load_with_warnings(path).settings
+
+
+def load_with_warnings(path: Path | None) -> loading.Loaded:
+    """Load the configuration with its warnings, or print every problem to standard error and exit with 78."""
     try:
         if path == Path("-"):
-            return loading.parse(_read_input(), os.environ, name="standard input").settings
-        return loading.load(dict(os.environ) | ({"CONFIG_PATH": str(path)} if path else {})).settings
+            return loading.parse(_read_input(), os.environ, name="standard input")
+        return loading.load(dict(os.environ) | ({"CONFIG_PATH": str(path)} if path else {}))
     except errors.ConfigError as error:
         for problem in error.problems:
             terminal.print_line(problem, err=True)

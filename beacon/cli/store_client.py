@@ -49,8 +49,9 @@ def copy(client: bus.Client, target: Path) -> None:
             target.unlink(missing_ok=True)
 
 
-def verify(path: Path) -> int:
-    """Check a ledger that no store serves and print the findings; return the exit code."""
+def verify(path: Path) -> tuple[int, list[str]]:
+    """Check a ledger that no store serves; return the exit code and the problems. Print why it cannot be checked."""
     # Only the store's code may open a ledger, and a process never imports another: the check runs in its own process.
     command = [sys.executable, "-m", "beacon.store.verification", str(path)]
-    return subprocess.run(command, check=False).returncode  # noqa: S603  no shell; the operator chose the path
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)  # noqa: S603  no shell; the operator chose the path
+    return done.returncode, done.stdout.splitlines()

@@ -17,7 +17,8 @@ Examples:
   beacon test-event -o json | jq .code
 
 \b
-Exit codes: 0 accepted (2xx), 1 rejected or no response, 2 usage error, 69 the store does not answer.
+Exit codes: 0 accepted (2xx), 1 rejected or no response, 2 usage error, 69 the store does not answer, 78 the
+environment does not name Beacon's run directory.
 """
 _TIMEOUT_S = 5.0
 _MEANINGS = {
@@ -54,6 +55,7 @@ def command(output: str) -> None:
         check=True,
     )
     response: dict[str, Any] = codec.decode(run.stdout)
+    response["durationMs"] = round(response["seconds"] * 1000, 1)  # `seconds` is deprecated
     _show(output, response)
     sys.exit(errors.EXIT_OK if 200 <= response["status"] < 300 else errors.EXIT_FAILURE)
 

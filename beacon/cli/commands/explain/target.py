@@ -1,5 +1,6 @@
 """Parses the object that `beacon explain` is asked for, written as kubectl takes it. Pure."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -7,6 +8,8 @@ import click
 
 from beacon import wire
 from beacon.cli import builtin
+
+_HEXADECIMAL = re.compile("[0-9a-fA-F]{4,}")  # the beginning of an id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +30,7 @@ def parse(what: str, name: str | None, namespace: str | None) -> ExplainTarget:
     if name is None and "/" in what:
         what, _, name = what.partition("/")
     if name is None:
-        if what.isalpha():
+        if what.isalpha() and not _HEXADECIMAL.fullmatch(what):
             raise click.UsageError(f"the name of the {what} is missing: beacon explain {what} NAMESPACE/NAME")
         return ExplainTarget(what=what)
     before, slash, rest = name.rpartition("/")
@@ -46,7 +49,7 @@ def request(target: ExplainTarget, scopes: Iterable[wire.ScopeStatistics]) -> wi
     """
     if not target.name:
         return wire.Explain(target=target.what)
-    kind = _kind(target.what, scopes)
+    kind = builtin.resolve(target.what, scopes)
     namespaced = builtin.is_namespaced(kind)
     if namespaced and not target.namespace:
         raise click.UsageError(f"{kind} is namespaced: name its namespace with -n, or as NAMESPACE/{target.name}")
@@ -56,13 +59,3 @@ def request(target: ExplainTarget, scopes: Iterable[wire.ScopeStatistics]) -> wi
 def is_known(kind: str, story: wire.Explanation) -> bool:
     """Return True if the kind is configured, recorded in the ledger, or built in."""
     return story.known or bool(builtin.kind_of(kind)) or kind.lower() in (one.lower() for one in story.kinds)
-
-
-def _kind(word: str, scopes: Iterable[wire.ScopeStatistics]) -> str:
-    """Return the kind for a word in any case: a kind, a plural or a short name, with or without its API group."""
-    wanted = word.lower()
-    for scope in scopes:
-        kind, plural = (text.partition("@")[0] for text in (scope.name, scope.label))
-        if wanted in {spelling.lower() for text in (kind, plural) for spelling in (text, text.partition(".")[0])}:
-            return kind.partition(".")[0]
-    return builtin.kind_of(word.partition(".")[0]) or word.partition(".")[0]
