@@ -58,5 +58,5 @@ def _whole(client: bus.Client, uid: str) -> str:
 
 def _show(form: str, reply: wire.Adopted) -> None:
     how = "now" if reply.changed else "already"
-    plain = {"cluster": reply.cluster, "previous": reply.previous, "changed": reply.changed}
+    plain = {"cluster": reply.cluster, "previous": reply.previous, "adopted": reply.changed}
     output.show(form, plain, [f"the ledger {how} follows cluster {reply.cluster}"])
