@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from beacon import wire
-from beacon.domain import model
+from beacon.domain import builtin, model
 
 LIMIT = click.IntRange(0, 1_000_000_000)
 DELIVERY = click.IntRange(0, model.MAX_INTEGER)
@@ -71,6 +71,19 @@ def selection(params: dict[str, Any], ids: tuple[str, ...] = ()) -> wire.Deliver
         until_us=params.pop("until") or 0,
         ids=ids,
     )
+
+
+def kind_of(word: str, scopes: Iterable[wire.ScopeStatistics]) -> str:
+    """Return the kind for a kind, plural or short name in any case, with or without its API group.
+
+    The store's scopes have the plurals of custom resources. An unknown word is returned without its group.
+    """
+    wanted = word.lower()
+    for scope in scopes:
+        kind, plural = (text.partition("@")[0] for text in (scope.name, scope.label))
+        if wanted in {spelling.lower() for text in (kind, plural) for spelling in (text, text.partition(".")[0])}:
+            return kind.partition(".")[0]
+    return builtin.kind_of(word.partition(".")[0]) or word.partition(".")[0]
 
 
 def matches(selection: wire.DeliveryFilter, one: wire.DeliverySummary) -> bool:

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from beacon import bus, errors, wire
-from beacon.cli import builtin, formatting, output
+from beacon.cli import filters, formatting, output
+from beacon.domain import builtin
 
 _TIMEOUT_S = 5.0
 _HEAD = ("SEQUENCE", "STATE", "TYPE", "KIND", "OBJECT", "DETECTED", "REQUESTS", "ANSWER", "EVENT ID")
@@ -50,7 +51,7 @@ def kind(client: bus.Client, word: str) -> str:
     Raises:
         errors.TransientError: the store does not answer.
     """
-    found = builtin.resolve(word, client.try_call(wire.Inspect(), timeout_s=_TIMEOUT_S).scopes)
+    found = filters.kind_of(word, client.try_call(wire.Inspect(), timeout_s=_TIMEOUT_S).scopes)
     if builtin.kind_of(found):
         return found
     # The store finds the kinds of its objects in any case, also those that are no longer configured.

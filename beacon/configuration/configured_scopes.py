@@ -1,7 +1,7 @@
 """The scopes of a configuration. The watcher and the store both call this, so that they agree on the scopes."""
 
 from beacon.configuration import settings
-from beacon.domain import model, rules
+from beacon.domain import builtin, model, rules
 
 
 def of(tree: settings.Settings) -> tuple[rules.Scope, ...]:
@@ -30,9 +30,10 @@ def of(tree: settings.Settings) -> tuple[rules.Scope, ...]:
     )
 
 
-def spelled(known: str, scope: model.ScopeId) -> str:
-    """Return the known display name of a scope, or the one with its kind: discovery has not answered yet."""
-    return known or label(scope.kind.lower(), scope)
+def spelled(plural: str, scope: model.ScopeId) -> str:
+    """Return the display name of a scope: before discovery has answered, only a custom kind stands for its plural."""
+    known = builtin.find(scope.group, scope.kind)
+    return label(plural or (known.plural if known else scope.kind.lower()), scope)
 
 
 def label(name: str, scope: model.ScopeId) -> str:

@@ -182,7 +182,7 @@ class ObjectHistory:
         )
         asked = scope.rule.named.get(namespace, scope.rule.default)
         return wire.CoveringScope(
-            label=configured_scopes.spelled(cursor[0] if cursor else "", scope.id),
+            label=(cursor[0] if cursor else "") or configured_scopes.spelled("", scope.id),
             group=scope.id.group,
             listed=bool(cursor and cursor[1]),
             excluded=asked is None or namespace in asked.excluded,

@@ -52,7 +52,7 @@ class StatisticsReader:
         for label, group, kind, namespace, reason, since_us, until_us, differences, certainty in rows:
             scope = model.ScopeId(group=group, kind=kind, namespace=namespace)
             yield wire.GapStatistics(
-                label=configured_scopes.spelled(label, scope),
+                label=label or configured_scopes.spelled("", scope),
                 reason=model.GapReason(reason),
                 since_us=since_us or 0,
                 until_us=until_us or 0,

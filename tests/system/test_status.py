@@ -100,7 +100,7 @@ def test_status_is_at_least_as_strict_as_ready_in_each_fault() -> None:
         testkit.until(lambda: not whole.beacon.ready()["ready"], "/ready to fail", timeout=30)
         for _ in range(5):
             wrong = look(whole)["wrong"]
-            assert any(one.startswith(("watcher: BACKOFF", "watcher: FATAL", "configmap")) for one in wrong), wrong
+            assert any(one.startswith(("watcher: BACKOFF", "watcher: FATAL", "configmaps: ")) for one in wrong), wrong
 
 
 def test_a_missing_beacon_is_reported_in_one_sentence_without_a_wait() -> None:

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from beacon import wire
 from beacon.cli import __main__ as cli
-from beacon.cli import builtin, filters, output
+from beacon.cli import filters, output
 from beacon.cli.commands.explain import target
 from beacon.domain import model
 
@@ -91,7 +91,7 @@ def test_an_unknown_format_is_wrong_use() -> None:
     ],
 )
 def test_a_kind_is_found_by_every_spelling(word: str, kind: str) -> None:
-    assert builtin.resolve(word, (SHEEP,)) == kind
+    assert filters.kind_of(word, (SHEEP,)) == kind
 
 
 @pytest.mark.parametrize("text", ["cafe", "DEADBEEF", "0b5e0f2c"])

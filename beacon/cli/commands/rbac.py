@@ -11,9 +11,9 @@ import click
 from click import core
 
 from beacon import errors
-from beacon.cli import builtin, cluster_choice, configured, output, rights, terminal
+from beacon.cli import cluster_choice, configured, output, rights, terminal
 from beacon.configuration import configured_scopes
-from beacon.domain import rules
+from beacon.domain import builtin, rules
 
 _EPILOG = """
 \b

@@ -11,18 +11,21 @@ from tests.unit.store import world
 
 
 @pytest.mark.parametrize(
-    ("known", "group", "namespace", "label"),
+    ("plural", "group", "kind", "namespace", "label"),
     [
-        ("configmaps@shop", "", "shop", "configmaps@shop"),
-        ("", "", "", "widget"),
-        ("", "", "shop", "widget@shop"),
-        ("", "example.com", "shop", "widget.example.com@shop"),
+        ("", "", "ConfigMap", "shop", "configmaps@shop"),
+        ("", "apps", "Deployment", "", "deployments.apps"),
+        ("sheep", "farm.io", "Sheep", "a", "sheep.farm.io@a"),
+        ("", "", "Widget", "", "widget"),
+        ("", "example.com", "Widget", "shop", "widget.example.com@shop"),
     ],
 )
-def test_an_unknown_plural_is_replaced_by_the_kind(known: str, group: str, namespace: str, label: str) -> None:
-    scope = model.ScopeId(group=group, kind="Widget", namespace=namespace)
+def test_only_an_unknown_plural_is_replaced_by_the_kind(
+    plural: str, group: str, kind: str, namespace: str, label: str
+) -> None:
+    scope = model.ScopeId(group=group, kind=kind, namespace=namespace)
 
-    assert configured_scopes.spelled(known, scope) == label
+    assert configured_scopes.spelled(plural, scope) == label
 
 
 def test_the_store_spells_a_scope_that_was_never_opened_as_the_watcher_does(tmp_path: Path) -> None:

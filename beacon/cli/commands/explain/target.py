@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import click
 
 from beacon import wire
-from beacon.cli import builtin
+from beacon.cli import filters
+from beacon.domain import builtin
 
 _HEXADECIMAL = re.compile("[0-9a-fA-F]{4,}")  # the beginning of an id
 
@@ -49,7 +50,7 @@ def request(target: ExplainTarget, scopes: Iterable[wire.ScopeStatistics]) -> wi
     """
     if not target.name:
         return wire.Explain(target=target.what)
-    kind = builtin.resolve(target.what, scopes)
+    kind = filters.kind_of(target.what, scopes)
     namespaced = builtin.is_namespaced(kind)
     if namespaced and not target.namespace:
         raise click.UsageError(f"{kind} is namespaced: name its namespace with -n, or as NAMESPACE/{target.name}")

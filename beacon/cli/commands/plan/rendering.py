@@ -8,10 +8,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from beacon.cli import builtin, output, rights
+from beacon.cli import output, rights
 from beacon.cli.commands.plan import model
 from beacon.configuration import configured_scopes
-from beacon.domain import model as domain_model
 from beacon.domain import rules
 
 _COUNTS = ("objects", "annotated", "matching")
@@ -74,7 +73,8 @@ def plain(outlook: Outlook, scopes: Sequence[rules.Scope]) -> dict[str, object]:
         "comparison": {"made": outlook.ledger is not None, "why": outlook.left_out},
         "scopes": [_scope(one) for one in outlook.found],
         "leaving": [
-            {"scope": _spelled(place)} | asdict(place) | {"unmanaged": number} for place, number in leaving.items()
+            {"scope": configured_scopes.spelled("", place)} | asdict(place) | {"unmanaged": number}
+            for place, number in leaving.items()
         ],
         "missingRights": [
             {
@@ -132,13 +132,7 @@ def _review(outlook: Outlook, leaving: Collection[int]) -> list[str]:
 
 
 def _label(one: ScopeOutlook) -> str:
-    return configured_scopes.label(one.plural or one.scope.id.kind.lower(), one.scope.id)
-
-
-def _spelled(place: domain_model.ScopeId) -> str:
-    """Return the spelling of a scope that is no longer configured; the plural of a custom kind is not known then."""
-    known = builtin.find(place.group, place.kind)
-    return configured_scopes.label(known.plural if known else place.kind.lower(), place)
+    return configured_scopes.spelled(one.plural, one.scope.id)
 
 
 def _scope(one: ScopeOutlook) -> dict[str, Any]:

@@ -1,13 +1,10 @@
-"""The plurals and short names of Kubernetes' built-in kinds, so that commands need no API server for them.
+"""The plurals and short names of Kubernetes' built-in kinds, for which no API server is needed.
 
 Neither the plural of a built-in kind nor its scope (namespaced or cluster-wide) ever changes. The table holds only
 kinds that can be listed and watched. Custom resources and aggregated APIs are not listed here; they need discovery.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-
-from beacon import wire
 
 # Plural and kind; the kinds below `cluster:` are cluster-wide.
 _TABLE = """
@@ -112,19 +109,6 @@ class BuiltinKind:
 def kind_of(word: str) -> str:
     """Return the built-in kind for a kind, plural or short name in any case, as kubectl accepts them; else ""."""
     return _BY_WORD.get(word.lower(), "")
-
-
-def resolve(word: str, scopes: Iterable[wire.ScopeStatistics]) -> str:
-    """Return the kind for a kind, plural or short name in any case, with or without its API group.
-
-    The store's scopes have the plurals of custom resources. An unknown word is returned without its group.
-    """
-    wanted = word.lower()
-    for scope in scopes:
-        kind, plural = (text.partition("@")[0] for text in (scope.name, scope.label))
-        if wanted in {spelling.lower() for text in (kind, plural) for spelling in (text, text.partition(".")[0])}:
-            return kind.partition(".")[0]
-    return kind_of(word.partition(".")[0]) or word.partition(".")[0]
 
 
 def is_namespaced(kind: str) -> bool | None:
