@@ -55,6 +55,7 @@ class Watch:
         self._highest = 0
         self._number = 0
         self._renewed_at = 0.0
+        self._is_idle = False
 
     def begin(self) -> None:
         """Note the ledger's current end.
@@ -99,11 +100,11 @@ class Watch:
                 pause.wait(POLL_S)
                 continue
             silent = False
-            if first is None:
+            if first is not None:
+                yield first
+                yield from self._complete(found)
+            elif self._is_idle:
                 pause.wait(POLL_S)
-                continue
-            yield first
-            yield from self._complete(found)
 
     def _complete(self, found: Iterator[wire.DeliverySummary]) -> Iterator[wire.DeliverySummary]:
         """Yield the rest; if the store stops answering, the next round reads the ledger again."""
@@ -121,6 +122,7 @@ class Watch:
 
     def _next(self) -> Iterator[wire.DeliverySummary]:
         recent = page(self._client, self._number)
+        self._is_idle = not recent.happenings
         if recent.anew or recent.missed or self._client.renewed_at != self._renewed_at:
             yield from self._catch_up()
             return
