@@ -1,6 +1,6 @@
 """Parses the object that `beacon explain` is asked for, written as kubectl takes it. Pure."""
 
-import re
+import string
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -9,8 +9,6 @@ import click
 from beacon import wire
 from beacon.cli import filters
 from beacon.domain import builtin
-
-_HEXADECIMAL = re.compile("[0-9a-fA-F]{4,}")  # the beginning of an id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +29,7 @@ def parse(what: str, name: str | None, namespace: str | None) -> ExplainTarget:
     if name is None and "/" in what:
         what, _, name = what.partition("/")
     if name is None:
-        if what.isalpha() and not _HEXADECIMAL.fullmatch(what):
+        if what.isalpha() and not _may_be_id(what):
             raise click.UsageError(f"the name of the {what} is missing: beacon explain {what} NAMESPACE/NAME")
         return ExplainTarget(what=what)
     before, slash, rest = name.rpartition("/")
@@ -40,6 +38,11 @@ def parse(what: str, name: str | None, namespace: str | None) -> ExplainTarget:
     if slash and namespace not in (None, before):
         raise click.UsageError(f"the object is in namespace {before!r} or {namespace!r}: name one")
     return ExplainTarget(what=what, namespace=before if slash else namespace or "", name=rest)
+
+
+def _may_be_id(text: str) -> bool:
+    """Return True if an id may begin with a text."""
+    return len(text) >= 4 and set(text) <= set(string.hexdigits)
 
 
 def request(target: ExplainTarget, scopes: Iterable[wire.ScopeStatistics]) -> wire.Explain:
