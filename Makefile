@@ -36,8 +36,8 @@ $(VENV)/.run: requirements.lock requirements-test-endpoint.lock requirements-bui
 	@$(PIP) $(EDITABLE)
 	@touch $@
 
-run: $(VENV)/.run ## run the demo; CONFIG=file KUBECONFIG=file: on a real cluster
-	@$(BIN)/python -m beacon.dev.demo $(if $(CONFIG),--config $(CONFIG)) $(if $(CONFIG),$(if $(KUBECONFIG),--kubeconfig $(KUBECONFIG)))
+run: $(VENV)/.run ## run the demo; CONFIG=file KUBECONFIG=file CONTEXT=name: on a real cluster
+	@$(BIN)/python -m beacon.dev.demo $(if $(CONFIG),--config $(CONFIG)) $(if $(CONFIG),$(if $(KUBECONFIG),--kubeconfig $(KUBECONFIG)) $(if $(CONTEXT),--context $(CONTEXT)))
 
 test: lint ## run the complete gate: lint and all tests; BESIDE=image: the image tests run concurrently
 	$(GATE) $(if $(BESIDE),--beside $(BESIDE))

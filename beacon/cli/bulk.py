@@ -51,7 +51,7 @@ def carry_out(client: bus.Client, action: BulkAction, params: dict[str, Any]) ->
         )
     if not ids and not params["state"]:
         params["state"] = action.states
-    selection = filters.selection(params, ids)
+    selection = search.resolve(client, filters.selection(params, ids))
     if dry_run:
         return _show_only(client, action, selection, form)
     selected, missing = _select(client, selection)
@@ -76,7 +76,7 @@ def _select(client: bus.Client, selection: wire.DeliveryFilter) -> tuple[Pairs, 
 def _show_only(client: bus.Client, action: BulkAction, selection: wire.DeliveryFilter, form: str) -> int:
     selected, missing = _select(client, selection)
     shown = list(itertools.islice(search.walk(client, selection), _SHOWN_DRY))
-    output.show(form, [search.plain(one) for one in shown], search.lines(shown))
+    output.show(form, [search.plain(one) for one in shown], search.lines(shown, form))
     cut = f" (the first {len(shown)} are shown)" if len(shown) < len(selected) else ""
     terminal.print_line(
         f"{len(selected)} would be {action.past}, unless the order of their objects' events forbids it{cut}.", err=True
@@ -102,7 +102,7 @@ def _apply(client: bus.Client, action: BulkAction, selected: Pairs) -> tuple[int
                 )
                 raise
             done += reply.done
-            refused += [{"id": one.event_id, "why": one.why} for one in reply.refused]
+            refused += [{"id": one.event_id, "endpoint": one.endpoint, "why": one.why} for one in reply.refused]
             offset += reply.taken
             show(offset, len(selected))
     return done, refused

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,20 +64,22 @@ def copy(client: bus.Client, target: Path, *, name: str = "") -> None:
             target.unlink(missing_ok=True)
 
 
-def verify(path: Path) -> int:
-    """Check a ledger that no store serves and print the findings; return the exit code."""
+def verify(path: Path) -> tuple[int, list[str]]:
+    """Check a ledger that no store serves; return the exit code and the problems. Print why it cannot be checked."""
     # Only the store's code may open a ledger, and a process never imports another: the check runs in its own process.
     reader, writer = os.pipe()
     command = [sys.executable, "-m", "beacon.store.verification", str(path), str(writer)]
     with (
         os.fdopen(reader, encoding="ascii") as shares,
+        tempfile.TemporaryFile("w+", encoding="utf-8") as problems,  # a pipe could fill up
         progress.progress("checking the ledger") as show,
     ):
         try:
-            check = subprocess.Popen(command, pass_fds=[writer])  # noqa: S603  no shell; the operator chose the path
+            check = subprocess.Popen(command, pass_fds=[writer], stdout=problems)  # noqa: S603  no shell; the operator chose the path
         finally:
             os.close(writer)
         with check:
             for share in shares:
                 show(int(share), _WHOLE)
-    return check.returncode
+        problems.seek(0)
+        return check.returncode, problems.read().splitlines()

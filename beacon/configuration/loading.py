@@ -51,7 +51,7 @@ def parse(text: str, environ: Mapping[str, str], *, name: str = "the configurati
     Raises:
         errors.ConfigError: the configuration is invalid; holds all problems, one line each.
     """
-    return _required(_inspect(text, environ, name))
+    return _required(inspect_text(text, environ, name))
 
 
 def inspect(environ: Mapping[str, str]) -> Inspected:
@@ -61,7 +61,7 @@ def inspect(environ: Mapping[str, str]) -> Inspected:
         text = _read(path)
     except errors.ConfigError as error:
         return _unreadable(environ, error.problems)
-    return _inspect(text, environ, str(path))
+    return inspect_text(text, environ, str(path))
 
 
 def _required(inspected: Inspected) -> Loaded:
@@ -70,7 +70,8 @@ def _required(inspected: Inspected) -> Loaded:
     return Loaded(settings=inspected.tree, warnings=inspected.warnings)
 
 
-def _inspect(text: str, environ: Mapping[str, str], name: str) -> Inspected:
+def inspect_text(text: str, environ: Mapping[str, str], name: str) -> Inspected:
+    """Collect the problems of a configuration and of the environment; `name` is the text's name in messages."""
     if len(text) > LARGEST_FILE:
         return _unreadable(environ, [f"{name} is larger than 1 MiB: is it the configuration?"])
     content, found = documents.read_text(text)

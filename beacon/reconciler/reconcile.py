@@ -158,7 +158,7 @@ class Reconciler:
         self._scope = scope
         self._deps = deps
         self._config = config
-        self._label = configured_scopes.label(scope.resource or scope.id.kind.lower(), scope.id)
+        self._label = configured_scopes.spelled(scope.resource, scope.id)
         self._doubt = doubt.Doubt()
         self._result: RoundResult | None = None
         self._done_us = 0

@@ -318,6 +318,11 @@ def sqlite_version() -> str:
     return apsw.sqlite_lib_version()
 
 
+def schema_version() -> int:
+    """Return the version of the schema that this Beacon writes."""
+    return len(_migrations())
+
+
 def _connect(path: Path, vfs: str | None) -> apsw.Connection:
     require_directory(path.parent)
     _require_file(path)

@@ -7,6 +7,10 @@ from beacon.domain import model
 from beacon.store import database, delivery_filter
 
 _SCANNED_ROWS = 2000  # rows that are scanned: one or two milliseconds
+_MOST_IDS = 10
+_LAST = "\U0010ffff"  # sorts behind every other character
+_EVENT_IDS = "SELECT id FROM events WHERE id >= ? AND id < ? ORDER BY id LIMIT ?"
+_UIDS = "SELECT uid FROM objects WHERE uid >= ? AND uid < ? ORDER BY uid LIMIT ?"
 _PAGE_ROWS = 100  # rows that are returned: each costs more than twenty that are only scanned
 
 
@@ -40,6 +44,15 @@ def count_failed(ledger: database.Database, request: wire.CountFailed) -> wire.F
         after=max((last for last, *_ in rows), default=after),
         more=sum(count for _, count, *_ in rows) == _SCANNED_ROWS,
     )
+
+
+def ids(ledger: database.Database, request: wire.FindIds) -> wire.FoundIds:
+    """Return the first ids that begin with the prefix, by index seeks."""
+    found: set[str] = set()
+    for wanted, sql in ((request.events, _EVENT_IDS), (request.objects, _UIDS)):
+        rows = ledger.rows(sql, (request.prefix, request.prefix + _LAST, _MOST_IDS + 1)) if wanted else []
+        found |= {str(one) for (one,) in rows}
+    return wire.FoundIds(ids=tuple(sorted(found)[:_MOST_IDS]), more=len(found) > _MOST_IDS)
 
 
 def read(ledger: database.Database, deliveries: Sequence[int]) -> list[wire.DeliverySummary]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from beacon import codec, wire
+from beacon.configuration import configured_scopes
 from beacon.domain import model, rules
 from beacon.store import actions, database, suspects
 
@@ -183,7 +184,7 @@ class ObjectHistory:
         )
         asked = scope.rule.named.get(namespace, scope.rule.default)
         return wire.CoveringScope(
-            label=(cursor[0] if cursor else "") or scope.id.kind,
+            label=(cursor[0] if cursor else "") or configured_scopes.spelled("", scope.id),
             group=scope.id.group,
             listed=bool(cursor and cursor[1]),
             excluded=asked is None or namespace in asked.excluded,

@@ -149,18 +149,15 @@ class Redelivery:
         return ""
 
     def _acted(self, answers: Sequence[tuple[int, str]]) -> wire.ActionResult:
-        refused = tuple(
-            wire.RefusedAction(delivery=delivery, event_id=self._event_of(delivery), why=why)
-            for delivery, why in answers
-            if why
-        )
+        refused = tuple(self._refused(delivery, why) for delivery, why in answers if why)
         return wire.ActionResult(taken=len(answers), done=len(answers) - len(refused), refused=refused)
 
-    def _event_of(self, delivery: int) -> str:
+    def _refused(self, delivery: int, why: str) -> wire.RefusedAction:
         row = self._ledger.row(
-            "SELECT e.id FROM deliveries d JOIN events e USING (sequence) WHERE d.id = ?", (delivery,)
+            "SELECT e.id, d.endpoint FROM deliveries d JOIN events e USING (sequence) WHERE d.id = ?", (delivery,)
         )
-        return row[0] if row else ""
+        event, endpoint = row or ("", "")
+        return wire.RefusedAction(delivery=delivery, event_id=event, why=why, endpoint=endpoint)
 
 
 def promote(ledger: database.Database, endpoint: str, subject: str, now_us: int) -> None:

@@ -222,6 +222,7 @@ class StoreService:
             wire.ReadObjects: self._object_pages.page,
             wire.FindDeliveries: lambda r: delivery_search.page(self._ledger, r),
             wire.CountFailed: lambda r: delivery_search.count_failed(self._ledger, r),
+            wire.FindIds: lambda r: delivery_search.ids(self._ledger, r),
             wire.Explain: self._history.explain,
             wire.Follow: self._recent.page,
             wire.Vacuum: lambda _: self._vacuum(),

@@ -275,7 +275,7 @@ class WatchPositions:
         """Return each scope's position, and when it was last confirmed."""
         return tuple(
             wire.ScopeStatistics(
-                label=cursor.label or scope.kind,
+                label=cursor.label or configured_scopes.spelled("", scope),
                 listed=cursor.version > 0,
                 position=cursor.version,
                 position_us=self._state.get(cursors.confirmed_key(scope)) or cursor.positioned_us,

@@ -1,4 +1,4 @@
-"""Requests of an operator on deliveries: find, redeliver, discard."""
+"""Requests of an operator on deliveries: find, redeliver, discard; complete an id."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -131,6 +131,7 @@ class RefusedAction:
     delivery: int
     event_id: str
     why: str
+    endpoint: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,9 +143,27 @@ class ActionResult(verb.Reply):
     refused: tuple[RefusedAction, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindIds(verb.Request["FoundIds"]):
+    """Ask for the ids of events, and the UIDs of objects that are not pruned, that begin with a prefix."""
+
+    prefix: str
+    events: bool = True
+    objects: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundIds(verb.Reply):
+    """Reply with the first few ids, in order; `more`: there are others."""
+
+    ids: tuple[str, ...]
+    more: bool
+
+
 VERBS: tuple[verb.AnyVerb, ...] = (
     verb.Verb("find", FindDeliveries, DeliveryPage, verb.VerbKind.READ),
     verb.Verb("count-failed", CountFailed, FailedCounts, verb.VerbKind.READ),
+    verb.Verb("find-ids", FindIds, FoundIds, verb.VerbKind.READ),
     verb.Verb("redeliver", Redeliver, ActionResult, verb.VerbKind.WRITE, bound=True),
     verb.Verb("discard", Discard, ActionResult, verb.VerbKind.WRITE, bound=True),
     verb.Verb("discard-old", DiscardOld, DiscardedOld, verb.VerbKind.WRITE, bound=True),

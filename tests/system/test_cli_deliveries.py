@@ -281,7 +281,13 @@ def test_the_help_of_every_command_has_examples_and_exit_codes(all_: running.Eve
 
 def test_a_stopped_store_is_reported(all_: running.Everything, tmp_path: Any) -> None:
     environ = {**all_.beacon.environ, "BEACON_RUN_DIR": str(tmp_path)}
-    for arguments in (["events"], ["tail"], ["test-event"], ["redeliver", "x"], ["discard", "--reason", "r", "x"]):
+    for arguments in (
+        ["events"],
+        ["tail"],
+        ["test-event"],
+        ["redeliver", "0b5e"],
+        ["discard", "--reason", "r", "0b5e"],
+    ):
         run = subprocess.run(
             [sys.executable, "-m", "beacon.cli", *arguments],
             env=environ,

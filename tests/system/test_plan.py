@@ -74,10 +74,12 @@ def test_the_prediction_beside_a_running_beacon_is_correct() -> None:
             ]
             for one in found["scopes"]
         ] == [["configmaps", "default", 3, 2, 1, 1, 0, 1], ["secrets", "", 1, 1, 1, 0, 1, 0]]
-        assert found["leaving"] == [{"group": "", "kind": "ConfigMap", "namespace": "shop", "unmanaged": 1}]
+        assert found["leaving"] == [
+            {"scope": "configmaps@shop", "group": "", "kind": "ConfigMap", "namespace": "shop", "unmanaged": 1}
+        ]
         shown = plan(text, environ=whole.beacon.environ).stdout
         assert shown.startswith("This configuration would work.\n")
-        assert "ConfigMap in namespace shop: 1 become unmanaged" in shown
+        assert "configmaps@shop: 1 become unmanaged" in shown
 
         whole.beacon.stop()
         current = json.loads(whole.beacon.config_path.read_text())

@@ -3,10 +3,9 @@
 import pytest
 
 from beacon import errors
-from beacon.cli import builtin
 from beacon.cli.commands import rbac
 from beacon.dev.api_server import catalogue
-from beacon.domain import rules
+from beacon.domain import builtin, rules
 
 
 def name(entry: rules.Entry) -> rbac.ResolvedScopes:

@@ -11,13 +11,14 @@ from beacon.domain import model
 _EPILOG = """
 \b
 Examples:
-  beacon redeliver 0b5e0f2c-6c0e-5b8f-9d7e-2f3a4b5c6d7e
+  beacon redeliver 0b5e0f2c
   beacon redeliver --since 2h --dry-run
-  beacon redeliver --state failed --kind Deployment -n shop --yes
+  beacon redeliver --state failed --kind deploy -n shop --yes
   beacon redeliver --state failed --name web --out-of-order
 
 \b
-Exit codes: 0 all are queued, 1 some were refused or do not exist, 2 usage error, 69 the store does not answer.
+Exit codes: 0 all are queued, 1 some were refused or do not exist, or it was not confirmed, 2 usage error, 69 the store
+does not answer, 78 the environment does not name Beacon's run directory, 130 interrupted.
 """
 
 

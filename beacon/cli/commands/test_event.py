@@ -19,7 +19,8 @@ Examples:
   beacon test-event -o json | jq .code
 
 \b
-Exit codes: 0 accepted (2xx), 1 rejected or no response, 2 usage error, 69 the store or the notifier does not answer.
+Exit codes: 0 accepted (2xx), 1 rejected or no response, 2 usage error, 69 the store or the notifier does not answer,
+78 the environment does not name Beacon's run directory.
 """
 _TIMEOUT_S = 5.0
 _POLL_S = 0.2
@@ -57,7 +58,8 @@ def command(output: str) -> None:
         "code": sent.code,
         "status": sent.status,
         "error": sent.error,
-        "seconds": sent.seconds,
+        "durationMs": round(sent.seconds * 1000, 1),
+        "seconds": sent.seconds,  # deprecated
         "requestId": sent.request_id,
     }
     _show(output, response)

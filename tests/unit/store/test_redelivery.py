@@ -60,6 +60,7 @@ def redeliver(store: world.World, *listed: wire.DeliverySummary, out_of_order: b
     reply = store.ask(wire.Redeliver(deliveries=pairs(listed), out_of_order=out_of_order))
     assert isinstance(reply, wire.ActionResult)
     assert reply.done + len(reply.refused) == reply.taken
+    assert all(one.endpoint for one in reply.refused if one.event_id)
     return [one.why for one in reply.refused]
 
 

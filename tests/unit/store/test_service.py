@@ -464,6 +464,7 @@ def test_only_requests_that_mean_the_same_to_every_ledger_need_not_name_one() ->
         "backup",
         "holdings",
         "find",
+        "find-ids",
         "count-failed",
         *TEST_EVENTS,
         "follow",

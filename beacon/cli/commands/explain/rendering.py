@@ -77,13 +77,13 @@ def _of_unknown(story: wire.Explanation, namespaces: Sequence[str]) -> str:
     watched = [one for one in story.covering if not one.excluded]
     if not watched:
         return f"The configuration excludes namespace {story.namespace} for {story.kind}."
-    if not all(one.listed for one in watched):
-        return f"{story.kind}{where} has not been listed yet, so its objects are unknown."
+    if unlisted := [one.label for one in watched if not one.listed]:
+        return f"{', '.join(unlisted)} has not been listed yet, so its objects are unknown."
     one = watched[0]
     values = f" with one of the values {', '.join(one.values)}" if one.values else ""
     labels = ", its labels do not match the selector" if one.selects else ""
     return (
-        f"{story.kind}{where} is watched, but no such object was accepted: it does not exist, it is not annotated"
+        f"{one.label} is watched, but no such object was accepted: it does not exist, it is not annotated"
         f" with {one.annotation}{values}{labels}, or it was deleted longer ago than the ledger keeps (retention)."
     )
 
