@@ -119,8 +119,9 @@ class SocketListener:
             self._loop.close()
 
     async def _serve(self) -> None:
+        listening = self._bind()
         while not self._stopping:
-            listening = self._bind()
+            listening.listen(_BACKLOG)
             self.port = listening.getsockname()[1]
             self._uvicorn = uvicorn.Server(self._config())
             serving = asyncio.ensure_future(self._uvicorn.serve(sockets=[listening]))
@@ -134,7 +135,9 @@ class SocketListener:
                 transport.abort()
             if not self._stopping:
                 self._between()
+                listening = self._bind()  # until it listens, connections are refused, and the port stays reserved
                 await asyncio.sleep(self._downtime_s)
+        listening.close()
         await self._await_handlers()
 
     async def _await_handlers(self) -> None:
@@ -152,7 +155,6 @@ class SocketListener:
         except OSError:
             listening.close()
             raise
-        listening.listen(_BACKLOG)
         return listening
 
     def _config(self) -> uvicorn.Config:
