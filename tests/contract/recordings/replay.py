@@ -185,7 +185,7 @@ class Replay:
             headers["Content-Type"] = request["content_type"]
         body = json.dumps(request["body"]) if "body" in request else None
         response = self._http.request(
-            request["method"], self._server.url + path, headers=headers, body=body, preload_content=False, timeout=30
+            request["method"], self._server.url + path, headers=headers, body=body, preload_content=False, timeout=100
         )
         if opened:
             opened.set()
