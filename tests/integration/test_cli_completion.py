@@ -18,7 +18,7 @@ def complete(words: str) -> list[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=20,
+        timeout=300,
     )
     assert (done.returncode, done.stderr) == (errors.EXIT_OK, "")
     return [line.partition(",")[2] for line in done.stdout.splitlines()]

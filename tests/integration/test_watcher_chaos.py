@@ -146,7 +146,7 @@ def test_whatever_breaks_the_receiver_ends_up_with_the_truth_and_hears_no_nonsen
         disorder.changes(120)
         disorder.end()
 
-        watcher_world.await_(lambda: believed(w) == living(w), 30.0, w.explain)
+        watcher_world.await_(lambda: believed(w) == living(w), w.explain)
 
         there: dict[tuple[str, str], str] = {}
         for what, kind, name, uid in steps(w):
