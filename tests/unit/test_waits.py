@@ -1,6 +1,7 @@
 """Tests wait for conditions: no test needs a quick machine, and none only passes time without a reason."""
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,10 +36,11 @@ PAUSES = {
 }
 
 
-def sources() -> Iterator[Path]:
-    for path in sorted(TESTS.rglob("*.py")):
-        if path.relative_to(TESTS).parts[0] not in MEASURING:
-            yield path
+@functools.cache
+def trees() -> dict[Path, ast.Module]:
+    """Return the parsed tests by their paths."""
+    paths = (path for path in sorted(TESTS.rglob("*.py")) if path.relative_to(TESTS).parts[0] not in MEASURING)
+    return {path.relative_to(TESTS): ast.parse(path.read_text(encoding="utf-8")) for path in paths}
 
 
 def name_of(call: ast.Call) -> str:
@@ -81,29 +83,19 @@ def short_limits(tree: ast.AST) -> Iterator[int]:
 
 
 def test_time_passes_only_where_the_reason_is_known() -> None:
-    found = {
-        f"{path.stem}::{name}" for path in sources() for name in pauses(ast.parse(path.read_text(encoding="utf-8")))
-    }
+    found = {f"{path.stem}::{name}" for path, tree in trees().items() for name in pauses(tree)}
 
     assert found == {name for names in PAUSES.values() for name in names}
 
 
 def test_no_assertion_is_about_a_duration_on_this_machine() -> None:
-    found = [
-        f"{path.relative_to(TESTS)}:{line}"
-        for path in sources()
-        for line in durations(ast.parse(path.read_text(encoding="utf-8")))
-    ]
+    found = [f"{path}:{line}" for path, tree in trees().items() for line in durations(tree)]
 
     assert found == []
 
 
 def test_no_wait_gives_up_early() -> None:
-    found = [
-        f"{path.relative_to(TESTS)}:{line}"
-        for path in sources()
-        for line in short_limits(ast.parse(path.read_text(encoding="utf-8")))
-    ]
+    found = [f"{path}:{line}" for path, tree in trees().items() for line in short_limits(tree)]
 
     assert found == []
 
