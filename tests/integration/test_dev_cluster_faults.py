@@ -3,17 +3,21 @@
 import http.client
 import queue
 import signal
+import socket
 import ssl
 import subprocess
+import threading
 import time
 import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import urllib3
 
+from beacon.dev import testkit
 from beacon.dev.api_server import remote, server
 from tests.contract.recordings import asking
 
@@ -187,6 +191,27 @@ def test_a_restarted_server_has_the_same_port_and_content_but_no_history(
     assert [item["metadata"]["name"] for item in client.get(CONFIGMAPS)[1]["items"]] == ["a"]
     assert client.watch(f"{CONFIGMAPS}?resourceVersion={position}").next()["object"]["code"] == 410
     assert client.watch(f"/api/v1/pods?resourceVersion={position}").next()["object"]["code"] == 410
+
+
+def test_no_other_server_gets_the_port_while_it_restarts(cluster: server.ApiServer) -> None:
+    port = int(cluster.url.rpartition(":")[2])
+
+    for downtime_s in (0.3, 3.0, 30.0):  # a busy machine needs a longer one
+        restart = threading.Thread(target=cluster.restart, args=(downtime_s,))
+        restart.start()
+        testkit.until(lambda: port not in listening() or not restart.is_alive(), "it to be away", timeout=60)  # noqa: B023
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", port))
+        away = restart.is_alive()
+        restart.join()
+        if away:
+            break
+    assert away
+
+
+def listening() -> set[int]:
+    """Return the ports at which this process listens."""
+    return {one.laddr.port for one in psutil.Process().net_connections("tcp") if one.status == psutil.CONN_LISTEN}
 
 
 def test_a_restored_backup_takes_the_resource_version_back_and_the_future_is_silent(
