@@ -16,6 +16,7 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
+from beacon.dev import patience
 from beacon.dev.api_server import service, tls
 
 _READY_WITHIN_S = 20.0
@@ -95,7 +96,7 @@ class SocketListener:
             loop.call_soon_threadsafe(halt)
 
     def _await_start(self, number: int) -> None:
-        deadline = time.monotonic() + _READY_WITHIN_S + self._downtime_s
+        deadline = time.monotonic() + _READY_WITHIN_S * patience.factor + self._downtime_s
         with self._changed:
             self._changed.wait_for(
                 lambda: self._starts >= number or self._failure, timeout=max(0.0, deadline - time.monotonic())
