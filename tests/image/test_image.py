@@ -9,7 +9,7 @@ from tests.image import containers
 from tests.image import engine as engines
 from tests.manifests import built
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 
 _LOOK = """
 import importlib.util, json, os, shutil, sys

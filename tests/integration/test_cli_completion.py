@@ -39,7 +39,7 @@ CASES = [
 
 def shell(tmp_path: Path, *command: str) -> list[str]:
     environ = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(tmp_path), "TERM": "dumb"}
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=300)
     assert (done.returncode, done.stderr) == (errors.EXIT_OK, "")
     return done.stdout.splitlines()
 

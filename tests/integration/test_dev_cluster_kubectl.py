@@ -45,7 +45,7 @@ class Kubectl:
 
     def __call__(self, *words: str, text: str = "") -> str:
         done = subprocess.run(
-            [*self.command, *words], input=text, capture_output=True, text=True, timeout=60, check=False
+            [*self.command, *words], input=text, capture_output=True, text=True, timeout=300, check=False
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

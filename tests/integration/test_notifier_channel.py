@@ -109,11 +109,10 @@ def test_the_deadline_holds_against(
 ) -> None:
     endpoint.behave = behave
     line = open_sender(endpoint.url, watchdog)
-    began = time.monotonic()
 
     got = send(line, timeout_s=0.4)
 
-    assert 0.35 < time.monotonic() - began < 60
+    assert got.duration_s > 0.35
     assert (got.code, got.status) == ("timeout", 0)
 
 
@@ -125,11 +124,9 @@ def test_the_deadline_holds_against_a_connection_that_is_never_accepted(watchdog
             with contextlib.suppress(BlockingIOError):
                 filler.connect(listener.getsockname())
         line = open_sender(f"http://127.0.0.1:{listener.getsockname()[1]}/", watchdog)
-        began = time.monotonic()
 
         got = send(line, timeout_s=0.4)
 
-        assert time.monotonic() - began < 60
         assert got.code == "timeout"
         for filler in fillers:
             filler.close()
@@ -140,11 +137,9 @@ def test_the_deadline_holds_against_a_tls_handshake_that_never_ends(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         line = open_sender(f"https://127.0.0.1:{listener.getsockname()[1]}/", watchdog)
-        began = time.monotonic()
 
         got = send(line, timeout_s=0.4)
 
-        assert time.monotonic() - began < 60
         assert got.code == "timeout"
 
 
@@ -156,17 +151,15 @@ def test_the_deadline_holds_against_a_name_server_that_hangs(
 
     def getaddrinfo(*_: object) -> list[object]:
         lookups.append(1)
-        release.wait(10)
+        release.wait(300)
         return []
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     line = open_sender("http://slow.example/", watchdog)
-    began = time.monotonic()
 
     answers = [send(line, timeout_s=0.2), send(line, timeout_s=0.2)]
     release.set()
 
-    assert time.monotonic() - began < 60
     assert [got.code for got in answers] == ["timeout", "timeout"]
     assert len(lookups) == 1
 
@@ -188,11 +181,9 @@ def test_cancel_all_ends_current_and_future_requests(endpoint: endpoints.Endpoin
     endpoint.behave = hang
     line = open_sender(endpoint.url, watchdog)
     threading.Timer(0.2, watchdog.cancel_all).start()
-    began = time.monotonic()
 
-    assert send(line, timeout_s=120).status == 0
-    assert send(line, timeout_s=120).status == 0
-    assert time.monotonic() - began < 60
+    assert send(line, timeout_s=3600).status == 0
+    assert send(line, timeout_s=3600).status == 0
 
 
 # --- connections
@@ -568,7 +559,7 @@ def test_a_broken_authority_file_leaves_the_previous_one_in_use_and_is_logged_on
 
     replace(file, b"-----BEGIN CERTIFICATE-----\nhalf")
     wait_for(lambda: send(line).status == 204 and bool(problems))
-    time.sleep(1.1)
+    time.sleep(1.1)  # after that the file is read again
 
     assert send(line).status == 204
     assert len(problems) == 1

@@ -55,7 +55,8 @@ def test_a_limit_of_open_files_that_does_not_suffice_is_named(tmp_path: Path) ->
     assert "250 scopes need up to 301 open files, but the limit is 300" in reason
 
 
-def test_memory_that_a_burst_leaves_free_in_the_heap_is_returned_to_the_kernel(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("trim_s", "said"), [(0.2, "given back"), (3600.0, "kept")])
+def test_memory_that_a_burst_leaves_free_within_the_heap_is_returned(tmp_path: Path, trim_s: float, said: str) -> None:
     main = """
     def mib():
         return int(open("/proc/self/statm").read().split()[1]) / 256
@@ -64,14 +65,16 @@ def test_memory_that_a_burst_leaves_free_in_the_heap_is_returned_to_the_kernel(t
     kept = burst[::200]  # what remains keeps the heap from getting shorter
     assert mib() > before + 70
     del burst
-    assert mib() > before + 70, "the C library gives it back by itself"
-    while mib() > before + 10:
-        time.sleep(0.05)
+    if process._TRIM_S > 60:
+        assert mib() > before + 70, "the C library returns it by itself"
+        log.get().info("kept", kept=len(kept))
+    while mib() > before + 10 and not context.sleep(0.05):
+        pass
     log.get().info("given back", kept=len(kept))
     context.stop.wait()
     """
-    with processes.started(main, tmp_path, before="process._TRIM_S = 0.2") as program:
-        program.until("given back")
+    with processes.started(main, tmp_path, before=f"process._TRIM_S = {trim_s}") as program:
+        program.until(said)
 
 
 def test_a_process_that_was_frozen_for_long_continues(tmp_path: Path) -> None:
@@ -342,11 +345,17 @@ def test_under_supervisord_a_process_waits_for_the_store_before_it_leaves_anythi
     assert stale.stat().st_size > 1000
 
 
+def handles_sigterm(pid: int) -> bool:
+    """Return True if a process blocks SIGTERM, for its thread that waits for signals."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    (blocked,) = [line.split()[1] for line in status.splitlines() if line.startswith("SigBlk:")]
+    return bool(int(blocked, 16) & 1 << (signal.SIGTERM - 1))
+
+
 def test_a_process_that_waits_for_the_store_can_be_stopped(tmp_path: Path) -> None:
     (tmp_path / "supervisord.pid").write_text(f"{os.getpid()}\n")
     with processes.started(LOOP, tmp_path, environ={"SUPERVISOR_ENABLED": "1"}) as program:
-        processes.wait_for((tmp_path / "beacon").exists, "its start")
-        time.sleep(0.2)
+        processes.wait_for(lambda: handles_sigterm(program.process.pid), "its start")
         program.process.terminate()
 
         assert program.end() == 0

@@ -16,7 +16,7 @@ from beacon import codec, errors
 from beacon.exporter import scrape
 from beacon.runtime import run_directory
 from beacon.runtime.metric_files import files, sound
-from tests.integration.processes import wait_for
+from tests.integration.processes import PATIENCE_S, wait_for
 from tests.unit.store import world
 from tests.unit.store.test_pruning import come_and_go
 
@@ -107,6 +107,7 @@ def test_old_rows_are_removed_and_the_file_shrinks(pair: Pair) -> None:
     assert (line["level"], line["process"]) == ("info", "reconciler")
     assert line["rows"] == {"objects": 600, "events": 1200, "deliveries": 1200, "attempts": 1201, "gaps": 1}
     assert pair.database.stat().st_size < full / 4
+    wait_for(lambda: pair.figures().get("beacon_volume_used_bytes"), "the volume to be measured")
     figures = pair.figures()
     assert figures["beacon_clean_rows_total"] > 0
     assert figures["beacon_volume_size_bytes"] > figures["beacon_volume_used_bytes"] > 0
@@ -128,7 +129,7 @@ def test_a_term_ends_it_at_once_in_the_middle_of_its_work(pair: Pair) -> None:
 
     pair.processes["reconciler"].send_signal(signal.SIGTERM)
 
-    assert pair.processes["reconciler"].wait(3) == errors.EXIT_OK
+    assert pair.processes["reconciler"].wait(PATIENCE_S) == errors.EXIT_OK
 
 
 def test_a_kill_nine_in_the_middle_of_its_work_loses_nothing(pair: Pair) -> None:
@@ -142,7 +143,7 @@ def test_a_kill_nine_in_the_middle_of_its_work_loses_nothing(pair: Pair) -> None
     pair.start()
     wait_for(lambda: pair.said("cleaned"), "the rest to go")
     pair.processes["store"].terminate()
-    pair.processes["store"].wait(10)
+    pair.processes["store"].wait(PATIENCE_S)
 
     left = world.World(pair.database)
     assert left.ledger.rows("SELECT name FROM objects") == [("living",)]

@@ -28,7 +28,7 @@ def serve_once(place: Place) -> None:  # noqa: F811
     with place.client() as client:
         client.call(wire.Inspect())
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=20) == errors.EXIT_OK
+    assert process.wait(timeout=100) == errors.EXIT_OK
 
 
 @pytest.mark.parametrize("content", [b"x", b"garbage" * 5000])

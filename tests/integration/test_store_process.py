@@ -58,7 +58,7 @@ class Place:
     def ended(self, **environ: str) -> tuple[int, list[dict[str, str]]]:
         """Start a store that can't, and give its exit code and its lines."""
         process = self.start(**environ)
-        out, _ = process.communicate(timeout=30)
+        out, _ = process.communicate(timeout=100)
         return process.returncode, [codec.decode(line) for line in out.splitlines()]
 
 
@@ -91,7 +91,7 @@ def test_sigterm_ends_it_with_success_and_an_intact_file(place: Place) -> None:
 
     process.send_signal(signal.SIGTERM)
 
-    assert process.wait(timeout=10) == errors.EXIT_OK
+    assert process.wait(timeout=100) == errors.EXIT_OK
     with sqlite3.connect(place.data / "events.db") as left:
         assert left.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     left.close()
@@ -196,6 +196,6 @@ def test_no_secret_stands_in_the_log(place: Place) -> None:
         client.call(wire.Ping())
     process.send_signal(signal.SIGTERM)
 
-    out, _ = process.communicate(timeout=10)
+    out, _ = process.communicate(timeout=100)
 
     assert "verysecret" not in out

@@ -19,7 +19,7 @@ def sink() -> Iterator[endpoints.SinkServer]:
 
 
 def tree(url: str, **endpoint: Any) -> settings.Settings:
-    given = {"url": url, "timeout_s": 5.0, **endpoint}
+    given = {"url": url, "timeout_s": 60.0, **endpoint}
     return settings.from_plain({"resources": [{"api_version": "v1", "kind": "Pod"}], "endpoint": given})
 
 

@@ -146,7 +146,7 @@ def test_after_any_failures_the_receiver_has_the_state_of_the_cluster_and_got_no
         disorder.changes(120)
         disorder.end()
 
-        watcher_world.await_(lambda: believed(w) == living(w), 30.0, w.explain)
+        watcher_world.await_(lambda: believed(w) == living(w), w.explain)
 
         there: dict[tuple[str, str], str] = {}
         for what, kind, name, uid in steps(w):

@@ -104,8 +104,8 @@ def test_an_object_that_cannot_be_read_is_reported_by_name_and_hides_no_other() 
 
         w.await_received(("created", "a"), ("created", "b"))
         report = w.await_state("watching")
-        assert report.fields["unreadable"] == 1
-        assert "ns/bad" in str(report.fields["unreadable_objects"])
+        assert report["unreadable"] == 1
+        assert "ns/bad" in str(report["unreadable_objects"])
 
 
 def test_a_tracked_object_that_becomes_unreadable_stays_tracked_and_its_deletion_is_emitted() -> None:

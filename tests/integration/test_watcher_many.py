@@ -71,12 +71,12 @@ def test_scopes_that_hang_hold_up_no_other() -> None:
         w.api.faults.freeze(resource="configmaps")
         w.start()
 
-        w.await_state("watching", "Secret", within_s=60)
+        w.await_state("watching", "Secret")
         w.api.create("secrets", object_("s", ON))
-        w.await_received(("created", "s"), within_s=60)
+        w.await_received(("created", "s"))
         w.api.faults.thaw()
         for number in range(hanging):
-            w.await_state("watching", f"ConfigMap@n{number}", within_s=60)
+            w.await_state("watching", f"ConfigMap@n{number}")
 
 
 def test_after_a_restart_of_the_store_every_scope_opens_its_session_again() -> None:
@@ -91,5 +91,5 @@ def test_after_a_restart_of_the_store_every_scope_opens_its_session_again() -> N
 
         for number in range(3):
             w.api.create("configmaps", object_(f"c{number}", ON, namespace=f"n{number}"))
-        watcher_world.await_(lambda: len(w.received()) == 3, 30.0, w.explain)
+        watcher_world.await_(lambda: len(w.received()) == 3, explain=w.explain)
         assert sorted(w.received()) == [("created", f"c{number}") for number in range(3)]

@@ -127,7 +127,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if data:
             self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
         if not self.script.watches:
-            self.script.ended.wait(30)
+            self.script.ended.wait(300)
         self.wfile.write(b"0\r\n\r\n")
 
     def log_message(self, *_: Any) -> None:
@@ -199,7 +199,7 @@ def test_versions_that_are_not_decimal_refuse_the_scope_in_plain_words() -> None
     with scripted(version="a1b2") as (_, w):
         w.start()
 
-        assert "decimal" in str(w.await_state("refused").fields["reason"])
+        assert "decimal" in str(w.await_state("refused")["reason"])
 
 
 def test_a_watch_goes_on_from_the_last_bookmark_after_a_proper_end() -> None:

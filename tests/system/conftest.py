@@ -11,16 +11,18 @@ from beacon.dev import endpoint, testkit
 from beacon.dev.api_server import remote
 
 ANNOTATION = "bakerapps.net.maas"
-# The files that take longest, in that order: begun last, one of them would run alone at the end.
+# The longest tests and the files that stay on one worker come first: begun last, one would run alone at the end.
 LONGEST = (
-    "test_promises.py",
-    "test_outage.py",
-    "test_metrics.py",
     "test_soak.py",
+    "test_outage.py",
     "test_bench.py",
+    "test_metrics.py",
     "test_cli_deliveries.py",
-    "test_whole.py",
+    "test_documents.py",
+    "test_explain.py",
+    "test_promises.py",
     "test_sentinel.py",
+    "test_status.py",
 )
 MakeBeacon = Callable[..., testkit.Beacon]
 

@@ -36,7 +36,7 @@ LEFT_OUT = {"killed", "listed", "prune", "redeliver", "scrape"}  # rows without 
 def bench(*words: str, environ: Mapping[str, str] | None = None) -> tuple[str, str]:
     command = [sys.executable, "-m", "tests.bench", "--runs", "1", "--miniature", *words]
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=110, env={**os.environ, **(environ or {})}
+        command, capture_output=True, text=True, check=False, timeout=1000, env={**os.environ, **(environ or {})}
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout, done.stderr

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import pytest
 
 from beacon.dev import testkit
 from beacon.dev.api_server import remote
+from tests.system import load
 from tests.system.conftest import ANNOTATION
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
@@ -68,8 +68,8 @@ class Demo:
         testkit.until(lambda: text in self.text or self.process.poll() is not None, text, timeout=60)
         assert text in self.text, self.text
 
-    def end(self, timeout: float = 60) -> int:
-        code = self.process.wait(timeout)
+    def end(self) -> int:
+        code = self.process.wait(300)
         self._reader.join()
         if self.process.stdout is not None:
             self.process.stdout.close()
@@ -145,7 +145,7 @@ def test_a_signal_at_any_moment_ends_it_and_everything_is_cleaned_up(number: str
     sent = signal.Signals[f"SIG{number}"]
     with demo() as it:
         it.until_said("Beacon without a cluster")
-        time.sleep(random.Random(seed).uniform(0, 4))
+        load.pause(random.Random(seed), 0, 4)
 
         it.process.send_signal(sent)
 
@@ -180,7 +180,9 @@ def test_it_ends_when_its_output_is_closed() -> None:
     with tempfile.TemporaryDirectory(prefix="d") as name:
         command = f"{sys.executable} -m beacon.dev.demo --once | head -n 1"
         environ = os.environ | {"TMPDIR": name}
-        done = subprocess.run(command, shell=True, env=environ, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            command, shell=True, env=environ, capture_output=True, text=True, timeout=300, check=False
+        )
 
         assert done.stdout.startswith("Beacon without a cluster")
         assert "Traceback" not in done.stderr

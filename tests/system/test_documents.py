@@ -80,7 +80,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dic
 def run(block: documents.Block, reader: tuple[Path, dict[str, str]]) -> subprocess.CompletedProcess[str]:
     place, environ = reader
     command = ["bash", "-euo", "pipefail", "-c", block.text]
-    return subprocess.run(command, cwd=place, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, cwd=place, env=environ, capture_output=True, text=True, check=False, timeout=300)
 
 
 @pytest.mark.parametrize("block", [block for block in BLOCKS if not block.marked], ids=str)

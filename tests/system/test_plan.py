@@ -30,7 +30,7 @@ def config(*resources: Json, **changes: Any) -> str:
 def plan(text: str, *options: str, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "beacon.cli", "plan", "--config", "-", *options]
     environ = environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    return subprocess.run(command, env=environ, input=text, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, env=environ, input=text, capture_output=True, text=True, check=False, timeout=300)
 
 
 def asked(text: str, *, environ: dict[str, str]) -> Json:
@@ -89,12 +89,13 @@ def test_the_prediction_beside_a_running_beacon_is_correct() -> None:
         )
         whole.beacon.start().wait_ready()
         whole.sink.wait_for(lambda stats: stats.distinct == 4, timeout=20)
-        assert {"objects/tracked": 2, "objects/unmanaged": 2}.items() <= rows(whole.beacon).items()
+        wanted = {"objects/tracked": 2, "objects/unmanaged": 2}
+        testkit.until(lambda: wanted.items() <= rows(whole.beacon).items(), f"{wanted}", timeout=20)
 
 
 def rows(beacon: testkit.Beacon) -> dict[str, int]:
     command = [sys.executable, "-m", "beacon.cli", "status", "-o", "json"]
-    done = subprocess.run(command, env=beacon.environ, capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run(command, env=beacon.environ, capture_output=True, text=True, check=False, timeout=300)
     return dict(json.loads(done.stdout)["storage"]["rows"])
 
 

@@ -1,11 +1,11 @@
 """supervisord.conf under the real supervisord: start, order of stopping, deaths of every kind."""
 
+import contextlib
 import os
 import random
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from beacon.runtime import metric_files, run_directory
 from beacon.runtime.supervision import ProgramState
 from tests import text_lines
 from tests.integration import processes
-from tests.system import supervised
+from tests.system import load, supervised
 from tests.system.supervised import until
 
 ALL = (*supervised.PROGRAMS, "sentinel")
@@ -103,7 +103,8 @@ def test_a_second_sigterm_is_harmless(base: Path) -> None:
 
         it.process.terminate()
         for pid in supervised.children(base):
-            os.kill(pid, signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):  # it has ended since
+                os.kill(pid, signal.SIGTERM)
 
         assert it.end() == 0
         assert sorted(it.logged_by("ended")) == sorted(ALL)
@@ -125,7 +126,7 @@ def test_no_orphan_survives_a_kill_nine_of_supervisord_while_it_starts_them(base
     for _ in range(4):
         with supervised.supervised(base) as it:
             until(lambda: supervised.children(base), "a first program")
-            time.sleep(moments.uniform(0, 0.4))
+            load.pause(moments, 0, 0.4)
 
             it.process.kill()
             it.process.wait()
@@ -173,12 +174,11 @@ def test_a_frozen_program_is_killed_after_its_stop_timeout(base: Path) -> None:
         it.until_all_run()
         frozen = it.pid("exporter")
         os.kill(frozen, signal.SIGSTOP)
-        started = time.monotonic()
 
         it.process.terminate()
 
         assert it.end() == 0
-        assert 3 <= time.monotonic() - started < 60
+        assert f"killing 'exporter' ({frozen}) with SIGKILL" in (base / "supervisord.log").read_text()
         assert it.logged_by("ended") == ["watcher", "reconciler", "notifier", "store", "sentinel"]
 
 
@@ -205,13 +205,13 @@ def test_a_second_supervisord_in_one_directory_does_not_disturb_the_first(base: 
             [f"{supervised.SCRIPTS}/supervisord", "-n", "-c", str(supervised.CONF)],
             env=dict(it.environ),
             capture_output=True,
-            timeout=30,
+            timeout=supervised.PATIENCE_S,
             check=False,
         )
 
         assert second.returncode != 0
         assert supervised.children(base) == pids
-        assert it.state("store") in (ProgramState.STARTING, ProgramState.RUNNING)
+        assert it.program("store").state in (ProgramState.STARTING, ProgramState.RUNNING)
 
 
 def test_the_stop_timeouts_fit_into_the_grace_period_of_a_pod() -> None:

@@ -182,7 +182,7 @@ print(tests.peak_kb() - before)
     [
         endless(OK + b"\r\n"),
         endless(b"HTTP/1.1 500 No\r\n\r\n"),
-        bomb,
+        pytest.param(bomb, marks=pytest.mark.slow),
     ],
     ids=["a list", "a refusal", "a bomb"],
 )

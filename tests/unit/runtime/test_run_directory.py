@@ -100,7 +100,7 @@ def test_the_others_wait_until_the_store_has_cleared_the_directory(tmp_path: Pat
     assert not passed.wait(0.2)
     run_directory.boot(run_dir, "1 200 boot")
 
-    assert passed.wait(10)
+    assert passed.wait(100)
     thread.join()
 
 

