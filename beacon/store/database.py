@@ -50,10 +50,6 @@ class RequestError(errors.PermanentError):
     """The statement can't be executed (a constraint, a wrong type); the transaction still exists."""
 
 
-class ValueRefusedError(RequestError):
-    """The request contains a value that SQLite can't hold: an integer beyond 64 bits, or text that is not Unicode."""
-
-
 class CopyError(errors.PermanentError):
     """The copy's own file can't be written: a matter of the path that an operator chose, not of the database."""
 
@@ -457,8 +453,6 @@ def _translated(error: Exception) -> errors.BeaconError:
         return BusyError("the database is in use by another process")
     if isinstance(error, _VOLUME_ERRORS):
         return StorageError(f"the volume returned an error: {error}")
-    if isinstance(error, OverflowError | UnicodeError):
-        return ValueRefusedError(f"{type(error).__name__}: {error}")
     return RequestError(f"{type(error).__name__}: {error}")
 
 

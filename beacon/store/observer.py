@@ -215,6 +215,6 @@ def _kind_of(error: errors.BeaconError) -> str:
         return "corrupt"
     if isinstance(error, database.BusyError):
         return "busy"
-    if isinstance(error, database.RequestError) and not isinstance(error, database.ValueRefusedError):
+    if isinstance(error, database.RequestError):
         return "constraint"
     return "other" if isinstance(error, database.StorageError) else _REJECTED

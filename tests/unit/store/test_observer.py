@@ -104,7 +104,6 @@ DATABASE_ERRORS = {
 REFUSALS = (
     errors.PermanentError("'x' is not an absolute path"),
     database.CopyError("x can't be written"),
-    database.ValueRefusedError("an integer beyond 64 bits"),
     errors.ForeignClusterError("another cluster"),
     errors.TransientError("not now"),
 )
