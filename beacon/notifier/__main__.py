@@ -34,6 +34,7 @@ def deliver(context: process.Context, connect: ports.Connect, beat: Callable[[],
     """Deliver the store's events, with the configuration that the store returns."""
     with connect() as client:
         tree = settings.from_plain(process.obtain_settings(context, client))
+        ledger = client.ledger
     if tree.endpoint.tls.insecure_skip_verify:
         log.get().warning("certificate verification disabled", endpoint=tree.endpoint.name)
     recorder = telemetry.Telemetry(tree.endpoint.name, report=context.report, logger=log.get().bind())
@@ -53,7 +54,7 @@ def deliver(context: process.Context, connect: ports.Connect, beat: Callable[[],
     conceal(sender.secrets)
     most = dispatch.most_marks(tree.worker.concurrency)
     opened_marks = in_flight_marks.open_marks(
-        context.run_dir / "notifier.marks", most=most, failed=lambda: bool(context.failure)
+        context.run_dir / "notifier.marks", most=most, ledger=ledger, failed=lambda: bool(context.failure)
     )
     with closing(sender), opened_marks as marks, contextlib.ExitStack() as at_end:
         at_end.callback(recorder.finish)

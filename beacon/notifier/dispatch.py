@@ -109,6 +109,7 @@ class Dispatcher:
             bus.SettingsChanged: the store has another configuration; the requests under way are settled.
         """
         with self._connect() as client:
+            client.ledger = self._marks.ledger  # the first claim reports deaths, which belong to this ledger
             self._client = client
             try:
                 while not self._stop.is_set():
@@ -356,7 +357,7 @@ class Dispatcher:
         with self._lock:
             self._breaker.probe_dropped()
             self._session.forget()
-            self._marks.keep(())
+            self._marks.change_ledger(self._client.ledger if self._client is not None else "")
             self._limit_unconfirmed()
 
 

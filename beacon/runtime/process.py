@@ -7,6 +7,7 @@ restart it. No process continues after an unexpected exception, because its stat
 
 import contextlib
 import ctypes
+import functools
 import gc
 import os
 import resource
@@ -71,7 +72,8 @@ class Context:
 
     def heartbeat(self, thread: str) -> heartbeat.Heartbeat:
         """Create the calling thread's heartbeat; without one for a minute the thread is considered hung."""
-        return heartbeat.Heartbeat(run_directory.heartbeats_directory(self.run_dir), self.name, thread)
+        directory = run_directory.heartbeats_directory(self.run_dir)
+        return heartbeat.Heartbeat(directory, self.name, thread, report=functools.partial(_log_heartbeat, thread))
 
     def report(self, component: str, state: Mapping[str, object]) -> None:
         """Publish a component's state, `{"state": ..., ...}` of JSON values; it is written only if it has changed."""
@@ -145,6 +147,13 @@ def _raise_file_limit() -> None:
     wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _log_heartbeat(thread: str, reason: str) -> None:
+    if reason:
+        log.get().warning("heartbeat failed", thread=thread, reason=reason)
+    else:
+        log.get().info("heartbeat works again", thread=thread)
 
 
 def obtain_settings(context: Context, client: bus.Client) -> Mapping[str, object]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from beacon import wire
 from beacon.domain import model
-from beacon.store import actions, database, session_state
+from beacon.store import actions, ages, database, session_state
 
 _AT_ONCE = 40  # deliveries that one request processes, so that other requests do not wait long
 _EXAMINED = 250  # deliveries that one request examines for failed ones that are too old
@@ -67,17 +67,21 @@ class Redelivery:
         self._note_applied(request, answers, request.reason)
         return self._acted(answers)
 
-    def discard_old(self, request: wire.DiscardOld, now_us: int, before_us: int) -> wire.DiscardedOld:
-        """Examine the next deliveries, and discard those that failed before `before_us`."""
+    def discard_old(self, request: wire.DiscardOld, now_us: int, split: ages.Ages) -> wire.DiscardedOld:
+        """Examine the next deliveries, and discard those that failed before the period that `split` divides."""
         after = max(0, min(request.after, model.MAX_INTEGER))
         if not self._ledger.row("SELECT 1 FROM counts WHERE what = 'deliveries' AND state = 'failed' AND number > 0"):
             return wire.DiscardedOld(discarded=0, after=after, more=False)
         rows = self._ledger.rows(
-            "SELECT d.id, d.endpoint, e.type, d.state = 'failed' AND d.settled_us < ? FROM deliveries d"
+            "SELECT d.id, d.endpoint, e.type, d.state = 'failed', d.settled_us FROM deliveries d"
             " JOIN events e USING (sequence) WHERE d.id > ? ORDER BY d.id LIMIT ?",
-            (before_us, after, _EXAMINED),
+            (after, _EXAMINED),
         )
-        old = [(delivery, endpoint, type_) for delivery, endpoint, type_, is_old in rows if is_old]
+        old = [
+            (delivery, endpoint, type_)
+            for delivery, endpoint, type_, failed, settled_us in rows
+            if failed and split.is_old(settled_us)
+        ]
         for delivery, endpoint, type_ in old:
             self._ledger.run(_SET_DISCARDED, (now_us, _OLD, delivery))
             self._state.note(OldDiscarded(endpoint=endpoint, type=model.EventType(type_)))

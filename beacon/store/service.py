@@ -253,7 +253,7 @@ class StoreService:
             wire.Redeliver: lambda r, now: self._redelivery.redeliver(r, now.us),
             wire.Discard: lambda r, now: self._redelivery.discard(r, now.us),
             wire.DiscardOld: lambda r, now: self._redelivery.discard_old(
-                r, now.us, self._clock.before_us(self._ledger, r.older_than_s)
+                r, now.us, self._clock.ages(self._ledger, r.older_than_s)
             ),
         }
 

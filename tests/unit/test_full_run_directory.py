@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,68 @@ def test_heartbeats_are_sent_on_a_full_volume(volume: volumes.Volume) -> None:
     assert len(heartbeat.read(volume.path / "heartbeat")) == 2
     old.close()
     new.close()
+
+
+def test_a_thread_whose_heartbeat_cannot_be_created_continues_and_reports_it_once(volume: volumes.Volume) -> None:
+    directory = volume.path / "heartbeat"
+    reasons: list[str] = []
+    for number in count():
+        try:
+            (directory / f".{number}").touch()
+        except OSError:
+            break
+
+    made = heartbeat.Heartbeat(directory, "watcher", "pods", report=reasons.append)
+    again(made)
+    during = heartbeat.obstacle(directory)
+    (directory / ".0").unlink()
+    (directory / ".1").unlink()
+    again(made)
+    again(made)
+
+    assert [bool(reason) for reason in reasons] == [True, False]
+    assert (during, heartbeat.obstacle(directory)) == (heartbeat.Obstacle.NO_NEW_FILES, heartbeat.Obstacle.NONE)
+    assert [beat.thread for beat in heartbeat.read(directory)] == ["pods"]
+    made.close()
+    assert heartbeat.read(directory) == ()
+
+
+def test_a_thread_whose_run_directory_is_read_only_continues(volume: volumes.Volume) -> None:
+    directory = volume.path / "heartbeat"
+    reasons: list[str] = []
+    volume.remount(read_only=True)
+
+    new = heartbeat.Heartbeat(directory, "watcher", "pods", report=reasons.append)
+    during = heartbeat.obstacle(directory)
+    again(new)
+    volume.remount(read_only=False)
+
+    assert during is heartbeat.Obstacle.READ_ONLY
+    again(new)
+    new.close()
+    assert [bool(reason) for reason in reasons] == [True, False]
+    assert heartbeat.read(directory) == ()
+
+
+def test_a_heartbeat_that_can_no_longer_be_written_terminates_nothing(tmp_path: Path) -> None:
+    reasons: list[str] = []
+    made = heartbeat.Heartbeat(tmp_path, "watcher", "pods", report=reasons.append)
+    unwritable = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(unwritable, made._fd)
+    os.close(unwritable)
+
+    again(made)
+    again(made)
+    (tmp_path / "watcher.pods").unlink()
+    made.close()
+
+    assert [bool(reason) for reason in reasons] == [True]
+
+
+def again(made: heartbeat.Heartbeat) -> None:
+    """Write a heartbeat although the last one is less than a second old."""
+    made._due_ns = 0
+    made.beat()
 
 
 METRICS = """

@@ -1,5 +1,7 @@
 """All rules of the sentinel, without a clock or a process."""
 
+from dataclasses import replace
+
 import pytest
 
 from beacon.runtime import heartbeat, supervision
@@ -128,3 +130,18 @@ def test_old_deaths_cause_no_pause() -> None:
 def test_checks_are_more_frequent_than_the_limit() -> None:
     assert decisions.Limits().check_interval_s == 5
     assert decisions.Limits(hung_s=2).check_interval_s == 0.5
+
+
+def test_a_process_that_could_not_create_its_heartbeat_is_not_hung() -> None:
+    seen = replace(glance(age_s=5000), creatable_s=59)
+
+    assert hung(seen) == []
+    assert [name for name, _ in hung(replace(seen, creatable_s=61))] == ["watcher"]
+    assert hung(replace(glance(beat(5000)), creatable_s=0)) == [("watcher", "main")]
+
+
+def test_a_process_that_could_not_write_its_heartbeat_is_not_hung() -> None:
+    seen = glance(beat(5000))
+
+    assert hung(replace(seen, writable_s=59)) == []
+    assert hung(replace(seen, writable_s=61)) == [("watcher", "main")]
