@@ -34,7 +34,6 @@ LONGEST_DIRECTORY = 70  # bytes; a unix socket's path is limited to 107, and sup
 _KEPT_LINES = 100_000
 _POLL_S = 0.02
 _ANSWER_S = 10.0  # for a response of Beacon or of supervisord
-_reservations: list[socket.socket] = []
 _OURS = ("CONFIG_PATH", "DB_PATH", "ENDPOINT_URL", "ENDPOINT_AUTH_TOKEN", "ENDPOINT_AUTH_TOKEN_FILE", "KUBECONFIG")
 
 
@@ -82,7 +81,7 @@ def _reserve(port: int) -> bool:
     except OSError:
         reservation.close()
         return False
-    _reservations.append(reservation)
+    reservation.detach()  # stays open
     return True
 
 

@@ -152,7 +152,7 @@ def test_a_kill_in_the_middle_of_a_redelivery_loses_nothing_and_the_same_command
         process.wait()
 
     down = beacon(place, "redeliver", "--state", "failed", "--yes", "--out-of-order")
-    place.start()
+    served(place)
     rest = beacon(place, "redeliver", "--state", "failed", "--yes", "--out-of-order")
 
     assert down.returncode == errors.EXIT_UNAVAILABLE

@@ -15,6 +15,7 @@ SLOW_RETRY = retry.Policy(max_attempts=3, initial_s=1800.0, max_s=3600.0, multip
 SOON_S = 100.0  # long before a retry of SLOW_RETRY or a timeout of LONG_S would come by
 LONG_S = 1800.0
 RULES = breaker.BreakerRules(threshold=5, probe_interval_s=0.3, timeout_s=0.5)
+NO_TIMEOUT = breaker.BreakerRules(threshold=5, probe_interval_s=0.3, timeout_s=LONG_S)
 
 
 def fill(store: stores.Store, count: int, *, prefix: str = "web") -> list[int]:
@@ -39,14 +40,15 @@ def test_an_endpoint_that_comes_back_gets_everything_soon_and_no_attempt_was_use
     endpoint.down()
     keys = fill(store, 30)
 
-    with running.Notifier(store, endpoint, policy=SLOW_RETRY, rules=RULES) as notifier:
+    with running.Notifier(store, endpoint, policy=SLOW_RETRY, rules=NO_TIMEOUT) as notifier:
         running.wait_for(lambda: "opened" in notifier.record.reported)
         running.wait_for(lambda: len(notifier.record.outcomes) >= 8)
         endpoint.up()
         running.wait_for(lambda: store.count(DELIVERED) == 30, within_s=SOON_S)
 
     assert {store.rows[key].attempts for key in keys} == {1}
-    assert notifier.record.reported == ["claimed", "opened", "closed"]
+    reported = [what for what in notifier.record.reported if what != "silent"]  # a busy store
+    assert reported == ["claimed", "opened", "closed"]
 
 
 @pytest.mark.parametrize("behave", [hang, fail])
@@ -126,7 +128,7 @@ def test_probes_go_to_never_attempted_events_first_after_a_complete_503(
     fill(store, 40, prefix="bad")
     good = fill(store, 5, prefix="good")
 
-    with running.Notifier(store, endpoint, policy=SLOW_RETRY, rules=RULES, width=2, batch=5):
+    with running.Notifier(store, endpoint, policy=SLOW_RETRY, rules=NO_TIMEOUT, width=2, batch=5):
         running.wait_for(lambda: all(store.state(key) is DELIVERED for key in good), within_s=SOON_S)
 
     first, last = endpoint.received[0].at, endpoint.received[-1].at
@@ -142,7 +144,7 @@ def test_events_that_always_get_500_do_not_hold_up_the_others(
     policy = retry.Policy(max_attempts=10, initial_s=0.05, max_s=5.0, multiplier=2.0, jitter=0.1)
     fill(store, 200, prefix="bad")
 
-    with running.Notifier(store, endpoint, policy=policy, rules=RULES) as notifier:
+    with running.Notifier(store, endpoint, policy=policy, rules=NO_TIMEOUT) as notifier:
         running.wait_for(lambda: len(notifier.record.outcomes) > 100)
         good = fill(store, 20, prefix="good")
         running.wait_for(lambda: all(store.state(key) is DELIVERED for key in good), within_s=SOON_S)

@@ -76,9 +76,12 @@ class Demo:
         return code
 
     def left(self) -> list[str]:
-        """Return leftovers: processes with the marker variable of this run, and files in its directory."""
-        processes = [path.name for path in Path("/proc").glob("[0-9]*") if self._mark in _variables(path)]
-        return processes + [path.name for path in self.directory.iterdir()]
+        """Return leftovers: processes of this run, and files in its directory."""
+        return self.processes() + [path.name for path in self.directory.iterdir()]
+
+    def processes(self) -> list[str]:
+        """Return the pids of the processes with the marker variable of this run."""
+        return [path.name for path in Path("/proc").glob("[0-9]*") if self._mark in _variables(path)]
 
 
 def _variables(process: Path) -> list[bytes]:
@@ -97,6 +100,7 @@ def demo(*options: str, **environ: str) -> Iterator[Demo]:
         finally:
             running.process.kill()
             running.end()
+            testkit.until(lambda: not running.processes(), "the end of all processes", timeout=60)
 
 
 @pytest.fixture
@@ -173,7 +177,7 @@ def test_no_process_survives_a_kill_nine_of_the_demo() -> None:
         it.process.kill()
         it.end()
 
-        testkit.until(lambda: not any(name.isdigit() for name in it.left()), "the end of all processes", timeout=30)
+        testkit.until(lambda: not it.processes(), "the end of all processes", timeout=30)
 
 
 def test_it_ends_when_its_output_is_closed() -> None:
