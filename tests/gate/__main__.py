@@ -81,7 +81,6 @@ def main(words: Sequence[str]) -> int:
     asked = parser.parse_args(words)
     if unknown := set(asked.tier) - set(plan.tiers):
         parser.error(f"unknown tier: {', '.join(sorted(unknown))} (known: {', '.join(plan.tiers)})")
-    _REPORTS.mkdir(parents=True, exist_ok=True)
     aside = [[asked.beside] if asked.beside else [], [] if asked.tier else [*plan.beside]]
     lanes = [Lane([plan.tiers[name] for name in names], asked.jobs) for names in aside if names]
     outcomes = []
@@ -114,6 +113,7 @@ def command(tier: tiers.Tier, jobs: int) -> list[str]:
 
 
 def _start(tier: tiers.Tier, jobs: int, *, quiet: bool = False) -> Run:
+    _REPORTS.mkdir(parents=True, exist_ok=True)
     for old in _REPORTS.glob(f"{tier.name}*.xml"):
         old.unlink()
     output = _REPORTS / f"{tier.name}.log" if quiet else None

@@ -26,7 +26,7 @@ PAUSES = {
         "test_cluster_watching::test_time_between_reads_does_not_count_as_silence",
         "test_notifier_answers::test_a_connection_that_was_dropped_silently_does_not_cost_the_next_event",
         "test_notifier_answers::test_a_connection_that_was_idle_for_too_long_is_not_used_again",
-        "test_process::test_a_process_that_was_frozen_for_long_goes_on",
+        "test_process::test_a_process_that_was_frozen_for_long_continues",
         "test_proxies::hang",
     ),
     "a fault may come at any moment": ("load::pause",),

@@ -29,13 +29,13 @@ def beating(context: process.Context) -> list[str]:
 
 def test_tasks_run_at_most_a_few_at_a_time(context: process.Context) -> None:
     pool = workers.Workers(context, "w", quick=3, most=8)
-    lock, running, most, done = threading.Lock(), set[int](), [0], [0]
+    lock, gate, running, most, done = threading.Lock(), threading.Event(), set[int](), [0], [0]
 
     def task(number: int) -> None:
         with lock:
             running.add(number)
             most[0] = max(most[0], len(running))
-        time.sleep(0.001)
+        gate.wait(0.001)
         with lock:
             running.remove(number)
             done[0] += 1

@@ -166,7 +166,7 @@ def test_a_discarded_delivery_is_returned_with_the_reason(store: world.World) ->
 
     assert (event.state, event.reason) == (model.DeliveryState.DISCARDED, "no longer wanted")
     emitted = explain_output.why(story(store, target="uid-a"), [event], {})
-    assert emitted == [f"Event {event.id} was discarded (no longer wanted)."]
+    assert emitted == [f"Event {event.id} was discarded by an operator (no longer wanted)."]
 
 
 def test_an_object_that_the_configuration_left_behind_is_unmanaged_since_then(store: world.World) -> None:
