@@ -23,7 +23,7 @@ STEPS = st.lists(
 
 
 def live(steps: list[tuple[int, int]]) -> tuple[list[tuple[int, int]], list[tuple[int, int]], int, int]:
-    """Simulate time and jumps of the clock. Return the jumps, (timestamp, true time) of rows, the clock, the true time."""
+    """Simulate time and jumps. Return the jumps, (timestamp, true time) of rows, the clock, and the true time."""
     wall_us, true_us = NOW_US, 0
     jumps, rows = [], [(wall_us, true_us)]
     for passed_us, by_us in steps:
