@@ -14,8 +14,7 @@ import pytest
 
 from beacon import codec, errors
 from beacon.exporter import scrape
-from beacon.runtime import run_directory
-from beacon.runtime.metrics import files
+from beacon.runtime import metrics, run_directory
 from tests.integration.processes import PATIENCE_S, wait_for
 from tests.unit.store import world
 from tests.unit.store.test_pruning import come_and_go
@@ -66,7 +65,8 @@ class Pair:
         return [line for line in list(self.lines) if line["event"] == event]
 
     def figures(self) -> dict[str, float]:
-        found = scrape.merge(files(run_directory.metrics_directory(self.directory / "beacon"), ["reconciler"]))
+        written = metrics.files(run_directory.metrics_directory(self.directory / "beacon"), ["reconciler"])
+        found = scrape.merge(path for path in written if metrics.sound(path))  # not one that is just being created
         return {sample.name: sample.value for family in found for sample in family.samples}
 
     def stop(self) -> None:

@@ -29,7 +29,7 @@ def base() -> Iterator[Path]:
 
 def counted(base: Path) -> dict[str, float]:
     directory = run_directory.metrics_directory(base / "beacon")
-    paths = [str(path) for path in metrics.files(directory, ())]
+    paths = [str(path) for path in metrics.files(directory, ()) if metrics.sound(path)]
     found = multiprocess.MultiProcessCollector.merge(paths)  # type: ignore[no-untyped-call]
     return {sample.name: sample.value for family in found for sample in family.samples}
 
