@@ -30,7 +30,7 @@ def base() -> Iterator[Path]:
 
 def counted(base: Path) -> dict[str, float]:
     directory = run_directory.metrics_directory(base / "beacon")
-    paths = [str(path) for path in metric_files.files(directory, ())]
+    paths = [str(path) for path in metric_files.files(directory, ()) if metric_files.sound(path)]
     found = multiprocess.MultiProcessCollector.merge(paths)  # type: ignore[no-untyped-call]
     return {sample.name: sample.value for family in found for sample in family.samples}
 
