@@ -145,7 +145,7 @@ def test_with_a_store_each_failure_has_its_code(place: Place) -> None:  # noqa: 
         (errors.EXIT_FAILURE, "ambiguous, it may be uid-a, uid-b", ("events", "--uid", "uid-")),
         (errors.EXIT_FAILURE, "Aborted.", ("redeliver", "--state", "failed")),
         (errors.EXIT_FAILURE, "", ("adopt",)),
-        (errors.EXIT_FAILURE, "", ("test-event",)),
+        (errors.EXIT_UNAVAILABLE, "the notifier does not answer", ("test-event",)),
         (errors.EXIT_FAILURE, "", ("status",)),
         (errors.EXIT_CANNOT_CREATE, "exists already", ("backup", str(place.directory / "there"))),
         (errors.EXIT_TEMPORARY, "being served", ("verify", str(place.data / "events.db"))),

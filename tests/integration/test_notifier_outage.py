@@ -93,6 +93,8 @@ def test_one_probe_at_a_time_is_sent_and_unsent_deliveries_are_released(
     with running.Notifier(store, endpoint, policy=SLOW_RETRY, rules=RULES) as notifier:
         running.wait_for(lambda: "opened" in notifier.record.reported)
         running.wait_for(lambda: not store.held)
+        running.wait_for(lambda: endpoint.in_flight <= 1)
+        endpoint.most_in_flight = 0
         before = len(endpoint.received)
         running.wait_for(lambda: len(endpoint.received) >= before + 4)
 
@@ -101,7 +103,7 @@ def test_one_probe_at_a_time_is_sent_and_unsent_deliveries_are_released(
         ended = time.monotonic()
 
     assert ended - began > 3 * RULES.probe_interval_s  # between five of them, if the last of those before came late
-    assert endpoint.most_in_flight <= 5
+    assert endpoint.most_in_flight <= 2  # the endpoint may see the end of a probe after the begin of the next one
 
 
 def test_an_outage_without_anything_to_send_sends_nothing(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
