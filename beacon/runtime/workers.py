@@ -66,13 +66,20 @@ class Workers:
         return quick < self._quick and len(self._began) < self._most
 
     def _work(self, number: int) -> None:
-        while (work := self._next(number)) is not None:
-            name, task = work
-            beat = self._local.heartbeat = self._context.heartbeat(name)
-            try:
-                task()
-            finally:
-                beat.close()
+        try:
+            while (work := self._next(number)) is not None:
+                self._run_task(*work)
+        finally:
+            with self._lock:
+                del self._began[number]
+                self._lock.notify_all()
+
+    def _run_task(self, name: str, task: Callable[[], None]) -> None:
+        beat = self._local.heartbeat = self._context.heartbeat(name)
+        try:
+            task()
+        finally:
+            beat.close()
 
     def _next(self, number: int) -> tuple[str, Callable[[], None]] | None:
         """Wait for a task; return None if the thread is to end."""
@@ -82,8 +89,7 @@ class Workers:
             while not self._tasks:
                 left_s = idle_until - time.monotonic()
                 if self._context.stop.is_set() or left_s <= 0:
-                    del self._began[number]
-                    self._lock.notify_all()
+                    self._began[number] = time.monotonic()  # no longer free for a task
                     return None
                 self._lock.wait(min(left_s, _STOP_S))
             self._began[number] = time.monotonic()

@@ -130,8 +130,12 @@ class WatchLoop:
         """Stop reading while the store is behind, so that TCP flow control stops the server."""
         if allowed == (descriptor not in self._closed_to_reads):
             return
-        self._epoll.modify(descriptor, select.EPOLLIN if allowed else 0)
-        (self._closed_to_reads.discard if allowed else self._closed_to_reads.add)(descriptor)
+        if allowed:
+            self._epoll.register(descriptor, select.EPOLLIN)
+            self._closed_to_reads.remove(descriptor)
+        else:
+            self._epoll.unregister(descriptor)  # a registered one would go on reporting a broken connection
+            self._closed_to_reads.add(descriptor)
 
     def _tick(self) -> None:
         now = time.monotonic()
@@ -196,11 +200,13 @@ class WatchLoop:
         self._work(stream, lambda: _Finished(stream=stream, pause_s=stream.recover(failure)))
 
     def _leave(self, descriptor: int) -> None:
-        self._epoll.unregister(descriptor)
+        if descriptor in self._closed_to_reads:
+            self._closed_to_reads.remove(descriptor)
+        else:
+            self._epoll.unregister(descriptor)
         del self._open[descriptor]
         self._busy.pop(descriptor, None)
         self._pumped_next.pop(descriptor, None)
-        self._closed_to_reads.discard(descriptor)
 
     def _enter(self, stream: scope_watch.ScopeWatch) -> None:
         descriptor = stream.watch.fileno()
