@@ -77,6 +77,7 @@ def test_a_watcher_with_one_hung_scope_is_restarted_and_the_events_arrive(
         beacon.wait_ready()
 
         hang.touch()
+        cluster.call("drop", resource="secrets")  # so that its scope asks again
         until(lambda: not hang.exists(), "a hung thread")
         create(cluster, SECRETS, "s")
 
