@@ -132,6 +132,7 @@ class World:
         self.timing = TIMING
         self.read_s = 10.0
         self.token = ""
+        self.edit: Callable[[Path], None] = lambda _: None  # changes the kubeconfig before the watcher reads it
         self.start_store()
         self.receiver = Receiver(bus.address(self.run_dir))
         self.context: Context | None = None
@@ -160,6 +161,7 @@ class World:
     def start(self) -> "World":
         """Start the watcher."""
         kubeconfig = self.api.kubeconfig(self.directory / "kubeconfig", token=self.token)
+        self.edit(kubeconfig)
         self.connection = connection.Connection(
             credentials.source({"KUBECONFIG": str(kubeconfig)}, connections=20), connect_s=2.0, read_s=self.read_s
         )
