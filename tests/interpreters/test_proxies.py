@@ -47,6 +47,30 @@ def named(url: str, host: str) -> str:
     return url.replace("127.0.0.1", host)
 
 
+def redirecting(status: int, target: str) -> relays.Scripted:
+    """Return a proxy that responds to CONNECT with a redirect to `target`."""
+    head = f"HTTP/1.1 {status} Elsewhere\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n"
+    return relays.Scripted(lambda client: client.sendall(head.encode()))
+
+
+def test_a_redirect_by_a_proxy_is_followed_at_neither_door(
+    authority: authorities.Authority,
+    secure: endpoints.Endpoint,
+    plain: endpoints.Endpoint,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for status in (301, 302, 307, 308):
+        with redirecting(status, plain.url) as proxy:
+            url = f"http://127.0.0.1:{proxy.port}"
+            monkeypatch.setenv("HTTPS_PROXY", url)
+            cluster = {"certificate-authority": str(authority.file), "proxy-url": url}
+
+            assert str(status) in doors.ask_endpoint(secure.url, ca=authority.file)
+            assert str(status) in doors.ask_api(tmp_path, f"https://localhost:{secure.port}", cluster)
+    assert plain.received == secure.received == []
+
+
 # --- the endpoint
 
 

@@ -14,6 +14,7 @@ ANNOTATION = "bakerapps.net.maas"
 # The longest tests and the files that stay on one worker come first: begun last, one would run alone at the end.
 LONGEST = (
     "test_soak.py",
+    "test_freezes.py",
     "test_outage.py",
     "test_bench.py",
     "test_metrics.py",
