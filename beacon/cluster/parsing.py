@@ -73,6 +73,7 @@ class List(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     api_version: str = ""
     metadata: ListMetadata | None = None
     items: list[Object] | None = None
+    status: object = None  # no list has one
 
 
 LIMIT = model.MAX_INTEGER + 1  # of resourceVersions: the limit of SQLite's integers and of etcd's revisions
@@ -146,6 +147,7 @@ def page(data: bytes) -> List:
         api_version=_TEXT.decode(_cut_out(data, found, "apiVersion", b'""')),
         metadata=_LIST_METADATA.decode(metadata) if metadata else None,
         items=_elements(data, items[0]) if items and is_array else None,
+        status=found.get("status"),
     )
 
 

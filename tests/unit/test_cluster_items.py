@@ -203,6 +203,22 @@ NO_LISTS = {
         "metadata": {"resourceVersion": "50"},
         "items": [{"metadata": METADATA}, {"metadata": METADATA}],
     },
+    "a list with a status": {
+        "kind": "ConfigMapList",
+        "metadata": {"resourceVersion": "50"},
+        "items": [],
+        "status": "Failure",
+    },
+    "a list with a token that is no text": {
+        "kind": "ConfigMapList",
+        "metadata": {"resourceVersion": "50", "continue": 5},
+        "items": [],
+    },
+    "a list whose remaining number is text": {
+        "kind": "ConfigMapList",
+        "metadata": {"resourceVersion": "50", "remainingItemCount": "5"},
+        "items": [],
+    },
     "an array": [],
     "nothing": None,
 }
@@ -262,6 +278,7 @@ FLAWS: dict[str, dict[str, object]] = {
     "-1": {"resourceVersion": "-1"},
     "99999": {"resourceVersion": "9" * 5000},
     "name or": {"name": ""},
+    "more than 253": {"name": "a" * 254},
     "later": {"resourceVersion": "51"},
 }
 
