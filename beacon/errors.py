@@ -13,6 +13,7 @@ EXIT_SOFTWARE = 70  # EX_SOFTWARE: an unexpected error ended the process; superv
 EXIT_CANNOT_CREATE = 73  # EX_CANTCREAT: the volume or a directory is not usable
 EXIT_TEMPORARY = 75  # EX_TEMPFAIL: try again later, e.g. another process holds a port or a lock
 EXIT_CONFIG = 78  # EX_CONFIG: the configuration must be changed
+EXIT_INTERRUPTED = 130  # 128 + SIGINT: an operator interrupted a command with Ctrl-C
 
 
 class BeaconError(Exception):

@@ -13,6 +13,14 @@ HERE = Path(__file__).parent
 SOURCE, TARGET = HERE / "dashboard.yaml", HERE / "dashboard.json"
 SELECTOR = 'job=~"$job",instance=~"$instance"'
 WIDTH, HEIGHT, ACROSS = 8, 7, 3  # in units of Grafana's grid, which has 24 columns
+QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+# The names of 0 and 1, each with its color.
+VALUES = {
+    "up": (("down", "red"), ("up", "green")),
+    "open": (("closed", "green"), ("open", "red")),
+    "pressure": (("ok", "green"), ("above", "red")),
+}
+COLORS = {"warning": "orange", "critical": "red"}
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
 
@@ -42,14 +50,21 @@ def dashboard(source: dict[str, Any]) -> dict[str, Any]:
 
 
 def expressions(source: dict[str, Any]) -> dict[str, str]:
-    """Return the query of each panel by the panel's title."""
-    return {panel["title"]: expression(panel) for row in source["rows"] for panel in row["panels"]}
+    """Return all queries by the title of their panel, with the quantile if the panel has several."""
+    return {
+        f"{panel['title']} {quantile}".rstrip(): query
+        for row in source["rows"]
+        for panel in row["panels"]
+        for quantile, query in queries(panel).items()
+    }
 
 
-def expression(panel: dict[str, Any]) -> str:
-    """Return a panel's query with the selectors of the variables."""
+def queries(panel: dict[str, Any]) -> dict[str, str]:
+    """Return a panel's queries with the selectors of the variables, by quantile; "" if it has none."""
     text: str = panel["expr"].replace("{@", "{" + SELECTOR)
-    return text
+    if "@q" not in text:
+        return {"": text}
+    return {name: text.replace("@q", str(quantile)) for name, quantile in QUANTILES.items()}
 
 
 def _row(number: int, title: str, top: int) -> dict[str, Any]:
@@ -59,7 +74,12 @@ def _row(number: int, title: str, top: int) -> dict[str, Any]:
 
 def _panel(number: int, panel: dict[str, Any], position: dict[str, int]) -> dict[str, Any]:
     kind = panel.get("kind", "timeseries")
-    target = {"refId": "A", "datasource": DATASOURCE, "expr": expression(panel)}
+    defaults = {
+        "unit": panel.get("unit", "none"),
+        "min": 0,
+        "mappings": _mappings(panel),
+        "thresholds": _thresholds(panel),
+    }
     return {
         "id": number,
         "type": kind,
@@ -67,9 +87,58 @@ def _panel(number: int, panel: dict[str, Any], position: dict[str, int]) -> dict
         "description": panel["description"],
         "datasource": DATASOURCE,
         "gridPos": position,
-        "fieldConfig": {"defaults": {"unit": panel.get("unit", "short"), "min": 0}, "overrides": []},
-        "options": {"textMode": "value_and_name"} if kind == "stat" else {"legend": {"displayMode": "list"}},
-        "targets": [target | {"legendFormat": panel.get("legend", "__auto")}],
+        "fieldConfig": {"defaults": defaults | _style(panel, kind), "overrides": []},
+        "options": _options(panel, kind),
+        "targets": [
+            {"refId": reference, "datasource": DATASOURCE, "expr": query, "legendFormat": _legend(panel, quantile)}
+            for reference, (quantile, query) in zip("ABC", queries(panel).items(), strict=False)
+        ],
+    }
+
+
+def _legend(panel: dict[str, Any], quantile: str) -> str:
+    return f"{panel.get('legend', '')} {quantile}".strip() or "__auto"
+
+
+def _mappings(panel: dict[str, Any]) -> list[dict[str, Any]]:
+    if "values" not in panel:
+        return []
+    named = enumerate(VALUES[panel["values"]])
+    options = {str(value): {"text": text, "color": color, "index": value} for value, (text, color) in named}
+    return [{"type": "value", "options": options}]
+
+
+def _thresholds(panel: dict[str, Any]) -> dict[str, Any]:
+    """Return the colors by value: the first one holds below the first threshold."""
+    if "values" in panel:
+        (_, low), (_, high) = VALUES[panel["values"]]
+        return {"mode": "absolute", "steps": [{"color": low, "value": None}, {"color": high, "value": 1}]}
+    limits = {} if panel["thresholds"] == "none" else panel["thresholds"]
+    steps: list[dict[str, Any]] = [{"color": "green", "value": None}]
+    return {
+        "mode": "absolute",
+        "steps": steps + [{"color": COLORS[name], "value": value} for name, value in limits.items()],
+    }
+
+
+def _style(panel: dict[str, Any], kind: str) -> dict[str, Any]:
+    if kind == "stat":
+        return {"color": {"mode": "thresholds"}}
+    line = "off" if panel["thresholds"] == "none" else "dashed"
+    return {"color": {"mode": "palette-classic"}, "custom": {"thresholdsStyle": {"mode": line}}}
+
+
+def _options(panel: dict[str, Any], kind: str) -> dict[str, Any]:
+    if kind == "stat":
+        return {
+            "textMode": panel.get("text", "value_and_name"),
+            "colorMode": "value",
+            "graphMode": "none",
+            "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+        }
+    return {
+        "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []},
+        "tooltip": {"mode": "multi", "sort": "desc"},
     }
 
 
@@ -84,7 +153,6 @@ def _variable(name: str, matchers: str = "") -> dict[str, Any]:
         "type": "query",
         "datasource": DATASOURCE,
         "query": {"query": query, "refId": name},
-        "definition": query,
         "refresh": 2,
         "includeAll": True,
         "allValue": ".*",

@@ -71,7 +71,7 @@ class BusServer:
         return arrived
 
     def reply(self, incoming: Incoming, data: bytes) -> bool:
-        """Send a reply without waiting. Return False if the client is gone or its queue is full; it will ask again."""
+        """Send a reply without waiting. Return False if the client is gone or its queue is full."""
         try:
             self._socket.send_multipart([incoming.peer, incoming.frame, data], zmq.DONTWAIT)
         except zmq.ZMQError as error:

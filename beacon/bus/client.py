@@ -90,6 +90,7 @@ class Client:
         self._answered: dict[int, tuple[wire.AnyRequest, wire.Reply | errors.PermanentError]] = {}
         self._hold_until = 0.0
         self._backoff_s = _BACKOFF_S[0]
+        self._also = -1
         self._wakeup_lock = threading.Lock()
         self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._woken = False
@@ -153,6 +154,11 @@ class Client:
             if self._wakeup >= 0 and not self._woken:
                 self._woken = True
                 os.eventfd_write(self._wakeup, 1)
+
+    def wake_on(self, descriptor: int) -> None:
+        """Make `gather` return early as soon as this descriptor is readable: that of an epoll object, for example."""
+        self._also = descriptor
+        self._pollers.clear()
 
     def call(self, request: wire.Request[wire.R], *, timeout_s: float | None = None) -> wire.R:
         """Send a request and wait for its reply; repeat it until the store answers.
@@ -227,6 +233,18 @@ class Client:
             collected.append((ticket, request, cast(Any, answer)))
         return collected
 
+    def gather(self, timeout_s: float) -> list[tuple[int, wire.AnyRequest, wire.Reply | errors.PermanentError]]:
+        """Wait as `collect` does; return all replies and refusals, of whatever verb, as (ticket, request, answer).
+
+        Raises:
+            LedgerChanged, SettingsChanged: see their descriptions; unanswered requests are dropped.
+        """
+        if not self._answered:
+            self._advance(timeout_s, wakeable=True)
+        gathered = [(ticket, request, answer) for ticket, (request, answer) in self._answered.items()]
+        self._answered.clear()
+        return gathered
+
     def _take(self, ticket: int, request: wire.Request[wire.R]) -> wire.R | None:
         """Return the reply to `request`, or None if it has not arrived."""
         _, answer = self._answered.pop(ticket, (request, None))
@@ -256,7 +274,7 @@ class Client:
                 os.eventfd_read(self._wakeup)
                 self._woken = False  # only after the read, or a wake in between would suppress all later ones
                 return
-            if self._answered or left_s == 0:
+            if self._answered or left_s == 0 or self._also in events:
                 return
 
     def _poller(self, *, wakeable: bool) -> zmq.Poller:
@@ -269,6 +287,8 @@ class Client:
             poller.register(self._monitor, zmq.POLLIN)
             if wakeable:
                 poller.register(self._wakeup, zmq.POLLIN)
+            if wakeable and self._also >= 0:
+                poller.register(self._also, zmq.POLLIN)
         return poller
 
     def _patience_ms(self, left_s: float) -> int:

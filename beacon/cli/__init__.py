@@ -1,5 +1,5 @@
 """The command line for operators: one module (or package) in `commands/` per command, beside the modules they share.
 
 It may import wire, bus, runtime, configuration and domain; only the modules that query a cluster may import
-`beacon.cluster`. Start at `__main__.py`, then `commands/status.py`.
+`beacon.cluster`. Start reading at `__main__`, then `commands.events`.
 """

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import click
 
+from beacon import errors
 from beacon.boundary import visible
 
 _COMMANDS = {
@@ -16,6 +17,8 @@ _COMMANDS = {
     "tail": ("tail", "Follow events and requests as they happen."),
     "discard": ("discard", "Give up failed deliveries permanently."),
     "adopt": ("adopt", "Bind the ledger to another cluster."),
+    "completion": ("completion", "Print the completion script for a shell."),
+    "version": ("version", "Print the versions of Beacon and of what it runs on."),
     "backup": ("backup", "Copy the running ledger and check the copy."),
     "verify": ("verify", "Check a ledger file, or a copy of the running ledger."),
     "check-config": ("check_config", "Validate a configuration and print the effective values."),
@@ -43,9 +46,10 @@ class _LazyGroup(click.Group):
             path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "beacon"
             click.echo(visible.escaped(f"{path}: {_one_line(error)} (see {path} --help)"), err=True)
             code = error.exit_code
-        except click.Abort:
-            click.echo("Aborted.", err=True)
-            code = 1
+        except click.Abort as error:
+            interrupted = isinstance(error.__cause__, KeyboardInterrupt)
+            click.echo("Interrupted." if interrupted else "Aborted.", err=True)
+            code = errors.EXIT_INTERRUPTED if interrupted else errors.EXIT_FAILURE
         sys.exit(code if isinstance(code, int) else 0)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature

@@ -1,7 +1,7 @@
 """The common part of `redeliver` and `discard`: select deliveries, confirm, and change them in bounded requests."""
 
 import itertools
-import sys
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from beacon import bus, errors, wire
-from beacon.cli import filters, output, search, terminal
+from beacon.cli import actor, filters, output, progress, search, terminal
 
 _TIMEOUT_S = 10.0
 _BATCH = 200  # pairs in one request; the store may apply fewer
@@ -29,7 +29,7 @@ Pairs = tuple[tuple[int, int], ...]
 class BulkAction:
     """The change to apply; `past` names it in messages, for example "redelivered"."""
 
-    request: Callable[[Pairs], wire.Redeliver | wire.Discard]
+    request: Callable[[Pairs, wire.OperatorCommand], wire.Redeliver | wire.Discard]
     past: str
     states: tuple[str, ...]  # selected when the operator names no state
 
@@ -51,7 +51,7 @@ def carry_out(client: bus.Client, action: BulkAction, params: dict[str, Any]) ->
         )
     if not ids and not params["state"]:
         params["state"] = action.states
-    selection = filters.selection(params, ids)
+    selection = search.resolve(client, filters.selection(params, ids))
     if dry_run:
         return _show_only(client, action, selection, form)
     selected, missing = _select(client, selection)
@@ -76,7 +76,7 @@ def _select(client: bus.Client, selection: wire.DeliveryFilter) -> tuple[Pairs, 
 def _show_only(client: bus.Client, action: BulkAction, selection: wire.DeliveryFilter, form: str) -> int:
     selected, missing = _select(client, selection)
     shown = list(itertools.islice(search.walk(client, selection), _SHOWN_DRY))
-    output.show(form, [search.plain(one) for one in shown], search.lines(shown))
+    output.show(form, [search.plain(one) for one in shown], search.lines(shown, form))
     cut = f" (the first {len(shown)} are shown)" if len(shown) < len(selected) else ""
     terminal.print_line(
         f"{len(selected)} would be {action.past}, unless the order of their objects' events forbids it{cut}.", err=True
@@ -87,20 +87,24 @@ def _show_only(client: bus.Client, action: BulkAction, selection: wire.DeliveryF
 def _apply(client: bus.Client, action: BulkAction, selected: Pairs) -> tuple[int, list[dict[str, str]]]:
     """Apply the action to the confirmed deliveries in batches; a batch that is sent twice is applied once."""
     offset, done = 0, 0
+    operation, who = str(uuid.uuid4()), actor.describe()
     refused: list[dict[str, str]] = []
-    while offset < len(selected):
-        try:
-            reply = client.try_call(action.request(selected[offset : offset + _BATCH]), timeout_s=_TIMEOUT_S)
-        except errors.TransientError:
-            terminal.print_line(
-                f"{done} of {len(selected)} {action.past}; repeat the same command for the rest.", err=True
-            )
-            raise
-        done += reply.done
-        refused += [{"id": one.event_id, "why": one.why} for one in reply.refused]
-        offset += reply.taken
-        if sys.stderr.isatty():
-            click.echo(f"\r{offset} of {len(selected)}", nl=offset >= len(selected), err=True)  # only numbers
+    with progress.progress(action.past) as show:
+        while offset < len(selected):
+            batch = selected[offset : offset + _BATCH]
+            left = len(selected) - offset - len(batch)
+            request = action.request(batch, wire.OperatorCommand(id=operation, actor=who, left=left))
+            try:
+                reply = client.try_call(request, timeout_s=_TIMEOUT_S)
+            except errors.TransientError:
+                terminal.print_line(
+                    f"{done} of {len(selected)} {action.past}; repeat the same command for the rest.", err=True
+                )
+                raise
+            done += reply.done
+            refused += [{"id": one.event_id, "endpoint": one.endpoint, "why": one.why} for one in reply.refused]
+            offset += reply.taken
+            show(offset, len(selected))
     return done, refused
 
 

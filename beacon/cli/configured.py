@@ -1,4 +1,4 @@
-"""The configuration a command works with: a file, standard input, or the file that the pod runs with."""
+"""Loads the configuration for a command: from a file, standard input, or the file that the pod uses."""
 
 import os
 import sys
@@ -21,10 +21,20 @@ option = click.option(
 
 def load(path: Path | None) -> settings.Settings:
     """Load the configuration, or print every problem to standard error and exit with 78."""
+    found = inspect(path)
+    for problem in found.problems:
+        terminal.print_line(problem, err=True)
+    if found.problems or found.tree is None:
+        sys.exit(errors.EXIT_CONFIG)
+    return found.tree
+
+
+def inspect(path: Path | None) -> loading.Inspected:
+    """Read the configuration and collect its problems, or exit with 78 if standard input is not text."""
+    if path != Path("-"):
+        return loading.inspect(dict(os.environ) | ({"CONFIG_PATH": str(path)} if path else {}))
     try:
-        if path == Path("-"):
-            return loading.parse(_read_input(), os.environ, name="standard input").settings
-        return loading.load(dict(os.environ) | ({"CONFIG_PATH": str(path)} if path else {})).settings
+        return loading.inspect_text(_read_input(), os.environ, "standard input")
     except errors.ConfigError as error:
         for problem in error.problems:
             terminal.print_line(problem, err=True)

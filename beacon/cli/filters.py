@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from beacon import wire
-from beacon.domain import model
+from beacon.domain import builtin, model
 
 LIMIT = click.IntRange(0, 1_000_000_000)
 DELIVERY = click.IntRange(0, model.MAX_INTEGER)
@@ -51,6 +51,13 @@ def options(command: Callable[..., object]) -> Callable[..., object]:
     return command
 
 
+def object_options(command: Callable[..., object]) -> Callable[..., object]:
+    """Add the filters for the object: `--kind`, `--namespace` and `--name`."""
+    for add in reversed(_OBJECT):
+        command = add(command)
+    return command
+
+
 def selection(params: dict[str, Any], ids: tuple[str, ...] = ()) -> wire.DeliveryFilter:
     """Remove the filters from a command's parameters and return them as a selection."""
     return wire.DeliveryFilter(
@@ -66,19 +73,48 @@ def selection(params: dict[str, Any], ids: tuple[str, ...] = ()) -> wire.Deliver
     )
 
 
+def kind_of(word: str, scopes: Iterable[wire.ScopeStatistics]) -> str:
+    """Return the kind for a kind, plural or short name in any case, with or without its API group.
+
+    The store's scopes have the plurals of custom resources. An unknown word is returned without its group.
+    """
+    wanted = word.lower()
+    for scope in scopes:
+        kind, plural = (text.partition("@")[0] for text in (scope.name, scope.label))
+        if wanted in {spelling.lower() for text in (kind, plural) for spelling in (text, text.partition(".")[0])}:
+            return kind.partition(".")[0]
+    return builtin.kind_of(word.partition(".")[0]) or word.partition(".")[0]
+
+
+def matches(selection: wire.DeliveryFilter, one: wire.DeliverySummary) -> bool:
+    """Return True if a selection without event ids contains a delivery, as the store decides it."""
+    return (
+        (not selection.states or one.state in selection.states)
+        and (not selection.types or one.type in selection.types)
+        and selection.kind in ("", one.kind)
+        and selection.namespace in (None, one.namespace)
+        and selection.name in ("", one.name)
+        and selection.uid in ("", one.uid)
+        and selection.since_us <= one.detected_us < (selection.until_us or model.MAX_INTEGER)
+    )
+
+
 def _one_of(values: type[StrEnum]) -> click.Choice[str]:
     return click.Choice([value.value for value in values])
 
 
+_OBJECT = (
+    click.option("--kind", default="", help="Kind, plural or short name of the object's type, in any case: deploy."),
+    click.option("-n", "--namespace", default=None, help='Namespace of the object; "" for cluster-wide objects.'),
+    click.option("--name", default="", help="Name of the object."),
+)
 _OPTIONS = (
     click.option(
         "--state", multiple=True, type=_one_of(model.DeliveryState), help="State of the delivery; repeatable."
     ),
     click.option("--type", multiple=True, type=_one_of(model.EventType), help="Type of the event; repeatable."),
-    click.option("--kind", default="", help="Kind of the object, as in its manifest: Deployment."),
-    click.option("-n", "--namespace", default=None, help='Namespace of the object; "" for cluster-wide objects.'),
-    click.option("--name", default="", help="Name of the object."),
-    click.option("--uid", default="", help="UID of the object."),
+    *_OBJECT,
+    click.option("--uid", default="", help="UID of the object, or the beginning of it."),
     click.option(
         "--since", type=Instant(), help="Detected at or after this instant: 2026-01-31T12:00:00Z, or 2h (ago)."
     ),

@@ -43,11 +43,24 @@ class Watched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """The service account that receives the rights, and the name of its roles."""
+    """The subjects that receive the rights, and the name of their roles.
+
+    They are the users and groups, or else the service account.
+    """
 
     name: str
     namespace: str
     account: str
+    users: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+    @property
+    def subjects(self) -> list[Manifest]:
+        """Return the subjects of a binding."""
+        named = [("User", name) for name in self.users] + [("Group", name) for name in self.groups]
+        if named:
+            return [{"kind": kind, "apiGroup": _API_GROUP, "name": name} for kind, name in named]
+        return [{"kind": "ServiceAccount", "name": self.account, "namespace": self.namespace}]
 
 
 IDENTITY = Right(namespace=_SYSTEM, group="", resource="namespaces", verb="get", name=_SYSTEM)
@@ -84,7 +97,7 @@ def _role(place: str, rights: Sequence[Right], holder: Holder) -> list[Manifest]
             | {
                 "kind": f"{kind}Binding",
                 "roleRef": {"apiGroup": _API_GROUP, "kind": kind, "name": holder.name},
-                "subjects": [{"kind": "ServiceAccount", "name": holder.account, "namespace": holder.namespace}],
+                "subjects": holder.subjects,
             }
         ),
     ]

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +11,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from beacon import bus, errors, wire
-from beacon.cli import terminal
+from beacon.cli import progress, terminal
 from beacon.runtime import run_directory
 
 _TIMEOUT_S = 10.0
+_WHOLE = 1000  # the check reports thousandths
 
 
 @contextmanager
@@ -36,21 +38,48 @@ def fail(error: errors.BeaconError, code: int) -> NoReturn:
     sys.exit(code)
 
 
-def copy(client: bus.Client, target: Path) -> None:
-    """Copy the store's ledger to a new file; the file is removed if the copy fails."""
+def copy(client: bus.Client, target: Path, *, name: str = "") -> None:
+    """Copy the store's ledger to a new file, called `name` in messages; the file is removed if the copy fails.
+
+    Raises:
+        errors.StartError: the file could not be created.
+        errors.PermanentError: the copy failed.
+    """
     complete = False
     try:
-        while not complete:
-            complete = client.try_call(wire.Backup(target=str(target)), timeout_s=_TIMEOUT_S).left == 0
+        with progress.progress("copying the ledger") as show:
+            while not complete:
+                reply = client.try_call(wire.Backup(target=str(target)), timeout_s=_TIMEOUT_S)
+                show(reply.pages - reply.left, reply.pages)
+                complete = reply.left == 0
         with target.open("rb") as file:
             os.fsync(file.fileno())
+    except errors.PermanentError as error:
+        message = str(error).replace(str(target), name or str(target))
+        if os.path.lexists(target):
+            raise errors.PermanentError(message) from error
+        raise errors.StartError(message, exit_code=errors.EXIT_CANNOT_CREATE) from error
     finally:
-        if not complete:
+        if not complete and os.path.lexists(target):
             target.unlink(missing_ok=True)
 
 
-def verify(path: Path) -> int:
-    """Check a ledger that no store serves and print the findings; return the exit code."""
+def verify(path: Path) -> tuple[int, list[str]]:
+    """Check a ledger that no store serves; return the exit code and the problems. Print why it cannot be checked."""
     # Only the store's code may open a ledger, and a process never imports another: the check runs in its own process.
-    command = [sys.executable, "-m", "beacon.store.verification", str(path)]
-    return subprocess.run(command, check=False).returncode  # noqa: S603  no shell; the operator chose the path
+    reader, writer = os.pipe()
+    command = [sys.executable, "-m", "beacon.store.verification", str(path), str(writer)]
+    with (
+        os.fdopen(reader, encoding="ascii") as shares,
+        tempfile.TemporaryFile("w+", encoding="utf-8") as problems,  # a pipe could fill up
+        progress.progress("checking the ledger") as show,
+    ):
+        try:
+            check = subprocess.Popen(command, pass_fds=[writer], stdout=problems)  # noqa: S603  no shell; the operator chose the path
+        finally:
+            os.close(writer)
+        with check:
+            for share in shares:
+                show(int(share), _WHOLE)
+        problems.seek(0)
+        return check.returncode, problems.read().splitlines()

@@ -27,6 +27,11 @@ def print_line(line: str = "", *, err: bool = False) -> None:
     click.echo(line if isinstance(line, Styled) else blank + visible.escaped(text), err=err, color=use_color())
 
 
+def script(text: str) -> None:
+    """Print a program text of Beacon's own, unchanged."""
+    click.echo(text, nl=not text.endswith("\n"))
+
+
 def styled(line: str, **style: Any) -> Styled:
     """Return a line with a style (see `click.style`); leading line feeds are kept."""
     text = line.lstrip("\n")

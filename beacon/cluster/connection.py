@@ -72,6 +72,13 @@ class Connection:
         """Call `beat` before each request of the calling thread: a series of slow requests is no hang."""
         self._local.beat = beat
 
+    def close_idle(self) -> None:
+        """Close the connections that carry no request now; the next requests open new ones."""
+        with self._lock:
+            used = self._used
+        if used is not None:
+            used.client.pool_manager.clear()
+
     def get(self, path: str, *, query: Query = (), accept: str = JSON, most: int = MOST) -> bytes:
         """Return the body of a GET, if it has at most `most` bytes.
 

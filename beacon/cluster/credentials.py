@@ -54,28 +54,34 @@ class Access:
 Load = Callable[[], Access]
 
 
-def source(environ: Mapping[str, str], *, connections: int, service_account: Path = SERVICE_ACCOUNT) -> Load:
+def source(
+    environ: Mapping[str, str], *, connections: int, service_account: Path = SERVICE_ACCOUNT, context: str = ""
+) -> Load:
     """Return the function that loads the credentials: KUBECONFIG's, else those of the pod's service account.
+
+    `context` is a context of the kubeconfig, chosen in place of its current one.
 
     Raises:
         errors.ConfigError: there are no credentials, or the kubeconfig can't be used.
     """
     paths = environ.get("KUBECONFIG", "")
     if paths:
-        _check(paths)
-        return lambda: _reading(lambda: _from_file(paths, environ, connections))
+        _check(paths, context)
+        return lambda: _reading(lambda: _from_file(paths, context, environ, connections))
+    if context:
+        raise errors.ConfigError([f"there is no kubeconfig with a context {context!r}: set KUBECONFIG"])
     if _HOST not in environ:
         raise errors.ConfigError(["KUBECONFIG is not set and this is not a pod: there is no API server to watch"])
     return lambda: _reading(lambda: _from_pod(environ, service_account, connections))
 
 
-def _check(paths: str) -> None:
+def _check(paths: str, context: str) -> None:
     """Reject at start what only an operator can fix. A plugin or a token file may fail now and work later.
 
     Raises:
         errors.ConfigError: the kubeconfig or a file that it names can't be used.
     """
-    chosen = kubeconfig.read(paths)
+    chosen = kubeconfig.read(paths, context)
     try:
         _reach(chosen)
         _password(chosen)
@@ -119,8 +125,8 @@ def _from_pod(environ: Mapping[str, str], account: Path, connections: int) -> Ac
     )
 
 
-def _from_file(paths: str, environ: Mapping[str, str], connections: int) -> Access:
-    chosen = kubeconfig.read(paths)
+def _from_file(paths: str, named: str, environ: Mapping[str, str], connections: int) -> Access:
+    chosen = kubeconfig.read(paths, named)
     user, cluster = chosen.user, chosen.cluster
     known = {path: _signature(path) for path in _files_of(chosen)}
     server, context, proxy = _reach(chosen)

@@ -1,4 +1,4 @@
-"""A time limit for a whole response, and the end of a connection that sent more than one.
+"""Limits the time of a whole response, and closes a connection that received more than one response.
 
 A socket's timeout applies to each read separately, so a response that arrives byte by byte never exceeds it. Here the
 timeout of each read is the time that is left for the whole: all bytes of head and body pass this reader, those of a
@@ -78,7 +78,7 @@ class BoundedResponse(http.client.HTTPResponse):
         unbounded.close()
 
     def _close_conn(self) -> None:
-        """End the response; a connection on which more came than it needs must not carry another request."""
+        """End the response; a connection with surplus bytes must not carry another request."""
         self._bounded.stop()
         if self.fp.peek(1):
             with contextlib.suppress(OSError):
@@ -87,13 +87,13 @@ class BoundedResponse(http.client.HTTPResponse):
 
 
 class _Connection:
-    """A connection whose look before reuse sees what TLS holds; mixed in before one of urllib3's."""
+    """A mixin for urllib3's connections: the check before reuse also sees bytes that TLS has buffered."""
 
     response_class = BoundedResponse
 
     @property
     def is_connected(self) -> bool:
-        """Return True if the other side has neither closed the connection nor sent anything unasked."""
+        """Return True if the other side has neither closed the connection nor sent unrequested bytes."""
         mine: Any = self
         return mine.sock is not None and not idle_socket.has_pending(mine.sock) and bool(super().is_connected)  # type: ignore[misc]
 

@@ -43,7 +43,7 @@ class Doubt:
             self._times = 0
 
     def about(self, failure: errors.BeaconError, what: str) -> int:
-        """Record a failure of such a request; return the number of doubtful ones in a row, 0 if it is final."""
+        """Record a failure of such a request; return the number of doubtful ones in a row, 0 if this one is final."""
         now, refusal = self._clock(), _refusal(failure)
         if is_loss(failure):
             self._lose(now)
@@ -77,7 +77,7 @@ def is_loss(failure: errors.BeaconError) -> bool:
 
 
 def _refusal(failure: errors.BeaconError) -> str:
-    """Return the kind of refusal, "" if the failure is none that a starting server responds with."""
+    """Return the kind of refusal, "" if a starting server does not respond with such a failure."""
     if isinstance(failure, failures.Absent):
         return _ABSENT
     if not isinstance(failure, failures.ApiRefused):

@@ -53,7 +53,7 @@ class ListPageItems(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def versions(self) -> tuple[int, ...]:
-        """Return the resourceVersions of `uids`; an unreadable object has the list's, which contradicts nothing."""
+        """Return the resourceVersions of `uids`; an unreadable object gets the list's, as it contradicts no row."""
         unreadable = (self.version for one in self.unreadable if one.item.uid)
         return (*(item.version for item in self.items), *unreadable)
 
@@ -103,6 +103,8 @@ def page(data: bytes, *, kind: str = "", api_version: str = "", namespace: str =
     if parsed.metadata is None or parsed.items is None or not _is_list(parsed, kind, api_version):
         found = f"{parsed.kind or 'something'} {parsed.api_version}".strip()[:100]
         raise failures.Malformed(f"the API server sent {found} instead of a list of {kind or 'objects'}")
+    if parsed.status is not None:
+        raise failures.Malformed("the API server sent a list with a status, which no list has")
     if (parsed.metadata.remaining or 0) > 0 and not parsed.metadata.rest:
         raise failures.Malformed("the API server sent a part of a list without the token for the rest of it")
     _refuse_foreign(parsed.items, kind, namespace)
@@ -138,6 +140,7 @@ def object_uid(data: bytes, *, kind: str = "") -> str:
 
 _TYPES = frozenset({"ADDED", "MODIFIED", "DELETED", "BOOKMARK"})
 _METADATA = "PartialObjectMetadata"
+_LONGEST_NAME = 253  # of an object in Kubernetes; UIDs and namespaces are shorter
 _METADATA_VERSIONS = ("", "meta.k8s.io/v1", "meta.k8s.io/v1beta1")
 
 
@@ -168,6 +171,8 @@ def _flaw(one: parsing.Object, namespace: str, list_version: int = parsing.LIMIT
         return one.why
     if not (item.uid and item.name and (item.namespace or not namespace)):
         return "it has no UID, no name or no namespace"
+    if max(len(item.uid), len(item.name), len(item.namespace)) > _LONGEST_NAME:
+        return f"its UID, name or namespace has more than {_LONGEST_NAME} characters"
     if not parsing.is_number(item.resource_version):
         return f"its resourceVersion {item.resource_version[:40]!r} is not a decimal number of 63 bits"
     return (

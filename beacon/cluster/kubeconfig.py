@@ -110,8 +110,10 @@ class Chosen(msgspec.Struct, kw_only=True):
     user_name: str
 
 
-def read(paths: str) -> Chosen:
+def read(paths: str, context: str = "") -> Chosen:
     """Read the files in KUBECONFIG; if several define the same name, the first definition counts.
+
+    `context` is chosen in place of the current context.
 
     Raises:
         errors.ConfigError: the files can't be used, or contain an unsupported setting.
@@ -121,7 +123,7 @@ def read(paths: str) -> Chosen:
     if not present:
         raise errors.ConfigError([f"KUBECONFIG {paths} can't be used: there is no such file"])
     try:
-        return _choose(present)
+        return _choose(present, context)
     except errors.ConfigError as error:
         raise errors.ConfigError(
             [f"KUBECONFIG {paths} can't be used: {problem}" for problem in error.problems]
@@ -179,13 +181,15 @@ def _locate(parsed: _File, base: str, typed: Mapping[str, Any]) -> None:
         user.user.base = base
 
 
-def _choose(found: list[_File]) -> Chosen:
-    name = next((file.current_context for file in found if file.current_context), "")
+def _choose(found: list[_File], wanted: str) -> Chosen:
+    name = wanted or next((file.current_context for file in found if file.current_context), "")
     if not name:
         raise errors.ConfigError(["it names no current-context"])
     context = next((each.context for file in found for each in file.contexts if each.name == name), None)
     if context is None:
-        raise errors.ConfigError([f"its current-context {name!r} does not exist"])
+        names = ", ".join(dict.fromkeys(each.name for file in found for each in file.contexts)) or "none"
+        what = f"it has no context {name!r}" if wanted else f"its current-context {name!r} does not exist"
+        raise errors.ConfigError([f"{what}; its contexts: {names}"])
     cluster = next((each.cluster for file in found for each in file.clusters if each.name == context.cluster), None)
     if cluster is None:
         raise errors.ConfigError([f"the cluster {context.cluster!r} of context {name!r} does not exist"])

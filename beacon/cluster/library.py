@@ -75,7 +75,7 @@ def _socks_pools(proxy: proxies.Proxy) -> dict[str, type[connectionpool.HTTPConn
 
 
 class _SocksConnection:
-    """A connection through a SOCKS proxy; mixed in before one of urllib3's."""
+    """A mixin for urllib3's connections: connects through a SOCKS proxy."""
 
     by: proxies.Proxy
 

@@ -1,4 +1,4 @@
-"""Lists: metadata only, in pages, all at one resourceVersion, as a quorum read of etcd instead of a read from a cache.
+"""Lists: metadata only, in pages, all at one resourceVersion, as a quorum read of etcd, not from a cache.
 
 No `resourceVersion` is sent, which makes a list a quorum read. Source: Kubernetes documentation, "Kubernetes API
 Concepts", semantics for `get` and `list`.

@@ -73,6 +73,7 @@ class List(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     api_version: str = ""
     metadata: ListMetadata | None = None
     items: list[Object] | None = None
+    status: object = None  # no list has one
 
 
 LIMIT = model.MAX_INTEGER + 1  # of resourceVersions: the limit of SQLite's integers and of etcd's revisions
@@ -105,6 +106,7 @@ _TEXT = msgspec.json.Decoder(str)
 _TEXTS = msgspec.json.Decoder(dict[str, str] | None)
 _LIST_METADATA = msgspec.json.Decoder(ListMetadata | None)
 _FIELDS = ("uid", "namespace", "name", "resourceVersion")
+_MOST_DAMAGED = 10_000  # objects of one page
 _CUT = "it is larger than an object may be"
 
 
@@ -144,8 +146,21 @@ def page(data: bytes) -> List:
         kind=_TEXT.decode(_cut_out(data, found, "kind")),
         api_version=_TEXT.decode(_cut_out(data, found, "apiVersion", b'""')),
         metadata=_LIST_METADATA.decode(metadata) if metadata else None,
-        items=[_element(data, span) for span in scanning.elements(data, items[0])] if items and is_array else None,
+        items=_elements(data, items[0]) if items and is_array else None,
+        status=found.get("status"),
     )
+
+
+def _elements(data: bytes, start: int) -> list[Object]:
+    """Parse the objects of a list one by one; too many unreadable ones would take longer than a heartbeat may."""
+    found: list[Object] = []
+    damaged = 0
+    for span in scanning.elements(data, start):
+        found.append(_element(data, span))
+        damaged += isinstance(found[-1], Damaged)
+        if damaged > _MOST_DAMAGED:
+            raise scanning.ScanError(f"more than {_MOST_DAMAGED} of its objects are unreadable")
+    return found
 
 
 def one(data: bytes) -> Object:

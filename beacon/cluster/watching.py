@@ -40,6 +40,15 @@ class OpenWatch:
         self._noise = False  # the last bytes completed no line
         self._until = time.monotonic() + longest_s
         self.ended = False
+        self.more = False  # the last read left bytes that the socket may not report as readable again
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor, for `select`."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._response.close()
 
     def __enter__(self) -> "OpenWatch":
         return self
@@ -47,7 +56,7 @@ class OpenWatch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._response.close()
+        self.close()
 
     def read(self, timeout_s: float) -> list[bytes]:
         """Return the complete lines, after waiting up to `timeout_s` for bytes; the list may be empty.
@@ -62,12 +71,24 @@ class OpenWatch:
             self.ended = True
             return []
         lines = self._read(timeout_s)
-        # Only time spent in this method counts: while the caller did other work, nothing was read.
-        self._silent_s = 0.0 if lines else self._silent_s + time.monotonic() - began
+        if lines:
+            self._silent_s = 0.0
+        elif timeout_s:
+            self.waited(time.monotonic() - began)
+        return lines
+
+    def waited(self, seconds: float) -> None:
+        """Count time in which nothing arrived, and the caller would have read it: time of its other work is no silence.
+
+        Raises:
+            failures.Silent, failures.Stuck: as `read`.
+        """
+        self._silent_s += seconds
+        if time.monotonic() >= self._until:
+            self.ended = True
         if self._silent_s >= self._inactive_s and not self.ended:
             self._silent_s = 0.0
             self._report_silence()
-        return lines
 
     def _report_silence(self) -> None:
         if self._noise or self._lines.partial:
@@ -89,13 +110,13 @@ class OpenWatch:
 
     def _receive(self, timeout_s: float) -> bytes | None:
         """Return the received bytes, b"" at the end of the connection, or None if nothing arrived in time."""
-        if (data := self._take()) is None:
+        if (data := self._take()) is None and timeout_s:
             self._poll.poll(timeout_s * 1000)
             data = self._take()
         return data
 
     def _take(self) -> bytes | None:
-        taken, self._leftover = self._leftover, b""
+        taken, self._leftover, self.more = self._leftover, b"", False
         parts = [taken] if taken else []
         size = len(taken)
         try:
@@ -107,6 +128,7 @@ class OpenWatch:
         except OSError as error:
             if not parts:
                 raise failures.Broken(f"the connection broke: {error.strerror or error}") from error
+        self.more = True  # the limit was reached, or the end, which the next read returns
         return b"".join(parts)
 
     def _finish(self, *, whole: bool) -> None:

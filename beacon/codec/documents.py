@@ -5,6 +5,7 @@ A repeated key in a mapping is an error, because the second value would silently
 
 import itertools
 import re
+from collections.abc import Callable
 from typing import Any
 
 import yaml
@@ -38,15 +39,28 @@ def load_text(text: str) -> Any:
     return _load(text, _TextLoader)
 
 
+def read_text(text: str) -> tuple[Any, list[str]]:
+    """Parse one YAML document as `load_text`, but collect the problems. Return the readable part, None if none is.
+
+    A repeated key, a value with a wrong tag and a second document are ignored after they were noted. An error of the
+    syntax ends the reading: what follows it can't be known.
+    """
+    problems: list[str] = []
+    try:
+        return _load(text, lambda stream: _CollectingLoader(stream, problems)), list(dict.fromkeys(problems))
+    except DecodeError as error:
+        return None, [*dict.fromkeys(problems), str(error)]
+
+
 def dump(value: object, *, ascii_only: bool = False) -> str:
     """Render a plain value as block-style YAML in its own order; text is read as text by YAML 1.1 and 1.2 parsers."""
     text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=not ascii_only, width=120)
     return text
 
 
-def _load(text: str, loader: type["_Loader"]) -> Any:
+def _load(text: str, loader: Callable[[str], "_Loader"]) -> Any:
     try:
-        return yaml.load(text, Loader=loader)  # noqa: S506  both are SafeLoaders
+        return yaml.load(text, Loader=loader)  # type: ignore[arg-type]  # noqa: S506  all are SafeLoaders
     except yaml.MarkedYAMLError as error:
         raise DecodeError(_located(error)) from error
     except yaml.reader.ReaderError as error:
@@ -91,17 +105,22 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:  # noqa: FBT001, FBT002
         """Construct a mapping; raise if a key occurs twice."""
         seen: set[object] = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str | int | float | bool | None):
-                raise yaml.MarkedYAMLError(problem="a key must be a plain value", problem_mark=key_node.start_mark)
-            if key in seen:
-                raise yaml.MarkedYAMLError(problem=f"duplicate key {_short(key)}", problem_mark=key_node.start_mark)
-            seen.add(key)
+        kept = []
+        for key_node, value_node in node.value:
+            if key_node.tag != "tag:yaml.org,2002:merge":
+                key = self.construct_object(key_node, deep=True)
+                if problem := _problem_of_key(key, seen):
+                    self.report(yaml.MarkedYAMLError(problem=problem, problem_mark=key_node.start_mark))
+                    continue
+                seen.add(key)
+            kept.append((key_node, value_node))
+        node.value = kept
         built: dict[object, object] = super().construct_mapping(node, deep=deep)
         return built
+
+    def report(self, error: yaml.MarkedYAMLError) -> None:
+        """Handle a problem that does not prevent the reading of the rest; raises it here."""
+        raise error
 
 
 class _Dumper(yaml.SafeDumper):
@@ -124,6 +143,62 @@ class _TextLoader(_Loader):
         ]
         for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
+
+
+class _CollectingLoader(_TextLoader):
+    """Collects the problems that do not prevent the reading of the rest."""
+
+    def __init__(self, stream: str, problems: list[str]) -> None:
+        """Read a text; append its problems to `problems`."""
+        super().__init__(stream)
+        self._problems = problems
+        self._document: yaml.Node | None = None
+        self._failed: set[int] = set()
+
+    def report(self, error: yaml.MarkedYAMLError) -> None:
+        """Note a problem."""
+        self._problems.append(_located(error))
+
+    def compose_document(self) -> yaml.Node | None:
+        """Compose a document, and keep it in case that another one follows."""
+        self._document = super().compose_document()
+        return self._document
+
+    def get_single_node(self) -> yaml.Node | None:
+        """Compose the first document."""
+        try:
+            return super().get_single_node()
+        except yaml.composer.ComposerError as error:
+            if self._document is None or error.problem != _ANOTHER:
+                raise
+            self.report(error)
+            _measure(self._document)
+            return self._document
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> object:  # noqa: FBT001, FBT002
+        """Construct a value; one that can't be is noted once, and empty."""
+        if id(node) in self._failed:
+            return None
+        try:
+            return super().construct_object(node, deep=deep)
+        except yaml.MarkedYAMLError as error:
+            self._failed.add(id(node))
+            self.report(error)
+            return None
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:  # noqa: FBT001, FBT002
+        """Construct a mapping; one with a wrong merge is noted, and empty."""
+        try:
+            return super().construct_mapping(node, deep=deep)
+        except yaml.MarkedYAMLError as error:
+            self.report(error)
+            return {}
+
+
+def _problem_of_key(key: object, seen: set[object]) -> str:
+    if not isinstance(key, str | int | float | bool | None):
+        return "a key must be a plain value"
+    return f"duplicate key {_short(key)}" if key in seen else ""
 
 
 def _measure(root: yaml.Node) -> None:
@@ -171,9 +246,10 @@ def _plain(error: yaml.MarkedYAMLError) -> str:
     return next((plain for words, plain in _PLAIN.items() if words in what), "a tag, an anchor or an alias is wrong")
 
 
+_ANOTHER = "but found another document"
 # Parts of PyYAML's messages, and the messages that replace them.
 _PLAIN = {
-    "but found another document": "a second document starts here; only one is allowed",
+    _ANOTHER: "a second document starts here; only one is allowed",
     "undefined alias": "an alias refers to an undefined anchor",
     "duplicate anchor": "duplicate anchor",
     "could not determine a constructor": "unknown tag",

@@ -1,7 +1,9 @@
 """Checks that involve several values. Pure: returns the tree, with values corrected that the Go Beacon accepts."""
 
 import re
+from collections.abc import Collection
 from dataclasses import replace
+from pathlib import PurePosixPath
 
 import beacon
 from beacon.configuration import configured_scopes, settings, values
@@ -21,45 +23,57 @@ REFUSED_GROUP = "project.openshift.io/"
 _SHARE_OF_INTERVAL = 0.9
 
 
-def check(tree: settings.Settings, warnings: list[str]) -> tuple[settings.Settings, list[str]]:
-    """Check the values against each other. Return the tree and all problems; add corrections to `warnings`."""
-    problems = [*_resources(tree), *_tls(tree), *_paths(tree), *_order(tree)]
-    if not problems:
-        try:
-            configured_scopes.of(tree)
-        except rules.RuleError as error:
-            problems.append(f"resources: {error}")
-    return _corrected(tree, warnings), problems
+def check(tree: settings.Settings, invalid: Collection[str] = ()) -> list[str]:
+    """Check the values against each other, and return all problems.
 
-
-def _resources(tree: settings.Settings) -> list[str]:
-    problems = []
+    `invalid` are the paths of values that are invalid by themselves, in whose place `tree` holds others.
+    """
+    problems = [*_tls(tree, invalid), *_paths(tree, invalid), *_order(tree), *_storage(tree)]
+    by_kind: dict[tuple[str, str], list[settings.ResourceSettings]] = {}
     for index, one in enumerate(tree.resources):
         where = f"resources[{index}]"
-        if one.api_version.startswith(REFUSED_GROUP):
-            problems.append(
-                f"{where}.apiVersion: {one.api_version} shows only what the service account may see;"
-                " use apiVersion v1, kind Namespace"
-            )
-        if not re.fullmatch(API_VERSION, one.api_version):
-            problems.append(f"{where}.apiVersion: {one.api_version!r} must be an API version such as v1 or apps/v1")
-        if not re.fullmatch(KIND, one.kind):
-            problems.append(f"{where}.kind: {one.kind!r} must be a kind such as Deployment")
-        if one.resource and not re.fullmatch(PLURAL, one.resource):
-            problems.append(f"{where}.resource: {one.resource!r} must be a plural such as deployments")
-        if one.namespaces and one.exclude_namespaces:
-            problems.append(f"{where}.excludeNamespaces: can't be combined with namespaces")
+        found = _resource(one, where, invalid)
+        problems += found
+        if not found and not any(path == where or path.startswith(f"{where}.") for path in invalid):
+            by_kind.setdefault((rules.group_of(one.api_version), one.kind), []).append(one)
+    for entries in by_kind.values():
+        try:
+            configured_scopes.of(replace(tree, resources=tuple(entries)))
+        except rules.RuleError as error:
+            problems += [f"resources: {problem}" for problem in error.problems]
     return problems
 
 
-def _tls(tree: settings.Settings) -> list[str]:
+def _resource(one: settings.ResourceSettings, where: str, invalid: Collection[str]) -> list[str]:
+    problems = []
+    if one.api_version.startswith(REFUSED_GROUP):
+        problems.append(
+            f"{where}.apiVersion: {one.api_version} shows only what the service account may see;"
+            " use apiVersion v1, kind Namespace"
+        )
+    if not re.fullmatch(API_VERSION, one.api_version):
+        problems.append(f"{where}.apiVersion: {one.api_version!r} must be an API version such as v1 or apps/v1")
+    if not re.fullmatch(KIND, one.kind):
+        problems.append(f"{where}.kind: {one.kind!r} must be a kind such as Deployment")
+    if one.resource and not re.fullmatch(PLURAL, one.resource):
+        problems.append(f"{where}.resource: {one.resource!r} must be a plural such as deployments")
+    namespaces = one.namespaces or f"{where}.namespaces" in invalid
+    if namespaces and (one.exclude_namespaces or f"{where}.excludeNamespaces" in invalid):
+        problems.append(f"{where}.excludeNamespaces: can't be combined with namespaces")
+    return problems
+
+
+def _tls(tree: settings.Settings, invalid: Collection[str]) -> list[str]:
     tls = tree.endpoint.tls
-    if bool(tls.cert_file) != bool(tls.key_file):
+    has_certificate = bool(tls.cert_file) or "endpoint.tls.certFile" in invalid
+    if has_certificate != (bool(tls.key_file) or "endpoint.tls.keyFile" in invalid):
         return ["endpoint.tls: certFile and keyFile must be set together"]
     return []
 
 
-def _paths(tree: settings.Settings) -> list[str]:
+def _paths(tree: settings.Settings, invalid: Collection[str]) -> list[str]:
+    if any(path.partition(".")[0] in ("health", "metrics") for path in invalid):
+        return []
     taken = [(tree.health.port, tree.health.liveness_path), (tree.health.port, tree.health.readiness_path)]
     taken += [(tree.metrics.port, tree.metrics.path)] if tree.metrics.enabled else []
     if len(set(taken)) < len(taken):
@@ -74,8 +88,6 @@ def _order(tree: settings.Settings) -> list[str]:
         problems.append("cloudEvents.typePrefix: must consist of letters, digits, -, . and _")
     if tree.app.version and not re.fullmatch(VERSION, tree.app.version):
         problems.append("app.version: must be at most 64 visible ASCII characters, it is sent in User-Agent")
-    if not tree.storage.db_path.startswith("/") or "\0" in tree.storage.db_path:
-        problems.append(f"storage.dbPath: {tree.storage.db_path!r} must be an absolute path")
     if len({name.lower() for name in tree.endpoint.headers}) < len(tree.endpoint.headers):
         problems.append("endpoint.headers: two names differ only in case")
     if not re.fullmatch(SOURCE, source):
@@ -87,7 +99,18 @@ def _order(tree: settings.Settings) -> list[str]:
     return problems
 
 
-def _corrected(tree: settings.Settings, warnings: list[str]) -> settings.Settings:
+def _storage(tree: settings.Settings) -> list[str]:
+    path, volume = tree.storage.db_path, tree.storage.volume_path
+    problems = []
+    if not path.startswith("/") or "\0" in path:
+        problems.append(f"storage.dbPath: {path!r} must be an absolute path")
+    if "\0" in volume:
+        problems.append(f"storage.volumePath: {volume!r} must be a path")
+    return problems
+
+
+def corrected(tree: settings.Settings, warnings: list[str]) -> settings.Settings:
+    """Return the tree with values corrected that do not fit each other; add the corrections to `warnings`."""
     retry, reconciliation, storage, app = tree.endpoint.retry, tree.reconciliation, tree.storage, tree.app
     if retry.initial_backoff_s > retry.max_backoff_s:
         retry = replace(retry, initial_backoff_s=retry.max_backoff_s)
@@ -100,6 +123,8 @@ def _corrected(tree: settings.Settings, warnings: list[str]) -> settings.Setting
     if storage.warning_threshold >= storage.critical_threshold:
         storage = replace(storage, warning_threshold=storage.critical_threshold * _SHARE_OF_INTERVAL)
         warnings.append(f"storage.warningThreshold: not below criticalThreshold; {storage.warning_threshold:g} is used")
+    if not storage.volume_path:
+        storage = replace(storage, volume_path=str(PurePosixPath(storage.db_path).parent))
     app = app if app.version else replace(app, version=beacon.VERSION)
     endpoint = replace(tree.endpoint, retry=retry)
     return replace(tree, endpoint=endpoint, reconciliation=reconciliation, storage=storage, app=app)

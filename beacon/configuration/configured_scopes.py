@@ -1,7 +1,7 @@
 """The scopes of a configuration. The watcher and the store both call this, so that they agree on the scopes."""
 
 from beacon.configuration import settings
-from beacon.domain import model, rules
+from beacon.domain import builtin, model, rules
 
 
 def of(tree: settings.Settings) -> tuple[rules.Scope, ...]:
@@ -28,6 +28,12 @@ def of(tree: settings.Settings) -> tuple[rules.Scope, ...]:
         payload_annotations=tree.payload.annotations or (),
         payload_labels=tree.payload.labels or None,
     )
+
+
+def spelled(plural: str, scope: model.ScopeId) -> str:
+    """Return the display name of a scope: before discovery has answered, only a custom kind stands for its plural."""
+    known = builtin.find(scope.group, scope.kind)
+    return label(plural or (known.plural if known else scope.kind.lower()), scope)
 
 
 def label(name: str, scope: model.ScopeId) -> str:

@@ -1,7 +1,7 @@
 """From the file's text and the environment to the settings, or to the complete list of problems."""
 
 import errno
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,25 @@ class Loaded:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspected:
+    """All problems and warnings of a configuration, one line each. The tree is valid if there is no problem.
+
+    With problems it holds defaults instead of the invalid values; None if nothing of the file could be read.
+    """
+
+    tree: settings.Settings | None = None
+    problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
 def load(environ: Mapping[str, str]) -> Loaded:
     """Read the file that `CONFIG_PATH` names, apply the overrides from the environment, and validate.
 
     Raises:
         errors.ConfigError: the configuration is invalid; holds all problems, one line each.
     """
-    path = Path(environ.get("CONFIG_PATH") or _DEFAULT_PATH)
-    return parse(_read(path), environ, name=str(path))
+    return _required(inspect(environ))
 
 
 def parse(text: str, environ: Mapping[str, str], *, name: str = "the configuration") -> Loaded:
@@ -40,28 +51,58 @@ def parse(text: str, environ: Mapping[str, str], *, name: str = "the configurati
     Raises:
         errors.ConfigError: the configuration is invalid; holds all problems, one line each.
     """
-    if len(text) > LARGEST_FILE:
-        raise errors.ConfigError([f"{name} is larger than 1 MiB: is it the configuration?"])
+    return _required(inspect_text(text, environ, name))
+
+
+def inspect(environ: Mapping[str, str]) -> Inspected:
+    """Read the file that `CONFIG_PATH` names, and collect the problems of the file and of the environment."""
+    path = Path(environ.get("CONFIG_PATH") or _DEFAULT_PATH)
     try:
-        content = documents.load_text(text)
-    except codec.DecodeError as error:
-        raise errors.ConfigError([f"{name} is not YAML: {error}"]) from error
-    if content is None:
-        raise errors.ConfigError([f"{name} is empty: at least resources and endpoint.url are needed"])
+        text = _read(path)
+    except errors.ConfigError as error:
+        return _unreadable(environ, error.problems)
+    return inspect_text(text, environ, str(path))
+
+
+def _required(inspected: Inspected) -> Loaded:
+    if inspected.problems or inspected.tree is None:
+        raise errors.ConfigError(inspected.problems)
+    return Loaded(settings=inspected.tree, warnings=inspected.warnings)
+
+
+def inspect_text(text: str, environ: Mapping[str, str], name: str) -> Inspected:
+    """Collect the problems of a configuration and of the environment; `name` is the text's name in messages."""
+    if len(text) > LARGEST_FILE:
+        return _unreadable(environ, [f"{name} is larger than 1 MiB: is it the configuration?"])
+    content, found = documents.read_text(text)
+    problems = [f"{name} is not YAML: {problem}" for problem in found]
     if not isinstance(content, dict):
-        raise errors.ConfigError([f"{name} must be a mapping of keys such as resources and endpoint"])
+        if content is not None:
+            problems.append(f"{name} must be a mapping of keys such as resources and endpoint")
+        return _unreadable(environ, problems or [f"{name} is empty: at least resources and endpoint.url are needed"])
+    if not all(map(_is_unicode, _texts(content))):
+        problems.append(f"{name} holds text that is not Unicode (a lone surrogate)")
+        content = _replaced(content)
+    if not _is_plain(content):
+        problems.append(f"{name} {_NOT_PLAIN}")
+        return _unreadable(environ, problems)
     _override(content, environ)
-    warnings: list[str] = []
-    if odd := _oddity(content):
-        raise errors.ConfigError([f"{name} {odd}"])
-    built, problems = tree.build(content, warnings)
-    if built is None:
-        raise errors.ConfigError(problems)
-    built, problems = checks.check(built, warnings)
-    problems += _problems_of_environment(environ, built.endpoint.url)
+    built = tree.build(content)
+    problems += built.problems
+    if built.tree is None:
+        return _unreadable(environ, problems)
+    problems += checks.check(built.tree, built.invalid)
+    known = not built.invalid & {"endpoint", "endpoint.url"}
+    problems += _problems_of_environment(environ, built.tree.endpoint.url if known else "")
     if problems:
-        raise errors.ConfigError(problems)
-    return Loaded(settings=built, warnings=tuple(warnings))
+        return Inspected(tree=built.tree, problems=tuple(problems), warnings=built.warnings)
+    warnings = list(built.warnings)
+    made = checks.corrected(built.tree, warnings)
+    return Inspected(tree=made, warnings=tuple(warnings))
+
+
+def _unreadable(environ: Mapping[str, str], problems: Sequence[str]) -> Inspected:
+    return Inspected(problems=(*problems, *_problems_of_environment(environ, "")))
 
 
 def _read(path: Path) -> str:
@@ -77,15 +118,24 @@ def _read(path: Path) -> str:
         raise errors.ConfigError([f"{path} is not UTF-8 text (byte {error.start})"]) from error
 
 
-def _oddity(content: object) -> str:
-    """Return why the content does not consist of plain values, "" if it does."""
-    if not all(map(_is_unicode, _texts(content))):
-        return "holds text that is not Unicode (a lone surrogate)"
+_NOT_PLAIN = "is nested too deeply, or has a key that is not text or a value with a tag such as !!binary or !!set"
+
+
+def _is_plain(content: object) -> bool:
     try:
         codec.encode(content)
     except TypeError:
-        return "is nested too deeply, or has a key that is not text or a value with a tag such as !!binary or !!set"
-    return ""
+        return False
+    return True
+
+
+def _replaced(content: Any) -> Any:
+    """Return the content with a question mark for each lone surrogate."""
+    if isinstance(content, str):
+        return content.encode(errors="replace").decode()
+    if isinstance(content, dict):
+        return {_replaced(key): _replaced(value) for key, value in content.items()}
+    return [_replaced(item) for item in content] if isinstance(content, list) else content
 
 
 def _texts(content: object) -> Iterator[str]:
@@ -109,8 +159,14 @@ def _is_unicode(text: str) -> bool:
 
 
 def _problems_of_environment(environ: Mapping[str, str], url: str) -> list[str]:
-    """Return the problems with the endpoint's proxy and token in the environment."""
+    """Return the problems with the endpoint's proxy and token in the environment.
+
+    Without a valid `url` it is not known which proxy is used; a usual one that no NO_PROXY can exclude is checked.
+    """
     problems: list[str] = []
+    if not url and not environ.get("no_proxy", environ.get("NO_PROXY", "")):
+        guessed = environ.get("ENDPOINT_URL", "").lower().startswith("http:")
+        url = f"{'http' if guessed else 'https'}://placeholder.invalid/"
     try:
         proxies.of_environment(environ, url)
     except errors.ConfigError as error:

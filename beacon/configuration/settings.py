@@ -195,6 +195,7 @@ class Retention:
     retention_period_s: float = _duration(172_800.0, least=1)
     attempts_period_s: float = _duration(172_800.0, least=1, go=False)
     gaps_period_s: float = _duration(2_592_000.0, least=1, go=False)
+    failed_period_s: float = _duration(0.0, least=0, go=False)  # failed deliveries are discarded then; 0: never
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +203,7 @@ class Storage:
     """`storage`: the ledger's file, and the thresholds of its volume."""
 
     db_path: str = _key("/data/events.db")
-    volume_path: str = _key("/data")
+    volume_path: str = _key("")  # the directory of db_path when empty
     monitor_interval_s: float = _duration(60.0, least=1)
     warning_threshold: float = _key(80.0, above=0, most=100)  # per cent, of bytes and of inodes
     critical_threshold: float = _key(90.0, above=0, most=100)

@@ -4,6 +4,7 @@ All problems are collected, each with its path, its value, the allowed values, a
 A value that the Go Beacon accepts although it makes no sense is corrected with a warning.
 """
 
+import copy
 import dataclasses
 import difflib
 import re
@@ -15,20 +16,74 @@ import pydantic
 from pydantic_core import ErrorDetails
 
 from beacon.configuration import settings, values
-from beacon.domain import rules
+from beacon.domain import selectors
 
 _LONGEST_SHOWN = 60
 _MASKED = "headers"
 
 
-def build(content: Mapping[str, object], warnings: list[str]) -> tuple[settings.Settings | None, list[str]]:
-    """Validate the content of the file. Return the tree, or all problems; add corrections to `warnings`."""
-    try:
-        model = _model(settings.Settings).model_validate({"endpoint": None, **content}, context=warnings)
-    except pydantic.ValidationError as error:
-        found = error.errors(include_url=False)
-        return None, [_sentence(problem) for problem in found if not _is_consequence(problem)]
-    return settings.from_plain(model.model_dump()), []
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """The tree, with all problems of single values, and the paths of the values that have one.
+
+    With problems, the tree holds defaults and placeholders instead of the invalid values, so that the others can be
+    checked against each other; None if even that is not possible.
+    """
+
+    tree: settings.Settings | None
+    problems: tuple[str, ...] = ()
+    invalid: frozenset[str] = frozenset()
+    warnings: tuple[str, ...] = ()  # corrections
+
+
+def build(content: Mapping[str, object]) -> Built:
+    """Validate the content of the file."""
+    problems: tuple[str, ...] = ()
+    invalid: frozenset[str] = frozenset()
+    content = {"endpoint": {}} | {key: copy.deepcopy(value) for key, value in content.items() if value is not None}
+    for _ in range(_MOST_ROUNDS):
+        warnings: list[str] = []
+        try:
+            model = _model(settings.Settings).model_validate(content, context=warnings)
+        except pydantic.ValidationError as error:
+            found = [one for one in error.errors(include_url=False) if not _is_consequence(one)]
+            problems = problems or tuple(map(_sentence, found))
+            invalid |= {_dotted(one["loc"]) for one in found}
+            if sum(_repair(content, one) for one in found) < len(found):
+                break
+        else:
+            tree = settings.from_plain(model.model_dump())
+            return Built(tree=tree, problems=problems, invalid=invalid, warnings=tuple(warnings))
+    return Built(tree=None, problems=problems, invalid=invalid)
+
+
+def _repair(content: Any, problem: ErrorDetails) -> bool:
+    """Remove an invalid value, or put a placeholder where one is required; return False if that is not possible."""
+    *path, last = problem["loc"]
+    if isinstance(last, int) and path != ["resources"]:
+        *path, last = path  # an invalid item: the list is removed
+    part = content
+    for key in path:
+        child = part.get(key) if isinstance(part, dict) else part[key]
+        if child is None:  # absent, or empty: both mean a section without keys
+            child = part[key] = {}
+        part = child
+    if problem["type"] in ("missing", "too_short"):
+        part[last] = copy.deepcopy(_PLACEHOLDERS[str(last)])
+    elif isinstance(part, list):
+        part[int(last)] = {}
+    else:
+        return part.pop(last, None) is not None
+    return True
+
+
+_MOST_ROUNDS = 5  # an entry that is not a mapping, then its required keys
+_PLACEHOLDERS: Mapping[str, object] = {
+    "resources": [{}],
+    "apiVersion": "v1",
+    "kind": "Placeholder",
+    "url": "http://placeholder.invalid/",
+}
 
 
 @cache
@@ -83,7 +138,7 @@ class _ValueReader:
         if (value is None or value == "") and self._default is not ...:
             return self._default
         if isinstance(value, list):
-            return tuple(self._read_text(item) for item in value if item != "")
+            return self._read_items([item for item in value if item != ""])
         if isinstance(value, dict):
             return {key: "" if text is None else text for key, text in value.items()}
         return self._read_text(value)
@@ -114,8 +169,20 @@ class _ValueReader:
             return value
         return _READERS[self._allowed.kind](value)
 
+    def _read_items(self, items: Sequence[object]) -> tuple[object, ...]:
+        """Convert the items of a list; raise with all problems."""
+        read, problems = [], []
+        for item in items:
+            try:
+                read.append(self._read_text(item))
+            except ValueError as error:
+                problems.append(f"{_quoted(item)} {error}")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return tuple(read)
+
     def _filter_headers(self, headers: dict[str, str], warnings: list[str]) -> dict[str, str]:
-        kept = {}
+        kept, problems = {}, []
         for name, value in headers.items():
             if name.lower() == "content-type":
                 warnings.append("endpoint.headers.Content-Type: ignored, events are application/cloudevents+json")
@@ -123,13 +190,15 @@ class _ValueReader:
             try:
                 values.header(name, value)
             except ValueError as error:
-                raise ValueError(f"{name.partition(':')[0][:_LONGEST_SHOWN]!r} {error}") from error
+                problems.append(f"{name.partition(':')[0][:_LONGEST_SHOWN]!r} {error}")
             kept[name] = value
+        if problems:
+            raise ValueError("; ".join(problems))
         return kept
 
 
 def _selector(text: str) -> str:
-    rules.parse_selector(text)
+    selectors.parse(text)
     return text
 
 
@@ -181,9 +250,7 @@ def _sentence(problem: ErrorDetails) -> str:
     value = problem["input"]
     if isinstance(value, dict | list | tuple) or _MASKED in path or path == ["endpoint"]:
         return f"{where}: {message}"
-    if path[-1] == "url" or (isinstance(value, str) and "://" in value):
-        return f"{where}: {_masked(str(value))!r} {message}"
-    return f"{where}: {_cut(value)} {message}"
+    return f"{where}: {repr(_masked(str(value))) if path[-1] == 'url' else _quoted(value)} {message}"
 
 
 def _is_consequence(problem: ErrorDetails) -> bool:
@@ -208,6 +275,10 @@ def _masked(url: str) -> str:
     scheme = re.match(r"[a-zA-Z]*:?/{0,2}", user_info)
     shown = (f"{scheme[0] if scheme else ''}***@{rest}" if at else url).partition("?")[0]
     return "".join(char if char.isprintable() else "?" for char in shown)[:_LONGEST_SHOWN]
+
+
+def _quoted(value: object) -> str:
+    return repr(_masked(value)) if isinstance(value, str) and "://" in value else _cut(value)
 
 
 def _cut(value: object) -> str:

@@ -33,6 +33,7 @@ LONGEST_DIRECTORY = 70  # bytes; a unix socket's path is limited to 107, and sup
 
 _KEPT_LINES = 100_000
 _POLL_S = 0.02
+_ANSWER_S = 10.0  # for a response of Beacon or of supervisord
 _OURS = ("CONFIG_PATH", "DB_PATH", "ENDPOINT_URL", "ENDPOINT_AUTH_TOKEN", "ENDPOINT_AUTH_TOKEN_FILE", "KUBECONFIG")
 
 
@@ -56,15 +57,32 @@ def until(
 
 
 def free_port() -> int:
-    """Return a free port, from a range that the system does not use for outgoing connections."""
+    """Return a free port, from a range that the system does not use for outgoing connections.
+
+    No other process gets it from this function while this process runs.
+    """
     while True:
         port = random.randint(20_000, 30_000)  # noqa: S311 - no secret
-        with socket.socket() as probe:
-            try:
-                probe.bind(("", port))
-            except OSError:
-                continue
+        if _reserve(port):
             return port
+
+
+def _reserve(port: int) -> bool:
+    """Return True if a port is free and was not reserved before.
+
+    The reservation is the name of a unix socket without a file: unlike a bound port it does not keep a server from
+    binding the port, and it ends with this process.
+    """
+    reservation = socket.socket(socket.AF_UNIX)
+    try:
+        reservation.bind(f"\0beacon-port-{port}")
+        with socket.socket() as probe:
+            probe.bind(("", port))
+    except OSError:
+        reservation.close()
+        return False
+    reservation.detach()  # stays open
+    return True
 
 
 def sample(text: str, name: str, **labels: str) -> float:
@@ -147,7 +165,7 @@ class Beacon:
             self.process.kill()
             code = self.process.wait()
         # A process started just before the end needs a moment to detect that it is an orphan.
-        until(lambda: not self.living(), "the end of all processes", timeout=10)
+        until(lambda: not self.living(), "the end of all processes", timeout=60)
         self._reader.join()
         if self.process.stdout:
             self.process.stdout.close()
@@ -187,7 +205,7 @@ class Beacon:
     def get(self, url: str) -> tuple[int, str]:
         """Send a GET request; return status and body. Raises OSError, http.client.HTTPException."""
         host, _, path = url.removeprefix("http://").partition("/")
-        connection = http.client.HTTPConnection(host, timeout=10)
+        connection = http.client.HTTPConnection(host, timeout=_ANSWER_S * patience.factor)
         try:
             connection.request("GET", f"/{path}")
             response = connection.getresponse()
@@ -202,11 +220,11 @@ class Beacon:
     def pids(self) -> dict[str, int]:
         """Return the pids of all running programs by name, supervisord's own included."""
         own = {"supervisord": self.process.pid} if self.process else {}
-        return own | {name: program.pid for name, program in self.programs().items() if program.alive}
+        return own | {name: program.pid for name, program in self._programs_in_time().items() if program.alive}
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> int:
         """Send a signal to a process by name, `supervisord` included; return its pid."""
-        pid = self.process.pid if self.process and name == "supervisord" else self.programs()[name].pid
+        pid = self.process.pid if self.process and name == "supervisord" else self._programs_in_time()[name].pid
         if pid <= 0:
             raise ProcessLookupError(f"{name} is not running")
         os.kill(pid, number)
@@ -251,6 +269,17 @@ class Beacon:
             output = " ".join([*self.plain_lines[-5:], *(str(line.get("reason", "")) for line in self.lines[-5:])])
             raise errors.StartError(f"supervisord has ended: {output.strip()}", exit_code=errors.EXIT_UNAVAILABLE)
         return self.ready()
+
+    def _programs_in_time(self) -> dict[str, supervision.Program]:
+        """Return the programs as `programs` does, but give a busy supervisord more time to respond."""
+        deadline = time.monotonic() + _ANSWER_S * patience.factor
+        while True:
+            try:
+                return self.programs()
+            except errors.TransientError:
+                if self.process is None or self.process.poll() is not None or time.monotonic() > deadline:
+                    raise
+                time.sleep(_POLL_S)
 
     def _why_unreachable(self) -> list[str]:
         """Return possible reasons why /ready does not respond."""

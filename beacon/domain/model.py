@@ -88,6 +88,13 @@ class GapReason(StrEnum):
     ADOPTED = "adopted"  # an operator bound the ledger to another cluster
 
 
+class OperatorAction(StrEnum):
+    """What an operator did to a delivery."""
+
+    REDELIVERED = "redelivered"  # it is sent again
+    DISCARDED = "discarded"  # it is given up for good
+
+
 class DeliveryResult(StrEnum):
     """The result of one leased delivery."""
 

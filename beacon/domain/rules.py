@@ -6,49 +6,28 @@ have the same configuration. A scope's fingerprint identifies the rule that an e
 
 import hashlib
 import json
-import operator
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from beacon.domain import model
+from beacon.domain import model, selectors
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 class RuleError(ValueError):
-    """The configuration is not a valid rule, or contradicts itself; the message states the reason."""
+    """The entries contradict each other; the message states the reasons."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Requirement:
-    """One requirement of a label selector on the value of `key`."""
-
-    key: str
-    operator: str
-    values: frozenset[str] = frozenset()
-
-    def matches(self, labels: Mapping[str, str]) -> bool:
-        """Return True if the labels meet this requirement; an absent label meets `!=`, `notin` and `!key`."""
-        return _OPERATORS[self.operator](labels.get(self.key), self.values)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selector:
-    """A label selector: all requirements must hold."""
-
-    requirements: tuple[Requirement, ...] = ()
-
-    def matches(self, labels: Mapping[str, str]) -> bool:
-        """Return True if the labels meet every requirement."""
-        return all(requirement.matches(labels) for requirement in self.requirements)
+    def __init__(self, *problems: str) -> None:
+        """Store the reasons."""
+        super().__init__("; ".join(problems))
+        self.problems = problems
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
     """The conditions of an entry of `resources` in addition to the annotation."""
 
-    selector: Selector = Selector()
+    selector: selectors.Selector = selectors.EVERYTHING
     excluded: frozenset[str] = frozenset()
 
 
@@ -92,30 +71,6 @@ class Entry:
     namespaces: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
     selector: str = ""
-
-
-def parse_selector(text: str) -> Selector:
-    """Parse a label selector as kubectl and the API server do.
-
-    Source: Kubernetes documentation, "Labels and Selectors"; equality-based, set-based, existence, `>` and `<`.
-
-    Raises:
-        RuleError: the text is not a selector; the message states where.
-    """
-    requirements = []
-    position, end = _after_blanks(text, 0), len(text.rstrip())
-    while position < end:
-        match = _TERM.match(text, position, end)
-        if match is None:
-            here = text[position : position + 40]
-            raise RuleError(f"not a label selector from {here!r} on (e.g. app=web,tier in (a,b),!canary)")
-        requirements.append(_requirement(match))
-        position = _after_blanks(text, match.end())
-        if position < end and text[position] != ",":
-            raise RuleError(f"expected a comma before {text[position : position + 40]!r}")
-        if position < end and (position := _after_blanks(text, position + 1)) >= end:
-            raise RuleError("ends with a comma")
-    return Selector(requirements=tuple(requirements))
 
 
 def scopes(
@@ -189,46 +144,17 @@ def same_annotation(one: str, other: str) -> bool:
     return one.partition("-")[0] == other.partition("-")[0]
 
 
-def _after_blanks(text: str, position: int) -> int:
-    match = _BLANKS.match(text, position)
-    assert match is not None  # noqa: S101  the pattern also matches the empty text
-    return match.end()
-
-
-def _requirement(match: re.Match[str]) -> Requirement:
-    if match["absent"]:
-        return Requirement(key=match["absent"], operator="!")
-    if match["set"]:
-        values = frozenset(value.strip() for value in match["members"].split(","))
-        return Requirement(key=match["key"], operator=match["set"], values=values)
-    if match["compare"]:
-        compare = "=" if match["compare"] == "==" else match["compare"]
-        if compare in "<>" and _integer(match["value"]) is None:
-            raise RuleError(f"{match['key']}{compare} needs an integer, not {match['value']!r}")
-        return Requirement(key=match["key"], operator=compare, values=frozenset([match["value"]]))
-    return Requirement(key=match["key"], operator="exists")
-
-
 def _streams(group: str, kind: str, entries: list[Entry], rule: ScopeRule) -> Iterable[Scope]:
-    default: Filter | None = None
-    named: dict[str, Filter] = {}
-    for entry in entries:
-        wanted = Filter(selector=parse_selector(entry.selector), excluded=frozenset(entry.excluded))
-        if entry.namespaces:
-            for namespace in entry.namespaces:
-                if named.setdefault(namespace, wanted) != wanted:
-                    raise RuleError(f"two entries of {kind} match different objects of namespace {namespace!r}")
-        elif default is not None and default != wanted:
-            raise RuleError(f"two entries of {kind} match different objects of all namespaces")
-        else:
-            default = wanted
-    _refuse_contradictions(kind, default, named)
+    default, named, problems = _filters(kind, entries)
+    problems += _contradictions(kind, default, named)
     versions = {entry.api_version for entry in entries}
     plurals = {entry.resource for entry in entries if entry.resource}
     if len(versions) > 1 or len(plurals) > 1:
-        raise RuleError(
+        problems.append(
             f"the entries of {kind} name different versions or resources of one API group: {sorted(versions | plurals)}"
         )
+    if problems:
+        raise RuleError(*dict.fromkeys(problems))
     covered = [""] if default is not None else list(named)
     for namespace in covered:
         mine = named if default is not None else {namespace: named[namespace]}
@@ -249,12 +175,29 @@ def _streams(group: str, kind: str, entries: list[Entry], rule: ScopeRule) -> It
         )
 
 
-def _refuse_contradictions(kind: str, default: Filter | None, named: Mapping[str, Filter]) -> None:
+def _filters(kind: str, entries: list[Entry]) -> tuple[Filter | None, dict[str, Filter], list[str]]:
+    """Return the filter of all namespaces, those of single namespaces, and the problems of entries that differ."""
+    default: Filter | None = None
+    named: dict[str, Filter] = {}
+    problems: list[str] = []
+    for entry in entries:
+        wanted = Filter(selector=selectors.parse(entry.selector), excluded=frozenset(entry.excluded))
+        for namespace in entry.namespaces:
+            if named.setdefault(namespace, wanted) != wanted:
+                problems += [f"two entries of {kind} match different objects of namespace {namespace!r}"]
+        if not entry.namespaces and default not in (None, wanted):
+            problems += [f"two entries of {kind} match different objects of all namespaces"]
+        elif not entry.namespaces:
+            default = wanted
+    return default, named, problems
+
+
+def _contradictions(kind: str, default: Filter | None, named: Mapping[str, Filter]) -> Iterable[str]:
     for namespace, wanted in named.items():
         if namespace in wanted.excluded:
-            raise RuleError(f"an entry of {kind} both names and excludes namespace {namespace!r}")
+            yield f"an entry of {kind} both names and excludes namespace {namespace!r}"
         if default is not None and namespace not in default.excluded and wanted.selector != default.selector:
-            raise RuleError(
+            yield (
                 f"two entries of {kind} match different objects of namespace {namespace!r}: exclude it from the one"
                 " for all namespaces"
             )
@@ -285,46 +228,3 @@ def _join(rule: ScopeRule, what: object) -> str:
 
 def _digest(data: bytes, length: int) -> str:
     return hashlib.sha256(data).hexdigest()[:length]
-
-
-def _compare(relation: Callable[[int, int], bool]) -> Callable[[str | None, frozenset[str]], bool]:
-    def holds(value: str | None, values: frozenset[str]) -> bool:
-        held, wanted = _integer(value or ""), _integer(min(values))
-        return held is not None and wanted is not None and relation(held, wanted)
-
-    return holds
-
-
-def _integer(text: str) -> int | None:
-    """Parse an integer as Kubernetes does: decimal, 64 bits. Return None if the text is not one."""
-    if not re.fullmatch(r"[0-9]{1,63}", text):
-        return None
-    number = int(text)
-    return number if number <= model.MAX_INTEGER else None
-
-
-_OPERATORS: dict[str, Callable[[str | None, frozenset[str]], bool]] = {
-    "exists": lambda value, _: value is not None,
-    "!": lambda value, _: value is None,
-    "=": lambda value, values: value in values,
-    "!=": lambda value, values: value not in values,
-    "in": lambda value, values: value in values,
-    "notin": lambda value, values: value not in values,
-    ">": _compare(operator.gt),
-    "<": _compare(operator.lt),
-}
-
-_PART = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
-_PREFIX = rf"(?=[^/]{{1,253}}/){_PART}(?:\.{_PART})*/"
-_KEY = rf"(?:{_PREFIX})?[A-Za-z0-9](?:[-_.A-Za-z0-9]{{0,61}}[A-Za-z0-9])?"
-_VALUE = r"[A-Za-z0-9](?:[-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?"
-_MEMBER = (
-    rf"\s*(?:{_VALUE}\s*)?"  # only one way to match blanks: otherwise a list of empty values takes exponential time
-)
-_BLANKS = re.compile(r"\s*")
-_TERM = re.compile(
-    rf"!\s*(?P<absent>{_KEY})(?![-_./A-Za-z0-9])"
-    rf"|(?P<key>{_KEY})(?![-_./A-Za-z0-9])\s*"
-    rf"(?:(?P<set>in|notin)\s*\((?P<members>{_MEMBER}(?:,{_MEMBER})*)\)"
-    rf"|(?P<compare>==|=|!=|>|<)\s*(?P<value>(?:{_VALUE})?)(?![-_./A-Za-z0-9]))?"
-)

@@ -9,10 +9,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from prometheus_client.metrics_core import Metric
+
 import beacon
 from beacon import wire
 from beacon.exporter import health, snapshot
-from beacon.runtime import metrics, supervision
+from beacon.runtime import supervision
+
+Family = Metric  # a metric with its samples, as in a scrape
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -28,7 +32,7 @@ class Usage:
     cpu_s: float
 
 
-def families(seen: snapshot.Snapshot, checks: health.Checks) -> list[metrics.Family]:
+def families(seen: snapshot.Snapshot, checks: health.Checks) -> list[Family]:
     """Return all metrics that a snapshot contains."""
     made = [*_processes(seen), *_components(seen, checks), _build(seen)]
     return made if seen.store.statistics is None else [*made, *_ledger(seen.store.statistics, seen.now)]
@@ -43,7 +47,7 @@ def usage_of(pid: int) -> Usage | None:
     return Usage(resident_bytes=int(fields[21]) * _PAGE, cpu_s=(int(fields[11]) + int(fields[12])) / _TICKS)
 
 
-def _processes(seen: snapshot.Snapshot) -> Iterable[metrics.Family]:
+def _processes(seen: snapshot.Snapshot) -> Iterable[Family]:
     programs = seen.programs.values()
     yield _gauge("process_up", "1 if the process runs, else 0.", ((_process(p), float(p.alive)) for p in programs))
     beats = {name: [beat.age_s for beat in seen.beats_of(name)] for name in seen.programs}
@@ -58,7 +62,7 @@ def _processes(seen: snapshot.Snapshot) -> Iterable[metrics.Family]:
         "Resident memory of the process.",
         (({"process": name}, usage.resident_bytes) for name, usage in usages.items()),
     )
-    yield metrics.family(
+    yield family(
         "counter",
         "process_cpu_seconds",
         "User and system CPU time of the process.",
@@ -66,7 +70,7 @@ def _processes(seen: snapshot.Snapshot) -> Iterable[metrics.Family]:
     )
 
 
-def _components(seen: snapshot.Snapshot, checks: health.Checks) -> Iterable[metrics.Family]:
+def _components(seen: snapshot.Snapshot, checks: health.Checks) -> Iterable[Family]:
     ups = (({"component": name}, float(checks[name].ok)) for name in _COMPONENTS)
     yield _gauge("component_up", "1 if the component is ready, else 0.", ups)
     known = {"exporter": seen.now, **_successes(seen), **_reported(seen)}
@@ -99,13 +103,13 @@ def _reported(seen: snapshot.Snapshot) -> dict[str, float]:
     return {name: at_us / 1e6 for name, at_us in reported.items()}
 
 
-def _build(seen: snapshot.Snapshot) -> metrics.Family:
+def _build(seen: snapshot.Snapshot) -> Family:
     sqlite = seen.store.statistics.sqlite_version if seen.store.statistics else ""
     labels = {"version": beacon.VERSION, "python": platform.python_version(), "sqlite": sqlite}
     return _gauge("build_info", "Always 1; the labels are the versions of Beacon, Python and SQLite.", [(labels, 1.0)])
 
 
-def _ledger(statistics: wire.Statistics, now: float) -> Iterable[metrics.Family]:
+def _ledger(statistics: wire.Statistics, now: float) -> Iterable[Family]:
     yield _gauge(
         "tracked_objects",
         "Objects that the configuration accepts; their changes are sent to the endpoint.",
@@ -149,8 +153,16 @@ def _rows(rows: Mapping[str, int]) -> _Samples:
         yield {"table": table, "state": state}, number
 
 
-def _gauge(name: str, text: str, samples: _Samples) -> metrics.Family:
-    return metrics.family("gauge", name, text, samples)
+def family(kind: str, name: str, text: str, samples: _Samples) -> Family:
+    """Return a metric of measured values; `kind` is gauge or counter, `name` has neither prefix nor _total."""
+    made = Metric(f"beacon_{name}", text, kind)
+    for labels, value in samples:
+        made.add_sample(f"beacon_{name}_total" if kind == "counter" else f"beacon_{name}", dict(labels), value)
+    return made
+
+
+def _gauge(name: str, text: str, samples: _Samples) -> Family:
+    return family("gauge", name, text, samples)
 
 
 def _process(program: supervision.Program) -> dict[str, str]:

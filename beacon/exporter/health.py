@@ -58,7 +58,7 @@ class History:
 
 
 def liveness(seen: snapshot.Snapshot) -> Checks:
-    """Check that supervisord answers, and that no process was given up or hangs."""
+    """Check that supervisord answers, and that no process is FATAL or hangs."""
     checks = {"supervisor": _supervisor(seen)}
     for name, program in seen.programs.items():
         if program.state is supervision.ProgramState.FATAL:

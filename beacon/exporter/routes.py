@@ -8,7 +8,6 @@ from pathlib import Path
 from beacon import codec
 from beacon.configuration import settings
 from beacon.exporter import answering, health, scrape, snapshot
-from beacon.runtime import metrics
 
 _JSON = "application/json"
 
@@ -33,20 +32,20 @@ class Routes:
         self._history = health.History()
 
     def scraped(self, content_type: str) -> answering.HttpAnswer:
-        """Return all metrics in the format that `metrics.content_type` chose."""
+        """Return all metrics in the format that `scrape.content_type` chose."""
         seen = self._read_snapshot()
         checks = health.readiness(seen, scopes=self._scopes)
         body, content_type = scrape.scrape(self._directory, seen, checks, accept=content_type)
         return answering.HttpAnswer(status=HTTPStatus.OK, content_type=content_type, body=body)
 
     def liveness(self, _format: str) -> answering.HttpAnswer:
-        """Return whether Beacon is live: a pod restart would not help."""
+        """Return the verdict on liveness, with status 503 if a pod restart would help."""
         seen = self._read_snapshot()
         checks = self._history.stamp(health.liveness(seen), seen.now)
         return _verdict("live", checks)
 
     def readiness(self, _format: str) -> answering.HttpAnswer:
-        """Return whether Beacon is ready: all changes are delivered."""
+        """Return the verdict on readiness, with status 503 if changes might not be detected or sent."""
         seen = self._read_snapshot()
         checks = self._history.stamp(health.readiness(seen, scopes=self._scopes), seen.now)
         return _verdict("ready", checks)
@@ -58,7 +57,7 @@ def ports(tree: settings.Settings, routes: Routes) -> tuple[Port, ...]:
         tree.health.liveness_path: answering.Route(routes.liveness),
         tree.health.readiness_path: answering.Route(routes.readiness),
     }
-    scraped = answering.Route(routes.scraped, choose=metrics.content_type)
+    scraped = answering.Route(routes.scraped, choose=scrape.content_type)
     scrapes = {tree.metrics.path: scraped} if tree.metrics.enabled else {}
     if tree.health.port == tree.metrics.port:
         key = "metrics.port and health.port" if scrapes else "health.port"

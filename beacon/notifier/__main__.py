@@ -1,14 +1,15 @@
 """Start the notifier: `python -m beacon.notifier`. Wiring only."""
 
+import contextlib
+import functools
 import os
 import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from functools import partial
 
 from beacon import bus
 from beacon.configuration import settings
-from beacon.notifier import wiring
+from beacon.notifier import test_event, wiring
 from beacon.notifier.delivery import dispatch, endpoint, in_flight_marks, telemetry
 from beacon.notifier.transport import auth_token, event_loop, http_sender, masking
 from beacon.runtime import log, process
@@ -28,6 +29,7 @@ def deliver(context: process.Context, connect: Connect, beat: Beat) -> None:
     """Deliver the store's events, with the configuration that the store returns."""
     with connect(beat) as client:
         tree = settings.from_plain(process.obtain_settings(context, client))
+        ledger = client.ledger
     if tree.endpoint.tls.insecure_skip_verify:
         log.get().warning("certificate verification disabled", endpoint=tree.endpoint.name)
     recorder = telemetry.Telemetry(tree.endpoint.name, report=context.report, logger=log.get().bind())
@@ -36,13 +38,17 @@ def deliver(context: process.Context, connect: Connect, beat: Beat) -> None:
         file=os.environ.get("ENDPOINT_AUTH_TOKEN_FILE", ""),
         on_new=lambda secret: conceal(masking.forms((secret,))),
     )
+    plain = functools.partial(bus.Client, bus.address(context.run_dir), stop=context.stop)  # without a heartbeat
+    context.spawn("test-events", lambda: test_event.serve(plain, tree, os.environ, context.stop))
     token.wait(context.stop, beat=beat, on_wait=recorder.held_back)
     opened_marks = in_flight_marks.open_marks(
         context.run_dir / "notifier.marks",
         most=endpoint.most_marks(tree.worker.concurrency),
+        ledger=ledger,
         failed=lambda: bool(context.failure),
     )
-    with closing(event_loop.EventLoop()) as loop, opened_marks as marks:
+    with contextlib.ExitStack() as at_end, closing(event_loop.EventLoop()) as loop, opened_marks as marks:
+        at_end.callback(recorder.finish)
         sender = http_sender.HttpSender(
             wiring.target_of(tree),
             token=token.token,
@@ -56,9 +62,9 @@ def deliver(context: process.Context, connect: Connect, beat: Beat) -> None:
             served = endpoint.EndpointDelivery(
                 wiring.config_of(tree), sender, stop=context.stop, telemetry=recorder, marks=marks
             )
-            beat_unless_stuck = partial(beat_unless, lambda: sender.is_stuck(time.monotonic()), beat)
+            beat_unless_stuck = functools.partial(beat_unless, lambda: sender.is_stuck(time.monotonic()), beat)
             dispatch.Dispatcher(
-                [served], loop=loop, connect=lambda: connect(beat_unless_stuck), stop=context.stop
+                [served], loop=loop, connect=lambda: connect(beat_unless_stuck), stop=context.stop, ledger=marks.ledger
             ).run()
 
 

@@ -1,27 +1,63 @@
-"""`python -m beacon.notifier.test_event`: sends one test event through the notifier's transport.
+"""Sends test events for `beacon test-event`, in the running notifier: with its token, its TLS files and its proxy.
 
-`beacon test-event` starts it as a separate process, with the settings of the running store on standard input as JSON,
-and reads the result, a JSON object, from standard output. The event has no object and is not written to the ledger.
+A thread asks the store for requested test events, beside the delivery and independent of it. Each event is sent on a
+connection of its own. It has no object and is not written to the ledger.
 """
 
-import os
-import sys
+import threading
 import time
 import traceback
 import uuid
 from collections.abc import Mapping
 from contextlib import closing
-from typing import Any
 
-from beacon import codec, errors
+from beacon import bus, errors, wire
 from beacon.configuration import settings
 from beacon.notifier import wiring
-from beacon.notifier.delivery import render
+from beacon.notifier.delivery import ports, render
 from beacon.notifier.transport import answer, auth_token, blocking_sender
+from beacon.runtime import log
+
+_POLL_S = 1.0
+_TIMEOUT_S = 5.0
+_SLICE_S = 0.2  # how often the stop flag is checked while a test event is under way
 
 
-def send(tree: settings.Settings, environ: Mapping[str, str]) -> dict[str, Any]:
-    """Send one test event. Return `{"id", "type", "url", "code", "status", "error", "seconds", "requestId"}`."""
+def serve(connect: ports.Connect, tree: settings.Settings, environ: Mapping[str, str], stop: threading.Event) -> None:
+    """Send the requested test events until the stop flag is set, or until the store has another configuration."""
+    with connect() as client:
+        while not stop.wait(_POLL_S):
+            try:
+                identity = client.try_call(wire.TakeTestEvent(), timeout_s=_TIMEOUT_S).id
+                if identity and (result := _send_beside(tree, environ, stop)) is not None:
+                    client.try_call(wire.ReportTestEvent(id=identity, result=result), timeout_s=_TIMEOUT_S)
+            except (bus.SettingsChanged, errors.Stopping):
+                return  # the delivery ends the process
+            except errors.BeaconError:
+                continue  # the store does not answer, or has another ledger; the command asks again, or gives up
+
+
+def _send_beside(
+    tree: settings.Settings, environ: Mapping[str, str], stop: threading.Event
+) -> wire.TestEventResult | None:
+    """Send a test event in a thread that a stop need not wait for; None if stopped before."""
+    results: list[wire.TestEventResult] = []
+
+    def work() -> None:
+        try:
+            results.append(send(tree, environ))
+        except errors.ConfigError as error:
+            results.append(_result("", tree, answer.EndpointAnswer(code="", status=0, error=f"{error}: not sent")))
+
+    thread = threading.Thread(target=work, name="test-event", daemon=True)
+    thread.start()
+    while thread.is_alive() and not stop.is_set():
+        thread.join(_SLICE_S)
+    return results[0] if results else None
+
+
+def send(tree: settings.Settings, environ: Mapping[str, str]) -> wire.TestEventResult:
+    """Send one test event, and return the response."""
     target = wiring.target_of(tree)
     token = auth_token.AuthToken(
         value=environ.get("ENDPOINT_AUTH_TOKEN", ""), file=environ.get("ENDPOINT_AUTH_TOKEN_FILE", "")
@@ -31,39 +67,25 @@ def send(tree: settings.Settings, environ: Mapping[str, str]) -> dict[str, Any]:
             "", tree, answer.EndpointAnswer(code="", status=0, error=f"no token can be read from {file}: not sent")
         )
     identity = str(uuid.uuid4())
-    with closing(blocking_sender.BlockingSender(target, token=token.token, on_fault=_show)) as sender:
+    with closing(blocking_sender.BlockingSender(target, token=token.token, on_fault=_log)) as sender:
         body = render.test_event(identity, time.time_ns() // 1000, wiring.config_of(tree).names)
         reply = sender.send(body, event_id=identity, timeout_s=tree.endpoint.timeout_s)
     return _result(identity, tree, reply)
 
 
-def _show(error: Exception) -> None:
-    """Write an unexpected error to standard error, because this process has no log."""
-    sys.stderr.write("".join(traceback.format_exception(error)))
+def _log(error: Exception) -> None:
+    """Log an unexpected error; the test event is reported as `internal`."""
+    log.get().error("test event sent with an error", traceback="".join(traceback.format_exception(error)))
 
 
-def _result(identity: str, tree: settings.Settings, reply: answer.EndpointAnswer) -> dict[str, Any]:
-    return {
-        "id": identity,
-        "type": render.test_event_type(wiring.config_of(tree).names),
-        "endpoint": tree.endpoint.name,
-        "code": reply.code,
-        "status": reply.status,
-        "error": reply.error,
-        "seconds": round(reply.duration_s, 4),
-        "requestId": reply.request_id,
-    }
-
-
-def main() -> None:
-    """Read the settings, send the event, and print the result; an invalid environment is a result, too."""
-    tree = settings.from_plain(codec.decode(sys.stdin.buffer.read()))
-    try:
-        reply = send(tree, os.environ)
-    except errors.ConfigError as error:
-        reply = _result("", tree, answer.EndpointAnswer(code="", status=0, error=f"{error}: not sent"))
-    sys.stdout.buffer.write(codec.encode(reply) + b"\n")
-
-
-if __name__ == "__main__":
-    main()
+def _result(identity: str, tree: settings.Settings, reply: answer.EndpointAnswer) -> wire.TestEventResult:
+    return wire.TestEventResult(
+        id=identity,
+        type=render.test_event_type(wiring.config_of(tree).names),
+        endpoint=tree.endpoint.name,
+        code=reply.code,
+        status=reply.status,
+        error=reply.error,
+        seconds=round(reply.duration_s, 4),
+        request_id=reply.request_id,
+    )

@@ -70,10 +70,12 @@ class Cleaner:
             self._wait(min(interval_s, _RETRY_S) if self._failing else interval_s)
 
     def clean(self, call: wire.Caller) -> None:
-        """Count the removable rows, remove them unless retention is disabled, and report the result."""
+        """Count the removable rows, discard old failures and remove rows unless disabled, and report the result."""
         began = time.monotonic()
         try:
             self._set_metrics(self._walk(call, survey=True))
+            if self._config.enabled and self._config.failed_period_s > 0:
+                self._discard_old(call)
             removed = self._remove(call) if self._config.enabled else Tally()
         except (bus.SettingsChanged, errors.Stopping):
             raise
@@ -84,6 +86,19 @@ class Cleaner:
         if sum(removed.rows.values()):
             log.get().info("cleaned", rows=removed.rows, seconds=round(time.monotonic() - began, 3))
         self._report_result("done" if self._config.enabled else "off")
+
+    def _discard_old(self, call: wire.Caller) -> None:
+        """Discard the deliveries that failed too long ago, and log their number, of an interrupted run, too."""
+        discarded, after, more = 0, 0, True
+        try:
+            while more:
+                reply = self._call(call, wire.DiscardOld(older_than_s=self._config.failed_period_s, after=after))
+                discarded, after, more = discarded + reply.discarded, reply.after, reply.more
+        finally:
+            if discarded:
+                log.get().warning(
+                    "old failed deliveries discarded", number=discarded, failed_period_s=self._config.failed_period_s
+                )
 
     def _remove(self, call: wire.Caller) -> Tally:
         removed = self._walk(call, survey=False)

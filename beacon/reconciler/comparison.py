@@ -14,7 +14,7 @@ from beacon.cluster import connection, discovery, failures, items, lists, observ
 from beacon.domain import model, rules
 
 _FIRST_POLL_S = 0.05
-_LONGEST_POLL_S = 1.0
+_LONGEST_POLL_S = 4.0
 
 
 class ComparisonInvalid(errors.TransientError):
@@ -33,7 +33,7 @@ class ComparisonDependencies:
     """
 
     api: connection.Connection
-    client: bus.Client
+    link: bus.Link
     wait: Callable[[float], None]
     page: int = 500
 
@@ -64,6 +64,7 @@ class Comparison:
             errors.TransientError, errors.PermanentError: the API server or the store rejected a request.
         """
         scope, api = self._scope, self._deps.api
+        self._deps.link.renew()
         resource = self._resource = discovery.find(api, scope.api_version, scope.id.kind, scope.resource)
         cluster = lists.cluster_uid(api)
         self._call(wire.CompareOpen(scope=scope.id, fingerprint=scope.fingerprint, nonce=self._nonce, cluster=cluster))
@@ -138,7 +139,7 @@ class Comparison:
         )
 
     def _call(self, request: wire.Request[wire.Compared]) -> wire.Compared:
-        reply = self._deps.client.call(request)
+        reply = self._deps.link.call(request)
         if reply.place is wire.ApplyResult.RECONFIGURED:
             raise bus.SettingsChanged("the store has started with another configuration")
         if reply.place is not wire.ApplyResult.APPLIED:

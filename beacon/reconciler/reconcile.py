@@ -1,13 +1,16 @@
-"""Compares every scope with the cluster, at start and then at every interval, each scope in a thread of its own.
+"""Compares every scope with the cluster, at start and then at every interval, a few scopes at a time.
 
 It reports a state per scope, and metrics. The store finds the differences, applies them and logs warnings. A comparison
 that fails does no harm: the next one covers the same objects.
 """
 
-import functools
+import heapq
+import itertools
 import os
 import threading
 import time
+from collections import deque
+from collections.abc import Sequence
 from enum import StrEnum
 
 from beacon import bus, errors
@@ -15,8 +18,11 @@ from beacon.cluster import connection, credentials, doubt
 from beacon.configuration import configured_scopes, settings
 from beacon.domain import rules
 from beacon.reconciler import comparison
-from beacon.runtime import log, metrics, process
+from beacon.runtime import log, metrics, process, workers
 
+QUICK_THREADS = 4  # so many scopes are compared at a time, not counting slow ones
+MOST_THREADS = 64
+_WAIT_S = 0.5
 _BEAT_S = 1.0
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 10.0
@@ -36,37 +42,105 @@ class RoundResult(StrEnum):
 
 
 def spawn(context: process.Context, tree: settings.Settings) -> list[threading.Thread]:
-    """Start a thread for each scope, or none if reconciliation is disabled."""
+    """Start the thread of the comparisons, or none if reconciliation is disabled."""
     if not tree.reconciliation.enabled:
         context.report("reconcile", {"state": "disabled"})
         return []
+    return [context.spawn("reconcile", lambda: follow(context, tree))]
+
+
+def follow(context: process.Context, tree: settings.Settings) -> None:
+    """Compare every scope at every interval until the process is asked to stop.
+
+    Raises:
+        bus.SettingsChanged: the store has another configuration; this process must restart.
+    """
+    heartbeat = context.heartbeat("reconcile")
+    pool = workers.Workers(context, "compare", quick=QUICK_THREADS, most=MOST_THREADS)
     scopes = configured_scopes.of(tree)
-    api = connection.Connection(credentials.source(os.environ, connections=len(scopes) + 1))
-    threads = []
-    for scope in scopes:
-        target = functools.partial(_follow, context, scope, api, tree.reconciliation)
-        threads.append(context.spawn(_name(scope), target))
-    return threads
-
-
-def _follow(
-    context: process.Context, scope: rules.Scope, api: connection.Connection, config: settings.Reconciliation
-) -> None:
-    heartbeat = context.heartbeat(_name(scope))
+    api = connection.Connection(credentials.source(os.environ, connections=QUICK_THREADS))
     with bus.Client(bus.address(context.run_dir), stop=context.stop, on_beat=heartbeat.beat) as client:
+        shared = bus.SharedClient(client, stop=context.stop)
+        schedule = Schedule(tree.reconciliation, pool, shared, api)
+        config = tree.reconciliation
+        schedule.run(context, [_reconciler(context, scope, pool, shared, api=api, config=config) for scope in scopes])
+    heartbeat.close()
 
-        def wait(seconds: float) -> None:
-            """Wait, and write a heartbeat at least once a second."""
-            until = time.monotonic() + seconds
-            while not context.sleep(max(0.0, min(until - time.monotonic(), _BEAT_S))):
-                heartbeat.beat()
-                if time.monotonic() >= until:
-                    return
-            raise errors.Stopping("the process was asked to stop")
 
-        api.set_heartbeat(lambda: wait(0))
-        deps = comparison.ComparisonDependencies(api=api, client=client, wait=wait)
-        Reconciler(context, scope, deps, config).run()
+def _reconciler(
+    context: process.Context,
+    scope: rules.Scope,
+    pool: workers.Workers,
+    shared: bus.SharedClient,
+    *,
+    api: connection.Connection,
+    config: settings.Reconciliation,
+) -> "Reconciler":
+    def wait(seconds: float) -> None:
+        """Wait, and write a heartbeat at least once a second."""
+        until = time.monotonic() + seconds
+        while not context.sleep(max(0.0, min(until - time.monotonic(), _BEAT_S))):
+            pool.beat()
+            if time.monotonic() >= until:
+                return
+        raise errors.Stopping("the process was asked to stop")
+
+    deps = comparison.ComparisonDependencies(api=api, link=bus.Link(shared, beat=pool.beat), wait=wait)
+    return Reconciler(context, scope, deps, config)
+
+
+class Schedule:
+    """Starts each scope's comparison when it is due; between the rounds no connection to the API server stays open."""
+
+    def __init__(
+        self,
+        config: settings.Reconciliation,
+        pool: workers.Workers,
+        shared: bus.SharedClient,
+        api: connection.Connection,
+    ) -> None:
+        """Compare in `pool`; drive `shared`, through which the comparisons call."""
+        self._config = config
+        self._pool = pool
+        self._shared = shared
+        self._api = api
+        self._due: list[tuple[float, int, Reconciler]] = []
+        self._order = itertools.count()
+        self._running = 0
+        self._finished: deque[tuple[Reconciler, float]] = deque()
+
+    def run(self, context: process.Context, reconcilers: Sequence["Reconciler"]) -> None:
+        """Run until the process is asked to stop. An interval counts from start to start."""
+        first = time.monotonic() + (0.0 if self._config.on_startup else self._config.interval_s)
+        for reconciler in reconcilers:
+            heapq.heappush(self._due, (first, next(self._order), reconciler))
+        while not context.stop.is_set():
+            while self._due and self._due[0][0] <= time.monotonic():
+                self._start(heapq.heappop(self._due)[2])
+            self._pool.grow()
+            left_s = self._due[0][0] - time.monotonic() if self._due else _WAIT_S
+            self._shared.exchange(max(0.0, min(left_s, _WAIT_S)))
+            self._collect()
+
+    def _start(self, reconciler: "Reconciler") -> None:
+        next_due = time.monotonic() + self._config.interval_s
+
+        def compare() -> None:
+            self._api.set_heartbeat(self._pool.beat)
+            reconciler.compare()
+            self._finished.append((reconciler, next_due))
+            self._shared.wake()
+
+        self._running += 1
+        self._pool.run(reconciler.name, compare)
+
+    def _collect(self) -> None:
+        while self._finished:
+            reconciler, next_due = self._finished.popleft()
+            heapq.heappush(self._due, (next_due, next(self._order), reconciler))
+            self._running -= 1
+            if not self._running:
+                self._api.close_idle()
 
 
 class Reconciler:
@@ -79,32 +153,29 @@ class Reconciler:
         deps: comparison.ComparisonDependencies,
         config: settings.Reconciliation,
     ) -> None:
-        """Compare `scope` as configured; for use by one thread."""
+        """Compare `scope` as configured; for use by one thread at a time."""
         self._context = context
         self._scope = scope
         self._deps = deps
         self._config = config
-        self._label = configured_scopes.label(scope.resource or scope.id.kind.lower(), scope.id)
+        self._label = configured_scopes.spelled(scope.resource, scope.id)
         self._doubt = doubt.Doubt()
         self._result: RoundResult | None = None
         self._done_us = 0
         self._log = log.get().bind()
 
-    def run(self) -> None:
-        """Compare at every interval, measured from start to start, until the process is asked to stop.
+    @property
+    def name(self) -> str:
+        """Return the name of the scope's component."""
+        return _name(self._scope)
+
+    def compare(self) -> RoundResult:
+        """Compare once, with retries within the timeout; publish and return the result.
 
         Raises:
             errors.Stopping: the process was asked to stop.
             bus.SettingsChanged: the store has another configuration; this process must restart.
         """
-        due = time.monotonic() + (0.0 if self._config.on_startup else self._config.interval_s)
-        while True:
-            self._deps.wait(max(0.0, due - time.monotonic()))
-            due = time.monotonic() + self._config.interval_s
-            self.compare()
-
-    def compare(self) -> RoundResult:
-        """Compare once, with retries within the timeout; publish and return the result."""
         began = time.monotonic()
         result, reason = self._try_until(began + self._config.timeout_s)
         metrics.RECONCILE_RUNS.labels(result=result).inc()

@@ -1,4 +1,6 @@
-"""The logging configuration of all processes: one JSON object per line on standard output. The only user of structlog.
+"""The logging configuration of all processes: one line per event on standard output. The only user of structlog.
+
+A line is a JSON object, or text (`text_log.py`) if `app.logFormat` demands it.
 
 A line is written with one `write` of at most PIPE_BUF bytes, which the kernel never mixes with the line of another
 process, and is dropped if that would block (`line_writer.py`). A longer line is shortened field by field and marked as
@@ -16,7 +18,7 @@ import structlog
 from beacon import codec
 from beacon.boundary import visible
 from beacon.domain import instants
-from beacon.runtime import line_writer
+from beacon.runtime import line_writer, text_log
 
 Logger = structlog.typing.FilteringBoundLogger
 
@@ -40,7 +42,7 @@ def configure(
     process: str,
     *,
     level: str = "info",
-    format: str = "json",  # noqa: A002
+    format: str = text_log.JSON,  # noqa: A002
     app: str = "",
     fd: int = 1,
 ) -> None:
@@ -49,7 +51,7 @@ def configure(
     `level`, `format` and `app` are app.logLevel, app.logFormat and app.name, once they are known.
     """
     threshold = _LEVELS[level]
-    renderer = _render_json if format == "json" else _render_text
+    renderer = _render_text if format == text_log.TEXT else _render_json
     head = _Head(process, app)
 
     def dropped(count: int) -> bytes:
@@ -151,8 +153,12 @@ def _masked(value: Any, secrets: tuple[str, ...]) -> Any:
 def _render_json(_: object, __: str, event: Mapping[str, object]) -> bytes:
     line = _visible(_encode(event))
     if len(line) >= _LONGEST_LINE:
-        line = _shorten(codec.decode(line))
+        line = _shorten(codec.decode(line), _json_line)
     return line + b"\n"
+
+
+def _json_line(event: Mapping[str, object]) -> bytes:
+    return _visible(codec.encode(event))
 
 
 def _visible(line: bytes) -> bytes:
@@ -177,10 +183,10 @@ def _text(value: object) -> str:
     return str(value).encode("utf-8", "backslashreplace").decode()
 
 
-def _shorten(event: dict[str, object]) -> bytes:
+def _shorten(event: dict[str, object], encode: Callable[[Mapping[str, object]], bytes]) -> bytes:
     """Halve the longest value until the line fits; if all values are short, keep only the standard fields."""
     event["truncated"] = True
-    while len(line := _visible(codec.encode(event))) >= _LONGEST_LINE:
+    while len(line := encode(event)) >= _LONGEST_LINE:
         name = max(event, key=lambda key: len(codec.encode(event[key])))
         value = event[name]
         text = value if isinstance(value, str) else codec.encode(value).decode()
@@ -192,15 +198,11 @@ def _shorten(event: dict[str, object]) -> bytes:
     return line
 
 
-def _render_text(_: object, __: str, event: Mapping[str, Any]) -> bytes:
-    rest = dict(event)
-    who = "/".join(rest.pop(name) for name in _WHO if name in rest)
-    head = f"{rest.pop('ts')} {rest.pop('level').upper():<7} {who:<8} {rest.pop('event')}"
-    shown = " ".join(f"{name}={_shown(value)}" for name, value in rest.items())
-    line = visible.escaped(f"{head}  {shown}".rstrip()).encode()
-    return line[: _LONGEST_LINE - 1].decode(errors="ignore").encode() + b"\n"
+def _render_text(_: object, __: str, event: Mapping[str, object]) -> bytes:
+    plain = codec.decode(_encode(event))
+    line = _text_line(plain)
+    return (line if len(line) < _LONGEST_LINE else _shorten(plain, _text_line)) + b"\n"
 
 
-def _shown(value: object) -> str:
-    text = value if isinstance(value, str) else _encode({"": value})[4:-1].decode()
-    return f'"{text}"' if isinstance(value, str) and (not text or " " in text) else text
+def _text_line(event: Mapping[str, object]) -> bytes:
+    return text_log.render(event, lambda value: codec.encode(value).decode()).encode()

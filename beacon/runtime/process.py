@@ -7,8 +7,10 @@ restart it. No process continues after an unexpected exception, because its stat
 
 import contextlib
 import ctypes
+import functools
 import gc
 import os
+import resource
 import signal
 import sys
 import threading
@@ -20,12 +22,13 @@ from typing import NoReturn
 import beacon
 from beacon import bus, errors, wire
 from beacon.configuration import settings
-from beacon.runtime import heartbeat, log, metrics, parent_death, run_directory
+from beacon.runtime import heartbeat, log, metrics, parent_death, run_directory, text_log
 
 _STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 _WIND_DOWN_S = 5.0  # how long the other threads may take to stop after one has failed
 _PATIENCE_S = 1.0  # how long the store may take before the wait for it is logged
 _TRIM_S = 10.0  # how often free memory is returned to the system
+_MOST_FILES = 65_536  # enough for any configuration; libraries may look at every number below the limit
 
 
 def run(name: str, main: Callable[["Context"], None]) -> NoReturn:
@@ -33,10 +36,11 @@ def run(name: str, main: Callable[["Context"], None]) -> NoReturn:
 
     `name` is the process' role, letters only; at most one process per role runs in a run directory.
     """
-    log.configure(name)
+    log.configure(name, format=text_log.expected_format())
     context: Context | None = None
     try:
         parent_death.die_with_parent(os.environ)
+        _raise_file_limit()
         stop = _stop_on_signals()
         context = _enter(name, stop)
         log.get().info("started", pid=os.getpid())
@@ -68,7 +72,8 @@ class Context:
 
     def heartbeat(self, thread: str) -> heartbeat.Heartbeat:
         """Create the calling thread's heartbeat; without one for a minute the thread is considered hung."""
-        return heartbeat.Heartbeat(run_directory.heartbeats_directory(self.run_dir), self.name, thread)
+        directory = run_directory.heartbeats_directory(self.run_dir)
+        return heartbeat.Heartbeat(directory, self.name, thread, report=functools.partial(_log_heartbeat, thread))
 
     def report(self, component: str, state: Mapping[str, object]) -> None:
         """Publish a component's state, `{"state": ..., ...}` of JSON values; it is written only if it has changed."""
@@ -84,6 +89,7 @@ class Context:
         An uncaught exception in the thread terminates the process; a normal return does not.
         """
         thread = threading.Thread(target=self._guard, args=(target,), name=thread_name, daemon=True)
+        self._threads = [other for other in self._threads if other.is_alive()]
         self._threads.append(thread)
         thread.start()
         return thread
@@ -118,6 +124,36 @@ class Context:
             target()
         except Exception as error:  # noqa: BLE001  see the module's docstring
             self.fail(error)
+
+
+def check_files(needed: int, purpose: str) -> None:
+    """Check at start that the process may have `needed` files open.
+
+    Raises:
+        errors.StartError: the limit is lower; the message names it.
+    """
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if limit != resource.RLIM_INFINITY and limit < needed:
+        message = (
+            f"{purpose} need up to {needed} open files, but the limit is {limit}: raise it (RLIMIT_NOFILE; `ulimit -n`,"
+            " or the container runtime's default), or configure fewer namespaces"
+        )
+        raise errors.StartError(message, exit_code=errors.EXIT_CONFIG)
+
+
+def _raise_file_limit() -> None:
+    """Raise the soft limit of open files to the hard one: container runtimes often set 1024, but allow more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _log_heartbeat(thread: str, reason: str) -> None:
+    if reason:
+        log.get().warning("heartbeat failed", thread=thread, reason=reason)
+    else:
+        log.get().info("heartbeat works again", thread=thread)
 
 
 def obtain_settings(context: Context, client: bus.Client) -> Mapping[str, object]:

@@ -127,7 +127,7 @@ def _parse(infos: Any) -> Iterable[Program]:
 
 
 def _ended(info: Any) -> str:
-    """Return when a program ended, if it ever ran: that is supervisord's description of it."""
+    """Return supervisord's description of a program without a process: the time at which it ended, if it ever ran."""
     return f"it ended at {info['description']}" if info["stop"] else str(info["description"])
 
 

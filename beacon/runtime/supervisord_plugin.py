@@ -7,14 +7,13 @@ this module as an RPC interface, supervisord's extension point, before any progr
 """
 
 import io
-import json
 import sys
 from datetime import UTC, datetime
 from typing import Any
 
 from supervisor import loggers
 
-from beacon.runtime import line_writer
+from beacon.runtime import line_writer, text_log
 
 _DESCRIPTORS = {"/dev/fd/1": 1, "/dev/stdout": 1, "/dev/fd/2": 2, "/dev/stderr": 2}
 _LONGEST = 3000  # characters of a line that supervisord prints
@@ -54,7 +53,7 @@ class OutputStream:
 
 
 class _Text(io.TextIOBase):
-    """The output of supervisord itself, for instance an error about a closed connection: a JSON line for each line.
+    """The output of supervisord itself, for instance an error about a closed connection: a log line for each line.
 
     A plain write to the descriptor would block supervisord while its output is not read.
     """
@@ -101,5 +100,4 @@ def _dropped(count: int) -> bytes:
 
 def _line(level: str, event: str, **fields: object) -> bytes:
     now = datetime.now(tz=UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    line = {"ts": now, "level": level, "process": "supervisord", "event": event, **fields}
-    return json.dumps(line, separators=(",", ":")).encode() + b"\n"
+    return text_log.rendered({"ts": now, "level": level, "process": "supervisord", "event": event, **fields})

@@ -5,6 +5,7 @@ pod. A thread without a heartbeat for the limit hangs, and its process is killed
 back for a growing time, because supervisord immediately and endlessly restarts a program that has run for startsecs.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -53,7 +54,8 @@ class ProcessSnapshot:
 
     `ages_s` is the age of each process, by pid. `awake_s` is how long the sentinel itself has run without a gap: if the
     whole machine was frozen, no process could write its heartbeat. `booted_s` is how long ago the sentinel saw that the
-    store has cleared the run directory; the others have no heartbeat until then. It is 0 before that.
+    store has cleared the run directory; the others have no heartbeat until then. It is 0 before that. `creatable_s` and
+    `writable_s` are how long processes have been able to create their heartbeats, and to write the existing ones.
     """
 
     programs: Sequence[supervision.Program]
@@ -61,6 +63,8 @@ class ProcessSnapshot:
     ages_s: Mapping[int, float]
     awake_s: float
     booted_s: float
+    creatable_s: float = math.inf
+    writable_s: float = math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,9 +130,9 @@ def _silence(program: supervision.Program, seen: ProcessSnapshot) -> Hung:
 
     A heartbeat file with the same pid may be from an earlier container.
     """
-    bound_s = min(seen.ages_s[program.pid], seen.awake_s)
+    bound_s = min(seen.ages_s[program.pid], seen.awake_s, seen.writable_s)
     if program.name != _CLEARER:
         bound_s = min(bound_s, seen.booted_s)
     ages = [(b.age_s, b.thread) for b in seen.beats if b.process == program.name and b.pid == program.pid]
-    age_s, thread = max(ages, default=(bound_s, ""))
+    age_s, thread = max(ages, default=(min(bound_s, seen.creatable_s), ""))
     return Hung(program=program.name, pid=program.pid, thread=thread, silent_s=min(age_s, bound_s))

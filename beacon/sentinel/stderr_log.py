@@ -4,14 +4,13 @@ They are written to standard error, because standard output carries the listener
 it to the log of the other processes. No other text may go there: an uncaught exception becomes a log line, too.
 """
 
-import json
 import traceback
 from collections.abc import Mapping
 from types import TracebackType
 
 from beacon import errors
 from beacon.domain import instants
-from beacon.runtime import line_writer
+from beacon.runtime import line_writer, text_log
 
 _LONGEST_VALUE = 1500  # characters; two of them fit into a line of PIPE_BUF bytes
 _STDERR = 2
@@ -25,8 +24,7 @@ def write(level: str, event: str, **fields: object) -> None:
 def _line(level: str, event: str, fields: Mapping[str, object]) -> bytes:
     now = instants.now_rfc3339()
     line_fields = {"ts": now, "level": level, "process": "sentinel", "event": event}
-    line = json.dumps(line_fields | {key: _bounded(value) for key, value in fields.items()}, separators=(",", ":"))
-    return line.encode() + b"\n"
+    return text_log.rendered(line_fields | {key: _bounded(value) for key, value in fields.items()})
 
 
 _writer = line_writer.LineWriter(_STDERR, report=lambda count: _line("warning", "log lines dropped", {"lines": count}))

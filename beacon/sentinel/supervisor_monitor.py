@@ -35,6 +35,8 @@ class SupervisorMonitor:
         self._shutting_down = False
         self._killed: set[str] = set()
         self._awake_since = time.monotonic()
+        self._obstacle = heartbeat.Obstacle.NONE
+        self._obstructed_at = dict.fromkeys(heartbeat.Obstacle, self._awake_since)  # when it was last found
         # The first check is due at once: a program may have been given up already.
         self._checked_at = self._awake_since - limits.check_interval_s
 
@@ -88,9 +90,10 @@ class SupervisorMonitor:
         self._log_death(program, end)
 
     def _log_death(self, program: str, end: causes.End) -> None:
-        """Log the death of a program that did not report why it exited."""
-        if program not in self._killed and end.code != errors.EXIT_OK and not end.reason:
-            stderr_log.write("warning", "died", program=program, how=end.how)
+        """Log the death of a program, with the reason that it reported; the sentinel's own kills are logged already."""
+        if program not in self._killed and end.code != errors.EXIT_OK:
+            reason = {"reason": end.reason} if end.reason else {}
+            stderr_log.write("warning", "died", program=program, how=end.how, **reason)
         self._killed.discard(program)
 
     def _throttle(self, program: str) -> None:
@@ -127,7 +130,7 @@ class SupervisorMonitor:
             stderr_log.write("info", "restarted", program=program)
 
     def _check(self) -> None:
-        """Check all programs: kill hung processes, and end the pod if a program was given up."""
+        """Check all programs: kill hung processes, and end the pod if a program is FATAL."""
         now = time.monotonic()
         if now - self._checked_at > 3 * self._limits.check_interval_s + 1:
             self._awake_since = now
@@ -152,14 +155,28 @@ class SupervisorMonitor:
             _kill(one)
 
     def _snapshot(self, programs: tuple[supervision.Program, ...], now: float) -> decisions.ProcessSnapshot:
+        directory = run_directory.heartbeats_directory(self._run_dir)
+        self._note_obstacle(heartbeat.obstacle(directory), now)
         ages_s = {program.pid: age_s for program in programs if (age_s := _age_s(program.pid)) is not None}
         return decisions.ProcessSnapshot(
             programs=programs,
-            beats=heartbeat.read(run_directory.heartbeats_directory(self._run_dir)),
+            beats=heartbeat.read(directory),
             ages_s=ages_s,
             awake_s=now - self._awake_since,
             booted_s=0.0 if self._booted_at is None else now - self._booted_at,
+            creatable_s=now - self._obstructed_at[heartbeat.Obstacle.NO_NEW_FILES],
+            writable_s=now - self._obstructed_at[heartbeat.Obstacle.READ_ONLY],
         )
+
+    def _note_obstacle(self, obstacle: heartbeat.Obstacle, now: float) -> None:
+        if obstacle is not heartbeat.Obstacle.NONE:
+            self._obstructed_at[heartbeat.Obstacle.NO_NEW_FILES] = now
+        if obstacle is heartbeat.Obstacle.READ_ONLY:
+            self._obstructed_at[obstacle] = now
+        if obstacle is not self._obstacle:
+            level = "info" if obstacle is heartbeat.Obstacle.NONE else "warning"
+            stderr_log.write(level, "heartbeats checked", obstacle=obstacle.value)
+        self._obstacle = obstacle
 
     def _beat(self, now: float) -> None:
         """Write the heartbeat, once the store has cleared the run directory."""

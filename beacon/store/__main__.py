@@ -35,7 +35,7 @@ def main(context: process.Context) -> None:
         rescue_config = salvage.RescueConfig(
             scopes=tuple(scope.id for scope in config.scopes), endpoint=config.endpoint
         )
-        opening = daemon.Opening("opening the ledger", settings=plain, digest=digest)
+        opening = daemon.Opening("opening the ledger", settings=plain, digest=digest, listener=listener.progressed)
 
         def open_ledger() -> tuple[database.Database, service.StoreService]:
             opened = integrity.open_checked(path, rescue_config, opening.report, time.time_ns() // 1000)

@@ -2,15 +2,17 @@
 
 Instants in the ledger are wall clock times, and the wall clock can be set. The store compares it with the time since
 boot. After a jump the store's clock continues without it, until one transaction has shifted all future due times by
-the jump, so that a retry keeps its backoff. For retention, the part of an age that is due to jumps is subtracted. A
-reboot between two starts hides a jump; then only implausibly late due times are corrected.
+the jump, so that a retry keeps its backoff. For retention, the recorded jumps convert timestamps to ages
+(`beacon/store/ages.py`). A reboot between two starts hides a jump; then due times in the future and timestamps in the
+future are corrected.
 """
 
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from beacon.store import database, suspects
+from beacon.domain import instants
+from beacon.store import ages, database, suspects
 
 _JUMP_US = 1_000_000  # smaller differences are corrections by NTP
 _KEPT_JUMPS = 100
@@ -47,7 +49,7 @@ class Clock:
             self._offset_us = row[1]
         now_us = self.now_us()
         if row is None or row[0] != self._boot:
-            ledger.run("INSERT OR REPLACE INTO clock VALUES (1, ?, ?)", (self._boot, self._offset_us))
+            self._load_after_reboot(ledger, now_us)
         ledger.run(
             "UPDATE suspects SET not_before_us = min(not_before_us, ?)",
             (now_us + int(suspects.LONGEST_PAUSE_S * 1_000_000),),
@@ -85,11 +87,32 @@ class Clock:
         """Shift this clock by the jump, after the ledger."""
         self._offset_us += jump_us
 
-    def before_us(self, ledger: database.Database, age_s: float) -> int:
-        """Return the instant before which a timestamp is older than `age_s`, regardless of later jumps of the clock."""
-        since_us = self.now_us() - int(age_s * 1_000_000)
-        row = ledger.row("SELECT sum(by_us) FROM jumps WHERE by_us > 0 AND at_us > ?", (since_us,))
-        return since_us - ((row[0] or 0) if row else 0)
+    def ages(self, ledger: database.Database, age_s: float) -> ages.Ages:
+        """Return which timestamps are older than `age_s`, regardless of jumps of the clock."""
+        now_us = self.now_us()
+        since_us = now_us - int(min(max(age_s, 0.0), instants.LONGEST_S) * 1_000_000)
+        jumps = ledger.rows("SELECT at_us, by_us FROM jumps ORDER BY rowid")
+        return ages.split(jumps, now_us=now_us, since_us=since_us)
+
+    def distrust_jumps(self, ledger: database.Database) -> None:
+        """Replace the jumps by one of unknown size, now: rows have timestamps in the future that no jump explains.
+
+        From now on such a timestamp counts as the present moment.
+        """
+        ledger.run("DELETE FROM jumps")
+        ledger.run("INSERT INTO jumps VALUES (?, 0)", (self.now_us(),))
+
+    def _load_after_reboot(self, ledger: database.Database, now_us: int) -> None:
+        """Detect that the clock was set back across a reboot: the ledger contains later timestamps."""
+        ledger.run("INSERT OR REPLACE INTO clock VALUES (1, ?, ?)", (self._boot, self._offset_us))
+        last = ledger.row("SELECT at_us FROM jumps ORDER BY rowid DESC LIMIT 1")
+        latest = ledger.row(
+            "SELECT max((SELECT coalesce(max(positioned_us), 0) FROM cursors),"
+            " coalesce((SELECT committed_us FROM events ORDER BY sequence DESC LIMIT 1), 0))"
+        )
+        explained_us = self.ages(ledger, 0.0).explained_us
+        if (last and last[0] > now_us + _JUMP_US) or (latest and latest[0] > explained_us):
+            self.distrust_jumps(ledger)
 
 
 def _boot_id() -> str:

@@ -20,6 +20,7 @@ from beacon.store import service
 
 _BATCH = 512
 _WAIT_S = 0.5
+_PROGRESS_S = 5.0  # how often a long activity before serving is logged
 _GROUPING_S = 0.003  # how long a settlement may wait to share the commit of an observation
 _BUSY_S = 0.02  # after the last urgent request, another one is expected within this
 _T = TypeVar("_T")
@@ -53,15 +54,35 @@ def locked(directory: Path, what: str) -> Iterator[None]:
 class Opening:
     """The store before it serves: answers `ping` and `hello`, refuses all else as `starting`."""
 
-    def __init__(self, doing: str, *, settings: Mapping[str, object], digest: str) -> None:
-        """Report the activity `doing`, under the given configuration."""
+    def __init__(
+        self,
+        doing: str,
+        *,
+        settings: Mapping[str, object],
+        digest: str,
+        listener: Callable[[str, float], None] = lambda _doing, _share: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Report the activity `doing`, under the given configuration.
+
+        `listener` is called every few seconds with the activity and the share of it that is done.
+        """
+        self._doing = doing
+        self._listener = listener
+        self._clock = clock
+        self._reported_at = clock()
         self._pong = wire.Pong(state=doing, since_us=time.time_ns() // 1000)
         self._welcome = wire.HelloReply(settings=settings)
         self._digest = digest
 
-    def report(self, doing: str) -> None:
-        """Set the activity that `ping` reports; called by the thread that performs it."""
-        self._pong = wire.Pong(state=doing, since_us=time.time_ns() // 1000)
+    def report(self, doing: str, share: float) -> None:
+        """Set the activity that `ping` reports, and the share of it that is done; called by the thread that does it."""
+        since_us = self._pong.since_us if doing == self._doing else time.time_ns() // 1000
+        self._doing = doing
+        self._pong = wire.Pong(state=f"{doing}, {share:.0%} done" if share else doing, since_us=since_us)
+        if self._clock() - self._reported_at >= _PROGRESS_S:
+            self._reported_at = self._clock()
+            self._listener(doing, share)
 
     def answer(self, server: bus_server.BusServer, beat: Callable[[], None], done: threading.Event) -> None:
         """Answer requests until `done` is set."""

@@ -9,6 +9,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ _BUSY_MS = 5000
 _JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024
 _STATEMENTS = 256
 _CHECKPOINT_PAGES = 500  # of 4 KiB
+_STEPS_BETWEEN_REPORTS = 100_000  # of SQLite's virtual machine, some milliseconds
 
 
 class StorageError(errors.TransientError):
@@ -46,6 +48,10 @@ class DamagedError(errors.PermanentError):
 
 class RequestError(errors.PermanentError):
     """The statement can't be executed (a constraint, a wrong type); the transaction still exists."""
+
+
+class CopyError(errors.PermanentError):
+    """The copy's own file can't be written: a matter of the path that an operator chose, not of the database."""
 
 
 class Database:
@@ -133,6 +139,25 @@ class Database:
         except _REFUSED_BY_SQLITE as error:
             raise self._translated(error) from error
 
+    @contextmanager
+    def reads_reported(self, report: Callable[[float], None], *, passes: int) -> Iterator[None]:
+        """Call `report` regularly during long statements, with the estimated share of the reads that are done.
+
+        `passes` is how often the statements are expected to read the file.
+        """
+        pages = max(1, int(self.rows("PRAGMA page_count")[0][0]) * passes)
+        first = self._pages_read()
+
+        def show() -> bool:
+            report(min(1.0, (self._pages_read() - first) / pages))
+            return False  # True would interrupt the statement
+
+        self._connection.set_progress_handler(show, _STEPS_BETWEEN_REPORTS)
+        try:
+            yield
+        finally:
+            self._connection.set_progress_handler(None)
+
     def odd_schema(self) -> str:
         """Return how the schema differs from that of the migrations, "" if it does not."""
         made = apsw.Connection(":memory:")
@@ -200,6 +225,9 @@ class Database:
             return FullError(f"no free space on the volume: {os.strerror(self._connection.system_errno)}")
         return _translated(error)
 
+    def _pages_read(self) -> int:
+        return int(self._connection.status(apsw.SQLITE_DBSTATUS_CACHE_MISS)[0])
+
     def _free_pages(self) -> int:
         return int(self.rows("PRAGMA freelist_count")[0][0])
 
@@ -232,20 +260,30 @@ class Copy:
     """A copy of a database in progress, advanced between transactions; it includes what is written meanwhile."""
 
     def __init__(self, source: Database, target: Path) -> None:
-        """Start a copy in an empty file."""
+        """Start a copy in an empty file.
+
+        Raises:
+            CopyError: the file can't be written.
+        """
+        self._path = target
         try:
             self._target = apsw.Connection(os.fspath(target))
             self._target.pragma("synchronous", "OFF")  # the requester syncs the copy: an fsync would block the store
             self._backup = self._target.backup("main", source._connection, "main")  # noqa: SLF001  of this module
         except apsw.Error as error:
-            raise _translated(error) from error
+            raise self._translated(error) from error
 
     def step(self, pages: int) -> tuple[int, int]:
-        """Copy some pages. Return the remaining and the total number of pages."""
+        """Copy some pages. Return the remaining and the total number of pages.
+
+        Raises:
+            CopyError: the copy can't be written.
+            errors.BeaconError: the database can't be read.
+        """
         try:
             self._backup.step(pages)
         except apsw.Error as error:
-            raise _translated(error) from error
+            raise self._translated(error) from error
         return self._backup.remaining, self._backup.page_count
 
     def finish(self, sql: str) -> None:
@@ -255,17 +293,30 @@ class Copy:
             self._target.execute(sql)
             self._target.close()
         except apsw.Error as error:
-            raise _translated(error) from error
+            raise self._translated(error) from error
 
     def close(self) -> None:
         """Close the copy, complete or not."""
         self._backup.close(True)  # noqa: FBT003  apsw's signature: errors were reported before
         self._target.close()
 
+    def _translated(self, error: apsw.Error) -> errors.BeaconError:
+        """Return an error of the file at fault: a copy writes only its own file, and only reads the database."""
+        translated = _translated(error)
+        if isinstance(translated, DamagedError) or getattr(error, "extendedresult", 0) in _READ_ERRORS:
+            return translated
+        why = "no free space" if isinstance(translated, FullError) else str(translated)
+        return CopyError(f"{self._path} can't be written: {why}")
+
 
 def sqlite_version() -> str:
     """Return the version of the SQLite library."""
     return apsw.sqlite_lib_version()
+
+
+def schema_version() -> int:
+    """Return the version of the schema that this Beacon writes."""
+    return len(_migrations())
 
 
 def _connect(path: Path, vfs: str | None) -> apsw.Connection:
@@ -409,6 +460,9 @@ def _translated(error: Exception) -> errors.BeaconError:
 _REFUSED_BY_SQLITE = (apsw.Error, OverflowError, UnicodeError)
 # A quota, a limit of the file size, and a file system that reports missing space only at the fsync.
 _NO_ROOM = (errno.EDQUOT, errno.EFBIG, errno.ENOSPC)
+_READ_ERRORS = (
+    *(apsw.SQLITE_IOERR_READ, apsw.SQLITE_IOERR_SHORT_READ, apsw.SQLITE_IOERR_DATA, apsw.SQLITE_IOERR_CORRUPTFS),
+)
 _VOLUME_ERRORS = (apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.NoMemError, apsw.PermissionsError)
 _COLUMNS_OF_TABLES = (
     'SELECT s.name, c.name, c.type, c."notnull", c.pk FROM sqlite_schema s, pragma_table_info(s.name) c'

@@ -88,7 +88,7 @@ class Deliveries:
             self._settle_one(outcome, now_us)
         if claim.resume:
             self._ledger.run(
-                "UPDATE deliveries SET next_attempt_us = ?, forgiven = 0"
+                "UPDATE deliveries SET next_attempt_us = min(next_attempt_us, ?), forgiven = 0"
                 " WHERE endpoint = ? AND state = 'ready' AND requests > 0 AND forgiven = 1",
                 (now_us, claim.endpoint),
             )

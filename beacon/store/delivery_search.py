@@ -1,4 +1,4 @@
-"""Serves `find`: deliveries with their events, for display, a bounded number of rows at a time."""
+"""Serves `find` and `count-failed`: deliveries with their events, for display, a bounded number of rows at a time."""
 
 from collections.abc import Sequence
 
@@ -7,6 +7,10 @@ from beacon.domain import model
 from beacon.store import database, delivery_filter
 
 _SCANNED_ROWS = 2000  # rows that are scanned: one or two milliseconds
+_MOST_IDS = 10
+_LAST = "\U0010ffff"  # sorts behind every other character
+_EVENT_IDS = "SELECT id FROM events WHERE id >= ? AND id < ? ORDER BY id LIMIT ?"
+_UIDS = "SELECT uid FROM objects WHERE uid >= ? AND uid < ? ORDER BY uid LIMIT ?"
 _PAGE_ROWS = 100  # rows that are returned: each costs more than twenty that are only scanned
 
 
@@ -24,6 +28,31 @@ def page(ledger: database.Database, request: wire.FindDeliveries) -> wire.Delive
     return wire.DeliveryPage(
         deliveries=tuple(listed[delivery] for delivery in found.deliveries), after=found.after, more=found.more
     )
+
+
+def count_failed(ledger: database.Database, request: wire.CountFailed) -> wire.FailedCounts:
+    """Count the failed deliveries among the next rows by code."""
+    after = max(0, min(request.after, model.MAX_INTEGER))
+    rows = ledger.rows(
+        "SELECT max(id), count(*), sum(chosen), last_code FROM (SELECT id, last_code,"
+        " state = 'failed' AND endpoint = ? AS chosen FROM deliveries WHERE id > ? ORDER BY id LIMIT ?)"
+        " GROUP BY CASE WHEN chosen THEN last_code END",
+        (request.endpoint, after, _SCANNED_ROWS),
+    )
+    return wire.FailedCounts(
+        counts={code: failed for _, _, failed, code in rows if failed},
+        after=max((last for last, *_ in rows), default=after),
+        more=sum(count for _, count, *_ in rows) == _SCANNED_ROWS,
+    )
+
+
+def ids(ledger: database.Database, request: wire.FindIds) -> wire.FoundIds:
+    """Return the first ids that begin with the prefix, by index seeks."""
+    found: set[str] = set()
+    for wanted, sql in ((request.events, _EVENT_IDS), (request.objects, _UIDS)):
+        rows = ledger.rows(sql, (request.prefix, request.prefix + _LAST, _MOST_IDS + 1)) if wanted else []
+        found |= {str(one) for (one,) in rows}
+    return wire.FoundIds(ids=tuple(sorted(found)[:_MOST_IDS]), more=len(found) > _MOST_IDS)
 
 
 def read(ledger: database.Database, deliveries: Sequence[int]) -> list[wire.DeliverySummary]:

@@ -17,8 +17,11 @@ from beacon import errors
 from beacon.boundary import files
 from beacon.store import database, file_modes, salvage
 
+_CHECKING, _REBUILDING, _RESCUING = "checking the ledger", "rebuilding the indexes", "rescuing a damaged ledger"
+_PASSES = 6  # a check reads the pages once, then the rows, with random reads of the indexes: measured on a large ledger
 _HEADER_BYTES = 100
 _MARKER_BYTES = 200
+Report = Callable[[str, float], None]  # called with the activity and the share of it that is done
 
 
 class ShutdownMarker(StrEnum):
@@ -40,8 +43,8 @@ class Opened:
     rescue: salvage.Rescue | None = None
 
 
-def open_checked(path: Path, config: salvage.RescueConfig, report: Callable[[str], None], now_us: int) -> Opened:
-    """Open the ledger; `report` is called with the current activity when it takes long.
+def open_checked(path: Path, config: salvage.RescueConfig, report: Report, now_us: int) -> Opened:
+    """Open the ledger; `report` is called when it takes long.
 
     Raises:
         errors.StartError: the ledger is not usable here, for another reason than damage.
@@ -63,14 +66,13 @@ def open_checked(path: Path, config: salvage.RescueConfig, report: Callable[[str
     if marker is ShutdownMarker.CLEAN or (marker is ShutdownMarker.NONE and ledger.is_new):
         _remove_marker(path)
         return Opened(ledger=ledger)
-    report("checking the ledger")
-    if not (finding := find_damage(ledger)):
+    if not (finding := _checked(ledger, report)):
         _remove_marker(path)
         if marker is not ShutdownMarker.NONE:
             with suppress(OSError):  # full volume: then the next start does a plain check
                 _write(path, ShutdownMarker.DOUBTFUL.value)
         return Opened(ledger=ledger)
-    report("rebuilding the indexes")
+    report(_REBUILDING, 0.0)
     if _reindexed(ledger):
         _remove_marker(path)
         return Opened(ledger=ledger, finding=finding)
@@ -111,6 +113,12 @@ def read_marker(path: Path) -> ShutdownMarker:
     if word == ShutdownMarker.CLEAN:
         return ShutdownMarker.CLEAN if file_state == _file_state(path) else ShutdownMarker.NONE
     return ShutdownMarker(word) if word in tuple(ShutdownMarker) else ShutdownMarker.NONE
+
+
+def _checked(ledger: database.Database, report: Report) -> str:
+    report(_CHECKING, 0.0)
+    with ledger.reads_reported(lambda share: report(_CHECKING, share), passes=_PASSES):
+        return find_damage(ledger)
 
 
 def find_damage(ledger: database.Database) -> str:
@@ -164,11 +172,9 @@ def _reindexed(ledger: database.Database) -> bool:
     return sound
 
 
-def _rescued(
-    path: Path, config: salvage.RescueConfig, report: Callable[[str], None], now_us: int, finding: str
-) -> Opened:
-    report("rescuing a damaged ledger")
-    made = salvage.rescue(path, config, now_us)
+def _rescued(path: Path, config: salvage.RescueConfig, report: Report, now_us: int, finding: str) -> Opened:
+    report(_RESCUING, 0.0)
+    made = salvage.rescue(path, config, now_us, lambda share: report(_RESCUING, share))
     _remove_marker(path)
     return Opened(ledger=database.Database(path), finding=finding, rescue=made)
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from beacon import codec, wire
+from beacon.configuration import configured_scopes
 from beacon.domain import model, rules
-from beacon.store import database, suspects
+from beacon.store import actions, database, suspects
 
 _EVENTS = 20
 _ATTEMPTS = 20
@@ -36,6 +37,7 @@ class ObjectHistory:
         """Read from the given ledger, under the given configuration."""
         self._ledger = ledger
         self._scopes = scopes
+        self._actions = actions.Actions(ledger)
 
     def explain(self, request: wire.Explain) -> wire.Explanation:
         """Return one page of an object's history; the next page is older."""
@@ -114,6 +116,7 @@ class ObjectHistory:
             behind=self._first(endpoint, subject) if queued else "",
             attempts=self._attempts(delivery),
             deaths=deaths,
+            actions=self._actions.of(delivery),
         )
 
     def _first(self, endpoint: str, subject: str) -> str:
@@ -181,7 +184,7 @@ class ObjectHistory:
         )
         asked = scope.rule.named.get(namespace, scope.rule.default)
         return wire.CoveringScope(
-            label=(cursor[0] if cursor else "") or scope.id.kind,
+            label=(cursor[0] if cursor else "") or configured_scopes.spelled("", scope.id),
             group=scope.id.group,
             listed=bool(cursor and cursor[1]),
             excluded=asked is None or namespace in asked.excluded,

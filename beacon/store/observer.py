@@ -2,13 +2,17 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from beacon import errors
 from beacon.domain import model
 from beacon.runtime import log, metrics
-from beacon.store import comparisons, cursors, database, integrity, journal, redelivery, service, suspects
+from beacon.store import actions, comparisons, cursors, database, integrity, journal, redelivery, service, suspects
+
+_ABANDONED_S = 30.0  # since the last request of an operator's command: it was interrupted
+_REJECTED = "rejected"  # the request is invalid or not allowed: no fault of the database
 
 
 class Observer(service.ServiceListener):
@@ -18,6 +22,8 @@ class Observer(service.ServiceListener):
         """Write to the process's log. Metric children are cached: a lookup costs more than the update."""
         self._log = log.get().bind()  # bound once: binding at every line costs several times the line
         self._refused: dict[str, int] = {}  # refusals since the last log line, by verb
+        self._acting: actions.ActionsApplied | None = None  # the sum of an operator's command that is not complete
+        self._acting_since = 0.0
         self._operation = cache(lambda verb: metrics.DB_OPERATION_SECONDS.labels(verb=verb))
         self._requests = cache(lambda verb, result: metrics.BUS_REQUESTS.labels(verb=verb, result=result))
         self._request = cache(lambda verb: metrics.BUS_REQUEST_SECONDS.labels(verb=verb))
@@ -30,6 +36,8 @@ class Observer(service.ServiceListener):
             comparisons.ComparisonDone: _compared,
             comparisons.Drift: self._drift_found,
             redelivery.Discarded: self._discarded,
+            actions.ActionsApplied: self._actions_applied,
+            redelivery.OldDiscarded: _old_discarded,
             redelivery.Redelivered: lambda note: metrics.REDELIVERIES.labels(endpoint=note.endpoint).inc(),
             suspects.Suspected: self._suspected,
         }
@@ -38,6 +46,8 @@ class Observer(service.ServiceListener):
         """Record the notifications of one committed transaction."""
         metrics.DB_COMMIT_SECONDS.observe(seconds)
         metrics.DB_COMMIT_REQUESTS.observe(requests)
+        if self._acting is not None and time.monotonic() - self._acting_since > _ABANDONED_S:
+            self._log_acting()
         for note in notes:
             if (record := self._by_note.get(type(note))) is not None:
                 record(note)
@@ -65,6 +75,10 @@ class Observer(service.ServiceListener):
             reopened=rescue.reopened,
         )
 
+    def progressed(self, doing: str, share: float) -> None:
+        """Log the progress of a long activity before the store serves."""
+        self._log.info("ledger not open yet", doing=doing, percent=round(100 * share))
+
     def applied(self, verb: str, seconds: float) -> None:
         """Record a request that was applied within a transaction."""
         self._operation(verb).observe(seconds)
@@ -82,7 +96,8 @@ class Observer(service.ServiceListener):
     def failed(self, verb: str, error: errors.BeaconError) -> None:
         """Record a request that could not be applied."""
         kind = _kind_of(error)
-        metrics.DB_ERRORS.labels(verb=verb, error=kind).inc()
+        if kind != _REJECTED:
+            metrics.DB_ERRORS.labels(verb=verb, error=kind).inc()
         if isinstance(error, database.FullError):
             return  # logged once, when it begins: see `free_space_changed`
         if verb not in self._refused:
@@ -124,7 +139,31 @@ class Observer(service.ServiceListener):
 
     def _discarded(self, one: redelivery.Discarded) -> None:
         metrics.DELIVERIES.labels(endpoint=one.endpoint, type=one.type, outcome=model.DeliveryState.DISCARDED).inc()
-        self._log.info("delivery discarded", id=one.id, endpoint=one.endpoint, reason=one.reason)
+        self._log.debug("delivery discarded", id=one.id, endpoint=one.endpoint, reason=one.reason)
+
+    def _actions_applied(self, one: actions.ActionsApplied) -> None:
+        """Log a command of an operator once, after its last request, or when another one follows an unfinished one."""
+        if self._acting is not None and self._acting.operation != one.operation:
+            self._log_acting()
+        before = self._acting
+        self._acting = (
+            one if before is None else replace(one, done=before.done + one.done, refused=before.refused + one.refused)
+        )
+        self._acting_since = time.monotonic()
+        if not one.left:
+            self._log_acting()
+
+    def _log_acting(self) -> None:
+        acted, self._acting = self._acting, None
+        if acted is not None:
+            self._log.warning(
+                f"deliveries {acted.action}",
+                number=acted.done,
+                refused=acted.refused,
+                unprocessed=acted.left,
+                actor=acted.actor,
+                reason=acted.reason,
+            )
 
     def _suspected(self, one: suspects.Suspected) -> None:
         self._log.warning(
@@ -164,6 +203,11 @@ def _compared(found: comparisons.ComparisonDone) -> None:
     metrics.DRIFT.labels(kind=found.kind, drift="missed_deletion").inc(found.deleted)
 
 
+def _old_discarded(one: redelivery.OldDiscarded) -> None:
+    """Count the delivery; the cleaner logs the number of each run."""
+    metrics.DELIVERIES.labels(endpoint=one.endpoint, type=one.type, outcome=model.DeliveryState.DISCARDED).inc()
+
+
 def _kind_of(error: errors.BeaconError) -> str:
     if isinstance(error, database.FullError):
         return "full"
@@ -173,4 +217,4 @@ def _kind_of(error: errors.BeaconError) -> str:
         return "busy"
     if isinstance(error, database.RequestError):
         return "constraint"
-    return "other"
+    return "other" if isinstance(error, database.StorageError) else _REJECTED

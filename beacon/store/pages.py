@@ -45,7 +45,13 @@ class File:
         self._log: dict[int, bytes] = {}
         self._count = -(-size // _PAGE)
         self._read_log()
+        self._at = 0
         self.counts = ReadCounts()
+
+    @property
+    def share(self) -> float:
+        """Return the share of the pages that `rows` has read."""
+        return self._at / max(1, self._count)
 
     def close(self) -> None:
         """Close the file."""
@@ -58,6 +64,7 @@ class File:
         """
         free = self._free()
         for number in range(1, self._count + 1):
+            self._at = number
             page = self._page(number)
             if page is None or (number - 2) % _MAPPED == 0 or self._is_unused(number, page, free):
                 continue

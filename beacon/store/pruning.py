@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from beacon import codec, wire
-from beacon.domain import instants, model
-from beacon.store import clock, cursors, database, session_state
+from beacon.domain import model
+from beacon.store import ages, clock, cursors, database, session_state
 
 _ROWS_PER_REQUEST = 250  # rows that one request examines
 _OBJECTS_PER_REQUEST = 50
@@ -37,34 +37,47 @@ class Pruning:
 
     def prune(self, request: wire.Prune) -> wire.Pruned:
         """Examine the next rows of one table and remove those that are no longer needed, or only count them."""
-        before_us = self._clock.before_us(self._ledger, min(max(request.older_than_s, 0.0), instants.LONGEST_S))
-        tables: dict[wire.Prunable, Callable[[wire.Prune, int], wire.Pruned]] = {
+        split = self._clock.ages(self._ledger, request.older_than_s)
+        tables: dict[wire.Prunable, Callable[[wire.Prune, ages.Ages], wire.Pruned]] = {
             wire.Prunable.OBJECTS: self._objects,
             wire.Prunable.EVENTS: self._events,
             wire.Prunable.ATTEMPTS: self._attempts,
             wire.Prunable.GAPS: self._gaps,
         }
-        return tables[request.table](request, before_us)
+        return tables[request.table](request, split)
 
-    def _objects(self, request: wire.Prune, before_us: int) -> wire.Pruned:
+    def _note_future(self, split: ages.Ages, latest_us: int) -> None:
+        """Record that rows have timestamps in the future, so that they are removed one period from now."""
+        if latest_us > split.explained_us:
+            self._clock.distrust_jumps(self._ledger)
+
+    def _objects(self, request: wire.Prune, split: ages.Ages) -> wire.Pruned:
         """Remove objects that are gone, with all their events."""
         deadline = self._monotonic() + _BUDGET_S
         after = (max(0, min(request.after[0], model.MAX_INTEGER)), request.after[1])
-        found = self._ledger.rows(_GONE, (before_us, *after, before_us, _OBJECTS_PER_REQUEST))
+        latest = self._ledger.row("SELECT max(changed_us) FROM objects WHERE state = 'gone'")
+        self._note_future(split, (latest and latest[0]) or 0)
+        period = next((one for one in split.old if one[1] >= after[0]), None)
+        if period is None:
+            return wire.Pruned(rows={}, after=after, more=False, oldest_us=0)
+        low_us, high_us = period
+        after = max(after, (max(0, low_us), ""))
+        found = self._ledger.rows(_GONE, (_json(split.young), *after, high_us, _OBJECTS_PER_REQUEST))
         oldest_us = next((changed_us for changed_us, *_, may_go in found if may_go), 0)
         removed: dict[str, int] = {}
-        more = len(found) == _OBJECTS_PER_REQUEST
         for changed_us, uid, subject, may_go in found:
             if may_go and request.survey:
                 _count(removed, "objects", 1)
             elif may_go and not self._forget(uid, subject, removed, deadline):
-                more = True
-                break
+                return wire.Pruned(rows=removed, after=after, more=True, oldest_us=oldest_us)
             after = (changed_us, uid)
             if self._monotonic() > deadline:
-                more = True
-                break
-        return wire.Pruned(rows=removed, after=after, more=more, oldest_us=oldest_us)
+                return wire.Pruned(rows=removed, after=after, more=True, oldest_us=oldest_us)
+        if len(found) == _OBJECTS_PER_REQUEST:
+            return wire.Pruned(rows=removed, after=after, more=True, oldest_us=oldest_us)
+        following = next((one for one in split.old if one[0] > high_us), None)
+        after = (following[0], "") if following else after
+        return wire.Pruned(rows=removed, after=after, more=following is not None, oldest_us=oldest_us)
 
     def _forget(self, uid: str, subject: str, removed: dict[str, int], deadline: float) -> bool:
         """Remove the events of an object that is gone and then its row; return False if the time is up before."""
@@ -82,21 +95,22 @@ class Pruning:
         _count(removed, "objects", self._ledger.run("DELETE FROM objects WHERE uid = ?", (uid,)))
         return True
 
-    def _events(self, request: wire.Prune, before_us: int) -> wire.Pruned:
+    def _events(self, request: wire.Prune, split: ages.Ages) -> wire.Pruned:
         """Remove settled events, except the latest of each existing object."""
         deadline = self._monotonic() + _BUDGET_S
         position = max(0, min(request.after[0], model.MAX_INTEGER))
-        found = self._ledger.rows(_SETTLED, (before_us, position, _ROWS_PER_REQUEST))
+        found = self._ledger.rows(_SETTLED, (_json(split.young), position, _ROWS_PER_REQUEST))
+        self._note_future(split, max((latest_us for *_, latest_us in found), default=0))
         removed: dict[str, int] = {}
         more = len(found) == _ROWS_PER_REQUEST
-        oldest_us = next((committed_us for _, committed_us, may_go in found if may_go), 0)
+        oldest_us = next((committed_us for _, committed_us, may_go, _ in found if may_go), 0)
         for start in range(0, len(found), _STEP):
             step = found[start : start + _STEP]
             # Events are in the order of their commits: after the first recent one, all are recent.
-            if step[0][1] >= before_us:
+            if not split.is_old(step[0][1]):
                 more = False
                 break
-            going = [sequence for sequence, _, may_go in step if may_go]
+            going = [sequence for sequence, _, may_go, _ in step if may_go]
             if request.survey:
                 _count(removed, "events", len(going))
             elif going:
@@ -111,21 +125,23 @@ class Pruning:
         chosen = (codec.encode(sequences).decode(),)
         for table, where in (
             ("attempts", "delivery IN (SELECT id FROM deliveries WHERE sequence IN (SELECT value FROM json_each(?)))"),
+            ("actions", "delivery IN (SELECT id FROM deliveries WHERE sequence IN (SELECT value FROM json_each(?)))"),
             ("deliveries", "sequence IN (SELECT value FROM json_each(?))"),
             ("events", "sequence IN (SELECT value FROM json_each(?))"),
         ):
             _count(removed, table, self._ledger.run(f"DELETE FROM {table} WHERE {where}", chosen))
 
-    def _attempts(self, request: wire.Prune, before_us: int) -> wire.Pruned:
+    def _attempts(self, request: wire.Prune, split: ages.Ages) -> wire.Pruned:
         """Remove records of requests, except the last one of an open delivery: its outcome may still change."""
         number, _, rest = request.after[1].partition(".")
         generation, attempt = (
             int(part) if part.isdecimal() and len(part) < 19 else model.MAX_INTEGER for part in (number, rest)
         )
         position = (max(0, min(request.after[0], model.MAX_INTEGER)), generation, attempt)
-        rows = self._ledger.rows(_MADE, (before_us, *position, _ROWS_PER_REQUEST))
+        rows = self._ledger.rows(_MADE, (_json(split.young), *position, _ROWS_PER_REQUEST))
+        self._note_future(split, max((max(row[3], row[5]) for row in rows), default=0))
         # Deliveries are in the order of their events: no request after the first recent delivery is older.
-        found = [row for row in rows if row[5] < before_us]
+        found = [row for row in rows if split.is_old(row[5])]
         going = [(delivery, generation, attempt) for delivery, generation, attempt, _, may_go, _ in found if may_go]
         if not request.survey:
             for each in going:
@@ -138,22 +154,28 @@ class Pruning:
             oldest_us=min((started_us for _, _, _, started_us, may_go, _ in found if may_go), default=0),
         )
 
-    def _gaps(self, request: wire.Prune, before_us: int) -> wire.Pruned:
+    def _gaps(self, request: wire.Prune, split: ages.Ages) -> wire.Pruned:
         """Remove records of closed gaps."""
         position = max(0, min(request.after[0], model.MAX_INTEGER))
-        found = self._ledger.rows(
-            "SELECT id, to_us FROM gaps WHERE to_us < ? AND id > ? ORDER BY id LIMIT ?",
-            (before_us, position, _ROWS_PER_REQUEST),
+        rows = self._ledger.rows(
+            "SELECT id, to_us FROM gaps WHERE to_us IS NOT NULL AND id > ? ORDER BY id LIMIT ?",
+            (position, _ROWS_PER_REQUEST),
         )
+        self._note_future(split, max((to_us for _, to_us in rows), default=0))
+        found = [row for row in rows if split.is_old(row[1])]
         if not request.survey:
             for gap, _ in found:
                 self._ledger.run("DELETE FROM gaps WHERE id = ?", (gap,))
         return wire.Pruned(
             rows={"gaps": len(found)} if found else {},
-            after=(found[-1][0] if found else position, ""),
-            more=len(found) == _ROWS_PER_REQUEST,
+            after=(rows[-1][0] if rows else position, ""),
+            more=len(rows) == _ROWS_PER_REQUEST,
             oldest_us=min((to_us for _, to_us in found), default=0),
         )
+
+
+def _json(ranges: Sequence[ages.Range]) -> str:
+    return codec.encode(ranges).decode()
 
 
 def _count(removed: dict[str, int], table: str, number: int) -> None:
@@ -179,30 +201,35 @@ _EVENT_PASSED = _PASSED.format(
     newer="CAST(json_extract(e.data, '$.metadata.resourceVersion') AS INTEGER) > c.resource_version",
 )
 _SUBJECT = "o.api_group || '/' || o.kind || '/' || o.namespace || '/' || o.name"
+# The timestamps that are younger than the period, as ranges.
+_YOUNG = "WITH young (low, high) AS MATERIALIZED (SELECT value ->> 0, value ->> 1 FROM json_each(?1))"
+_IS_YOUNG = "EXISTS (SELECT 1 FROM young y WHERE {} BETWEEN y.low AND y.high)"
 _GONE = (
-    f"SELECT o.changed_us, o.uid, {_SUBJECT}, {_GONE_PASSED}"
+    f"{_YOUNG} SELECT o.changed_us, o.uid, {_SUBJECT}, {_GONE_PASSED}"
     f" AND NOT EXISTS (SELECT 1 FROM events e JOIN deliveries d USING (sequence) WHERE e.subject = {_SUBJECT}"
-    "  AND e.uid = o.uid AND (d.state NOT IN ('delivered', 'discarded') OR d.settled_us >= ?))"
+    f"  AND e.uid = o.uid AND (d.state NOT IN ('delivered', 'discarded') OR {_IS_YOUNG.format('d.settled_us')}))"
     # Undelivered events of earlier objects with the name: the ledger must keep that a later event overtook them.
     f" AND NOT EXISTS (SELECT 1 FROM events e JOIN deliveries d USING (sequence) WHERE e.subject = {_SUBJECT}"
     "  AND e.uid <> o.uid AND d.state NOT IN ('delivered', 'discarded') AND e.sequence <"
     f"  (SELECT max(m.sequence) FROM events m WHERE m.subject = {_SUBJECT} AND m.uid = o.uid))"
-    " FROM objects o WHERE o.state = 'gone' AND (o.changed_us, o.uid) > (?, ?) AND o.changed_us < ?"
+    " FROM objects o WHERE o.state = 'gone' AND (o.changed_us, o.uid) > (?, ?) AND o.changed_us <= ?"
     " ORDER BY o.changed_us, o.uid LIMIT ?"
 )
 # Objects that are gone are removed as a whole, above; events without an object were rescued from a damaged file.
 _SETTLED = (
-    "SELECT e.sequence, e.committed_us, e.committed_us < ?1"
+    f"{_YOUNG} SELECT e.sequence, e.committed_us, NOT {_IS_YOUNG.format('e.committed_us')}"
     " AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.sequence = e.sequence"
-    "  AND (d.state NOT IN ('delivered', 'discarded') OR d.settled_us >= ?1))"
+    f"  AND (d.state NOT IN ('delivered', 'discarded') OR {_IS_YOUNG.format('d.settled_us')}))"
     " AND coalesce((SELECT o.state <> 'gone' AND EXISTS (SELECT 1 FROM events l WHERE l.subject = e.subject"
     "  AND l.uid = e.uid AND l.sequence > e.sequence) FROM objects o WHERE o.uid = e.uid), 1)"
-    f" AND {_EVENT_PASSED}"
+    f" AND {_EVENT_PASSED}, max(e.committed_us, coalesce("
+    "(SELECT max(d.settled_us) FROM deliveries d WHERE d.sequence = e.sequence), 0))"
     " FROM events e WHERE e.sequence > ?2 ORDER BY e.sequence LIMIT ?3"
 )
 _MADE = (
-    "SELECT a.delivery, a.generation, a.attempt, a.started_us, a.started_us < ?1 AND EXISTS (SELECT 1 FROM deliveries d"
-    " WHERE d.id = a.delivery AND (d.state NOT IN ('ready', 'queued') OR a.attempt < d.requests)), coalesce("
+    f"{_YOUNG} SELECT a.delivery, a.generation, a.attempt, a.started_us,"
+    f" NOT {_IS_YOUNG.format('a.started_us')} AND EXISTS (SELECT 1 FROM deliveries d WHERE d.id = a.delivery"
+    " AND (d.state NOT IN ('ready', 'queued') OR a.attempt < d.requests)), coalesce("
     "(SELECT e.committed_us FROM deliveries d JOIN events e USING (sequence) WHERE d.id = a.delivery), 0)"
     " FROM attempts a WHERE (a.delivery, a.generation, a.attempt) > (?2, ?3, ?4)"
     " ORDER BY a.delivery, a.generation, a.attempt LIMIT ?5"

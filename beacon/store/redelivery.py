@@ -10,10 +10,12 @@ from dataclasses import dataclass
 
 from beacon import wire
 from beacon.domain import model
-from beacon.store import database, session_state
+from beacon.store import actions, ages, database, session_state
 
 _AT_ONCE = 40  # deliveries that one request processes, so that other requests do not wait long
+_EXAMINED = 250  # deliveries that one request examines for failed ones that are too old
 _OVERTAKEN = "a later event of the object has been delivered"
+_OLD = "failed longer ago than retention.failedPeriod"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,27 +35,75 @@ class Discarded:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OldDiscarded:
+    """A delivery that failed too long ago was discarded: for metrics, after the commit."""
+
+    endpoint: str
+    type: model.EventType
+
+
 class Redelivery:
-    """Serves the verbs `redeliver` and `discard`."""
+    """Serves the verbs `redeliver`, `discard` and `discard-old`."""
 
     def __init__(self, ledger: database.Database, state: session_state.SessionState, endpoint: str) -> None:
         """Work on the given ledger; redelivered events are sent to `endpoint`, the configured one."""
         self._ledger = ledger
         self._state = state
         self._endpoint = endpoint
+        self._actions = actions.Actions(ledger)
 
     def redeliver(self, request: wire.Redeliver, now_us: int) -> wire.ActionResult:
         """Make finished deliveries again."""
         taken = request.deliveries[:_AT_ONCE]
-        answers = [(one[0], self._redeliver(*one, now_us, out_of_order=request.out_of_order)) for one in taken]
+        answers = [(one[0], self._redeliver(*one, now_us, request)) for one in taken]
+        self._note_applied(request, answers, "")
         return self._acted(answers)
 
     def discard(self, request: wire.Discard, now_us: int) -> wire.ActionResult:
         """Discard failed deliveries."""
         taken = request.deliveries[:_AT_ONCE]
-        return self._acted([(one[0], self._discard(*one, now_us, request.reason)) for one in taken])
+        answers = [(one[0], self._discard(*one, now_us, request)) for one in taken]
+        self._note_applied(request, answers, request.reason)
+        return self._acted(answers)
 
-    def _redeliver(self, delivery: int, generation: int, now_us: int, *, out_of_order: bool) -> str:
+    def discard_old(self, request: wire.DiscardOld, now_us: int, split: ages.Ages) -> wire.DiscardedOld:
+        """Examine the next deliveries, and discard those that failed before the period that `split` divides."""
+        after = max(0, min(request.after, model.MAX_INTEGER))
+        if not self._ledger.row("SELECT 1 FROM counts WHERE what = 'deliveries' AND state = 'failed' AND number > 0"):
+            return wire.DiscardedOld(discarded=0, after=after, more=False)
+        rows = self._ledger.rows(
+            "SELECT d.id, d.endpoint, e.type, d.state = 'failed', d.settled_us FROM deliveries d"
+            " JOIN events e USING (sequence) WHERE d.id > ? ORDER BY d.id LIMIT ?",
+            (after, _EXAMINED),
+        )
+        old = [
+            (delivery, endpoint, type_)
+            for delivery, endpoint, type_, failed, settled_us in rows
+            if failed and split.is_old(settled_us)
+        ]
+        for delivery, endpoint, type_ in old:
+            self._ledger.run(_SET_DISCARDED, (now_us, _OLD, delivery))
+            self._state.note(OldDiscarded(endpoint=endpoint, type=model.EventType(type_)))
+        return wire.DiscardedOld(discarded=len(old), after=rows[-1][0] if rows else after, more=len(rows) == _EXAMINED)
+
+    def _note_applied(
+        self, request: wire.Redeliver | wire.Discard, answers: Sequence[tuple[int, str]], reason: str
+    ) -> None:
+        redelivered = isinstance(request, wire.Redeliver)
+        self._state.note(
+            actions.ActionsApplied(
+                action=model.OperatorAction.REDELIVERED if redelivered else model.OperatorAction.DISCARDED,
+                operation=request.operation.id,
+                actor=actions.shortened_actor(request.operation.actor),
+                reason=actions.shortened_reason(reason),
+                done=sum(not why for _, why in answers),
+                refused=sum(bool(why) for _, why in answers),
+                left=len(request.deliveries) - len(answers) + max(0, request.operation.left),
+            )
+        )
+
+    def _redeliver(self, delivery: int, generation: int, now_us: int, request: wire.Redeliver) -> str:
         """Return the reason of a refusal, "" if it is done."""
         row = self._ledger.row("SELECT state, generation, subject, sequence FROM deliveries WHERE id = ?", (delivery,))
         if row is None:
@@ -65,7 +115,7 @@ class Redelivery:
             return "it was redelivered in the meantime"
         if state in _OPEN:
             return "it is open, and will be delivered"
-        if not out_of_order and _is_overtaken(self._ledger, subject, sequence):
+        if not request.out_of_order and _is_overtaken(self._ledger, subject, sequence):
             return _OVERTAKEN
         self._state.note(Redelivered(endpoint=self._endpoint))
         self._ledger.run(
@@ -74,11 +124,14 @@ class Redelivery:
             " forgiven = 0, next_attempt_us = ?2, last_tried_us = 0, settled_us = 0, reason = '', out_of_order = ?3,"
             " state = CASE WHEN EXISTS (SELECT 1 FROM deliveries WHERE endpoint = ?1 AND subject = ?4"
             " AND state IN ('queued', 'ready')) THEN 'queued' ELSE 'ready' END WHERE id = ?5",
-            (self._endpoint, now_us, int(out_of_order), subject, delivery),
+            (self._endpoint, now_us, int(request.out_of_order), subject, delivery),
         )
+        actor, action = request.operation.actor, model.OperatorAction.REDELIVERED
+        self._actions.record(delivery, generation + 1, action, actor=actor, reason="", now_us=now_us)
         return ""
 
-    def _discard(self, delivery: int, generation: int, now_us: int, reason: str) -> str:
+    def _discard(self, delivery: int, generation: int, now_us: int, request: wire.Discard) -> str:
+        reason = actions.shortened_reason(request.reason)
         row = self._ledger.row(
             "SELECT d.state, d.generation, d.endpoint, e.type, e.id FROM deliveries d JOIN events e USING (sequence)"
             " WHERE d.id = ?",
@@ -93,26 +146,22 @@ class Redelivery:
             return ""
         if state != model.DeliveryState.FAILED:
             return f"it is {state}; only failed deliveries can be discarded"
-        self._ledger.run(
-            "UPDATE deliveries SET state = 'discarded', settled_us = ?, reason = ? WHERE id = ?",
-            (now_us, reason, delivery),
-        )
+        self._ledger.run(_SET_DISCARDED, (now_us, reason, delivery))
+        actor, action = request.operation.actor, model.OperatorAction.DISCARDED
+        self._actions.record(delivery, generation, action, actor=actor, reason=reason, now_us=now_us)
         self._state.note(Discarded(endpoint=endpoint, type=model.EventType(type_), id=event, reason=reason))
         return ""
 
     def _acted(self, answers: Sequence[tuple[int, str]]) -> wire.ActionResult:
-        refused = tuple(
-            wire.RefusedAction(delivery=delivery, event_id=self._event_of(delivery), why=why)
-            for delivery, why in answers
-            if why
-        )
+        refused = tuple(self._refused(delivery, why) for delivery, why in answers if why)
         return wire.ActionResult(taken=len(answers), done=len(answers) - len(refused), refused=refused)
 
-    def _event_of(self, delivery: int) -> str:
+    def _refused(self, delivery: int, why: str) -> wire.RefusedAction:
         row = self._ledger.row(
-            "SELECT e.id FROM deliveries d JOIN events e USING (sequence) WHERE d.id = ?", (delivery,)
+            "SELECT e.id, d.endpoint FROM deliveries d JOIN events e USING (sequence) WHERE d.id = ?", (delivery,)
         )
-        return row[0] if row else ""
+        event, endpoint = row or ("", "")
+        return wire.RefusedAction(delivery=delivery, event_id=event, why=why, endpoint=endpoint)
 
 
 def promote(ledger: database.Database, endpoint: str, subject: str, now_us: int) -> None:
@@ -140,6 +189,7 @@ def _is_overtaken(ledger: database.Database, subject: str, sequence: int) -> boo
     return ledger.row(_LATER, (subject, sequence)) is not None
 
 
+_SET_DISCARDED = "UPDATE deliveries SET state = 'discarded', settled_us = ?, reason = ? WHERE id = ?"
 _OPEN = (model.DeliveryState.QUEUED, model.DeliveryState.READY)
 # Only delivered and discarded events are pruned; the next event's `previous` shows that there was one.
 _LATER = """

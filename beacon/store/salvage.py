@@ -8,7 +8,7 @@ again by mistake has the same id. An event that was never sent would be lost, so
 import os
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ _WORDS: Mapping[tuple[str, str], frozenset[str]] = {
     ("events", "source"): frozenset(model.Source),
     ("events", "cause"): frozenset(model.Cause),
     ("gaps", "reason"): frozenset(model.GapReason),
+    ("actions", "action"): frozenset(model.OperatorAction),
 }
 
 
@@ -49,8 +50,8 @@ class Rescue:
     reopened: int = 0
 
 
-def rescue(path: Path, config: RescueConfig, now_us: int) -> Rescue:
-    """Replace the damaged ledger by a new one with all readable rows.
+def rescue(path: Path, config: RescueConfig, now_us: int, report: Callable[[float], None]) -> Rescue:
+    """Replace the damaged ledger by a new one with all readable rows; `report` is called with the share that is done.
 
     Raises:
         errors.StartError: the volume does not permit it.
@@ -58,7 +59,7 @@ def rescue(path: Path, config: RescueConfig, now_us: int) -> Rescue:
     building = _beside(path, "rescue-unfinished")
     _remove(building)
     try:
-        made = _Copy(path, building, config, now_us).run()
+        made = _Copy(path, building, config, now_us).run(report)
         building.replace(_beside(path, "rescue"))
         made.aside = resume(path) or made.aside
     except (OSError, database.StorageError) as error:
@@ -109,11 +110,11 @@ class _Copy:
         self._assigned: dict[str, int] = {}
         self._identity: tuple[int, str] = (0, "")  # epoch and cluster of the damaged ledger
 
-    def run(self) -> Rescue:
+    def run(self, report: Callable[[float], None]) -> Rescue:
         """Copy the rows, and restore consistency among them."""
         try:
             self._ledger.run("PRAGMA foreign_keys = OFF")  # an event may come after its delivery
-            self._copy()
+            self._copy(report)
             self._ledger.begin()
             self._reconnect()
             self._void_cursors()
@@ -123,7 +124,7 @@ class _Copy:
             self._ledger.close()
         return self._made
 
-    def _copy(self) -> None:
+    def _copy(self, report: Callable[[float], None]) -> None:
         file = pages.File(self._source)
         try:
             self._ledger.begin()
@@ -132,6 +133,7 @@ class _Copy:
                 if number % _AT_ONCE == 0:
                     self._ledger.commit()
                     self._ledger.begin()
+                    report(file.share)
             self._ledger.commit()
         finally:
             file.close()
@@ -217,6 +219,7 @@ _KNOWN_BY: Mapping[str, tuple[bool, int, int, type]] = {
     "events": (True, 15, 1, str),
     "deliveries": (True, 15, 1, int),
     "gaps": (True, 12, 1, str),
+    "actions": (True, 7, 4, str),
     "objects": (False, 14, 0, str),
     "cursors": (False, 10, 0, str),
     "attempts": (False, 10, 0, int),

@@ -28,6 +28,7 @@ from beacon.store import (
     rendering,
     session_state,
     statistics,
+    test_events,
     watch_positions,
 )
 
@@ -213,15 +214,21 @@ class StoreService:
 
     def _readers_by_request(self) -> dict[type, Callable[[Any], wire.Reply]]:
         """Return the handlers of verbs of `wire.VerbKind.READ`, by the type of the request."""
+        tests = test_events.TestEvents()
         return {
             wire.Ping: lambda _: wire.Pong(state="ready", since_us=self._started_us),
             wire.Hello: lambda _: wire.HelloReply(settings=self._settings),
             wire.Backup: self._backups.step,
             wire.ReadObjects: self._object_pages.page,
             wire.FindDeliveries: lambda r: delivery_search.page(self._ledger, r),
+            wire.CountFailed: lambda r: delivery_search.count_failed(self._ledger, r),
+            wire.FindIds: lambda r: delivery_search.ids(self._ledger, r),
             wire.Explain: self._history.explain,
             wire.Follow: self._recent.page,
             wire.Vacuum: lambda _: self._vacuum(),
+            wire.RequestTestEvent: tests.request,
+            wire.TakeTestEvent: tests.take,
+            wire.ReportTestEvent: tests.report,
             wire.Inspect: lambda _: self._statistics.inspect(),
         }
 
@@ -230,6 +237,7 @@ class StoreService:
         return {
             wire.Claim: lambda r, now: self._deliveries.settle(r, now.us),
             wire.Observe: self._positions.observe,
+            wire.Confirm: self._positions.confirm,
             wire.OpenStream: lambda r, _: self._positions.open_stream(r),
             wire.Rewind: lambda r, _: self._positions.rewind(r),
             wire.Expire: lambda r, _: self._positions.expire(r),
@@ -244,6 +252,9 @@ class StoreService:
             wire.Adopt: lambda r, now: self._positions.adopt(r, now.us),
             wire.Redeliver: lambda r, now: self._redelivery.redeliver(r, now.us),
             wire.Discard: lambda r, now: self._redelivery.discard(r, now.us),
+            wire.DiscardOld: lambda r, now: self._redelivery.discard_old(
+                r, now.us, self._clock.ages(self._ledger, r.older_than_s)
+            ),
         }
 
     def _is_write(self, request: wire.AnyRequest) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from beacon import codec, wire
+from beacon.configuration import configured_scopes
 from beacon.domain import model
 from beacon.store import database, deliveries, watch_positions
 
@@ -43,13 +44,15 @@ class StatisticsReader:
     def _gaps(self) -> Iterator[wire.GapStatistics]:
         """Yield the latest gaps, newest first."""
         rows = self._ledger.rows(
-            "SELECT coalesce(nullif(c.label, ''), g.kind), g.reason, g.from_us, g.to_us, g.differences, g.certainty"
+            "SELECT coalesce(c.label, ''), g.api_group, g.kind, g.namespace, g.reason, g.from_us, g.to_us,"
+            " g.differences, g.certainty"
             " FROM gaps g LEFT JOIN cursors c USING (api_group, kind, namespace) ORDER BY g.id DESC LIMIT ?",
             (_LATEST_GAPS,),
         )
-        for label, reason, since_us, until_us, differences, certainty in rows:
+        for label, group, kind, namespace, reason, since_us, until_us, differences, certainty in rows:
+            scope = model.ScopeId(group=group, kind=kind, namespace=namespace)
             yield wire.GapStatistics(
-                label=label,
+                label=label or configured_scopes.spelled("", scope),
                 reason=model.GapReason(reason),
                 since_us=since_us or 0,
                 until_us=until_us or 0,

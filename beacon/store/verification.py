@@ -1,11 +1,12 @@
-"""`python -m beacon.store.verification FILE`: checks whether a ledger that no store serves keeps its invariants.
+"""`python -m beacon.store.verification FILE [FD]`: checks whether a ledger that no store serves keeps its invariants.
 
 `beacon verify` and `beacon backup` run it as a subprocess, because only the store's code may open a ledger. It prints
-a line for each violation and changes nothing.
+a line for each violation and changes nothing. To the descriptor FD it writes its progress, in thousandths, one a line.
 """
 
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from beacon import errors
@@ -13,24 +14,28 @@ from beacon.boundary import visible
 from beacon.store import database
 
 _MOST = 20  # lines of one kind
+_PASSES = 6  # an integrity check reads the pages once, then the rows, with random reads of the indexes: measured
+_PAGES_SHARE = 0.6  # of the time, about, is spent on the integrity check
 _TOLERANCE_US = 5000  # between the clock of an instant and that of a duration
 
 
-def findings(path: Path) -> Iterator[str]:
-    """Yield the violations in a ledger, one sentence each.
+def findings(path: Path, report: Callable[[float], None] = lambda _share: None) -> Iterator[str]:
+    """Yield the violations in a ledger, one sentence each; `report` is called with the share that is done.
 
     Raises:
         errors.StartError: the file can't be opened, or is in use.
     """
     ledger = database.Database.to_read(path)
     try:
-        damage = [str(row[0]) for row in ledger.rows(f"PRAGMA integrity_check({_MOST})")]
+        with ledger.reads_reported(lambda share: report(_PAGES_SHARE * share), passes=_PASSES):
+            damage = [str(row[0]) for row in ledger.rows(f"PRAGMA integrity_check({_MOST})")]
         if damage != ["ok"]:
             yield from (f"damaged: {line}" for line in damage)
         elif not ledger.row("SELECT 1 FROM sqlite_schema WHERE name = 'deliveries'"):
             yield "it is not a ledger of Beacon"
         else:
-            yield from _inconsistencies(ledger)
+            yield from _inconsistencies(ledger, report)
+        report(1.0)
     except database.BusyError as error:
         message = f"{path} is being served: omit FILE to check a copy of it"
         raise errors.StartError(message, exit_code=errors.EXIT_TEMPORARY) from error
@@ -40,10 +45,12 @@ def findings(path: Path) -> Iterator[str]:
         ledger.close()
 
 
-def _inconsistencies(ledger: database.Database) -> Iterator[str]:
-    for sentence, sql in _RULES:
+def _inconsistencies(ledger: database.Database, report: Callable[[float], None]) -> Iterator[str]:
+    for number, (sentence, sql) in enumerate(_RULES):
+        report(_PAGES_SHARE + (1 - _PAGES_SHARE) * number / (len(_RULES) + 1))
         for row in ledger.rows(f"{sql} LIMIT {_MOST}"):
             yield sentence.format(*row)
+    report(1 - (1 - _PAGES_SHARE) / (len(_RULES) + 1))
     # A clock that was set back makes instants incomparable; the ledger records that in `jumps`.
     set_back = ledger.row("SELECT 1 FROM sqlite_schema WHERE name = 'jumps'") and ledger.row("SELECT 1 FROM jumps")
     if not set_back:
@@ -116,10 +123,10 @@ WHERE later.generation = 0 AND later.attempt = 1 AND later.started_us > 0 AND ea
 AND earlier.started_us + earlier.duration_us > later.started_us + ?"""
 
 
-def main(path: Path) -> int:
-    """Print the violations and return the exit code."""
+def main(path: Path, progress: int | None = None) -> int:
+    """Print the violations, report the progress to a descriptor if there is one, and return the exit code."""
     try:
-        found = list(findings(path))
+        found = list(findings(path, _writer(progress)))
     except errors.StartError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
@@ -127,5 +134,23 @@ def main(path: Path) -> int:
     return errors.EXIT_FAILURE if found else errors.EXIT_OK
 
 
+def _writer(progress: int | None) -> Callable[[float], None]:
+    """Return a function that writes each thousandth once; a reader that is gone is no reason to stop the check."""
+    written = -1
+
+    def write(share: float) -> None:
+        nonlocal written, progress
+        thousandths = round(1000 * share)
+        if progress is None or thousandths <= written:
+            return
+        written = thousandths
+        try:
+            os.write(progress, f"{thousandths}\n".encode())
+        except OSError:
+            progress = None
+
+    return write
+
+
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else None))

@@ -170,6 +170,12 @@ class WatchPositions:
             self.reopen_stream(scope)
         return adopted
 
+    def confirm(self, request: wire.Confirm, now: rendering.Now) -> wire.Confirmed:
+        """Confirm or move the positions of quiet scopes."""
+        if any(one.observations for one in request.positions):
+            raise errors.PermanentError("a confirmation contains observations")
+        return wire.Confirmed(replies=tuple(self.observe(one, now) for one in request.positions))
+
     def observe(self, request: wire.Observe, now: rendering.Now) -> wire.PositionReply:
         """Apply the changes between the cursor and the request's position, and move the cursor there."""
         scope = self._scopes.get(request.scope)
@@ -269,7 +275,7 @@ class WatchPositions:
         """Return each scope's position, and when it was last confirmed."""
         return tuple(
             wire.ScopeStatistics(
-                label=cursor.label or scope.kind,
+                label=cursor.label or configured_scopes.spelled("", scope),
                 listed=cursor.version > 0,
                 position=cursor.version,
                 position_us=self._state.get(cursors.confirmed_key(scope)) or cursor.positioned_us,

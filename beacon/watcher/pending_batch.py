@@ -19,6 +19,7 @@ class Segment:
     prev: int
     position: int
     observations: tuple[model.Observation, ...]
+    large: bool = False
 
 
 class PendingBatch:
@@ -72,7 +73,9 @@ class PendingBatch:
 
     def take(self) -> Segment:
         """Return the collected segment, and start the next one after it."""
-        segment = Segment(prev=self._prev, position=self._position, observations=tuple(self._observations))
+        segment = Segment(
+            prev=self._prev, position=self._position, observations=tuple(self._observations), large=self.large
+        )
         self._prev = self._position
         self._observations.clear()
         self._size = 0

@@ -93,7 +93,7 @@ def react(
     """Return the reaction to a failed request, or to a failure of an open watch.
 
     `doubtful`: the server may have just started, so its refusal may be temporary (`beacon.cluster.doubt`).
-    `without_progress`: the number of watches in a row that the server's data ended before the position advanced.
+    `without_progress`: the number of watches in a row that ended by the server's data, without a new position.
     """
     reaction = _react_in_doubt(failure) if doubtful else _react(failure, operation)
     if operation is Operation.WATCH and _is_list_due(without_progress):

@@ -1,18 +1,16 @@
-"""Starts one thread per scope, each with its own bus client and heartbeat, so that no scope waits for another."""
+"""Puts the watcher together: one loop for all open watches, and threads for what blocks."""
 
-import functools
-import time
 from collections.abc import Callable, Sequence
 
 from beacon import bus
 from beacon.cluster import connection, lists
 from beacon.domain import rules
-from beacon.runtime import process
-from beacon.watcher import policy, scope_watch, status
+from beacon.runtime import process, workers
+from beacon.watcher import policy, scope_watch, status, watch_loop
 
-SPARE_CONNECTIONS = 4  # beside one for each watch: lists and discovery of several streams at a time
+QUICK_THREADS = 16  # lists and discovery of so many scopes at a time
+MOST_THREADS = 128
 _WIND_DOWN_S = 2.5
-_BEAT_S = 1.0
 
 
 class ClusterIdentity:
@@ -48,31 +46,34 @@ def follow(
 
     `beat` writes the heartbeat of the calling thread.
     """
-    identity = ClusterIdentity(api)
-    threads = []
-    for scope in scopes:
-        target = functools.partial(_follow_one, context, scope, api, identity=identity, timing=timing)
-        threads.append(context.spawn(status.name_of(scope), target))
-    while not context.stop.wait(_BEAT_S):
-        beat()
-    deadline = time.monotonic() + _WIND_DOWN_S
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
+    pool = workers.Workers(context, "scopes", quick=QUICK_THREADS, most=MOST_THREADS)
+    with bus.Client(bus.address(context.run_dir), stop=context.stop, on_beat=beat) as client:
+        shared = bus.SharedClient(client, stop=context.stop)
+        loop = watch_loop.WatchLoop(context, shared, pool)
+        client.wake_on(loop.descriptor)
+        identity = ClusterIdentity(api)
+        try:
+            loop.run(
+                [_stream(scope, context, shared, pool, api=api, identity=identity, timing=timing) for scope in scopes]
+            )
+        finally:
+            context.stop.set()
+            pool.join(_WIND_DOWN_S)
+            loop.close()
 
 
-def _follow_one(
-    context: process.Context,
+def _stream(
     scope: rules.Scope,
-    api: connection.Connection,
+    context: process.Context,
+    shared: bus.SharedClient,
+    pool: workers.Workers,
     *,
+    api: connection.Connection,
     identity: ClusterIdentity,
     timing: policy.Timing,
-) -> None:
-    """Watch one scope in its own thread."""
-    heartbeat = context.heartbeat(status.name_of(scope))
-    with bus.Client(bus.address(context.run_dir), stop=context.stop, on_beat=heartbeat.beat) as client:
-        deps = scope_watch.WatchDependencies(
-            api=api, client=client, cluster=identity.uid, stop=context.stop, beat=heartbeat.beat, timing=timing
-        )
-        scope_watch.ScopeWatch(scope, deps, status.StreamStatus(scope, context.report)).run()
-    heartbeat.close()
+) -> scope_watch.ScopeWatch:
+    link = bus.Link(shared, beat=pool.beat)
+    deps = scope_watch.WatchDependencies(
+        api=api, link=link, cluster=identity.uid, stop=context.stop, beat=pool.beat, timing=timing
+    )
+    return scope_watch.ScopeWatch(scope, deps, status.StreamStatus(scope, context.report))

@@ -1,7 +1,8 @@
-"""The loop of one scope: discover the kind, open a session, compare positions, list if necessary, watch, repeat.
+"""One scope: discover the kind, open a session, compare positions, list if necessary, watch, repeat.
 
-Read top-down. No failure of the API server or the store ends the loop: each has its reaction (`beacon.watcher.policy`),
-and it affects one scope only. The loop ends when the process is asked to stop, or when only a new process helps.
+Read top-down. `open` and `recover` block and run in a thread of their own; while the watch is open, `pump` handles what
+has arrived and never waits. No failure of the API server or the store ends a stream: each has its reaction
+(`beacon.watcher.policy`), and it affects one scope only.
 """
 
 import random
@@ -16,33 +17,49 @@ from beacon.domain import model, rules
 from beacon.watcher import policy, status, store_session
 
 _HEALTHY_S = 5.0  # a watch that lasted this long did not fail for the same reason as the one before it
-_BEAT_S = 1.0
+_SHORT_S = 1.0  # a watch that ends sooner and without an event must not be asked for again at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchDependencies:
-    """The collaborators of a stream. `cluster` returns the cluster's UID; `beat` writes the thread's heartbeat."""
+    """The collaborators of a stream.
+
+    `cluster` returns the cluster's UID; `beat` writes the heartbeat of the calling thread.
+    """
 
     api: connection.Connection
-    client: bus.Client
+    link: bus.Link
     cluster: Callable[[], str]
     stop: threading.Event
     beat: Callable[[], None]
     timing: policy.Timing = field(default_factory=policy.Timing)
 
 
+@dataclass(slots=True, kw_only=True)
+class _Opened:
+    """An open watch, and what happened on it."""
+
+    watch: watching.OpenWatch
+    resource: discovery.ServedResource
+    began: float  # monotonic
+    began_at: int  # resourceVersion
+    received_any: bool = False
+
+
 class ScopeWatch:
-    """Watches one scope."""
+    """Watches one scope; at any time one thread may use it.
+
+    `open` returns None once a watch is open; then `pump` is called until it raises or returns False. `open` and
+    `recover` return the seconds to wait before the next `open`.
+    """
 
     def __init__(self, scope: rules.Scope, deps: WatchDependencies, stream_status: status.StreamStatus) -> None:
-        """Watch `scope`; for use by one thread."""
+        """Watch `scope`."""
         self._scope = scope
         self._deps = deps
         self._timing = deps.timing
         self._status = stream_status
-        self._session = store_session.StoreSession(
-            scope, deps.client, stream_status, stop=deps.stop, flush_s=deps.timing.flush_s
-        )
+        self.session = store_session.StoreSession(scope, deps.link, stream_status, flush_s=deps.timing.flush_s)
         self._random = random.Random()  # noqa: S311  spreads load, keeps no secret
         self._resource: discovery.ServedResource | None = None
         self._operation = policy.Operation.DISCOVER
@@ -50,50 +67,78 @@ class ScopeWatch:
         self._failed = 0  # failures in a row
         self._without_progress = 0  # watches in a row that the server's data ended before the position advanced
         self._ended_without_progress = False  # whether the last watch was one of these
+        self._last: _Opened | None = None
 
-    def run(self) -> None:
-        """Watch the scope until the process is asked to stop.
+    @property
+    def name(self) -> str:
+        """Return the scope's name."""
+        return status.name_of(self._scope)
+
+    @property
+    def watch(self) -> watching.OpenWatch:
+        """Return the watch that was opened last."""
+        return self._opened.watch
+
+    @property
+    def _opened(self) -> _Opened:
+        if self._last is None:
+            raise RuntimeError("no watch was opened")
+        return self._last
+
+    def open(self) -> float | None:
+        """Open a watch: discovery, session, a list if necessary. Blocks.
 
         Raises:
+            errors.Stopping: the process was asked to stop.
             bus.SettingsChanged: the store has another configuration; this process must restart.
             errors.ConfigError: the ledger belongs to another cluster.
         """
-        self._status.enter(policy.StreamState.OPENING)
+        if self._status.state is None:
+            self._status.enter(policy.StreamState.OPENING)
         self._deps.api.set_heartbeat(self._check_stop)
         try:
-            while True:
-                self._follow_until_failure()
-        except errors.Stopping:
-            self._session.finish()
-
-    def _follow_until_failure(self) -> None:
-        """Run one cycle: session, list if necessary, and watch; handle its failure."""
-        try:
-            self._follow()
-        except (store_session.StalePosition, bus.LedgerChanged) as stale:
-            self._failed += 1
-            if self._failed > 1:
-                self._status.failed(policy.FailureCause.ERROR)
-                self._status.enter(policy.StreamState.OPENING, str(stale))
-                self._pause(policy.Pace.QUICK)
+            return None if self._follow() else 0.0
         except (bus.SettingsChanged, errors.ConfigError, errors.Stopping):
             raise
-        except (errors.TransientError, errors.PermanentError) as failure:
-            self._recover(failure)
+        except errors.BeaconError as failure:
+            return self.recover(failure)
 
-    def _follow(self) -> None:
+    def recover(self, failure: errors.BeaconError) -> float:
+        """Handle a failure of `open`, `pump` or `probe`; return the seconds to wait before the next `open`. Blocks.
+
+        Raises:
+            errors.BeaconError: as `open`, or an error that no stream handles.
+        """
+        self._deps.api.set_heartbeat(self._check_stop)
+        self._check_stop()
+        if isinstance(failure, store_session.StalePosition | bus.LedgerChanged):
+            self._failed += 1
+            if self._failed == 1:
+                return 0.0
+            self._status.failed(policy.FailureCause.ERROR)
+            self._status.enter(policy.StreamState.OPENING, str(failure))
+            return self._pause_s(policy.Pace.QUICK)
+        if isinstance(failure, bus.SettingsChanged | errors.ConfigError):
+            raise failure
+        if not isinstance(failure, errors.TransientError | errors.PermanentError):
+            raise failure
+        return self._react(failure)
+
+    def _follow(self) -> bool:
+        """Run one cycle up to the open watch; return False if it must begin again."""
         resource = self._find_resource()
-        opened = self._session.open(self._status.label, self._deps.cluster())
+        opened = self.session.open(self._status.label, self._deps.cluster())
         # The store is read first: a resourceVersion that another stream records later may be newer than this read.
         self._operation = policy.Operation.LIST
         current = lists.current(self._deps.api, resource, self._scope.id.namespace)
         self._doubt.worked(self._operation)
         if current < opened.highest:
             self._rewind(current, opened.highest)
-            return
+            return False
         if not opened.cursor:
             self._list(resource, opened)
-        self._watch(resource)
+        self._start(resource)
+        return True
 
     def _find_resource(self) -> discovery.ServedResource:
         self._operation = policy.Operation.DISCOVER
@@ -119,107 +164,126 @@ class ScopeWatch:
         if list_version < opened.highest:
             self._rewind(list_version, opened.highest)
             raise store_session.StalePosition("the cluster was restored")
-        self._session.begin_list(list_version, reason)
+        self.session.begin_list(list_version, reason)
         number = count = 0
         identified, witness = True, lists.Witness(opened.tracked)
         while page is not None:
-            self._session.send_page(list_version, number, page)
+            self.session.send_page(list_version, number, page)
             witness.see(page)
             identified &= page.identified
             number, count = number + 1, count + len(page.uids)
             page = next(pages, None)
         witness.confirm(lambda: self._pages(resource))
-        self._session.end_list(list_version, pages=number, count=count, identified=identified)
+        self.session.end_list(list_version, pages=number, count=count, identified=identified)
 
     def _pages(self, resource: discovery.ServedResource) -> Iterator[items.ListPageItems]:
         for page in lists.pages(self._deps.api, resource, self._scope.id.namespace, limit=self._timing.page):
             self._check_stop()
             yield page
 
-    def _watch(self, resource: discovery.ServedResource) -> None:
+    def _start(self, resource: discovery.ServedResource) -> None:
         """Watch the scope from the store's cursor until the server ends the watch."""
         self._operation = policy.Operation.WATCH
         watch = watching.start(
             self._deps.api,
             resource,
             self._scope.id.namespace,
-            position=self._session.position,
+            position=self.session.position,
             timeout_s=self._random.randint(*self._timing.watch_s),
             inactive_s=self._timing.inactive_s,
             grace_s=self._timing.grace_s,
         )
-        began = time.monotonic()
+        self._last = _Opened(watch=watch, resource=resource, began=time.monotonic(), began_at=self.session.position)
         self._doubt.worked(self._operation)
         self._status.enter(policy.StreamState.WATCHING)
         self._status.connected()
-        try:
-            with watch:
-                received_any = self._forward_events(watch, resource)
-        finally:
-            self._status.disconnected()
-            if time.monotonic() - began >= _HEALTHY_S:
-                self._reset_failures()
-        if time.monotonic() - began >= _HEALTHY_S:
-            self._without_progress = 0
-        self._status.failed(policy.FailureCause.TIMEOUT)
-        if not received_any and time.monotonic() - began < _BEAT_S:
-            # A server that ends watches as soon as they begin must not be asked again at once.
-            self._failed += 1
-            self._pause(policy.Pace.BACKOFF)
 
-    def _forward_events(self, watch: watching.OpenWatch, resource: discovery.ServedResource) -> bool:
-        """Send the events of the watch to the store until it ends; return True if any were received."""
-        received_any = False
-        began_at = self._session.position
+    def pump(self) -> bool:
+        """Handle what has arrived on the open watch, and send what is due; return False once the server has ended it.
+
+        Raises:
+            errors.BeaconError: the watch failed and must be closed with `close`, except for:
+            failures.Silent: nothing was received for too long; `probe` decides.
+        """
+        opened = self._opened
         try:
-            while not watch.ended:
-                self._check_stop()
-                self._session.wait_for_batch()
-                lines = self._read(watch, resource)
-                received_ns = time.monotonic_ns()
-                for data in lines:
-                    line = items.line(data, kind=resource.kind, namespace=self._scope.id.namespace)
-                    self._process_event(line, received_ns)
-                if lines:
-                    received_any = True
-                    self._reset_failures()
-                self._session.advance()
-        except (failures.ApiRefused, failures.Broken, failures.Silent, failures.Malformed) as failure:
+            lines = opened.watch.read(0)
+            received_ns = time.monotonic_ns()
+            for data in lines:
+                line = items.line(data, kind=opened.resource.kind, namespace=self._scope.id.namespace)
+                self._process_event(line, received_ns)
+        except (failures.ApiRefused, failures.Broken, failures.Malformed) as failure:
             if isinstance(failure, failures.ApiRefused):
                 self._status.received("ERROR")
-            self._count_without_progress(failure, moved=self._session.position != began_at)
-            self._session.flush()  # the events before the failure are valid
+            self._count_without_progress(failure, moved=self.session.position != self._opened.began_at)
+            self.session.flush()  # the events before the failure are valid
             raise
-        self._session.flush()
-        return received_any
+        if lines:
+            opened.received_any = True
+            self._reset_failures()
+        self.session.advance()
+        return not opened.watch.ended
 
-    def _read(self, watch: watching.OpenWatch, resource: discovery.ServedResource) -> list[bytes]:
-        """Read lines. If nothing arrives for too long, continue as long as the server still answers for this scope.
+    def waited(self, seconds: float) -> None:
+        """Count time in which the watch was read and nothing arrived.
+
+        Raises:
+            failures.Silent: nothing was received for too long, or only parts of a line; `probe` decides.
+        """
+        self._opened.watch.waited(seconds)
+
+    def close(self) -> None:
+        """Close the watch, whatever ended it."""
+        self._opened.watch.close()
+        self._status.disconnected()
+        if time.monotonic() - self._opened.began >= _HEALTHY_S:
+            self._reset_failures()
+
+    def abandon(self) -> None:
+        """Close the watch, if there is one, because the process ends."""
+        if self._last is not None:
+            self._last.watch.close()
+
+    def ended(self) -> float:
+        """Close a watch that the server has ended; return the seconds to wait before the next `open`."""
+        self.session.flush()
+        self.close()
+        lasted_s = time.monotonic() - self._opened.began
+        if lasted_s >= _HEALTHY_S:
+            self._without_progress = 0
+        self._status.failed(policy.FailureCause.TIMEOUT)
+        if self._opened.received_any or lasted_s >= _SHORT_S:
+            return 0.0
+        self._failed += 1
+        return self._pause_s(policy.Pace.BACKOFF)
+
+    def probe(self, silence: failures.Silent) -> None:
+        """Read the current resourceVersion on another connection: does the server still answer for this scope? Blocks.
 
         A silent watch is no error: Kubernetes 1.24 sends no bookmark before etcd has reported progress, every 10
         minutes by default.
-        """
-        try:
-            return watch.read(self._session.read_timeout_s())
-        except failures.Stuck:
-            raise
-        except failures.Silent as silence:
-            self._probe(resource, silence)
-            return []
-
-    def _probe(self, resource: discovery.ServedResource, silence: failures.Silent) -> None:
-        """Read the current resourceVersion on another connection.
 
         Raises:
-            failures.Silent: the read failed too, or the server is behind the watch: it was restored.
+            failures.Silent: the read failed too, the server is behind the watch since it was restored, or only parts of
+                a line were received.
         """
+        self._deps.api.set_heartbeat(self._check_stop)
         try:
-            current = lists.current(self._deps.api, resource, self._scope.id.namespace)
+            if isinstance(silence, failures.Stuck):
+                raise silence
+            self._probe(silence)
+        except failures.Silent as failure:
+            self._count_without_progress(failure, moved=self.session.position != self._opened.began_at)
+            raise
+
+    def _probe(self, silence: failures.Silent) -> None:
+        try:
+            current = lists.current(self._deps.api, self._opened.resource, self._scope.id.namespace)
         except (failures.Unreachable, failures.ApiRefused, failures.Malformed, failures.Unsuitable) as failure:
             if isinstance(failure, failures.ApiRefused) and failure.status == 429:
                 return  # the server answers, but is busy
             raise failures.Silent(f"{silence}, and a read on another connection failed: {failure}") from failure
-        if current < self._session.position:
+        if current < self.session.position:
             raise failures.Silent(f"{silence}, and the API server is at resourceVersion {current}, behind what it sent")
 
     def _count_without_progress(self, failure: errors.BeaconError, *, moved: bool) -> None:
@@ -234,17 +298,17 @@ class ScopeWatch:
 
     def _process_event(self, line: items.WatchEvent, received_ns: int) -> None:
         self._status.received(line.type)
-        if not self._session.see(line, received_ns):
+        if not self.session.see(line, received_ns):
             raise failures.Malformed(
-                f"the API server sent resourceVersion {line.item.resource_version} after {self._session.position}"
+                f"the API server sent resourceVersion {line.item.resource_version} after {self.session.position}"
             )
 
     def _rewind(self, current: int, highest: int) -> None:
         self._status.failed(policy.FailureCause.REWOUND)
-        self._session.rewind(current, highest)
+        self.session.rewind(current, highest)
 
-    def _recover(self, failure: errors.BeaconError) -> None:
-        """Report the failure, expire the position if necessary, and wait."""
+    def _react(self, failure: errors.BeaconError) -> float:
+        """Report the failure, and expire the position if necessary; return the pause that is due."""
         doubts = self._doubt.about(failure, self._operation)
         without_progress = self._without_progress if self._ended_without_progress else 0
         self._ended_without_progress = False
@@ -258,7 +322,7 @@ class ScopeWatch:
         if reaction.relist:
             self._expire()
         asked_s = failure.delay_s if isinstance(failure, errors.TransientError) else None
-        self._pause(reaction.pace, asked_s, failed=doubts)
+        return self._pause_s(reaction.pace, asked_s, failed=doubts)
 
     def _is_transient(self, failure: errors.BeaconError, doubts: int) -> bool:
         """Return True if the failure is not reported yet, because a retry usually succeeds at once."""
@@ -271,14 +335,14 @@ class ScopeWatch:
         return (doubts == 1 and not asked) or (lost and self._failed == 1)
 
     def _enter(self, reaction: policy.Reaction, failure: errors.BeaconError) -> None:
-        """Report the state. A server that was unreachable, and now refuses as it may after a start, stays so."""
+        """Report the state; an unreachable server stays unreachable while its refusals may be those of its start."""
         starting = reaction.state is policy.StreamState.OPENING and self._status.state is policy.StreamState.UNREACHABLE
         state = policy.StreamState.UNREACHABLE if starting else reaction.state
         self._status.enter(state, self._reason_of(failure, reaction))
 
     def _expire(self) -> None:
         try:
-            self._session.expire()
+            self.session.expire()
         except bus.LedgerChanged:
             return  # the new ledger has a position of its own
 
@@ -293,15 +357,10 @@ class ScopeWatch:
         rule = policy.missing_rule(self._operation, plural, group, namespace, account=self._deps.api.account)
         return f"{rule}; the API server responded: {failure}"
 
-    def _pause(self, pace: policy.Pace, asked_s: float | None = None, *, failed: int = 0) -> None:
-        """Wait as is due after the `failed`-th failure, by default after the number of failures in a row."""
+    def _pause_s(self, pace: policy.Pace, asked_s: float | None = None, *, failed: int = 0) -> float:
+        """Return the wait that is due after the `failed`-th failure, by default after all failures in a row."""
         failed = failed or self._failed
-        pause_s = policy.pause_s(pace, self._timing, failed=failed, asked_s=asked_s, chance=self._random.random())
-        until = time.monotonic() + pause_s
-        while (left_s := until - time.monotonic()) > 0:
-            self._check_stop()
-            self._deps.stop.wait(min(left_s, _BEAT_S))
-        self._check_stop()
+        return policy.pause_s(pace, self._timing, failed=failed, asked_s=asked_s, chance=self._random.random())
 
     def _check_stop(self) -> None:
         self._deps.beat()

@@ -35,7 +35,7 @@ class StreamStatus:
             kind: metrics.WATCH_LINES.labels(kind=scope.id.kind, type=kind)
             for kind in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR")
         }
-        self.label = configured_scopes.label(scope.resource or scope.id.kind.lower(), scope.id)
+        self.label = configured_scopes.spelled(scope.resource, scope.id)
 
     @property
     def state(self) -> policy.StreamState | None:

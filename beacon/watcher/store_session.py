@@ -1,14 +1,15 @@
-"""A stream's connection to the store: its session, its window of unanswered requests, and the handling of the replies.
+"""A stream's session with the store: its window of unanswered requests, and the handling of the replies.
 
 The store holds the authoritative position. If a reply states that the stream's position is stale, the stream opens a
 new session and continues from the store's cursor. So a request that is lost, rejected or repeated does no harm.
+
+The methods that open a session or send a list wait for the store, the others do not.
 """
 
-import contextlib
 import dataclasses
-import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable
 
 from beacon import bus, errors, wire
@@ -17,15 +18,10 @@ from beacon.domain import model, rules
 from beacon.watcher import object_filter, pending_batch, status
 
 _BATCH_SIZE = 100  # observations in one request
-_COLLECT_S = 0.02  # how long replies to an idle stream may wait to be read
-_COLLECT_BUSY_S = 0.005  # and to a busy one: polling costs more than handling a reply
-_COLLECT_PENDING = 16
 _BATCHING_FROM = (
     2  # from so many requests in flight, observations wait for others: a request costs more than its content
 )
-_BATCH_WAIT_S = 0.004
-_IDLE_S = 0.5
-_LAST_S = 1.0
+BATCH_WAIT_S = 0.004
 
 
 class StalePosition(errors.TransientError):
@@ -38,18 +34,16 @@ class StoreSession:
     def __init__(
         self,
         scope: rules.Scope,
-        client: bus.Client,
+        link: bus.Link,
         stream_status: status.StreamStatus,
         *,
-        stop: threading.Event,
         flush_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Send through `client`, which belongs to the stream's thread; positions are sent every `flush_s`."""
+        """Send through `link`; the position is confirmed every `flush_s`."""
         self._scope = scope
-        self._client = client
+        self._link = link
         self._status = stream_status
-        self._stop = stop
         self._flush_s = flush_s
         self._clock = clock
         self._session = 0
@@ -57,8 +51,8 @@ class StoreSession:
         self._tracked_version = 0
         self._batch = pending_batch.PendingBatch(0)
         self._filter = object_filter.ObjectFilter(scope.rule)
+        self._outbox: deque[pending_batch.Segment] = deque()
         self._sent_at = 0.0
-        self._settled_at = 0.0
 
     @property
     def position(self) -> int:
@@ -81,8 +75,10 @@ class StoreSession:
             nonce=uuid.uuid4().hex,
             cluster=cluster,
         )
+        self._link.renew()
+        self._outbox.clear()
         try:
-            opened = self._client.call(request)
+            opened = self._link.call(request)
         except errors.ForeignClusterError as error:
             raise errors.ConfigError([str(error)]) from error
         _refuse_reconfigured(opened.place)
@@ -95,7 +91,7 @@ class StoreSession:
 
     def rewind(self, current: int, highest: int) -> None:
         """Report that the API server is behind a position that it once had: it was restored. Open a session next."""
-        self._client.call(
+        self._link.call(
             wire.Rewind(
                 scope=self._scope.id, session=self._session, epoch=self._epoch, current=current, highest=highest
             )
@@ -103,7 +99,7 @@ class StoreSession:
 
     def expire(self) -> None:
         """Report that the API server can't continue from the position. Open a session next."""
-        self._client.call(
+        self._link.call(
             wire.Expire(scope=self._scope.id, session=self._session, epoch=self._epoch, prev=self._batch.sent)
         )
 
@@ -193,97 +189,104 @@ class StoreSession:
             return observation, why
         return (dataclasses.replace(observation, labels={}, annotations={}) if line.type == "DELETED" else None), why
 
+    @property
+    def congested(self) -> bool:
+        """Return True if requests wait for replies of the store: nothing more may be read until these have come."""
+        return bool(self._outbox)
+
     def advance(self) -> None:
-        """Send the batch if it is due, or the position if that is due, and handle the replies that have arrived.
+        """Send the batch if it is due, and handle the replies that have arrived.
 
         Raises:
             StalePosition: a reply states that the position or the tracked set is stale.
-            errors.Stopping: the process was asked to stop while the window was full.
+            errors.PermanentError: the store rejected a request.
             bus.SettingsChanged, bus.LedgerChanged: see there.
         """
-        quiet = not self._client.pending and self._clock() - self._sent_at >= self._flush_s
-        if quiet or (self._batch.count and self._batch_due_s() <= 0):
+        self._settle()
+        if self.batch_due_s() == 0.0:
             self._send()
-        pending = self._client.pending
-        if pending and (pending >= _COLLECT_PENDING or self._clock() - self._settled_at >= _COLLECT_BUSY_S):
-            self._settle(0)
+        self._drain()
 
     def flush(self) -> None:
-        """Send everything that was received, without waiting."""
-        if self._batch.moved:
-            self._send()
-
-    def read_timeout_s(self) -> float:
-        """Return how long a read of the watch may wait before `advance` must be called again."""
-        if self._batch.count:
-            return max(self._batch_due_s(), 0.0)
-        if self._client.pending:
-            return _COLLECT_S
-        due_s = self._sent_at + self._flush_s - self._clock()
-        return min(max(due_s, 0.0), _IDLE_S)
-
-    def wait_for_batch(self) -> None:
-        """Wait a few milliseconds, or until the store replies, so that events accumulate: a read costs more than one.
+        """Send everything that was received, without waiting.
 
         Raises:
-            StalePosition, bus.SettingsChanged, bus.LedgerChanged: as `advance`.
+            bus.LedgerChanged: see there.
         """
-        if self._client.pending and (left_s := self._sent_at + _BATCH_WAIT_S - self._clock()) > 0:
-            self._settle(left_s)
+        if self._batch.moved:
+            self._outbox.append(self._batch.take())
+        while self._outbox:
+            self._submit(self._outbox.popleft())
 
-    def _batch_due_s(self) -> float:
-        """Return how long observations may still wait for others; they do not wait while the store is idle."""
-        if self._client.pending < _BATCHING_FROM:
+    def batch_due_s(self) -> float | None:
+        """Return how long the batch may wait for more; it does not wait while the store is idle. None: no batch."""
+        if not self._batch.count:
+            return None
+        if self._link.pending < _BATCHING_FROM:
             return 0.0
-        return self._sent_at + _BATCH_WAIT_S - self._clock()
+        return max(0.0, self._sent_at + BATCH_WAIT_S - self._clock())
 
-    def finish(self) -> None:
-        """Send the last position when the process stops, if the store still answers quickly."""
-        deadline = self._clock() + _LAST_S
-        # An error changes nothing now: the next process reads the position from the store.
-        with contextlib.suppress(errors.BeaconError):
-            if self._session and self._batch.moved and self._client.free_slots > 0:
-                self._submit()
-            while self._client.pending and (left_s := deadline - self._clock()) > 0:
-                self._client.collect(wire.OBSERVE, left_s)
+    @property
+    def pending(self) -> int:
+        """Return the number of unanswered requests."""
+        return self._link.pending
+
+    def confirmation(self) -> wire.Observe | None:
+        """Return the request that confirms the position, if the stream is quiet and that is due."""
+        quiet = not self._link.pending and not self._outbox and not self._batch.count
+        if not quiet or self._clock() - self._sent_at < self._flush_s:
+            return None
+        return self._request(self._batch.take())
+
+    def confirmed(self, request: wire.Observe, reply: wire.PositionReply) -> None:
+        """Handle the reply to a confirmation.
+
+        Raises:
+            StalePosition, bus.SettingsChanged: as `advance`.
+        """
+        if request.session == self._session:
+            self._handle(reply)
 
     def _send(self) -> None:
+        self._outbox.append(self._batch.take())
+        self._drain()
+
+    def _drain(self) -> None:
         # What is large goes alone, so that the store never holds more than one such request of a stream.
-        while self._client.free_slots <= 0 or (self._batch.large and self._client.pending):
-            if self._stop.is_set():
-                raise errors.Stopping("stopped while the window of requests to the store was full")
-            self._settle(_IDLE_S)
-        self._submit()
+        while self._outbox and self._link.free_slots > 0 and not (self._outbox[0].large and self._link.pending):
+            self._submit(self._outbox.popleft())
 
-    def _submit(self) -> None:
-        segment = self._batch.take()
-        self._client.submit(
-            wire.Observe(
-                scope=self._scope.id,
-                session=self._session,
-                epoch=self._epoch,
-                prev=segment.prev,
-                position=segment.position,
-                tracked_version=self._tracked_version,
-                fingerprint=self._scope.fingerprint,
-                api_version=self._scope.api_version,
-                observations=segment.observations,
-            )
-        )
+    def _submit(self, segment: pending_batch.Segment) -> None:
+        self._link.submit(self._request(segment))
+
+    def _request(self, segment: pending_batch.Segment) -> wire.Observe:
         self._sent_at = self._clock()
+        return wire.Observe(
+            scope=self._scope.id,
+            session=self._session,
+            epoch=self._epoch,
+            prev=segment.prev,
+            position=segment.position,
+            tracked_version=self._tracked_version,
+            fingerprint=self._scope.fingerprint,
+            api_version=self._scope.api_version,
+            observations=segment.observations,
+        )
 
-    def _settle(self, timeout_s: float) -> None:
-        self._settled_at = self._clock()
-        for _, request, reply in self._client.collect(wire.OBSERVE, timeout_s):
+    def _settle(self) -> None:
+        for request, reply in self._link.take(wire.OBSERVE):
             # A late reply to an earlier session does not apply to this one.
             if request.session == self._session:
-                self._check(reply)
-                if reply.tracked_version != self._tracked_version:
-                    raise StalePosition("the tracked set has changed")
-                self._status.positioned()
+                self._handle(reply)
+
+    def _handle(self, reply: wire.PositionReply) -> None:
+        self._check(reply)
+        if reply.tracked_version != self._tracked_version:
+            raise StalePosition("the tracked set has changed")
+        self._status.positioned()
 
     def _applied(self, request: wire.Request[wire.PositionReply]) -> wire.PositionReply:
-        reply = self._client.call(request)
+        reply = self._link.call(request)
         self._check(reply)
         return reply
 

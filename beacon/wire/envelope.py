@@ -17,6 +17,7 @@ from beacon.wire import (
     recent_events,
     redelivering,
     statistics,
+    test_events,
     verb,
     watching,
 )
@@ -39,6 +40,7 @@ VERBS: dict[str, verb.AnyVerb] = {
         redelivering,
         explain,
         recent_events,
+        test_events,
     )
     for one in module.VERBS
 }

@@ -51,8 +51,19 @@ class RecordedAttempt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedAction:
+    """An operator's action on a delivery, which began the generation or ended it; `actor` is the caller's statement."""
+
+    generation: int
+    at_us: int
+    action: model.OperatorAction
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EmittedEvent:
-    """An event with its delivery and the latest attempts.
+    """An event with its delivery, the latest attempts, and the latest actions of operators.
 
     `behind` is the id of the event that must be delivered first, "" if there is none or it is unknown. `deaths` counts
     the terminations of the notifier for which the event is suspected: it is sent last and alone.
@@ -81,6 +92,7 @@ class EmittedEvent:
     behind: str
     attempts: tuple[RecordedAttempt, ...]
     deaths: int = 0
+    actions: tuple[RecordedAction, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
-"""Requests of an operator on deliveries: find, redeliver, discard."""
+"""Requests of an operator on deliveries: find, redeliver, discard; complete an id."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from beacon.domain import model
@@ -57,6 +58,18 @@ class DeliveryPage(verb.Reply):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorCommand:
+    """The command that a request belongs to: a random id, the actor, and how many deliveries follow in later requests.
+
+    `actor` is what the caller states about itself.
+    """
+
+    id: str = ""
+    actor: str = ""
+    left: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Redeliver(verb.Request["ActionResult"]):
     """Send deliveries again: pairs of id and generation, as they were found.
 
@@ -65,6 +78,7 @@ class Redeliver(verb.Request["ActionResult"]):
 
     deliveries: tuple[tuple[int, int], ...]
     out_of_order: bool = False
+    operation: OperatorCommand = OperatorCommand()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +87,41 @@ class Discard(verb.Request["ActionResult"]):
 
     deliveries: tuple[tuple[int, int], ...]
     reason: str
+    operation: OperatorCommand = OperatorCommand()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscardOld(verb.Request["DiscardedOld"]):
+    """Discard some deliveries that failed longer ago than `older_than_s`; continue with the reply's `after`."""
+
+    older_than_s: float
+    after: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscardedOld(verb.Reply):
+    """Reply with the number of discarded deliveries, and the next position."""
+
+    discarded: int
+    after: int
+    more: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountFailed(verb.Request["FailedCounts"]):
+    """Count some of an endpoint's failed deliveries by code; continue with the reply's `after` while `more`."""
+
+    endpoint: str
+    after: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedCounts(verb.Reply):
+    """Reply with the number of failed deliveries by the code of the last response, and the next position."""
+
+    counts: Mapping[str, int]
+    after: int
+    more: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +131,7 @@ class RefusedAction:
     delivery: int
     event_id: str
     why: str
+    endpoint: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +143,28 @@ class ActionResult(verb.Reply):
     refused: tuple[RefusedAction, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindIds(verb.Request["FoundIds"]):
+    """Ask for the ids of events, and the UIDs of objects that are not pruned, that begin with a prefix."""
+
+    prefix: str
+    events: bool = True
+    objects: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundIds(verb.Reply):
+    """Reply with the first few ids, in order; `more`: there are others."""
+
+    ids: tuple[str, ...]
+    more: bool
+
+
 VERBS: tuple[verb.AnyVerb, ...] = (
     verb.Verb("find", FindDeliveries, DeliveryPage, verb.VerbKind.READ),
+    verb.Verb("count-failed", CountFailed, FailedCounts, verb.VerbKind.READ),
+    verb.Verb("find-ids", FindIds, FoundIds, verb.VerbKind.READ),
     verb.Verb("redeliver", Redeliver, ActionResult, verb.VerbKind.WRITE, bound=True),
     verb.Verb("discard", Discard, ActionResult, verb.VerbKind.WRITE, bound=True),
+    verb.Verb("discard-old", DiscardOld, DiscardedOld, verb.VerbKind.WRITE, bound=True),
 )

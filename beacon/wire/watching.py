@@ -145,12 +145,27 @@ class PositionReply(verb.Reply):
     why: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirm(verb.Request["Confirmed"]):
+    """Confirm or move the positions of quiet scopes, none of which has an observation."""
+
+    positions: tuple[Observe, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmed(verb.Reply):
+    """Reply to each position, in the order of the request."""
+
+    replies: tuple[PositionReply, ...]
+
+
 OBSERVE = verb.Verb("observe", Observe, PositionReply, verb.VerbKind.INTAKE, bound=True)
 VERBS: tuple[verb.AnyVerb, ...] = (
     verb.Verb("open-stream", OpenStream, StreamOpened, verb.VerbKind.WRITE),
     verb.Verb("rewind", Rewind, PositionReply, verb.VerbKind.WRITE, bound=True),
     verb.Verb("expire", Expire, PositionReply, verb.VerbKind.WRITE, bound=True),
     OBSERVE,
+    verb.Verb("confirm", Confirm, Confirmed, verb.VerbKind.INTAKE, bound=True),
     verb.Verb("list-begin", ListBegin, PositionReply, verb.VerbKind.INTAKE, bound=True),
     verb.Verb("list-page", ListPage, PositionReply, verb.VerbKind.INTAKE, bound=True),
     verb.Verb("list-end", ListEnd, PositionReply, verb.VerbKind.INTAKE, bound=True),

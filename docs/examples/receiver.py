@@ -154,6 +154,8 @@ def check(options: argparse.Namespace) -> int:
         missing = database.execute("SELECT sequence, object FROM missing ORDER BY sequence").fetchall()
     for sequence, key in missing:
         print(f"missing: event {sequence} of {key}")
+    if not missing:
+        print("no event is missing")
     return 1 if missing else 0
 
 

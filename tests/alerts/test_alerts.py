@@ -1,5 +1,6 @@
 """Every alert fires exactly when it should, evaluated by Prometheus' promtool."""
 
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from beacon.codec import documents
 
 RULES = Path(__file__).parents[2] / "k8s" / "overlays" / "monitoring" / "prometheusrule.yaml"
 TROUBLESHOOTING = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
+MONITORING = TROUBLESHOOTING.with_name("monitoring.md")
 POD = 'instance="pod"'
 
 needs_promtool = pytest.mark.needs("prometheus")
@@ -38,6 +40,7 @@ def quiet(alert: str, why: str, at: int, series: dict[str, str]) -> Case:
 DIFFERENCES = f'beacon_gap_differences_total{{{POD},scope="configmaps",reason="expired"}}'
 FIRST_LIST = f'beacon_gap_differences_total{{{POD},scope="configmaps",reason="first-list"}}'
 GAP_SECONDS = f'beacon_gap_seconds_total{{{POD},scope="configmaps",reason="expired"}}'
+UNREADABLE = f'beacon_objects_unreadable{{{POD},scope="configmaps"}}'
 READY = f'beacon_deliveries_pending{{{POD},endpoint="e",state="ready"}}'
 QUEUED = f'beacon_deliveries_pending{{{POD},endpoint="e",state="queued"}}'
 DELIVERED = f'beacon_deliveries_total{{{POD},endpoint="e",type="created",outcome="delivered"}}'
@@ -85,6 +88,9 @@ CASES = [
     fires("BeaconLongGap", "the first gap was a long one", 20, {GAP_SECONDS: "_x15 900x20"}),
     quiet("BeaconLongGap", "some seconds", 20, {GAP_SECONDS: "0x10 9x20"}),
     quiet("BeaconLongGap", "nothing after a long one", 80, {GAP_SECONDS: "_x15 900x90"}),
+    fires("BeaconObjectsUnreadable", "one cannot be read", 12, {UNREADABLE: "1x20"}),
+    quiet("BeaconObjectsUnreadable", "all can be read", 30, {UNREADABLE: "0x30"}),
+    quiet("BeaconObjectsUnreadable", "one is corrected within minutes", 20, {UNREADABLE: "0x5 1x8 0x20"}),
     fires("BeaconBacklogGrowing", "a hundred more each minute", 40, {READY: "0+100x60", QUEUED: "0x60"}),
     quiet("BeaconBacklogGrowing", "a backlog that is drained", 40, {READY: "9000-100x60", QUEUED: "0x60"}),
     quiet("BeaconBacklogGrowing", "a few more each minute", 40, {READY: "0+5x60", QUEUED: "0x60"}),
@@ -125,8 +131,6 @@ def rules() -> list[dict[str, Any]]:
 @needs_promtool
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.alert}-{case.why.replace(' ', '_')}")
 def test_an_alert_fires_when_it_should_and_only_then(case: Case, tmp_path: Path) -> None:
-    spec = documents.load(RULES.read_text(encoding="utf-8"))["spec"]
-    (tmp_path / "rules.yaml").write_text(documents.dump(spec), encoding="utf-8")
     expected = [{"labels": "{}", "value": 1}] if case.fires else []
     firing = f'count(ALERTS{{alertname="{case.alert}", alertstate="firing"}})'
     test = {
@@ -134,14 +138,7 @@ def test_an_alert_fires_when_it_should_and_only_then(case: Case, tmp_path: Path)
         "input_series": [{"series": name, "values": values} for name, values in case.series.items()],
         "promql_expr_test": [{"expr": firing, "eval_time": f"{case.at}m", "exp_samples": expected}],
     }
-    whole = {"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": [test]}
-    (tmp_path / "test.yaml").write_text(documents.dump(whole), encoding="utf-8")
-
-    done = subprocess.run(
-        ["promtool", "test", "rules", "test.yaml"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_promtool(test, tmp_path)
 
 
 def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not() -> None:
@@ -164,6 +161,12 @@ def test_every_alert_is_documented_with_symptom_check_cause_and_remedy() -> None
         assert "`" in look or "as above" in look or "as above" in text, rule["alert"]
 
 
+def test_every_alert_is_listed_on_the_monitoring_page() -> None:
+    listed = re.findall(r"\[(Beacon\w+)\]\(troubleshooting\.md#(\w+)\)", MONITORING.read_text(encoding="utf-8"))
+
+    assert sorted(listed) == sorted((rule["alert"], rule["alert"].lower()) for rule in rules())
+
+
 def test_every_alert_leads_to_a_section_of_the_troubleshooting_page() -> None:
     sections = {
         line.removeprefix("## ").strip().lower()
@@ -176,3 +179,84 @@ def test_every_alert_leads_to_a_section_of_the_troubleshooting_page() -> None:
         assert page == "docs/troubleshooting.md"  # a path within this project, not a URL of a particular host
         assert anchor == rule["alert"].lower()
         assert anchor in sections
+
+
+def labels_of(alert: str) -> set[str]:
+    """Return the labels of the series that make an alert fire, as far as its expression keeps them."""
+    (expression,) = (rule["expr"] for rule in rules() if rule["alert"] == alert)
+    series = [name for case in CASES if case.alert == alert and case.fires for name in case.series]
+    found = {label for name in series for label in re.findall(r"[{,](\w+)=", name)}
+    kept = re.findall(r"sum by \(([\w, ]+)\)", expression)
+    return found & set(kept[0].split(", ")) if kept else found
+
+
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
+def test_the_text_of_an_alert_names_what_it_is_about(rule: dict[str, Any]) -> None:
+    labels, texts = labels_of(rule["alert"]), rule["annotations"]
+    whole = f"{texts['summary']} {texts['description']}"
+    named = set(re.findall(r"\$labels\.(\w+)", whole))
+
+    assert named <= labels
+    for subject in ("endpoint", "scope"):
+        if subject in labels:
+            assert f"{{{{ $labels.{subject} }}}}" in texts["summary"]
+            assert f"{{{{ $labels.{subject} }}}}" in texts["description"]
+    if labels:  # an absent metric has none
+        assert named & {"endpoint", "scope", "instance"}
+
+
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
+def test_the_text_of_an_alert_has_whole_numbers_and_durations(rule: dict[str, Any]) -> None:
+    used = re.findall(r"\{\{ \$value.*?\}\}", " ".join(rule["annotations"].values()))
+
+    assert set(used) <= {'{{ $value | printf "%.0f" }}', "{{ $value | humanizeDuration }}"}
+    if ">" in rule["expr"] and "beacon_reconcile_runs_total" not in rule["expr"]:
+        assert used or rule["alert"] in {"BeaconDatabaseErrors", "BeaconLedgerDamaged"}
+
+
+TEXTS = {
+    "BeaconProcessRestarting": "The process store of pod was restarted 8 times in 15 minutes.",
+    "BeaconFailureRatioHigh": "Within 15 minutes, 10% of the deliveries to endpoint e failed.",
+    "BeaconDeliveryLate": "The oldest event not yet delivered to endpoint e is 1h 0m 0s old.",
+    "BeaconWatchPositionStale": "The position of configmaps was last confirmed 9m 0s ago.",
+}
+
+
+@needs_promtool
+@pytest.mark.parametrize("alert", TEXTS)
+def test_the_text_of_an_alert_is_rendered_without_fractions(alert: str, tmp_path: Path) -> None:
+    case = next(case for case in CASES if case.alert == alert and case.fires)
+    (rule,) = (rule for rule in rules() if rule["alert"] == alert)
+    labels = dict.fromkeys(labels_of(alert), "")
+    series = {label: value for name in case.series for label, value in re.findall(r'(\w+)="(\w+)"', name)}
+    expected = {
+        "exp_labels": rule["labels"] | {name: series[name] for name in labels},
+        "exp_annotations": {
+            "summary": render(rule["annotations"]["summary"], series),
+            "description": TEXTS[alert],
+            "runbook_url": rule["annotations"]["runbook_url"],
+        },
+    }
+    test = {
+        "interval": "1m",
+        "input_series": [{"series": name, "values": values} for name, values in case.series.items()],
+        "alert_rule_test": [{"eval_time": f"{case.at}m", "alertname": alert, "exp_alerts": [expected]}],
+    }
+    run_promtool(test, tmp_path)
+
+
+def render(template: str, labels: dict[str, str]) -> str:
+    """Return a text in which only labels are to be replaced."""
+    return re.sub(r"\{\{ \$labels\.(\w+) \}\}", lambda found: labels[found[1]], template)
+
+
+def run_promtool(test: dict[str, Any], directory: Path) -> None:
+    """Run one test of the rules."""
+    spec = documents.load(RULES.read_text(encoding="utf-8"))["spec"]
+    (directory / "rules.yaml").write_text(documents.dump(spec), encoding="utf-8")
+    whole = {"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": [test]}
+    (directory / "test.yaml").write_text(documents.dump(whole), encoding="utf-8")
+    done = subprocess.run(
+        ["promtool", "test", "rules", "test.yaml"], cwd=directory, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -31,7 +31,7 @@ def shared_receiver() -> Iterator[endpoints.Endpoint]:
 
 @pytest.fixture
 def receiver(shared_receiver: endpoints.Endpoint) -> endpoints.Endpoint:
-    """A receiver behind the proxy, which accepts everything and has received nothing."""
+    """Return the receiver behind the proxy, which accepts everything and has received nothing."""
     shared_receiver.behave = lambda _request, _line: endpoints.Reply()
     shared_receiver.received.clear()
     return shared_receiver
@@ -47,7 +47,7 @@ def shared_proxy(
 
 @pytest.fixture
 def proxy(shared_proxy: proxies.Proxy, receiver: endpoints.Endpoint) -> proxies.Proxy:
-    """One of the three proxies, in front of the receiver."""
+    """Return one of the three proxies, in front of the receiver."""
     return shared_proxy
 
 
@@ -60,7 +60,7 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def store() -> Iterator[stores.Store]:
-    """A fake store on a real bus."""
+    """Start a fake store on a real bus."""
     with tempfile.TemporaryDirectory(prefix="bn") as directory:
         served = running.serve(Path(directory))
         yield served

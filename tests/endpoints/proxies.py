@@ -28,6 +28,7 @@ SMALL = 1024
 IDLE_MS = 200
 SLOW_MS = 200
 FEW = 3
+_STOP_S = 2  # then it is killed
 _NGINX = """
 daemon off;
 user root;
@@ -159,7 +160,7 @@ class Proxy:
         if self._process is not None:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(2)
+                self._process.wait(_STOP_S)
             self._process.kill()
             self._process.wait()
             self._process = None

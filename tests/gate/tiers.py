@@ -73,9 +73,10 @@ class Absence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The content of tiers.toml; `order` lists the tiers of `make test`."""
+    """The content of tiers.toml; `order` and `beside` are the tiers of `make test`."""
 
     order: tuple[str, ...]
+    beside: tuple[str, ...] = ()
     tiers: Mapping[str, Tier] = field(default_factory=dict)
     components: Mapping[str, Component] = field(default_factory=dict)
 
@@ -100,6 +101,7 @@ def read(path: Path = FILE) -> Plan:
     plain = tomllib.loads(path.read_text(encoding="utf-8"))
     return Plan(
         order=tuple(plain["gate"]["tiers"]),
+        beside=tuple(plain["gate"]["beside"]),
         tiers={name: Tier(name=name, **_tuples(values)) for name, values in plain["tiers"].items()},
         components={name: Component(name=name, **_tuples(values)) for name, values in plain["components"].items()},
     )

@@ -34,7 +34,7 @@ def engine(bare_engine: engines.Engine) -> engines.Engine:
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A directory that every user may traverse, unlike pytest's."""
+    """Create a directory that every user may traverse, unlike pytest's."""
     with tempfile.TemporaryDirectory(prefix="b") as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -61,5 +61,5 @@ def beacon_at(engine: engines.Engine, place: Path, cluster: remote.Remote) -> It
 
 @pytest.fixture
 def beacon(beacon_at: containers.MakeBeacon, sink: endpoint.SinkServer) -> containers.Beacon:
-    """A Beacon that sends to `sink`."""
+    """Start a Beacon that sends to `sink`."""
     return beacon_at(sink.url)

@@ -9,7 +9,7 @@ from tests.image import containers
 from tests.image import engine as engines
 from tests.manifests import built
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 
 _LOOK = """
 import importlib.util, json, os, shutil, sys
@@ -38,6 +38,7 @@ def test_the_image_contains_beacon_and_no_build_or_test_tools(
     assert (found["uid"], found["gid"]) == (10001, 0)
     assert image["Config"]["Labels"]["org.opencontainers.image.revision"] == "tested"
     assert image["Config"]["Labels"]["org.opencontainers.image.title"] == "beacon"
+    assert "BEACON_REVISION=tested" in image["Config"]["Env"]
     base = int(engine.podman("image", "inspect", "--format", "{{.Size}}", "localhost/base"))
     size, own = image["Size"] / 1e6, (image["Size"] - base) / 1e6
     with capsys.disabled():

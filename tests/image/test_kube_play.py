@@ -12,7 +12,7 @@ from tests.image import containers
 from tests.image import engine as engines
 from tests.manifests import built
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 
 # The patch replaces the credentials that the kubelet provides, the probes, for which podman needs a program that the
 # image lacks, and the ports, which podman does not publish for a pod in the host network.

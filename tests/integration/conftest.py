@@ -11,7 +11,7 @@ from tests.unit.notifier import endpoints, running, stores
 
 @pytest.fixture
 def store() -> Iterator[stores.Store]:
-    """Give a stand-in for the store, at the end of a real bus."""
+    """Start a fake store on a real bus."""
     with tempfile.TemporaryDirectory(prefix="bn") as directory:
         served = running.serve(Path(directory))
         yield served
@@ -20,7 +20,7 @@ def store() -> Iterator[stores.Store]:
 
 @pytest.fixture
 def endpoint() -> Iterator[endpoints.Endpoint]:
-    """Give an endpoint that accepts everything until a test says how it behaves."""
+    """Start an endpoint that accepts everything until a test sets its behavior."""
     served = endpoints.Endpoint()
     yield served
     served.down()

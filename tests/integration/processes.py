@@ -76,7 +76,7 @@ def started(
 
 
 def alive(pid: int) -> bool:
-    """Say whether a process runs; one that has ended and is only not yet collected does not."""
+    """Return True if a process runs; a zombie does not."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except OSError:

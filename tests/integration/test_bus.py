@@ -1,9 +1,9 @@
 """The bus over real sockets: lost replies, servers that die or freeze, temporary refusals."""
 
+import itertools
 import stat
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from beacon import bus, errors, wire
 from beacon.bus import bus_server
 
 Answer = Callable[[wire.AnyRequest], wire.Reply | wire.Refused | None]
+FOREVER_S = 3600.0  # longer than a test may take
 PONG = wire.Pong(state="ready", since_us=1)
 
 
@@ -36,7 +37,7 @@ class Serving:
 
     def __enter__(self) -> "Serving":
         self._thread.start()
-        assert self._bound.wait(5)
+        assert self._bound.wait(60)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -87,14 +88,14 @@ def test_a_request_waits_for_a_server_that_is_late(place: Path, client: bus.Clie
     assert client.collect(wire.PING, 0.05) == []
 
     with Serving(place):
-        assert client.collect(wire.PING, 5) == [(ticket, wire.Ping(), PONG)]
+        assert client.collect(wire.PING, 60) == [(ticket, wire.Ping(), PONG)]
 
 
 def test_a_request_without_answer_is_sent_again(place: Path, client: bus.Client) -> None:
-    answers = iter([None, None, PONG])
+    answers = itertools.chain([None, None], itertools.repeat(PONG))
     with Serving(place, lambda _: next(answers)) as serving:
         assert client.call(wire.Ping()) == PONG
-        assert len(serving.asked) == 3
+        assert len(serving.asked) >= 3
 
 
 def test_a_server_that_dies_is_detected_at_once_and_the_next_one_gets_the_unanswered_requests(place: Path) -> None:
@@ -145,7 +146,7 @@ def test_a_foreign_cluster_differs_from_every_other_refusal(
     assert isinstance(raised.value, errors.ForeignClusterError) is (code is wire.Refusal.FOREIGN)
 
 
-def test_the_window_bounds_what_is_unanswered(place: Path) -> None:
+def test_the_window_bounds_the_unanswered_requests(place: Path) -> None:
     with bus.Client(bus.address(place), stop=threading.Event(), window=3) as client:
         for _ in range(3):
             client.submit(wire.Ping())
@@ -171,11 +172,8 @@ def test_another_ledger_or_configuration_is_raised_and_unanswered_requests_are_d
 
 def test_another_thread_wakes_a_client_that_waits(client: bus.Client) -> None:
     threading.Timer(0.05, client.wake).start()
-    began = time.monotonic()
 
-    assert client.collect(wire.PING, 30) == []
-
-    assert time.monotonic() - began < 20
+    assert client.collect(wire.PING, FOREVER_S) == []
 
 
 def test_waking_a_client_that_is_closed_does_nothing(place: Path) -> None:
@@ -202,14 +200,15 @@ def test_a_single_try_gives_up_in_time_and_leaves_nothing_behind(client: bus.Cli
 
 
 def test_a_waiting_thread_keeps_writing_its_heartbeat(place: Path) -> None:
-    beats: list[float] = []
-    with (
-        bus.Client(bus.address(place), stop=threading.Event(), on_beat=lambda: beats.append(0)) as client,
-        pytest.raises(errors.TransientError),
-    ):
-        client.try_call(wire.Ping(), timeout_s=1.2)
+    stop = threading.Event()
+    left = iter(range(3, 0, -1))
 
-    assert len(beats) >= 3
+    def beat() -> None:
+        if next(left, 0) == 0:
+            stop.set()
+
+    with bus.Client(bus.address(place), stop=stop, on_beat=beat) as client, pytest.raises(errors.Stopping):
+        client.call(wire.Ping())
 
 
 def test_only_this_user_may_connect(place: Path) -> None:
@@ -235,7 +234,7 @@ def test_a_client_that_vanished_does_not_hold_up_the_others(place: Path, client:
         gone.collect(wire.PING, 0.01)
         gone.close()
 
-        assert client.call(wire.Ping(), timeout_s=5) == PONG
+        assert client.call(wire.Ping(), timeout_s=60) == PONG
 
 
 def test_many_clients_each_get_their_own_answers(place: Path) -> None:
@@ -274,7 +273,7 @@ def test_a_request_that_is_too_large_is_an_error_and_the_others_go_on(place: Pat
             client.call(huge)
         client.call(wire.Ping())
 
-    assert [type(request) for request in serving.asked] == [wire.Ping]
+    assert {type(request) for request in serving.asked} == {wire.Ping}
 
 
 def test_a_message_that_is_too_large_never_reaches_the_store(place: Path, client: bus.Client) -> None:
@@ -289,9 +288,10 @@ def test_a_message_that_is_too_large_never_reaches_the_store(place: Path, client
         assert {type(request) for request in serving.asked} == {wire.Ping}
 
 
-def test_a_large_request_and_a_large_reply_that_are_allowed_arrive(place: Path, client: bus.Client) -> None:
+def test_a_large_request_and_a_large_reply_that_are_allowed_arrive(place: Path) -> None:
     welcome = wire.HelloReply(settings={"large": "x" * bus.MOST_REQUEST * 2})
-    with Serving(place, lambda _: welcome) as serving:
+    patient = bus.Client(bus.address(place), stop=threading.Event(), timeout_s=FOREVER_S)
+    with Serving(place, lambda _: welcome) as serving, patient as client:
         reply = client.call(wire.Hello(process="x" * (bus.MOST_REQUEST - 200)))
 
     assert reply == welcome

@@ -12,6 +12,7 @@ import pytest
 from beacon import bus, errors, wire
 from beacon.bus import bus_server
 
+FOREVER_S = 3600.0  # longer than a test may take
 PONG = wire.Pong(state="ready", since_us=1)
 FAILED = wire.Refused(code=wire.Refusal.FAILED, message="because")
 FULL = wire.Refused(code=wire.Refusal.FULL)
@@ -48,7 +49,7 @@ def name_of(incoming: bus_server.Incoming) -> int:
 def arrivals(server: bus_server.BusServer, client: bus.Client, count: int) -> list[bus_server.Incoming]:
     """Return the next requests without answering them, while the client runs."""
     arrived: list[bus_server.Incoming] = []
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 100
     while len(arrived) < count and time.monotonic() < deadline:
         assert client.collect(wire.HELLO, 0.01) == []
         arrived += server.receive(0.01, limit=count - len(arrived))
@@ -103,7 +104,7 @@ def test_a_refusal_of_one_request_is_not_raised_for_another(server: bus_server.B
         assert client.call(named(2)) == wire.HelloReply(settings={"name": 2})
 
     with pytest.raises(errors.PermanentError, match="because"):
-        client.collect(wire.HELLO, 5)
+        client.collect(wire.HELLO, 60)
     assert old not in [ticket for ticket, _, _ in client.collect(wire.HELLO, 0)]
     assert client.pending == 0
 
@@ -115,12 +116,12 @@ def test_replies_that_arrived_before_a_refusal_are_returned_first(
     zero, one, two = arrivals(server, client, 3)
     for incoming, reply in ((zero, welcome(zero)), (one, FAILED), (two, welcome(two))):
         answer(server, incoming, reply)
-    time.sleep(0.05)
+    time.sleep(0.05)  # so that all three have arrived; the result is the same if they have not
 
-    first = client.collect(wire.HELLO, 5)
+    first = client.collect(wire.HELLO, 60)
     with pytest.raises(errors.PermanentError, match="because"):
-        client.collect(wire.HELLO, 5)
-    last = client.collect(wire.HELLO, 5)
+        client.collect(wire.HELLO, 60)
+    last = client.collect(wire.HELLO, 60)
 
     assert [ticket for ticket, _, _ in first + last] == [tickets[0], tickets[2]]
 
@@ -134,23 +135,23 @@ def test_an_invalid_reply_is_raised_and_the_next_request_is_served(
         server.reply(incoming, garbage)
 
         with pytest.raises(wire.ProtocolError):
-            client.collect(wire.PING, 5)
+            client.collect(wire.PING, 60)
         assert client.pending == 0
 
     client.submit(wire.Ping())
     (incoming,) = arrivals(server, client, 1)
     answer(server, incoming, PONG)
-    assert [reply for _, _, reply in client.collect(wire.PING, 5)] == [PONG]
+    assert [reply for _, _, reply in client.collect(wire.PING, 60)] == [PONG]
 
 
-def test_replies_to_nothing_that_was_asked_are_ignored(server: bus_server.BusServer, client: bus.Client) -> None:
+def test_replies_without_a_request_are_ignored(server: bus_server.BusServer, client: bus.Client) -> None:
     client.submit(wire.Ping())
     (incoming,) = arrivals(server, client, 1)
     for frame in (b"", b"x", b"\xff" * 12, b"\0" * 12, incoming.frame[:8] + b"\x09\0\0\0"):
         server.reply(bus_server.Incoming(peer=incoming.peer, frame=frame, data=b""), b"nonsense")
     answer(server, incoming, PONG)
 
-    assert [reply for _, _, reply in client.collect(wire.PING, 5)] == [PONG]
+    assert [reply for _, _, reply in client.collect(wire.PING, 60)] == [PONG]
 
 
 def test_a_reply_to_an_earlier_transmission_is_ignored(server: bus_server.BusServer, client: bus.Client) -> None:
@@ -166,15 +167,18 @@ def test_a_reply_to_an_earlier_transmission_is_ignored(server: bus_server.BusSer
         answer(server, incoming, welcome(incoming))
     answered: list[int] = []
     while len(answered) < 2:
-        answered += [ticket for ticket, _, _ in client.collect(wire.HELLO, 5)]
+        answered += [ticket for ticket, _, _ in client.collect(wire.HELLO, 60)]
     assert answered == [first, second]
 
 
-def test_what_is_submitted_during_a_pause_waits_for_its_turn(server: bus_server.BusServer, client: bus.Client) -> None:
+def test_a_request_submitted_during_a_pause_waits_for_its_turn(
+    server: bus_server.BusServer, client: bus.Client
+) -> None:
     client.submit(named(1))
     (one,) = arrivals(server, client, 1)
     answer(server, one, FULL)
-    assert client.collect(wire.HELLO, 0.02) == []
+    while not client._unsent:  # the refusal has not arrived yet
+        assert client.collect(wire.HELLO, 0.02) == []
     client.submit(named(2))
 
     assert [name_of(incoming) for incoming in arrivals(server, client, 2)] == [1, 2]
@@ -227,7 +231,9 @@ def test_an_abandoned_call_leaves_no_state(where: str) -> None:
         assert (client.pending, client.free_slots) == (0, 1)
 
 
-def test_after_the_stop_what_was_submitted_can_still_be_collected(where: str, server: bus_server.BusServer) -> None:
+def test_after_the_stop_replies_to_submitted_requests_can_still_be_collected(
+    where: str, server: bus_server.BusServer
+) -> None:
     stop = threading.Event()
     stop.set()
     with bus.Client(where, stop=stop) as client:
@@ -235,7 +241,7 @@ def test_after_the_stop_what_was_submitted_can_still_be_collected(where: str, se
         (incoming,) = arrivals(server, client, 1)
         answer(server, incoming, welcome(incoming))
 
-        assert len(client.collect(wire.HELLO, 5)) == 1
+        assert len(client.collect(wire.HELLO, 60)) == 1
 
 
 def test_a_call_does_not_swallow_a_wake(server: bus_server.BusServer, client: bus.Client) -> None:
@@ -243,9 +249,7 @@ def test_a_call_does_not_swallow_a_wake(server: bus_server.BusServer, client: bu
     with Answering(server, lambda _, batch: [(incoming, welcome(incoming)) for incoming in batch]):
         client.call(named(1))
 
-    began = time.monotonic()
-    assert client.collect(wire.HELLO, 30) == []
-    assert time.monotonic() - began < 20
+    assert client.collect(wire.HELLO, FOREVER_S) == []
 
 
 def test_a_frozen_server_gets_the_request_again_and_answers_it_once(where: str) -> None:
@@ -255,18 +259,18 @@ def test_a_frozen_server_gets_the_request_again_and_answers_it_once(where: str) 
         while time.monotonic() < deadline:  # the server does not even receive
             assert client.collect(wire.HELLO, 0.1) == []
         late = arrivals(server, client, 2)
-        while more := server.receive(0.2, limit=100):  # all that was sent; the client sends nothing meanwhile
+        while more := server.receive(1.0, limit=100):  # all that was sent; the client sends nothing meanwhile
             late += more
 
         given = [answer(server, incoming, welcome(incoming)) for incoming in late]
 
-        assert len(client.collect(wire.HELLO, 5)) == 1
+        assert len(client.collect(wire.HELLO, 60)) == 1
         assert given[-1]
         assert client.collect(wire.HELLO, 0.2) == []
 
 
 def test_a_server_that_restarts_is_found_at_once_by_all_clients(where: str) -> None:
-    clients = [bus.Client(where, stop=threading.Event(), timeout_s=60) for _ in range(5)]
+    clients = [bus.Client(where, stop=threading.Event(), timeout_s=FOREVER_S) for _ in range(5)]
     with bus_server.BusServer(where) as server:
         for client in clients:
             client.submit(named(1))
@@ -274,11 +278,9 @@ def test_a_server_that_restarts_is_found_at_once_by_all_clients(where: str) -> N
             arrivals(server, client, 2)
 
     with bus_server.BusServer(where) as server:
-        began = time.monotonic()
         for client in clients:
             again = arrivals(server, client, 2)
             assert sorted(name_of(incoming) for incoming in again) == [1, 2]
-        assert time.monotonic() - began < 30
     for client in clients:
         client.close()
 
@@ -292,12 +294,9 @@ def test_a_client_that_vanished_with_replies_pending_costs_the_server_nothing(
     waiting = arrivals(server, gone, 500)
     gone.close()
 
-    began = time.monotonic()
     for incoming in waiting:
         for _ in range(20):
-            answer(server, incoming, welcome(incoming))
-
-    assert time.monotonic() - began < 60
+            answer(server, incoming, welcome(incoming))  # does not block
 
 
 def test_a_changed_ledger_is_raised_once(server: bus_server.BusServer, client: bus.Client) -> None:
@@ -308,9 +307,9 @@ def test_a_changed_ledger_is_raised_once(server: bus_server.BusServer, client: b
         answer(server, first, welcome(first), ledger=ledger)
         if ledger == "two":
             with pytest.raises(bus.LedgerChanged):
-                client.collect(wire.HELLO, 5)
+                client.collect(wire.HELLO, 60)
         else:
-            assert len(client.collect(wire.HELLO, 5)) == 1
+            assert len(client.collect(wire.HELLO, 60)) == 1
             client._forget_all()
 
     assert (client.ledger, client.pending) == ("two", 0)
@@ -325,7 +324,7 @@ def test_the_reply_of_a_starting_store_does_not_change_the_ledger(
     client.submit(named(1))
     (incoming,) = arrivals(server, client, 1)
     answer(server, incoming, welcome(incoming), ledger="one", settings="s")
-    client.collect(wire.HELLO, 5)
+    client.collect(wire.HELLO, 60)
 
     client.submit(named(2))
     (incoming,) = arrivals(server, client, 1)
@@ -333,7 +332,7 @@ def test_the_reply_of_a_starting_store_does_not_change_the_ledger(
     (incoming,) = arrivals(server, client, 1)
     answer(server, incoming, welcome(incoming), ledger="one", settings="s")
 
-    assert len(client.collect(wire.HELLO, 5)) == 1
+    assert len(client.collect(wire.HELLO, 60)) == 1
     assert client.ledger == "one"
 
 

@@ -35,7 +35,7 @@ def test_the_effective_tree_is_printed_with_secrets_masked(tmp_path: Path) -> No
     loading.parse(run.stdout, {})
 
 
-def test_json_is_printed_when_asked_for_and_the_environment_counts(tmp_path: Path) -> None:
+def test_json_is_printed_on_request_and_includes_the_environment(tmp_path: Path) -> None:
     path = tmp_path / "beacon.yaml"
     path.write_text(GOOD)
 
@@ -54,6 +54,104 @@ def test_wrong_input_ends_with_78_and_never_with_a_traceback(tmp_path: Path, tex
     assert run.returncode == errors.EXIT_CONFIG
     assert run.stderr.strip()
     assert "Traceback" not in run.stderr
+
+
+DOZEN = """
+resources:
+- {apiVersion: v1, kind: ConfigMap, labelSelector: a=b}
+- {apiVersion: v1, kind: ConfigMap}
+- {apiVersion: apps/v1, kind: deploy_ment, namespaces: [Upper, fine, lower_, a], knd: x}
+- {apiVersion: v1, kind: Secret, namespaces: [a], excludeNamespaces: [b]}
+- just text
+- {apiVersion: apps/v1, kind: ReplicaSet, namespaces: [a], labelSelector: x}
+- {apiVersion: apps/v1, kind: ReplicaSet, namespaces: [a]}
+- {apiVersion: apps/v1beta1, kind: ReplicaSet, namespaces: [c]}
+annotation: {key: 'a b', key: twice}
+app: {logLevel: loud, clusterName: "\\ud800"}
+endpoint:
+  url: ftp://sink/
+  timeout: 30
+  headers: {Host: x, 'a b': y}
+  tls: {certFile: /nowhere/tls.crt, caFile: /nowhere/ca.crt}
+  retry: {jitter: !!float none}
+storage: {dbPath: events.db}
+metrics: {port: 8080, path: /ready}
+unknown: 1
+---
+second: document
+"""
+
+
+def test_every_problem_of_every_kind_is_reported_in_one_round(tmp_path: Path) -> None:
+    path = tmp_path / "beacon.yaml"
+    path.write_text(DOZEN)
+
+    run = check(
+        str(path),
+        ENDPOINT_AUTH_TOKEN="two\nlines",
+        HTTPS_PROXY="gopher://proxy/",
+        ENDPOINT_AUTH_TOKEN_FILE="",
+    )
+
+    assert run.returncode == errors.EXIT_CONFIG
+    expected = [
+        f"{path} is not YAML: line 11, column 26: duplicate key 'key'",
+        f"{path} is not YAML: line 18, column 19: a value does not match its tag",
+        f"{path} is not YAML: line 22, column 1: a second document starts here; only one is allowed",
+        f"{path} holds text that is not Unicode (a lone surrogate)",
+        "app.logLevel: 'loud' must be one of debug, info, warn, error",
+        "resources[2].namespaces: 'Upper' must be",
+        "resources[2].knd: no such key; did you mean kind?",
+        "resources[4]: 'just text' must be a mapping",
+        "endpoint.url: 'ftp://sink/' must be an http or https URL",
+        "endpoint.timeout: '30' must be a duration",
+        "endpoint.headers: 'Host' belongs to the connection and can't be set; 'a b' is not a header's name",
+        "unknown: no such key",
+        "endpoint.tls: certFile and keyFile must be set together",
+        "health, metrics: livenessPath, readinessPath and path must differ on one port",
+        "app.clusterName: '?' must consist of",
+        "storage.dbPath: 'events.db' must be an absolute path",
+        "annotation.key: 'a b' must be an annotation's name",
+        "resources[2].kind: 'deploy_ment' must be a kind",
+        "resources[3].excludeNamespaces: can't be combined with namespaces",
+        "resources: two entries of ConfigMap match different objects of all namespaces",
+        "resources: two entries of ReplicaSet match different objects of namespace 'a'",
+        "resources: the entries of ReplicaSet name different versions",
+        "HTTPS_PROXY: proxies of this kind are not supported",
+        "ENDPOINT_AUTH_TOKEN contains a line feed",
+        "warning: endpoint.tls.caFile: /nowhere/ca.crt",
+    ]
+    lines = run.stderr.splitlines()
+    missing = [text for text in expected if not any(line.startswith(text) for line in lines)]
+    assert missing == [], run.stderr
+    assert len(lines) == len(expected), run.stderr
+    assert "; 'lower_' must be a namespace's name" in run.stderr
+
+
+def test_what_follows_an_error_of_the_syntax_is_unknown_but_the_environment_is_checked(tmp_path: Path) -> None:
+    path = tmp_path / "beacon.yaml"
+    path.write_text("a: 1\na: 2\nresources: [\n")
+
+    run = check(str(path), ENDPOINT_AUTH_TOKEN="two\nlines", ENDPOINT_AUTH_TOKEN_FILE="")
+
+    lines = run.stderr.splitlines()
+    assert [line.partition(": ")[0] for line in lines[:-1]] == [f"{path} is not YAML"]
+    assert lines[-1].startswith("ENDPOINT_AUTH_TOKEN contains")
+
+
+def test_files_that_can_not_be_used_here_are_warnings(tmp_path: Path) -> None:
+    path, empty = tmp_path / "beacon.yaml", tmp_path / "empty"
+    empty.touch()
+    tls = f"tls: {{caFile: {empty}, certFile: /nowhere/crt, keyFile: {empty}}}"
+    path.write_text(GOOD.replace("url:", f"{tls}, url:"))
+
+    run = check(str(path), ENDPOINT_AUTH_TOKEN_FILE=str(empty))
+
+    assert run.returncode == errors.EXIT_OK
+    starts = [
+        f"warning: {name}" for name in ("endpoint.tls.caFile", "endpoint.tls.certFile", "ENDPOINT_AUTH_TOKEN_FILE")
+    ]
+    assert [line[: len(start)] for line, start in zip(run.stderr.splitlines(), starts, strict=True)] == starts
 
 
 def test_warnings_go_to_the_error_stream(tmp_path: Path) -> None:

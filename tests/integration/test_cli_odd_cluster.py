@@ -10,6 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from beacon.cli import cluster_choice
 from beacon.cli.commands import rbac
 from beacon.cli.commands.explain import live_object
 from beacon.cli.commands.plan import command as plan
@@ -77,7 +78,9 @@ def scope() -> rules.Scope:
 
 def surveyed(*entries: tuple[str, str]) -> dict[str, rendering.ScopeOutlook]:
     wanted = [rules.Entry(api_version=api_version, kind=kind) for api_version, kind in entries]
-    found = scan.Survey().scopes(rules.scopes(wanted, annotation=KEY, values=None), None, updates=False)
+    found = scan.Survey(cluster_choice.ClusterChoice()).scopes(
+        rules.scopes(wanted, annotation=KEY, values=None), None, updates=False
+    )
     return {one.scope.id.kind: one for one in found}
 
 
@@ -92,14 +95,14 @@ def test_an_api_that_is_down_does_not_hide_the_others_from_plan(script: scripted
     assert result.exit_code == 1, result.output
     assert "downs" not in result.output
     for said in (
-        "Down.down.io: http",
+        "down.down.io: http",
         "does not answer",
-        "Odd.odd.io: the API server's response",
+        "odd.odd.io: the API server's response",
         "ns/bad: its annotat",
     ):
         assert said in result.output
     (row,) = (text.split() for text in result.output.splitlines() if text.startswith("configmaps"))
-    assert row == ["configmaps", "(all)", "2", "1", "1"]
+    assert row == ["configmaps", "2", "1", "1"]
 
 
 @pytest.mark.parametrize("odd", [DEEP, b'{"kind":"Status","metadata":{"resourceVersion":"5"}}', b"\xff"])
@@ -111,7 +114,7 @@ def test_a_list_that_is_none_is_a_problem_of_its_scope(script: scripted.Script, 
     assert "the API server sent" in found.problem
 
 
-def test_rbac_names_the_kinds_that_discovery_cannot_say(script: scripted.Script, tmp_path: Path) -> None:
+def test_rbac_names_the_kinds_that_discovery_cannot_resolve(script: scripted.Script, tmp_path: Path) -> None:
     assert script.url
 
     result = run(rbac.command, tmp_path)
@@ -121,10 +124,10 @@ def test_rbac_names_the_kinds_that_discovery_cannot_say(script: scripted.Script,
     assert "Odd of odd.io/v1" in result.output
 
 
-def test_explain_says_that_an_object_cannot_be_read(script: scripted.Script) -> None:
+def test_explain_reports_that_an_object_cannot_be_read(script: scripted.Script) -> None:
     script.items = [scripted.line("ADDED", "bad", 5, annotations={**ON, "x": 1})["object"]]
 
-    (said,) = live_object.why_not([scope()], "ConfigMap", "ns", "bad")
+    (said,) = live_object.why_not([scope()], "ConfigMap", "ns", "bad", chosen=cluster_choice.ClusterChoice())
 
     assert "cannot be read: its annotations" in said
 
@@ -134,6 +137,6 @@ def test_explain_reads_a_deep_object(script: scripted.Script) -> None:
     text = json.dumps(scripted.line("ADDED", "a", 5, managedFields="DEEP")["object"]).encode()
     script.odd = body.replace(b'"DEEP"', text.replace(b'"DEEP"', DEEP))
 
-    (said,) = live_object.why_not([scope()], "ConfigMap", "ns", "a")
+    (said,) = live_object.why_not([scope()], "ConfigMap", "ns", "a", chosen=cluster_choice.ClusterChoice())
 
     assert "accepted now" in said

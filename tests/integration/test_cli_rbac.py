@@ -23,7 +23,7 @@ def run(text: str, *options: str, **environ: str) -> subprocess.CompletedProcess
     return subprocess.run(command, env=kept | environ, input=text, capture_output=True, text=True, check=False)
 
 
-def test_kubectl_takes_what_is_printed(tmp_path: Path) -> None:
+def test_kubectl_accepts_the_output(tmp_path: Path) -> None:
     with server.running() as cluster:
         cluster.define("widgets", "example.com", "Widget")
         kubeconfig = str(cluster.kubeconfig(tmp_path / "admin"))
@@ -44,7 +44,7 @@ def test_kubectl_takes_what_is_printed(tmp_path: Path) -> None:
             assert bound["subjects"] == [{"kind": "ServiceAccount", "name": "beacon", "namespace": "n"}]
 
 
-def test_an_unknown_plural_prints_nothing_but_what_helps() -> None:
+def test_an_unknown_plural_prints_only_the_problem_and_its_remedy() -> None:
     done = run(WIDGETS)
 
     assert (done.returncode, done.stdout) == (errors.EXIT_FAILURE, "")
@@ -53,7 +53,7 @@ def test_an_unknown_plural_prints_nothing_but_what_helps() -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_kind_that_the_cluster_does_not_serve_is_said(tmp_path: Path) -> None:
+def test_a_kind_that_the_cluster_does_not_serve_is_reported(tmp_path: Path) -> None:
     with server.running() as cluster:
         done = run(WIDGETS, KUBECONFIG=str(cluster.kubeconfig(tmp_path / "kubeconfig")))
 
@@ -86,9 +86,11 @@ def test_the_identity_is_left_out_when_it_is_not_wanted() -> None:
         (PODS, ("--namespace", "Not.A.Namespace"), 2),
         (PODS, ("--name", "-"), 2),
         (PODS, ("-o", "xml"), 2),
+        (PODS, ("--user", ""), 2),
+        (PODS, ("--group", "g", "--service-account", "beacon"), 2),
     ],
 )
-def test_wrong_use_prints_nothing_and_is_said(text: str, options: tuple[str, ...], code: int) -> None:
+def test_a_usage_error_prints_no_role_and_is_reported(text: str, options: tuple[str, ...], code: int) -> None:
     done = run(text, *options)
 
     assert (done.returncode, done.stdout) == (code, "")
@@ -115,6 +117,41 @@ def test_help_and_built_in_kinds_do_not_load_the_kubernetes_client() -> None:
             [sys.executable, "-c", program, *words], input=PODS, capture_output=True, text=True, check=True
         )
         assert done.stdout.endswith("False\n")
+
+
+def test_users_and_groups_receive_the_rights_and_kubectl_takes_that(tmp_path: Path) -> None:
+    done = run(PODS, "--user", "jane", "--group", "ops", "-n", "ignored")
+
+    assert done.returncode == errors.EXIT_OK, done.stderr
+    with server.running() as cluster:
+        kubectls.Kubectl(cluster, tmp_path)("apply", "-f", "-", text=done.stdout)
+        bound = cluster.get("clusterrolebindings.rbac.authorization.k8s.io", "beacon")
+    assert bound is not None
+    assert [(one["kind"], one["name"]) for one in bound["subjects"]] == [("User", "jane"), ("Group", "ops")]
+
+
+def test_the_table_has_a_row_for_each_rule() -> None:
+    done = run(PODS, "-o", "table")
+
+    assert [line.split() for line in done.stdout.splitlines()] == [
+        ["ROLE", "NAMESPACE", "API", "GROUP", "RESOURCES", "NAMES", "VERBS"],
+        ["ClusterRole", "-", "-", "pods", "-", "list,watch"],
+        ["ClusterRole", "-", "-", "namespaces", "kube-system", "get"],
+    ]
+
+
+def test_the_context_chooses_the_cluster(tmp_path: Path) -> None:
+    with server.running() as cluster:
+        cluster.define("widgets", "example.com", "Widget")
+        kubeconfig = cluster.kubeconfig(tmp_path / "kubeconfig")
+        context = str(documents.load(kubeconfig.read_text(encoding="utf-8"))["current-context"])
+
+        found = run(WIDGETS, "--kubeconfig", str(kubeconfig), "--context", context)
+        missing = run(WIDGETS, "--context", "other", KUBECONFIG=str(kubeconfig))
+
+    assert (found.returncode, "widgets" in found.stdout) == (errors.EXIT_OK, True), found.stderr
+    assert (missing.returncode, missing.stdout) == (errors.EXIT_FAILURE, "")
+    assert f"has no context 'other'; its contexts: {context}" in missing.stderr
 
 
 def test_the_example_has_one_document_for_each_role_and_binding() -> None:

@@ -25,7 +25,7 @@ def shared() -> Iterator[server.ApiServer]:
 
 @pytest.fixture
 def cluster(shared: server.ApiServer) -> server.ApiServer:
-    """The server, emptied."""
+    """Empty the server and return it."""
     shared.faults.clear()
     for resource in ("configmaps", "deployments.apps", "pods"):
         for obj in shared.list(resource):
@@ -76,7 +76,7 @@ def test_the_status_is_written_through_its_subresource_only(client: asking.Clien
     assert (part["status"], part["spec"]) == ({"replicas": 3}, {"replicas": 1})
 
 
-def test_what_only_the_server_sets_can_not_be_sent(client: asking.Client) -> None:
+def test_fields_that_only_the_server_sets_are_refused(client: asking.Client) -> None:
     _, made = client.ask("POST", CONFIGMAPS, named("a", uid="mine", creationTimestamp="2020-01-01T00:00:00Z"))
 
     assert made["metadata"]["uid"] != "mine"
@@ -105,7 +105,7 @@ def test_what_only_the_server_sets_can_not_be_sent(client: asking.Client) -> Non
         ("GET", f"{CONFIGMAPS}/a/nothing", None, 404),
     ],
 )
-def test_what_can_not_be_done_is_refused(client: asking.Client, method: str, path: str, body: Any, code: int) -> None:
+def test_impossible_requests_are_refused(client: asking.Client, method: str, path: str, body: Any, code: int) -> None:
     client.ask("POST", CONFIGMAPS, named("a"))
 
     assert client.ask(method, path, body)[0] == code
@@ -135,7 +135,7 @@ def test_the_form_is_negotiated(
     assert client.get(path, accept=accept)[0] == code
 
 
-def test_a_json_patch_changes_what_it_names(cluster: server.ApiServer, client: asking.Client) -> None:
+def test_a_json_patch_changes_the_named_fields(cluster: server.ApiServer, client: asking.Client) -> None:
     cluster.create("configmaps", named("a", annotations={"x/y": "1"}))
     patch = [
         {"op": "test", "path": "/metadata/annotations/x~1y", "value": "1"},
@@ -181,12 +181,12 @@ def test_a_namespace_goes_with_its_content_and_waits_for_finalizers(
 
     _, answer = client.ask("DELETE", "/api/v1/namespaces/going")
     refused, _ = client.ask("POST", "/api/v1/namespaces/going/configmaps", named("late"))
-    told = [watch.next_summary(), watch.next_summary()]
+    lines = [watch.next_summary(), watch.next_summary()]
     cluster.patch("configmaps", "held", {"metadata": {"finalizers": None}}, namespace="going")
 
     assert answer["status"]["phase"] == "Terminating"
     assert refused == 403
-    assert told == ["DELETED a", "MODIFIED held"]
+    assert lines == ["DELETED a", "MODIFIED held"]
     assert watch.next_summary() == "DELETED held"
     assert cluster.get("namespaces", "going") is None
 
@@ -208,7 +208,7 @@ def test_a_collection_is_deleted_by_its_selector(cluster: server.ApiServer, clie
         ("colour", "abc"), ("!colour", "d"), ("size>3", "c"), ("colour=red,size<3", "a"), ("colour==blue", "b"),
     ],
 )  # fmt: skip
-def test_a_label_selector_lets_through_what_it_says(
+def test_a_label_selector_returns_the_matching_objects(
     cluster: server.ApiServer, client: asking.Client, selector: str, names: str
 ) -> None:
     labels = {
@@ -276,7 +276,7 @@ def test_lists_of_all_namespaces_are_in_the_order_of_etcd(cluster: server.ApiSer
     assert [item["metadata"]["namespace"] for item in second["items"]] == ["a"]
 
 
-def test_a_watch_of_one_namespace_hears_of_no_other(cluster: server.ApiServer, client: asking.Client) -> None:
+def test_a_watch_of_one_namespace_gets_no_events_of_others(cluster: server.ApiServer, client: asking.Client) -> None:
     cluster.namespace("other")
     watch = client.watch(f"{CONFIGMAPS}?resourceVersion={cluster.version}")
 
@@ -287,15 +287,15 @@ def test_a_watch_of_one_namespace_hears_of_no_other(cluster: server.ApiServer, c
     cluster.delete("configmaps", "there", namespace="other")
 
 
-def test_a_watch_goes_on_after_many_changes_that_it_does_not_tell(
+def test_a_watch_continues_after_many_changes_that_its_selector_excludes(
     cluster: server.ApiServer, client: asking.Client
 ) -> None:
     cluster.create("configmaps", named("noise"))
-    watch = client.watch(f"{CONFIGMAPS}?resourceVersion={cluster.version}&labelSelector=told%3Dyes")
+    watch = client.watch(f"{CONFIGMAPS}?resourceVersion={cluster.version}&labelSelector=shown%3Dyes")
     with cluster.cluster.state.lock:  # so that all of it comes at once
         for number in range(1000):
             cluster.annotate("configmaps", "noise", {"n": str(number)})
-        cluster.create("configmaps", named("a", labels={"told": "yes"}))
+        cluster.create("configmaps", named("a", labels={"shown": "yes"}))
 
     assert watch.next_summary() == "ADDED a"
 
@@ -350,7 +350,7 @@ def test_rights_come_from_stored_roles_and_bindings(cluster: server.ApiServer, t
     assert client.watch(CONFIGMAPS).status == 403
 
 
-def test_a_right_can_be_taken_and_given_back(cluster: server.ApiServer, tmp_path: Path) -> None:
+def test_a_right_can_be_revoked_and_granted_again(cluster: server.ApiServer, tmp_path: Path) -> None:
     client = asking.Client(cluster, tmp_path)
 
     cluster.faults.deny(user="admin", verbs=["list"], resources=["configmaps"])
@@ -372,14 +372,14 @@ def test_a_revoked_token_is_unknown_until_it_is_issued_again(cluster: server.Api
     assert [*codes, client.get(CONFIGMAPS)[0]] == [200, 401, 200]
 
 
-def test_python_is_told_what_http_would_be_told(cluster: server.ApiServer) -> None:
+def test_python_calls_raise_the_errors_that_http_returns(cluster: server.ApiServer) -> None:
     cluster.create("configmaps", named("a"))
 
     with pytest.raises(status.ApiError, match="already exists"):
         cluster.create("configmaps", named("a"))
 
 
-def test_what_is_stored_is_not_changed_by_who_reads_it_or_who_patches_it(cluster: server.ApiServer) -> None:
+def test_a_stored_object_does_not_change_with_a_copy_that_was_read_or_patched(cluster: server.ApiServer) -> None:
     before = cluster.create("configmaps", named("a", annotations={"x": "1"}))
 
     cluster.annotate("configmaps", "a", {"x": "2"})

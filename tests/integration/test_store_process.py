@@ -58,7 +58,7 @@ class Place:
     def ended(self, **environ: str) -> tuple[int, list[dict[str, str]]]:
         """Start a store that can't, and give its exit code and its lines."""
         process = self.start(**environ)
-        out, _ = process.communicate(timeout=30)
+        out, _ = process.communicate(timeout=100)
         return process.returncode, [codec.decode(line) for line in out.splitlines()]
 
 
@@ -74,7 +74,7 @@ def place() -> Iterator[Place]:
             process.stdout.close()
 
 
-def test_it_hands_its_configuration_to_whoever_says_hello(place: Place) -> None:
+def test_its_reply_to_hello_carries_the_configuration(place: Place) -> None:
     place.start()
 
     with place.client() as client:
@@ -91,13 +91,13 @@ def test_sigterm_ends_it_with_success_and_an_intact_file(place: Place) -> None:
 
     process.send_signal(signal.SIGTERM)
 
-    assert process.wait(timeout=10) == errors.EXIT_OK
+    assert process.wait(timeout=100) == errors.EXIT_OK
     with sqlite3.connect(place.data / "events.db") as left:
         assert left.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     left.close()
 
 
-def test_a_second_beacon_on_the_same_volume_is_told_so(place: Place) -> None:
+def test_a_second_beacon_on_the_same_volume_is_refused_with_the_reason(place: Place) -> None:
     place.start()
     with place.client() as client:
         client.call(wire.Ping())
@@ -153,7 +153,7 @@ def test_wrong_configuration_is_printed_problem_by_problem(place: Place) -> None
     assert any("endpoint.metod" in problem and "method" in problem for problem in problems)
 
 
-def test_a_path_too_long_for_a_socket_is_said_in_words(place: Place) -> None:
+def test_a_path_too_long_for_a_socket_is_reported_in_words(place: Place) -> None:
     deep = place.directory / ("d" * 100)
     deep.mkdir()
 
@@ -196,6 +196,6 @@ def test_no_secret_stands_in_the_log(place: Place) -> None:
         client.call(wire.Ping())
     process.send_signal(signal.SIGTERM)
 
-    out, _ = process.communicate(timeout=10)
+    out, _ = process.communicate(timeout=100)
 
     assert "verysecret" not in out

@@ -1,7 +1,5 @@
 """An API server that has just restarted refuses for a while what it granted before: no right is missing."""
 
-import threading
-
 import pytest
 
 from tests.integration import watcher_world
@@ -11,7 +9,7 @@ LONG_S = 60.0
 
 
 @pytest.mark.parametrize("code", [403, 401, 404, 503])
-def test_what_a_restarted_server_answers_at_first_is_not_believed(code: int) -> None:
+def test_the_first_answers_of_a_restarted_server_are_not_believed(code: int) -> None:
     with world(entry(), entry("Secret")) as w:
         w.timing = watcher_world.replace(w.timing, doubt_s=LONG_S)
         w.api.create("configmaps", object_("a", ON))
@@ -19,8 +17,10 @@ def test_what_a_restarted_server_answers_at_first_is_not_believed(code: int) -> 
         w.await_state("watching", "Secret")
         w.await_position()
 
-        w.api.faults.restart(0.3, refusing_s=1.0, code=code)
+        refusal = w.api.faults.fail(code)
+        w.api.restart(0.3)
         watcher_world.await_(lambda: [one.status for one in w.api.requests()].count(code) >= 4)
+        w.api.faults.remove(refusal)
         w.api.create("configmaps", object_("b", ON))
         w.api.delete("configmaps", "a")
 
@@ -43,13 +43,13 @@ def test_a_server_that_answers_403_for_a_moment_without_having_been_away_is_not_
 
 
 @pytest.mark.parametrize("verbs", [["list"], ["watch"], ["list", "watch"]])
-def test_a_right_that_stays_away_is_named_in_the_end_and_noticed_when_it_is_back(verbs: list[str]) -> None:
+def test_a_right_that_stays_missing_is_reported_and_its_return_is_noticed(verbs: list[str]) -> None:
     with world() as w:
         w.start().await_state("watching")
         w.api.faults.deny(user="admin", resources=["configmaps"], verbs=verbs)
         w.api.faults.end_watches()
 
-        said = str(w.await_state("forbidden").fields["reason"])
+        said = str(w.await_state("forbidden")["reason"])
         assert "bind it to a role" in said
         assert ("ConfigMap", "opening") in w.states_since_watching()
 
@@ -65,7 +65,7 @@ def test_no_role_is_advised_while_a_refusal_is_doubted() -> None:
         w.api.faults.deny(user="admin", resources=["configmaps"])
         w.api.faults.end_watches()
 
-        said = str(w.await_state("opening").fields["reason"])
+        said = str(w.await_state("opening")["reason"])
 
         assert "role" not in said
         assert "forbidden" in said
@@ -88,7 +88,7 @@ def test_a_kind_that_goes_while_the_server_stays_is_reported_at_once_and_known_t
             w.api.faults.end_watches()
 
         report = w.await_state("waiting", "Widget.example.com")
-        assert report.fields["listed"]
+        assert report["listed"]
         w.stop()
         w.start().await_state("waiting", "Widget.example.com")
         (after,) = w.figures().scopes
@@ -109,14 +109,17 @@ def test_the_identity_that_a_starting_server_refused_is_read_later() -> None:
         watcher_world.await_(read)
 
 
-def test_a_server_that_is_away_is_asked_until_it_is_back() -> None:
+def test_an_unreachable_server_is_retried_until_it_answers() -> None:
     with world() as w:
         w.timing = watcher_world.replace(w.timing, doubt_s=LONG_S)
         w.start().await_state("watching")
-        restart = threading.Thread(target=w.api.faults.restart, args=(1.0,), kwargs={"refusing_s": 0.5})
-        restart.start()
+        away = w.api.faults.refuse()
+        w.api.faults.drop()
         w.await_state("unreachable")
-        restart.join()
+        refusal = w.api.faults.fail(403)
+        w.api.faults.remove(away)
+        watcher_world.await_(lambda: any(one.status == 403 for one in w.api.requests()))
+        w.api.faults.remove(refusal)
 
         w.await_state("watching")
         assert ("ConfigMap", "forbidden") not in w.states_since_watching()

@@ -24,13 +24,13 @@ def list_of(*entries: object, version: str = "50", **more: Any) -> bytes:
 
 
 def deep(kind: str, name: str, version: int, **metadata: Any) -> bytes:
-    """A line whose object is nested deeper than recursion goes."""
+    """Return a line whose object is nested deeper than the limit of recursion."""
     text = json.dumps(line(kind, name, version, managedFields="DEEP", **metadata))
     return text.replace('"DEEP"', DEEP).encode()
 
 
 def begin(script: Script, w: World) -> None:
-    """Have many objects sent and be watching."""
+    """Send many objects, and wait until they are received."""
     script.items = script.later = MANY
     w.start()
     w.await_received(*(("created", f"o{number}") for number in range(7)))
@@ -46,7 +46,7 @@ NO_LISTS = [
 ]
 
 
-def test_what_is_no_list_deletes_nothing_and_ends_nothing() -> None:
+def test_a_response_that_is_no_list_deletes_nothing_and_ends_nothing() -> None:
     # The watch ends with an ERROR line, and what should be a list then is none, until it is one again.
     expired = {"type": "ERROR", "object": {"message": "too old", "code": 410}}
     with scripted([bookmark(20), expired], [line("DELETED", "o3", 61)]) as (script, w):
@@ -104,8 +104,8 @@ def test_an_object_that_cannot_be_read_is_reported_by_name_and_hides_no_other() 
 
         w.await_received(("created", "a"), ("created", "b"))
         report = w.await_state("watching")
-        assert report.fields["unreadable"] == 1
-        assert "ns/bad" in str(report.fields["unreadable_objects"])
+        assert report["unreadable"] == 1
+        assert "ns/bad" in str(report["unreadable_objects"])
 
 
 def test_a_tracked_object_that_becomes_unreadable_stays_tracked_and_its_deletion_is_emitted() -> None:

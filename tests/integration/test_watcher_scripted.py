@@ -127,7 +127,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if data:
             self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
         if not self.script.watches:
-            self.script.ended.wait(30)
+            self.script.ended.wait(300)
         self.wfile.write(b"0\r\n\r\n")
 
     def log_message(self, *_: Any) -> None:
@@ -141,7 +141,7 @@ def scripted(
     entries: list[dict[str, Any]] | None = None,
     handler: type[Handler] = Handler,
 ) -> Iterator[tuple[Script, World]]:
-    """Say these watches one after the other, and then nothing."""
+    """Serve these watches one after another, and then none."""
     script = Script()
     script.version = version
     script.watches = [*watches]
@@ -199,7 +199,7 @@ def test_versions_that_are_not_decimal_refuse_the_scope_in_plain_words() -> None
     with scripted(version="a1b2") as (_, w):
         w.start()
 
-        assert "decimal" in str(w.await_state("refused").fields["reason"])
+        assert "decimal" in str(w.await_state("refused")["reason"])
 
 
 def test_a_watch_goes_on_from_the_last_bookmark_after_a_proper_end() -> None:
@@ -211,7 +211,7 @@ def test_a_watch_goes_on_from_the_last_bookmark_after_a_proper_end() -> None:
         assert script.positions[:2] == [10, 40]
 
 
-def test_what_must_not_leave_does_not() -> None:
+def test_content_that_must_stay_inside_is_never_sent() -> None:
     hidden: dict[str, Any] = {
         "managedFields": [{"manager": "hidden-manager"}],
         "annotations": {KEY: "v", "kubectl.kubernetes.io/last-applied-configuration": "hidden-config", "x": "hidden-x"},

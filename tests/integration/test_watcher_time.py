@@ -35,12 +35,12 @@ def test_error_lines_that_repeat_without_progress_lead_to_a_list() -> None:
         assert script.positions[:4] == [10, 10, 10, script.positions[3]]
 
 
-def test_what_is_lost_after_such_a_list_is_resumed_and_not_listed_again() -> None:
+def test_a_watch_lost_after_such_a_list_is_resumed_without_another_list() -> None:
     with watcher_world.world() as w:
         w.start().await_state("watching")
         for number in range(3):
             watcher_world.await_(lambda: w.api.faults.error_line(500) == 1)
-            watcher_world.await_(lambda: len(w.api.requests(verb="watch")) == number + 2)  # noqa: B023  called at once
+            watcher_world.await_(lambda: len(w.api.requests(verb="watch")) >= number + 2)  # noqa: B023  called at once
         watcher_world.await_(lambda: lists(w) == 2, explain=w.explain)
 
         w.api.faults.fail(503, times=2, verb="watch")
@@ -105,18 +105,18 @@ def dripping(what: str) -> Iterator[tuple[scripts.Script, World]]:
         yield made
 
 
-def test_a_list_that_drips_is_the_failure_of_its_scope_and_its_thread_goes_on_beating() -> None:
+def test_a_list_that_drips_is_a_failure_of_its_scope_and_its_thread_keeps_sending_heartbeats() -> None:
     with dripping("secrets") as (script, w):
         w.read_s = 0.3
         w.start()
 
         w.await_received(("created", "a"))
-        reason = str(w.await_state("unreachable", "Secret").fields["reason"])
+        reason = str(w.await_state("unreachable", "Secret")["reason"])
         watcher_world.await_(lambda: len(script.positions) >= 4, explain=w.explain)
 
         assert "no response in time" in reason
-        beats = {beat.thread: beat.age_s for beat in heartbeat.read(run_directory.heartbeats_directory(w.run_dir))}
-        assert beats["Secret"] < heartbeat.HUNG_S
+        beats = heartbeat.read(run_directory.heartbeats_directory(w.run_dir))
+        assert all(beat.age_s < heartbeat.HUNG_S for beat in beats)
         assert ("ConfigMap", "unreachable") not in w.states_since_watching()
 
 

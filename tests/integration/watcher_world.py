@@ -4,6 +4,7 @@ Everything between them is real: TLS, HTTP, the bus, the ledger's file.
 """
 
 import dataclasses
+import functools
 import os
 import shutil
 import signal
@@ -30,6 +31,7 @@ from tests.integration import watcher_store
 
 KEY = watcher_store.ANNOTATION
 ON = {KEY: "true"}
+PATIENCE_S = 120.0
 TIMING = policy.Timing(
     flush_s=0.2,
     slow_s=0.3,
@@ -54,6 +56,7 @@ class Context(process.Context):
         super().__init__("watcher", run_dir=run_dir, stop=threading.Event())
         self.errors: list[BaseException] = []
         self.states: list[tuple[str, str]] = []
+        self.fields: list[dict[str, Any]] = []  # of each of the states
 
     def fail(self, error: BaseException) -> None:
         if not isinstance(error, errors.Stopping):
@@ -61,6 +64,7 @@ class Context(process.Context):
         self.stop.set()
 
     def report(self, component: str, state: Mapping[str, Any]) -> None:
+        self.fields.append(dict(state))
         self.states.append((component.removeprefix("scope."), str(state["state"])))
         super().report(component, state)
 
@@ -126,8 +130,9 @@ class World:
         self.configured = {"entries": entries, **configured}
         self.run_dir = run_directories.made(self.directory)
         self.timing = TIMING
-        self.read_s = 2.0
+        self.read_s = 10.0
         self.token = ""
+        self.edit: Callable[[Path], None] = lambda _: None  # changes the kubeconfig before the watcher reads it
         self.start_store()
         self.receiver = Receiver(bus.address(self.run_dir))
         self.context: Context | None = None
@@ -156,24 +161,23 @@ class World:
     def start(self) -> "World":
         """Start the watcher."""
         kubeconfig = self.api.kubeconfig(self.directory / "kubeconfig", token=self.token)
+        self.edit(kubeconfig)
         self.connection = connection.Connection(
             credentials.source({"KUBECONFIG": str(kubeconfig)}, connections=20), connect_s=2.0, read_s=self.read_s
         )
         self.context = Context(self.run_dir)
+        self._awaited: dict[str, int] = {}
         scopes = watcher_store.scopes_of(self.configured)
-        self._thread = threading.Thread(
-            target=runner.follow, args=(self.context, scopes, self.connection, self.timing), daemon=True
-        )
-        self._thread.start()
+        follow = functools.partial(runner.follow, self.context, scopes, self.connection, self.timing)
+        self._thread = self.context.spawn("main", follow)
         return self
 
-    def stop(self) -> float:
-        """Stop the watcher; gives how long it took."""
+    def stop(self) -> None:
+        """Stop the watcher."""
         assert self.context is not None
-        began = time.monotonic()
         self.context.stop.set()
-        self._thread.join()
-        return time.monotonic() - began
+        self._thread.join(PATIENCE_S)
+        assert not self._thread.is_alive(), self.explain()
 
     def close(self) -> None:
         if self.context is not None:
@@ -190,20 +194,31 @@ class World:
         self.store.send_signal(signal.SIGCONT)
 
     def report(self, scope: str = "ConfigMap") -> run_directory.Report | None:
-        """What a scope's stream said of itself last."""
+        """Return the latest report of a scope's stream."""
         reports = (
             report for report in run_directory.read_reports(self.run_dir) if report.component == f"scope.{scope}"
         )
         return next(reports, None)
 
-    def await_state(self, state: str, scope: str = "ConfigMap", *, within_s: float = 15.0) -> run_directory.Report:
-        await_(lambda: (report := self.report(scope)) is not None and report.state == state, within_s, self.explain)
-        report = self.report(scope)
-        assert report is not None
-        return report
+    def await_state(self, state: str, scope: str = "ConfigMap") -> dict[str, Any]:
+        """Wait until a scope is in a state, or was since the last call for this scope. Return the state's fields."""
+        assert self.context is not None
+        context = self.context
+        found: list[int] = []
+
+        def reached() -> bool:
+            states = list(context.states)
+            here = [index for index, (name, _) in enumerate(states) if name == scope]
+            new = [index for index in here if index >= self._awaited.get(scope, 0)]
+            found[:] = [index for index in (*here[-1:], *new) if states[index][1] == state][:1]
+            return bool(found)
+
+        await_(reached, self.explain)
+        self._awaited[scope] = found[0] + 1
+        return context.fields[found[0]]
 
     def states_since_watching(self) -> list[tuple[str, str]]:
-        """Give the states that streams entered after one of them watched for the first time."""
+        """Return the states that streams entered after one of them watched for the first time."""
         assert self.context is not None
         states = self.context.states
         first = next(index for index, (_, state) in enumerate(states) if state == "watching")
@@ -212,9 +227,9 @@ class World:
     def received(self) -> list[tuple[str, str]]:
         return [(received.type, received.name) for received in self.receiver.in_order()]
 
-    def await_received(self, *expected: tuple[str, str], within_s: float = 15.0) -> list[Received]:
+    def await_received(self, *expected: tuple[str, str]) -> list[Received]:
         """Wait for exactly these events, in this order."""
-        await_(lambda: len(self.received()) >= len(expected), within_s, self.explain)
+        await_(lambda: len(self.received()) >= len(expected), self.explain)
         assert self.received() == list(expected)
         return self.receiver.in_order()
 
@@ -228,12 +243,12 @@ class World:
             return bool(found) and found[0].position >= now
 
         self.api.cluster.state.tick()
-        await_(reached, 15.0, self.explain)
+        await_(reached, self.explain)
         return found[0]
 
     def figures(self) -> wire.Statistics:
         with bus.Client(bus.address(self.run_dir), stop=threading.Event()) as client:
-            reply = client.try_call(wire.Inspect(), timeout_s=5)
+            reply = client.try_call(wire.Inspect(), timeout_s=PATIENCE_S)
         assert isinstance(reply, wire.Statistics)
         return reply
 
@@ -255,8 +270,8 @@ def world(*entries: dict[str, Any], history: int = 10_000, progress: bool = True
             made.close()
 
 
-def await_(condition: Callable[[], bool], within_s: float = 75.0, explain: Callable[[], str] = str) -> None:
-    deadline = time.monotonic() + within_s
+def await_(condition: Callable[[], bool], explain: Callable[[], str] = str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline, explain()
         time.sleep(0.01)

@@ -25,7 +25,7 @@ def test_the_image_has_the_version_of_the_project() -> None:
     assert CONTAINERFILE.count(f'description="{project["description"]}"') == 1
 
 
-def test_the_image_runs_as_the_manifests_say() -> None:
+def test_the_image_runs_as_in_the_manifests() -> None:
     context = built.pod(built.BASE)["securityContext"]
     user = f"{context['runAsUser']}:{context['runAsGroup']}"
 

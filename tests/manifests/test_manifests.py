@@ -1,25 +1,32 @@
 """The manifests are valid, consistent, and match Beacon, its image and its documentation."""
 
 import configparser
+import copy
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+import jsonschema  # type: ignore[import-untyped]
 import kubernetes_validate
 import pytest
 import yaml
 
 from beacon.configuration import loading, settings
 from beacon.dev import testkit
-from tests.manifests import built
+from tests.manifests import built, operator_schemas
+from tests.system import documents
 
 CONTAINERFILE = (built.ROOT / "Containerfile").read_text()
 VERSIONS = ("1.25", "1.29", "1.33", kubernetes_validate.latest_version())
-FOREIGN = "monitoring.coreos.com"  # its schemas are not available
+EXAMPLE = "overlays/example"
+DEPLOYMENT = built.ROOT / "docs" / "deployment.md"
+FOREIGN = "monitoring.coreos.com"
 
 
 def loaded(name: str) -> settings.Settings:
@@ -37,6 +44,39 @@ def test_every_object_is_valid_for_kubernetes(name: str, version: str) -> None:
             kubernetes_validate.validate(each, version, strict=True)
 
 
+def test_the_monitoring_overlay_is_valid_for_the_prometheus_operator() -> None:
+    foreign = [each for each in built.objects("overlays/monitoring") if FOREIGN in each["apiVersion"]]
+
+    for each in foreign:
+        jsonschema.validate(each, operator_schemas.SCHEMAS[each["kind"]])
+    assert {each["kind"] for each in foreign} == set(operator_schemas.SCHEMAS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "value"),
+    [
+        ("ServiceMonitor", ("spec", "endpoints", 0, "intervall"), "30s"),
+        ("ServiceMonitor", ("spec", "endpoints", 0, "interval"), "30 s"),
+        ("ServiceMonitor", ("spec", "endpoints", 0, "honorLabels"), "true"),
+        ("PrometheusRule", ("spec", "groups", 0, "rules", 0, "labels"), {"severity": 1}),
+        ("PrometheusRule", ("spec", "groups", 0, "rules", 0, "description"), "misplaced"),
+        ("PrometheusRule", ("spec", "group"), []),
+    ],
+)
+def test_a_field_that_the_prometheus_operator_does_not_accept_is_detected(
+    kind: str, path: tuple[str | int, ...], value: object
+) -> None:
+    wrong = copy.deepcopy(built.one("overlays/monitoring", kind))
+    *above, last = path
+    place: Any = wrong
+    for key in above:
+        place = place[key]
+    place[last] = value
+
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(wrong, operator_schemas.SCHEMAS[kind])
+
+
 def test_an_invalid_object_is_detected() -> None:
     wrong = {**built.one(built.BASE, "Service"), "sepc": {}}
 
@@ -52,7 +92,7 @@ def test_the_configuration_loads_without_a_warning(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", built.OURS)
-def test_probes_and_scrapes_find_what_the_exporter_serves(name: str) -> None:
+def test_probes_and_scrapes_use_the_paths_that_the_exporter_serves(name: str) -> None:
     tree, container = loaded(name), built.container(name)
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     (service_port,) = built.one(name, "Service")["spec"]["ports"]
@@ -117,7 +157,7 @@ def test_each_directory_that_beacon_uses_is_mounted(name: str) -> None:
     assert claim == built.one(name, "PersistentVolumeClaim")["metadata"]["name"]
 
 
-@pytest.mark.parametrize("name", [name for name in built.OURS if name != "overlays/example"])
+@pytest.mark.parametrize("name", [name for name in built.OURS if name != EXAMPLE])
 def test_the_token_is_mounted_where_it_is_read(name: str) -> None:
     token = Path(built.environ(name)["ENDPOINT_AUTH_TOKEN_FILE"])
     mounted = built.mounts(name)[str(token.parent)]["secret"]["secretName"]
@@ -126,8 +166,8 @@ def test_the_token_is_mounted_where_it_is_read(name: str) -> None:
 
 
 def test_the_example_overlay_contains_no_secret_and_no_image_of_ours() -> None:
-    assert built.of_kind("overlays/example", "Secret") == []
-    assert "/" in built.container("overlays/example")["image"]
+    assert built.of_kind(EXAMPLE, "Secret") == []
+    assert "/" in built.container(EXAMPLE)["image"]
 
 
 @pytest.mark.parametrize("name", built.OURS)
@@ -220,8 +260,9 @@ def test_a_changed_configuration_restarts_the_pod(tmp_path: Path) -> None:
     assert changed["metadata"]["name"] != built.one(built.BASE, "ConfigMap")["metadata"]["name"]
 
 
-def test_another_namespace_is_applied_everywhere(tmp_path: Path) -> None:
-    overlay(tmp_path, "namespace: elsewhere")
+@pytest.mark.parametrize("name", [name for name in built.OURS if name != EXAMPLE])
+def test_another_namespace_is_applied_everywhere(name: str, tmp_path: Path) -> None:
+    overlay(tmp_path, "namespace: elsewhere", name, "overlays/monitoring")
 
     objects = list(yaml.safe_load_all(built.text(tmp_path)))
 
@@ -232,6 +273,48 @@ def test_another_namespace_is_applied_everywhere(tmp_path: Path) -> None:
     assert [subject["namespace"] for (subject,) in subjects] == ["elsewhere"]
 
 
+def test_a_copy_of_the_example_is_built_elsewhere_and_in_another_namespace_as_the_page_describes(
+    tmp_path: Path,
+) -> None:
+    for name in ("k8s", "grafana"):
+        shutil.copytree(built.ROOT / name, tmp_path / name)
+    copying, check, rights = (command(word) for word in ("cp -r k8s grafana", "beacon check-config", "beacon rbac"))
+
+    run(copying, tmp_path)
+    run(check, tmp_path)
+    example = tmp_path / "my-beacon" / "k8s" / "overlays" / "example"
+    chosen = example / "beacon" / "kustomization.yaml"
+    chosen.write_text(re.sub(r"(?m)^namespace: beacon\b", "namespace: elsewhere", chosen.read_text()))
+    run(rights.replace("--namespace beacon", "--namespace elsewhere"), tmp_path)
+
+    objects = list(yaml.safe_load_all(built.text(example)))
+    original = built.objects(EXAMPLE)
+
+    moved = {"beacon": "elsewhere"}
+    expected = {(each["kind"], moved.get(namespace, namespace)) for each, namespace in places(original)}
+    assert {(each["kind"], namespace) for each, namespace in places(objects)} == expected
+    subjects = [subject for each in objects for subject in each.get("subjects", ())]
+    assert {subject["namespace"] for subject in subjects} == {"elsewhere"}
+    assert len(subjects) == 3
+    assert {each["metadata"]["name"] for each in objects if each["kind"] == "Namespace"} == {"elsewhere"}
+
+
+def command(part: str) -> str:
+    """Return the block of the page on deployment that contains a command."""
+    return next(block.text for block in documents.blocks(DEPLOYMENT) if part in block.text)
+
+
+def run(block: str, directory: Path) -> None:
+    """Run a block of a page."""
+    environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    subprocess.run(["bash", "-euc", block], cwd=directory, env=environ, check=True, capture_output=True)
+
+
+def places(objects: Iterable[built.Json]) -> list[tuple[built.Json, str]]:
+    """Return each object with its namespace."""
+    return [(each, each["metadata"].get("namespace", "")) for each in objects]
+
+
 def test_openshift_chooses_the_user_and_the_group_of_the_volumes() -> None:
     context = built.pod("overlays/openshift")["securityContext"]
 
@@ -239,7 +322,7 @@ def test_openshift_chooses_the_user_and_the_group_of_the_volumes() -> None:
     assert context["runAsNonRoot"] is True
 
 
-def overlay(directory: Path, more: str) -> None:
-    """Write an overlay of the base."""
-    base = built.relative(directory, built.K8S / built.BASE)
-    (directory / "kustomization.yaml").write_text(f"resources: [{base}]\n{more}\n")
+def overlay(directory: Path, more: str, *names: str) -> None:
+    """Write an overlay of the base, or of these directories."""
+    lower = ", ".join(built.relative(directory, built.K8S / name) for name in names or (built.BASE,))
+    (directory / "kustomization.yaml").write_text(f"resources: [{lower}]\n{more}\n")

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import click
 
 from beacon import errors
-from beacon.dev import testkit
+from beacon.dev import patience, testkit
 from tests.soak import receipts, truth
 from tests.system import running
 
@@ -242,6 +242,7 @@ class Soak:
 @click.option("--seed", default=0, help="Seed of changes and faults; 0: a random one.")
 def main(minutes: float, seed: int) -> None:
     """Inject faults into Beacon, and compare the delivered events with the changes made."""
+    patience.factor = 5.0
     seed = seed or random.SystemRandom().randrange(1, 2**31)
     click.echo(f"seed {seed}, {minutes:g} minutes", err=True)
     with running.everything(changes=_CONFIG, keep=_KEEP, environ=_ENVIRON) as on:

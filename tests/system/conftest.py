@@ -11,16 +11,19 @@ from beacon.dev import endpoint, testkit
 from beacon.dev.api_server import remote
 
 ANNOTATION = "bakerapps.net.maas"
-# The files that take longest, in that order: begun last, one of them would run alone at the end.
+# The longest tests and the files that stay on one worker come first: begun last, one would run alone at the end.
 LONGEST = (
-    "test_promises.py",
-    "test_outage.py",
-    "test_metrics.py",
     "test_soak.py",
+    "test_freezes.py",
+    "test_outage.py",
     "test_bench.py",
+    "test_metrics.py",
     "test_cli_deliveries.py",
-    "test_whole.py",
+    "test_documents.py",
+    "test_explain.py",
+    "test_promises.py",
     "test_sentinel.py",
+    "test_status.py",
 )
 MakeBeacon = Callable[..., testkit.Beacon]
 
@@ -33,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A directory whose path is short enough for unix sockets."""
+    """Create a directory whose path is short enough for unix sockets."""
     with tempfile.TemporaryDirectory(prefix="b") as name:
         yield Path(name)
 

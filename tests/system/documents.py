@@ -1,6 +1,7 @@
 """The shell blocks of the project's pages, and which of them can't run without a cluster."""
 
 import re
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,14 +31,14 @@ def blocks(page: Path) -> list[Block]:
     lines = page.read_text(encoding="utf-8").splitlines()
     opened = 0
     for number, line in enumerate(lines, 1):
-        if not line.startswith("```"):
+        if not line.lstrip().startswith("```"):  # a block within a list is indented
             continue
         if not opened:
             opened = number
             continue
-        if lines[opened - 1].removeprefix("```").strip() in _SHELL:
+        if lines[opened - 1].strip().removeprefix("```").strip() in _SHELL:
             before = lines[opened - 2] if opened > 1 else ""
-            text = "\n".join(lines[opened : number - 1])
+            text = textwrap.dedent("\n".join(lines[opened : number - 1]))
             found.append(Block(page, opened, text, marked=_MARK.fullmatch(before.strip()) is not None))
         opened = 0
     return found

@@ -65,20 +65,28 @@ class Supervised:
         return [line["process"] for line in list(self.lines) if line["event"] == event]
 
     def programs(self) -> dict[str, supervision.Program]:
-        return {program.name: program for program in supervision.programs(self.base / "supervisor.sock")}
+        """Return the programs; none while supervisord does not listen yet or is too busy to respond."""
+        try:
+            return {program.name: program for program in supervision.programs(self.base / "supervisor.sock")}
+        except errors.TransientError:
+            return {}
 
     def pid(self, name: str) -> int:
-        return self.programs()[name].pid
+        return self.program(name).pid
+
+    def program(self, name: str) -> supervision.Program:
+        found: dict[str, supervision.Program] = {}
+        until(lambda: found.update(self.programs()) or found, "an answer of supervisord")
+        return found[name]
 
     def state(self, name: str) -> supervision.ProgramState:
-        """Return a program's state; unknown while supervisord does not listen yet."""
-        try:
-            return self.programs()[name].state
-        except errors.TransientError:
-            return supervision.ProgramState.UNKNOWN
+        """Return a program's state; unknown while supervisord does not answer."""
+        program = self.programs().get(name)
+        return program.state if program else supervision.ProgramState.UNKNOWN
 
     def until_all_run(self) -> None:
         until(lambda: set(self.logged_by("running")) >= set(PROGRAMS), "all to run")
+        until(lambda: "sentinel" in self.logged_by("started"), "the sentinel")
 
     def until_all_are_running(self) -> None:
         self.until_all_run()

@@ -36,7 +36,7 @@ LEFT_OUT = {"killed", "listed", "prune", "redeliver", "scrape"}  # rows without 
 def bench(*words: str, environ: Mapping[str, str] | None = None) -> tuple[str, str]:
     command = [sys.executable, "-m", "tests.bench", "--runs", "1", "--miniature", *words]
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=110, env={**os.environ, **(environ or {})}
+        command, capture_output=True, text=True, check=False, timeout=1000, env={**os.environ, **(environ or {})}
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout, done.stderr
@@ -79,7 +79,7 @@ def test_a_real_cluster_is_used_through_its_api_and_cleaned_up(place: Path) -> N
 
 @pytest.fixture
 def another(tmp_path: Path) -> Path:
-    """A copy of this checkout; each of its processes appends its name to the file `began`."""
+    """Copy this checkout; each of its processes appends its name to the file `began`."""
     copy = tmp_path / "another"
     for name in ("beacon", "tests"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))

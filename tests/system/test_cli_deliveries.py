@@ -1,12 +1,13 @@
 """`beacon events`, `redeliver` and `discard` on a running Beacon."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -16,21 +17,21 @@ from beacon.dev import testkit
 from tests.system import load, running
 
 CONFIG = {
-    "endpoint": {"timeout": "1s", "retry": {"maxAttempts": 1, "initialBackoff": "50ms"}},
+    "endpoint": {"timeout": "5s", "retry": {"maxAttempts": 1, "initialBackoff": "50ms"}},
     "events": {"updated": True},
 }
 
 
 @pytest.fixture(scope="module")
 def all_() -> Iterator[running.Everything]:
-    with running.everything(changes=CONFIG) as made:
+    with running.everything(changes=CONFIG, environ={"ENDPOINT_AUTH_TOKEN": "of-the-notifier"}) as made:
         yield made
 
 
 def beacon(all_: running.Everything, *arguments: str, said: str = "") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "beacon.cli", *arguments]
     return subprocess.run(
-        command, env=all_.beacon.environ, input=said, capture_output=True, text=True, check=False, timeout=40
+        command, env=all_.beacon.environ, input=said, capture_output=True, text=True, check=False, timeout=300
     )
 
 
@@ -74,13 +75,17 @@ def test_events_shows_the_deliveries_and_their_responses(all_: running.Everythin
     (failed,) = listed(all_, "--name", "seen-1")
     assert (failed["delivery"]["state"], failed["delivery"]["code"]) == ("failed", "401")
     assert failed["id"] in beacon(all_, "events", "--uid", failed["object"]["uid"], "-o", "yaml").stdout
-    names = [one["object"]["name"] for one in listed(all_, "--oldest-first", "--kind", "ConfigMap")]
-    assert names == ["seen-1", "seen-2", "seen-3"]
+    assert seen(listed(all_, "--oldest-first", "--kind", "ConfigMap")) == ["seen-1", "seen-2", "seen-3"]
     after = str(listed(all_, "--name", "seen-2")[0]["delivery"]["id"])
-    assert [one["object"]["name"] for one in listed(all_, "--after", after)] == ["seen-1"]
+    assert seen(listed(all_, "--after", after)) == ["seen-1"]
     assert listed(all_, "--until", "1h") == []
     nothing = beacon(all_, "events", "--namespace", "nowhere")
     assert (nothing.returncode, nothing.stdout, nothing.stderr) == (0, "", "No events match.\n")
+
+
+def seen(listing: list[dict[str, Any]]) -> list[str]:
+    """Return the names of this test's objects; other tests share the Beacon."""
+    return [one["object"]["name"] for one in listing if one["object"]["name"].startswith("seen-")]
 
 
 def test_after_the_token_is_corrected_one_command_redelivers_the_rejected_events(all_: running.Everything) -> None:
@@ -118,7 +123,8 @@ def test_redelivery_of_a_superseded_event_is_refused_unless_requested_out_of_ord
 
     assert beacon(all_, "redeliver", "--out-of-order", late["id"]).returncode == 0
     until(lambda: not listed(all_, "--name", "late", "--state", "failed"), "the delivery")
-    assert testkit.sample(all_.beacon.metrics(), "beacon_redeliveries_total", endpoint="default") >= 1
+    redeliveries = "beacon_redeliveries_total"
+    until(lambda: testkit.sample(all_.beacon.metrics(), redeliveries, endpoint="default") >= 1, "the metric")
     body = [each.request.body for each in all_.sink.events() if each.event and each.event.id == late["id"]][-1]
     assert json.loads(body)["outoforder"] is True
 
@@ -126,16 +132,24 @@ def test_redelivery_of_a_superseded_event_is_refused_unless_requested_out_of_ord
 def test_a_discarded_delivery_no_longer_counts_as_failed_and_keeps_its_reason(all_: running.Everything) -> None:
     rejected(all_, "billed")
     (failed,) = listed(all_, "--name", "billed")
-    assert testkit.sample(all_.beacon.metrics(), "beacon_deliveries_failed") == 1
+    before = len(listed(all_, "--state", "failed"))
+    until(lambda: testkit.sample(all_.beacon.metrics(), "beacon_deliveries_failed") == before, "the failure's metric")
 
     done = beacon(all_, "discard", "--reason", "billed by hand", failed["id"], "-o", "json")
 
     assert (done.returncode, json.loads(done.stdout)) == (0, {"done": 1, "refused": []})
+    until(lambda: all_.beacon.logged("deliveries discarded"), "the log line")
+    (line,) = all_.beacon.logged("deliveries discarded")
+    assert (line["number"], line["reason"]) == (1, "billed by hand")
+    assert f"uid {os.getuid()}" in line["actor"]
+    story = json.loads(beacon(all_, "explain", failed["id"], "-o", "json").stdout)["events"][0]
+    assert [(each["action"], each["actor"]) for each in story["actions"]] == [("discarded", line["actor"])]
+    assert f"discarded by {line['actor']}: billed by hand" in beacon(all_, "explain", failed["id"]).stdout
     assert listed(all_, "--name", "billed")[0]["delivery"]["reason"] == "billed by hand"
     until(
         lambda: (
             testkit.sample(all_.beacon.metrics(), "beacon_deliveries_total", outcome="discarded") == 1
-            and testkit.sample(all_.beacon.metrics(), "beacon_deliveries_failed") == 0
+            and testkit.sample(all_.beacon.metrics(), "beacon_deliveries_failed") == before - 1
         ),
         "the metrics",
     )
@@ -154,12 +168,12 @@ def test_tail_follows_until_ctrl_c_or_a_closed_pipe(all_: running.Everything) ->
             stop = threading.Event()
             changing = threading.Thread(target=change_until, args=(all_, f"tailed-{form}", stop))
             changing.start()
-            lines = [follower.stdout.readline() for _ in range(4)]
+            lines = lines_of(follower.stdout, form)
             if end == "ctrl-c":
                 follower.send_signal(signal.SIGINT)
             else:
                 follower.stdout.close()
-            code = follower.wait(30)
+            code = follower.wait(300)
             said = follower.stderr.read()
             stop.set()
             changing.join()
@@ -170,7 +184,18 @@ def test_tail_follows_until_ctrl_c_or_a_closed_pipe(all_: running.Everything) ->
             assert {one["object"]["name"] for one in entries} == {"tailed-json"}
             assert {one["code"] for one in entries if one["what"] == "request"} == {"200"}
         else:
+            assert lines
             assert all("ConfigMap default/tailed-text" in line for line in lines)
+
+
+def lines_of(tail: IO[str], form: str) -> list[str]:
+    """Read at least four lines about the object of this form; of JSON, until events and requests were among them."""
+    lines: list[str] = []
+    while len(lines) < 4 or (form == "json" and len({json.loads(line)["what"] for line in lines}) < 2):
+        line = tail.readline()
+        lines += [line] if f"tailed-{form}" in line else []
+        assert line, "it has ended"
+    return lines
 
 
 def change_until(all_: running.Everything, name: str, stop: threading.Event) -> None:
@@ -192,13 +217,17 @@ def test_status_can_be_watched(all_: running.Everything) -> None:
         while shown < 2:
             shown += watching.stdout.readline() == "processes\n"
         watching.send_signal(signal.SIGINT)
-        assert watching.wait(30) in (0, 1)
+        assert watching.wait(300) in (0, 1)
     assert "--watch is for terminals" in beacon(all_, "status", "--watch", "-o", "json").stderr
 
 
 def test_test_event_reports_the_response_of_the_endpoint(all_: running.Everything) -> None:
     before = len(listed(all_))
-    accepted = beacon(all_, "test-event")
+    callers = all_.beacon.environ | {"ENDPOINT_AUTH_TOKEN": "of-the-caller", "HTTP_PROXY": "http://127.0.0.1:9/"}
+    command = [sys.executable, "-m", "beacon.cli", "test-event"]
+    accepted = subprocess.run(command, env=callers, capture_output=True, text=True, check=False, timeout=40)
+    headers = dict(all_.sink.events()[-1].request.headers)
+    assert headers[b"authorization"] == b"Bearer of-the-notifier"
     assert (accepted.returncode, accepted.stdout[:13]) == (0, "Accepted: 200")
     body = json.loads(all_.sink.events()[-1].request.body)
     assert (body["type"].rpartition(".")[2], body["test"]) == ("test", True)
@@ -228,6 +257,15 @@ def test_test_event_reports_the_response_of_the_endpoint(all_: running.Everythin
     assert json.loads(refused.stdout)["code"] == "network"
     assert "refused" in json.loads(refused.stdout)["error"].lower()
     assert len(listed(all_)) == before
+
+    all_.beacon.supervisorctl("stop", "notifier")
+    unanswered = beacon(all_, "test-event")
+    all_.beacon.supervisorctl("start", "notifier")
+    all_.beacon.wait_ready()
+    assert (unanswered.returncode, unanswered.stderr) == (
+        errors.EXIT_UNAVAILABLE,
+        "the notifier does not answer: see beacon status\n",
+    )
 
 
 @pytest.mark.parametrize(
@@ -260,14 +298,20 @@ def test_the_help_of_every_command_has_examples_and_exit_codes(all_: running.Eve
 
 def test_a_stopped_store_is_reported(all_: running.Everything, tmp_path: Any) -> None:
     environ = {**all_.beacon.environ, "BEACON_RUN_DIR": str(tmp_path)}
-    for arguments in (["events"], ["tail"], ["test-event"], ["redeliver", "x"], ["discard", "--reason", "r", "x"]):
+    for arguments in (
+        ["events"],
+        ["tail"],
+        ["test-event"],
+        ["redeliver", "0b5e"],
+        ["discard", "--reason", "r", "0b5e"],
+    ):
         run = subprocess.run(
             [sys.executable, "-m", "beacon.cli", *arguments],
             env=environ,
             capture_output=True,
             text=True,
             check=False,
-            timeout=40,
+            timeout=300,
         )
         assert run.returncode == errors.EXIT_UNAVAILABLE
         assert "store" in run.stderr

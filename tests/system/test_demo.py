@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import pytest
 
 from beacon.dev import testkit
 from beacon.dev.api_server import remote
+from tests.system import load
 from tests.system.conftest import ANNOTATION
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
@@ -68,17 +68,20 @@ class Demo:
         testkit.until(lambda: text in self.text or self.process.poll() is not None, text, timeout=60)
         assert text in self.text, self.text
 
-    def end(self, timeout: float = 60) -> int:
-        code = self.process.wait(timeout)
+    def end(self) -> int:
+        code = self.process.wait(300)
         self._reader.join()
         if self.process.stdout is not None:
             self.process.stdout.close()
         return code
 
     def left(self) -> list[str]:
-        """Return leftovers: processes with the marker variable of this run, and files in its directory."""
-        processes = [path.name for path in Path("/proc").glob("[0-9]*") if self._mark in _variables(path)]
-        return processes + [path.name for path in self.directory.iterdir()]
+        """Return leftovers: processes of this run, and files in its directory."""
+        return self.processes() + [path.name for path in self.directory.iterdir()]
+
+    def processes(self) -> list[str]:
+        """Return the pids of the processes with the marker variable of this run."""
+        return [path.name for path in Path("/proc").glob("[0-9]*") if self._mark in _variables(path)]
 
 
 def _variables(process: Path) -> list[bytes]:
@@ -97,11 +100,12 @@ def demo(*options: str, **environ: str) -> Iterator[Demo]:
         finally:
             running.process.kill()
             running.end()
+            testkit.until(lambda: not running.processes(), "the end of all processes", timeout=60)
 
 
 @pytest.fixture
 def config(place: Path) -> Path:
-    """A configuration for ConfigMaps on a free port, without an endpoint."""
+    """Write a configuration for ConfigMaps on a free port, without an endpoint."""
     path = place / "beacon.yaml"
     port = {"port": testkit.free_port()}
     path.write_text(
@@ -145,7 +149,7 @@ def test_a_signal_at_any_moment_ends_it_and_everything_is_cleaned_up(number: str
     sent = signal.Signals[f"SIG{number}"]
     with demo() as it:
         it.until_said("Beacon without a cluster")
-        time.sleep(random.Random(seed).uniform(0, 4))
+        load.pause(random.Random(seed), 0, 4)
 
         it.process.send_signal(sent)
 
@@ -173,14 +177,16 @@ def test_no_process_survives_a_kill_nine_of_the_demo() -> None:
         it.process.kill()
         it.end()
 
-        testkit.until(lambda: not any(name.isdigit() for name in it.left()), "the end of all processes", timeout=30)
+        testkit.until(lambda: not it.processes(), "the end of all processes", timeout=30)
 
 
 def test_it_ends_when_its_output_is_closed() -> None:
     with tempfile.TemporaryDirectory(prefix="d") as name:
         command = f"{sys.executable} -m beacon.dev.demo --once | head -n 1"
         environ = os.environ | {"TMPDIR": name}
-        done = subprocess.run(command, shell=True, env=environ, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            command, shell=True, env=environ, capture_output=True, text=True, timeout=300, check=False
+        )
 
         assert done.stdout.startswith("Beacon without a cluster")
         assert "Traceback" not in done.stderr

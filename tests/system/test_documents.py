@@ -1,8 +1,8 @@
 """The commands in the pages work: every shell block runs beside a real Beacon, unless it states a requirement.
 
-A few commands are replaced so that they refer to this Beacon: `kubectl exec deploy/beacon --` runs the command here,
-`kubectl logs` prints its log, `curl localhost:8080` connects to its port. `make` only prints its commands. A block that
-needs more has `<!-- needs a cluster -->`, or another requirement, on the line before it.
+A few commands are replaced so that they refer to this Beacon: `kubectl -n beacon exec deploy/beacon --` runs the
+command here, `kubectl -n beacon logs` prints its log, `curl localhost:8080` connects to its port. `make` only prints
+its commands. A block that needs more has `<!-- needs a cluster -->`, or another requirement, on the line before it.
 """
 
 import shutil
@@ -18,15 +18,17 @@ from beacon.dev import testkit
 from tests.system import documents, running
 
 BLOCKS = [block for page in documents.PAGES for block in documents.blocks(page)]
-SHARED = ("Makefile", "supervisord.conf", "docs", "grafana", "k8s", "pyproject.toml", "requirements-dev.lock")
+LOCKS = (path.name for path in documents.ROOT.glob("*.lock"))
+SHARED = ("Makefile", "supervisord.conf", "docs", "pyproject.toml", *LOCKS)
+COPIED = ("grafana", "k8s")  # commands of a page copy them
 KUBECTL_HERE = Path(sys.executable).parent / "kubectl"
 MAKE = '#!/bin/sh\nexec {make} -n "$@"\n'
 SUPERVISORCTL = '#!/bin/sh\nexec {python} -m supervisor.supervisorctl -c {conf} "$@"\n'
 KUBECTL = """#!/bin/sh
-case "$1 $2 $3" in
-"exec deploy/beacon --") shift 3; exec "$@" ;;
-"logs deploy/beacon "*) exec cat {log} ;;
-"port-forward deploy/beacon 8080") exit 0 ;;
+case "$1 $2 $3 $4 $5" in
+"-n beacon exec deploy/beacon --") shift 5; exec "$@" ;;
+"-n beacon logs deploy/beacon "*) exec cat {log} ;;
+"-n beacon port-forward deploy/beacon 8080") exit 0 ;;
 "kustomize "*) exec {kubectl} "$@" ;;
 esac
 echo "no such cluster: mark the block as one that needs a cluster" >&2
@@ -51,6 +53,8 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dic
     place = tmp_path_factory.mktemp("reader")
     for name in SHARED:
         (place / name).symlink_to(documents.ROOT / name)
+    for name in COPIED:
+        shutil.copytree(documents.ROOT / name, place / name)
     with running.everything() as whole:
         beacon = whole.beacon
         shutil.copy(beacon.config_path, place / "beacon.yaml")
@@ -76,7 +80,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dic
 def run(block: documents.Block, reader: tuple[Path, dict[str, str]]) -> subprocess.CompletedProcess[str]:
     place, environ = reader
     command = ["bash", "-euo", "pipefail", "-c", block.text]
-    return subprocess.run(command, cwd=place, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, cwd=place, env=environ, capture_output=True, text=True, check=False, timeout=300)
 
 
 @pytest.mark.parametrize("block", [block for block in BLOCKS if not block.marked], ids=str)

@@ -106,7 +106,7 @@ def test_a_read_only_volume_is_reported_in_one_sentence_with_an_exit_code() -> N
             capture_output=True,
             text=True,
             check=False,
-            timeout=30,
+            timeout=300,
         )
 
     assert done.returncode == errors.EXIT_CANNOT_CREATE

@@ -12,7 +12,7 @@ from tests.system.conftest import ANNOTATION, MakeBeacon
 WORKERS = ("store", "watcher", "notifier", "exporter")
 SECRETS = "/api/v1/namespaces/default/secrets"
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
-# The real watcher, except that the thread which finds the file removes it and hangs.
+# The real watcher, except that a thread which asks the API server for Secrets hangs once the file is there.
 WATCHER = """
 import os, threading
 from beacon.runtime import process
@@ -20,7 +20,7 @@ from beacon.watcher import __main__, scope_watch
 look = scope_watch.ScopeWatch._check_stop
 def hang(self):
     look(self)
-    if "Secret" in threading.current_thread().name and os.path.exists({hang!r}):
+    if self.name == "Secret" and os.path.exists({hang!r}):
         os.unlink({hang!r})
         threading.Event().wait()
 scope_watch.ScopeWatch._check_stop = hang
@@ -77,6 +77,7 @@ def test_a_watcher_with_one_hung_scope_is_restarted_and_the_events_arrive(
         beacon.wait_ready()
 
         hang.touch()
+        cluster.call("drop", resource="secrets")  # so that its scope asks again
         until(lambda: not hang.exists(), "a hung thread")
         create(cluster, SECRETS, "s")
 

@@ -30,7 +30,7 @@ def config(*resources: Json, **changes: Any) -> str:
 def plan(text: str, *options: str, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "beacon.cli", "plan", "--config", "-", *options]
     environ = environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    return subprocess.run(command, env=environ, input=text, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, env=environ, input=text, capture_output=True, text=True, check=False, timeout=300)
 
 
 def asked(text: str, *, environ: dict[str, str]) -> Json:
@@ -74,10 +74,12 @@ def test_the_prediction_beside_a_running_beacon_is_correct() -> None:
             ]
             for one in found["scopes"]
         ] == [["configmaps", "default", 3, 2, 1, 1, 0, 1], ["secrets", "", 1, 1, 1, 0, 1, 0]]
-        assert found["leaving"] == [{"group": "", "kind": "ConfigMap", "namespace": "shop", "unmanaged": 1}]
+        assert found["leaving"] == [
+            {"scope": "configmaps@shop", "group": "", "kind": "ConfigMap", "namespace": "shop", "unmanaged": 1}
+        ]
         shown = plan(text, environ=whole.beacon.environ).stdout
         assert shown.startswith("This configuration would work.\n")
-        assert "ConfigMap in namespace shop: 1 become unmanaged" in shown
+        assert "configmaps@shop: 1 become unmanaged" in shown
 
         whole.beacon.stop()
         current = json.loads(whole.beacon.config_path.read_text())
@@ -87,12 +89,13 @@ def test_the_prediction_beside_a_running_beacon_is_correct() -> None:
         )
         whole.beacon.start().wait_ready()
         whole.sink.wait_for(lambda stats: stats.distinct == 4, timeout=20)
-        assert {"objects/tracked": 2, "objects/unmanaged": 2}.items() <= rows(whole.beacon).items()
+        wanted = {"objects/tracked": 2, "objects/unmanaged": 2}
+        testkit.until(lambda: wanted.items() <= rows(whole.beacon).items(), f"{wanted}", timeout=20)
 
 
 def rows(beacon: testkit.Beacon) -> dict[str, int]:
     command = [sys.executable, "-m", "beacon.cli", "status", "-o", "json"]
-    done = subprocess.run(command, env=beacon.environ, capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run(command, env=beacon.environ, capture_output=True, text=True, check=False, timeout=300)
     return dict(json.loads(done.stdout)["storage"]["rows"])
 
 

@@ -91,7 +91,7 @@ def test_a_refused_configuration_ends_the_pod_at_once_with_the_reason(base: Path
         assert log.read_text() == (
             "store can't run: exit code 78: the configuration was refused: endpoint.url: ftp is not allowed"
         )
-        assert it.logged_by("configuration refused").count("store") <= 3
+        assert it.logged_by("configuration refused").count("store") < 11  # supervisord would have retried ten times
         assert it.logged_by("pod ended") == ["sentinel"]
         assert supervised.children(base) == set()
     assert it.odd == []
@@ -111,12 +111,22 @@ def test_a_fatal_program_ends_the_pod_with_the_reason(base: Path) -> None:
     assert it.logged_by("failed").count("exporter") == 1
 
 
+def test_each_death_in_a_crash_loop_is_logged_with_the_reason_that_the_program_reported(base: Path) -> None:
+    conf = never_run(base, startretries=2)
+    with supervised.supervised(base, conf=conf, roles={"exporter": BROKEN}) as it:
+        assert it.end() == 0
+
+        died = [(line["program"], line["how"], line["reason"]) for line in it.lines if line["event"] == "died"]
+
+    assert died[:2] == [("exporter", "exit code 75", "port 8080 is in use")] * 2
+
+
 def test_a_program_that_became_fatal_without_a_sentinel_ends_the_pod_when_it_runs(base: Path) -> None:
     conf = never_run(base, startretries=0)
     conf.write_text(conf.read_text().replace("events=PROCESS_STATE,", "autostart=false\nevents="))
     with supervised.supervised(base, conf=conf, roles={"exporter": BROKEN}) as it:
         until(lambda: it.state("exporter") is ProgramState.FATAL, "the end of retries")
-        assert it.programs()["exporter"].why
+        assert it.program("exporter").why
 
         supervision.start(base / "supervisor.sock", "sentinel")
 
@@ -131,7 +141,7 @@ def test_frozen_programs_are_killed_and_restarted(base: Path) -> None:
         for name in supervised.PROGRAMS:
             os.kill(it.pid(name), signal.SIGSTOP)
 
-        until(lambda: all(it.logged_by("running").count(name) == 2 for name in supervised.PROGRAMS), "second lives")
+        until(lambda: all(it.logged_by("running").count(name) >= 2 for name in supervised.PROGRAMS), "second lives")
         assert sorted(killed(it)) == sorted((name, "main") for name in supervised.PROGRAMS)
 
 
@@ -141,7 +151,7 @@ def test_the_death_of_a_program_that_logged_nothing_is_reported_once(base: Path)
 
         os.kill(it.pid("watcher"), signal.SIGKILL)
 
-        until(lambda: it.logged_by("running").count("watcher") == 2, "a second life")
+        until(lambda: it.logged_by("running").count("watcher") >= 2, "a second life")
         until(lambda: it.logged_by("died"), "a line")
         (line,) = [line for line in it.lines if line["event"] == "died"]
         assert (line["level"], line["program"], line["how"]) == ("warning", "watcher", "terminated by SIGKILL")
@@ -154,7 +164,7 @@ def test_a_program_with_one_hung_thread_is_killed_and_restarted(base: Path) -> N
 
         hang.touch()
 
-        until(lambda: it.logged_by("running").count("watcher") == 2, "a second life")
+        until(lambda: it.logged_by("running").count("watcher") >= 2, "a second life")
         assert killed(it) == [("watcher", "scope.b")]
         assert it.logged_by("died") == []  # the sentinel has reported the kill already
 
@@ -192,7 +202,7 @@ def test_a_freeze_of_all_processes_kills_none(base: Path) -> None:
 
 
 def impatient(base: Path) -> Path:
-    """A supervisord.conf under which a start counts as successful after one second."""
+    """Write a supervisord.conf under which a start counts as successful after one second."""
     conf = base / "supervisord.conf"
     conf.write_text(supervised.CONF.read_text().replace("startsecs=2", "startsecs=1"))
     return conf
@@ -207,9 +217,9 @@ def test_a_program_that_dies_too_often_is_delayed_more_and_more_even_after_a_kil
         os.kill(it.pid("sentinel"), signal.SIGKILL)
 
         until(lambda: it.logged_by("restarted"), "the end of the pause")
-        until(lambda: len(it.logged_by("held back")) == 2, "the next pause")
-        assert [line["pause_s"] for line in it.lines if line["event"] == "held back"] == [2.0, 4.0]
-        assert it.logged_by("started").count("sentinel") == 2
+        until(lambda: len(it.logged_by("held back")) >= 2, "the next pause")
+        assert [line["pause_s"] for line in list(it.lines) if line["event"] == "held back"][:2] == [2.0, 4.0]
+        until(lambda: it.logged_by("started").count("sentinel") == 2, "the second sentinel")
         assert it.logged_by("started").count("store") == 1
         frozen = it.pid("notifier")
         os.kill(frozen, signal.SIGSTOP)

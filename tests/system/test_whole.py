@@ -3,7 +3,6 @@
 import json
 import signal
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -121,13 +120,11 @@ def test_sigterm_stops_everything_in_time_without_warnings(make_beacon: MakeBeac
     with make_beacon() as beacon:
         beacon.wait_ready()
         assert set(beacon.pids()) == PROCESSES
-        assert beacon.living() == set(beacon.pids().values())
-        started = time.monotonic()
+        testkit.until(lambda: beacon.living() == set(beacon.pids().values()), "the processes of each start", timeout=20)
 
-        code = beacon.stop()
+        code = beacon.stop()  # kills after the grace period, and then the code is another
 
         assert (code, beacon.living()) == (0, set())
-        assert time.monotonic() - started < testkit.GRACE_S
         assert sorted(line["process"] for line in beacon.logged("ended", code=0)) == sorted(PROCESSES - {"supervisord"})
         assert beacon.plain_lines == []
 

@@ -33,7 +33,7 @@ _FORM = {
 
 
 def document(name: str, sequence: int, *, previous: int = 0, **changed: Any) -> dict[str, Any]:
-    """An event of a ConfigMap; its id follows from its sequence."""
+    """Return an event of a ConfigMap; its id follows from its sequence."""
     made: dict[str, Any] = copy.deepcopy(_FORM) | {
         "id": f"id-{sequence}",
         "subject": name,
@@ -46,5 +46,5 @@ def document(name: str, sequence: int, *, previous: int = 0, **changed: Any) -> 
 
 
 def body(name: str, sequence: int, *, previous: int = 0, **changed: Any) -> bytes:
-    """The same as bytes."""
+    """Return the same event as bytes."""
     return json.dumps(document(name, sequence, previous=previous, **changed)).encode()

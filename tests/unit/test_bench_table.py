@@ -11,7 +11,7 @@ def lines(text: str) -> dict[str, str]:
     return {row: line for row in (ROW, "fsync of 4 KiB, us") for line in text.splitlines() if line.startswith(row)}
 
 
-def test_a_row_shows_the_median_with_least_and_most_and_what_it_is_to_reach() -> None:
+def test_a_row_shows_the_median_the_range_and_the_target() -> None:
     found = lines(table.rendered({ROW: [2.0, 4.0, 2.5], "fsync of 4 KiB, us": [200.0]}))
 
     assert found[ROW].removeprefix(ROW).split() == ["2.50", "2.00", "4.00", "<=", "3"]
@@ -29,7 +29,7 @@ def test_a_row_shows_the_median_with_least_and_most_and_what_it_is_to_reach() ->
         ("CPU s per 1000 at 1000/s, store", 1e9, True),
     ],
 )
-def test_what_misses_its_target_is_marked(row: str, figure: float, *, met: bool) -> None:
+def test_a_measurement_that_misses_its_target_is_marked(row: str, figure: float, *, met: bool) -> None:
     assert table.rendered({row: [figure]}).endswith("NOT MET") is not met
 
 
@@ -63,5 +63,5 @@ def test_every_row_with_a_target_is_documented_with_that_target() -> None:
         assert documented[row].removeprefix("<= ") == str(target).removeprefix("<= "), row
 
 
-def test_what_a_real_cluster_does_not_allow_says_why() -> None:
+def test_a_measurement_that_a_real_cluster_does_not_allow_states_the_reason() -> None:
     assert {name for name, one in measurements.ALL.items() if one.embedded} == {"listed"}

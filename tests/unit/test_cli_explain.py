@@ -32,7 +32,7 @@ def test_a_built_in_type_is_taken_as_kubectl_takes_it(words: tuple[str, str | No
 
 
 @pytest.mark.parametrize("word", ["Widget", "widgets", "widget", "WIDGETS", "widgets.example.com"])
-def test_a_custom_resource_is_known_by_what_the_store_has_of_its_scope(word: str) -> None:
+def test_a_custom_resource_is_resolved_by_its_scope_in_the_store(word: str) -> None:
     assert explain(f"{word}/x", None, "a") == wire.Explain(kind="Widget", namespace="a", name="x")
 
 
@@ -55,7 +55,7 @@ def test_an_id_is_taken_as_it_is() -> None:
         (("cm/",), "is neither"),
     ],
 )
-def test_what_is_missing_or_contradicts_itself_is_a_usage_error(words: tuple[str, ...], said: str) -> None:
+def test_missing_or_contradictory_arguments_are_a_usage_error(words: tuple[str, ...], said: str) -> None:
     with pytest.raises(click.UsageError, match=said):
         explain(*words)
 

@@ -16,7 +16,7 @@ from beacon.domain import model
 
 
 def selected(*arguments: str) -> tuple[wire.DeliveryFilter | None, str]:
-    """Give the selection that arguments make, and what is said when they are wrong."""
+    """Return the filter of the arguments, and the error message if they are invalid."""
     made: list[wire.DeliveryFilter] = []
 
     @click.command()
@@ -73,7 +73,7 @@ def test_an_instant_may_be_a_time_ago(text: str, ago_s: int) -> None:
         (("--state", "lost"), "'lost' is not one of 'queued'"),
     ],
 )
-def test_what_is_wrong_is_said(arguments: tuple[str, str], said: str) -> None:
+def test_an_invalid_filter_is_reported(arguments: tuple[str, str], said: str) -> None:
     given, text = selected(*arguments)
 
     assert given is None

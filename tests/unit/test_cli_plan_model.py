@@ -80,13 +80,13 @@ def reckon(observation: model.Observation | None, *rows: wire.StoredObject) -> d
         (None, (row(RELEASED),), {}),
     ],
 )
-def test_an_object_is_counted_as_what_would_become_of_it(
+def test_an_object_is_counted_under_its_transition(
     observation: model.Observation | None, rows: tuple[wire.StoredObject, ...], expected: dict[str, int]
 ) -> None:
     assert reckon(observation, *rows) == expected
 
 
-def test_without_a_ledger_only_what_is_there_is_counted() -> None:
+def test_without_a_ledger_only_existing_objects_are_counted() -> None:
     reckoned = plan_model.Forecast(scope(), None, updates=True)
     reckoned.see(seen(ACCEPTED), annotated=True)
     reckoned.see(None, annotated=True)
@@ -142,7 +142,7 @@ def test_an_object_that_cannot_be_read_is_not_counted_as_deleted(uid: str, kept:
     assert counts.unreadable == ["a/b: its labels can't be read"]
 
 
-def test_what_no_scope_covers_leaves_and_is_not_counted_as_deleted_elsewhere() -> None:
+def test_objects_that_no_scope_covers_any_more_are_not_counted_as_deleted() -> None:
     held = ledger(row(TRACKED))
 
     assert plan_model.leaving([scope("y")], held) == {model.ScopeId(group="", kind="Pod", namespace="x"): 1}

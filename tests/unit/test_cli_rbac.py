@@ -3,10 +3,9 @@
 import pytest
 
 from beacon import errors
-from beacon.cli import builtin
 from beacon.cli.commands import rbac
 from beacon.dev.api_server import catalogue
-from beacon.domain import rules
+from beacon.domain import builtin, rules
 
 
 def name(entry: rules.Entry) -> rbac.ResolvedScopes:
@@ -33,13 +32,13 @@ def test_a_kind_of_kubernetes_own_is_known_without_a_cluster(kind: str, plural: 
     assert [one.plural for one in named.watched] == [plural]
 
 
-def test_what_the_configuration_says_is_taken_at_its_word() -> None:
+def test_the_configured_plural_is_used_without_discovery() -> None:
     named = name(rules.Entry(api_version="example.com/v1", kind="Sheep", resource="sheep", namespaces=("a",)))
 
     assert [(one.group, one.plural, one.namespace) for one in named.watched] == [("example.com", "sheep", "a")]
 
 
-def test_a_kind_that_nobody_knows_is_a_problem_and_said_once() -> None:
+def test_an_unknown_kind_is_a_problem_that_is_reported_once() -> None:
     named = name(rules.Entry(api_version="example.com/v1", kind="Sheep", namespaces=("a", "b")))
 
     assert named.watched == ()

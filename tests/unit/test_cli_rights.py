@@ -35,7 +35,7 @@ def test_a_kind_that_is_watched_in_some_namespaces_needs_a_role_in_each_and_noth
     assert found["Role@kube-system"]["rules"][0]["resourceNames"] == ["kube-system"]
 
 
-def test_the_whole_list_of_namespaces_is_another_right_than_the_one_namespace() -> None:
+def test_listing_all_namespaces_is_another_right_than_reading_one() -> None:
     rules = made(("", "namespaces", ""))["ClusterRole@"]["rules"]
 
     assert [(rule["verbs"], rule.get("resourceNames")) for rule in rules] == [
@@ -49,3 +49,16 @@ def test_the_binding_names_the_role_and_the_account() -> None:
 
     assert binding["roleRef"] == {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "n"}
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "sa", "namespace": "ns"}]
+
+
+def test_users_and_groups_take_the_place_of_the_service_account() -> None:
+    holder = rights.Holder(name="n", namespace="ns", account="sa", users=("jane",), groups=("ops", "dev"))
+
+    _, binding = rights.manifests([rights.IDENTITY], holder)
+
+    api = "rbac.authorization.k8s.io"
+    assert binding["subjects"] == [
+        {"kind": "User", "apiGroup": api, "name": "jane"},
+        {"kind": "Group", "apiGroup": api, "name": "ops"},
+        {"kind": "Group", "apiGroup": api, "name": "dev"},
+    ]

@@ -8,10 +8,13 @@ import pytest
 from click.testing import CliRunner
 
 from beacon import errors
+from beacon.cli import formatting
 from beacon.cli.commands.status import collection, problems, rendering
 from beacon.cli.commands.status import command as status
 from beacon.runtime import run_directory
 
+NOW_US = 1_800_000_000_000_000
+HOUR_US = 3_600_000_000
 RED_AND_BOLD = click.style("Unhealthy:", fg="red", bold=True)
 
 
@@ -65,10 +68,15 @@ def test_a_scope_that_waits_is_well_until_it_has_been_followed_once(
             {"name": "Other.e", "label": "others.e", "position_us": 9, "listed": True},
         ],
         "deliveries": [],
+        "gaps": [],
         "ready": {"ok": True, "why": "", "checks": {}},
     }
 
-    assert problems.find(seen) == expected
+    assert find(seen) == expected
+
+
+def find(snapshot: dict[str, Any], *, now_us: int = 10) -> list[str]:
+    return problems.find(snapshot, now_us=now_us)
 
 
 def seen(**changes: Any) -> dict[str, Any]:
@@ -101,7 +109,7 @@ def scope(**changes: Any) -> list[dict[str, Any]]:
 
 
 def test_a_healthy_snapshot_has_no_problem() -> None:
-    assert problems.find(seen()) == []
+    assert find(seen()) == []
 
 
 @pytest.mark.parametrize(
@@ -119,17 +127,17 @@ def test_a_healthy_snapshot_has_no_problem() -> None:
     ],
 )
 def test_each_problem_is_one_sentence(changes: dict[str, Any], expected: str) -> None:
-    assert problems.find(seen(**changes)) == [expected]
+    assert find(seen(**changes)) == [expected]
 
 
 def test_a_restart_of_more_than_ten_minutes_ago_is_healthy() -> None:
-    assert problems.find(seen(processes=[process("watcher", ended_s=600)])) == []
+    assert find(seen(processes=[process("watcher", ended_s=600)])) == []
 
 
 def test_a_component_has_one_sentence_though_ready_reports_it_too() -> None:
     stopped = process("notifier", state="STOPPED", pid=0)
 
-    found = problems.find(seen(processes=[stopped], ready=unready("notifier", "stopped", "")))
+    found = find(seen(processes=[stopped], ready=unready("notifier", "stopped", "")))
 
     assert found == ["notifier: STOPPED"]
 
@@ -137,7 +145,7 @@ def test_a_component_has_one_sentence_though_ready_reports_it_too() -> None:
 def test_a_watcher_that_is_down_is_one_sentence_for_all_its_scopes() -> None:
     down = process("watcher", state="BACKOFF", pid=0)
 
-    assert problems.find(seen(processes=[down], components=[])) == ["watcher: BACKOFF"]
+    assert find(seen(processes=[down], components=[])) == ["watcher: BACKOFF"]
 
 
 @pytest.mark.parametrize(
@@ -159,3 +167,83 @@ def test_a_silent_store_leaves_everything_it_knows_unknown(tmp_path: Path) -> No
 
     for title in ("processes", "scopes", "deliveries", "endpoint", "gaps, latest first", "storage"):
         assert lines[lines.index(f"\n{title}") + 1] == "  unknown"
+
+
+def test_failed_deliveries_are_counted_by_code_and_the_next_command_is_named() -> None:
+    one = {"endpoint": "default", "failed": 14, "failed_by_code": {"401": 11, "": 1}}
+
+    assert problems._failure(one) == (
+        "endpoint default: 14 failed (11 with 401, 1 with no response, 2 with other); see beacon events --state failed,"
+        " and then beacon redeliver --state failed or beacon discard"
+    )
+
+
+def compared(state: str, *, ago_us: int) -> dict[str, Any]:
+    since = formatting.precise(NOW_US - 2 * HOUR_US)
+    return {
+        "component": "reconcile.Pod",
+        "state": state,
+        "reason": "denied",
+        "scope": "pods",
+        "since": since,
+        "done_us": NOW_US - ago_us if ago_us else 0,
+    }
+
+
+def gap(**changes: Any) -> dict[str, Any]:
+    """Return a gap of a minute that ended ten minutes ago."""
+    until = NOW_US - 600_000_000
+    usual = {"label": "pods", "reason": "expired", "since_us": until - 60_000_000, "until_us": until, "differences": 0}
+    return usual | changes
+
+
+def delivery(age_us: int) -> dict[str, Any]:
+    return {"endpoint": "default", "failed": 0, "suspects": [], "oldest_us": NOW_US - age_us}
+
+
+FRESH = {"scopes": scope(position_us=NOW_US)}
+PRESSURE = {"component": "storage", "state": "critical", "reason": "95% of the bytes are used"}
+WATCHED = seen()["components"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"components": [*WATCHED, PRESSURE]}, ["storage: critical: 95% of the bytes are used"]),
+        ({"components": [*WATCHED, PRESSURE | {"state": "ok"}]}, []),
+        (
+            {"components": [*WATCHED, compared("failed", ago_us=0)]},
+            ["reconciler: pods was last compared 2 h 0 min ago: failed: denied"],
+        ),
+        ({"components": [*WATCHED, compared("inconclusive", ago_us=HOUR_US // 2)]}, []),
+        ({"components": [*WATCHED, compared("complete", ago_us=2 * HOUR_US)]}, []),
+        (
+            {"scopes": scope(position_us=NOW_US - 301_000_000)},
+            ["pods: its position was last confirmed 5 min 1 s ago"],
+        ),
+        ({"scopes": scope(position_us=NOW_US - 299_000_000)}, []),
+        (
+            {"deliveries": [delivery(301_000_000)]},
+            ["endpoint default: the oldest pending delivery is 5 min 1 s old"],
+        ),
+        ({"deliveries": [delivery(299_000_000)]}, []),
+        (
+            {"gaps": [gap(differences=3)]},
+            ["pods: a gap (expired) of 1 min 0 s ended 10 min 0 s ago with 3 differences"],
+        ),
+        ({"gaps": [gap(differences=3, until_us=NOW_US - HOUR_US)]}, []),
+        ({"gaps": [gap(differences=3, reason="first-list")]}, []),
+        ({"gaps": [gap(differences=3, until_us=0)]}, []),
+        ({"gaps": [gap()]}, []),
+        (
+            {"gaps": [gap(since_us=NOW_US - HOUR_US)]},
+            ["pods: a gap (expired) of 50 min 0 s ended 10 min 0 s ago with 0 differences"],
+        ),
+        (
+            {"gaps": [gap(reason="damaged")]},
+            ["pods: a gap (damaged) of 1 min 0 s ended 10 min 0 s ago with 0 differences"],
+        ),
+    ],
+)
+def test_the_state_that_raises_an_alert_is_a_problem(changes: dict[str, Any], expected: list[str]) -> None:
+    assert find(seen(**(FRESH | changes)), now_us=NOW_US) == expected

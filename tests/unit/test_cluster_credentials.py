@@ -60,7 +60,7 @@ def test_a_pod_uses_its_service_account(account: Path) -> None:
     assert token_of(load) == "Bearer first-token"
 
 
-def test_a_token_that_was_replaced_is_read_anew(account: Path) -> None:
+def test_a_token_that_was_replaced_is_read_again(account: Path) -> None:
     load = credentials.source(POD, connections=1, service_account=account)
     load()
 
@@ -209,7 +209,7 @@ def test_an_impersonated_user_is_named_in_the_requests_headers(tmp_path: Path) -
         ({"client-certificate-data": "aGk=", "client-key-data": "aGk="}, "can't be used for TLS"),
     ],
 )
-def test_what_is_not_supported_is_refused_in_words(tmp_path: Path, user: dict[str, object], why: str) -> None:
+def test_unsupported_settings_are_rejected_in_words(tmp_path: Path, user: dict[str, object], why: str) -> None:
     with pytest.raises(errors.ConfigError) as caught:
         doors.open_api(doors.write_kubeconfig(tmp_path / "k", "https://127.0.0.1:1", user=user))
 

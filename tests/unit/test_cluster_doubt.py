@@ -35,14 +35,14 @@ def doubts(clock: Clock) -> doubt.Doubt:
 
 
 @pytest.mark.parametrize("failure", ALL)
-def test_what_never_worked_is_believed(doubts: doubt.Doubt, failure: errors.BeaconError) -> None:
+def test_a_refusal_of_a_request_that_never_worked_is_believed(doubts: doubt.Doubt, failure: errors.BeaconError) -> None:
     assert doubts.about(failure, "list") == 0
 
 
 @pytest.mark.parametrize(
     ("failure", "expected"), [(403, True), (500, True), (503, True), (401, False), (404, False), (429, False)]
 )
-def test_of_what_worked_before_a_missing_right_and_an_unready_server_are_doubted(
+def test_a_missing_right_and_an_unready_server_are_doubted_if_the_request_worked_before(
     doubts: doubt.Doubt, failure: int, expected: bool
 ) -> None:
     doubts.worked("list")
@@ -75,7 +75,7 @@ def test_at_the_start_of_both_only_an_unknown_kind_is_believed(
     assert doubts.about(refused(failure), "discover") == expected
 
 
-def test_what_works_again_is_doubted_anew(doubts: doubt.Doubt, clock: Clock) -> None:
+def test_a_request_that_works_again_is_doubted_again(doubts: doubt.Doubt, clock: Clock) -> None:
     doubts.worked("list")
     for _ in range(2):
         assert doubts.about(refused(403), "list") == 1
@@ -97,7 +97,7 @@ def test_a_long_list_that_is_always_refused_is_believed_although_short_ones_work
     assert (answers[0], answers[-1]) == (1, 0)
 
 
-def test_a_right_to_watch_that_was_taken_is_believed_although_lists_go_on(doubts: doubt.Doubt, clock: Clock) -> None:
+def test_a_revoked_right_to_watch_is_believed_although_lists_work(doubts: doubt.Doubt, clock: Clock) -> None:
     doubts.worked("watch")
     answers = []
     for _ in range(65):
@@ -108,7 +108,9 @@ def test_a_right_to_watch_that_was_taken_is_believed_although_lists_go_on(doubts
     assert answers[-1] == 0
 
 
-def test_a_server_that_was_away_for_long_is_doubted_anew_when_it_is_back(doubts: doubt.Doubt, clock: Clock) -> None:
+def test_a_server_that_was_unreachable_for_long_is_doubted_again_when_it_answers(
+    doubts: doubt.Doubt, clock: Clock
+) -> None:
     doubts.worked("list")
     assert doubts.about(refused(403), "list")
     for _ in range(300):
@@ -140,7 +142,7 @@ def test_a_server_that_was_long_unready_and_then_refuses_is_still_starting(doubt
 
 
 @pytest.mark.parametrize("failure", [refused(410), refused(400), failures.Malformed("m")])
-def test_what_no_start_explains_is_believed(doubts: doubt.Doubt, failure: errors.BeaconError) -> None:
+def test_a_refusal_that_no_start_explains_is_believed(doubts: doubt.Doubt, failure: errors.BeaconError) -> None:
     doubts.worked("list")
     doubts.about(LOST, "list")
 

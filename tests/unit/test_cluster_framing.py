@@ -60,12 +60,12 @@ def test_a_line_without_its_end_is_partial() -> None:
 
 
 @pytest.mark.parametrize("data", [b"zz\r\n", b"\r\n", b"3\r\nabcd\r\n", b"-1\r\n", b"+1\r\n", b"x" * 70_000])
-def test_what_is_not_the_chunked_coding_is_refused(data: bytes) -> None:
+def test_a_body_that_is_not_valid_chunked_coding_is_refused(data: bytes) -> None:
     with pytest.raises(failures.Broken):
         framing.Chunks().feed(data)
 
 
-def test_what_follows_the_last_chunk_is_not_body() -> None:
+def test_bytes_after_the_last_chunk_are_not_part_of_the_body() -> None:
     chunks = framing.Chunks()
 
     assert chunks.feed(b"1\r\na\r\n0\r\n\r\nHTTP/1.1 200 OK\r\n") == b"a"

@@ -203,13 +203,29 @@ NO_LISTS = {
         "metadata": {"resourceVersion": "50"},
         "items": [{"metadata": METADATA}, {"metadata": METADATA}],
     },
+    "a list with a status": {
+        "kind": "ConfigMapList",
+        "metadata": {"resourceVersion": "50"},
+        "items": [],
+        "status": "Failure",
+    },
+    "a list with a token that is no text": {
+        "kind": "ConfigMapList",
+        "metadata": {"resourceVersion": "50", "continue": 5},
+        "items": [],
+    },
+    "a list whose remaining number is text": {
+        "kind": "ConfigMapList",
+        "metadata": {"resourceVersion": "50", "remainingItemCount": "5"},
+        "items": [],
+    },
     "an array": [],
     "nothing": None,
 }
 
 
 @pytest.mark.parametrize("body", NO_LISTS.values(), ids=NO_LISTS.keys())
-def test_what_does_not_state_that_it_is_the_list_asked_for_is_none(body: object) -> None:
+def test_a_response_that_is_not_declared_as_the_requested_list_is_refused(body: object) -> None:
     with pytest.raises(failures.Malformed):
         items.page(codec.encode(body), kind="ConfigMap", api_version="v1", namespace="ns")
 
@@ -262,6 +278,7 @@ FLAWS: dict[str, dict[str, object]] = {
     "-1": {"resourceVersion": "-1"},
     "99999": {"resourceVersion": "9" * 5000},
     "name or": {"name": ""},
+    "more than 253": {"name": "a" * 254},
     "later": {"resourceVersion": "51"},
 }
 
@@ -307,7 +324,7 @@ def test_a_text_that_is_none_concerns_its_object_alone(odd: bytes) -> None:
 
 
 @pytest.mark.parametrize("rest", [b"x", b"{}", b"]", b'{"items":[]}'])
-def test_what_follows_a_list_or_a_line_spoils_it(rest: bytes) -> None:
+def test_bytes_after_a_list_or_a_line_make_it_invalid(rest: bytes) -> None:
     deep = b"[" * 5000 + b"]" * 5000
     body = listed("DEEP").replace(b'"DEEP"', b'{"metadata":{"uid":"u","x":' + deep + b"}}")
 
@@ -350,7 +367,7 @@ def test_a_line_that_was_cut_before_its_position_is_malformed() -> None:
 
 
 @pytest.mark.parametrize("body", [b'{"kind":"Status","metadata":{"uid":"u"}}', b"{}", b"[]", b'{"metadata":{"uid":7}}'])
-def test_what_is_not_the_object_asked_for_has_no_uid(body: bytes) -> None:
+def test_a_response_that_is_not_the_requested_object_has_no_uid(body: bytes) -> None:
     with pytest.raises(failures.Malformed):
         items.object_uid(body, kind="Namespace")
 

@@ -52,7 +52,7 @@ def test_a_part_is_imported_without_its_package_being_run(run: Run, use: str) ->
 
 
 @pytest.mark.parametrize("use", ["sample.made", "__import__('sample.part').made", "vars(sample) and sample.made"])
-def test_a_package_runs_once_when_something_of_its_own_is_asked_for(run: Run, use: str) -> None:
+def test_a_package_runs_once_when_one_of_its_own_names_is_used(run: Run, use: str) -> None:
     code = f"lazy_import.defer('sample')\nimport sample\nprint('before')\nprint({use}, sample.name, sample.part.name)"
 
     assert run(code) == ["before", "ran", "in it in the part in the part"]
@@ -63,7 +63,7 @@ def test_the_version_of_a_deferred_package_can_be_read(run: Run) -> None:
     assert run("lazy_import.defer('sample')\nfrom sample import __version__\nprint(__version__)") == ["ran", "1"]
 
 
-def test_who_looks_through_all_modules_runs_none(run: Run) -> None:
+def test_iterating_over_all_modules_runs_none(run: Run) -> None:
     code = """
     import inspect, warnings
     lazy_import.defer("sample")
@@ -75,7 +75,7 @@ def test_who_looks_through_all_modules_runs_none(run: Run) -> None:
     assert run(code) == ["['sample']"]
 
 
-def test_what_is_missing_is_missing_as_ever(run: Run) -> None:
+def test_a_missing_name_raises_as_usual(run: Run) -> None:
     code = (
         "lazy_import.defer('sample')\nimport sample\nprint(hasattr(sample, 'nothing'), hasattr(sample, '__nothing__'))"
     )
@@ -83,7 +83,7 @@ def test_what_is_missing_is_missing_as_ever(run: Run) -> None:
     assert run(code) == ["ran", "False False"]
 
 
-def test_what_is_not_installed_or_imported_already_is_left_alone(run: Run) -> None:
+def test_a_package_that_is_missing_or_already_imported_is_not_changed(run: Run) -> None:
     code = "import sample\nlazy_import.defer('sample', 'absent')\nprint(left(), 'absent' in sys.modules)"
 
     assert run(code) == ["ran", "[] False"]

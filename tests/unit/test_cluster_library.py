@@ -45,7 +45,7 @@ def bearer(load: credentials.Load) -> object:
     return dict(load().headers)["Authorization"]
 
 
-def test_a_cluster_is_asked_without_the_clients_models(tmp_path: Path) -> None:
+def test_requests_to_a_cluster_load_no_models_of_the_client(tmp_path: Path) -> None:
     with api_server.running() as api:
         done = scripts.run(SCRIPT, str(api.kubeconfig(tmp_path / "kubeconfig")))
 
@@ -76,7 +76,7 @@ def test_a_token_file_is_read(tmp_path: Path) -> None:
     assert bearer(kubeconfig(tmp_path / "k", {"tokenFile": "token"})) == "Bearer of the file"
 
 
-def test_a_plugin_that_is_run_gives_the_token(tmp_path: Path) -> None:
+def test_a_plugin_returns_the_token(tmp_path: Path) -> None:
     said = {
         "apiVersion": "client.authentication.k8s.io/v1",
         "kind": "ExecCredential",
@@ -120,7 +120,7 @@ def test_a_proxy_of_the_environment_is_not_used(tmp_path: Path, monkeypatch: pyt
     assert not isinstance(pool, urllib3.ProxyManager)
 
 
-def test_what_is_asked_for_is_quoted(tmp_path: Path) -> None:
+def test_the_path_and_query_are_quoted(tmp_path: Path) -> None:
     with api_server.running() as api:
         load = credentials.source({"KUBECONFIG": str(api.kubeconfig(tmp_path / "k"))}, connections=1)
         said = connection.Connection(load).get("/api/v1/namespaces", query=[("fieldSelector", "metadata.name=a/b&c d")])

@@ -99,7 +99,7 @@ def test_a_list_of_empty_pages_ends() -> None:
         read(Pages(*(page("5", str(number)) for number in range(200))))
 
 
-def test_a_page_that_is_too_big_is_asked_for_in_smaller_ones() -> None:
+def test_a_page_that_is_too_large_is_requested_again_in_smaller_ones() -> None:
     big = Collection(*[250_000] * 40)
 
     pages = read(big, limit=500)
@@ -122,7 +122,7 @@ def test_an_object_alone_on_its_page_may_be_as_large_as_any_is() -> None:
     assert uids(read(Collection(10, 15_000_000, 10), limit=500)) == ["0", "1", "2"]
 
 
-def test_a_server_that_knows_no_end_is_not_followed() -> None:
+def test_a_list_that_never_ends_is_abandoned() -> None:
     with pytest.raises(failures.TooBig):
         read(Collection(17_000_000), limit=500)
 

@@ -68,7 +68,7 @@ def is_gone(pid: int) -> bool:
 
 
 def pid_in(file: Path) -> int:
-    until = time.monotonic() + 30
+    until = time.monotonic() + 100
     while not (file.exists() and file.read_text().endswith("\n")):
         assert time.monotonic() < until
         time.sleep(0.02)
@@ -76,7 +76,7 @@ def pid_in(file: Path) -> int:
 
 
 def wait_until_gone(file: Path) -> None:
-    pid, until = pid_in(file), time.monotonic() + 30
+    pid, until = pid_in(file), time.monotonic() + 100
     while not is_gone(pid):
         assert time.monotonic() < until, "it lives on"
         time.sleep(0.02)
@@ -92,7 +92,7 @@ def test_arguments_environment_and_input_are_as_promised(command: Command, monke
     assert command.run(body, args=("a", "b c"), env={"MORE": "m"}).token == "a b c m"
 
 
-def test_the_cluster_is_described_when_it_is_asked_for(command: Command) -> None:
+def test_the_cluster_is_passed_to_a_plugin_that_requests_it(command: Command) -> None:
     body = 'printf \'%s\' "$KUBERNETES_EXEC_INFO" > "$0.info"; ' + printing(GOOD)
 
     command.run(body, cluster={"server": "https://x"})
@@ -110,14 +110,14 @@ def test_a_plugin_that_hangs_is_killed_with_its_children(command: Command, tmp_p
         f"trap '' TERM; (trap '' TERM; echo $$ > {tmp_path}/parent; exec sleep 600) & echo $! > {tmp_path}/child; wait"
     )
 
-    why = command.failure(body, limit_s=1.0)
+    why = command.failure(body, limit_s=3.0)
 
-    assert why == "the exec plugin 'it' returned no credentials: it did not end within 1 s and was killed"
+    assert why == "the exec plugin 'it' returned no credentials: it did not end within 3 s and was killed"
     wait_until_gone(tmp_path / "child")
     wait_until_gone(tmp_path / "parent")
 
 
-def test_what_a_plugin_leaves_running_holds_nothing_up_and_is_killed(command: Command, tmp_path: Path) -> None:
+def test_processes_that_a_plugin_leaves_running_are_killed_without_delay(command: Command, tmp_path: Path) -> None:
     body = f"{printing(GOOD)}\nsleep 600 & echo $! > {tmp_path}/child"
 
     assert command.run(body).token == "t0ken"
@@ -183,7 +183,7 @@ def test_a_failure_is_reported_with_its_cause(command: Command, body: str, why: 
         "\x1b[31mred\x1b[0m \u202e hunter2Value",
     ],
 )
-def test_what_a_plugin_complains_of_is_bounded_and_without_secrets(command: Command, complaint: str) -> None:
+def test_the_error_text_of_a_plugin_is_bounded_and_without_secrets(command: Command, complaint: str) -> None:
     said = command.failure(f"cat >&2 <<'END'\n{complaint}\nEND\nexit 1", env={"KEY": "hunter2Value", "H": "hunter2="})
 
     assert "hunter2" not in said
@@ -225,9 +225,14 @@ def test_a_plugin_that_fails_does_not_make_an_anonymous_request(command: Command
     )
 
 
-def test_credentials_near_their_end_are_renewed_and_expired_ones_not_used(command: Command, tmp_path: Path) -> None:
-    expires = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()
-    command.write(f"echo x >> $0.runs; {printing(GOOD | {'status': {'token': 't', 'expirationTimestamp': expires}})}")
+def expiring(in_s: float) -> str:
+    """Return a plugin that counts its runs and prints credentials with this end."""
+    expires = (datetime.now(UTC) + timedelta(seconds=in_s)).isoformat()
+    return f"echo x >> $0.runs; {printing(GOOD | {'status': {'token': 't', 'expirationTimestamp': expires}})}"
+
+
+def test_credentials_are_kept_until_they_end_and_expired_ones_not_used(command: Command, tmp_path: Path) -> None:
+    command.write(expiring(3600))
     path = doors.write_kubeconfig(tmp_path / "k", "http://127.0.0.1:1", user=in_kubeconfig(command))
     api = doors.open_api(path)
     for _ in range(3):
@@ -235,7 +240,9 @@ def test_credentials_near_their_end_are_renewed_and_expired_ones_not_used(comman
             api.get("/version")
     assert command.path.with_suffix(".runs").read_text() == "x\n"
 
-    until = time.monotonic() + 30
+    command.write(expiring(2))
+    api = doors.open_api(path)
+    until = time.monotonic() + 100
     while True:
         with pytest.raises(failures.Unreachable) as caught:
             api.get("/version")
@@ -262,7 +269,7 @@ def test_a_certificate_that_a_plugin_returns_is_presented(command: Command, tmp_
         doors.open_api(path).get("/version")
 
 
-def test_a_relative_command_lies_beside_the_kubeconfig(command: Command, tmp_path: Path) -> None:
+def test_a_relative_command_is_resolved_beside_the_kubeconfig(command: Command, tmp_path: Path) -> None:
     command.write(printing(GOOD))
     user = in_kubeconfig(command, command="./plugin")
 

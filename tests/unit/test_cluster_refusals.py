@@ -12,7 +12,7 @@ def test_a_refusal_in_plain_text_keeps_its_words() -> None:
     assert (refused.status, str(refused)) == (404, "404 page not found")
 
 
-def test_the_delay_asked_for_comes_from_the_header_or_the_status() -> None:
+def test_the_requested_delay_comes_from_the_header_or_the_status() -> None:
     body = codec.encode({"message": "m", "details": {"retryAfterSeconds": 3}})
 
     assert refusals.refusal(429, body).delay_s == 3.0

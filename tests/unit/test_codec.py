@@ -19,7 +19,7 @@ PLAIN = st.recursive(
 
 
 @given(PLAIN)
-def test_what_is_encoded_is_decoded(value: object) -> None:
+def test_encoded_values_decode_to_the_same(value: object) -> None:
     assert codec.decode(codec.encode(value)) == value
     assert codec.decode(codec.encode_pretty(value)) == value
     assert codec.decode(codec.encode_sorted(value)) == value
@@ -35,7 +35,7 @@ def test_equal_values_give_equal_bytes_when_sorted(value: dict[str, int]) -> Non
 @pytest.mark.parametrize(
     "data", [b"", b"{", b"\xff", b"nul", b"NaN", b'"\\ud800"', b"[1,]", b"{} {}", b"[" * 100_000, "{'a': 1}"]
 )
-def test_what_is_no_json_is_one_kind_of_error(data: bytes | str) -> None:
+def test_invalid_json_always_raises_the_same_error(data: bytes | str) -> None:
     with pytest.raises(codec.DecodeError, match=r"\S"):
         codec.decode(data)
 
@@ -48,7 +48,7 @@ def nested(depth: int) -> object:
 
 
 @pytest.mark.parametrize("value", [2**64, -(2**63) - 1, "\ud800", {"\udfff": 1}, nested(2000), {1: 2}, {1, 2}, b""])
-def test_what_json_has_no_form_for_is_one_kind_of_error(value: object) -> None:
+def test_values_that_json_cannot_represent_always_raise_the_same_error(value: object) -> None:
     for encode in (codec.encode, codec.encode_pretty, codec.encode_sorted):
         with pytest.raises(codec.EncodeError, match=r"\S"):
             encode(value)
@@ -85,7 +85,7 @@ def test_a_repeated_key_is_an_error_with_its_position(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["a: 1\n---\nb: 2", "[a]: 1", "{a: 1}: 2", "a: b: c", "a: *nothing", "\x00"])
-def test_what_is_not_one_plain_document_is_an_error(text: str) -> None:
+def test_anything_but_one_plain_document_is_an_error(text: str) -> None:
     with pytest.raises(codec.DecodeError, match=r"\S"):
         documents.load(text)
 
@@ -98,7 +98,7 @@ def test_text_stays_the_text_that_it_is() -> None:
     }
 
 
-def test_what_is_dumped_is_loaded() -> None:
+def test_dumped_values_load_as_the_same() -> None:
     value = {"b": 1, "a": [True, None, "no", "1.10", "é", "x: y", "line\nline", ""]}
 
     text = documents.dump(value)
@@ -176,7 +176,7 @@ def test_anchors_in_moderate_use_are_legal(load: Callable[[str], object]) -> Non
 
 
 @pytest.mark.parametrize("text", ["a: " + "9" * 5000, "a: 2020-99-99"])
-def test_what_a_typed_reader_can_not_make_is_located(text: str) -> None:
+def test_an_error_of_a_typed_reader_states_the_position(text: str) -> None:
     assert documents.load_text(text) == {"a": text[3:]}
     with pytest.raises(codec.DecodeError, match="line 1, column 4: a value does not match its tag"):
         documents.load(text)

@@ -54,7 +54,7 @@ def test_a_folder_that_is_no_checkout_is_refused(lacks: str, tmp_path: Path) -> 
         build.of(root)
 
 
-def test_an_environment_is_made_by_the_checkout_itself(tmp_path: Path) -> None:
+def test_an_environment_is_created_by_the_checkout_itself(tmp_path: Path) -> None:
     root = checkout(tmp_path / "that", python=f'{PYTHON}"$@"\n')
     (root / ".venv").rename(root / "made")
     (root / "Makefile").write_text("setup:\n\tmv made .venv\n")
@@ -62,7 +62,7 @@ def test_an_environment_is_made_by_the_checkout_itself(tmp_path: Path) -> None:
     assert build.of(root).root == root
 
 
-def test_an_environment_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
+def test_an_environment_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     root = checkout(tmp_path / "that", python="")
     (root / ".venv").rename(root / "made")
     (root / "Makefile").write_text("setup:\n\texit 1\n")

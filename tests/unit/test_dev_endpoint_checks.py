@@ -59,7 +59,7 @@ def test_a_wrong_head_is_refused(method: str, headers: dict[bytes, bytes], deman
         ("POST", {}, {"shape": checks.Shape.ANY}),
     ],
 )
-def test_a_right_head_passes(method: str, headers: dict[bytes, bytes], demands: Any) -> None:
+def test_a_valid_head_passes(method: str, headers: dict[bytes, bytes], demands: Any) -> None:
     assert checks.refuse_head(method, headers, checks.Demands(**demands)) is None
 
 
@@ -149,6 +149,6 @@ def test_all_problems_of_a_body_are_named_at_once() -> None:
     assert all(part in reason for part in ("id must", "sequence must", "data.resource.uid"))
 
 
-def test_any_shape_asks_for_an_id_alone() -> None:
+def test_shape_any_requires_only_an_id() -> None:
     assert isinstance(checks.read(b'{"id":"a"}', checks.Demands(shape=checks.Shape.ANY)), checks.CheckedEnvelope)
     assert "id" in refused({}, shape=checks.Shape.ANY)

@@ -138,7 +138,7 @@ def test_another_objects_event_does_not_fill_a_hole(sink: Sink) -> None:
     assert sink.stats.chain_gaps == 1
 
 
-def test_what_was_accepted_before_a_reset_is_not_missed_after_it(sink: Sink) -> None:
+def test_events_accepted_before_a_reset_are_not_missed_after_it(sink: Sink) -> None:
     sink.take(sent.body("web", 1))
     sink.record.reset()
     sink.take(sent.body("web", 2, previous=1))

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def states(run_dir: Path) -> dict[str, str]:
     return {report.component: report.state for report in run_directory.read_reports(run_dir)}
 
 
-def test_a_report_without_room_takes_the_place_of_the_one_before(volume: volumes.Volume) -> None:
+def test_a_report_on_a_full_volume_replaces_the_previous_one(volume: volumes.Volume) -> None:
     reporter = run_directory.Reporter(volume.path, "watcher")
     reporter.report("pods", {"state": "watching"})
     volume.fill()
@@ -39,7 +40,7 @@ def test_a_report_without_room_takes_the_place_of_the_one_before(volume: volumes
     assert states(volume.path) == {"pods": "unreachable", "secrets": "watching"}
 
 
-def test_a_heart_that_has_no_room_beats_all_the_same(volume: volumes.Volume) -> None:
+def test_heartbeats_are_sent_on_a_full_volume(volume: volumes.Volume) -> None:
     old = heartbeat.Heartbeat(volume.path / "heartbeat", "store", "main")
     volume.fill()
 
@@ -58,6 +59,68 @@ def test_a_heart_that_has_no_room_beats_all_the_same(volume: volumes.Volume) -> 
     new.close()
 
 
+def test_a_thread_whose_heartbeat_cannot_be_created_continues_and_reports_it_once(volume: volumes.Volume) -> None:
+    directory = volume.path / "heartbeat"
+    reasons: list[str] = []
+    for number in count():
+        try:
+            (directory / f".{number}").touch()
+        except OSError:
+            break
+
+    made = heartbeat.Heartbeat(directory, "watcher", "pods", report=reasons.append)
+    again(made)
+    during = heartbeat.obstacle(directory)
+    (directory / ".0").unlink()
+    (directory / ".1").unlink()
+    again(made)
+    again(made)
+
+    assert [bool(reason) for reason in reasons] == [True, False]
+    assert (during, heartbeat.obstacle(directory)) == (heartbeat.Obstacle.NO_NEW_FILES, heartbeat.Obstacle.NONE)
+    assert [beat.thread for beat in heartbeat.read(directory)] == ["pods"]
+    made.close()
+    assert heartbeat.read(directory) == ()
+
+
+def test_a_thread_whose_run_directory_is_read_only_continues(volume: volumes.Volume) -> None:
+    directory = volume.path / "heartbeat"
+    reasons: list[str] = []
+    volume.remount(read_only=True)
+
+    new = heartbeat.Heartbeat(directory, "watcher", "pods", report=reasons.append)
+    during = heartbeat.obstacle(directory)
+    again(new)
+    volume.remount(read_only=False)
+
+    assert during is heartbeat.Obstacle.READ_ONLY
+    again(new)
+    new.close()
+    assert [bool(reason) for reason in reasons] == [True, False]
+    assert heartbeat.read(directory) == ()
+
+
+def test_a_heartbeat_that_can_no_longer_be_written_terminates_nothing(tmp_path: Path) -> None:
+    reasons: list[str] = []
+    made = heartbeat.Heartbeat(tmp_path, "watcher", "pods", report=reasons.append)
+    unwritable = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(unwritable, made._fd)
+    os.close(unwritable)
+
+    again(made)
+    again(made)
+    (tmp_path / "watcher.pods").unlink()
+    made.close()
+
+    assert [bool(reason) for reason in reasons] == [True]
+
+
+def again(made: heartbeat.Heartbeat) -> None:
+    """Write a heartbeat although the last one is less than a second old."""
+    made._due_ns = 0
+    made.beat()
+
+
 METRICS = """
 import sys
 from pathlib import Path
@@ -72,7 +135,7 @@ for line in sys.stdin:
 
 
 @pytest.mark.parametrize("full_first", [True, False])
-def test_a_metric_without_room_is_no_sigbus(volume: volumes.Volume, full_first: bool) -> None:
+def test_a_metric_on_a_full_volume_causes_no_sigbus(volume: volumes.Volume, full_first: bool) -> None:
     if full_first:
         volume.fill()
     command = [sys.executable, "-c", METRICS, str(volume.path / "metrics")]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.gate import __main__ as gate
-from tests.gate import needs, report, tiers
+from tests.gate import needs, report, scheduling, tiers
 
 PLAN = tiers.read()
 LACKING = tiers.Plan(
@@ -39,7 +39,7 @@ def named() -> set[str]:
 
 
 def test_every_directory_of_tests_belongs_to_a_tier_of_the_gate_or_is_run_by_hand() -> None:
-    run = {path for name in (*PLAN.order, "image") for path in PLAN.tiers[name].paths}
+    run = {path for name in (*PLAN.order, *PLAN.beside, "image") for path in PLAN.tiers[name].paths}
 
     found = {f"tests/{path.parent.name}" for path in (tiers.ROOT / "tests").glob("*/test_*.py")}
 
@@ -60,7 +60,7 @@ def test_a_component_comes_from_one_place_and_pypis_are_development_requirements
 
 
 @pytest.mark.parametrize(("ci", "wrong"), [("", False), ("true", True), ("false", False)])
-def test_what_can_be_installed_and_is_not_is_an_error_in_ci_alone(ci: str, *, wrong: bool) -> None:
+def test_a_missing_component_that_can_be_installed_is_an_error_in_ci_alone(ci: str, *, wrong: bool) -> None:
     absence = LACKING.absent("gone", environ={"CI": ci})
 
     assert absence == tiers.Absence(
@@ -69,14 +69,14 @@ def test_what_can_be_installed_and_is_not_is_an_error_in_ci_alone(ci: str, *, wr
     assert LACKING.absent("there", environ={"CI": ci}) is None
 
 
-def test_what_there_is_none_of_for_this_machine_is_an_error_nowhere() -> None:
+def test_a_component_that_does_not_exist_for_this_machine_is_never_an_error() -> None:
     absence = LACKING.absent("other", environ={"CI": "true"})
 
     assert absence is not None
     assert not absence.wrong
 
 
-def test_the_packages_of_what_is_missing_are_installed_and_no_others() -> None:
+def test_only_the_packages_of_missing_components_are_installed() -> None:
     assert LACKING.packages() == ["one", "three", "two"]
 
 
@@ -104,7 +104,7 @@ def test_a_test_that_lacks_its_component_is_skipped_with_the_reason_and_fails_in
 
 
 @pytest.mark.slow
-def test_a_mark_requires_what_it_names(tmp_path: Path) -> None:
+def test_a_mark_requires_the_named_components(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(
         "import pytest\n@pytest.mark.needs('no-such')\ndef test_it(): pass\ndef test_other(): pass\n"
     )
@@ -123,11 +123,43 @@ def test_a_mark_requires_what_it_names(tmp_path: Path) -> None:
     assert "1 passed, 1 error" in done.stdout
 
 
+@pytest.mark.slow
+def test_tiers_beside_the_others_run_in_turn_and_their_output_is_printed_as_a_whole(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    turns = tmp_path / "turns"
+    made = []
+    for name in ("one", "two"):
+        file = tmp_path / f"test_{name}.py"
+        file.write_text(
+            f"def test_it():\n    open({str(turns)!r}, 'a').write('{name} ')\n    assert '{name}' != 'two'\n"
+        )
+        made.append(tiers.Tier(name=f"lane-{name}", purpose="", paths=(str(file),), workers=0, interpreters="one"))
+
+    outcomes = gate.Lane(made, jobs=1).outcomes()
+
+    assert [(one.name, one.code, len(one.cases)) for one in outcomes] == [("lane-one", 0, 1), ("lane-two", 1, 1)]
+    assert turns.read_text() == "one two "
+    shown = capfd.readouterr().out
+    assert shown.index("lane-one, which ran beside") < shown.index("1 passed") < shown.index("lane-two, which ran")
+    assert shown.index("lane-two, which ran") < shown.index("1 failed")
+
+
+def test_only_the_files_whose_tests_share_a_fixture_stay_on_one_worker(tmp_path: Path) -> None:
+    (tmp_path / "test_alone.py").write_text("@pytest.fixture\ndef mine(): pass\n")
+    (tmp_path / "test_shared.py").write_text('@pytest.fixture(scope="module")\ndef shared(): pass\n')
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "conftest.py").write_text('@pytest.fixture(scope="module")\ndef shared(): pass\n')
+    (tmp_path / "inner" / "test_under.py").write_text("def test_it(shared): pass\n")
+
+    assert [scheduling.shares_fixtures(path) for path in sorted(tmp_path.rglob("test_*.py"))] == [True, False, True]
+
+
 def test_workers_follow_the_cores_and_an_expensive_file_stays_together() -> None:
     words = gate.command(PLAN.tiers["system"], 1)
 
     assert words[words.index("-n") + 1] == str(round(PLAN.tiers["system"].workers))
-    assert words[words.index("--dist") + 1] == "loadfile"
+    assert words[words.index("--dist") + 1] == "loadscope"
 
 
 def test_the_slowest_tests_and_the_minutes_of_each_tier_are_shown(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from beacon.cli import __main__ as cli
 from beacon.runtime import metrics
 from beacon.wire import envelope
 from tests.system import documents
+from tests.unit import endpoint_events
 
 ROOT = documents.ROOT
 MAINTAINERS = ("architecture", "contributing", "damage", "disk-space", "performance", "security")
@@ -19,7 +20,7 @@ PAGES = (
     *(f"docs/{name}.md" for name in MAINTAINERS),
     *(str(page.relative_to(ROOT)) for page in sorted((ROOT / "docs/decisions").glob("*.md"))),
 )
-WITHOUT_PANEL = {"beacon_objects_unreadable"}  # `beacon status` shows it; it is 0 in a healthy cluster
+PACKAGES = [path.parent for path in sorted((ROOT / "beacon").rglob("*/__init__.py"))]
 _CODE = re.compile(r"`([^`\s]+)`")
 _FILE = re.compile(r"(?:beacon|docs|grafana|k8s|tests)/[\w./-]*")
 _MODULE = re.compile(r"(?!beacon/|tests/|docs/|grafana/|k8s/)\w+/[\w/]+\.py")  # within beacon/
@@ -44,6 +45,17 @@ def symbols(path: Path) -> set[str]:
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             found.add(node.name)
     return found
+
+
+def is_defined(package: Path, name: str) -> bool:
+    """Return True if a package has this module or package, with the class, function or method after it."""
+    first, _, rest = name.partition(".")
+    if (package / first).is_dir():
+        return not rest or is_defined(package / first, rest)
+    module = package / f"{first}.py"
+    if module.exists():
+        return not rest or rest in symbols(module)
+    return name in symbols(package / "__init__.py")
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -80,6 +92,16 @@ def test_the_architecture_lists_every_package_and_every_verb() -> None:
     assert set(wire.VERBS) - named == set()
 
 
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_package_states_where_to_start_reading(package: Path) -> None:
+    module = ast.parse((package / "__init__.py").read_text(encoding="utf-8"))
+    paragraphs = (" ".join(text.split()) for text in (ast.get_docstring(module) or "").split("\n\n"))
+    named = [name for text in paragraphs for name in _CODE.findall(text.partition("Start reading at ")[2])]
+
+    assert named
+    assert [name for name in named if not is_defined(package, name)] == []
+
+
 def test_a_missing_function_would_be_found() -> None:
     assert "StoreService.process" in symbols(ROOT / "beacon/store/service.py")
     assert "StoreService.no_such" not in symbols(ROOT / "beacon/store/service.py")
@@ -108,14 +130,14 @@ def test_the_recipe_of_a_metric_names_all_its_places() -> None:
 
     missing = {family.name for family in metrics.REGISTRY.collect() if family.name not in panels}
 
-    assert missing == WITHOUT_PANEL
+    assert missing == set()
 
 
 def test_the_recipe_of_an_attribute_names_all_its_places() -> None:
-    rendered = set(
-        re.findall(r'^        "(\w+)": ', (ROOT / "beacon/notifier/delivery/render.py").read_text(), re.MULTILINE)
-    )
+    code = (ROOT / "beacon/notifier/delivery/render.py").read_text(encoding="utf-8").partition("def envelope")[2]
+    rendered = set(re.findall(r'^        "(\w+)": ', code.partition("\n    }\n")[0], re.MULTILINE))
     receivers = (ROOT / "docs/receivers.md").read_text(encoding="utf-8")
 
     assert {"id", "partitionkey", "ledgerid"} <= rendered
     assert [name for name in rendered if f'"{name}"' not in receivers] == []
+    assert rendered <= set(endpoint_events.document("web", 1))

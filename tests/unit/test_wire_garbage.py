@@ -57,6 +57,6 @@ def test_an_arbitrary_bytes_reply_is_a_protocol_error(data: bytes) -> None:
         b'{"v":1}',
     ],
 )
-def test_what_is_nearly_a_request_is_refused(data: bytes) -> None:
+def test_a_message_that_is_almost_a_request_is_refused(data: bytes) -> None:
     with contextlib.suppress(wire.ProtocolError):
         assert wire.decode_request(data) == (wire.Ping(), "")

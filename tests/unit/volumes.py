@@ -11,6 +11,8 @@ import pytest
 from tests.gate import needs
 
 MIB = 1024 * 1024
+_INODES = 1000
+_READ_ONLY, _REMOUNT = 1, 32  # MS_RDONLY, MS_REMOUNT
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -34,6 +36,11 @@ class Volume:
     def empty(self) -> None:
         self.filler.unlink()
 
+    def remount(self, *, read_only: bool) -> None:
+        """Make it read-only, or writable again; no file may be open for writing."""
+        flags = _REMOUNT | (_READ_ONLY if read_only else 0)
+        assert LIBC.mount(b"tmpfs", os.fsencode(self.path), b"tmpfs", flags, None) == 0, os.strerror(ctypes.get_errno())
+
     def free(self) -> int:
         volume = os.statvfs(self.path)
         return volume.f_bavail * volume.f_frsize
@@ -43,7 +50,7 @@ class Volume:
 def mounted(path: Path, size: int) -> Iterator[Volume]:
     needs.require("mount")
     path.mkdir()
-    options = f"size={size}".encode()
+    options = f"size={size},nr_inodes={_INODES}".encode()
     if LIBC.mount(b"tmpfs", os.fsencode(path), b"tmpfs", 0, options) != 0:
         pytest.skip(f"no file system may be mounted here: {os.strerror(ctypes.get_errno())}")
     try:

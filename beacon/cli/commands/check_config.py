@@ -2,18 +2,20 @@
 
 import os
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import click
 
-from beacon import errors
-from beacon.cli import terminal
-from beacon.configuration import loading, shown
+from beacon import codec, errors
+from beacon.cli import configured, output, terminal
+from beacon.configuration import named_files, shown
 
 _EPILOG = """
 \b
 Examples:
   beacon check-config config.yaml
+  beacon check-config --config - < config.yaml
   beacon check-config -o json config.yaml | jq .endpoint
 
 \b
@@ -22,20 +24,35 @@ Exit codes: 0 valid, 2 usage error, 78 not valid.
 
 
 @click.command("check-config", epilog=_EPILOG)
-@click.argument("file", required=False, type=click.Path(path_type=Path))
-@click.option("-o", "output", type=click.Choice(["yaml", "json"]), default="yaml", help="Output format.")
-def command(file: Path | None, output: str) -> None:
-    """Validate FILE (default: $CONFIG_PATH) and print every key with its effective value.
+@click.argument("file", required=False, type=click.Path(path_type=Path, allow_dash=True))
+@configured.option
+@output.document_option
+def command(file: Path | None, path: Path | None, output: str) -> None:
+    """Validate FILE, which may also be named with --config, and print every key with its effective value.
 
-    The environment variables DB_PATH and ENDPOINT_URL override the file, as they do in the pod.
+    All problems are reported at once. A file of a certificate or a token that can't be used here is only a warning: it
+    may exist only in the pod. As there, the environment variables DB_PATH and ENDPOINT_URL override FILE.
     """
-    environ = dict(os.environ) | ({"CONFIG_PATH": str(file)} if file else {})
-    try:
-        loaded = loading.load(environ)
-    except errors.ConfigError as error:
-        for problem in error.problems:
-            terminal.print_line(problem, err=True)
-        sys.exit(errors.EXIT_CONFIG)
-    for warning in loaded.warnings:
+    if file and path:
+        raise click.UsageError("the file is named twice: as FILE and with --config")
+    found = configured.inspect(file or path)
+    for problem in found.problems:
+        terminal.print_line(problem, err=True)
+    for warning in (*found.warnings, *(named_files.problems(found.tree, os.environ) if found.tree else ())):
         terminal.print_line(f"warning: {warning}", err=True)
-    terminal.document(output, shown.as_file(loaded.settings))
+    if found.problems or found.tree is None:
+        sys.exit(errors.EXIT_CONFIG)
+    _show(output, shown.as_file(found.tree))
+
+
+def _show(form: str, values: Mapping[str, object]) -> None:
+    output.show(form, values, output.table(("KEY", "VALUE"), _rows(values)))
+
+
+def _rows(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield each key with its value, as JSON."""
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _rows(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", codec.encode(value).decode()

@@ -11,11 +11,12 @@ from beacon.domain import model
 _EPILOG = """
 \b
 Examples:
-  beacon discard --reason "the tenant is gone" 0b5e0f2c-6c0e-5b8f-9d7e-2f3a4b5c6d7e
+  beacon discard --reason "the tenant is gone" 0b5e0f2c
   beacon discard --reason "billed by hand" -n shop --until 2026-01-31T00:00:00Z --dry-run
 
 \b
-Exit codes: 0 done, 1 some were refused or do not exist, 2 usage error, 69 the store does not answer.
+Exit codes: 0 done, 1 some were refused or do not exist, or it was not confirmed, 2 usage error, 69 the store does not
+answer, 78 the environment does not name Beacon's run directory, 130 interrupted.
 """
 
 
@@ -27,7 +28,7 @@ def command(reason: str, **params: object) -> None:
     if not reason.strip():
         raise click.UsageError("--reason is empty: state why the deliveries are given up")
     action = bulk.BulkAction(
-        request=lambda pairs: wire.Discard(deliveries=pairs, reason=reason),
+        request=lambda pairs, operation: wire.Discard(deliveries=pairs, reason=reason, operation=operation),
         past="discarded",
         states=(model.DeliveryState.FAILED.value,),
     )

@@ -11,13 +11,14 @@ from beacon.domain import model
 _EPILOG = """
 \b
 Examples:
-  beacon redeliver 0b5e0f2c-6c0e-5b8f-9d7e-2f3a4b5c6d7e
+  beacon redeliver 0b5e0f2c
   beacon redeliver --since 2h --dry-run
-  beacon redeliver --state failed --kind Deployment -n shop --yes
+  beacon redeliver --state failed --kind deploy -n shop --yes
   beacon redeliver --state failed --name web --out-of-order
 
 \b
-Exit codes: 0 all are queued, 1 some were refused or do not exist, 2 usage error, 69 the store does not answer.
+Exit codes: 0 all are queued, 1 some were refused or do not exist, or it was not confirmed, 2 usage error, 69 the store
+does not answer, 78 the environment does not name Beacon's run directory, 130 interrupted.
 """
 
 
@@ -31,7 +32,9 @@ def command(out_of_order: bool, **params: object) -> None:  # noqa: FBT001
     would overwrite the receiver's newer state; --out-of-order sends it with `outoforder: true`.
     """
     action = bulk.BulkAction(
-        request=lambda pairs: wire.Redeliver(deliveries=pairs, out_of_order=out_of_order),
+        request=lambda pairs, operation: wire.Redeliver(
+            deliveries=pairs, out_of_order=out_of_order, operation=operation
+        ),
         past="redelivered",
         states=(model.DeliveryState.FAILED.value,),
     )

@@ -1,14 +1,16 @@
 """`beacon test-event`: send a test event, and explain the endpoint's response."""
 
-import os
-import subprocess
 import sys
+import threading
+import time
+import uuid
 from typing import Any
 
 import click
 
-from beacon import codec, errors, wire
+from beacon import bus, errors, wire
 from beacon.cli import output, store_client
+from beacon.configuration import settings
 
 _EPILOG = """
 \b
@@ -17,9 +19,13 @@ Examples:
   beacon test-event -o json | jq .code
 
 \b
-Exit codes: 0 accepted (2xx), 1 rejected or no response, 2 usage error, 69 the store does not answer.
+Exit codes: 0 accepted (2xx), 1 rejected or no response, 2 usage error, 69 the store or the notifier does not answer,
+78 the environment does not name Beacon's run directory.
 """
 _TIMEOUT_S = 5.0
+_POLL_S = 0.2
+_TAKEN_S = 10.0  # the notifier asks every second, but may just be restarting
+_MARGIN_S = 10.0  # beyond endpoint.timeout
 _MEANINGS = {
     "": "No request was sent.",
     "network": "No connection: check the host name, address, port and network policies.",
@@ -39,24 +45,47 @@ _MEANINGS = {
 @click.command("test-event", epilog=_EPILOG)
 @output.option
 def command(output: str) -> None:
-    """Send one test event over the notifier's transport and print the endpoint's response.
+    """Send one test event through the running notifier, and print the endpoint's response.
 
-    Method, headers, token, TLS files, proxy and timeout are those of the running Beacon. The event's type ends in
-    `.test`, and it carries `test: true`; it belongs to no object and is not recorded in the ledger.
+    Method, headers, token, TLS files, proxy and timeout are those of the running notifier, not of this command. The
+    event's type ends in `.test`, and it carries `test: true`; it belongs to no object and is not in the ledger.
     """
     with store_client.store() as client:
-        welcome = client.try_call(wire.Hello(process="cli"), timeout_s=_TIMEOUT_S)
-    # A process never imports another, so the notifier's code runs in its own process.
-    run = subprocess.run(
-        [sys.executable, "-m", "beacon.notifier.test_event"],
-        input=codec.encode(welcome.settings),
-        stdout=subprocess.PIPE,
-        env=os.environ,
-        check=True,
-    )
-    response: dict[str, Any] = codec.decode(run.stdout)
+        sent = _sent(client)
+    response: dict[str, Any] = {
+        "id": sent.id,
+        "type": sent.type,
+        "endpoint": sent.endpoint,
+        "code": sent.code,
+        "status": sent.status,
+        "error": sent.error,
+        "durationMs": round(sent.seconds * 1000, 1),
+        "seconds": sent.seconds,  # deprecated
+        "requestId": sent.request_id,
+    }
     _show(output, response)
     sys.exit(errors.EXIT_OK if 200 <= response["status"] < 300 else errors.EXIT_FAILURE)
+
+
+def _sent(client: bus.Client) -> wire.TestEventResult:
+    """Request a test event, and wait for the result.
+
+    Raises:
+        errors.TransientError: the notifier did not take it, or did not report a result in time.
+    """
+    tree = settings.from_plain(client.try_call(wire.Hello(process="cli"), timeout_s=_TIMEOUT_S).settings)
+    request = wire.RequestTestEvent(id=str(uuid.uuid4()))
+    began, pause = time.monotonic(), threading.Event()
+    while True:
+        progress = client.try_call(request, timeout_s=_TIMEOUT_S)
+        if progress.result is not None:
+            return progress.result
+        waited_s = time.monotonic() - began
+        if not progress.taken and waited_s > _TAKEN_S:
+            raise errors.TransientError("the notifier does not answer: see beacon status")
+        if waited_s > _TAKEN_S + tree.endpoint.timeout_s + _MARGIN_S:
+            raise errors.TransientError("the notifier has reported no result: see beacon status")
+        pause.wait(_POLL_S)
 
 
 def _show(form: str, response: dict[str, Any]) -> None:

@@ -81,9 +81,9 @@ class Api:
     async def _strike(self, user: access.ApiUser, info: routing.Info) -> None:
         """Apply the faults that match this request."""
         for fault in self._cluster.faults.take(user, info):
-            if fault.action is faults.Action.SLOW:
+            if fault.action is faults.FaultKind.SLOW:
                 await asyncio.sleep(fault.response_s)
-            elif fault.action is faults.Action.DROP:
+            elif fault.action is faults.FaultKind.DROP:
                 raise Dropped
             elif fault.error is not None:
                 raise access.forbidden(user, info) if fault.error.code == 403 else fault.error

@@ -40,27 +40,27 @@ class Control:
     ) -> int:
         """Answer matching requests with this status, `times` times or until removed; return the fault's number."""
         error = faults.failure(code, message=message, reason=reason, retry_after_s=retry_after_s)
-        return self._cluster.faults.add(faults.Action.FAIL, faults.Match(**match), times=times, error=error)
+        return self._cluster.faults.add(faults.FaultKind.FAIL, faults.Match(**match), times=times, error=error)
 
     def refuse(self, *, times: int | None = None, **match: str) -> int:
         """Cut the connection of matching requests instead of answering."""
-        return self._cluster.faults.add(faults.Action.DROP, faults.Match(**match), times=times)
+        return self._cluster.faults.add(faults.FaultKind.DROP, faults.Match(**match), times=times)
 
     def freeze(self, **match: str) -> int:
         """Accept matching requests without responding; open watches stay open but send nothing, as if half-open."""
-        number = self._cluster.faults.add(faults.Action.FREEZE, faults.Match(**match))
+        number = self._cluster.faults.add(faults.FaultKind.FREEZE, faults.Match(**match))
         self._cluster.changed()
         return number
 
     def thaw(self) -> None:
         """Remove every freeze; delayed responses and events are sent now."""
-        self._cluster.faults.clear(faults.Action.FREEZE)
+        self._cluster.faults.clear(faults.FaultKind.FREEZE)
         self._cluster.changed()
 
     def slow(self, *, response_s: float = 0.0, line_s: float = 0.0, times: int | None = None, **match: str) -> int:
         """Delay the responses to matching requests, and each line of matching watches."""
         return self._cluster.faults.add(
-            faults.Action.SLOW, faults.Match(**match), times=times, response_s=response_s, line_s=line_s
+            faults.FaultKind.SLOW, faults.Match(**match), times=times, response_s=response_s, line_s=line_s
         )
 
     def remove(self, number: int) -> None:
@@ -126,7 +126,7 @@ class Control:
         return self._cluster.state.version
 
     def load(self, count: int, *, rate: float = 0.0, **more: Any) -> Json:
-        """Create or update many objects; see `load.Load`. Return the times of the first and the last change."""
+        """Create many objects; see `load.Load`. Return the times of the first and the last creation."""
         return load.run(self._cluster, load.Load(count=count, rate=rate, **more))
 
     def issue(self, user: str, groups: Iterable[str] = ()) -> str:

@@ -13,7 +13,7 @@ from enum import StrEnum
 from beacon.dev.api_server import access, routing, status
 
 
-class Action(StrEnum):
+class FaultKind(StrEnum):
     """The effect of a fault on the requests that it matches."""
 
     FAIL = "fail"  # answer with `error`
@@ -61,7 +61,7 @@ class Fault:
     """One active fault. `times` is how often it still applies; None means until it is removed."""
 
     number: int
-    action: Action
+    action: FaultKind
     match: Match
     times: int | None = None
     error: status.ApiError | None = None
@@ -79,7 +79,7 @@ class Faults:
 
     def add(
         self,
-        action: Action,
+        action: FaultKind,
         match: Match,
         *,
         times: int | None = None,
@@ -107,7 +107,7 @@ class Faults:
         with self._lock:
             self._set = tuple(fault for fault in self._set if fault.number != number)
 
-    def clear(self, action: Action | None = None) -> None:
+    def clear(self, action: FaultKind | None = None) -> None:
         """Remove all faults, or all with one action."""
         with self._lock:
             self._set = tuple(fault for fault in self._set if action not in {None, fault.action})
@@ -126,7 +126,7 @@ class Faults:
 
     def freezes(self, user: access.ApiUser, info: routing.Info) -> bool:
         """Return True if a freeze matches this request now."""
-        return any(fault.action is Action.FREEZE and fault.match.covers(user, info) for fault in self._set)
+        return any(fault.action is FaultKind.FREEZE and fault.match.covers(user, info) for fault in self._set)
 
     def line_delay_s(self, user: access.ApiUser, info: routing.Info) -> float:
         """Return by how much each watch line is delayed."""

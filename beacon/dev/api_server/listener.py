@@ -16,6 +16,7 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
+from beacon.dev import patience
 from beacon.dev.api_server import service, tls
 
 _READY_WITHIN_S = 20.0
@@ -95,7 +96,7 @@ class SocketListener:
             loop.call_soon_threadsafe(halt)
 
     def _await_start(self, number: int) -> None:
-        deadline = time.monotonic() + _READY_WITHIN_S + self._downtime_s
+        deadline = time.monotonic() + _READY_WITHIN_S * patience.factor + self._downtime_s
         with self._changed:
             self._changed.wait_for(
                 lambda: self._starts >= number or self._failure, timeout=max(0.0, deadline - time.monotonic())
@@ -119,8 +120,9 @@ class SocketListener:
             self._loop.close()
 
     async def _serve(self) -> None:
+        listening = self._bind()
         while not self._stopping:
-            listening = self._bind()
+            listening.listen(_BACKLOG)
             self.port = listening.getsockname()[1]
             self._uvicorn = uvicorn.Server(self._config())
             serving = asyncio.ensure_future(self._uvicorn.serve(sockets=[listening]))
@@ -134,7 +136,9 @@ class SocketListener:
                 transport.abort()
             if not self._stopping:
                 self._between()
+                listening = self._bind()  # until it listens, connections are refused, and the port stays reserved
                 await asyncio.sleep(self._downtime_s)
+        listening.close()
         await self._await_handlers()
 
     async def _await_handlers(self) -> None:
@@ -152,7 +156,6 @@ class SocketListener:
         except OSError:
             listening.close()
             raise
-        listening.listen(_BACKLOG)
         return listening
 
     def _config(self) -> uvicorn.Config:

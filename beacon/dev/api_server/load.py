@@ -4,12 +4,11 @@ Every change carries its creation time in an annotation, from which a receiver c
 not measure anything itself.
 """
 
-import functools
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from beacon.dev.api_server import patches, service
+from beacon.dev.api_server import service
 
 Json = dict[str, Any]
 
@@ -18,7 +17,7 @@ MADE_AT = "beacon.dev/made-at-ns"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """The changes to make: create `count` objects named by prefix and number, or, with `update`, change each once."""
+    """The changes to make: create `count` objects, named by prefix and number."""
 
     count: int
     rate: float = 0.0  # a second; 0: as fast as possible
@@ -26,7 +25,6 @@ class Load:
     namespace: str = "default"
     prefix: str = "load"
     first: int = 0
-    update: bool = False
     annotations: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
 
@@ -42,14 +40,6 @@ def run(cluster: service.ApiService, load: Load) -> Json:
             time.sleep(early_s)
         name = f"{load.prefix}-{load.first + number:06d}"
         annotations = {**load.annotations, MADE_AT: str(time.time_ns())}
-        patch = {"metadata": {"name": name, "annotations": annotations, "labels": load.labels}}
-        if load.update:
-            cluster.life.update(kind, (namespace, name), functools.partial(_merged, patch))
-        else:
-            cluster.life.create(kind, namespace, patch)
+        metadata = {"name": name, "annotations": annotations, "labels": load.labels}
+        cluster.life.create(kind, namespace, {"metadata": metadata})
     return {"firstAtNs": first_at_ns, "lastAtNs": time.time_ns(), "resourceVersion": str(cluster.state.version)}
-
-
-def _merged(patch: Json, current: Json) -> Json:
-    result: Json = patches.merge(current, patch)
-    return result

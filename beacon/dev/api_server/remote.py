@@ -17,7 +17,7 @@ from typing import Any
 Json = dict[str, Any]
 
 COMMAND = (sys.executable, "-m", "beacon.dev.api_server")
-_END_WITHIN_S = 10
+_END_WITHIN_S = 60
 
 
 class Remote:

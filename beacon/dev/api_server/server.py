@@ -7,7 +7,7 @@ thousands of changes a second possible. The methods must not wait for a client t
 import base64
 import contextlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -100,10 +100,6 @@ class ApiServer:
         kind = self._kind(resource)
         where = namespace or obj["metadata"].get("namespace") or "default"
         return self.cluster.life.create(kind, where if kind.namespaced else "", obj).obj
-
-    def create_many(self, resource: str, objs: Iterable[Json], *, namespace: str = "") -> list[Json]:
-        """Create objects one after the other."""
-        return [self.create(resource, obj, namespace=namespace) for obj in objs]
 
     def put(self, resource: str, obj: Json, *, namespace: str = "") -> Json:
         """Create an object, or replace the one with that name."""

@@ -48,7 +48,7 @@ class Answered:
     status: int
 
 
-class OpenWatch(Protocol):
+class WatchHandle(Protocol):
     """The service's view of an open watch."""
 
     user: access.ApiUser
@@ -72,7 +72,7 @@ class ApiService:
         self.access = access.AccessReviewer(self.state)
         self.faults = faults.Faults()
         self.answered: collections.deque[Answered] = collections.deque(maxlen=_REQUESTS_KEPT)
-        self.watches: set[OpenWatch] = set()
+        self.watches: set[WatchHandle] = set()
         self.address = ""
         # Cut a client's connection, at once or after the written data was sent; set by `server.ApiServer`.
         self.abort: Callable[[ClientAddress], None] = lambda _: None

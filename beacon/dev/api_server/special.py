@@ -1,4 +1,4 @@
-"""Paths that are not plain objects: scale, service account tokens, access reviews, eviction.
+"""Paths that are not plain objects: service account tokens and access reviews.
 
 kubectl and client libraries use them occasionally. Each has one function; all other paths must go to the general
 handlers.
@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from starlette.requests import Request
 
-from beacon.dev.api_server import access, clock, kinds, lifecycle, patches, routing, service, state, status, writing
+from beacon.dev.api_server import access, clock, kinds, routing, service, state, writing
 
 Json = dict[str, Any]
 
@@ -33,13 +33,6 @@ async def answer(
     key = (info.namespace if kind.namespaced else "", info.name)
     if info.resource == "serviceaccounts/token" and info.verb == "create":
         return _token(cluster, kind, key)
-    if info.resource == "pods/eviction" and info.verb == "create":
-        cluster.life.delete(kind, key)
-        return SpecialAnswer(code=201, body=orjson.dumps({"kind": "Status", "apiVersion": "v1", "status": "Success"}))
-    if info.subresource == "scale" and any(sub.name == "scale" for sub in kind.subresources):
-        # Every kind of patch is applied as a merge patch here.
-        body = await request.body()
-        return _scale(cluster, kind, key, orjson.loads(body) if body else None)
     return None
 
 
@@ -66,20 +59,3 @@ def _token(cluster: service.ApiService, kind: kinds.ServedKind, key: state.Key) 
     result = {"token": token, "expirationTimestamp": clock.now(ahead_s=3600)}
     head = {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1"}
     return SpecialAnswer(code=201, body=orjson.dumps({**head, "metadata": {"name": key[1]}, "status": result}))
-
-
-def _scale(cluster: service.ApiService, kind: kinds.ServedKind, key: state.Key, change: Json | None) -> SpecialAnswer:
-    stored = cluster.life.read(kind, key)
-    if change is not None:
-        replicas = (change.get("spec") or {}).get("replicas")
-        if replicas is None:
-            raise status.bad_request("spec.replicas is required")
-        patch = {"spec": {"replicas": replicas}}
-        stored = cluster.life.update(kind, key, lambda current: patches.merge(current, patch), lifecycle.PLAIN)
-    known = {"name", "namespace", "uid", "resourceVersion", "creationTimestamp"}
-    metadata = {name: value for name, value in stored.obj["metadata"].items() if name in known}
-    replicas = (stored.obj.get("spec") or {}).get("replicas", 1)
-    head = {"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata}
-    return SpecialAnswer(
-        code=200, body=orjson.dumps({**head, "spec": {"replicas": replicas}, "status": {"replicas": 0}})
-    )

@@ -2,5 +2,5 @@
 
 It starts the components as processes, prints its steps and each notification as the endpoint recorded it, and removes
 everything at the end. It may import all of `beacon.dev` and the configuration; it must not replace tests. Start reading
-at `scenario.py`, then `tour.py`.
+at `scenario`, then `tour`.
 """

@@ -13,6 +13,7 @@ from beacon.dev.demo import console, environment, scenario
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--config", type=click.Path(path_type=Path), help="Beacon's YAML file: run on a real cluster.")
 @click.option("--kubeconfig", help="Which cluster ($KUBECONFIG, else ~/.kube/config); only with --config.")
+@click.option("--context", default="", help="Context of the kubeconfig; only with --config.")
 @click.option(
     "--endpoint",
     type=click.Choice(["config", "test"]),
@@ -20,16 +21,17 @@ from beacon.dev.demo import console, environment, scenario
     help="Receiver of the events: the configured endpoint or a test endpoint.",
 )
 @click.option("--once", is_flag=True, help="End after the tour instead of staying until Ctrl-C.")
-def main(config: Path | None, kubeconfig: str | None, endpoint: str, *, once: bool) -> None:
+def main(config: Path | None, kubeconfig: str | None, context: str, endpoint: str, *, once: bool) -> None:
     """Show Beacon delivering events, by itself or on a cluster, until Ctrl-C."""
     asked = environment.StopRequest()
     asked.install()
     shown = console.Console(sys.stdout)
-    if kubeconfig and not config:
-        raise click.UsageError("--kubeconfig requires --config; without both, the demo starts its own cluster")
+    if (kubeconfig or context) and not config:
+        raise click.UsageError("--kubeconfig and --context require --config; the demo's own cluster has neither")
     wanted = scenario.DemoOptions(
         config=config.expanduser() if config else None,
         kubeconfig=kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config",
+        context=context,
         # `make run ENDPOINT=test` passes it as an environment variable.
         test_endpoint="test" in (endpoint, os.environ.get("ENDPOINT")),
         once=once,

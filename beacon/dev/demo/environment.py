@@ -25,7 +25,7 @@ from beacon.dev.api_server import remote
 Json = dict[str, Any]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_END_WITHIN_S = 10
+_END_WITHIN_S = 60
 
 
 class StopRequest:

@@ -7,7 +7,7 @@ Temporary errors are left to Beacon, which retries.
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -49,6 +49,13 @@ def check_files(config: Path, kubeconfig: str) -> ClusterFiles:
     kept = ("DB_PATH", "ENDPOINT_URL", "ENDPOINT_AUTH_TOKEN", "ENDPOINT_AUTH_TOKEN_FILE")
     environ = {name: os.environ[name] for name in kept if os.environ.get(name)}
     return ClusterFiles(config=config, kubeconfig=os.pathsep.join(map(str, paths)), environ=environ)
+
+
+def choose_context(files: ClusterFiles, context: str, directory: Path) -> ClusterFiles:
+    """Return the files with a first kubeconfig that only chooses the context: of several files, the first counts."""
+    path = directory / "context"
+    path.write_text(documents.dump({"current-context": context}), encoding="utf-8")
+    return replace(files, kubeconfig=os.pathsep.join((str(path), files.kubeconfig)))
 
 
 def names_endpoint(files: ClusterFiles) -> bool:

@@ -24,6 +24,7 @@ class DemoOptions:
 
     config: Path | None
     kubeconfig: str
+    context: str  # "": the current context of the kubeconfig
     test_endpoint: bool
     once: bool
 
@@ -86,6 +87,8 @@ class _Scenario:
 
     def _on_real_cluster(self, config: Path) -> int:
         files = real.check_files(config, self._wanted.kubeconfig)
+        if context := self._wanted.context:
+            files = real.choose_context(files, context, self._environment.directory)
         environ = dict(files.environ)
         test = self._wanted.test_endpoint or not real.names_endpoint(files)
         if test:
@@ -135,6 +138,7 @@ class _Scenario:
     def _show_addresses(self, beacon: testkit.Beacon) -> None:
         self._console.say()
         self._console.say("To check the state of Beacon:")
+        self._console.verbatim(f"BEACON_RUN_DIR={beacon.run_dir} {testkit.SCRIPTS}/beacon status")
         self._console.verbatim(f"curl {beacon.ready_url}")
         self._console.verbatim(f"curl {beacon.metrics_url}")
         self._console.verbatim(

@@ -90,7 +90,7 @@ class SinkServer:
             self._reserved = None
         if self._thread is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(_WITHIN_S)
+            self._thread.join(_WITHIN_S * patience.factor)
             self._thread = None
 
     def cut(self) -> int:
@@ -227,7 +227,7 @@ class SinkServer:
         return len(connections)
 
     def _within(self, work: Coroutine[Any, Any, _Result]) -> _Result:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_WITHIN_S)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_WITHIN_S * patience.factor)
 
 
 class _Protocol(HttpToolsProtocol):

@@ -10,7 +10,8 @@ EFFECTS: Mapping[str, str] = {
     "app.name": "Name of this Beacon in every log line.",
     "app.version": "Version in the log and in the `User-Agent` header. Empty: the version of Beacon.",
     "app.logLevel": "Lowest level that is logged.",
-    "app.logFormat": "`json`: one JSON object per line. `text`: lines for people.",
+    "app.logFormat": "`json`: one JSON object per line. `text`: lines for people, with `name=value` for each field; a "
+    "value with a blank, a quote, an equals sign or a control character is a JSON string.",
     "app.clusterName": "If set, part of the CloudEvents source: `{source}/{clusterName}/{namespace}/{Kind}`.",
     "resources.apiVersion": "Group and version of the kind, such as `v1`, `apps/v1`, `serving.kserve.io/v1alpha1`.",
     "resources.kind": "Kind to watch, such as `Deployment`. If the cluster does not have it yet, Beacon waits for it.",
@@ -86,8 +87,13 @@ EFFECTS: Mapping[str, str] = {
     ),
     "retention.attemptsPeriod": "How long the records of single requests are kept.",
     "retention.gapsPeriod": "How long the records of gaps are kept.",
+    "retention.failedPeriod": (
+        "How long a failed delivery is kept for review. After that the cleaner discards it. 0: for ever."
+    ),
     "storage.dbPath": "Absolute path of the database file; overridden by `DB_PATH` in the environment.",
-    "storage.volumePath": "Directory on the volume whose usage is monitored.",
+    "storage.volumePath": (
+        "Directory on the volume whose usage is monitored. Empty: the directory of the database file."
+    ),
     "storage.monitorInterval": "Time between two checks of the volume.",
     "storage.warningThreshold": (
         "Percentage of used bytes or inodes above which a warning is raised. Must be below `criticalThreshold`."

@@ -26,16 +26,19 @@ class Dispatcher:
         loop: event_loop.EventLoop,
         connect: ports.Connect,
         stop: threading.Event,
+        ledger: str = "",
         finish_s: float = 10.0,
     ) -> None:
         """Serve endpoints whose senders use `loop`. `connect` opens a bus client.
 
+        `ledger` is the one to which the deaths belong that the first claim reports, "" for any.
         `finish_s` is how long requests under way may continue after a stop before they are cancelled.
         """
         self._endpoints = {one.name: one for one in endpoints}
         self._loop = loop
         self._connect = connect
         self._stop = stop
+        self._ledger = ledger
         self._finish_s = finish_s
         self._client: bus.Client | None = None
         self._watched: tuple[int, ...] = ()
@@ -49,6 +52,7 @@ class Dispatcher:
             bus.SettingsChanged: the store has another configuration; the requests under way are settled.
         """
         with self._connect() as client:
+            client.ledger = self._ledger
             self._client = client
             try:
                 while not self._stop.is_set():
@@ -120,7 +124,7 @@ class Dispatcher:
                 self._endpoints[claim.endpoint].take_reply(claim, reply, ledger=client.ledger)
         except bus.LedgerChanged:
             for one in self._endpoints.values():
-                one.forget()
+                one.forget(client.ledger)
 
     def _watch(self, client: bus.Client) -> None:
         """Watch the client's descriptors, which change when it reconnects."""

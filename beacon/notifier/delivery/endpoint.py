@@ -134,12 +134,12 @@ class EndpointDelivery:
         """Begin a new session that keeps the leases and all unconfirmed settlements."""
         self._session.renew()
 
-    def forget(self) -> None:
-        """Forget all deliveries: the ledger was replaced."""
+    def forget(self, ledger: str) -> None:
+        """Forget all deliveries: the ledger was replaced by another one."""
         self._outgoing.withdraw()
         self._breaker.probe_dropped()
         self._session.forget()
-        self._marks.keep(())
+        self._marks.change_ledger(ledger)
 
     def finish(self) -> None:
         """Send nothing more, and release what was not sent."""

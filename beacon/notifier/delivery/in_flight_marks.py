@@ -2,10 +2,12 @@
 
 A mark is set before a delivery is rendered and removed when its settlement is confirmed, so the mark of an event that
 kills the notifier remains. The file is memory-mapped: a mark costs no system call, and the kernel keeps it after
-SIGKILL. The file is locked while the process lives, so a second notifier never treats a living one as dead.
+SIGKILL. The file is locked while the process lives, so a second notifier never treats a living one as dead. It names
+the ledger of its deliveries, because in another ledger the same ids belong to other deliveries.
 """
 
 import fcntl
+import hashlib
 import mmap
 import os
 import struct
@@ -19,39 +21,59 @@ from beacon import bus, errors
 from beacon.runtime import log
 
 _NAME = struct.Struct("=32s")  # random id of the process
+_LEDGER = struct.Struct("=32s")  # digest of the ledger's id; zeros: not known yet
+_HEAD_BYTES = _NAME.size + _LEDGER.size
 _SLOT = struct.Struct("=q")  # a delivery's id; 0: free
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Died:
-    """The marks that an earlier notifier process left: its random id, and the deliveries that were in flight."""
+    """The marks that an earlier notifier process left: its random id, and the deliveries that were in flight.
+
+    `ledger` is the digest of the ledger to which the deliveries belong.
+    """
 
     life: str = ""
     deliveries: tuple[int, ...] = ()
+    ledger: bytes = b""
+
+    def of(self, ledger: str) -> "Died":
+        """Return the marks if they belong to this ledger, else none."""
+        return self if self.ledger == _digest(ledger) else Died()
 
 
 class Marks:
     """The marks of one process. For one thread."""
 
-    def __init__(self, path: Path | None, *, most: int) -> None:
+    def __init__(self, path: Path | None, *, most: int, ledger: str = "") -> None:
         """Read the marks of the previous process, then reset the file to `most` free slots; no path: memory only.
+
+        `ledger` is the ledger of the marks; those of the previous process are ignored if they belong to another one.
 
         Raises:
             OSError: the file can't be created.
         """
         self.died = Died()
+        self.ledger = ledger
         self._offsets: dict[int, int] = {}  # delivery -> offset of its slot
-        self._free = [_NAME.size + number * _SLOT.size for number in range(most)]
-        size = _NAME.size + most * _SLOT.size
+        self._free = [_HEAD_BYTES + number * _SLOT.size for number in range(most)]
+        size = _HEAD_BYTES + most * _SLOT.size
         self._file = _locked(path) if path is not None else -1
         if self._file < 0:
             self._map = mmap.mmap(-1, size)
             return
-        self.died = _read(self._file)
+        self.died = _read(self._file).of(ledger)
         os.ftruncate(self._file, 0)
         os.posix_fallocate(self._file, 0, size)  # without disk space, writing to the mapping would raise SIGBUS
         self._map = mmap.mmap(self._file, size)
         _NAME.pack_into(self._map, 0, uuid.uuid4().hex.encode())
+        self.change_ledger(ledger)
+
+    def change_ledger(self, ledger: str) -> None:
+        """Remove all marks; later ones belong to the given ledger."""
+        self.keep(())
+        self.ledger = ledger
+        _LEDGER.pack_into(self._map, _NAME.size, _digest(ledger))
 
     def begin(self, delivery: int) -> None:
         """Mark a delivery, if a slot is free."""
@@ -75,12 +97,12 @@ class Marks:
 
 
 @contextmanager
-def open_marks(path: Path, *, most: int, failed: Callable[[], bool]) -> Iterator[Marks]:
+def open_marks(path: Path, *, most: int, ledger: str, failed: Callable[[], bool]) -> Iterator[Marks]:
     """Open the marks; clear them at a stop and at a configuration change. Any other end counts as a death.
 
     `failed` returns True if an error in another thread stops the process.
     """
-    marks = Marks(path, most=most)
+    marks = Marks(path, most=most, ledger=ledger)
     if marks.died.deliveries:
         log.get().warning("previous notifier died", in_flight=len(marks.died.deliveries))
     with closing(marks):
@@ -106,8 +128,13 @@ def _locked(path: Path) -> int:
 
 def _read(file: int) -> Died:
     data = os.pread(file, os.fstat(file).st_size, 0)
-    if len(data) < _NAME.size:
+    if len(data) < _HEAD_BYTES:
         return Died()
-    slots = data[_NAME.size : len(data) - (len(data) - _NAME.size) % _SLOT.size]
+    slots = data[_HEAD_BYTES : len(data) - (len(data) - _HEAD_BYTES) % _SLOT.size]
     deliveries = tuple(delivery for (delivery,) in _SLOT.iter_unpack(slots) if delivery)
-    return Died(life=data[: _NAME.size].decode("ascii", "replace"), deliveries=deliveries)
+    (ledger,) = _LEDGER.unpack_from(data, _NAME.size)
+    return Died(life=data[: _NAME.size].decode("ascii", "replace"), deliveries=deliveries, ledger=ledger)
+
+
+def _digest(ledger: str) -> bytes:
+    return hashlib.sha256(ledger.encode()).digest()

@@ -1,11 +1,12 @@
 """Publishes the notifier's work: metrics, log lines and the state that `/ready` shows.
 
-It decides nothing. It logs one line per change of state; lines per event are at debug level, because the ledger holds
-each event's history. The text of an endpoint's answer is never logged.
+It decides nothing. It logs one line per change of state, with numbers; lines per event are at debug level, because the
+ledger holds each event's history. The text of an endpoint's answer is never logged.
 """
 
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Generic, Protocol, TypeVar
 
@@ -17,7 +18,7 @@ _Label = TypeVar("_Label")
 
 _CLAIMING = "claiming"
 _WAITING = "waiting for the store"
-_LOG_INTERVAL_S = 60.0  # minimum time between two `events given up` lines; events in between are counted
+_LOG_INTERVAL_S = 60.0  # minimum time between two lines about events that were given up; those in between are counted
 _DOWN = 5  # consecutive outage-like answers after which an endpoint is reported as down, even without a breaker
 
 
@@ -54,7 +55,7 @@ class Telemetry:
         self._claim = ""
         self._reported = "", ""
         self._busy = -1
-        self._given_up, self._given_up_logged_at = 0, -_LOG_INTERVAL_S  # events since the last line, and its time
+        self._losses = _Losses(endpoint, logger)
         self._health: tuple[int, bool] | None = None
         self._failed_since: float | None = None
         self._open.set(0)
@@ -96,8 +97,9 @@ class Telemetry:
             now = time.time()
             self._success.set(now)
             self._latency.observe(max(0.0, now - delivery.committed_us / 1_000_000))
+            self._losses.delivered()
         if outcome.result is model.DeliveryResult.FAILED:
-            self._log_given_up(delivery, outcome)
+            self._losses.failed(delivery, outcome)
         self._log.debug(
             "event sent",
             event_id=delivery.event_id,
@@ -116,7 +118,8 @@ class Telemetry:
             self._ends.of((kind.value, model.DeliveryResult.FAILED.value)).inc()
 
     def working(self, busy: int) -> None:
-        """Set the number of requests under way."""
+        """Set the number of requests under way; called at least every second."""
+        self._losses.tick()
         if busy != self._busy:
             self._busy = busy
             metrics.WORKER_BUSY.set(busy)
@@ -137,6 +140,10 @@ class Telemetry:
         self._report_endpoint("up")
         self._log.info("breaker closed", endpoint=self._endpoint, outage_s=outage_s)
 
+    def finish(self) -> None:
+        """Log what is not logged yet, before the process ends."""
+        self._losses.flush()
+
     def tls_failed(self, text: str) -> None:
         """Log that the TLS files can't be used."""
         self._log.warning("TLS files rejected", endpoint=self._endpoint, problem=text)
@@ -152,17 +159,6 @@ class Telemetry:
             self._failures.set(failures)
             self._up.set(int(up))
 
-    def _log_given_up(self, delivery: model.Delivery, outcome: model.Outcome) -> None:
-        """Log how many events were given up since the last line, with one event as an example."""
-        self._given_up += 1
-        now = time.monotonic()
-        if now - self._given_up_logged_at < _LOG_INTERVAL_S:
-            return
-        fields = {"code": outcome.code, "event_id": delivery.event_id, "kind": delivery.kind}
-        fields |= {"namespace": delivery.namespace, "name": delivery.name}
-        self._log.warning("events given up", endpoint=self._endpoint, events=self._given_up, **fields)
-        self._given_up, self._given_up_logged_at = 0, now
-
     def _report_claim(self, state: str) -> None:
         self._claim = state
         self._report("claim", {"state": state, "endpoint": self._endpoint})
@@ -172,6 +168,72 @@ class Telemetry:
         if (state, breaker) != self._reported:
             self._reported = state, breaker
             self._report("endpoint", {"state": state, "breaker": breaker, "endpoint": self._endpoint})
+
+
+class _Losses:
+    """Logs the events that were given up: a line when the endpoint begins to refuse events, and one when it ends.
+
+    In between, and for events that have no attempt left, their number is logged once a minute at most. An endpoint that
+    refuses some events and accepts others changes its state all the time, so the first line has the same limit.
+    """
+
+    def __init__(self, endpoint: str, logger: log.Logger) -> None:
+        self._log = logger
+        self._endpoint = endpoint
+        self._unlogged: Counter[str] = Counter()  # events that no line has counted yet, by code
+        self._example: Mapping[str, str] = {}
+        self._logged_at = self._announced_at = -_LOG_INTERVAL_S
+        self._refusing_since: float | None = None
+        self._announced = False
+        self._refused = 0
+
+    def failed(self, delivery: model.Delivery, outcome: model.Outcome) -> None:
+        """Count an event that was given up."""
+        now = time.monotonic()
+        self._unlogged[outcome.code] += 1
+        self._example = {"event_id": delivery.event_id, "kind": delivery.kind}
+        self._example |= {"namespace": delivery.namespace, "name": delivery.name}
+        if retry.meaning(outcome.status) is not retry.Meaning.REFUSED:
+            self.tick()
+            return
+        if self._refusing_since is None:
+            self._refusing_since, self._refused = now, 0
+            self._announced = now - self._announced_at >= _LOG_INTERVAL_S
+            if self._announced:
+                self._announced_at = now
+                self._write("endpoint refuses events", now, code=outcome.code)
+        self._refused += 1
+        self.tick()
+
+    def delivered(self) -> None:
+        """Note that the endpoint accepted an event."""
+        if self._refusing_since is None:
+            return
+        seconds = round(time.monotonic() - self._refusing_since, 3)
+        self._refusing_since = None
+        if self._announced:
+            self._log.info(
+                "endpoint accepts events again", endpoint=self._endpoint, events=self._refused, seconds=seconds
+            )
+            self._unlogged.clear()
+
+    def tick(self) -> None:
+        """Log the events that no line has counted, if the last line is a minute old."""
+        now = time.monotonic()
+        if self._unlogged and now - self._logged_at >= _LOG_INTERVAL_S:
+            self._write("events given up", now, codes=dict(self._unlogged))
+
+    def flush(self) -> None:
+        """Log the events that no line has counted."""
+        if self._unlogged:
+            self._write("events given up", time.monotonic(), codes=dict(self._unlogged))
+
+    def _write(self, event: str, now: float, **fields: object) -> None:
+        """Write a line with the number of events since the last one, and the latest as an example."""
+        events = self._unlogged.total()
+        self._log.warning(event, endpoint=self._endpoint, events=events, **fields, **self._example)
+        self._unlogged.clear()
+        self._logged_at = now
 
 
 class _Counter(Protocol):

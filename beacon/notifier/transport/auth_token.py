@@ -29,17 +29,19 @@ class AuthToken:
         self._value = ""
         self._signature: object = None
         self._checked_at = -_CHECK_EVERY_S
+        self._lock = threading.Lock()
         self._problem = "is missing, empty or unreadable"
         if value.strip() and not file:
             self._set(_validated(value))
 
     def token(self) -> str:
         """Return the current token, "" for none."""
-        if self._file:
-            now = time.monotonic()
-            if now - self._checked_at >= _CHECK_EVERY_S:
-                self._checked_at = now
-                self._refresh()
+        if self._file and self._is_due():
+            # The others wait for the thread that reads: a request with the replaced token would get a 401.
+            with self._lock:
+                if self._is_due():
+                    self._refresh()
+                    self._checked_at = time.monotonic()
         return self._value
 
     def wait(self, stop: threading.Event, *, beat: Callable[[], None], on_wait: Callable[[str], None]) -> None:
@@ -54,6 +56,9 @@ class AuthToken:
                 reported = True
             beat()
             stop.wait(_CHECK_EVERY_S)
+
+    def _is_due(self) -> bool:
+        return time.monotonic() - self._checked_at >= _CHECK_EVERY_S
 
     def _refresh(self) -> None:
         signature = tls_context.signature(self._file)

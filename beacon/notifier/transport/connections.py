@@ -38,7 +38,7 @@ class EndpointConnection:
         "stream",
     )
 
-    def __init__(self, connected: stream.Stream, way: route.EndpointRoute) -> None:
+    def __init__(self, connected: stream.NonBlockingStream, way: route.EndpointRoute) -> None:
         self.stream = connected
         self.descriptor = connected.fileno()
         self.route = way

@@ -20,7 +20,7 @@ class HttpExchange:
 
     __slots__ = ("_blocked", "_early", "_parser", "_response", "_rest", "_stopped", "_stream", "sent")
 
-    def __init__(self, connected: stream.Stream, data: bytes) -> None:
+    def __init__(self, connected: stream.NonBlockingStream, data: bytes) -> None:
         """Create an exchange without sending anything."""
         self._stream = connected
         self._rest = memoryview(data)

@@ -17,7 +17,7 @@ WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _RECORDS = 16 * 1024
 
 
-class Stream(Protocol):
+class NonBlockingStream(Protocol):
     """What an exchange needs of a connection."""
 
     def fileno(self) -> int:
@@ -42,7 +42,7 @@ class Stream(Protocol):
         """Close the socket."""
 
 
-def of(connected: idle_socket.Stream) -> Stream:
+def of(connected: idle_socket.Stream) -> NonBlockingStream:
     """Return the stream of a connected socket, which no longer blocks."""
     connected.settimeout(0)
     return _Nested(connected) if isinstance(connected, ssltransport.SSLTransport) else _Socket(connected)

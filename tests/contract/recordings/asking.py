@@ -36,7 +36,7 @@ class Client:
         *,
         accept: str = "application/json",
         content_type: str = "application/json",
-        timeout_s: float = 10.0,
+        timeout_s: float = 100.0,
     ) -> tuple[int, Any]:
         """Send a request; return the status and the decoded body of the response."""
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
@@ -52,7 +52,7 @@ class Client:
     def watch(self, path: str, *, accept: str = METADATA) -> "Watch":
         """Open a watch of a path with a query."""
         url = f"{self._server.url}{path}{'&' if '?' in path else '?'}watch=true"
-        response = self._http.request("GET", url, headers=self._headers(accept), preload_content=False, timeout=30)
+        response = self._http.request("GET", url, headers=self._headers(accept), preload_content=False, timeout=100)
         return Watch(response)
 
     def _headers(self, accept: str) -> dict[str, str]:
@@ -71,7 +71,7 @@ class Watch:
         self._lines: queue.Queue[Any] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
 
-    def next(self, timeout_s: float = 10.0) -> Json:
+    def next(self, timeout_s: float = 100.0) -> Json:
         """Return the next line. Raises `EOFError` at the end and `queue.Empty` after the timeout."""
         line = self._lines.get(timeout=timeout_s)
         if line is _END:
@@ -79,7 +79,7 @@ class Watch:
         found: Json = line
         return found
 
-    def next_summary(self, timeout_s: float = 10.0) -> str:
+    def next_summary(self, timeout_s: float = 100.0) -> str:
         """Return a summary of the next line: `ADDED a`."""
         line = self.next(timeout_s)
         return f"{line['type']} {line['object']['metadata'].get('name', '')}".strip()

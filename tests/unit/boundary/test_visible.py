@@ -27,7 +27,7 @@ def test_every_character_that_acts_or_hides_is_escaped_and_no_other() -> None:
         ("\U000e0041\ud800", "\\U000e0041\\ud800"),
     ],
 )
-def test_what_is_escaped_can_be_seen(text: str, shown: str) -> None:
+def test_escaped_characters_are_visible(text: str, shown: str) -> None:
     assert visible.escaped(text) == shown
     assert visible.is_safe(shown)
 

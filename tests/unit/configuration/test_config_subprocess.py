@@ -20,7 +20,7 @@ def environ(path: Path) -> dict[str, str]:
     return {**os.environ, "CONFIG_PATH": str(path)}
 
 
-def test_it_gives_what_reading_it_here_gives(tmp_path: Path) -> None:
+def test_the_result_equals_that_of_parsing_in_this_process(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(TEXT, encoding="utf-8")
 
     read = config_subprocess.read(environ(tmp_path / "config.yaml"))

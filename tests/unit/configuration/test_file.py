@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from beacon import codec, errors
@@ -70,7 +70,7 @@ def test_scalars_are_the_text_that_stands_there() -> None:
         with_endpoint("method: '', timeout: , retry: , tls: {caFile: ''}"),
     ],
 )
-def test_what_is_left_empty_is_the_default(text: str) -> None:
+def test_an_empty_value_is_the_default(text: str) -> None:
     assert load(text).settings == load(LEAST).settings
 
 
@@ -148,7 +148,7 @@ def test_a_nonsensical_value_that_go_accepts_is_corrected_with_a_warning(text: s
         ),
         (
             LEAST.replace("kind: ConfigMap", "kind: X, namespaces: [A_b]"),
-            "resources[0].namespaces: must be a namespace",
+            "resources[0].namespaces: 'A_b' must be a namespace",
         ),
         (LEAST.replace("kind: ConfigMap", "kind: X, labelSelector: a=b=c"), "resources[0].labelSelector: 'a=b=c'"),
         (
@@ -217,6 +217,35 @@ def test_a_corrected_value_is_the_effective_one() -> None:
     assert (short.retention.cleanup_interval_s, short.retention.retention_period_s) == (1, instants.LONGEST_S)
 
 
+@pytest.mark.parametrize(
+    ("text", "environ", "volume"),
+    [
+        ("", {}, "/data"),
+        ("", {"DB_PATH": "/tmp/beacon/e.db"}, "/tmp/beacon"),
+        ("storage: {dbPath: /elsewhere/e.db}\n", {}, "/elsewhere"),
+        ("storage: {dbPath: /elsewhere/e.db, volumePath: ''}\n", {"DB_PATH": "/e.db"}, "/"),
+        ("storage: {dbPath: /elsewhere/e.db, volumePath: /data}\n", {"DB_PATH": "/tmp/e.db"}, "/data"),
+    ],
+)
+def test_the_volume_is_that_of_the_database_unless_it_is_set(text: str, environ: dict[str, str], volume: str) -> None:
+    assert load(LEAST + text, **environ).settings.storage.volume_path == volume
+
+
+def test_a_volume_path_with_a_nul_is_refused() -> None:
+    assert problems(LEAST + 'storage: {volumePath: "/da\\0ta"}\n') == (
+        "storage.volumePath: '/da\\x00ta' must be a path",
+    )
+
+
+def test_failed_deliveries_are_kept_for_ever_by_default() -> None:
+    assert load(LEAST).settings.retention.failed_period_s == 0
+    assert load(LEAST + "retention: {failedPeriod: 0s}\n").settings.retention.failed_period_s == 0
+    assert load(LEAST + "retention: {failedPeriod: 720h}\n").settings.retention.failed_period_s == 2_592_000
+    assert problems(LEAST + "retention: {failedPeriod: -1s}\n") == (
+        "retention.failedPeriod: '-1s' must be at least 0s and at most 876000h",
+    )
+
+
 def test_a_port_of_nothing_is_the_default_as_in_go() -> None:
     assert load(LEAST + "metrics: {port: 0}\n").settings.metrics.port == 8080
 
@@ -246,7 +275,7 @@ def test_the_environment_overrides_url_and_database() -> None:
     assert tree.storage.db_path == "/x/y.db"
 
 
-def test_no_secret_stands_in_errors_representations_or_what_is_shown() -> None:
+def test_no_secret_is_in_errors_representations_or_the_effective_configuration() -> None:
     secret = "hunter2-very-secret"
     wrong = problems(with_endpoint(f"headers: {{Authorization: '{secret}\x01'}}".replace("\x01", "é€")))
     user = problems(LEAST.replace("http://sink/", f"http://me:{secret}@sink/"))
@@ -285,7 +314,7 @@ def test_an_unreadable_file_is_reported_in_one_sentence(tmp_path: Path, make: An
     assert refused.value.problems == (f"{path} {message}",) or refused.value.problems[0].startswith(f"{path} {message}")
 
 
-def test_what_is_shown_loads_again_as_the_same() -> None:
+def test_the_effective_configuration_loads_as_the_same() -> None:
     text = with_endpoint("timeout: 1h30m1.5s, retry: {maxBackoff: 90s}") + "storage: {reserve: 64Mi}\n"
     tree = load(text.replace("1h30m1.5s", "30m1.5s")).settings
 
@@ -365,6 +394,8 @@ yamlish = st.recursive(
 
 
 @given(yamlish)
+@example({"resources": [None]})
+@example({"resources": [None, {"kind": None}], "endpoint": None})
 def test_any_file_either_loads_or_is_refused_with_a_message(content: Any) -> None:
     with contextlib.suppress(errors.ConfigError):
         load(documents.dump(content))
@@ -382,7 +413,7 @@ def test_any_file_either_loads_or_is_refused_with_a_message(content: Any) -> Non
         ('x: {"\\ud800": [1]}', "lone surrogate"),
     ],
 )
-def test_what_is_no_plain_value_is_reported_as_what_it_is(text: str, message: str) -> None:
+def test_a_value_that_is_not_plain_is_reported_with_its_type(text: str, message: str) -> None:
     with pytest.raises(errors.ConfigError, match=message):
         loading.parse(text, {})
 
@@ -397,9 +428,7 @@ def test_what_is_no_plain_value_is_reported_as_what_it_is(text: str, message: st
         ("ENDPOINT_AUTH_TOKEN", "hunter2\nhunter2"),
     ],
 )
-def test_what_the_environment_gives_the_endpoint_is_refused_by_name_if_it_cannot_be_used(
-    variable: str, value: str
-) -> None:
+def test_an_unusable_environment_variable_of_the_endpoint_is_rejected_by_name(variable: str, value: str) -> None:
     (problem,) = problems(LEAST, **{variable: value})
 
     assert problem.startswith(variable)
@@ -416,5 +445,5 @@ def test_what_the_environment_gives_the_endpoint_is_refused_by_name_if_it_cannot
         {"ENDPOINT_AUTH_TOKEN": "a\nb", "ENDPOINT_AUTH_TOKEN_FILE": "/token"},
     ],
 )
-def test_what_the_environment_gives_and_the_endpoint_does_not_need_is_no_problem(environ: dict[str, str]) -> None:
+def test_an_environment_variable_that_the_endpoint_does_not_need_is_no_problem(environ: dict[str, str]) -> None:
     load(LEAST, **environ)

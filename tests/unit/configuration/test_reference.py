@@ -80,7 +80,7 @@ def test_the_schema_takes_the_example_and_the_files_of_the_go_beacon(path: Path)
     assert complaints(text) == []
 
 
-def test_what_a_default_is_written_as_is_the_default() -> None:
+def test_the_documented_default_parses_to_the_default() -> None:
     for part in keys.walk(keys.tree()):
         for key in part.keys:
             given = schema.document()
@@ -101,7 +101,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("text", "message"), WRONG)
-def test_the_schema_refuses_what_is_refused_where_a_schema_can(text: str, message: str) -> None:
+def test_the_schema_rejects_invalid_values_as_far_as_a_schema_can(text: str, message: str) -> None:
     assert complaints(text), message
 
 
@@ -116,7 +116,7 @@ def load(content: Any) -> loading.Loaded:
 @example("resources.namespaces", [""])
 @example("endpoint.headers", {"X": "\xa0"})
 @pytest.mark.slow
-def test_what_the_schema_refuses_is_refused_or_warned_about(path: str, value: Any) -> None:
+def test_values_that_the_schema_rejects_are_rejected_or_warned_about(path: str, value: Any) -> None:
     content = with_value(path, value)
     if not list(VALIDATOR.iter_errors(content)):
         return

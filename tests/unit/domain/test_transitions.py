@@ -82,7 +82,7 @@ def test_an_object_that_was_never_accepted_causes_no_transition(observation: mod
     assert transitions.step(None, observation, now()) is None
 
 
-def test_what_a_list_finds_after_the_configuration_changed_is_created_by_it() -> None:
+def test_an_object_found_by_a_list_after_a_configuration_change_is_created_by_it() -> None:
     step = transitions.step(None, seen(change=ChangeKind.LISTED), now(reason=GapReason.CONFIGURATION))
 
     assert step is not None

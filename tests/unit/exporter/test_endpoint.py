@@ -41,7 +41,7 @@ def served() -> Iterator[endpoint.HttpEndpoint]:
 
 
 def connected(served: endpoint.HttpEndpoint) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", served.port), timeout=10)
+    return socket.create_connection(("127.0.0.1", served.port), timeout=100)
 
 
 def exchange(served: endpoint.HttpEndpoint, request: bytes) -> bytes:
@@ -54,7 +54,7 @@ def exchange(served: endpoint.HttpEndpoint, request: bytes) -> bytes:
 def ask(
     served: endpoint.HttpEndpoint, method: str, path: str, **headers: str
 ) -> tuple[http.client.HTTPResponse, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=100)
     connection.request(method, path, headers=headers)
     response = connection.getresponse()
     body = response.read()
@@ -173,7 +173,7 @@ def test_an_accept_header_of_any_length_is_bounded(served: endpoint.HttpEndpoint
 
 
 def test_a_head_without_end_is_cut_off(served: endpoint.HttpEndpoint) -> None:
-    connection = socket.create_connection(("127.0.0.1", served.port), timeout=10)
+    connection = socket.create_connection(("127.0.0.1", served.port), timeout=100)
 
     with pytest.raises(OSError):  # noqa: PT011  reset or broken pipe
         connection.sendall(b"x" * 50_000_000)
@@ -356,7 +356,7 @@ def test_a_port_that_another_has_on_one_family_only_is_in_use_too(served: endpoi
 def test_without_a_host_both_families_are_served() -> None:
     with serving({"/hello": answering.Route(hello)}, host="") as made:
         for host in ["127.0.0.1", "::1"] if socket.has_dualstack_ipv6() else ["127.0.0.1"]:
-            connection = http.client.HTTPConnection(host, made.port, timeout=10)
+            connection = http.client.HTTPConnection(host, made.port, timeout=100)
             connection.request("GET", "/hello")
             assert connection.getresponse().status == 200
             connection.close()

@@ -96,7 +96,7 @@ def test_a_component_is_up_exactly_if_its_check_passes() -> None:
     assert [name for name in components if ill[f"beacon_component_up{{{name}}}"] == 0] == ["cleaner"]
 
 
-def test_what_is_rendered_is_valid_openmetrics() -> None:
+def test_the_output_is_valid_openmetrics() -> None:
     seen = views.well()
     made = gauges.families(seen, health.readiness(seen, scopes=1))
 

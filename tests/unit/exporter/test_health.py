@@ -16,7 +16,7 @@ def test_a_healthy_beacon_is_live_and_ready() -> None:
     assert health.passed(health.liveness(views.well()))
 
 
-def test_it_is_not_ready_while_the_store_does_not_answer_and_gives_the_reason() -> None:
+def test_it_is_not_ready_while_the_store_does_not_answer_and_states_the_reason() -> None:
     silent = store_poller.StoreAnswer(state="silent", why="the store did not answer within 0.8 s")
 
     checks = ready(views.well(store=silent))
@@ -169,7 +169,7 @@ def test_a_process_that_is_being_stopped_is_not_ready() -> None:
     assert not health.passed(ready(views.with_program("store", state=ProgramState.STOPPING)))
 
 
-def test_a_process_that_supervisord_gave_up_fails_liveness() -> None:
+def test_a_fatal_process_fails_liveness() -> None:
     seen = views.with_program("watcher", state=ProgramState.FATAL, pid=0, why="Exited too quickly")
 
     assert health.liveness(seen)["watcher"].state == "fatal"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from beacon.exporter import health, scrape
-from beacon.runtime import metrics
+from beacon.exporter import gauges, health, scrape
+from beacon.runtime import metric_files, metrics
 from tests.unit import scripts
 from tests.unit.exporter import views
 
@@ -43,7 +43,7 @@ def test_a_damaged_file_is_set_aside_and_counted_and_the_others_are_shown(tmp_pa
     assert (tmp_path / "histogram_store.damaged").read_bytes() == content
 
 
-def test_a_file_that_is_being_made_is_given_time(tmp_path: Path) -> None:
+def test_a_file_that_is_being_created_is_read_again_later(tmp_path: Path) -> None:
     scripts.run(COUNT, str(tmp_path), "watcher")
     whole = (tmp_path / "counter_watcher.db").read_bytes()
     young = tmp_path / "counter_store.db"
@@ -58,8 +58,8 @@ def test_a_file_that_is_being_made_is_given_time(tmp_path: Path) -> None:
     assert not (tmp_path / "counter_store.damaged").exists()
 
 
-def test_a_file_that_vanishes_between_two_looks_is_no_error(tmp_path: Path) -> None:
-    assert metrics.sound(tmp_path / "counter_gone.db")
+def test_a_file_that_vanishes_between_two_reads_is_no_error(tmp_path: Path) -> None:
+    assert metric_files.sound(tmp_path / "counter_gone.db")
     assert names(tmp_path) == set()
 
 
@@ -70,7 +70,7 @@ def test_a_file_that_vanishes_between_the_check_and_the_reading_is_no_error(
         scripts.run(COUNT, str(tmp_path), role)
     merge = scrape.merge
 
-    def merge_late(paths: Iterable[Path]) -> list[metrics.Family]:
+    def merge_late(paths: Iterable[Path]) -> list[gauges.Family]:
         (tmp_path / "counter_store.db").unlink(missing_ok=True)
         return merge(paths)
 
@@ -83,7 +83,7 @@ def test_a_file_that_vanishes_between_the_check_and_the_reading_is_no_error(
 @pytest.mark.parametrize("media", ["text/plain", "application/openmetrics-text"])
 def test_names_and_labels_are_the_same_in_every_format(tmp_path: Path, media: str, escaping: str) -> None:
     scripts.run(COUNT, str(tmp_path), "watcher")
-    asked = metrics.family("gauge", "db_rows", "Rows.", [({"table": 'a "b" \\ \n'}, 1e-7)])
+    asked = gauges.family("gauge", "db_rows", "Rows.", [({"table": 'a "b" \\ \n'}, 1e-7)])
     families = [*scrape.collect(tmp_path, ["watcher"]), asked]
 
     body, _ = scrape.render(families, f"{media};version=1.0.0;escaping={escaping}")
@@ -105,7 +105,7 @@ def test_the_states_of_a_role_that_does_not_live_are_not_shown(tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_a_scrape_of_four_busy_roles_takes_less_than_20_ms(tmp_path: Path) -> None:
+def test_a_scrape_of_four_busy_roles_takes_little_processor_time(tmp_path: Path) -> None:
     for role in ("store", "watcher", "notifier", "exporter"):
         scripts.run(COUNT, str(tmp_path), role)
     seen = views.well()
@@ -113,8 +113,53 @@ def test_a_scrape_of_four_busy_roles_takes_less_than_20_ms(tmp_path: Path) -> No
     took: list[float] = []
 
     for _ in range(20):
-        started = time.perf_counter()
+        started = time.thread_time()
         scrape.scrape(tmp_path, seen, checks, accept="")
-        took.append(time.perf_counter() - started)
+        took.append(time.thread_time() - started)
 
-    assert min(took) < 0.200
+    assert min(took) < 0.200  # ten times what a quick machine needs
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type", "end"),
+    [
+        ("", "text/plain; version=0.0.4", b"\n"),
+        ("application/openmetrics-text;version=1.0.0,text/plain;q=0.5", "application/openmetrics-text", b"# EOF\n"),
+        ("application/openmetrics-text; version=nonsense", "text/plain; version=0.0.4", b"\n"),
+    ],
+)
+def test_the_format_is_the_requested_one(accept: str, content_type: str, end: bytes) -> None:
+    family = gauges.family("counter", "things", "Things.", [({"kind": "a"}, 2.0)])
+
+    body, said = scrape.render([family], accept)
+
+    assert said.startswith(content_type)
+    assert b'beacon_things_total{kind="a"} 2.0' in body
+    assert body.endswith(end)
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/openmetrics-text;version=7.0.0",
+        "application/openmetrics-text;version=1.0.0.0",
+        "application/openmetrics-text;version= 1.0.0\xa0;escaping=dots",
+        "application/openmetrics-text;version=1_0.0.0",
+        "application/openmetrics-text;version=" + "9" * 4000,
+        "application/openmetrics-text;version=" + "9" * 5000,
+        "application/openmetrics-text;version=1.-1",
+        "application/openmetrics-text;version=\xb2",
+        "application/openmetrics-text;version",
+        "application/openmetrics-text;version=1" + ".0" * 30_000,
+        "text/plain;version=1.0.0;escaping=\0",
+        "text/plain;version=x," * 3000,
+        ";=;,;=" * 10_000,
+        "text/plain" + " " * 60_000,
+    ],
+    ids=lambda accept: accept[:50],
+)
+def test_an_accept_header_chooses_one_of_a_few_formats_whatever_it_holds(accept: str) -> None:
+    chosen = scrape.content_type(accept)
+
+    assert chosen in scrape._formats()
+    assert scrape.content_type(chosen) == chosen

@@ -14,7 +14,7 @@ import trustme
 def plain() -> tuple[socket.socket, socket.socket]:
     """Connect two sockets, ours and theirs."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        ours: socket.socket = socket.create_connection(server.getsockname(), timeout=20)
+        ours: socket.socket = socket.create_connection(server.getsockname(), timeout=100)
         theirs, _ = server.accept()
     ours.settimeout(None)
     return ours, theirs
@@ -37,7 +37,7 @@ def encrypted() -> tuple[ssl.SSLSocket, ssl.SSLSocket]:
 
 def wait_until_arrived(sock: socket.socket) -> None:
     """Wait until the sent bytes have arrived in the peer's socket."""
-    until = time.monotonic() + 20
+    until = time.monotonic() + 100
     while struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, b"\0" * 4))[0]:
         assert time.monotonic() < until
         time.sleep(0.001)

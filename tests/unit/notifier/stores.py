@@ -125,6 +125,9 @@ class Store:
         if isinstance(request, wire.Hello):
             self._answer(server, incoming, wire.HelloReply(settings=self.plain))
             return
+        if isinstance(request, wire.TakeTestEvent):
+            self._answer(server, incoming, wire.TakenTestEvent(id=""))
+            return
         assert isinstance(request, wire.Claim)
         if ledger != self.ledger and (ledger or wire.is_bound(request)):
             self._answer(server, incoming, wire.Refused(code=wire.Refusal.REPLACED))

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from beacon import bus, errors, wire
+from beacon import bus, codec, errors, wire
 from beacon.configuration import settings
 from beacon.reconciler import clean
-from beacon.runtime import metrics
+from beacon.runtime import log, metrics
+from tests.unit.store import test_redelivery as redelivered
 from tests.unit.store import world
 from tests.unit.store.test_pruning import come_and_go, names
 
@@ -58,7 +59,7 @@ def figure(name: str, **labels: str) -> float:
     return metrics.REGISTRY.get_sample_value(name, labels) or 0.0
 
 
-def test_it_removes_what_may_go_and_counts_it(store: world.World) -> None:
+def test_it_removes_the_eligible_rows_and_counts_them(store: world.World) -> None:
     before = {table: figure("beacon_clean_rows_total", table=table) for table in ("objects", "events", "gaps")}
     said = Said()
 
@@ -70,7 +71,7 @@ def test_it_removes_what_may_go_and_counts_it(store: world.World) -> None:
     assert said.state["cleaner"]["state"] == "done"
 
 
-def test_what_a_look_found_is_shown_until_the_next_look(store: world.World) -> None:
+def test_the_result_of_a_check_is_shown_until_the_next_check(store: world.World) -> None:
     one = cleaner(store)
 
     one.clean(store.ask)
@@ -79,6 +80,52 @@ def test_what_a_look_found_is_shown_until_the_next_look(store: world.World) -> N
 
     one.clean(store.ask)
     assert (figure("beacon_clean_eligible"), figure("beacon_clean_oldest_eligible_age_seconds")) == (0, 0)
+
+
+def test_old_failed_deliveries_are_discarded_and_logged_once_a_run(
+    store: world.World, capfd: pytest.CaptureFixture[str]
+) -> None:
+    log.configure("reconciler")
+    redelivered.fail(store, "one")
+    redelivered.fail(store, "two")
+    store.clock.advance(2 * HOUR_S)
+    redelivered.fail(store, "three")
+
+    cleaner(store).clean(store.ask)
+    cleaner(store, failed_period_s=HOUR_S, enabled=False).clean(store.ask)
+    assert redelivered.states(store)[-3:] == ["failed", "failed", "failed"]
+    capfd.readouterr()
+    cleaner(store, failed_period_s=HOUR_S).clean(store.ask)
+    cleaner(store, failed_period_s=HOUR_S).clean(store.ask)
+
+    assert redelivered.states(store)[-3:] == ["discarded", "discarded", "failed"]
+    lines = [codec.decode(line) for line in capfd.readouterr().out.splitlines()]
+    (logged,) = [line for line in lines if line["event"] == "old failed deliveries discarded"]
+    assert (logged["level"], logged["number"], logged["failed_period_s"]) == ("warning", 2, HOUR_S)
+
+
+def test_a_run_that_fails_midway_logs_the_deliveries_that_it_discarded(
+    store: world.World, capfd: pytest.CaptureFixture[str]
+) -> None:
+    log.configure("reconciler")
+    for number in range(260):
+        redelivered.fail(store, str(number))
+    store.clock.advance(2 * HOUR_S)
+    requests: list[wire.AnyRequest] = []
+
+    def break_off(request: wire.Request[wire.R]) -> wire.R:
+        requests.append(request)
+        if sum(isinstance(one, wire.DiscardOld) for one in requests) == 2:
+            raise errors.TransientError("the store did not answer")
+        reply: wire.R = store.ask(request)
+        return reply
+
+    cleaner(store, failed_period_s=HOUR_S).clean(break_off)
+
+    lines = [codec.decode(line) for line in capfd.readouterr().out.splitlines()]
+    (number,) = [line["number"] for line in lines if line["event"] == "old failed deliveries discarded"]
+    assert store.ledger.rows("SELECT count(*) FROM deliveries WHERE state = 'discarded'") == [(number,)]
+    assert 0 < number < 260
 
 
 def test_without_retention_it_only_counts_removable_rows(store: world.World) -> None:
@@ -104,7 +151,7 @@ def test_each_period_holds_for_its_own_rows(store: world.World, period: str, tab
     assert gone == (["objects", "attempts"] if period == "retention" else [table])
 
 
-def test_a_run_that_fails_is_recorded_and_the_next_one_goes_on(store: world.World) -> None:
+def test_a_run_that_fails_is_recorded_and_the_next_one_continues(store: world.World) -> None:
     said = Said()
     one = cleaner(store, said)
     before = figure("beacon_clean_runs_total", result="failed")

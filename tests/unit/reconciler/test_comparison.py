@@ -39,6 +39,9 @@ class Store:
     def __init__(self) -> None:
         self.asked: list[wire.AnyRequest] = []
 
+    def renew(self) -> None:
+        pass
+
     def call(self, request: wire.AnyRequest) -> wire.Compared:
         self.asked.append(request)
         return wire.Compared(place=wire.ApplyResult.APPLIED, reached=True, tracked=KNOWN)
@@ -52,7 +55,7 @@ def compare(*lists: list[Any]) -> Store:
     (scope,) = rules.scopes([rules.Entry(api_version="v1", kind="ConfigMap")], annotation="k", values=None)
     store = Store()
     deps = comparison.ComparisonDependencies(
-        api=cast("connection.Connection", Server(*lists)), client=cast("bus.Client", store), wait=lambda _: None
+        api=cast("connection.Connection", Server(*lists)), link=cast("bus.Link", store), wait=lambda _: None
     )
     comparison.Comparison(scope, deps, until=time.monotonic() + 60).run()
     return store

@@ -94,7 +94,7 @@ def test_a_file_system_without_inodes_is_under_no_pressure_of_them(capfd: pytest
     assert lines(capfd) == []
 
 
-def test_the_cleaner_is_called_at_every_look_at_a_critical_volume_and_at_no_other() -> None:
+def test_the_cleaner_is_called_at_every_check_that_finds_a_critical_volume_and_at_no_other() -> None:
     watched = Watched()
 
     for share in (85, 90, 95, 85):

@@ -8,7 +8,7 @@ from beacon.runtime import heartbeat
 from tests.unit import scripts
 
 
-def test_a_beat_is_read_back_with_its_process_thread_pid_and_age(tmp_path: Path) -> None:
+def test_a_heartbeat_is_read_back_with_its_process_thread_pid_and_age(tmp_path: Path) -> None:
     made = heartbeat.Heartbeat(tmp_path, "store", "main.loop")
 
     (beat,) = heartbeat.read(tmp_path)
@@ -18,7 +18,7 @@ def test_a_beat_is_read_back_with_its_process_thread_pid_and_age(tmp_path: Path)
     made.close()
 
 
-def test_a_heart_that_was_closed_is_gone(tmp_path: Path) -> None:
+def test_a_closed_heartbeat_is_removed(tmp_path: Path) -> None:
     made = heartbeat.Heartbeat(tmp_path, "store", "main")
 
     made.close()
@@ -28,7 +28,7 @@ def test_a_heart_that_was_closed_is_gone(tmp_path: Path) -> None:
     assert heartbeat.read(tmp_path) == ()
 
 
-def test_the_age_of_a_heart_that_stands_still_grows(tmp_path: Path) -> None:
+def test_the_age_of_a_heartbeat_that_stopped_grows(tmp_path: Path) -> None:
     pid, then_ns = os.getpid(), time.monotonic_ns() - 90 * 10**9
     (tmp_path / "watcher.main").write_text(f"{pid} {then_ns}\n")
 
@@ -37,7 +37,7 @@ def test_the_age_of_a_heart_that_stands_still_grows(tmp_path: Path) -> None:
     assert 90 <= beat.age_s < 150
 
 
-def test_beats_are_written_once_a_second_at_most(tmp_path: Path) -> None:
+def test_heartbeats_are_written_at_most_once_a_second(tmp_path: Path) -> None:
     made = heartbeat.Heartbeat(tmp_path, "store", "main")
     before = (tmp_path / "store.main").read_bytes()
     started = time.perf_counter()
@@ -51,7 +51,7 @@ def test_beats_are_written_once_a_second_at_most(tmp_path: Path) -> None:
     made.close()
 
 
-def test_what_is_no_heartbeat_is_left_out(tmp_path: Path) -> None:
+def test_a_file_that_is_no_heartbeat_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "empty.main").touch()
     (tmp_path / "odd.main").write_text("one two three")
     (tmp_path / "bytes.main").write_bytes(b"\xff\xfe")
@@ -73,7 +73,7 @@ def test_hearts_need_nothing_but_the_standard_library() -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_what_only_looks_like_a_heartbeat_neither_hangs_nor_fills_the_memory(tmp_path: Path) -> None:
+def test_a_pipe_or_device_among_the_heartbeats_neither_blocks_nor_fills_the_memory(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "store.fifo")
     (tmp_path / "store.zero").symlink_to("/dev/zero")
     (tmp_path / "store.large").write_bytes(b"1" * 1_000_000)

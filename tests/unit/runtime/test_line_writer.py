@@ -49,7 +49,7 @@ def test_lines_that_a_full_pipe_does_not_take_are_dropped_counted_and_reported(p
     assert writer.dropped == sum(heard) == 30 - written
 
 
-def test_many_lines_at_once_go_out_whole_as_far_as_there_is_room(pipe: tuple[int, int]) -> None:
+def test_of_many_lines_at_once_only_whole_ones_are_written(pipe: tuple[int, int]) -> None:
     reader, fd = pipe
     writer = line_writer.LineWriter(fd, report=report, patience_s=0)
 
@@ -61,7 +61,7 @@ def test_many_lines_at_once_go_out_whole_as_far_as_there_is_room(pipe: tuple[int
     assert writer.dropped >= 10
 
 
-def test_what_has_no_line_feed_is_written_as_it_is(pipe: tuple[int, int]) -> None:
+def test_text_without_a_line_feed_is_written_unchanged(pipe: tuple[int, int]) -> None:
     reader, fd = pipe
     writer = line_writer.LineWriter(fd, report=report, patience_s=0)
 
@@ -101,7 +101,7 @@ def test_a_reader_that_is_gone_and_a_closed_descriptor_stop_nothing() -> None:
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_SEQPACKET])
-def test_a_socket_that_is_not_read_does_not_block_and_goes_on_when_it_is_read(kind: socket.SocketKind) -> None:
+def test_a_socket_that_is_not_read_does_not_block_and_resumes_when_it_is_read(kind: socket.SocketKind) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
     with ours, theirs:
         writer = line_writer.LineWriter(ours.fileno(), report=report, patience_s=0)
@@ -184,25 +184,27 @@ def test_a_reader_that_is_slower_than_a_burst_misses_nothing(pipe: tuple[int, in
 def test_a_reader_that_has_stopped_is_waited_for_once(pipe: tuple[int, int]) -> None:
     _, fd = pipe
     writer = line_writer.LineWriter(fd, report=report, patience_s=0.2)
-    began = time.monotonic()
+    waits = 0
 
     for _ in range(300):
+        began = time.monotonic()
         writer.write(b"x" * 999 + b"\n")
+        waits += time.monotonic() - began > 0.1  # most of the time that it may wait
 
     assert writer.dropped > 250
-    assert time.monotonic() - began < 0.2 * 100  # each would have waited
+    assert waits < 300 / 4
 
 
 def test_a_reader_that_drips_takes_a_bounded_share_of_the_time(pipe: tuple[int, int]) -> None:
     reader, fd = pipe
     writer = line_writer.LineWriter(fd, report=report, patience_s=0.1)
-    waits = 0.0
+    waits = 0
     for _ in range(200):
         began = time.monotonic()
         writer.write(b"x" * 999 + b"\n")
-        waits += time.monotonic() - began
+        waits += time.monotonic() - began > 0.05  # most of the time that it may wait
         if writer._rest or writer.dropped:
             os.read(reader, 4096)  # room for some lines, each time that one was dropped
 
     assert writer.dropped
-    assert waits < 0.1 * 200 / 4
+    assert waits < 200 / 4

@@ -52,7 +52,7 @@ def test_lines_below_the_configured_level_are_not_written() -> None:
     assert (line["event"], line["level"]) == ("this", "warning")
 
 
-def test_the_level_may_change_after_loggers_were_made() -> None:
+def test_the_level_may_change_after_loggers_were_created() -> None:
     heard = scripts.lines(
         SETUP
         + """
@@ -84,7 +84,7 @@ log.get(bound='s3cr"et-token').info(
     assert line["deep"] == {"a": {"b": "***"}}
 
 
-def test_a_secret_is_masked_in_text_format_and_in_what_libraries_log() -> None:
+def test_a_secret_is_masked_in_text_format_and_in_log_lines_of_libraries() -> None:
     done = scripts.run(
         """
         import logging
@@ -148,7 +148,7 @@ log.get().info("odd", path=pathlib.Path("/a"), error=ValueError("b"), broken="\\
     assert line["big"] == str(2**80)
 
 
-def test_libraries_are_heard_from_warning_on() -> None:
+def test_log_lines_of_libraries_appear_from_warning_on() -> None:
     heard = scripts.lines(
         SETUP
         + """
@@ -180,7 +180,9 @@ def test_the_text_format_is_one_line_without_colour() -> None:
     text = done.stdout.decode()
     assert text.count("\n") == 1
     assert "\x1b" not in text
-    assert text.partition(" ")[2] == ('WARNING store    disk filled  path=/data note="two words" free=0 lines=a\\nb\n')
+    assert text.partition(" ")[2] == (
+        'WARNING store    disk filled  path=/data note="two words" free=0 lines="a\\nb"\n'
+    )
 
 
 def test_lines_of_several_threads_and_processes_on_one_pipe_never_mix() -> None:
@@ -243,7 +245,7 @@ def test_lines_without_a_reader_are_dropped_counted_and_reported_in_the_form_of_
         assert "read again" in last
 
 
-def test_nothing_in_a_line_acts_on_the_terminal_of_who_reads_it() -> None:
+def test_a_line_contains_no_control_sequence_for_a_terminal() -> None:
     for form in ("json", "text"):
         done = scripts.run(
             f"""

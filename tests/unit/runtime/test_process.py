@@ -21,7 +21,7 @@ def test_a_sleep_ends_at_once_when_the_process_is_to_stop(tmp_path: Path) -> Non
     assert given.sleep(3600)
 
 
-def test_hearts_and_reports_lie_where_readers_look_for_them(tmp_path: Path) -> None:
+def test_heartbeats_and_reports_are_in_the_directories_that_readers_use(tmp_path: Path) -> None:
     given = context(tmp_path)
 
     heart = given.heartbeat("main")

@@ -12,7 +12,7 @@ from beacon.runtime import heartbeat, run_directory
 from tests import run_directories
 
 
-def test_the_private_directory_is_made_for_this_user_alone(tmp_path: Path) -> None:
+def test_the_private_directory_is_created_for_this_user_alone(tmp_path: Path) -> None:
     run_dir = run_directory.prepare({"BEACON_RUN_DIR": str(tmp_path)})
 
     assert run_dir == tmp_path / "beacon"
@@ -35,7 +35,7 @@ def test_an_unset_variable_is_an_error(tmp_path: Path) -> None:
     assert raised.value.exit_code == errors.EXIT_CONFIG
 
 
-def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_created_is_named_in_the_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     with pytest.raises(errors.StartError, match="file") as raised:
@@ -55,7 +55,7 @@ def leave_things(run_dir: Path) -> list[Path]:
     return left
 
 
-def test_the_store_clears_what_another_supervisord_left(tmp_path: Path) -> None:
+def test_the_store_clears_files_of_another_supervisord(tmp_path: Path) -> None:
     run_dir = run_directory.prepare({"BEACON_RUN_DIR": str(tmp_path)})
     run_directory.boot(run_dir, "1 100 boot")
     left = leave_things(run_dir)
@@ -100,7 +100,7 @@ def test_the_others_wait_until_the_store_has_cleared_the_directory(tmp_path: Pat
     assert not passed.wait(0.2)
     run_directory.boot(run_dir, "1 200 boot")
 
-    assert passed.wait(10)
+    assert passed.wait(100)
     thread.join()
 
 
@@ -220,7 +220,7 @@ def test_an_earlier_life_is_forgotten_without_touching_other_processes(tmp_path:
     assert [report.process for report in run_directory.read_reports(run_dir)] == ["store"]
 
 
-def test_what_is_no_report_is_left_out(tmp_path: Path) -> None:
+def test_a_file_that_is_no_report_is_ignored(tmp_path: Path) -> None:
     run_dir = run_directories.made(tmp_path)
     for name, content in (("a", b""), ("b", b"[]"), ("c", b"{}"), ("d", b'{"state": 1}')):
         (run_directory.reports_directory(run_dir) / f"{name}.json").write_bytes(content)
@@ -228,7 +228,7 @@ def test_what_is_no_report_is_left_out(tmp_path: Path) -> None:
     assert run_directory.read_reports(run_dir) == ()
 
 
-def test_what_only_looks_like_a_report_neither_hangs_nor_fills_the_memory(tmp_path: Path) -> None:
+def test_a_pipe_or_device_among_the_reports_neither_blocks_nor_fills_the_memory(tmp_path: Path) -> None:
     state = tmp_path / "state"
     state.mkdir()
     os.mkfifo(state / "a.fifo.json")

@@ -1,5 +1,7 @@
 """All rules of the sentinel, without a clock or a process."""
 
+from dataclasses import replace
+
 import pytest
 
 from beacon.runtime import heartbeat, supervision
@@ -107,7 +109,7 @@ def test_an_exited_process_and_the_sentinel_itself_are_not_judged() -> None:
     assert hung(glance(programs=(program(pid=9), program("sentinel")))) == []
 
 
-def test_a_program_that_was_given_up_is_found_except_the_sentinel_itself() -> None:
+def test_a_fatal_program_is_found_except_the_sentinel_itself() -> None:
     fatal = program("exporter", ProgramState.FATAL, 0)
 
     assert decisions.given_up([program(), fatal]) is fatal
@@ -128,3 +130,18 @@ def test_old_deaths_cause_no_pause() -> None:
 def test_checks_are_more_frequent_than_the_limit() -> None:
     assert decisions.Limits().check_interval_s == 5
     assert decisions.Limits(hung_s=2).check_interval_s == 0.5
+
+
+def test_a_process_that_could_not_create_its_heartbeat_is_not_hung() -> None:
+    seen = replace(glance(age_s=5000), creatable_s=59)
+
+    assert hung(seen) == []
+    assert [name for name, _ in hung(replace(seen, creatable_s=61))] == ["watcher"]
+    assert hung(replace(glance(beat(5000)), creatable_s=0)) == [("watcher", "main")]
+
+
+def test_a_process_that_could_not_write_its_heartbeat_is_not_hung() -> None:
+    seen = glance(beat(5000))
+
+    assert hung(replace(seen, writable_s=59)) == []
+    assert hung(replace(seen, writable_s=61)) == [("watcher", "main")]

@@ -40,14 +40,14 @@ def other() -> Iterator[Supervisord]:
 def test_an_event_is_read_whole_and_acknowledged_when_it_is_done(other: Supervisord) -> None:
     os.write(other.source, EVENT + EVENT)
 
-    event = other.listener.wait(1)
+    event = other.listener.wait(60)
 
     assert event is not None
     assert (event.name, event.program, event.fields["from_state"]) == ("PROCESS_STATE_EXITED", "store", "RUNNING")
     assert other.heard() == b"READY\n"
     other.listener.done()
     assert other.heard() == b"RESULT 2\nOK"
-    assert other.listener.wait(1) == event
+    assert other.listener.wait(60) == event
     assert other.heard() == b"READY\n"
     os.close(other.source)
 
@@ -63,7 +63,7 @@ def test_ready_is_sent_only_once_while_no_event_arrives(other: Supervisord) -> N
 def test_an_event_without_payload_is_accepted(other: Supervisord) -> None:
     os.write(other.source, b"ver:3.0 eventname:SUPERVISOR_STATE_CHANGE_STOPPING len:0\n")
 
-    event = other.listener.wait(1)
+    event = other.listener.wait(60)
 
     assert event is not None
     assert (event.name, event.program) == ("SUPERVISOR_STATE_CHANGE_STOPPING", "")
@@ -75,7 +75,7 @@ def test_a_stop_comes_before_events(other: Supervisord) -> None:
     os.write(other.stop, b"\x0f")
 
     with pytest.raises(errors.Stopping):
-        other.listener.wait(1)
+        other.listener.wait(60)
     os.close(other.source)
 
 
@@ -83,7 +83,7 @@ def test_a_closed_pipe_raises(other: Supervisord) -> None:
     os.close(other.source)
 
     with pytest.raises(errors.StartError):
-        other.listener.wait(1)
+        other.listener.wait(60)
 
 
 @pytest.mark.parametrize(
@@ -98,5 +98,5 @@ def test_a_line_that_does_not_end_is_refused(other: Supervisord) -> None:
     os.write(other.source, b"x" * 5000)
 
     with pytest.raises(errors.PermanentError):
-        other.listener.wait(1)
+        other.listener.wait(60)
     os.close(other.source)

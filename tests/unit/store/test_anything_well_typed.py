@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beacon import wire
+from beacon import errors, wire
 from beacon.domain import model
-from beacon.store import service, watch_positions
+from beacon.store import database, service, watch_positions
 from tests.unit.store import world
 
 SCOPE = world.scope_of()
@@ -28,7 +28,7 @@ TEXTS = st.one_of(
 )
 
 
-def messages(kind: type[Any], **known: Any) -> st.SearchStrategy[Any]:
+def messages(kind: type[Any], /, **known: Any) -> st.SearchStrategy[Any]:
     return st.builds(kind, **known)
 
 
@@ -64,6 +64,19 @@ OUTCOMES = messages(
 SCOPES = st.sampled_from([SCOPE.id, SCOPE.id, SCOPE.id, model.ScopeId(group="", kind="", namespace="\0")])
 FINGERPRINTS = st.sampled_from([SCOPE.fingerprint, SCOPE.fingerprint, ""])
 SEEN = st.lists(OBSERVATIONS, max_size=3).map(tuple)
+PAIRS = st.lists(st.tuples(NUMBERS, NUMBERS), max_size=3).map(tuple)
+SELECTIONS = messages(
+    wire.DeliveryFilter,
+    states=st.lists(st.sampled_from(model.DeliveryState), max_size=2).map(tuple),
+    types=st.lists(st.sampled_from(model.EventType), max_size=2).map(tuple),
+    kind=TEXTS,
+    namespace=st.none() | TEXTS,
+    name=TEXTS,
+    uid=TEXTS,
+    ids=st.lists(TEXTS, max_size=2).map(tuple),
+    since_us=NUMBERS,
+    until_us=NUMBERS,
+)
 REASONS = st.sampled_from(model.GapReason)
 PLACED = {"scope": SCOPES, "session": NUMBERS, "epoch": NUMBERS}
 REQUESTS = st.one_of(
@@ -128,7 +141,25 @@ REQUESTS = st.one_of(
         resume=st.booleans(),
     ),
     st.just(wire.Inspect()),
+    messages(wire.Adopt, cluster=TEXTS, force=st.booleans(), check=st.booleans()),
+    messages(wire.Redeliver, deliveries=PAIRS, out_of_order=st.booleans()),
+    messages(wire.Discard, deliveries=PAIRS, reason=TEXTS),
+    messages(wire.DiscardOld, older_than_s=FLOATS, after=NUMBERS),
+    messages(wire.FindDeliveries, selection=SELECTIONS, after=NUMBERS, newest_first=st.booleans()),
+    messages(wire.Explain, kind=TEXTS, namespace=TEXTS, name=TEXTS, target=TEXTS, before=NUMBERS),
+    messages(wire.ReadObjects, after=TEXTS),
+    messages(wire.Prune, table=st.sampled_from(wire.Prunable), older_than_s=FLOATS, after=st.tuples(NUMBERS, TEXTS)),
 )
+
+
+class NoDatabaseError(service.ServiceListener):
+    """Fails when the database refuses a statement: a request can only be refused by a rule."""
+
+    def failed(self, verb: str, error: errors.BeaconError) -> None:
+        """Fail for an error that counts as one of the database."""
+        of_database = isinstance(error, database.RequestError | database.StorageError | database.DamagedError)
+        # Integers of 64 bits without sign are well-typed, but SQLite can't hold them; no process sends one.
+        assert not of_database or isinstance(error.__cause__, OverflowError), (verb, error)
 
 
 @settings(max_examples=150, deadline=None)
@@ -139,6 +170,7 @@ def test_every_well_typed_request_is_answered_and_the_store_keeps_serving(
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="beacon-") as name:
         store = world.World(Path(name) / "e.db", SCOPE, updates=True)
+        store.service._listener = NoDatabaseError()
         store.open()
         store.relist(10, world.seen("a", 5), world.seen("b", 6))
         batch: list[service.QueuedRequest] = []

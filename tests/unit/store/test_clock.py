@@ -103,7 +103,7 @@ def test_a_probe_is_the_least_recently_tried_delivery_whatever_the_clock_shows(
     assert probed == ["a", "b"] * 3
 
 
-@pytest.mark.parametrize("jump_s", [HOUR_S, -HOUR_S])
+@FAR_AND_NEAR
 def test_nothing_is_forgotten_early_and_nothing_is_kept_for_ever(store: world.World, jump_s: float) -> None:
     come_and_go(store)
     store.deliver_all()
@@ -119,6 +119,98 @@ def test_nothing_is_forgotten_early_and_nothing_is_kept_for_ever(store: world.Wo
 
     assert early == ["a"]
     assert names(store) == []
+
+
+@FAR_AND_NEAR
+def test_rows_of_a_wrong_clock_are_removed_soon_after_it_was_corrected(store: world.World, jump_s: float) -> None:
+    store.clock.jump(jump_s)
+    store.claim(0)
+    come_and_go(store)
+    store.deliver_all()
+    store.clock.advance(HOUR_S / 4)
+
+    store.clock.jump(-jump_s)
+    store.claim(0)
+    store.clock.advance(HOUR_S / 2)
+    prune(store)
+    early = names(store)
+    store.clock.advance(2 * HOUR_S)  # the clock shows the hour after the present twice
+    prune(store)
+
+    assert early == ["a"]
+    assert names(store) == []
+    for table in ("events", "deliveries", "attempts"):
+        assert store.ledger.rows(f"SELECT * FROM {table}") == []
+
+
+@pytest.mark.parametrize("ahead_s", [DAY_S, YEARS_S])
+@pytest.mark.parametrize("jumped", [False, True], ids=["hidden", "observed"])
+def test_rows_in_the_future_after_a_reboot_are_removed_one_period_later(
+    store: world.World, ahead_s: float, *, jumped: bool
+) -> None:
+    store.clock.jump(ahead_s)
+    if jumped:
+        store.claim(0)
+    else:
+        store.boot = "wrong"
+        store.restart()
+        store.open()
+        store.claims = 0
+    come_and_go(store)
+    store.deliver_all()
+
+    store.boot = "right"
+    store.clock.jump(-ahead_s)
+    store.clock.elapsed_us = 0
+    store.restart()
+    store.clock.advance(HOUR_S / 2)
+    prune(store)
+    early = names(store)
+    store.clock.advance(HOUR_S)
+    prune(store)
+
+    assert early == ["a"]
+    assert names(store) == []
+    assert store.ledger.rows("SELECT * FROM events") == []
+
+
+@pytest.mark.parametrize("table", ["objects.changed_us", "deliveries.settled_us", "attempts.started_us"])
+def test_a_timestamp_in_the_future_that_no_jump_explains_is_as_old_as_its_discovery(
+    store: world.World, table: str
+) -> None:
+    come_and_go(store)
+    store.deliver_all()
+    name, column = table.split(".")
+    store.ledger.run(f"UPDATE {name} SET {column} = {column} + {int(YEARS_S * 1e6)}")
+    store.clock.advance(HOUR_S)
+    prune(store)
+    early = store.ledger.rows(f"SELECT * FROM {name}")
+
+    store.clock.advance(2 * HOUR_S)
+    prune(store)
+
+    assert early
+    assert store.ledger.rows(f"SELECT * FROM {name}") == []
+
+
+def test_a_resumed_retry_is_not_delayed_by_a_clock_that_was_wrong(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    (each,) = given(store)
+    store.claim(0, replace(world.delivered(each), result=model.DeliveryResult.RETRY, delay_s=60, counted=False))
+    store.ledger.run("UPDATE deliveries SET forgiven = 1")
+    store.boot = "wrong"
+    store.clock.jump(YEARS_S)
+    store.restart()
+    store.claims = 0
+    store.claim(0, resume=True)
+    store.claims = 0
+
+    store.boot = "right"
+    store.clock.jump(-YEARS_S)
+    store.restart()
+    store.clock.advance(60)
+
+    assert len(given(store)) == 1
 
 
 @FAR_AND_NEAR

@@ -55,7 +55,7 @@ class Comparison:
 
 @pytest.fixture
 def one(tmp_path: Path) -> world.World:
-    """A world whose scope was listed at 10 with `a` in it."""
+    """Create a world whose scope was listed at 10 with `a` in it."""
     made = world.World(tmp_path / "e.db", updates=True)
     made.open()
     made.relist(10, seen("a", 5))
@@ -69,7 +69,7 @@ def forget(of: world.World, name: str) -> None:
     of.ledger.commit()
 
 
-def told_since(of: world.World, count: int = 1) -> list[tuple[str, str, str]]:
+def events_since(of: world.World, count: int = 1) -> list[tuple[str, str, str]]:
     return of.events()[count:]
 
 
@@ -88,7 +88,7 @@ def test_no_event_is_emitted_without_a_difference(one: world.World) -> None:
 
     assert reply.place is wire.ApplyResult.APPLIED
     assert (reply.created, reply.updated, reply.deleted) == (0, 0, 0)
-    assert told_since(one) == []
+    assert events_since(one) == []
 
 
 def test_a_missed_change_is_emitted_with_the_interval_in_which_it_happened(one: world.World) -> None:
@@ -97,7 +97,7 @@ def test_a_missed_change_is_emitted_with_the_interval_in_which_it_happened(one: 
     reply = Comparison(one, 20, seen("b", 15)).run()
 
     assert (reply.created, reply.updated, reply.deleted) == (1, 0, 1)
-    assert told_since(one) == [("b", "created", "first-seen"), ("a", "deleted", "object-deleted")]
+    assert events_since(one) == [("b", "created", "first-seen"), ("a", "deleted", "object-deleted")]
     for (data,) in one.ledger.rows("SELECT data FROM events WHERE sequence > 1"):
         detection = codec.decode(data)["detection"]
         assert detection["source"] == "reconciliation"
@@ -110,7 +110,7 @@ def test_a_missed_change_of_the_value_is_an_update(one: world.World) -> None:
     reply = Comparison(one, 20, seen("a", 15, value="blue")).run()
 
     assert reply.updated == 1
-    assert told_since(one) == [("a", "updated", "annotation-changed")]
+    assert events_since(one) == [("a", "updated", "annotation-changed")]
 
 
 def test_a_missed_loss_of_the_annotation_is_a_deletion(one: world.World) -> None:
@@ -118,7 +118,7 @@ def test_a_missed_loss_of_the_annotation_is_a_deletion(one: world.World) -> None
 
     Comparison(one, 20, seen("a", 15, verdict=NOT)).run()
 
-    assert told_since(one) == [("a", "deleted", "annotation-removed")]
+    assert events_since(one) == [("a", "deleted", "annotation-removed")]
 
 
 def test_the_cursor_is_not_moved_and_no_gap_is_recorded(one: world.World) -> None:
@@ -142,7 +142,7 @@ def test_nothing_is_compared_before_the_watcher_has_come_as_far(one: world.World
     assert refused.place is wire.ApplyResult.OUT_OF_POSITION
     assert reached.reached
     assert set(reached.tracked) == {"uid-a", "uid-b"}
-    assert told_since(one) == [("b", "created", "object-created")]
+    assert events_since(one) == [("b", "created", "object-created")]
 
 
 def test_objects_that_the_watcher_observed_after_the_list_are_not_touched(one: world.World) -> None:
@@ -166,7 +166,7 @@ def test_a_name_that_changed_hands_after_the_list_stays_with_its_new_owner(one: 
     )
     before = one.events()
 
-    Comparison(one, 20, seen("a", 5), seen("a", 15, uid="uid-never-told")).run()
+    Comparison(one, 20, seen("a", 5), seen("a", 15, uid="uid-never-seen")).run()
 
     assert one.events() == before
 
@@ -195,7 +195,7 @@ def test_every_request_may_be_repeated(one: world.World) -> None:
     ]
 
     assert all(first == second for first, second in replies)
-    assert len(told_since(one)) == 2
+    assert len(events_since(one)) == 2
 
 
 def test_an_incomplete_list_deletes_nothing(one: world.World) -> None:
@@ -207,7 +207,7 @@ def test_an_incomplete_list_deletes_nothing(one: world.World) -> None:
     missing_object = comparison.ask(replace(comparison.end, count=1))
 
     assert missing_page.place is missing_object.place is wire.ApplyResult.OUT_OF_POSITION
-    assert told_since(one) == []
+    assert events_since(one) == []
 
 
 def test_drift_makes_the_stream_reopen_without_missing_a_change(one: world.World) -> None:
@@ -221,7 +221,7 @@ def test_drift_makes_the_stream_reopen_without_missing_a_change(one: world.World
     assert opened.cursor == 20
     assert "uid-b" in opened.tracked
     assert one.observe(20, 30, seen("b", 25, verdict=NOT)).place is wire.ApplyResult.APPLIED
-    assert told_since(one) == [("b", "created", "first-seen"), ("b", "deleted", "annotation-removed")]
+    assert events_since(one) == [("b", "created", "first-seen"), ("b", "deleted", "annotation-removed")]
 
 
 def test_a_comparison_that_finds_nothing_leaves_the_stream_in_peace(one: world.World) -> None:
@@ -288,7 +288,7 @@ def test_a_list_below_what_had_been_read_before_begins_a_new_epoch_and_deletes_n
 
     assert reply.place is wire.ApplyResult.OUT_OF_POSITION
     assert one.open().epoch == 1
-    assert told_since(one) == []
+    assert events_since(one) == []
 
 
 def test_an_object_older_than_its_row_begins_a_new_epoch(one: world.World) -> None:
@@ -298,14 +298,14 @@ def test_an_object_older_than_its_row_begins_a_new_epoch(one: world.World) -> No
 
     assert "restored" in reply.why
     assert one.open().epoch == 1
-    assert told_since(one) == []
+    assert events_since(one) == []
 
 
 def test_another_cluster_is_refused(one: world.World) -> None:
     refused = one.ask(replace(Comparison(one, 10).open, cluster="another"))
 
     assert isinstance(refused, wire.Refused)
-    assert told_since(one) == []
+    assert events_since(one) == []
 
 
 def test_scopes_do_not_touch_each_other(tmp_path: Path) -> None:
@@ -330,7 +330,7 @@ def test_an_event_is_not_emitted_twice(one: world.World) -> None:
 
     Comparison(one, 10, seen("a", 5)).run()
 
-    assert told_since(one) == []
+    assert events_since(one) == []
     assert one.ledger.rows("SELECT name, state FROM objects") == [("a", "tracked")]
 
 

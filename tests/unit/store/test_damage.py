@@ -21,7 +21,7 @@ OBJECTS = 400
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A ledger of 400 objects, of whose events the first 100 are delivered."""
+    """Create a ledger of 400 objects; the first 100 of their events are delivered."""
     path = tmp_path_factory.mktemp("whole") / "e.db"
     store = world.World(path)
     store.open()
@@ -40,7 +40,7 @@ def path(whole: Path, tmp_path: Path) -> Path:
 
 
 def opened(path: Path) -> integrity.Opened:
-    return integrity.open_checked(path, WANTED, lambda _: None, 1_800_000_000_000_000)
+    return integrity.open_checked(path, WANTED, lambda *_: None, 1_800_000_000_000_000)
 
 
 def pages_of(path: Path, name: str, kind: str = "leaf") -> list[int]:
@@ -95,12 +95,29 @@ def test_a_whole_file_is_opened_as_it_is_after_an_unclean_end(path: Path) -> Non
 
 def test_after_a_clean_end_nothing_is_checked(path: Path) -> None:
     integrity.mark_clean(path)
-    said: list[str] = []
+    said: list[tuple[str, float]] = []
 
-    integrity.open_checked(path, WANTED, said.append, 1).ledger.close()
+    integrity.open_checked(path, WANTED, lambda *done: said.append(done), 1).ledger.close()
 
     assert said == []
     assert integrity.read_marker(path) is integrity.ShutdownMarker.NONE
+
+
+def test_the_check_and_the_rescue_report_their_progress(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "_STEPS_BETWEEN_REPORTS", 10)  # the ledger of this test is small
+    monkeypatch.setattr(salvage, "_AT_ONCE", 10)
+    spoil(path, pages_of(path, "events")[0])
+    said: list[tuple[str, float]] = []
+
+    integrity.open_checked(path, WANTED, lambda *done: said.append(done), 1).ledger.close()
+
+    activities = list(dict.fromkeys(doing for doing, _ in said))
+    assert (activities[0], activities[-1]) == ("checking the ledger", "rescuing a damaged ledger")
+    for doing in (activities[0], activities[-1]):
+        shares = [share for what, share in said if what == doing]
+        assert shares == sorted(shares)
+        assert shares[0] == 0.0
+        assert 0.0 < shares[-1] <= 1.0
 
 
 def test_a_file_that_was_changed_since_its_clean_end_is_checked(path: Path) -> None:

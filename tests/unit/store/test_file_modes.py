@@ -23,7 +23,7 @@ def _usual_umask() -> Iterator[None]:
 
 
 def open_checked(path: Path) -> database.Database:
-    return integrity.open_checked(path, WANTED, lambda _: None, time.time_ns() // 1000).ledger
+    return integrity.open_checked(path, WANTED, lambda *_: None, time.time_ns() // 1000).ledger
 
 
 def modes(directory: Path) -> dict[str, int]:

@@ -1,9 +1,9 @@
 """The ledger against a simple model of the truth.
 
-A cluster changes; a stream tells the store, but its requests are lost, repeated, delayed and refused, lists race with
-what is still under way, the store dies, the configuration changes, and the cluster is restored. The model knows none
-of the ledger's cleverness: it replays the cluster's own log. What the ledger tells must be what the model tells:
-nothing missed, nothing twice, nothing false, each object in order.
+A cluster changes; a stream reports to the store, but its requests are lost, repeated, delayed and refused, lists race
+with requests in flight, the store dies, the configuration changes, and the cluster is restored. The model replays the
+cluster's own log. The events of the ledger must be those of the model: none is missing, repeated or wrong, and those of
+each object are in order.
 """
 
 import tempfile
@@ -122,7 +122,7 @@ class Truth:
             self.emitted.append((known[0], "deleted"))
 
     def compare(self, things: dict[str, Thing]) -> None:
-        """A list: what it does not show is gone, what it shows is judged."""
+        """Apply a list: objects that it does not contain are gone, the others are judged."""
         present = {thing.uid for thing in things.values()}
         for uid in [uid for uid in (*self.tracked, *self.unmanaged) if uid not in present]:
             self.gone(uid)
@@ -232,7 +232,7 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
         self.position = request.position
 
     def overtake(self, request: wire.Observe) -> None:
-        """The next request of the window arrives while this one is lost: it must be refused, not jump."""
+        """Lose a request: the next one of the window must be refused, and must not skip a position."""
         position = request.position
         unseen = world.seen("c", position + 1, uid="uid-overtaking")
         after = replace(request, prev=position, position=position + 1, observations=(unseen,))
@@ -320,7 +320,7 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
             self.wanted = set(reply.tracked)
 
     def settle_partial_list(self, things: dict[str, Thing], requests: list[wire.AnyRequest]) -> None:
-        """Applied pages have emitted their events, although the list never ended."""
+        """Abandon a list: its applied pages have emitted their events."""
         missing = {uid for request in requests if isinstance(request, wire.ListPage) for uid in request.uids}
         if isinstance(requests[0], wire.ListBegin):
             return
@@ -329,7 +329,7 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
                 self.judge_listed(thing)
 
     def judge_listed(self, thing: Thing) -> None:
-        """A listed object takes its name from an older one that is not there any more."""
+        """List an object that takes its name from an older one, which is gone."""
         if self.truth.accepts(thing):
             for known in (self.truth.tracked, self.truth.unmanaged):
                 for uid in [uid for uid, entry in known.items() if entry[0] == thing.name and uid != thing.uid]:
@@ -374,7 +374,7 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
             reply = self.world.ask(request)
             if fate == "repeated":
                 assert self.world.ask(request) == reply
-            assert self.world.events() == before, f"a comparison told what was not missed: {request}"
+            assert self.world.events() == before, f"a comparison emitted events that were not missed: {request}"
             if reply.place is not wire.ApplyResult.APPLIED:
                 self.comparing = []
                 return
@@ -391,7 +391,7 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
         if self.late:
             before = self.world.events()
             reply = self.world.ask(self.late[which % len(self.late)])
-            assert self.world.events() == before, f"a late request told something: {reply}"
+            assert self.world.events() == before, f"a late request emitted an event: {reply}"
 
     @stateful.rule()
     def the_store_dies(self) -> None:

@@ -1,13 +1,16 @@
 """The store's log: each change once, repetitions counted."""
 
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from beacon import codec, errors
-from beacon.runtime import log
-from beacon.store import database, observer, suspects
+from beacon import codec, errors, wire
+from beacon.domain import model
+from beacon.runtime import log, metrics
+from beacon.store import actions, database, observer, redelivery, suspects
+from tests.unit import volumes
 from tests.unit.store import world
 from tests.unit.store.test_compare import Comparison
 from tests.unit.store.world import seen
@@ -89,3 +92,133 @@ def test_a_delivery_that_is_suspected_is_logged_with_its_object(heard: Any) -> N
     (said,) = heard()
     assert (said["event"], said["level"], said["id"], said["event_id"]) == ("delivery suspected", "warning", 4, "e-1")
     assert (said["kind"], said["namespace"], said["name"], said["notifier_deaths"]) == ("Pod", "ns", "web", 3)
+
+
+DATABASE_ERRORS = {
+    "full": database.FullError("no free space"),
+    "busy": database.BusyError("in use"),
+    "corrupt": database.DamagedError("damaged"),
+    "constraint": database.RequestError("a constraint"),
+    "other": database.StorageError("the volume returned an error"),
+}
+REFUSALS = (
+    errors.PermanentError("'x' is not an absolute path"),
+    database.CopyError("x can't be written"),
+    errors.ForeignClusterError("another cluster"),
+    errors.TransientError("not now"),
+)
+
+
+def database_errors(verb: str) -> dict[str, float]:
+    samples = (sample for family in metrics.REGISTRY.collect() for sample in family.samples)
+    return {
+        one.labels["error"]: one.value
+        for one in samples
+        if one.name == "beacon_db_errors_total" and one.labels["verb"] == verb
+    }
+
+
+def test_only_errors_of_the_database_are_counted_as_such(heard: Any) -> None:
+    watched = observer.Observer()
+
+    for error in (*DATABASE_ERRORS.values(), *REFUSALS):
+        watched.failed("counted", error)
+    for error in REFUSALS:
+        watched.failed("refused", error)
+
+    assert database_errors("counted") == dict.fromkeys(DATABASE_ERRORS, 1)
+    assert database_errors("refused") == {}
+    assert [line["kind"] for line in heard()] == ["busy", "rejected"]
+
+
+def test_a_request_that_the_store_refuses_is_no_error_of_the_database(tmp_path: Path) -> None:
+    store = world.World(tmp_path / "e.db")
+    store.service._listener = observer.Observer()
+    store.open()
+    store.relist(10, seen("a", 5))
+    scope, session = store.scopes[0], store.opened[store.scopes[0].id].session
+    (tmp_path / "there").touch()
+    refused = [
+        *(wire.Backup(target=target) for target in ("relative", "/a\0b", f"{tmp_path}/no/x", f"{tmp_path}/there")),
+        wire.Adopt(),
+        wire.Adopt(cluster="mistyped"),
+        wire.OpenStream(scope=scope.id, label="l", fingerprint=scope.fingerprint, nonce="n", cluster="other"),
+        wire.CompareOpen(scope=scope.id, fingerprint=scope.fingerprint, nonce="n", cluster="other"),
+        wire.ListBegin(
+            scope=scope.id, session=session, epoch=0, prev=10, at=-1, fingerprint=scope.fingerprint,
+            api_version="v1", reason=model.GapReason.EXPIRED,
+        ),
+    ]  # fmt: skip
+    before = {verb: database_errors(verb) for verb in wire.VERBS}
+
+    replies = [store.ask(request) for request in refused]
+
+    assert [type(reply) for reply in replies] == [wire.Refused] * len(refused)
+    assert {verb: database_errors(verb) for verb in wire.VERBS} == before
+
+
+def test_a_backup_without_room_is_refused_and_is_no_error_of_the_database(tmp_path: Path) -> None:
+    store = world.World(tmp_path / "e.db")
+    store.service._listener = observer.Observer()
+    store.open()
+    store.relist(10, *(seen(f"o{number}", 5, value="v" * 400) for number in range(1000)))
+    before = database_errors("backup")
+    with volumes.mounted(tmp_path / "small", 64 * 1024) as small:
+        reply: Any = None
+        while not isinstance(reply, wire.Refused):
+            reply = store.ask(wire.Backup(target=str(small.path / "copy.db")))
+            assert isinstance(reply, wire.Refused) or reply.left
+
+    assert reply.code is wire.Refusal.FAILED
+    assert reply.message == f"{tmp_path}/small/copy.db can't be written: no free space"
+    assert database_errors("backup") == before
+
+
+def test_an_old_failed_delivery_that_is_discarded_is_counted_but_not_logged_by_itself(heard: Any) -> None:
+    labels = {"endpoint": "default", "type": "created", "outcome": "discarded"}
+    before = metrics.REGISTRY.get_sample_value("beacon_deliveries_total", labels) or 0
+    note = redelivery.OldDiscarded(endpoint="default", type=model.EventType.CREATED)
+
+    observer.Observer().committed(requests=1, seconds=0.001, notes=[note])
+
+    assert metrics.REGISTRY.get_sample_value("beacon_deliveries_total", labels) == before + 1
+    assert heard() == []
+
+
+def applied(**values: Any) -> actions.ActionsApplied:
+    common: dict[str, Any] = {
+        "operation": "one",
+        "actor": "alice\x1b[31m",
+        "reason": "by hand",
+        "done": 40,
+        "refused": 1,
+        "left": 0,
+    }
+    return actions.ActionsApplied(action=model.OperatorAction.DISCARDED, **(common | values))
+
+
+def test_a_command_of_an_operator_is_logged_once_with_its_actor_and_its_numbers(heard: Any) -> None:
+    watched = observer.Observer()
+    for left in (80, 40, 0):
+        watched.committed(requests=1, seconds=0.001, notes=[applied(left=left)])
+
+    (line,) = heard()
+    assert (line["event"], line["level"]) == ("deliveries discarded", "warning")
+    assert (line["number"], line["refused"], line["unprocessed"]) == (120, 3, 0)
+    assert (line["actor"], line["reason"]) == ("alice\x1b[31m", "by hand")
+
+
+def test_a_command_that_was_interrupted_is_logged_when_another_one_follows_or_after_a_while(
+    heard: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = observer.Observer()
+    watched.committed(requests=1, seconds=0.001, notes=[applied(left=80)])
+    watched.committed(requests=1, seconds=0.001, notes=[applied(left=80, operation="two")])
+    assert [(line["number"], line["unprocessed"]) for line in heard()] == [(40, 80)]
+
+    watched.committed(requests=1, seconds=0.001, notes=[])
+    assert heard() == []
+    late = time.monotonic() + 60
+    monkeypatch.setattr(time, "monotonic", lambda: late)
+    watched.committed(requests=1, seconds=0.001, notes=[])
+    assert [line["unprocessed"] for line in heard()] == [80]

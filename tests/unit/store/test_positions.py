@@ -17,7 +17,7 @@ REFUSED = model.RuleVerdict.ANNOTATION
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[world.World]:
-    """A store whose one scope has been listed at 10."""
+    """Create a store whose one scope has been listed at 10."""
     opened = world.World(tmp_path / "e.db", updates=True)
     opened.open()
     opened.relist(10)

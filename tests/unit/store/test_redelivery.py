@@ -1,5 +1,6 @@
 """Redelivery and discarding: the operator's choice never breaks an object's order, and is applied once."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from beacon import wire
 from beacon.domain import model
-from beacon.store import verification
+from beacon.store import delivery_search, verification
 from tests.unit.store import world
 
 ADDED, MODIFIED = model.ChangeKind.ADDED, model.ChangeKind.MODIFIED
@@ -38,6 +39,12 @@ def settle(store: world.World, result: model.DeliveryResult, **changes: object) 
     return delivery
 
 
+def fail(store: world.World, value: str) -> model.Delivery:
+    """Emit an event whose delivery fails."""
+    emit(store, value)
+    return settle(store, model.DeliveryResult.FAILED, code="401", status=401)
+
+
 def found(store: world.World, **given: object) -> tuple[wire.DeliverySummary, ...]:
     reply = store.ask(wire.FindDeliveries(selection=wire.DeliveryFilter(**given)))  # type: ignore[arg-type]
     assert isinstance(reply, wire.DeliveryPage)
@@ -53,6 +60,7 @@ def redeliver(store: world.World, *listed: wire.DeliverySummary, out_of_order: b
     reply = store.ask(wire.Redeliver(deliveries=pairs(listed), out_of_order=out_of_order))
     assert isinstance(reply, wire.ActionResult)
     assert reply.done + len(reply.refused) == reply.taken
+    assert all(one.endpoint for one in reply.refused if one.event_id)
     return [one.why for one in reply.refused]
 
 
@@ -61,7 +69,7 @@ def states(store: world.World) -> list[str]:
 
 
 def sound(store: world.World) -> list[str]:
-    return list(verification._inconsistencies(store.ledger))
+    return list(verification._inconsistencies(store.ledger, lambda _share: None))
 
 
 def test_a_failed_delivery_is_redelivered_with_its_id_and_sequence_and_marked(store: world.World) -> None:
@@ -305,3 +313,151 @@ def test_a_restart_knows_what_was_asked_for(store: world.World) -> None:
 
     (again,) = store.claim(1).deliveries
     assert (again.generation, again.out_of_order) == (1, True)
+
+
+# Failed deliveries beyond retention.failedPeriod
+
+
+def discard_old(store: world.World, age_s: float) -> int:
+    """Walk as the cleaner does; return the number of discarded deliveries."""
+    discarded, after, more = 0, 0, True
+    while more:
+        reply = store.ask(wire.DiscardOld(older_than_s=age_s, after=after))
+        assert isinstance(reply, wire.DiscardedOld), reply
+        discarded, after, more = discarded + reply.discarded, reply.after, reply.more
+    return discarded
+
+
+def test_only_deliveries_that_failed_longer_ago_are_discarded_and_once(store: world.World) -> None:
+    fail(store, "one")
+    emit(store, "two")
+    settle(store, model.DeliveryResult.DELIVERED)
+    store.clock.advance(50)
+    fail(store, "three")
+    emit(store, "four")
+    store.clock.advance(50)
+
+    assert (discard_old(store, 60), states(store)) == (1, ["discarded", "delivered", "failed", "ready"])
+    first = found(store)[0]
+    assert (first.reason, first.settled_us) == ("failed longer ago than retention.failedPeriod", store.clock.us)
+    assert discard_old(store, 60) == 0
+    assert sound(store) == []
+
+
+def test_the_age_begins_with_the_last_failure(store: world.World) -> None:
+    fail(store, "one")
+    store.clock.advance(100)
+    redeliver(store, *found(store))
+    settle(store, model.DeliveryResult.FAILED)
+    store.clock.advance(50)
+
+    assert discard_old(store, 60) == 0
+
+
+def test_a_clock_that_was_set_forward_discards_nothing_early(store: world.World) -> None:
+    fail(store, "one")
+    store.clock.jump(1000)
+    store.claim(0)
+
+    assert discard_old(store, 60) == 0
+
+
+def test_one_request_examines_a_bounded_number_of_deliveries(store: world.World) -> None:
+    for number in range(260):
+        fail(store, str(number))
+    store.clock.advance(100)
+
+    first = store.ask(wire.DiscardOld(older_than_s=60))
+
+    assert (first.discarded, first.more) == (250, True)
+    assert discard_old(store, 60) == 10
+
+
+def test_a_discarded_old_delivery_can_be_redelivered(store: world.World) -> None:
+    fail(store, "one")
+    store.clock.advance(100)
+    discard_old(store, 60)
+
+    assert redeliver(store, *found(store)) == []
+    assert states(store) == ["ready"]
+
+
+# The record of actions
+
+ALICE = wire.OperatorCommand(id="c1", actor="alice (uid 1000) on node7")
+
+
+def recorded(store: world.World, number: int = 0) -> list[tuple[int, str, str, str]]:
+    wanted = found(store)[number].event_id
+    (one,) = [each for each in store.ask(wire.Explain(target=wanted)).events if each.id == wanted]
+    return [(each.generation, each.action.value, each.actor, each.reason) for each in one.actions]
+
+
+def test_who_redelivered_and_discarded_is_recorded_with_the_reason(store: world.World) -> None:
+    fail(store, "one")
+    store.ask(wire.Discard(deliveries=pairs(found(store)), reason="by hand", operation=ALICE))
+    again = wire.Redeliver(deliveries=pairs(found(store)), operation=ALICE)
+    store.ask(again)
+    store.ask(again)  # a repetition
+
+    assert recorded(store) == [
+        (0, "discarded", ALICE.actor, "by hand"),
+        (1, "redelivered", ALICE.actor, ""),
+    ]
+
+
+def test_a_refused_action_is_not_recorded(store: world.World) -> None:
+    emit(store, "one")
+    store.ask(wire.Redeliver(deliveries=pairs(found(store)), operation=ALICE))
+
+    assert recorded(store) == []
+
+
+def test_the_record_of_a_delivery_is_bounded(store: world.World) -> None:
+    fail(store, "one")
+    for number in range(30):
+        actor = wire.OperatorCommand(id="c", actor=f"{number} " + "x" * 10_000)
+        store.ask(wire.Redeliver(deliveries=pairs(found(store)), operation=actor))
+        settle(store, model.DeliveryResult.FAILED)
+
+    kept = recorded(store)
+    assert [actor.split()[0] for _, _, actor, _ in kept] == [str(number) for number in range(20, 30)]
+    assert {len(actor) for _, _, actor, _ in kept} == {200}
+    store.ask(wire.Discard(deliveries=pairs(found(store)), reason="r" * 10_000, operation=ALICE))
+    assert len(recorded(store)[-1][3]) == len(found(store)[0].reason) == 500
+
+
+def test_the_record_is_removed_with_its_event(store: world.World) -> None:
+    fail(store, "one")
+    store.ask(wire.Redeliver(deliveries=pairs(found(store)), operation=ALICE))
+    settle(store, model.DeliveryResult.DELIVERED)
+    emit(store, "two")
+    settle(store, model.DeliveryResult.DELIVERED)
+    store.clock.advance(3600)
+
+    store.ask(wire.Prune(table=wire.Prunable.EVENTS, older_than_s=60))
+
+    assert store.ledger.rows("SELECT * FROM actions") == []
+    assert len(found(store)) == 1
+
+
+def test_failed_deliveries_are_counted_by_code_page_by_page(
+    store: world.World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery_search, "_SCANNED_ROWS", 3)
+    for value in "abcd":
+        fail(store, value)
+    emit(store, "e")
+    settle(store, model.DeliveryResult.FAILED, code="400", status=400)
+    emit(store, "f")
+    settle(store, model.DeliveryResult.DELIVERED)
+
+    counts: Counter[str] = Counter()
+    after, more, pages = 0, True, 0
+    while more:
+        page = store.ask(wire.CountFailed(endpoint="default", after=after))
+        counts.update(page.counts)
+        after, more, pages = page.after, page.more, pages + 1
+
+    assert (counts, pages) == ({"401": 4, "400": 1}, 3)
+    assert store.ask(wire.CountFailed(endpoint="other")).counts == {}

@@ -15,6 +15,7 @@ from beacon.domain import model
 from beacon.store import service
 from tests.unit.store import world
 
+TEST_EVENTS = ("request-test-event", "take-test-event", "report-test-event")
 ADDED = model.ChangeKind.ADDED
 _names = itertools.count()
 
@@ -120,7 +121,7 @@ def ask(store: world.World, jobs: list[service.QueuedRequest]) -> dict[Any, Any]
 
 
 def consistent(store: world.World) -> None:
-    """The state in memory and the ledger must agree after a restart."""
+    """Check that the state in memory and the ledger agree after a restart."""
     before = store.service.handle(wire.Inspect())
     opened = store.open()
     store.restart()
@@ -442,6 +443,7 @@ def test_a_request_with_data_of_a_ledger_must_name_that_ledger(store: world.Worl
         wire.Rewind(scope=scope.id, session=opened.session, epoch=0, current=1, highest=12),
         wire.Expire(scope=scope.id, session=opened.session, epoch=0, prev=12),
         wire.Prune(table=wire.Prunable.EVENTS, older_than_s=0.0, after=(1, "x")),
+        wire.DiscardOld(older_than_s=0.0),
     ]
     before = store.ledger.rows("SELECT * FROM deliveries"), store.ledger.rows("SELECT * FROM cursors")
 
@@ -455,7 +457,19 @@ def test_a_request_with_data_of_a_ledger_must_name_that_ledger(store: world.Worl
 
 
 def test_only_requests_that_mean_the_same_to_every_ledger_need_not_name_one() -> None:
-    reads = {"ping", "hello", "inspect", "backup", "holdings", "find", "follow", "explain"}
+    reads = {
+        "ping",
+        "hello",
+        "inspect",
+        "backup",
+        "holdings",
+        "find",
+        "find-ids",
+        "count-failed",
+        *TEST_EVENTS,
+        "follow",
+        "explain",
+    }
     same = {"open-stream", "compare-open", "adopt", "vacuum"}  # prune and claim: as long as they carry nothing
     never = {verb.name for verb in wire.VERBS.values() if not verb.bound} - {"prune", "claim"}
 

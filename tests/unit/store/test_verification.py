@@ -91,3 +91,21 @@ def spoil(path: Path, sql: str) -> None:
     connection = apsw.Connection(os.fspath(path))
     connection.execute(sql)
     connection.close()
+
+
+def test_the_check_writes_its_progress_to_a_descriptor_and_goes_on_without_a_reader(path: Path) -> None:
+    reader, writer = os.pipe()
+    assert verification.main(path, writer) == 0
+    os.close(writer)
+    with os.fdopen(reader, encoding="ascii") as shares:
+        written = [int(line) for line in shares]
+
+    closed, unread = os.pipe()
+    os.close(closed)
+    code = verification.main(path, unread)
+    os.close(unread)
+
+    assert written == sorted(set(written))
+    assert len(written) > 5
+    assert written[-1] == 1000
+    assert code == 0

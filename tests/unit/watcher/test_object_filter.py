@@ -35,7 +35,7 @@ def test_an_object_that_is_neither_accepted_nor_wanted_is_not_sent() -> None:
     assert watched.listed(item()) is None
 
 
-def test_an_accepted_object_is_sent_with_what_the_payload_needs() -> None:
+def test_an_accepted_object_is_sent_with_the_fields_of_the_payload() -> None:
     last_applied = {"kubectl.kubernetes.io/last-applied-configuration": "{}"}
     watched = object_filter.ObjectFilter(RULE)
 
@@ -55,7 +55,7 @@ def test_an_accepted_object_is_sent_with_what_the_payload_needs() -> None:
     )
 
 
-def test_what_was_sent_as_accepted_is_followed_until_it_is_released() -> None:
+def test_an_object_sent_as_accepted_is_followed_until_it_is_released() -> None:
     watched = object_filter.ObjectFilter(RULE)
     pass_on(watched, "ADDED", item(k="v"))
 
@@ -68,7 +68,7 @@ def test_what_was_sent_as_accepted_is_followed_until_it_is_released() -> None:
     assert watched.seen(line("DELETED", item()), 1) is None
 
 
-def test_what_was_sent_as_deleted_is_wanted_no_longer() -> None:
+def test_an_object_sent_as_deleted_is_no_longer_wanted() -> None:
     watched = object_filter.ObjectFilter(RULE, ["u"])
 
     pass_on(watched, "DELETED", item())
@@ -76,7 +76,7 @@ def test_what_was_sent_as_deleted_is_wanted_no_longer() -> None:
     assert watched.seen(line("DELETED", item()), 1) is None
 
 
-def test_what_only_the_store_knows_stays_wanted_because_it_may_be_unmanaged() -> None:
+def test_an_object_that_only_the_store_knows_stays_wanted_because_it_may_be_unmanaged() -> None:
     watched = object_filter.ObjectFilter(RULE, ["u"])
 
     pass_on(watched, "MODIFIED", item())
@@ -84,7 +84,7 @@ def test_what_only_the_store_knows_stays_wanted_because_it_may_be_unmanaged() ->
     assert watched.seen(line("DELETED", item()), 1) is not None
 
 
-def test_a_list_hands_over_what_the_store_wants_then() -> None:
+def test_a_list_replaces_the_wanted_uids_by_those_of_the_store() -> None:
     watched = object_filter.ObjectFilter(RULE, ["old"])
     watched.listed(item("kept", k="v"))
 

@@ -50,7 +50,7 @@ def test_each_failure_has_its_reaction(
 
 @pytest.mark.parametrize("operation", Operation)
 @pytest.mark.parametrize("failure", [refused(403), refused(401), refused(404), failures.Absent("m")])
-def test_what_a_server_may_answer_at_its_start_is_no_missing_right_and_no_absent_kind(
+def test_refusals_of_a_starting_server_are_no_missing_right_and_no_absent_kind(
     failure: errors.BeaconError, operation: Operation
 ) -> None:
     reaction = policy.react(failure, operation, doubtful=True)
@@ -59,14 +59,14 @@ def test_what_a_server_may_answer_at_its_start_is_no_missing_right_and_no_absent
 
 
 @pytest.mark.parametrize("status", [429, 500, 503, 504])
-def test_a_server_that_is_not_ready_is_asked_every_second(status: int) -> None:
+def test_a_server_that_is_not_ready_is_retried_every_second(status: int) -> None:
     reaction = policy.react(refused(status), Operation.LIST, doubtful=True)
 
     assert reaction == policy.Reaction(state=StreamState.UNREACHABLE, cause=FailureCause.ERROR, pace=Pace.DOUBT)
 
 
 @given(st.floats(0, 1, exclude_max=True), st.integers(1, 1000))
-def test_a_server_that_may_be_starting_is_asked_at_once_and_then_so_often_that_two_seconds_are_enough(
+def test_a_server_that_may_be_starting_is_retried_at_once_and_then_about_every_second(
     chance: float, failed: int
 ) -> None:
     timing = policy.Timing()

@@ -103,7 +103,7 @@ def test_unreadable_objects_are_named_once_and_reported_for_as_long_as_they_are_
     assert metrics.OBJECTS_UNREADABLE.labels(scope="odd.apps")._value.get() == 0
 
 
-def test_any_number_of_unreadable_objects_is_kept_in_little_room(said: list[Any]) -> None:
+def test_any_number_of_unreadable_objects_needs_bounded_memory(said: list[Any]) -> None:
     reports = Reports()
     one = stream_status(reports)
 

@@ -1,7 +1,5 @@
 """Only a ledger of another cluster makes an error of the store a configuration error."""
 
-import threading
-
 import pytest
 
 from beacon import errors, wire
@@ -10,10 +8,13 @@ from tests.unit.store import world
 
 
 class Refusing:
-    """A client of a store that refuses."""
+    """The link to a store that refuses."""
 
     def __init__(self, error: errors.BeaconError) -> None:
         self.error = error
+
+    def renew(self) -> None:
+        pass
 
     def call(self, request: wire.AnyRequest) -> wire.Reply:
         assert isinstance(request, wire.OpenStream)
@@ -23,8 +24,8 @@ class Refusing:
 def opened(error: errors.BeaconError) -> None:
     scope = world.scope_of()
     stream_status = status.StreamStatus(scope, lambda _component, _state: None)
-    client = Refusing(error)
-    session = store_session.StoreSession(scope, client, stream_status, stop=threading.Event(), flush_s=1.0)  # type: ignore[arg-type]
+    link = Refusing(error)
+    session = store_session.StoreSession(scope, link, stream_status, flush_s=1.0)  # type: ignore[arg-type]
     session.open("configmaps", "c")
 
 
@@ -36,7 +37,7 @@ def test_another_cluster_is_a_configuration_error() -> None:
 @pytest.mark.parametrize(
     "error", [errors.PermanentError("constraint"), wire.ProtocolError("unknown verb"), errors.TransientError("later")]
 )
-def test_any_other_refusal_is_what_it_is(error: errors.BeaconError) -> None:
+def test_any_other_refusal_is_raised_unchanged(error: errors.BeaconError) -> None:
     with pytest.raises(type(error), match=str(error)) as raised:
         opened(error)
 

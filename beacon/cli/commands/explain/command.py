@@ -7,7 +7,7 @@ from dataclasses import replace
 import click
 
 from beacon import bus, errors, wire
-from beacon.cli import filters, output, store_client, terminal
+from beacon.cli import cluster_choice, filters, output, search, store_client, terminal
 from beacon.cli.commands.explain import rendering, target
 from beacon.configuration import configured_scopes, settings
 from beacon.domain import rules
@@ -20,12 +20,12 @@ Examples:
   beacon explain Deployment shop/web
   beacon explain deployments/web -n shop
   beacon explain namespace shop
-  beacon explain 7b0e2f3c-5a6d-5f10-9c1e-0d2a4b6c8e10
+  beacon explain 7b0e2f3c
   beacon explain ConfigMap shop/settings --limit 0 -o json | jq -r '.why[]'
 
 \b
-Exit codes: 0 done, 1 no object or event has this id, or the type is not known, 2 usage error, 69 the store
-does not answer.
+Exit codes: 0 done, 1 no object or event has this id, the id is ambiguous, or the type is not known, 2 usage error,
+69 the store does not answer, 78 the environment does not name Beacon's run directory.
 """
 
 
@@ -34,22 +34,24 @@ does not answer.
 @click.argument("name", required=False, metavar="[NAMESPACE/]NAME")
 @click.option("-n", "--namespace", default=None, help="Namespace of the object.")
 @click.option("--limit", type=filters.LIMIT, default=20, show_default=True, help="Number of events; 0: all.")
+@cluster_choice.options
 @output.option
-def command(what: str, name: str | None, namespace: str | None, limit: int, output: str) -> None:
+def command(*, what: str, name: str | None, namespace: str | None, limit: int, output: str, **cluster: str) -> None:
     """Show one object: its state, its events, each request with its response, and what prevents or delays events.
 
-    Select the object by type and name, by its UID, or by the id of one of its events. TYPE is a kind, a plural or a
-    short name, in any case.
+    Select the object by type and name, by its UID, or by the id of one of its events; the beginning of an id suffices
+    if it is unambiguous. TYPE is a kind, a plural or a short name, in any case.
     """
     wanted = target.parse(what, name, namespace)
     with store_client.store() as client:
-        scopes = client.try_call(wire.Inspect(), timeout_s=_TIMEOUT_S).scopes
-        request = target.request(wanted, scopes)
+        request = target.request(wanted, client.try_call(wire.Inspect(), timeout_s=_TIMEOUT_S).scopes)
+        if request.target:
+            request = replace(request, target=search.whole_id(client, request.target))
         story, events = _read(client, request, limit)
         _fail_if_unknown(request, story)
-        configured = [] if story.objects or events else _configured(client, story.kind)
-    live = _live(configured, story) if story.covering else []
-    why = rendering.why(story, events, _down(), watched=[scope.id.namespace for scope in configured])
+        scopes = [] if story.objects or events else _configured(client, story.kind)
+    live = _live(scopes, story, cluster_choice.ClusterChoice(**cluster)) if story.covering else []
+    why = rendering.why(story, events, _down(), watched=[scope.id.namespace for scope in scopes])
     _show(output, rendering.plain(story, events, why + live))
 
 
@@ -82,13 +84,13 @@ def _configured(client: bus.Client, kind: str) -> list[rules.Scope]:
     return [scope for scope in scopes if scope.id.kind.lower() == kind.lower()]
 
 
-def _live(scopes: list[rules.Scope], story: wire.Explanation) -> list[str]:
+def _live(scopes: list[rules.Scope], story: wire.Explanation, chosen: cluster_choice.ClusterChoice) -> list[str]:
     """Evaluate the live object under the running Beacon's configuration."""
     if not scopes:
         return []
     from beacon.cli.commands.explain import live_object  # noqa: PLC0415  it takes most of a second to load
 
-    return live_object.why_not(scopes, story.kind, story.namespace, story.name)
+    return live_object.why_not(scopes, story.kind, story.namespace, story.name, chosen=chosen)
 
 
 def _page(client: bus.Client, request: wire.Explain) -> wire.Explanation:

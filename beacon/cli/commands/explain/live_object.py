@@ -3,15 +3,17 @@
 from collections.abc import Sequence
 
 from beacon import errors
-from beacon.cli import cluster_client
+from beacon.cli import cluster_choice, cluster_client
 from beacon.cluster import discovery, items, lists
 from beacon.domain import model, rules
 
 
-def why_not(scopes: Sequence[rules.Scope], kind: str, namespace: str, name: str) -> list[str]:
+def why_not(
+    scopes: Sequence[rules.Scope], kind: str, namespace: str, name: str, *, chosen: cluster_choice.ClusterChoice
+) -> list[str]:
     """Return a sentence about the live object for each scope that covers it."""
     try:
-        api = cluster_client.connect()
+        api = cluster_client.connect(chosen)
         reasons = []
         for scope in _covering(scopes, kind, namespace):
             resource = discovery.find(api, scope.api_version, scope.id.kind, scope.resource)

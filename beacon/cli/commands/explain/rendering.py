@@ -61,7 +61,9 @@ def lines(values: Mapping[str, Any]) -> Iterator[str]:
     for one in values["events"]:
         yield f"\n{one['detected']}  {one['type']} (cause {one['cause']}, source {one['source']})"
         yield f"  event {one['id']}, sequence {one['sequence']}, resourceVersion {one['resourceVersion'] or '?'}"
-        yield from (f"  {_attempt(attempt)}" for attempt in one["attempts"])
+        steps = [(attempt["started"], _attempt(attempt)) for attempt in one["attempts"]]
+        steps += [(action["at"], _action(action)) for action in one["actions"]]
+        yield from (f"  {line}" for _, line in sorted(steps, key=lambda step: str(step[0])))
         yield f"  {_delivery(one['delivery'])}"
 
 
@@ -75,13 +77,13 @@ def _of_unknown(story: wire.Explanation, namespaces: Sequence[str]) -> str:
     watched = [one for one in story.covering if not one.excluded]
     if not watched:
         return f"The configuration excludes namespace {story.namespace} for {story.kind}."
-    if not all(one.listed for one in watched):
-        return f"{story.kind}{where} has not been listed yet, so its objects are unknown."
+    if unlisted := [one.label for one in watched if not one.listed]:
+        return f"{', '.join(unlisted)} has not been listed yet, so its objects are unknown."
     one = watched[0]
     values = f" with one of the values {', '.join(one.values)}" if one.values else ""
     labels = ", its labels do not match the selector" if one.selects else ""
     return (
-        f"{story.kind}{where} is watched, but no such object was accepted: it does not exist, it is not annotated"
+        f"{one.label} is watched, but no such object was accepted: it does not exist, it is not annotated"
         f" with {one.annotation}{values}{labels}, or it was deleted longer ago than the ledger keeps (retention)."
     )
 
@@ -104,7 +106,8 @@ def _of_event(one: wire.EmittedEvent, down: Mapping[str, str]) -> str:
         response = f": {last.code} {last.error}".rstrip() if last else ""
         return f"Event {one.id} failed after {one.requests} requests{response}{because}."
     if one.state is model.DeliveryState.DISCARDED:
-        return f"Event {one.id} was discarded by an operator{because}."
+        by = " by an operator" if any(each.action is model.OperatorAction.DISCARDED for each in one.actions) else ""
+        return f"Event {one.id} was discarded{by}{because}."
     if one.deaths:
         due = formatting.precise(one.next_attempt_us)
         return (
@@ -128,6 +131,11 @@ def _attempt(attempt: Mapping[str, object]) -> str:
     return (
         f"{attempt['started']}  request {attempt['number']}{again}: {response} after {attempt['durationMs']} ms{free}"
     )
+
+
+def _action(action: Mapping[str, object]) -> str:
+    reason = f": {action['reason']}" if action["reason"] else ""
+    return f"{action['at']}  {action['action']} by {action['actor'] or 'an unknown actor'}{reason}"
 
 
 def _delivery(delivery: Mapping[str, object]) -> str:
@@ -185,5 +193,15 @@ def _event(one: wire.EmittedEvent) -> dict[str, object]:
                 "counted": attempt.counted,
             }
             for attempt in one.attempts
+        ],
+        "actions": [
+            {
+                "generation": action.generation,
+                "at": formatting.precise(action.at_us),
+                "action": action.action.value,
+                "actor": action.actor,
+                "reason": action.reason,
+            }
+            for action in one.actions
         ],
     }

@@ -1,12 +1,14 @@
-"""Parses the object that `beacon explain` is asked for, written as kubectl takes it. Pure."""
+"""Parses the arguments of `beacon explain` that name the object, in the forms that kubectl accepts. Pure."""
 
+import string
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import click
 
 from beacon import wire
-from beacon.cli import builtin
+from beacon.cli import filters
+from beacon.domain import builtin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +29,7 @@ def parse(what: str, name: str | None, namespace: str | None) -> ExplainTarget:
     if name is None and "/" in what:
         what, _, name = what.partition("/")
     if name is None:
-        if what.isalpha():
+        if what.isalpha() and not _may_be_id(what):
             raise click.UsageError(f"the name of the {what} is missing: beacon explain {what} NAMESPACE/NAME")
         return ExplainTarget(what=what)
     before, slash, rest = name.rpartition("/")
@@ -38,6 +40,11 @@ def parse(what: str, name: str | None, namespace: str | None) -> ExplainTarget:
     return ExplainTarget(what=what, namespace=before if slash else namespace or "", name=rest)
 
 
+def _may_be_id(text: str) -> bool:
+    """Return True if an id may begin with a text."""
+    return len(text) >= 4 and set(text) <= set(string.hexdigits)
+
+
 def request(target: ExplainTarget, scopes: Iterable[wire.ScopeStatistics]) -> wire.Explain:
     """Return the store's request; the store's scopes have the plurals of custom resources.
 
@@ -46,7 +53,7 @@ def request(target: ExplainTarget, scopes: Iterable[wire.ScopeStatistics]) -> wi
     """
     if not target.name:
         return wire.Explain(target=target.what)
-    kind = _kind(target.what, scopes)
+    kind = filters.kind_of(target.what, scopes)
     namespaced = builtin.is_namespaced(kind)
     if namespaced and not target.namespace:
         raise click.UsageError(f"{kind} is namespaced: name its namespace with -n, or as NAMESPACE/{target.name}")
@@ -56,13 +63,3 @@ def request(target: ExplainTarget, scopes: Iterable[wire.ScopeStatistics]) -> wi
 def is_known(kind: str, story: wire.Explanation) -> bool:
     """Return True if the kind is configured, recorded in the ledger, or built in."""
     return story.known or bool(builtin.kind_of(kind)) or kind.lower() in (one.lower() for one in story.kinds)
-
-
-def _kind(word: str, scopes: Iterable[wire.ScopeStatistics]) -> str:
-    """Return the kind for a word in any case: a kind, a plural or a short name, with or without its API group."""
-    wanted = word.lower()
-    for scope in scopes:
-        kind, plural = (text.partition("@")[0] for text in (scope.name, scope.label))
-        if wanted in {spelling.lower() for text in (kind, plural) for spelling in (text, text.partition(".")[0])}:
-            return kind.partition(".")[0]
-    return builtin.kind_of(word.partition(".")[0]) or word.partition(".")[0]

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from beacon import bus, errors, wire
-from beacon.cli import configured, output, store_client
+from beacon.cli import cluster_choice, configured, output, store_client
 from beacon.cli.commands.plan import model, rendering
 from beacon.configuration import configured_scopes
 from beacon.runtime import run_directory
@@ -19,24 +19,25 @@ from beacon.runtime import run_directory
 _EPILOG = """
 \b
 Examples:
-  beacon plan --config config.yaml
+  beacon plan --config config.yaml --context staging
   kubectl exec -i -n beacon deploy/beacon -- beacon plan --config - < config.yaml
   beacon plan --config config.yaml -o json | jq '.scopes[] | {resource, namespace, new, unmanaged}'
 
 \b
 Exit codes: 0 it would work, 1 a right or a kind is missing, 2 usage error, 69 the API server does not answer,
-78 the configuration is not valid, or there are no credentials.
+78 the configuration is not valid, or there are no usable credentials, 130 interrupted.
 """
 _TIMEOUT_S = 5.0
 
 
 @click.command("plan", epilog=_EPILOG)
 @configured.option
+@cluster_choice.options
 @output.option
-def command(path: Path | None, output: str) -> None:
+def command(path: Path | None, output: str, **cluster: str) -> None:
     """Show the effect of a configuration: matching objects, changes, missing rights.
 
-    Nothing is changed. The cluster is that of KUBECONFIG, or else the pod's, and the rights are those of the
+    Nothing is changed. The cluster is that of the kubeconfig, or else the pod's, and the rights are those of the
     caller's credentials: run the command in Beacon's pod to check Beacon's own rights. With a running Beacon, the
     result is compared with its ledger.
     """
@@ -45,9 +46,9 @@ def command(path: Path | None, output: str) -> None:
     tree = configured.load(path)
     scopes = configured_scopes.of(tree)
     try:
-        survey = scan.Survey()
-        cluster = survey.cluster()
-        ledger, why = _ledger(cluster.uid)
+        survey = scan.Survey(cluster_choice.ClusterChoice(**cluster))
+        identity = survey.cluster()
+        ledger, why = _ledger(identity.uid)
         found = survey.scopes(scopes, ledger, updates=tree.events.updated)
     except errors.ConfigError as error:
         store_client.fail(error, errors.EXIT_CONFIG)
@@ -55,7 +56,7 @@ def command(path: Path | None, output: str) -> None:
         store_client.fail(error, errors.EXIT_UNAVAILABLE)
     except errors.BeaconError as error:
         store_client.fail(error, errors.EXIT_FAILURE)
-    outlook = rendering.Outlook(cluster=cluster, found=found, ledger=ledger, left_out=why)
+    outlook = rendering.Outlook(cluster=identity, found=found, ledger=ledger, left_out=why)
     values = rendering.plain(outlook, scopes)
     _show(output, values, str(path or ""))
     sys.exit(errors.EXIT_OK if values["works"] else errors.EXIT_FAILURE)
@@ -94,4 +95,4 @@ def _page(client: bus.Client, after: str) -> wire.ObjectPage:
 
 
 def _show(form: str, values: dict[str, object], config: str) -> None:
-    output.show(form, values, rendering.lines(values, config))
+    output.show(form, values, rendering.lines(values, config, wide=form == "wide"))

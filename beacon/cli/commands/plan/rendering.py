@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from beacon.cli import rights
+from beacon.cli import output, rights
 from beacon.cli.commands.plan import model
 from beacon.configuration import configured_scopes
 from beacon.domain import rules
@@ -72,7 +72,10 @@ def plain(outlook: Outlook, scopes: Sequence[rules.Scope]) -> dict[str, object]:
         "cluster": outlook.cluster.uid,
         "comparison": {"made": outlook.ledger is not None, "why": outlook.left_out},
         "scopes": [_scope(one) for one in outlook.found],
-        "leaving": [asdict(place) | {"unmanaged": number} for place, number in leaving.items()],
+        "leaving": [
+            {"scope": configured_scopes.spelled("", place)} | asdict(place) | {"unmanaged": number}
+            for place, number in leaving.items()
+        ],
         "missingRights": [
             {
                 "verb": right.verb,
@@ -87,7 +90,7 @@ def plain(outlook: Outlook, scopes: Sequence[rules.Scope]) -> dict[str, object]:
     }
 
 
-def lines(values: Mapping[str, Any], config: str) -> Iterator[str]:
+def lines(values: Mapping[str, Any], config: str, *, wide: bool = False) -> Iterator[str]:
     """Render the result of `plain` for people; `config` is the argument of `--config`, "" for the default file."""
     yield "This configuration would work." if values["works"] else "This configuration would not work:"
     yield from (f"  {sentence}" for sentence in values["wrong"])
@@ -101,9 +104,11 @@ def lines(values: Mapping[str, Any], config: str) -> Iterator[str]:
         yield "Review before you apply it:"
         yield from (f"  {sentence}" for sentence in values["review"])
     yield ""
-    heads = ("resource", "namespace", *_COUNTS, *(_CHANGES if values["comparison"]["made"] else ()))
-    yield from _table([heads, *(_cells(one, heads) for one in values["scopes"])])
-    unreadable = [(_place(one), text) for one in values["scopes"] for text in one["unreadable"]]
+    numbers = (*_COUNTS, *(_CHANGES if values["comparison"]["made"] else ()))
+    names = ("scope", "apiVersion", "kind") if wide else ("scope",)
+    rows = (tuple("-" if one[name] is None else str(one[name]) for name in names + numbers) for one in values["scopes"])
+    yield from output.table(_titles(names + numbers), rows, numbers=_titles(numbers))
+    unreadable = [(one["scope"], text) for one in values["scopes"] for text in one["unreadable"]]
     if unreadable:
         yield f"\n{len(unreadable)} objects cannot be read and are skipped:"
         yield from (f"  {place}: {text}" for place, text in unreadable[:_SHOWN])
@@ -111,7 +116,7 @@ def lines(values: Mapping[str, Any], config: str) -> Iterator[str]:
         yield f"\nNot compared with a ledger: {values['comparison']['why']}."
     if values["leaving"]:
         yield "\nNo longer watched; no events are emitted for these objects:"
-        yield from (f"  {_place(one)}: {one['unmanaged']} become unmanaged" for one in values["leaving"])
+        yield from (f"  {one['scope']}: {one['unmanaged']} become unmanaged" for one in values["leaving"])
 
 
 def _review(outlook: Outlook, leaving: Collection[int]) -> list[str]:
@@ -127,13 +132,14 @@ def _review(outlook: Outlook, leaving: Collection[int]) -> list[str]:
 
 
 def _label(one: ScopeOutlook) -> str:
-    return configured_scopes.label(one.plural or one.scope.id.kind, one.scope.id)
+    return configured_scopes.spelled(one.plural, one.scope.id)
 
 
 def _scope(one: ScopeOutlook) -> dict[str, Any]:
     counted = asdict(one.counts) if one.counts else {}
     changes = counted.get("changes") or {}
     return {
+        "scope": _label(one),
         "apiVersion": one.scope.api_version,
         "kind": one.scope.id.kind,
         "resource": one.plural,
@@ -145,20 +151,5 @@ def _scope(one: ScopeOutlook) -> dict[str, Any]:
     }
 
 
-def _cells(one: Mapping[str, object], heads: Sequence[str]) -> tuple[str, ...]:
-    shown = {**one, "resource": one["resource"] or one["kind"], "namespace": one["namespace"] or "(all)"}
-    return tuple("-" if shown[head] is None else str(shown[head]) for head in heads)
-
-
-def _place(one: Mapping[str, Any]) -> str:
-    kind = f"{one['kind']}.{one['group']}" if one.get("group") else one["kind"]
-    return f"{kind} in namespace {one['namespace']}" if one["namespace"] else kind
-
-
-def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Align names to the left and numbers to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        names = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True)]
-        numbers = [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
-        yield "  ".join([*names, *numbers])
+def _titles(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple("API VERSION" if name == "apiVersion" else name.upper() for name in names)

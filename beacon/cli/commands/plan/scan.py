@@ -6,7 +6,7 @@ It requests metadata only, page by page, and forgets an object as soon as it is 
 from collections.abc import Sequence
 
 from beacon import errors
-from beacon.cli import cluster_client, rights
+from beacon.cli import cluster_choice, cluster_client, rights
 from beacon.cli.commands.plan import model, rendering
 from beacon.cluster import connection, discovery, failures, lists, observing, reviewing
 from beacon.domain import model as domain_model
@@ -16,13 +16,13 @@ from beacon.domain import rules
 class Survey:
     """One scan of a cluster."""
 
-    def __init__(self) -> None:
-        """Connect with the credentials of KUBECONFIG, or else those of the pod.
+    def __init__(self, chosen: cluster_choice.ClusterChoice) -> None:
+        """Connect with the credentials of the kubeconfig, or else those of the pod.
 
         Raises:
             errors.ConfigError: there are no credentials, or they are not usable.
         """
-        self._api = cluster_client.connect()
+        self._api = cluster_client.connect(chosen)
 
     def cluster(self) -> rendering.ClusterOutlook:
         """Read the cluster's identity.

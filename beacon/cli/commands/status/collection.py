@@ -6,6 +6,7 @@ It judges nothing (`problems` does). A component that does not answer in time is
 import http.client
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -17,13 +18,14 @@ from beacon.configuration import settings
 from beacon.runtime import heartbeat, run_directory, supervision
 
 _TIMEOUT_S = 2.0
+_COUNT_S = 3.0
 _READY_TIMEOUT_S = 10.0  # longer than the exporter waits for the store
 _LARGEST_ANSWER = 4 * 1024 * 1024
 
 
 def collect(run_dir: Path) -> dict[str, Any]:
     """Return everything as plain values: `{"wrong": [sentences], "store": ..., "processes": ..., ...}`."""
-    store, statistics, ready = _store(run_dir)
+    store, statistics, failed, ready = _store(run_dir)
     processes, silent = _processes(run_dir)
     pids = {process["name"]: process["pid"] for process in processes}
     reports = [
@@ -38,29 +40,48 @@ def collect(run_dir: Path) -> dict[str, Any]:
         "processes": processes,
         "components": reports,
         "scopes": [asdict(scope) for scope in statistics.scopes] if statistics else [],
-        "deliveries": [asdict(endpoint) for endpoint in statistics.endpoints] if statistics else [],
+        "deliveries": [
+            asdict(endpoint) | {"failed_by_code": failed.get(endpoint.endpoint, {})}
+            for endpoint in statistics.endpoints
+        ]
+        if statistics
+        else [],
         "gaps": [asdict(gap) for gap in statistics.gaps] if statistics else [],
         "storage": _storage(statistics) if statistics else {},
     }
-    return {"wrong": [*silent, *problems.find(snapshot)]} | snapshot
+    return {"wrong": [*silent, *problems.find(snapshot, now_us=time.time_ns() // 1000)]} | snapshot
 
 
-def _store(run_dir: Path) -> tuple[dict[str, object], wire.Statistics | None, dict[str, object]]:
-    """Return the store's state and statistics, and the answer of `/ready`, whose address the store knows."""
+def _store(
+    run_dir: Path,
+) -> tuple[dict[str, object], wire.Statistics | None, dict[str, dict[str, int]], dict[str, object]]:
+    """Return the store's state and statistics, the failed deliveries, and `/ready`, whose address the store knows."""
     why = "its port is not known while the store does not answer"
     ready: dict[str, object] = {"ok": None, "why": why, "checks": {}}
     try:
         with bus.Client(bus.address(run_dir), stop=threading.Event()) as client:
             state = client.try_call(wire.Ping(), timeout_s=_TIMEOUT_S).state
             if state != "ready":
-                return {"state": state, "why": f"the store does not serve requests yet: {state}"}, None, ready
+                return {"state": state, "why": f"the store does not serve requests yet: {state}"}, None, {}, ready
             statistics = client.try_call(wire.Inspect(), timeout_s=_TIMEOUT_S)
+            failed = {one.endpoint: _count_failed(client, one.endpoint) for one in statistics.endpoints if one.failed}
             health = settings.from_plain(
                 client.try_call(wire.Hello(process="cli"), timeout_s=_TIMEOUT_S).settings
             ).health
     except errors.BeaconError as error:
-        return {"state": "silent", "why": str(error)}, None, ready
-    return {"state": state, "why": ""}, statistics, _ready(health.port, health.readiness_path)
+        return {"state": "silent", "why": str(error)}, None, {}, ready
+    return {"state": state, "why": ""}, statistics, failed, _ready(health.port, health.readiness_path)
+
+
+def _count_failed(client: bus.Client, endpoint: str) -> dict[str, int]:
+    """Count the failed deliveries by code; those that the store can't count in a few seconds are left out."""
+    counts: Counter[str] = Counter()
+    after, more, until = 0, True, time.monotonic() + _COUNT_S
+    while more and time.monotonic() < until:
+        page = client.try_call(wire.CountFailed(endpoint=endpoint, after=after), timeout_s=_TIMEOUT_S)
+        counts.update(page.counts)
+        after, more = page.after, page.more
+    return dict(counts.most_common())
 
 
 def _ready(port: int, path: str) -> dict[str, object]:

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from beacon import errors
-from beacon.cli import terminal
+from beacon.cli import output, terminal
 from beacon.cli.commands.status import collection, rendering
 from beacon.runtime import run_directory
 
@@ -24,22 +24,23 @@ Examples:
   beacon status -o json | jq -r '.wrong[]'
 
 \b
-Exit codes: 0 healthy, 1 unhealthy, 2 usage error, 69 the store does not answer, 78 BEACON_RUN_DIR is not set.
+Exit codes: 0 healthy, 1 unhealthy, 2 usage error, 69 the store does not answer, 78 the environment does not
+name Beacon's run directory.
 """
 
 _REFRESH_S = 2.0
 
 
 @click.command("status", epilog=_EPILOG)
-@click.option("-o", "output", type=click.Choice(["text", "json", "yaml"]), default="text", help="Output format.")
 @click.option("-w", "--watch", is_flag=True, help="Refresh every two seconds, until Ctrl-C.")
-def command(output: str, watch: bool) -> None:  # noqa: FBT001
+@output.option
+def command(*, watch: bool, output: str) -> None:
     """Show processes, scopes, deliveries, endpoint, gaps and storage, with their problems first.
 
     The result is at least as strict as /ready: it also reports restarts of the last ten minutes, failed deliveries, and
     components that /ready does not require.
     """
-    if watch and output != "text":
+    if watch and not _is_table(output):
         raise click.UsageError("--watch is for terminals: with -o json, call status repeatedly")
     try:
         run_dir = run_directory.private(os.environ)
@@ -58,13 +59,14 @@ def command(output: str, watch: bool) -> None:  # noqa: FBT001
     sys.exit(code)
 
 
-def _show(snapshot: Mapping[str, Any], output: str) -> int:
+def _is_table(form: str) -> bool:
+    return output.is_table(form)
+
+
+def _show(snapshot: Mapping[str, Any], form: str) -> int:
     """Print a snapshot and return its exit code."""
-    if output == "text":
-        for line in rendering.lines(snapshot):
-            terminal.print_line(_styled(line, healthy=not snapshot["wrong"]))
-    else:
-        terminal.document(output, snapshot)
+    lines = (_styled(line, healthy=not snapshot["wrong"]) for line in rendering.lines(snapshot, wide=form == "wide"))
+    output.show(form, rendering.plain(snapshot), lines)
     if snapshot["store"]["why"]:
         return errors.EXIT_UNAVAILABLE
     return errors.EXIT_FAILURE if snapshot["wrong"] else errors.EXIT_OK

@@ -1,27 +1,36 @@
 """Finds the problems in a snapshot of `beacon status`: at least those of `/ready`, and more. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from beacon.cli import formatting
+from beacon.domain import model
 from beacon.runtime import heartbeat, supervision
 
 _RECENT_S = 600  # a process that ended in this time may be in a crash loop
+# The thresholds of the alerts.
+_STALE_S, _LATE_S, _COMPARED_S = 300, 300, 3600
+_GAP_RECENT_S, _LONG_GAP_RECENT_S, _LONG_GAP_S = 1800, 3600, 600
+_HARMLESS_GAPS = {model.GapReason.FIRST_LIST, model.GapReason.CONFIGURATION}
 _HEALTHY = {"watching", "waiting"}
 _ALIVE = {supervision.ProgramState.STARTING, supervision.ProgramState.RUNNING}
 
 Values = Mapping[str, Any]
 
 
-def find(snapshot: Values) -> list[str]:
+def find(snapshot: Values, *, now_us: int) -> list[str]:
     """Return a sentence for each problem; the components that only `/ready` finds come last."""
     found = [f"store: {snapshot['store']['why']}"] if snapshot["store"]["why"] else []
     for process in snapshot["processes"]:
         found += _of_process(process)
     for part in snapshot["components"]:
         found += _of_component(part, snapshot)
+        found += _of_upkeep(part, now_us)
     found += _of_scopes(snapshot)
-    found += [f"endpoint {one['endpoint']}: {one['failed']} failed" for one in snapshot["deliveries"] if one["failed"]]
+    found += _of_ages(snapshot, now_us)
+    found += _of_gaps(snapshot["gaps"], now_us)
+    found += [_failure(one) for one in snapshot["deliveries"] if one["failed"]]
     found += [_unreadable(part) for part in snapshot["components"] if part.get("unreadable")]
     found += [_suspicion(suspect) for one in snapshot["deliveries"] for suspect in one["suspects"]]
     return [*found, *_of_ready(snapshot["ready"], found)] if not snapshot["store"]["why"] else found
@@ -71,13 +80,65 @@ def _of_scopes(snapshot: Values) -> Iterator[str]:
             yield f"{scope['label']}: not listed"
 
 
+def _of_upkeep(part: Values, now_us: int) -> Iterator[str]:
+    """Describe a volume that fills up, and comparisons that have not succeeded for long."""
+    reason = part.get("reason", "")
+    if part["component"] == "storage" and part["state"] in ("warning", "critical"):
+        yield f"storage: {part['state']}: {reason}"
+    if part["component"].startswith("reconcile.") and part["state"] in ("failed", "inconclusive"):
+        since_us = int(datetime.fromisoformat(part["since"]).timestamp() * 1e6)
+        age_s = (now_us - max(part.get("done_us", 0), since_us)) / 1e6
+        if age_s > _COMPARED_S:
+            label = part.get("scope", part["component"])
+            yield f"reconciler: {label} was last compared {formatting.duration(age_s)} ago: {part['state']}: {reason}"
+
+
+def _of_ages(snapshot: Values, now_us: int) -> Iterator[str]:
+    """Describe what makes no progress."""
+    for scope in snapshot["scopes"]:
+        age_s = (now_us - scope["position_us"]) / 1e6
+        if scope["position_us"] and age_s > _STALE_S:
+            yield f"{scope['label']}: its position was last confirmed {formatting.duration(age_s)} ago"
+    for one in snapshot["deliveries"]:
+        age_s = (now_us - one["oldest_us"]) / 1e6
+        if one["oldest_us"] and age_s > _LATE_S:
+            yield f"endpoint {one['endpoint']}: the oldest pending delivery is {formatting.duration(age_s)} old"
+
+
+def _of_gaps(gaps: Sequence[Values], now_us: int) -> Iterator[str]:
+    """Describe recent gaps in which changes were found, long ones, and those of a damaged ledger."""
+    for gap in gaps:
+        ended_s = (now_us - gap["until_us"]) / 1e6
+        if not gap["until_us"] or gap["reason"] in _HARMLESS_GAPS or ended_s > _LONG_GAP_RECENT_S:
+            continue
+        length_s = (gap["until_us"] - gap["since_us"]) / 1e6 if gap["since_us"] else 0.0
+        found = bool(gap["differences"]) and ended_s <= _GAP_RECENT_S
+        if found or length_s > _LONG_GAP_S or gap["reason"] == model.GapReason.DAMAGED:
+            yield (
+                f"{gap['label']}: a gap ({gap['reason']}) of {formatting.duration(length_s)} ended"
+                f" {formatting.duration(ended_s)} ago with {gap['differences']} differences"
+            )
+
+
 def _of_ready(ready: Values, found: list[str]) -> Iterator[str]:
-    """Describe the components that `/ready` calls not ok and no other sentence is about."""
+    """Describe the components that `/ready` reports as not ok, except those that another sentence describes."""
     if ready["ok"] is None:
         yield f"exporter: {ready['why']}"
     for name, check in ready["checks"].items():
         if not check["ok"] and not any(sentence.startswith((f"{name}: ", f"{name} ")) for sentence in found):
             yield f"{name}: {check['state']}: {check['why']}".rstrip(": ")
+
+
+def _failure(one: Values) -> str:
+    """Describe the failed deliveries to an endpoint by code, and the next commands."""
+    by_code = dict(one["failed_by_code"])
+    if (others := one["failed"] - sum(by_code.values())) > 0:
+        by_code["other"] = others
+    codes = ", ".join(f"{number} with {code or 'no response'}" for code, number in by_code.items())
+    return (
+        f"endpoint {one['endpoint']}: {one['failed']} failed ({codes}); see beacon events --state failed, and then"
+        " beacon redeliver --state failed or beacon discard"
+    )
 
 
 def _suspicion(suspect: Values) -> str:

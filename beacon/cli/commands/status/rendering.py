@@ -6,9 +6,43 @@ from typing import Any
 
 from beacon.cli import formatting
 
+Values = Mapping[str, Any]
 
-def lines(snapshot: Mapping[str, Any]) -> Iterator[str]:
-    """Render the values of `beacon status`; what only the store knows is "unknown" while it does not answer."""
+
+_RENAMED = {"position_us": "confirmed", "label": "scope", "position": "resourceVersion"}
+_UNITS = {"_s": "Seconds", "_us": ""}
+_DATA = {"rows": "rows", "checks": "checks", "failed_by_code": "failedByCode"}  # maps whose keys are data
+
+
+def plain(snapshot: Values) -> dict[str, Any]:
+    """Return the documented form: keys in camelCase, instants in RFC 3339; the former keys are deprecated, and kept."""
+    converted = _converted(snapshot)
+    assert isinstance(converted, dict)  # noqa: S101  the snapshot is a map
+    return converted
+
+
+def _converted(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {name: each for key, inner in value.items() for name, each in _spellings(str(key), inner)}
+    return [_converted(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _spellings(key: str, value: object) -> Iterator[tuple[str, object]]:
+    """Yield an entry in its present spelling, and in its former one if that differs."""
+    if key in _DATA and isinstance(value, Mapping):
+        yield _DATA[key], {name: _converted(each) for name, each in value.items()}
+        return
+    stem, unit = next(((key.removesuffix(end), unit) for end, unit in _UNITS.items() if key.endswith(end)), (key, ""))
+    head, *rest = stem.split("_")
+    name = _RENAMED.get(key, head + "".join(word.title() for word in rest) + unit)
+    instant = key.endswith("_us") and isinstance(value, int)
+    yield name, formatting.precise(value) if instant and isinstance(value, int) else _converted(value)
+    if name != key:
+        yield key, _converted(value)
+
+
+def lines(snapshot: Values, *, wide: bool = False) -> Iterator[str]:
+    """Render the values of `beacon status`; values of the store are "unknown" while it does not answer."""
     none = "unknown" if snapshot["store"]["why"] else "none"
     yield "Healthy." if not snapshot["wrong"] else "Unhealthy:"
     yield from (f"  {sentence}" for sentence in snapshot["wrong"])
@@ -46,6 +80,15 @@ def lines(snapshot: Mapping[str, Any]) -> Iterator[str]:
         ((one.get("endpoint", ""), one["state"], f"since {one['since']}") for one in endpoints),
         none="unknown",
     )
+    if wide:
+        yield from _section(
+            "components",
+            (
+                (one["process"], one["component"], one["state"], f"since {one['since']}")
+                for one in snapshot["components"]
+            ),
+            none="unknown",
+        )
     yield from _section("gaps, latest first", map(_gap, snapshot["gaps"]), none=_no_gaps(snapshot))
     if not snapshot["storage"]:
         yield from _section("storage", (), none=none)
@@ -56,7 +99,7 @@ def lines(snapshot: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _no_gaps(snapshot: Mapping[str, Any]) -> str:
-    """Return what an empty list of gaps means: the store records the gap before a scope's first list, too."""
+    """Return the text for an empty list of gaps: the store records the gap before a scope's first list, too."""
     if snapshot["store"]["why"] or not all(scope["listed"] for scope in snapshot["scopes"]):
         return "unknown"
     return "none that ended within the retention period"

@@ -75,7 +75,7 @@ def test_a_stop_and_a_new_configuration_do_not_count_as_deaths(
     path: Path, error: Exception | None, left: tuple[int, ...]
 ) -> None:
     def live() -> None:
-        with in_flight_marks.open_marks(path, most=4, failed=lambda: False) as marked:
+        with in_flight_marks.open_marks(path, most=4, ledger="", failed=lambda: False) as marked:
             marked.begin(5)
             if error is not None:
                 raise error
@@ -89,8 +89,32 @@ def test_a_stop_and_a_new_configuration_do_not_count_as_deaths(
     assert in_flight_marks.Marks(path, most=4).died.deliveries == left
 
 
+@pytest.mark.parametrize("now", ["other", ""])
+def test_marks_of_another_ledger_are_ignored(path: Path, now: str) -> None:
+    left = in_flight_marks.Marks(path, most=4, ledger="first")
+    left.begin(5)
+    left.close()
+    same = path.read_bytes()
+    other = in_flight_marks.Marks(path, most=4, ledger=now)
+    other.close()
+    path.write_bytes(same)
+
+    assert other.died == in_flight_marks.Died()
+    assert in_flight_marks.Marks(path, most=4, ledger="first").died.deliveries == (5,)
+
+
+def test_marks_belong_to_the_ledger_that_replaced_another(path: Path) -> None:
+    marked = in_flight_marks.Marks(path, most=4, ledger="first")
+    marked.begin(5)
+    marked.change_ledger("second")
+    marked.begin(6)
+    marked.close()
+
+    assert in_flight_marks.Marks(path, most=4, ledger="second").died.deliveries == (6,)
+
+
 def test_a_failed_thread_counts_as_a_death(path: Path) -> None:
-    with in_flight_marks.open_marks(path, most=4, failed=lambda: True) as marked:
+    with in_flight_marks.open_marks(path, most=4, ledger="", failed=lambda: True) as marked:
         marked.begin(5)
 
     assert in_flight_marks.Marks(path, most=4).died.deliveries == (5,)

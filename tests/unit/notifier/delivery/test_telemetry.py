@@ -155,23 +155,109 @@ def lines(capfd: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [codec.decode(line) for line in capfd.readouterr().out.splitlines()]
 
 
-def test_failed_events_are_logged_once_and_then_counted(
-    name: str, reports: Reports, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    instant = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: instant[0])
+    return instant
+
+
+@pytest.fixture
+def logging(name: str, reports: Reports, clock: list[float]) -> telemetry.Telemetry:
+    assert clock
     log.configure("notifier")
-    recorder = telemetry.Telemetry(name, report=reports.report, logger=log.get())
-    instant = 1000.0
-    monkeypatch.setattr(time, "monotonic", lambda: instant)
+    return telemetry.Telemetry(name, report=reports.report, logger=log.get())
 
-    for number in range(40):
-        recorder.sent(stores.delivery(number), outcome(model.DeliveryResult.FAILED, status=401), failures=0)
 
-    (said,) = lines(capfd)
-    assert (said["level"], said["event"], said["events"], said["code"]) == ("warning", "events given up", 1, "401")
-    assert (said["event_id"], said["name"]) == (stores.delivery(0).event_id, stores.delivery(0).name)
-    instant += 61
-    recorder.sent(stores.delivery(40), outcome(model.DeliveryResult.FAILED, status=401), failures=0)
-    assert [line["events"] for line in lines(capfd)] == [40]
+def refuse(recorder: telemetry.Telemetry, *numbers: int, status: int = 401) -> None:
+    for number in numbers:
+        recorder.sent(stores.delivery(number), outcome(model.DeliveryResult.FAILED, status=status), failures=0)
+
+
+def accept(recorder: telemetry.Telemetry) -> None:
+    recorder.sent(stores.delivery(1), outcome(model.DeliveryResult.DELIVERED), failures=0)
+
+
+def test_a_loss_is_logged_once_at_its_begin_and_with_its_number_at_its_end(
+    logging: telemetry.Telemetry, clock: list[float], capfd: pytest.CaptureFixture[str]
+) -> None:
+    accept(logging)
+    refuse(logging, *range(40))
+    logging.working(0)
+    (first,) = lines(capfd)
+    clock[0] += 7
+    accept(logging)
+    accept(logging)
+    logging.finish()
+    (last,) = lines(capfd)
+
+    assert (first["level"], first["event"], first["events"], first["code"]) == (
+        "warning",
+        "endpoint refuses events",
+        1,
+        "401",
+    )
+    assert (first["event_id"], first["name"]) == (stores.delivery(0).event_id, stores.delivery(0).name)
+    assert (last["level"], last["event"], last["events"], last["seconds"]) == (
+        "info",
+        "endpoint accepts events again",
+        40,
+        7.0,
+    )
+
+
+def test_a_lasting_loss_is_summed_up_once_a_minute_although_nothing_is_sent_any_more(
+    logging: telemetry.Telemetry, clock: list[float], capfd: pytest.CaptureFixture[str]
+) -> None:
+    refuse(logging, *range(40))
+    refuse(logging, 40, 41, status=403)
+    clock[0] += 59
+    logging.working(0)
+    assert [line["events"] for line in lines(capfd)] == [1]
+    clock[0] += 2
+    logging.working(0)
+    logging.working(0)
+
+    (line,) = lines(capfd)
+    assert (line["event"], line["events"], line["codes"]) == ("events given up", 41, {"401": 39, "403": 2})
+
+
+def test_an_endpoint_that_refuses_some_events_and_accepts_others_does_not_fill_the_log(
+    logging: telemetry.Telemetry, clock: list[float], capfd: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(100):
+        refuse(logging, number, status=400)
+        accept(logging)
+        clock[0] += 1.2
+        logging.working(0)
+    logging.finish()
+
+    written = lines(capfd)
+    assert len(written) <= 8
+    assert sum(line["events"] for line in written if line["event"] != "endpoint accepts events again") == 100
+
+
+def test_events_without_an_attempt_left_are_counted_and_are_no_refusal(
+    logging: telemetry.Telemetry, clock: list[float], capfd: pytest.CaptureFixture[str]
+) -> None:
+    refuse(logging, 1, 2, 3, status=503)
+    clock[0] += 61
+    logging.working(0)
+    accept(logging)
+
+    assert [(line["event"], line["events"], line["codes"]) for line in lines(capfd)] == [
+        ("events given up", 1, {"503": 1}),
+        ("events given up", 2, {"503": 2}),
+    ]
+
+
+def test_the_number_is_logged_when_the_notifier_ends(
+    logging: telemetry.Telemetry, capfd: pytest.CaptureFixture[str]
+) -> None:
+    refuse(logging, *range(5))
+    logging.finish()
+
+    assert [line["events"] for line in lines(capfd)] == [1, 4]
 
 
 def test_each_event_is_logged_at_debug_with_its_id_and_object(

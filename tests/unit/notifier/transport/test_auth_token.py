@@ -10,7 +10,7 @@ from beacon.notifier.transport import auth_token
 
 
 def within_seconds(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 5
+    until = time.monotonic() + 100
     while not condition():
         assert time.monotonic() < until, "it did not happen in time"
         time.sleep(0.02)
@@ -119,7 +119,7 @@ def test_wait_returns_only_after_the_file_was_read_once(tmp_path: Path) -> None:
     within_seconds(lambda: len(beats) >= 2)
 
     put(file, "late")
-    waiting.join(10)
+    waiting.join(100)
 
     assert not waiting.is_alive()
     assert made.token() == "late"
@@ -133,3 +133,25 @@ def test_wait_returns_at_once_without_a_file() -> None:
 
 def test_repr_does_not_contain_the_token() -> None:
     assert "t0ken" not in repr(auth_token.AuthToken(value="t0ken"))
+
+
+def test_no_thread_uses_the_replaced_token_while_another_one_reads_the_new_one(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    put(file, "old")
+    used: list[str] = []
+    others: list[threading.Thread] = []
+
+    def ask_meanwhile(new: str) -> None:
+        if new == "new":
+            others.append(threading.Thread(target=lambda: used.append(made.token())))
+            others[0].start()
+            others[0].join(0.2)  # it would be done by then if it did not wait
+
+    made = auth_token.AuthToken(file=str(file), on_new=ask_meanwhile)
+    assert made.token() == "old"
+    put(file, "new")
+
+    within_seconds(lambda: made.token() == "new")
+    others[0].join()
+
+    assert used == ["new"]

@@ -35,7 +35,7 @@ def beside(act: Callable[[], object]) -> Iterator[None]:
     thread = threading.Thread(target=act)
     thread.start()
     yield
-    thread.join(20)
+    thread.join(100)
     assert not thread.is_alive()
 
 
@@ -140,7 +140,7 @@ def run(
         response = call.start()
         while response is None and not until():
             key = selector.register(sock, call.events)
-            assert selector.select(20)
+            assert selector.select(100)
             selector.unregister(key.fileobj)
             response = call.advance()
     return response  # type: ignore[return-value]  # None only at the condition

@@ -1,10 +1,43 @@
-"""Label selectors in the forms that people get wrong, beside those of `test_rules`."""
+"""Label selectors as Kubernetes reads them, in common forms and in forms that people get wrong."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beacon.domain import rules
+from beacon.domain import selectors
+
+
+@pytest.mark.parametrize(
+    ("text", "labels", "matches"),
+    [
+        ("", {}, True),
+        ("app=web", {"app": "web"}, True),
+        ("app==web", {"app": "api"}, False),
+        ("app!=web", {}, True),
+        ("app!=web", {"app": "web"}, False),
+        ("tier in (a, b)", {"tier": "b"}, True),
+        ("tier in (a,b)", {}, False),
+        ("tier notin (a)", {}, True),
+        ("tier notin (a)", {"tier": "a"}, False),
+        ("canary", {"canary": ""}, True),
+        ("!canary", {"canary": ""}, False),
+        ("app.kubernetes.io/name=x, !y ,z in (1)", {"app.kubernetes.io/name": "x", "z": "1"}, True),
+        ("cpu>4", {"cpu": "5"}, True),
+        ("cpu<4", {"cpu": "many"}, False),
+        ("a=", {"a": ""}, True),
+        ("in in (in)", {"in": "in"}, True),
+    ],
+)
+def test_a_selector_matches_as_in_kubernetes(text: str, labels: dict[str, str], *, matches: bool) -> None:
+    assert selectors.parse(text).matches(labels) is matches
+
+
+@pytest.mark.parametrize(
+    "text", ["a=b,", ",a", "a=b=c", "a===b", "a b", "-a", "a in b", "a in (b", "a>x", "a=b c=d", "/a"]
+)
+def test_an_invalid_selector_is_refused(text: str) -> None:
+    with pytest.raises(selectors.SelectorError, match=r"\S"):
+        selectors.parse(text)
 
 
 @pytest.mark.parametrize(
@@ -44,9 +77,9 @@ from beacon.domain import rules
         "x=a\0",
     ],
 )
-def test_what_kubernetes_refuses_is_refused(text: str) -> None:
-    with pytest.raises(rules.RuleError, match=r"\S"):
-        rules.parse_selector(text)
+def test_selectors_that_kubernetes_rejects_are_rejected(text: str) -> None:
+    with pytest.raises(selectors.SelectorError, match=r"\S"):
+        selectors.parse(text)
 
 
 @pytest.mark.parametrize(
@@ -76,14 +109,16 @@ def test_what_kubernetes_refuses_is_refused(text: str) -> None:
         ("a.b-c.d/A.b_c=1", {"a.b-c.d/A.b_c": "1"}, True),
     ],
 )
-def test_what_kubernetes_accepts_means_the_same(text: str, labels: dict[str, str], *, matches: bool) -> None:
-    assert rules.parse_selector(text).matches(labels) is matches
+def test_selectors_that_kubernetes_accepts_have_the_same_meaning(
+    text: str, labels: dict[str, str], *, matches: bool
+) -> None:
+    assert selectors.parse(text).matches(labels) is matches
 
 
 @given(st.text(alphabet="ab!=<>,() /.-_\tinot19é\0", max_size=30))
 def test_any_text_is_a_selector_or_a_value_error(text: str) -> None:
     try:
-        selector = rules.parse_selector(text)
+        selector = selectors.parse(text)
     except ValueError:
         return
     assert selector.matches({"a": "b"}) in (True, False)
@@ -102,11 +137,11 @@ def test_a_term_and_its_opposite_never_agree(key: str, values: list[str], labels
         (f"{key}={values[0]}", f"{key}!={values[0]}"),
         (key, f"!{key}"),
     ):
-        assert rules.parse_selector(one).matches(labels) is not rules.parse_selector(other).matches(labels)
+        assert selectors.parse(one).matches(labels) is not selectors.parse(other).matches(labels)
 
 
 @given(st.lists(st.sampled_from(["a=1", "b in (a,1)", "!x.y/z", "a"]), unique=True), LABELS)
 def test_all_terms_must_hold(terms: list[str], labels: dict[str, str]) -> None:
-    whole = rules.parse_selector(", ".join(terms))
+    whole = selectors.parse(", ".join(terms))
 
-    assert whole.matches(labels) is all(rules.parse_selector(term).matches(labels) for term in terms)
+    assert whole.matches(labels) is all(selectors.parse(term).matches(labels) for term in terms)

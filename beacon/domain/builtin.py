@@ -1,4 +1,4 @@
-"""The plurals and short names of Kubernetes' built-in kinds, so that commands need no API server for them.
+"""The plurals and short names of Kubernetes' built-in kinds, for which no API server is needed.
 
 Neither the plural of a built-in kind nor its scope (namespaced or cluster-wide) ever changes. The table holds only
 kinds that can be listed and watched. Custom resources and aggregated APIs are not listed here; they need discovery.

@@ -1,0 +1,30 @@
+"""Checks of the files that a configuration and the environment name: certificates and tokens.
+
+A file that can't be used is no error of the configuration: it may exist only in the pod, and Beacon waits for it. Only
+`check-config` reports it. No message repeats a part of a file.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from beacon import errors
+from beacon.boundary import secret, tls
+from beacon.configuration import settings
+
+
+def problems(tree: settings.Settings, environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield a sentence for each file that can't be used here."""
+    configured = tree.endpoint.tls
+    if path := configured.ca_file:
+        yield from _problem("endpoint.tls.caFile", lambda: tls.trust_file(tls.bare(), path))
+    certificate, key = configured.cert_file, configured.key_file
+    if certificate and key:
+        yield from _problem("endpoint.tls.certFile", lambda: tls.identify(tls.bare(), certificate, key))
+    if token := environ.get("ENDPOINT_AUTH_TOKEN_FILE", ""):
+        yield from _problem("", lambda: secret.read_token(token, "ENDPOINT_AUTH_TOKEN_FILE"))
+
+
+def _problem(where: str, read: Callable[[], object]) -> Iterator[str]:
+    try:
+        read()
+    except errors.TransientError as error:
+        yield f"{where}: {error}" if where else str(error)
