@@ -10,7 +10,7 @@ from contextlib import closing
 from beacon import bus
 from beacon.configuration import settings
 from beacon.notifier import test_event, wiring
-from beacon.notifier.delivery import dispatch, endpoint, in_flight_marks, telemetry
+from beacon.notifier.delivery import dispatch, endpoint, in_flight_marks, telemetry, window
 from beacon.notifier.transport import auth_token, event_loop, http_sender, masking
 from beacon.runtime import log, process
 
@@ -43,7 +43,7 @@ def deliver(context: process.Context, connect: Connect, beat: Beat) -> None:
     token.wait(context.stop, beat=beat, on_wait=recorder.held_back)
     opened_marks = in_flight_marks.open_marks(
         context.run_dir / "notifier.marks",
-        most=endpoint.most_marks(tree.worker.concurrency),
+        most=window.most_marks(tree.worker.concurrency),
         ledger=ledger,
         failed=lambda: bool(context.failure),
     )

@@ -312,7 +312,7 @@ def test_without_a_store_no_more_is_sent_than_a_crash_may_repeat(
 
     def behave(_request: endpoints.Received, _line: socket.socket) -> endpoints.Reply:
         release.wait(300)
-        return endpoints.Reply()
+        return endpoints.Reply(delay_s=0.03)  # longer than a settlement is fresh
 
     endpoint.behave = behave
     for index in range(90):

@@ -5,6 +5,8 @@ that carries it. At most two claims are unanswered, so settlements are sent whil
 one thread.
 """
 
+import math
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
@@ -41,6 +43,7 @@ class ClaimRequest:
 class _Sent:
     claim_request: ClaimRequest
     outcomes: tuple[model.Outcome, ...]
+    since: float  # when the first of the outcomes was settled
     resume: bool
 
 
@@ -50,6 +53,7 @@ class ClaimSession:
 
     endpoint: str
     new_name: Callable[[], str] = lambda: uuid.uuid4().hex
+    clock: Callable[[], float] = time.monotonic
     name: str = ""
     resume: bool = False  # the breaker closed, and no claim with that fact has been answered yet
     held: dict[int, LeasedDelivery] = field(default_factory=dict)
@@ -58,6 +62,7 @@ class ClaimSession:
     _number: int = 0
     _seen: int = 0
     _unanswered: dict[int, _Sent] = field(default_factory=dict)
+    _outbox_since: float = math.inf  # when the first outcome in the outbox was settled
 
     def __post_init__(self) -> None:
         self.name = self.new_name()
@@ -71,6 +76,11 @@ class ClaimSession:
     def unconfirmed(self) -> int:
         """Count the settlements that the store has not confirmed."""
         return len(self.outbox) + sum(len(sent.outcomes) for sent in self._unanswered.values())
+
+    @property
+    def unconfirmed_since(self) -> float:
+        """Return when the oldest unconfirmed settlement was made; infinity if there is none."""
+        return min([self._outbox_since, *(sent.since for sent in self._unanswered.values())])
 
     @property
     def flushed(self) -> bool:
@@ -90,10 +100,12 @@ class ClaimSession:
     def settle(self, outcome: model.Outcome) -> None:
         """End the lease of a delivery with its outcome."""
         self.held.pop(outcome.delivery, None)
-        self.outbox.append(outcome)
+        self.amend(outcome)
 
     def amend(self, outcome: model.Outcome) -> None:
         """Add an outcome for a delivery that was settled earlier, and may be leased again."""
+        if not self.outbox:
+            self._outbox_since = self.clock()
         self.outbox.append(outcome)
 
     def needs_claim(self, claim_request: ClaimRequest) -> bool:
@@ -128,7 +140,10 @@ class ClaimSession:
             fresh_only=claim_request.mode is breaker.BreakerMode.FRESH,
             resume=self.resume,
         )
-        self._unanswered[self._number] = _Sent(claim_request=claim_request, outcomes=outcomes, resume=self.resume)
+        self._unanswered[self._number] = _Sent(
+            claim_request=claim_request, outcomes=outcomes, since=self._outbox_since, resume=self.resume
+        )
+        self._outbox_since = math.inf
         self.resume = False
         return claim
 
@@ -162,6 +177,7 @@ class ClaimSession:
     def renew(self) -> None:
         """Begin a new session that keeps the leases and all unconfirmed settlements."""
         self.resume |= any(sent.resume for sent in self._unanswered.values())
+        self._outbox_since = self.unconfirmed_since
         self.outbox[:0] = self._carried(after=0)
         self._unanswered.clear()
         self.name, self._number, self._seen = self.new_name(), 0, 0
@@ -171,6 +187,7 @@ class ClaimSession:
         self.held.clear()
         self.outbox.clear()
         self._unanswered.clear()
+        self._outbox_since = math.inf
         self.died = in_flight_marks.Died()
         self.renew()
 

@@ -7,7 +7,7 @@ protocol.
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from beacon import wire
@@ -22,10 +22,10 @@ from beacon.notifier.delivery import (
     render,
     retry,
     settlement,
+    window,
 )
 from beacon.notifier.transport import answer
 
-_LEAST_UNCONFIRMED = 32  # unconfirmed settlements: fewer would slow a fast endpoint down
 # How long the store may park a claim: less would be busy waiting, more would delay the detection of a dead peer.
 _POLL_S = (0.1, 5.0)
 _SILENCE_S = 0.05  # between two checks for requests that are not answered
@@ -61,6 +61,7 @@ class EndpointDelivery:
         stop: threading.Event,
         telemetry: ports.TelemetryPort,
         marks: in_flight_marks.Marks | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Store the parts. Nothing is sent any more once `stop` is set.
 
@@ -69,15 +70,16 @@ class EndpointDelivery:
         self._config = config
         self._sender = sender
         self._stop = stop
+        self._clock = clock
         self._telemetry = telemetry
         self._marks = marks or in_flight_marks.Marks(None, most=1)
         self._breaker = breaker.CircuitBreaker(rules=config.rules)
-        self._session = claim_session.ClaimSession(endpoint=config.endpoint, died=self._marks.died)
+        self._session = claim_session.ClaimSession(endpoint=config.endpoint, died=self._marks.died, clock=clock)
         self._poll_s = min(max(config.poll_s, _POLL_S[0]), _POLL_S[1])
         self._claims = claims.Claims(self._session, poll_s=self._poll_s, reply_s=config.reply_s)
         self._judge = judgement.Judge(config.policy, self._breaker, self._session, telemetry=telemetry)
         self._outgoing = outgoing.Outgoing(config.width, self._send, may_send=self._may_send)
-        self._most_unconfirmed = most_unconfirmed(config.width)
+        self._window = window.of_width(config.width)
         self._under_way: dict[int, float] = {}  # delivery -> send time of its request; without probes
         self._cancelled = False
         self._finishing = False
@@ -98,7 +100,7 @@ class EndpointDelivery:
     def next_claim(self, now: float) -> tuple[wire.Claim | None, float]:
         """Return the claim to send now, if any, and after which time to ask again."""
         request, valid_s = self._plan_claim(now)
-        pressed = self._session.unconfirmed >= self._most_unconfirmed // 2
+        pressed = self._window.is_half_full(self._session.unconfirmed)
         claim, held_s = self._claims.next(request, now, pressed=pressed)
         return claim, valid_s if held_s is None else min(valid_s, held_s)
 
@@ -108,7 +110,7 @@ class EndpointDelivery:
 
     def take_reply(self, claim: wire.Claim, reply: wire.Claimed, *, ledger: str) -> None:
         """Process the store's reply to a claim."""
-        taken = self._claims.take(claim, reply, time.monotonic(), ledger=ledger)
+        taken = self._claims.take(claim, reply, self._clock(), ledger=ledger)
         if taken is None:
             return
         request, jobs = taken
@@ -177,7 +179,7 @@ class EndpointDelivery:
         """Send or release new deliveries: the breaker may have changed state since the claim."""
         if not jobs:
             return
-        now, sending = time.monotonic(), not (self._finishing or self._stop.is_set())
+        now, sending = self._clock(), not (self._finishing or self._stop.is_set())
         if sending and self._breaker.admits(now):
             self._outgoing.submit(jobs)
             return
@@ -197,13 +199,14 @@ class EndpointDelivery:
 
     def _may_send(self) -> bool:
         """Return False while too many settlements are unconfirmed: a crash would repeat their requests."""
-        return self._session.unconfirmed < self._most_unconfirmed
+        session = self._session
+        return self._window.is_open(session.unconfirmed, age_s=self._clock() - session.unconfirmed_since)
 
     def _send(self, job: claim_session.LeasedDelivery) -> None:
         delivery = job.delivery
         self._marks.begin(delivery.id)
         if not job.probe:
-            self._under_way[delivery.id] = time.monotonic()
+            self._under_way[delivery.id] = self._clock()
         try:
             body = render.envelope(delivery, self._config.names, ledger=job.ledger)
         except Exception as error:  # noqa: BLE001  this event's, which must not hold up the others
@@ -227,7 +230,7 @@ class EndpointDelivery:
                 self._breaker.probe_dropped()
                 self._session.settle(settlement.interrupted(job, reply))
             else:
-                now = time.monotonic()
+                now = self._clock()
                 self._apply_verdict(self._judge.settle(job, reply, now), reply, now)
         self._outgoing.send()
 
@@ -245,13 +248,3 @@ class EndpointDelivery:
             self._breaker.pause(pause_s, now)
         if not self._breaker.admits(now):
             self._release(self._outgoing.withdraw())
-
-
-def most_unconfirmed(width: int) -> int:
-    """Return how many settlements may be unconfirmed before sending pauses."""
-    return max(_LEAST_UNCONFIRMED, 2 * width)
-
-
-def most_marks(width: int) -> int:
-    """Return how many deliveries may be under way or unconfirmed at a time, including one probe."""
-    return most_unconfirmed(width) + 2 * width + 1

@@ -1,3 +1,4 @@
+import math
 from itertools import count
 
 from beacon import wire
@@ -209,3 +210,36 @@ def test_a_settlement_counts_as_unsettled_until_the_store_confirms_it() -> None:
     give(state, carrying)
 
     assert (before, during, state.unsettled) == ({1, 2}, {1, 2}, {2})
+
+
+def test_the_age_of_unconfirmed_settlements_is_that_of_the_oldest_one() -> None:
+    now = 1.0
+    state = claim_session.ClaimSession(endpoint="default", clock=lambda: now)
+    assert state.unconfirmed_since == math.inf
+    state.settle(outcome(1))
+    first = state.claim(FULL)
+    now = 2.0
+    state.settle(outcome(2))
+    now = 3.0
+    state.settle(outcome(3))
+    assert state.unconfirmed_since == 1.0
+
+    give(state, first)
+    assert state.unconfirmed_since == 2.0
+    give(state, state.claim(FULL))
+
+    assert state.unconfirmed_since == math.inf
+
+
+def test_a_renewed_session_keeps_the_age_of_its_settlements() -> None:
+    now = 1.0
+    state = claim_session.ClaimSession(endpoint="default", clock=lambda: now)
+    state.settle(outcome(1))
+    state.claim(FULL)
+    now = 2.0
+
+    state.renew()
+    assert state.unconfirmed_since == 1.0
+    give(state, state.claim(FULL))
+
+    assert state.unconfirmed_since == math.inf
