@@ -5,6 +5,7 @@ the measurements behind each socket option. A client belongs to one thread; othe
 """
 
 import os
+import select
 import struct
 import threading
 import time
@@ -94,6 +95,8 @@ class Client:
         self._wakeup_lock = threading.Lock()
         self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._woken = False
+        self._resting = select.poll()
+        self._resting.register(self._wakeup, select.POLLIN)
         self.ledger = ""
         self.settings_digest = ""
         self.renewed_at = 0.0  # monotonic time when the connection was last lost or restored
@@ -154,6 +157,10 @@ class Client:
             if self._wakeup >= 0 and not self._woken:
                 self._woken = True
                 os.eventfd_write(self._wakeup, 1)
+
+    def rest(self, timeout_s: float) -> None:
+        """Wait until woken, for up to `timeout_s`, without looking at replies: each wake-up costs more than a reply."""
+        self._resting.poll(timeout_s * 1000)
 
     def wake_on(self, descriptor: int) -> None:
         """Make `gather` return early as soon as this descriptor is readable: that of an epoll object, for example."""

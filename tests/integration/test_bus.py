@@ -177,6 +177,13 @@ def test_another_thread_wakes_a_client_that_waits(client: bus.Client) -> None:
     assert client.collect(wire.PING, FOREVER_S) == []
 
 
+def test_another_thread_ends_a_rest(client: bus.Client) -> None:
+    threading.Timer(0.05, client.wake).start()
+    client.rest(60.0)  # would exceed the test's time limit
+    client.rest(60.0)  # until the wake was read, it ends every rest
+    assert client.gather(60.0) == []
+
+
 def test_waking_a_client_that_is_closed_does_nothing(place: Path) -> None:
     client = bus.Client(bus.address(place), stop=threading.Event())
     client.close()
