@@ -7,7 +7,7 @@ Pure: time is an argument.
 from beacon import wire
 from beacon.notifier.delivery import claim_session
 
-_BATCHING_S = 0.003  # wait after a reply for more answers that the next claim can settle, because a claim is costly
+_BATCHING_S = 0.005  # wait after a reply for more answers that the next claim can settle, because a claim is costly
 _LEAST_PAUSE_S = 1.0  # between two sessions, in case two notifiers fence each other
 
 
