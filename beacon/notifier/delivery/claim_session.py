@@ -22,12 +22,16 @@ _FINAL = frozenset({model.DeliveryResult.DELIVERED, model.DeliveryResult.FAILED}
 
 @dataclass(slots=True, kw_only=True)
 class LeasedDelivery:
-    """A delivery leased to the notifier. `charged` is the number of attempts that were counted after it was claimed."""
+    """A delivery leased to the notifier. `charged` is the number of attempts that were counted after it was claimed.
+
+    `sent` is True once its request was begun.
+    """
 
     delivery: model.Delivery
     ledger: str
     probe: bool = False
     charged: int = 0
+    sent: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

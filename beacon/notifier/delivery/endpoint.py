@@ -78,7 +78,7 @@ class EndpointDelivery:
         self._poll_s = min(max(config.poll_s, _POLL_S[0]), _POLL_S[1])
         self._claims = claims.Claims(self._session, poll_s=self._poll_s, reply_s=config.reply_s)
         self._judge = judgement.Judge(config.policy, self._breaker, self._session, telemetry=telemetry)
-        self._outgoing = outgoing.Outgoing(config.width, self._send, may_send=self._may_send)
+        self._outgoing = outgoing.Outgoing(config.width, self._send, may_send=self._may_send, is_leased=self._is_leased)
         self._window = window.of_width(config.width)
         self._under_way: dict[int, float] = {}  # delivery -> send time of its request; without probes
         self._cancelled = False
@@ -202,8 +202,12 @@ class EndpointDelivery:
         session = self._session
         return self._window.is_open(session.unconfirmed, age_s=self._clock() - session.unconfirmed_since)
 
+    def _is_leased(self, job: claim_session.LeasedDelivery) -> bool:
+        return self._session.held.get(job.delivery.id) is job
+
     def _send(self, job: claim_session.LeasedDelivery) -> None:
         delivery = job.delivery
+        job.sent = True
         self._marks.begin(delivery.id)
         if not job.probe:
             self._under_way[delivery.id] = self._clock()
@@ -225,7 +229,7 @@ class EndpointDelivery:
         self._outgoing.ended(job)
         if not job.probe:
             self._under_way.pop(job.delivery.id, None)
-        if self._session.held.get(job.delivery.id) is job:  # else its ledger was replaced
+        if self._is_leased(job):  # else its ledger was replaced
             if self._cancelled and reply.status == 0:
                 self._breaker.probe_dropped()
                 self._session.settle(settlement.interrupted(job, reply))
