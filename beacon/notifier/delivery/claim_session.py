@@ -186,6 +186,21 @@ class ClaimSession:
         self._unanswered.clear()
         self.name, self._number, self._seen = self.new_name(), 0, 0
 
+    def start_over(self) -> set[int]:
+        """Begin a new session without the leases, after an error. Return the deliveries without a settlement.
+
+        Unconfirmed settlements are kept, but not twice: if no claim was answered since, they may cause the error.
+        """
+        given_up = set(self.held)
+        if self._seen == 0:
+            given_up |= self.unsettled
+            self.outbox.clear()
+            self._unanswered.clear()
+            self._outbox_since = math.inf
+        self.held.clear()
+        self.renew()
+        return given_up
+
     def forget(self) -> None:
         """Begin an empty session: the ledger was replaced, so all leases are void."""
         self.held.clear()
