@@ -138,8 +138,8 @@ class Dispatcher:
                 made_by.failed(reply)
 
     def _watch(self, client: bus.Client) -> None:
-        """Watch the client's descriptors, which change when it reconnects."""
-        if client.descriptors == self._watched:
+        """Watch the client's descriptors, which change when it reconnects: new ones may have the old numbers."""
+        if client.descriptors is self._watched:
             return
         self._unwatch()
         self._watched = client.descriptors

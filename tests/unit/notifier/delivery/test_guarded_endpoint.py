@@ -1,5 +1,7 @@
 """An unexpected error while one endpoint is served: it is that endpoint's, and the endpoint goes on after a pause."""
 
+import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
 
@@ -282,3 +284,27 @@ def test_a_ledger_of_another_cluster_ends_the_process(loop: event_loop.EventLoop
 
     with pytest.raises(errors.ForeignClusterError):
         two.round()
+
+
+def test_new_descriptors_of_the_bus_are_watched_even_if_they_have_the_old_numbers(loop: event_loop.EventLoop) -> None:
+    two = Two(loop)
+    two.bus.has_input = False
+    before, other = socket.socketpair()
+    number = before.fileno()
+    two.bus.descriptors = (number,)
+    two.round()
+    mine, theirs = socket.socketpair()
+    before.close()
+    with other, mine, theirs:
+        os.dup2(mine.fileno(), number)
+        two.bus.descriptors = tuple([number])  # noqa: C409  another tuple, as after a reconnection
+        two.round()
+        claim = next(claim for claim in two.bus.submitted if claim.endpoint == "first")
+        two.bus.answers.append((1, claim, wire.Claimed(number=1, deliveries=(stores.delivery(7),))))
+        two.bus.patience_s, two.dispatcher._collect_at = 3600.0, float("inf")
+
+        theirs.send(b"x")
+        two.round()
+        os.close(number)
+
+    assert two.first.sender.sent == ["event-7"]
