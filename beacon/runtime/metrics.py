@@ -89,7 +89,9 @@ DELIVERY_BACKOFF = _histogram("delivery_backoff_seconds", "Wait before the next 
 RETRIES_EXHAUSTED = _counter("retries_exhausted_total", "Deliveries failed after maxAttempts.", "endpoint")
 
 ENDPOINT_UP = _state(
-    "endpoint_up", "0 if the last request failed like an outage (network, 503, ...), else 1.", "endpoint"
+    "endpoint_up",
+    "0 if the last request failed like an outage (network, 503, ...) and no other was answered properly, else 1.",
+    "endpoint",
 )
 ENDPOINT_CONSECUTIVE_FAILURES = _state("endpoint_consecutive_failures", "Consecutive outage-like failures.", "endpoint")
 ENDPOINT_LAST_SUCCESS_TIMESTAMP = _instant(

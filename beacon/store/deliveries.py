@@ -209,7 +209,7 @@ class Deliveries:
         return fresh + due[: claim.want - len(fresh)]
 
     def _choose_probe(self, claim: wire.Claim, leased: frozenset[int]) -> list[model.Delivery]:
-        found = self._select(_FRESH, (claim.endpoint,), leased, 1)
+        found = self._select(_NEWEST, (claim.endpoint,), leased, 1)
         if found or claim.fresh_only:
             return found
         return self._select(_LEAST_RECENT, (claim.endpoint,), leased, 1)
@@ -310,6 +310,7 @@ _WHOLE = (
     " WHERE d.id NOT IN (SELECT value FROM json_each(?)) AND"
 )
 _FRESH = "d.endpoint = ? AND d.state = 'ready' AND (d.requests > 0) = 0 ORDER BY d.sequence"
+_NEWEST = "d.endpoint = ? AND d.state = 'ready' AND (d.requests > 0) = 0 ORDER BY d.sequence DESC"
 _DUE = "d.endpoint = ? AND d.state = 'ready' AND d.requests > 0 AND d.next_attempt_us <= ? ORDER BY d.next_attempt_us"
 _LEAST_RECENT = "d.endpoint = ? AND d.state = 'ready' AND d.requests > 0 ORDER BY d.last_tried_us"
 _FINAL = (model.DeliveryState.DELIVERED, model.DeliveryState.DISCARDED)

@@ -56,8 +56,8 @@ EFFECTS: Mapping[str, str] = {
     "endpoint.retry.backoffMultiplier": "Factor by which the wait grows with each retry.",
     "endpoint.retry.jitter": "Share of the wait by which it varies at random.",
     "endpoint.breaker.failureThreshold": (
-        "Number of consecutive outage-like failures after which the endpoint counts as down and is only probed."
-        " 0: never."
+        "Number of consecutive outage-like failures, lasting half a second without a proper response, after which the"
+        " endpoint counts as down and is only probed. 0: never."
     ),
     "endpoint.breaker.probeInterval": "Interval between probes while the endpoint counts as down.",
     "endpoint.tls.insecureSkipVerify": "Accept any server certificate. Beacon logs a warning.",

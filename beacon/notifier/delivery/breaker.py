@@ -1,18 +1,19 @@
 """The circuit breaker: decides whether a failure counts against the event or the endpoint, and what may be sent.
 
-Pure: a state machine. Its caller passes in every answer and the time, and asks which claims are allowed. It uses no
-thread, socket or clock. Decision 6 (docs/decisions).
+Pure: a state machine. Its caller passes in every answer and the time, and asks which claims and requests are allowed.
+It uses no thread, socket or clock. An endpoint that answers some events properly while others fail is not down:
+decision 6 (docs/decisions).
 """
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-from beacon.domain import model
-from beacon.notifier.delivery import retry
+from beacon.notifier.delivery import retry, suspicion
 
 FRESH_PROBES_PER_S = 20
+_ALIVE_S = 0.5  # failures for less than this time, or a proper answer within it, are no outage
 _SHORTEST_PROBE_S = 2.0
 
 
@@ -28,7 +29,7 @@ class BreakerMode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerRules:
-    """How many consecutive outage-like answers open the breaker (0: it never opens), and how an open one probes.
+    """How many consecutive outage-like answers may open the breaker (0: it never opens), and how an open one probes.
 
     `timeout_s` is the total deadline of a request.
     """
@@ -47,25 +48,6 @@ class ClaimPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MadeRequest:
-    """One request and its answer. An outage-like failure counts only if another event is answered properly later.
-
-    `counted` is the number of earlier attempts that count; `code`, `status` and `error` describe the answer. `latest`
-    is the event's latest attempt, if that is another one.
-    """
-
-    delivery: int
-    generation: int
-    attempt: int
-    counted: int
-    type: model.EventType
-    code: str = ""
-    status: int = 0
-    error: str = ""
-    latest: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerVerdict:
     """The consequences of one answer: for its event, for events that failed earlier, and for the breaker.
 
@@ -75,7 +57,7 @@ class BreakerVerdict:
     counted: bool
     forgiven: bool = False
     overtaken: bool = False
-    charged: tuple[MadeRequest, ...] = ()
+    charged: tuple[suspicion.MadeRequest, ...] = ()
     opened: bool = False
     closed: bool = False
 
@@ -87,35 +69,49 @@ class CircuitBreaker:
     rules: BreakerRules
     open: bool = False
     failures: int = 0  # consecutive outage-like answers
-    slowest_s: float = 0.0  # the longest proper answer so far; 0: none
-    _suspects: list[MadeRequest] = field(default_factory=list)
+    failure_code: str = ""  # of the latest of them
+    slowest_s: float = 0.0  # the longest answer of the endpoint itself so far; 0: none
+    _suspicions: suspicion.Suspicions = field(default_factory=suspicion.Suspicions)
     _closed_at: float = -math.inf
-    _answered_at: float = -math.inf  # when the last proper answer arrived
+    _answered_at: float = -math.inf  # when the endpoint itself last answered
+    _proper_at: float = -math.inf  # when the last proper answer arrived
+    _failing_since: float = -math.inf  # when the first of the consecutive failures came back
+    _begun_at: float = -math.inf  # when the last request was begun
+    _unanswered: bool = False  # the last outage-like failure had no complete answer
     _paused_until: float = 0.0
     _probing: bool = False
     _probed_at: float = 0.0  # when the last probe was sent, or the breaker opened
-    _complete: bool = False  # the last probe, or the answer that opened, was a complete 502, 503 or 504
+    _complete: bool = False  # the last probe, or the answer that opened, was complete
 
-    def answered(self, request: MadeRequest, *, duration_s: float, now: float, probe: bool = False) -> BreakerVerdict:
+    def answered(
+        self, request: suspicion.MadeRequest, *, duration_s: float, now: float, probe: bool = False
+    ) -> BreakerVerdict:
         """Record an answer and return its consequences."""
         if probe:
             self._probing = False
         if not retry.outage_like(request.status):
-            return self._answered_properly(request, duration_s, now)
+            return self._answered_itself(request, duration_s, now)
         if not self.open and now - duration_s < self._closed_at:
             return BreakerVerdict(counted=False, forgiven=True, overtaken=True)
-        self.failures += 1
+        self._note_failure(request, now)
         if self.rules.threshold == 0:
             return BreakerVerdict(counted=True)
         if self.open:
             if probe:
                 self._complete = request.status != 0
             return BreakerVerdict(counted=False, forgiven=True)
-        if self.failures >= self.rules.threshold:
-            self._open(request.status, now)
+        self._suspicions.add(request, now)
+        if self._is_down(now):
+            self._open(complete=request.status != 0, now=now)
             return BreakerVerdict(counted=False, forgiven=True, opened=True)
-        self._suspects.append(request)
         return BreakerVerdict(counted=False, forgiven=True)
+
+    def detect_outage(self, now: float) -> bool:
+        """Open the breaker if the endpoint has failed for long enough, although nothing is sent any more."""
+        if self.open or not self._is_down(now):
+            return False
+        self._open(complete=not self._unanswered, now=now)
+        return True
 
     def detect_silence(self, began: Iterable[float], now: float) -> int:
         """Open the breaker when no request is answered, without waiting for all of them to time out.
@@ -132,12 +128,30 @@ class CircuitBreaker:
         silent = sum(one < limit for one in began)
         if not silent or self._answered_at > limit or self.failures + silent < self.rules.threshold:
             return 0
-        self._open(0, now)
+        self._open(complete=False, now=now)
         return self.failures + silent
 
     def finished(self, delivery: int) -> None:
         """Forget the failures of an event that is finished: nothing counts against it any more."""
-        self._suspects = [suspect for suspect in self._suspects if suspect.delivery != delivery]
+        self._suspicions.finished(delivery)
+
+    def is_alive(self, now: float) -> bool:
+        """Return True if the endpoint has answered properly a moment ago, whatever has failed since."""
+        return now - self._proper_at < _ALIVE_S
+
+    def next_request_at(self, *, under_way: int) -> float | None:
+        """Return when the next request may be begun while the breaker is closed; None: when another one has ended.
+
+        An endpoint that gives no answers, but did a moment ago, gets one request at a time, at most 20 a second.
+        """
+        in_doubt = 0 < self.rules.threshold <= self.failures and self._unanswered and not self.open
+        if not in_doubt:
+            return -math.inf
+        return None if under_way else self._begun_at + 1 / FRESH_PROBES_PER_S
+
+    def begun(self, now: float) -> None:
+        """Record that a request was begun."""
+        self._begun_at = now
 
     def pause(self, seconds: float, now: float) -> None:
         """Pause for as long as the endpoint asked. An open breaker ignores the pause."""
@@ -170,12 +184,11 @@ class CircuitBreaker:
     def plan(self, now: float) -> ClaimPlan:
         """Return which deliveries may be claimed now."""
         if not self.open:
-            paused = now < self._paused_until
-            return (
-                ClaimPlan(mode=BreakerMode.PAUSED, until=self._paused_until)
-                if paused
-                else ClaimPlan(mode=BreakerMode.FULL)
-            )
+            down_at = self._down_at()
+            if now < self._paused_until:
+                until = self._paused_until if down_at is None else min(self._paused_until, down_at)
+                return ClaimPlan(mode=BreakerMode.PAUSED, until=until)
+            return ClaimPlan(mode=BreakerMode.FULL, until=down_at)
         if self._probing:
             return ClaimPlan(mode=BreakerMode.HELD)
         probe_at = self._probed_at + self.rules.probe_interval_s
@@ -188,25 +201,41 @@ class CircuitBreaker:
             return ClaimPlan(mode=BreakerMode.HELD, until=min(fresh_at, probe_at))
         return ClaimPlan(mode=BreakerMode.FRESH, until=probe_at)
 
-    def _answered_properly(self, request: MadeRequest, duration_s: float, now: float) -> BreakerVerdict:
+    def _answered_itself(self, request: suspicion.MadeRequest, duration_s: float, now: float) -> BreakerVerdict:
+        """Record an answer of the endpoint itself: it ends the row. Earlier failures count only if it is proper."""
         closed = self.open
         self._answered_at = now
         if closed:
             self.open, self._closed_at = False, now
         self.failures = 0
         self.slowest_s = max(self.slowest_s, duration_s)
-        charged = tuple(suspect for suspect in self._suspects if suspect.delivery != request.delivery)
-        self._suspects = [
-            replace(suspect, counted=request.counted + 1, latest=request.attempt)
-            for suspect in self._suspects
-            if suspect.delivery == request.delivery
-        ]
+        self._suspicions.answered(request)
+        if not retry.is_proper(request.status):
+            return BreakerVerdict(counted=True, closed=closed)
+        self._proper_at = now
+        charged = self._suspicions.charge(sent_at=now - duration_s, own=request.delivery)
         return BreakerVerdict(counted=True, charged=charged, closed=closed)
 
-    def _open(self, status: int, now: float) -> None:
+    def _note_failure(self, request: suspicion.MadeRequest, now: float) -> None:
+        self.failures += 1
+        if self.failures == 1:
+            self._failing_since = now
+        self.failure_code, self._unanswered = request.code, request.status == 0
+
+    def _down_at(self) -> float | None:
+        """Return when the failures so far make an outage if nothing else is answered; None: they are too few."""
+        if self.rules.threshold == 0 or self.failures < self.rules.threshold:
+            return None
+        return max(self._proper_at, self._failing_since) + _ALIVE_S
+
+    def _is_down(self, now: float) -> bool:
+        down_at = self._down_at()
+        return down_at is not None and now >= down_at
+
+    def _open(self, *, complete: bool, now: float) -> None:
         self.open = True
-        self._suspects.clear()  # failures that opened the breaker do not count against their events
+        self._suspicions.clear()  # failures that opened the breaker do not count against their events
         self._paused_until = 0.0
         self._probing = False
         self._probed_at = now
-        self._complete = status != 0
+        self._complete = complete

@@ -30,6 +30,7 @@ from beacon.notifier.transport import answer
 _POLL_S = (0.1, 5.0)
 _SILENCE_S = 0.05  # between two checks for requests that are not answered
 _AT_ANY_TIME_S = 3600.0
+_UNAVAILABLE = 503
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +108,8 @@ class EndpointDelivery:
         request, valid_s = self._plan_claim(now)
         pressed = self._window.is_half_full(self._session.unconfirmed)
         claim, held_s = self._claims.next(request, now, pressed=pressed)
+        if self._outgoing.queued and (at := self._breaker.next_request_at(under_way=self._outgoing.busy)) is not None:
+            valid_s = min(valid_s, at - now) if at > now else valid_s
         return claim, valid_s if held_s is None else min(valid_s, held_s)
 
     def timeout_s(self, claim: wire.Claim) -> float:
@@ -125,17 +128,26 @@ class EndpointDelivery:
         self._outgoing.send()  # settlements were confirmed
 
     def check(self, now: float, *, renewed_at: float) -> None:
-        """Detect missing answers of the endpoint and of the store; `renewed_at`: the store was lost or found again."""
+        """Detect missing answers of the endpoint and of the store; `renewed_at`: the store was lost or found again.
+
+        Send what was delayed until now.
+        """
+        if self._outgoing.queued:
+            self._outgoing.send()
         self._telemetry.working(self._outgoing.busy)
+        if self._breaker.detect_outage(now):
+            self._opened(self._breaker.failures, self._breaker.failure_code)
         if now < self._silence_at:
             return
         self._silence_at = now + _SILENCE_S
-        silent = self._breaker.detect_silence(self._under_way.values(), now)
-        if silent:
-            self._telemetry.opened(silent, answer.TIMEOUT)
-            self._release(self._outgoing.withdraw())
+        if silent := self._breaker.detect_silence(self._under_way.values(), now):
+            self._opened(silent, answer.TIMEOUT)
         if self._claims.is_silent(now, renewed_at=renewed_at):
             self._telemetry.silent()
+
+    def _opened(self, failures: int, code: str) -> None:
+        self._telemetry.opened(failures, code)
+        self._release(self._outgoing.withdraw())
 
     def renew(self) -> None:
         """Begin a new session that keeps the leases and all unconfirmed settlements."""
@@ -220,8 +232,14 @@ class EndpointDelivery:
     # --- requests
 
     def _may_send(self) -> bool:
-        """Return False while too many settlements are unconfirmed: a crash would repeat their requests."""
+        """Return False while too many settlements are unconfirmed, or the breaker delays the next request.
+
+        A crash would repeat the requests of unconfirmed settlements.
+        """
         session = self._session
+        at = self._breaker.next_request_at(under_way=self._outgoing.busy)
+        if at is None or at > self._clock():
+            return False
         return self._window.is_open(session.unconfirmed, age_s=self._clock() - session.unconfirmed_since)
 
     def _is_leased(self, job: claim_session.LeasedDelivery) -> bool:
@@ -231,8 +249,10 @@ class EndpointDelivery:
         delivery = job.delivery
         job.sent = True
         self._marks.begin(delivery.id)
+        now = self._clock()
+        self._breaker.begun(now)
         if not job.probe:
-            self._under_way[delivery.id] = self._clock()
+            self._under_way[delivery.id] = now
         try:
             body = render.envelope(delivery, self._config.names, ledger=job.ledger)
         except Exception as error:  # noqa: BLE001  this event's, which must not hold up the others
@@ -263,6 +283,8 @@ class EndpointDelivery:
     def _apply_verdict(self, verdict: breaker.BreakerVerdict, reply: answer.EndpointAnswer, now: float) -> None:
         """Apply an answer's consequences for later requests: open, close or pause."""
         pause_s = retry.pause_s(self._config.policy, reply.status, asked_s=settlement.asked_s(reply))
+        if reply.status == _UNAVAILABLE and self._breaker.is_alive(now):
+            pause_s = 0.0  # it delays its own event only
         if verdict.opened:
             self._telemetry.opened(self._breaker.failures, reply.code)
         if verdict.closed:

@@ -40,8 +40,11 @@ class TelemetryPort(Protocol):
     def silent(self) -> None:
         """Record that the store has not answered in time."""
 
-    def sent(self, delivery: model.Delivery, outcome: model.Outcome, *, failures: int) -> None:
-        """Record a settled request; `failures` is the number of consecutive outage-like answers."""
+    def sent(self, delivery: model.Delivery, outcome: model.Outcome, *, failures: int, alive: bool) -> None:
+        """Record a settled request.
+
+        `failures` is the number of consecutive outage-like answers; `alive`: another answer was proper a moment ago.
+        """
 
     def gave_up(self, kind: model.EventType, *, late: bool) -> None:
         """Record that an event has no attempt left; `late`: its last attempt was counted after it had been settled."""

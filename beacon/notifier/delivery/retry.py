@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 _RETRIED = frozenset({408, 425, 429})
-_OUTAGE_LIKE = frozenset({502, 503, 504})
+_OUTAGE_LIKE = frozenset({502, 503, 504, *range(520, 528), 530})  # 52x and 530: gateways that lost their origin
 _PAUSING = frozenset({429, 503})
 
 
@@ -45,8 +45,13 @@ def meaning(status: int) -> Meaning:
 
 
 def outage_like(status: int) -> bool:
-    """Return True if a failure may be caused by the endpoint: no answer, or 502, 503 or 504 from a gateway."""
+    """Return True if a failure may be caused by the endpoint: no answer, or one of a gateway that has no endpoint."""
     return status == 0 or status in _OUTAGE_LIKE
+
+
+def is_proper(status: int) -> bool:
+    """Return True if an answer shows that the endpoint processes events: a complete one, of this event or about it."""
+    return 200 <= status < 500 and status not in _RETRIED
 
 
 def exhausted(policy: Policy, counted: int) -> bool:

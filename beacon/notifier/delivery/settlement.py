@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from beacon.domain import model
-from beacon.notifier.delivery import breaker, claim_session, retry, retry_after
+from beacon.notifier.delivery import breaker, claim_session, retry, retry_after, suspicion
 from beacon.notifier.transport import answer
 
 
@@ -85,7 +85,7 @@ class Charge:
     exhausted: bool
 
 
-def charge(suspect: breaker.MadeRequest, policy: retry.Policy, *, counted: int, may_fail: bool) -> Charge:
+def charge(suspect: suspicion.MadeRequest, policy: retry.Policy, *, counted: int, may_fail: bool) -> Charge:
     """Return the outcomes of a request that counts after all, as attempt number `counted` of its event.
 
     An event fails with its latest attempt only, and not while it is sent again: then its next answer decides.

@@ -83,12 +83,16 @@ class Telemetry:
             self._report_claim(_WAITING)
             self._log.warning("store stopped answering", endpoint=self._endpoint)
 
-    def sent(self, delivery: model.Delivery, outcome: model.Outcome, *, failures: int) -> None:
-        """Record a settled request; `failures` is the number of consecutive outage-like answers."""
+    def sent(self, delivery: model.Delivery, outcome: model.Outcome, *, failures: int, alive: bool) -> None:
+        """Record a settled request.
+
+        `failures` is the number of consecutive outage-like answers; `alive`: another answer was proper a moment ago.
+        """
         self._attempts.of(outcome.code).inc()
         self._duration.observe(outcome.duration_s)
-        self._set_failures(failures, up=not retry.outage_like(outcome.status))
-        self._report_endpoint("down" if self._failed_since is not None or failures >= _DOWN else "up")
+        self._set_failures(failures, up=alive or not retry.outage_like(outcome.status))
+        is_down = self._failed_since is not None or (failures >= _DOWN and not alive)
+        self._report_endpoint("down" if is_down else "up")
         if outcome.result is model.DeliveryResult.RETRY:
             self._retries.of(outcome.code).inc()
             metrics.DELIVERY_BACKOFF.observe(outcome.delay_s)

@@ -23,6 +23,7 @@ class Recorder:
     def __init__(self) -> None:
         self.outcomes: list[model.Outcome] = []
         self.failures: list[int] = []
+        self.alive = False
         self.given = 0
         self.gave_up_on: list[tuple[model.EventType, bool]] = []
         self.reported: list[str] = []
@@ -37,7 +38,8 @@ class Recorder:
         if self.reported[-1:] != ["silent"]:
             self.reported.append("silent")
 
-    def sent(self, delivery: model.Delivery, outcome: model.Outcome, *, failures: int) -> None:
+    def sent(self, delivery: model.Delivery, outcome: model.Outcome, *, failures: int, alive: bool) -> None:
+        self.alive = alive
         assert outcome.delivery == delivery.id
         self.outcomes.append(outcome)
         self.failures.append(failures)

@@ -404,12 +404,12 @@ def test_a_claim_numbered_below_one_gets_nothing(store: world.World) -> None:
     assert store.claim(number=0).deliveries == store.claim(number=-5).deliveries == ()
 
 
-def test_a_probe_prefers_what_was_never_attempted(store: world.World) -> None:
+def test_a_probe_prefers_the_newest_of_those_that_were_never_attempted(store: world.World) -> None:
     emit(store, "tried", "fresh", "fresher")
     tried, *_ = store.claim(1).deliveries
     store.claim(0, outcome(tried, model.DeliveryResult.RETRY))
 
-    assert names_of(store.claim(5, probe=True)) == ["fresh"]
+    assert names_of(store.claim(5, probe=True)) == ["fresher"]
 
 
 def test_a_probe_takes_the_least_recently_tried_whatever_its_backoff(store: world.World) -> None:

@@ -38,6 +38,7 @@ class Sender:
         self.resets += 1
         self.waiting.clear()
 
-    def answer(self, status: int = 204) -> None:
-        """Answer the oldest request."""
-        self.waiting.pop(0)(answer.EndpointAnswer(code=str(status), status=status))
+    def answer(self, status: int = 204, *, retry_after: str | None = None) -> None:
+        """Answer the oldest request; 0: its connection broke."""
+        code = str(status) if status else answer.NETWORK
+        self.waiting.pop(0)(answer.EndpointAnswer(code=code, status=status, retry_after=retry_after))

@@ -1,11 +1,15 @@
+import math
+
+import pytest
+
 from beacon.domain import model
-from beacon.notifier.delivery import breaker
+from beacon.notifier.delivery import breaker, suspicion
 
 RULES = breaker.BreakerRules(threshold=5, probe_interval_s=1.0, timeout_s=30.0)
 
 
-def request(delivery: int, status: int, *, attempt: int = 1) -> breaker.MadeRequest:
-    return breaker.MadeRequest(
+def request(delivery: int, status: int, *, attempt: int = 1) -> suspicion.MadeRequest:
+    return suspicion.MadeRequest(
         delivery=delivery,
         generation=0,
         attempt=attempt,
@@ -31,7 +35,8 @@ def probe(
 
 def opened(*, status: int = 0, now: float = 0.0) -> breaker.CircuitBreaker:
     state = breaker.CircuitBreaker(rules=RULES)
-    fail(state, 1, 2, 3, 4, 5, status=status, now=now)
+    fail(state, 1, 2, 3, 4, status=status, now=now - 0.5)
+    fail(state, 5, status=status, now=now)
     assert state.open
     return state
 
@@ -40,35 +45,100 @@ def test_a_failure_counts_when_another_event_is_answered_before_the_breaker_open
     state = breaker.CircuitBreaker(rules=RULES)
 
     (failed,) = fail(state, 1)
-    verdict = state.answered(request(2, 200), duration_s=0.1, now=0.0)
+    verdict = state.answered(request(2, 200), duration_s=0.1, now=0.2)
 
     assert not failed.counted
     assert [charged.delivery for charged in verdict.charged] == [1]
 
 
+def test_an_answer_says_nothing_about_what_failed_while_it_was_under_way() -> None:
+    state = breaker.CircuitBreaker(rules=RULES)
+    fail(state, 1, now=1.0)
+
+    assert state.answered(request(2, 200), duration_s=0.5, now=1.2).charged == ()
+    later = state.answered(request(3, 404), duration_s=0.1, now=1.3)
+    assert [charged.delivery for charged in later.charged] == [1]
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 501, 599])
+def test_an_answer_that_is_not_proper_charges_nothing_and_ends_the_row(status: int) -> None:
+    state = breaker.CircuitBreaker(rules=RULES)
+    fail(state, 1, 2, 3, 4, now=1.0)
+
+    assert state.answered(request(9, status), duration_s=0.1, now=2.0).charged == ()
+    assert state.failures == 0
+
+
+def test_an_endpoint_that_goes_on_answering_others_is_not_down() -> None:
+    state = breaker.CircuitBreaker(rules=RULES)
+    for tenth in range(50):
+        fail(state, *range(10, 30), status=503, now=tenth / 10)
+        assert not state.open
+        state.answered(request(9, 204), duration_s=0.01, now=tenth / 10)
+
+    assert not any(verdict.opened for verdict in fail(state, 1, 2, 3, 4, 5, now=5.3))
+    assert fail(state, 6, now=5.9)[0].opened
+
+
+def test_a_down_endpoint_is_noticed_although_nothing_more_is_sent() -> None:
+    state = breaker.CircuitBreaker(rules=RULES)
+    fail(state, 1, 2, 3, 4, 5, now=10.0)
+
+    assert state.plan(10.1) == breaker.ClaimPlan(mode=breaker.BreakerMode.FULL, until=10.5)
+    assert not state.detect_outage(10.4)
+    assert state.detect_outage(10.5)
+    assert state.open
+    assert not state.detect_outage(11.0)
+
+
+def test_few_failures_make_no_outage_however_long_they_last() -> None:
+    state = breaker.CircuitBreaker(rules=RULES)
+    fail(state, 1, 2, 3, 4, now=10.0)
+
+    assert not state.detect_outage(100.0)
+
+
+def test_while_nothing_answers_one_request_is_begun_at_a_time_and_20_a_second() -> None:
+    state = breaker.CircuitBreaker(rules=RULES)
+    fail(state, 1, 2, 3, 4, now=10.0)
+    assert state.next_request_at(under_way=4) == -math.inf
+
+    fail(state, 5, now=10.0)
+    state.begun(10.1)
+    assert state.next_request_at(under_way=1) is None
+    assert state.next_request_at(under_way=0) == pytest.approx(10.15)
+
+
+def test_complete_answers_do_not_slow_the_sending_down() -> None:
+    state = breaker.CircuitBreaker(rules=RULES)
+    fail(state, *range(20), status=503, now=10.0)
+
+    assert state.next_request_at(under_way=4) == -math.inf
+
+
 def test_a_failure_is_charged_once() -> None:
     state = breaker.CircuitBreaker(rules=RULES)
     fail(state, 1)
-    state.answered(request(2, 200), duration_s=0.1, now=0.0)
+    assert state.answered(request(2, 200), duration_s=0.1, now=0.2).charged
 
-    assert state.answered(request(3, 200), duration_s=0.1, now=0.0).charged == ()
+    assert state.answered(request(3, 200), duration_s=0.1, now=0.4).charged == ()
 
 
 def test_a_proper_answer_to_the_event_itself_charges_none_of_its_own_failures() -> None:
     state = breaker.CircuitBreaker(rules=RULES)
     fail(state, 1)
 
-    own = state.answered(request(1, 500, attempt=2), duration_s=0.1, now=0.0)
-    other = state.answered(request(2, 404), duration_s=0.1, now=0.0)
+    own = state.answered(request(1, 400, attempt=2), duration_s=0.1, now=0.2)
+    other = state.answered(request(2, 404), duration_s=0.1, now=0.4)
 
     assert own.charged == ()
-    assert [charged.delivery for charged in other.charged] == [1]
+    assert [(charged.delivery, charged.counted, charged.latest) for charged in other.charged] == [(1, 1, 2)]
 
 
 def test_the_run_that_opens_the_breaker_is_forgiven() -> None:
     state = breaker.CircuitBreaker(rules=RULES)
 
-    verdicts = fail(state, 1, 2, 3, 4, 5)
+    verdicts = [*fail(state, 1, 2, 3, 4), *fail(state, 5, now=0.5)]
     closing = state.answered(request(9, 200), duration_s=0.1, now=1.0)
 
     assert [verdict.opened for verdict in verdicts] == [False, False, False, False, True]
@@ -105,10 +175,11 @@ def test_a_threshold_of_0_never_opens_and_everything_counts() -> None:
     assert state.plan(0.0).mode is breaker.BreakerMode.FULL
 
 
-def test_a_threshold_of_1_opens_at_the_first_failure() -> None:
+def test_a_threshold_of_1_opens_half_a_second_after_the_first_failure() -> None:
     state = breaker.CircuitBreaker(rules=breaker.BreakerRules(threshold=1, probe_interval_s=1.0, timeout_s=30.0))
+    fail(state, 1, now=10.0)
 
-    assert fail(state, 1)[0].opened
+    assert state.detect_outage(10.5)
 
 
 def test_a_probe_goes_out_every_interval_while_nothing_answers() -> None:
@@ -200,7 +271,7 @@ def test_an_event_that_fails_again_after_another_was_answered_keeps_its_backoff(
     probe(state, 6, 200, now=101.0, ends=101.1)
 
     fail(state, 1, now=102.0)
-    verdict = state.answered(request(7, 200), duration_s=0.1, now=102.1)
+    verdict = state.answered(request(7, 200), duration_s=0.1, now=102.2)
 
     assert [charged.delivery for charged in verdict.charged] == [1]
 
@@ -244,8 +315,9 @@ def test_a_pause_never_delays_a_probe() -> None:
     state.pause(300.0, 100.0)
 
     fail(state, 1, 2, 3, 4, 5, now=100.0)
+    assert state.detect_outage(100.5)
 
-    assert state.plan(101.0).mode is breaker.BreakerMode.PROBE
+    assert state.plan(101.5).mode is breaker.BreakerMode.PROBE
 
 
 def answered_once(now: float) -> breaker.CircuitBreaker:

@@ -179,3 +179,63 @@ def test_an_own_failure_between_forgiven_ones_and_their_counting_is_counted_too(
     bad.world.sender.answer()
 
     assert bad.outcomes(1) == [(CHARGED, 3, True), (FAILED, 4, True)]
+
+
+# --- an endpoint that fails for some events, or for all
+
+
+def test_without_answers_the_queue_is_sent_one_by_one_and_goes_back_when_the_endpoint_is_down() -> None:
+    world = World(deliveries=100)
+    for _ in range(5):
+        world.sender.answer(0)
+    for _ in range(3):
+        world.sender.answer(0)
+    sent = len(world.sender.sent)
+    assert not world.sender.waiting
+
+    _, again_s = world.served.next_claim(world.now)
+    assert 0 < again_s <= 0.05
+    world.now += 0.05
+    world.served.check(world.now, renewed_at=0.0)
+    assert len(world.sender.sent) == sent + 1
+
+    world.now += 0.45
+    world.served.check(world.now, renewed_at=0.0)
+    assert world.record.reported[-1] == "opened"
+    released = [one for one in world.claim().settlements if one.result is model.DeliveryResult.RELEASED]
+    assert len(released) == 100 - sent - 1
+
+
+def test_a_down_endpoint_is_noticed_in_time_when_all_events_were_sent() -> None:
+    world = World(deliveries=5, width=5)
+    for _ in range(5):
+        world.sender.answer(503)
+    world.claim()
+    _, again_s = world.served.next_claim(world.now)
+    assert again_s == 0.5
+
+    world.now += again_s
+    world.served.check(world.now, renewed_at=0.0)
+    assert world.record.reported[-1] == "opened"
+
+
+def test_the_wait_that_a_503_asks_for_is_its_own_events_while_others_are_answered() -> None:
+    world = World(deliveries=100)
+    world.sender.answer(204)
+    before = len(world.sender.sent)
+    world.sender.answer(503, retry_after="60")
+    assert len(world.sender.sent) == before + 1
+
+    world.now += 0.5
+    world.sender.answer(503, retry_after="60")
+    assert len(world.sender.sent) == before + 1
+
+
+def test_the_wait_that_a_429_asks_for_pauses_the_endpoint() -> None:
+    world = World(deliveries=100)
+    world.sender.answer(204)
+    before = len(world.sender.sent)
+
+    world.sender.answer(429, retry_after="60")
+
+    assert len(world.sender.sent) == before

@@ -24,7 +24,14 @@ def test_all_other_statuses_are_retried(status: int) -> None:
 
 
 def test_only_a_missing_answer_and_gateway_errors_are_outage_like() -> None:
-    assert [status for status in (0, *range(100, 1000)) if retry.outage_like(status)] == [0, 502, 503, 504]
+    assert [status for status in (0, *range(100, 1000)) if retry.outage_like(status)] == [
+        0,
+        502,
+        503,
+        504,
+        *range(520, 528),
+        530,
+    ]
 
 
 def test_the_backoff_starts_at_the_initial_one_and_grows_by_the_multiplier_up_to_the_maximum() -> None:

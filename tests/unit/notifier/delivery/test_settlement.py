@@ -5,7 +5,7 @@ from email.utils import format_datetime
 import pytest
 
 from beacon.domain import model
-from beacon.notifier.delivery import breaker, claim_session, retry, settlement
+from beacon.notifier.delivery import breaker, claim_session, retry, settlement, suspicion
 from beacon.notifier.transport import answer
 from tests.unit.notifier import stores
 
@@ -110,8 +110,8 @@ def test_a_request_cancelled_by_the_stop_is_retried_and_does_not_count() -> None
     assert outcome.delay_s == 0.0
 
 
-def suspect() -> breaker.MadeRequest:
-    return breaker.MadeRequest(
+def suspect() -> suspicion.MadeRequest:
+    return suspicion.MadeRequest(
         delivery=7, generation=0, attempt=3, counted=1, type=model.EventType.CREATED, code="503", status=503, error="e"
     )
 

@@ -70,7 +70,7 @@ def test_a_delivery_updates_its_metrics(recorder: telemetry.Telemetry, name: str
     committed_us = int((time.time() - 2) * 1_000_000)
     delivery = stores.delivery(1, committed_us=committed_us)
 
-    recorder.sent(delivery, outcome(model.DeliveryResult.DELIVERED, duration_s=0.2), failures=0)
+    recorder.sent(delivery, outcome(model.DeliveryResult.DELIVERED, duration_s=0.2), failures=0, alive=False)
 
     assert value("deliveries_total", endpoint=name, type="created", outcome="delivered") == 1
     assert value("delivery_attempts_total", endpoint=name, code="204") == 1
@@ -83,7 +83,7 @@ def test_a_delivery_updates_its_metrics(recorder: telemetry.Telemetry, name: str
 
 
 def test_a_refused_event_leaves_the_endpoint_up(recorder: telemetry.Telemetry, name: str, reports: Reports) -> None:
-    recorder.sent(stores.delivery(1), outcome(model.DeliveryResult.FAILED, status=404), failures=0)
+    recorder.sent(stores.delivery(1), outcome(model.DeliveryResult.FAILED, status=404), failures=0, alive=False)
 
     assert value("deliveries_total", endpoint=name, type="created", outcome="failed") == 1
     assert value("endpoint_up", endpoint=name) == 1
@@ -97,6 +97,7 @@ def test_a_retry_updates_its_metrics(recorder: telemetry.Telemetry, name: str) -
         stores.delivery(1),
         outcome(model.DeliveryResult.RETRY, status=0, code="timeout", delay_s=4.0),
         failures=3,
+        alive=False,
     )
 
     assert value("delivery_retries_total", endpoint=name, reason="timeout") == 1
@@ -136,18 +137,18 @@ def test_an_error_after_which_the_endpoint_starts_over_shows_in_metrics_and_stat
 def test_one_failing_event_among_others_does_not_make_the_state_flap(
     recorder: telemetry.Telemetry, reports: Reports
 ) -> None:
-    recorder.sent(stores.delivery(1), outcome(model.DeliveryResult.DELIVERED), failures=0)
+    recorder.sent(stores.delivery(1), outcome(model.DeliveryResult.DELIVERED), failures=0, alive=False)
     before = reports.written
 
     for _ in range(50):
-        recorder.sent(stores.delivery(1), outcome(model.DeliveryResult.RETRY, status=503), failures=1)
-        recorder.sent(stores.delivery(1), outcome(model.DeliveryResult.DELIVERED), failures=0)
+        recorder.sent(stores.delivery(1), outcome(model.DeliveryResult.RETRY, status=503), failures=1, alive=False)
+        recorder.sent(stores.delivery(1), outcome(model.DeliveryResult.DELIVERED), failures=0, alive=False)
 
     assert reports.written == before
 
 
 def test_exhausted_attempts_are_counted_once_as_failed(recorder: telemetry.Telemetry, name: str) -> None:
-    recorder.sent(stores.delivery(1), outcome(model.DeliveryResult.FAILED, status=500), failures=0)
+    recorder.sent(stores.delivery(1), outcome(model.DeliveryResult.FAILED, status=500), failures=0, alive=False)
     recorder.gave_up(model.EventType.CREATED, late=False)
     recorder.gave_up(model.EventType.DELETED, late=True)
 
@@ -187,11 +188,13 @@ def logging(name: str, reports: Reports, clock: list[float]) -> telemetry.Teleme
 
 def refuse(recorder: telemetry.Telemetry, *numbers: int, status: int = 401) -> None:
     for number in numbers:
-        recorder.sent(stores.delivery(number), outcome(model.DeliveryResult.FAILED, status=status), failures=0)
+        recorder.sent(
+            stores.delivery(number), outcome(model.DeliveryResult.FAILED, status=status), failures=0, alive=False
+        )
 
 
 def accept(recorder: telemetry.Telemetry) -> None:
-    recorder.sent(stores.delivery(1), outcome(model.DeliveryResult.DELIVERED), failures=0)
+    recorder.sent(stores.delivery(1), outcome(model.DeliveryResult.DELIVERED), failures=0, alive=False)
 
 
 def test_a_loss_is_logged_once_at_its_begin_and_with_its_number_at_its_end(
@@ -283,12 +286,28 @@ def test_each_event_is_logged_at_debug_with_its_id_and_object(
     recorder = telemetry.Telemetry(name, report=reports.report, logger=log.get())
     delivery = stores.delivery(1)
 
-    recorder.sent(delivery, outcome(model.DeliveryResult.DELIVERED), failures=0)
+    recorder.sent(delivery, outcome(model.DeliveryResult.DELIVERED), failures=0, alive=False)
 
     (said,) = [line for line in lines(capfd) if line["event"] == "event sent"]
     assert said["level"] == "debug"
     assert (said["event_id"], said["kind"]) == (delivery.event_id, delivery.kind)
     assert (said["namespace"], said["name"]) == (delivery.namespace, delivery.name)
+
+
+def test_an_endpoint_that_answers_others_is_up(name: str) -> None:
+    said: list[str] = []
+
+    def report(component: str, state: Mapping[str, Any]) -> None:
+        if component == "endpoint":
+            said.append(state["state"])
+
+    recorder = telemetry.Telemetry(name, report=report, logger=log.get())
+    refused = outcome(model.DeliveryResult.RETRY, status=503, code="503")
+    recorder.sent(stores.delivery(1), refused, failures=9, alive=True)
+    assert (said[-1], value("endpoint_up", endpoint=name)) == ("up", 1)
+
+    recorder.sent(stores.delivery(1), refused, failures=10, alive=False)
+    assert (said[-1], value("endpoint_up", endpoint=name)) == ("down", 0)
 
 
 def test_the_breaker_is_reported_even_if_the_endpoint_was_down_before(
@@ -301,7 +320,9 @@ def test_the_breaker_is_reported_even_if_the_endpoint_was_down_before(
             said.append((state["state"], state["breaker"]))
 
     recorder = telemetry.Telemetry(name, report=report, logger=log.get())
-    recorder.sent(stores.delivery(1), outcome(model.DeliveryResult.RETRY, status=0, code="network"), failures=5)
+    recorder.sent(
+        stores.delivery(1), outcome(model.DeliveryResult.RETRY, status=0, code="network"), failures=5, alive=False
+    )
     recorder.opened(5, "network")
     recorder.closed()
 
