@@ -100,15 +100,16 @@ def page(data: bytes, *, kind: str = "", api_version: str = "", namespace: str =
         parsed = parsing.page(data)
     except parsing.UNREADABLE as error:
         raise failures.Malformed(f"the API server sent something that is not a list: {error}") from error
-    if parsed.metadata is None or parsed.items is None or not _is_list(parsed, kind, api_version):
-        found = f"{parsed.kind or 'something'} {parsed.api_version}".strip()[:100]
+    head = parsed.head
+    if head.metadata is None or parsed.items is None or not _is_list(head, kind, api_version):
+        found = f"{head.kind or 'something'} {head.api_version}".strip()[:100]
         raise failures.Malformed(f"the API server sent {found} instead of a list of {kind or 'objects'}")
-    if parsed.status is not None:
+    if head.status is not None:
         raise failures.Malformed("the API server sent a list with a status, which no list has")
-    if (parsed.metadata.remaining or 0) > 0 and not parsed.metadata.rest:
+    if (head.metadata.remaining or 0) > 0 and not head.metadata.rest:
         raise failures.Malformed("the API server sent a part of a list without the token for the rest of it")
     _refuse_foreign(parsed.items, kind, namespace)
-    version = _list_version(parsed.metadata.resource_version)
+    version = _list_version(head.metadata.resource_version)
     readable: list[Item] = []
     unreadable: list[Unreadable] = []
     for one in parsed.items:
@@ -116,7 +117,7 @@ def page(data: bytes, *, kind: str = "", api_version: str = "", namespace: str =
             unreadable.append(Unreadable(item=one.metadata, why=why))
         else:
             readable.append(one.metadata)
-    found_page = ListPageItems(version=version, items=readable, rest=parsed.metadata.rest or "", unreadable=unreadable)
+    found_page = ListPageItems(version=version, items=readable, rest=head.metadata.rest or "", unreadable=unreadable)
     if len(set(found_page.uids)) != len(found_page.uids):
         raise failures.Malformed("the API server listed an object twice")
     return found_page
@@ -144,7 +145,7 @@ _LONGEST_NAME = 253  # of an object in Kubernetes; UIDs and namespaces are short
 _METADATA_VERSIONS = ("", "meta.k8s.io/v1", "meta.k8s.io/v1beta1")
 
 
-def _is_list(parsed: parsing.List, kind: str, api_version: str) -> bool:
+def _is_list(parsed: parsing.ListHead, kind: str, api_version: str) -> bool:
     """Return True if a document is declared as a list: of metadata, or of the kind itself."""
     if parsed.kind == f"{_METADATA}List":
         return parsed.api_version in _METADATA_VERSIONS
