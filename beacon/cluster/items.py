@@ -115,6 +115,7 @@ def page(data: bytes, *, kind: str = "", api_version: str = "", namespace: str =
     for one in parsed.items:
         if why := _flaw(one, namespace, version):
             unreadable.append(Unreadable(item=one.metadata, why=why))
+            parsing.check_number(len(unreadable))
         else:
             readable.append(one.metadata)
     found_page = ListPageItems(version=version, items=readable, rest=head.metadata.rest or "", unreadable=unreadable)

@@ -88,6 +88,23 @@ class List(msgspec.Struct, frozen=True, gc=False):
     items: Sequence[Object] | None
 
 
+class _ListedItem(Item, frozen=True, gc=False, kw_only=True):
+    """The metadata of an object in a list; without a required field msgspec rejects it, and the slow parser counts it.
+
+    So `{}`, of which a page can hold a million, is no object for the quick parser.
+    """
+
+    uid: str
+    name: str
+    resource_version: str
+
+
+class _ListedObject(Object, frozen=True, gc=False, kw_only=True):
+    """An object in a list."""
+
+    metadata: _ListedItem
+
+
 LIMIT = model.MAX_INTEGER + 1  # of resourceVersions: the limit of SQLite's integers and of etcd's revisions
 
 
@@ -113,13 +130,13 @@ def is_number(text: str) -> bool:
 _LONGEST = 19  # digits of LIMIT
 _LINE = msgspec.json.Decoder(RawLine)
 _HEAD = msgspec.json.Decoder(ListHead)
-_OBJECTS = msgspec.json.Decoder(list[Object])
+_OBJECTS = msgspec.json.Decoder(list[_ListedObject])
 _ONE = msgspec.json.Decoder(Object)
 _TEXT = msgspec.json.Decoder(str)
 _TEXTS = msgspec.json.Decoder(dict[str, str] | None)
 _ITEMS = re.compile(rb'"items"\s*+:\s*+(?=\[)')
 _FIELDS = ("uid", "namespace", "name", "resourceVersion")
-_MOST_DAMAGED = 10_000  # objects of one page
+_MOST_UNREADABLE = 10_000  # objects of one page
 _CUT = "it is larger than an object may be"
 # Keys that decide what a list or a line means.
 _KEYS_OF_HEAD = ("kind", "apiVersion", "metadata", "status")
@@ -156,11 +173,22 @@ def page(data: bytes) -> List:
 
     Raises:
         scanning.ScanError, msgspec.DecodeError: it is not JSON, its head has fields of other types or a key twice.
+        failures.Malformed: too many of its objects are unreadable.
     """
     try:
         return _split_page(data)
     except UNREADABLE:
         return _scanned_page(data)
+
+
+def check_number(unreadable: int) -> None:
+    """Raise if a page has too many unreadable objects: to log them all would take longer than a heartbeat may.
+
+    Raises:
+        failures.Malformed: there are more than 10,000.
+    """
+    if unreadable > _MOST_UNREADABLE:
+        raise failures.Malformed(f"the API server sent a page with more than {_MOST_UNREADABLE} unreadable objects")
 
 
 def _split_page(data: bytes) -> List:
@@ -185,15 +213,14 @@ def _span_of_items(data: bytes) -> scanning.Span:
 def _scanned_page(data: bytes) -> List:
     """Parse a page object by object."""
     objects: list[Object] | None = None
-    damaged = 0
+    unreadable = 0
 
     def add(span: scanning.Span) -> None:
-        nonlocal damaged
+        nonlocal unreadable
         assert objects is not None  # noqa: S101  set by the caller
         objects.append(_element(data, span))
-        damaged += isinstance(objects[-1], Damaged)
-        if damaged > _MOST_DAMAGED:
-            raise scanning.ScanError(f"more than {_MOST_DAMAGED} of its objects are unreadable")
+        unreadable += _is_incomplete(objects[-1])
+        check_number(unreadable)
 
     def walk(start: int) -> int | None:
         nonlocal objects
@@ -212,6 +239,11 @@ def _check_list_metadata(data: bytes, found: dict[str, scanning.Span]) -> None:
     start = found["metadata"][0] if "metadata" in found else 0
     if start and data[start] == ord("{"):
         scanning.members(data, start, once=_KEYS_OF_LIST_METADATA)
+
+
+def _is_incomplete(one: Object) -> bool:
+    item = one.metadata
+    return isinstance(one, Damaged) or not (item.uid and item.name and item.resource_version)
 
 
 def one(data: bytes) -> Object:

@@ -277,6 +277,28 @@ def test_a_list_is_read_in_any_layout(body: bytes, one: bytes, readable: bool) -
     assert ([item.uid for item in page.items], len(page.unreadable)) == ((["u"], 0) if readable else ([], 1))
 
 
+SMALLEST = b'{"metadata":{"uid":"","name":"","resourceVersion":""}}'
+
+
+@pytest.mark.parametrize("first", [b"", ODD_ONE + b","], ids=["alone", "after an odd one"])
+@pytest.mark.parametrize(
+    "one", [b"{}", b"[]", b"7", b"null", b'{"metadata":{}}', b'{"metadata":{"uid":7}}', SMALLEST, b"[[],{}]"]
+)
+def test_a_page_with_more_than_10000_unreadable_objects_is_refused(one: bytes, first: bytes) -> None:
+    allowed = items.page(LIST.replace(b"ONE", first + b",".join([one] * 9_999)))
+    with pytest.raises(failures.Malformed, match="more than 10000 unreadable objects"):
+        items.page(LIST.replace(b"ONE", first + b",".join([one] * 10_001)))
+
+    assert len(allowed.unreadable) == 9_999 + bool(first)
+
+
+def test_a_page_is_refused_before_the_rest_of_it_is_parsed() -> None:
+    # The rest is no JSON, which is not noticed.
+    for one in (b"{}", b"[]", b"7"):
+        with pytest.raises(failures.Malformed, match="unreadable objects"):
+            items.page(LIST.replace(b"ONE]}", b",".join([one] * 10_001) + b",}"))
+
+
 LINE = b'{"type":"ADDED","object":' + ONE + b"}"
 REPEATED_IN_LINE = {
     "object": LINE[:-1] + b',"object":{}}',
