@@ -277,6 +277,14 @@ def test_a_list_is_read_in_any_layout(body: bytes, one: bytes, readable: bool) -
     assert ([item.uid for item in page.items], len(page.unreadable)) == ((["u"], 0) if readable else ([], 1))
 
 
+@pytest.mark.parametrize("remaining", [-1, 1, 10**30])
+def test_a_remaining_number_needs_a_token(remaining: int) -> None:
+    for one in (ONE, ODD_ONE):
+        body = LIST.replace(b"ONE", one).replace(b'"50"}', b'"50","remainingItemCount":%d}' % remaining)
+        with pytest.raises(failures.Malformed, match="part of a list"):
+            items.page(body)
+
+
 SMALLEST = b'{"metadata":{"uid":"","name":"","resourceVersion":""}}'
 
 
@@ -297,6 +305,31 @@ def test_a_page_is_refused_before_the_rest_of_it_is_parsed() -> None:
     for one in (b"{}", b"[]", b"7"):
         with pytest.raises(failures.Malformed, match="unreadable objects"):
             items.page(LIST.replace(b"ONE]}", b",".join([one] * 10_001) + b",}"))
+
+
+UNUSABLE = {"too long": "u" * 1_000_000, "254": "u" * 254, "a NUL": "u\0x"}
+
+
+@pytest.mark.parametrize("annotations", [{"k": "v"}, {"k": 1}], ids=["otherwise readable", "otherwise unreadable"])
+@pytest.mark.parametrize("uid", UNUSABLE.values(), ids=UNUSABLE.keys())
+def test_a_uid_that_no_object_can_have_is_not_used(uid: str, annotations: dict[str, object]) -> None:
+    odd = {**METADATA, "uid": uid, "annotations": annotations}
+
+    page = items.page(listed({"metadata": odd}, {"metadata": {**METADATA, "uid": "other"}}))
+    lines = [items.line(line(kind, **odd)) for kind in ("ADDED", "MODIFIED", "DELETED")]
+
+    assert (page.uids, page.versions, page.identified) == (("other",), (42,), False)
+    assert [one.name for one in page.unreadable] == ["ns/a"]
+    assert [(one.item.uid, one.item.name, bool(one.why)) for one in lines] == [("", "a", True)] * 3
+    with pytest.raises(failures.Malformed):
+        items.object_uid(codec.encode({"metadata": odd}))
+
+
+@pytest.mark.parametrize("field", ["name", "namespace"])
+def test_an_object_with_a_nul_in_its_name_is_unreadable(field: str) -> None:
+    page = items.page(listed({"metadata": {**METADATA, field: "a\0b"}}))
+
+    assert [(one.item.uid, one.why) for one in page.unreadable] == [("u", "its UID, name or namespace contains a NUL")]
 
 
 LINE = b'{"type":"ADDED","object":' + ONE + b"}"
