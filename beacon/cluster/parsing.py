@@ -212,27 +212,19 @@ def _span_of_items(data: bytes) -> scanning.Span:
 
 def _scanned_page(data: bytes) -> List:
     """Parse a page object by object."""
-    objects: list[Object] | None = None
+    objects: list[Object] = []
     unreadable = 0
 
     def add(span: scanning.Span) -> None:
         nonlocal unreadable
-        assert objects is not None  # noqa: S101  set by the caller
         objects.append(_element(data, span))
         unreadable += _is_incomplete(objects[-1])
         check_number(unreadable)
 
-    def walk(start: int) -> int | None:
-        nonlocal objects
-        if data[start : start + 1] != b"[":
-            return None
-        objects = []
-        return scanning.elements(data, start, add)
-
-    found = scanning.document(data, once=_KEYS_OF_LIST, walks={"items": walk})
+    found = scanning.document(data, once=_KEYS_OF_LIST, arrays={"items": add})
     _check_list_metadata(data, found)
-    around = (b'"%b":%b' % (name.encode(), data[slice(*found[name])]) for name in _KEYS_OF_HEAD if name in found)
-    return List(head=_HEAD.decode(b"{%b}" % b",".join(around)), items=objects)
+    is_array = scanning.is_array(data, found, "items")
+    return List(head=_HEAD.decode(scanning.excerpt(data, found, _KEYS_OF_HEAD)), items=objects if is_array else None)
 
 
 def _check_list_metadata(data: bytes, found: dict[str, scanning.Span]) -> None:

@@ -6,12 +6,12 @@ values and validates nothing: skipped parts need not be valid JSON.
 """
 
 import re
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 
 import msgspec
 
 Span = tuple[int, int]
-Walk = Callable[[int], int | None]  # takes the offset of a value; returns its end, or None if it does not handle it
+See = Callable[[Span], None]
 
 
 class ScanError(ValueError):
@@ -38,23 +38,33 @@ def members(data: bytes, at: int = 0, *, cut: bool = False, once: Container[str]
     return found
 
 
-def document(data: bytes, *, once: Container[str] = (), walks: Mapping[str, Walk] | None = None) -> dict[str, Span]:
+def document(data: bytes, *, once: Container[str] = (), arrays: Mapping[str, See] | None = None) -> dict[str, Span]:
     """Return the spans of the members' values of a text that is one object and nothing else.
 
-    `walks` contains the functions that find the ends of the values of some keys themselves, so that a large value need
-    not be read twice.
+    The functions in `arrays` are called with the span of each element of the array that is the value of their key, so
+    that a large array is read only once, and only up to an element for which the function raises an exception.
 
     Raises:
         RepeatedKeyError: a key in `once` occurs twice.
         ScanError: the text is anything but one object.
     """
-    found, end = _members(data, 0, once, walks or {})
+    found, end = _members(data, 0, once, arrays or {})
     if not end or data[end:].strip():
         raise ScanError("the text is not one object")
     return found
 
 
-def elements(data: bytes, at: int, see: Callable[[Span], None]) -> int:
+def excerpt(data: bytes, found: Mapping[str, Span], keys: Iterable[str]) -> bytes:
+    """Return the JSON text of an object with some of the members that were found."""
+    return b"{%b}" % b",".join(b'"%b":%b' % (key.encode(), data[slice(*found[key])]) for key in keys if key in found)
+
+
+def is_array(data: bytes, found: Mapping[str, Span], key: str) -> bool:
+    """Return True if the value of a key was found and is an array."""
+    return key in found and data[found[key][0]] == ord("[")
+
+
+def elements(data: bytes, at: int, see: See) -> int:
     """Call `see` with the span of each element of the array at offset `at`; return the offset where the array ends.
 
     Raises:
@@ -73,7 +83,7 @@ def elements(data: bytes, at: int, see: Callable[[Span], None]) -> int:
 
 
 def _members(
-    data: bytes, at: int, once: Container[str], walks: Mapping[str, Walk], *, cut: bool = False
+    data: bytes, at: int, once: Container[str], arrays: Mapping[str, See], *, cut: bool = False
 ) -> tuple[dict[str, Span], int]:
     """Return the members' spans of the object at offset `at`, and the offset where it ends, 0 if it does not."""
     found: dict[str, Span] = {}
@@ -82,8 +92,8 @@ def _members(
         key, start = _key(member[1]), member.end()
         if key in found and key in once:
             raise RepeatedKeyError(f"it has the key {key} twice")
-        walk = walks.get(key) if key is not None else None
-        end = (walk(start) if walk else None) or _skip(data, start)
+        see = arrays.get(key) if key is not None and data[start : start + 1] == b"[" else None
+        end = elements(data, start, see) if see else _skip(data, start)
         if end is None and not cut:
             raise ScanError("the text ends in the middle of an object")
         at = len(data) if end is None else end
