@@ -283,10 +283,10 @@ def _files_of(chosen: kubeconfig.Chosen) -> list[str]:
 
 def _content(base: str, path: str, data: str, name: str) -> bytes:
     if data:
-        return _decoded(data, f"{name}-data")
+        return files.without_mark(_decoded(data, f"{name}-data"))
     located = _located(base, path)
     try:
-        return files.read(located, most_bytes=files.CERTIFICATES_BYTES)
+        return files.without_mark(files.read(located, most_bytes=files.CERTIFICATES_BYTES))
     except OSError as error:
         raise errors.TransientError(f"{located} can't be read: {error.strerror}") from error
 

@@ -1,5 +1,7 @@
 """Credentials are read from their present location, and errors describe them without repeating them."""
 
+import base64
+import codecs
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -67,6 +69,23 @@ def test_a_token_that_was_replaced_is_read_again(account: Path) -> None:
     (account / "token").write_text("second-token\n")
 
     assert token_of(load) == "Bearer second-token"
+
+
+def test_a_byte_order_mark_is_no_part_of_a_secret(tmp_path: Path, account: Path) -> None:
+    issued = trustme.CA().issue_cert("localhost")
+    for name, data in {
+        "t": b"second-token",
+        "cert": issued.cert_chain_pems[0].bytes(),
+        "token": b"first-token",
+    }.items():
+        (tmp_path / name).write_bytes(codecs.BOM_UTF8 + data)
+    key = base64.b64encode(codecs.BOM_UTF8 + issued.private_key_pem.bytes()).decode()
+    user = {"tokenFile": "t", "client-certificate": "cert", "client-key-data": key}
+    path = doors.write_kubeconfig(tmp_path / "k", "https://127.0.0.1:1", user=user)
+    path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+
+    assert token_of(credentials.source({"KUBECONFIG": str(path)}, connections=1)) == "Bearer second-token"
+    assert token_of(credentials.source(POD, connections=1, service_account=account)) == "Bearer first-token"
 
 
 def test_a_token_file_that_is_empty_for_a_moment_is_no_reason_to_end(account: Path) -> None:
