@@ -77,6 +77,21 @@ def head(path: str | Path, *, count: int) -> bytes:
         os.close(fd)
 
 
+def tail(path: str | Path, *, count: int) -> bytes:
+    """Return the last bytes of a regular file, however large it is.
+
+    Raises:
+        OSError: the file can't be opened or read, or is not a regular file.
+    """
+    fd = _open(path, follow=True)
+    try:
+        found = os.fstat(fd)
+        _check_regular(found.st_mode, path)
+        return os.pread(fd, count, max(0, found.st_size - count))
+    finally:
+        os.close(fd)
+
+
 def check(path: str | Path, *, most_bytes: int) -> None:
     """Raise if `read` would reject a file, before a library opens it by its path.
 
