@@ -120,6 +120,7 @@ def _served(api: connection.Connection, group: str, version: str, what: str) -> 
     expected = f"{group}/{version}" if group else version
     if document.kind != "APIResourceList" or document.group_version not in ("", expected) or document.resources is None:
         found = f"{document.kind[:60]} {document.group_version[:60]}".strip() or "something else"
+        found += " without resources" if document.resources is None else ""
         raise failures.Malformed(f"the API server sent {found} instead of the resources it serves, asked about {what}")
     return _Served(readable=document.resources, unreadable=unreadable)
 
