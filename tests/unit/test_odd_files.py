@@ -17,7 +17,7 @@ from beacon import errors
 from beacon.boundary import files
 from beacon.cluster import credentials
 from beacon.configuration import loading, named_files
-from beacon.notifier import auth_token, tls_context
+from beacon.notifier.transport import auth_token, tls_context
 from beacon.runtime import metric_files, parent_death, run_directory, text_log
 from beacon.sentinel import causes, restart_state
 from beacon.store import database, integrity
