@@ -6,6 +6,7 @@ mounts secrets as links. Every rejection is an `OSError` with an `strerror`, lik
 only, because the sentinel reads files, too.
 """
 
+import codecs
 import errno
 import os
 import stat
@@ -14,6 +15,7 @@ from pathlib import Path
 SECRET_BYTES = 64 * 1024  # a token or a password
 CERTIFICATES_BYTES = 16 * 1024 * 1024  # a bundle of authorities; that of a Linux distribution has 0.2 MB
 _CHUNK = 64 * 1024
+_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def read(path: str | Path, *, most_bytes: int, follow: bool = True) -> bytes:
@@ -37,13 +39,28 @@ def read(path: str | Path, *, most_bytes: int, follow: bool = True) -> bytes:
 
 
 def read_text(path: str | Path, *, most_bytes: int, follow: bool = True) -> str:
-    """Return the content of a regular file that holds UTF-8 text.
+    """Return the content of a regular file that holds UTF-8 text, without a byte order mark.
 
     Raises:
         OSError: as `read`.
         UnicodeDecodeError: the content is not UTF-8.
     """
-    return read(path, most_bytes=most_bytes, follow=follow).decode("utf-8")
+    return without_mark(read(path, most_bytes=most_bytes, follow=follow)).decode("utf-8")
+
+
+def without_mark(data: bytes) -> bytes:
+    """Return the content of a text file without the byte order mark that some editors write."""
+    return data.removeprefix(codecs.BOM_UTF8)
+
+
+def check_unmarked(path: str | Path) -> None:
+    """Raise if a file begins with a byte order mark, before a library reads it that does not skip one.
+
+    Raises:
+        OSError: the file begins with one, or can't be read.
+    """
+    if head(path, count=max(map(len, _MARKS))).startswith(_MARKS):
+        raise OSError(errno.EINVAL, "It begins with a byte order mark: save it as plain text", os.fspath(path))
 
 
 def head(path: str | Path, *, count: int) -> bytes:
@@ -56,6 +73,21 @@ def head(path: str | Path, *, count: int) -> bytes:
     try:
         _check_regular(os.fstat(fd).st_mode, path)
         return os.read(fd, count)
+    finally:
+        os.close(fd)
+
+
+def tail(path: str | Path, *, count: int) -> bytes:
+    """Return the last bytes of a regular file, however large it is.
+
+    Raises:
+        OSError: the file can't be opened or read, or is not a regular file.
+    """
+    fd = _open(path, follow=True)
+    try:
+        found = os.fstat(fd)
+        _check_regular(found.st_mode, path)
+        return os.pread(fd, count, max(0, found.st_size - count))
     finally:
         os.close(fd)
 

@@ -1,4 +1,6 @@
-"""Reads tokens and passwords: removes the line feed at the end of a file, and rejects text that can't be sent.
+"""Reads tokens and passwords: removes the line feed at the end of a file and a byte order mark at its beginning.
+
+Text that can't be sent is rejected.
 
 No error repeats a secret or a part of one, only where it was read.
 """
@@ -9,7 +11,9 @@ from pathlib import Path
 from beacon import errors
 from beacon.boundary import files
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_MARK = "\ufeff"  # a byte order mark
+# Also those of Unicode that are invisible: a header would carry them, and no log would show why the token is wrong.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060\ufeff]")
 
 
 def read_token(path: str | Path, name: str) -> str:
@@ -33,7 +37,7 @@ def token(text: str, name: str) -> str:
     Raises:
         errors.TransientError: the token is empty, or contains a control character.
     """
-    stripped = text.strip()
+    stripped = text.strip().removeprefix(_MARK).strip()
     if not stripped:
         raise errors.TransientError(f"{name} is empty")
     if _CONTROL.search(stripped):

@@ -97,6 +97,7 @@ def _load(paths: tuple[str, ...], load: Callable[[], None]) -> None:
     try:
         for path in present:
             files.check(path, most_bytes=files.CERTIFICATES_BYTES)
+            files.check_unmarked(path)  # OpenSSL would skip the first certificate
         load()
     except (OSError, ValueError) as error:
         raise errors.TransientError(f"{' with '.join(present)} can't be used for TLS: {_error_text(error)}") from error

@@ -6,9 +6,10 @@ raised. All threads may share one `Connection` and its connection pool.
 
 import email.errors
 import http.client
+import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from urllib.parse import quote, urlencode
 
 import urllib3
@@ -45,6 +46,8 @@ _UNREADABLE = (
 )
 Query = Sequence[tuple[str, str]]
 _SHORTEST_S = 0.05
+# X509_V_ERR_ of OpenSSL: the issuer is unknown, has another signature or key, or is no authority.
+_UNTRUSTED = frozenset({2, 7, 18, 19, 20, 21, 24, 79})
 _Request = tuple[str, str, Query, str, Mapping[str, object] | None]  # method, path, query, accept, body
 
 
@@ -154,7 +157,10 @@ class Connection:
             if isinstance(error, library.ApiException):
                 self._discard(used)  # TLS: the certificates may have been replaced
             by = f" by the proxy {used.access.proxy.url}" if used.access.proxy else ""
-            raise failures.Unreachable(f"{used.access.server} does not answer{by}: {_cause_text(error)}") from error
+            why = _cause_text(error)
+            if _is_untrusted(error):
+                why += f"; trusted: {used.access.authorities}"
+            raise failures.Unreachable(f"{used.access.server} does not answer{by}: {why}") from error
         response: urllib3.BaseHTTPResponse = answer.response
         return response
 
@@ -242,14 +248,26 @@ def _no_beat() -> None:
 
 def _cause_text(error: BaseException) -> str:
     """Return the text of the innermost cause of a network error."""
-    bottom: BaseException | None = error
     best = " ".join(str(getattr(error, "reason", "") or error).split())
-    seen: list[object] = []
-    while bottom is not None and bottom not in seen:
-        seen.append(bottom)
-        if isinstance(bottom, TimeoutError):
+    for cause in _chain(error):
+        if isinstance(cause, TimeoutError):
             return "no response in time"
-        if isinstance(bottom, OSError) and bottom.strerror:
-            best = bottom.strerror
-        bottom = bottom.__cause__ or bottom.__context__
+        if isinstance(cause, OSError) and cause.strerror:
+            best = cause.strerror
     return best or type(error).__name__
+
+
+def _is_untrusted(error: BaseException) -> bool:
+    """Return True if no trusted authority has issued the server's certificate."""
+    causes = (cause for cause in _chain(error) if isinstance(cause, ssl.SSLCertVerificationError))
+    return any(cause.verify_code in _UNTRUSTED for cause in causes)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and its causes."""
+    seen: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in seen:
+        seen.append(cause)
+        yield cause
+        cause = cause.__cause__ or cause.__context__

@@ -33,6 +33,7 @@ class Access:
     server: str
     context: ssl.SSLContext
     account: str = "the user of the kubeconfig"  # whose credentials these are, for messages
+    authorities: str = "configured authorities"  # where the trusted ones were read, for messages
     server_name: str = ""
     proxy: proxies.Proxy | None = None
     headers: Headers = field(default=(), repr=False)
@@ -119,6 +120,7 @@ def _from_pod(environ: Mapping[str, str], account: Path, connections: int) -> Ac
         server=f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}",
         context=context,
         account="the service account",
+        authorities=authorities,
         headers=(_authorization("Bearer " + secret.read_token(token, "the service account's token")),),
         connections=connections,
         files=known,
@@ -144,6 +146,7 @@ def _from_file(paths: str, named: str, environ: Mapping[str, str], connections: 
     return Access(
         server=server,
         context=context,
+        authorities=_authorities(cluster),
         server_name=cluster.tls_server_name,
         proxy=proxy,
         headers=((_authorization(authorization),) if authorization else ()) + _impersonation(user),
@@ -169,6 +172,12 @@ def _reach(chosen: kubeconfig.Chosen) -> tuple[str, ssl.SSLContext, proxies.Prox
     else:
         tls.trust_system(context)
     return server, context, proxies.parse(cluster.proxy_url, "proxy-url") if cluster.proxy_url.strip() else None
+
+
+def _authorities(cluster: kubeconfig.KubeconfigCluster) -> str:
+    if cluster.certificate_authority_data:
+        return "certificate-authority-data in the kubeconfig"
+    return _located(cluster.base, cluster.certificate_authority) or "the authorities of the system"
 
 
 def _context(*, verify: bool) -> ssl.SSLContext:
@@ -283,10 +292,10 @@ def _files_of(chosen: kubeconfig.Chosen) -> list[str]:
 
 def _content(base: str, path: str, data: str, name: str) -> bytes:
     if data:
-        return _decoded(data, f"{name}-data")
+        return files.without_mark(_decoded(data, f"{name}-data"))
     located = _located(base, path)
     try:
-        return files.read(located, most_bytes=files.CERTIFICATES_BYTES)
+        return files.without_mark(files.read(located, most_bytes=files.CERTIFICATES_BYTES))
     except OSError as error:
         raise errors.TransientError(f"{located} can't be read: {error.strerror}") from error
 

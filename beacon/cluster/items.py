@@ -86,7 +86,7 @@ def line(data: bytes, *, kind: str = "", namespace: str = "") -> WatchEvent:
     if not item.resource_version or (not item.uid and parsed.type != "BOOKMARK"):
         raise failures.Malformed(f"the API server sent {parsed.type} without UID or resourceVersion")
     why = "" if parsed.type == "BOOKMARK" else _flaw(read, namespace)
-    return WatchEvent(type=parsed.type, item=item, why=why)
+    return WatchEvent(type=parsed.type, item=_without_unusable_uid(item) if why else item, why=why)
 
 
 def page(data: bytes, *, kind: str = "", api_version: str = "", namespace: str = "") -> ListPageItems:
@@ -100,23 +100,25 @@ def page(data: bytes, *, kind: str = "", api_version: str = "", namespace: str =
         parsed = parsing.page(data)
     except parsing.UNREADABLE as error:
         raise failures.Malformed(f"the API server sent something that is not a list: {error}") from error
-    if parsed.metadata is None or parsed.items is None or not _is_list(parsed, kind, api_version):
-        found = f"{parsed.kind or 'something'} {parsed.api_version}".strip()[:100]
+    head = parsed.head
+    if head.metadata is None or parsed.items is None or not _is_list(head, kind, api_version):
+        found = f"{head.kind or 'something'} {head.api_version}".strip()[:100]
         raise failures.Malformed(f"the API server sent {found} instead of a list of {kind or 'objects'}")
-    if parsed.status is not None:
+    if head.status is not None:
         raise failures.Malformed("the API server sent a list with a status, which no list has")
-    if (parsed.metadata.remaining or 0) > 0 and not parsed.metadata.rest:
+    if head.metadata.remaining and not head.metadata.rest:
         raise failures.Malformed("the API server sent a part of a list without the token for the rest of it")
     _refuse_foreign(parsed.items, kind, namespace)
-    version = _list_version(parsed.metadata.resource_version)
+    version = _list_version(head.metadata.resource_version)
     readable: list[Item] = []
     unreadable: list[Unreadable] = []
     for one in parsed.items:
         if why := _flaw(one, namespace, version):
-            unreadable.append(Unreadable(item=one.metadata, why=why))
+            unreadable.append(Unreadable(item=_without_unusable_uid(one.metadata), why=why))
+            parsing.check_number(len(unreadable))
         else:
             readable.append(one.metadata)
-    found_page = ListPageItems(version=version, items=readable, rest=parsed.metadata.rest or "", unreadable=unreadable)
+    found_page = ListPageItems(version=version, items=readable, rest=head.metadata.rest or "", unreadable=unreadable)
     if len(set(found_page.uids)) != len(found_page.uids):
         raise failures.Malformed("the API server listed an object twice")
     return found_page
@@ -133,8 +135,8 @@ def object_uid(data: bytes, *, kind: str = "") -> str:
     except parsing.UNREADABLE as error:
         raise failures.Malformed(f"the API server sent something that is not an object: {error}") from error
     _refuse_foreign([found], kind, "")
-    if not found.metadata.uid:
-        raise failures.Malformed("the API server sent an object without UID")
+    if not _is_uid(found.metadata.uid):
+        raise failures.Malformed("the API server sent an object without a usable UID")
     return found.metadata.uid
 
 
@@ -144,7 +146,7 @@ _LONGEST_NAME = 253  # of an object in Kubernetes; UIDs and namespaces are short
 _METADATA_VERSIONS = ("", "meta.k8s.io/v1", "meta.k8s.io/v1beta1")
 
 
-def _is_list(parsed: parsing.List, kind: str, api_version: str) -> bool:
+def _is_list(parsed: parsing.ListHead, kind: str, api_version: str) -> bool:
     """Return True if a document is declared as a list: of metadata, or of the kind itself."""
     if parsed.kind == f"{_METADATA}List":
         return parsed.api_version in _METADATA_VERSIONS
@@ -166,18 +168,30 @@ def _refuse_foreign(objects: Iterable[parsing.Object], kind: str, namespace: str
 
 def _flaw(one: parsing.Object, namespace: str, list_version: int = parsing.LIMIT) -> str:
     """Return why an object of a list at `list_version` is unreadable, "" if it is readable."""
-    item = one.metadata
     if isinstance(one, parsing.Damaged):
         return one.why
+    item = one.metadata
     if not (item.uid and item.name and (item.namespace or not namespace)):
         return "it has no UID, no name or no namespace"
-    if max(len(item.uid), len(item.name), len(item.namespace)) > _LONGEST_NAME:
+    identity = item.uid + item.name + item.namespace
+    if len(identity) > _LONGEST_NAME and max(len(item.uid), len(item.name), len(item.namespace)) > _LONGEST_NAME:
         return f"its UID, name or namespace has more than {_LONGEST_NAME} characters"
+    if "\0" in identity:
+        return "its UID, name or namespace contains a NUL"
     if not parsing.is_number(item.resource_version):
         return f"its resourceVersion {item.resource_version[:40]!r} is not a decimal number of 63 bits"
-    return (
-        "" if item.version <= list_version else f"its resourceVersion {item.resource_version} is later than the list's"
-    )
+    if int(item.resource_version) > list_version:
+        return f"its resourceVersion {item.resource_version} is later than the list's"
+    return ""
+
+
+def _without_unusable_uid(item: Item) -> Item:
+    """Return an unreadable object, with an empty UID in place of one that no object can have."""
+    return item if _is_uid(item.uid) else msgspec.structs.replace(item, uid="")
+
+
+def _is_uid(text: str) -> bool:
+    return 0 < len(text) <= _LONGEST_NAME and "\0" not in text
 
 
 def _list_version(text: str) -> int:

@@ -6,7 +6,13 @@ measured on a pod's line of 2 kB that takes 4 us instead of 19, and an unannotat
 One object must not hide the others. If msgspec rejects a text (nested too deeply, a field of another type, not UTF-8),
 `scanning` finds its objects, and each is parsed field by field; an object with a field that can't be read is
 `Damaged`, and holds the other fields. This module does not validate the values of fields.
+
+msgspec takes the last of two equal keys, so a list with `"items":[...],"items":[]` would be empty. A list and a line
+are therefore split first, into the text around the objects, whose keys are compared, and the objects.
 """
+
+import re
+from collections.abc import Sequence
 
 import msgspec
 
@@ -66,14 +72,37 @@ class ListMetadata(msgspec.Struct, frozen=True, gc=False):
     remaining: int | None = msgspec.field(default=None, name="remainingItemCount")
 
 
-class List(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """One page of a list; missing parts are None."""
+class ListHead(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """A list without its objects; missing parts are None."""
 
     kind: str = ""
     api_version: str = ""
     metadata: ListMetadata | None = None
-    items: list[Object] | None = None
     status: object = None  # no list has one
+
+
+class List(msgspec.Struct, frozen=True, gc=False):
+    """One page of a list; without an array of objects, `items` is None."""
+
+    head: ListHead
+    items: Sequence[Object] | None
+
+
+class _ListedItem(Item, frozen=True, gc=False, kw_only=True):
+    """The metadata of an object in a list; without a required field msgspec rejects it, and the slow parser counts it.
+
+    So `{}`, of which a page can hold a million, is no object for the quick parser.
+    """
+
+    uid: str
+    name: str
+    resource_version: str
+
+
+class _ListedObject(Object, frozen=True, gc=False, kw_only=True):
+    """An object in a list."""
+
+    metadata: _ListedItem
 
 
 LIMIT = model.MAX_INTEGER + 1  # of resourceVersions: the limit of SQLite's integers and of etcd's revisions
@@ -100,67 +129,113 @@ def is_number(text: str) -> bool:
 
 _LONGEST = 19  # digits of LIMIT
 _LINE = msgspec.json.Decoder(RawLine)
-_PAGE = msgspec.json.Decoder(List)
+_HEAD = msgspec.json.Decoder(ListHead)
+_OBJECTS = msgspec.json.Decoder(list[_ListedObject])
 _ONE = msgspec.json.Decoder(Object)
 _TEXT = msgspec.json.Decoder(str)
 _TEXTS = msgspec.json.Decoder(dict[str, str] | None)
-_LIST_METADATA = msgspec.json.Decoder(ListMetadata | None)
+_ITEMS = re.compile(rb'"items"\s*+:\s*+(?=\[)')
 _FIELDS = ("uid", "namespace", "name", "resourceVersion")
-_MOST_DAMAGED = 10_000  # objects of one page
+_MOST_UNREADABLE = 10_000  # objects of one page
 _CUT = "it is larger than an object may be"
+# Keys that decide what a list or a line means.
+_KEYS_OF_HEAD = ("kind", "apiVersion", "metadata", "status")
+_KEYS_OF_LIST = frozenset({*_KEYS_OF_HEAD, "items"})
+_KEYS_OF_LIST_METADATA = frozenset({"resourceVersion", "continue", "remainingItemCount"})
+_KEYS_OF_LINE = frozenset({"type", "object"})
+_OBJECT_KEY = b',"object":'
+# The beginnings of the lines of a real API server.
+_LINE_HEADS = {b'{"type":"%b"' % kind.encode(): kind for kind in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK")}
+_LONGEST_LINE_HEAD = max(map(len, _LINE_HEADS)) + len(_OBJECT_KEY)
 
 
 def line(data: bytes) -> RawLine:
     """Parse a line of a watch, or the beginning of a line that is too long.
 
     Raises:
-        scanning.ScanError, msgspec.DecodeError: it is not JSON, or not an object with a type.
+        scanning.ScanError, msgspec.DecodeError: it is not JSON, not an object with a type, or has one of these twice.
     """
     if isinstance(data, framing.Cut):
-        return _scanned_line(data, cut=True)
-    try:
-        return _LINE.decode(data)
-    except UNREADABLE as error:
-        refused = error
-    try:
-        scanning.check_whole(data)
-        return _scanned_line(data, cut=False)
-    except scanning.ScanError:
-        raise refused from None
+        return _scanned_line(data, scanning.members(data, cut=True, once=_KEYS_OF_LINE), cut=True)
+    at = data.find(_OBJECT_KEY, 0, _LONGEST_LINE_HEAD)
+    kind = _LINE_HEADS.get(data[:at]) if at > 0 and data.endswith(b"}") else None
+    if kind is not None:
+        try:
+            # msgspec rejects bytes after the object, so there is no second one.
+            return RawLine(type=kind, object=_ONE.decode(memoryview(data)[at + len(_OBJECT_KEY) : -1]))
+        except UNREADABLE:
+            pass  # parsed below, field by field
+    return _any_line(data)
 
 
 def page(data: bytes) -> List:
     """Parse one page of a list.
 
     Raises:
-        scanning.ScanError, msgspec.DecodeError: it is not JSON, or its head has fields of other types.
+        scanning.ScanError, msgspec.DecodeError: it is not JSON, its head has fields of other types or a key twice.
+        failures.Malformed: too many of its objects are unreadable.
     """
     try:
-        return _PAGE.decode(data)
+        return _split_page(data)
     except UNREADABLE:
-        scanning.check_whole(data)
-        found = scanning.members(data)
-    metadata, items = _cut_out(data, found, "metadata"), found.get("items")
-    is_array = items is not None and data[items[0] : items[0] + 1] == b"["
-    return List(
-        kind=_TEXT.decode(_cut_out(data, found, "kind")),
-        api_version=_TEXT.decode(_cut_out(data, found, "apiVersion", b'""')),
-        metadata=_LIST_METADATA.decode(metadata) if metadata else None,
-        items=_elements(data, items[0]) if items and is_array else None,
-        status=found.get("status"),
-    )
+        return _scanned_page(data)
 
 
-def _elements(data: bytes, start: int) -> list[Object]:
-    """Parse the objects of a list one by one; too many unreadable ones would take longer than a heartbeat may."""
-    found: list[Object] = []
-    damaged = 0
-    for span in scanning.elements(data, start):
-        found.append(_element(data, span))
-        damaged += isinstance(found[-1], Damaged)
-        if damaged > _MOST_DAMAGED:
-            raise scanning.ScanError(f"more than {_MOST_DAMAGED} of its objects are unreadable")
-    return found
+def check_number(unreadable: int) -> None:
+    """Raise if a page has too many unreadable objects: to log them all would take longer than a heartbeat may.
+
+    Raises:
+        failures.Malformed: there are more than 10,000.
+    """
+    if unreadable > _MOST_UNREADABLE:
+        raise failures.Malformed(f"the API server sent a page with more than {_MOST_UNREADABLE} unreadable objects")
+
+
+def _split_page(data: bytes) -> List:
+    """Parse a page at once. If an array in place of a number makes a text a list, the array is the list's `items`."""
+    start, end = _span_of_items(data)
+    around = b"%b0%b" % (data[:start], data[end:])
+    found = scanning.document(around, once=_KEYS_OF_LIST)
+    if found.get("items") != (start, start + 1):
+        raise scanning.ScanError("the first array of this name is not the list's")
+    _check_list_metadata(around, found)
+    return List(head=_HEAD.decode(around), items=_OBJECTS.decode(memoryview(data)[start:end]))
+
+
+def _span_of_items(data: bytes) -> scanning.Span:
+    """Return the span between the beginning of the first array `items` and the last end of an array."""
+    array = _ITEMS.search(data)
+    if array is None:
+        raise scanning.ScanError("it has no items")
+    return array.end(), data.rfind(b"]") + 1
+
+
+def _scanned_page(data: bytes) -> List:
+    """Parse a page object by object."""
+    objects: list[Object] = []
+    unreadable = 0
+
+    def add(span: scanning.Span) -> None:
+        nonlocal unreadable
+        objects.append(_element(data, span))
+        unreadable += _is_incomplete(objects[-1])
+        check_number(unreadable)
+
+    found = scanning.document(data, once=_KEYS_OF_LIST, arrays={"items": add})
+    _check_list_metadata(data, found)
+    is_array = scanning.is_array(data, found, "items")
+    return List(head=_HEAD.decode(scanning.excerpt(data, found, _KEYS_OF_HEAD)), items=objects if is_array else None)
+
+
+def _check_list_metadata(data: bytes, found: dict[str, scanning.Span]) -> None:
+    start = found["metadata"][0] if "metadata" in found else 0
+    if start and data[start] == ord("{"):
+        scanning.members(data, start, once=_KEYS_OF_LIST_METADATA)
+
+
+def _is_incomplete(one: Object) -> bool:
+    item = one.metadata
+    return isinstance(one, Damaged) or not (item.uid and item.name and item.resource_version)
 
 
 def one(data: bytes) -> Object:
@@ -175,8 +250,23 @@ def one(data: bytes) -> Object:
         return _one(data, 0)
 
 
-def _scanned_line(data: bytes, *, cut: bool) -> RawLine:
-    found = scanning.members(data, cut=cut)
+def _any_line(data: bytes) -> RawLine:
+    """Parse a line that msgspec rejects, or in which the type does not come first."""
+    refused: Exception | None = None
+    try:
+        parsed = _LINE.decode(data)
+    except UNREADABLE as error:
+        refused = error
+    try:
+        found = scanning.document(data, once=_KEYS_OF_LINE)
+    except scanning.RepeatedKeyError:
+        raise
+    except scanning.ScanError as error:
+        raise refused or error from None
+    return _scanned_line(data, found, cut=False) if refused else parsed
+
+
+def _scanned_line(data: bytes, found: dict[str, scanning.Span], *, cut: bool) -> RawLine:
     if "type" not in found:
         raise scanning.ScanError("it has no type")
     kind = _TEXT.decode(_cut_out(data, found, "type"))

@@ -6,71 +6,108 @@ values and validates nothing: skipped parts need not be valid JSON.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterable, Mapping
 
 import msgspec
 
 Span = tuple[int, int]
+See = Callable[[Span], None]
 
 
 class ScanError(ValueError):
     """The text is not JSON, or not of the expected form."""
 
 
-def members(data: bytes, at: int = 0, *, cut: bool = False) -> dict[str, Span]:
-    """Return the spans of the members' values of the object at offset `at`; of equal keys the last one wins.
+class RepeatedKeyError(ScanError):
+    """An object has a key twice that may occur only once."""
 
-    With `cut` the text may end anywhere; the span of the last value then ends with the text.
+
+def members(data: bytes, at: int = 0, *, cut: bool = False, once: Container[str] = ()) -> dict[str, Span]:
+    """Return the spans of the members' values of the object at offset `at`.
+
+    Of equal keys the last one wins, except for those in `once`. With `cut` the text may end anywhere; the span of the
+    last value then ends with the text.
 
     Raises:
+        RepeatedKeyError: a key in `once` occurs twice.
         ScanError: there is no object at `at`, or it does not end.
     """
-    found: dict[str, Span] = {}
-    at = _opened(data, at, b"{")
-    while member := _MEMBER.match(data, at):
-        end = _skip(data, member.end())
-        if end is None and not cut:
-            raise ScanError("the text ends in the middle of an object")
-        at = len(data) if end is None else end
-        if (key := _key(member[1])) is not None:
-            found[key] = (member.end(), at)
-    if not cut and not _END_OF_OBJECT.match(data, at):
+    found, end = _members(data, at, once, {}, cut=cut)
+    if not cut and not end:
         raise ScanError("an object does not end")
     return found
 
 
-def check_whole(data: bytes) -> None:
-    """Raise if a text is anything but one object.
+def document(data: bytes, *, once: Container[str] = (), arrays: Mapping[str, See] | None = None) -> dict[str, Span]:
+    """Return the spans of the members' values of a text that is one object and nothing else.
+
+    The functions in `arrays` are called with the span of each element of the array that is the value of their key, so
+    that a large array is read only once, and only up to an element for which the function raises an exception.
 
     Raises:
-        ScanError: it does not end, or something follows it.
+        RepeatedKeyError: a key in `once` occurs twice.
+        ScanError: the text is anything but one object.
     """
-    end = _skip_structured(data, _opened(data, 0, b"{") - 1)
-    if end is None or data[end:].strip():
+    found, end = _members(data, 0, once, arrays or {})
+    if not end or data[end:].strip():
         raise ScanError("the text is not one object")
+    return found
 
 
-def elements(data: bytes, at: int = 0) -> Iterator[Span]:
-    """Yield the spans of the elements of the array at offset `at`.
+def excerpt(data: bytes, found: Mapping[str, Span], keys: Iterable[str]) -> bytes:
+    """Return the JSON text of an object with some of the members that were found."""
+    return b"{%b}" % b",".join(b'"%b":%b' % (key.encode(), data[slice(*found[key])]) for key in keys if key in found)
+
+
+def is_array(data: bytes, found: Mapping[str, Span], key: str) -> bool:
+    """Return True if the value of a key was found and is an array."""
+    return key in found and data[found[key][0]] == ord("[")
+
+
+def elements(data: bytes, at: int, see: See) -> int:
+    """Call `see` with the span of each element of the array at offset `at`; return the offset where the array ends.
 
     Raises:
         ScanError: there is no array at `at`, or it does not end.
     """
-    at = _opened(data, at, b"[")
-    while not _END_OF_ARRAY.match(data, at):
+    at = _opened(data, at, _START_OF_ARRAY)
+    while not (closed := _END_OF_ARRAY.match(data, at)):
         comma = _COMMA.match(data, at)
         start = comma.end() if comma else at
         end = _skip(data, start)
         if end is None:
             raise ScanError("the text ends in the middle of an array")
-        yield start, end
+        see((start, end))
         at = end
+    return closed.end()
 
 
-def _opened(data: bytes, at: int, bracket: bytes) -> int:
-    if (start := data.find(bracket, at)) < 0 or data[at:start].strip():
-        raise ScanError(f"no {bracket.decode()} where one is expected")
-    return start + 1
+def _members(
+    data: bytes, at: int, once: Container[str], arrays: Mapping[str, See], *, cut: bool = False
+) -> tuple[dict[str, Span], int]:
+    """Return the members' spans of the object at offset `at`, and the offset where it ends, 0 if it does not."""
+    found: dict[str, Span] = {}
+    at = _opened(data, at, _START_OF_OBJECT)
+    while member := _MEMBER.match(data, at):
+        key, start = _key(member[1]), member.end()
+        if key in found and key in once:
+            raise RepeatedKeyError(f"it has the key {key} twice")
+        see = arrays.get(key) if key is not None and data[start : start + 1] == b"[" else None
+        end = elements(data, start, see) if see else _skip(data, start)
+        if end is None and not cut:
+            raise ScanError("the text ends in the middle of an object")
+        at = len(data) if end is None else end
+        if key is not None:
+            found[key] = (start, at)
+    closed = _END_OF_OBJECT.match(data, at)
+    return found, closed.end() if closed else 0
+
+
+def _opened(data: bytes, at: int, bracket: re.Pattern[bytes]) -> int:
+    opened = bracket.match(data, at)
+    if opened is None:
+        raise ScanError("no object or array where one is expected")
+    return opened.end()
 
 
 def _skip(data: bytes, at: int) -> int | None:
@@ -114,6 +151,8 @@ _MEMBER = re.compile(rb"\s*+,?\s*+(" + _STRING + rb")\s*+:\s*+", re.DOTALL)
 _TOKEN = re.compile(_STRING + rb'|[\[{]++|[\]}]++|"', re.DOTALL)
 _SCALAR = re.compile(rb'[^\s,:"\[\]{}]++')
 _COMMA = re.compile(rb"\s*+,?\s*+")
+_START_OF_OBJECT = re.compile(rb"\s*+\{")
+_START_OF_ARRAY = re.compile(rb"\s*+\[")
 _END_OF_OBJECT = re.compile(rb"\s*+\}")
 _END_OF_ARRAY = re.compile(rb"\s*+\]")
 _STRUCTURED = (b'"', b"{", b"[")

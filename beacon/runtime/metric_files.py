@@ -18,9 +18,12 @@ from typing import Any, ClassVar, Protocol
 
 from prometheus_client import mmap_dict, values
 
+from beacon.boundary import files as regular_files
+
 _KEY_PARTS = 4  # metric, sample, labels, help
 _settling = threading.Lock()
 _INITIAL_BYTES = 1 << 16  # the initial size of the library's files
+_LARGEST_FILE = 64 * 1024 * 1024
 _ENTRY_BYTES = 32  # around a key, at most
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -52,7 +55,7 @@ def files(directory: Path, living: Iterable[str]) -> tuple[Path, ...]:
 def sound(path: Path) -> bool:
     """Return True if a metric file is intact; on a damaged one the library would raise, or loop forever."""
     try:
-        data = path.read_bytes()
+        data = regular_files.read(path, most_bytes=_LARGEST_FILE, follow=False)
         used = struct.unpack_from("i", data)[0]
         return (used == 0 or 8 <= used <= len(data)) and all(map(_meaningful, _keys(data, used)))
     except FileNotFoundError:

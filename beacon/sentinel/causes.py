@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from beacon import errors
+from beacon.boundary import files
 from beacon.runtime import run_directory
 
 VARIABLE = "BEACON_TERMINATION_LOG"
@@ -78,8 +79,6 @@ def explain(reason: str, environ: Mapping[str, str]) -> bool:
 
 def _tail(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _TAIL))
-            return file.read(_TAIL).decode(errors="replace")
+        return files.tail(path, count=_TAIL).decode(errors="replace")
     except OSError:
         return ""

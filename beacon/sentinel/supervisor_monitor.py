@@ -121,6 +121,8 @@ class SupervisorMonitor:
             name for name, until in self._restart_state.held().items() if until <= now and not self._shutting_down
         ]:
             try:
+                if self._is_stopping(program):
+                    continue  # supervisord would accept the request and do nothing
                 supervision.start(self._socket, program)
             except errors.TransientError as error:
                 stderr_log.write("warning", "restart failed", program=program, reason=str(error))
@@ -128,6 +130,10 @@ class SupervisorMonitor:
                 continue
             self._restart_state.release(program)
             stderr_log.write("info", "restarted", program=program)
+
+    def _is_stopping(self, name: str) -> bool:
+        programs = supervision.programs(self._socket)
+        return any(one.name == name and one.state is supervision.ProgramState.STOPPING for one in programs)
 
     def _check(self) -> None:
         """Check all programs: kill hung processes, and end the pod if a program is FATAL."""

@@ -150,7 +150,7 @@ class ScopeWatch:
                     f"{scope.id.kind} is not namespaced: remove `namespaces` from its configuration"
                 )
             self._doubt.worked(self._operation)
-            self._status.found(resource.plural)
+            self._status.found(resource.plural, unreadable=resource.unreadable)
             self._resource = resource
         return self._resource
 

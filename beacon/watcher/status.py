@@ -27,6 +27,7 @@ class StreamStatus:
         self._log = log.get()
         self._state: policy.StreamState | None = None
         self._reason = ""
+        self._odd_entries = ""
         self._listed = False
         self._unreadable = unreadable.Objects()
         self._failed = 0
@@ -42,10 +43,16 @@ class StreamStatus:
         """Return the state that was published last."""
         return self._state
 
-    def found(self, plural: str) -> None:
-        """Use the plural in the scope's label; before discovery has answered, the label contains the kind."""
+    def found(self, plural: str, *, unreadable: str = "") -> None:
+        """Use the plural in the scope's label; before discovery has answered, the label contains the kind.
+
+        `unreadable` describes the entries of discovery that can't be read; it is logged if it has changed.
+        """
         self.label = configured_scopes.label(plural, self._scope)
         self.disconnected()
+        if unreadable and unreadable != self._odd_entries:
+            self._log.warning("discovery entries unreadable", scope=self.label, reason=unreadable)
+        self._odd_entries = unreadable
 
     def enter(self, state: policy.StreamState, reason: str = "") -> None:
         """Set and publish the state; log it if it differs from the previous one."""

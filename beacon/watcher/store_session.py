@@ -182,9 +182,10 @@ class StoreSession:
     def _observe(self, line: items.WatchEvent, received_ns: int) -> tuple[model.Observation | None, str]:
         """Return the observation to be sent, if any, and the reason if the object is unreadable.
 
-        Of an unreadable object only its deletion is sent, without labels and annotations.
+        Of an unreadable object only its deletion is sent, without labels and annotations, and only if it has a UID.
         """
-        observation = self._filter.seen(line, received_ns) if not line.why or line.type == "DELETED" else None
+        usable = not line.why or (line.type == "DELETED" and line.item.uid)
+        observation = self._filter.seen(line, received_ns) if usable else None
         why = line.why or (observing.too_large(observation) if observation is not None else "")
         if not why or observation is None:
             return observation, why

@@ -33,7 +33,7 @@ class Objects:
 
     def add(self, one: items.Unreadable) -> bool:
         """Add an unreadable object; return True if it was not known as unreadable before."""
-        key = one.item.uid or one.name
+        key = _key(one.item)
         if key in self._found or len(self._found) >= _KEPT:
             return False
         self._found[key] = f"{one.name}: {one.why}"
@@ -41,4 +41,8 @@ class Objects:
 
     def discard(self, item: items.Item) -> bool:
         """Remove an object that is readable or deleted; return True if it was unreadable."""
-        return bool(self._found) and self._found.pop(item.uid, None) is not None
+        return bool(self._found) and self._found.pop(_key(item), None) is not None
+
+
+def _key(item: items.Item) -> str:
+    return item.uid or items.Unreadable(item=item, why="").name

@@ -97,7 +97,7 @@ def test_an_api_that_is_down_does_not_hide_the_others_from_plan(script: scripted
     for said in (
         "down.down.io: http",
         "does not answer",
-        "odd.odd.io: the API server's response",
+        "odd.odd.io: the API server sent APIResourceList without resources",
         "ns/bad: its annotat",
     ):
         assert said in result.output

@@ -1,4 +1,4 @@
-"""TLS to the API server: handshakes that never end, and certificate authorities that are wrong or half-written."""
+"""TLS to the API server: handshakes that never end, and authorities that are wrong, half-written or rotated."""
 
 import contextlib
 import json
@@ -166,3 +166,69 @@ def test_a_watcher_that_starts_with_a_wrong_authority_waits_for_the_right_one() 
 
         authority.write_bytes(w.api.ca_pem)
         w.await_received(("created", "a"))
+
+
+class MountedAccount:
+    """The volume of a service account, which the kubelet replaces as a whole by renaming a link."""
+
+    def __init__(self, directory: Path, token: str) -> None:
+        self.path = directory / "serviceaccount"
+        self.path.mkdir()
+        self._token = token
+        self._written = 0
+
+    def write(self, authorities: bytes) -> None:
+        self._written += 1
+        content = self.path / f"..{self._written}"
+        content.mkdir()
+        (content / "ca.crt").write_bytes(authorities)
+        (content / "token").write_text(self._token, encoding="utf-8")
+        (self.path / "..new").symlink_to(content.name)
+        (self.path / "..new").replace(self.path / "..data")
+        for name in ("ca.crt", "token"):
+            if self._written == 1:
+                (self.path / name).symlink_to(f"..data/{name}")
+
+
+@contextmanager
+def pod() -> Iterator[tuple[watcher_world.World, MountedAccount]]:
+    """Run a watcher with a mounted service account that has received its first event."""
+    with world() as w:
+        account = MountedAccount(w.directory, w.api.token)
+        account.write(w.api.ca_pem)
+        w.service_account = account.path
+        w.api.create("configmaps", object_("a", ON))
+        w.start()
+        w.await_received(("created", "a"))
+        yield w, account
+
+
+def test_an_authority_that_is_rotated_before_its_file_is_named_and_its_successor_is_used() -> None:
+    with pod() as (w, account):
+        w.api.rotate_authority(trustme.CA())
+        watcher_world.await_(lambda: f"trusted: {account.path}/ca.crt" in reason_of(w), w.explain)
+        w.api.create("configmaps", object_("b", ON))
+
+        account.write(w.api.ca_pem)
+
+        w.await_received(("created", "a"), ("created", "b"))
+        w.await_state("watching")
+
+
+def test_an_authority_that_is_announced_in_the_file_is_used_when_the_server_changes_to_it() -> None:
+    with pod() as (w, account):
+        successor = trustme.CA()
+        account.write(w.api.ca_pem + successor.cert_pem.bytes())
+        w.api.create("configmaps", object_("b", ON))
+        w.await_received(("created", "a"), ("created", "b"))
+        w.api.rotate_authority(successor)
+        w.api.create("configmaps", object_("c", ON))
+
+        w.await_received(("created", "a"), ("created", "b"), ("created", "c"))
+        assert w.context is not None
+        assert "certificate" not in "".join(str(state["reason"]) for state in w.context.fields)
+
+
+def reason_of(w: watcher_world.World) -> str:
+    found = w.report()
+    return str(found.fields.get("reason", "")) if found else ""

@@ -133,6 +133,7 @@ class World:
         self.read_s = 10.0
         self.token = ""
         self.edit: Callable[[Path], None] = lambda _: None  # changes the kubeconfig before the watcher reads it
+        self.service_account: Path | None = None  # used in place of a kubeconfig, as in a pod
         self.start_store()
         self.receiver = Receiver(bus.address(self.run_dir))
         self.context: Context | None = None
@@ -160,17 +161,22 @@ class World:
 
     def start(self) -> "World":
         """Start the watcher."""
-        kubeconfig = self.api.kubeconfig(self.directory / "kubeconfig", token=self.token)
-        self.edit(kubeconfig)
-        self.connection = connection.Connection(
-            credentials.source({"KUBECONFIG": str(kubeconfig)}, connections=20), connect_s=2.0, read_s=self.read_s
-        )
+        self.connection = connection.Connection(self._credentials(), connect_s=2.0, read_s=self.read_s)
         self.context = Context(self.run_dir)
         self._awaited: dict[str, int] = {}
         scopes = watcher_store.scopes_of(self.configured)
         follow = functools.partial(runner.follow, self.context, scopes, self.connection, self.timing)
         self._thread = self.context.spawn("main", follow)
         return self
+
+    def _credentials(self) -> credentials.Load:
+        if self.service_account:
+            host, _, port = self.api.url.removeprefix("https://").rpartition(":")
+            environ = {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
+            return credentials.source(environ, connections=20, service_account=self.service_account)
+        kubeconfig = self.api.kubeconfig(self.directory / "kubeconfig", token=self.token)
+        self.edit(kubeconfig)
+        return credentials.source({"KUBECONFIG": str(kubeconfig)}, connections=20)
 
     def stop(self) -> None:
         """Stop the watcher."""

@@ -1,5 +1,8 @@
 """Credentials are read from their present location, and errors describe them without repeating them."""
 
+import base64
+import codecs
+import contextlib
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -11,6 +14,7 @@ import trustme
 from beacon import codec, errors
 from beacon.cluster import connection, credentials, failures, lists
 from beacon.dev.api_server import server as api_server
+from beacon.dev.api_server import tls
 from tests.interpreters import doors, relays
 from tests.unit.notifier import endpoints
 
@@ -67,6 +71,23 @@ def test_a_token_that_was_replaced_is_read_again(account: Path) -> None:
     (account / "token").write_text("second-token\n")
 
     assert token_of(load) == "Bearer second-token"
+
+
+def test_a_byte_order_mark_is_no_part_of_a_secret(tmp_path: Path, account: Path) -> None:
+    issued = trustme.CA().issue_cert("localhost")
+    for name, data in {
+        "t": b"second-token",
+        "cert": issued.cert_chain_pems[0].bytes(),
+        "token": b"first-token",
+    }.items():
+        (tmp_path / name).write_bytes(codecs.BOM_UTF8 + data)
+    key = base64.b64encode(codecs.BOM_UTF8 + issued.private_key_pem.bytes()).decode()
+    user = {"tokenFile": "t", "client-certificate": "cert", "client-key-data": key}
+    path = doors.write_kubeconfig(tmp_path / "k", "https://127.0.0.1:1", user=user)
+    path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+
+    assert token_of(credentials.source({"KUBECONFIG": str(path)}, connections=1)) == "Bearer second-token"
+    assert token_of(credentials.source(POD, connections=1, service_account=account)) == "Bearer first-token"
 
 
 def test_a_token_file_that_is_empty_for_a_moment_is_no_reason_to_end(account: Path) -> None:
@@ -266,6 +287,58 @@ def test_a_kubeconfig_that_is_no_file_is_refused(tmp_path: Path, make: Callable[
 
     with pytest.raises(errors.ConfigError, match="can't be used"):
         doors.open_api(tmp_path / "k")
+
+
+@contextlib.contextmanager
+def deceptive(tmp_path: Path) -> Iterator[str]:
+    """Serve TLS by an authority that is not the one in `ca.crt`; yield the URL."""
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.crt"))
+    context = tls.ApiAuthority("127.0.0.1").context()
+    endpoint = endpoints.Endpoint(lambda *_: endpoints.Reply(200, b"{}"), context=context)
+    try:
+        yield endpoint.url
+    finally:
+        endpoint.down()
+
+
+def refused(load: credentials.Load) -> str:
+    with pytest.raises(failures.Unreachable) as caught:
+        connection.Connection(load, connect_s=30, read_s=30).get("/version")
+    return str(caught.value)
+
+
+def test_the_authorities_that_are_wrong_are_named(tmp_path: Path, account: Path) -> None:
+    with deceptive(tmp_path) as url:
+        pem = base64.b64encode((tmp_path / "ca.crt").read_bytes()).decode()
+        by_file, by_data, by_system = (
+            refused(credentials.source({"KUBECONFIG": str(path)}, connections=1))
+            for path in (
+                doors.write_kubeconfig(tmp_path / "file", url, cluster={"certificate-authority": "ca.crt"}),
+                doors.write_kubeconfig(tmp_path / "data", url, cluster={"certificate-authority-data": pem}),
+                doors.write_kubeconfig(tmp_path / "system", url),
+            )
+        )
+        pod = {**POD, "KUBERNETES_SERVICE_PORT": url.rpartition(":")[2].rstrip("/")}
+        by_pod = refused(credentials.source(pod, connections=1, service_account=account))
+
+    assert by_file.endswith(f"; trusted: {tmp_path}/ca.crt")
+    assert by_data.endswith("; trusted: certificate-authority-data in the kubeconfig")
+    assert by_system.endswith("; trusted: the authorities of the system")
+    assert by_pod.endswith(f"; trusted: {account}/ca.crt")
+    assert all("certificate verify failed" in why for why in (by_file, by_data, by_system, by_pod))
+
+
+def test_the_authorities_are_not_blamed_for_another_host(tmp_path: Path) -> None:
+    authority = tls.ApiAuthority("elsewhere")
+    (tmp_path / "ca.crt").write_bytes(authority.pem)
+    endpoint = endpoints.Endpoint(lambda *_: endpoints.Reply(200, b"{}"), context=authority.context())
+    path = doors.write_kubeconfig(tmp_path / "k", endpoint.url, cluster={"certificate-authority": "ca.crt"})
+
+    why = refused(credentials.source({"KUBECONFIG": str(path)}, connections=1))
+    endpoint.down()
+
+    assert "certificate verify failed" in why
+    assert "trusted" not in why
 
 
 def test_a_certificate_of_another_host_is_an_error_with_its_cause(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def entry(name: str, kind: str, *verbs: str) -> dict[str, Any]:
     return {"name": name, "kind": kind, "namespaced": True, "verbs": verbs}
 
 
-def served(*entries: dict[str, Any], version: str = "v1") -> dict[str, Any]:
+def served(*entries: Any, version: str = "v1") -> dict[str, Any]:
     return {"kind": "APIResourceList", "groupVersion": version, "resources": entries}
 
 
@@ -86,6 +86,56 @@ def test_a_kind_that_is_not_served_is_absent() -> None:
 )
 def test_a_response_that_is_not_declared_as_discovery_is_malformed(body: bytes) -> None:
     with pytest.raises(failures.Malformed):
+        find(api_v1=body)
+
+
+ODD_ENTRIES: list[Any] = [
+    7,
+    None,
+    [],
+    {},
+    {"name": 7, "kind": "Other"},
+    {"name": "x"},
+    {"name": "x", "kind": None},
+    {"name": "x", "kind": "Other", "verbs": "list"},
+    {"name": "x", "kind": "Other", "verbs": [1]},
+    {"name": "x", "kind": "Other", "namespaced": "yes"},
+    {"name": "things", "kind": "Thing", "namespaced": 1},
+]
+
+
+@pytest.mark.parametrize("plural", ["", "things"])
+@pytest.mark.parametrize("odd", ODD_ENTRIES, ids=str)
+def test_an_entry_that_cannot_be_read_hides_only_itself(odd: Any, plural: str) -> None:
+    found = find(plural=plural, api_v1=served(odd, entry("things", "Thing", "list", "watch"), odd))
+
+    assert (found.plural, found.kind, found.namespaced) == ("things", "Thing", True)
+    assert found.unreadable.startswith("2 entries of v1 can't be read, such as ")
+    assert not find(api_v1=served(entry("things", "Thing", "list", "watch"))).unreadable
+
+
+def test_an_entry_nested_deeply_hides_no_other() -> None:
+    body = codec.encode(served({"name": "deep", "kind": "ODD"}, entry("things", "Thing", "list", "watch")))
+
+    assert find(api_v1=body.replace(b'"ODD"', b"[" * 5000 + b"]" * 5000)).plural == "things"
+
+
+@pytest.mark.parametrize("odd", [7, {"name": "things"}, {"name": "things", "kind": "Thing", "verbs": 7}], ids=str)
+def test_a_kind_whose_entry_cannot_be_read_is_not_absent(odd: Any) -> None:
+    with pytest.raises(failures.Malformed, match="1 entry of v1 can't be read"):
+        find(api_v1=served(odd, entry("others", "Other", "list", "watch"), entry("things", "Thing", "get")))
+
+
+@pytest.mark.parametrize("odd", [{"name": "x", "kind": "X", "verbs": 7}, {"name": "things/x", "kind": 7}], ids=str)
+def test_a_kind_is_absent_if_the_entries_that_cannot_be_read_are_of_others(odd: Any) -> None:
+    with pytest.raises(failures.Absent):
+        find(api_v1=served(odd, entry("others", "Other", "list", "watch")))
+
+
+def test_a_document_of_unreadable_entries_is_refused_early() -> None:
+    body = codec.encode(served()).replace(b"[]", b"[" + b"7," * 1001 + b"}")
+
+    with pytest.raises(failures.Malformed, match="more than 1000 of its entries"):
         find(api_v1=body)
 
 

@@ -230,6 +230,144 @@ def test_a_response_that_is_not_declared_as_the_requested_list_is_refused(body: 
         items.page(codec.encode(body), kind="ConfigMap", api_version="v1", namespace="ns")
 
 
+ONE = b'{"metadata":{"uid":"u","name":"a","namespace":"ns","resourceVersion":"42"}}'
+ODD_ONE = b'{"metadata":{"uid":"o","name":"o","namespace":"ns","resourceVersion":"42","labels":7}}'
+LIST = b'{"kind":"ConfigMapList","apiVersion":"v1","metadata":{"resourceVersion":"50"},"items":[ONE]}'
+REPEATED = {
+    "items": LIST[:-1] + b',"items":[]}',
+    "items, escaped": LIST[:-1] + b',"\\u0069tems":[]}',
+    "items before": b'{"items":[ONE],' + LIST[1:],
+    "null items before": b'{"items":null,' + LIST[1:],
+    "items that are an object": LIST[:-1] + b',"items":{"items":[]}}',
+    "metadata": LIST[:-1] + b',"metadata":{"resourceVersion":"51"}}',
+    "metadata before": b'{"metadata":{"resourceVersion":"50","continue":"x"},' + LIST[1:],
+    "continue": LIST.replace(b'"50"}', b'"50","continue":"x","continue":""}'),
+    "resourceVersion": LIST.replace(b'"50"}', b'"50","resourceVersion":"51"}'),
+    "remainingItemCount": LIST.replace(b'"50"}', b'"50","remainingItemCount":3,"remainingItemCount":0}'),
+    "kind": LIST[:-1] + b',"kind":"ConfigMapList"}',
+    "apiVersion": b'{"apiVersion":"v2",' + LIST[1:],
+    "status": LIST[:-1] + b',"status":"Failure","status":null}',
+}
+
+
+@pytest.mark.parametrize("one", [ONE, ODD_ONE], ids=["readable", "unreadable"])
+@pytest.mark.parametrize("body", REPEATED.values(), ids=REPEATED.keys())
+def test_a_list_with_two_values_of_a_key_that_counts_is_refused(body: bytes, one: bytes) -> None:
+    with pytest.raises(failures.Malformed, match="twice"):
+        items.page(body.replace(b"ONE", one), kind="ConfigMap", api_version="v1", namespace="ns")
+
+
+LAYOUTS = {
+    "a real server's": LIST,
+    "keys in order": b'{"apiVersion":"v1","items":[ONE],"kind":"ConfigMapList","metadata":{"resourceVersion":"50"}}\n',
+    "blanks": b' { "kind" : "ConfigMapList" , "metadata" : { "resourceVersion" : "50" } , "items" :\n[ ONE ] } \n',
+    "arrays around": b'{"x":["items"],"y":{"items":[1]},' + LIST[1:-1] + b',"z":[[],{"items":[]}],"z":1}',
+    "text of a key in a value": b'{"x":"\\"items\\":[",' + LIST[1:-1] + b',"z":"]"}',
+    "null fields": LIST[:-1] + b',"status":null,"x":null}',
+    "no more objects": LIST.replace(b'"50"}', b'"50","continue":"","remainingItemCount":0,"selfLink":"/"}'),
+}
+
+
+@pytest.mark.parametrize(("one", "readable"), [(ONE, True), (ODD_ONE, False)], ids=["readable", "unreadable"])
+@pytest.mark.parametrize("body", LAYOUTS.values(), ids=LAYOUTS.keys())
+def test_a_list_is_read_in_any_layout(body: bytes, one: bytes, readable: bool) -> None:
+    page = items.page(body.replace(b"ONE", one), kind="ConfigMap", api_version="v1", namespace="ns")
+
+    assert (page.version, page.rest) == (50, "")
+    assert ([item.uid for item in page.items], len(page.unreadable)) == ((["u"], 0) if readable else ([], 1))
+
+
+@pytest.mark.parametrize("remaining", [-1, 1, 10**30])
+def test_a_remaining_number_needs_a_token(remaining: int) -> None:
+    for one in (ONE, ODD_ONE):
+        body = LIST.replace(b"ONE", one).replace(b'"50"}', b'"50","remainingItemCount":%d}' % remaining)
+        with pytest.raises(failures.Malformed, match="part of a list"):
+            items.page(body)
+
+
+SMALLEST = b'{"metadata":{"uid":"","name":"","resourceVersion":""}}'
+
+
+@pytest.mark.parametrize("first", [b"", ODD_ONE + b","], ids=["alone", "after an odd one"])
+@pytest.mark.parametrize(
+    "one", [b"{}", b"[]", b"7", b"null", b'{"metadata":{}}', b'{"metadata":{"uid":7}}', SMALLEST, b"[[],{}]"]
+)
+def test_a_page_with_more_than_10000_unreadable_objects_is_refused(one: bytes, first: bytes) -> None:
+    allowed = items.page(LIST.replace(b"ONE", first + b",".join([one] * 9_999)))
+    with pytest.raises(failures.Malformed, match="more than 10000 unreadable objects"):
+        items.page(LIST.replace(b"ONE", first + b",".join([one] * 10_001)))
+
+    assert len(allowed.unreadable) == 9_999 + bool(first)
+
+
+def test_a_page_is_refused_before_the_rest_of_it_is_parsed() -> None:
+    # The rest is no JSON, which is not noticed.
+    for one in (b"{}", b"[]", b"7"):
+        with pytest.raises(failures.Malformed, match="unreadable objects"):
+            items.page(LIST.replace(b"ONE]}", b",".join([one] * 10_001) + b",}"))
+
+
+UNUSABLE = {"too long": "u" * 1_000_000, "254": "u" * 254, "a NUL": "u\0x"}
+
+
+@pytest.mark.parametrize("annotations", [{"k": "v"}, {"k": 1}], ids=["otherwise readable", "otherwise unreadable"])
+@pytest.mark.parametrize("uid", UNUSABLE.values(), ids=UNUSABLE.keys())
+def test_a_uid_that_no_object_can_have_is_not_used(uid: str, annotations: dict[str, object]) -> None:
+    odd = {**METADATA, "uid": uid, "annotations": annotations}
+
+    page = items.page(listed({"metadata": odd}, {"metadata": {**METADATA, "uid": "other"}}))
+    lines = [items.line(line(kind, **odd)) for kind in ("ADDED", "MODIFIED", "DELETED")]
+
+    assert (page.uids, page.versions, page.identified) == (("other",), (42,), False)
+    assert [one.name for one in page.unreadable] == ["ns/a"]
+    assert [(one.item.uid, one.item.name, bool(one.why)) for one in lines] == [("", "a", True)] * 3
+    with pytest.raises(failures.Malformed):
+        items.object_uid(codec.encode({"metadata": odd}))
+
+
+@pytest.mark.parametrize("field", ["name", "namespace"])
+def test_an_object_with_a_nul_in_its_name_is_unreadable(field: str) -> None:
+    page = items.page(listed({"metadata": {**METADATA, field: "a\0b"}}))
+
+    assert [(one.item.uid, one.why) for one in page.unreadable] == [("u", "its UID, name or namespace contains a NUL")]
+
+
+LINE = b'{"type":"ADDED","object":' + ONE + b"}"
+REPEATED_IN_LINE = {
+    "object": LINE[:-1] + b',"object":{}}',
+    "object, escaped": LINE[:-1] + b',"\\u006fbject":{}}',
+    "type": LINE[:-1] + b',"type":"DELETED"}',
+    "type before": b'{"type":"DELETED",' + LINE[1:],
+    "object of another order": b'{"object":{},' + LINE[1:],
+    "of an error": b'{"type":"ERROR","type":"ADDED","object":{}}',
+}
+
+
+@pytest.mark.parametrize("of", [bytes, framing.Cut], ids=["whole", "cut"])
+@pytest.mark.parametrize("one", [ONE, ODD_ONE], ids=["readable", "unreadable"])
+@pytest.mark.parametrize("body", REPEATED_IN_LINE.values(), ids=REPEATED_IN_LINE.keys())
+def test_a_line_with_two_types_or_objects_is_refused(body: bytes, one: bytes, of: type[bytes]) -> None:
+    with pytest.raises(failures.Malformed, match="twice"):
+        items.line(of(body.replace(ONE, one)))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        LINE,
+        b' {"type" : "ADDED", "object" : ' + ONE + b"} ",
+        b'{"object":' + ONE + b',"type":"ADDED"}',
+        b'{"type":"ADDED","object":' + ONE + b',"x":[]}',
+        b'{"x":1,"x":2,"type":"ADDED","object":' + ONE + b"}",
+    ],
+)
+@pytest.mark.parametrize("one", [ONE, ODD_ONE], ids=["readable", "unreadable"])
+def test_a_line_is_read_in_any_layout(body: bytes, one: bytes) -> None:
+    read = items.line(body.replace(ONE, one), namespace="ns")
+
+    assert (read.type, read.item.version, bool(read.why)) == ("ADDED", 42, one is ODD_ONE)
+
+
 @pytest.mark.parametrize(
     "head",
     [

@@ -32,7 +32,12 @@ def test_members_are_found_where_a_parser_finds_them(value: dict[str, object], i
 def test_elements_are_found_where_a_parser_finds_them(value: list[object], indent: int | None) -> None:
     data = json.dumps(value, indent=indent).encode()
 
-    assert [json.loads(data[slice(*span)]) for span in scanning.elements(data)] == value
+    spans: list[scanning.Span] = []
+
+    end = scanning.elements(data, 0, spans.append)
+
+    assert [json.loads(data[slice(*span)]) for span in spans] == value
+    assert end == len(data)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +52,7 @@ def test_a_text_that_ends_too_early_or_is_no_object_is_an_error(data: bytes) -> 
 @pytest.mark.parametrize("data", [b"", b"{}", b"[", b"[1", b"[1,", b"[1,]", b'["a', b"[{]"])
 def test_a_text_that_ends_too_early_or_is_no_array_is_an_error(data: bytes) -> None:
     with pytest.raises(scanning.ScanError):
-        list(scanning.elements(data))
+        scanning.elements(data, 0, lambda _: None)
 
 
 def test_of_a_text_that_was_cut_the_last_value_reaches_to_its_end() -> None:

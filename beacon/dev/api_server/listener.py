@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
+import trustme
 import uvicorn
 import uvloop
 from starlette.types import ASGIApp
@@ -45,6 +46,11 @@ class SocketListener:
     def ca_pem(self) -> bytes:
         """Return the certificate authority; empty without TLS."""
         return self._authority.pem if self._authority else b""
+
+    def rotate_authority(self, successor: trustme.CA) -> None:
+        """Use a certificate of another authority from the next start on."""
+        if self._authority:
+            self._authority.rotate(successor)
 
     def start(self) -> None:
         """Listen; return when connections are accepted. Raises OSError when the port can't be bound."""

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import trustme
+
 from beacon.dev.api_server import access, app, control, kinds, listener, patches, routing, service, state, status
 
 Json = dict[str, Any]
@@ -45,6 +47,11 @@ class ApiServer:
     def restart(self, downtime_s: float = 0.0) -> None:
         """Stop, stay down for `downtime_s`, and start on the same port with an empty watch cache."""
         self._listener.restart(downtime_s, lambda: self.cluster.state.forget(compact=False))
+
+    def rotate_authority(self, successor: trustme.CA) -> None:
+        """Restart with a certificate of another authority."""
+        self._listener.rotate_authority(successor)
+        self.restart()
 
     @property
     def url(self) -> str:

@@ -12,8 +12,13 @@ class ApiAuthority:
     """A certificate authority and the server certificate that it has issued."""
 
     def __init__(self, host: str) -> None:
-        self._authority = trustme.CA()
-        self._certificate = self._authority.issue_cert(host, "localhost", "kubernetes.default.svc")
+        self._host = host
+        self.rotate(trustme.CA())
+
+    def rotate(self, successor: trustme.CA) -> None:
+        """Replace the authority; the new one issues a certificate for the next context."""
+        self._authority = successor
+        self._certificate = self._authority.issue_cert(self._host, "localhost", "kubernetes.default.svc")
 
     @property
     def pem(self) -> bytes:

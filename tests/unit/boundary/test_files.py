@@ -98,6 +98,14 @@ def test_text_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
         files.read_text(path, most_bytes=100)
 
 
+def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path: Path) -> None:
+    path = tmp_path / "it"
+    path.write_bytes(b"\xef\xbb\xbfs3cret")
+
+    assert files.read_text(path, most_bytes=100) == "s3cret"
+    assert files.without_mark(files.read(path, most_bytes=100)) == b"s3cret"
+
+
 def test_a_file_is_written_but_nothing_that_a_link_or_a_fifo_leads_to(tmp_path: Path) -> None:
     files.write(tmp_path / "it", b"one and more")
     files.write(tmp_path / "it", b"two")

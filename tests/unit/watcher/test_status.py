@@ -113,6 +113,17 @@ def test_any_number_of_unreadable_objects_needs_bounded_memory(said: list[Any]) 
     assert len(reports.all[-1][1]["unreadable_objects"]) == 5
 
 
+def test_entries_of_discovery_that_cannot_be_read_are_logged_when_they_change(said: list[Any]) -> None:
+    one = stream_status(Reports())
+
+    for unreadable in ("", "1 entry of v1", "1 entry of v1", "2 entries of v1", "", "2 entries of v1"):
+        one.found("deployments", unreadable=unreadable)
+
+    assert [(line["event"], line["reason"]) for line in said] == [
+        ("discovery entries unreadable", reason) for reason in ("1 entry of v1", "2 entries of v1", "2 entries of v1")
+    ]
+
+
 def test_its_metrics_move() -> None:
     one = stream_status(Reports(), kind="Moving")
     one.found("movings")

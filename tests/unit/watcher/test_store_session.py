@@ -1,8 +1,11 @@
-"""Only a ledger of another cluster makes an error of the store a configuration error."""
+"""What a stream sends to the store, and which of its errors are those of the configuration."""
+
+from typing import Any
 
 import pytest
 
-from beacon import errors, wire
+from beacon import codec, errors, wire
+from beacon.cluster import items
 from beacon.watcher import status, store_session
 from tests.unit.store import world
 
@@ -42,3 +45,47 @@ def test_any_other_refusal_is_raised_unchanged(error: errors.BeaconError) -> Non
         opened(error)
 
     assert raised.value is error
+
+
+class Recording:
+    """The link to a store that accepts everything."""
+
+    pending = 0
+    free_slots = 8
+
+    def __init__(self) -> None:
+        self.requests: list[wire.AnyRequest] = []
+
+    def renew(self) -> None:
+        pass
+
+    def call(self, _: wire.AnyRequest) -> wire.Reply:
+        return wire.StreamOpened(place=wire.ApplyResult.APPLIED, session=1, cursor=10, tracked=("u-1", "u-2"))
+
+    def submit(self, request: wire.AnyRequest) -> None:
+        self.requests.append(request)
+
+
+@pytest.mark.parametrize("uid", ["u-3\0", "u" * 1_000_000], ids=["a NUL", "too long"])
+def test_a_uid_that_no_object_can_have_is_not_sent_to_the_store(uid: str) -> None:
+    scope, link = world.scope_of(), Recording()
+    reports: list[Any] = []
+    stream_status = status.StreamStatus(scope, lambda _component, state: reports.append(dict(state)))
+    session = store_session.StoreSession(scope, link, stream_status, flush_s=1.0)  # type: ignore[arg-type]
+    session.open("configmaps", "c")
+    metadata = {"namespace": "ns", "name": "odd", "annotations": {world.ANNOTATION: "x"}}
+
+    for version, (kind, each) in enumerate(
+        [("DELETED", "u-1"), ("ADDED", uid), ("MODIFIED", uid), ("DELETED", uid), ("DELETED", "u-2")], start=11
+    ):
+        line = {"type": kind, "object": {"metadata": {**metadata, "uid": each, "resourceVersion": str(version)}}}
+        assert session.see(items.line(codec.encode(line)), 0)
+    session.flush()
+
+    sent = [request for request in link.requests if isinstance(request, wire.Observe)]
+    assert [(one.uid, one.change) for request in sent for one in request.observations] == [
+        ("u-1", "deleted"),
+        ("u-2", "deleted"),
+    ]
+    assert sent[-1].position == 15
+    assert [state.get("unreadable", 0) for state in reports] == [1, 1, 0]
