@@ -155,7 +155,7 @@ def test_a_changed_configuration_ends_the_watcher_so_that_it_restarts_with_it() 
 
         w.configure(values=["gold"])
 
-        watcher_world.await_(context.stop.is_set)
+        watcher_world.await_(lambda: bool(context.errors))
         assert [type(error).__name__ for error in context.errors] == ["SettingsChanged"]
         context.errors.clear()
 
@@ -170,7 +170,7 @@ def test_another_cluster_behind_the_same_configuration_is_refused() -> None:
 
         assert w.context is not None
         context = w.context
-        watcher_world.await_(context.stop.is_set)
+        watcher_world.await_(lambda: bool(context.errors))
         assert "cluster" in str(context.errors[0])
         assert type(context.errors[0]).__name__ == "ConfigError"
         context.errors.clear()

@@ -232,13 +232,13 @@ class EndpointDelivery:
     # --- requests
 
     def _may_send(self) -> bool:
-        """Return False while too many settlements are unconfirmed, or the breaker delays the next request.
+        """Return False after a stop, while too many settlements are unconfirmed, or the breaker delays the next request.
 
         A crash would repeat the requests of unconfirmed settlements.
         """
         session = self._session
         at = self._breaker.next_request_at(under_way=self._outgoing.busy)
-        if at is None or at > self._clock():
+        if self._stop.is_set() or at is None or at > self._clock():
             return False
         return self._window.is_open(session.unconfirmed, age_s=self._clock() - session.unconfirmed_since)
 
