@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from beacon import codec, wire
 from beacon.domain import model
-from beacon.store import database, delivery_filter
+from beacon.store import database, delivery_filter, packing
 
 _SCANNED_ROWS = 2000  # rows that are scanned: one or two milliseconds
 _PAGE_ROWS = 100  # rows that are returned: each costs more than twenty that are only scanned
@@ -38,15 +38,15 @@ def _listed(row: database.Row) -> wire.DeliverySummary:
         state=model.DeliveryState(row[2]),
         endpoint=row[3],
         sequence=row[4],
-        event_id=row[5],
+        event_id=packing.unpacked(row[5]),
         type=model.EventType(row[6]),
         cause=row[7],
         source=row[8],
-        group=row[9].partition("/")[0],
+        group=row[9],
         kind=row[10],
         namespace=row[11],
         name=row[12],
-        uid=row[13],
+        uid=packing.unpacked(row[13]),
         detected_us=row[14],
         attempts=row[15],
         requests=row[16],
@@ -59,8 +59,8 @@ def _listed(row: database.Row) -> wire.DeliverySummary:
 
 
 _WHOLE = (
-    "SELECT d.id, d.generation, d.state, d.endpoint, e.sequence, e.id, e.type, e.cause, e.source, e.subject, e.kind,"
-    " e.namespace, e.name, e.uid, e.detected_us, d.attempts, d.requests, d.next_attempt_us, d.settled_us, d.last_code,"
-    " d.last_error, d.reason FROM json_each(?) chosen JOIN deliveries d ON d.id = chosen.value"
-    " JOIN events e USING (sequence)"
+    "SELECT d.id, d.generation, d.state, p.name, e.sequence, e.id, e.type, e.cause, e.source, k.api_group, k.kind,"
+    " k.namespace, k.name, e.uid, e.detected_us, d.attempts, d.requests, d.next_attempt_us, d.settled_us, d.code,"
+    " d.error, d.reason FROM json_each(?) chosen JOIN deliveries d ON d.id = chosen.value"
+    " JOIN events e ON e.sequence = d.id >> 12 JOIN order_keys k ON k.id = d.key JOIN endpoints p ON p.id = d.endpoint"
 )

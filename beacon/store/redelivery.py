@@ -1,4 +1,4 @@
-"""The operator's actions: redeliver or discard a delivery. Also promotes an object's next delivery.
+"""The operator's actions: redeliver or discard a delivery.
 
 An event must not be delivered after a later event of its object. A redelivery that violates this is refused, or fails
 if the violation occurs while it waits, unless the operator requested it out of order. A repeated request is applied
@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 from beacon import wire
 from beacon.domain import model
-from beacon.store import database, session_state
+from beacon.store import database, deliveries, packing, session_state, views
 
 _AT_ONCE = 40  # deliveries that one request processes, so that other requests do not wait long
-_OVERTAKEN = "a later event of the object has been delivered"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +35,11 @@ class Discarded:
 class Redelivery:
     """Serves the verbs `redeliver` and `discard`."""
 
-    def __init__(self, ledger: database.Database, state: session_state.SessionState, endpoint: str) -> None:
-        """Work on the given ledger; redelivered events are sent to `endpoint`, the configured one."""
+    def __init__(self, ledger: database.Database, state: session_state.SessionState) -> None:
+        """Work on the given ledger."""
         self._ledger = ledger
         self._state = state
-        self._endpoint = endpoint
+        self._views = views.Views(ledger, state)
 
     def redeliver(self, request: wire.Redeliver, now_us: int) -> wire.ActionResult:
         """Make finished deliveries again."""
@@ -55,38 +54,46 @@ class Redelivery:
 
     def _redeliver(self, delivery: int, generation: int, now_us: int, *, out_of_order: bool) -> str:
         """Return the reason of a refusal, "" if it is done."""
-        row = self._ledger.row("SELECT state, generation, subject, sequence FROM deliveries WHERE id = ?", (delivery,))
+        row = self._ledger.row(
+            "SELECT d.state, d.generation, p.name FROM deliveries d JOIN endpoints p ON p.id = d.endpoint"
+            " WHERE d.id = ?",
+            (delivery,),
+        )
         if row is None:
             return "it no longer exists"
-        state, known, subject, sequence = row
+        state, known, endpoint = row
         if known == generation + 1:
             return ""  # done before: this request is a repetition
         if known != generation:
             return "it was redelivered in the meantime"
         if state in _OPEN:
             return "it is open, and will be delivered"
-        if not out_of_order and _is_overtaken(self._ledger, subject, sequence):
-            return _OVERTAKEN
-        self._state.note(Redelivered(endpoint=self._endpoint))
+        view = self._views.of_delivery(delivery)
+        if not out_of_order and views.is_overtaken(view, delivery):
+            return views.OVERTAKEN
+        self._state.note(Redelivered(endpoint=endpoint))
+        deliveries.keep_last_attempt(self._ledger, delivery)
+        target = self._views.open(view, delivery)
         self._ledger.run(
-            "UPDATE deliveries SET endpoint = ?1, generation = generation + 1, attempts = 0, requests = 0,"
+            "UPDATE deliveries SET generation = generation + 1, attempts = 0, requests = 0,"
             " delivered_us = CASE WHEN state = 'delivered' THEN settled_us ELSE delivered_us END,"
-            " forgiven = 0, next_attempt_us = ?2, last_tried_us = 0, settled_us = 0, reason = '', out_of_order = ?3,"
-            " state = CASE WHEN EXISTS (SELECT 1 FROM deliveries WHERE endpoint = ?1 AND subject = ?4"
-            " AND state IN ('queued', 'ready')) THEN 'queued' ELSE 'ready' END WHERE id = ?5",
-            (self._endpoint, now_us, int(out_of_order), subject, delivery),
+            " forgiven = 0, next_attempt_us = ?, last_tried_us = 0, settled_us = 0, reason = '', out_of_order = ?,"
+            " started_us = NULL, duration_us = 0, counted = 0, request_id = '', state = ? WHERE id = ?",
+            (now_us, int(out_of_order), target, delivery),
         )
+        self._state.sums.delivery_moved(view.endpoint, state, target)
+        self._views.put(view)
         return ""
 
     def _discard(self, delivery: int, generation: int, now_us: int, reason: str) -> str:
         row = self._ledger.row(
-            "SELECT d.state, d.generation, d.endpoint, e.type, e.id FROM deliveries d JOIN events e USING (sequence)"
-            " WHERE d.id = ?",
+            "SELECT d.state, d.generation, p.name, e.type, e.id, d.endpoint FROM deliveries d"
+            " JOIN events e ON e.sequence = d.id >> 12 JOIN endpoints p ON p.id = d.endpoint WHERE d.id = ?",
             (delivery,),
         )
         if row is None:
             return "it no longer exists"
-        state, known, endpoint, type_, event = row
+        state, known, endpoint, type_, event, number = row
         if known != generation:
             return "it was redelivered in the meantime"
         if state == model.DeliveryState.DISCARDED:
@@ -97,7 +104,9 @@ class Redelivery:
             "UPDATE deliveries SET state = 'discarded', settled_us = ?, reason = ? WHERE id = ?",
             (now_us, reason, delivery),
         )
-        self._state.note(Discarded(endpoint=endpoint, type=model.EventType(type_), id=event, reason=reason))
+        self._state.sums.delivery_moved(number, state, model.DeliveryState.DISCARDED)
+        identity = packing.unpacked(event)
+        self._state.note(Discarded(endpoint=endpoint, type=model.EventType(type_), id=identity, reason=reason))
         return ""
 
     def _acted(self, answers: Sequence[tuple[int, str]]) -> wire.ActionResult:
@@ -110,40 +119,9 @@ class Redelivery:
 
     def _event_of(self, delivery: int) -> str:
         row = self._ledger.row(
-            "SELECT e.id FROM deliveries d JOIN events e USING (sequence) WHERE d.id = ?", (delivery,)
+            "SELECT e.id FROM deliveries d JOIN events e ON e.sequence = d.id >> 12 WHERE d.id = ?", (delivery,)
         )
-        return row[0] if row else ""
-
-
-def promote(ledger: database.Database, endpoint: str, subject: str, now_us: int) -> None:
-    """Make the object's next delivery ready, in the order of the events, unless one is open already."""
-    while following := ledger.row(
-        "SELECT id, state, generation, out_of_order, sequence FROM deliveries"
-        " WHERE endpoint = ? AND subject = ? AND state IN ('queued', 'ready')"
-        " ORDER BY state = 'queued', sequence LIMIT 1",
-        (endpoint, subject),
-    ):
-        delivery, state, generation, out_of_order, sequence = following
-        if state == model.DeliveryState.READY:
-            return
-        if not generation or out_of_order or not _is_overtaken(ledger, subject, sequence):
-            ledger.run("UPDATE deliveries SET state = 'ready', next_attempt_us = ? WHERE id = ?", (now_us, delivery))
-            return
-        ledger.run(
-            "UPDATE deliveries SET state = 'failed', next_attempt_us = 0, settled_us = ?, reason = ? WHERE id = ?",
-            (now_us, _OVERTAKEN, delivery),
-        )
-
-
-def _is_overtaken(ledger: database.Database, subject: str, sequence: int) -> bool:
-    """Return True if a later event of the object has been delivered, or may have been and was pruned."""
-    return ledger.row(_LATER, (subject, sequence)) is not None
+        return packing.unpacked(row[0]) if row else ""
 
 
 _OPEN = (model.DeliveryState.QUEUED, model.DeliveryState.READY)
-# Only delivered and discarded events are pruned; the next event's `previous` shows that there was one.
-_LATER = """
-SELECT 1 FROM events e WHERE e.subject = ?1 AND e.sequence > ?2 AND (
-    EXISTS (SELECT 1 FROM deliveries d WHERE d.sequence = e.sequence AND (d.state = 'delivered' OR d.delivered_us > 0))
-    OR (e.previous > ?2 AND NOT EXISTS (SELECT 1 FROM events p WHERE p.sequence = e.previous))
-) LIMIT 1"""

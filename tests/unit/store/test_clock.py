@@ -127,17 +127,17 @@ def test_new_events_bear_the_time_that_the_clock_shows_after_it_was_set(store: w
 
     store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
 
-    assert store.ledger.rows("SELECT committed_us FROM events") == [(store.clock.us,)]
+    assert store.ledger.rows("SELECT committed_us FROM readable_events") == [(store.clock.us,)]
 
 
 def test_a_clock_that_is_only_kept_right_moves_nothing(store: world.World) -> None:
     store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
     postpone(store, 60)
-    before = store.ledger.rows("SELECT next_attempt_us FROM deliveries")
+    before = store.ledger.rows("SELECT next_attempt_us FROM readable_deliveries")
 
     for _ in range(100):
         store.clock.jump(0.5)
         store.claim(0)
 
-    assert store.ledger.rows("SELECT next_attempt_us FROM deliveries") == before
+    assert store.ledger.rows("SELECT next_attempt_us FROM readable_deliveries") == before
     assert store.ledger.rows("SELECT * FROM jumps") == []
