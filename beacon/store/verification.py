@@ -70,7 +70,7 @@ OR (d.previous > d.before AND EXISTS (SELECT 1 FROM deliveries p WHERE p.id = d.
 _OF_VIEW = """
 SELECT v.*, v.id & 4095 AS endpoint, l.written AS last, l.accepted AS taken, coalesce(l.open, 0) AS counted,
     coalesce(l.ready, 0) AS first FROM views v LEFT JOIN (
-        SELECT key << 12 | endpoint AS id, max(id >> 12) AS written, sum(state IN ('queued', 'ready')) AS open,
+        SELECT CAST(key << 12 | endpoint AS INTEGER) AS id, max(id >> 12) AS written, sum(state IN ('queued', 'ready')) AS open,
             max(id >> 12) FILTER (WHERE state = 'delivered' OR delivered_us > 0) AS accepted,
             max(id) FILTER (WHERE state = 'ready') AS ready
         FROM deliveries GROUP BY key, endpoint
@@ -104,24 +104,25 @@ _RULES = (
     (
         "delivery {} of {} was sent while the earlier delivery {} is open",
         (
-            f"SELECT d.id, {_D_KEY}, e.id FROM deliveries d JOIN deliveries e ON e.endpoint = d.endpoint"
-            " AND e.key = d.key AND e.id < d.id AND e.state IN ('queued', 'ready')"
-            " WHERE d.generation = 0 AND e.generation = 0 AND (d.requests > 0 OR d.state = 'ready')"
+            f"SELECT d.id, {_D_KEY}, e.id FROM deliveries e"
+            " CROSS JOIN events later ON later.key = e.key AND later.sequence > e.id >> 12"
+            " CROSS JOIN deliveries d ON d.id = later.sequence << 12 | e.endpoint"
+            " WHERE e.state IN ('queued', 'ready')"
+            " AND d.generation = 0 AND e.generation = 0 AND (d.requests > 0 OR d.state = 'ready')"
         ),
     ),
     (
         "deliveries {} and {} of {} may be sent at the same time",
         (
-            f"SELECT d.id, e.id, {_D_KEY} FROM deliveries d JOIN deliveries e ON e.endpoint = d.endpoint"
-            " AND e.key = d.key AND e.id < d.id WHERE d.state = 'ready' AND e.state = 'ready'"
+            f"SELECT max(d.id), min(d.id), {_D_KEY} FROM deliveries d WHERE d.state = 'ready'"
+            " GROUP BY d.endpoint, d.key HAVING count(*) > 1"
         ),
     ),
     (
         "delivery {} of {} is queued, but no delivery of its object is ready",
         (
             f"SELECT d.id, {_D_KEY} FROM deliveries d WHERE d.state = 'queued'"
-            " AND NOT EXISTS (SELECT 1 FROM deliveries r"
-            " WHERE r.endpoint = d.endpoint AND r.key = d.key AND r.state = 'ready')"
+            " AND (d.endpoint, d.key) NOT IN (SELECT r.endpoint, r.key FROM deliveries r WHERE r.state = 'ready')"
         ),
     ),
     (
