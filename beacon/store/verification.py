@@ -70,7 +70,8 @@ OR (d.previous > d.before AND EXISTS (SELECT 1 FROM deliveries p WHERE p.id = d.
 _OF_VIEW = """
 SELECT v.*, v.id & 4095 AS endpoint, l.written AS last, l.accepted AS taken, coalesce(l.open, 0) AS counted,
     coalesce(l.ready, 0) AS first FROM views v LEFT JOIN (
-        SELECT CAST(key << 12 | endpoint AS INTEGER) AS id, max(id >> 12) AS written, sum(state IN ('queued', 'ready')) AS open,
+        SELECT CAST(key << 12 | endpoint AS INTEGER) AS id, max(id >> 12) AS written,
+            sum(state IN ('queued', 'ready')) AS open,
             max(id >> 12) FILTER (WHERE state = 'delivered' OR delivered_us > 0) AS accepted,
             max(id) FILTER (WHERE state = 'ready') AS ready
         FROM deliveries GROUP BY key, endpoint
