@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from beacon import errors
 from beacon.domain import model
-from beacon.store import database, session_state
+from beacon.store import database, packing, session_state
 
 _CONFIRMED_EVERY_US = 30_000_000
 
@@ -142,7 +142,7 @@ class Cursors:
             "UPDATE cursors SET pruned = max(cursors.pruned, o.resource_version) FROM objects o WHERE o.uid = ?"
             " AND cursors.api_group = o.api_group AND cursors.kind = o.kind AND cursors.epoch = o.epoch"
             " AND cursors.namespace IN ('', o.namespace)",
-            (uid,),
+            (packing.packed(uid),),
         )
 
     def pruned(self, scope: model.ScopeId) -> int:
@@ -173,6 +173,11 @@ class Cursors:
 
     def forget_objects(self, now_us: int) -> None:
         """Mark every object as gone without emitting events: whether the objects still exist is unknown."""
+        states = self._ledger.rows(
+            "SELECT kind, state, count(*) FROM objects WHERE state <> 'gone' GROUP BY kind, state"
+        )
+        for kind, state, number in states:
+            self._state.sums.object_moved(kind, state, "gone", number)
         self._ledger.run("UPDATE objects SET state = 'gone', changed_us = ? WHERE state <> 'gone'", (now_us,))
 
     def void_all(self, epoch: int, reason: model.GapReason = model.GapReason.REWOUND) -> None:
@@ -246,11 +251,12 @@ class Cursors:
         for group, kind, namespace in rows:
             ours = {("", group, kind), (namespace, group, kind)}
             if not any((scope.namespace, scope.group, scope.kind) in ours for scope in covered):
-                self._ledger.run(
+                changed = self._ledger.run(
                     "UPDATE objects SET state = 'unmanaged', changed_us = ?"
                     " WHERE api_group = ? AND kind = ? AND namespace = ? AND state = 'tracked'",
                     (now_us, group, kind, namespace),
                 )
+                self._state.sums.object_moved(kind, "tracked", "unmanaged", changed)
 
     def tracked(self, scope: model.ScopeId) -> tuple[str, ...]:
         """Return the UIDs of the scope whose observations are required even when they are not accepted."""
@@ -259,7 +265,7 @@ class Cursors:
             " AND state IN ('tracked', 'unmanaged') AND state <> 'gone'",
             (scope.group, scope.kind, scope.namespace, scope.namespace),
         )
-        return tuple(uid for (uid,) in rows)
+        return tuple(packing.unpacked(uid) for (uid,) in rows)
 
 
 def _cursor_key(scope: model.ScopeId) -> session_state.StateKey[Cursor]:

@@ -34,7 +34,7 @@ class RequestContext:
     api_version: str
     epoch: int
     cluster: str
-    endpoint: str
+    endpoints: tuple[int, ...]
     updates: bool
     now: Now
     reason: model.GapReason | None = None

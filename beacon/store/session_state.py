@@ -8,6 +8,8 @@ savepoint or the transaction that they belong to is rolled back. Values must be 
 from collections.abc import Hashable
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
+from beacon.store import database, sums
+
 T = TypeVar("T")
 
 
@@ -32,6 +34,7 @@ class SessionState:
         self._request: _Layer = {}
         self._notes: list[object] = []
         self._request_notes: list[object] = []
+        self.sums = sums.TransactionSums()
 
     def get(self, key: StateKey[T]) -> T | None:
         """Return the value as the current request sees it, None if there is none."""
@@ -57,12 +60,18 @@ class SessionState:
         """Add the changes of the current request, which succeeded, to the transaction's."""
         self._transaction.update(self._request)
         self._notes.extend(self._request_notes)
+        self.sums.keep_request()
         self.drop_request()
+
+    def write_sums(self, ledger: database.Database) -> None:
+        """Write the counts and digests of the transaction, just before its commit."""
+        self.sums.write(ledger)
 
     def drop_request(self) -> None:
         """Drop the changes of the current request, which was rolled back."""
         self._request.clear()
         self._request_notes.clear()
+        self.sums.drop_request()
 
     def keep_all(self) -> list[object]:
         """Make the changes of the committed transaction permanent. Return its notifications."""
@@ -72,6 +81,7 @@ class SessionState:
             else:
                 self._kept[key] = value
         self._transaction.clear()
+        self.sums.drop_all()
         notes, self._notes = self._notes, []
         return notes
 
@@ -79,4 +89,5 @@ class SessionState:
         """Drop all changes of the transaction, which was rolled back."""
         self.drop_request()
         self._transaction.clear()
+        self.sums.drop_all()
         self._notes.clear()

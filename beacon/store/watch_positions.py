@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from beacon import errors, wire
 from beacon.configuration import configured_scopes
 from beacon.domain import model, rules
-from beacon.store import cursors, database, journal, rendering, salvage, session_state
+from beacon.store import cursors, database, journal, rendering, salvage, session_state, views
 
 _FIRST_TRACKED_VERSION = 1
 
@@ -68,6 +68,8 @@ class WatchPositions:
         self._cursors = cursors.Cursors(ledger, state)
         self._journal = journal.Journal(ledger, state)
         self._scopes = {scope.id: scope for scope in config.scopes}
+        self.endpoints: tuple[int, ...] = ()  # the configured ones, by their rows
+        self.inherited = 0  # open and failed deliveries that came under another name of the endpoint
         self._refused = ""  # the cluster that was refused last
         self._first_session = secrets.randbelow(2**40)  # differs from the sessions of an earlier store
 
@@ -78,6 +80,8 @@ class WatchPositions:
             (str(uuid.uuid4()), now_us),
         )
         is_copy = self._become_another()
+        endpoint, self.inherited = views.Endpoints(self._ledger).align(self._config.endpoint)
+        self.endpoints = (endpoint,)
         untouched = self._cursors.is_untouched()
         for scope, cursor in self._cursors.all().items():
             if scope not in self._scopes:
@@ -92,7 +96,7 @@ class WatchPositions:
         if not self._ledger.run("UPDATE meta SET ledger = ?, copied = 0 WHERE copied = 1", (str(uuid.uuid4()),)):
             return False
         self._ledger.run(
-            "UPDATE sqlite_sequence SET seq = seq + ? WHERE name IN ('events', 'deliveries')",
+            "UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'events'",
             (salvage.SKIPPED_NUMBERS,),
         )
         return True
@@ -314,7 +318,7 @@ class WatchPositions:
             api_version=api_version,
             epoch=identity.epoch,
             cluster=identity.cluster,
-            endpoint=self._config.endpoint,
+            endpoints=self.endpoints,
             updates=self._config.updates,
             now=now,
         )
