@@ -463,7 +463,7 @@ def _define_functions(connection: apsw.Connection) -> None:
     )
     for name, function, arguments in functions:
         connection.create_scalar_function(name, function, arguments, deterministic=True)
-    connection.create_aggregate_function("digest_of", packing.DigestSum, 4)
+    connection.create_aggregate_function("digest_of", packing.DigestSum, 3)
 
 
 def _vacuum_by_steps(connection: apsw.Connection) -> None:

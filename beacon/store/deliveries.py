@@ -53,6 +53,7 @@ class Deliveries:
         self.now_us = now_us
         self._views = views.Views(ledger, state)
         self._endpoints: dict[str, int] = {}
+        self._no_retries = False  # True: it is known that no delivery waits for another attempt
         self.suspects = suspected.Suspects(ledger, state)
 
     def endpoint_id(self, name: str) -> int:
@@ -91,6 +92,7 @@ class Deliveries:
             return wire.Claimed(number=claim.number)
         leased = _leased(session)
         self.suspects.look()
+        self._look_for_retries()
         found = self._choose(claim, leased, now_us) if claim.want > 0 else []
         self._remember(session)
         if claim.want > 0 and not found:
@@ -189,10 +191,16 @@ class Deliveries:
         if claim.probe:
             return self._choose_probe(claim, leased)
         endpoint = self.endpoint_id(claim.endpoint)
-        due = self._select(_DUE, (endpoint, now_us), leased, claim.want)
+        due = [] if self._no_retries else self._select(_DUE, (endpoint, now_us), leased, claim.want)
         kept = min(len(due), max(1, claim.want // _SHARE_OF_RETRIES)) if claim.want > 1 else 0
         fresh = self._select(_FRESH, (endpoint,), leased, claim.want - kept)
         return fresh + due[: claim.want - len(fresh)]
+
+    def _look_for_retries(self) -> None:
+        """Remember that there are no retries, which is common: then none must be searched."""
+        if not self._no_retries:
+            found = self._ledger.row("SELECT 1 FROM deliveries WHERE state = 'ready' AND requests > 0 LIMIT 1")
+            self._no_retries = found is None
 
     def _choose_probe(self, claim: wire.Claim, leased: frozenset[int]) -> list[model.Delivery]:
         endpoint = self.endpoint_id(claim.endpoint)
@@ -257,6 +265,8 @@ class Deliveries:
                 outcome.delivery,
             ),
         )
+        if target is model.DeliveryState.READY:
+            self._no_retries = False
         if target is state:
             return
         self._state.sums.delivery_moved(endpoint, state, target)
@@ -265,6 +275,8 @@ class Deliveries:
             self._views.accept(view, outcome.delivery)
         if state is model.DeliveryState.READY:
             self._views.close(view, outcome.delivery, now_us)
+            if view.ready:  # in a rescued ledger, what was promoted may have been tried before
+                self._no_retries = False
         self._views.put(view)
 
     def _charge(self, outcome: model.Outcome) -> None:

@@ -6,6 +6,7 @@ state can be added or removed without the others.
 """
 
 import hashlib
+from functools import lru_cache
 
 ENDPOINT_BITS = 12  # of an id that combines a sequence or an order key with an endpoint
 LAST_ENDPOINT = 2**ENDPOINT_BITS - 1
@@ -13,15 +14,16 @@ HIGHEST_SEQUENCE = 2 ** (62 - ENDPOINT_BITS)
 BUCKETS = 64
 _MODULUS = 2**128
 _DIGEST_BYTES = 16
-_BUCKET_BYTES = 20
 _LONGEST_VALUE_BYTES = 4096
 _UUID_LENGTH = 36
 _UUID_BYTES = 16
+_REMEMBERED = 2048  # results: the same identifiers come several times for each event
 _HEXADECIMAL = frozenset("0123456789abcdef")
 
 Packed = bytes | str
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def packed(text: str) -> Packed:
     """Return the 16 bytes of a canonical UUID, else the text."""
     if len(text) != _UUID_LENGTH:
@@ -33,6 +35,7 @@ def packed(text: str) -> Packed:
     return data if unpacked(data) == text else text
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def unpacked(value: Packed) -> str:
     """Return the text that was packed."""
     if isinstance(value, str):
@@ -71,6 +74,7 @@ def as_sent(value: str) -> str:
     return data[:_LONGEST_VALUE_BYTES].decode(errors="ignore") if len(data) > _LONGEST_VALUE_BYTES else value
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def digest_of(uid: Packed | None, value: str | None) -> int:
     """Return the summand of one object in its bucket's digest, 0 if the object is absent."""
     if uid is None:
@@ -79,22 +83,18 @@ def digest_of(uid: Packed | None, value: str | None) -> int:
 
 
 class Digests:
-    """The buckets of one endpoint: the digest of each, and its number of objects with an open delivery."""
+    """The digests of the buckets of one endpoint."""
 
     def __init__(self, stored: bytes | None = None) -> None:
         """Start from the stored form; without one the buckets are empty."""
-        self._stored = bytearray(stored or bytes(_BUCKET_BYTES * BUCKETS))
+        self._stored = bytearray(stored or bytes(_DIGEST_BYTES * BUCKETS))
 
-    def add(self, bucket: int, digest: int, opened: int) -> None:
-        """Add to the digest of a bucket and to its number of objects with an open delivery."""
-        start = bucket * _BUCKET_BYTES
-        middle, end = start + _DIGEST_BYTES, start + _BUCKET_BYTES
-        if digest:
-            total = (int.from_bytes(self._stored[start:middle], "big") + digest) % _MODULUS
-            self._stored[start:middle] = total.to_bytes(_DIGEST_BYTES, "big")
-        if opened:
-            number = max(0, int.from_bytes(self._stored[middle:end], "big") + opened)
-            self._stored[middle:end] = number.to_bytes(_BUCKET_BYTES - _DIGEST_BYTES, "big")
+    def add(self, bucket: int, digest: int) -> None:
+        """Add to the digest of a bucket."""
+        start = bucket * _DIGEST_BYTES
+        end = start + _DIGEST_BYTES
+        total = (int.from_bytes(self._stored[start:end], "big") + digest) % _MODULUS
+        self._stored[start:end] = total.to_bytes(_DIGEST_BYTES, "big")
 
     def stored(self) -> bytes:
         """Return the stored form."""
@@ -102,7 +102,7 @@ class Digests:
 
 
 class DigestSum:
-    """The aggregate `digest_of(bucket, uid, value, is_open)`: the buckets of all rows, in their stored form."""
+    """The aggregate `digest_of(bucket, uid, value)`: the buckets of all rows, in their stored form."""
 
     def __init__(self) -> None:
         """Start without rows."""
@@ -110,9 +110,9 @@ class DigestSum:
 
     def step(self, *args: object) -> None:
         """Add one row."""
-        bucket, uid, value, is_open = args
+        bucket, uid, value = args
         digest = digest_of(uid if isinstance(uid, bytes | str) else None, value if isinstance(value, str) else None)
-        self._digests.add(bucket if isinstance(bucket, int) else 0, digest, int(bool(is_open)))
+        self._digests.add(bucket if isinstance(bucket, int) else 0, digest)
 
     def final(self) -> bytes:
         """Return the buckets of all rows."""

@@ -39,6 +39,7 @@ class Pruning:
 
     def prune(self, request: wire.Prune) -> wire.Pruned:
         """Examine the next rows of one table and remove those that are no longer needed, or only count them."""
+        self._cursors.write_moved()
         split = self._clock.ages(self._ledger, request.older_than_s)
         tables: dict[wire.Prunable, Callable[[wire.Prune, ages.Ages], wire.Pruned]] = {
             wire.Prunable.OBJECTS: self._objects,
@@ -109,7 +110,7 @@ class Pruning:
         for view in self._views.of_key(key):
             if view.written_uid is None and not view.open:
                 digest = packing.digest_of(view.accepted_uid, view.accepted_value)
-                self._state.sums.digest(view.endpoint, view.bucket, by=-digest, opened=0)
+                self._state.sums.digest(view.endpoint, view.bucket, by=-digest)
                 self._ledger.run("DELETE FROM views WHERE id = ?", (packing.combined(key, view.endpoint),))
             else:
                 present = True

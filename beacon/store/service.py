@@ -142,8 +142,7 @@ class StoreService:
         self._ledger.begin()
         self._clock.load(self._ledger)
         is_copy = self._positions.prepare(self._clock.now_us())
-        self._state.keep_request()
-        self._state.write_sums(self._ledger)
+        self._write_rest()
         self._ledger.commit()
         self._state.keep_all()
         if is_copy:
@@ -367,7 +366,7 @@ class StoreService:
         try:
             self._ledger.begin()
             replies = [write(queued.request, now, applied) for queued in requests]
-            self._state.write_sums(self._ledger)
+            self._write_rest()
             self._ledger.commit()
         except errors.BeaconError:
             self._state.drop_all()
@@ -379,6 +378,12 @@ class StoreService:
         self._recent.committed(notes)
         self._listener.committed(requests=len(requests), seconds=time.monotonic() - started, notes=notes)
         return replies
+
+    def _write_rest(self) -> None:
+        """Write what was gathered in memory during the transaction: cursors, counts and digests."""
+        self._positions.write_moved()
+        self._state.keep_request()
+        self._state.write_sums(self._ledger)
 
     def _commit_without_intake(
         self, requests: Sequence[QueuedRequest], error: database.FullError
@@ -415,7 +420,6 @@ class StoreService:
         """Apply one request; `applied` gets its verb and how long it took."""
         started = time.monotonic()
         reply = self._writers[type(request)](request, now)
-        self._state.keep_request()
         applied.append((wire.verb_of(request), time.monotonic() - started))
         return reply
 
@@ -425,14 +429,23 @@ class StoreService:
         """Apply one request in its savepoint; a refusal is its reply if only this request can't be applied."""
         replies: list[wire.Reply | wire.Refused | None] = []
         try:
-            self._ledger.savepoint(lambda: replies.append(self._write_one(request, now, applied)))
+            self._ledger.savepoint(lambda: replies.append(self._write_alone(request, now, applied)))
         except errors.BeaconError as error:
             self._state.drop_request()
             broken = isinstance(error, database.StorageError | database.DamagedError)
             if broken or not self._ledger.in_transaction:
                 raise
             return self._refusal(request, error)
+        self._state.keep_request()
         return replies[0]
+
+    def _write_alone(
+        self, request: wire.AnyRequest, now: rendering.Now, applied: list[tuple[str, float]]
+    ) -> wire.Reply | wire.Refused | None:
+        """Apply one request and write its cursors, which must be rolled back with it."""
+        reply = self._write_one(request, now, applied)
+        self._positions.write_moved()
+        return reply
 
     def _refusal(self, request: wire.AnyRequest, error: errors.BeaconError) -> wire.Refused:
         self._listener.failed(wire.verb_of(request), error)

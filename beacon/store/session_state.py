@@ -6,18 +6,34 @@ savepoint or the transaction that they belong to is rolled back. Values must be 
 """
 
 from collections.abc import Hashable
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from beacon.store import database, sums
 
 T = TypeVar("T")
 
 
-class StateKey(NamedTuple, Generic[T]):
-    """The name of one value, whose type is `T`; `scope` distinguishes values of the same name."""
+class StateKey(Generic[T]):
+    """The name of one value, whose type is `T`; `scope` distinguishes values of the same name.
 
-    name: str
-    scope: Hashable = None
+    The hash is computed once: a key is looked up several times for every event.
+    """
+
+    __slots__ = ("_hash", "name", "scope")
+
+    def __init__(self, name: str, scope: Hashable = None) -> None:
+        """Name a value."""
+        self.name = name
+        self.scope = scope
+        self._hash = hash((name, scope))
+
+    def __hash__(self) -> int:
+        """Return the hash of name and scope."""
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        """Return True for the same name and scope."""
+        return isinstance(other, StateKey) and (self.name, self.scope) == (other.name, other.scope)
 
 
 _ABSENT = object()
@@ -35,14 +51,14 @@ class SessionState:
         self._notes: list[object] = []
         self._request_notes: list[object] = []
         self.sums = sums.TransactionSums()
+        self.unwritten: set[Hashable] = set()  # scopes whose cursor moved in memory, see `cursors.Cursors.write_moved`
 
     def get(self, key: StateKey[T]) -> T | None:
         """Return the value as the current request sees it, None if there is none."""
-        for layer in (self._request, self._transaction, self._kept):
-            value = layer.get(key, _ABSENT)
-            if value is not _ABSENT:
+        for layer in (self._request, self._transaction):
+            if layer and (value := layer.get(key, _ABSENT)) is not _ABSENT:
                 return cast("T | None", value)
-        return None
+        return cast("T | None", self._kept.get(key))
 
     def put(self, key: StateKey[T], value: T) -> None:
         """Set a value for the current request."""
@@ -61,7 +77,8 @@ class SessionState:
         self._transaction.update(self._request)
         self._notes.extend(self._request_notes)
         self.sums.keep_request()
-        self.drop_request()
+        self._request.clear()
+        self._request_notes.clear()
 
     def write_sums(self, ledger: database.Database) -> None:
         """Write the counts and digests of the transaction, just before its commit."""
@@ -71,6 +88,7 @@ class SessionState:
         """Drop the changes of the current request, which was rolled back."""
         self._request.clear()
         self._request_notes.clear()
+        self.unwritten.clear()
         self.sums.drop_request()
 
     def keep_all(self) -> list[object]:
@@ -81,7 +99,7 @@ class SessionState:
             else:
                 self._kept[key] = value
         self._transaction.clear()
-        self.sums.drop_all()
+        self.sums.committed()
         notes, self._notes = self._notes, []
         return notes
 

@@ -19,9 +19,11 @@ class TransactionSums:
     def __init__(self) -> None:
         """Start empty."""
         self._counts: defaultdict[_Counted, int] = defaultdict(int)
-        self._digests: dict[_Bucket, tuple[int, int]] = {}
+        self._digests: defaultdict[_Bucket, int] = defaultdict(int)
+        self._stored: dict[int, bytes] = {}  # the rows of `digests` that are known
+        self._written: dict[int, bytes] = {}  # those of this transaction
         self._request_counts: list[tuple[_Counted, int]] = []
-        self._request_digests: list[tuple[_Bucket, int, int]] = []
+        self._request_digests: list[tuple[_Bucket, int]] = []
 
     def object_moved(self, kind: str, before: str | None, after: str | None, number: int = 1) -> None:
         """Count objects that changed their state; None stands for no row."""
@@ -31,9 +33,9 @@ class TransactionSums:
         """Count deliveries that changed their state; None stands for no row."""
         self._moved(_DELIVERIES, str(endpoint), before, after, number)
 
-    def digest(self, endpoint: int, bucket: int, *, by: int, opened: int) -> None:
-        """Add to a bucket's digest and to its number of objects with an open delivery."""
-        self._request_digests.append(((endpoint, bucket), by, opened))
+    def digest(self, endpoint: int, bucket: int, *, by: int) -> None:
+        """Add to a bucket's digest."""
+        self._request_digests.append(((endpoint, bucket), by))
 
     def _moved(self, table: str, name: str, before: str | None, after: str | None, number: int) -> None:
         if before == after:
@@ -47,9 +49,8 @@ class TransactionSums:
         """Add the sums of the current request, which succeeded, to the transaction's."""
         for counted, by in self._request_counts:
             self._counts[counted] += by
-        for bucket, by, opened in self._request_digests:
-            before = self._digests.get(bucket, (0, 0))
-            self._digests[bucket] = (before[0] + by, before[1] + opened)
+        for bucket, by in self._request_digests:
+            self._digests[bucket] += by
         self.drop_request()
 
     def drop_request(self) -> None:
@@ -64,19 +65,33 @@ class TransactionSums:
             " ON CONFLICT DO UPDATE SET number = number + excluded.number",
             [(*counted, by) for counted, by in self._counts.items() if by],
         )
-        changed: defaultdict[int, list[tuple[int, int, int]]] = defaultdict(list)
-        for (endpoint, bucket), (by, opened) in self._digests.items():
-            if by or opened:
-                changed[endpoint].append((bucket, by, opened))
-        for endpoint, changes in changed.items():
+        digests: dict[int, packing.Digests] = {}
+        for (endpoint, bucket), by in self._digests.items():
+            if by:
+                if endpoint not in digests:
+                    digests[endpoint] = packing.Digests(self._row(ledger, endpoint))
+                digests[endpoint].add(bucket, by)
+        for endpoint, changed in digests.items():
+            self._written[endpoint] = changed.stored()
+            ledger.run("INSERT OR REPLACE INTO digests VALUES (?, ?)", (endpoint, self._written[endpoint]))
+
+    def _row(self, ledger: database.Database, endpoint: int) -> bytes | None:
+        """Return the row of an endpoint's digests, which only this class writes."""
+        if endpoint not in self._stored:
             row = ledger.row("SELECT buckets FROM digests WHERE endpoint = ?", (endpoint,))
-            digests = packing.Digests(row[0] if row else None)
-            for change in changes:
-                digests.add(*change)
-            ledger.run("INSERT OR REPLACE INTO digests VALUES (?, ?)", (endpoint, digests.stored()))
+            if row is None:
+                return None
+            self._stored[endpoint] = bytes(row[0])
+        return self._stored[endpoint]
+
+    def committed(self) -> None:
+        """Drop the sums of the transaction, which was committed, and remember what it wrote."""
+        self._stored.update(self._written)
+        self.drop_all()
 
     def drop_all(self) -> None:
-        """Drop all sums: the transaction was committed, or rolled back."""
+        """Drop all sums: the transaction was rolled back."""
         self.drop_request()
         self._counts.clear()
         self._digests.clear()
+        self._written.clear()

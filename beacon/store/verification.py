@@ -174,9 +174,9 @@ _RULES = (
         "endpoint {}: its digests are not those of its views",
         (
             "SELECT coalesce(g.endpoint, w.endpoint) FROM digests g FULL JOIN ("
-            " SELECT v.id & 4095 AS endpoint, digest_of(k.bucket, v.accepted_uid, v.accepted_value, v.open > 0)"
+            " SELECT v.id & 4095 AS endpoint, digest_of(k.bucket, v.accepted_uid, v.accepted_value)"
             " AS buckets FROM views v JOIN order_keys k ON k.id = v.id >> 12 GROUP BY v.id & 4095) w USING (endpoint)"
-            " WHERE coalesce(g.buckets, zeroblob(1280)) <> coalesce(w.buckets, zeroblob(1280))"
+            " WHERE coalesce(g.buckets, zeroblob(1024)) <> coalesce(w.buckets, zeroblob(1024))"
         ),
     ),
     (

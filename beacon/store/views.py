@@ -100,8 +100,6 @@ class Views:
     def open(self, view: View, delivery: int) -> model.DeliveryState:
         """Count a delivery as open; return its state: it waits if another one of the object is open."""
         view.open += 1
-        if view.open == 1:
-            self._state.sums.digest(view.endpoint, view.bucket, by=0, opened=1)
         if view.ready or view.open > 1:
             return model.DeliveryState.QUEUED
         view.ready = delivery
@@ -112,9 +110,7 @@ class Views:
         view.open = max(0, view.open - 1)
         if view.ready == delivery:
             view.ready = 0
-        if view.open == 0:
-            self._state.sums.digest(view.endpoint, view.bucket, by=0, opened=-1)
-        elif not view.ready:
+        if view.open and not view.ready:
             self._promote(view, now_us)
 
     def accept(self, view: View, delivery: int) -> None:
@@ -130,7 +126,7 @@ class Views:
             view.accepted_uid, view.accepted_value = self._state_in(sequence)
         after = packing.digest_of(view.accepted_uid, view.accepted_value)
         if before != after:
-            self._state.sums.digest(view.endpoint, view.bucket, by=after - before, opened=0)
+            self._state.sums.digest(view.endpoint, view.bucket, by=after - before)
 
     def _state_in(self, sequence: int) -> tuple[packing.Packed | None, str | None]:
         """Return the object's state as of an event."""
@@ -162,8 +158,6 @@ class Views:
             )
             self._state.sums.delivery_moved(view.endpoint, "queued", "failed")
             view.open -= 1
-            if view.open == 0:
-                self._state.sums.digest(view.endpoint, view.bucket, by=0, opened=-1)
 
 
 OVERTAKEN = "a later event of the object has been delivered"

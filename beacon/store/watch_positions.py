@@ -7,6 +7,7 @@ that can't be continued is listed, and a gap is recorded. Runs within a transact
 import secrets
 import uuid
 from dataclasses import dataclass, replace
+from functools import cache
 
 from beacon import errors, wire
 from beacon.configuration import configured_scopes
@@ -275,6 +276,10 @@ class WatchPositions:
         self._state.put(cursors.confirmed_key(request.scope), now.us)
         return self._with_tracked(request.scope, request.at, identity.epoch)
 
+    def write_moved(self) -> None:
+        """Write the rows of cursors that have moved, before a commit or the end of a savepoint."""
+        self._cursors.write_moved()
+
     def statistics(self) -> tuple[wire.ScopeStatistics, ...]:
         """Return each scope's position, and when it was last confirmed."""
         return tuple(
@@ -418,18 +423,22 @@ class WatchPositions:
         return wire.PositionReply(place=wire.ApplyResult.OUT_OF_POSITION, tracked_version=version, why=why)
 
 
+@cache
 def _session_key(scope: model.ScopeId) -> session_state.StateKey[_StreamSession]:
     return session_state.StateKey("session", scope)
 
 
+@cache
 def _list_key(scope: model.ScopeId) -> session_state.StateKey[_List]:
     return session_state.StateKey("list", scope)
 
 
+@cache
 def _ended_key(scope: model.ScopeId) -> session_state.StateKey[tuple[int, int]]:
     """Return the key of the session and resourceVersion of the list that ended last."""
     return session_state.StateKey("ended", scope)
 
 
+@cache
 def _tracked_key(scope: model.ScopeId) -> session_state.StateKey[int]:
     return session_state.StateKey("tracked", scope)

@@ -44,8 +44,7 @@ CREATE TABLE views (
 ) STRICT;
 
 -- One row per endpoint, for each of 64 buckets of objects: the sum modulo 2^128 of the first 16 bytes of
--- SHA-256(uid, NUL, value) of the accepted states that are present (16 bytes, big-endian), and the number of objects with
--- an open delivery (4 bytes).
+-- SHA-256(uid, NUL, value) of the accepted states that are present (16 bytes, big-endian).
 CREATE TABLE digests (
     endpoint INTEGER PRIMARY KEY,
     buckets BLOB NOT NULL
@@ -288,7 +287,7 @@ FROM (
 LEFT JOIN events a ON a.sequence = iif(l.pruned > l.accepted AND EXISTS
     (SELECT 1 FROM events x WHERE x.sequence = l.pruned), l.pruned, l.accepted);
 INSERT INTO digests (endpoint, buckets)
-SELECT v.id & 4095, digest_of(k.bucket, v.accepted_uid, v.accepted_value, v.open > 0)
+SELECT v.id & 4095, digest_of(k.bucket, v.accepted_uid, v.accepted_value)
 FROM views v JOIN order_keys k ON k.id = v.id >> 12 GROUP BY v.id & 4095;
 DELETE FROM counts;
 INSERT INTO counts (what, name, state, number) SELECT 'objects', kind, state, count(*) FROM objects GROUP BY kind, state;

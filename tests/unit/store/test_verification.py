@@ -75,7 +75,7 @@ def test_events_that_were_cleaned_away_break_no_chain(path: Path) -> None:
         ("UPDATE views SET written_value = 'other'", "not the state in event"),
         ("UPDATE views SET open = open + 1 WHERE id >> 12 = 1", "the view has"),
         ("UPDATE views SET ready = 7 WHERE id >> 12 = 1", "the view has"),
-        ("UPDATE digests SET buckets = zeroblob(1280)", "its digests are not"),
+        ("UPDATE digests SET buckets = zeroblob(1024)", "its digests are not"),
         ("DELETE FROM digests", "its digests are not"),
         ("UPDATE counts SET number = number + 1", "but the count is"),
         ("DELETE FROM counts", "but the count is 0"),
