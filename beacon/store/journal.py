@@ -228,6 +228,7 @@ class Journal:
 
 
 _REMEMBERED_NAMESPACES = 4096
+_OBJECT_STATES = {str(state): state for state in model.ObjectState}  # a look-up is faster than the call of the enum
 _WATCHED_STATES = frozenset({model.ObjectState.TRACKED, model.ObjectState.UNMANAGED})
 _COLUMNS = (
     "o.uid, o.namespace, k.name, o.state, o.epoch, o.resource_version, o.judged_by, o.accepted_by, o.value, o.labels,"
@@ -251,7 +252,7 @@ _MOVE_OBJECT = f"UPDATE objects SET {_SET_CONTENT}, state = ? WHERE uid = ?"
 def _object(row: database.Row) -> decision.ObjectRow:
     uid, namespace, name, state, epoch, version, judged_by, accepted_by, value, labels, annotations = row[:11]
     known = transitions.KnownObject(
-        state=model.ObjectState(state),
+        state=_OBJECT_STATES[state],
         epoch=epoch,
         resource_version=version,
         judged_by=judged_by,
