@@ -13,7 +13,7 @@ SCHEMA = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
+class RowShape:
     """How rows of a table are recognized: with or without a rowid, fewest values, types of distinctive values."""
 
     has_rowid: bool
@@ -21,16 +21,16 @@ class Shape:
     types: Mapping[int, tuple[type, ...]]
 
 
-KNOWN_BY: Mapping[str, Shape] = {
-    "events": Shape(has_rowid=True, values=11, types={1: (bytes, str), 2: (int,), 4: (str,)}),
-    "deliveries": Shape(has_rowid=True, values=22, types={1: (int,), 4: (str,)}),
-    "gaps": Shape(has_rowid=True, values=12, types={1: (str,), 2: (str,)}),
-    "actions": Shape(has_rowid=True, values=7, types={1: (int,), 4: (str,)}),
-    "order_keys": Shape(has_rowid=True, values=6, types={1: (str,), 2: (str,), 4: (str,)}),
-    "endpoints": Shape(has_rowid=True, values=9, types={1: (str,), 2: (bytes,)}),
-    "objects": Shape(has_rowid=False, values=14, types={0: (bytes, str), 1: (int,)}),
-    "cursors": Shape(has_rowid=False, values=10, types={0: (str,), 1: (str,)}),
-    "attempts": Shape(has_rowid=False, values=10, types={0: (int,)}),
+KNOWN_BY: Mapping[str, RowShape] = {
+    "events": RowShape(has_rowid=True, values=11, types={1: (bytes, str), 2: (int,), 4: (str,)}),
+    "deliveries": RowShape(has_rowid=True, values=22, types={1: (int,), 4: (str,)}),
+    "gaps": RowShape(has_rowid=True, values=12, types={1: (str,), 2: (str,)}),
+    "actions": RowShape(has_rowid=True, values=7, types={1: (int,), 4: (str,)}),
+    "order_keys": RowShape(has_rowid=True, values=6, types={1: (str,), 2: (str,), 4: (str,)}),
+    "endpoints": RowShape(has_rowid=True, values=9, types={1: (str,), 2: (bytes,)}),
+    "objects": RowShape(has_rowid=False, values=14, types={0: (bytes, str), 1: (int,)}),
+    "cursors": RowShape(has_rowid=False, values=10, types={0: (str,), 1: (str,)}),
+    "attempts": RowShape(has_rowid=False, values=10, types={0: (int,)}),
 }
 NUMBERED = ("events",)
 KEY_ENTRY = 5  # values of an entry in the index of order_keys: the four parts and the id

@@ -9,14 +9,14 @@ from beacon.store import database, pages, rescued_rows
 
 SCHEMA = 6
 # With a rowid, fewest values, and the types of distinctive values.
-KNOWN_BY: Mapping[str, rescued_rows.Shape] = {
-    "events": rescued_rows.Shape(has_rowid=True, values=15, types={1: (str,)}),
-    "deliveries": rescued_rows.Shape(has_rowid=True, values=15, types={1: (int,)}),
-    "gaps": rescued_rows.Shape(has_rowid=True, values=12, types={1: (str,)}),
-    "actions": rescued_rows.Shape(has_rowid=True, values=7, types={1: (int,), 4: (str,)}),
-    "objects": rescued_rows.Shape(has_rowid=False, values=14, types={0: (str,)}),
-    "cursors": rescued_rows.Shape(has_rowid=False, values=10, types={0: (str,)}),
-    "attempts": rescued_rows.Shape(has_rowid=False, values=10, types={0: (int,)}),
+KNOWN_BY: Mapping[str, rescued_rows.RowShape] = {
+    "events": rescued_rows.RowShape(has_rowid=True, values=15, types={1: (str,)}),
+    "deliveries": rescued_rows.RowShape(has_rowid=True, values=15, types={1: (int,)}),
+    "gaps": rescued_rows.RowShape(has_rowid=True, values=12, types={1: (str,)}),
+    "actions": rescued_rows.RowShape(has_rowid=True, values=7, types={1: (int,), 4: (str,)}),
+    "objects": rescued_rows.RowShape(has_rowid=False, values=14, types={0: (str,)}),
+    "cursors": rescued_rows.RowShape(has_rowid=False, values=10, types={0: (str,)}),
+    "attempts": rescued_rows.RowShape(has_rowid=False, values=10, types={0: (int,)}),
 }
 NUMBERED = ("events", "deliveries")
 

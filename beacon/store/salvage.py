@@ -100,7 +100,7 @@ class _Layout(Protocol):
     @property
     def SCHEMA(self) -> int: ...  # noqa: N802  a constant of the module
     @property
-    def KNOWN_BY(self) -> Mapping[str, rescued_rows.Shape]: ...  # noqa: N802
+    def KNOWN_BY(self) -> Mapping[str, rescued_rows.RowShape]: ...  # noqa: N802
     @property
     def NUMBERED(self) -> tuple[str, ...]: ...  # noqa: N802
 
@@ -268,7 +268,7 @@ def _is_meta(values: Sequence[pages.Value]) -> bool:
     return whole and isinstance(values[1], str) and isinstance(values[2], int)
 
 
-def _has_shape(shape: rescued_rows.Shape, rowid: int | None, values: Sequence[pages.Value]) -> bool:
+def _has_shape(shape: rescued_rows.RowShape, rowid: int | None, values: Sequence[pages.Value]) -> bool:
     if shape.has_rowid is (rowid is None) or not shape.values <= len(values) < shape.values + 4:
         return False
     return all(type(values[index]) in types for index, types in shape.types.items())

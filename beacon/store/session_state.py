@@ -22,7 +22,7 @@ class StateKey(Generic[T]):
     __slots__ = ("_hash", "name", "scope")
 
     def __init__(self, name: str, scope: Hashable = None) -> None:
-        """Name a value."""
+        """Set name and scope."""
         self.name = name
         self.scope = scope
         self._hash = hash((name, scope))

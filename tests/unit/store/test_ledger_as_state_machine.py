@@ -472,7 +472,7 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
 
     @stateful.invariant()
     def follows_from_the_rows(self) -> None:
-        """Views, digests, counts and references agree with the rows, at every tenth step."""
+        """Check views, digests, counts and references against the rows, at every tenth step."""
         self.steps += 1
         if self.steps % 10 == 0:
             self.check_rows()
