@@ -233,6 +233,30 @@ def test_a_session_begun_in_a_refused_batch_is_forgotten(store: world.World, vol
     assert ask(store, [observed])[11].place is wire.ApplyResult.APPLIED
 
 
+def test_a_stream_opened_in_the_transaction_of_an_observation_continues_behind_it(store: world.World) -> None:
+    scope = store.scopes[0]
+    (observed,) = burst(store, 1)
+    opening = wire.OpenStream(scope=scope.id, label="another", fingerprint=scope.fingerprint, nonce="new")
+
+    answers = ask(store, [observed, service.QueuedRequest(sender="open", request=opening)])
+
+    assert (answers["open"].cursor, answers["open"].highest) == (11, 11)
+    consistent(store)
+    assert store.ledger.rows("SELECT resource_version, highest, label FROM cursors")[0][:2] == (11, 11)
+
+
+def test_a_position_that_expires_in_the_transaction_of_an_observation_stays_expired(store: world.World) -> None:
+    scope = store.scopes[0]
+    (observed,) = burst(store, 1)
+    expiry = wire.Expire(scope=scope.id, session=store.opened[scope.id].session, epoch=0, prev=11)
+
+    answers = ask(store, [observed, service.QueuedRequest(sender="expire", request=expiry)])
+
+    assert answers["expire"].place is wire.ApplyResult.APPLIED
+    assert store.ledger.rows("SELECT resource_version, highest, reason FROM cursors") == [(0, 11, "expired")]
+    assert store.ledger.rows("SELECT from_version FROM gaps WHERE to_us IS NULL") == [(11,)]
+
+
 def test_a_list_begun_in_a_refused_batch_has_not_begun(store: world.World, volume: Failing) -> None:
     scope, opened = store.scopes[0], store.opened[store.scopes[0].id]
     begin = wire.ListBegin(
