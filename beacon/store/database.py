@@ -312,6 +312,7 @@ class Database:
                 while not backup.done:
                     backup.step(_COPIED_PAGES)
             copy.pragma("journal_mode", "DELETE")
+            _mark_as_copy(copy)
             _require_sound(copy)
         finally:
             copy.close()
@@ -414,6 +415,12 @@ def _configure(connection: apsw.Connection) -> None:
         _keep_plans,
     ):
         setting(connection)
+
+
+def _mark_as_copy(connection: apsw.Connection) -> None:
+    """Record in a copy that it is one: a store that serves it must not continue with the numbers of the original."""
+    if ("copied",) in connection.execute("SELECT name FROM pragma_table_info('meta')").fetchall():
+        connection.execute("UPDATE meta SET copied = 1")
 
 
 def _require_sound(connection: apsw.Connection) -> None:

@@ -37,6 +37,8 @@ def test_the_copy_is_the_ledger_from_before(path: Path) -> None:
     kept = path.with_name(KEPT)
     assert ledger.migrated == database.Migrated(before=4, after=7, copy=kept)
     assert raw(kept, "SELECT * FROM deliveries ORDER BY id") == before
+    assert ledger.rows("SELECT copied, ledger FROM meta") == [(0, raw(kept, "SELECT ledger FROM meta")[0][0])]
+    assert raw(kept, "SELECT copied FROM meta") == [(1,)]
     assert kept.stat().st_mode & 0o777 == 0o600
     assert list(verification.findings(kept)) == []
     ledger.close()
