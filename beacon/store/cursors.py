@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import cache
 
 from beacon import errors
-from beacon.domain import model
+from beacon.domain import model, records
 from beacon.store import database, packing, session_state
 
 _CONFIRMED_EVERY_US = 30_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@records.record
 class Cursor:
     """A row of `cursors`; `version` 0: no position, the scope must be listed, for `reason`."""
 

@@ -5,10 +5,10 @@ Settling writes, within the service's transaction. Leasing only reads and update
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from beacon import codec, wire
-from beacon.domain import instants, model
+from beacon.domain import instants, model, records
 from beacon.store import database, packing, session_state, views
 from beacon.store import suspects as suspected
 
@@ -18,7 +18,7 @@ _MOST_AT_ONCE = 10_000  # deliveries in one reply, whatever a claim wants
 _MOST_DATA = 8 * 1024 * 1024  # characters of their data; a single delivery may exceed it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@records.record
 class Settled:
     """A request was completed: for `follow`, after the commit."""
 
@@ -27,7 +27,7 @@ class Settled:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@records.record
 class _NotifierSession:
     """The active notifier. `unacknowledged` are replies that may not have arrived yet: claim number -> reply."""
 

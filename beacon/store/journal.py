@@ -5,14 +5,13 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from beacon import codec
-from beacon.domain import decision, model, rules, transitions
+from beacon.domain import decision, model, records, rules, transitions
 from beacon.store import database, packing, rendering, session_state, views
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@records.record
 class EventRecorded:
     """An event was written: for metrics and the log, after the commit."""
 

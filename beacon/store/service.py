@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from beacon import errors, wire
+from beacon.domain import records
 from beacon.store import (
     backups,
     clock,
@@ -38,7 +39,7 @@ _BELOW_RESERVE = database.FullError("the free space on the volume is below the r
 _PAGES_A_STEP = 500
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@records.record
 class QueuedRequest:
     """A request, the key of its sender, and the ledger that it is addressed to ("": not known to the sender yet)."""
 
