@@ -12,7 +12,7 @@ import pytest
 
 from beacon import errors, wire
 from beacon.domain import model
-from beacon.store import service
+from beacon.store import service, verification
 from tests.unit.store import world
 
 TEST_EVENTS = ("request-test-event", "take-test-event", "report-test-event")
@@ -132,6 +132,37 @@ def consistent(store: world.World) -> None:
     assert (before.rows, before.tracked) == (after.rows, after.tracked)
     assert (opened.cursor, opened.epoch, set(opened.tracked)) == (again.cursor, again.epoch, set(again.tracked))
     assert store.ledger.rows("PRAGMA integrity_check") == [("ok",)]
+    assert list(verification.inconsistencies(store.ledger)) == []
+
+
+def test_digests_of_settlements_that_were_rolled_back_are_forgotten(store: world.World, volume: Failing) -> None:
+    ask(store, burst(store, 3))
+    first, second, third = store.claim(3).deliveries
+    settled = [
+        service.QueuedRequest(
+            sender=number,
+            request=wire.Claim(
+                endpoint="default",
+                session="n",
+                number=9 + number,
+                want=0,
+                wait_s=0.0,
+                settlements=(world.delivered(one),),
+            ),
+        )
+        for number, one in enumerate((first, second, third))
+    ]
+    ask(store, settled[:1])
+    volume.fail(apsw.FullError)
+    ask(store, settled[1:2])
+    volume.fail(None)
+    ask(store, burst(store, 1, start=13))  # a commit that changes no digest
+
+    ask(store, settled[2:])
+
+    states = [state for (state,) in store.ledger.rows("SELECT state FROM deliveries ORDER BY id")]
+    assert states == ["delivered", "ready", "delivered", "ready"]
+    consistent(store)
 
 
 def test_all_that_has_arrived_is_one_transaction(store: world.World, listener: Counting) -> None:
