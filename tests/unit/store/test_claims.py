@@ -63,6 +63,19 @@ def test_an_objects_deliveries_go_out_one_at_a_time_and_in_order(store: world.Wo
     assert second.deliveries[0].previous == a.sequence
 
 
+def test_a_delivery_that_was_tried_in_a_ledger_before_its_rescue_goes_out_when_its_turn_comes(
+    store: world.World,
+) -> None:
+    emit(store, "a", "a")
+    store.ledger.run("UPDATE deliveries SET requests = 1 WHERE state = 'queued'")
+
+    (first,) = store.claim().deliveries
+    store.claim(0, world.delivered(first))
+    second = store.claim()
+
+    assert names_of(second) == ["a"]
+
+
 def test_objects_do_not_wait_for_each_other(store: world.World) -> None:
     emit(store, "a", "b", "a", "b")
     a, b = store.claim().deliveries
