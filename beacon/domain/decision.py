@@ -5,12 +5,12 @@ object, whose row then ends first. The store reads the rows, calls `decide` or `
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from beacon.domain import model, transitions
+from beacon.domain import model, records, transitions
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@records.record
 class ObjectRow:
     """A row of `objects`: the object's identity and its known state."""
 
@@ -20,7 +20,7 @@ class ObjectRow:
     known: transitions.KnownObject
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@records.record
 class RowWrite:
     """The new content of one row, and the event to emit, if any.
 

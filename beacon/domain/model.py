@@ -5,8 +5,10 @@ resourceVersions are integers, because Beacon rejects a server whose resourceVer
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
+
+from beacon.domain import records
 
 MAX_INTEGER = 2**63 - 1  # the largest integer of SQLite, of an etcd revision, and of a label selector
 
@@ -105,7 +107,7 @@ class DeliveryResult(StrEnum):
     CHARGED = "charged"  # a failure that was settled as an outage (forgiven) was caused by the event itself
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@records.record
 class ScopeId:
     """The identity of a scope: a kind of one API group, in one namespace or in all ("")."""
 
@@ -114,7 +116,7 @@ class ScopeId:
     namespace: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@records.record
 class Observation:
     """One object as the watcher observed it, reduced to what the rule and the payload need.
 
@@ -134,7 +136,7 @@ class Observation:
     received_ns: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@records.record
 class Delivery:
     """One event to send, with everything that the envelope and the retry decision need.
 
@@ -163,7 +165,7 @@ class Delivery:
     out_of_order: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@records.record
 class Outcome:
     """The result of one leased delivery, which the notifier reports to settle it.
 

@@ -5,12 +5,12 @@ whose name belongs to a newer object. Source: docs/architecture.md, the table of
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
-from beacon.domain import model, rules
+from beacon.domain import model, records, rules
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@records.record
 class KnownObject:
     """The known state of an object.
 
@@ -28,7 +28,7 @@ class KnownObject:
     annotations: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@records.record
 class Circumstances:
     """The inputs of a decision besides the object; `reason` is that of the running list, None if no list runs."""
 
@@ -38,7 +38,7 @@ class Circumstances:
     reason: model.GapReason | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@records.record
 class Transition:
     """The object's new state and the event to emit, if any."""
 

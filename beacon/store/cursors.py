@@ -3,16 +3,17 @@
 It only reads and writes the two tables; `beacon.store.watch_positions` decides when a cursor may move.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cache
 
 from beacon import errors
-from beacon.domain import model
-from beacon.store import database, session_state
+from beacon.domain import model, records
+from beacon.store import database, packing, session_state
 
 _CONFIRMED_EVERY_US = 30_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@records.record
 class Cursor:
     """A row of `cursors`; `version` 0: no position, the scope must be listed, for `reason`."""
 
@@ -73,6 +74,7 @@ class Cursors:
 
     def ensure(self, scope: model.ScopeId, reason: model.GapReason) -> None:
         """Create the cursor of a configured scope unless it exists."""
+        self.write_moved()
         self._ledger.run(
             "INSERT INTO cursors (api_group, kind, namespace, reason) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
             (*key(scope), reason),
@@ -80,16 +82,19 @@ class Cursors:
 
     def is_untouched(self) -> bool:
         """Return True if this ledger has never had a scope."""
+        self.write_moved()
         return self._ledger.row("SELECT 1 FROM cursors UNION ALL SELECT 1 FROM gaps LIMIT 1") is None
 
     def all(self) -> dict[model.ScopeId, Cursor]:
         """Return every scope that has a cursor."""
+        self.write_moved()
         rows = self._ledger.rows("SELECT api_group, kind, namespace FROM cursors")
         scopes = [model.ScopeId(group=group, kind=kind, namespace=namespace) for group, kind, namespace in rows]
         return {scope: self.get(scope) for scope in scopes}
 
     def highest(self, scope: model.ScopeId, epoch: int) -> int:
         """Return the highest resourceVersion that was read from the scope's resource in this epoch."""
+        self.write_moved()
         row = self._ledger.row(
             "SELECT max(highest) FROM cursors WHERE api_group = ? AND kind = ? AND epoch = ?",
             (scope.group, scope.kind, epoch),
@@ -98,6 +103,7 @@ class Cursors:
 
     def label(self, scope: model.ScopeId, label: str) -> None:
         """Store the scope's name for metrics."""
+        self.write_moved()
         self._ledger.run(
             "UPDATE cursors SET label = ? WHERE api_group = ? AND kind = ? AND namespace = ? AND label <> ?",
             (label, *key(scope), label),
@@ -105,16 +111,34 @@ class Cursors:
         self._state.remove(_cursor_key(scope))
 
     def move(self, scope: model.ScopeId, version: int, now_us: int) -> None:
-        """Set the cursor to a position that has been applied."""
-        self._ledger.run(
-            "UPDATE cursors SET resource_version = ?1, highest = max(highest, ?1), reason = '', positioned_us = ?2"
-            " WHERE api_group = ?3 AND kind = ?4 AND namespace = ?5",
-            (version, now_us, *key(scope)),
-        )
+        """Set the cursor to a position that has been applied; its row is written before the commit."""
         cursor = self.get(scope)
-        highest = max(cursor.highest, version)
-        moved = replace(cursor, version=version, highest=highest, reason="", positioned_us=now_us)
+        moved = Cursor(
+            version=version,
+            epoch=cursor.epoch,
+            fingerprint=cursor.fingerprint,
+            reason="",
+            highest=max(cursor.highest, version),
+            positioned_us=now_us,
+            label=cursor.label,
+        )
         self._state.put(_cursor_key(scope), moved)
+        self._state.unwritten.add(scope)
+
+    def write_moved(self) -> None:
+        """Write the rows of the cursors that have moved: once per transaction, and before a statement reads them.
+
+        Within a savepoint it must be called before the end, because the savepoint may be rolled back alone.
+        """
+        for scope in self._state.unwritten:
+            if isinstance(scope, model.ScopeId):
+                cursor = self.get(scope)
+                self._ledger.run(
+                    "UPDATE cursors SET resource_version = ?, highest = ?, reason = ?, positioned_us = ?"
+                    " WHERE api_group = ? AND kind = ? AND namespace = ?",
+                    (cursor.version, cursor.highest, cursor.reason, cursor.positioned_us, *key(scope)),
+                )
+        self._state.unwritten.clear()
 
     def confirm(self, scope: model.ScopeId, cursor: Cursor, now_us: int) -> None:
         """Record that the position of a quiet scope is still current; written at most every 30 s."""
@@ -124,6 +148,7 @@ class Cursors:
 
     def compared(self, scope: model.ScopeId, since_us: int) -> None:
         """Record that the scope was complete at an instant: later differences are newer than it."""
+        self.write_moved()
         self._ledger.run(
             "UPDATE cursors SET compared_us = ? WHERE api_group = ? AND kind = ? AND namespace = ?",
             (since_us, *key(scope)),
@@ -131,6 +156,7 @@ class Cursors:
 
     def compared_us(self, scope: model.ScopeId) -> int:
         """Return the last instant at which the scope was known to be complete; 0: never."""
+        self.write_moved()
         row = self._ledger.row(
             "SELECT compared_us FROM cursors WHERE api_group = ? AND kind = ? AND namespace = ?", key(scope)
         )
@@ -138,15 +164,17 @@ class Cursors:
 
     def prune(self, uid: str) -> None:
         """Record in the object's scopes, before its row is removed, that older lists can't be compared any more."""
+        self.write_moved()
         self._ledger.run(
             "UPDATE cursors SET pruned = max(cursors.pruned, o.resource_version) FROM objects o WHERE o.uid = ?"
             " AND cursors.api_group = o.api_group AND cursors.kind = o.kind AND cursors.epoch = o.epoch"
             " AND cursors.namespace IN ('', o.namespace)",
-            (uid,),
+            (packing.packed(uid),),
         )
 
     def pruned(self, scope: model.ScopeId) -> int:
         """Return the highest resourceVersion among the scope's rows that were removed in this epoch."""
+        self.write_moved()
         row = self._ledger.row(
             "SELECT pruned FROM cursors WHERE api_group = ? AND kind = ? AND namespace = ?", key(scope)
         )
@@ -154,6 +182,7 @@ class Cursors:
 
     def begin_list(self, scope: model.ScopeId, *, reason: str, epoch: int, fingerprint: str, list_version: int) -> None:
         """Invalidate the cursor for the duration of a list and store the list's resourceVersion."""
+        self.write_moved()
         self._ledger.run(
             "UPDATE cursors SET resource_version = 0, reason = ?, epoch = ?, fingerprint = ?, highest = max(highest, ?)"
             " WHERE api_group = ? AND kind = ? AND namespace = ?",
@@ -163,6 +192,7 @@ class Cursors:
 
     def void(self, scope: model.ScopeId, reason: model.GapReason) -> None:
         """Invalidate a scope's position: the scope must be listed, and a gap opens at the position."""
+        self.write_moved()
         cursor = self.get(scope)
         self.open_gap(scope, cursor, reason=reason, epoch=cursor.epoch)
         self._ledger.run(
@@ -173,10 +203,16 @@ class Cursors:
 
     def forget_objects(self, now_us: int) -> None:
         """Mark every object as gone without emitting events: whether the objects still exist is unknown."""
+        states = self._ledger.rows(
+            "SELECT kind, state, count(*) FROM objects WHERE state <> 'gone' GROUP BY kind, state"
+        )
+        for kind, state, number in states:
+            self._state.sums.object_moved(kind, state, "gone", number)
         self._ledger.run("UPDATE objects SET state = 'gone', changed_us = ? WHERE state <> 'gone'", (now_us,))
 
     def void_all(self, epoch: int, reason: model.GapReason = model.GapReason.REWOUND) -> None:
         """Start a new epoch: all positions of the old one are invalid."""
+        self.write_moved()
         for scope, cursor in self.all().items():
             if cursor.version:
                 self.open_gap(scope, cursor, reason=reason, epoch=epoch)
@@ -188,6 +224,7 @@ class Cursors:
 
     def abandon(self, scope: model.ScopeId, cursor: Cursor, epoch: int) -> None:
         """Remove a scope that is no longer configured and open a gap for it."""
+        self.write_moved()
         self.open_gap(scope, cursor, reason=model.GapReason.CONFIGURATION, epoch=epoch)
         self._ledger.run("DELETE FROM cursors WHERE api_group = ? AND kind = ? AND namespace = ?", key(scope))
         self._state.remove(_cursor_key(scope))
@@ -246,11 +283,12 @@ class Cursors:
         for group, kind, namespace in rows:
             ours = {("", group, kind), (namespace, group, kind)}
             if not any((scope.namespace, scope.group, scope.kind) in ours for scope in covered):
-                self._ledger.run(
+                changed = self._ledger.run(
                     "UPDATE objects SET state = 'unmanaged', changed_us = ?"
                     " WHERE api_group = ? AND kind = ? AND namespace = ? AND state = 'tracked'",
                     (now_us, group, kind, namespace),
                 )
+                self._state.sums.object_moved(kind, "tracked", "unmanaged", changed)
 
     def tracked(self, scope: model.ScopeId) -> tuple[str, ...]:
         """Return the UIDs of the scope whose observations are required even when they are not accepted."""
@@ -259,13 +297,15 @@ class Cursors:
             " AND state IN ('tracked', 'unmanaged') AND state <> 'gone'",
             (scope.group, scope.kind, scope.namespace, scope.namespace),
         )
-        return tuple(uid for (uid,) in rows)
+        return tuple(packing.unpacked(uid) for (uid,) in rows)
 
 
+@cache
 def _cursor_key(scope: model.ScopeId) -> session_state.StateKey[Cursor]:
     return session_state.StateKey("cursor", scope)
 
 
+@cache
 def confirmed_key(scope: model.ScopeId) -> session_state.StateKey[int]:
     """Return the key of the instant at which the scope's position was last confirmed."""
     return session_state.StateKey("confirmed", scope)

@@ -8,8 +8,9 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from urllib.parse import quote
 import apsw
 
 from beacon import errors
-from beacon.store import file_modes
+from beacon.store import file_modes, packing
 
 Row = tuple[Any, ...]
 Values = Sequence[str | int | float | bytes | None]
@@ -28,6 +29,9 @@ _JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024
 _STATEMENTS = 256
 _CHECKPOINT_PAGES = 500  # of 4 KiB
 _STEPS_BETWEEN_REPORTS = 100_000  # of SQLite's virtual machine, some milliseconds
+_COPIED_PAGES = 4096  # in one step
+_ROOM_TO_MIGRATE = 4  # free space, in sizes of the ledger
+_DERIVED = "-- What follows from the rows above"
 
 
 class StorageError(errors.TransientError):
@@ -54,11 +58,24 @@ class CopyError(errors.PermanentError):
     """The copy's own file can't be written: a matter of the path that an operator chose, not of the database."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Migrated:
+    """The schema of a ledger before and after its migration, and the copy from before; None: no free space for one."""
+
+    before: int
+    after: int
+    copy: Path | None
+
+
 class Database:
     """One connection, owned by one thread."""
 
-    def __init__(self, path: Path, *, vfs: str | None = None) -> None:
-        """Open the file, create it if it does not exist, and migrate its schema.
+    def __init__(
+        self, path: Path, *, vfs: str | None = None, schema: int | None = None, keep_copy: bool = True
+    ) -> None:
+        """Open the file, create it if it does not exist, and migrate its schema, to `schema` or to the newest one.
+
+        Before a ledger is migrated, a checked copy of it is kept where there is free space: see `migrated`.
 
         Raises:
             errors.StartError: the directory or the file is not usable, or the file is newer than this program.
@@ -66,11 +83,12 @@ class Database:
         """
         self.path = path
         self.is_new = False
+        self.migrated: Migrated | None = None
         try:
             self._connection = _connect(path, vfs)
             try:
                 _configure(self._connection)
-                self._migrate()
+                self._migrate(schema, keep_copy=keep_copy)
             except (apsw.Error, errors.BeaconError):
                 self._connection.close()  # otherwise the exception would keep the file locked
                 raise
@@ -86,14 +104,14 @@ class Database:
         """
         _require_file(path)
         made = cls.__new__(cls)
-        made.path, made.is_new = path, False
+        made.path, made.is_new, made.migrated = path, False, None
         # Without a log there is nothing to recover, so that a read-only directory is sufficient.
         how = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
         try:
             flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-            made._connection = apsw.Connection(  # noqa: SLF001  it is of this class
-                f"file:{quote(str(path.absolute()))}?{how}", flags=flags
-            )
+            connection = apsw.Connection(f"file:{quote(str(path.absolute()))}?{how}", flags=flags)
+            _define_functions(connection)
+            made._connection = connection  # noqa: SLF001  it is of this class
         except apsw.Error as error:
             raise _opening(path, error) from error
         return made
@@ -117,6 +135,17 @@ class Database:
             return self._connection.changes()
         except _REFUSED_BY_SQLITE as error:
             raise self._translated(error) from error
+
+    def run_many(self, sql: str, rows: Iterable[Values]) -> None:
+        """Execute one statement for each row of values."""
+        try:
+            self._connection.executemany(sql, rows)
+        except _REFUSED_BY_SQLITE as error:
+            raise self._translated(error) from error
+
+    def run_script(self, sql: str) -> None:
+        """Execute several statements."""
+        self.run(sql)
 
     def rows(self, sql: str, values: Values = ()) -> list[Row]:
         """Execute one statement and return its rows."""
@@ -161,6 +190,7 @@ class Database:
     def odd_schema(self) -> str:
         """Return how the schema differs from that of the migrations, "" if it does not."""
         made = apsw.Connection(":memory:")
+        _define_functions(made)
         try:
             for sql in _migrations():
                 made.execute(sql)
@@ -231,7 +261,7 @@ class Database:
     def _free_pages(self) -> int:
         return int(self.rows("PRAGMA freelist_count")[0][0])
 
-    def _migrate(self) -> None:
+    def _migrate(self, schema: int | None, *, keep_copy: bool) -> None:
         known = _migrations()
         version = int(self.rows("PRAGMA user_version")[0][0])
         if version > len(known):
@@ -239,11 +269,53 @@ class Database:
             raise errors.StartError(message, exit_code=errors.EXIT_CONFIG)
         if version == 0:
             self._require_none_but_ours()
-        for number, sql in enumerate(known[version:], start=version + 1):
+        elif version < len(known) and keep_copy and schema is None:
+            self.migrated = Migrated(before=version, after=len(known), copy=self._copy_before_migration(version))
+        for number, sql in enumerate(known[version:schema], start=version + 1):
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.execute(sql)
             self._connection.pragma("user_version", number)
             self._connection.execute("COMMIT")
+
+    def _copy_before_migration(self, version: int) -> Path | None:
+        """Write a checked copy of the ledger; None if there is no free space for it.
+
+        Raises:
+            DamagedError: the ledger is damaged, and must be rescued in its own schema.
+        """
+        kept = self.path.with_name(f"{self.path.name}.schema-{version}")
+        unfinished = kept.with_name(f"{kept.name}.unfinished")
+        size = sum(self.sizes())
+        volume = os.statvfs(self.path.parent)
+        # The copy, and what the migration itself adds to the file and to its log.
+        unfinished.unlink(missing_ok=True)
+        if not kept.exists() and volume.f_bavail * volume.f_frsize >= _ROOM_TO_MIGRATE * size:
+            try:
+                self._copy_checked(unfinished)
+                unfinished.replace(kept)
+            except apsw.FullError:
+                unfinished.unlink(missing_ok=True)
+            except (apsw.Error, errors.BeaconError):
+                unfinished.unlink(missing_ok=True)
+                raise
+            else:
+                _sync_directory(kept.parent)
+                return kept
+        _require_sound(self._connection)
+        return kept if kept.exists() else None
+
+    def _copy_checked(self, target: Path) -> None:
+        file_modes.create(target)
+        copy = apsw.Connection(os.fspath(target))
+        try:
+            with copy.backup("main", self._connection, "main") as backup:
+                while not backup.done:
+                    backup.step(_COPIED_PAGES)
+            copy.pragma("journal_mode", "DELETE")
+            _mark_as_copy(copy)
+            _require_sound(copy)
+        finally:
+            copy.close()
 
     def _require_none_but_ours(self) -> None:
         """Raise if the database belongs to another program, or is a ledger without its version."""
@@ -309,6 +381,11 @@ class Copy:
         return CopyError(f"{self._path} can't be written: {why}")
 
 
+def derivation() -> str:
+    """Return the statements of the newest schema that compute the views, digests and counts from the other rows."""
+    return "DELETE FROM views; DELETE FROM digests; --" + _migrations()[-1].partition(_DERIVED)[2]
+
+
 def sqlite_version() -> str:
     """Return the version of the SQLite library."""
     return apsw.sqlite_lib_version()
@@ -328,16 +405,36 @@ def _connect(path: Path, vfs: str | None) -> apsw.Connection:
 
 def _configure(connection: apsw.Connection) -> None:
     connection.set_busy_timeout(_BUSY_MS)
+    _define_functions(connection)
     for setting in (
         _lock_out_others,
         _vacuum_by_steps,
         _journal_ahead,
         _survive_power_cuts,
-        _check_references,
         _bound,
         _keep_plans,
     ):
         setting(connection)
+
+
+def _mark_as_copy(connection: apsw.Connection) -> None:
+    """Record in a copy that it is one: a store that serves it must not continue with the numbers of the original."""
+    if ("copied",) in connection.execute("SELECT name FROM pragma_table_info('meta')").fetchall():
+        connection.execute("UPDATE meta SET copied = 1")
+
+
+def _require_sound(connection: apsw.Connection) -> None:
+    found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(3)")]
+    if found != ["ok"]:
+        raise DamagedError(f"the database is damaged: {'; '.join(found)[:300]}")
+
+
+def _sync_directory(directory: Path) -> None:
+    opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def require_directory(directory: Path) -> None:
@@ -362,6 +459,18 @@ def _require_file(path: Path) -> None:
         return  # SQLite reports it
     if not stat.S_ISREG(mode):
         raise errors.StartError(f"{path} is not a regular file", exit_code=errors.EXIT_CANNOT_CREATE)
+
+
+def _define_functions(connection: apsw.Connection) -> None:
+    """Define the functions of `packing` in SQL."""
+    functions: tuple[tuple[str, Callable[..., packing.Packed | int], int], ...] = (
+        ("packed", packing.packed, 1),
+        ("as_sent", packing.as_sent, 1),
+        ("bucket_of", packing.bucket_of, 4),
+    )
+    for name, function, arguments in functions:
+        connection.create_scalar_function(name, function, arguments, deterministic=True)
+    connection.create_aggregate_function("digest_of", packing.DigestSum, 3)
 
 
 def _vacuum_by_steps(connection: apsw.Connection) -> None:
@@ -391,11 +500,6 @@ def _journal_ahead(connection: apsw.Connection) -> None:
 def _survive_power_cuts(connection: apsw.Connection) -> None:
     """Sync every commit to the disk before it is acknowledged; NORMAL survives kill -9 but not a power failure."""
     connection.pragma("synchronous", "FULL")
-
-
-def _check_references(connection: apsw.Connection) -> None:
-    """Enforce foreign keys: no delivery without its event."""
-    connection.pragma("foreign_keys", 1)
 
 
 def _bound(connection: apsw.Connection) -> None:

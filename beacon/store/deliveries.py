@@ -5,11 +5,11 @@ Settling writes, within the service's transaction. Leasing only reads and update
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from beacon import codec, wire
-from beacon.domain import instants, model
-from beacon.store import database, redelivery, session_state
+from beacon.domain import instants, model, records
+from beacon.store import database, packing, session_state, views
 from beacon.store import suspects as suspected
 
 _SHARE_OF_RETRIES = 5  # at least 1 in 5 deliveries of a claim is a retry, if retries are due
@@ -18,7 +18,7 @@ _MOST_AT_ONCE = 10_000  # deliveries in one reply, whatever a claim wants
 _MOST_DATA = 8 * 1024 * 1024  # characters of their data; a single delivery may exceed it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@records.record
 class Settled:
     """A request was completed: for `follow`, after the commit."""
 
@@ -27,7 +27,7 @@ class Settled:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@records.record
 class _NotifierSession:
     """The active notifier. `unacknowledged` are replies that may not have arrived yet: claim number -> reply."""
 
@@ -51,35 +51,19 @@ class Deliveries:
         self._ledger = ledger
         self._state = state
         self.now_us = now_us
+        self._views = views.Views(ledger, state)
+        self._endpoints: dict[str, int] = {}
+        self._no_retries = False  # True: it is known that no delivery waits for another attempt
         self.suspects = suspected.Suspects(ledger, state)
 
-    def inherit(self, endpoint: str) -> int:
-        """Move open and failed deliveries of endpoints that are no longer configured to the configured endpoint.
-
-        The endpoint's name is only a label: a new name does not cancel deliveries. Return the number of moved
-        deliveries.
-        """
-        moved = 0
-        others = self._ledger.rows(
-            "SELECT name, state FROM counts WHERE what = 'deliveries' AND name <> ? AND number > 0"
-            " AND state IN ('queued', 'ready', 'failed')",
-            (endpoint,),
-        )
-        for name, state in others:
-            count = self._ledger.run(
-                "UPDATE deliveries SET endpoint = ? WHERE endpoint = ? AND state = ?", (endpoint, name, state)
-            )
-            self._ledger.run(
-                "INSERT INTO counts VALUES ('deliveries', ?1, ?2, ?3)"
-                " ON CONFLICT DO UPDATE SET number = number + excluded.number",
-                (endpoint, state, count),
-            )
-            self._ledger.run(
-                "UPDATE counts SET number = number - ? WHERE what = 'deliveries' AND name = ? AND state = ?",
-                (count, name, state),
-            )
-            moved += count
-        return moved
+    def endpoint_id(self, name: str) -> int:
+        """Return the id of an endpoint, 0 if the ledger has none of that name."""
+        if name not in self._endpoints:
+            row = self._ledger.row("SELECT id FROM endpoints WHERE name = ?", (name,))
+            if row is None:
+                return 0
+            self._endpoints[name] = row[0]
+        return self._endpoints[name]
 
     def settle(self, claim: wire.Claim, now_us: int) -> None:
         """Write the outcomes of earlier deliveries; every settlement is applied once, even if it is repeated."""
@@ -90,7 +74,7 @@ class Deliveries:
             self._ledger.run(
                 "UPDATE deliveries SET next_attempt_us = min(next_attempt_us, ?), forgiven = 0"
                 " WHERE endpoint = ? AND state = 'ready' AND requests > 0 AND forgiven = 1",
-                (now_us, claim.endpoint),
+                (now_us, self.endpoint_id(claim.endpoint)),
             )
 
     def has_writes(self, claim: wire.Claim) -> bool:
@@ -107,6 +91,8 @@ class Deliveries:
         if claim.number <= session.number:
             return wire.Claimed(number=claim.number)
         leased = _leased(session)
+        self.suspects.look()
+        self._look_for_retries()
         found = self._choose(claim, leased, now_us) if claim.want > 0 else []
         self._remember(session)
         if claim.want > 0 and not found:
@@ -136,7 +122,7 @@ class Deliveries:
         rows = self._ledger.rows(
             "SELECT id, next_attempt_us FROM deliveries WHERE endpoint = ? AND state = 'ready' AND requests > 0"
             " ORDER BY next_attempt_us LIMIT ?",
-            (claim.endpoint, len(aside) + 1),
+            (self.endpoint_id(claim.endpoint), len(aside) + 1),
         )
         dues = [due_us for delivery, due_us in rows if delivery not in aside][:1]
         turn_us = suspected.next_turn_us(suspects, leased, now_us)
@@ -177,7 +163,8 @@ class Deliveries:
         self, claim: wire.Claim, session: _NotifierSession, leased: frozenset[int], found: list[model.Delivery]
     ) -> wire.Claimed:
         row = self._ledger.row(
-            "SELECT number FROM counts WHERE what = 'deliveries' AND name = ? AND state = 'ready'", (claim.endpoint,)
+            "SELECT number FROM counts WHERE what = 'deliveries' AND name = ? AND state = 'ready'",
+            (str(self.endpoint_id(claim.endpoint)),),
         )
         backlog = max(0, (row[0] if row else 0) - len(leased) - len(found))
         reply = wire.Claimed(number=claim.number, deliveries=tuple(found), backlog=backlog)
@@ -203,16 +190,24 @@ class Deliveries:
     def _choose_others(self, claim: wire.Claim, leased: frozenset[int], now_us: int) -> list[model.Delivery]:
         if claim.probe:
             return self._choose_probe(claim, leased)
-        due = self._select(_DUE, (claim.endpoint, now_us), leased, claim.want)
+        endpoint = self.endpoint_id(claim.endpoint)
+        due = [] if self._no_retries else self._select(_DUE, (endpoint, now_us), leased, claim.want)
         kept = min(len(due), max(1, claim.want // _SHARE_OF_RETRIES)) if claim.want > 1 else 0
-        fresh = self._select(_FRESH, (claim.endpoint,), leased, claim.want - kept)
+        fresh = self._select(_FRESH, (endpoint,), leased, claim.want - kept)
         return fresh + due[: claim.want - len(fresh)]
 
+    def _look_for_retries(self) -> None:
+        """Remember that there are no retries, which is common: then none must be searched."""
+        if not self._no_retries:
+            found = self._ledger.row("SELECT 1 FROM deliveries WHERE state = 'ready' AND requests > 0 LIMIT 1")
+            self._no_retries = found is None
+
     def _choose_probe(self, claim: wire.Claim, leased: frozenset[int]) -> list[model.Delivery]:
-        found = self._select(_NEWEST, (claim.endpoint,), leased, 1)
+        endpoint = self.endpoint_id(claim.endpoint)
+        found = self._select(_NEWEST, (endpoint,), leased, 1)
         if found or claim.fresh_only:
             return found
-        return self._select(_LEAST_RECENT, (claim.endpoint,), leased, 1)
+        return self._select(_LEAST_RECENT, (endpoint,), leased, 1)
 
     def _select(
         self, which: str, values: tuple[str | int, ...], leased: frozenset[int], want: int
@@ -224,60 +219,38 @@ class Deliveries:
         return _bounded(map(_delivery, rows))
 
     def _settle_one(self, outcome: model.Outcome, now_us: int) -> None:
-        row = self._ledger.row(
-            "SELECT state, generation, requests, endpoint, subject FROM deliveries WHERE id = ?", (outcome.delivery,)
-        )
+        row = self._ledger.row(_SETTLED, (outcome.delivery,))
         if row is None or row[1] != outcome.generation or outcome.result is model.DeliveryResult.RELEASED:
             return
-        state, requests = model.DeliveryState(row[0]), row[2]
+        state, requests = _DELIVERY_STATES[row[0]], row[2]
         if outcome.attempt < 1 or state is model.DeliveryState.QUEUED:
             return  # the delivery was not leased, so that it has no outcome
         if outcome.result is model.DeliveryResult.CHARGED:
             self._charge(outcome)
         elif outcome.attempt > requests and state not in _FINAL:
-            self._record(outcome)
-            self._move(outcome, state, now_us)
+            if requests:
+                keep_last_attempt(self._ledger, outcome.delivery)
+            self._move(outcome, row, now_us)
             self.suspects.clear(outcome.delivery)
             self._state.note(Settled(delivery=outcome.delivery, generation=outcome.generation, attempt=outcome.attempt))
         elif _is_verdict(outcome, state, requests):
-            self._move(replace(outcome, counted=False), state, now_us)
-        else:
-            return
-        if outcome.result in (model.DeliveryResult.DELIVERED, model.DeliveryResult.FAILED):
-            redelivery.promote(self._ledger, row[3], row[4], now_us)
+            keep_last_attempt(self._ledger, outcome.delivery)
+            self._move(replace(outcome, counted=False), row, now_us)
 
-    def _record(self, outcome: model.Outcome) -> None:
-        self._ledger.run(
-            "INSERT INTO attempts (delivery, generation, attempt, started_us, duration_us, code, status, error,"
-            " counted, request_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            (
-                outcome.delivery,
-                outcome.generation,
-                outcome.attempt,
-                outcome.started_us,
-                _micros(outcome.duration_s),
-                outcome.code,
-                outcome.status,
-                outcome.error,
-                outcome.counted,
-                outcome.request_id,
-            ),
-        )
-
-    def _move(self, outcome: model.Outcome, state: model.DeliveryState, now_us: int) -> None:
+    def _move(self, outcome: model.Outcome, row: database.Row, now_us: int) -> None:
         """Write the delivery's new state; a failed one becomes delivered if the endpoint received it after all."""
+        state, requests, endpoint = _DELIVERY_STATES[row[0]], row[2], row[3]
         target = _STATES[outcome.result]
         if state is model.DeliveryState.FAILED and target is model.DeliveryState.READY:
             target = state
         final = target is not model.DeliveryState.READY
+        is_new = outcome.attempt > requests
         self._ledger.run(
-            "UPDATE deliveries SET state = ?, attempts = attempts + ?, requests = max(requests, ?),"
-            " next_attempt_us = ?, last_tried_us = ?, forgiven = ?, last_code = ?, last_status = ?, last_error = ?,"
-            " settled_us = ? WHERE id = ?",
+            _MOVE,
             (
                 target,
                 int(outcome.counted),
-                outcome.attempt,
+                outcome.attempt if is_new else requests,
                 0 if final else now_us + _micros(outcome.delay_s),
                 now_us,
                 int(outcome.forgiven and not final),
@@ -285,15 +258,37 @@ class Deliveries:
                 outcome.status,
                 outcome.error,
                 now_us if final else 0,
+                outcome.started_us if is_new else None,
+                _micros(outcome.duration_s) if is_new else 0,
+                int(outcome.counted),
+                outcome.request_id if is_new else "",
                 outcome.delivery,
             ),
         )
+        if target is model.DeliveryState.READY:
+            self._no_retries = False
+        if target is state:
+            return
+        self._state.sums.delivery_moved(endpoint, state, target)
+        view = views.view_of(row[6:], row[5])
+        if target is model.DeliveryState.DELIVERED:
+            self._views.accept(view, outcome.delivery)
+        if state is model.DeliveryState.READY:
+            self._views.close(view, outcome.delivery, now_us)
+            if view.ready:  # in a rescued ledger, what was promoted may have been tried before
+                self._no_retries = False
+        self._views.put(view)
 
     def _charge(self, outcome: model.Outcome) -> None:
         """Count a request that was forgiven at first, once."""
+        request = (outcome.delivery, outcome.generation, outcome.attempt)
         changed = self._ledger.run(
+            "UPDATE deliveries SET counted = 1"
+            " WHERE id = ? AND generation = ? AND requests = ? AND counted = 0 AND started_us IS NOT NULL",
+            request,
+        ) or self._ledger.run(
             "UPDATE attempts SET counted = 1 WHERE delivery = ? AND generation = ? AND attempt = ? AND counted = 0",
-            (outcome.delivery, outcome.generation, outcome.attempt),
+            request,
         )
         if changed:
             self._ledger.run(
@@ -301,18 +296,40 @@ class Deliveries:
             )
 
 
+def keep_last_attempt(ledger: database.Database, delivery: int) -> None:
+    """Copy the last request of a delivery into a row of its own, before the delivery's columns are used for another."""
+    ledger.run(
+        "INSERT INTO attempts (delivery, generation, attempt, started_us, duration_us, code, status, error, counted,"
+        " request_id) SELECT id, generation, requests, started_us, duration_us, code, status, error, counted,"
+        " request_id FROM deliveries WHERE id = ? AND started_us IS NOT NULL ON CONFLICT DO NOTHING",
+        (delivery,),
+    )
+
+
 _COLUMNS = (
-    "d.id, d.generation, e.id, d.sequence, e.previous, e.type, e.api_version, e.kind, e.subject, e.namespace, e.name,"
+    "d.id, d.generation, e.id, d.previous, e.type, e.api_version, k.kind, k.api_group, k.namespace, k.name,"
     " e.detected_us, e.committed_us, d.attempts, d.requests, e.data, d.out_of_order"
 )
 _WHOLE = (
-    f"SELECT {_COLUMNS} FROM deliveries d CROSS JOIN events e USING (sequence)"
-    " WHERE d.id NOT IN (SELECT value FROM json_each(?)) AND"
+    f"SELECT {_COLUMNS} FROM deliveries d CROSS JOIN events e ON e.sequence = d.id >> 12"
+    " CROSS JOIN order_keys k ON k.id = d.key WHERE d.id NOT IN (SELECT value FROM json_each(?)) AND"
 )
-_FRESH = "d.endpoint = ? AND d.state = 'ready' AND (d.requests > 0) = 0 ORDER BY d.sequence"
-_NEWEST = "d.endpoint = ? AND d.state = 'ready' AND (d.requests > 0) = 0 ORDER BY d.sequence DESC"
+_FRESH = "d.endpoint = ? AND d.state = 'ready' AND d.requests = 0 ORDER BY d.id"
+_NEWEST = "d.endpoint = ? AND d.state = 'ready' AND d.requests = 0 ORDER BY d.id DESC"
 _DUE = "d.endpoint = ? AND d.state = 'ready' AND d.requests > 0 AND d.next_attempt_us <= ? ORDER BY d.next_attempt_us"
 _LEAST_RECENT = "d.endpoint = ? AND d.state = 'ready' AND d.requests > 0 ORDER BY d.last_tried_us"
+_SETTLED = (
+    f"SELECT d.state, d.generation, d.requests, d.endpoint, d.key, k.bucket, {views.COLUMNS} FROM deliveries d"
+    " CROSS JOIN order_keys k ON k.id = d.key CROSS JOIN views v ON v.id = d.key << 12 | d.endpoint WHERE d.id = ?"
+)
+_MOVE = (
+    "UPDATE deliveries SET state = ?, attempts = attempts + ?, requests = ?, next_attempt_us = ?, last_tried_us = ?,"
+    " forgiven = ?, code = ?, status = ?, error = ?, settled_us = ?, started_us = ?, duration_us = ?, counted = ?,"
+    " request_id = ? WHERE id = ?"
+)
+# A look-up is faster than the call of the enum.
+_DELIVERY_STATES = {str(state): state for state in model.DeliveryState}
+_EVENT_TYPES = {str(type_): type_ for type_ in model.EventType}
 _FINAL = (model.DeliveryState.DELIVERED, model.DeliveryState.DISCARDED)
 _STATES = {
     model.DeliveryResult.DELIVERED: model.DeliveryState.DELIVERED,
@@ -360,24 +377,23 @@ def _ids(reply: wire.Claimed) -> frozenset[int]:
 
 
 def _delivery(row: database.Row) -> model.Delivery:
-    subject: str = row[8]
     return model.Delivery(
         id=row[0],
         generation=row[1],
-        event_id=row[2],
-        sequence=row[3],
-        previous=row[4],
-        type=model.EventType(row[5]),
-        api_version=row[6],
-        kind=row[7],
-        group=subject.partition("/")[0],
-        namespace=row[9],
-        name=row[10],
-        detected_us=row[11],
-        committed_us=row[12],
-        attempts=row[13],
-        requests=row[14],
-        data=row[15],
+        event_id=packing.unpacked(row[2]),
+        sequence=row[0] >> packing.ENDPOINT_BITS,
+        previous=row[3],
+        type=_EVENT_TYPES[row[4]],
+        api_version=row[5],
+        kind=row[6],
+        group=row[7],
+        namespace=row[8],
+        name=row[9],
+        detected_us=row[10],
+        committed_us=row[11],
+        attempts=row[12],
+        requests=row[13],
+        data=row[14],
         redelivered=row[1] > 0,
-        out_of_order=bool(row[16]),
+        out_of_order=bool(row[15]),
     )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from beacon import codec, wire
 from beacon.domain import model
-from beacon.store import database
+from beacon.store import database, packing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,8 @@ def find(
     beyond, order = ("<", "DESC") if newest_first else (">", "ASC")
     start = model.MAX_INTEGER if newest_first and after <= 0 else max(0, min(after, model.MAX_INTEGER))
     rows = ledger.rows(
-        f"SELECT d.id, {condition} FROM deliveries d JOIN events e USING (sequence)"
+        f"SELECT d.id, {condition} FROM deliveries d JOIN events e ON e.sequence = d.id >> 12"
+        " JOIN order_keys k ON k.id = d.key"
         f" WHERE d.id {beyond} ? AND {where} ORDER BY d.id {order} LIMIT ?",
         (*values, start, *narrowed, scan),
     )
@@ -49,23 +50,25 @@ def _narrowed(selection: wire.DeliveryFilter) -> tuple[str, tuple[str, ...]]:
     if not selection.ids:
         return "1", ()
     return (
-        "d.sequence IN (SELECT sequence FROM events WHERE id IN (SELECT value FROM json_each(?)))",
+        (
+            "d.id IN (SELECT n.id FROM json_each(?) j CROSS JOIN events i ON i.id = packed(j.value)"
+            " CROSS JOIN deliveries n ON n.id BETWEEN i.sequence << 12 AND i.sequence << 12 | 4095)"
+        ),
         (codec.encode(selection.ids).decode(),),
     )
 
 
-def _condition(selection: wire.DeliveryFilter) -> tuple[str, list[str | int]]:
+def _condition(selection: wire.DeliveryFilter) -> tuple[str, list[str | int | bytes]]:
     """Render the filter as an expression that is 1 for matching rows."""
-    terms: list[tuple[str, str | int]] = []
+    terms: list[tuple[str, str | int | bytes]] = []
     if selection.states:
         terms.append(("d.state IN (SELECT value FROM json_each(?))", codec.encode(selection.states).decode()))
     if selection.types:
         terms.append(("e.type IN (SELECT value FROM json_each(?))", codec.encode(selection.types).decode()))
     if selection.namespace is not None:
-        terms.append(("e.namespace = ?", selection.namespace))
-    for column, wanted in (("kind", selection.kind), ("name", selection.name), ("uid", selection.uid)):
-        if wanted:
-            terms.append((f"e.{column} = ?", wanted))
+        terms.append(("k.namespace = ?", selection.namespace))
+    exact = (("k.kind", selection.kind), ("k.name", selection.name), ("e.uid", packing.packed(selection.uid or "")))
+    terms += [(f"{column} = ?", wanted) for column, wanted in exact if wanted]
     if selection.since_us:
         terms.append(("e.detected_us >= ?", selection.since_us))
     if selection.until_us:

@@ -5,14 +5,13 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from beacon import codec
-from beacon.domain import decision, model, rules, transitions
-from beacon.store import database, rendering, session_state
+from beacon.domain import decision, model, records, rules, transitions
+from beacon.store import database, packing, rendering, session_state, views
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@records.record
 class EventRecorded:
     """An event was written: for metrics and the log, after the commit."""
 
@@ -33,23 +32,33 @@ class Journal:
         """Work on the given ledger; written events are noted in the session state as `EventRecorded`."""
         self._ledger = ledger
         self._state = state
+        self._keys = views.OrderKeys(ledger)
+        self._views = views.Views(ledger, state)
         self._written: Counter[model.EventType] = Counter()
         self._watched_changes = 0
         self._fingerprints: dict[tuple[model.ScopeId, str], str] = {}
 
     def apply(self, context: rendering.RequestContext, seen: model.Observation) -> None:
         """Apply one observation: write the object's row and the events that follow."""
-        row = self._ledger.row(f"SELECT {_COLUMNS} FROM objects WHERE uid = ?", (seen.uid,))
-        known = _object(row).known if row else None
+        rows = self._ledger.rows(_KNOWN, (packing.packed(seen.uid),))
+        own = views.order_of(rows[0][11], rows[0][12], [row[13:] for row in rows]) if rows else None
+        known = _object(rows[0]).known if rows else None
         now = transitions.Circumstances(
             fingerprint=self._fingerprint(context.scope, seen.namespace),
             epoch=context.epoch,
             updates=context.updates,
             reason=context.reason,
         )
-        holders = self._holders(context.scope.id, seen) if decision.takes_name(seen, known) else []
+        scope = context.scope.id
+        order, holders = own, list[decision.ObjectRow]()
+        if decision.takes_name(seen, known) or own is None:
+            named = self._keys.find(scope.group, scope.kind, seen.namespace, seen.name)
+            order = own if own and named and own.key == named.key else named
+            holders = self._holders(seen, order) if order and decision.takes_name(seen, known) else []
         for write in decision.decide(seen, known, holders, now):
-            self._write(context, write)
+            if order is None:
+                order = self._keys.create(scope.group, scope.kind, seen.namespace, seen.name)
+            self._write(context, write, own if own and write.shown.uid == seen.uid else order)
 
     @property
     def events_written(self) -> int:
@@ -70,21 +79,23 @@ class Journal:
         """Mark objects that a complete list at `list_version` does not contain as gone, and emit their events."""
         scope = context.scope.id
         candidates = self._ledger.rows(
-            f"SELECT {_COLUMNS} FROM objects WHERE api_group = ? AND kind = ? AND (? = '' OR namespace = ?)"
-            " AND state <> 'gone' AND (epoch < ? OR resource_version <= ?) ORDER BY namespace, name, resource_version",
+            f"SELECT {_COLUMNS} FROM {_OBJECTS} WHERE o.api_group = ? AND o.kind = ? AND (? = '' OR o.namespace = ?)"
+            " AND o.state <> 'gone' AND (o.epoch < ? OR o.resource_version <= ?)"
+            " ORDER BY o.namespace, k.name, o.resource_version",
             (scope.group, scope.kind, scope.namespace, scope.namespace, context.epoch, list_version),
         )
         for row in candidates:
-            if row[0] not in listed:
+            one = _object(row)
+            if one.uid not in listed:
                 source = model.Source.RECONCILIATION
-                self._write(
-                    context, decision.ended(_object(row), list_version=list_version, epoch=context.epoch, source=source)
-                )
+                write = decision.ended(one, list_version=list_version, epoch=context.epoch, source=source)
+                self._write(context, write, views.Order(key=row[11], bucket=row[12]))
 
     def known_among(self, uids: tuple[str, ...]) -> frozenset[str]:
         """Return those of the UIDs that have a row which is not gone."""
         rows = self._ledger.rows(
-            "SELECT uid FROM objects WHERE state <> 'gone' AND uid IN (SELECT value FROM json_each(?))",
+            "SELECT j.value FROM json_each(?) j CROSS JOIN objects o ON o.uid = packed(j.value)"
+            " WHERE o.state <> 'gone'",
             (codec.encode(uids).decode(),),
         )
         return frozenset(uid for (uid,) in rows)
@@ -92,9 +103,9 @@ class Journal:
     def contradicting(self, epoch: int, list_version: int, listed: Mapping[str, int]) -> str | None:
         """Return a listed object (UID -> resourceVersion) that contradicts the ledger, None if there is none."""
         known = self._ledger.rows(
-            "SELECT uid, state, resource_version FROM objects"
-            " WHERE epoch = ? AND uid IN (SELECT value FROM json_each(?))",
-            (epoch, codec.encode(list(listed)).decode()),
+            "SELECT j.value, o.state, o.resource_version FROM json_each(?) j"
+            " CROSS JOIN objects o ON o.uid = packed(j.value) WHERE o.epoch = ?",
+            (codec.encode(list(listed)).decode(), epoch),
         )
         for uid, state, version in known:
             if transitions.is_impossible(
@@ -103,67 +114,61 @@ class Journal:
                 return str(uid)
         return None
 
-    def _holders(self, scope: model.ScopeId, seen: model.Observation) -> list[decision.ObjectRow]:
+    def _holders(self, seen: model.Observation, order: views.Order) -> list[decision.ObjectRow]:
         """Return the other rows with the object's name that are not gone."""
         rows = self._ledger.rows(
-            f"SELECT {_COLUMNS} FROM objects WHERE api_group = ? AND kind = ? AND namespace = ? AND name = ?"
-            " AND state <> 'gone' AND uid <> ?",
-            (scope.group, scope.kind, seen.namespace, seen.name, seen.uid),
+            f"SELECT {_COLUMNS} FROM {_OBJECTS} WHERE o.key = ? AND o.state <> 'gone' AND o.uid <> ?",
+            (order.key, packing.packed(seen.uid)),
         )
         return [_object(row) for row in rows]
 
-    def _write(self, context: rendering.RequestContext, write: decision.RowWrite) -> None:
+    def _write(self, context: rendering.RequestContext, write: decision.RowWrite, order: views.Order) -> None:
         """Write an object's row, and its event, if there is one."""
-        shown, after = write.shown, write.after
+        shown, after, scope = write.shown, write.after, context.scope.id
         self._watched_changes += (write.before in _WATCHED_STATES) != (after.state in _WATCHED_STATES)
-        self._ledger.run(
-            "INSERT INTO objects (uid, api_group, kind, namespace, name, state, epoch, resource_version, judged_by,"
-            " accepted_by, value, labels, annotations, changed_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (uid) DO UPDATE SET state = excluded.state, epoch = excluded.epoch,"
-            " resource_version = excluded.resource_version, judged_by = excluded.judged_by,"
-            " accepted_by = excluded.accepted_by, value = excluded.value, labels = excluded.labels,"
-            " annotations = excluded.annotations, changed_us = excluded.changed_us",
-            (
-                shown.uid,
-                context.scope.id.group,
-                context.scope.id.kind,
-                shown.namespace,
-                shown.name,
-                after.state,
-                after.epoch,
-                after.resource_version,
-                after.judged_by,
-                after.accepted_by,
-                after.value,
-                _text(after.labels),
-                _text(after.annotations),
-                context.now.us,
-            ),
+        self._state.sums.object_moved(scope.kind, write.before, after.state)
+        content = (
+            after.epoch,
+            after.resource_version,
+            after.judged_by,
+            after.accepted_by,
+            after.value,
+            _text(after.labels),
+            _text(after.annotations),
+            context.now.us,
         )
+        uid = packing.packed(shown.uid)
+        if write.before is None:
+            identity = (uid, order.key, scope.group, scope.kind, shown.namespace, after.state)
+            self._ledger.run(_INSERT_OBJECT, (*identity, *content))
+        elif write.before is after.state:  # without setting `state`: its indexes are not touched
+            self._ledger.run(_UPDATE_OBJECT, (*content, uid))
+        else:
+            self._ledger.run(_MOVE_OBJECT, (*content, after.state, uid))
         if write.event is not None and write.cause is not None:
-            self._emit(context, write, write.event, write.cause)
+            self._emit(context, write, write.event, write.cause, order)
 
     def _emit(
-        self, context: rendering.RequestContext, write: decision.RowWrite, event: model.EventType, cause: model.Cause
+        self,
+        context: rendering.RequestContext,
+        write: decision.RowWrite,
+        event: model.EventType,
+        cause: model.Cause,
+        order: views.Order,
     ) -> None:
-        """Write the event and its delivery, unless an event with the same id exists."""
-        shown, source, scope = write.shown, write.source, context.scope.id
-        subject = f"{scope.group}/{scope.kind}/{shown.namespace}/{shown.name}"
+        """Write the event and its deliveries, unless an event with the same id exists."""
+        shown, source = write.shown, write.source
         identity = rendering.event_id(context, shown, event)
         detected_us = rendering.detected_us(context, shown)
+        uid = packing.packed(shown.uid)
         written = self._ledger.run(
-            "INSERT INTO events (id, subject, uid, api_version, kind, namespace, name, previous, type, cause, source,"
-            " detected_us, committed_us, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7,"
-            " coalesce((SELECT max(sequence) FROM events WHERE subject = ?2), 0), ?8, ?9, ?10, ?11, ?12, ?13)"
-            " ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO events (id, key, uid, api_version, type, cause, source, detected_us, committed_us, data)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
             (
-                identity,
-                subject,
-                shown.uid,
+                packing.packed(identity),
+                order.key,
+                uid,
                 context.api_version,
-                scope.kind,
-                shown.namespace,
-                shown.name,
                 event,
                 cause,
                 source,
@@ -172,29 +177,45 @@ class Journal:
                 rendering.data(context, shown, cause, source, detected_us),
             ),
         )
-        if written:
-            self._queue(context, subject, self._ledger.last_rowid)
-            self._written[event] += 1
-            self._state.note(
-                EventRecorded(
-                    kind=scope.kind,
-                    type=event,
-                    source=source,
-                    cause=cause,
-                    namespace=shown.namespace,
-                    name=shown.name,
-                    id=identity,
-                    received_ns=shown.received_ns,
-                )
+        if not written:
+            return
+        present = event is not model.EventType.DELETED
+        state = (uid, packing.as_sent(shown.value)) if present else (None, None)
+        self._queue(context, order, self._ledger.last_rowid, state)
+        self._written[event] += 1
+        self._state.note(
+            EventRecorded(
+                kind=context.scope.id.kind,
+                type=event,
+                source=source,
+                cause=cause,
+                namespace=shown.namespace,
+                name=shown.name,
+                id=identity,
+                received_ns=shown.received_ns,
             )
-
-    def _queue(self, context: rendering.RequestContext, subject: str, sequence: int) -> None:
-        self._ledger.run(
-            "INSERT INTO deliveries (sequence, endpoint, subject, state, next_attempt_us) VALUES (?1, ?2, ?3,"
-            " CASE WHEN EXISTS (SELECT 1 FROM deliveries WHERE endpoint = ?2 AND subject = ?3"
-            " AND state IN ('queued', 'ready')) THEN 'queued' ELSE 'ready' END, ?4)",
-            (sequence, context.endpoint, subject, context.now.us),
         )
+
+    def _queue(
+        self,
+        context: rendering.RequestContext,
+        order: views.Order,
+        sequence: int,
+        state: tuple[packing.Packed | None, str | None],
+    ) -> None:
+        """Write the event's delivery to each endpoint; `state` is the object's UID and value after the event."""
+        for view in self._views.of_order(order, context.endpoints):
+            delivery = packing.combined(sequence, view.endpoint)
+            target = self._views.open(view, delivery)
+            self._ledger.run(
+                "INSERT INTO deliveries (id, endpoint, key, previous, state, next_attempt_us)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (delivery, view.endpoint, order.key, view.written, target, context.now.us),
+            )
+            self._state.sums.delivery_moved(view.endpoint, None, target)
+            view.written = sequence
+            view.written_uid, view.written_value = state
+            self._views.put(view)
 
     def _fingerprint(self, scope: rules.Scope, namespace: str) -> str:
         key = (scope.id, namespace)
@@ -206,14 +227,31 @@ class Journal:
 
 
 _REMEMBERED_NAMESPACES = 4096
+_OBJECT_STATES = {str(state): state for state in model.ObjectState}  # a look-up is faster than the call of the enum
 _WATCHED_STATES = frozenset({model.ObjectState.TRACKED, model.ObjectState.UNMANAGED})
-_COLUMNS = "uid, namespace, name, state, epoch, resource_version, judged_by, accepted_by, value, labels, annotations"
+_COLUMNS = (
+    "o.uid, o.namespace, k.name, o.state, o.epoch, o.resource_version, o.judged_by, o.accepted_by, o.value, o.labels,"
+    " o.annotations, o.key, k.bucket"
+)
+_OBJECTS = "objects o CROSS JOIN order_keys k ON k.id = o.key"
+_KNOWN = (
+    f"SELECT {_COLUMNS}, {views.COLUMNS} FROM {_OBJECTS} LEFT JOIN views v ON {views.OF_KEY.format(key='o.key')}"
+    " WHERE o.uid = ?"
+)
+_CONTENT = "epoch, resource_version, judged_by, accepted_by, value, labels, annotations, changed_us"
+_INSERT_OBJECT = (
+    f"INSERT INTO objects (uid, key, api_group, kind, namespace, state, {_CONTENT})"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_SET_CONTENT = ", ".join(f"{column} = ?" for column in _CONTENT.split(", "))
+_UPDATE_OBJECT = f"UPDATE objects SET {_SET_CONTENT} WHERE uid = ?"
+_MOVE_OBJECT = f"UPDATE objects SET {_SET_CONTENT}, state = ? WHERE uid = ?"
 
 
 def _object(row: database.Row) -> decision.ObjectRow:
-    uid, namespace, name, state, epoch, version, judged_by, accepted_by, value, labels, annotations = row
+    uid, namespace, name, state, epoch, version, judged_by, accepted_by, value, labels, annotations = row[:11]
     known = transitions.KnownObject(
-        state=model.ObjectState(state),
+        state=_OBJECT_STATES[state],
         epoch=epoch,
         resource_version=version,
         judged_by=judged_by,
@@ -222,7 +260,7 @@ def _object(row: database.Row) -> decision.ObjectRow:
         labels=codec.decode(labels),
         annotations=codec.decode(annotations),
     )
-    return decision.ObjectRow(uid=uid, namespace=namespace, name=name, known=known)
+    return decision.ObjectRow(uid=packing.unpacked(uid), namespace=namespace, name=name, known=known)
 
 
 def _text(value: Mapping[str, object]) -> str:

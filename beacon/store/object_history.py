@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from beacon import codec, wire
 from beacon.configuration import configured_scopes
 from beacon.domain import model, rules
-from beacon.store import actions, database, suspects
+from beacon.store import actions, database, packing, suspects
 
 _EVENTS = 20
 _ATTEMPTS = 20
-_SCANNED_FOR_FIRST = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,10 +23,6 @@ class _Subject:
     kind: str
     namespace: str
     name: str
-
-    @property
-    def key(self) -> str:
-        return f"{self.group}/{self.kind}/{self.namespace}/{self.name}"
 
 
 class ObjectHistory:
@@ -63,9 +58,9 @@ class ObjectHistory:
         """Return the objects that the request identifies; a kind may exist in several API groups."""
         if request.target:
             row = self._ledger.row(
-                "SELECT api_group, kind, namespace, name FROM objects WHERE uid = ?1 UNION ALL"
-                " SELECT substr(subject, 1, instr(subject, '/') - 1), kind, namespace, name FROM events WHERE id = ?1",
-                (request.target,),
+                "SELECT k.api_group, k.kind, k.namespace, k.name FROM order_keys k WHERE k.id IN"
+                " (SELECT key FROM objects WHERE uid = ?1 UNION ALL SELECT key FROM events WHERE id = ?1) LIMIT 1",
+                (packing.packed(request.target),),
             )
             return [_Subject(group=row[0], kind=row[1], namespace=row[2], name=row[3])] if row else []
         wanted = request.kind.lower()
@@ -84,19 +79,20 @@ class ObjectHistory:
             yield group, kind
 
     def _rows(self, subject: _Subject, before: int) -> list[database.Row]:
-        return self._ledger.rows(_EVENT_ROWS, (subject.key, before, _EVENTS + 1))
+        key = (subject.group, subject.kind, subject.namespace, subject.name)
+        return self._ledger.rows(_EVENT_ROWS, (*key, before, _EVENTS + 1))
 
     def _event(self, row: database.Row) -> wire.EmittedEvent:
-        (sequence, delivery, id_, uid, subject, kind, namespace, name, type_, cause, source, version, detected_us) = (
-            row[:13]
-        )
-        endpoint, state, generation, counted, requests, next_attempt_us, settled_us, reason, deaths = row[13:]
+        (sequence, delivery, id_, uid, group, kind, namespace, name, type_, cause, source, version, detected_us) = row[
+            :13
+        ]
+        endpoint, state, generation, counted, requests, next_attempt_us, settled_us, reason, deaths, first = row[13:]
         queued = state == model.DeliveryState.QUEUED
         return wire.EmittedEvent(
             sequence=sequence,
-            id=id_,
-            uid=uid,
-            group=subject.partition("/")[0],
+            id=packing.unpacked(id_),
+            uid=packing.unpacked(uid),
+            group=group,
             kind=kind,
             namespace=namespace,
             name=name,
@@ -113,15 +109,15 @@ class ObjectHistory:
             next_attempt_us=next_attempt_us if state == model.DeliveryState.READY else 0,
             settled_us=settled_us,
             reason=reason,
-            behind=self._first(endpoint, subject) if queued else "",
+            behind=self._first(first) if queued else "",
             attempts=self._attempts(delivery),
             deaths=deaths,
             actions=self._actions.of(delivery),
         )
 
-    def _first(self, endpoint: str, subject: str) -> str:
-        row = self._ledger.row(_FIRST, (endpoint, subject, _SCANNED_FOR_FIRST))
-        return row[0] if row else ""
+    def _first(self, delivery: int) -> str:
+        row = self._ledger.row("SELECT id FROM events WHERE sequence = ? >> 12", (delivery,))
+        return packing.unpacked(row[0]) if row else ""
 
     def _attempts(self, delivery: int) -> tuple[wire.RecordedAttempt, ...]:
         """Return the latest attempts, in ascending order."""
@@ -143,14 +139,15 @@ class ObjectHistory:
     def _objects(self, subjects: list[_Subject], uids: set[str]) -> Iterator[wire.ExplainedObject]:
         """Yield the existing objects with that name, and the objects of the events."""
         rows = {
-            row[0]: row
+            packing.unpacked(row[0]): row
             for one in subjects
             for row in self._ledger.rows(_PRESENT, (one.group, one.kind, one.namespace, one.name, _EVENTS))
         }
-        rows |= {row[0]: row for row in self._ledger.rows(_BY_UID, (codec.encode(sorted(uids)).decode(),))}
-        for row in sorted(rows.values(), key=lambda row: int(row[9])):
+        found = self._ledger.rows(_BY_UID, (codec.encode(sorted(uids)).decode(),))
+        rows |= {packing.unpacked(row[0]): row for row in found}
+        for uid, row in sorted(rows.items(), key=lambda item: int(item[1][9])):
             yield wire.ExplainedObject(
-                uid=row[0],
+                uid=uid,
                 group=row[1],
                 kind=row[2],
                 namespace=row[3],
@@ -202,26 +199,29 @@ _NEXT_GROUP = (
     "SELECT api_group, kind FROM objects WHERE state <> 'gone' AND api_group > ? ORDER BY api_group, kind LIMIT 1"
 )
 _EVENT_ROWS = (
-    "SELECT e.sequence, d.id, e.id, e.uid, e.subject, e.kind, e.namespace, e.name, e.type, e.cause, e.source,"
-    " json_extract(e.data, '$.metadata.resourceVersion'), e.detected_us, d.endpoint, d.state, d.generation,"
+    "SELECT e.sequence, d.id, e.id, e.uid, k.api_group, k.kind, k.namespace, k.name, e.type, e.cause, e.source,"
+    " json_extract(e.data, '$.metadata.resourceVersion'), e.detected_us, p.name, d.state, d.generation,"
     " d.attempts, d.requests, max(d.next_attempt_us, coalesce(s.not_before_us, 0)), d.settled_us, d.reason,"
-    " coalesce(s.deaths, 0) FROM events e JOIN deliveries d USING (sequence) LEFT JOIN suspects s ON s.delivery = d.id"
+    " coalesce(s.deaths, 0), coalesce(v.ready, 0) FROM order_keys k CROSS JOIN events e ON e.key = k.id"
+    " CROSS JOIN deliveries d ON d.id BETWEEN e.sequence << 12 AND e.sequence << 12 | 4095"
+    " CROSS JOIN endpoints p ON p.id = d.endpoint LEFT JOIN views v ON v.id = d.key << 12 | d.endpoint"
+    " LEFT JOIN suspects s ON s.delivery = d.id"
     f" AND s.generation = d.generation AND s.deaths >= {suspects.SUSPECTED_AFTER} AND d.state = 'ready'"
-    " WHERE e.subject = ? AND e.sequence < ?"
+    " WHERE k.api_group = ? AND k.kind = ? AND k.namespace = ? AND k.name = ? AND e.sequence < ?"
     " ORDER BY e.sequence DESC LIMIT ?"
 )
-_FIRST = (
-    "SELECT e.id FROM (SELECT sequence, state FROM deliveries WHERE endpoint = ? AND subject = ?"
-    " AND state IN ('queued', 'ready') ORDER BY sequence LIMIT ?) d JOIN events e USING (sequence)"
-    " WHERE d.state = 'ready' LIMIT 1"
-)
 _TRIED = (
-    "SELECT generation, attempt, started_us, duration_us, code, status, error, counted FROM attempts"
+    "SELECT generation, attempt, started_us, duration_us, code, status, error, counted FROM readable_attempts"
     " WHERE delivery = ? ORDER BY generation DESC, attempt DESC LIMIT ?"
 )
-_OBJECT = "uid, api_group, kind, namespace, name, state, resource_version, value, judged_by, changed_us"
-_PRESENT = (
-    f"SELECT {_OBJECT} FROM objects WHERE api_group = ? AND kind = ? AND namespace = ? AND name = ?"
-    " AND state <> 'gone' LIMIT ?"
+_OBJECT = (
+    "o.uid, o.api_group, o.kind, o.namespace, k.name, o.state, o.resource_version, o.value, o.judged_by, o.changed_us"
 )
-_BY_UID = f"SELECT {_OBJECT} FROM objects WHERE uid IN (SELECT value FROM json_each(?))"
+_PRESENT = (
+    f"SELECT {_OBJECT} FROM order_keys k CROSS JOIN objects o ON o.key = k.id"
+    " WHERE k.api_group = ? AND k.kind = ? AND k.namespace = ? AND k.name = ? AND o.state <> 'gone' LIMIT ?"
+)
+_BY_UID = (
+    f"SELECT {_OBJECT} FROM json_each(?) j CROSS JOIN objects o ON o.uid = packed(j.value)"
+    " CROSS JOIN order_keys k ON k.id = o.key"
+)

@@ -2,7 +2,7 @@
 
 from beacon import wire
 from beacon.domain import model
-from beacon.store import database
+from beacon.store import database, packing
 
 _ROWS = 500
 _COLUMNS = "uid, api_group, kind, namespace, state, epoch, resource_version, judged_by, accepted_by, value"
@@ -20,13 +20,13 @@ class ObjectPages:
         head = self._ledger.row("SELECT cluster, epoch FROM meta")
         # The limit counts rows that are gone, too: a table full of them must not make one request slow.
         rows = self._ledger.rows(
-            f"SELECT {_COLUMNS} FROM objects WHERE uid > ? ORDER BY uid LIMIT ?", (request.after, _ROWS)
+            f"SELECT {_COLUMNS} FROM objects WHERE uid > ? ORDER BY uid LIMIT ?", (packing.packed(request.after), _ROWS)
         )
         return wire.ObjectPage(
             cluster=head[0] if head else "",
             epoch=head[1] if head else 0,
             objects=tuple(_object(row) for row in rows if row[4] != model.ObjectState.GONE),
-            after=rows[-1][0] if rows else request.after,
+            after=packing.unpacked(rows[-1][0]) if rows else request.after,
             more=len(rows) == _ROWS,
         )
 
@@ -34,7 +34,7 @@ class ObjectPages:
 def _object(row: database.Row) -> wire.StoredObject:
     uid, group, kind, namespace, state, epoch, version, judged_by, accepted_by, value = row
     return wire.StoredObject(
-        uid=uid,
+        uid=packing.unpacked(uid),
         group=group,
         kind=kind,
         namespace=namespace,

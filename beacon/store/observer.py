@@ -53,7 +53,11 @@ class Observer(service.ServiceListener):
                 record(note)
 
     def opened(self, opened: integrity.Opened) -> None:
-        """Record the repair of the ledger, if it needed one."""
+        """Log the migration of the ledger and record its repair, if it needed one."""
+        if (migrated := opened.ledger.migrated) is not None:
+            record = self._log.info if migrated.copy else self._log.warning
+            copy = str(migrated.copy) if migrated.copy else "none: not enough free space"
+            record("ledger migrated", schema=migrated.after, schema_before=migrated.before, copy=copy)
         if not opened.finding:
             return
         rescue = opened.rescue

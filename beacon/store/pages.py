@@ -57,6 +57,12 @@ class File:
         """Close the file."""
         self._file.close()
 
+    @property
+    def user_version(self) -> int:
+        """Return the number that the owner of the file keeps in its header, 0 if that is not readable."""
+        first = self._page(1)
+        return int.from_bytes(first[60:64], "big") if first is not None and first[:16] == _MAGIC else 0
+
     def rows(self) -> Iterator[tuple[int | None, tuple[Value, ...]]]:
         """Yield (rowid, values) of every readable row; the rowid is None for tables without one.
 

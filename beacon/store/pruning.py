@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from beacon import codec, wire
 from beacon.domain import model
-from beacon.store import ages, clock, cursors, database, session_state
+from beacon.store import ages, clock, cursors, database, packing, session_state, views
 
 _ROWS_PER_REQUEST = 250  # rows that one request examines
 _OBJECTS_PER_REQUEST = 50
@@ -31,12 +31,15 @@ class Pruning:
     ) -> None:
         """Work on the given ledger; `monotonic` measures the time of a request."""
         self._ledger = ledger
+        self._state = state
+        self._views = views.Views(ledger, state)
         self._cursors = cursors.Cursors(ledger, state)
         self._clock = time_
         self._monotonic = monotonic
 
     def prune(self, request: wire.Prune) -> wire.Pruned:
         """Examine the next rows of one table and remove those that are no longer needed, or only count them."""
+        self._cursors.write_moved()
         split = self._clock.ages(self._ledger, request.older_than_s)
         tables: dict[wire.Prunable, Callable[[wire.Prune, ages.Ages], wire.Pruned]] = {
             wire.Prunable.OBJECTS: self._objects,
@@ -62,15 +65,16 @@ class Pruning:
             return wire.Pruned(rows={}, after=after, more=False, oldest_us=0)
         low_us, high_us = period
         after = max(after, (max(0, low_us), ""))
-        found = self._ledger.rows(_GONE, (_json(split.young), *after, high_us, _OBJECTS_PER_REQUEST))
+        position = (after[0], packing.packed(after[1]))
+        found = self._ledger.rows(_GONE, (_json(split.young), *position, high_us, _OBJECTS_PER_REQUEST))
         oldest_us = next((changed_us for changed_us, *_, may_go in found if may_go), 0)
         removed: dict[str, int] = {}
-        for changed_us, uid, subject, may_go in found:
+        for changed_us, uid, kind, key, may_go in found:
             if may_go and request.survey:
                 _count(removed, "objects", 1)
-            elif may_go and not self._forget(uid, subject, removed, deadline):
+            elif may_go and not self._forget(uid, kind, key, removed, deadline):
                 return wire.Pruned(rows=removed, after=after, more=True, oldest_us=oldest_us)
-            after = (changed_us, uid)
+            after = (changed_us, packing.unpacked(uid))
             if self._monotonic() > deadline:
                 return wire.Pruned(rows=removed, after=after, more=True, oldest_us=oldest_us)
         if len(found) == _OBJECTS_PER_REQUEST:
@@ -79,21 +83,39 @@ class Pruning:
         after = (following[0], "") if following else after
         return wire.Pruned(rows=removed, after=after, more=following is not None, oldest_us=oldest_us)
 
-    def _forget(self, uid: str, subject: str, removed: dict[str, int], deadline: float) -> bool:
+    def _forget(self, uid: packing.Packed, kind: str, key: int, removed: dict[str, int], deadline: float) -> bool:
         """Remove the events of an object that is gone and then its row; return False if the time is up before."""
         while True:
             events = self._ledger.rows(
-                "SELECT sequence FROM events WHERE subject = ? AND uid = ? ORDER BY sequence LIMIT ?",
-                (subject, uid, _STEP),
+                "SELECT sequence FROM events WHERE key = ? AND uid = ? ORDER BY sequence LIMIT ?", (key, uid, _STEP)
             )
             if not events:
                 break
             self._remove([sequence for (sequence,) in events], removed)
             if self._monotonic() > deadline:
                 return False
-        self._cursors.prune(uid)
+        self._cursors.prune(packing.unpacked(uid))
         _count(removed, "objects", self._ledger.run("DELETE FROM objects WHERE uid = ?", (uid,)))
+        self._state.sums.object_moved(kind, model.ObjectState.GONE, None)
+        self._drop_key(key)
         return True
+
+    def _drop_key(self, key: int) -> None:
+        """Remove the absent views of a key that no object and no event bears, and the key with the last of them."""
+        if self._ledger.row("SELECT 1 FROM objects WHERE key = ? LIMIT 1", (key,)):
+            return
+        if self._ledger.row("SELECT 1 FROM events WHERE key = ? LIMIT 1", (key,)):
+            return
+        present = False
+        for view in self._views.of_key(key):
+            if view.written_uid is None and not view.open:
+                digest = packing.digest_of(view.accepted_uid, view.accepted_value)
+                self._state.sums.digest(view.endpoint, view.bucket, by=-digest)
+                self._ledger.run("DELETE FROM views WHERE id = ?", (packing.combined(key, view.endpoint),))
+            else:
+                present = True
+        if not present:
+            self._ledger.run("DELETE FROM order_keys WHERE id = ?", (key,))
 
     def _events(self, request: wire.Prune, split: ages.Ages) -> wire.Pruned:
         """Remove settled events, except the latest of each existing object."""
@@ -114,7 +136,10 @@ class Pruning:
             if request.survey:
                 _count(removed, "events", len(going))
             elif going:
+                keys = self._ledger.rows(_KEYS_OF, (codec.encode(going).decode(),))
                 self._remove(going, removed)
+                for (key,) in keys:
+                    self._drop_key(key)
             position = step[-1][0]
             if self._monotonic() > deadline and start + _STEP < len(found):
                 more = True
@@ -122,14 +147,23 @@ class Pruning:
         return wire.Pruned(rows=removed, after=(position, ""), more=more, oldest_us=oldest_us)
 
     def _remove(self, sequences: Sequence[int], removed: dict[str, int]) -> None:
-        chosen = (codec.encode(sequences).decode(),)
-        for table, where in (
-            ("attempts", "delivery IN (SELECT id FROM deliveries WHERE sequence IN (SELECT value FROM json_each(?)))"),
-            ("actions", "delivery IN (SELECT id FROM deliveries WHERE sequence IN (SELECT value FROM json_each(?)))"),
-            ("deliveries", "sequence IN (SELECT value FROM json_each(?))"),
-            ("events", "sequence IN (SELECT value FROM json_each(?))"),
+        chosen = codec.encode(sequences).decode()
+        found = self._ledger.rows(_DELIVERIES_OF, (chosen,))
+        for _, endpoint, state, _ in found:
+            self._state.sums.delivery_moved(endpoint, state, None)
+        # The last request is in the row of its delivery: it is counted like the others.
+        recorded = sum(is_recorded for *_, is_recorded in found)
+        deliveries = codec.encode([delivery for delivery, *_ in found]).decode()
+        for table, column, ids in (
+            ("attempts", "delivery", deliveries),
+            ("actions", "delivery", deliveries),
+            ("suspects", "delivery", deliveries),
+            ("deliveries", "id", deliveries),
+            ("events", "sequence", chosen),
         ):
-            _count(removed, table, self._ledger.run(f"DELETE FROM {table} WHERE {where}", chosen))
+            number = self._ledger.run(f"DELETE FROM {table} WHERE {column} IN (SELECT value FROM json_each(?))", (ids,))
+            if table != "suspects":
+                _count(removed, table, number + (recorded if table == "attempts" else 0))
 
     def _attempts(self, request: wire.Prune, split: ages.Ages) -> wire.Pruned:
         """Remove records of requests, except the last one of an open delivery: its outcome may still change."""
@@ -195,42 +229,48 @@ _GONE_PASSED = _PASSED.format(
     newer="(o.epoch, o.resource_version) > (c.epoch, c.resource_version)",
 )
 _EVENT_PASSED = _PASSED.format(
-    group="substr(e.subject, 1, instr(e.subject, '/') - 1)",
-    kind="e.kind",
-    namespace="e.namespace",
+    group="k.api_group",
+    kind="k.kind",
+    namespace="k.namespace",
     newer="CAST(json_extract(e.data, '$.metadata.resourceVersion') AS INTEGER) > c.resource_version",
 )
-_SUBJECT = "o.api_group || '/' || o.kind || '/' || o.namespace || '/' || o.name"
 # The timestamps that are younger than the period, as ranges.
 _YOUNG = "WITH young (low, high) AS MATERIALIZED (SELECT value ->> 0, value ->> 1 FROM json_each(?1))"
 _IS_YOUNG = "EXISTS (SELECT 1 FROM young y WHERE {} BETWEEN y.low AND y.high)"
+_DELIVERIES = "deliveries d ON d.id BETWEEN e.sequence << 12 AND e.sequence << 12 | 4095"
+_OF_EVENT = _DELIVERIES.replace(" ON ", " WHERE ")
+_KEYS_OF = "SELECT DISTINCT key FROM events WHERE sequence IN (SELECT value FROM json_each(?))"
+_DELIVERIES_OF = (
+    "SELECT d.id, d.endpoint, d.state, d.started_us IS NOT NULL FROM json_each(?) j"
+    " CROSS JOIN deliveries d ON d.id BETWEEN j.value << 12 AND j.value << 12 | 4095"
+)
 _GONE = (
-    f"{_YOUNG} SELECT o.changed_us, o.uid, {_SUBJECT}, {_GONE_PASSED}"
-    f" AND NOT EXISTS (SELECT 1 FROM events e JOIN deliveries d USING (sequence) WHERE e.subject = {_SUBJECT}"
+    f"{_YOUNG} SELECT o.changed_us, o.uid, o.kind, o.key, {_GONE_PASSED}"
+    f" AND NOT EXISTS (SELECT 1 FROM events e JOIN {_DELIVERIES} WHERE e.key = o.key"
     f"  AND e.uid = o.uid AND (d.state NOT IN ('delivered', 'discarded') OR {_IS_YOUNG.format('d.settled_us')}))"
     # Undelivered events of earlier objects with the name: the ledger must keep that a later event overtook them.
-    f" AND NOT EXISTS (SELECT 1 FROM events e JOIN deliveries d USING (sequence) WHERE e.subject = {_SUBJECT}"
+    f" AND NOT EXISTS (SELECT 1 FROM events e JOIN {_DELIVERIES} WHERE e.key = o.key"
     "  AND e.uid <> o.uid AND d.state NOT IN ('delivered', 'discarded') AND e.sequence <"
-    f"  (SELECT max(m.sequence) FROM events m WHERE m.subject = {_SUBJECT} AND m.uid = o.uid))"
+    "  (SELECT max(m.sequence) FROM events m WHERE m.key = o.key AND m.uid = o.uid))"
     " FROM objects o WHERE o.state = 'gone' AND (o.changed_us, o.uid) > (?, ?) AND o.changed_us <= ?"
     " ORDER BY o.changed_us, o.uid LIMIT ?"
 )
 # Objects that are gone are removed as a whole, above; events without an object were rescued from a damaged file.
 _SETTLED = (
     f"{_YOUNG} SELECT e.sequence, e.committed_us, NOT {_IS_YOUNG.format('e.committed_us')}"
-    " AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.sequence = e.sequence"
+    f" AND NOT EXISTS (SELECT 1 FROM {_OF_EVENT}"
     f"  AND (d.state NOT IN ('delivered', 'discarded') OR {_IS_YOUNG.format('d.settled_us')}))"
-    " AND coalesce((SELECT o.state <> 'gone' AND EXISTS (SELECT 1 FROM events l WHERE l.subject = e.subject"
+    " AND coalesce((SELECT o.state <> 'gone' AND EXISTS (SELECT 1 FROM events l WHERE l.key = e.key"
     "  AND l.uid = e.uid AND l.sequence > e.sequence) FROM objects o WHERE o.uid = e.uid), 1)"
-    f" AND {_EVENT_PASSED}, max(e.committed_us, coalesce("
-    "(SELECT max(d.settled_us) FROM deliveries d WHERE d.sequence = e.sequence), 0))"
-    " FROM events e WHERE e.sequence > ?2 ORDER BY e.sequence LIMIT ?3"
+    f" AND {_EVENT_PASSED}, max(e.committed_us, coalesce((SELECT max(d.settled_us) FROM {_OF_EVENT}), 0))"
+    " FROM events e CROSS JOIN order_keys k ON k.id = e.key WHERE e.sequence > ?2 ORDER BY e.sequence LIMIT ?3"
 )
+# The last request of a delivery is in its row, and stays as long as that.
 _MADE = (
     f"{_YOUNG} SELECT a.delivery, a.generation, a.attempt, a.started_us,"
-    f" NOT {_IS_YOUNG.format('a.started_us')} AND EXISTS (SELECT 1 FROM deliveries d WHERE d.id = a.delivery"
-    " AND (d.state NOT IN ('ready', 'queued') OR a.attempt < d.requests)), coalesce("
-    "(SELECT e.committed_us FROM deliveries d JOIN events e USING (sequence) WHERE d.id = a.delivery), 0)"
+    f" NOT {_IS_YOUNG.format('a.started_us')} AND EXISTS (SELECT 1 FROM deliveries d"
+    " WHERE d.id = a.delivery AND (d.state NOT IN ('ready', 'queued') OR a.attempt < d.requests)), coalesce("
+    "(SELECT e.committed_us FROM events e WHERE e.sequence = a.delivery >> 12), 0)"
     " FROM attempts a WHERE (a.delivery, a.generation, a.attempt) > (?2, ?3, ?4)"
     " ORDER BY a.delivery, a.generation, a.attempt LIMIT ?5"
 )

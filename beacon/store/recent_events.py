@@ -48,8 +48,8 @@ class RecentEvents:
         named = codec.encode([one for one, *_ in recent if isinstance(one, str)]).decode()
         ids: dict[int | str, int] = dict(
             self._ledger.rows(
-                "SELECT e.id, d.id FROM json_each(?) chosen JOIN events e ON e.id = chosen.value"
-                " JOIN deliveries d USING (sequence)",
+                "SELECT chosen.value, min(d.id) FROM json_each(?) chosen JOIN events e ON e.id = packed(chosen.value)"
+                " JOIN deliveries d ON d.id BETWEEN e.sequence << 12 AND e.sequence << 12 | 4095 GROUP BY chosen.value",
                 (named,),
             )
         )
@@ -63,7 +63,7 @@ class RecentEvents:
 
     def _recent_event(self, of: wire.DeliverySummary, generation: int, attempt: int) -> wire.RecentEvent:
         row = attempt and self._ledger.row(
-            "SELECT started_us, duration_us, code, error FROM attempts"
+            "SELECT started_us, duration_us, code, error FROM readable_attempts"
             " WHERE delivery = ? AND generation = ? AND attempt = ?",
             (of.delivery, generation, attempt),
         )

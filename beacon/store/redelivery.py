@@ -1,4 +1,4 @@
-"""The operator's actions: redeliver or discard a delivery. Also promotes an object's next delivery.
+"""The operator's actions: redeliver or discard a delivery.
 
 An event must not be delivered after a later event of its object. A redelivery that violates this is refused, or fails
 if the violation occurs while it waits, unless the operator requested it out of order. A repeated request is applied
@@ -10,11 +10,10 @@ from dataclasses import dataclass
 
 from beacon import wire
 from beacon.domain import model
-from beacon.store import actions, ages, database, session_state
+from beacon.store import actions, ages, database, deliveries, packing, session_state, views
 
 _AT_ONCE = 40  # deliveries that one request processes, so that other requests do not wait long
 _EXAMINED = 250  # deliveries that one request examines for failed ones that are too old
-_OVERTAKEN = "a later event of the object has been delivered"
 _OLD = "failed longer ago than retention.failedPeriod"
 
 
@@ -46,11 +45,11 @@ class OldDiscarded:
 class Redelivery:
     """Serves the verbs `redeliver`, `discard` and `discard-old`."""
 
-    def __init__(self, ledger: database.Database, state: session_state.SessionState, endpoint: str) -> None:
-        """Work on the given ledger; redelivered events are sent to `endpoint`, the configured one."""
+    def __init__(self, ledger: database.Database, state: session_state.SessionState) -> None:
+        """Work on the given ledger."""
         self._ledger = ledger
         self._state = state
-        self._endpoint = endpoint
+        self._views = views.Views(ledger, state)
         self._actions = actions.Actions(ledger)
 
     def redeliver(self, request: wire.Redeliver, now_us: int) -> wire.ActionResult:
@@ -73,17 +72,19 @@ class Redelivery:
         if not self._ledger.row("SELECT 1 FROM counts WHERE what = 'deliveries' AND state = 'failed' AND number > 0"):
             return wire.DiscardedOld(discarded=0, after=after, more=False)
         rows = self._ledger.rows(
-            "SELECT d.id, d.endpoint, e.type, d.state = 'failed', d.settled_us FROM deliveries d"
-            " JOIN events e USING (sequence) WHERE d.id > ? ORDER BY d.id LIMIT ?",
+            "SELECT d.id, d.endpoint, p.name, e.type, d.state = 'failed', d.settled_us FROM deliveries d"
+            " CROSS JOIN events e ON e.sequence = d.id >> 12 CROSS JOIN endpoints p ON p.id = d.endpoint"
+            " WHERE d.id > ? ORDER BY d.id LIMIT ?",
             (after, _EXAMINED),
         )
         old = [
-            (delivery, endpoint, type_)
-            for delivery, endpoint, type_, failed, settled_us in rows
+            (delivery, number, endpoint, type_)
+            for delivery, number, endpoint, type_, failed, settled_us in rows
             if failed and split.is_old(settled_us)
         ]
-        for delivery, endpoint, type_ in old:
+        for delivery, number, endpoint, type_ in old:
             self._ledger.run(_SET_DISCARDED, (now_us, _OLD, delivery))
+            self._state.sums.delivery_moved(number, model.DeliveryState.FAILED, model.DeliveryState.DISCARDED)
             self._state.note(OldDiscarded(endpoint=endpoint, type=model.EventType(type_)))
         return wire.DiscardedOld(discarded=len(old), after=rows[-1][0] if rows else after, more=len(rows) == _EXAMINED)
 
@@ -105,27 +106,35 @@ class Redelivery:
 
     def _redeliver(self, delivery: int, generation: int, now_us: int, request: wire.Redeliver) -> str:
         """Return the reason of a refusal, "" if it is done."""
-        row = self._ledger.row("SELECT state, generation, subject, sequence FROM deliveries WHERE id = ?", (delivery,))
+        row = self._ledger.row(
+            "SELECT d.state, d.generation, p.name FROM deliveries d JOIN endpoints p ON p.id = d.endpoint"
+            " WHERE d.id = ?",
+            (delivery,),
+        )
         if row is None:
             return "it no longer exists"
-        state, known, subject, sequence = row
+        state, known, endpoint = row
         if known == generation + 1:
             return ""  # done before: this request is a repetition
         if known != generation:
             return "it was redelivered in the meantime"
         if state in _OPEN:
             return "it is open, and will be delivered"
-        if not request.out_of_order and _is_overtaken(self._ledger, subject, sequence):
-            return _OVERTAKEN
-        self._state.note(Redelivered(endpoint=self._endpoint))
+        view = self._views.of_delivery(delivery)
+        if not request.out_of_order and views.is_overtaken(view, delivery):
+            return views.OVERTAKEN
+        self._state.note(Redelivered(endpoint=endpoint))
+        deliveries.keep_last_attempt(self._ledger, delivery)
+        target = self._views.open(view, delivery)
         self._ledger.run(
-            "UPDATE deliveries SET endpoint = ?1, generation = generation + 1, attempts = 0, requests = 0,"
+            "UPDATE deliveries SET generation = generation + 1, attempts = 0, requests = 0,"
             " delivered_us = CASE WHEN state = 'delivered' THEN settled_us ELSE delivered_us END,"
-            " forgiven = 0, next_attempt_us = ?2, last_tried_us = 0, settled_us = 0, reason = '', out_of_order = ?3,"
-            " state = CASE WHEN EXISTS (SELECT 1 FROM deliveries WHERE endpoint = ?1 AND subject = ?4"
-            " AND state IN ('queued', 'ready')) THEN 'queued' ELSE 'ready' END WHERE id = ?5",
-            (self._endpoint, now_us, int(request.out_of_order), subject, delivery),
+            " forgiven = 0, next_attempt_us = ?, last_tried_us = 0, settled_us = 0, reason = '', out_of_order = ?,"
+            " started_us = NULL, duration_us = 0, counted = 0, request_id = '', state = ? WHERE id = ?",
+            (now_us, int(request.out_of_order), target, delivery),
         )
+        self._state.sums.delivery_moved(view.endpoint, state, target)
+        self._views.put(view)
         actor, action = request.operation.actor, model.OperatorAction.REDELIVERED
         self._actions.record(delivery, generation + 1, action, actor=actor, reason="", now_us=now_us)
         return ""
@@ -133,13 +142,13 @@ class Redelivery:
     def _discard(self, delivery: int, generation: int, now_us: int, request: wire.Discard) -> str:
         reason = actions.shortened_reason(request.reason)
         row = self._ledger.row(
-            "SELECT d.state, d.generation, d.endpoint, e.type, e.id FROM deliveries d JOIN events e USING (sequence)"
-            " WHERE d.id = ?",
+            "SELECT d.state, d.generation, p.name, e.type, e.id, d.endpoint FROM deliveries d"
+            " JOIN events e ON e.sequence = d.id >> 12 JOIN endpoints p ON p.id = d.endpoint WHERE d.id = ?",
             (delivery,),
         )
         if row is None:
             return "it no longer exists"
-        state, known, endpoint, type_, event = row
+        state, known, endpoint, type_, event, number = row
         if known != generation:
             return "it was redelivered in the meantime"
         if state == model.DeliveryState.DISCARDED:
@@ -149,7 +158,9 @@ class Redelivery:
         self._ledger.run(_SET_DISCARDED, (now_us, reason, delivery))
         actor, action = request.operation.actor, model.OperatorAction.DISCARDED
         self._actions.record(delivery, generation, action, actor=actor, reason=reason, now_us=now_us)
-        self._state.note(Discarded(endpoint=endpoint, type=model.EventType(type_), id=event, reason=reason))
+        self._state.sums.delivery_moved(number, state, model.DeliveryState.DISCARDED)
+        identity = packing.unpacked(event)
+        self._state.note(Discarded(endpoint=endpoint, type=model.EventType(type_), id=identity, reason=reason))
         return ""
 
     def _acted(self, answers: Sequence[tuple[int, str]]) -> wire.ActionResult:
@@ -158,42 +169,13 @@ class Redelivery:
 
     def _refused(self, delivery: int, why: str) -> wire.RefusedAction:
         row = self._ledger.row(
-            "SELECT e.id, d.endpoint FROM deliveries d JOIN events e USING (sequence) WHERE d.id = ?", (delivery,)
+            "SELECT e.id, p.name FROM deliveries d JOIN events e ON e.sequence = d.id >> 12"
+            " JOIN endpoints p ON p.id = d.endpoint WHERE d.id = ?",
+            (delivery,),
         )
         event, endpoint = row or ("", "")
-        return wire.RefusedAction(delivery=delivery, event_id=event, why=why, endpoint=endpoint)
-
-
-def promote(ledger: database.Database, endpoint: str, subject: str, now_us: int) -> None:
-    """Make the object's next delivery ready, in the order of the events, unless one is open already."""
-    while following := ledger.row(
-        "SELECT id, state, generation, out_of_order, sequence FROM deliveries"
-        " WHERE endpoint = ? AND subject = ? AND state IN ('queued', 'ready')"
-        " ORDER BY state = 'queued', sequence LIMIT 1",
-        (endpoint, subject),
-    ):
-        delivery, state, generation, out_of_order, sequence = following
-        if state == model.DeliveryState.READY:
-            return
-        if not generation or out_of_order or not _is_overtaken(ledger, subject, sequence):
-            ledger.run("UPDATE deliveries SET state = 'ready', next_attempt_us = ? WHERE id = ?", (now_us, delivery))
-            return
-        ledger.run(
-            "UPDATE deliveries SET state = 'failed', next_attempt_us = 0, settled_us = ?, reason = ? WHERE id = ?",
-            (now_us, _OVERTAKEN, delivery),
-        )
-
-
-def _is_overtaken(ledger: database.Database, subject: str, sequence: int) -> bool:
-    """Return True if a later event of the object has been delivered, or may have been and was pruned."""
-    return ledger.row(_LATER, (subject, sequence)) is not None
+        return wire.RefusedAction(delivery=delivery, event_id=packing.unpacked(event), why=why, endpoint=endpoint)
 
 
 _SET_DISCARDED = "UPDATE deliveries SET state = 'discarded', settled_us = ?, reason = ? WHERE id = ?"
 _OPEN = (model.DeliveryState.QUEUED, model.DeliveryState.READY)
-# Only delivered and discarded events are pruned; the next event's `previous` shows that there was one.
-_LATER = """
-SELECT 1 FROM events e WHERE e.subject = ?1 AND e.sequence > ?2 AND (
-    EXISTS (SELECT 1 FROM deliveries d WHERE d.sequence = e.sequence AND (d.state = 'delivered' OR d.delivered_us > 0))
-    OR (e.previous > ?2 AND NOT EXISTS (SELECT 1 FROM events p WHERE p.sequence = e.previous))
-) LIMIT 1"""

@@ -5,17 +5,16 @@ Pure. `beacon.notifier.delivery.render` adds the envelope around the data.
 
 import hashlib
 import uuid
-from dataclasses import dataclass
 
 from beacon import codec
-from beacon.domain import instants, model, rules
+from beacon.domain import instants, model, records, rules
 
 _NAMESPACE = uuid.UUID("6f0c9f0e-3a0b-5d0a-9f57-0f6b3f6a1c52")  # Beacon's own: event ids are UUIDv5 within it
 _NAMESPACE_HASHED = hashlib.sha1(_NAMESPACE.bytes, usedforsecurity=False)
 _LONGEST_VALUE_BYTES = 4096
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@records.record
 class Now:
     """One instant by both clocks: microseconds UTC and CLOCK_MONOTONIC nanoseconds, read together."""
 
@@ -23,7 +22,7 @@ class Now:
     ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@records.record
 class RequestContext:
     """The values that all observations of one request share.
 
@@ -34,7 +33,7 @@ class RequestContext:
     api_version: str
     epoch: int
     cluster: str
-    endpoint: str
+    endpoints: tuple[int, ...]
     updates: bool
     now: Now
     reason: model.GapReason | None = None

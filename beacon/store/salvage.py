@@ -12,16 +12,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from beacon import codec, errors
 from beacon.domain import model
-from beacon.store import database, pages
+from beacon.store import database, packing, pages, rescued_rows, rescued_rows_of_schema_6
 
 _AT_ONCE = 2000  # rows in one transaction
 # Sequence numbers and delivery ids that may have been used by the original of a copy, or on lost pages. A ledger that
 # replaces another one skips them, because a number must not be used twice.
 SKIPPED_NUMBERS = 1_000_000
 _HIGHEST_EPOCH = 10**9
+_HIGHEST_NUMBER = packing.HIGHEST_SEQUENCE - 2 * SKIPPED_NUMBERS
 _JSON = {"events": ("data",), "objects": ("labels", "annotations")}
 _WORDS: Mapping[tuple[str, str], frozenset[str]] = {
     ("events", "source"): frozenset(model.Source),
@@ -92,6 +94,22 @@ def is_sane(table: str, row: Mapping[str, pages.Value]) -> bool:
     return all(words) and all(_is_object(row.get(column)) for column in _JSON.get(table, ()))
 
 
+class _Layout(Protocol):
+    """The module of the schema in which a ledger is rescued."""
+
+    @property
+    def SCHEMA(self) -> int: ...  # noqa: N802  a constant of the module
+    @property
+    def KNOWN_BY(self) -> Mapping[str, rescued_rows.RowShape]: ...  # noqa: N802
+    @property
+    def NUMBERED(self) -> tuple[str, ...]: ...  # noqa: N802
+
+    def is_sane(self, table: str, row: Mapping[str, pages.Value]) -> bool: ...
+    def remove_orphans(self, ledger: database.Database) -> int: ...
+    def reopen(self, ledger: database.Database, endpoint: str, now_us: int) -> int: ...
+    def order(self, ledger: database.Database, now_us: int) -> None: ...
+
+
 class _Copy:
     """One run of copying rows from the damaged file to the new one."""
 
@@ -100,9 +118,11 @@ class _Copy:
         self._target = target
         self._config = config
         self._now_us = now_us
-        self._ledger = database.Database(target)
+        self._layout = _layout_of(source)
+        self._ledger = database.Database(target, schema=self._layout.SCHEMA)
         self._columns = {
-            table: [str(row[1]) for row in self._ledger.rows(f"PRAGMA table_info({table})")] for table in _KNOWN_BY
+            table: [str(row[1]) for row in self._ledger.rows(f"PRAGMA table_info({table})")]
+            for table in self._layout.KNOWN_BY
         }
         self._insert: dict[tuple[str, int], str] = {}
         self._made = Rescue(aside=source)
@@ -113,7 +133,6 @@ class _Copy:
     def run(self, report: Callable[[float], None]) -> Rescue:
         """Copy the rows, and restore consistency among them."""
         try:
-            self._ledger.run("PRAGMA foreign_keys = OFF")  # an event may come after its delivery
             self._copy(report)
             self._ledger.begin()
             self._reconnect()
@@ -122,6 +141,7 @@ class _Copy:
             self._count_lost()
         finally:
             self._ledger.close()
+        database.Database(self._target, keep_copy=False).close()  # migrates it
         return self._made
 
     def _copy(self, report: Callable[[float], None]) -> None:
@@ -144,14 +164,17 @@ class _Copy:
             self._counted[str(values[0])] = self._counted.get(str(values[0]), 0) + _number(values[3])
         elif rowid is not None and len(values) == 2 and values[0] in ("events", "deliveries", "gaps"):
             self._assigned[str(values[0])] = _number(values[1])
-        elif rowid == 1 and 5 <= len(values) < 9 and values[0] is None and isinstance(values[1], str):
+        elif rowid == 1 and _is_meta(values):
             self._identity = (max(self._identity[0], _epoch(values[2])), str(values[3] or ""))
-        elif (table := _table_of(rowid, values)) is not None:
+        elif rowid is None and len(values) == rescued_rows.KEY_ENTRY and "order_keys" in self._columns:
+            self._insert_row("order_keys", (values[-1], *values[:-1], 0))
+        elif (table := self._table_of(rowid, values)) is not None:
             self._insert_row(table, values if rowid is None else (rowid, *values[1:]))
 
     def _insert_row(self, table: str, values: Sequence[pages.Value]) -> None:
         columns = self._columns[table][: len(values)]
-        if len(values) > len(columns) or not is_sane(table, dict(zip(columns, values, strict=True))):
+        row = dict(zip(columns, values, strict=False))
+        if len(values) > len(columns) or not is_sane(table, row) or not self._layout.is_sane(table, row):
             self._made.unreadable += 1
             return
         key = (table, len(values))
@@ -163,25 +186,23 @@ class _Copy:
         except database.RequestError:  # a type that the column does not take
             changed = 0
         self._made.saved[table] = self._made.saved.get(table, 0) + changed
-        self._made.unreadable += changed == 0
+        self._made.unreadable += changed == 0 and table != "order_keys"  # its rows come twice
 
     def _reconnect(self) -> None:
         """Ensure that every delivery has its event and every object exactly one first open delivery."""
-        run = self._ledger.run
-        orphans = run("DELETE FROM deliveries WHERE sequence NOT IN (SELECT sequence FROM events)")
-        run("DELETE FROM attempts WHERE delivery NOT IN (SELECT id FROM deliveries)")
+        run, layout = self._ledger.run, self._layout
+        orphans = layout.remove_orphans(self._ledger)
         self._made.saved["deliveries"] = self._made.saved.get("deliveries", 0) - orphans
         for table, assigned in self._assigned.items():
-            run("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", (min(assigned, 2**53), table))
+            run("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", (min(assigned, _HIGHEST_NUMBER), table))
         # Skipping numbers avoids that lost ones are used again: a receiver has seen them.
-        for table in ("events", "deliveries"):
+        for table in layout.NUMBERED:
             run("INSERT INTO sqlite_sequence (name, seq) SELECT ?1, 0 WHERE NOT EXISTS"
                 " (SELECT 1 FROM sqlite_sequence WHERE name = ?1)", (table,))  # fmt: skip
-        run("UPDATE sqlite_sequence SET seq = seq + ? WHERE name IN ('events', 'deliveries')", (SKIPPED_NUMBERS,))
+            run("UPDATE sqlite_sequence SET seq = seq + ? WHERE name = ?", (SKIPPED_NUMBERS, table))
         if self._counted.get("deliveries", -1) != self._made.saved["deliveries"]:
-            self._made.reopened = run(_REOPEN, (self._config.endpoint, self._now_us))
-        run(_BEHIND)
-        run(_FIRST, (self._now_us,))
+            self._made.reopened = layout.reopen(self._ledger, self._config.endpoint, self._now_us)
+        layout.order(self._ledger, self._now_us)
 
     def _void_cursors(self) -> None:
         """Invalidate all cursors, so that every scope is listed, and open gaps at their positions."""
@@ -208,38 +229,18 @@ class _Copy:
             (epoch, reason),
         )
 
+    def _table_of(self, rowid: int | None, values: tuple[pages.Value, ...]) -> str | None:
+        for table, shape in self._layout.KNOWN_BY.items():
+            if _has_shape(shape, rowid, values):
+                return table if not shape.has_rowid or values[0] is None else None
+        return None
+
     def _count_lost(self) -> None:
         for what, count in self._counted.items():
             self._made.lost[what] = max(0, count - self._made.saved.get(what, 0))
 
 
 _STATES = frozenset(model.ObjectState) | frozenset(model.DeliveryState)
-# How a table's rows are recognized: with a rowid, fewest values, index and type of the first distinctive value.
-_KNOWN_BY: Mapping[str, tuple[bool, int, int, type]] = {
-    "events": (True, 15, 1, str),
-    "deliveries": (True, 15, 1, int),
-    "gaps": (True, 12, 1, str),
-    "actions": (True, 7, 4, str),
-    "objects": (False, 14, 0, str),
-    "cursors": (False, 10, 0, str),
-    "attempts": (False, 10, 0, int),
-}
-_REOPEN = """
-INSERT INTO deliveries (sequence, endpoint, subject, state, next_attempt_us)
-SELECT e.sequence, ?1, e.subject, 'queued', ?2 FROM events e
-WHERE NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.sequence = e.sequence)
-AND NOT EXISTS (
-    SELECT 1 FROM events later JOIN deliveries d ON d.sequence = later.sequence
-    WHERE later.subject = e.subject AND later.sequence > e.sequence AND d.state <> 'queued'
-)"""  # a later delivery that is no longer queued shows that this one was settled
-_EARLIER = (
-    "SELECT 1 FROM deliveries d WHERE d.endpoint = deliveries.endpoint AND d.subject = deliveries.subject"
-    " AND d.sequence < deliveries.sequence AND d.state IN ('queued', 'ready')"
-)
-_BEHIND = f"UPDATE deliveries SET state = 'queued' WHERE state = 'ready' AND EXISTS ({_EARLIER})"
-_FIRST = (
-    f"UPDATE deliveries SET state = 'ready', next_attempt_us = ? WHERE state = 'queued' AND NOT EXISTS ({_EARLIER})"
-)
 _GAPS = """
 INSERT INTO gaps (api_group, kind, namespace, reason, epoch, from_us, from_version)
 SELECT c.api_group, c.kind, c.namespace, ?1, ?2, nullif(c.positioned_us, 0), c.resource_version FROM cursors c
@@ -249,11 +250,28 @@ WHERE NOT EXISTS (
 )"""
 
 
-def _table_of(rowid: int | None, values: tuple[pages.Value, ...]) -> str | None:
-    for table, (has_rowid, count, telling, kind) in _KNOWN_BY.items():
-        if has_rowid == (rowid is not None) and count <= len(values) < count + 4 and type(values[telling]) is kind:
-            return table if not has_rowid or values[0] is None else None
-    return None
+def _layout_of(path: Path) -> _Layout:
+    """Return the layout of a damaged file: by the version in its header, if that is valid, else by its rows."""
+    file = pages.File(path)
+    try:
+        version = file.user_version
+        if not 0 < version <= rescued_rows.SCHEMA:
+            old = sum(_has_shape(rescued_rows_of_schema_6.KNOWN_BY["events"], *row) for row in file.rows())
+            version = rescued_rows_of_schema_6.SCHEMA if old else rescued_rows.SCHEMA
+    finally:
+        file.close()
+    return rescued_rows if version > rescued_rows_of_schema_6.SCHEMA else rescued_rows_of_schema_6
+
+
+def _is_meta(values: Sequence[pages.Value]) -> bool:
+    whole = 5 <= len(values) < 9 and values[0] is None
+    return whole and isinstance(values[1], str) and isinstance(values[2], int)
+
+
+def _has_shape(shape: rescued_rows.RowShape, rowid: int | None, values: Sequence[pages.Value]) -> bool:
+    if shape.has_rowid is (rowid is None) or not shape.values <= len(values) < shape.values + 4:
+        return False
+    return all(type(values[index]) in types for index, types in shape.types.items())
 
 
 def _number(value: pages.Value) -> int:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from beacon import errors, wire
+from beacon.domain import records
 from beacon.store import (
     backups,
     clock,
@@ -38,7 +39,7 @@ _BELOW_RESERVE = database.FullError("the free space on the volume is below the r
 _PAGES_A_STEP = 500
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@records.record
 class QueuedRequest:
     """A request, the key of its sender, and the ledger that it is addressed to ("": not known to the sender yet)."""
 
@@ -112,7 +113,7 @@ class StoreService:
         self._positions = watch_positions.WatchPositions(ledger, self._state, config)
         self._comparisons = comparisons.Comparisons(ledger, self._state, self._positions)
         self._deliveries = deliveries.Deliveries(ledger, self._state, self._clock.now_us)
-        self._redelivery = redelivery.Redelivery(ledger, self._state, config.endpoint)
+        self._redelivery = redelivery.Redelivery(ledger, self._state)
         self._recent = recent_events.RecentEvents(ledger)
         self._pruning = pruning.Pruning(ledger, self._state, self._clock)
         self._statistics = statistics.StatisticsReader(ledger, self._positions, self._deliveries)
@@ -142,12 +143,13 @@ class StoreService:
         self._ledger.begin()
         self._clock.load(self._ledger)
         is_copy = self._positions.prepare(self._clock.now_us())
-        moved = self._deliveries.inherit(self._endpoint)
+        self._write_rest()
         self._ledger.commit()
+        self._state.keep_all()
         if is_copy:
             self._listener.restored(ledger=self._positions.identity().ledger)
-        if moved:
-            self._listener.inherited(endpoint=self._endpoint, deliveries=moved)
+        if self._positions.inherited:
+            self._listener.inherited(endpoint=self._endpoint, deliveries=self._positions.inherited)
 
     def handle(self, request: wire.AnyRequest, *, ledger: str = "") -> wire.Reply | wire.Refused:
         """Serve one request alone; a claim is never parked."""
@@ -341,21 +343,48 @@ class StoreService:
         return [reply for queued in requests for reply in self._write_all([queued])]
 
     def _commit(self, requests: Sequence[QueuedRequest]) -> list[wire.Reply | wire.Refused | None]:
-        """Apply requests in one transaction, or roll all of it back and raise."""
+        """Apply requests in one transaction, or roll all of it back and raise.
+
+        Savepoints cost as much as a request's own work, and are needed only if one of several requests is refused:
+        then everything is rolled back and applied again with them.
+        """
+        try:
+            return self._commit_all(requests, with_savepoints=False)
+        except (database.StorageError, database.DamagedError):
+            raise
+        except errors.BeaconError:
+            if len(requests) == 1:
+                raise
+            return self._commit_all(requests, with_savepoints=True)
+
+    def _commit_all(
+        self, requests: Sequence[QueuedRequest], *, with_savepoints: bool
+    ) -> list[wire.Reply | wire.Refused | None]:
         started = time.monotonic()
         now = rendering.Now(us=self._clock.now_us(), ns=time.monotonic_ns())
+        applied: list[tuple[str, float]] = []
+        write = self._write_in_savepoint if with_savepoints else self._write_one
         try:
             self._ledger.begin()
-            replies = [self._write_one(queued.request, now, alone=len(requests) == 1) for queued in requests]
+            replies = [write(queued.request, now, applied) for queued in requests]
+            self._write_rest()
             self._ledger.commit()
         except errors.BeaconError:
             self._state.drop_all()
             self._ledger.rollback()
             raise
+        for verb, seconds in applied:
+            self._listener.applied(verb, seconds)
         notes = self._state.keep_all()
         self._recent.committed(notes)
         self._listener.committed(requests=len(requests), seconds=time.monotonic() - started, notes=notes)
         return replies
+
+    def _write_rest(self) -> None:
+        """Write what was gathered in memory during the transaction: cursors, counts and digests."""
+        self._positions.write_moved()
+        self._state.keep_request()
+        self._state.write_sums(self._ledger)
 
     def _commit_without_intake(
         self, requests: Sequence[QueuedRequest], error: database.FullError
@@ -387,25 +416,37 @@ class StoreService:
             return {}
 
     def _write_one(
-        self, request: wire.AnyRequest, now: rendering.Now, *, alone: bool
+        self, request: wire.AnyRequest, now: rendering.Now, applied: list[tuple[str, float]]
     ) -> wire.Reply | wire.Refused | None:
-        """Apply one request in its savepoint; a request that is alone in its transaction needs none."""
-        replies: list[wire.Reply | None] = []
+        """Apply one request; `applied` gets its verb and how long it took."""
         started = time.monotonic()
+        reply = self._writers[type(request)](request, now)
+        applied.append((wire.verb_of(request), time.monotonic() - started))
+        return reply
+
+    def _write_in_savepoint(
+        self, request: wire.AnyRequest, now: rendering.Now, applied: list[tuple[str, float]]
+    ) -> wire.Reply | wire.Refused | None:
+        """Apply one request in its savepoint; a refusal is its reply if only this request can't be applied."""
+        replies: list[wire.Reply | wire.Refused | None] = []
         try:
-            if alone:
-                replies.append(self._writers[type(request)](request, now))
-            else:
-                self._ledger.savepoint(lambda: replies.append(self._writers[type(request)](request, now)))
+            self._ledger.savepoint(lambda: replies.append(self._write_alone(request, now, applied)))
         except errors.BeaconError as error:
             self._state.drop_request()
             broken = isinstance(error, database.StorageError | database.DamagedError)
-            if alone or broken or not self._ledger.in_transaction:
+            if broken or not self._ledger.in_transaction:
                 raise
             return self._refusal(request, error)
         self._state.keep_request()
-        self._listener.applied(wire.verb_of(request), time.monotonic() - started)
         return replies[0]
+
+    def _write_alone(
+        self, request: wire.AnyRequest, now: rendering.Now, applied: list[tuple[str, float]]
+    ) -> wire.Reply | wire.Refused | None:
+        """Apply one request and write its cursors, which must be rolled back with it."""
+        reply = self._write_one(request, now, applied)
+        self._positions.write_moved()
+        return reply
 
     def _refusal(self, request: wire.AnyRequest, error: errors.BeaconError) -> wire.Refused:
         self._listener.failed(wire.verb_of(request), error)

@@ -6,16 +6,34 @@ savepoint or the transaction that they belong to is rolled back. Values must be 
 """
 
 from collections.abc import Hashable
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
+
+from beacon.store import database, sums
 
 T = TypeVar("T")
 
 
-class StateKey(NamedTuple, Generic[T]):
-    """The name of one value, whose type is `T`; `scope` distinguishes values of the same name."""
+class StateKey(Generic[T]):
+    """The name of one value, whose type is `T`; `scope` distinguishes values of the same name.
 
-    name: str
-    scope: Hashable = None
+    The hash is computed once: a key is looked up several times for every event.
+    """
+
+    __slots__ = ("_hash", "name", "scope")
+
+    def __init__(self, name: str, scope: Hashable = None) -> None:
+        """Set name and scope."""
+        self.name = name
+        self.scope = scope
+        self._hash = hash((name, scope))
+
+    def __hash__(self) -> int:
+        """Return the hash of name and scope."""
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        """Return True for the same name and scope."""
+        return isinstance(other, StateKey) and (self.name, self.scope) == (other.name, other.scope)
 
 
 _ABSENT = object()
@@ -32,14 +50,15 @@ class SessionState:
         self._request: _Layer = {}
         self._notes: list[object] = []
         self._request_notes: list[object] = []
+        self.sums = sums.TransactionSums()
+        self.unwritten: set[Hashable] = set()  # scopes whose cursor moved in memory, see `cursors.Cursors.write_moved`
 
     def get(self, key: StateKey[T]) -> T | None:
         """Return the value as the current request sees it, None if there is none."""
-        for layer in (self._request, self._transaction, self._kept):
-            value = layer.get(key, _ABSENT)
-            if value is not _ABSENT:
+        for layer in (self._request, self._transaction):
+            if layer and (value := layer.get(key, _ABSENT)) is not _ABSENT:
                 return cast("T | None", value)
-        return None
+        return cast("T | None", self._kept.get(key))
 
     def put(self, key: StateKey[T], value: T) -> None:
         """Set a value for the current request."""
@@ -57,12 +76,20 @@ class SessionState:
         """Add the changes of the current request, which succeeded, to the transaction's."""
         self._transaction.update(self._request)
         self._notes.extend(self._request_notes)
-        self.drop_request()
+        self.sums.keep_request()
+        self._request.clear()
+        self._request_notes.clear()
+
+    def write_sums(self, ledger: database.Database) -> None:
+        """Write the counts and digests of the transaction, just before its commit."""
+        self.sums.write(ledger)
 
     def drop_request(self) -> None:
         """Drop the changes of the current request, which was rolled back."""
         self._request.clear()
         self._request_notes.clear()
+        self.unwritten.clear()
+        self.sums.drop_request()
 
     def keep_all(self) -> list[object]:
         """Make the changes of the committed transaction permanent. Return its notifications."""
@@ -72,6 +99,7 @@ class SessionState:
             else:
                 self._kept[key] = value
         self._transaction.clear()
+        self.sums.committed()
         notes, self._notes = self._notes, []
         return notes
 
@@ -79,4 +107,5 @@ class SessionState:
         """Drop all changes of the transaction, which was rolled back."""
         self.drop_request()
         self._transaction.clear()
+        self.sums.drop_all()
         self._notes.clear()

@@ -24,8 +24,12 @@ class StatisticsReader:
     def inspect(self) -> wire.Statistics:
         """Return all statistics."""
         counts: dict[str, dict[str, dict[str, int]]] = {"objects": {}, "deliveries": {}}
+        names: dict[str, str] = {
+            str(number): name for number, name in self._ledger.rows("SELECT id, name FROM endpoints")
+        }
         for what, name, state, number in self._ledger.rows("SELECT what, name, state, number FROM counts"):
-            counts[what].setdefault(name, {})[state] = number
+            shown = names.get(str(name), str(name)) if what == "deliveries" else str(name)
+            counts[what].setdefault(shown, {})[state] = number
         database_bytes, wal_bytes = self._ledger.sizes()
         return wire.Statistics(
             scopes=self._positions.statistics(),
@@ -80,22 +84,23 @@ class StatisticsReader:
 
     def _oldest_us(self, endpoint: str) -> int:
         """Return the commit instant of the oldest open delivery, 0 if none; a queued one is never the oldest."""
-        found = [
-            self._ledger.row(
-                "SELECT d.sequence, e.committed_us FROM deliveries d JOIN events e USING (sequence)"
-                " WHERE d.endpoint = ? AND d.state = 'ready' AND (d.requests > 0) = ? ORDER BY d.sequence LIMIT 1",
-                (endpoint, tried),
-            )
-            for tried in (0, 1)
-        ]
-        return int(min((row for row in found if row), default=(0, 0))[1])
+        number = self._deliveries.endpoint_id(endpoint)
+        fresh = self._ledger.row(
+            "SELECT min(id) FROM deliveries WHERE endpoint = ? AND state = 'ready' AND requests = 0", (number,)
+        )
+        tried = self._ledger.row(
+            "SELECT min(id) FROM deliveries WHERE endpoint = ? AND state = 'ready' AND requests > 0", (number,)
+        )
+        found = [row[0] for row in (fresh, tried) if row and row[0] is not None]
+        row = found and self._ledger.row("SELECT committed_us FROM events WHERE sequence = ? >> 12", (min(found),))
+        return int(row[0]) if row else 0
 
     def _waiting(self, endpoint: str, leased: frozenset[int]) -> int:
         """Count the retries that are not due yet, without probes; the index contains only open retries."""
         row = self._ledger.row(
             "SELECT count(*) FROM deliveries WHERE endpoint = ? AND state = 'ready' AND requests > 0"
             " AND next_attempt_us > ? AND id NOT IN (SELECT value FROM json_each(?))",
-            (endpoint, self._deliveries.now_us(), codec.encode(list(leased)).decode()),
+            (self._deliveries.endpoint_id(endpoint), self._deliveries.now_us(), codec.encode(list(leased)).decode()),
         )
         return row[0] if row else 0
 

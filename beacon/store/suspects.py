@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from beacon import wire
-from beacon.store import database, session_state
+from beacon.store import database, packing, session_state
 
 SUSPECTED_AFTER = 3  # deaths without a response in between
 LONGEST_PAUSE_S = 600.0
@@ -81,14 +81,16 @@ class Suspects:
         """Work on the given ledger."""
         self._ledger = ledger
         self._state = state
+        self._is_empty = False  # known to be; False: not known
 
     def record(self, claim: wire.Claim, now_us: int) -> None:
         """Count the death that a claim reports, once."""
         for delivery in claim.died_with:
             row = self._ledger.row(
-                "SELECT d.generation, s.generation, s.deaths, s.life, e.id, e.kind, e.namespace, e.name"
-                " FROM deliveries d CROSS JOIN events e USING (sequence) LEFT JOIN suspects s ON s.delivery = d.id"
-                " WHERE d.id = ? AND d.endpoint = ? AND d.state = 'ready'",
+                "SELECT d.generation, s.generation, s.deaths, s.life, e.id, k.kind, k.namespace, k.name"
+                " FROM deliveries d CROSS JOIN events e ON e.sequence = d.id >> 12"
+                " CROSS JOIN order_keys k ON k.id = d.key CROSS JOIN endpoints p ON p.id = d.endpoint"
+                " LEFT JOIN suspects s ON s.delivery = d.id WHERE d.id = ? AND p.name = ? AND d.state = 'ready'",
                 (delivery, claim.endpoint),
             )
             if row is not None and row[3] != claim.died:
@@ -96,6 +98,7 @@ class Suspects:
 
     def _count(self, delivery: int, life: str, now_us: int, row: database.Row) -> None:
         generation, counted_generation, before, _, event, kind, namespace, name = row
+        self._is_empty = False
         deaths = 1 + (before if counted_generation == generation else 0)
         pause = pause_s(deaths)
         self._ledger.run(
@@ -110,7 +113,7 @@ class Suspects:
                     delivery=delivery,
                     deaths=deaths,
                     pause_s=pause,
-                    event=event,
+                    event=packing.unpacked(event),
                     kind=kind,
                     namespace=namespace,
                     name=name,
@@ -119,10 +122,19 @@ class Suspects:
 
     def clear(self, delivery: int) -> None:
         """Clear a delivery: its request ended without terminating the notifier."""
+        if self._is_empty:
+            return
         self._ledger.run("DELETE FROM suspects WHERE delivery = ?", (delivery,))
+
+    def look(self) -> None:
+        """Remember whether there is any row, which is rare: then nothing must be looked up."""
+        if not self._is_empty:
+            self._is_empty = self._ledger.row("SELECT 1 FROM suspects LIMIT 1") is None
 
     def of(self, endpoint: str) -> list[Suspect]:
         """Return the open suspected deliveries of an endpoint, those with the fewest deaths first."""
+        if self._is_empty:
+            return []
         rows = self._ledger.rows(
             f"SELECT s.delivery, s.deaths, s.not_before_us {_OPEN} ORDER BY s.deaths, s.delivery",
             (SUSPECTED_AFTER, endpoint),
@@ -132,17 +144,19 @@ class Suspects:
     def statistics(self, endpoint: str) -> tuple[wire.SuspectedDelivery, ...]:
         """Return the suspected deliveries for display, those with the most deaths first; at most 20."""
         rows = self._ledger.rows(
-            f"SELECT s.delivery, e.id, e.kind, e.namespace, e.name, s.deaths, s.not_before_us {_OPEN}"
+            f"SELECT s.delivery, e.id, k.kind, k.namespace, k.name, s.deaths, s.not_before_us {_OPEN}"
             f" ORDER BY s.deaths DESC, s.delivery LIMIT {_NAMED}",
             (SUSPECTED_AFTER, endpoint),
         )
         names = ("delivery", "event", "kind", "namespace", "name", "deaths", "not_before_us")
-        return tuple(wire.SuspectedDelivery(**dict(zip(names, row, strict=True))) for row in rows)
+        shown = [(row[0], packing.unpacked(row[1]), *row[2:]) for row in rows]
+        return tuple(wire.SuspectedDelivery(**dict(zip(names, row, strict=True))) for row in shown)
 
 
 _OPEN = (
     "FROM suspects s CROSS JOIN deliveries d ON d.id = s.delivery AND d.generation = s.generation"
-    " CROSS JOIN events e USING (sequence) WHERE s.deaths >= ? AND d.endpoint = ? AND d.state = 'ready'"
+    " CROSS JOIN events e ON e.sequence = d.id >> 12 CROSS JOIN order_keys k ON k.id = d.key"
+    " CROSS JOIN endpoints p ON p.id = d.endpoint WHERE s.deaths >= ? AND p.name = ? AND d.state = 'ready'"
 )
 
 

@@ -7,11 +7,12 @@ that can't be continued is listed, and a gap is recorded. Runs within a transact
 import secrets
 import uuid
 from dataclasses import dataclass, replace
+from functools import cache
 
 from beacon import errors, wire
 from beacon.configuration import configured_scopes
 from beacon.domain import model, rules
-from beacon.store import cursors, database, journal, rendering, salvage, session_state
+from beacon.store import cursors, database, journal, rendering, salvage, session_state, views
 
 _FIRST_TRACKED_VERSION = 1
 
@@ -68,6 +69,8 @@ class WatchPositions:
         self._cursors = cursors.Cursors(ledger, state)
         self._journal = journal.Journal(ledger, state)
         self._scopes = {scope.id: scope for scope in config.scopes}
+        self.endpoints: tuple[int, ...] = ()  # the configured ones, by their rows
+        self.inherited = 0  # open and failed deliveries that came under another name of the endpoint
         self._refused = ""  # the cluster that was refused last
         self._first_session = secrets.randbelow(2**40)  # differs from the sessions of an earlier store
 
@@ -78,6 +81,8 @@ class WatchPositions:
             (str(uuid.uuid4()), now_us),
         )
         is_copy = self._become_another()
+        endpoint, self.inherited = views.Endpoints(self._ledger).align(self._config.endpoint)
+        self.endpoints = (endpoint,)
         untouched = self._cursors.is_untouched()
         for scope, cursor in self._cursors.all().items():
             if scope not in self._scopes:
@@ -92,7 +97,7 @@ class WatchPositions:
         if not self._ledger.run("UPDATE meta SET ledger = ?, copied = 0 WHERE copied = 1", (str(uuid.uuid4()),)):
             return False
         self._ledger.run(
-            "UPDATE sqlite_sequence SET seq = seq + ? WHERE name IN ('events', 'deliveries')",
+            "UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'events'",
             (salvage.SKIPPED_NUMBERS,),
         )
         return True
@@ -271,6 +276,10 @@ class WatchPositions:
         self._state.put(cursors.confirmed_key(request.scope), now.us)
         return self._with_tracked(request.scope, request.at, identity.epoch)
 
+    def write_moved(self) -> None:
+        """Write the rows of cursors that have moved, before a commit or the end of a savepoint."""
+        self._cursors.write_moved()
+
     def statistics(self) -> tuple[wire.ScopeStatistics, ...]:
         """Return each scope's position, and when it was last confirmed."""
         return tuple(
@@ -314,7 +323,7 @@ class WatchPositions:
             api_version=api_version,
             epoch=identity.epoch,
             cluster=identity.cluster,
-            endpoint=self._config.endpoint,
+            endpoints=self.endpoints,
             updates=self._config.updates,
             now=now,
         )
@@ -414,18 +423,22 @@ class WatchPositions:
         return wire.PositionReply(place=wire.ApplyResult.OUT_OF_POSITION, tracked_version=version, why=why)
 
 
+@cache
 def _session_key(scope: model.ScopeId) -> session_state.StateKey[_StreamSession]:
     return session_state.StateKey("session", scope)
 
 
+@cache
 def _list_key(scope: model.ScopeId) -> session_state.StateKey[_List]:
     return session_state.StateKey("list", scope)
 
 
+@cache
 def _ended_key(scope: model.ScopeId) -> session_state.StateKey[tuple[int, int]]:
     """Return the key of the session and resourceVersion of the list that ended last."""
     return session_state.StateKey("ended", scope)
 
 
+@cache
 def _tracked_key(scope: model.ScopeId) -> session_state.StateKey[int]:
     return session_state.StateKey("tracked", scope)

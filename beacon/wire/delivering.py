@@ -1,12 +1,10 @@
 """Requests of the notifier: settle deliveries and lease new ones."""
 
-from dataclasses import dataclass
-
-from beacon.domain import model
+from beacon.domain import model, records
 from beacon.wire import verb
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@records.record
 class Claim(verb.Request["Claimed"]):
     """Settle deliveries and lease more: a long poll.
 
@@ -35,7 +33,7 @@ class Claim(verb.Request["Claimed"]):
     resume: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@records.record
 class Claimed(verb.Reply):
     """Reply with the leased deliveries. `fenced`: another notifier is active; open a new session.
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from beacon.domain import model
+from beacon.domain import model, records
 from beacon.wire import verb
 from beacon.wire.outcome import ApplyResult
 
@@ -62,7 +62,7 @@ class Expire(verb.Request["PositionReply"]):
     prev: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@records.record
 class Observe(verb.Request["PositionReply"]):
     """Report the changes in a scope after `prev` up to and including `position`, in order and complete.
 
@@ -129,7 +129,7 @@ class ListEnd(verb.Request["PositionReply"]):
     identified: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@records.record
 class PositionReply(verb.Reply):
     """Reply to every request with a position.
 
@@ -145,14 +145,14 @@ class PositionReply(verb.Reply):
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@records.record
 class Confirm(verb.Request["Confirmed"]):
     """Confirm or move the positions of quiet scopes, none of which has an observation."""
 
     positions: tuple[Observe, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@records.record
 class Confirmed(verb.Reply):
     """Reply to each position, in the order of the request."""
 

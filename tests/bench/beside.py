@@ -101,6 +101,7 @@ def _failed(path: Path, rows: int) -> None:
     _write_events(path, rows // 500 + 1)
     with closing(sqlite3.connect(path)) as ledger:
         ledger.execute("UPDATE deliveries SET state = 'failed'")
+        ledger.execute("UPDATE counts SET state = 'failed' WHERE what = 'deliveries' AND state = 'delivered'")
         ledger.commit()
 
 

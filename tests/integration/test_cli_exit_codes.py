@@ -129,7 +129,7 @@ def test_commands_without_a_store_need_no_environment(tmp_path: Path) -> None:
 def test_with_a_store_each_failure_has_its_code(place: Place) -> None:  # noqa: F811
     store = ledger_with_events(place.data / "events.db")
     store.ledger.run("UPDATE deliveries SET state = 'failed'")
-    event = str(store.ledger.rows("SELECT id FROM events ORDER BY sequence")[0][0])
+    event = str(store.ledger.rows("SELECT id FROM readable_events ORDER BY sequence")[0][0])
     store.ledger.close()
     served(place)
     here = {"BEACON_RUN_DIR": str(place.directory)}

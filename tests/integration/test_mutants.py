@@ -65,15 +65,15 @@ MUTANTS = (
     Mutant(
         "a list emits deletions of objects that it contains",
         "store/journal.py",
-        "if row[0] not in listed:",
-        "if row:",
+        "if one.uid not in listed:",
+        "if one.uid:",
         "tests/unit/store/test_positions.py",
     ),
     Mutant(
         "an object's next event does not wait for the one before",
-        "store/journal.py",
-        "THEN 'queued' ELSE 'ready' END",
-        "THEN 'ready' ELSE 'ready' END",
+        "store/views.py",
+        "if view.ready or view.open > 1:",
+        "if view.open > model.MAX_INTEGER:",
         "tests/unit/store/test_claims.py",
     ),
     Mutant(

@@ -159,11 +159,13 @@ def check(path: Path, acknowledged: int) -> None:
     ledger = database.Database(path)
     versions = [
         int(version)
-        for (version,) in ledger.rows("SELECT data ->> '$.metadata.resourceVersion' FROM events ORDER BY sequence")
+        for (version,) in ledger.rows(
+            "SELECT data ->> '$.metadata.resourceVersion' FROM readable_events ORDER BY sequence"
+        )
     ]
     assert versions == list(range(11, len(versions) + 11)), "an event is missing, doubled or out of order"
     assert len(versions) >= acknowledged - 10
     assert ledger.rows("PRAGMA integrity_check") == [("ok",)]
-    (deliveries,) = ledger.rows("SELECT count(*) FROM deliveries")[0]
+    (deliveries,) = ledger.rows("SELECT count(*) FROM readable_deliveries")[0]
     assert deliveries == len(versions)
     ledger.close()

@@ -70,7 +70,7 @@ def annotated(name: str) -> dict[str, Any]:
 def kept(all_: running.Everything, name: str) -> int:
     """Return the number of an object's events in the ledger of a stopped Beacon."""
     with closing(sqlite3.connect(f"file:{all_.beacon.environ['DB_PATH']}?mode=ro", uri=True)) as ledger:
-        return int(ledger.execute("SELECT count(*) FROM events WHERE name = ?", (name,)).fetchone()[0])
+        return int(ledger.execute("SELECT count(*) FROM readable_events WHERE name = ?", (name,)).fetchone()[0])
 
 
 def waiting(all_: running.Everything) -> float:

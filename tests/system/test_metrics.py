@@ -119,8 +119,14 @@ def haunt(beacon: testkit.Beacon, name: str) -> None:
     beacon.supervisorctl("stop", "store")
     with contextlib.closing(sqlite3.connect(beacon.environ["DB_PATH"])) as ledger:
         ledger.execute(
-            "INSERT INTO objects SELECT ?, api_group, kind, namespace, ?, state, epoch, resource_version, judged_by,"
-            " accepted_by, value, labels, annotations, changed_us FROM objects WHERE state = 'tracked' LIMIT 1",
+            "INSERT INTO order_keys (api_group, kind, namespace, name, bucket) SELECT api_group, kind, namespace, ?, 0"
+            " FROM order_keys LIMIT 1",
+            (name,),
+        )
+        ledger.execute(
+            "INSERT INTO objects SELECT ?, k.id, o.api_group, o.kind, o.namespace, state, epoch, resource_version,"
+            " judged_by, accepted_by, value, labels, annotations, changed_us FROM objects o, order_keys k"
+            " WHERE o.state = 'tracked' AND k.name = ? LIMIT 1",
             (name, name),
         )
         ledger.commit()

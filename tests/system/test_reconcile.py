@@ -44,15 +44,17 @@ def test_events_lost_while_beacon_was_down_are_delivered_within_one_interval() -
             all_.cluster.put("configmaps", {"metadata": {"name": name, "namespace": "default", "annotations": ON}})
         all_.sink.wait_for(lambda stats: stats.distinct == 2)
         all_.beacon.stop()
-        ghost = "replace(replace(uid, 'x', 'y'), '-', '_')"
+        forgotten = "(SELECT id FROM order_keys WHERE name = 'forgotten')"
         tampered(
             all_.beacon,
-            f"INSERT INTO objects SELECT {ghost}, api_group, kind, namespace, 'ghost', state, epoch, resource_version,"
-            " judged_by, accepted_by, value, labels, annotations, changed_us FROM objects WHERE name = 'kept'",
-            "DELETE FROM attempts WHERE delivery IN (SELECT id FROM deliveries WHERE subject LIKE '%/forgotten')",
-            "DELETE FROM deliveries WHERE subject LIKE '%/forgotten'",
-            "DELETE FROM events WHERE name = 'forgotten'",
-            "DELETE FROM objects WHERE name = 'forgotten'",
+            "INSERT INTO order_keys (api_group, kind, namespace, name, bucket)"
+            " SELECT api_group, kind, namespace, 'ghost', 0 FROM order_keys WHERE name = 'kept'",
+            "INSERT INTO objects SELECT 'ghost', g.id, o.api_group, o.kind, o.namespace, state, epoch,"
+            " resource_version, judged_by, accepted_by, value, labels, annotations, changed_us FROM objects o"
+            " JOIN order_keys k ON k.id = o.key, order_keys g WHERE k.name = 'kept' AND g.name = 'ghost'",
+            f"DELETE FROM deliveries WHERE key = {forgotten}",
+            f"DELETE FROM events WHERE key = {forgotten}",
+            f"DELETE FROM objects WHERE key = {forgotten}",
         )
 
         all_.beacon.start()

@@ -85,7 +85,7 @@ EFFECTS: Mapping[str, str] = {
     "retention.retentionPeriod": (
         "How long delivered events and deleted objects are kept. Failed deliveries are not removed."
     ),
-    "retention.attemptsPeriod": "How long the records of single requests are kept.",
+    "retention.attemptsPeriod": "How long records of single requests are kept; the last one stays with its delivery.",
     "retention.gapsPeriod": "How long the records of gaps are kept.",
     "retention.failedPeriod": (
         "How long a failed delivery is kept for review. After that the cleaner discards it. 0: for ever."

@@ -123,4 +123,4 @@ def test_a_copy_that_is_served_is_another_ledger_and_uses_no_number_again(store:
 
 
 def sequences(one: world.World) -> set[int]:
-    return {row[0] for row in one.ledger.rows("SELECT sequence FROM events")}
+    return {row[0] for row in one.ledger.rows("SELECT sequence FROM readable_events")}

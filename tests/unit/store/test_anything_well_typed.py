@@ -229,11 +229,11 @@ def still_serves(store: world.World) -> None:
         shown = {key: number for key, number in figures.rows.items() if number and key.startswith(table)}
         assert shown == counted
     several = store.ledger.rows(
-        "SELECT endpoint, subject FROM deliveries WHERE state = 'ready' GROUP BY endpoint, subject HAVING count(*) > 1"
+        "SELECT endpoint, key FROM deliveries WHERE state = 'ready' GROUP BY endpoint, key HAVING count(*) > 1"
     )
     assert several == [], "two deliveries of one object may go out at a time"
     stuck = store.ledger.rows(
-        "SELECT endpoint, subject FROM deliveries WHERE state IN ('queued', 'ready') GROUP BY endpoint, subject"
+        "SELECT endpoint, key FROM deliveries WHERE state IN ('queued', 'ready') GROUP BY endpoint, key"
         " HAVING sum(state = 'ready') = 0"
     )
     assert stuck == [], "an object's deliveries wait for nothing"

@@ -31,7 +31,7 @@ def emitted(store: world.World) -> list[tuple[str, str]]:
 
 
 def states(store: world.World) -> dict[str, str]:
-    rows = store.ledger.rows("SELECT name, state FROM objects")
+    rows = store.ledger.rows("SELECT name, state FROM readable_objects")
     return {str(name): str(state) for name, state in rows}
 
 

@@ -90,7 +90,7 @@ def test_on_a_completely_full_volume_deliveries_are_still_settled_and_pruned(
     assert held == (position,)
     assert refused is wire.Refusal.FULL
     assert len(emitted) == position - 10
-    assert store.ledger.rows("SELECT DISTINCT state FROM deliveries") == [("delivered",)]
+    assert store.ledger.rows("SELECT DISTINCT state FROM readable_deliveries") == [("delivered",)]
     volume.empty()
     store.observe(position, position + 1, world.seen("late", position + 1))
     assert len(store.deliver_all()) == 1
@@ -126,7 +126,7 @@ def test_a_store_that_starts_on_a_full_volume_settles_what_there_is(volume: volu
     emitted = store.deliver_all()
 
     assert len(emitted) == 2
-    assert store.ledger.rows("SELECT DISTINCT state FROM deliveries") == [("delivered",)]
+    assert store.ledger.rows("SELECT DISTINCT state FROM readable_deliveries") == [("delivered",)]
     store.ledger.close()
 
 

@@ -24,12 +24,44 @@ def find(store: world.World, prefix: str, **kinds: bool) -> wire.FoundIds:
 
 
 def test_an_unambiguous_beginning_finds_one_id(store: world.World) -> None:
-    event = store.ledger.rows("SELECT id FROM events ORDER BY sequence")[3][0]
+    event = store.ledger.rows("SELECT id FROM readable_events ORDER BY sequence")[3][0]
 
     assert find(store, event[:8]) == wire.FoundIds(ids=(event,), more=False)
     assert find(store, event[:8], events=False).ids == ()
     assert find(store, "abc03") == wire.FoundIds(ids=("abc03",), more=False)
     assert find(store, "abc03", objects=False).ids == ()
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 7, 8, 9, 13, 14, 18, 19, 35, 36])
+def test_a_beginning_of_any_length_finds_ids_that_are_stored_as_bytes_and_as_text(
+    store: world.World, length: int
+) -> None:
+    events = [str(row[0]) for row in store.ledger.rows("SELECT id FROM readable_events")]
+    prefix = events[0][:length]
+
+    found = find(store, prefix, objects=False)
+
+    assert found.ids == tuple(sorted(one for one in events if one.startswith(prefix))[:10])
+
+
+@pytest.mark.parametrize(
+    ("prefix", "uids"),
+    [
+        ("6f0c9f0e-", ["6f0c9f0e-3a0b-4d0a-9f57-0f6b3f6a1c52"]),
+        ("6f0c9f0e3", []),
+        ("6f0c9f0e--", []),
+        ("6F0C", ["6F0C9F0E-3A0B-4D0A-9F57-0F6B3F6A1C52"]),
+        ("6f0c9f0e-3a0b-4d0a-9f57-0f6b3f6a1c52", ["6f0c9f0e-3a0b-4d0a-9f57-0f6b3f6a1c52"]),
+        ("6f0c9f0e-3a0b-4d0a-9f57-0f6b3f6a1c520", []),
+        ("6f0c9f0e-3a0b-4d0a-9f57-0f6b3f6a1c52-", []),
+        ("6f0c9f0ex", ["6f0c9f0ex"]),
+    ],
+)
+def test_hyphens_and_case_count(store: world.World, prefix: str, uids: list[str]) -> None:
+    known = ("6f0c9f0e-3a0b-4d0a-9f57-0f6b3f6a1c52", "6F0C9F0E-3A0B-4D0A-9F57-0F6B3F6A1C52", "6f0c9f0ex")
+    store.observe(10, 11, *(world.seen(f"p{number}", 11, uid=uid) for number, uid in enumerate(known)))
+
+    assert find(store, prefix, events=False).ids == tuple(uids)
 
 
 def test_only_the_first_of_many_are_returned(store: world.World) -> None:

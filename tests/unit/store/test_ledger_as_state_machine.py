@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from beacon import wire
 from beacon.domain import model, rules
+from beacon.store import verification
 from tests.unit.store import world
 
 NAMES = ("a", "b", "c")
@@ -145,6 +146,7 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
         self.accepted: list[tuple[str, int]] = []  # what the endpoint has: (name, sequence)
         self.comparing: list[wire.AnyRequest] = []
         self.compared = 0
+        self.steps = 0
         self.listing: tuple[int, dict[str, Thing], list[wire.AnyRequest]] | None = None
         for name in NAMES[:2]:
             self.cluster.put(name, None)
@@ -468,10 +470,21 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
             if not self.held and not self.settled:
                 return
 
+    @stateful.invariant()
+    def follows_from_the_rows(self) -> None:
+        """Check views, digests, counts and references against the rows, at every tenth step."""
+        self.steps += 1
+        if self.steps % 10 == 0:
+            self.check_rows()
+
+    def check_rows(self) -> None:
+        assert list(verification.inconsistencies(self.world.ledger)) == []
+
     def check_chain(self) -> None:
+        self.check_rows()
         last: dict[str, int] = {}
         for sequence, subject, previous in self.world.ledger.rows(
-            "SELECT sequence, subject, previous FROM events ORDER BY sequence"
+            "SELECT sequence, subject, previous FROM readable_deliveries ORDER BY sequence"
         ):
             assert previous == last.get(subject, 0)
             last[subject] = sequence

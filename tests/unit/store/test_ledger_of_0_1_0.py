@@ -33,7 +33,9 @@ def test_it_opens_and_verifies(path: Path) -> None:
 def test_what_is_open_and_failed_stays_so(path: Path) -> None:
     store = world.World(path, updates=True)
 
-    rows = store.ledger.rows("SELECT e.name, d.state, d.requests FROM deliveries d JOIN events e USING (sequence)")
+    rows = store.ledger.rows(
+        "SELECT e.name, d.state, d.requests FROM readable_deliveries d JOIN readable_events e USING (sequence)"
+    )
 
     assert {(name, requests) for name, state, requests in rows if state in ("queued", "ready")} == OPEN
     assert {name for name, state, _ in rows if state == "failed"} == FAILED
@@ -42,7 +44,7 @@ def test_what_is_open_and_failed_stays_so(path: Path) -> None:
 def test_only_what_is_open_is_sent_and_each_once(path: Path) -> None:
     store = world.World(path, updates=True)
     store.clock.advance(3600)
-    sent: dict[str, str] = dict(store.ledger.rows("SELECT id, name FROM events"))
+    sent: dict[str, str] = dict(store.ledger.rows("SELECT id, name FROM readable_events"))
 
     names = [sent[event] for event in store.deliver_all()]
 
@@ -52,8 +54,10 @@ def test_only_what_is_open_is_sent_and_each_once(path: Path) -> None:
 def test_an_object_goes_on_where_it_was(path: Path) -> None:
     store = world.World(path, updates=True)
     opened = store.open()
-    last = max(sequence for (sequence,) in store.ledger.rows("SELECT sequence FROM events WHERE name = 'updated'"))
-    (uid,) = store.ledger.row("SELECT uid FROM objects WHERE name = 'updated'") or ("",)
+    last = max(
+        sequence for (sequence,) in store.ledger.rows("SELECT sequence FROM readable_events WHERE name = 'updated'")
+    )
+    (uid,) = store.ledger.row("SELECT uid FROM readable_objects WHERE name = 'updated'") or ("",)
 
     store.observe(opened.cursor, 60, world.seen("updated", 60, uid=uid, value="third"))
 

@@ -85,7 +85,7 @@ def emitted(store: world.World) -> list[tuple[str, str]]:
 
 
 def states(store: world.World) -> dict[str, str]:
-    return {str(uid): str(state) for uid, state in store.ledger.rows("SELECT uid, state FROM objects")}
+    return {str(uid): str(state) for uid, state in store.ledger.rows("SELECT uid, state FROM readable_objects")}
 
 
 def gaps(store: world.World, columns: str = "reason, certainty, differences") -> list[Any]:
@@ -190,7 +190,7 @@ def test_any_text_is_kept_as_it_is(store: world.World, text: str) -> None:
     assert reply.place is wire.ApplyResult.APPLIED
     assert reply.tracked == (f"u{text}",)
     assert emitted(store) == [("n", "created")]
-    assert store.ledger.rows("SELECT value, state FROM objects") == [(text, "tracked")]
+    assert store.ledger.rows("SELECT value, state FROM readable_objects") == [(text, "tracked")]
 
 
 # expire
@@ -385,7 +385,9 @@ def test_what_a_complete_list_does_not_show_is_gone(store: world.World) -> None:
     store.relist(20, world.seen("a", 11))
 
     assert emitted(store)[2:] == [("b", "deleted")]
-    assert store.ledger.rows("SELECT state, resource_version FROM objects WHERE uid = 'uid-b'") == [("gone", 20)]
+    assert store.ledger.rows("SELECT state, resource_version FROM readable_objects WHERE uid = 'uid-b'") == [
+        ("gone", 20)
+    ]
 
 
 def test_what_is_listed_without_being_asked_for_is_not_gone(store: world.World) -> None:
@@ -453,7 +455,7 @@ def test_a_successor_ends_its_predecessor_first(store: world.World) -> None:
     store.observe(11, 13, world.seen("a", 13, ADDED, uid="new"))
 
     assert emitted(store) == [("a", "created"), ("a", "deleted"), ("a", "created")]
-    uids = [uid for (uid,) in store.ledger.rows("SELECT uid FROM events ORDER BY sequence")]
+    uids = [uid for (uid,) in store.ledger.rows("SELECT uid FROM readable_events ORDER BY sequence")]
     assert uids == ["old", "old", "new"]
 
 

@@ -69,7 +69,7 @@ def states(store: world.World) -> list[str]:
 
 
 def sound(store: world.World) -> list[str]:
-    return list(verification._inconsistencies(store.ledger, lambda _share: None))
+    return list(verification.inconsistencies(store.ledger))
 
 
 def test_a_failed_delivery_is_redelivered_with_its_id_and_sequence_and_marked(store: world.World) -> None:
@@ -238,7 +238,9 @@ def test_several_of_one_object_go_in_their_order(store: world.World) -> None:
 def test_it_goes_to_the_endpoint_that_is_configured_now(store: world.World) -> None:
     emit(store, "one")
     settle(store, model.DeliveryResult.DELIVERED)
-    store.ledger.run("UPDATE deliveries SET endpoint = 'former'")
+    store.ledger.run("UPDATE endpoints SET name = 'former'")
+    store.restart()
+    store.open()
 
     redeliver(store, *found(store))
 

@@ -21,7 +21,7 @@ def frame(**changes: Any) -> rendering.RequestContext:
         "api_version": "v1",
         "epoch": 0,
         "cluster": "c",
-        "endpoint": "default",
+        "endpoints": (1,),
         "updates": False,
         "now": NOW,
     }

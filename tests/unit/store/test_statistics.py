@@ -9,6 +9,7 @@ import pytest
 
 from beacon import wire
 from beacon.domain import model
+from beacon.store import verification
 from tests.unit.store import world
 
 
@@ -85,23 +86,25 @@ def test_counts_are_what_the_tables_hold_after_any_work(tmp_path: Path, seed: in
 
 
 def check(store: world.World, work: Work) -> None:
+    assert list(verification.inconsistencies(store.ledger)) == []
     shown = figures(store)
     rows = {name: number for name, number in shown.rows.items() if number}
     assert rows == counted(store, "objects") | counted(store, "deliveries")
-    tracked = store.ledger.rows("SELECT count(*) FROM objects WHERE state = 'tracked'")[0][0]
+    tracked = store.ledger.rows("SELECT count(*) FROM readable_objects WHERE state = 'tracked'")[0][0]
     assert sum(shown.tracked.values()) == tracked
     for one in shown.endpoints:
         check_endpoint(store, one, set(work.held))
 
 
 def check_endpoint(store: world.World, shown: wire.EndpointStatistics, out: set[int]) -> None:
-    ready = store.ledger.rows("SELECT id, requests, next_attempt_us FROM deliveries WHERE state = 'ready'")
+    ready = store.ledger.rows("SELECT id, requests, next_attempt_us FROM readable_deliveries WHERE state = 'ready'")
     waiting = [one for one, requests, due in ready if one not in out and requests and due > store.clock.us]
     assert shown.in_flight == len(out)
     assert shown.waiting == len(waiting)
     assert shown.ready == len(ready) - len(out) - len(waiting)
     oldest = store.ledger.row(
-        "SELECT e.committed_us FROM deliveries d JOIN events e USING (sequence) WHERE d.state IN ('queued', 'ready')"
+        "SELECT e.committed_us FROM readable_deliveries d JOIN readable_events e USING (sequence)"
+        " WHERE d.state IN ('queued', 'ready')"
         " ORDER BY sequence LIMIT 1"
     )
     assert shown.oldest_us == (oldest[0] if oldest else 0)

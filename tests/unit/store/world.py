@@ -177,7 +177,7 @@ class World:
 
     def events(self) -> list[tuple[str, str, str]]:
         """Return the emitted events, in order: (name, type, cause)."""
-        return self.ledger.rows("SELECT name, type, cause FROM events ORDER BY sequence")
+        return self.ledger.rows("SELECT name, type, cause FROM readable_events ORDER BY sequence")
 
     def deliver_all(self) -> list[str]:
         """Deliver everything that is due, to an endpoint that always accepts. Return the ids in order."""

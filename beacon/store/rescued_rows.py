@@ -1,0 +1,137 @@
+"""The rows of a damaged ledger: how they are recognized, and made consistent in the new one.
+
+Views, digests and counts are not copied: they follow from the other rows. Order keys are read from their table and from
+its index, so that one damaged page loses none.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from beacon.store import database, packing, pages
+
+SCHEMA = 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowShape:
+    """How rows of a table are recognized: with or without a rowid, fewest values, types of distinctive values."""
+
+    has_rowid: bool
+    values: int
+    types: Mapping[int, tuple[type, ...]]
+
+
+KNOWN_BY: Mapping[str, RowShape] = {
+    "events": RowShape(has_rowid=True, values=11, types={1: (bytes, str), 2: (int,), 4: (str,)}),
+    "deliveries": RowShape(has_rowid=True, values=22, types={1: (int,), 4: (str,)}),
+    "gaps": RowShape(has_rowid=True, values=12, types={1: (str,), 2: (str,)}),
+    "actions": RowShape(has_rowid=True, values=7, types={1: (int,), 4: (str,)}),
+    "order_keys": RowShape(has_rowid=True, values=6, types={1: (str,), 2: (str,), 4: (str,)}),
+    "endpoints": RowShape(has_rowid=True, values=9, types={1: (str,), 2: (bytes,)}),
+    "objects": RowShape(has_rowid=False, values=14, types={0: (bytes, str), 1: (int,)}),
+    "cursors": RowShape(has_rowid=False, values=10, types={0: (str,), 1: (str,)}),
+    "attempts": RowShape(has_rowid=False, values=10, types={0: (int,)}),
+}
+NUMBERED = ("events",)
+KEY_ENTRY = 5  # values of an entry in the index of order_keys: the four parts and the id
+
+
+def is_sane(table: str, row: Mapping[str, pages.Value]) -> bool:
+    """Return True if the numbers of a row do not contradict each other."""
+    if table == "deliveries":
+        number, endpoint, previous = row.get("id"), row.get("endpoint"), row.get("previous")
+        if not isinstance(number, int) or not isinstance(previous, int):
+            return False
+        is_bounded = previous < number >> packing.ENDPOINT_BITS <= packing.HIGHEST_SEQUENCE
+        return previous >= 0 and is_bounded and number & packing.LAST_ENDPOINT == endpoint
+    if table == "events":
+        sequence = row.get("sequence")
+        return isinstance(sequence, int) and 0 < sequence <= packing.HIGHEST_SEQUENCE
+    return True
+
+
+def remove_orphans(ledger: database.Database) -> int:
+    """Restore order keys from events, and remove rows without the row that they belong to.
+
+    Return the number of deliveries among them.
+    """
+    for sql in _RESTORE_KEYS:
+        ledger.run(sql)
+    ledger.run("DELETE FROM events WHERE key NOT IN (SELECT id FROM order_keys)")
+    ledger.run("DELETE FROM objects WHERE key NOT IN (SELECT id FROM order_keys)")
+    orphans = ledger.run("DELETE FROM deliveries WHERE id >> 12 NOT IN (SELECT sequence FROM events)")
+    for table in ("attempts", "actions"):
+        ledger.run(f"DELETE FROM {table} WHERE delivery NOT IN (SELECT id FROM deliveries)")
+    ledger.run(
+        "UPDATE deliveries SET key = (SELECT e.key FROM events e WHERE e.sequence = deliveries.id >> 12)"
+        " WHERE key <> (SELECT e.key FROM events e WHERE e.sequence = deliveries.id >> 12)"
+    )
+    return orphans
+
+
+def reopen(ledger: database.Database, endpoint: str, now_us: int) -> int:
+    """Create deliveries of events that may not have been delivered; return their number."""
+    _name_endpoints(ledger, endpoint)
+    return ledger.run(_REOPEN, (now_us,))
+
+
+def order(ledger: database.Database, now_us: int) -> None:
+    """Make the first open delivery of each object ready and the others queued; write what follows from the rows."""
+    _name_endpoints(ledger, "")
+    ledger.run(_BEHIND)
+    ledger.run(_FIRST, (now_us,))
+    ledger.run_script(database.derivation())
+
+
+def _name_endpoints(ledger: database.Database, name: str) -> None:
+    """Restore endpoints whose rows were lost; a lost name becomes `name`, if no other endpoint bears it."""
+    if name and not ledger.row("SELECT 1 FROM endpoints"):
+        lost = ledger.row("SELECT min(endpoint) FROM deliveries")
+        number = lost[0] if lost and lost[0] is not None else 1
+        ledger.run("INSERT INTO endpoints (id, name) VALUES (?, ?)", (number, name))
+    ledger.run(
+        "INSERT INTO endpoints (id, name) SELECT DISTINCT endpoint, 'recovered-' || endpoint FROM deliveries"
+        " WHERE endpoint NOT IN (SELECT id FROM endpoints) AND endpoint BETWEEN 1 AND 4095"
+    )
+    ledger.run("DELETE FROM deliveries WHERE endpoint NOT IN (SELECT id FROM endpoints)")
+
+
+_OF_EVENT = (
+    "iif(instr(e.api_version, '/'), substr(e.api_version, 1, instr(e.api_version, '/') - 1), '') AS api_group,"
+    " coalesce(json_extract(e.data, '$.resource.type'), '') AS kind,"
+    " coalesce(json_extract(e.data, '$.resource.namespace'), '') AS namespace,"
+    " coalesce(json_extract(e.data, '$.resource.name'), '') AS name"
+    " FROM events e WHERE e.key NOT IN (SELECT id FROM order_keys)"
+)
+_RESTORE_KEYS = (
+    (
+        "INSERT OR IGNORE INTO order_keys (id, api_group, kind, namespace, name, bucket)"
+        f" SELECT e.key, {_OF_EVENT.replace(' FROM', ', 0 FROM', 1)}"
+    ),
+    (
+        "UPDATE events SET key = k.id FROM order_keys k,"
+        f" (SELECT e.sequence, {_OF_EVENT}) m WHERE events.sequence = m.sequence AND k.api_group = m.api_group"
+        " AND k.kind = m.kind AND k.namespace = m.namespace AND k.name = m.name"
+    ),
+    "UPDATE order_keys SET bucket = bucket_of(api_group, kind, namespace, name)",
+)
+# A later delivery that is no longer queued shows that the lost one was settled. Events from before the endpoint's name
+# appeared were not for it.
+_REOPEN = """
+INSERT INTO deliveries (id, endpoint, key, previous, state, next_attempt_us)
+SELECT e.sequence << 12 | p.id, p.id, e.key,
+    coalesce((SELECT max(b.sequence) FROM events b WHERE b.key = e.key AND b.sequence < e.sequence), 0), 'queued', ?
+FROM endpoints p, events e WHERE e.sequence > p.first_sequence AND p.removed_us = 0
+AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.id = e.sequence << 12 | p.id)
+AND NOT EXISTS (
+    SELECT 1 FROM events later JOIN deliveries d ON d.id = later.sequence << 12 | p.id
+    WHERE later.key = e.key AND later.sequence > e.sequence AND d.state <> 'queued'
+)"""
+_EARLIER = (
+    "SELECT 1 FROM events e JOIN deliveries d ON d.id = e.sequence << 12 | deliveries.endpoint"
+    " WHERE e.key = deliveries.key AND d.id < deliveries.id AND d.state IN ('queued', 'ready')"
+)
+_BEHIND = f"UPDATE deliveries SET state = 'queued' WHERE state = 'ready' AND EXISTS ({_EARLIER})"
+_FIRST = (
+    f"UPDATE deliveries SET state = 'ready', next_attempt_us = ? WHERE state = 'queued' AND NOT EXISTS ({_EARLIER})"
+)
