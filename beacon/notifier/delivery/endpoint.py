@@ -232,7 +232,7 @@ class EndpointDelivery:
     # --- requests
 
     def _may_send(self) -> bool:
-        """Return False after a stop, while too many settlements are unconfirmed, or the breaker delays the next request.
+        """Return False after a stop, while too many settlements are unconfirmed, or while the breaker delays requests.
 
         A crash would repeat the requests of unconfirmed settlements.
         """
