@@ -1,7 +1,7 @@
 """Checks that involve several values. Pure: returns the tree, with values corrected that the Go Beacon accepts."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -21,14 +21,20 @@ ANNOTATION = r"([A-Za-z0-9.-]{1,253}/)?[A-Za-z0-9][-A-Za-z0-9_.]{0,62}"
 REFUSED_GROUP = "project.openshift.io/"
 
 _SHARE_OF_INTERVAL = 0.9
+MOST_ENDPOINTS = 1
+_MOST_ENDPOINTS_WHY = "this release sends to one endpoint"
 
 
-def check(tree: settings.Settings, invalid: Collection[str] = ()) -> list[str]:
+def check(
+    tree: settings.Settings, invalid: Collection[str] = (), endpoints: Sequence[str] = ("endpoint",)
+) -> list[str]:
     """Check the values against each other, and return all problems.
 
-    `invalid` are the paths of values that are invalid by themselves, in whose place `tree` holds others.
+    `invalid` are the paths of values that are invalid by themselves, in whose place `tree` holds others. `endpoints`
+    are the paths of the endpoints.
     """
-    problems = [*_tls(tree, invalid), *_paths(tree, invalid), *_order(tree), *_storage(tree)]
+    problems = _endpoints(tree, invalid, endpoints)
+    problems += [*_paths(tree, invalid), *_order(tree), *_storage(tree)]
     by_kind: dict[tuple[str, str], list[settings.ResourceSettings]] = {}
     for index, one in enumerate(tree.resources):
         where = f"resources[{index}]"
@@ -63,11 +69,24 @@ def _resource(one: settings.ResourceSettings, where: str, invalid: Collection[st
     return problems
 
 
-def _tls(tree: settings.Settings, invalid: Collection[str]) -> list[str]:
-    tls = tree.endpoint.tls
-    has_certificate = bool(tls.cert_file) or "endpoint.tls.certFile" in invalid
-    if has_certificate != (bool(tls.key_file) or "endpoint.tls.keyFile" in invalid):
-        return ["endpoint.tls: certFile and keyFile must be set together"]
+def _endpoints(tree: settings.Settings, invalid: Collection[str], paths: Sequence[str]) -> list[str]:
+    problems: list[str] = []
+    if len(tree.endpoints) > MOST_ENDPOINTS:
+        problems.append(f"endpoints: {len(tree.endpoints)} are too many; {_MOST_ENDPOINTS_WHY}")
+    names: dict[str, str] = {}
+    for path, one in zip(paths, tree.endpoints, strict=True):
+        problems += [*_tls(one.tls, path, invalid)]
+        if len({name.lower() for name in one.headers}) < len(one.headers):
+            problems.append(f"{path}.headers: two names differ only in case")
+        if f"{path}.name" not in invalid and (first := names.setdefault(one.name, path)) != path:
+            problems.append(f"{path}.name: {one.name!r} is the name of {first}, too; names must be unique")
+    return problems
+
+
+def _tls(tls: settings.Tls, path: str, invalid: Collection[str]) -> list[str]:
+    has_certificate = bool(tls.cert_file) or f"{path}.tls.certFile" in invalid
+    if has_certificate != (bool(tls.key_file) or f"{path}.tls.keyFile" in invalid):
+        return [f"{path}.tls: certFile and keyFile must be set together"]
     return []
 
 
@@ -88,8 +107,6 @@ def _order(tree: settings.Settings) -> list[str]:
         problems.append("cloudEvents.typePrefix: must consist of letters, digits, -, . and _")
     if tree.app.version and not re.fullmatch(VERSION, tree.app.version):
         problems.append("app.version: must be at most 64 visible ASCII characters, it is sent in User-Agent")
-    if len({name.lower() for name in tree.endpoint.headers}) < len(tree.endpoint.headers):
-        problems.append("endpoint.headers: two names differ only in case")
     if not re.fullmatch(SOURCE, source):
         problems.append(f"cloudEvents.source: {source!r} must be a URI reference")
     if tree.app.cluster_name and not re.fullmatch(CLUSTER_NAME, tree.app.cluster_name):
@@ -109,12 +126,12 @@ def _storage(tree: settings.Settings) -> list[str]:
     return problems
 
 
-def corrected(tree: settings.Settings, warnings: list[str]) -> settings.Settings:
+def corrected(
+    tree: settings.Settings, warnings: list[str], endpoints: Sequence[str] = ("endpoint",)
+) -> settings.Settings:
     """Return the tree with values corrected that do not fit each other; add the corrections to `warnings`."""
-    retry, reconciliation, storage, app = tree.endpoint.retry, tree.reconciliation, tree.storage, tree.app
-    if retry.initial_backoff_s > retry.max_backoff_s:
-        retry = replace(retry, initial_backoff_s=retry.max_backoff_s)
-        warnings.append("endpoint.retry.initialBackoff: longer than maxBackoff; maxBackoff is used for both")
+    reconciliation, storage, app = tree.reconciliation, tree.storage, tree.app
+    fitting = tuple(_fitting(one, path, warnings) for path, one in zip(endpoints, tree.endpoints, strict=True))
     if reconciliation.timeout_s >= reconciliation.interval_s:
         timeout_s = reconciliation.interval_s * _SHARE_OF_INTERVAL
         reconciliation = replace(reconciliation, timeout_s=timeout_s)
@@ -126,5 +143,12 @@ def corrected(tree: settings.Settings, warnings: list[str]) -> settings.Settings
     if not storage.volume_path:
         storage = replace(storage, volume_path=str(PurePosixPath(storage.db_path).parent))
     app = app if app.version else replace(app, version=beacon.VERSION)
-    endpoint = replace(tree.endpoint, retry=retry)
-    return replace(tree, endpoint=endpoint, reconciliation=reconciliation, storage=storage, app=app)
+    return replace(tree, endpoints=fitting, reconciliation=reconciliation, storage=storage, app=app)
+
+
+def _fitting(one: settings.EndpointSettings, path: str, warnings: list[str]) -> settings.EndpointSettings:
+    retry = one.retry
+    if retry.initial_backoff_s <= retry.max_backoff_s:
+        return one
+    warnings.append(f"{path}.retry.initialBackoff: longer than maxBackoff; maxBackoff is used for both")
+    return replace(one, retry=replace(retry, initial_backoff_s=retry.max_backoff_s))

@@ -12,7 +12,7 @@ from beacon.codec import documents
 from beacon.configuration import checks, settings, tree
 
 _DEFAULT_PATH = "/config/config.yaml"
-_OVERRIDES = {"DB_PATH": ("storage", "dbPath"), "ENDPOINT_URL": ("endpoint", "url")}
+_ONLY_ENDPOINT = ("ENDPOINT_URL", "ENDPOINT_AUTH_TOKEN", "ENDPOINT_AUTH_TOKEN_FILE")
 LARGEST_FILE = 1024 * 1024
 
 
@@ -91,13 +91,14 @@ def inspect_text(text: str, environ: Mapping[str, str], name: str) -> Inspected:
     problems += built.problems
     if built.tree is None:
         return _unreadable(environ, problems)
-    problems += checks.check(built.tree, built.invalid)
-    known = not built.invalid & {"endpoint", "endpoint.url"}
-    problems += _problems_of_environment(environ, built.tree.endpoint.url if known else "")
+    problems += checks.check(built.tree, built.invalid, built.endpoints)
+    named = zip(built.endpoints, built.tree.endpoints, strict=True)
+    urls = ["" if built.invalid & {path, f"{path}.url"} else one.url for path, one in named]
+    problems += _problems_of_environment(environ, *urls)
     if problems:
         return Inspected(tree=built.tree, problems=tuple(problems), warnings=built.warnings)
     warnings = list(built.warnings)
-    made = checks.corrected(built.tree, warnings)
+    made = checks.corrected(built.tree, warnings, built.endpoints)
     return Inspected(tree=made, warnings=tuple(warnings))
 
 
@@ -158,19 +159,15 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _problems_of_environment(environ: Mapping[str, str], url: str) -> list[str]:
-    """Return the problems with the endpoint's proxy and token in the environment.
-
-    Without a valid `url` it is not known which proxy is used; a usual one that no NO_PROXY can exclude is checked.
-    """
-    problems: list[str] = []
-    if not url and not environ.get("no_proxy", environ.get("NO_PROXY", "")):
-        guessed = environ.get("ENDPOINT_URL", "").lower().startswith("http:")
-        url = f"{'http' if guessed else 'https'}://placeholder.invalid/"
-    try:
-        proxies.of_environment(environ, url)
-    except errors.ConfigError as error:
-        problems += error.problems
+def _problems_of_environment(environ: Mapping[str, str], *urls: str) -> list[str]:
+    """Return the problems with the proxies and the token of the endpoints with these URLs in the environment."""
+    problems = list(dict.fromkeys(problem for url in urls for problem in _problems_of_proxy(environ, url)))
+    if len(urls) > 1:
+        problems += [
+            f"{variable}: means the only endpoint, but endpoints has {len(urls)}; remove the variable"
+            for variable in _ONLY_ENDPOINT
+            if environ.get(variable)
+        ]
     token = environ.get("ENDPOINT_AUTH_TOKEN", "")
     if token.strip() and not environ.get("ENDPOINT_AUTH_TOKEN_FILE"):
         try:
@@ -180,10 +177,36 @@ def _problems_of_environment(environ: Mapping[str, str], url: str) -> list[str]:
     return problems
 
 
+def _problems_of_proxy(environ: Mapping[str, str], url: str) -> Sequence[str]:
+    """Return the problems with the proxy of an endpoint.
+
+    Without a valid `url` it is not known which proxy is used; a usual one that no NO_PROXY can exclude is checked.
+    """
+    if not url and not environ.get("no_proxy", environ.get("NO_PROXY", "")):
+        guessed = environ.get("ENDPOINT_URL", "").lower().startswith("http:")
+        url = f"{'http' if guessed else 'https'}://placeholder.invalid/"
+    try:
+        proxies.of_environment(environ, url)
+    except errors.ConfigError as error:
+        return error.problems
+    return ()
+
+
 def _override(content: dict[str, Any], environ: Mapping[str, str]) -> None:
-    for variable, (section, key) in _OVERRIDES.items():
-        if value := environ.get(variable):
-            if content.get(section) is None:
-                content[section] = {}
-            if isinstance(content[section], dict):
-                content[section][key] = value
+    if path := environ.get("DB_PATH"):
+        _set(content, "storage", "dbPath", path)
+    url, entries = environ.get("ENDPOINT_URL"), content.get("endpoints")
+    if url and isinstance(entries, list):
+        if len(entries) == 1:
+            _set(entries, 0, "url", url)
+    elif url:
+        _set(content, "endpoint", "url", url)
+
+
+def _set(content: Any, place: Any, key: str, value: str) -> None:
+    """Set a key of a section; an absent or empty section is made, one of another type is left to the validator."""
+    section = content.get(place) if isinstance(content, dict) else content[place]
+    if section is None:
+        section = content[place] = {}
+    if isinstance(section, dict):
+        section[key] = value

@@ -13,14 +13,19 @@ from beacon.configuration import settings
 
 def problems(tree: settings.Settings, environ: Mapping[str, str]) -> Iterator[str]:
     """Yield a sentence for each file that can't be used here."""
-    configured = tree.endpoint.tls
-    if path := configured.ca_file:
-        yield from _problem("endpoint.tls.caFile", lambda: tls.trust_file(tls.bare(), path))
-    certificate, key = configured.cert_file, configured.key_file
-    if certificate and key:
-        yield from _problem("endpoint.tls.certFile", lambda: tls.identify(tls.bare(), certificate, key))
+    for place, one in enumerate(tree.endpoints):
+        where = f"endpoints[{place}].tls" if len(tree.endpoints) > 1 else "endpoint.tls"
+        yield from _problems_of_tls(one.tls, where)
     if token := environ.get("ENDPOINT_AUTH_TOKEN_FILE", ""):
         yield from _problem("", lambda: secret.read_token(token, "ENDPOINT_AUTH_TOKEN_FILE"))
+
+
+def _problems_of_tls(configured: settings.Tls, where: str) -> Iterator[str]:
+    if path := configured.ca_file:
+        yield from _problem(f"{where}.caFile", lambda: tls.trust_file(tls.bare(), path))
+    certificate, key = configured.cert_file, configured.key_file
+    if certificate and key:
+        yield from _problem(f"{where}.certFile", lambda: tls.identify(tls.bare(), certificate, key))
 
 
 def _problem(where: str, read: Callable[[], object]) -> Iterator[str]:

@@ -154,7 +154,7 @@ class Tls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointSettings:
-    """`endpoint`: the receiver of the events."""
+    """`endpoint`, or one of `endpoints`: a receiver of the events."""
 
     name: str = _key("default", kind=ValueKind.LABEL, go=False)  # key of its deliveries, label of its metrics
     url: str = field(metadata={"allowed": Allowed(kind=ValueKind.URL)})
@@ -238,13 +238,18 @@ class Settings:
     events: Events = Events()
     payload: Payload = Payload()
     cloud_events: CloudEvents = CloudEvents()
-    endpoint: EndpointSettings
+    endpoints: tuple[EndpointSettings, ...] = field(metadata={"allowed": Allowed()})  # `endpoint` of the file: one
     worker: Worker = Worker()
     reconciliation: Reconciliation = Reconciliation()
     retention: Retention = Retention()
     storage: Storage = Storage()
     metrics: Metrics = Metrics()
     health: Health = Health()
+
+    @property
+    def endpoint(self) -> EndpointSettings:
+        """Return the only endpoint, for all that handles one."""
+        return self.endpoints[0]
 
 
 def to_plain(tree: Settings) -> dict[str, object]:

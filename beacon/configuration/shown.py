@@ -10,8 +10,17 @@ _MASK = "***"
 
 
 def as_file(tree: settings.Settings) -> dict[str, Any]:
-    """Return every key with its effective value; the result can be loaded, except for the masked values."""
-    return _section(tree)
+    """Return every key with its effective value; the result can be loaded, except for the masked values.
+
+    The only endpoint is shown as `endpoint`.
+    """
+    shown = _section(tree)
+    if len(tree.endpoints) > 1:
+        return shown
+    return {
+        ("endpoint" if key == "endpoints" else key): (value[0] if key == "endpoints" else value)
+        for key, value in shown.items()
+    }
 
 
 def url(text: str) -> str:

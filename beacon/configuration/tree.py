@@ -26,6 +26,8 @@ _MASKED = "headers"
 class Built:
     """The tree, with all problems of single values, and the paths of the values that have one.
 
+    `endpoints` are the paths of the endpoints: `endpoint`, or `endpoints[0]` and so on.
+
     With problems, the tree holds defaults and placeholders instead of the invalid values, so that the others can be
     checked against each other; None if even that is not possible.
     """
@@ -34,33 +36,61 @@ class Built:
     problems: tuple[str, ...] = ()
     invalid: frozenset[str] = frozenset()
     warnings: tuple[str, ...] = ()  # corrections
+    endpoints: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class _Corrections:
+    """The corrections so far, and the path of the endpoint that is being read; `many`: the file has a list."""
+
+    many: bool
+    found: list[str] = dataclasses.field(default_factory=list)
+    read: int = 0
+
+    def add(self, name: str, text: str) -> None:
+        rest = name.removeprefix("endpoint.")
+        where = f"endpoints[{self.read - 1}].{rest}" if self.many and rest != name else name
+        self.found.append(f"{where}: {text}")
 
 
 def build(content: Mapping[str, object]) -> Built:
     """Validate the content of the file."""
     problems: tuple[str, ...] = ()
     invalid: frozenset[str] = frozenset()
-    content = {"endpoint": {}} | {key: copy.deepcopy(value) for key, value in content.items() if value is not None}
+    content = {key: copy.deepcopy(value) for key, value in content.items() if value is not None}
+    both = ("endpoint: can't be combined with endpoints",) if {"endpoint", "endpoints"} <= content.keys() else ()
+    many = "endpoints" in content
+    only = content.pop("endpoint", {})
+    content.setdefault("endpoints", [only])
     for _ in range(_MOST_ROUNDS):
-        warnings: list[str] = []
+        corrections = _Corrections(many=many)
         try:
-            model = _model(settings.Settings).model_validate(content, context=warnings)
+            model = _model(settings.Settings).model_validate(content, context=corrections)
         except pydantic.ValidationError as error:
             found = [one for one in error.errors(include_url=False) if not _is_consequence(one)]
-            problems = problems or tuple(map(_sentence, found))
-            invalid |= {_dotted(one["loc"]) for one in found}
+            problems = problems or tuple(_sentence(one, _as_written(one["loc"], many=many)) for one in found)
+            invalid |= {_dotted(_as_written(one["loc"], many=many)) for one in found}
             if sum(_repair(content, one) for one in found) < len(found):
                 break
         else:
             tree = settings.from_plain(model.model_dump())
-            return Built(tree=tree, problems=problems, invalid=invalid, warnings=tuple(warnings))
-    return Built(tree=None, problems=problems, invalid=invalid)
+            places = tuple(f"endpoints[{place}]" for place in range(len(tree.endpoints))) if many else ("endpoint",)
+            warnings = tuple(corrections.found)
+            return Built(tree=tree, problems=both + problems, invalid=invalid, warnings=warnings, endpoints=places)
+    return Built(tree=None, problems=both + problems, invalid=invalid)
+
+
+def _as_written(path: Sequence[object], *, many: bool) -> list[object]:
+    """Return the path as the file has it: the only endpoint stands in `endpoint`."""
+    if not many and list(path[:2]) == ["endpoints", 0]:
+        return ["endpoint", *path[2:]]
+    return list(path)
 
 
 def _repair(content: Any, problem: ErrorDetails) -> bool:
     """Remove an invalid value, or put a placeholder where one is required; return False if that is not possible."""
     *path, last = problem["loc"]
-    if isinstance(last, int) and path != ["resources"]:
+    if isinstance(last, int) and path not in (["resources"], ["endpoints"]):
         *path, last = path  # an invalid item: the list is removed
     part = content
     for key in path:
@@ -80,6 +110,7 @@ def _repair(content: Any, problem: ErrorDetails) -> bool:
 _MOST_ROUNDS = 5  # an entry that is not a mapping, then its required keys
 _PLACEHOLDERS: Mapping[str, object] = {
     "resources": [{}],
+    "endpoints": [{}],
     "apiVersion": "v1",
     "kind": "Placeholder",
     "url": "http://placeholder.invalid/",
@@ -93,10 +124,19 @@ def _model(kind: type) -> type[pydantic.BaseModel]:
     fields: dict[str, Any] = {one.name: _field(kind, one, hints[one.name]) for one in dataclasses.fields(kind)}
     config = pydantic.ConfigDict(extra="forbid", alias_generator=settings.key_of, frozen=True)
     # An empty section is read as null; it means the same as an absent one.
-    emptied = pydantic.model_validator(mode="before")(lambda value: {} if value is None else value)
+    emptied = pydantic.model_validator(mode="before")(_begin_endpoint if kind is settings.EndpointSettings else _begin)
     return pydantic.create_model(
         kind.__name__, __config__=config, __validators__={"emptied": cast("Any", emptied)}, **fields
     )
+
+
+def _begin(value: object) -> object:
+    return {} if value is None else value
+
+
+def _begin_endpoint(value: object, info: pydantic.ValidationInfo[_Corrections]) -> object:
+    info.context.read += 1
+    return _begin(value)
 
 
 def _field(owner: type, one: dataclasses.Field[object], hint: object) -> tuple[object, object]:
@@ -143,7 +183,7 @@ class _ValueReader:
             return {key: "" if text is None else text for key, text in value.items()}
         return self._read_text(value)
 
-    def correct(self, value: object, info: pydantic.ValidationInfo[list[str]]) -> object:
+    def correct(self, value: object, info: pydantic.ValidationInfo[_Corrections]) -> object:
         """Check the value against its bounds. Return it, corrected if that is possible."""
         allowed = self._allowed
         if allowed.one_of and value not in allowed.one_of:
@@ -161,7 +201,7 @@ class _ValueReader:
             corrected = allowed.most
         elif allowed.least is not None and 0 < value < allowed.least:
             corrected = allowed.least
-        info.context.append(f"{self._name}: must be {_bounds(allowed)}; {_shown(corrected, allowed)} is used")
+        info.context.add(self._name, f"must be {_bounds(allowed)}; {_shown(corrected, allowed)} is used")
         return type(value)(corrected)
 
     def _read_text(self, value: object) -> object:
@@ -181,11 +221,11 @@ class _ValueReader:
             raise ValueError("; ".join(problems))
         return tuple(read)
 
-    def _filter_headers(self, headers: dict[str, str], warnings: list[str]) -> dict[str, str]:
+    def _filter_headers(self, headers: dict[str, str], corrections: _Corrections) -> dict[str, str]:
         kept, problems = {}, []
         for name, value in headers.items():
             if name.lower() == "content-type":
-                warnings.append("endpoint.headers.Content-Type: ignored, events are application/cloudevents+json")
+                corrections.add("endpoint.headers.Content-Type", "ignored, events are application/cloudevents+json")
                 continue
             try:
                 values.header(name, value)
@@ -216,7 +256,12 @@ _SECTIONS: dict[type, str] = {
     kind: f"{settings.key_of(name)}."
     for name, kind in get_type_hints(settings.Settings).items()
     if dataclasses.is_dataclass(kind) and isinstance(kind, type)
-} | {settings.Retry: "endpoint.retry.", settings.BreakerSettings: "endpoint.breaker.", settings.Tls: "endpoint.tls."}
+} | {
+    settings.EndpointSettings: "endpoint.",
+    settings.Retry: "endpoint.retry.",
+    settings.BreakerSettings: "endpoint.breaker.",
+    settings.Tls: "endpoint.tls.",
+}
 
 
 def _within(value: float, least: float | None, most: float | None) -> bool:
@@ -236,21 +281,25 @@ def _shown(value: float, allowed: settings.Allowed) -> str:
     return values.format_duration(value) if allowed.kind is settings.ValueKind.DURATION else f"{value:.12g}"
 
 
-def _sentence(problem: ErrorDetails) -> str:
-    """Return the message for one problem: path, value, allowed values."""
-    path, kind = list(problem["loc"]), problem["type"]
-    where = _dotted(path)
+def _sentence(problem: ErrorDetails, path: Sequence[object]) -> str:
+    """Return the message for one problem, with its path as the file has it: path, value, allowed values."""
+    kind, where = problem["type"], _dotted(path)
     if kind == "extra_forbidden":
-        return f"{where}: no such key{_nearest(path)}"
+        return f"{where}: no such key{_nearest(problem['loc'])}"
     if kind == "missing":
         return f"{where}: required"
     if kind == "too_short":
         return f"{where}: at least one is required"
     message = str(problem.get("ctx", {}).get("error", "")) or _words(problem)
     value = problem["input"]
-    if isinstance(value, dict | list | tuple) or _MASKED in path or path == ["endpoint"]:
+    if isinstance(value, dict | list | tuple) or _MASKED in path or not _is_shown(path):
         return f"{where}: {message}"
     return f"{where}: {repr(_masked(str(value))) if path[-1] == 'url' else _quoted(value)} {message}"
+
+
+def _is_shown(path: Sequence[object]) -> bool:
+    """Return False for an endpoint that is not a mapping: it may be a URL with a secret."""
+    return list(path) not in (["endpoint"], ["endpoints"]) and not (path[0] == "endpoints" and len(path) == 2)
 
 
 def _is_consequence(problem: ErrorDetails) -> bool:
@@ -313,4 +362,5 @@ def _keys_at(path: Sequence[object]) -> list[str]:
         hints = {settings.key_of(name): hint for name, hint in get_type_hints(kind).items()}
         hint = hints[str(part)]
         kind = get_args(hint)[0] if get_origin(hint) is tuple else hint
-    return [settings.key_of(one.name) for one in dataclasses.fields(kind)]
+    keys = [settings.key_of(one.name) for one in dataclasses.fields(kind)]
+    return [*keys, "endpoint"] if kind is settings.Settings else keys

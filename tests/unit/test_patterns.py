@@ -35,6 +35,7 @@ HANGS_S = (
 )
 FUNCTIONS = {"compile", "findall", "finditer", "fullmatch", "match", "search", "split", "sub", "subn"}
 LOCALS = {"name": "notifier", "dots": ".", "longest": 253, "pattern": r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"}
+LOCALS |= {"shell": "*a*aa*[a-z]*?*b"}
 ANYWHERE = ("a", "0", " ", "-", ".", "/", "a.", "a-", "a, ", "1s", "é", "\n", "@", ":")
 
 LOOPS: dict[str, Callable[[], object]] = {
@@ -146,6 +147,7 @@ WORST: dict[str, tuple[Worst, ...]] = {
     ),
     "boundary/proxies.py _HOST": (("", "a", "!"), ("", "a.", "!"), ("", "-", "")),
     "boundary/proxies.py _UNSENDABLE": (("", "a", ""),),
+    "domain/selection.py fnmatch.translate(shell)": (("", "a", ""), ("", "ab", "a"), ("", "aa", "c")),
     "domain/selectors.py _BLANKS": (("", " ", "x"),),
     "domain/selectors.py _TERM": (
         ("a in (", ", ", "!"),

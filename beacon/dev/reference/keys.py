@@ -92,6 +92,9 @@ def _section(kind: Any, name: str, path: str, *, many: bool = False) -> Section:
     keys, sections = [], []
     hints = get_type_hints(kind)
     for one in dataclasses.fields(kind):
+        if one.name == "endpoints":  # the keys of an entry are those of `endpoint`
+            sections.append(_section(settings.EndpointSettings, "endpoint", "endpoint"))
+            continue
         own = settings.key_of(one.name)
         hint, below = hints[one.name], f"{path}.{own}".removeprefix(".")
         item = get_args(hint)[0] if get_origin(hint) is tuple else hint

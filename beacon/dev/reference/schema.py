@@ -45,12 +45,15 @@ _SCALAR = ["string", "number", "boolean"]
 
 def document() -> Json:
     """Return the schema."""
-    head = {
+    head: Json = {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Configuration of Beacon",
         "description": "`beacon check-config FILE` is authoritative: it also checks rules that concern several keys.",
     }
-    return head | _section(keys.tree())
+    made: Json = head | _section(keys.tree())
+    entry = {"$ref": "#/properties/endpoint"}
+    made["properties"]["endpoints"] = {"type": ["array", "null"], "minItems": 1, "maxItems": 1, "items": entry}
+    return made
 
 
 def _section(section: keys.Section) -> Json:
@@ -156,6 +159,7 @@ _BIT: Json = {"enum": [0, 1]}
 _TEXT = {"type": "string", "minLength": 1}
 _SOME = {"type": "array", "minItems": 1}
 _TOGETHER: Mapping[str, Json] = {
+    "": {"not": {"allOf": [_filled("endpoint", {"type": "object"}), _filled("endpoints", {"type": "array"})]}},
     "resources": {"not": {"allOf": [_filled("namespaces", _SOME), _filled("excludeNamespaces", _SOME)]}},
     "endpoint.tls": {
         "if": {"anyOf": [_filled("certFile", _TEXT), _filled("keyFile", _TEXT)]},

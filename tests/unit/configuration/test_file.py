@@ -355,10 +355,10 @@ def keys_of_file(given: dict[str, Any]) -> set[str]:
 def keys_of_model() -> set[str]:
     found = set()
     for section, kind in get_type_hints(settings.Settings).items():
-        inner = settings.ResourceSettings if section == "resources" else kind
+        inner = {"resources": settings.ResourceSettings, "endpoints": settings.EndpointSettings}.get(section, kind)
         hints = get_type_hints(inner)
         for one in dataclasses.fields(inner):
-            name = f"{settings.key_of(section)}.{settings.key_of(one.name)}"
+            name = f"{settings.key_of(section.replace('endpoints', 'endpoint'))}.{settings.key_of(one.name)}"
             deeper = dataclasses.is_dataclass(hints[one.name])
             nested = dataclasses.fields(hints[one.name]) if deeper else ()
             found |= {f"{name}.{settings.key_of(last.name)}" for last in nested} if deeper else {name}

@@ -1,0 +1,157 @@
+"""The list `endpoints`: the keys of `endpoint`, messages with the path of the entry, and the environment."""
+
+import json
+
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+
+from beacon import codec, errors
+from beacon.codec import documents
+from beacon.configuration import loading, settings, shown
+from beacon.dev.reference import schema
+
+RESOURCES = "resources: [{apiVersion: v1, kind: ConfigMap}]\n"
+VALIDATOR = jsonschema.Draft7Validator(schema.document())
+
+
+def with_endpoints(*entries: str) -> str:
+    return RESOURCES + "endpoints:\n" + "".join(f"- {entry}\n" for entry in entries)
+
+
+def load(text: str, **environ: str) -> settings.Settings:
+    return loading.parse(text, environ).settings
+
+
+def problems(text: str, **environ: str) -> tuple[str, ...]:
+    with pytest.raises(errors.ConfigError) as refused:
+        load(text, **environ)
+    return refused.value.problems
+
+
+def test_a_list_of_one_is_the_same_as_endpoint() -> None:
+    listed = load(with_endpoints("{url: http://a/, name: b, timeout: 3s, retry: {maxAttempts: 2}}"))
+    single = load(RESOURCES + "endpoint: {url: http://a/, name: b, timeout: 3s, retry: {maxAttempts: 2}}")
+
+    assert listed == single
+    assert settings.digest(listed) == settings.digest(single)
+    assert listed.endpoints == (listed.endpoint,)
+
+
+def test_both_are_an_error() -> None:
+    text = with_endpoints("{url: http://a/}") + "endpoint: {url: http://a/}\n"
+
+    assert problems(text) == ("endpoint: can't be combined with endpoints",)
+
+
+def test_an_empty_section_beside_the_list_is_no_error() -> None:
+    assert load(with_endpoints("{url: http://a/}") + "endpoint:\n").endpoint.url == "http://a/"
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("{url: ftp://a/}", "endpoints[0].url: 'ftp://a/' must be an http or https URL"),
+        ("{}", "endpoints[0].url: required"),
+        ("{url: http://a/, tiemout: 1s}", "endpoints[0].tiemout: no such key; did you mean timeout?"),
+        ("{url: http://a/, method: GET}", "endpoints[0].method: 'GET' must be one of POST, PUT, PATCH"),
+        ("{url: http://a/, name: A b}", "endpoints[0].name: 'A b' must be at most 63 letters"),
+        ("{url: http://a/, tls: {certFile: /c}}", "endpoints[0].tls: certFile and keyFile must be set together"),
+        ("{url: http://a/, headers: {X-A: a, x-a: b}}", "endpoints[0].headers: two names differ only in case"),
+        ("{url: http://a/, headers: {Te: secret}}", "endpoints[0].headers: 'Te' belongs to the connection"),
+        ("http://user:secret@a/", "endpoints[0]: must be a mapping"),
+        ("{url: http://a/, breaker: {probeInterval: 5s}}", "endpoints[0].breaker.probeInterval: '5s' must be"),
+    ],
+)
+def test_a_problem_names_the_entry(entry: str, message: str) -> None:
+    found = problems(with_endpoints(entry))
+
+    assert any(problem.startswith(message) for problem in found), found
+    assert "secret" not in str(found)
+
+
+@pytest.mark.parametrize("value", ["[]", "http://user:secret@a/", "{url: http://a/}", "3"])
+def test_what_is_not_a_list_of_mappings_is_refused_without_being_shown(value: str) -> None:
+    found = problems(f"{RESOURCES}endpoints: {value}\n")
+
+    assert len(found) == 1, found
+    assert found[0].startswith("endpoints: ")
+    assert "secret" not in found[0]
+
+
+@pytest.mark.parametrize(
+    ("entry", "warning"),
+    [
+        ("{url: http://a/, timeout: 2h}", "endpoints[0].timeout: must be at least 1ms and at most 1h; 1h is used"),
+        ("{url: http://a/, retry: {jitter: 3}}", "endpoints[0].retry.jitter: must be at least 0 and at most 1"),
+        ("{url: http://a/, headers: {Content-Type: a}}", "endpoints[0].headers.Content-Type: ignored"),
+        (
+            "{url: http://a/, retry: {initialBackoff: 9m}}",
+            "endpoints[0].retry.initialBackoff: longer than maxBackoff; maxBackoff is used for both",
+        ),
+    ],
+)
+def test_a_correction_names_the_entry(entry: str, warning: str) -> None:
+    found = loading.parse(with_endpoints(entry), {}).warnings
+
+    assert len(found) == 1, found
+    assert found[0].startswith(warning), found
+
+
+def test_a_url_in_the_environment_replaces_that_of_the_only_entry() -> None:
+    assert load(with_endpoints("{name: a, url: http://a/}"), ENDPOINT_URL="http://b/").endpoint.url == "http://b/"
+    assert load(with_endpoints("{name: a}"), ENDPOINT_URL="http://b/").endpoint.url == "http://b/"
+    assert load(with_endpoints(""), ENDPOINT_URL="http://b/").endpoint.url == "http://b/"
+
+
+def test_names_are_unique_and_the_default_is_a_name() -> None:
+    found = problems(with_endpoints("{url: http://a/}", "{url: http://b/, name: default}"))
+
+    assert "endpoints[1].name: 'default' is the name of endpoints[0], too; names must be unique" in found
+
+
+@pytest.mark.parametrize("variable", ["ENDPOINT_URL", "ENDPOINT_AUTH_TOKEN", "ENDPOINT_AUTH_TOKEN_FILE"])
+def test_with_several_entries_what_means_the_only_endpoint_is_refused(variable: str) -> None:
+    text = with_endpoints("{url: http://a/, name: a}", "{url: http://b/, name: b}")
+
+    found = problems(text, **{variable: "http://c/"})
+
+    assert f"{variable}: means the only endpoint, but endpoints has 2; remove the variable" in found
+
+
+def test_the_proxy_of_every_entry_is_checked() -> None:
+    text = with_endpoints("{url: http://a/, name: a}", "{url: https://b/, name: b}")
+
+    found = problems(text, HTTPS_PROXY="ftp://proxy/", NO_PROXY="a")
+
+    assert any("HTTPS_PROXY" in problem for problem in found), found
+
+
+def test_more_than_one_is_refused_while_the_other_parts_send_to_one() -> None:
+    text = with_endpoints("{url: http://a/, name: a}", "{url: http://b/, name: b}")
+
+    assert problems(text) == ("endpoints: 2 are too many; this release sends to one endpoint",)
+    assert list(VALIDATOR.iter_errors(documents.load(text)))
+
+
+def test_the_effective_configuration_of_a_list_of_one_loads_as_the_same() -> None:
+    tree = load(with_endpoints("{url: http://a/, name: a}"))
+
+    again = json.loads(codec.encode(shown.as_file(tree)))
+
+    assert again["endpoint"]["name"] == "a"
+    assert load(json.dumps(again)) == tree
+
+
+@pytest.mark.parametrize(
+    ("text", "is_valid"),
+    [
+        (with_endpoints("{url: http://a/, name: a}"), True),
+        (RESOURCES + "endpoint: {url: http://a/}\nendpoints:\n", True),
+        (with_endpoints("{url: ftp://a/}"), False),
+        (with_endpoints("{url: http://a/, nmae: a}"), False),
+        (with_endpoints("{url: http://a/}") + "endpoint: {url: http://a/}\n", False),
+        (RESOURCES + "endpoints: []\n", False),
+    ],
+)
+def test_the_schema_knows_the_list(text: str, is_valid: bool) -> None:
+    assert (not list(VALIDATOR.iter_errors(documents.load(text)))) is is_valid
