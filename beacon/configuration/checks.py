@@ -1,13 +1,13 @@
 """Checks that involve several values. Pure: returns the tree, with values corrected that the Go Beacon accepts."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
 import beacon
 from beacon.configuration import configured_scopes, settings, values
-from beacon.domain import rules
+from beacon.domain import rules, selection
 
 # Whole values must match. The JSON Schema for editors (`beacon.dev.reference`) uses the same patterns.
 API_VERSION = r"([a-z0-9.-]+/)?v[a-z0-9]+"
@@ -21,8 +21,7 @@ ANNOTATION = r"([A-Za-z0-9.-]{1,253}/)?[A-Za-z0-9][-A-Za-z0-9_.]{0,62}"
 REFUSED_GROUP = "project.openshift.io/"
 
 _SHARE_OF_INTERVAL = 0.9
-MOST_ENDPOINTS = 1
-_MOST_ENDPOINTS_WHY = "this release sends to one endpoint"
+MOST_ENDPOINTS = 32
 
 
 def check(
@@ -72,15 +71,29 @@ def _resource(one: settings.ResourceSettings, where: str, invalid: Collection[st
 def _endpoints(tree: settings.Settings, invalid: Collection[str], paths: Sequence[str]) -> list[str]:
     problems: list[str] = []
     if len(tree.endpoints) > MOST_ENDPOINTS:
-        problems.append(f"endpoints: {len(tree.endpoints)} are too many; {_MOST_ENDPOINTS_WHY}")
+        problems.append(f"endpoints: {len(tree.endpoints)} are too many; at most {MOST_ENDPOINTS} are possible")
     names: dict[str, str] = {}
+    known = not any(path.startswith("resources") for path in invalid)
+    kinds = _kinds(tree) if known else frozenset()
     for path, one in zip(paths, tree.endpoints, strict=True):
-        problems += [*_tls(one.tls, path, invalid)]
+        problems += [*_tls(one.tls, path, invalid), *(_unknown_kinds(one, path, kinds) if known else ())]
         if len({name.lower() for name in one.headers}) < len(one.headers):
             problems.append(f"{path}.headers: two names differ only in case")
         if f"{path}.name" not in invalid and (first := names.setdefault(one.name, path)) != path:
             problems.append(f"{path}.name: {one.name!r} is the name of {first}, too; names must be unique")
     return problems
+
+
+def _kinds(tree: settings.Settings) -> frozenset[str]:
+    return frozenset(selection.kind_of(rules.group_of(one.api_version), one.kind) for one in tree.resources)
+
+
+def _unknown_kinds(one: settings.EndpointSettings, path: str, known: Collection[str]) -> Iterator[str]:
+    listed = ", ".join(sorted(known))
+    for section, kinds in (("select", one.select.kinds), ("exclude", one.exclude.kinds)):
+        for place, kind in enumerate(kinds):
+            if kind not in known:
+                yield f"{path}.{section}.kinds[{place}]: {kind!r} is the kind of no entry of resources ({listed})"
 
 
 def _tls(tls: settings.Tls, path: str, invalid: Collection[str]) -> list[str]:
@@ -131,7 +144,9 @@ def corrected(
 ) -> settings.Settings:
     """Return the tree with values corrected that do not fit each other; add the corrections to `warnings`."""
     reconciliation, storage, app = tree.reconciliation, tree.storage, tree.app
-    fitting = tuple(_fitting(one, path, warnings) for path, one in zip(endpoints, tree.endpoints, strict=True))
+    fitting = tuple(
+        _fitting(one, path, tree.worker, warnings) for path, one in zip(endpoints, tree.endpoints, strict=True)
+    )
     if reconciliation.timeout_s >= reconciliation.interval_s:
         timeout_s = reconciliation.interval_s * _SHARE_OF_INTERVAL
         reconciliation = replace(reconciliation, timeout_s=timeout_s)
@@ -146,8 +161,10 @@ def corrected(
     return replace(tree, endpoints=fitting, reconciliation=reconciliation, storage=storage, app=app)
 
 
-def _fitting(one: settings.EndpointSettings, path: str, warnings: list[str]) -> settings.EndpointSettings:
-    retry = one.retry
+def _fitting(
+    one: settings.EndpointSettings, path: str, worker: settings.Worker, warnings: list[str]
+) -> settings.EndpointSettings:
+    retry, one = one.retry, replace(one, concurrency=one.concurrency or worker.concurrency)
     if retry.initial_backoff_s <= retry.max_backoff_s:
         return one
     warnings.append(f"{path}.retry.initialBackoff: longer than maxBackoff; maxBackoff is used for both")

@@ -15,7 +15,7 @@ from typing import TypeVar
 import msgspec
 
 from beacon import codec
-from beacon.domain import instants
+from beacon.domain import instants, model
 
 MOST = 2**31 - 1
 
@@ -33,6 +33,8 @@ class ValueKind(StrEnum):
     PORT = "port"  # a TCP port; 0 means the default, as in Go
     NAMESPACE = "namespace"  # a DNS-1123 label
     SELECTOR = "selector"  # a label selector
+    GROUP_KIND = "group-kind"  # a kind with its API group, such as Deployment.apps; Pod in the core group
+    PATTERN = "pattern"  # a shell pattern for names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +155,25 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Select:
+    """`endpoint.select`: the events that the endpoint gets; an empty list means all."""
+
+    kinds: tuple[str, ...] = _key((), kind=ValueKind.GROUP_KIND, go=False)
+    namespaces: tuple[str, ...] = _key((), kind=ValueKind.PATTERN, go=False)
+    names: tuple[str, ...] = _key((), kind=ValueKind.PATTERN, go=False)
+    types: tuple[str, ...] = _key((), one_of=tuple(model.EventType), go=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exclude:
+    """`endpoint.exclude`: objects that the endpoint does not get, although they are selected; all keys must match."""
+
+    kinds: tuple[str, ...] = _key((), kind=ValueKind.GROUP_KIND, go=False)
+    namespaces: tuple[str, ...] = _key((), kind=ValueKind.PATTERN, go=False)
+    names: tuple[str, ...] = _key((), kind=ValueKind.PATTERN, go=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointSettings:
     """`endpoint`, or one of `endpoints`: a receiver of the events."""
 
@@ -165,6 +186,11 @@ class EndpointSettings:
     retry: Retry = Retry()
     breaker: BreakerSettings = BreakerSettings()
     tls: Tls = Tls()
+    concurrency: int = _key(0, least=0, most=512, go=False)  # 0: worker.concurrency
+    rate: float = _key(0.0, least=0, most=100_000, go=False)  # requests a second; 0: no limit
+    select: Select = Select()
+    exclude: Exclude = Exclude()
+    start: str = _key("created", one_of=("created", "now"), go=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

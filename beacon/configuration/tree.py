@@ -186,8 +186,8 @@ class _ValueReader:
     def correct(self, value: object, info: pydantic.ValidationInfo[_Corrections]) -> object:
         """Check the value against its bounds. Return it, corrected if that is possible."""
         allowed = self._allowed
-        if allowed.one_of and value not in allowed.one_of:
-            raise ValueError(f"must be one of {', '.join(allowed.one_of)}")
+        if not isinstance(value, tuple):
+            self._check_word(value)
         if allowed.kind is settings.ValueKind.PORT:
             return value or self._default
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -214,12 +214,17 @@ class _ValueReader:
         read, problems = [], []
         for item in items:
             try:
-                read.append(self._read_text(item))
+                read.append(self._read_text(self._check_word(item)))
             except ValueError as error:
                 problems.append(f"{_quoted(item)} {error}")
         if problems:
             raise ValueError("; ".join(problems))
         return tuple(read)
+
+    def _check_word(self, word: object) -> object:
+        if self._allowed.one_of and word not in self._allowed.one_of:
+            raise ValueError(f"must be one of {', '.join(self._allowed.one_of)}")
+        return word
 
     def _filter_headers(self, headers: dict[str, str], corrections: _Corrections) -> dict[str, str]:
         kept, problems = {}, []
@@ -251,6 +256,8 @@ _READERS = {
     settings.ValueKind.LABEL: values.label,
     settings.ValueKind.NAMESPACE: values.namespace,
     settings.ValueKind.SELECTOR: _selector,
+    settings.ValueKind.GROUP_KIND: values.group_kind,
+    settings.ValueKind.PATTERN: values.pattern,
 }
 _SECTIONS: dict[type, str] = {
     kind: f"{settings.key_of(name)}."

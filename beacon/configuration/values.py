@@ -11,6 +11,8 @@ _PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
 _SIZES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 NAMESPACE = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 LABEL = r"[a-z0-9]([-_.a-zA-Z0-9]{0,61}[a-z0-9])?"
+GROUP_KIND = r"[A-Za-z]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?(\.[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)?"
+PATTERN = r"[!-.0-~]{1,253}"
 PATH = r"/[A-Za-z0-9\-._~/]*"
 HEADER_NAME = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110, section 5.6.2
 HEADER_VALUE = r"[\t\x20-\x7e\x80-\xff]*"
@@ -95,6 +97,20 @@ def namespace(text: str) -> str:
     """Check the name of a namespace."""
     if not re.fullmatch(NAMESPACE, text):
         raise ValueError("must be a namespace's name: at most 63 of a-z, 0-9 and -")
+    return text
+
+
+def group_kind(text: str) -> str:
+    """Check a kind with its API group."""
+    if not re.fullmatch(GROUP_KIND, text):
+        raise ValueError("must be a kind with its API group such as Deployment.apps, or Pod in the core group")
+    return text
+
+
+def pattern(text: str) -> str:
+    """Check a shell pattern for the names of objects or of namespaces."""
+    if not re.fullmatch(PATTERN, text):
+        raise ValueError("must be a shell pattern such as team-*: at most 253 visible ASCII characters without a slash")
     return text
 
 

@@ -126,6 +126,8 @@ WORST: dict[str, tuple[Worst, ...]] = {
     "configuration/values.py '([0-9]{1,15})(k|M|G|T|Ki|Mi|Gi|Ti)?'": (("", "1", "k"),),
     "configuration/values.py '[0-9]{1,5}'": (("", "1", ""),),
     "configuration/values.py '[^\\\\x21-\\\\x7e]'": (("", "a", ""),),
+    "configuration/values.py GROUP_KIND": (("A", "-", ""), ("A.a", "-", ""), ("A", "a", ".")),
+    "configuration/values.py PATTERN": (("", "a", " "),),
     "configuration/values.py HEADER_NAME": (("", "a", ":"),),
     "configuration/values.py HEADER_VALUE": (("", " ", "\0"),),
     "configuration/values.py LABEL": (("a", "-", ""),),

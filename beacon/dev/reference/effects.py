@@ -66,6 +66,24 @@ EFFECTS: Mapping[str, str] = {
     ),
     "endpoint.tls.certFile": "Client certificate, read again when the file changes. Requires `keyFile`.",
     "endpoint.tls.keyFile": "Private key of the client certificate.",
+    "endpoint.concurrency": "Highest number of requests in flight to this endpoint. 0: `worker.concurrency`.",
+    "endpoint.rate": "Highest number of requests a second (token bucket). 0: no limit.",
+    "endpoint.start": (
+        "`created`: a new endpoint gets all tracked objects as `created`. `now`: it gets only what changes after its"
+        " name appeared."
+    ),
+    "endpoint.select.kinds": (
+        "Kinds to send, as `Kind.group` (`Deployment.apps`), or `Kind` alone in the core group. Empty: all of"
+        " `resources`."
+    ),
+    "endpoint.select.namespaces": "Shell patterns of namespaces, such as `team-*`, case-sensitive. Empty: all.",
+    "endpoint.select.names": "Shell patterns of names. Empty: all.",
+    "endpoint.select.types": "Event types to send. Empty: all.",
+    "endpoint.exclude.kinds": (
+        "Kinds not to send. Of `exclude`, all keys that are given must match; it wins over `select`."
+    ),
+    "endpoint.exclude.namespaces": "Shell patterns of namespaces not to send.",
+    "endpoint.exclude.names": "Shell patterns of names not to send.",
     "worker.pollInterval": (
         "Longest delay if a wake-up is lost. Normally the commit of an event wakes the notifier at once."
     ),

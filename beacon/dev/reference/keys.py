@@ -18,6 +18,8 @@ _WRITTEN = {
     settings.ValueKind.PATH: "URL path",
     settings.ValueKind.PORT: "port",
     settings.ValueKind.SELECTOR: "label selector",
+    settings.ValueKind.GROUP_KIND: "kind",
+    settings.ValueKind.PATTERN: "shell pattern",
 }
 _SIZES = ((40, "Ti"), (30, "Gi"), (20, "Mi"), (10, "Ki"), (0, ""))
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}

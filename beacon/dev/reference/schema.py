@@ -26,6 +26,8 @@ _KINDS = {
     settings.ValueKind.LABEL: values.LABEL,
     settings.ValueKind.NAMESPACE: values.NAMESPACE,
     settings.ValueKind.PORT: r"[0-9]{1,5}",
+    settings.ValueKind.GROUP_KIND: values.GROUP_KIND,
+    settings.ValueKind.PATTERN: values.PATTERN,
 }
 _OWN = {
     "app.version": checks.VERSION,
@@ -52,7 +54,12 @@ def document() -> Json:
     }
     made: Json = head | _section(keys.tree())
     entry = {"$ref": "#/properties/endpoint"}
-    made["properties"]["endpoints"] = {"type": ["array", "null"], "minItems": 1, "maxItems": 1, "items": entry}
+    made["properties"]["endpoints"] = {
+        "type": ["array", "null"],
+        "minItems": 1,
+        "maxItems": checks.MOST_ENDPOINTS,
+        "items": entry,
+    }
     return made
 
 
@@ -126,6 +133,8 @@ def _truth() -> Json:
 def _list(key: keys.Key) -> Json:
     pattern = _KINDS.get(key.allowed.kind) if key.allowed.kind else None
     item: Json = {"type": _SCALAR} | ({"pattern": _whole(f"({pattern})?")} if pattern else {})
+    if key.allowed.one_of:
+        item = {"enum": [*key.allowed.one_of, ""]}
     return {"anyOf": [{"type": ["array", "null"], "items": item}, {"const": ""}]}
 
 

@@ -7,8 +7,9 @@ import pytest
 
 from beacon import codec, errors
 from beacon.codec import documents
-from beacon.configuration import loading, settings, shown
+from beacon.configuration import endpoint_selection, loading, settings, shown
 from beacon.dev.reference import schema
+from beacon.domain import model, selection
 
 RESOURCES = "resources: [{apiVersion: v1, kind: ConfigMap}]\n"
 VALIDATOR = jsonschema.Draft7Validator(schema.document())
@@ -126,11 +127,67 @@ def test_the_proxy_of_every_entry_is_checked() -> None:
     assert any("HTTPS_PROXY" in problem for problem in found), found
 
 
-def test_more_than_one_is_refused_while_the_other_parts_send_to_one() -> None:
-    text = with_endpoints("{url: http://a/, name: a}", "{url: http://b/, name: b}")
+def test_up_to_32_are_possible() -> None:
+    entries = [f"{{url: http://a/, name: e{number}}}" for number in range(33)]
 
-    assert problems(text) == ("endpoints: 2 are too many; this release sends to one endpoint",)
-    assert list(VALIDATOR.iter_errors(documents.load(text)))
+    assert len(load(with_endpoints(*entries[:32])).endpoints) == 32
+    assert problems(with_endpoints(*entries)) == ("endpoints: 33 are too many; at most 32 are possible",)
+    assert list(VALIDATOR.iter_errors(documents.load(with_endpoints(*entries))))
+
+
+def test_the_selection_is_that_of_the_file() -> None:
+    keys = "kinds: [ConfigMap], namespaces: [team-*], names: [a, 'b?']"
+    tree = load(with_endpoints(f"{{url: http://a/, select: {{{keys}, types: [deleted]}}, exclude: {{names: ['ab']}}}}"))
+
+    chosen = endpoint_selection.of(tree.endpoint)
+
+    assert chosen.select == selection.SubjectFilter(kinds=("ConfigMap",), namespaces=("team-*",), names=("a", "b?"))
+    assert chosen.exclude == selection.SubjectFilter(names=("ab",))
+    assert chosen.types == (model.EventType.DELETED,)
+
+
+def test_the_concurrency_is_that_of_the_worker_unless_it_is_set() -> None:
+    worker = "worker: {concurrency: 7}\n"
+    tree = load(worker + with_endpoints("{url: http://a/, name: a}", "{url: http://a/, name: b, concurrency: 2}"))
+
+    assert [one.concurrency for one in tree.endpoints] == [7, 2]
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ("select: {kinds: [ConfigMap, Pod]}", "endpoints[0].select.kinds[1]: 'Pod' is the kind of no"),
+        ("exclude: {kinds: [ConfigMap.apps]}", "endpoints[0].exclude.kinds[0]: 'ConfigMap.apps' is the"),
+        ("select: {kinds: [a b]}", "endpoints[0].select.kinds: 'a b' must be a kind with its API group"),
+        ("select: {names: [a/b]}", "endpoints[0].select.names: 'a/b' must be a shell pattern"),
+        ("select: {types: [gone]}", "endpoints[0].select.types: 'gone' must be one of created, updated, deleted"),
+        ("exclude: {types: [created]}", "endpoints[0].exclude.types: no such key"),
+        ("start: later", "endpoints[0].start: 'later' must be one of created, now"),
+        ("rate: -1", "endpoints[0].rate: '-1' must be at least 0"),
+        ("concurrency: 513", "endpoints[0].concurrency: '513' must be at least 0 and at most 512"),
+        ("park: {}", "endpoints[0].park: no such key"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_of_an_endpoint_is_reported(keys: str, message: str) -> None:
+    found = problems(with_endpoints(f"{{url: http://a/, {keys}}}"))
+
+    assert len(found) == 1, found
+    assert found[0].startswith(message), found
+
+
+def test_with_wrong_resources_no_kind_is_called_unknown() -> None:
+    text = "resources: [{apiVersion: v1}]\nendpoint: {url: http://a/, select: {kinds: [Pod]}}\n"
+
+    assert problems(text) == ("resources[0].kind: required",)
+
+
+def test_several_are_shown_as_a_list_that_loads_as_the_same() -> None:
+    tree = load(with_endpoints("{url: http://a/, name: a, select: {names: [x]}}", "{url: http://a/, name: b}"))
+
+    again = json.loads(codec.encode(shown.as_file(tree)))
+
+    assert "endpoint" not in again
+    assert load(json.dumps(again)) == tree
 
 
 def test_the_effective_configuration_of_a_list_of_one_loads_as_the_same() -> None:
