@@ -15,7 +15,7 @@ _PEEKED = 16 * 1024
 
 
 def is_silent(sock: Stream, raw: socket.socket) -> bool:
-    """Return True if a socket is open and has no data for the reader; `raw` is a second descriptor of it, without TLS.
+    """Return True if a socket is open and has no data for the reader; `raw` is the socket below TLS, or the same one.
 
     TLS sends records of its own, such as session tickets; only reading a record shows its type. An incomplete record is
     not read, because it could be part of an answer that would go undetected.
@@ -25,6 +25,7 @@ def is_silent(sock: Stream, raw: socket.socket) -> bool:
     seen = _peek(raw)
     if seen is None or not isinstance(sock, ssl.SSLSocket) or not _are_whole_records(seen):
         return seen is None
+    patience_s = sock.gettimeout()
     sock.settimeout(0)
     try:
         sock.recv(1)
@@ -33,7 +34,7 @@ def is_silent(sock: Stream, raw: socket.socket) -> bool:
     except OSError:
         return False
     finally:
-        sock.settimeout(None)
+        sock.settimeout(patience_s)
     return False
 
 
@@ -49,7 +50,8 @@ def has_pending(sock: Stream) -> bool:
 def _peek(raw: socket.socket) -> bytes | None:
     """Return the readable bytes, b"" if the connection is closed, None if there are none."""
     try:
-        return raw.recv(_PEEKED, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        # Not `raw.recv`: that of an SSLSocket would decrypt.
+        return socket.socket.recv(raw, _PEEKED, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except BlockingIOError:
         return None
     except OSError:

@@ -5,6 +5,7 @@ the measurements behind each socket option. A client belongs to one thread; othe
 """
 
 import os
+import select
 import struct
 import threading
 import time
@@ -22,6 +23,7 @@ from beacon import errors, wire
 _EVENT = struct.Struct("=Hi")  # an event and its value; zmq.utils.monitor parses it, too, but imports asyncio
 _FRAME = struct.Struct("<QI")  # ticket of a request, transmission number
 _SLICE_S = 0.5  # longest wait between checks of the stop flag and heartbeats
+_RETRY_S = 0.05  # between two attempts to send a request that the socket does not accept
 _HEARTBEAT_MS = 1000
 _HIGH_WATER = 1000
 _BACKOFF_S = (0.05, 2.0)
@@ -93,6 +95,8 @@ class Client:
         self._wakeup_lock = threading.Lock()
         self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._woken = False
+        self._resting = select.poll()
+        self._resting.register(self._wakeup, select.POLLIN)
         self.ledger = ""
         self.settings_digest = ""
         self.renewed_at = 0.0  # monotonic time when the connection was last lost or restored
@@ -125,6 +129,25 @@ class Client:
         """Return how many more requests `submit` accepts now."""
         return self._window - len(self._pending)
 
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """Return the descriptors that become readable when `collect` has work; others after a reconnection.
+
+        They show changes only: a caller that waits for them first asks `has_input`, and waits no longer than
+        `patience_s`.
+        """
+        return self._descriptors
+
+    @property
+    def has_input(self) -> bool:
+        """Return True if `collect` has work now. Sending may consume the change of a descriptor that shows it."""
+        return bool(self._answered) or readable(self._socket)
+
+    @property
+    def patience_s(self) -> float:
+        """Return after which time `collect` must be called even if no descriptor has become readable."""
+        return _RETRY_S if self._unsent else _SLICE_S
+
     def wake(self) -> None:
         """Make the current or next `collect` return early; no effect on a closed client.
 
@@ -134,6 +157,10 @@ class Client:
             if self._wakeup >= 0 and not self._woken:
                 self._woken = True
                 os.eventfd_write(self._wakeup, 1)
+
+    def rest(self, timeout_s: float) -> None:
+        """Wait until woken, for up to `timeout_s`, without looking at replies: each wake-up costs more than a reply."""
+        self._resting.poll(timeout_s * 1000)
 
     def wake_on(self, descriptor: int) -> None:
         """Make `gather` return early as soon as this descriptor is readable: that of an epoll object, for example."""
@@ -399,6 +426,8 @@ class Client:
         self._monitor: zmq.Socket[bytes] = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         self._pollers: dict[tuple[bool, bool], zmq.Poller] = {}
         self._socket.connect(self._where)
+        of_socket, of_monitor = int(self._socket.getsockopt(zmq.FD)), int(self._monitor.getsockopt(zmq.FD))
+        self._descriptors = of_socket, of_monitor, self._wakeup
 
     def _disconnect(self) -> None:
         self._socket.disable_monitor()

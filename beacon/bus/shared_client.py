@@ -58,6 +58,10 @@ class SharedClient:
         """Make the current or next `exchange` return early; any thread may call this."""
         self._client.wake()
 
+    def rest(self, timeout_s: float) -> None:
+        """Wait until woken or called, for up to `timeout_s`, without looking at replies. For the owner."""
+        self._client.rest(timeout_s)
+
     def submit(self, request: wire.AnyRequest, settle: Callable[[Answer], None]) -> None:
         """Send a request without waiting; `exchange` passes the reply, or the error, to `settle`. For the owner."""
         self._waiting[self._client.submit(request)] = settle

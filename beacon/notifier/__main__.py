@@ -3,36 +3,31 @@
 import contextlib
 import functools
 import os
+import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
 
 from beacon import bus
 from beacon.configuration import settings
-from beacon.notifier import (
-    auth_token,
-    deadline,
-    dispatch,
-    http_sender,
-    in_flight_marks,
-    masking,
-    ports,
-    telemetry,
-    test_event,
-    wiring,
-)
+from beacon.notifier import test_event, wiring
+from beacon.notifier.delivery import dispatch, endpoint, guarded_endpoint, in_flight_marks, telemetry, window
+from beacon.notifier.transport import auth_token, event_loop, http_sender, masking
 from beacon.runtime import log, process
+
+Beat = Callable[[], None]
+Connect = Callable[[Beat], bus.Client]
 
 
 def main(context: process.Context) -> None:
     """Deliver until the process is asked to stop."""
     with closing(context.heartbeat("claims")) as claims:
-        where, beat = bus.address(context.run_dir), claims.beat
-        deliver(context, lambda: bus.Client(where, stop=context.stop, on_beat=beat), beat)
+        where = bus.address(context.run_dir)
+        deliver(context, lambda beat: bus.Client(where, stop=context.stop, on_beat=beat), claims.beat)
 
 
-def deliver(context: process.Context, connect: ports.Connect, beat: Callable[[], None]) -> None:
+def deliver(context: process.Context, connect: Connect, beat: Beat) -> None:
     """Deliver the store's events, with the configuration that the store returns."""
-    with connect() as client:
+    with connect(beat) as client:
         tree = settings.from_plain(process.obtain_settings(context, client))
         ledger = client.ledger
     if tree.endpoint.tls.insecure_skip_verify:
@@ -46,40 +41,44 @@ def deliver(context: process.Context, connect: ports.Connect, beat: Callable[[],
     plain = functools.partial(bus.Client, bus.address(context.run_dir), stop=context.stop)  # without a heartbeat
     context.spawn("test-events", lambda: test_event.serve(plain, tree, os.environ, context.stop))
     token.wait(context.stop, beat=beat, on_wait=recorder.held_back)
-    watchdog = deadline.Watchdog()
-    context.spawn("watchdog", lambda: watch(context, watchdog))
-    sender = http_sender.HttpSender(
-        wiring.target_of(tree), token=token.token, watchdog=watchdog, on_tls_error=recorder.tls_failed
-    )
-    conceal(sender.secrets)
-    most = dispatch.most_marks(tree.worker.concurrency)
     opened_marks = in_flight_marks.open_marks(
-        context.run_dir / "notifier.marks", most=most, ledger=ledger, failed=lambda: bool(context.failure)
+        context.run_dir / "notifier.marks",
+        most=window.most_marks(tree.worker.concurrency),
+        ledger=ledger,
+        failed=lambda: bool(context.failure),
     )
-    with closing(sender), opened_marks as marks, contextlib.ExitStack() as at_end:
+    with contextlib.ExitStack() as at_end, closing(event_loop.EventLoop()) as loop, opened_marks as marks:
         at_end.callback(recorder.finish)
-        dispatch.Dispatcher(
-            wiring.config_of(tree),
-            sender,
-            connect=connect,
+        sender = http_sender.HttpSender(
+            wiring.target_of(tree),
+            token=token.token,
+            loop=loop,
             start=context.spawn,
-            stop=context.stop,
-            deadlines=watchdog,
-            telemetry=recorder,
-            marks=marks,
-        ).run()
+            on_tls_error=recorder.tls_failed,
+            on_fault=recorder.faulted,
+        )
+        conceal(sender.secrets)
+        with closing(sender):
+            served = endpoint.EndpointDelivery(
+                wiring.config_of(tree), sender, stop=context.stop, telemetry=recorder, marks=marks
+            )
+            guarded = guarded_endpoint.GuardedEndpoint(served, telemetry=recorder)
+            beat_unless_stuck = functools.partial(beat_unless, lambda: sender.is_stuck(time.monotonic()), beat)
+            dispatch.Dispatcher(
+                [guarded], loop=loop, connect=lambda: connect(beat_unless_stuck), stop=context.stop, ledger=marks.ledger
+            ).run()
+
+
+def beat_unless(is_stuck: Callable[[], bool], beat: Beat) -> None:
+    """Write a heartbeat, unless a thread that opens a connection stays stuck."""
+    if not is_stuck():
+        beat()
 
 
 def conceal(secrets: Iterable[str]) -> None:
     """Mask secrets in all later log lines."""
     for secret in secrets:
         log.register_secret(secret)
-
-
-def watch(context: process.Context, watchdog: deadline.Watchdog) -> None:
-    """Enforce the deadlines of requests; the heartbeat stops when a thread stays stuck in a request."""
-    with closing(context.heartbeat("requests")) as requests:
-        watchdog.run(requests.beat)
 
 
 if __name__ == "__main__":

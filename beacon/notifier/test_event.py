@@ -6,12 +6,17 @@ connection of its own. It has no object and is not written to the ledger.
 
 import threading
 import time
+import traceback
 import uuid
 from collections.abc import Mapping
+from contextlib import closing
 
 from beacon import bus, errors, wire
 from beacon.configuration import settings
-from beacon.notifier import answer, auth_token, deadline, http_sender, ports, render, wiring
+from beacon.notifier import wiring
+from beacon.notifier.delivery import ports, render
+from beacon.notifier.transport import answer, auth_token, blocking_sender
+from beacon.runtime import log
 
 _POLL_S = 1.0
 _TIMEOUT_S = 5.0
@@ -62,18 +67,15 @@ def send(tree: settings.Settings, environ: Mapping[str, str]) -> wire.TestEventR
             "", tree, answer.EndpointAnswer(code="", status=0, error=f"no token can be read from {file}: not sent")
         )
     identity = str(uuid.uuid4())
-    watchdog = deadline.Watchdog()
-    thread = threading.Thread(target=watchdog.run, args=(lambda: None,))
-    thread.start()
-    sender = http_sender.HttpSender(target, token=token.token, watchdog=watchdog)
-    try:
+    with closing(blocking_sender.BlockingSender(target, token=token.token, on_fault=_log)) as sender:
         body = render.test_event(identity, time.time_ns() // 1000, wiring.config_of(tree).names)
         reply = sender.send(body, event_id=identity, timeout_s=tree.endpoint.timeout_s)
-    finally:
-        sender.close()
-        watchdog.stop()
-        thread.join()
     return _result(identity, tree, reply)
+
+
+def _log(error: Exception) -> None:
+    """Log an unexpected error; the test event is reported as `internal`."""
+    log.get().error("test event sent with an error", traceback="".join(traceback.format_exception(error)))
 
 
 def _result(identity: str, tree: settings.Settings, reply: answer.EndpointAnswer) -> wire.TestEventResult:

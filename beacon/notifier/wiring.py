@@ -4,14 +4,16 @@ Pure. The parts do not import the settings; each knows only its own configuratio
 """
 
 from beacon.configuration import settings
-from beacon.notifier import breaker, dispatch, http_sender, render, retry, tls_context
+from beacon.notifier.delivery import breaker, render, retry
+from beacon.notifier.delivery import endpoint as delivery
+from beacon.notifier.transport import route, tls_context
 
 
-def target_of(tree: settings.Settings) -> http_sender.Target:
+def target_of(tree: settings.Settings) -> route.Target:
     """Return the target of requests."""
     endpoint = tree.endpoint
     tls = endpoint.tls
-    return http_sender.Target(
+    return route.Target(
         url=endpoint.url,
         method=endpoint.method,
         agent=f"beacon/{tree.app.version}",
@@ -24,13 +26,13 @@ def target_of(tree: settings.Settings) -> http_sender.Target:
     )
 
 
-def config_of(tree: settings.Settings) -> dispatch.DispatcherConfig:
-    """Return the configuration of the dispatcher."""
+def config_of(tree: settings.Settings) -> delivery.EndpointConfig:
+    """Return the configuration of the deliveries."""
     endpoint, backoff, worker = tree.endpoint, tree.endpoint.retry, tree.worker
     names = render.Names(
         source=tree.cloud_events.source, cluster=tree.app.cluster_name, type_prefix=tree.cloud_events.type_prefix
     )
-    return dispatch.DispatcherConfig(
+    return delivery.EndpointConfig(
         endpoint=endpoint.name,
         names=names,
         policy=retry.Policy(

@@ -75,7 +75,10 @@ GAP_DIFFERENCES = _counter(
 REDELIVERIES = _counter("redeliveries_total", "Deliveries repeated by an operator.", "endpoint")
 DELIVERIES = _counter("deliveries_total", "Deliveries finished, by outcome.", "endpoint", "type", "outcome")
 DELIVERY_ATTEMPTS = _counter(
-    "delivery_attempts_total", "Requests sent, by HTTP status or failure (network, tls, timeout).", "endpoint", "code"
+    "delivery_attempts_total",
+    "Requests sent, by HTTP status or failure (network, tls, timeout; internal: unexpected errors).",
+    "endpoint",
+    "code",
 )
 DELIVERY_RETRIES = _counter("delivery_retries_total", "Deliveries scheduled for a retry.", "endpoint", "reason")
 DELIVERY_DURATION = _histogram("delivery_duration_seconds", "Duration of one request.", "endpoint", buckets=_REQUEST)

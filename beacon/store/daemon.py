@@ -21,7 +21,8 @@ from beacon.store import service
 _BATCH = 512
 _WAIT_S = 0.5
 _PROGRESS_S = 5.0  # how often a long activity before serving is logged
-_GROUPING_S = 0.003  # how long a settlement may wait to share the commit of an observation
+_GROUPING_S = 0.01  # how long a settlement may wait to share the commit of an observation
+_MANY = 16  # so many settlements do not wait
 _BUSY_S = 0.02  # after the last urgent request, another one is expected within this
 _T = TypeVar("_T")
 
@@ -130,13 +131,19 @@ class Daemon:
     """The loop between the socket and the service."""
 
     def __init__(
-        self, server: bus_server.BusServer, served: service.StoreService, listener: service.ServiceListener
+        self,
+        server: bus_server.BusServer,
+        served: service.StoreService,
+        listener: service.ServiceListener,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Serve `served` on `server`."""
         self._server = server
         self._service = served
         self._listener = listener
-        self._urgent_at = 0.0
+        self._clock = clock
+        self._urgent_at = -_BUSY_S
 
     def serve(self, *, stop: threading.Event, beat: Callable[[], None]) -> None:
         """Receive requests, apply them in one transaction and reply, until the process is asked to stop."""
@@ -148,28 +155,28 @@ class Daemon:
         """Run one round; wait no longer than `longest_s` for requests."""
         arrived = self._server.receive(self._service.longest_wait_s(longest_s), limit=_BATCH)
         requests = self._read_all(arrived)
-        if requests and all(map(_may_wait, requests)):
+        if requests and all(map(_may_wait, requests)) and _settlements(requests) < _MANY:
             requests += self._wait_for_urgent()
         if not all(map(_may_wait, requests)):
-            self._urgent_at = time.monotonic()
+            self._urgent_at = self._clock()
         answers = self._service.process(requests)
         for pending, reply in sorted(answers, key=_is_low_priority):
             self._answer(pending, reply)
 
     def _wait_for_urgent(self) -> list[service.QueuedRequest]:
         """Wait briefly for requests with which settlements can share a commit, while such requests keep arriving."""
-        now = time.monotonic()
+        now = self._clock()
         if now - self._urgent_at > _BUSY_S:
             return []
         deadline = now + _GROUPING_S
-        while (left_s := deadline - time.monotonic()) > 0:
+        while (left_s := deadline - self._clock()) > 0:
             requests = self._read_all(self._server.receive(left_s, limit=_BATCH))
             if requests:
                 return requests
         return []
 
     def _read_all(self, arrived: Sequence[bus_server.Incoming]) -> list[service.QueuedRequest]:
-        now = time.monotonic()
+        now = self._clock()
         return [queued for incoming in arrived if (queued := self._read(incoming, now)) is not None]
 
     def _read(self, incoming: bus_server.Incoming, now: float) -> service.QueuedRequest | None:
@@ -190,13 +197,18 @@ class Daemon:
             data = wire.encode_reply(reply, ledger=self._service.ledger_id, settings=self._service.digest)
         self._server.reply(pending.incoming, data)
         result = reply.code if isinstance(reply, wire.Refused) else "ok"
-        self._listener.answered(pending.verb, result, time.monotonic() - pending.arrived_at)
+        self._listener.answered(pending.verb, result, self._clock() - pending.arrived_at)
 
 
 def _is_low_priority(answer: service.Answer) -> bool:
     """Return True if a reply may be sent after those that lease deliveries."""
     _, reply = answer
     return not (isinstance(reply, wire.Claimed) and reply.deliveries)
+
+
+def _settlements(requests: Sequence[service.QueuedRequest]) -> int:
+    """Count the settlements of claims."""
+    return sum(len(one.request.settlements) for one in requests if isinstance(one.request, wire.Claim))
 
 
 def _may_wait(queued: service.QueuedRequest) -> bool:

@@ -1,6 +1,6 @@
 """The content of an event: its id and the data of its envelope, rendered once and the same for every attempt.
 
-Pure. `beacon.notifier.render` adds the envelope around the data.
+Pure. `beacon.notifier.delivery.render` adds the envelope around the data.
 """
 
 import hashlib

@@ -53,6 +53,7 @@ class StoreSession:
         self._filter = object_filter.ObjectFilter(scope.rule)
         self._outbox: deque[pending_batch.Segment] = deque()
         self._sent_at = 0.0
+        self.observations_sent = 0
 
     @property
     def position(self) -> int:
@@ -261,6 +262,7 @@ class StoreSession:
 
     def _request(self, segment: pending_batch.Segment) -> wire.Observe:
         self._sent_at = self._clock()
+        self.observations_sent += len(segment.observations)
         return wire.Observe(
             scope=self._scope.id,
             session=self._session,

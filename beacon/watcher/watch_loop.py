@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from beacon import bus, errors, wire
 from beacon.cluster import failures
 from beacon.runtime import log, process, workers
-from beacon.watcher import scope_watch
+from beacon.watcher import observation_rate, scope_watch
 
 _TICK_S = 0.25
 _LONGEST_TICK_S = 2 * _TICK_S  # a process that was frozen has not waited for its watches meanwhile
@@ -51,7 +51,7 @@ class WatchLoop:
         self._busy: dict[int, None] = {}  # those with a batch or unanswered requests
         self._closed_to_reads: set[int] = set()
         self._ticked_at = time.monotonic()
-        self._confirm_from = 0
+        self._rate = observation_rate.ObservationRate()
 
     @property
     def descriptor(self) -> int:
@@ -79,7 +79,12 @@ class WatchLoop:
         self._epoll.close()
 
     def _round(self) -> None:
-        self._shared.exchange(self._timeout_s())
+        rest_s = 0.0 if self._pumped_next or self._finished else self._rate.rest_s(time.monotonic())
+        if rest_s > 0:
+            self._shared.rest(rest_s)
+            self._shared.exchange(0.0)
+        else:
+            self._shared.exchange(self._timeout_s())
         self._collect_finished()
         for descriptor, _ in self._epoll.poll(0):
             self._pumped_next[descriptor] = None
@@ -105,6 +110,7 @@ class WatchLoop:
 
     def _pump(self, descriptor: int, stream: scope_watch.ScopeWatch) -> None:
         session = stream.session
+        sent = session.observations_sent
         try:
             if session.congested:
                 session.advance()
@@ -118,6 +124,7 @@ class WatchLoop:
             self._leave(descriptor)
             self._pause(stream, stream.ended())
             return
+        self._rate.sent(session.observations_sent - sent, time.monotonic())
         if stream.watch.more:
             self._pumped_next[descriptor] = None
         if session.pending or session.batch_due_s() is not None:

@@ -1,14 +1,12 @@
 """Fixtures of the proxy tests: a receiver, each of the three proxies in front of it, and the sender."""
 
 import tempfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trustme
 
-from beacon.notifier import deadline
 from tests.endpoints import proxies
 from tests.unit.notifier import endpoints, running, stores
 
@@ -58,14 +56,6 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-
-
-@pytest.fixture
-def watchdog() -> Iterator[deadline.Watchdog]:
-    dog = deadline.Watchdog()
-    threading.Thread(target=dog.run, daemon=True).start()
-    yield dog
-    dog.stop()
 
 
 @pytest.fixture

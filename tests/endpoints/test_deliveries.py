@@ -5,7 +5,7 @@ import threading
 from collections import defaultdict
 
 from beacon.domain import model
-from beacon.notifier import breaker, retry
+from beacon.notifier.delivery import breaker, retry
 from tests.endpoints import proxies
 from tests.unit.notifier import endpoints, running, stores
 

@@ -10,7 +10,7 @@ import pytest
 import trustme
 
 from beacon.dev import testkit
-from beacon.notifier import answer, deadline, http_sender, tls_context
+from beacon.notifier.transport import answer, blocking_sender, route, tls_context
 from tests.endpoints import proxies
 from tests.unit.notifier import endpoints
 
@@ -19,15 +19,17 @@ BODY = b'{"specversion":"1.0"}'
 
 
 @pytest.fixture
-def send(watchdog: deadline.Watchdog, authority: trustme.CA, tmp_path: Path) -> Iterator[Send]:
+def send(authority: trustme.CA, tmp_path: Path) -> Iterator[Send]:
     """Send through one sender for each URL."""
-    channels: dict[str, http_sender.HttpSender] = {}
+    channels: dict[str, blocking_sender.BlockingSender] = {}
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
 
     def through(url: str, body: bytes = BODY, *, timeout_s: float = 60.0) -> answer.EndpointAnswer:
         files = tls_context.TlsFiles(ca=str(tmp_path / "ca.pem")) if url.startswith("https") else tls_context.TlsFiles()
-        target = http_sender.Target(url=url, method="POST", agent="beacon/test", width=4, files=files)
-        line = channels.setdefault(url, http_sender.HttpSender(target, token=lambda: "", watchdog=watchdog))
+        target = route.Target(url=url, method="POST", agent="beacon/test", width=4, files=files)
+        if url not in channels:
+            channels[url] = blocking_sender.BlockingSender(target, token=lambda: "")
+        line = channels[url]
         return line.send(body, event_id=f"event-{len(body)}", timeout_s=timeout_s)
 
     yield through

@@ -1,6 +1,7 @@
 """The bus over real sockets: lost replies, servers that die or freeze, temporary refusals."""
 
 import itertools
+import selectors
 import stat
 import tempfile
 import threading
@@ -176,6 +177,13 @@ def test_another_thread_wakes_a_client_that_waits(client: bus.Client) -> None:
     assert client.collect(wire.PING, FOREVER_S) == []
 
 
+def test_another_thread_ends_a_rest(client: bus.Client) -> None:
+    threading.Timer(0.05, client.wake).start()
+    client.rest(60.0)  # would exceed the test's time limit
+    client.rest(60.0)  # until the wake was read, it ends every rest
+    assert client.gather(60.0) == []
+
+
 def test_waking_a_client_that_is_closed_does_nothing(place: Path) -> None:
     client = bus.Client(bus.address(place), stop=threading.Event())
     client.close()
@@ -296,3 +304,73 @@ def test_a_large_request_and_a_large_reply_that_are_allowed_arrive(place: Path) 
 
     assert reply == welcome
     assert len(serving.asked) == 1
+
+
+def wait_outside(client: bus.Client, selector: selectors.BaseSelector, timeout_s: float) -> bool:
+    """Wait for a client's descriptors, as a loop of the caller does. Return True if it has something to collect."""
+    watched = {key.fd for key in selector.get_map().values()}
+    if watched != set(client.descriptors):
+        for descriptor in watched:
+            selector.unregister(descriptor)
+        for descriptor in client.descriptors:
+            selector.register(descriptor, selectors.EVENT_READ)
+    return client.has_input or bool(selector.select(timeout_s)) or client.has_input
+
+
+def test_a_caller_may_wait_for_the_descriptors_itself(place: Path, client: bus.Client) -> None:
+    with Serving(place), selectors.DefaultSelector() as selector:
+        client.call(wire.Ping())
+        for number in range(300):
+            expected = 1 + number % 3  # replies arrive while others are still being sent
+            for _ in range(expected):
+                client.submit(wire.Ping(), timeout_s=FOREVER_S)
+            answered = 0
+            while answered < expected:
+                assert wait_outside(client, selector, FOREVER_S)  # a change that was missed would hang here
+                answered += len(client.collect(wire.PING, 0.0))
+
+
+def test_the_descriptors_are_others_after_a_reconnection(place: Path) -> None:
+    with (
+        bus.Client(bus.address(place), stop=threading.Event(), timeout_s=FOREVER_S) as client,
+        selectors.DefaultSelector() as selector,
+    ):
+        with Serving(place, lambda _: None) as first:
+            client.submit(wire.Ping())
+            while not first.asked:
+                client.collect(wire.PING, 0.05)
+        with Serving(place):
+            answered: list[object] = []
+            while not answered:
+                wait_outside(client, selector, client.patience_s)
+                answered = [*client.collect(wire.PING, 0.0)]
+
+    assert len(answered) == 1
+
+
+def test_a_wake_shows_on_the_descriptors(place: Path, client: bus.Client) -> None:
+    with Serving(place), selectors.DefaultSelector() as selector:
+        client.call(wire.Ping())
+        waker = threading.Timer(0.05, client.wake)
+        waker.start()
+        woken: list[int] = []
+        while client.descriptors[-1] not in woken:
+            wait_outside(client, selector, 0.0)
+            woken = [key.fd for key, _ in selector.select(FOREVER_S)]
+            if client.descriptors[-1] not in woken:
+                client.collect(wire.PING, 0.0)
+        waker.join()
+
+        assert client.collect(wire.PING, FOREVER_S) == []
+
+
+def test_a_reply_that_no_descriptor_shows_any_more_is_still_reported_as_input(place: Path, client: bus.Client) -> None:
+    with Serving(place), selectors.DefaultSelector() as selector:
+        client.call(wire.Ping())
+        client.submit(wire.Ping(), timeout_s=FOREVER_S)
+        while not client.has_input:  # each question consumes the change of the descriptor
+            wait_outside(client, selector, 0.05)
+
+        assert client.has_input
+        assert len(client.collect(wire.PING, 0.0)) == 1
+        assert not client.has_input

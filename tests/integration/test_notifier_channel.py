@@ -14,18 +14,17 @@ from pathlib import Path
 import pytest
 import trustme
 
-from beacon.notifier import answer, deadline, http_sender, tls_context
+from beacon.notifier.transport import answer, blocking_sender, route, tls_context
 from tests.unit.notifier import endpoints
 
 Send = Callable[..., answer.EndpointAnswer]
 
 
 @pytest.fixture
-def watchdog() -> Iterator[deadline.Watchdog]:
-    dog = deadline.Watchdog()
-    threading.Thread(target=dog.run, daemon=True).start()
-    yield dog
-    dog.stop()
+def opened() -> Iterator[contextlib.ExitStack]:
+    """Return a stack that closes the senders of a test."""
+    with contextlib.ExitStack() as stack:
+        yield stack
 
 
 @pytest.fixture
@@ -44,15 +43,15 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def open_sender(
     url: str,
-    watchdog: deadline.Watchdog,
+    opened: contextlib.ExitStack,
     *,
     method: str = "POST",
     headers: dict[str, str] | None = None,
     token: str = "",
     files: tls_context.TlsFiles | None = None,
     on_tls_error: Callable[[str], None] = lambda _: None,
-) -> http_sender.HttpSender:
-    target = http_sender.Target(
+) -> blocking_sender.BlockingSender:
+    target = route.Target(
         url=url,
         method=method,
         agent="beacon/1.2.3",
@@ -60,10 +59,12 @@ def open_sender(
         headers=headers or {},
         files=files or tls_context.TlsFiles(),
     )
-    return http_sender.HttpSender(target, token=lambda: token, watchdog=watchdog, on_tls_error=on_tls_error)
+    line = blocking_sender.BlockingSender(target, token=lambda: token, on_tls_error=on_tls_error)
+    opened.callback(line.close)
+    return line
 
 
-def send(line: http_sender.HttpSender, *, timeout_s: float = 60.0) -> answer.EndpointAnswer:
+def send(line: blocking_sender.BlockingSender, *, timeout_s: float = 60.0) -> answer.EndpointAnswer:
     return line.send(b'{"specversion":"1.0"}', event_id="event-1", timeout_s=timeout_s)
 
 
@@ -105,10 +106,10 @@ def drip_until_closed(_request: endpoints.Received, line: socket.socket) -> None
 
 @pytest.mark.parametrize("behave", [drip_until_closed, hang, drip_headers, drip_body, drip_chunks, drip_continues])
 def test_the_deadline_holds_against(
-    behave: endpoints.Behaviour, endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog
+    behave: endpoints.Behaviour, endpoint: endpoints.Endpoint, opened: contextlib.ExitStack
 ) -> None:
     endpoint.behave = behave
-    line = open_sender(endpoint.url, watchdog)
+    line = open_sender(endpoint.url, opened)
 
     got = send(line, timeout_s=0.4)
 
@@ -116,14 +117,14 @@ def test_the_deadline_holds_against(
     assert (got.code, got.status) == ("timeout", 0)
 
 
-def test_the_deadline_holds_against_a_connection_that_is_never_accepted(watchdog: deadline.Watchdog) -> None:
+def test_the_deadline_holds_against_a_connection_that_is_never_accepted(opened: contextlib.ExitStack) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         fillers = [socket.socket() for _ in range(4)]
         for filler in fillers:
             filler.setblocking(False)
             with contextlib.suppress(BlockingIOError):
                 filler.connect(listener.getsockname())
-        line = open_sender(f"http://127.0.0.1:{listener.getsockname()[1]}/", watchdog)
+        line = open_sender(f"http://127.0.0.1:{listener.getsockname()[1]}/", opened)
 
         got = send(line, timeout_s=0.4)
 
@@ -133,10 +134,10 @@ def test_the_deadline_holds_against_a_connection_that_is_never_accepted(watchdog
 
 
 def test_the_deadline_holds_against_a_tls_handshake_that_never_ends(
-    endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog
+    endpoint: endpoints.Endpoint, opened: contextlib.ExitStack
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        line = open_sender(f"https://127.0.0.1:{listener.getsockname()[1]}/", watchdog)
+        line = open_sender(f"https://127.0.0.1:{listener.getsockname()[1]}/", opened)
 
         got = send(line, timeout_s=0.4)
 
@@ -144,7 +145,7 @@ def test_the_deadline_holds_against_a_tls_handshake_that_never_ends(
 
 
 def test_the_deadline_holds_against_a_name_server_that_hangs(
-    watchdog: deadline.Watchdog, monkeypatch: pytest.MonkeyPatch
+    opened: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release = threading.Event()
     lookups: list[object] = []
@@ -155,7 +156,7 @@ def test_the_deadline_holds_against_a_name_server_that_hangs(
         return []
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    line = open_sender("http://slow.example/", watchdog)
+    line = open_sender("http://slow.example/", opened)
 
     answers = [send(line, timeout_s=0.2), send(line, timeout_s=0.2)]
     release.set()
@@ -165,9 +166,9 @@ def test_the_deadline_holds_against_a_name_server_that_hangs(
 
 
 def test_a_connection_that_was_shut_down_is_not_reused(
-    endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog
+    endpoint: endpoints.Endpoint, opened: contextlib.ExitStack
 ) -> None:
-    line = open_sender(endpoint.url, watchdog)
+    line = open_sender(endpoint.url, opened)
     assert send(line).status == 204
     endpoint.behave = hang
     send(line, timeout_s=0.2)
@@ -177,10 +178,12 @@ def test_a_connection_that_was_shut_down_is_not_reused(
     assert endpoint.connections == 2
 
 
-def test_cancel_all_ends_current_and_future_requests(endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog) -> None:
+def test_cancel_all_ends_current_and_future_requests(
+    endpoint: endpoints.Endpoint, opened: contextlib.ExitStack
+) -> None:
     endpoint.behave = hang
-    line = open_sender(endpoint.url, watchdog)
-    threading.Timer(0.2, watchdog.cancel_all).start()
+    line = open_sender(endpoint.url, opened)
+    threading.Timer(0.2, line.cancel_all).start()
 
     assert send(line, timeout_s=3600).status == 0
     assert send(line, timeout_s=3600).status == 0
@@ -189,26 +192,26 @@ def test_cancel_all_ends_current_and_future_requests(endpoint: endpoints.Endpoin
 # --- connections
 
 
-def test_one_connection_serves_many_requests(endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog) -> None:
-    line = open_sender(endpoint.url, watchdog)
+def test_one_connection_serves_many_requests(endpoint: endpoints.Endpoint, opened: contextlib.ExitStack) -> None:
+    line = open_sender(endpoint.url, opened)
 
     assert [send(line).status for _ in range(20)] == [204] * 20
     assert endpoint.connections == 1
 
 
 def test_an_answer_with_a_body_leaves_the_connection_usable(
-    endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog
+    endpoint: endpoints.Endpoint, opened: contextlib.ExitStack
 ) -> None:
     endpoint.behave = lambda _request, _line: endpoints.Reply(500, b"x" * 60_000)
-    line = open_sender(endpoint.url, watchdog)
+    line = open_sender(endpoint.url, opened)
 
     assert [send(line).status for _ in range(5)] == [500] * 5
     assert endpoint.connections == 1
 
 
-def test_a_huge_answer_is_not_read_to_its_end(endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog) -> None:
+def test_a_huge_answer_is_not_read_to_its_end(endpoint: endpoints.Endpoint, opened: contextlib.ExitStack) -> None:
     endpoint.behave = lambda _request, _line: endpoints.Reply(500, b"x" * 5_000_000)
-    line = open_sender(endpoint.url, watchdog)
+    line = open_sender(endpoint.url, opened)
 
     got = send(line)
 
@@ -217,9 +220,9 @@ def test_a_huge_answer_is_not_read_to_its_end(endpoint: endpoints.Endpoint, watc
 
 
 def test_a_connection_that_was_closed_while_idle_costs_no_request(
-    endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog
+    endpoint: endpoints.Endpoint, opened: contextlib.ExitStack
 ) -> None:
-    line = open_sender(endpoint.url, watchdog)
+    line = open_sender(endpoint.url, opened)
     for _ in range(20):
         assert send(line).status == 204
         endpoint.drop()
@@ -228,7 +231,7 @@ def test_a_connection_that_was_closed_while_idle_costs_no_request(
 
 
 def test_a_reset_in_the_middle_of_a_request_is_a_network_error(
-    endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog
+    endpoint: endpoints.Endpoint, opened: contextlib.ExitStack
 ) -> None:
     def reset(_request: endpoints.Received, line: socket.socket) -> None:
         line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -236,7 +239,7 @@ def test_a_reset_in_the_middle_of_a_request_is_a_network_error(
         raise OSError
 
     endpoint.behave = reset
-    line = open_sender(endpoint.url, watchdog)
+    line = open_sender(endpoint.url, opened)
 
     got = send(line)
 
@@ -245,13 +248,13 @@ def test_a_reset_in_the_middle_of_a_request_is_a_network_error(
     assert len(endpoint.received) == 1
 
 
-def test_a_truncated_answer_is_a_network_error(endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog) -> None:
+def test_a_truncated_answer_is_a_network_error(endpoint: endpoints.Endpoint, opened: contextlib.ExitStack) -> None:
     def break_off(_request: endpoints.Received, line: socket.socket) -> None:
         line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
 
     endpoint.behave = break_off
 
-    got = send(open_sender(endpoint.url, watchdog))
+    got = send(open_sender(endpoint.url, opened))
 
     assert (got.code, got.status) == ("network", 0)
 
@@ -260,21 +263,21 @@ def test_a_truncated_answer_is_a_network_error(endpoint: endpoints.Endpoint, wat
     "text", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Le", b"HTTP/1.1 200 OK\r\nA: b\r\n"]
 )
 def test_truncated_headers_are_a_network_error(
-    text: bytes, endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog
+    text: bytes, endpoint: endpoints.Endpoint, opened: contextlib.ExitStack
 ) -> None:
     endpoint.behave = lambda _request, line: line.sendall(text)
 
-    got = send(open_sender(endpoint.url, watchdog))
+    got = send(open_sender(endpoint.url, opened))
 
     assert (got.code, got.status) == ("network", 0)
 
 
 def test_an_answer_that_ends_with_its_connection_is_whole(
-    endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog
+    endpoint: endpoints.Endpoint, opened: contextlib.ExitStack
 ) -> None:
     endpoint.behave = lambda _request, line: line.sendall(b"HTTP/1.0 422 No\r\n\r\nwhy")
 
-    got = send(open_sender(endpoint.url, watchdog))
+    got = send(open_sender(endpoint.url, opened))
 
     assert (got.status, got.error) == (422, "why")
 
@@ -283,37 +286,37 @@ def test_an_answer_that_ends_with_its_connection_is_whole(
     "text", [b"what?\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 500]
 )
 def test_a_response_that_is_not_http_is_a_network_error(
-    text: bytes, endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog
+    text: bytes, endpoint: endpoints.Endpoint, opened: contextlib.ExitStack
 ) -> None:
     endpoint.behave = lambda _request, line: line.sendall(text)
 
-    assert send(open_sender(endpoint.url, watchdog)).code == "network"
+    assert send(open_sender(endpoint.url, opened)).code == "network"
 
 
-def test_a_refused_connection_is_a_network_error_in_words(watchdog: deadline.Watchdog) -> None:
+def test_a_refused_connection_is_a_network_error_in_words(opened: contextlib.ExitStack) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
-    got = send(open_sender(f"http://127.0.0.1:{port}/", watchdog))
+    got = send(open_sender(f"http://127.0.0.1:{port}/", opened))
 
     assert (got.code, got.error) == ("network", "Connection refused")
 
 
-def test_a_name_that_does_not_exist_is_a_network_error_in_words(watchdog: deadline.Watchdog) -> None:
-    got = send(open_sender("http://nowhere.invalid/", watchdog), timeout_s=20)
+def test_a_name_that_does_not_exist_is_a_network_error_in_words(opened: contextlib.ExitStack) -> None:
+    got = send(open_sender("http://nowhere.invalid/", opened), timeout_s=20)
 
     assert got.code == "network"
     assert "nowhere.invalid" in got.error
 
 
-def test_a_name_is_resolved(endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog) -> None:
-    assert send(open_sender(f"http://localhost:{endpoint.port}/", watchdog)).status == 204
+def test_a_name_is_resolved(endpoint: endpoints.Endpoint, opened: contextlib.ExitStack) -> None:
+    assert send(open_sender(f"http://localhost:{endpoint.port}/", opened)).status == 204
 
 
-def test_a_redirect_is_not_followed(endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog) -> None:
+def test_a_redirect_is_not_followed(endpoint: endpoints.Endpoint, opened: contextlib.ExitStack) -> None:
     endpoint.behave = lambda _request, _line: endpoints.Reply(302, headers={"Location": "/elsewhere"})
 
-    got = send(open_sender(endpoint.url, watchdog))
+    got = send(open_sender(endpoint.url, opened))
 
     assert got.status == 302
     assert "/elsewhere" in got.error
@@ -322,11 +325,11 @@ def test_a_redirect_is_not_followed(endpoint: endpoints.Endpoint, watchdog: dead
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
 def test_the_configured_method_is_used_and_not_repeated_by_itself(
-    method: str, endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog
+    method: str, endpoint: endpoints.Endpoint, opened: contextlib.ExitStack
 ) -> None:
     endpoint.behave = lambda _request, _line: endpoints.Reply(503, headers={"Retry-After": "1"})
 
-    got = send(open_sender(endpoint.url, watchdog, method=method))
+    got = send(open_sender(endpoint.url, opened, method=method))
 
     assert [request.method for request in endpoint.received] == [method]
     assert got.retry_after == "1"
@@ -336,10 +339,10 @@ def test_the_configured_method_is_used_and_not_repeated_by_itself(
 
 
 def test_headers_of_the_contract_and_the_configured_ones_are_sent(
-    endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog
+    endpoint: endpoints.Endpoint, opened: contextlib.ExitStack
 ) -> None:
     headers = {"X-Team": "größe", "content-type": "text/plain", "HOST": "evil", "X-Request-ID": "mine"}
-    line = open_sender(endpoint.url + "?a=1&b=%20", watchdog, headers=headers, token="t0ken")
+    line = open_sender(endpoint.url + "?a=1&b=%20", opened, headers=headers, token="t0ken")
 
     send(line)
     send(line)
@@ -356,20 +359,21 @@ def test_headers_of_the_contract_and_the_configured_ones_are_sent(
 
 
 def test_a_token_takes_the_place_of_a_configured_authorization(
-    endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog
+    endpoint: endpoints.Endpoint, opened: contextlib.ExitStack
 ) -> None:
     headers = {"authorization": "Basic abcdef"}
 
-    send(open_sender(endpoint.url, watchdog, headers=headers, token="t0ken"))
-    send(open_sender(endpoint.url, watchdog, headers=headers))
+    send(open_sender(endpoint.url, opened, headers=headers, token="t0ken"))
+    send(open_sender(endpoint.url, opened, headers=headers))
 
     assert [request.headers["authorization"] for request in endpoint.received] == ["Bearer t0ken", "Basic abcdef"]
 
 
-def test_the_token_is_read_for_every_request(endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog) -> None:
+def test_the_token_is_read_for_every_request(endpoint: endpoints.Endpoint, opened: contextlib.ExitStack) -> None:
     tokens = iter(["one", "two"])
-    target = http_sender.Target(url=endpoint.url, method="POST", agent="b", width=1)
-    line = http_sender.HttpSender(target, token=lambda: next(tokens), watchdog=watchdog)
+    target = route.Target(url=endpoint.url, method="POST", agent="b", width=1)
+    line = blocking_sender.BlockingSender(target, token=lambda: next(tokens))
+    opened.callback(line.close)
 
     send(line)
     send(line)
@@ -378,9 +382,9 @@ def test_the_token_is_read_for_every_request(endpoint: endpoints.Endpoint, watch
 
 
 def test_a_token_that_cannot_be_sent_is_reported_without_showing_it(
-    endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog
+    endpoint: endpoints.Endpoint, opened: contextlib.ExitStack
 ) -> None:
-    got = send(open_sender(endpoint.url, watchdog, token="sec\nret"))
+    got = send(open_sender(endpoint.url, opened, token="sec\nret"))
 
     assert got.status == 0
     assert "sec" not in got.error
@@ -388,12 +392,12 @@ def test_a_token_that_cannot_be_sent_is_reported_without_showing_it(
 
 
 def test_credentials_that_an_endpoint_echoes_are_not_stored(
-    endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog
+    endpoint: endpoints.Endpoint, opened: contextlib.ExitStack
 ) -> None:
     echo = b"got t0ken-1234, header-secret, query-secret and query%2Fsecret2 \x1b[31m\x00 end"
     endpoint.behave = lambda _request, _line: endpoints.Reply(400, echo)
     url = f"{endpoint.url}?key=query-secret&other=query%2Fsecret2"
-    line = open_sender(url, watchdog, headers={"X-Key": "header-secret"}, token="t0ken-1234")
+    line = open_sender(url, opened, headers={"X-Key": "header-secret"}, token="t0ken-1234")
 
     got = send(line)
 
@@ -401,21 +405,21 @@ def test_credentials_that_an_endpoint_echoes_are_not_stored(
 
 
 def test_the_text_of_an_accepting_answer_is_not_stored(
-    endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog
+    endpoint: endpoints.Endpoint, opened: contextlib.ExitStack
 ) -> None:
     endpoint.behave = lambda _request, _line: endpoints.Reply(200, b"thanks")
 
-    assert send(open_sender(endpoint.url, watchdog)).error == ""
+    assert send(open_sender(endpoint.url, opened)).error == ""
 
 
 def test_an_environment_proxy_is_used_and_no_proxy_is_honoured(
-    endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog, monkeypatch: pytest.MonkeyPatch
+    endpoint: endpoints.Endpoint, opened: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", f"http://user:pass@127.0.0.1:{endpoint.port}")
-    send(open_sender("http://far.example/hook?x=1", watchdog))
+    send(open_sender("http://far.example/hook?x=1", opened))
 
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    send(open_sender(endpoint.url, watchdog))
+    send(open_sender(endpoint.url, opened))
 
     through, direct = endpoint.received
     assert through.path == "http://far.example/hook?x=1"
@@ -464,21 +468,21 @@ def secure(authority: Authority) -> Iterator[endpoints.Endpoint]:
 
 
 def test_the_configured_authority_is_trusted(
-    secure: endpoints.Endpoint, authority: Authority, watchdog: deadline.Watchdog
+    secure: endpoints.Endpoint, authority: Authority, opened: contextlib.ExitStack
 ) -> None:
-    line = open_sender(secure.url, watchdog, files=tls_context.TlsFiles(ca=str(authority.file)))
+    line = open_sender(secure.url, opened, files=tls_context.TlsFiles(ca=str(authority.file)))
 
     assert [send(line).status for _ in range(3)] == [204] * 3
     assert secure.connections == 1
 
 
 def test_a_certificate_of_another_authority_is_a_tls_error(
-    secure: endpoints.Endpoint, watchdog: deadline.Watchdog, tmp_path: Path
+    secure: endpoints.Endpoint, opened: contextlib.ExitStack, tmp_path: Path
 ) -> None:
     other = Authority(tmp_path, "other")
 
     for files in (tls_context.TlsFiles(ca=str(other.file)), tls_context.TlsFiles()):
-        got = send(open_sender(secure.url, watchdog, files=files))
+        got = send(open_sender(secure.url, opened, files=files))
         assert (got.code, got.status) == ("tls", 0)
         assert got.error.startswith("certificate not accepted")
 
@@ -486,27 +490,27 @@ def test_a_certificate_of_another_authority_is_a_tls_error(
 def test_an_environment_bundle_does_not_override_the_configured_one(
     secure: endpoints.Endpoint,
     authority: Authority,
-    watchdog: deadline.Watchdog,
+    opened: contextlib.ExitStack,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(Authority(tmp_path, "other").file))
 
-    assert send(open_sender(secure.url, watchdog, files=tls_context.TlsFiles(ca=str(authority.file)))).status == 204
+    assert send(open_sender(secure.url, opened, files=tls_context.TlsFiles(ca=str(authority.file)))).status == 204
 
 
-def test_a_certificate_for_another_name_is_a_tls_error(authority: Authority, watchdog: deadline.Watchdog) -> None:
+def test_a_certificate_for_another_name_is_a_tls_error(authority: Authority, opened: contextlib.ExitStack) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.ca.issue_cert("other.example").configure_cert(context)
     served = endpoints.Endpoint(context=context)
 
-    got = send(open_sender(served.url, watchdog, files=tls_context.TlsFiles(ca=str(authority.file))))
+    got = send(open_sender(served.url, opened, files=tls_context.TlsFiles(ca=str(authority.file))))
 
     assert got.code == "tls"
     served.down()
 
 
-def test_plain_http_on_a_tls_port_is_a_tls_error(endpoint: endpoints.Endpoint, watchdog: deadline.Watchdog) -> None:
+def test_plain_http_on_a_tls_port_is_a_tls_error(endpoint: endpoints.Endpoint, opened: contextlib.ExitStack) -> None:
     endpoint.behave = lambda _request, line: line.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -517,15 +521,15 @@ def test_plain_http_on_a_tls_port_is_a_tls_error(endpoint: endpoints.Endpoint, w
             line.close()
 
         threading.Thread(target=talk_plain, daemon=True).start()
-        got = send(open_sender(f"https://127.0.0.1:{listener.getsockname()[1]}/", watchdog))
+        got = send(open_sender(f"https://127.0.0.1:{listener.getsockname()[1]}/", opened))
 
     assert got.code == "tls"
 
 
 def test_verification_can_be_switched_off_without_a_warning_per_request(
-    secure: endpoints.Endpoint, watchdog: deadline.Watchdog
+    secure: endpoints.Endpoint, opened: contextlib.ExitStack
 ) -> None:
-    line = open_sender(secure.url, watchdog, files=tls_context.TlsFiles(verify=False))
+    line = open_sender(secure.url, opened, files=tls_context.TlsFiles(verify=False))
 
     with warnings.catch_warnings(record=True) as shown:
         assert send(line).status == 204
@@ -534,11 +538,11 @@ def test_verification_can_be_switched_off_without_a_warning_per_request(
 
 
 def test_a_replaced_authority_is_used_within_seconds_even_on_open_connections(
-    authority: Authority, secure: endpoints.Endpoint, watchdog: deadline.Watchdog, tmp_path: Path
+    authority: Authority, secure: endpoints.Endpoint, opened: contextlib.ExitStack, tmp_path: Path
 ) -> None:
     file = tmp_path / "in-force.pem"
     file.write_bytes(authority.file.read_bytes())
-    line = open_sender(secure.url, watchdog, files=tls_context.TlsFiles(ca=str(file)))
+    line = open_sender(secure.url, opened, files=tls_context.TlsFiles(ca=str(file)))
     assert send(line).status == 204
 
     replace(file, Authority(tmp_path, "other").file.read_bytes())
@@ -549,12 +553,12 @@ def test_a_replaced_authority_is_used_within_seconds_even_on_open_connections(
 
 
 def test_a_broken_authority_file_leaves_the_previous_one_in_use_and_is_logged_once(
-    authority: Authority, secure: endpoints.Endpoint, watchdog: deadline.Watchdog, tmp_path: Path
+    authority: Authority, secure: endpoints.Endpoint, opened: contextlib.ExitStack, tmp_path: Path
 ) -> None:
     file = tmp_path / "in-force.pem"
     file.write_bytes(authority.file.read_bytes())
     problems: list[str] = []
-    line = open_sender(secure.url, watchdog, files=tls_context.TlsFiles(ca=str(file)), on_tls_error=problems.append)
+    line = open_sender(secure.url, opened, files=tls_context.TlsFiles(ca=str(file)), on_tls_error=problems.append)
     send(line)
 
     replace(file, b"-----BEGIN CERTIFICATE-----\nhalf")
@@ -567,10 +571,10 @@ def test_a_broken_authority_file_leaves_the_previous_one_in_use_and_is_logged_on
 
 
 def test_an_authority_file_that_is_missing_at_first_is_used_when_it_appears(
-    authority: Authority, secure: endpoints.Endpoint, watchdog: deadline.Watchdog, tmp_path: Path
+    authority: Authority, secure: endpoints.Endpoint, opened: contextlib.ExitStack, tmp_path: Path
 ) -> None:
     file = tmp_path / "late.pem"
-    line = open_sender(secure.url, watchdog, files=tls_context.TlsFiles(ca=str(file)))
+    line = open_sender(secure.url, opened, files=tls_context.TlsFiles(ca=str(file)))
 
     got = send(line)
     assert got.code == "tls"
@@ -581,19 +585,19 @@ def test_an_authority_file_that_is_missing_at_first_is_used_when_it_appears(
 
 
 def test_a_client_certificate_is_shown_and_a_replaced_one_too(
-    authority: Authority, watchdog: deadline.Watchdog, tmp_path: Path
+    authority: Authority, opened: contextlib.ExitStack, tmp_path: Path
 ) -> None:
     clients, others = Authority(tmp_path, "clients"), Authority(tmp_path, "others")
     served = endpoints.Endpoint(context=authority.server(clients=clients))
     certificate, key = others.client(tmp_path)
     files = tls_context.TlsFiles(ca=str(authority.file), certificate=certificate, key=key)
-    line = open_sender(served.url, watchdog, files=files)
+    line = open_sender(served.url, opened, files=files)
 
     assert send(line).status == 0
     clients.client(tmp_path)
     wait_for(lambda: send(line).status == 204)
 
-    without = open_sender(served.url, watchdog, files=tls_context.TlsFiles(ca=str(authority.file)))
+    without = open_sender(served.url, opened, files=tls_context.TlsFiles(ca=str(authority.file)))
     assert send(without).status == 0
     served.down()
 

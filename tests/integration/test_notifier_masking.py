@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from beacon.notifier import answer, deadline, http_sender
+from beacon.notifier.transport import answer, blocking_sender, route
 
 TOKEN = "t0ken-of-seventeen"
 HEADERS = {"X-Key": "h3ad-of-keys", "X-Pair": "Basic " + base64.b64encode(b"al:wonderland").decode()}
@@ -78,10 +78,7 @@ def echo() -> Iterator[Echo]:
 
 
 @pytest.fixture
-def ask(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], answer.EndpointAnswer]]:
-    watchdog = deadline.Watchdog()
-    thread = threading.Thread(target=watchdog.run, daemon=True)
-    thread.start()
+def ask(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], answer.EndpointAnswer]:
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -89,15 +86,13 @@ def ask(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], answer
     def send(url: str, proxy: str) -> answer.EndpointAnswer:
         monkeypatch.setenv("http_proxy", proxy)
         monkeypatch.setenv("https_proxy", proxy)
-        target = http_sender.Target(url=url, method="POST", agent="beacon/test", width=2, headers=HEADERS)
-        line = http_sender.HttpSender(target, token=lambda: TOKEN, watchdog=watchdog)
+        target = route.Target(url=url, method="POST", agent="beacon/test", width=2, headers=HEADERS)
+        line = blocking_sender.BlockingSender(target, token=lambda: TOKEN)
         got = line.send(b"{}", event_id="event-1", timeout_s=10.0)
         line.close()
         return got
 
-    yield send
-    watchdog.stop()
-    thread.join()
+    return send
 
 
 def parts_in(text: str) -> list[str]:
@@ -126,7 +121,7 @@ def test_no_part_of_an_echoed_secret_is_stored(
     assert got.error
     assert parts_in(got.error) == []
     assert parts_in(repr(got)) == []
-    assert parts_in(repr(http_sender.Target(url=f"http://h/{QUERY}", method="POST", agent="a", width=1))) == []
+    assert parts_in(repr(route.Target(url=f"http://h/{QUERY}", method="POST", agent="a", width=1))) == []
 
 
 def test_a_text_is_never_cut_inside_a_secret(echo: Echo, ask: Callable[[str, str], answer.EndpointAnswer]) -> None:

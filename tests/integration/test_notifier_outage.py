@@ -7,7 +7,7 @@ import time
 import pytest
 
 from beacon.domain import model
-from beacon.notifier import breaker, retry
+from beacon.notifier.delivery import breaker, retry
 from tests.unit.notifier import endpoints, running, stores
 
 DELIVERED = model.DeliveryState.DELIVERED

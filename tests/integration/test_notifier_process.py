@@ -96,7 +96,7 @@ def test_it_delivers_reports_writes_heartbeats_and_settles_everything_at_sigterm
         said, _ = process.communicate(timeout=100)
 
     assert process.returncode == 0
-    assert beating == {"claims", "requests"}
+    assert beating == {"claims"}
     assert all(place.store.state(key) is DELIVERED for key in keys)
     assert {request.headers["authorization"] for request in place.endpoint.received} == {"Bearer t0ken-1234"}
     assert all(re.fullmatch(r"beacon/\d\S+", request.headers["user-agent"]) for request in place.endpoint.received)
@@ -133,18 +133,16 @@ def test_a_changed_configuration_ends_it_so_that_supervisord_restarts_it(place: 
 DYING = """
 import itertools, os, sys
 from beacon.runtime import process
-from beacon.notifier import __main__, http_sender
+from beacon.notifier import __main__
+from beacon.notifier.transport import http_sender
 
 left, after, send = itertools.count(int(sys.argv[1]), -1), sys.argv[2] == "after", http_sender.HttpSender.send
 
-def die(self, *args, **options):
+def die(self, *args, done, **options):
     last = next(left) == 0
     if last and not after:
         os._exit(9)
-    reply = send(self, *args, **options)
-    if last:
-        os._exit(9)
-    return reply
+    send(self, *args, done=(lambda _: os._exit(9)) if last else done, **options)
 
 http_sender.HttpSender.send = die
 process.run("notifier", __main__.main)
@@ -198,23 +196,49 @@ def test_a_kill_loses_nothing_keeps_order_and_repeats_at_most_the_requests_in_fl
         assert sequences == sorted(sequences)
 
 
-# A notifier in which something unexpected happens to one event: before it is rendered, or when its settlement is put on
-# the wire.
+# A notifier in which something unexpected happens to one event: when it is rendered, while its connection is served,
+# when its settlement is put on the wire, or in the loop itself after that.
 FAILING = """
 import sys
 from beacon.runtime import process
-from beacon.notifier import __main__, claim_session, render
+from beacon.notifier import __main__
+from beacon.notifier.delivery import claim_session, dispatch, render
+from beacon.notifier.transport import response_parser
 
 def fail(*_, **__):
     raise RecursionError("of this event")
 
+envelope, feed, claim = render.envelope, response_parser.ResponseParser.feed, claim_session.ClaimSession.claim
 if sys.argv[1] == "rendering":
-    render.envelope = fail
-else:
-    claim = claim_session.ClaimSession.claim
+    render.envelope = lambda one, *rest, **more: (fail if one.name == "web" else envelope)(one, *rest, **more)
+elif sys.argv[1] == "serving":
+    response_parser.ResponseParser.feed = lambda self, data: fail() if b"web" in data else feed(self, data)
+elif sys.argv[1] == "claiming":
     claim_session.ClaimSession.claim = lambda self, wish: fail() if self.outbox else claim(self, wish)
+else:
+    claim_session.ClaimSession.amend = lambda self, outcome: setattr(dispatch.Dispatcher, "_round", fail)
 process.run("notifier", __main__.main)
 """
+
+
+@pytest.mark.parametrize("at", ["rendering", "serving"])
+def test_an_unexpected_error_of_one_event_does_not_hold_up_the_others(place: Place, at: str) -> None:
+    place.endpoint.behave = lambda request, _line: endpoints.Reply(200, body=request.subject.encode())
+    (bad,) = place.store.add("web")
+    goods = [place.store.add(f"good-{number}")[0] for number in range(3)]
+    with place.notifier(FAILING, at) as process:
+        running.wait_for(lambda: all(place.store.state(key) is DELIVERED for key in goods))
+        running.wait_for(lambda: len(place.store.rows[bad].outcomes) >= 2)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        said, _ = process.communicate(timeout=100)
+
+    assert place.store.state(bad) is stores.READY
+    assert {outcome.code for outcome in place.store.rows[bad].outcomes} == {"internal"}
+    lines = [json.loads(line) for line in said.splitlines()]
+    traces = [line["traceback"] for line in lines if line["event"] == "request failed with an error"]
+    assert len(traces) >= 2
+    assert all("RecursionError: of this event" in trace for trace in traces)
 
 
 def next_first_claim(place: Place) -> wire.Claim:
@@ -229,16 +253,31 @@ def next_first_claim(place: Place) -> wire.Claim:
     return new()[0]
 
 
-@pytest.mark.parametrize("at", ["rendering", "claiming"])
-def test_an_unexpected_error_leaves_a_mark_of_the_event_in_flight(place: Place, at: str) -> None:
+def test_an_unexpected_error_that_ends_the_process_leaves_a_mark_of_the_event_in_flight(place: Place) -> None:
     (key,) = place.store.add("web")
-    with place.notifier(FAILING, at) as process:
+    with place.notifier(FAILING, "looping") as process:
         assert process.wait(timeout=100) == 70
 
     claim = next_first_claim(place)
 
     assert claim.died_with == (key,)
     assert claim.died
+
+
+def test_an_endpoint_that_fails_in_its_claims_pauses_and_reports_the_event_like_a_death(place: Place) -> None:
+    (key,) = place.store.add("web")
+    with place.notifier(FAILING, "claiming") as process:
+        running.wait_for(lambda: any(claim.died_with == (key,) for claim in list(place.store.claims)))
+        running.wait_for(lambda: len(place.endpoint.received) >= 2)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        said, _ = process.communicate(timeout=100)
+
+    assert process.returncode == 0
+    lines = [json.loads(line) for line in said.splitlines()]
+    errors = [line for line in lines if line["event"] == "endpoint paused after an error"]
+    assert [line["pause_s"] for line in errors[:3]] == [1.0, 2.0, 4.0]
+    assert all("RecursionError: of this event" in line["traceback"] for line in errors)
 
 
 def test_a_kill_leaves_marks_of_events_in_flight_and_not_of_queued_ones(place: Place) -> None:

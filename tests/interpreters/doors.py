@@ -2,7 +2,6 @@
 
 import json
 import os
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from beacon import errors
 from beacon.cluster import connection, credentials
-from beacon.notifier import deadline, http_sender, tls_context
+from beacon.notifier.transport import blocking_sender, route, tls_context
 
 
 def write_kubeconfig(
@@ -41,19 +40,14 @@ def ask_api(directory: Path, url: str, cluster: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def endpoint_door(url: str, *, ca: Path | None = None) -> Iterator[http_sender.HttpSender]:
-    watchdog = deadline.Watchdog()
+def endpoint_door(url: str, *, ca: Path | None = None) -> Iterator[blocking_sender.BlockingSender]:
     files = tls_context.TlsFiles(ca=str(ca) if ca else "")
-    target = http_sender.Target(url=url, method="POST", agent="beacon/1", width=2, files=files)
-    sender = http_sender.HttpSender(target, token=lambda: "", watchdog=watchdog)
-    thread = threading.Thread(target=watchdog.run)
-    thread.start()
+    target = route.Target(url=url, method="POST", agent="beacon/1", width=2, files=files)
+    sender = blocking_sender.BlockingSender(target, token=lambda: "")
     try:
         yield sender
     finally:
         sender.close()
-        watchdog.stop()
-        thread.join()
 
 
 def ask_endpoint(url: str, *, ca: Path | None = None, timeout_s: float = 5.0) -> str:

@@ -134,7 +134,7 @@ def test_the_recipe_of_a_metric_names_all_its_places() -> None:
 
 
 def test_the_recipe_of_an_attribute_names_all_its_places() -> None:
-    code = (ROOT / "beacon/notifier/render.py").read_text(encoding="utf-8").partition("def envelope")[2]
+    code = (ROOT / "beacon/notifier/delivery/render.py").read_text(encoding="utf-8").partition("def envelope")[2]
     rendered = set(re.findall(r'^        "(\w+)": ', code.partition("\n    }\n")[0], re.MULTILINE))
     receivers = (ROOT / "docs/receivers.md").read_text(encoding="utf-8")
 

@@ -23,7 +23,8 @@ from beacon.cluster import framing
 from beacon.configuration import tree, values
 from beacon.domain import selectors
 from beacon.exporter import request, scrape
-from beacon.notifier import answer, masking, retry_after
+from beacon.notifier.delivery import retry_after
+from beacon.notifier.transport import answer, masking
 from beacon.runtime import log
 from beacon.sentinel import causes, protocol
 
@@ -123,10 +124,10 @@ WORST: dict[str, tuple[Worst, ...]] = {
     "configuration/values.py PATH": (("", "/", "?"),),
     "exporter/request.py _BARE_LF": (("", "\n", ""), ("", "\r", ""), ("", "\r\n", "")),
     "exporter/request.py _METHOD": (("", "A", ""), ("", " ", "")),
-    "notifier/answer.py _UNCLEAN": (("", " ", "x"), ("", " x", ""), ("", "\u2028\0", "")),
-    "notifier/masking.py _AUTHORITY_END": (("", "/", ""),),
-    "notifier/masking.py _ESCAPE": (("", "%", ""), ("", "%A", "")),
-    "notifier/response_parser.py _HEAD_END": (("", "\n", ""), ("", "\r", ""), ("", "\n\r", "")),
+    "notifier/transport/answer.py _UNCLEAN": (("", " ", "x"), ("", " x", ""), ("", "\u2028\0", "")),
+    "notifier/transport/masking.py _AUTHORITY_END": (("", "/", ""),),
+    "notifier/transport/masking.py _ESCAPE": (("", "%", ""), ("", "%A", "")),
+    "notifier/transport/response_parser.py _HEAD_END": (("", "\n", ""), ("", "\r", ""), ("", "\n\r", "")),
     "boundary/proxies.py '[,\\\\s]+'": (("", " ", ""), ("", ",", "")),
     "boundary/proxies.py '[\\\\x00-\\\\x1f\\\\x7f]'": (("", "a", ""),),
     "boundary/proxies.py '\\\\[(.+)\\\\](?::(\\\\d{1,5}))?|([^:]+):(\\\\d{1,5})'": (
@@ -182,7 +183,7 @@ WORST: dict[str, tuple[Worst, ...]] = {
     "dev/endpoint/checks.py _URI_REFERENCE": (("", "a", "\0"),),
 }
 ELSEWHERE = {
-    "notifier/retry_after.py",  # its forms are tried one after another: a loop above
+    "notifier/delivery/retry_after.py",  # its forms are tried one after another: a loop above
     "dev/api_server/faults.py",  # the pattern is the test's own
 }
 

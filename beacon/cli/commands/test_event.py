@@ -30,6 +30,7 @@ _MEANINGS = {
     "": "No request was sent.",
     "network": "No connection: check the host name, address, port and network policies.",
     "tls": "TLS failed: check endpoint.tls and the endpoint's certificate.",
+    "internal": "An unexpected error of Beacon.",
     "timeout": "No complete response within endpoint.timeout.",
     "400": "The endpoint does not understand the request.",
     "401": "The token is missing or unknown to the endpoint: check ENDPOINT_AUTH_TOKEN and its file.",

@@ -8,7 +8,9 @@ from types import TracebackType
 
 from beacon import bus
 from beacon.domain import model
-from beacon.notifier import breaker, deadline, dispatch, http_sender, render, retry
+from beacon.notifier.delivery import breaker, dispatch, guarded_endpoint, render, retry
+from beacon.notifier.delivery import endpoint as delivery
+from beacon.notifier.transport import event_loop, http_sender, route
 from tests.unit.notifier import endpoints, stores
 
 POLICY = retry.Policy(max_attempts=10, initial_s=0.05, max_s=0.4, multiplier=2.0, jitter=0.1)
@@ -54,6 +56,13 @@ class Recorder:
     def closed(self) -> None:
         self.reported.append("closed")
 
+    def faulted(self, error: Exception) -> None:
+        self.reported.append(f"faulted: {error!r}")
+
+    def broken(self, error: Exception, *, pause_s: float) -> None:
+        assert pause_s > 0
+        self.reported.append(f"broken: {error!r}")
+
 
 class Notifier:
     """Starts on entering and stops, as on SIGTERM, on leaving."""
@@ -75,10 +84,10 @@ class Notifier:
         self.record = Recorder()
         self.stop = threading.Event()
         self.failures: list[BaseException] = []
-        watchdog = self._watchdog = deadline.Watchdog()
-        target = http_sender.Target(url=url or endpoint.url, method="POST", agent="beacon/test", width=width)
-        self._sender = http_sender.HttpSender(target, token=lambda: "", watchdog=watchdog)
-        config = dispatch.DispatcherConfig(
+        self._loop = event_loop.EventLoop()
+        target = route.Target(url=url or endpoint.url, method="POST", agent="beacon/test", width=width)
+        self._sender = http_sender.HttpSender(target, token=lambda: "", loop=self._loop, start=start)
+        config = delivery.EndpointConfig(
             endpoint=stores.ENDPOINT,
             names=render.Names(source="/beacon", cluster="", type_prefix="test"),
             policy=policy,
@@ -86,19 +95,16 @@ class Notifier:
             width=width,
             batch=batch,
             poll_s=poll_s,
-            finish_s=finish_s,
             reply_s=0.5,
         )
+        served = delivery.EndpointDelivery(config, self._sender, stop=self.stop, telemetry=self.record)
         self.dispatcher = dispatch.Dispatcher(
-            config,
-            self._sender,
+            [guarded_endpoint.GuardedEndpoint(served, telemetry=self.record)],
+            loop=self._loop,
             connect=lambda: bus.Client(store.where, stop=self.stop, timeout_s=0.5),
-            start=lambda _, work: threading.Thread(target=work, daemon=True).start(),
             stop=self.stop,
-            deadlines=watchdog,
-            telemetry=self.record,
+            finish_s=finish_s,
         )
-        threading.Thread(target=watchdog.run, daemon=True).start()
         self.thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> "Notifier":
@@ -112,14 +118,19 @@ class Notifier:
         if self.thread.is_alive():
             self.dispatcher.wake()
         self.thread.join()
-        self._watchdog.stop()
         self._sender.close()
+        self._loop.close()
 
     def _run(self) -> None:
         try:
             self.dispatcher.run()
         except BaseException as error:  # noqa: BLE001  shown to the test
             self.failures.append(error)
+
+
+def start(_name: str, work: Callable[[], None]) -> None:
+    """Start a thread of the transport."""
+    threading.Thread(target=work, daemon=True).start()
 
 
 def wait_for(condition: Callable[[], bool], *, within_s: float = 120.0) -> float:

@@ -1,11 +1,14 @@
-"""The use of epoll: a scope whose requests wait for the store is not read, whatever happens to its connection."""
+"""The use of epoll: a scope whose requests wait for the store is not read; under load, many lines are read together."""
 
 import socket
 import struct
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+
+import pytest
 
 from beacon import bus
 from beacon.runtime import process, workers
@@ -18,7 +21,14 @@ class Stream:
 
     def __init__(self, watched: socket.socket) -> None:
         self.watch = SimpleNamespace(fileno=watched.fileno, more=False)
-        self.session = SimpleNamespace(congested=True, pending=1, batch_due_s=lambda: None, advance=lambda: None)
+        self.session = SimpleNamespace(
+            congested=True,
+            pending=1,
+            batch_due_s=lambda: None,
+            advance=lambda: None,
+            observations_sent=0,
+            confirmation=lambda: None,
+        )
         self.pumped = 0
 
     def pump(self) -> bool:
@@ -26,10 +36,24 @@ class Stream:
         return True
 
 
-def made(tmp_path: Path) -> watch_loop.WatchLoop:
+class RecordedClient:
+    """A bus client that records how the loop waits."""
+
+    def __init__(self) -> None:
+        self.waits: list[str] = []
+
+    def exchange(self, timeout_s: float) -> None:
+        self.waits.append("wait" if timeout_s else "look")
+
+    def rest(self, timeout_s: float) -> None:
+        assert 0 < timeout_s <= 0.01
+        self.waits.append("rest")
+
+
+def made(tmp_path: Path, shared: Any = None) -> watch_loop.WatchLoop:
     context = process.Context("watcher", run_dir=run_directories.made(tmp_path), stop=threading.Event())
     pool = workers.Workers(context, "w", quick=1, most=1)
-    return watch_loop.WatchLoop(context, cast("bus.SharedClient", SimpleNamespace()), pool)
+    return watch_loop.WatchLoop(context, cast("bus.SharedClient", shared), pool)
 
 
 def test_a_broken_connection_of_a_congested_scope_does_not_wake_the_loop(tmp_path: Path) -> None:
@@ -49,5 +73,33 @@ def test_a_broken_connection_of_a_congested_scope_does_not_wake_the_loop(tmp_pat
         stream.session.congested = False
         loop._pump(watched.fileno(), stream)
         assert loop._epoll.poll(60)
+        loop._leave(watched.fileno())
+        loop._epoll.close()
+
+
+def test_under_load_the_loop_rests_before_it_reads_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
+    shared = RecordedClient()
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as watched:
+        loop, stream = made(tmp_path, shared), cast(Any, Stream(watched))
+        stream.session.congested = False
+        loop._enter(stream)
+        loop._round()  # reads what arrived with the head
+        loop._round()
+        assert shared.waits == ["look", "wait"]
+
+        def pump() -> bool:
+            stream.session.observations_sent += 10
+            return True
+
+        stream.pump = pump
+        loop._pumped_next[watched.fileno()] = None
+        loop._round()
+        loop._round()
+        assert shared.waits[2:] == ["look", "rest", "look"]
+
+        loop._pumped_next[watched.fileno()] = None  # bytes that were received already do not wait
+        loop._round()
+        assert shared.waits[5:] == ["look"]
         loop._leave(watched.fileno())
         loop._epoll.close()

@@ -1,0 +1,63 @@
+"""When one endpoint's next claim is sent, and whether the store has answered in time.
+
+A claim costs the store a transaction and both sides a wake-up, so answers that are expected soon are settled together.
+Pure: time is an argument.
+"""
+
+from beacon import wire
+from beacon.notifier.delivery import claim_session
+
+_BATCHING_S = 0.005  # wait after a reply for more answers that the next claim can settle, because a claim is costly
+_LEAST_PAUSE_S = 1.0  # between two sessions, in case two notifiers fence each other
+
+
+class Claims:
+    """The pace of the claims of one session."""
+
+    def __init__(self, session: claim_session.ClaimSession, *, poll_s: float, reply_s: float) -> None:
+        """Pace `session`. A claim may be parked for `poll_s`, and its reply may take `reply_s` more."""
+        self._session = session
+        self._poll_s = poll_s
+        self._reply_s = reply_s
+        self._renewed_at = -_LEAST_PAUSE_S
+        self._submitted_at = 0.0
+        self._replied_at = 0.0
+
+    def next(
+        self, request: claim_session.ClaimRequest, now: float, *, pressed: bool
+    ) -> tuple[wire.Claim | None, float | None]:
+        """Return the claim to send now, if any, and after which time to ask again, None for any time.
+
+        With `pressed` it is not delayed: sending will soon have to wait for confirmed settlements.
+        """
+        session = self._session
+        idle = session.latest_request is None
+        if not (session.needs_claim(request) or (idle and now - self._submitted_at >= self._poll_s)):
+            return None, None
+        batching_s = 0.0 if idle or pressed or not session.held else self._replied_at + _BATCHING_S - now
+        held_s = max(batching_s, self._renewed_at + _LEAST_PAUSE_S - now)
+        if held_s > 0:
+            return None, held_s
+        self._submitted_at = now
+        return session.claim(request), None
+
+    def timeout_s(self, claim: wire.Claim) -> float:
+        """Return after which time without a reply a claim is sent again."""
+        return claim.wait_s + self._reply_s
+
+    def take(
+        self, claim: wire.Claim, reply: wire.Claimed, now: float, *, ledger: str
+    ) -> tuple[claim_session.ClaimRequest, list[claim_session.LeasedDelivery]] | None:
+        """Process a reply; see `ClaimSession.take`."""
+        self._replied_at = now
+        if reply.fenced and claim.session == self._session.name:
+            self._renewed_at = now
+        return self._session.take(claim, reply, ledger=ledger)
+
+    def is_silent(self, now: float, *, renewed_at: float) -> bool:
+        """Return True if the store has not answered in time.
+
+        A store that was restarted at `renewed_at` may take as long for the repeated claim as for the first one.
+        """
+        asked_at = max(self._submitted_at, renewed_at)
+        return self._session.latest_request is not None and now > asked_at + self._poll_s + self._reply_s

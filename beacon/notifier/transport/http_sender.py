@@ -1,0 +1,308 @@
+"""Sends HTTP requests to one endpoint, any number at a time, in the thread of a loop.
+
+It knows nothing about deliveries and retries. Each request gets one answer, also if the endpoint, the network or this
+module fails: an unexpected error while one connection is served is an answer, too, and logged, and the loop goes on.
+Redirects are not followed: a 302 would turn a POST into a GET. Only the status, Retry-After and a short masked text of
+a response leave this module.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from urllib3 import exceptions
+
+from beacon import errors
+from beacon.notifier.transport import (
+    answer,
+    connections,
+    connector,
+    event_loop,
+    failures,
+    masking,
+    response_parser,
+    route,
+)
+
+_UNSENDABLE = "the token or a configured header holds characters that can't be sent"
+_EXPIRED = "no complete answer in time"
+_CANCELLED = "cancelled"
+
+Done = Callable[[answer.EndpointAnswer], None]
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class _Request:
+    """One request under way; `began` and `deadline` are monotonic."""
+
+    request_id: str
+    done: Done
+    began: float
+    started_us: int
+    deadline: float = 0.0
+    token: str = ""
+    data: bytes = b""
+    repeated: bool = False
+    opening: connector.ConnectionAttempt | None = None
+    connection: connections.EndpointConnection | None = None
+
+
+class HttpSender:
+    """The requests to one endpoint and its connections. All methods belong to the loop's thread."""
+
+    def __init__(
+        self,
+        target: route.Target,
+        *,
+        token: Callable[[], str],
+        loop: event_loop.EventLoop,
+        start: connector.Start,
+        on_tls_error: Callable[[str], None] = lambda _: None,
+        on_fault: Callable[[Exception], None] = lambda _: None,
+    ) -> None:
+        """Create a sender; it opens no connection yet. `token` returns the current bearer token, "" for none.
+
+        `start` starts a thread. `on_tls_error` is called with the reason when the TLS files can't be used, `on_fault`
+        with each unexpected error.
+
+        Raises:
+            errors.ConfigError: the proxy variables of the environment are invalid.
+        """
+        self._target = target
+        self._token = token
+        self._on_fault = on_fault
+        self._on_broken: Callable[[Exception], None] = _raise
+        self._loop = event_loop.LoopShare(loop, on_error=self._broke)
+        self._routes = route.EndpointRoutes(target, on_tls_error=on_tls_error)
+        self._connector = connector.Connector(self._loop, start=start)
+        self._random = random.Random()  # noqa: S311  for request ids, without a system call for each
+        self._under_way: set[_Request] = set()
+        self._connections = self._no_connections()
+        self._deadline_timer: event_loop.Timer | None = None
+        self._cancelled = False
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Return the secrets of all requests, except the token, in every form that must be masked."""
+        return self._routes.secrets
+
+    def send(self, body: bytes, *, event_id: str, timeout_s: float, done: Done) -> None:
+        """Send one request; `done` is called later with its answer, after at most `timeout_s`."""
+        request = _Request(
+            request_id=self._request_id(),
+            done=done,
+            began=time.monotonic(),
+            started_us=time.time_ns() // 1000,
+        )
+        request.deadline = request.began + timeout_s
+        self._under_way.add(request)
+        self._watch_deadline(request.deadline)
+        try:
+            if self._cancelled:
+                self._refuse(request, answer.NETWORK, _CANCELLED)
+                return
+            request.token = self._token()
+            way = self._routes.current()
+            request.data = self._routes.template(way, request.token).fill(request.request_id, event_id, body)
+        except errors.TransientError as error:
+            self._refuse(request, answer.TLS, str(error))
+        except route.UnsendableHeader:
+            self._refuse(request, answer.NETWORK, _UNSENDABLE)
+        except Exception as error:  # noqa: BLE001  this request's, which must not hold up the others
+            self._refuse_with(request, error)
+        else:
+            self._connections.follow(way)
+            self._dispatch(request, way)
+
+    def expire(self, before: float) -> None:
+        """Expire, in the next round of the loop, every request that was sent before a monotonic instant."""
+        for request in self._under_way:
+            if request.began < before:
+                request.deadline = before
+        self._loop.soon(self._check_deadlines)
+
+    def cancel_all(self) -> None:
+        """Cancel all current and future requests, in the next round of the loop."""
+        self._cancelled = True
+        self._loop.soon(self._cancel_all)
+
+    def is_stuck(self, now: float) -> bool:
+        """Return True if a thread that opens a connection is stuck long after its deadline."""
+        return self._connector.is_stuck(now)
+
+    def on_broken(self, act: Callable[[Exception], None]) -> None:
+        """Call `act` with the error when a callback of the loop fails, so that the state of this object is in doubt.
+
+        Without it the error leaves the loop.
+        """
+        self._on_broken = act
+
+    def reset(self) -> None:
+        """Close all connections; requests under way get no answer, later ones are sent as usual."""
+        under_way, self._under_way = self._under_way, set()
+        for request in under_way:
+            request.connection = None
+            opening, request.opening = request.opening, None
+            if opening is not None:
+                opening.abandon()
+        before, self._connections = self._connections, self._no_connections()
+        before.close()
+        if self._deadline_timer is not None:
+            self._deadline_timer.cancel()
+
+    def close(self) -> None:
+        """Close all connections, for good; requests under way get no answer."""
+        self.reset()
+        self._connector.close()
+
+    # --- the ways of a request
+
+    def _dispatch(self, request: _Request, way: route.EndpointRoute) -> None:
+        """Send a request on an idle connection, else open one for it."""
+        connection = self._connections.take_idle()
+        if connection is not None:
+            self._begin(connection, request)
+            return
+
+        def opened(opening: connector.ConnectionAttempt, made: connector.Outcome) -> None:
+            self._opened(request, opening, made, way)
+
+        try:
+            request.opening = self._connector.open(way.open, deadline=request.deadline, done=opened)
+        except RuntimeError as error:
+            self._refuse_with(request, error)
+
+    def _opened(
+        self, request: _Request, opening: connector.ConnectionAttempt, made: connector.Outcome, way: route.EndpointRoute
+    ) -> None:
+        is_awaited = request.opening is opening
+        if is_awaited:
+            request.opening = None
+        if isinstance(made, Exception):
+            if is_awaited:
+                self._fail(request, made)
+            return
+        if not is_awaited:
+            made.close()
+            return
+        try:
+            connection = self._connections.add(made, way)
+        except OSError as error:
+            self._fail(request, error)
+        else:
+            self._begin(connection, request)
+
+    def _begin(self, connection: connections.EndpointConnection, request: _Request) -> None:
+        request.connection = connection
+        self._connections.begin(connection, request.data, lambda result: self._ended(request, connection.route, result))
+
+    def _ended(self, request: _Request, way: route.EndpointRoute, result: connections.Result) -> None:
+        """Answer a request; repeat it once if the endpoint can't have received it."""
+        request.connection = None
+        if isinstance(result, connections.UnsentError):
+            if not request.repeated:
+                request.repeated = True
+                self._dispatch(request, way)
+                return
+            result = result.args[0]
+        if isinstance(result, Exception):
+            self._fail(request, result)
+            return
+        retry_after = result.headers.get("Retry-After")
+        self._answer(request, str(result.status), result.status, _text_of(result), retry_after=retry_after)
+
+    def _fail(self, request: _Request, error: Exception) -> None:
+        if isinstance(error, exceptions.HTTPError | OSError):
+            self._answer(request, failures.code_of(error), 0, failures.describe(error))
+            return
+        self._on_fault(error)
+        self._answer(request, answer.INTERNAL, 0, answer.describe_internal(error))
+
+    def _refuse(self, request: _Request, code: str, text: str) -> None:
+        """Answer a request that is not sent, later, because its caller does not expect the answer yet."""
+        self._loop.soon(lambda: self._answer(request, code, 0, text))
+
+    def _refuse_with(self, request: _Request, error: Exception) -> None:
+        """Answer a request that can't be sent because of an unexpected error."""
+        self._on_fault(error)
+        self._refuse(request, answer.INTERNAL, answer.describe_internal(error))
+
+    def _answer(self, request: _Request, code: str, status: int, text: str, *, retry_after: str | None = None) -> None:
+        if request not in self._under_way:
+            return
+        self._under_way.remove(request)
+        if text:
+            secrets = (*masking.forms((request.token,)), *self.secrets) if request.token else self.secrets
+            text = answer.clean(text, secrets=secrets)
+        request.done(
+            answer.EndpointAnswer(
+                code=code,
+                status=status,
+                error=text,
+                retry_after=retry_after,
+                started_us=request.started_us,
+                duration_s=time.monotonic() - request.began,
+                request_id=request.request_id,
+            )
+        )
+
+    def _broke(self, error: Exception) -> None:
+        self._on_broken(error)
+
+    # --- timers
+
+    def _watch_deadline(self, deadline: float) -> None:
+        timer = self._deadline_timer
+        if timer is not None and timer.act is not None and timer.at <= deadline:
+            return
+        if timer is not None:
+            timer.cancel()
+        self._deadline_timer = self._loop.call_at(deadline, self._check_deadlines)
+
+    def _check_deadlines(self) -> None:
+        now = time.monotonic()
+        for request in [one for one in self._under_way if one.deadline <= now]:
+            self._end(request, answer.TIMEOUT, _EXPIRED)
+        if self._under_way:
+            self._watch_deadline(min(request.deadline for request in self._under_way))
+
+    def _cancel_all(self) -> None:
+        for request in tuple(self._under_way):
+            self._end(request, answer.NETWORK, _CANCELLED)
+
+    def _end(self, request: _Request, code: str, text: str) -> None:
+        """Answer a request before the endpoint does, and close its connection."""
+        opening, request.opening = request.opening, None
+        if opening is not None:
+            opening.abandon()
+        if request.connection is not None:
+            self._connections.drop(request.connection)
+            request.connection = None
+        self._answer(request, code, 0, text)
+
+    def _no_connections(self) -> connections.Connections:
+        target = self._target
+        return connections.Connections(self._loop, width=target.width, idle_timeout_s=target.idle_timeout_s)
+
+    def _request_id(self) -> str:
+        """Return a random UUID (version 4); the uuid module takes three times as long."""
+        bits = self._random.getrandbits(128)
+        bits = bits & ~(0xF000 << 64) & ~(0xC000 << 48) | 4 << 76 | 0x8000 << 48
+        text = f"{bits:032x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def _text_of(reply: response_parser.EndpointResponse) -> str:
+    if 200 <= reply.status < 300:
+        return ""
+    data = reply.body
+    if reply.headers.get("Content-Encoding", "identity").lower() != "identity":
+        data = b""
+    where = reply.headers.get("Location") if 300 <= reply.status < 400 else None
+    text = f"redirect to {where} not followed" if where else data.decode("utf-8", "replace")
+    return text.strip() or reply.reason

@@ -1,0 +1,145 @@
+"""How to reach one endpoint: from address, proxy, TLS files and headers come new connections and request bytes.
+
+A changed TLS file makes a new route, because open connections keep the old files. Proxy variables of the environment
+are read once, and nothing else of it: a CA bundle from the environment would override the configured one.
+"""
+
+import logging
+import os
+import ssl
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import cast
+
+import requests
+from urllib3 import exceptions
+
+from beacon import errors
+from beacon.boundary import idle_socket, proxies
+from beacon.notifier.transport import connection, connector, masking, request_template, tls_context
+
+
+class UnsendableHeader(ValueError):
+    """The token or a configured header contains characters that can't be sent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """The address of the endpoint, and how to send requests to it.
+
+    `width` is the number of concurrent requests; `agent` is the User-Agent; a connection that was idle for
+    `idle_timeout_s` is not reused.
+    """
+
+    url: str = field(repr=False)  # its query may contain a secret
+    method: str
+    agent: str
+    width: int
+    idle_timeout_s: float = 50.0
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    files: tls_context.TlsFiles = field(default_factory=tls_context.TlsFiles)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class EndpointRoute:
+    """The way to the endpoint under one TLS context; `path` is the target of its requests."""
+
+    path: str
+    scheme: str
+    proxy_headers: Mapping[str, str]  # for requests that the proxy forwards
+    _pool: connection.OpeningPool
+
+    def open(self, opening: connector.ConnectionAttempt) -> idle_socket.Stream:
+        """Open a connection; blocks.
+
+        Raises:
+            OSError, exceptions.HTTPError: it can't be opened.
+        """
+        return self._pool.open(opening, scheme=self.scheme)
+
+
+class EndpointRoutes:
+    """The current route of one endpoint, and the bytes of its requests."""
+
+    def __init__(self, target: Target, *, on_tls_error: Callable[[str], None]) -> None:
+        """Prepare the route; `on_tls_error` is called with the reason when the TLS files can't be used.
+
+        Raises:
+            errors.ConfigError: the proxy variables of the environment are invalid.
+        """
+        self._target = target
+        self._on_tls_error = on_tls_error
+        self._resolver = connection.Resolver()
+        self._tls_contexts = tls_context.TlsContexts(target.files)
+        self._prepared = requests.Request(target.method, target.url).prepare()
+        self._proxy = proxies.of_environment(os.environ, self._prepared.url or "")
+        self._headers = request_template.Headers(self._prepared.url or "", target.agent, target.headers)
+        used = (self._proxy.text,) if self._proxy else ()
+        self.secrets = masking.of_request(target.url, target.headers, used)
+        self.secrets += masking.of_request(self._prepared.url or "", {}, ())  # as sent
+        self._route: EndpointRoute | None = None
+        self._form: tuple[str, request_template.RequestTemplate] | None = None  # with the token that it contains
+        self._tls_error = ""
+        _silence_libraries(verify=target.files.verify)
+
+    def current(self) -> EndpointRoute:
+        """Return the route; a new one if a TLS file has changed.
+
+        Raises:
+            errors.TransientError: there is none, because a TLS file can't be used.
+        """
+        try:
+            context = self._tls_contexts.changed(time.monotonic())
+        except errors.TransientError as error:
+            self._tls_error = str(error)
+            self._on_tls_error(self._tls_error)
+            context = None
+        if context is not None:
+            self._route = self._make(context)
+        if self._route is None:
+            raise errors.TransientError(self._tls_error)
+        return self._route
+
+    def template(self, route: EndpointRoute, token: str) -> request_template.RequestTemplate:
+        """Return the template of all requests with this token.
+
+        Raises:
+            UnsendableHeader: the token or a configured header contains characters that can't be sent.
+        """
+        known = self._form
+        if known is None or known[0] != token:
+            headers = self._headers.with_token(token, proxy=route.proxy_headers)
+            try:
+                made = request_template.RequestTemplate(self._target.method, route.path, headers)
+            except ValueError as error:
+                raise UnsendableHeader(str(error)) from error
+            known = self._form = token, made
+        return known[1]
+
+    def _make(self, context: ssl.SSLContext) -> EndpointRoute:
+        adapter = connection.Adapter(
+            context=context,
+            resolver=self._resolver,
+            proxy=self._proxy,
+            proxy_context=self._tls_contexts.proxy_context() if self._proxy and self._proxy.scheme == "https" else None,
+        )
+        pool = adapter.get_connection_with_tls_context(
+            self._prepared, self._target.files.verify, proxies=adapter.by_scheme
+        )
+        path = adapter.request_url(self._prepared, adapter.by_scheme)
+        forwarded = path.startswith("http://")  # by a proxy, without a tunnel
+        return EndpointRoute(
+            path=path,
+            scheme=(self._prepared.url or "").partition(":")[0],
+            proxy_headers=adapter.forwarding_headers if forwarded else {},
+            _pool=cast(connection.OpeningPool, pool),
+        )
+
+
+def _silence_libraries(*, verify: bool) -> None:
+    # urllib3 logs URLs, which may contain secrets, and warns for each request; Beacon logs that warning once.
+    logging.getLogger("urllib3").setLevel(logging.CRITICAL)
+    if not verify:
+        warnings.simplefilter("ignore", exceptions.InsecureRequestWarning)
