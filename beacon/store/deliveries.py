@@ -29,7 +29,10 @@ class Settled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _NotifierSession:
-    """The active notifier. `unacknowledged` are replies that may not have arrived yet: claim number -> reply."""
+    """The active notifier of an endpoint.
+
+    `unacknowledged` are replies that may not have arrived yet: claim number -> reply.
+    """
 
     name: str
     endpoint: str
@@ -38,8 +41,6 @@ class _NotifierSession:
     unacknowledged: Mapping[int, wire.Claimed] = field(default_factory=dict)
 
 
-_SESSION: session_state.StateKey[_NotifierSession] = session_state.StateKey("notifier")
-_FENCED: session_state.StateKey[tuple[str, ...]] = session_state.StateKey("fenced")
 _CLAIMED_AT: session_state.StateKey[int] = session_state.StateKey("claimed")
 
 
@@ -109,7 +110,7 @@ class Deliveries:
 
     def next_due_us(self, claim: wire.Claim) -> int | None:
         """Return the instant at which the next retry for this claim is due, None if it requests none."""
-        session = self._state.get(_SESSION)
+        session = self._state.get(_session_key(claim.endpoint))
         if claim.want <= 0 or claim.probe or session is None:
             return None
         leased, now_us = _leased(session), self.now_us()
@@ -132,21 +133,19 @@ class Deliveries:
 
     def in_flight(self, endpoint: str) -> frozenset[int]:
         """Return the endpoint's deliveries that the notifier holds."""
-        session = self._state.get(_SESSION)
-        if session is None or session.endpoint != endpoint:
-            return frozenset()
-        return _leased(session)
+        session = self._state.get(_session_key(endpoint))
+        return _leased(session) if session else frozenset()
 
     def _session_of(self, claim: wire.Claim) -> _NotifierSession | None:
         """Return the claim's session with the deliveries that it holds now; None if another notifier is active."""
-        fenced = self._state.get(_FENCED) or ()
+        fenced = self._state.get(_fenced_key(claim.endpoint)) or ()
         self._state.put(_CLAIMED_AT, self.now_us())
         if claim.session in fenced:
             return None
-        session = self._state.get(_SESSION)
+        session = self._state.get(_session_key(claim.endpoint))
         if session is None or session.name != claim.session:
             if session is not None:
-                self._state.put(_FENCED, (*fenced, session.name)[-_REMEMBERED_FENCED:])
+                self._state.put(_fenced_key(claim.endpoint), (*fenced, session.name)[-_REMEMBERED_FENCED:])
             session = _NotifierSession(name=claim.session, endpoint=claim.endpoint)
             self._remember(session)
         if claim.number <= session.number:
@@ -171,7 +170,7 @@ class Deliveries:
         return reply
 
     def _remember(self, session: _NotifierSession) -> None:
-        self._state.put(_SESSION, session)
+        self._state.put(_session_key(session.endpoint), session)
 
     def _choose(self, claim: wire.Claim, leased: frozenset[int], now_us: int) -> list[model.Delivery]:
         """Return the deliveries that are due; suspects come last and alone."""
@@ -284,6 +283,14 @@ class Deliveries:
             )
 
 
+def _session_key(endpoint: str) -> session_state.StateKey[_NotifierSession]:
+    return session_state.StateKey("notifier", endpoint)
+
+
+def _fenced_key(endpoint: str) -> session_state.StateKey[tuple[str, ...]]:
+    return session_state.StateKey("fenced", endpoint)
+
+
 def keep_last_attempt(ledger: database.Database, delivery: int) -> None:
     """Copy the last request of a delivery into a row of its own, before the delivery's columns are used for another."""
     ledger.run(
@@ -302,7 +309,8 @@ _WHOLE = (
     f"SELECT {_COLUMNS} FROM deliveries d CROSS JOIN events e ON e.sequence = d.id >> 12"
     " CROSS JOIN order_keys k ON k.id = d.key WHERE d.id NOT IN (SELECT value FROM json_each(?)) AND"
 )
-_FRESH = "d.endpoint = ? AND d.state = 'ready' AND d.requests = 0 ORDER BY d.id"
+_FRESH = "d.endpoint = ? AND d.state = 'ready' AND d.requests = 0 AND d.background = 0 ORDER BY d.id"
+_BACKGROUND = "d.endpoint = ? AND d.state = 'ready' AND d.requests = 0 AND d.background = 1 ORDER BY d.id"
 _DUE = "d.endpoint = ? AND d.state = 'ready' AND d.requests > 0 AND d.next_attempt_us <= ? ORDER BY d.next_attempt_us"
 _LEAST_RECENT = "d.endpoint = ? AND d.state = 'ready' AND d.requests > 0 ORDER BY d.last_tried_us"
 _SETTLED = (

@@ -4,7 +4,7 @@
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from beacon import codec
@@ -182,7 +182,9 @@ class Journal:
             return
         present = event is not model.EventType.DELETED
         state = (uid, packing.as_sent(shown.value)) if present else (None, None)
-        self._queue(context, order, self._ledger.last_rowid, state)
+        subject = (context.scope.id.group, context.scope.id.kind, shown.namespace, shown.name)
+        chosen = [one.id for one in context.endpoints if event in one.settings.types and one.settings.selects(*subject)]
+        self._queue(context, order, chosen, self._ledger.last_rowid, state)
         self._written[event] += 1
         self._state.note(
             EventRecorded(
@@ -201,11 +203,12 @@ class Journal:
         self,
         context: rendering.RequestContext,
         order: views.Order,
+        chosen: Sequence[int],
         sequence: int,
         state: tuple[packing.Packed | None, str | None],
     ) -> None:
-        """Write the event's delivery to each endpoint; `state` is the object's UID and value after the event."""
-        for view in self._views.of_order(order, context.endpoints):
+        """Write the event's delivery to each chosen endpoint; `state` is the object's UID and value after the event."""
+        for view in self._views.of_order(order, chosen):
             delivery = packing.combined(sequence, view.endpoint)
             target = self._views.open(view, delivery)
             self._ledger.run(

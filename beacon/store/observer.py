@@ -9,7 +9,18 @@ from typing import Any
 from beacon import errors
 from beacon.domain import model
 from beacon.runtime import log, metrics
-from beacon.store import actions, comparisons, cursors, database, integrity, journal, redelivery, service, suspects
+from beacon.store import (
+    actions,
+    comparisons,
+    cursors,
+    database,
+    endpoints,
+    integrity,
+    journal,
+    redelivery,
+    service,
+    suspects,
+)
 
 _ABANDONED_S = 30.0  # since the last request of an operator's command: it was interrupted
 _REJECTED = "rejected"  # the request is invalid or not allowed: no fault of the database
@@ -89,9 +100,11 @@ class Observer(service.ServiceListener):
         if self._refused and (times := self._refused.pop(verb, 0)):
             self._log.info("requests accepted again", verb=verb, refused=times)
 
-    def inherited(self, *, endpoint: str, deliveries: int) -> None:
-        """Log that deliveries of endpoints that are no longer configured were moved to this one."""
-        self._log.warning("deliveries inherited", endpoint=endpoint, deliveries=deliveries)
+    def renamed(self, change: endpoints.Renamed) -> None:
+        """Log that the only endpoint has another name, and keeps its deliveries."""
+        self._log.warning(
+            "endpoint renamed", endpoint=change.after, endpoint_before=change.before, deliveries=change.deliveries
+        )
 
     def restored(self, *, ledger: str) -> None:
         """Log that a backup was restored."""

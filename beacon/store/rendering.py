@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from beacon import codec
 from beacon.domain import instants, model, rules
+from beacon.store import endpoints
 
 _NAMESPACE = uuid.UUID("6f0c9f0e-3a0b-5d0a-9f57-0f6b3f6a1c52")  # Beacon's own: event ids are UUIDv5 within it
 _NAMESPACE_HASHED = hashlib.sha1(_NAMESPACE.bytes, usedforsecurity=False)
@@ -34,7 +35,7 @@ class RequestContext:
     api_version: str
     epoch: int
     cluster: str
-    endpoints: tuple[int, ...]
+    endpoints: tuple[endpoints.ConfiguredEndpoint, ...]
     updates: bool
     now: Now
     reason: model.GapReason | None = None

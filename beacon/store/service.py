@@ -20,6 +20,7 @@ from beacon.store import (
     deliveries,
     delivery_search,
     disk_guard,
+    endpoints,
     object_history,
     object_pages,
     pruning,
@@ -63,8 +64,8 @@ class ServiceListener:
     def applied(self, verb: str, seconds: float) -> None:
         """Handle a request that was applied within a transaction."""
 
-    def inherited(self, *, endpoint: str, deliveries: int) -> None:
-        """Handle deliveries of endpoints that are no longer configured, which now belong to this one."""
+    def renamed(self, change: endpoints.Renamed) -> None:
+        """Handle that the only endpoint has another name."""
 
     def restored(self, *, ledger: str) -> None:
         """Handle a restored backup, which has this ledger id from now on."""
@@ -106,7 +107,6 @@ class StoreService:
         self._clock = time_ or clock.Clock()
         self._disk = disk
         self._was_short = False
-        self._endpoint = config.endpoint
         self._listener = listener or ServiceListener()
         self._state = session_state.SessionState()
         self._positions = watch_positions.WatchPositions(ledger, self._state, config)
@@ -119,7 +119,7 @@ class StoreService:
         self._backups = backups.Backups(ledger)
         self._object_pages = object_pages.ObjectPages(ledger)
         self._history = object_history.ObjectHistory(ledger, config.scopes)
-        self._parked: dict[str, _Parked] = {}
+        self._parked: dict[tuple[str, str], _Parked] = {}  # by endpoint and session
         self._readers, self._writers = self._readers_by_request(), self._writers_by_request()
         self.digest = digest
         self._prepare_with_ballast()
@@ -148,8 +148,8 @@ class StoreService:
         self._state.keep_all()
         if is_copy:
             self._listener.restored(ledger=self._positions.identity().ledger)
-        if self._positions.inherited:
-            self._listener.inherited(endpoint=self._endpoint, deliveries=self._positions.inherited)
+        if self._positions.renamed:
+            self._listener.renamed(self._positions.renamed)
 
     def handle(self, request: wire.AnyRequest, *, ledger: str = "") -> wire.Reply | wire.Refused:
         """Serve one request alone; a claim is never parked."""
@@ -195,10 +195,10 @@ class StoreService:
     def due(self) -> list[Answer]:
         """Return the replies of parked claims for which a delivery is due, or whose time is over."""
         answers: list[Answer] = []
-        for session, parked in list(self._parked.items()):
+        for key, parked in list(self._parked.items()):
             reply = self._lease(parked.claim, last=time.monotonic() >= parked.until)
             if reply is not None:
-                del self._parked[session]
+                del self._parked[key]
                 answers.append((parked.queued.sender, reply))
         return answers
 
@@ -447,14 +447,15 @@ class StoreService:
     def _park(self, queued: QueuedRequest, claim: wire.Claim) -> list[Answer]:
         """Reply to a claim, or park it until a delivery is due; the session's earlier claim is no longer parked."""
         answers: list[Answer] = []
-        earlier = self._parked.pop(claim.session, None)
+        key = (claim.endpoint, claim.session)
+        earlier = self._parked.pop(key, None)
         if earlier is not None and earlier.claim.number != claim.number:
             answers.append((earlier.queued.sender, self._reply_to(earlier.claim, self._deliveries.answer_empty)))
         reply = self._lease(claim, last=claim.wait_s <= 0)
         if reply is not None:
             answers.append((queued.sender, reply))
         else:
-            self._parked[claim.session] = _Parked(queued=queued, claim=claim, until=time.monotonic() + claim.wait_s)
+            self._parked[key] = _Parked(queued=queued, claim=claim, until=time.monotonic() + claim.wait_s)
         return answers
 
     def _lease(self, claim: wire.Claim, *, last: bool) -> wire.Claimed | wire.Refused | None:

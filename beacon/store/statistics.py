@@ -8,6 +8,8 @@ from beacon.domain import model
 from beacon.store import database, deliveries, watch_positions
 
 _LATEST_GAPS = 20
+_OLDEST = "SELECT min(id) FROM deliveries WHERE endpoint = ? AND state = 'ready'"
+_READY = ("requests = 0 AND background = 0", "requests = 0 AND background = 1", "requests > 0")  # one index each
 
 
 class StatisticsReader:
@@ -85,13 +87,8 @@ class StatisticsReader:
     def _oldest_us(self, endpoint: str) -> int:
         """Return the commit instant of the oldest open delivery, 0 if none; a queued one is never the oldest."""
         number = self._deliveries.endpoint_id(endpoint)
-        fresh = self._ledger.row(
-            "SELECT min(id) FROM deliveries WHERE endpoint = ? AND state = 'ready' AND requests = 0", (number,)
-        )
-        tried = self._ledger.row(
-            "SELECT min(id) FROM deliveries WHERE endpoint = ? AND state = 'ready' AND requests > 0", (number,)
-        )
-        found = [row[0] for row in (fresh, tried) if row and row[0] is not None]
+        oldest = [self._ledger.row(f"{_OLDEST} AND {which}", (number,)) for which in _READY]
+        found = [row[0] for row in oldest if row and row[0] is not None]
         row = found and self._ledger.row("SELECT committed_us FROM events WHERE sequence = ? >> 12", (min(found),))
         return int(row[0]) if row else 0
 

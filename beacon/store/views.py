@@ -1,4 +1,4 @@
-"""What each endpoint has been sent about each object: the tables `endpoints`, `order_keys` and `views`.
+"""What each endpoint has been sent about each object: the tables `order_keys` and `views`.
 
 A view answers without a search whether an event was overtaken, whether it must wait behind another one, and what its
 predecessor is. It is written in the transaction of the event or of the settlement that changes it.
@@ -225,33 +225,3 @@ class OrderKeys:
             (group, kind, namespace, name, bucket),
         )
         return Order(key=self._ledger.last_rowid, bucket=bucket)
-
-
-class Endpoints:
-    """The table `endpoints`. Today exactly one endpoint is configured."""
-
-    def __init__(self, ledger: database.Database) -> None:
-        """Work on the given ledger."""
-        self._ledger = ledger
-
-    def align(self, name: str) -> tuple[int, int]:
-        """Set the configured name of the only endpoint; create it unless it exists.
-
-        The name is only a label: another one changes nothing about the deliveries. Return the endpoint's id, and the
-        number of open and failed deliveries that came under another name.
-        """
-        row = self._ledger.row("SELECT id, name FROM endpoints")
-        if row is None:
-            (last,) = self._ledger.row("SELECT coalesce(max(sequence), 0) FROM events") or (0,)
-            self._ledger.run("INSERT INTO endpoints (name, first_sequence) VALUES (?, ?)", (name, last))
-            return self._ledger.last_rowid, 0
-        endpoint, before = row
-        if before == name:
-            return endpoint, 0
-        self._ledger.run("UPDATE endpoints SET name = ? WHERE id = ?", (name, endpoint))
-        (moved,) = self._ledger.row(
-            "SELECT coalesce(sum(number), 0) FROM counts WHERE what = 'deliveries' AND name = ?"
-            " AND state IN ('queued', 'ready', 'failed')",
-            (str(endpoint),),
-        ) or (0,)
-        return endpoint, moved

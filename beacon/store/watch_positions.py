@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from beacon import errors, wire
 from beacon.configuration import configured_scopes
 from beacon.domain import model, rules
-from beacon.store import cursors, database, journal, rendering, salvage, session_state, views
+from beacon.store import cursors, database, endpoints, journal, rendering, salvage, session_state
 
 _FIRST_TRACKED_VERSION = 1
 
@@ -30,7 +30,7 @@ class LedgerConfig:
     """The part of the configuration that positions and events depend on."""
 
     scopes: tuple[rules.Scope, ...]
-    endpoint: str
+    endpoints: tuple[endpoints.LedgerEndpoint, ...]
     updates: bool
 
 
@@ -68,8 +68,8 @@ class WatchPositions:
         self._cursors = cursors.Cursors(ledger, state)
         self._journal = journal.Journal(ledger, state)
         self._scopes = {scope.id: scope for scope in config.scopes}
-        self.endpoints: tuple[int, ...] = ()  # the configured ones, by their rows
-        self.inherited = 0  # open and failed deliveries that came under another name of the endpoint
+        self.endpoints: tuple[endpoints.ConfiguredEndpoint, ...] = ()
+        self.renamed: endpoints.Renamed | None = None
         self._refused = ""  # the cluster that was refused last
         self._first_session = secrets.randbelow(2**40)  # differs from the sessions of an earlier store
 
@@ -80,8 +80,7 @@ class WatchPositions:
             (str(uuid.uuid4()), now_us),
         )
         is_copy = self._become_another()
-        endpoint, self.inherited = views.Endpoints(self._ledger).align(self._config.endpoint)
-        self.endpoints = (endpoint,)
+        self._align_endpoints(now_us)
         untouched = self._cursors.is_untouched()
         for scope, cursor in self._cursors.all().items():
             if scope not in self._scopes:
@@ -90,6 +89,13 @@ class WatchPositions:
             self._cursors.ensure(scope, model.GapReason.FIRST_LIST if untouched else model.GapReason.CONFIGURATION)
         self._cursors.unmanage_uncovered(tuple(self._scopes), now_us)
         return is_copy
+
+    def _align_endpoints(self, now_us: int) -> None:
+        """Align the rows of endpoints with the configured names."""
+        aligned = endpoints.Endpoints(self._ledger).align(
+            self._config.endpoints, updates=self._config.updates, now_us=now_us
+        )
+        self.endpoints, self.renamed = aligned.endpoints, aligned.renamed
 
     def _become_another(self) -> bool:
         """Assign a new id to a copy: the original ledger has used the numbers that follow."""

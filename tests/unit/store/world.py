@@ -7,7 +7,7 @@ from typing import Any
 
 from beacon import wire
 from beacon.domain import model, rules
-from beacon.store import clock, database, disk_guard, service, watch_positions
+from beacon.store import clock, database, disk_guard, endpoints, service, watch_positions
 
 ANNOTATION = "bakerapps.net.maas"
 
@@ -49,8 +49,10 @@ class World:
         clock_: Clock | None = None,
         vfs: str | None = None,
         disk: disk_guard.DiskGuard | None = None,
+        endpoints_: tuple[endpoints.LedgerEndpoint, ...] = (),
     ) -> None:
         self.path = path
+        self.endpoints = endpoints_ or (endpoints.LedgerEndpoint(name="default", url_digest=b"url"),)
         self.scopes = scopes or (scope_of(),)
         self.updates = updates
         self.clock = clock_ or Clock()
@@ -64,7 +66,7 @@ class World:
 
     def start(self) -> None:
         self.ledger = database.Database(self.path, vfs=self.vfs)
-        terms = watch_positions.LedgerConfig(scopes=self.scopes, endpoint="default", updates=self.updates)
+        terms = watch_positions.LedgerConfig(scopes=self.scopes, endpoints=self.endpoints, updates=self.updates)
         self.service = service.StoreService(
             self.ledger, terms, settings={}, digest="d", time_=self.time(), disk=self.room
         )
