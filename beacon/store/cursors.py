@@ -71,12 +71,13 @@ class Cursors:
             label=label,
         )
 
-    def ensure(self, scope: model.ScopeId, reason: model.GapReason) -> None:
-        """Create the cursor of a configured scope unless it exists."""
-        self._ledger.run(
+    def ensure(self, scope: model.ScopeId, reason: model.GapReason) -> bool:
+        """Create the cursor of a configured scope unless it exists. Return True if it is new."""
+        made = self._ledger.run(
             "INSERT INTO cursors (api_group, kind, namespace, reason) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
             (*key(scope), reason),
         )
+        return bool(made)
 
     def is_untouched(self) -> bool:
         """Return True if this ledger has never had a scope."""

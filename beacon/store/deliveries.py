@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 
 from beacon import codec, wire
 from beacon.domain import instants, model
-from beacon.store import database, packing, session_state, views
+from beacon.store import catch_up, database, packing, session_state, views
 from beacon.store import suspects as suspected
 
 _SHARE_OF_RETRIES = 5  # at least 1 in 5 deliveries of a claim is a retry, if retries are due
+_SHARE_OF_BACKGROUND = 5  # at most 1 in 5 is of a catch-up while live deliveries are due
 _REMEMBERED_FENCED = 16
 _MOST_AT_ONCE = 10_000  # deliveries in one reply, whatever a claim wants
 _MOST_DATA = 8 * 1024 * 1024  # characters of their data; a single delivery may exceed it
@@ -53,6 +54,7 @@ class Deliveries:
         self._state = state
         self.now_us = now_us
         self._views = views.Views(ledger, state)
+        self._catch_ups = catch_up.CatchUps(ledger, state)
         self._endpoints: dict[str, int] = {}
         self.suspects = suspected.Suspects(ledger, state)
 
@@ -190,12 +192,28 @@ class Deliveries:
         endpoint = self.endpoint_id(claim.endpoint)
         due = self._select(_DUE, (endpoint, now_us), leased, claim.want)
         kept = min(len(due), max(1, claim.want // _SHARE_OF_RETRIES)) if claim.want > 1 else 0
-        fresh = self._select(_FRESH, (endpoint,), leased, claim.want - kept)
+        fresh = self._choose_fresh(endpoint, leased, claim.want - kept)
         return fresh + due[: claim.want - len(fresh)]
+
+    def _choose_fresh(self, endpoint: int, leased: frozenset[int], want: int) -> list[model.Delivery]:
+        """Return deliveries without a request: those of a catch-up fill the rest, or are a fifth beside live ones."""
+        if not self._catch_ups.has_background(endpoint):
+            return self._select(_FRESH, (endpoint,), leased, want)
+        before = self._state.get(_live_key(endpoint)) or 0
+        live = self._select(_FRESH, (endpoint,), leased, want)
+        share = (before + want) // _SHARE_OF_BACKGROUND
+        wanted = min(want, max(want - len(live), share))
+        background = self._select(_BACKGROUND, (endpoint,), leased, wanted)
+        live = live[: want - len(background)]
+        unspent = before + len(live) - (_SHARE_OF_BACKGROUND - 1) * len(background)
+        self._state.put(_live_key(endpoint), max(0, min(unspent, _SHARE_OF_BACKGROUND - 1)))
+        if not background and not leased and wanted:
+            self._catch_ups.no_background(endpoint)
+        return live + background
 
     def _choose_probe(self, claim: wire.Claim, leased: frozenset[int]) -> list[model.Delivery]:
         endpoint = self.endpoint_id(claim.endpoint)
-        found = self._select(_FRESH, (endpoint,), leased, 1)
+        found = self._select(_FRESH, (endpoint,), leased, 1) or self._select(_BACKGROUND, (endpoint,), leased, 1)
         if found or claim.fresh_only:
             return found
         return self._select(_LEAST_RECENT, (endpoint,), leased, 1)
@@ -285,6 +303,11 @@ class Deliveries:
 
 def _session_key(endpoint: str) -> session_state.StateKey[_NotifierSession]:
     return session_state.StateKey("notifier", endpoint)
+
+
+def _live_key(endpoint: int) -> session_state.StateKey[int]:
+    """Return the key of the number of live deliveries that were leased since one of a catch-up was."""
+    return session_state.StateKey("live", endpoint)
 
 
 def _fenced_key(endpoint: str) -> session_state.StateKey[tuple[str, ...]]:

@@ -15,8 +15,8 @@ from beacon.store import (
     cursors,
     database,
     endpoints,
+    event_notes,
     integrity,
-    journal,
     redelivery,
     service,
     suspects,
@@ -42,7 +42,7 @@ class Observer(service.ServiceListener):
         self._last = cache(lambda kind: metrics.LAST_EVENT_TIMESTAMP.labels(kind=kind))
         self._latency = cache(lambda kind: metrics.DETECTION_LATENCY.labels(kind=kind))
         self._by_note: dict[type, Callable[[Any], None]] = {
-            journal.EventRecorded: self._event_recorded,
+            event_notes.EventRecorded: self._event_recorded,
             cursors.Gap: self._gap_closed,
             comparisons.ComparisonDone: _compared,
             comparisons.Drift: self._drift_found,
@@ -137,7 +137,7 @@ class Observer(service.ServiceListener):
         """Log that the wall clock was set, and that due times were shifted."""
         self._log.warning("wall clock set", seconds=seconds)
 
-    def _event_recorded(self, event: journal.EventRecorded) -> None:
+    def _event_recorded(self, event: event_notes.EventRecorded) -> None:
         self._events(event.kind, event.type, event.source).inc()
         self._last(event.kind).set(time.time())
         if event.received_ns:

@@ -130,7 +130,7 @@ class Redelivery:
             "UPDATE deliveries SET generation = generation + 1, attempts = 0, requests = 0,"
             " delivered_us = CASE WHEN state = 'delivered' THEN settled_us ELSE delivered_us END,"
             " forgiven = 0, next_attempt_us = ?, last_tried_us = 0, settled_us = 0, reason = '', out_of_order = ?,"
-            " started_us = NULL, duration_us = 0, counted = 0, request_id = '', state = ? WHERE id = ?",
+            " started_us = NULL, duration_us = 0, counted = 0, request_id = '', background = 0, state = ? WHERE id = ?",
             (now_us, int(request.out_of_order), target, delivery),
         )
         self._state.sums.delivery_moved(view.endpoint, state, target)

@@ -35,6 +35,7 @@ class RequestContext:
     api_version: str
     epoch: int
     cluster: str
+    ledger: str
     endpoints: tuple[endpoints.ConfiguredEndpoint, ...]
     updates: bool
     now: Now
@@ -48,6 +49,11 @@ def event_id(context: RequestContext, shown: model.Observation, event: model.Eve
     if context.epoch:
         parts.append(str(context.epoch))
     return _uuid5("/".join(parts))
+
+
+def catch_up_id(ledger: str, sequence: int) -> str:
+    """Compute the id of an event that no change has caused: UUIDv5 over the ledger's id and the event's sequence."""
+    return _uuid5(f"{ledger}/{sequence}")
 
 
 def detected_us(context: RequestContext, shown: model.Observation) -> int:

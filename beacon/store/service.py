@@ -37,6 +37,7 @@ _Found = TypeVar("_Found", wire.Claimed, wire.Claimed | None)
 Answer = tuple[Any, wire.Reply | wire.Refused]  # the sender of a request, and its reply
 _BELOW_RESERVE = database.FullError("the free space on the volume is below the reserve")
 _PAGES_A_STEP = 500
+_OTHER_SHARE = 4  # times as long as a page of a catch-up, other requests have the store, if there are any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,15 @@ class _Parked:
     queued: QueuedRequest
     claim: wire.Claim
     until: float  # monotonic
+
+
+@dataclass(slots=True, kw_only=True)
+class _CatchUpTurn:
+    """When the next page of a catch-up is written; `is_busy`: the last round had requests that write."""
+
+    is_possible: bool = False
+    at: float = 0.0  # monotonic
+    is_busy: bool = False
 
 
 class ServiceListener:
@@ -120,6 +130,7 @@ class StoreService:
         self._object_pages = object_pages.ObjectPages(ledger)
         self._history = object_history.ObjectHistory(ledger, config.scopes)
         self._parked: dict[tuple[str, str], _Parked] = {}  # by endpoint and session
+        self._turn = _CatchUpTurn()
         self._readers, self._writers = self._readers_by_request(), self._writers_by_request()
         self.digest = digest
         self._prepare_with_ballast()
@@ -142,6 +153,7 @@ class StoreService:
         self._ledger.begin()
         self._clock.load(self._ledger)
         is_copy = self._positions.prepare(self._clock.now_us())
+        self._turn.is_possible = self._positions.owes_catch_up
         self._state.keep_request()
         self._state.write_sums(self._ledger)
         self._ledger.commit()
@@ -180,6 +192,8 @@ class StoreService:
             elif not self._is_write(queued.request):
                 answers.append((queued.sender, self._read(queued.request)))
         answers.extend(self.due())
+        self._turn.is_busy = bool(has_writes)
+        self._turn.is_possible = self._positions.owes_catch_up
         return answers
 
     def _misdirected(self, queued: QueuedRequest) -> wire.Refused | None:
@@ -191,6 +205,35 @@ class StoreService:
         if wire.is_bound(queued.request):
             return wire.Refused(code=wire.Refusal.MALFORMED, message="the request must name its ledger")
         return None
+
+    def catch_up(self) -> None:
+        """Compare the next objects of an endpoint that is owed a comparison, in turns with requests."""
+        if not self._turn.is_possible or time.monotonic() < self._turn.at or self._check_disk():
+            return
+        place = self._positions.next_catch_up()
+        self._turn.is_possible = place is not None
+        if place is None:
+            return
+        started = time.monotonic()
+        now = rendering.Now(us=self._clock.now_us(), ns=time.monotonic_ns())
+        try:
+            self._ledger.begin()
+            self._positions.catch_up(place, now)
+            self._state.keep_request()
+            self._state.write_sums(self._ledger)
+            self._ledger.commit()
+        except errors.BeaconError as error:
+            self._state.drop_all()
+            self._ledger.rollback()
+            if not isinstance(error, database.StorageError):
+                raise
+            self._turn.is_possible = False  # until the next request
+            return
+        notes = self._state.keep_all()
+        self._recent.committed(notes)
+        seconds = time.monotonic() - started
+        self._turn.at = time.monotonic() + (_OTHER_SHARE * seconds if self._turn.is_busy else 0.0)
+        self._listener.committed(requests=0, seconds=seconds, notes=notes)
 
     def due(self) -> list[Answer]:
         """Return the replies of parked claims for which a delivery is due, or whose time is over."""
@@ -204,6 +247,8 @@ class StoreService:
 
     def longest_wait_s(self, longest_s: float) -> float:
         """Return how long to wait for requests before `due` must be called again."""
+        if self._turn.is_possible:
+            longest_s = max(0.0, min(longest_s, self._turn.at - time.monotonic()))
         if not self._parked:
             return longest_s
         left_s = min(parked.until for parked in self._parked.values()) - time.monotonic()

@@ -54,8 +54,8 @@ class Views:
             )
             order.views = [view_of(row, order.bucket) for row in rows]
         found = {view.endpoint: view for view in order.views}
-        if len(found) < len(endpoints):
-            missing = [one for one in endpoints if one not in found]
+        missing = [one for one in endpoints if one not in found]
+        if missing:
             order.views += [View(key=order.key, endpoint=one, bucket=order.bucket) for one in missing]
             found = {view.endpoint: view for view in order.views}
         return [found[one] for one in endpoints]

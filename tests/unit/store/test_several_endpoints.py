@@ -1,5 +1,6 @@
 """Several endpoints: a delivery for each that selects the event, each with its own order, predecessor and claims."""
 
+import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +10,10 @@ import pytest
 
 from beacon import wire
 from beacon.domain import model
-from beacon.store import endpoints, verification
+from beacon.store import catch_up, endpoints, verification
 from tests.unit.store import world
 
+BEACON = uuid.UUID("6f0c9f0e-3a0b-5d0a-9f57-0f6b3f6a1c52")  # the namespace of event ids
 CREATED, UPDATED, DELETED = model.EventType.CREATED, model.EventType.UPDATED, model.EventType.DELETED
 
 
@@ -140,3 +142,233 @@ def test_statistics_are_those_of_each_endpoint(store: world.World) -> None:
     assert (found["all"].failed, found["all"].in_flight, found["all"].ready) == (1, 1, 0)
     assert (found["some"].failed, found["some"].in_flight, found["some"].ready) == (0, 0, 1)
     assert (found["ends"].ready, found["ends"].oldest_us) == (2, store.clock.us)
+
+
+# The names at a start.
+
+
+def names(store: world.World) -> list[tuple[int, str, bool]]:
+    return store.ledger.rows("SELECT id, name, removed_us > 0 FROM endpoints ORDER BY id")
+
+
+def restarted(store: world.World, *configured: endpoints.LedgerEndpoint, **changes: Any) -> None:
+    """Restart with these endpoints, and let the store compare what it can."""
+    store.restart(endpoints_=configured, **changes)
+    store.opened[store.scopes[0].id] = store.open()
+    store.catch_up()
+
+
+def test_names_are_known_by_themselves_whatever_their_order(store: world.World) -> None:
+    restarted(store, ENDS, ALL, SOME)
+
+    assert names(store) == [(1, "all", False), (2, "some", False), (3, "ends", False)]
+
+
+def test_a_removed_name_keeps_its_deliveries_and_gets_no_new_ones(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    restarted(store, ALL)
+    store.observe(11, 12, world.seen("a", 12, model.ChangeKind.DELETED))
+
+    assert names(store) == [(1, "all", False), (2, "some", True), (3, "ends", True)]
+    assert chain(store, "some") == [("a", "created", 1, 0)]
+    assert [what for _, what, *_ in chain(store, "all")] == ["created", "deleted"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "renamed"),
+    [
+        ((ALL,), (replace(ALL, name="new"),), True),
+        ((ALL,), (endpoint("new"),), False),  # another URL
+        ((ALL, SOME), (replace(ALL, name="new"),), False),  # two at the last start
+        ((ALL,), (replace(ALL, name="new"), SOME), False),  # two now
+    ],
+)
+def test_only_one_new_name_for_one_old_one_at_the_same_url_is_a_renaming(
+    path: Path, before: tuple[endpoints.LedgerEndpoint, ...], after: tuple[endpoints.LedgerEndpoint, ...], renamed: bool
+) -> None:
+    store = world.World(path, updates=True, endpoints_=before)
+    store.open()
+    store.relist(10, world.seen("a", 5))
+    restarted(store, *after)
+
+    assert (("all", True) in [(name, removed) for _, name, removed in names(store)]) is not renamed
+    assert chain(store, "new") == [("a", "created", 1 if renamed else 2, 0)]
+    store.ledger.close()
+
+
+def test_no_name_that_was_seen_before_is_a_renaming(path: Path) -> None:
+    other = replace(ALL, name="other")
+    store = world.World(path, endpoints_=(ALL, other))
+    for configured in (ALL, other, ALL):
+        restarted(store, configured)
+        assert [name for _, name, removed in names(store) if not removed] == [configured.name]
+    assert len(names(store)) == 2
+    store.ledger.close()
+
+
+def test_a_migrated_ledger_s_endpoint_is_the_only_configured_one(path: Path) -> None:
+    store = world.World(path, endpoints_=(ALL,))
+    store.open()
+    store.relist(10, world.seen("a", 5))
+    store.ledger.run("UPDATE endpoints SET url_digest = x'', selection = '', name = 'default'")
+    restarted(store, SOME)
+
+    assert names(store) == [(1, "some", False)]
+    assert chain(store, "some") == [("a", "created", 1, 0)], "what was written is not written again"
+    store.ledger.close()
+
+
+# Catch-up.
+
+
+def test_a_new_name_gets_what_exists_and_then_the_changes(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED), world.seen("b", 11, model.ChangeKind.ADDED))
+    store.observe(11, 12, world.seen("b", 12, model.ChangeKind.DELETED))
+    restarted(store, ALL, SOME, ENDS, endpoint("late"))
+    store.observe(12, 13, world.seen("a", 13, value="other"))
+
+    assert chain(store, "late") == [("a", "created", 4, 0), ("a", "updated", 5, 4)]
+    assert len(chain(store, "all")) == 4
+    (row,) = store.ledger.rows("SELECT id, cause, source FROM readable_events WHERE sequence = 4")
+    ledger = store.service.ledger_id
+    assert row == (str(uuid.uuid5(BEACON, f"{ledger}/4")), "configuration", "reconciliation")
+
+
+def test_a_wider_selection_gets_what_is_new_and_a_narrower_one_nothing(store: world.World) -> None:
+    store.observe(10, 11, *(world.seen(name, 11, model.ChangeKind.ADDED) for name in "abc"))
+    restarted(store, ALL, endpoint("some", "a"), ENDS)
+    restarted(store, ALL, endpoint("some"), ENDS)
+    restarted(store, ALL, SOME, ENDS)
+
+    assert [entry[:2] for entry in chain(store, "some")] == [("a", "created"), ("b", "created"), ("c", "created")]
+    assert len(store.events()) == 4
+
+
+def test_a_name_that_was_away_gets_what_changed_meanwhile(store: world.World) -> None:
+    store.observe(10, 11, *(world.seen(name, 11, model.ChangeKind.ADDED) for name in "abcd"))
+    restarted(store, SOME, ENDS)
+    store.observe(11, 12, world.seen("a", 12, value="other"), world.seen("b", 12, model.ChangeKind.DELETED))
+    store.observe(12, 13, world.seen("b", 13, model.ChangeKind.ADDED, uid="b2"))
+    store.observe(13, 14, world.seen("c", 14, model.ChangeKind.DELETED))
+    restarted(store, ALL, SOME, ENDS)
+
+    assert [entry[:2] for entry in chain(store, "all")[4:]] == [
+        ("a", "updated"),
+        ("b", "deleted"),
+        ("b", "created"),
+        ("c", "deleted"),
+    ]
+    assert chain(store, "all")[-3][3] == 2, "previous is the last that was written for it"
+
+
+def test_what_types_allow_is_caught_up_when_they_change(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    store.observe(11, 12, world.seen("a", 12, value="other"))
+    restarted(store, ALL, SOME, replace(ENDS, types=endpoints.ALL_TYPES))
+
+    assert [entry[:2] for entry in chain(store, "ends")] == [("a", "created"), ("a", "updated")]
+
+
+def test_values_are_caught_up_when_updates_are_switched_on(path: Path) -> None:
+    store = world.World(path, updates=False, endpoints_=(ALL,))
+    store.open()
+    store.relist(10, world.seen("a", 5))
+    store.observe(10, 11, world.seen("a", 11, value="other"))
+    restarted(store, ALL, updates=True)
+
+    assert [entry[:2] for entry in chain(store, "all")] == [("a", "created"), ("a", "updated")]
+    store.ledger.close()
+
+
+def test_an_object_is_caught_up_before_its_next_event_in_the_same_transaction(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    store.restart(endpoints_=(ALL, endpoint("late")))
+    store.opened[store.scopes[0].id] = store.open()
+    store.observe(11, 12, world.seen("a", 12, model.ChangeKind.DELETED))
+    store.catch_up()
+
+    assert chain(store, "late") == [("a", "created", 2, 0), ("a", "deleted", 3, 2)]
+
+
+def test_nothing_is_compared_in_a_scope_without_a_position(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED), world.seen("b", 11, model.ChangeKind.ADDED))
+    opened = store.opened[store.scopes[0].id]
+    store.ask(wire.Expire(scope=store.scopes[0].id, session=opened.session, epoch=opened.epoch, prev=11))
+    restarted(store, ALL, endpoint("late"))
+    assert chain(store, "late") == []
+
+    store.relist(20, world.seen("b", 15))
+    store.catch_up()
+
+    assert [entry[:2] for entry in chain(store, "late")] == [("a", "created"), ("a", "deleted"), ("b", "created")]
+
+
+def test_start_now_gets_only_later_changes(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED), world.seen("b", 11, model.ChangeKind.ADDED))
+    late = endpoint("late", start=endpoints.StartFrom.NOW)
+    restarted(store, ALL, late)
+    store.observe(11, 12, world.seen("a", 12, value="other"), world.seen("c", 12, model.ChangeKind.ADDED))
+    restarted(store, ALL)
+    restarted(store, ALL, late)
+
+    assert [entry[:2] for entry in chain(store, "late")] == [("a", "updated"), ("c", "created")]
+
+
+def test_an_object_that_is_managed_again_is_compared_at_once(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    narrow = world.scope_of(values=["blue"])
+    store.restart(narrow, endpoints_=(ALL,))
+    store.open(narrow)
+    store.relist(20, world.seen("a", 11, verdict=model.RuleVerdict.ANNOTATION), scope=narrow)
+    restarted(store, ALL, endpoint("late"))
+    assert chain(store, "late") == [], "an unmanaged object is not compared"
+
+    wide = world.scope_of()
+    store.restart(wide)
+    store.open(wide)
+    store.relist(30, world.seen("a", 25, value="other"), scope=wide)
+
+    assert [entry[:2] for entry in chain(store, "late")] == [("a", "created")]
+    assert [entry[:2] for entry in chain(store, "all")] == [("a", "created"), ("a", "updated")]
+
+
+def test_live_deliveries_precede_those_of_a_catch_up_which_are_a_fifth(store: world.World) -> None:
+    many = [f"n{number}" for number in range(40)]
+    store.observe(10, 11, *(world.seen(name, 11, model.ChangeKind.ADDED) for name in many))
+    restarted(store, endpoint("late"))
+    assert len(chain(store, "late")) == 40
+    store.observe(11, 12, *(world.seen(f"m{number}", 12, model.ChangeKind.ADDED) for number in range(20)))
+
+    beside = [one.name[0] for one in store.claim(10, endpoint="late", session="s", number=1).deliveries]
+    assert sorted(beside) == ["m"] * 8 + ["n"] * 2
+    singly = []
+    held: tuple[int, ...] = ()
+    for number in range(2, 12):
+        (one,) = store.claim(1, endpoint="late", session="s", number=number, held=held, seen=number - 1).deliveries
+        singly.append(one.name[0])
+        held = (*held, one.id)
+    assert singly.count("n") == 2
+
+
+def test_a_delivery_of_a_catch_up_with_a_live_one_behind_it_counts_as_live(store: world.World) -> None:
+    store.observe(10, 11, *(world.seen(name, 11, model.ChangeKind.ADDED) for name in "abc"))
+    restarted(store, endpoint("late"))
+    store.observe(11, 12, world.seen("c", 12, value="other"))
+
+    assert [one.name for one in store.claim(1, endpoint="late").deliveries] == ["c"]
+
+
+def test_a_catch_up_waits_while_too_much_of_it_waits_to_be_sent(
+    store: world.World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catch_up, "MOST_WAITING", 10)
+    monkeypatch.setattr(catch_up, "_KEYS_IN_PAGE", 10)
+    store.observe(10, 11, *(world.seen(f"n{number}", 11, model.ChangeKind.ADDED) for number in range(35)))
+    restarted(store, ALL, endpoint("late"), endpoint("other"))
+    assert (len(chain(store, "late")), len(chain(store, "other"))) == (10, 10)
+
+    found = claimed(store, "late", session="s")
+    store.claim(0, *map(world.delivered, found), endpoint="late", session="s")
+    store.catch_up()
+
+    assert (len(chain(store, "late")), len(chain(store, "other"))) == (20, 10)

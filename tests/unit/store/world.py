@@ -74,9 +74,16 @@ class World:
     def time(self) -> clock.Clock:
         return clock.Clock(self.clock, lambda: self.clock.elapsed_us, boot=self.boot)
 
-    def restart(self, *scopes: rules.Scope) -> None:
+    def restart(
+        self,
+        *scopes: rules.Scope,
+        endpoints_: tuple[endpoints.LedgerEndpoint, ...] = (),
+        updates: bool | None = None,
+    ) -> None:
         self.ledger.close()
         self.scopes = scopes or self.scopes
+        self.endpoints = endpoints_ or self.endpoints
+        self.updates = self.updates if updates is None else updates
         self.start()
 
     def ask(self, request: wire.AnyRequest) -> Any:
@@ -180,6 +187,12 @@ class World:
     def events(self) -> list[tuple[str, str, str]]:
         """Return the emitted events, in order: (name, type, cause)."""
         return self.ledger.rows("SELECT name, type, cause FROM readable_events ORDER BY sequence")
+
+    def catch_up(self) -> None:
+        """Run the store's loop until nothing can be compared."""
+        while self.service._turn.is_possible:
+            self.service._turn.at = 0.0
+            self.service.catch_up()
 
     def deliver_all(self) -> list[str]:
         """Deliver everything that is due, to an endpoint that always accepts. Return the ids in order."""
