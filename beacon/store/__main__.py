@@ -1,5 +1,6 @@
 """The store process: reads the configuration, takes the locks, binds the socket, opens the ledger and serves it."""
 
+import hashlib
 import os
 import time
 from pathlib import Path
@@ -8,7 +9,7 @@ from beacon import bus
 from beacon.bus import bus_server
 from beacon.configuration import config_subprocess, configured_scopes, settings
 from beacon.runtime import log, process
-from beacon.store import daemon, database, disk_guard, integrity, observer, salvage, service, watch_positions
+from beacon.store import daemon, database, disk_guard, endpoints, integrity, observer, salvage, service, watch_positions
 
 
 def main(context: process.Context) -> None:
@@ -27,13 +28,13 @@ def main(context: process.Context) -> None:
     ):
         listener = observer.Observer()
         config = watch_positions.LedgerConfig(
-            scopes=configured_scopes.of(tree), endpoint=tree.endpoint.name, updates=tree.events.updated
+            scopes=configured_scopes.of(tree), endpoints=_endpoints(tree), updates=tree.events.updated
         )
 
         plain, digest = loaded.settings, settings.digest(tree)
 
         rescue_config = salvage.RescueConfig(
-            scopes=tuple(scope.id for scope in config.scopes), endpoint=config.endpoint
+            scopes=tuple(scope.id for scope in config.scopes), endpoint=tree.endpoint.name
         )
         opening = daemon.Opening("opening the ledger", settings=plain, digest=digest, listener=listener.progressed)
 
@@ -52,6 +53,12 @@ def main(context: process.Context) -> None:
             daemon.Daemon(server, served, listener).serve(stop=context.stop, beat=heartbeat.beat)
         ledger.close()
         integrity.mark_clean(path)
+
+
+def _endpoints(tree: settings.Settings) -> tuple[endpoints.LedgerEndpoint, ...]:
+    """Return the configured endpoints; the only one gets every event."""
+    url_digest = hashlib.sha256(tree.endpoint.url.encode()).digest()
+    return (endpoints.LedgerEndpoint(name=tree.endpoint.name, url_digest=url_digest),)
 
 
 if __name__ == "__main__":

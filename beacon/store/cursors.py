@@ -72,13 +72,14 @@ class Cursors:
             label=label,
         )
 
-    def ensure(self, scope: model.ScopeId, reason: model.GapReason) -> None:
-        """Create the cursor of a configured scope unless it exists."""
+    def ensure(self, scope: model.ScopeId, reason: model.GapReason) -> bool:
+        """Create the cursor of a configured scope unless it exists. Return True if it is new."""
         self.write_moved()
-        self._ledger.run(
+        made = self._ledger.run(
             "INSERT INTO cursors (api_group, kind, namespace, reason) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
             (*key(scope), reason),
         )
+        return bool(made)
 
     def is_untouched(self) -> bool:
         """Return True if this ledger has never had a scope."""
@@ -202,13 +203,17 @@ class Cursors:
         self._state.remove(_cursor_key(scope))
 
     def forget_objects(self, now_us: int) -> None:
-        """Mark every object as gone without emitting events: whether the objects still exist is unknown."""
+        """Mark every object as gone without emitting events: whether the objects still exist is unknown.
+
+        The written states become absent, so that no comparison finds an object whose `deleted` is missing.
+        """
         states = self._ledger.rows(
             "SELECT kind, state, count(*) FROM objects WHERE state <> 'gone' GROUP BY kind, state"
         )
         for kind, state, number in states:
             self._state.sums.object_moved(kind, state, "gone", number)
         self._ledger.run("UPDATE objects SET state = 'gone', changed_us = ? WHERE state <> 'gone'", (now_us,))
+        self._ledger.run("UPDATE views SET written_uid = NULL, written_value = NULL WHERE written_uid IS NOT NULL", ())
 
     def void_all(self, epoch: int, reason: model.GapReason = model.GapReason.REWOUND) -> None:
         """Start a new epoch: all positions of the old one are invalid."""

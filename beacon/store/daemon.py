@@ -162,6 +162,7 @@ class Daemon:
         answers = self._service.process(requests)
         for pending, reply in sorted(answers, key=_is_low_priority):
             self._answer(pending, reply)
+        self._service.catch_up()
 
     def _wait_for_urgent(self) -> list[service.QueuedRequest]:
         """Wait briefly for requests with which settlements can share a commit, while such requests keep arriving."""

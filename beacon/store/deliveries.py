@@ -9,10 +9,11 @@ from dataclasses import field, replace
 
 from beacon import codec, wire
 from beacon.domain import instants, model, records
-from beacon.store import database, packing, session_state, views
+from beacon.store import catch_up, database, endpoint_control, packing, session_state, views
 from beacon.store import suspects as suspected
 
 _SHARE_OF_RETRIES = 5  # at least 1 in 5 deliveries of a claim is a retry, if retries are due
+_SHARE_OF_BACKGROUND = 5  # at most 1 in 5 is of a catch-up while live deliveries are due
 _REMEMBERED_FENCED = 16
 _MOST_AT_ONCE = 10_000  # deliveries in one reply, whatever a claim wants
 _MOST_DATA = 8 * 1024 * 1024  # characters of their data; a single delivery may exceed it
@@ -29,7 +30,10 @@ class Settled:
 
 @records.record
 class _NotifierSession:
-    """The active notifier. `unacknowledged` are replies that may not have arrived yet: claim number -> reply."""
+    """The active notifier of an endpoint.
+
+    `unacknowledged` are replies that may not have arrived yet: claim number -> reply.
+    """
 
     name: str
     endpoint: str
@@ -38,8 +42,6 @@ class _NotifierSession:
     unacknowledged: Mapping[int, wire.Claimed] = field(default_factory=dict)
 
 
-_SESSION: session_state.StateKey[_NotifierSession] = session_state.StateKey("notifier")
-_FENCED: session_state.StateKey[tuple[str, ...]] = session_state.StateKey("fenced")
 _CLAIMED_AT: session_state.StateKey[int] = session_state.StateKey("claimed")
 
 
@@ -52,8 +54,10 @@ class Deliveries:
         self._state = state
         self.now_us = now_us
         self._views = views.Views(ledger, state)
+        self._catch_ups = catch_up.CatchUps(ledger, state)
+        self._halts = endpoint_control.Halts(ledger, state)
         self._endpoints: dict[str, int] = {}
-        self._no_retries = False  # True: it is known that no delivery waits for another attempt
+        self._without_retries: set[int] = set()  # endpoints of which it is known that no delivery was tried and waits
         self.suspects = suspected.Suspects(ledger, state)
 
     def endpoint_id(self, name: str) -> int:
@@ -92,8 +96,10 @@ class Deliveries:
             return wire.Claimed(number=claim.number)
         leased = _leased(session)
         self.suspects.look()
-        self._look_for_retries()
-        found = self._choose(claim, leased, now_us) if claim.want > 0 else []
+        endpoint = self.endpoint_id(claim.endpoint)
+        self._look_for_retries(endpoint)
+        wanted = claim.want > 0 and not self._halts.is_halted(endpoint)
+        found = self._choose(claim, leased, now_us) if wanted else []
         self._remember(session)
         if claim.want > 0 and not found:
             return None
@@ -111,8 +117,10 @@ class Deliveries:
 
     def next_due_us(self, claim: wire.Claim) -> int | None:
         """Return the instant at which the next retry for this claim is due, None if it requests none."""
-        session = self._state.get(_SESSION)
+        session = self._state.get(_session_key(claim.endpoint))
         if claim.want <= 0 or claim.probe or session is None:
+            return None
+        if self._halts.is_halted(self.endpoint_id(claim.endpoint)):
             return None
         leased, now_us = _leased(session), self.now_us()
         suspects = self.suspects.of(claim.endpoint)
@@ -134,21 +142,19 @@ class Deliveries:
 
     def in_flight(self, endpoint: str) -> frozenset[int]:
         """Return the endpoint's deliveries that the notifier holds."""
-        session = self._state.get(_SESSION)
-        if session is None or session.endpoint != endpoint:
-            return frozenset()
-        return _leased(session)
+        session = self._state.get(_session_key(endpoint))
+        return _leased(session) if session else frozenset()
 
     def _session_of(self, claim: wire.Claim) -> _NotifierSession | None:
         """Return the claim's session with the deliveries that it holds now; None if another notifier is active."""
-        fenced = self._state.get(_FENCED) or ()
+        fenced = self._state.get(_fenced_key(claim.endpoint)) or ()
         self._state.put(_CLAIMED_AT, self.now_us())
         if claim.session in fenced:
             return None
-        session = self._state.get(_SESSION)
+        session = self._state.get(_session_key(claim.endpoint))
         if session is None or session.name != claim.session:
             if session is not None:
-                self._state.put(_FENCED, (*fenced, session.name)[-_REMEMBERED_FENCED:])
+                self._state.put(_fenced_key(claim.endpoint), (*fenced, session.name)[-_REMEMBERED_FENCED:])
             session = _NotifierSession(name=claim.session, endpoint=claim.endpoint)
             self._remember(session)
         if claim.number <= session.number:
@@ -173,7 +179,7 @@ class Deliveries:
         return reply
 
     def _remember(self, session: _NotifierSession) -> None:
-        self._state.put(_SESSION, session)
+        self._state.put(_session_key(session.endpoint), session)
 
     def _choose(self, claim: wire.Claim, leased: frozenset[int], now_us: int) -> list[model.Delivery]:
         """Return the deliveries that are due; suspects come last and alone."""
@@ -191,20 +197,35 @@ class Deliveries:
         if claim.probe:
             return self._choose_probe(claim, leased)
         endpoint = self.endpoint_id(claim.endpoint)
-        due = [] if self._no_retries else self._select(_DUE, (endpoint, now_us), leased, claim.want)
+        due = [] if endpoint in self._without_retries else self._select(_DUE, (endpoint, now_us), leased, claim.want)
         kept = min(len(due), max(1, claim.want // _SHARE_OF_RETRIES)) if claim.want > 1 else 0
-        fresh = self._select(_FRESH, (endpoint,), leased, claim.want - kept)
+        fresh = self._choose_fresh(endpoint, leased, claim.want - kept)
         return fresh + due[: claim.want - len(fresh)]
 
-    def _look_for_retries(self) -> None:
-        """Remember that there are no retries, which is common: then none must be searched."""
-        if not self._no_retries:
-            found = self._ledger.row("SELECT 1 FROM deliveries WHERE state = 'ready' AND requests > 0 LIMIT 1")
-            self._no_retries = found is None
+    def _look_for_retries(self, endpoint: int) -> None:
+        """Remember that an endpoint has no retries, which is common: then none must be searched."""
+        if endpoint not in self._without_retries and not self._ledger.row(_ANY_RETRY, (endpoint,)):
+            self._without_retries.add(endpoint)
+
+    def _choose_fresh(self, endpoint: int, leased: frozenset[int], want: int) -> list[model.Delivery]:
+        """Return deliveries without a request: those of a catch-up fill the rest, or are a fifth beside live ones."""
+        if not self._catch_ups.has_background(endpoint):
+            return self._select(_FRESH, (endpoint,), leased, want)
+        before = self._state.get(_live_key(endpoint)) or 0
+        live = self._select(_FRESH, (endpoint,), leased, want)
+        share = (before + want) // _SHARE_OF_BACKGROUND
+        wanted = min(want, max(want - len(live), share))
+        background = self._select(_BACKGROUND, (endpoint,), leased, wanted)
+        live = live[: want - len(background)]
+        unspent = before + len(live) - (_SHARE_OF_BACKGROUND - 1) * len(background)
+        self._state.put(_live_key(endpoint), max(0, min(unspent, _SHARE_OF_BACKGROUND - 1)))
+        if not background and not leased and wanted:
+            self._catch_ups.no_background(endpoint)
+        return live + background
 
     def _choose_probe(self, claim: wire.Claim, leased: frozenset[int]) -> list[model.Delivery]:
         endpoint = self.endpoint_id(claim.endpoint)
-        found = self._select(_NEWEST, (endpoint,), leased, 1)
+        found = self._select(_NEWEST, (endpoint,), leased, 1) or self._select(_NEWEST_BEHIND, (endpoint,), leased, 1)
         if found or claim.fresh_only:
             return found
         return self._select(_LEAST_RECENT, (endpoint,), leased, 1)
@@ -266,7 +287,7 @@ class Deliveries:
             ),
         )
         if target is model.DeliveryState.READY:
-            self._no_retries = False
+            self._without_retries.discard(endpoint)
         if target is state:
             return
         self._state.sums.delivery_moved(endpoint, state, target)
@@ -276,7 +297,7 @@ class Deliveries:
         if state is model.DeliveryState.READY:
             self._views.close(view, outcome.delivery, now_us)
             if view.ready:  # in a rescued ledger, what was promoted may have been tried before
-                self._no_retries = False
+                self._without_retries.discard(endpoint)
         self._views.put(view)
 
     def _charge(self, outcome: model.Outcome) -> None:
@@ -294,6 +315,19 @@ class Deliveries:
             self._ledger.run(
                 "UPDATE deliveries SET attempts = attempts + 1, forgiven = 0 WHERE id = ?", (outcome.delivery,)
             )
+
+
+def _session_key(endpoint: str) -> session_state.StateKey[_NotifierSession]:
+    return session_state.StateKey("notifier", endpoint)
+
+
+def _live_key(endpoint: int) -> session_state.StateKey[int]:
+    """Return the key of the number of live deliveries that were leased since one of a catch-up was."""
+    return session_state.StateKey("live", endpoint)
+
+
+def _fenced_key(endpoint: str) -> session_state.StateKey[tuple[str, ...]]:
+    return session_state.StateKey("fenced", endpoint)
 
 
 def keep_last_attempt(ledger: database.Database, delivery: int) -> None:
@@ -314,8 +348,13 @@ _WHOLE = (
     f"SELECT {_COLUMNS} FROM deliveries d CROSS JOIN events e ON e.sequence = d.id >> 12"
     " CROSS JOIN order_keys k ON k.id = d.key WHERE d.id NOT IN (SELECT value FROM json_each(?)) AND"
 )
-_FRESH = "d.endpoint = ? AND d.state = 'ready' AND d.requests = 0 ORDER BY d.id"
-_NEWEST = "d.endpoint = ? AND d.state = 'ready' AND d.requests = 0 ORDER BY d.id DESC"
+_ANY_RETRY = "SELECT 1 FROM deliveries WHERE endpoint = ? AND state = 'ready' AND requests > 0 LIMIT 1"
+_LIVE = "d.endpoint = ? AND d.state = 'ready' AND d.requests = 0 AND d.background = 0"
+_BEHIND = "d.endpoint = ? AND d.state = 'ready' AND d.requests = 0 AND d.background = 1"
+_FRESH = f"{_LIVE} ORDER BY d.id"
+_NEWEST = f"{_LIVE} ORDER BY d.id DESC"
+_BACKGROUND = f"{_BEHIND} ORDER BY d.id"
+_NEWEST_BEHIND = f"{_BEHIND} ORDER BY d.id DESC"
 _DUE = "d.endpoint = ? AND d.state = 'ready' AND d.requests > 0 AND d.next_attempt_us <= ? ORDER BY d.next_attempt_us"
 _LEAST_RECENT = "d.endpoint = ? AND d.state = 'ready' AND d.requests > 0 ORDER BY d.last_tried_us"
 _SETTLED = (

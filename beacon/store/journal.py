@@ -4,36 +4,23 @@
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from beacon import codec
-from beacon.domain import decision, model, records, rules, transitions
-from beacon.store import database, packing, rendering, session_state, views
-
-
-@records.record
-class EventRecorded:
-    """An event was written: for metrics and the log, after the commit."""
-
-    kind: str
-    type: model.EventType
-    source: model.Source
-    cause: model.Cause
-    namespace: str
-    name: str
-    id: str
-    received_ns: int
+from beacon.domain import decision, model, rules, transitions
+from beacon.store import catch_up, database, event_notes, packing, rendering, session_state, views
 
 
 class Journal:
     """Writes observations and the events that follow from them."""
 
     def __init__(self, ledger: database.Database, state: session_state.SessionState) -> None:
-        """Work on the given ledger; written events are noted in the session state as `EventRecorded`."""
+        """Work on the given ledger; written events are noted in the session state as `event_notes.EventRecorded`."""
         self._ledger = ledger
         self._state = state
         self._keys = views.OrderKeys(ledger)
         self._views = views.Views(ledger, state)
+        self._catch_ups = catch_up.CatchUps(ledger, state)
         self._written: Counter[model.EventType] = Counter()
         self._watched_changes = 0
         self._fingerprints: dict[tuple[model.ScopeId, str], str] = {}
@@ -138,6 +125,8 @@ class Journal:
             context.now.us,
         )
         uid = packing.packed(shown.uid)
+        if write.event is not None:
+            self._catch_ups.before(context, order, (shown.namespace, shown.name))
         if write.before is None:
             identity = (uid, order.key, scope.group, scope.kind, shown.namespace, after.state)
             self._ledger.run(_INSERT_OBJECT, (*identity, *content))
@@ -147,6 +136,8 @@ class Journal:
             self._ledger.run(_MOVE_OBJECT, (*content, after.state, uid))
         if write.event is not None and write.cause is not None:
             self._emit(context, write, write.event, write.cause, order)
+        elif write.before is model.ObjectState.UNMANAGED and after.state is model.ObjectState.TRACKED:
+            self._catch_ups.at_once(context, order, (shown.namespace, shown.name))
 
     def _emit(
         self,
@@ -161,6 +152,7 @@ class Journal:
         identity = rendering.event_id(context, shown, event)
         detected_us = rendering.detected_us(context, shown)
         uid = packing.packed(shown.uid)
+        chosen = self._choose(context, order, shown, event, packing.packed(identity))
         written = self._ledger.run(
             "INSERT INTO events (id, key, uid, api_version, type, cause, source, detected_us, committed_us, data)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
@@ -181,10 +173,10 @@ class Journal:
             return
         present = event is not model.EventType.DELETED
         state = (uid, packing.as_sent(shown.value)) if present else (None, None)
-        self._queue(context, order, self._ledger.last_rowid, state)
+        self._queue(context, order, chosen, self._ledger.last_rowid, state)
         self._written[event] += 1
         self._state.note(
-            EventRecorded(
+            event_notes.EventRecorded(
                 kind=context.scope.id.kind,
                 type=event,
                 source=source,
@@ -196,16 +188,46 @@ class Journal:
             )
         )
 
+    def _choose(
+        self,
+        context: rendering.RequestContext,
+        order: views.Order,
+        shown: model.Observation,
+        event: model.EventType,
+        identity: packing.Packed,
+    ) -> list[int]:
+        """Return the endpoints that get an event; if one has another object of that name, that one is ended before."""
+        scope, uid = context.scope.id, packing.packed(shown.uid)
+        selecting = [
+            one
+            for one in context.endpoints
+            if one.settings.selects(scope.group, scope.kind, shown.namespace, shown.name)
+        ]
+        found = self._views.of_order(order, [one.id for one in selecting])
+        others = [one for one, view in zip(selecting, found, strict=True) if view.written_uid not in (None, uid)]
+        if others and event is not model.EventType.DELETED and not self._is_known(identity):
+            for one in others:
+                self._catch_ups.replace(context, order, (shown.namespace, shown.name), one)
+        # The deletion of an object that the endpoint does not have would end the one that it has.
+        without = others if event is model.EventType.DELETED else []
+        return [one.id for one in selecting if event in one.settings.types and one not in without]
+
+    def _is_known(self, identity: packing.Packed) -> bool:
+        return self._ledger.row("SELECT 1 FROM events WHERE id = ?", (identity,)) is not None
+
     def _queue(
         self,
         context: rendering.RequestContext,
         order: views.Order,
+        chosen: Sequence[int],
         sequence: int,
         state: tuple[packing.Packed | None, str | None],
     ) -> None:
-        """Write the event's delivery to each endpoint; `state` is the object's UID and value after the event."""
-        for view in self._views.of_order(order, context.endpoints):
+        """Write the event's delivery to each chosen endpoint; `state` is the object's UID and value after the event."""
+        for view in self._views.of_order(order, chosen):
             delivery = packing.combined(sequence, view.endpoint)
+            if view.open:
+                self._catch_ups.make_live(view)
             target = self._views.open(view, delivery)
             self._ledger.run(
                 "INSERT INTO deliveries (id, endpoint, key, previous, state, next_attempt_us)"

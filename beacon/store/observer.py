@@ -9,7 +9,19 @@ from typing import Any
 from beacon import errors
 from beacon.domain import model
 from beacon.runtime import log, metrics
-from beacon.store import actions, comparisons, cursors, database, integrity, journal, redelivery, service, suspects
+from beacon.store import (
+    actions,
+    comparisons,
+    cursors,
+    database,
+    endpoint_control,
+    endpoints,
+    event_notes,
+    integrity,
+    redelivery,
+    service,
+    suspects,
+)
 
 _ABANDONED_S = 30.0  # since the last request of an operator's command: it was interrupted
 _REJECTED = "rejected"  # the request is invalid or not allowed: no fault of the database
@@ -31,7 +43,7 @@ class Observer(service.ServiceListener):
         self._last = cache(lambda kind: metrics.LAST_EVENT_TIMESTAMP.labels(kind=kind))
         self._latency = cache(lambda kind: metrics.DETECTION_LATENCY.labels(kind=kind))
         self._by_note: dict[type, Callable[[Any], None]] = {
-            journal.EventRecorded: self._event_recorded,
+            event_notes.EventRecorded: self._event_recorded,
             cursors.Gap: self._gap_closed,
             comparisons.ComparisonDone: _compared,
             comparisons.Drift: self._drift_found,
@@ -40,6 +52,7 @@ class Observer(service.ServiceListener):
             redelivery.OldDiscarded: _old_discarded,
             redelivery.Redelivered: lambda note: metrics.REDELIVERIES.labels(endpoint=note.endpoint).inc(),
             suspects.Suspected: self._suspected,
+            endpoint_control.EndpointHalted: self._halted,
         }
 
     def committed(self, *, requests: int, seconds: float, notes: Sequence[object]) -> None:
@@ -89,9 +102,11 @@ class Observer(service.ServiceListener):
         if self._refused and (times := self._refused.pop(verb, 0)):
             self._log.info("requests accepted again", verb=verb, refused=times)
 
-    def inherited(self, *, endpoint: str, deliveries: int) -> None:
-        """Log that deliveries of endpoints that are no longer configured were moved to this one."""
-        self._log.warning("deliveries inherited", endpoint=endpoint, deliveries=deliveries)
+    def renamed(self, change: endpoints.Renamed) -> None:
+        """Log that the only endpoint has another name, and keeps its deliveries."""
+        self._log.warning(
+            "endpoint renamed", endpoint=change.after, endpoint_before=change.before, deliveries=change.deliveries
+        )
 
     def restored(self, *, ledger: str) -> None:
         """Log that a backup was restored."""
@@ -124,7 +139,7 @@ class Observer(service.ServiceListener):
         """Log that the wall clock was set, and that due times were shifted."""
         self._log.warning("wall clock set", seconds=seconds)
 
-    def _event_recorded(self, event: journal.EventRecorded) -> None:
+    def _event_recorded(self, event: event_notes.EventRecorded) -> None:
         self._events(event.kind, event.type, event.source).inc()
         self._last(event.kind).set(time.time())
         if event.received_ns:
@@ -168,6 +183,11 @@ class Observer(service.ServiceListener):
                 actor=acted.actor,
                 reason=acted.reason,
             )
+
+    def _halted(self, one: endpoint_control.EndpointHalted) -> None:
+        self._log.warning(
+            "endpoint paused" if one.paused else "endpoint resumed", endpoint=one.endpoint, actor=one.actor
+        )
 
     def _suspected(self, one: suspects.Suspected) -> None:
         self._log.warning(

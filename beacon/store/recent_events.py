@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from itertools import islice
 
 from beacon import codec, wire
-from beacon.store import database, deliveries, delivery_search, journal
+from beacon.store import database, deliveries, delivery_search, event_notes
 
 _KEPT = 5000
 _AT_ONCE = 100
@@ -23,7 +23,7 @@ class RecentEvents:
     def committed(self, notes: Iterable[object]) -> None:
         """Record the notifications of a committed transaction."""
         for note in notes:
-            if isinstance(note, journal.EventRecorded):
+            if isinstance(note, event_notes.EventRecorded):
                 self._add((note.id, 0, 0))
             elif isinstance(note, deliveries.Settled):
                 self._add((note.delivery, note.generation, note.attempt))

@@ -83,7 +83,7 @@ class Redelivery:
             if failed and split.is_old(settled_us)
         ]
         for delivery, number, endpoint, type_ in old:
-            self._ledger.run(_SET_DISCARDED, (now_us, _OLD, delivery))
+            self._ledger.run(SET_DISCARDED, (now_us, _OLD, delivery))
             self._state.sums.delivery_moved(number, model.DeliveryState.FAILED, model.DeliveryState.DISCARDED)
             self._state.note(OldDiscarded(endpoint=endpoint, type=model.EventType(type_)))
         return wire.DiscardedOld(discarded=len(old), after=rows[-1][0] if rows else after, more=len(rows) == _EXAMINED)
@@ -125,12 +125,14 @@ class Redelivery:
             return views.OVERTAKEN
         self._state.note(Redelivered(endpoint=endpoint))
         deliveries.keep_last_attempt(self._ledger, delivery)
+        if view.written == delivery >> packing.ENDPOINT_BITS and state == model.DeliveryState.DISCARDED:
+            view.written_uid, view.written_value = self._views.state_in(view.written)
         target = self._views.open(view, delivery)
         self._ledger.run(
             "UPDATE deliveries SET generation = generation + 1, attempts = 0, requests = 0,"
             " delivered_us = CASE WHEN state = 'delivered' THEN settled_us ELSE delivered_us END,"
             " forgiven = 0, next_attempt_us = ?, last_tried_us = 0, settled_us = 0, reason = '', out_of_order = ?,"
-            " started_us = NULL, duration_us = 0, counted = 0, request_id = '', state = ? WHERE id = ?",
+            " started_us = NULL, duration_us = 0, counted = 0, request_id = '', background = 0, state = ? WHERE id = ?",
             (now_us, int(request.out_of_order), target, delivery),
         )
         self._state.sums.delivery_moved(view.endpoint, state, target)
@@ -155,7 +157,7 @@ class Redelivery:
             return ""
         if state != model.DeliveryState.FAILED:
             return f"it is {state}; only failed deliveries can be discarded"
-        self._ledger.run(_SET_DISCARDED, (now_us, reason, delivery))
+        self._ledger.run(SET_DISCARDED, (now_us, reason, delivery))
         actor, action = request.operation.actor, model.OperatorAction.DISCARDED
         self._actions.record(delivery, generation, action, actor=actor, reason=reason, now_us=now_us)
         self._state.sums.delivery_moved(number, state, model.DeliveryState.DISCARDED)
@@ -177,5 +179,5 @@ class Redelivery:
         return wire.RefusedAction(delivery=delivery, event_id=packing.unpacked(event), why=why, endpoint=endpoint)
 
 
-_SET_DISCARDED = "UPDATE deliveries SET state = 'discarded', settled_us = ?, reason = ? WHERE id = ?"
+SET_DISCARDED = "UPDATE deliveries SET state = 'discarded', settled_us = ?, reason = ? WHERE id = ?"
 _OPEN = (model.DeliveryState.QUEUED, model.DeliveryState.READY)

@@ -8,6 +8,7 @@ import uuid
 
 from beacon import codec
 from beacon.domain import instants, model, records, rules
+from beacon.store import endpoints
 
 _NAMESPACE = uuid.UUID("6f0c9f0e-3a0b-5d0a-9f57-0f6b3f6a1c52")  # Beacon's own: event ids are UUIDv5 within it
 _NAMESPACE_HASHED = hashlib.sha1(_NAMESPACE.bytes, usedforsecurity=False)
@@ -33,7 +34,8 @@ class RequestContext:
     api_version: str
     epoch: int
     cluster: str
-    endpoints: tuple[int, ...]
+    ledger: str
+    endpoints: tuple[endpoints.ConfiguredEndpoint, ...]
     updates: bool
     now: Now
     reason: model.GapReason | None = None
@@ -46,6 +48,11 @@ def event_id(context: RequestContext, shown: model.Observation, event: model.Eve
     if context.epoch:
         parts.append(str(context.epoch))
     return _uuid5("/".join(parts))
+
+
+def catch_up_id(ledger: str, sequence: int) -> str:
+    """Compute the id of an event that no change has caused: UUIDv5 over the ledger's id and the event's sequence."""
+    return _uuid5(f"{ledger}/{sequence}")
 
 
 def detected_us(context: RequestContext, shown: model.Observation) -> int:

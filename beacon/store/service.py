@@ -21,6 +21,8 @@ from beacon.store import (
     deliveries,
     delivery_search,
     disk_guard,
+    endpoint_control,
+    endpoints,
     object_history,
     object_pages,
     pruning,
@@ -37,6 +39,7 @@ _Found = TypeVar("_Found", wire.Claimed, wire.Claimed | None)
 Answer = tuple[Any, wire.Reply | wire.Refused]  # the sender of a request, and its reply
 _BELOW_RESERVE = database.FullError("the free space on the volume is below the reserve")
 _PAGES_A_STEP = 500
+_OTHER_SHARE = 4  # times as long as a page of a catch-up, other requests have the store, if there are any
 
 
 @records.record
@@ -55,6 +58,15 @@ class _Parked:
     until: float  # monotonic
 
 
+@dataclass(slots=True, kw_only=True)
+class _CatchUpTurn:
+    """When the next page of a catch-up is written; `is_busy`: the last round had requests that write."""
+
+    is_possible: bool = False
+    at: float = 0.0  # monotonic
+    is_busy: bool = False
+
+
 class ServiceListener:
     """Receives notifications about committed work; this base class ignores them."""
 
@@ -64,8 +76,8 @@ class ServiceListener:
     def applied(self, verb: str, seconds: float) -> None:
         """Handle a request that was applied within a transaction."""
 
-    def inherited(self, *, endpoint: str, deliveries: int) -> None:
-        """Handle deliveries of endpoints that are no longer configured, which now belong to this one."""
+    def renamed(self, change: endpoints.Renamed) -> None:
+        """Handle that the only endpoint has another name."""
 
     def restored(self, *, ledger: str) -> None:
         """Handle a restored backup, which has this ledger id from now on."""
@@ -107,7 +119,6 @@ class StoreService:
         self._clock = time_ or clock.Clock()
         self._disk = disk
         self._was_short = False
-        self._endpoint = config.endpoint
         self._listener = listener or ServiceListener()
         self._state = session_state.SessionState()
         self._positions = watch_positions.WatchPositions(ledger, self._state, config)
@@ -115,12 +126,13 @@ class StoreService:
         self._deliveries = deliveries.Deliveries(ledger, self._state, self._clock.now_us)
         self._redelivery = redelivery.Redelivery(ledger, self._state)
         self._recent = recent_events.RecentEvents(ledger)
-        self._pruning = pruning.Pruning(ledger, self._state, self._clock)
+        self._pruning = pruning.Pruning(ledger, self._state, self._clock, configured=lambda: self._positions.endpoints)
         self._statistics = statistics.StatisticsReader(ledger, self._positions, self._deliveries)
         self._backups = backups.Backups(ledger)
         self._object_pages = object_pages.ObjectPages(ledger)
         self._history = object_history.ObjectHistory(ledger, config.scopes)
-        self._parked: dict[str, _Parked] = {}
+        self._parked: dict[tuple[str, str], _Parked] = {}  # by endpoint and session
+        self._turn = _CatchUpTurn()
         self._readers, self._writers = self._readers_by_request(), self._writers_by_request()
         self.digest = digest
         self._prepare_with_ballast()
@@ -143,13 +155,14 @@ class StoreService:
         self._ledger.begin()
         self._clock.load(self._ledger)
         is_copy = self._positions.prepare(self._clock.now_us())
+        self._turn.is_possible = self._positions.owes_catch_up
         self._write_rest()
         self._ledger.commit()
         self._state.keep_all()
         if is_copy:
             self._listener.restored(ledger=self._positions.identity().ledger)
-        if self._positions.inherited:
-            self._listener.inherited(endpoint=self._endpoint, deliveries=self._positions.inherited)
+        if self._positions.renamed:
+            self._listener.renamed(self._positions.renamed)
 
     def handle(self, request: wire.AnyRequest, *, ledger: str = "") -> wire.Reply | wire.Refused:
         """Serve one request alone; a claim is never parked."""
@@ -180,6 +193,8 @@ class StoreService:
             elif not self._is_write(queued.request):
                 answers.append((queued.sender, self._read(queued.request)))
         answers.extend(self.due())
+        self._turn.is_busy = bool(has_writes)
+        self._turn.is_possible = self._positions.owes_catch_up
         return answers
 
     def _misdirected(self, queued: QueuedRequest) -> wire.Refused | None:
@@ -192,18 +207,48 @@ class StoreService:
             return wire.Refused(code=wire.Refusal.MALFORMED, message="the request must name its ledger")
         return None
 
+    def catch_up(self) -> None:
+        """Compare the next objects of an endpoint that is owed a comparison, in turns with requests."""
+        if not self._turn.is_possible or time.monotonic() < self._turn.at or self._check_disk():
+            return
+        place = self._positions.next_catch_up()
+        self._turn.is_possible = place is not None
+        if place is None:
+            return
+        started = time.monotonic()
+        now = rendering.Now(us=self._clock.now_us(), ns=time.monotonic_ns())
+        try:
+            self._ledger.begin()
+            self._positions.catch_up(place, now)
+            self._write_rest()
+            self._ledger.commit()
+        except errors.BeaconError as error:
+            self._state.drop_all()
+            self._ledger.rollback()
+            if not isinstance(error, database.StorageError):
+                raise
+            self._turn.is_possible = False  # until the next request
+            return
+        notes = self._state.keep_all()
+        self._recent.committed(notes)
+        seconds = time.monotonic() - started
+        self._turn.at = time.monotonic() + (_OTHER_SHARE * seconds if self._turn.is_busy else 0.0)
+        self._listener.committed(requests=0, seconds=seconds, notes=notes)
+
     def due(self) -> list[Answer]:
         """Return the replies of parked claims for which a delivery is due, or whose time is over."""
         answers: list[Answer] = []
-        for session, parked in list(self._parked.items()):
+        for key, parked in list(self._parked.items()):
             reply = self._lease(parked.claim, last=time.monotonic() >= parked.until)
             if reply is not None:
-                del self._parked[session]
+                del self._parked[key]
                 answers.append((parked.queued.sender, reply))
         return answers
 
     def longest_wait_s(self, longest_s: float) -> float:
         """Return how long to wait for requests before `due` must be called again."""
+        if self._turn.is_possible:
+            longest_s = max(0.0, min(longest_s, self._turn.at - time.monotonic()))
         if not self._parked:
             return longest_s
         left_s = min(parked.until for parked in self._parked.values()) - time.monotonic()
@@ -236,6 +281,7 @@ class StoreService:
 
     def _writers_by_request(self) -> dict[type, Callable[[Any, rendering.Now], wire.Reply | None]]:
         """Return the handlers of the other verbs; a claim has no reply before the commit."""
+        control = endpoint_control.EndpointControl(self._ledger, self._state)
         return {
             wire.Claim: lambda r, now: self._deliveries.settle(r, now.us),
             wire.Observe: self._positions.observe,
@@ -254,6 +300,9 @@ class StoreService:
             wire.Adopt: lambda r, now: self._positions.adopt(r, now.us),
             wire.Redeliver: lambda r, now: self._redelivery.redeliver(r, now.us),
             wire.Discard: lambda r, now: self._redelivery.discard(r, now.us),
+            wire.PauseEndpoint: lambda r, now: control.pause(r, now.us),
+            wire.ResumeEndpoint: lambda r, _: control.resume(r),
+            wire.DiscardEndpoint: lambda r, now: control.discard(r, now.us),
             wire.DiscardOld: lambda r, now: self._redelivery.discard_old(
                 r, now.us, self._clock.ages(self._ledger, r.older_than_s)
             ),
@@ -461,14 +510,15 @@ class StoreService:
     def _park(self, queued: QueuedRequest, claim: wire.Claim) -> list[Answer]:
         """Reply to a claim, or park it until a delivery is due; the session's earlier claim is no longer parked."""
         answers: list[Answer] = []
-        earlier = self._parked.pop(claim.session, None)
+        key = (claim.endpoint, claim.session)
+        earlier = self._parked.pop(key, None)
         if earlier is not None and earlier.claim.number != claim.number:
             answers.append((earlier.queued.sender, self._reply_to(earlier.claim, self._deliveries.answer_empty)))
         reply = self._lease(claim, last=claim.wait_s <= 0)
         if reply is not None:
             answers.append((queued.sender, reply))
         else:
-            self._parked[claim.session] = _Parked(queued=queued, claim=claim, until=time.monotonic() + claim.wait_s)
+            self._parked[key] = _Parked(queued=queued, claim=claim, until=time.monotonic() + claim.wait_s)
         return answers
 
     def _lease(self, claim: wire.Claim, *, last: bool) -> wire.Claimed | wire.Refused | None:

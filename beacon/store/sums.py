@@ -37,6 +37,17 @@ class TransactionSums:
         """Add to a bucket's digest."""
         self._request_digests.append(((endpoint, bucket), by))
 
+    def drop_endpoint(self, endpoint: int) -> None:
+        """Drop what the current transaction added for an endpoint whose rows are removed in it, and its digests."""
+        self._request_counts = [one for one in self._request_counts if one[0][:2] != (_DELIVERIES, str(endpoint))]
+        self._request_digests = [one for one in self._request_digests if one[0][0] != endpoint]
+        for counted in [one for one in self._counts if one[:2] == (_DELIVERIES, str(endpoint))]:
+            del self._counts[counted]
+        for bucket in [one for one in self._digests if one[0] == endpoint]:
+            del self._digests[bucket]
+        self._stored.pop(endpoint, None)
+        self._written.pop(endpoint, None)
+
     def _moved(self, table: str, name: str, before: str | None, after: str | None, number: int) -> None:
         if before == after:
             return

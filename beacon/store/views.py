@@ -1,4 +1,4 @@
-"""What each endpoint has been sent about each object: the tables `endpoints`, `order_keys` and `views`.
+"""What each endpoint has been sent about each object: the tables `order_keys` and `views`.
 
 A view answers without a search whether an event was overtaken, whether it must wait behind another one, and what its
 predecessor is. It is written in the transaction of the event or of the settlement that changes it.
@@ -54,8 +54,8 @@ class Views:
             )
             order.views = [view_of(row, order.bucket) for row in rows]
         found = {view.endpoint: view for view in order.views}
-        if len(found) < len(endpoints):
-            missing = [one for one in endpoints if one not in found]
+        missing = [one for one in endpoints if one not in found]
+        if missing:
             order.views += [View(key=order.key, endpoint=one, bucket=order.bucket) for one in missing]
             found = {view.endpoint: view for view in order.views}
         return [found[one] for one in endpoints]
@@ -97,6 +97,12 @@ class Views:
             ),
         )
 
+    def drop(self, view: View) -> None:
+        """Remove a view, and its state from the endpoint's digest."""
+        digest = packing.digest_of(view.accepted_uid, view.accepted_value)
+        self._state.sums.digest(view.endpoint, view.bucket, by=-digest)
+        self._ledger.run("DELETE FROM views WHERE id = ?", (packing.combined(view.key, view.endpoint),))
+
     def open(self, view: View, delivery: int) -> model.DeliveryState:
         """Count a delivery as open; return its state: it waits if another one of the object is open."""
         view.open += 1
@@ -114,21 +120,24 @@ class Views:
             self._promote(view, now_us)
 
     def accept(self, view: View, delivery: int) -> None:
-        """Record that the endpoint accepted a delivery, unless it accepted a later event of the object before."""
+        """Record that the endpoint accepted a delivery, unless it accepted a later event of the object before.
+
+        The written state is that of the last event, unless another cluster has made it absent.
+        """
         sequence = delivery >> packing.ENDPOINT_BITS
         if sequence <= view.accepted:
             return
         before = packing.digest_of(view.accepted_uid, view.accepted_value)
         view.accepted = sequence
-        if view.written == sequence:
+        if view.written == sequence and view.written_uid is not None:
             view.accepted_uid, view.accepted_value = view.written_uid, view.written_value
         else:
-            view.accepted_uid, view.accepted_value = self._state_in(sequence)
+            view.accepted_uid, view.accepted_value = self.state_in(sequence)
         after = packing.digest_of(view.accepted_uid, view.accepted_value)
         if before != after:
             self._state.sums.digest(view.endpoint, view.bucket, by=after - before)
 
-    def _state_in(self, sequence: int) -> tuple[packing.Packed | None, str | None]:
+    def state_in(self, sequence: int) -> tuple[packing.Packed | None, str | None]:
         """Return the object's state as of an event."""
         row = self._ledger.row(
             "SELECT uid, coalesce(json_extract(data, '$.resource.annotationValue'), '') FROM events"
@@ -219,33 +228,3 @@ class OrderKeys:
             (group, kind, namespace, name, bucket),
         )
         return Order(key=self._ledger.last_rowid, bucket=bucket)
-
-
-class Endpoints:
-    """The table `endpoints`. Today exactly one endpoint is configured."""
-
-    def __init__(self, ledger: database.Database) -> None:
-        """Work on the given ledger."""
-        self._ledger = ledger
-
-    def align(self, name: str) -> tuple[int, int]:
-        """Set the configured name of the only endpoint; create it unless it exists.
-
-        The name is only a label: another one changes nothing about the deliveries. Return the endpoint's id, and the
-        number of open and failed deliveries that came under another name.
-        """
-        row = self._ledger.row("SELECT id, name FROM endpoints")
-        if row is None:
-            (last,) = self._ledger.row("SELECT coalesce(max(sequence), 0) FROM events") or (0,)
-            self._ledger.run("INSERT INTO endpoints (name, first_sequence) VALUES (?, ?)", (name, last))
-            return self._ledger.last_rowid, 0
-        endpoint, before = row
-        if before == name:
-            return endpoint, 0
-        self._ledger.run("UPDATE endpoints SET name = ? WHERE id = ?", (name, endpoint))
-        (moved,) = self._ledger.row(
-            "SELECT coalesce(sum(number), 0) FROM counts WHERE what = 'deliveries' AND name = ?"
-            " AND state IN ('queued', 'ready', 'failed')",
-            (str(endpoint),),
-        ) or (0,)
-        return endpoint, moved

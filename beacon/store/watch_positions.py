@@ -6,13 +6,14 @@ that can't be continued is listed, and a gap is recorded. Runs within a transact
 
 import secrets
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
 from beacon import errors, wire
 from beacon.configuration import configured_scopes
 from beacon.domain import model, rules
-from beacon.store import cursors, database, journal, rendering, salvage, session_state, views
+from beacon.store import catch_up, cursors, database, endpoints, journal, rendering, salvage, session_state
 
 _FIRST_TRACKED_VERSION = 1
 
@@ -31,7 +32,7 @@ class LedgerConfig:
     """The part of the configuration that positions and events depend on."""
 
     scopes: tuple[rules.Scope, ...]
-    endpoint: str
+    endpoints: tuple[endpoints.LedgerEndpoint, ...]
     updates: bool
 
 
@@ -68,9 +69,10 @@ class WatchPositions:
         self._config = config
         self._cursors = cursors.Cursors(ledger, state)
         self._journal = journal.Journal(ledger, state)
+        self._catch_ups = catch_up.CatchUps(ledger, state)
         self._scopes = {scope.id: scope for scope in config.scopes}
-        self.endpoints: tuple[int, ...] = ()  # the configured ones, by their rows
-        self.inherited = 0  # open and failed deliveries that came under another name of the endpoint
+        self.endpoints: tuple[endpoints.ConfiguredEndpoint, ...] = ()
+        self.renamed: endpoints.Renamed | None = None
         self._refused = ""  # the cluster that was refused last
         self._first_session = secrets.randbelow(2**40)  # differs from the sessions of an earlier store
 
@@ -81,16 +83,31 @@ class WatchPositions:
             (str(uuid.uuid4()), now_us),
         )
         is_copy = self._become_another()
-        endpoint, self.inherited = views.Endpoints(self._ledger).align(self._config.endpoint)
-        self.endpoints = (endpoint,)
         untouched = self._cursors.is_untouched()
+        new_scopes: list[model.ScopeId] = []
         for scope, cursor in self._cursors.all().items():
             if scope not in self._scopes:
                 self._cursors.abandon(scope, cursor, self.identity().epoch)
         for scope in self._scopes:
-            self._cursors.ensure(scope, model.GapReason.FIRST_LIST if untouched else model.GapReason.CONFIGURATION)
+            reason = model.GapReason.FIRST_LIST if untouched else model.GapReason.CONFIGURATION
+            if self._cursors.ensure(scope, reason) and not untouched:
+                new_scopes.append(scope)
         self._cursors.unmanage_uncovered(tuple(self._scopes), now_us)
+        self._align_endpoints(new_scopes, now_us)
         return is_copy
+
+    def _align_endpoints(self, new_scopes: Sequence[model.ScopeId], now_us: int) -> None:
+        """Align the rows of endpoints with the configured names, and record what must be compared."""
+        aligned = endpoints.Endpoints(self._ledger).align(
+            self._config.endpoints, updates=self._config.updates, now_us=now_us
+        )
+        self.endpoints, self.renamed = aligned.endpoints, aligned.renamed
+        configured = [one.id for one in self.endpoints]
+        for one in aligned.from_now:
+            self._catch_ups.withhold(one)
+        self._catch_ups.owe(configured, new_scopes)
+        self._catch_ups.owe(aligned.owed, self._scopes)
+        self._catch_ups.load(tuple(self._scopes), configured)
 
     def _become_another(self) -> bool:
         """Assign a new id to a copy: the original ledger has used the numbers that follow."""
@@ -314,6 +331,26 @@ class WatchPositions:
             self._state.remove(_list_key(scope))
             self._state.remove(session_state.StateKey("comparison", scope))
 
+    @property
+    def owes_catch_up(self) -> bool:
+        """Return True if any endpoint must still be compared."""
+        return self._catch_ups.owes
+
+    def is_catching_up(self, endpoint: int) -> bool:
+        """Return True if an endpoint must still be compared."""
+        return self._catch_ups.is_owed(endpoint)
+
+    def next_catch_up(self) -> catch_up.Place | None:
+        """Return the endpoint and the scope that can be compared now."""
+        return self._catch_ups.next_place()
+
+    def catch_up(self, place: catch_up.Place, now: rendering.Now) -> None:
+        """Compare the next objects of a scope for one endpoint."""
+        number, scope = place
+        endpoint = next(one for one in self.endpoints if one.id == number)
+        configured = self._scopes[scope]
+        self._catch_ups.page(self.context(configured, configured.api_version, self.identity(), now), endpoint)
+
     def context(
         self, scope: rules.Scope, api_version: str, identity: LedgerIdentity, now: rendering.Now
     ) -> rendering.RequestContext:
@@ -323,6 +360,7 @@ class WatchPositions:
             api_version=api_version,
             epoch=identity.epoch,
             cluster=identity.cluster,
+            ledger=identity.ledger,
             endpoints=self.endpoints,
             updates=self._config.updates,
             now=now,

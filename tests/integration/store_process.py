@@ -9,14 +9,16 @@ from pathlib import Path
 
 from beacon import bus
 from beacon.bus import bus_server
-from beacon.store import daemon, database, service, watch_positions
+from beacon.store import daemon, database, endpoints, service, watch_positions
 from tests.unit.store import world
 
 
 def main(directory: Path) -> None:
     with daemon.locked(directory, "the directory"), bus_server.BusServer(bus.address(directory)) as server:
         ledger = database.Database(directory / "e.db")
-        terms = watch_positions.LedgerConfig(scopes=(world.scope_of(),), endpoint="default", updates=True)
+        terms = watch_positions.LedgerConfig(
+            scopes=(world.scope_of(),), endpoints=(endpoints.LedgerEndpoint(name="default"),), updates=True
+        )
         served = service.StoreService(ledger, terms, settings={}, digest="d")
         print("ready", flush=True)
         daemon.Daemon(server, served, service.ServiceListener()).serve(stop=threading.Event(), beat=lambda: None)

@@ -11,7 +11,7 @@ from typing import Any
 from beacon import bus, codec
 from beacon.bus import bus_server
 from beacon.domain import rules
-from beacon.store import daemon, database, service, watch_positions
+from beacon.store import daemon, database, endpoints, service, watch_positions
 
 ANNOTATION = "bakerapps.net.maas"
 
@@ -25,7 +25,9 @@ def main(directory: Path, configured: dict[str, Any]) -> None:
     with daemon.locked(directory, "the directory"), bus_server.BusServer(bus.address(directory)) as server:
         ledger = database.Database(directory / "e.db")
         terms = watch_positions.LedgerConfig(
-            scopes=scopes_of(configured), endpoint="default", updates=configured.get("updates", False)
+            scopes=scopes_of(configured),
+            endpoints=(endpoints.LedgerEndpoint(name="default"),),
+            updates=configured.get("updates", False),
         )
         served = service.StoreService(ledger, terms, settings={}, digest=repr(configured))
         print("ready", flush=True)

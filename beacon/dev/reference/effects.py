@@ -30,8 +30,8 @@ EFFECTS: Mapping[str, str] = {
     "cloudEvents.source": "Prefix of the CloudEvents source: `{source}/{namespace}/{Kind}`.",
     "cloudEvents.typePrefix": "Prefix of the CloudEvents type: `{typePrefix}.created`, `.updated`, `.deleted`.",
     "endpoint.name": (
-        "Name of the endpoint in the ledger and in metrics; it stays the same if the URL changes. An endpoint with a"
-        " new name inherits the pending deliveries of the old name."
+        "Name of the endpoint in the ledger and in metrics. A new name at the same URL keeps the deliveries of the old"
+        " name; with another URL it is a new receiver, and the old name keeps its open deliveries."
     ),
     "endpoint.url": (
         "URL that events are sent to; overridden by `ENDPOINT_URL` in the environment. A URL with user and password"

@@ -4,7 +4,8 @@
 
 -- An endpoint by its name. first_sequence: the last sequence when the name appeared. removed_us: 0 while it is configured.
 -- parking: the number of parkings, resumptions and changed secrets; parked_us and paused_us are 0 while it is neither.
--- url_digest is empty until a start has recorded it.
+-- url_digest and selection are empty until a start has recorded them; selection: a digest, and the types; updates: whether
+-- `updated` events were emitted then.
 CREATE TABLE endpoints (
     id INTEGER PRIMARY KEY CHECK (id BETWEEN 1 AND 4095),
     name TEXT NOT NULL UNIQUE,
@@ -14,8 +15,21 @@ CREATE TABLE endpoints (
     paused_us INTEGER NOT NULL DEFAULT 0,
     parking INTEGER NOT NULL DEFAULT 0,
     parked_us INTEGER NOT NULL DEFAULT 0,
-    parked_cause TEXT NOT NULL DEFAULT ''
+    parked_cause TEXT NOT NULL DEFAULT '',
+    selection TEXT NOT NULL DEFAULT '',
+    updates INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+
+-- The scopes whose objects an endpoint must still be compared with, and the last (namespace, name) that is done.
+CREATE TABLE catch_ups (
+    endpoint INTEGER NOT NULL,
+    api_group TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    namespace TEXT NOT NULL,
+    after_namespace TEXT NOT NULL DEFAULT '',
+    after_name TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (endpoint, api_group, kind, namespace)
+) STRICT, WITHOUT ROWID;
 
 -- The key by which events are ordered. bucket: first byte of SHA-256(partition key) modulo 64.
 CREATE TABLE order_keys (
@@ -80,7 +94,8 @@ CREATE TABLE objects (
     changed_us INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- A sequence is never used twice. id and uid: 16 bytes if it is a UUID in its canonical form, else the text.
+-- A sequence is never used twice. id and uid: 16 bytes if it is a UUID in its canonical form, else the text. endpoint: the
+-- one for which the event was written alone, by its catch-up; 0: it is for all that select it.
 CREATE TABLE events (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT,
     id ANY NOT NULL,
@@ -92,11 +107,13 @@ CREATE TABLE events (
     source TEXT NOT NULL,
     detected_us INTEGER NOT NULL,
     committed_us INTEGER NOT NULL,
-    data TEXT NOT NULL
+    data TEXT NOT NULL,
+    endpoint INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 -- id: sequence << 12 | endpoint. previous: the sequence that was written before for the same endpoint and key. The last
--- columns are the last request of this generation; started_us NULL: none, or its record is in `attempts`.
+-- columns are the last request of this generation; started_us NULL: none, or its record is in `attempts`. background: of
+-- a catch-up, so that it yields to others.
 CREATE TABLE deliveries (
     id INTEGER PRIMARY KEY,
     endpoint INTEGER NOT NULL,
@@ -119,7 +136,8 @@ CREATE TABLE deliveries (
     started_us INTEGER,
     duration_us INTEGER NOT NULL DEFAULT 0,
     counted INTEGER NOT NULL DEFAULT 0,
-    request_id TEXT NOT NULL DEFAULT ''
+    request_id TEXT NOT NULL DEFAULT '',
+    background INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 -- Requests that are not, or not completely, in the row of their delivery.
@@ -178,7 +196,7 @@ FROM old_objects o JOIN order_keys k USING (api_group, kind, namespace, name);
 
 INSERT INTO events
 SELECT e.sequence, packed(e.id), m.key, packed(e.uid), e.api_version, e.type, e.cause, e.source, e.detected_us,
-    e.committed_us, e.data
+    e.committed_us, e.data, 0
 FROM old_events e JOIN keys_of m USING (sequence) ORDER BY e.sequence;
 
 -- The last request belongs into the row of its delivery, unless a verdict of another request replaced its result.
@@ -187,7 +205,7 @@ INSERT INTO last_of SELECT id, sequence << 12 | 1 FROM old_deliveries;
 INSERT OR IGNORE INTO deliveries
 SELECT d.sequence << 12 | 1, 1, m.key, e.previous, d.state, d.generation, d.attempts, d.requests, d.next_attempt_us,
     d.last_tried_us, d.settled_us, d.forgiven, d.out_of_order, d.delivered_us, d.reason, d.last_code, d.last_status,
-    d.last_error, a.started_us, coalesce(a.duration_us, 0), coalesce(a.counted, 0), coalesce(a.request_id, '')
+    d.last_error, a.started_us, coalesce(a.duration_us, 0), coalesce(a.counted, 0), coalesce(a.request_id, ''), 0
 FROM old_deliveries d JOIN keys_of m USING (sequence) JOIN old_events e USING (sequence) LEFT JOIN old_attempts a
     ON a.delivery = d.id AND a.generation = d.generation AND a.attempt = d.requests AND a.code = d.last_code
     AND a.status = d.last_status AND a.error = d.last_error
@@ -224,7 +242,8 @@ CREATE INDEX actions_of_delivery ON actions (delivery, id);
 CREATE INDEX objects_of_key ON objects (key);
 CREATE INDEX objects_present ON objects (api_group, kind, namespace) WHERE state <> 'gone';
 CREATE INDEX objects_gone ON objects (changed_us, uid) WHERE state = 'gone';
-CREATE INDEX deliveries_fresh ON deliveries (endpoint) WHERE state = 'ready' AND requests = 0;
+CREATE INDEX deliveries_fresh ON deliveries (endpoint) WHERE state = 'ready' AND requests = 0 AND background = 0;
+CREATE INDEX deliveries_background ON deliveries (endpoint) WHERE state = 'ready' AND requests = 0 AND background = 1;
 CREATE INDEX deliveries_queued ON deliveries (key, endpoint) WHERE state = 'queued';
 CREATE INDEX deliveries_due ON deliveries (endpoint, next_attempt_us) WHERE state = 'ready' AND requests > 0;
 CREATE INDEX deliveries_tried ON deliveries (endpoint, last_tried_us) WHERE state = 'ready' AND requests > 0;

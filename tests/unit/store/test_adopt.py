@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from beacon import wire
+from beacon.domain import model
+from beacon.store import endpoints, verification
 from tests.unit.store import world
 
 
@@ -42,6 +44,22 @@ def test_the_refused_cluster_is_adopted_and_listed_without_deleted_events(store:
         ("kept", "created"), ("lost", "created"), ("kept", "created"),
     ]  # fmt: skip
     assert store.ledger.rows("SELECT reason, differences FROM gaps ORDER BY id DESC LIMIT 1") == [("adopted", 1)]
+
+
+def test_no_comparison_sends_deleted_events_of_the_old_cluster(store: world.World) -> None:
+    store.observe(10, 11, world.seen("late", 11, model.ChangeKind.ADDED))
+    late = store.claim().deliveries
+    store.ask(wire.Adopt(cluster="new", force=True))
+    store.claim(0, *map(world.delivered, late))
+    assert list(verification.inconsistencies(store.ledger)) == []
+
+    store.restart(endpoints_=(endpoints.LedgerEndpoint(name="default", url_digest=b"url", selection="changed"),))
+    store.open(cluster="new")
+    store.relist(3, world.seen("kept", 2, uid="another"))
+    store.catch_up()
+
+    assert {what for _, what, _ in store.events()} == {"created"}
+    assert list(verification.inconsistencies(store.ledger)) == []
 
 
 def test_adopting_twice_is_adopting_once(store: world.World) -> None:

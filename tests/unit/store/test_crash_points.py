@@ -49,7 +49,7 @@ class Mortals(world.World):
 
     def start(self) -> None:
         self.ledger = Mortal(self.path)
-        terms = watch_positions.LedgerConfig(scopes=self.scopes, endpoint="default", updates=self.updates)
+        terms = watch_positions.LedgerConfig(scopes=self.scopes, endpoints=self.endpoints, updates=self.updates)
         self.service = service.StoreService(self.ledger, terms, settings={}, digest="d", time_=self.time())
 
     def go_through(self, history: list[model.Observation]) -> None:

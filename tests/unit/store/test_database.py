@@ -78,7 +78,11 @@ def test_no_query_that_the_store_makes_often_reads_a_table_through(path: Path) -
         "SELECT 1 FROM deliveries WHERE endpoint = 1 AND key = 1 AND state = 'queued' ORDER BY id LIMIT 1",
         (
             "SELECT 1 FROM deliveries d CROSS JOIN events e ON e.sequence = d.id >> 12 WHERE d.endpoint = 1"
-            " AND d.state = 'ready' AND d.requests = 0 ORDER BY d.id LIMIT 9"
+            " AND d.state = 'ready' AND d.requests = 0 AND d.background = 0 ORDER BY d.id LIMIT 9"
+        ),
+        (
+            "SELECT 1 FROM deliveries WHERE endpoint = 1 AND state = 'ready' AND requests = 0 AND background = 1"
+            " ORDER BY id LIMIT 9"
         ),
         (
             "SELECT 1 FROM deliveries WHERE endpoint = 'x' AND state = 'ready' AND requests > 0"

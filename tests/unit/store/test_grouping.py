@@ -39,6 +39,9 @@ class RecordedService:
     def longest_wait_s(self, longest_s: float) -> float:
         return longest_s
 
+    def catch_up(self) -> None:
+        pass
+
     def process(self, batch: list[service.QueuedRequest]) -> list[Any]:
         self.batches.append([wire.verb_of(one.request) for one in batch])
         return []

@@ -81,7 +81,7 @@ class Truth:
     rule: rules.Scope
     emitted: list[tuple[str, str]] = field(default_factory=list)  # (name, type)
     tracked: dict[str, tuple[str, str]] = field(default_factory=dict)  # uid -> (name, value)
-    unmanaged: dict[str, tuple[str, str]] = field(default_factory=dict)  # uid -> (name, rule that accepted it)
+    unmanaged: dict[str, tuple[str, str]] = field(default_factory=dict)  # uid -> (name, value)
     accepted_by: dict[str, str] = field(default_factory=dict)
     judged_by: dict[str, str] = field(default_factory=dict)
 
@@ -98,20 +98,20 @@ class Truth:
     def judge(self, thing: Thing) -> None:
         uid, now = thing.uid, self.rule.fingerprint
         if self.accepts(thing):
-            old = self.tracked.get(uid)
-            if old is None and uid not in self.unmanaged:
+            old = self.tracked.get(uid) or self.unmanaged.get(uid)
+            if old is None:
                 self.emitted.append((thing.name, "created"))
-            elif old is not None and old[1] != thing.value:
+            elif old[1] != thing.value:
                 self.emitted.append((thing.name, "updated"))
             self.unmanaged.pop(uid, None)
             self.tracked[uid] = (thing.name, thing.value or "")
             self.accepted_by[uid] = now
         elif uid in self.tracked:
-            del self.tracked[uid]
+            _, value = self.tracked.pop(uid)
             if self.judged_by[uid] == now:
                 self.emitted.append((thing.name, "deleted"))
             else:
-                self.unmanaged[uid] = (thing.name, self.accepted_by[uid])
+                self.unmanaged[uid] = (thing.name, value)
         elif uid in self.unmanaged and self.accepted_by[uid] == now:
             del self.unmanaged[uid]
             self.emitted.append((thing.name, "deleted"))

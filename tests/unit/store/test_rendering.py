@@ -21,6 +21,7 @@ def frame(**changes: Any) -> rendering.RequestContext:
         "api_version": "v1",
         "epoch": 0,
         "cluster": "c",
+        "ledger": "l",
         "endpoints": (1,),
         "updates": False,
         "now": NOW,

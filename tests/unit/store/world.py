@@ -7,7 +7,7 @@ from typing import Any
 
 from beacon import wire
 from beacon.domain import model, rules
-from beacon.store import clock, database, disk_guard, service, watch_positions
+from beacon.store import clock, database, disk_guard, endpoints, service, watch_positions
 
 ANNOTATION = "bakerapps.net.maas"
 
@@ -49,8 +49,10 @@ class World:
         clock_: Clock | None = None,
         vfs: str | None = None,
         disk: disk_guard.DiskGuard | None = None,
+        endpoints_: tuple[endpoints.LedgerEndpoint, ...] = (),
     ) -> None:
         self.path = path
+        self.endpoints = endpoints_ or (endpoints.LedgerEndpoint(name="default", url_digest=b"url"),)
         self.scopes = scopes or (scope_of(),)
         self.updates = updates
         self.clock = clock_ or Clock()
@@ -64,7 +66,7 @@ class World:
 
     def start(self) -> None:
         self.ledger = database.Database(self.path, vfs=self.vfs)
-        terms = watch_positions.LedgerConfig(scopes=self.scopes, endpoint="default", updates=self.updates)
+        terms = watch_positions.LedgerConfig(scopes=self.scopes, endpoints=self.endpoints, updates=self.updates)
         self.service = service.StoreService(
             self.ledger, terms, settings={}, digest="d", time_=self.time(), disk=self.room
         )
@@ -72,9 +74,16 @@ class World:
     def time(self) -> clock.Clock:
         return clock.Clock(self.clock, lambda: self.clock.elapsed_us, boot=self.boot)
 
-    def restart(self, *scopes: rules.Scope) -> None:
+    def restart(
+        self,
+        *scopes: rules.Scope,
+        endpoints_: tuple[endpoints.LedgerEndpoint, ...] = (),
+        updates: bool | None = None,
+    ) -> None:
         self.ledger.close()
         self.scopes = scopes or self.scopes
+        self.endpoints = endpoints_ or self.endpoints
+        self.updates = self.updates if updates is None else updates
         self.start()
 
     def ask(self, request: wire.AnyRequest) -> Any:
@@ -178,6 +187,12 @@ class World:
     def events(self) -> list[tuple[str, str, str]]:
         """Return the emitted events, in order: (name, type, cause)."""
         return self.ledger.rows("SELECT name, type, cause FROM readable_events ORDER BY sequence")
+
+    def catch_up(self) -> None:
+        """Run the store's loop until nothing can be compared."""
+        while self.service._turn.is_possible:
+            self.service._turn.at = 0.0
+            self.service.catch_up()
 
     def deliver_all(self) -> list[str]:
         """Deliver everything that is due, to an endpoint that always accepts. Return the ids in order."""

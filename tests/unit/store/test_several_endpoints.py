@@ -1,0 +1,638 @@
+"""Several endpoints: a delivery for each that selects the event, each with its own order, predecessor and claims."""
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from beacon import wire
+from beacon.domain import model
+from beacon.store import catch_up, endpoint_control, endpoints, removed_endpoints, service, verification
+from tests.unit.store import world
+
+BEACON = uuid.UUID("6f0c9f0e-3a0b-5d0a-9f57-0f6b3f6a1c52")  # the namespace of event ids
+CREATED, UPDATED, DELETED = model.EventType.CREATED, model.EventType.UPDATED, model.EventType.DELETED
+
+
+def endpoint(name: str, names: str = "", **changes: Any) -> endpoints.LedgerEndpoint:
+    """Return an endpoint that selects the objects with these names, one letter each; "": all."""
+    one = endpoints.LedgerEndpoint(
+        name=name,
+        url_digest=name.encode(),
+        selects=lambda _group, _kind, _namespace, object_: not names or object_ in names,
+        selection=names,
+    )
+    return replace(one, **changes)
+
+
+ALL, SOME, ENDS = endpoint("all"), endpoint("some", "ab"), endpoint("ends", types=frozenset({CREATED, DELETED}))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "e.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[world.World]:
+    opened = world.World(path, updates=True, endpoints_=(ALL, SOME, ENDS))
+    opened.open()
+    opened.relist(10)
+    yield opened
+    assert list(verification.inconsistencies(opened.ledger)) == []
+    opened.ledger.close()
+
+
+def chain(store: world.World, name: str) -> list[tuple[str, str, int, int]]:
+    """Return what was written for an endpoint: object, type, sequence and previous."""
+    return store.ledger.rows(
+        "SELECT e.name, e.type, d.sequence, d.previous FROM readable_deliveries d"
+        " JOIN readable_events e ON e.sequence = d.sequence WHERE d.endpoint = ? ORDER BY d.sequence",
+        (name,),
+    )
+
+
+def claimed(store: world.World, name: str, *outcomes: model.Outcome, **changes: Any) -> list[model.Delivery]:
+    return list(store.claim(100, *outcomes, endpoint=name, **changes).deliveries)
+
+
+def test_an_event_is_written_once_and_delivered_to_each_endpoint_that_selects_it(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    store.observe(11, 12, world.seen("a", 12, value="other"), world.seen("c", 12, model.ChangeKind.ADDED))
+    store.observe(12, 13, world.seen("a", 13, model.ChangeKind.DELETED))
+
+    assert [event[:2] for event in store.events()] == [
+        ("a", "created"),
+        ("a", "updated"),
+        ("c", "created"),
+        ("a", "deleted"),
+    ]
+    assert chain(store, "all") == [
+        ("a", "created", 1, 0),
+        ("a", "updated", 2, 1),
+        ("c", "created", 3, 0),
+        ("a", "deleted", 4, 2),
+    ]
+    assert chain(store, "some") == [("a", "created", 1, 0), ("a", "updated", 2, 1), ("a", "deleted", 4, 2)]
+    assert chain(store, "ends") == [("a", "created", 1, 0), ("c", "created", 3, 0), ("a", "deleted", 4, 1)]
+
+
+def test_an_event_that_no_endpoint_selects_is_kept_and_pruned_like_a_delivered_one(path: Path) -> None:
+    store = world.World(path, updates=True, endpoints_=(SOME,))
+    store.open()
+    store.relist(10)
+    store.observe(10, 11, world.seen("c", 11, model.ChangeKind.ADDED))
+    store.observe(11, 12, world.seen("c", 12, value="other"))
+
+    assert [event[:2] for event in store.events()] == [("c", "created"), ("c", "updated")]
+    store.clock.advance(7200)
+    store.ask(wire.Prune(table=wire.Prunable.EVENTS, older_than_s=60))
+
+    assert [event[:2] for event in store.events()] == [("c", "updated")]
+    assert list(verification.inconsistencies(store.ledger)) == []
+    store.ledger.close()
+
+
+def test_each_endpoint_has_its_own_order_and_its_own_claims(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    store.observe(11, 12, world.seen("a", 12, value="other"))
+
+    first = claimed(store, "all")
+    assert [one.type for one in first] == [CREATED]
+    assert [one.type for one in claimed(store, "some")] == [CREATED]
+    second = claimed(store, "all", world.delivered(first[0]))
+
+    assert [one.type for one in second] == [UPDATED]
+    assert claimed(store, "some", held=(first[0].id + 1,)) == [], "its first delivery is still under way"
+
+
+def test_another_notifier_of_one_endpoint_fences_nothing_of_the_others(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    for name in ("all", "some"):
+        assert len(claimed(store, name, session="old", number=1)) == 1
+
+    assert len(claimed(store, "all", session="new", number=1)) == 1
+    assert store.claim(endpoint="all", session="old", number=2).fenced
+    assert not store.claim(endpoint="some", session="old", number=2).fenced
+
+
+def test_each_endpoint_has_its_own_retries(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    (first,), (other,) = claimed(store, "all"), claimed(store, "some")
+    again = replace(world.delivered(first), result=model.DeliveryResult.RETRY, delay_s=5.0, code="timeout")
+    assert claimed(store, "all", again) == []
+    assert claimed(store, "some", world.delivered(other)) == []
+    store.clock.advance(6)
+
+    assert claimed(store, "some") == []
+    assert [one.id for one in claimed(store, "all")] == [first.id]
+
+
+def test_a_discarded_delivery_that_is_made_again_counts_as_what_it_contains(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    restarted(store, ALL, ENDS)
+    discard_all(store, "some")
+    store.restart(endpoints_=(ALL, SOME, ENDS))  # not compared yet
+    discarded = store.ledger.rows("SELECT id FROM deliveries WHERE state = 'discarded'")
+    for (delivery,) in discarded:
+        store.ask(wire.Redeliver(deliveries=((delivery, 0),)))
+    store.claim(0, *map(world.delivered, claimed(store, "some")), endpoint="some")
+
+    accepted = "SELECT count(*) FROM views WHERE id & 4095 = 2 AND accepted > 0 AND accepted_uid IS NOT NULL"
+    assert store.ledger.rows(accepted) == [(1,)]
+
+
+def test_a_reply_that_was_lost_is_repeated_for_its_endpoint_alone(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+
+    lost = claimed(store, "all", session="s", number=7)
+    other = claimed(store, "some", session="s", number=7)
+
+    assert claimed(store, "all", session="s", number=7) == lost
+    assert claimed(store, "some", session="s", number=7) == other
+    assert [one.sequence for one in lost] == [one.sequence for one in other]
+    assert {one.id for one in lost}.isdisjoint(one.id for one in other)
+
+
+def test_statistics_are_those_of_each_endpoint(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED), world.seen("c", 11, model.ChangeKind.ADDED))
+    first, second = claimed(store, "all")
+    failed = replace(world.delivered(first), result=model.DeliveryResult.FAILED)
+    store.claim(0, failed, endpoint="all", held=(second.id,))
+
+    found = {one.endpoint: one for one in store.service.handle(wire.Inspect()).endpoints}  # type: ignore[union-attr]
+
+    assert (found["all"].failed, found["all"].in_flight, found["all"].ready) == (1, 1, 0)
+    assert (found["some"].failed, found["some"].in_flight, found["some"].ready) == (0, 0, 1)
+    assert (found["ends"].ready, found["ends"].oldest_us) == (2, store.clock.us)
+
+
+# The names at a start.
+
+
+def names(store: world.World) -> list[tuple[int, str, bool]]:
+    return store.ledger.rows("SELECT id, name, removed_us > 0 FROM endpoints ORDER BY id")
+
+
+def restarted(store: world.World, *configured: endpoints.LedgerEndpoint, **changes: Any) -> None:
+    """Restart with these endpoints, and let the store compare what it can."""
+    store.restart(endpoints_=configured, **changes)
+    store.opened[store.scopes[0].id] = store.open()
+    store.catch_up()
+
+
+def test_names_are_known_by_themselves_whatever_their_order(store: world.World) -> None:
+    restarted(store, ENDS, ALL, SOME)
+
+    assert names(store) == [(1, "all", False), (2, "some", False), (3, "ends", False)]
+
+
+def test_a_removed_name_keeps_its_deliveries_and_gets_no_new_ones(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    restarted(store, ALL)
+    store.observe(11, 12, world.seen("a", 12, model.ChangeKind.DELETED))
+
+    assert names(store) == [(1, "all", False), (2, "some", True), (3, "ends", True)]
+    assert chain(store, "some") == [("a", "created", 1, 0)]
+    assert [what for _, what, *_ in chain(store, "all")] == ["created", "deleted"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "renamed"),
+    [
+        ((ALL,), (replace(ALL, name="new"),), True),
+        ((ALL,), (endpoint("new"),), False),  # another URL
+        ((ALL, SOME), (replace(ALL, name="new"),), False),  # two at the last start
+        ((ALL,), (replace(ALL, name="new"), SOME), False),  # two now
+    ],
+)
+def test_only_one_new_name_for_one_old_one_at_the_same_url_is_a_renaming(
+    path: Path, before: tuple[endpoints.LedgerEndpoint, ...], after: tuple[endpoints.LedgerEndpoint, ...], renamed: bool
+) -> None:
+    store = world.World(path, updates=True, endpoints_=before)
+    store.open()
+    store.relist(10, world.seen("a", 5))
+    restarted(store, *after)
+
+    assert (("all", True) in [(name, removed) for _, name, removed in names(store)]) is not renamed
+    assert chain(store, "new") == [("a", "created", 1 if renamed else 2, 0)]
+    store.ledger.close()
+
+
+def test_no_name_that_was_seen_before_is_a_renaming(path: Path) -> None:
+    other = replace(ALL, name="other")
+    store = world.World(path, endpoints_=(ALL, other))
+    for configured in (ALL, other, ALL):
+        restarted(store, configured)
+        assert [name for _, name, removed in names(store) if not removed] == [configured.name]
+    assert len(names(store)) == 2
+    store.ledger.close()
+
+
+def test_a_migrated_ledger_s_endpoint_is_the_only_configured_one(path: Path) -> None:
+    store = world.World(path, endpoints_=(ALL,))
+    store.open()
+    store.relist(10, world.seen("a", 5))
+    store.ledger.run("UPDATE endpoints SET url_digest = x'', selection = '', name = 'default'")
+    restarted(store, SOME)
+
+    assert names(store) == [(1, "some", False)]
+    assert chain(store, "some") == [("a", "created", 1, 0)], "what was written is not written again"
+    store.ledger.close()
+
+
+# Catch-up.
+
+
+def test_a_new_name_gets_what_exists_and_then_the_changes(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED), world.seen("b", 11, model.ChangeKind.ADDED))
+    store.observe(11, 12, world.seen("b", 12, model.ChangeKind.DELETED))
+    restarted(store, ALL, SOME, ENDS, endpoint("late"))
+    store.observe(12, 13, world.seen("a", 13, value="other"))
+
+    assert chain(store, "late") == [("a", "created", 4, 0), ("a", "updated", 5, 4)]
+    assert len(chain(store, "all")) == 4
+    (row,) = store.ledger.rows("SELECT id, cause, source FROM readable_events WHERE sequence = 4")
+    ledger = store.service.ledger_id
+    assert row == (str(uuid.uuid5(BEACON, f"{ledger}/4")), "configuration", "reconciliation")
+
+
+def test_a_wider_selection_gets_what_is_new_and_a_narrower_one_nothing(store: world.World) -> None:
+    store.observe(10, 11, *(world.seen(name, 11, model.ChangeKind.ADDED) for name in "abc"))
+    restarted(store, ALL, endpoint("some", "a"), ENDS)
+    restarted(store, ALL, endpoint("some"), ENDS)
+    restarted(store, ALL, SOME, ENDS)
+
+    assert [entry[:2] for entry in chain(store, "some")] == [("a", "created"), ("b", "created"), ("c", "created")]
+    assert len(store.events()) == 4
+
+
+def test_a_name_that_was_away_gets_what_changed_meanwhile(store: world.World) -> None:
+    store.observe(10, 11, *(world.seen(name, 11, model.ChangeKind.ADDED) for name in "abcd"))
+    restarted(store, SOME, ENDS)
+    store.observe(11, 12, world.seen("a", 12, value="other"), world.seen("b", 12, model.ChangeKind.DELETED))
+    store.observe(12, 13, world.seen("b", 13, model.ChangeKind.ADDED, uid="b2"))
+    store.observe(13, 14, world.seen("c", 14, model.ChangeKind.DELETED))
+    restarted(store, ALL, SOME, ENDS)
+
+    assert [entry[:2] for entry in chain(store, "all")[4:]] == [
+        ("a", "updated"),
+        ("b", "deleted"),
+        ("b", "created"),
+        ("c", "deleted"),
+    ]
+    assert chain(store, "all")[-3][3] == 2, "previous is the last that was written for it"
+
+
+def test_what_types_allow_is_caught_up_when_they_change(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    store.observe(11, 12, world.seen("a", 12, value="other"))
+    restarted(store, ALL, SOME, replace(ENDS, types=endpoints.ALL_TYPES))
+
+    assert [entry[:2] for entry in chain(store, "ends")] == [("a", "created"), ("a", "updated")]
+
+
+def test_values_are_caught_up_when_updates_are_switched_on(path: Path) -> None:
+    store = world.World(path, updates=False, endpoints_=(ALL,))
+    store.open()
+    store.relist(10, world.seen("a", 5))
+    store.observe(10, 11, world.seen("a", 11, value="other"))
+    restarted(store, ALL, updates=True)
+
+    assert [entry[:2] for entry in chain(store, "all")] == [("a", "created"), ("a", "updated")]
+    store.ledger.close()
+
+
+def test_an_object_is_caught_up_before_its_next_event_in_the_same_transaction(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    store.restart(endpoints_=(ALL, endpoint("late")))
+    store.opened[store.scopes[0].id] = store.open()
+    store.observe(11, 12, world.seen("a", 12, model.ChangeKind.DELETED))
+    store.catch_up()
+
+    assert chain(store, "late") == [("a", "created", 2, 0), ("a", "deleted", 3, 2)]
+
+
+def test_nothing_is_compared_in_a_scope_without_a_position(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED), world.seen("b", 11, model.ChangeKind.ADDED))
+    opened = store.opened[store.scopes[0].id]
+    store.ask(wire.Expire(scope=store.scopes[0].id, session=opened.session, epoch=opened.epoch, prev=11))
+    restarted(store, ALL, endpoint("late"))
+    assert chain(store, "late") == []
+
+    store.relist(20, world.seen("b", 15))
+    store.catch_up()
+
+    assert [entry[:2] for entry in chain(store, "late")] == [("a", "created"), ("a", "deleted"), ("b", "created")]
+
+
+def test_start_now_gets_only_later_changes(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED), world.seen("b", 11, model.ChangeKind.ADDED))
+    late = endpoint("late", start=endpoints.StartFrom.NOW)
+    restarted(store, ALL, late)
+    store.observe(11, 12, world.seen("a", 12, value="other"), world.seen("c", 12, model.ChangeKind.ADDED))
+    restarted(store, ALL)
+    restarted(store, ALL, late)
+
+    assert [entry[:2] for entry in chain(store, "late")] == [("a", "updated"), ("c", "created")]
+
+
+def test_an_object_that_is_managed_again_is_compared_at_once(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    narrow = world.scope_of(values=["blue"])
+    store.restart(narrow, endpoints_=(ALL,))
+    store.open(narrow)
+    store.relist(20, world.seen("a", 11, verdict=model.RuleVerdict.ANNOTATION), scope=narrow)
+    restarted(store, ALL, endpoint("late"))
+    assert chain(store, "late") == [], "an unmanaged object is not compared"
+
+    wide = world.scope_of()
+    store.restart(wide)
+    store.open(wide)
+    store.relist(30, world.seen("a", 25, value="other"), scope=wide)
+
+    assert [entry[:2] for entry in chain(store, "late")] == [("a", "created")]
+    assert [entry[:2] for entry in chain(store, "all")] == [("a", "created"), ("a", "updated")]
+
+
+def test_live_deliveries_precede_those_of_a_catch_up_which_are_a_fifth(store: world.World) -> None:
+    many = [f"n{number}" for number in range(40)]
+    store.observe(10, 11, *(world.seen(name, 11, model.ChangeKind.ADDED) for name in many))
+    restarted(store, endpoint("late"))
+    assert len(chain(store, "late")) == 40
+    store.observe(11, 12, *(world.seen(f"m{number}", 12, model.ChangeKind.ADDED) for number in range(20)))
+
+    beside = [one.name[0] for one in store.claim(10, endpoint="late", session="s", number=1).deliveries]
+    assert sorted(beside) == ["m"] * 8 + ["n"] * 2
+    singly = []
+    held: tuple[int, ...] = ()
+    for number in range(2, 12):
+        (one,) = store.claim(1, endpoint="late", session="s", number=number, held=held, seen=number - 1).deliveries
+        singly.append(one.name[0])
+        held = (*held, one.id)
+    assert singly.count("n") == 2
+
+
+def test_a_delivery_of_a_catch_up_with_a_live_one_behind_it_counts_as_live(store: world.World) -> None:
+    store.observe(10, 11, *(world.seen(name, 11, model.ChangeKind.ADDED) for name in "abc"))
+    restarted(store, endpoint("late"))
+    store.observe(11, 12, world.seen("c", 12, value="other"))
+
+    assert [one.name for one in store.claim(1, endpoint="late").deliveries] == ["c"]
+
+
+def test_a_catch_up_waits_while_too_much_of_it_waits_to_be_sent(
+    store: world.World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catch_up, "MOST_WAITING", 10)
+    monkeypatch.setattr(catch_up, "_KEYS_IN_PAGE", 10)
+    store.observe(10, 11, *(world.seen(f"n{number}", 11, model.ChangeKind.ADDED) for number in range(35)))
+    restarted(store, ALL, endpoint("late"), endpoint("other"))
+    assert (len(chain(store, "late")), len(chain(store, "other"))) == (10, 10)
+
+    found = claimed(store, "late", session="s")
+    store.claim(0, *map(world.delivered, found), endpoint="late", session="s")
+    store.catch_up()
+
+    assert (len(chain(store, "late")), len(chain(store, "other"))) == (20, 10)
+
+
+# The operator.
+
+
+def control(store: world.World, request: wire.Request[wire.R]) -> wire.R:
+    reply = store.ask(request)
+    assert not isinstance(reply, wire.Refused), reply
+    return reply  # type: ignore[no-any-return]
+
+
+def test_a_paused_endpoint_gets_nothing_until_it_is_resumed_whatever_restarts(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    assert control(store, wire.PauseEndpoint(endpoint="all")).changed
+    again = control(store, wire.PauseEndpoint(endpoint="all"))
+    assert (again.changed, again.since_us) == (False, store.clock.us)
+
+    assert claimed(store, "all") == []
+    assert claimed(store, "all", probe=True) == []
+    assert len(claimed(store, "some")) == 1
+    store.restart()
+    assert claimed(store, "all", session="new", number=1) == []
+
+    assert control(store, wire.ResumeEndpoint(endpoint="all")).changed
+    assert not control(store, wire.ResumeEndpoint(endpoint="all")).changed
+    assert len(claimed(store, "all", session="new", number=2)) == 1
+
+
+def test_a_parked_claim_is_answered_when_its_endpoint_is_resumed(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    control(store, wire.PauseEndpoint(endpoint="all"))
+    claim = wire.Claim(endpoint="all", session="s", number=1, want=1, wait_s=60)
+    assert store.service.process([service.QueuedRequest(sender="n", request=claim)]) == []
+    assert store.service.longest_wait_s(5) > 4
+
+    resume = service.QueuedRequest(
+        sender="o", request=wire.ResumeEndpoint(endpoint="all"), ledger=store.service.ledger_id
+    )
+    replies = dict(store.service.process([resume]))
+
+    assert [one.name for one in replies["n"].deliveries] == ["a"]  # type: ignore[union-attr]
+
+
+def test_a_pause_survives_a_renaming_and_a_removal(path: Path) -> None:
+    store = world.World(path, endpoints_=(ALL,))
+    control(store, wire.PauseEndpoint(endpoint="all"))
+    for configured in (replace(ALL, name="new"), SOME, replace(ALL, name="new")):
+        restarted(store, configured)
+
+    assert store.ledger.rows("SELECT name, paused_us > 0 FROM endpoints ORDER BY id") == [("new", 1), ("some", 0)]
+    store.ledger.close()
+
+
+def test_no_delivery_of_a_removed_endpoint_is_leased(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    restarted(store, ALL)
+
+    assert claimed(store, "some") == []
+    assert claimed(store, "never seen") == []
+
+
+def test_an_endpoint_that_the_ledger_does_not_have_cannot_be_paused(store: world.World) -> None:
+    for request in (wire.PauseEndpoint(endpoint="x"), wire.ResumeEndpoint(endpoint="x")):
+        assert store.ask(request).message == "the ledger has no endpoint x"
+
+
+def discard_all(store: world.World, name: str) -> int:
+    discarded, after, more = 0, 0, True
+    while more:
+        reply = control(store, wire.DiscardEndpoint(endpoint=name, reason="gone", after=after))
+        discarded, after, more = discarded + reply.discarded, reply.after, reply.more
+    return discarded
+
+
+def test_the_return_of_a_removed_endpoint_sends_what_was_discarded_meanwhile(
+    store: world.World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint_control, "_AT_ONCE", 2)
+    monkeypatch.setattr(endpoint_control, "_EXAMINED", 3)
+    store.observe(10, 11, *(world.seen(name, 11, model.ChangeKind.ADDED) for name in "abcd"))
+    first, second, *_ = claimed(store, "all")
+    failed = replace(world.delivered(second), result=model.DeliveryResult.FAILED)
+    store.claim(0, world.delivered(first), failed, endpoint="all")
+    store.observe(11, 12, world.seen("a", 12, value="other"), world.seen("c", 12, value="other"))
+    store.observe(12, 13, world.seen("c", 13, model.ChangeKind.DELETED))
+    assert "configured" in store.ask(wire.DiscardEndpoint(endpoint="all", reason="x")).message
+    restarted(store, SOME)
+    before = len(chain(store, "all"))
+
+    assert discard_all(store, "all") == before - 1
+    assert discard_all(store, "all") == 0
+    assert list(verification.inconsistencies(store.ledger)) == []
+    restarted(store, ALL, SOME)
+
+    assert [entry[:2] for entry in chain(store, "all")[before:]] == [
+        ("a", "updated"),
+        ("b", "created"),
+        ("d", "created"),
+    ]
+
+
+def test_discarding_sends_nothing_of_what_start_now_left_out(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED), world.seen("b", 11, model.ChangeKind.ADDED))
+    late = endpoint("late", start=endpoints.StartFrom.NOW)
+    restarted(store, ALL, late)
+    store.observe(11, 12, world.seen("a", 12, value="other"))
+    restarted(store, ALL)
+    assert discard_all(store, "late") == 1
+    restarted(store, ALL, late)
+
+    assert [entry[:2] for entry in chain(store, "late")] == [("a", "updated"), ("a", "created")]
+
+
+def test_a_redelivery_stays_with_its_endpoint(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    (one,) = claimed(store, "some")
+    store.claim(0, world.delivered(one), endpoint="some")
+    control(store, wire.Redeliver(deliveries=((one.id, 0),)))
+
+    (again,) = claimed(store, "some")
+    assert (again.id, again.generation, again.redelivered) == (one.id, 1, True)
+    assert len(claimed(store, "all")) == len(claimed(store, "ends")) == 1
+
+
+# Retention.
+
+DAY_S = 86400.0
+
+
+def clean(store: world.World, *tables: wire.Prunable, age_s: float = 30 * DAY_S) -> None:
+    """Walk through tables as the cleaner does."""
+    for table in tables or tuple(wire.Prunable):
+        after, more = (0, ""), True
+        while more:
+            reply = store.ask(wire.Prune(table=table, older_than_s=age_s, after=after))
+            assert isinstance(reply, wire.Pruned), reply
+            after, more = reply.after, reply.more
+            assert list(verification.inconsistencies(store.ledger)) == []
+
+
+def test_a_removed_endpoint_goes_30_days_after_its_last_delivery_was_settled(
+    store: world.World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(removed_endpoints, "_ROWS_PER_REQUEST", 2)
+    store.observe(10, 11, *(world.seen(name, 11, model.ChangeKind.ADDED) for name in "abc"))
+    for name in ("some", "ends"):
+        store.claim(0, *map(world.delivered, claimed(store, name)[:2]), endpoint=name)
+    restarted(store, ALL)
+    store.clock.advance(29 * DAY_S)
+    clean(store, wire.Prunable.ENDPOINTS)
+    assert len(names(store)) == 3
+    store.clock.advance(2 * DAY_S)
+    assert store.ask(wire.Prune(table=wire.Prunable.ENDPOINTS, older_than_s=30 * DAY_S, survey=True)).rows == {
+        "endpoints": 1
+    }
+    clean(store, wire.Prunable.ENDPOINTS)
+
+    assert [name for _, name, _ in names(store)] == ["all", "ends"], "one has open deliveries"
+    discard_all(store, "ends")
+    clean(store, wire.Prunable.ENDPOINTS)
+    assert len(names(store)) == 2
+    store.clock.advance(31 * DAY_S)
+    monkeypatch.setattr(removed_endpoints, "_ROWS_PER_REQUEST", 500)
+    clean(store, wire.Prunable.ENDPOINTS)
+
+    assert [name for _, name, _ in names(store)] == ["all"]
+    assert store.ledger.rows("SELECT DISTINCT endpoint FROM deliveries") == [(1,)]
+    assert store.ledger.rows("SELECT DISTINCT id & 4095 FROM views") == [(1,)]
+    assert store.ledger.rows("SELECT endpoint FROM digests WHERE endpoint <> 1") == []
+    assert store.ledger.rows("SELECT name FROM counts WHERE what = 'deliveries' AND name <> '1'") == []
+    assert len(chain(store, "all")) == 3
+    restarted(store, ALL, SOME)
+    assert [entry[:2] for entry in chain(store, "some")] == [("a", "created"), ("b", "created")], "it is a new receiver"
+
+
+def test_a_name_that_returns_while_its_rows_are_removed_is_a_new_receiver(
+    store: world.World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(removed_endpoints, "_ROWS_PER_REQUEST", 2)
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED), world.seen("b", 11, model.ChangeKind.ADDED))
+    store.claim(0, *map(world.delivered, claimed(store, "some")), endpoint="some")
+    restarted(store, ALL)
+    store.clock.advance(31 * DAY_S)
+    assert store.ask(wire.Prune(table=wire.Prunable.ENDPOINTS, older_than_s=30 * DAY_S)).more
+    restarted(store, ALL, SOME)
+    clean(store, wire.Prunable.ENDPOINTS)
+
+    assert [entry[:2] for entry in chain(store, "some")] == [("a", "created"), ("b", "created")]
+    assert [name for _, name, _ in names(store)] == ["all", "ends", "some"]
+
+
+def test_a_present_view_outlives_its_object_so_that_its_deletion_can_be_sent(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    for name in ("all", "some", "ends"):
+        store.claim(0, *map(world.delivered, claimed(store, name)), endpoint=name)
+    restarted(store, ALL)
+    store.observe(11, 12, world.seen("a", 12, model.ChangeKind.DELETED))
+    store.claim(0, *map(world.delivered, claimed(store, "all")), endpoint="all")
+    store.clock.advance(DAY_S)
+    clean(store, wire.Prunable.OBJECTS, wire.Prunable.EVENTS, age_s=60)
+    assert store.ledger.rows("SELECT * FROM objects") == store.ledger.rows("SELECT * FROM events") == []
+    restarted(store, ALL, SOME)
+
+    assert [entry[:2] for entry in chain(store, "some")] == [("a", "deleted")]
+    assert chain(store, "some")[0][3] == 1
+
+
+def test_a_present_view_of_an_endpoint_without_deletions_is_dropped_with_its_object(path: Path) -> None:
+    store = world.World(path, endpoints_=(endpoint("new", types=frozenset({CREATED})),))
+    store.open()
+    store.relist(10, world.seen("a", 5))
+    store.claim(0, *map(world.delivered, claimed(store, "new")), endpoint="new")
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.DELETED))
+    store.clock.advance(DAY_S)
+    clean(store, wire.Prunable.OBJECTS, wire.Prunable.EVENTS, age_s=60)
+
+    assert store.ledger.rows("SELECT * FROM views") == store.ledger.rows("SELECT * FROM order_keys") == []
+    store.ledger.close()
+
+
+def test_statistics_show_what_an_endpoint_is_kept_from(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    control(store, wire.PauseEndpoint(endpoint="all"))
+    store.restart(endpoints_=(ALL, SOME, endpoint("late")))
+
+    def found() -> dict[str, tuple[bool, bool, bool]]:
+        figures = store.service.handle(wire.Inspect())
+        assert isinstance(figures, wire.Statistics)
+        return {one.endpoint: (one.paused_us > 0, one.removed_us > 0, one.catching_up) for one in figures.endpoints}
+
+    assert found() == {
+        "all": (True, False, False),
+        "ends": (False, True, False),
+        "late": (False, False, True),
+        "some": (False, False, False),
+    }
+    store.catch_up()
+    assert found()["late"] == (False, False, False)
