@@ -1,15 +1,14 @@
 """The store process: reads the configuration, takes the locks, binds the socket, opens the ledger and serves it."""
 
-import hashlib
 import os
 import time
 from pathlib import Path
 
 from beacon import bus
 from beacon.bus import bus_server
-from beacon.configuration import config_subprocess, configured_scopes, settings
+from beacon.configuration import config_subprocess, settings
 from beacon.runtime import log, process
-from beacon.store import daemon, database, disk_guard, endpoints, integrity, observer, salvage, service, watch_positions
+from beacon.store import daemon, database, disk_guard, integrity, observer, salvage, service, wiring
 
 
 def main(context: process.Context) -> None:
@@ -27,10 +26,7 @@ def main(context: process.Context) -> None:
         bus_server.BusServer(bus.address(context.run_dir)) as server,
     ):
         listener = observer.Observer()
-        config = watch_positions.LedgerConfig(
-            scopes=configured_scopes.of(tree), endpoints=_endpoints(tree), updates=tree.events.updated
-        )
-
+        config = wiring.ledger_config_of(tree)
         plain, digest = loaded.settings, settings.digest(tree)
 
         rescue_config = salvage.RescueConfig(
@@ -53,12 +49,6 @@ def main(context: process.Context) -> None:
             daemon.Daemon(server, served, listener).serve(stop=context.stop, beat=heartbeat.beat)
         ledger.close()
         integrity.mark_clean(path)
-
-
-def _endpoints(tree: settings.Settings) -> tuple[endpoints.LedgerEndpoint, ...]:
-    """Return the configured endpoints; the only one gets every event."""
-    url_digest = hashlib.sha256(tree.endpoint.url.encode()).digest()
-    return (endpoints.LedgerEndpoint(name=tree.endpoint.name, url_digest=url_digest),)
 
 
 if __name__ == "__main__":

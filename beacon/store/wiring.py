@@ -1,0 +1,46 @@
+"""Converts the settings to the configuration of the ledger.
+
+Pure. The other modules of the store do not import the settings.
+"""
+
+import hashlib
+from dataclasses import replace
+
+from beacon.configuration import configured_scopes, endpoint_selection, settings
+from beacon.domain import model, selection
+from beacon.store import endpoints, watch_positions
+
+
+def ledger_config_of(tree: settings.Settings) -> watch_positions.LedgerConfig:
+    """Return the scopes and the endpoints of a configuration."""
+    return watch_positions.LedgerConfig(
+        scopes=configured_scopes.of(tree),
+        endpoints=tuple(map(_endpoint, tree.endpoints)),
+        updates=tree.events.updated,
+    )
+
+
+def _endpoint(one: settings.EndpointSettings) -> endpoints.LedgerEndpoint:
+    chosen = endpoint_selection.of(one)
+    # The ledger records the types beside the fingerprint: naming all of them is not a change.
+    objects = replace(chosen, types=())
+    return endpoints.LedgerEndpoint(
+        name=one.name,
+        url_digest=hashlib.sha256(one.url.encode()).digest(),
+        start=endpoints.StartFrom(one.start),
+        selects=_selector(objects),
+        selection=objects.fingerprint(),
+        types=frozenset(chosen.types or model.EventType),
+    )
+
+
+def _selector(chosen: selection.Selection) -> endpoints.Selector:
+    """Return a function that returns True for the selected objects."""
+    if chosen == selection.Selection():
+        return endpoints.select_all
+
+    def selects(group: str, kind: str, namespace: str, name: str) -> bool:
+        subject = selection.Subject(group=group, kind=kind, namespace=namespace, name=name)
+        return chosen.why_no_object(subject) is None
+
+    return selects
