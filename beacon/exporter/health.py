@@ -5,7 +5,7 @@ endpoint that is down affects neither, because Beacon waits for it. Its check is
 components that only maintain the ledger.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -16,6 +16,7 @@ from beacon.exporter import snapshot
 from beacon.runtime import heartbeat, run_directory, supervision
 
 _REOPENING_S = 10.0  # how long reopening a watch may take
+_UNHEALTHY_ENDPOINT = ("down", "faulty")
 _WORKERS = ("store", "watcher", "notifier")
 
 
@@ -30,6 +31,7 @@ class Check:
     required: bool = True
     details: Mapping[str, object] = field(default_factory=dict)
     scopes: Mapping[str, "Check"] | None = None
+    endpoints: Mapping[str, "Check"] | None = None
 
 
 Checks = dict[str, Check]
@@ -65,7 +67,7 @@ def liveness(seen: snapshot.Snapshot) -> Checks:
             checks[name] = Check(ok=False, state="fatal", why=program.why or "supervisord gave the process up")
         else:
             checks[name] = _hung(seen, name) or Check(ok=True, state=program.state.lower())
-    return checks
+    return checks | {"endpoint": replace(_endpoint(seen), required=False)}
 
 
 def readiness(seen: snapshot.Snapshot, *, scopes: int) -> Checks:
@@ -94,7 +96,8 @@ def plain(checks: Checks) -> dict[str, Any]:
 def _plain(check: Check) -> dict[str, object]:
     values = {"ok": check.ok, "required": check.required, "state": check.state, "since": check.since, "why": check.why}
     values |= check.details
-    return values if check.scopes is None else {**values, "scopes": plain(dict(check.scopes))}
+    parts = {"scopes": check.scopes, "endpoints": check.endpoints}
+    return values | {name: plain(dict(each)) for name, each in parts.items() if each is not None}
 
 
 def _supervisor(seen: snapshot.Snapshot) -> Check:
@@ -176,18 +179,20 @@ def _followed(seen: snapshot.Snapshot, label: str) -> wire.ScopeStatistics | Non
 
 
 def _notifier(seen: snapshot.Snapshot) -> Check:
-    """Check that the notifier has an answered claim, and that the store, perhaps restarted, has recorded one."""
-    report = next((report for report in seen.reports_of("notifier") if report.component == "claim"), None)
+    """Check that the notifier has an answered claim, and that the store, perhaps restarted, has recorded one.
+
+    An endpoint that is paused after an error does not count as long as another one is served.
+    """
+    reports = [report for report in seen.reports_of("notifier") if report.component == "claim"]
+    served = [report for report in reports if not report.state.startswith("paused")]
+    if reports and not served:
+        return Check(ok=False, state=reports[0].state, why=f"the notifier is {reports[0].state}")
+    waiting = [report for report in served if report.state != "claiming"]
     unknown = seen.store.statistics is not None and not seen.store.statistics.claimed_us
-    if report is None or report.state != "claiming" or unknown:
-        return Check(
-            ok=False,
-            state=report.state if report else "starting",
-            why=f"the notifier is {report.state}"
-            if report and report.state.startswith("paused")
-            else "the store has not answered a claim of the notifier yet",
-        )
-    return Check(ok=True, state=report.state, since=report.since)
+    if not served or waiting or unknown:
+        why = "the store has not answered a claim of the notifier yet"
+        return Check(ok=False, state=(waiting or served)[0].state if served else "starting", why=why)
+    return Check(ok=True, state=served[0].state, since=max(report.since for report in served))
 
 
 def _not_required(seen: snapshot.Snapshot) -> Checks:
@@ -197,9 +202,27 @@ def _not_required(seen: snapshot.Snapshot) -> Checks:
     if reconciler.ok:
         checks["cleaner"] = _part(seen, "reconciler", "cleaner", unhealthy="failed")
         checks["storage"] = _part(seen, "reconciler", "storage", unhealthy="unknown")
+    return checks | {"endpoint": _endpoint(seen)}
+
+
+def _endpoint(seen: snapshot.Snapshot) -> Check:
+    """Return the check of the only endpoint, or of all of them with each by its name."""
     notifier = _process(seen, "notifier")
-    checks["endpoint"] = _part(seen, "notifier", "endpoint", unhealthy="down") if notifier.ok else notifier
-    return checks
+    if not notifier.ok:
+        return notifier
+    found: dict[str, Check] = {}
+    for report in seen.reports_of("notifier"):
+        if report.component == "endpoint":
+            found.setdefault(str(report.fields.get("endpoint", "")), _reported(report, _UNHEALTHY_ENDPOINT))
+    if len(found) == 1:
+        return next(iter(found.values()))
+    if not found:
+        return Check(ok=False, state="starting", why="no report yet")
+    named = {name: replace(check, required=False) for name, check in sorted(found.items())}
+    unhealthy = {name: check for name, check in named.items() if not check.ok}
+    why = "; ".join(f"{name}: {check.state}" for name, check in unhealthy.items())
+    state = f"{len(unhealthy)} of {len(named)} unhealthy" if unhealthy else "served"
+    return Check(ok=not unhealthy, state=state, why=why, endpoints=named)
 
 
 def _part(seen: snapshot.Snapshot, process: str, component: str, *, unhealthy: str) -> Check:
@@ -207,9 +230,13 @@ def _part(seen: snapshot.Snapshot, process: str, component: str, *, unhealthy: s
     report = next((report for report in seen.reports_of(process) if report.component == component), None)
     if report is None:
         return Check(ok=False, state="starting", why="no report yet")
+    return _reported(report, (unhealthy,))
+
+
+def _reported(report: run_directory.Report, unhealthy: Collection[str]) -> Check:
     details = {name: report.fields[name] for name in ("breaker",) if name in report.fields}
     why = str(report.fields.get("reason", ""))
-    return Check(ok=report.state != unhealthy, state=report.state, why=why, since=report.since, details=details)
+    return Check(ok=report.state not in unhealthy, state=report.state, why=why, since=report.since, details=details)
 
 
 def _instant(seconds: float) -> str:

@@ -30,43 +30,63 @@ def deliver(context: process.Context, connect: Connect, beat: Beat) -> None:
     with connect(beat) as client:
         tree = settings.from_plain(process.obtain_settings(context, client))
         ledger = client.ledger
-    if tree.endpoint.tls.insecure_skip_verify:
-        log.get().warning("certificate verification disabled", endpoint=tree.endpoint.name)
-    recorder = telemetry.Telemetry(tree.endpoint.name, report=context.report, logger=log.get().bind())
+    only = tree.endpoint if len(tree.endpoints) == 1 else None
+    recorders = {one.name: _telemetry(context, one, is_only=only is not None) for one in tree.endpoints}
     token = auth_token.AuthToken(
-        value=os.environ.get("ENDPOINT_AUTH_TOKEN", ""),
-        file=os.environ.get("ENDPOINT_AUTH_TOKEN_FILE", ""),
+        value=os.environ.get("ENDPOINT_AUTH_TOKEN", "") if only else "",
+        file=os.environ.get("ENDPOINT_AUTH_TOKEN_FILE", "") if only else "",
         on_new=lambda secret: conceal(masking.forms((secret,))),
     )
     plain = functools.partial(bus.Client, bus.address(context.run_dir), stop=context.stop)  # without a heartbeat
     context.spawn("test-events", lambda: test_event.serve(plain, tree, os.environ, context.stop))
-    token.wait(context.stop, beat=beat, on_wait=recorder.held_back)
-    opened_marks = in_flight_marks.open_marks(
-        context.run_dir / "notifier.marks",
-        most=window.most_marks(tree.worker.concurrency),
-        ledger=ledger,
-        failed=lambda: bool(context.failure),
-    )
-    with contextlib.ExitStack() as at_end, closing(event_loop.EventLoop()) as loop, opened_marks as marks:
-        at_end.callback(recorder.finish)
-        sender = http_sender.HttpSender(
-            wiring.target_of(tree),
-            token=token.token,
-            loop=loop,
-            start=context.spawn,
-            on_tls_error=recorder.tls_failed,
-            on_fault=recorder.faulted,
-        )
-        conceal(sender.secrets)
-        with closing(sender):
-            served = endpoint.EndpointDelivery(
-                wiring.config_of(tree), sender, stop=context.stop, telemetry=recorder, marks=marks
+    if only:
+        token.wait(context.stop, beat=beat, on_wait=recorders[only.name].held_back)
+    with contextlib.ExitStack() as at_end:
+        loop = at_end.enter_context(closing(event_loop.EventLoop()))
+        senders: list[http_sender.HttpSender] = []
+        served: list[guarded_endpoint.GuardedEndpoint] = []
+        for one in tree.endpoints:
+            recorder = recorders[one.name]
+            at_end.callback(recorder.finish)
+            marks = at_end.enter_context(
+                in_flight_marks.open_marks(
+                    context.run_dir / in_flight_marks.file_name(one.name),
+                    most=window.most_marks(wiring.width_of(tree, one)),
+                    ledger=ledger,
+                    failed=lambda: bool(context.failure),
+                )
             )
-            guarded = guarded_endpoint.GuardedEndpoint(served, telemetry=recorder)
-            beat_unless_stuck = functools.partial(beat_unless, lambda: sender.is_stuck(time.monotonic()), beat)
-            dispatch.Dispatcher(
-                [guarded], loop=loop, connect=lambda: connect(beat_unless_stuck), stop=context.stop, ledger=marks.ledger
-            ).run()
+            sender = http_sender.HttpSender(
+                wiring.target_of(tree, one),
+                token=token.token,
+                loop=loop,
+                start=context.spawn,
+                on_tls_error=recorder.tls_failed,
+                on_fault=recorder.faulted,
+            )
+            senders.append(at_end.enter_context(closing(sender)))
+            conceal(sender.secrets)
+            delivery = endpoint.EndpointDelivery(
+                wiring.config_of(tree, one), sender, stop=context.stop, telemetry=recorder, marks=marks
+            )
+            served.append(guarded_endpoint.GuardedEndpoint(delivery, telemetry=recorder))
+        beat_unless_stuck = functools.partial(beat_unless, lambda: _any_is_stuck(senders), beat)
+        dispatch.Dispatcher(
+            served, loop=loop, connect=lambda: connect(beat_unless_stuck), stop=context.stop, ledger=ledger
+        ).run()
+
+
+def _telemetry(context: process.Context, one: settings.EndpointSettings, *, is_only: bool) -> telemetry.Telemetry:
+    """Return an endpoint's telemetry; of several endpoints each has reports of its own."""
+    if one.tls.insecure_skip_verify:
+        log.get().warning("certificate verification disabled", endpoint=one.name)
+    report = functools.partial(context.report, part="" if is_only else one.name)
+    return telemetry.Telemetry(one.name, report=report, logger=log.get().bind())
+
+
+def _any_is_stuck(senders: Iterable[http_sender.HttpSender]) -> bool:
+    now = time.monotonic()
+    return any(sender.is_stuck(now) for sender in senders)
 
 
 def beat_unless(is_stuck: Callable[[], bool], beat: Beat) -> None:

@@ -58,7 +58,7 @@ def _send_beside(
 
 def send(tree: settings.Settings, environ: Mapping[str, str]) -> wire.TestEventResult:
     """Send one test event, and return the response."""
-    target = wiring.target_of(tree)
+    target = wiring.target_of(tree, tree.endpoint)
     token = auth_token.AuthToken(
         value=environ.get("ENDPOINT_AUTH_TOKEN", ""), file=environ.get("ENDPOINT_AUTH_TOKEN_FILE", "")
     )
@@ -68,7 +68,7 @@ def send(tree: settings.Settings, environ: Mapping[str, str]) -> wire.TestEventR
         )
     identity = str(uuid.uuid4())
     with closing(blocking_sender.BlockingSender(target, token=token.token, on_fault=_log)) as sender:
-        body = render.test_event(identity, time.time_ns() // 1000, wiring.config_of(tree).names)
+        body = render.test_event(identity, time.time_ns() // 1000, wiring.names_of(tree))
         reply = sender.send(body, event_id=identity, timeout_s=tree.endpoint.timeout_s)
     return _result(identity, tree, reply)
 
@@ -81,7 +81,7 @@ def _log(error: Exception) -> None:
 def _result(identity: str, tree: settings.Settings, reply: answer.EndpointAnswer) -> wire.TestEventResult:
     return wire.TestEventResult(
         id=identity,
-        type=render.test_event_type(wiring.config_of(tree).names),
+        type=render.test_event_type(wiring.names_of(tree)),
         endpoint=tree.endpoint.name,
         code=reply.code,
         status=reply.status,

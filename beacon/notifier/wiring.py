@@ -9,15 +9,14 @@ from beacon.notifier.delivery import endpoint as delivery
 from beacon.notifier.transport import route, tls_context
 
 
-def target_of(tree: settings.Settings) -> route.Target:
-    """Return the target of requests."""
-    endpoint = tree.endpoint
+def target_of(tree: settings.Settings, endpoint: settings.EndpointSettings) -> route.Target:
+    """Return the target of an endpoint's requests."""
     tls = endpoint.tls
     return route.Target(
         url=endpoint.url,
         method=endpoint.method,
         agent=f"beacon/{tree.app.version}",
-        width=tree.worker.concurrency,
+        width=width_of(tree, endpoint),
         idle_timeout_s=endpoint.idle_timeout_s,
         headers=endpoint.headers,
         files=tls_context.TlsFiles(
@@ -26,15 +25,12 @@ def target_of(tree: settings.Settings) -> route.Target:
     )
 
 
-def config_of(tree: settings.Settings) -> delivery.EndpointConfig:
-    """Return the configuration of the deliveries."""
-    endpoint, backoff, worker = tree.endpoint, tree.endpoint.retry, tree.worker
-    names = render.Names(
-        source=tree.cloud_events.source, cluster=tree.app.cluster_name, type_prefix=tree.cloud_events.type_prefix
-    )
+def config_of(tree: settings.Settings, endpoint: settings.EndpointSettings) -> delivery.EndpointConfig:
+    """Return the configuration of an endpoint's deliveries."""
+    backoff, worker = endpoint.retry, tree.worker
     return delivery.EndpointConfig(
         endpoint=endpoint.name,
-        names=names,
+        names=names_of(tree),
         policy=retry.Policy(
             max_attempts=backoff.max_attempts,
             initial_s=backoff.initial_backoff_s,
@@ -47,7 +43,20 @@ def config_of(tree: settings.Settings) -> delivery.EndpointConfig:
             probe_interval_s=endpoint.breaker.probe_interval_s,
             timeout_s=endpoint.timeout_s,
         ),
-        width=worker.concurrency,
+        width=width_of(tree, endpoint),
         batch=worker.batch_size,
         poll_s=worker.poll_interval_s,
+        rate=endpoint.rate,
     )
+
+
+def names_of(tree: settings.Settings) -> render.Names:
+    """Return the parts of the envelope that are the same for every event."""
+    return render.Names(
+        source=tree.cloud_events.source, cluster=tree.app.cluster_name, type_prefix=tree.cloud_events.type_prefix
+    )
+
+
+def width_of(tree: settings.Settings, endpoint: settings.EndpointSettings) -> int:
+    """Return how many requests an endpoint gets at a time."""
+    return endpoint.concurrency or tree.worker.concurrency

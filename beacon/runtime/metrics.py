@@ -115,7 +115,7 @@ BUS_REQUESTS = _counter("bus_requests_total", "Requests that the store answered,
 BUS_REQUEST_SECONDS = _histogram(
     "bus_request_seconds", "Time from the arrival of a request at the store to its reply.", "verb", buckets=_LOCAL
 )
-WORKER_BUSY = _state("worker_busy", "Requests in flight to the endpoint.")
+WORKER_BUSY = _state("worker_busy", "Requests in flight to the endpoint.", "endpoint")
 WORKER_BATCH_SIZE = _histogram("worker_batch_size", "Deliveries leased by one claim.", buckets=_COUNTS)
 
 CLEAN_RUNS = _counter("clean_runs_total", "Runs of the cleaner, by result.", "result")

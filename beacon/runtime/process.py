@@ -75,9 +75,12 @@ class Context:
         directory = run_directory.heartbeats_directory(self.run_dir)
         return heartbeat.Heartbeat(directory, self.name, thread, report=functools.partial(_log_heartbeat, thread))
 
-    def report(self, component: str, state: Mapping[str, object]) -> None:
-        """Publish a component's state, `{"state": ..., ...}` of JSON values; it is written only if it has changed."""
-        self._reporter.report(component, state)
+    def report(self, component: str, state: Mapping[str, object], *, part: str = "") -> None:
+        """Publish a component's state, `{"state": ..., ...}` of JSON values; it is written only if it has changed.
+
+        A component may consist of several parts, each with a state of its own.
+        """
+        self._reporter.report(component, state, part=part)
 
     def sleep(self, seconds: float) -> bool:
         """Wait until the time is over or the process is asked to stop; return True if it is."""

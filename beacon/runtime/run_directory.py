@@ -164,22 +164,25 @@ class Reporter:
         self._last: dict[str, dict[str, object]] = {}
         self._since: dict[str, str] = {}
 
-    def report(self, component: str, state: Mapping[str, object]) -> None:
-        """Publish `{"state": ..., ...}` if it has changed; `since` is the time when `state` last changed."""
-        current = dict(state)
+    def report(self, component: str, state: Mapping[str, object], *, part: str = "") -> None:
+        """Publish `{"state": ..., ...}` if it has changed; `since` is the time when `state` last changed.
+
+        A component of several parts has a report for each.
+        """
+        current, key = dict(state), f"{component}.{part}" if part else component
         with self._lock:
-            last = self._last.get(component)
+            last = self._last.get(key)
             if last == current:
                 return
             if last is None or last.get("state") != current.get("state"):
-                self._since[component] = instants.rfc3339(self._now_us())
+                self._since[key] = instants.rfc3339(self._now_us())
             head = {"process": self._process, "component": component, "pid": os.getpid()}
-            line = json.dumps({**current, **head, "since": self._since[component]})
-            path = self._directory / f"{self._process}.{_file_name(component)}.json"
+            line = json.dumps({**current, **head, "since": self._since[key]})
+            path = self._directory / f"{self._process}.{_file_name(key)}.json"
             if _publish(path, line.encode()):
-                self._last[component] = current
+                self._last[key] = current
             else:
-                self._last.pop(component, None)  # so that the next report is written in any case
+                self._last.pop(key, None)  # so that the next report is written in any case
 
 
 def read_reports(run_dir: Path) -> tuple[Report, ...]:

@@ -63,10 +63,10 @@ class Context(process.Context):
             self.errors.append(error)
         self.stop.set()
 
-    def report(self, component: str, state: Mapping[str, Any]) -> None:
+    def report(self, component: str, state: Mapping[str, Any], *, part: str = "") -> None:
         self.fields.append(dict(state))
         self.states.append((component.removeprefix("scope."), str(state["state"])))
-        super().report(component, state)
+        super().report(component, state, part=part)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

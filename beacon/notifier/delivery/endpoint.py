@@ -19,6 +19,7 @@ from beacon.notifier.delivery import (
     judgement,
     outgoing,
     ports,
+    rate_limit,
     render,
     retry,
     settlement,
@@ -31,14 +32,15 @@ _POLL_S = (0.1, 5.0)
 _SILENCE_S = 0.05  # between two checks for requests that are not answered
 _AT_ANY_TIME_S = 3600.0
 _UNAVAILABLE = 503
+_PROBING = (breaker.BreakerMode.FRESH, breaker.BreakerMode.PROBE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointConfig:
     """The configuration of the deliveries to one endpoint.
 
-    `reply_s` is how long the store may take to answer, beyond the time a claim may be parked, before the claim is sent
-    again.
+    `rate` is the most requests a second, 0 for no limit. `reply_s` is how long the store may take to answer, beyond the
+    time a claim may be parked, before the claim is sent again.
     """
 
     endpoint: str
@@ -48,6 +50,7 @@ class EndpointConfig:
     width: int
     batch: int
     poll_s: float
+    rate: float = 0.0
     reply_s: float = 5.0
 
 
@@ -77,6 +80,8 @@ class EndpointDelivery:
         self._session = claim_session.ClaimSession(endpoint=config.endpoint, died=self._marks.died, clock=clock)
         self._poll_s = min(max(config.poll_s, _POLL_S[0]), _POLL_S[1])
         self._window = window.of_width(config.width)
+        self._rate_limit = rate_limit.RateLimit(config.rate)
+        self._batch = self._rate_limit.in_a_second(config.batch)
         self._cancelled = False
         self._finishing = False
         self._silence_at = 0.0
@@ -108,7 +113,7 @@ class EndpointDelivery:
         request, valid_s = self._plan_claim(now)
         pressed = self._window.is_half_full(self._session.unconfirmed)
         claim, held_s = self._claims.next(request, now, pressed=pressed)
-        if self._outgoing.queued and (at := self._breaker.next_request_at(under_way=self._outgoing.busy)) is not None:
+        if self._outgoing.queued and (at := self._next_request_at(now)) is not None:
             valid_s = min(valid_s, at - now) if at > now else valid_s
         return claim, valid_s if held_s is None else min(valid_s, held_s)
 
@@ -195,11 +200,13 @@ class EndpointDelivery:
         if self._finishing:
             return claim_session.ClaimRequest(mode=breaker.BreakerMode.HELD), _AT_ANY_TIME_S
         plan = self._breaker.plan(now)
+        if plan.mode in _PROBING and (at := self._rate_limit.next_at(now)) > now:
+            plan = breaker.ClaimPlan(mode=breaker.BreakerMode.HELD, until=at)
         valid_s = _AT_ANY_TIME_S if plan.until is None else max(0.0, plan.until - now)
         match plan.mode:
             case breaker.BreakerMode.FULL:
                 queued = self._outgoing.queued
-                want = self._config.batch - queued if queued <= self._config.batch // 2 else 0
+                want = self._batch - queued if queued <= self._batch // 2 else 0
                 return claim_session.ClaimRequest(mode=plan.mode, want=want, wait_s=self._poll_s), valid_s
             case breaker.BreakerMode.PROBE:
                 return claim_session.ClaimRequest(mode=plan.mode, want=1, wait_s=self._poll_s), valid_s
@@ -217,7 +224,7 @@ class EndpointDelivery:
         if sending and self._breaker.admits(now):
             self._outgoing.submit(jobs)
             return
-        asked_to_probe = request.mode in (breaker.BreakerMode.FRESH, breaker.BreakerMode.PROBE)
+        asked_to_probe = request.mode in _PROBING
         if sending and self._breaker.open and asked_to_probe and not self._breaker.probing:
             self._breaker.probe_sent(now)
             probe, *jobs = jobs
@@ -232,15 +239,20 @@ class EndpointDelivery:
     # --- requests
 
     def _may_send(self) -> bool:
-        """Return False after a stop, while too many settlements are unconfirmed, or while the breaker delays requests.
+        """Return False after a stop, while too many settlements are unconfirmed, or while requests must wait.
 
         A crash would repeat the requests of unconfirmed settlements.
         """
-        session = self._session
-        at = self._breaker.next_request_at(under_way=self._outgoing.busy)
-        if self._stop.is_set() or at is None or at > self._clock():
+        session, now = self._session, self._clock()
+        at = self._next_request_at(now)
+        if self._stop.is_set() or at is None or at > now:
             return False
-        return self._window.is_open(session.unconfirmed, age_s=self._clock() - session.unconfirmed_since)
+        return self._window.is_open(session.unconfirmed, age_s=now - session.unconfirmed_since)
+
+    def _next_request_at(self, now: float) -> float | None:
+        """Return when the next request may be begun; None: when another one has ended."""
+        at = self._breaker.next_request_at(under_way=self._outgoing.busy)
+        return None if at is None else max(at, self._rate_limit.next_at(now))
 
     def _is_leased(self, job: claim_session.LeasedDelivery) -> bool:
         return self._session.held.get(job.delivery.id) is job
@@ -251,6 +263,7 @@ class EndpointDelivery:
         self._marks.begin(delivery.id)
         now = self._clock()
         self._breaker.begun(now)
+        self._rate_limit.take(now)
         if not job.probe:
             self._under_way[delivery.id] = now
         try:

@@ -101,6 +101,11 @@ class Marks:
             self._file = -1
 
 
+def file_name(endpoint: str) -> str:
+    """Return the name of the file with an endpoint's marks."""
+    return f"notifier.{endpoint}.marks"
+
+
 @contextmanager
 def open_marks(path: Path, *, most: int, ledger: str, failed: Callable[[], bool]) -> Iterator[Marks]:
     """Open the marks; clear them at a stop and at a configuration change. Any other end counts as a death.

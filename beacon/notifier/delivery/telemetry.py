@@ -53,6 +53,7 @@ class Telemetry:
         self._success = metrics.ENDPOINT_LAST_SUCCESS_TIMESTAMP.labels(endpoint=endpoint)
         self._open = metrics.BREAKER_OPEN.labels(endpoint=endpoint)
         self._openings = metrics.BREAKER_OPENINGS.labels(endpoint=endpoint)
+        self._working = metrics.WORKER_BUSY.labels(endpoint=endpoint)
         self._endpoint = endpoint
         self._claim, self._reported = "", ("", "")
         self._busy = -1
@@ -69,6 +70,8 @@ class Telemetry:
         if count:
             metrics.WORKER_BATCH_SIZE.observe(count)
         if self._claim != _CLAIMING:
+            if self._claim == _BROKEN:
+                self._report_endpoint("unknown")
             self._report_claim(_CLAIMING)
             self._log.info("claiming started", endpoint=self._endpoint)
 
@@ -127,7 +130,7 @@ class Telemetry:
         self._losses.tick()
         if busy != self._busy:
             self._busy = busy
-            metrics.WORKER_BUSY.set(busy)
+            self._working.set(busy)
 
     def opened(self, failures: int, code: str) -> None:
         """Record that the breaker opened after `failures` consecutive failures; `code` is the last one."""
@@ -166,7 +169,7 @@ class Telemetry:
         self._failed_since = None
         self._open.set(0)
         self._report_claim(_BROKEN)
-        self._report_endpoint("unknown")
+        self._report_endpoint("faulty")
 
     def _set_failures(self, failures: int, *, up: bool) -> None:
         if (failures, up) != self._health:

@@ -3,6 +3,7 @@
 import pytest
 
 from beacon.exporter import health, snapshot, store_poller
+from beacon.runtime import run_directory
 from beacon.runtime.supervision import ProgramState
 from tests.unit.exporter import views
 
@@ -103,6 +104,32 @@ def test_a_notifier_that_paused_after_an_error_is_not_blamed_on_the_store() -> N
     assert checks["notifier"].why == "the notifier is paused after an unexpected error, see the log"
 
 
+def endpoint_report(name: str, state: str) -> run_directory.Report:
+    return views.report("notifier", "endpoint", state, endpoint=name, breaker="open" if state == "down" else "closed")
+
+
+def test_each_of_several_endpoints_is_named_and_none_fails_a_check() -> None:
+    states = {"a": "down", "b": "faulty", "c": "up"}
+    claims = {"a": "claiming", "b": "paused after an unexpected error, see the log", "c": "claiming"}
+    reports = [endpoint_report(name, state) for name, state in states.items()]
+    reports += [views.report("notifier", "claim", state, endpoint=name) for name, state in claims.items()]
+    seen = views.well(reports=(views.scope(), *reports))
+
+    for checks in (ready(seen), health.liveness(seen)):
+        assert health.passed(checks)
+        shown = health.plain(checks)["endpoint"]
+        assert (shown["ok"], shown["required"], shown["why"]) == (False, False, "a: down; b: faulty")
+        assert {name: one["state"] for name, one in shown["endpoints"].items()} == states
+        assert shown["endpoints"]["a"]["breaker"] == "open"
+
+
+def test_it_is_not_ready_while_no_endpoint_is_served_or_one_waits_for_the_store() -> None:
+    paused, waiting = "paused after an unexpected error, see the log", "waiting for the store"
+    for states in ((paused, paused), ("claiming", waiting)):
+        claims = [views.report("notifier", "claim", state, endpoint=str(number)) for number, state in enumerate(states)]
+        assert not ready(views.well(reports=(views.scope(), *claims)))["notifier"].ok
+
+
 def test_it_is_not_ready_before_a_restarted_store_has_received_a_claim() -> None:
     unclaimed = store_poller.StoreAnswer(state="ready", statistics=views.statistics(claimed_us=0))
 
@@ -124,7 +151,10 @@ def test_an_endpoint_that_is_down_does_not_prevent_readiness() -> None:
     assert said["since"] == down.since
 
 
-@pytest.mark.parametrize(("component", "state"), [("cleaner", "failed"), ("storage", "unknown"), ("endpoint", "down")])
+@pytest.mark.parametrize(
+    ("component", "state"),
+    [("cleaner", "failed"), ("storage", "unknown"), ("endpoint", "down"), ("endpoint", "faulty")],
+)
 def test_optional_checks_are_shown_with_their_reason(component: str, state: str) -> None:
     process = "notifier" if component == "endpoint" else "reconciler"
     ill = views.report(process, component, state, reason="for this")

@@ -9,7 +9,7 @@ def test_the_idle_timeout_of_connections_is_the_configured_one() -> None:
     shorter = settings.EndpointSettings(url="http://e/", idle_timeout_s=7.0)
 
     found = [
-        wiring.target_of(settings.Settings(resources=(), endpoints=(given,))).idle_timeout_s
+        wiring.target_of(settings.Settings(resources=(), endpoints=(given,)), given).idle_timeout_s
         for given in (usual, shorter)
     ]
 

@@ -12,7 +12,7 @@ from tests.unit.notifier.delivery import senders
 class World:
     """An endpoint with a number of deliveries, leased at once."""
 
-    def __init__(self, *, deliveries: int, width: int = 4) -> None:
+    def __init__(self, *, deliveries: int, width: int = 4, rate: float = 0.0) -> None:
         self.now = 1000.0
         self.sender = senders.Sender()
         self.record = running.Recorder()
@@ -24,11 +24,13 @@ class World:
             width=width,
             batch=deliveries,
             poll_s=1.0,
+            rate=rate,
         )
         self.served = endpoint.EndpointDelivery(
             config, self.sender, stop=threading.Event(), telemetry=self.record, clock=lambda: self.now
         )
-        self.reply(self.claim(), deliveries=tuple(stores.delivery(key) for key in range(1, deliveries + 1)))
+        self.first = self.claim()
+        self.reply(self.first, deliveries=tuple(stores.delivery(key) for key in range(1, deliveries + 1)))
 
     def claim(self) -> wire.Claim:
         claim, _ = self.served.next_claim(self.now)
@@ -86,6 +88,49 @@ def test_a_confirmation_continues_the_sending() -> None:
     world.reply(world.claim())
 
     assert len(world.sender.sent) == before + 4
+
+
+# --- the rate
+
+
+def test_an_endpoint_gets_no_more_requests_in_a_second_than_its_rate() -> None:
+    world = World(deliveries=30, width=30, rate=20.0)
+    assert len(world.sender.sent) == 2
+
+    _, again_s = world.served.next_claim(world.now)
+    assert 0.0 < again_s <= 0.05
+    for _ in range(20):
+        world.now += 0.05
+        world.served.check(world.now, renewed_at=0.0)
+
+    assert len(world.sender.sent) == 22
+
+
+def test_an_endpoint_with_a_rate_leases_no_more_than_it_gets_in_a_second() -> None:
+    assert World(deliveries=100, rate=3.0).first.want == 3
+    assert World(deliveries=100).first.want == 100
+
+
+def test_probes_keep_to_the_rate() -> None:
+    world = World(deliveries=6, rate=0.1)
+    for _ in range(5):
+        if world.sender.waiting:
+            world.sender.answer(503)
+        world.now += 11.0
+        world.served.check(world.now, renewed_at=0.0)
+    world.now += 1.0
+    begun = len(world.sender.sent)
+
+    for _ in range(40):
+        world.now += 0.5
+        claim, _ = world.served.next_claim(world.now)
+        if claim is not None:
+            probes = (stores.delivery(100 + len(world.sender.sent)),) if claim.probe or claim.fresh_only else ()
+            world.reply(claim, deliveries=probes)
+        if world.sender.waiting:
+            world.sender.answer(503)
+
+    assert len(world.sender.sent) - begun <= 3
 
 
 # --- attempts of an event that gets 503 while others are answered

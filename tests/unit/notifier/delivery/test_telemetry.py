@@ -128,10 +128,10 @@ def test_an_error_after_which_the_endpoint_starts_over_shows_in_metrics_and_stat
 
     assert value("delivery_attempts_total", endpoint=name, code="internal") == 1
     assert value("breaker_open", endpoint=name) == 0
-    assert reports.states["endpoint"] == "unknown"
+    assert reports.states["endpoint"] == "faulty"
     assert reports.states["claim"] == "paused after an unexpected error, see the log"
     recorder.claimed(0)
-    assert reports.states["claim"] == "claiming"
+    assert reports.states == {"claim": "claiming", "endpoint": "unknown"}
 
 
 def test_one_failing_event_among_others_does_not_make_the_state_flap(
@@ -157,14 +157,14 @@ def test_exhausted_attempts_are_counted_once_as_failed(recorder: telemetry.Telem
     assert value("deliveries_total", endpoint=name, type="deleted", outcome="failed") == 1
 
 
-def test_busy_threads_and_batches_are_shown(recorder: telemetry.Telemetry) -> None:
+def test_busy_threads_and_batches_are_shown(recorder: telemetry.Telemetry, name: str) -> None:
     before = value("worker_batch_size_count") or 0.0
 
     recorder.working(4)
     recorder.claimed(17)
     recorder.claimed(0)
 
-    assert value("worker_busy") == 4
+    assert value("worker_busy", endpoint=name) == 4
     assert value("worker_batch_size_count") == before + 1
 
 
