@@ -1,0 +1,339 @@
+"""Several endpoints of one notifier process and a real store: each is served as if it were alone."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from beacon import bus, wire
+from beacon.bus import bus_server
+from beacon.configuration import loading, settings
+from beacon.runtime import run_directory
+from beacon.store import daemon, database, service, suspects, wiring
+from tests import run_directories
+from tests.unit.notifier import endpoints, running
+from tests.unit.store import world
+
+NAMES = ("one", "two", "three")
+
+
+class ServedWorld(world.World):
+    """A store that serves its socket in a thread."""
+
+    def __init__(self, directory: Path, run_dir: Path, config: Mapping[str, Any]) -> None:
+        (directory / "config.json").write_text(json.dumps(config))
+        self.where = bus.address(run_dir)
+        self.tree = loading.load({"CONFIG_PATH": str(directory / "config.json")}).settings
+        self.config = wiring.ledger_config_of(self.tree)
+        super().__init__(directory / "e.db", *self.config.scopes, endpoints_=self.config.endpoints)
+
+    def start(self) -> None:
+        self._stop, ready = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._serve, args=(ready,), daemon=True)
+        self._thread.start()
+        assert ready.wait(60)
+
+    def _serve(self, ready: threading.Event) -> None:
+        with bus_server.BusServer(self.where) as server:
+            ledger = database.Database(self.path)
+            served = service.StoreService(
+                ledger, self.config, settings=settings.to_plain(self.tree), digest=settings.digest(self.tree)
+            )
+            ready.set()
+            loop = daemon.Daemon(server, served, service.ServiceListener())
+            loop.serve(stop=self._stop, beat=lambda: None)
+            ledger.close()
+
+    def ask(self, request: wire.AnyRequest) -> Any:
+        with bus.Client(self.where, stop=self._stop) as client:
+            client.call(wire.Ping())
+            return client.call(request)
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def states(self, name: str) -> Counter[str]:
+        """Return the number of an endpoint's deliveries by state."""
+        (found,) = [one for one in self.ask(wire.Inspect()).endpoints if one.endpoint == name]
+        open_ = found.ready + found.waiting + found.queued + found.in_flight
+        return Counter(delivered=found.delivered, failed=found.failed, open=open_)
+
+
+class Place:
+    """A run directory with a store in it, and three endpoints."""
+
+    def __init__(self, directory: Path, **changes: Any) -> None:
+        self.directory = directory
+        self.run_dir = run_directories.made(directory)
+        self.endpoints = {name: endpoints.Endpoint() for name in NAMES}
+        config = {
+            "resources": [{"apiVersion": "v1", "kind": "ConfigMap"}],
+            "annotation": {"key": world.ANNOTATION},
+            "events": {"updated": True},
+            "worker": {"concurrency": 4},
+            "endpoints": [
+                {
+                    "name": name,
+                    "url": one.url,
+                    "retry": {"initialBackoff": "100ms", "maxBackoff": "500ms", "maxAttempts": 0},
+                    "breaker": {"probeInterval": "200ms"},
+                    "timeout": "60s",
+                    **changes.get(name, {}),
+                }
+                for name, one in self.endpoints.items()
+            ],
+        }
+        self.store = ServedWorld(directory, self.run_dir, config)
+        self.store.open()
+        self.store.relist(10)
+        self.position = 10
+        self.sequences: dict[str, int] = defaultdict(int)
+
+    def change(self, *names: str) -> None:
+        """Commit one change of each object: its creation, later another value."""
+        seen = []
+        for name in names:
+            self.position += 1
+            self.sequences[name] += 1
+            seen.append(world.seen(name, self.position, value=f"v{self.position}"))
+        reply = self.store.observe(self.position - len(names), self.position, *seen)
+        assert reply.place is wire.ApplyResult.APPLIED, reply
+
+    @contextmanager
+    def notifier(self, *code: str) -> Iterator[subprocess.Popen[str]]:
+        """Run the process, or `code` in its place; kill it if the caller has not ended it."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("SUPERVISOR")}
+        process = subprocess.Popen(
+            [sys.executable, *(("-c", *code) if code else ("-m", "beacon.notifier"))],
+            env={**inherited, "BEACON_RUN_DIR": str(self.directory)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            if process.stdout:
+                process.stdout.close()
+
+    def state_of(self, name: str, component: str = "endpoint") -> str:
+        return next(
+            (
+                report.state
+                for report in run_directory.read_reports(self.run_dir)
+                if (report.component, report.fields.get("endpoint")) == (component, name)
+            ),
+            "",
+        )
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        return [json.loads(request.body) for request in list(self.endpoints[name].received)]
+
+    def check(self, name: str) -> None:
+        """Check that an endpoint got every change, per object in order and with an unbroken chain."""
+        by_object: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        seen: set[str] = set()
+        for event in self.events(name):
+            if event["id"] not in seen:
+                seen.add(event["id"])
+                by_object[event["subject"]].append(event)
+        assert {object_: len(found) for object_, found in by_object.items()} == self.sequences
+        for found in by_object.values():
+            sequences = [int(event["sequence"]) for event in found]
+            assert sequences == sorted(sequences)
+            assert [int(event["previous"]) for event in found] == [0, *sequences[:-1]]
+
+    def close(self) -> None:
+        self.store.stop()
+        for one in self.endpoints.values():
+            one.down()
+
+
+@contextmanager
+def made(**changes: Any) -> Iterator[Place]:
+    with tempfile.TemporaryDirectory(prefix="be") as directory:
+        place = Place(Path(directory), **changes)
+        try:
+            yield place
+        finally:
+            place.close()
+
+
+def refusing(_request: endpoints.Received, _line: object) -> endpoints.Reply:
+    return endpoints.Reply(503)
+
+
+def accepting(_request: endpoints.Received, _line: object) -> endpoints.Reply:
+    return endpoints.Reply()
+
+
+def hanging(let_go: threading.Event) -> Callable[[endpoints.Received, object], endpoints.Reply]:
+    def behave(_request: endpoints.Received, _line: object) -> endpoints.Reply:
+        let_go.wait(600)
+        return endpoints.Reply(503)
+
+    return behave
+
+
+def test_endpoints_that_are_down_or_hang_hold_up_none_of_the_others() -> None:
+    objects = [f"o{number}" for number in range(12)]
+    let_go = threading.Event()
+    with made() as place, place.notifier() as process:
+        place.endpoints["two"].down()
+        place.endpoints["three"].behave = hanging(let_go)
+        for _ in range(5):
+            place.change(*objects)
+        running.wait_for(lambda: place.store.states("one")["delivered"] == 60)
+
+        place.check("one")
+        running.wait_for(lambda: place.state_of("two") == "down")
+        assert place.store.states("two") == Counter(open=60)
+        assert place.store.states("three") == Counter(open=60)
+        assert len(place.endpoints["three"].received) == 4, "its concurrency"
+        assert place.state_of("one") == "up"
+        assert {place.state_of(name, "claim") for name in NAMES} == {"claiming"}
+
+        place.endpoints["two"].up()
+        place.endpoints["three"].behave = accepting
+        let_go.set()
+        for name in ("two", "three"):
+            running.wait_for(lambda one=name: place.store.states(one)["delivered"] == 60)  # type: ignore[misc]
+            place.check(name)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=100) == 0
+
+
+def test_each_endpoint_has_its_own_concurrency_and_breaker() -> None:
+    let_go = threading.Event()
+    with made(one={"concurrency": 2}, two={"concurrency": 7}, three={"concurrency": 1}) as place, place.notifier():
+        for one in place.endpoints.values():
+            one.behave = hanging(let_go)
+        place.change(*(f"o{number}" for number in range(20)))
+
+        widths = {"one": 2, "two": 7, "three": 1}
+        running.wait_for(
+            lambda: {name: one.in_flight for name, one in place.endpoints.items()} == widths,
+        )
+        place.endpoints["one"].behave = refusing
+        for name in ("two", "three"):
+            place.endpoints[name].behave = accepting
+        let_go.set()
+        for name in ("two", "three"):
+            running.wait_for(lambda one=name: place.store.states(one)["delivered"] == 20)  # type: ignore[misc]
+        running.wait_for(lambda: place.state_of("one") == "down")
+        assert {place.endpoints[name].most_in_flight for name in ("one", "three")} <= {1, 2, 3}, "beside a probe"
+        assert place.state_of("two") == place.state_of("three") == "up"
+
+
+# A notifier in which something unexpected happens while the endpoint "two" is served: in its breaker, when an answer is
+# processed, or in its sender.
+FAILING = """
+import sys
+from beacon.runtime import process
+from beacon.notifier import __main__
+from beacon.notifier.delivery import endpoint
+
+def fail():
+    raise RecursionError("of this endpoint")
+
+def broken(method):
+    return lambda self, *rest, **more: fail() if self.name == "two" else method(self, *rest, **more)
+
+if sys.argv[1] == "claiming":
+    endpoint.EndpointDelivery.next_claim = broken(endpoint.EndpointDelivery.next_claim)
+elif sys.argv[1] == "replying":
+    endpoint.EndpointDelivery.take_reply = broken(endpoint.EndpointDelivery.take_reply)
+else:
+    endpoint.EndpointDelivery._answered = broken(endpoint.EndpointDelivery._answered)
+process.run("notifier", __main__.main)
+"""
+
+
+@pytest.mark.parametrize("at", ["claiming", "replying", "answering"])
+def test_an_unexpected_error_while_one_endpoint_is_served_stays_with_it(at: str) -> None:
+    objects = [f"o{number}" for number in range(5)]
+    with made() as place, place.notifier(FAILING, at) as process:
+        for _ in range(4):
+            place.change(*objects)
+        for name in ("one", "three"):
+            running.wait_for(lambda one=name: place.store.states(one)["delivered"] == 20)  # type: ignore[misc]
+            place.check(name)
+        running.wait_for(lambda: place.state_of("two") == "faulty")
+        place.change(*objects)
+        for name in ("one", "three"):
+            running.wait_for(lambda one=name: place.store.states(one)["delivered"] == 25)  # type: ignore[misc]
+        assert process.poll() is None
+        assert place.store.states("two") == Counter(open=25)
+        process.send_signal(signal.SIGTERM)
+        said, _ = process.communicate(timeout=100)
+
+        lines = [json.loads(line) for line in said.splitlines()]
+        assert {line["endpoint"] for line in lines if line["event"] == "endpoint paused after an error"} == {"two"}
+        with place.notifier():
+            running.wait_for(lambda: place.store.states("two")["delivered"] == 25)
+        place.check("two")
+
+
+def test_a_kill_repeats_only_what_was_in_flight_at_each_endpoint() -> None:
+    objects = [f"o{number}" for number in range(12)]
+    with made() as place:
+        let_go = threading.Event()
+        for _ in range(3):
+            place.change(*objects[:5])
+        with place.notifier() as process:
+            for name in NAMES:
+                running.wait_for(lambda one=name: place.store.states(one)["delivered"] == 15)  # type: ignore[misc]
+                place.endpoints[name].behave = hanging(let_go)
+            place.change(*objects)
+            for name in NAMES:
+                running.wait_for(lambda one=name: place.endpoints[one].in_flight == 4)  # type: ignore[misc]
+            process.kill()
+            process.wait()
+        in_flight = {name: {event["id"] for event in place.events(name)[15:]} for name in NAMES}
+        for one in place.endpoints.values():
+            one.behave = accepting
+            one.drop()
+        let_go.set()
+        with place.notifier() as process:
+            for name in NAMES:
+                running.wait_for(lambda one=name: place.store.states(one)["delivered"] == 27)  # type: ignore[misc]
+
+        for name in NAMES:
+            repeated = {one for one, times in Counter(e["id"] for e in place.events(name)).items() if times > 1}
+            assert repeated <= in_flight[name]
+            assert len(in_flight[name]) == 4
+            place.check(name)
+
+
+def test_deaths_count_against_the_events_that_were_in_flight_at_their_endpoint() -> None:
+    with made() as place:
+        let_go, two = threading.Event(), place.endpoints["two"]
+        two.behave = hanging(let_go)
+        place.change("web")
+        for death in range(1, suspects.SUSPECTED_AFTER + 1):
+            with place.notifier() as process:
+                running.wait_for(lambda number=death: len(two.received) == number)  # type: ignore[misc]
+                for name in ("one", "three"):
+                    running.wait_for(lambda one=name: place.store.states(one)["delivered"] == 1)  # type: ignore[misc]
+                process.kill()
+                process.wait()
+        with place.notifier():
+            running.wait_for(lambda: suspected(place) == {"one": 0, "two": 1, "three": 0})
+        let_go.set()
+
+
+def suspected(place: Place) -> dict[str, int]:
+    return {one.endpoint: one.suspected for one in place.store.ask(wire.Inspect()).endpoints}
