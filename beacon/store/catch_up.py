@@ -127,7 +127,7 @@ class CatchUps:
         self._state.put(_background_key(endpoint), value=False)
 
     def make_live(self, view: views.View) -> None:
-        """Let the first open delivery of an object go with the live ones: another event waits behind it."""
+        """Move the first open delivery of an object to the live ones: another event waits behind it."""
         if self.has_background(view.endpoint):
             self._ledger.run("UPDATE deliveries SET background = 0 WHERE id = ? AND background = 1", (view.ready,))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from beacon import codec, wire
 from beacon.domain import instants, model
-from beacon.store import catch_up, database, packing, session_state, views
+from beacon.store import catch_up, database, endpoint_control, packing, session_state, views
 from beacon.store import suspects as suspected
 
 _SHARE_OF_RETRIES = 5  # at least 1 in 5 deliveries of a claim is a retry, if retries are due
@@ -55,6 +55,7 @@ class Deliveries:
         self.now_us = now_us
         self._views = views.Views(ledger, state)
         self._catch_ups = catch_up.CatchUps(ledger, state)
+        self._halts = endpoint_control.Halts(ledger, state)
         self._endpoints: dict[str, int] = {}
         self.suspects = suspected.Suspects(ledger, state)
 
@@ -94,7 +95,8 @@ class Deliveries:
             return wire.Claimed(number=claim.number)
         leased = _leased(session)
         self.suspects.look()
-        found = self._choose(claim, leased, now_us) if claim.want > 0 else []
+        is_halted = self._halts.is_halted(self.endpoint_id(claim.endpoint))
+        found = self._choose(claim, leased, now_us) if claim.want > 0 and not is_halted else []
         self._remember(session)
         if claim.want > 0 and not found:
             return None
@@ -114,6 +116,8 @@ class Deliveries:
         """Return the instant at which the next retry for this claim is due, None if it requests none."""
         session = self._state.get(_session_key(claim.endpoint))
         if claim.want <= 0 or claim.probe or session is None:
+            return None
+        if self._halts.is_halted(self.endpoint_id(claim.endpoint)):
             return None
         leased, now_us = _leased(session), self.now_us()
         suspects = self.suspects.of(claim.endpoint)

@@ -14,6 +14,7 @@ from beacon.store import (
     comparisons,
     cursors,
     database,
+    endpoint_control,
     endpoints,
     event_notes,
     integrity,
@@ -51,6 +52,7 @@ class Observer(service.ServiceListener):
             redelivery.OldDiscarded: _old_discarded,
             redelivery.Redelivered: lambda note: metrics.REDELIVERIES.labels(endpoint=note.endpoint).inc(),
             suspects.Suspected: self._suspected,
+            endpoint_control.EndpointHalted: self._halted,
         }
 
     def committed(self, *, requests: int, seconds: float, notes: Sequence[object]) -> None:
@@ -181,6 +183,11 @@ class Observer(service.ServiceListener):
                 actor=acted.actor,
                 reason=acted.reason,
             )
+
+    def _halted(self, one: endpoint_control.EndpointHalted) -> None:
+        self._log.warning(
+            "endpoint paused" if one.paused else "endpoint resumed", endpoint=one.endpoint, actor=one.actor
+        )
 
     def _suspected(self, one: suspects.Suspected) -> None:
         self._log.warning(

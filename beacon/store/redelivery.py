@@ -83,7 +83,7 @@ class Redelivery:
             if failed and split.is_old(settled_us)
         ]
         for delivery, number, endpoint, type_ in old:
-            self._ledger.run(_SET_DISCARDED, (now_us, _OLD, delivery))
+            self._ledger.run(SET_DISCARDED, (now_us, _OLD, delivery))
             self._state.sums.delivery_moved(number, model.DeliveryState.FAILED, model.DeliveryState.DISCARDED)
             self._state.note(OldDiscarded(endpoint=endpoint, type=model.EventType(type_)))
         return wire.DiscardedOld(discarded=len(old), after=rows[-1][0] if rows else after, more=len(rows) == _EXAMINED)
@@ -155,7 +155,7 @@ class Redelivery:
             return ""
         if state != model.DeliveryState.FAILED:
             return f"it is {state}; only failed deliveries can be discarded"
-        self._ledger.run(_SET_DISCARDED, (now_us, reason, delivery))
+        self._ledger.run(SET_DISCARDED, (now_us, reason, delivery))
         actor, action = request.operation.actor, model.OperatorAction.DISCARDED
         self._actions.record(delivery, generation, action, actor=actor, reason=reason, now_us=now_us)
         self._state.sums.delivery_moved(number, state, model.DeliveryState.DISCARDED)
@@ -177,5 +177,5 @@ class Redelivery:
         return wire.RefusedAction(delivery=delivery, event_id=packing.unpacked(event), why=why, endpoint=endpoint)
 
 
-_SET_DISCARDED = "UPDATE deliveries SET state = 'discarded', settled_us = ?, reason = ? WHERE id = ?"
+SET_DISCARDED = "UPDATE deliveries SET state = 'discarded', settled_us = ?, reason = ? WHERE id = ?"
 _OPEN = (model.DeliveryState.QUEUED, model.DeliveryState.READY)

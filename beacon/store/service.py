@@ -20,6 +20,7 @@ from beacon.store import (
     deliveries,
     delivery_search,
     disk_guard,
+    endpoint_control,
     endpoints,
     object_history,
     object_pages,
@@ -281,6 +282,7 @@ class StoreService:
 
     def _writers_by_request(self) -> dict[type, Callable[[Any, rendering.Now], wire.Reply | None]]:
         """Return the handlers of the other verbs; a claim has no reply before the commit."""
+        control = endpoint_control.EndpointControl(self._ledger, self._state)
         return {
             wire.Claim: lambda r, now: self._deliveries.settle(r, now.us),
             wire.Observe: self._positions.observe,
@@ -299,6 +301,9 @@ class StoreService:
             wire.Adopt: lambda r, now: self._positions.adopt(r, now.us),
             wire.Redeliver: lambda r, now: self._redelivery.redeliver(r, now.us),
             wire.Discard: lambda r, now: self._redelivery.discard(r, now.us),
+            wire.PauseEndpoint: lambda r, now: control.pause(r, now.us),
+            wire.ResumeEndpoint: lambda r, _: control.resume(r),
+            wire.DiscardEndpoint: lambda r, now: control.discard(r, now.us),
             wire.DiscardOld: lambda r, now: self._redelivery.discard_old(
                 r, now.us, self._clock.ages(self._ledger, r.older_than_s)
             ),

@@ -12,6 +12,13 @@ by it, `claim` by session and number, settlements by (delivery, generation, atte
 from beacon.wire.comparing import CompareBegin, Compared, CompareEnd, CompareOpen, ComparePage
 from beacon.wire.delivering import CLAIM, Claim, Claimed
 from beacon.wire.delivery_filter import DeliveryFilter
+from beacon.wire.endpoint_control import (
+    DiscardedOfEndpoint,
+    DiscardEndpoint,
+    EndpointPaused,
+    PauseEndpoint,
+    ResumeEndpoint,
+)
 from beacon.wire.envelope import (
     VERBS,
     VERSION,
@@ -122,9 +129,12 @@ __all__ = [
     "DeliveryPage",
     "DeliverySummary",
     "Discard",
+    "DiscardEndpoint",
     "DiscardOld",
+    "DiscardedOfEndpoint",
     "DiscardedOld",
     "EmittedEvent",
+    "EndpointPaused",
     "EndpointStatistics",
     "Expire",
     "Explain",
@@ -146,6 +156,7 @@ __all__ = [
     "Observe",
     "OpenStream",
     "OperatorCommand",
+    "PauseEndpoint",
     "Ping",
     "Pong",
     "PositionReply",
@@ -169,6 +180,7 @@ __all__ = [
     "ReportedTestEvent",
     "Request",
     "RequestTestEvent",
+    "ResumeEndpoint",
     "Rewind",
     "ScopeStatistics",
     "Statistics",

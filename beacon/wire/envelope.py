@@ -10,6 +10,7 @@ from beacon import codec, errors
 from beacon.wire import (
     comparing,
     delivering,
+    endpoint_control,
     explain,
     handshake,
     maintenance,
@@ -38,6 +39,7 @@ VERBS: dict[str, verb.AnyVerb] = {
         maintenance,
         object_pages,
         redelivering,
+        endpoint_control,
         explain,
         recent_events,
         test_events,

@@ -10,7 +10,7 @@ import pytest
 
 from beacon import wire
 from beacon.domain import model
-from beacon.store import catch_up, endpoints, verification
+from beacon.store import catch_up, endpoint_control, endpoints, service, verification
 from tests.unit.store import world
 
 BEACON = uuid.UUID("6f0c9f0e-3a0b-5d0a-9f57-0f6b3f6a1c52")  # the namespace of event ids
@@ -372,3 +372,125 @@ def test_a_catch_up_waits_while_too_much_of_it_waits_to_be_sent(
     store.catch_up()
 
     assert (len(chain(store, "late")), len(chain(store, "other"))) == (20, 10)
+
+
+# The operator.
+
+
+def control(store: world.World, request: wire.Request[wire.R]) -> wire.R:
+    reply = store.ask(request)
+    assert not isinstance(reply, wire.Refused), reply
+    return reply  # type: ignore[no-any-return]
+
+
+def test_a_paused_endpoint_gets_nothing_until_it_is_resumed_whatever_restarts(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    assert control(store, wire.PauseEndpoint(endpoint="all")).changed
+    again = control(store, wire.PauseEndpoint(endpoint="all"))
+    assert (again.changed, again.since_us) == (False, store.clock.us)
+
+    assert claimed(store, "all") == []
+    assert claimed(store, "all", probe=True) == []
+    assert len(claimed(store, "some")) == 1
+    store.restart()
+    assert claimed(store, "all", session="new", number=1) == []
+
+    assert control(store, wire.ResumeEndpoint(endpoint="all")).changed
+    assert not control(store, wire.ResumeEndpoint(endpoint="all")).changed
+    assert len(claimed(store, "all", session="new", number=2)) == 1
+
+
+def test_a_parked_claim_is_answered_when_its_endpoint_is_resumed(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    control(store, wire.PauseEndpoint(endpoint="all"))
+    claim = wire.Claim(endpoint="all", session="s", number=1, want=1, wait_s=60)
+    assert store.service.process([service.QueuedRequest(sender="n", request=claim)]) == []
+    assert store.service.longest_wait_s(5) > 4
+
+    resume = service.QueuedRequest(
+        sender="o", request=wire.ResumeEndpoint(endpoint="all"), ledger=store.service.ledger_id
+    )
+    replies = dict(store.service.process([resume]))
+
+    assert [one.name for one in replies["n"].deliveries] == ["a"]  # type: ignore[union-attr]
+
+
+def test_a_pause_survives_a_renaming_and_a_removal(path: Path) -> None:
+    store = world.World(path, endpoints_=(ALL,))
+    control(store, wire.PauseEndpoint(endpoint="all"))
+    for configured in (replace(ALL, name="new"), SOME, replace(ALL, name="new")):
+        restarted(store, configured)
+
+    assert store.ledger.rows("SELECT name, paused_us > 0 FROM endpoints ORDER BY id") == [("new", 1), ("some", 0)]
+    store.ledger.close()
+
+
+def test_no_delivery_of_a_removed_endpoint_is_leased(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    restarted(store, ALL)
+
+    assert claimed(store, "some") == []
+    assert claimed(store, "never seen") == []
+
+
+def test_an_endpoint_that_the_ledger_does_not_have_cannot_be_paused(store: world.World) -> None:
+    for request in (wire.PauseEndpoint(endpoint="x"), wire.ResumeEndpoint(endpoint="x")):
+        assert store.ask(request).message == "the ledger has no endpoint x"
+
+
+def discard_all(store: world.World, name: str) -> int:
+    discarded, after, more = 0, 0, True
+    while more:
+        reply = control(store, wire.DiscardEndpoint(endpoint=name, reason="gone", after=after))
+        discarded, after, more = discarded + reply.discarded, reply.after, reply.more
+    return discarded
+
+
+def test_the_return_of_a_removed_endpoint_sends_what_was_discarded_meanwhile(
+    store: world.World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint_control, "_AT_ONCE", 2)
+    monkeypatch.setattr(endpoint_control, "_EXAMINED", 3)
+    store.observe(10, 11, *(world.seen(name, 11, model.ChangeKind.ADDED) for name in "abcd"))
+    first, second, *_ = claimed(store, "all")
+    failed = replace(world.delivered(second), result=model.DeliveryResult.FAILED)
+    store.claim(0, world.delivered(first), failed, endpoint="all")
+    store.observe(11, 12, world.seen("a", 12, value="other"), world.seen("c", 12, value="other"))
+    store.observe(12, 13, world.seen("c", 13, model.ChangeKind.DELETED))
+    assert "configured" in store.ask(wire.DiscardEndpoint(endpoint="all", reason="x")).message
+    restarted(store, SOME)
+    before = len(chain(store, "all"))
+
+    assert discard_all(store, "all") == before - 1
+    assert discard_all(store, "all") == 0
+    assert list(verification.inconsistencies(store.ledger)) == []
+    restarted(store, ALL, SOME)
+
+    assert [entry[:2] for entry in chain(store, "all")[before:]] == [
+        ("a", "updated"),
+        ("b", "created"),
+        ("d", "created"),
+    ]
+
+
+def test_discarding_sends_nothing_of_what_start_now_left_out(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED), world.seen("b", 11, model.ChangeKind.ADDED))
+    late = endpoint("late", start=endpoints.StartFrom.NOW)
+    restarted(store, ALL, late)
+    store.observe(11, 12, world.seen("a", 12, value="other"))
+    restarted(store, ALL)
+    assert discard_all(store, "late") == 1
+    restarted(store, ALL, late)
+
+    assert [entry[:2] for entry in chain(store, "late")] == [("a", "updated"), ("a", "created")]
+
+
+def test_a_redelivery_stays_with_its_endpoint(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    (one,) = claimed(store, "some")
+    store.claim(0, world.delivered(one), endpoint="some")
+    control(store, wire.Redeliver(deliveries=((one.id, 0),)))
+
+    (again,) = claimed(store, "some")
+    assert (again.id, again.generation, again.redelivered) == (one.id, 1, True)
+    assert len(claimed(store, "all")) == len(claimed(store, "ends")) == 1
