@@ -16,6 +16,7 @@ from beacon.runtime import log, metrics
 
 _TIMEOUT_S = 10.0
 _LONGEST_REST_S = 0.05
+_REMOVED_PERIOD_S = 30 * 86400.0  # since an endpoint was removed, or its last delivery discarded
 _SLICE_S = 1.0
 _RETRY_S = 60.0  # after a failed run: the cause may be gone long before the next run is due
 
@@ -126,6 +127,7 @@ class Cleaner:
             wire.Prunable.EVENTS: self._config.retention_period_s,
             wire.Prunable.ATTEMPTS: self._config.attempts_period_s,
             wire.Prunable.GAPS: self._config.gaps_period_s,
+            wire.Prunable.ENDPOINTS: _REMOVED_PERIOD_S,
         }
 
     def _call(self, call: wire.Caller, request: wire.Request[wire.R]) -> wire.R:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from beacon import codec, wire
 from beacon.domain import model
-from beacon.store import ages, clock, cursors, database, packing, session_state, views
+from beacon.store import ages, clock, cursors, database, endpoints, packing, removed_endpoints, session_state, views
 
 _ROWS_PER_REQUEST = 250  # rows that one request examines
 _OBJECTS_PER_REQUEST = 50
@@ -28,14 +28,17 @@ class Pruning:
         time_: clock.Clock,
         *,
         monotonic: Callable[[], float] = time.monotonic,
+        configured: Callable[[], Sequence[endpoints.ConfiguredEndpoint]] = tuple,
     ) -> None:
         """Work on the given ledger; `monotonic` measures the time of a request."""
+        self._configured = configured
         self._ledger = ledger
         self._state = state
         self._views = views.Views(ledger, state)
         self._cursors = cursors.Cursors(ledger, state)
         self._clock = time_
         self._monotonic = monotonic
+        self._removed = removed_endpoints.RemovedEndpoints(ledger, state, self._drop_key)
 
     def prune(self, request: wire.Prune) -> wire.Pruned:
         """Examine the next rows of one table and remove those that are no longer needed, or only count them."""
@@ -45,6 +48,7 @@ class Pruning:
             wire.Prunable.EVENTS: self._events,
             wire.Prunable.ATTEMPTS: self._attempts,
             wire.Prunable.GAPS: self._gaps,
+            wire.Prunable.ENDPOINTS: self._removed.prune,
         }
         return tables[request.table](request, split)
 
@@ -100,21 +104,26 @@ class Pruning:
         return True
 
     def _drop_key(self, key: int) -> None:
-        """Remove the absent views of a key that no object and no event bears, and the key with the last of them."""
+        """Remove the views of a key that no object and no event bears, and the key with the last of them.
+
+        A present view stays: its endpoint must get the `deleted`, unless its types leave that out.
+        """
         if self._ledger.row("SELECT 1 FROM objects WHERE key = ? LIMIT 1", (key,)):
             return
         if self._ledger.row("SELECT 1 FROM events WHERE key = ? LIMIT 1", (key,)):
             return
         present = False
         for view in self._views.of_key(key):
-            if view.written_uid is None and not view.open:
-                digest = packing.digest_of(view.accepted_uid, view.accepted_value)
-                self._state.sums.digest(view.endpoint, view.bucket, by=-digest, opened=0)
-                self._ledger.run("DELETE FROM views WHERE id = ?", (packing.combined(key, view.endpoint),))
+            if (view.written_uid is None or view.endpoint in self._without_deleted()) and not view.open:
+                self._views.drop(view)
             else:
                 present = True
         if not present:
             self._ledger.run("DELETE FROM order_keys WHERE id = ?", (key,))
+
+    def _without_deleted(self) -> frozenset[int]:
+        """Return the configured endpoints that get no `deleted`."""
+        return frozenset(one.id for one in self._configured() if model.EventType.DELETED not in one.settings.types)
 
     def _events(self, request: wire.Prune, split: ages.Ages) -> wire.Pruned:
         """Remove settled events, except the latest of each existing object."""

@@ -125,7 +125,7 @@ class StoreService:
         self._deliveries = deliveries.Deliveries(ledger, self._state, self._clock.now_us)
         self._redelivery = redelivery.Redelivery(ledger, self._state)
         self._recent = recent_events.RecentEvents(ledger)
-        self._pruning = pruning.Pruning(ledger, self._state, self._clock)
+        self._pruning = pruning.Pruning(ledger, self._state, self._clock, configured=lambda: self._positions.endpoints)
         self._statistics = statistics.StatisticsReader(ledger, self._positions, self._deliveries)
         self._backups = backups.Backups(ledger)
         self._object_pages = object_pages.ObjectPages(ledger)

@@ -89,9 +89,9 @@ _STATE = (
     f" (e.uid IS NOT v.{{0}}_uid OR {_VALUE} IS NOT v.{{0}}_value)) FROM events e WHERE e.sequence = v.{{0}})"
 )
 # Discarding the deliveries of a removed endpoint puts the written state back to the accepted one.
-_PUT_BACK = (
-    "(v.written_uid IS v.accepted_uid AND v.written_value IS v.accepted_value AND EXISTS (SELECT 1 FROM deliveries d"
-    " WHERE d.id = v.written << 12 | (v.id & 4095) AND d.state = 'discarded'))"
+_WRITTEN_HOLDS = (
+    "EXISTS (SELECT 1 FROM deliveries d WHERE d.id = v.written << 12 | (v.id & 4095) AND NOT (d.state = 'discarded'"
+    " AND v.written_uid IS v.accepted_uid AND v.written_value IS v.accepted_value))"
 )
 _RULES = (
     ("event {} of {}: previous is {} where {} comes before it", _CHAIN),
@@ -165,7 +165,7 @@ _RULES = (
         "the view of {}: what was written or accepted is not the state in event {} or {}",
         (
             f"SELECT {_V_KEY}, v.written, v.accepted FROM views v WHERE {_STATE.format('accepted')}"
-            f" OR ({_STATE.format('written')} AND NOT {_PUT_BACK})"
+            f" OR ({_STATE.format('written')} AND {_WRITTEN_HOLDS})"
         ),
     ),
     (

@@ -97,6 +97,12 @@ class Views:
             ),
         )
 
+    def drop(self, view: View) -> None:
+        """Remove a view, and its state from the endpoint's digest."""
+        digest = packing.digest_of(view.accepted_uid, view.accepted_value)
+        self._state.sums.digest(view.endpoint, view.bucket, by=-digest, opened=0)
+        self._ledger.run("DELETE FROM views WHERE id = ?", (packing.combined(view.key, view.endpoint),))
+
     def open(self, view: View, delivery: int) -> model.DeliveryState:
         """Count a delivery as open; return its state: it waits if another one of the object is open."""
         view.open += 1

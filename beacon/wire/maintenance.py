@@ -14,6 +14,7 @@ class Prunable(StrEnum):
     EVENTS = "events"  # settled events of existing objects, except the latest
     ATTEMPTS = "attempts"  # records of single requests
     GAPS = "gaps"  # records of closed gaps
+    ENDPOINTS = "endpoints"  # removed endpoints without open or failed deliveries, with their deliveries and views
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import pytest
 
 from beacon import wire
 from beacon.domain import model
-from beacon.store import catch_up, endpoint_control, endpoints, service, verification
+from beacon.store import catch_up, endpoint_control, endpoints, removed_endpoints, service, verification
 from tests.unit.store import world
 
 BEACON = uuid.UUID("6f0c9f0e-3a0b-5d0a-9f57-0f6b3f6a1c52")  # the namespace of event ids
@@ -494,3 +494,96 @@ def test_a_redelivery_stays_with_its_endpoint(store: world.World) -> None:
     (again,) = claimed(store, "some")
     assert (again.id, again.generation, again.redelivered) == (one.id, 1, True)
     assert len(claimed(store, "all")) == len(claimed(store, "ends")) == 1
+
+
+# Retention.
+
+DAY_S = 86400.0
+
+
+def clean(store: world.World, *tables: wire.Prunable, age_s: float = 30 * DAY_S) -> None:
+    """Walk through tables as the cleaner does."""
+    for table in tables or tuple(wire.Prunable):
+        after, more = (0, ""), True
+        while more:
+            reply = store.ask(wire.Prune(table=table, older_than_s=age_s, after=after))
+            assert isinstance(reply, wire.Pruned), reply
+            after, more = reply.after, reply.more
+            assert list(verification.inconsistencies(store.ledger)) == []
+
+
+def test_a_removed_endpoint_goes_30_days_after_its_last_delivery_was_settled(
+    store: world.World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(removed_endpoints, "_ROWS_PER_REQUEST", 2)
+    store.observe(10, 11, *(world.seen(name, 11, model.ChangeKind.ADDED) for name in "abc"))
+    found = claimed(store, "some")
+    store.claim(0, *map(world.delivered, found), endpoint="some")
+    restarted(store, ALL)
+    store.clock.advance(29 * DAY_S)
+    clean(store, wire.Prunable.ENDPOINTS)
+    assert len(names(store)) == 3
+    store.clock.advance(2 * DAY_S)
+    assert store.ask(wire.Prune(table=wire.Prunable.ENDPOINTS, older_than_s=30 * DAY_S, survey=True)).rows == {
+        "endpoints": 1
+    }
+    clean(store, wire.Prunable.ENDPOINTS)
+
+    assert [name for _, name, _ in names(store)] == ["all", "ends"], "one has open deliveries"
+    discard_all(store, "ends")
+    clean(store, wire.Prunable.ENDPOINTS)
+    assert len(names(store)) == 2
+    store.clock.advance(31 * DAY_S)
+    clean(store, wire.Prunable.ENDPOINTS)
+
+    assert [name for _, name, _ in names(store)] == ["all"]
+    assert store.ledger.rows("SELECT DISTINCT endpoint FROM deliveries") == [(1,)]
+    assert store.ledger.rows("SELECT DISTINCT id & 4095 FROM views") == [(1,)]
+    assert len(chain(store, "all")) == 3
+    restarted(store, ALL, SOME)
+    assert [entry[:2] for entry in chain(store, "some")] == [("a", "created"), ("b", "created")], "it is a new receiver"
+
+
+def test_a_name_that_returns_while_its_rows_are_removed_is_a_new_receiver(
+    store: world.World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(removed_endpoints, "_ROWS_PER_REQUEST", 2)
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED), world.seen("b", 11, model.ChangeKind.ADDED))
+    store.claim(0, *map(world.delivered, claimed(store, "some")), endpoint="some")
+    restarted(store, ALL)
+    store.clock.advance(31 * DAY_S)
+    assert store.ask(wire.Prune(table=wire.Prunable.ENDPOINTS, older_than_s=30 * DAY_S)).more
+    restarted(store, ALL, SOME)
+    clean(store, wire.Prunable.ENDPOINTS)
+
+    assert [entry[:2] for entry in chain(store, "some")] == [("a", "created"), ("b", "created")]
+    assert [name for _, name, _ in names(store)] == ["all", "ends", "some"]
+
+
+def test_a_present_view_outlives_its_object_so_that_its_deletion_can_be_sent(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    for name in ("all", "some", "ends"):
+        store.claim(0, *map(world.delivered, claimed(store, name)), endpoint=name)
+    restarted(store, ALL)
+    store.observe(11, 12, world.seen("a", 12, model.ChangeKind.DELETED))
+    store.claim(0, *map(world.delivered, claimed(store, "all")), endpoint="all")
+    store.clock.advance(DAY_S)
+    clean(store, wire.Prunable.OBJECTS, wire.Prunable.EVENTS, age_s=60)
+    assert store.ledger.rows("SELECT * FROM objects") == store.ledger.rows("SELECT * FROM events") == []
+    restarted(store, ALL, SOME)
+
+    assert [entry[:2] for entry in chain(store, "some")] == [("a", "deleted")]
+    assert chain(store, "some")[0][3] == 1
+
+
+def test_a_present_view_of_an_endpoint_without_deletions_is_dropped_with_its_object(path: Path) -> None:
+    store = world.World(path, endpoints_=(endpoint("new", types=frozenset({CREATED})),))
+    store.open()
+    store.relist(10, world.seen("a", 5))
+    store.claim(0, *map(world.delivered, claimed(store, "new")), endpoint="new")
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.DELETED))
+    store.clock.advance(DAY_S)
+    clean(store, wire.Prunable.OBJECTS, wire.Prunable.EVENTS, age_s=60)
+
+    assert store.ledger.rows("SELECT * FROM views") == store.ledger.rows("SELECT * FROM order_keys") == []
+    store.ledger.close()
