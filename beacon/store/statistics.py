@@ -26,9 +26,8 @@ class StatisticsReader:
     def inspect(self) -> wire.Statistics:
         """Return all statistics."""
         counts: dict[str, dict[str, dict[str, int]]] = {"objects": {}, "deliveries": {}}
-        names: dict[str, str] = {
-            str(number): name for number, name in self._ledger.rows("SELECT id, name FROM endpoints")
-        }
+        known = self._ledger.rows("SELECT id, name, paused_us, removed_us FROM endpoints ORDER BY name")
+        names = {str(number): str(name) for number, name, *_ in known}
         for what, name, state, number in self._ledger.rows("SELECT what, name, state, number FROM counts"):
             shown = names.get(str(name), str(name)) if what == "deliveries" else str(name)
             counts[what].setdefault(shown, {})[state] = number
@@ -36,7 +35,8 @@ class StatisticsReader:
         return wire.Statistics(
             scopes=self._positions.statistics(),
             endpoints=tuple(
-                self._endpoint(endpoint, states) for endpoint, states in sorted(counts["deliveries"].items())
+                self._endpoint(number, name, counts["deliveries"].get(name, {}), paused_us, removed_us)
+                for number, name, paused_us, removed_us in known
             ),
             tracked={kind: states.get("tracked", 0) for kind, states in counts["objects"].items()},
             rows=_rows(counts),
@@ -66,7 +66,9 @@ class StatisticsReader:
                 certainty=certainty,
             )
 
-    def _endpoint(self, endpoint: str, states: dict[str, int]) -> wire.EndpointStatistics:
+    def _endpoint(
+        self, number: int, endpoint: str, states: dict[str, int], paused_us: int, removed_us: int
+    ) -> wire.EndpointStatistics:
         leased = self._deliveries.in_flight(endpoint)
         in_flight = min(len(leased), states.get("ready", 0))
         waiting = min(self._waiting(endpoint, leased), states.get("ready", 0) - in_flight)
@@ -82,6 +84,9 @@ class StatisticsReader:
             oldest_us=self._oldest_us(endpoint),
             suspected=len(self._deliveries.suspects.of(endpoint)),
             suspects=self._deliveries.suspects.statistics(endpoint),
+            paused_us=paused_us,
+            removed_us=removed_us,
+            catching_up=self._positions.is_catching_up(number),
         )
 
     def _oldest_us(self, endpoint: str) -> int:

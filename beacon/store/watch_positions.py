@@ -328,8 +328,12 @@ class WatchPositions:
 
     @property
     def owes_catch_up(self) -> bool:
-        """Return True if an endpoint must still be compared."""
+        """Return True if any endpoint must still be compared."""
         return self._catch_ups.owes
+
+    def is_catching_up(self, endpoint: int) -> bool:
+        """Return True if an endpoint must still be compared."""
+        return self._catch_ups.is_owed(endpoint)
 
     def next_catch_up(self) -> catch_up.Place | None:
         """Return the endpoint and the scope that can be compared now."""

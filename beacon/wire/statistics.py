@@ -44,7 +44,8 @@ class SuspectedDelivery:
 class EndpointStatistics:
     """Counts of one endpoint's deliveries; `oldest_us` is the commit instant of the oldest open one (0: none).
 
-    `suspects` are open deliveries that may terminate the notifier, at most 20; `suspected` is their total.
+    `suspects` are open deliveries that may terminate the notifier, at most 20; `suspected` is their total. `paused_us`
+    and `removed_us` are 0 while it is neither. `catching_up`: it is still compared after a change of the configuration.
     """
 
     endpoint: str
@@ -58,6 +59,9 @@ class EndpointStatistics:
     oldest_us: int
     suspected: int = 0
     suspects: tuple[SuspectedDelivery, ...] = ()
+    paused_us: int = 0
+    removed_us: int = 0
+    catching_up: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

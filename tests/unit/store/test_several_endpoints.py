@@ -587,3 +587,23 @@ def test_a_present_view_of_an_endpoint_without_deletions_is_dropped_with_its_obj
 
     assert store.ledger.rows("SELECT * FROM views") == store.ledger.rows("SELECT * FROM order_keys") == []
     store.ledger.close()
+
+
+def test_statistics_show_what_an_endpoint_is_kept_from(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    control(store, wire.PauseEndpoint(endpoint="all"))
+    store.restart(endpoints_=(ALL, SOME, endpoint("late")))
+
+    def found() -> dict[str, tuple[bool, bool, bool]]:
+        figures = store.service.handle(wire.Inspect())
+        assert isinstance(figures, wire.Statistics)
+        return {one.endpoint: (one.paused_us > 0, one.removed_us > 0, one.catching_up) for one in figures.endpoints}
+
+    assert found() == {
+        "all": (True, False, False),
+        "ends": (False, True, False),
+        "late": (False, False, True),
+        "some": (False, False, False),
+    }
+    store.catch_up()
+    assert found()["late"] == (False, False, False)

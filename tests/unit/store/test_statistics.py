@@ -160,7 +160,9 @@ def test_sizes_and_version_are_those_of_the_file(store: world.World) -> None:
     assert shown.sqlite_version.startswith("3.")
 
 
-def test_an_empty_ledger_has_no_figures_of_endpoints(store: world.World) -> None:
+def test_an_empty_ledger_has_only_the_configured_endpoint(store: world.World) -> None:
     shown = figures(store)
 
-    assert (shown.endpoints, dict(shown.tracked), dict(shown.rows), shown.claimed_us) == ((), {}, {}, 0)
+    (one,) = shown.endpoints
+    assert (one.endpoint, one.ready, one.failed, one.delivered, one.oldest_us) == ("default", 0, 0, 0, 0)
+    assert (dict(shown.tracked), dict(shown.rows), shown.claimed_us) == ({}, {}, 0)
