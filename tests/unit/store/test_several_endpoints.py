@@ -10,7 +10,7 @@ import pytest
 
 from beacon import wire
 from beacon.domain import model
-from beacon.store import catch_up, endpoint_control, endpoints, removed_endpoints, service, verification
+from beacon.store import catch_up, endpoint_control, endpoints, removed_endpoints, salvage, service, verification
 from tests.unit.store import world
 
 BEACON = uuid.UUID("6f0c9f0e-3a0b-5d0a-9f57-0f6b3f6a1c52")  # the namespace of event ids
@@ -607,3 +607,36 @@ def test_statistics_show_what_an_endpoint_is_kept_from(store: world.World) -> No
     }
     store.catch_up()
     assert found()["late"] == (False, False, False)
+
+
+# Damage.
+
+
+def test_a_rescue_reopens_for_each_endpoint_what_it_selects_and_compares_everything(path: Path) -> None:
+    store = world.World(path, updates=True, endpoints_=(ALL, SOME))
+    store.open()
+    store.relist(10)
+    for number, name in enumerate("abc"):
+        store.observe(10 + number, 11 + number, world.seen(name, 11 + number, model.ChangeKind.ADDED))
+    store.observe(13, 14, world.seen("a", 14, value="other"))
+    restarted(store, ALL, SOME, endpoint("late"))
+    store.ledger.run("DELETE FROM deliveries")
+    store.ledger.run("DELETE FROM views WHERE id & 4095 = 3")
+    store.ledger.close()
+    config = salvage.RescueConfig(scopes=(store.scopes[0].id,), endpoint="all", endpoints=store.endpoints)
+
+    salvage.rescue(path, config, store.clock.us, lambda _share: None)
+    store.start()
+    assert list(verification.inconsistencies(store.ledger)) == []
+
+    assert [entry[:2] for entry in chain(store, "all")] == [
+        ("a", "created"),
+        ("b", "created"),
+        ("c", "created"),
+        ("a", "updated"),
+    ]
+    assert chain(store, "all")[-1][3] == 1
+    assert [entry[:2] for entry in chain(store, "some")] == [("a", "created"), ("b", "created"), ("a", "updated")]
+    assert [entry[:2] for entry in chain(store, "late")] == [("a", "created"), ("b", "created"), ("c", "created")]
+    assert store.ledger.rows("SELECT endpoint FROM catch_ups ORDER BY 1") == [(1,), (2,), (3,)]
+    store.ledger.close()
