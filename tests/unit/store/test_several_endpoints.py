@@ -640,3 +640,29 @@ def test_a_rescue_reopens_for_each_endpoint_what_it_selects_and_compares_everyth
     assert [entry[:2] for entry in chain(store, "late")] == [("a", "created"), ("b", "created"), ("c", "created")]
     assert store.ledger.rows("SELECT endpoint FROM catch_ups ORDER BY 1") == [(1,), (2,), (3,)]
     store.ledger.close()
+
+
+def test_a_page_of_an_object_s_history_has_the_deliveries_of_every_endpoint(store: world.World) -> None:
+    for number in range(11, 41):
+        store.observe(number - 1, number, world.seen("a", number, value=f"v{number}"))
+    shown: list[tuple[int, str]] = []
+    before, more = 0, True
+    while more:
+        page = store.ask(wire.Explain(kind="ConfigMap", namespace="ns", name="a", before=before))
+        shown += [(event.sequence, event.endpoint) for event in page.events]
+        before, more = page.before, page.more
+
+    assert shown[:2] == [(30, "some"), (30, "all")]
+    assert len(shown) == len(set(shown)) == 30 + 30 + 1
+
+
+def test_the_store_s_loop_compares_without_a_request(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    assert store.service.longest_wait_s(5) == 5
+    store.restart(endpoints_=(ALL, endpoint("late")))
+
+    assert store.service.longest_wait_s(5) == 0
+    store.service.catch_up()
+    store.service.catch_up()
+    assert chain(store, "late") == [("a", "created", 2, 0)]
+    assert store.service.longest_wait_s(5) == 5

@@ -63,7 +63,8 @@ class Receiver:
     """What an endpoint has accepted, and what it may demand of the next request.
 
     `unanswered`: sequences that may come again. `disturbed`: objects of which an event failed or was discarded.
-    `withheld`: UIDs that `start: now` left out. `unsure`: deletions may have been forgotten, because it got none.
+    `withheld`: UIDs that `start: now` left out. `unmanaged`: objects that may have been deleted while they were
+    unmanaged, and never sent. `unsure`: it was configured without `created` or `deleted` at some time.
     """
 
     holds: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -72,6 +73,7 @@ class Receiver:
     unanswered: set[int] = field(default_factory=set)
     disturbed: set[str] = field(default_factory=set)
     withheld: set[str] = field(default_factory=set)
+    unmanaged: set[str] = field(default_factory=set)
     unsure: bool = False
 
     def receive(self, delivery: model.Delivery, uid: str, value: str) -> None:
@@ -86,17 +88,21 @@ class Receiver:
         assert delivery.previous >= last or (not delivery.previous and not held), f"{sequence} hides {last}"
         if name not in self.disturbed:
             assert delivery.previous in (*self.received, 0), f"{sequence}: {delivery.previous} was never sent"
-        if delivery.type is CREATED and name not in self.disturbed and not self.unsure:
-            assert held is None, f"{sequence}: created while it has {held}"
-            assert uid not in self.withheld, f"{sequence}: created, but start: now left it out"
-        if delivery.type is DELETED and held and name not in self.disturbed:
-            assert held[0] == uid, f"{sequence}: deletion of {uid} while it has {held}"
+        if name not in self.disturbed and not self.unsure:
+            self.check_meaning(delivery, uid, held)
         self.received.add(sequence)
         self.last[name] = sequence
         if delivery.type is DELETED:
             self.holds.pop(name, None)
         else:
             self.holds[name] = (uid, value)
+
+    def check_meaning(self, delivery: model.Delivery, uid: str, held: tuple[str, str] | None) -> None:
+        if delivery.type is CREATED:
+            assert held is None, f"{delivery.sequence}: created while it has {held}"
+            assert uid not in self.withheld, f"{delivery.sequence}: created, but start: now left it out"
+        elif held or (uid not in self.withheld and not (delivery.type is DELETED and delivery.name in self.unmanaged)):
+            assert (held or ("",))[0] == uid, f"{delivery.sequence}: {delivery.type} of {uid} while it has {held}"
 
 
 @dataclass(frozen=True)
@@ -116,6 +122,7 @@ class EndpointsMachine(stateful.RuleBasedStateMachine):
         self.things: dict[str, Thing] = {}
         self.log: list[tuple[int, str, Thing, bool]] = []
         self.receivers: dict[str, Receiver] = {}
+        self.unmanaged: set[str] = set()
         self.life = 0
         self.held: dict[str, dict[int, model.Delivery]] = {name: {} for name in NAMES}
         self.settled: dict[str, list[model.Outcome]] = {name: [] for name in NAMES}
@@ -243,12 +250,18 @@ class EndpointsMachine(stateful.RuleBasedStateMachine):
                 self.receivers[name].unanswered |= {one.delivery >> 12 for one in answered}
                 self.settled[name].clear()
         new = [one for one in configured if one.name not in self.receivers]
+        if scope is not self.world.scopes[0]:
+            self.unmanaged.update(PLACES)
         self.world.restart(scope, endpoints_=configured)
         for one in new:
             self.receivers[one.name] = Receiver()
             if one.start is endpoints.StartFrom.NOW:
                 rows = self.world.ledger.rows("SELECT uid, name FROM readable_objects WHERE state = 'tracked'")
                 self.receivers[one.name].withheld |= {uid for uid, name in rows if one.selects("", "", "", name)}
+        for one in configured:
+            self.receivers[one.name].unsure |= not {CREATED, DELETED} <= one.types
+        for receiver in self.receivers.values():
+            receiver.unmanaged = self.unmanaged
         self.open()
 
     # The notifier
@@ -334,8 +347,6 @@ class EndpointsMachine(stateful.RuleBasedStateMachine):
     @stateful.rule()
     def prune(self) -> None:
         self.world.clock.advance(120)
-        for one in self.world.endpoints:
-            self.receivers[one.name].unsure |= DELETED not in one.types
         for table in (wire.Prunable.OBJECTS, wire.Prunable.EVENTS, wire.Prunable.ATTEMPTS):
             self.world.ask(wire.Prune(table=table, older_than_s=60))
 
@@ -379,7 +390,7 @@ class EndpointsMachine(stateful.RuleBasedStateMachine):
         assert list(verification.inconsistencies(self.world.ledger)) == []
 
 
-EndpointsMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+EndpointsMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
 TestEndpoints = pytest.mark.slow(EndpointsMachine.TestCase)
 
 
