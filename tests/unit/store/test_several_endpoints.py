@@ -1,5 +1,7 @@
 """Several endpoints: a delivery for each that selects the event, each with its own order, predecessor and claims."""
 
+import itertools
+import os
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,7 +12,16 @@ import pytest
 
 from beacon import wire
 from beacon.domain import model
-from beacon.store import catch_up, endpoint_control, endpoints, removed_endpoints, salvage, service, verification
+from beacon.store import (
+    catch_up,
+    disk_guard,
+    endpoint_control,
+    endpoints,
+    removed_endpoints,
+    salvage,
+    service,
+    verification,
+)
 from tests.unit.store import world
 
 BEACON = uuid.UUID("6f0c9f0e-3a0b-5d0a-9f57-0f6b3f6a1c52")  # the namespace of event ids
@@ -654,6 +665,32 @@ def test_a_page_of_an_object_s_history_has_the_deliveries_of_every_endpoint(stor
 
     assert shown[:2] == [(30, "some"), (30, "all")]
     assert len(shown) == len(set(shown)) == 30 + 30 + 1
+
+
+def test_a_catch_up_waits_for_free_space_without_a_busy_loop(path: Path) -> None:
+    free = {"bytes": 10**9}
+
+    def volume(_: object) -> os.statvfs_result:
+        return os.statvfs_result((1, 1, 10**9, free["bytes"], free["bytes"], 0, 0, 0, 0, 255))
+
+    clock = itertools.count()
+    disk = disk_guard.DiskGuard(path, reserve_bytes=10**6, monotonic=lambda: float(next(clock)), statvfs=volume)
+    store = world.World(path, disk=disk, endpoints_=(ALL,))
+    store.open()
+    store.relist(10, world.seen("a", 5))
+    free["bytes"] = 10**5
+    store.restart(endpoints_=(ALL, SOME))
+    store.service.process([])
+    store.service.catch_up()
+
+    assert chain(store, "some") == []
+    assert store.service.longest_wait_s(5) == 5
+    free["bytes"] = 10**9
+    store.service.process([])
+    store.service.catch_up()
+
+    assert chain(store, "some") == [("a", "created", 2, 0)]
+    store.ledger.close()
 
 
 def test_the_store_s_loop_compares_without_a_request(store: world.World) -> None:
