@@ -703,3 +703,37 @@ def test_the_store_s_loop_compares_without_a_request(store: world.World) -> None
     store.service.catch_up()
     assert chain(store, "late") == [("a", "created", 2, 0)]
     assert store.service.longest_wait_s(5) == 5
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (
+            "UPDATE events SET endpoint = 2 WHERE sequence = 2",
+            "delivery 8193: its event was written for endpoint 2 alone",
+        ),
+        (
+            "UPDATE deliveries SET previous = 0 WHERE id = 8194",
+            "event 2 of /ConfigMap/ns/a: previous is 0 where 1 comes before it",
+        ),
+        (
+            "UPDATE views SET written = 1 WHERE id & 4095 = 2",
+            "the view of /ConfigMap/ns/a: written is 1, the last delivery is of 2",
+        ),
+        ("UPDATE deliveries SET endpoint = 1 WHERE id = 8194", "delivery 8194: its order key is not that of its event"),
+        (
+            "UPDATE counts SET number = 7 WHERE what = 'deliveries' AND name = '2' AND state = 'ready'",
+            "deliveries 2 ready: 1 rows, but the count is 7",
+        ),
+    ],
+)
+def test_verify_proves_each_endpoint_on_its_own(path: Path, change: str, found: str) -> None:
+    store = world.World(path, updates=True, endpoints_=(ALL, SOME))
+    store.open()
+    store.relist(10, world.seen("a", 5))
+    store.observe(10, 11, world.seen("a", 11, value="other"))
+    assert list(verification.inconsistencies(store.ledger)) == []
+    store.ledger.run(change)
+
+    assert [line for line in verification.inconsistencies(store.ledger) if line.startswith(found)]
+    store.ledger.close()
