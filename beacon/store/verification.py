@@ -88,10 +88,13 @@ _STATE = (
     "(SELECT e.type <> 'deleted' IS NOT (v.{0}_uid IS NOT NULL) OR (e.type <> 'deleted' AND"
     f" (e.uid IS NOT v.{{0}}_uid OR {_VALUE} IS NOT v.{{0}}_value)) FROM events e WHERE e.sequence = v.{{0}})"
 )
-# Discarding the deliveries of a removed endpoint puts the written state back to the accepted one.
+# Discarding the deliveries of a removed endpoint puts the written state back to the accepted one; adopting another
+# cluster makes it absent for the objects of the earlier one.
 _WRITTEN_HOLDS = (
     "EXISTS (SELECT 1 FROM deliveries d WHERE d.id = v.written << 12 | (v.id & 4095) AND NOT (d.state = 'discarded'"
-    " AND v.written_uid IS v.accepted_uid AND v.written_value IS v.accepted_value))"
+    " AND v.written_uid IS v.accepted_uid AND v.written_value IS v.accepted_value)) AND NOT (v.written_uid IS NULL"
+    " AND EXISTS (SELECT 1 FROM events e JOIN objects o ON o.uid = e.uid WHERE e.sequence = v.written"
+    " AND o.state = 'gone' AND o.epoch < (SELECT epoch FROM meta)))"
 )
 _RULES = (
     ("event {} of {}: previous is {} where {} comes before it", _CHAIN),

@@ -737,3 +737,20 @@ def test_verify_proves_each_endpoint_on_its_own(path: Path, change: str, found: 
 
     assert [line for line in verification.inconsistencies(store.ledger) if line.startswith(found)]
     store.ledger.close()
+
+
+def test_no_object_of_an_earlier_cluster_is_caught_up_as_deleted(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED), world.seen("b", 11, model.ChangeKind.ADDED))
+    restarted(store, ALL)
+    store.ask(wire.Adopt(cluster="new", force=True))
+    restarted_with_cluster(store, "new", ALL, SOME)
+
+    assert [entry[:2] for entry in chain(store, "some")] == [("a", "created"), ("b", "created"), ("a", "created")]
+    assert [entry[:2] for entry in chain(store, "all")] == [("a", "created"), ("b", "created"), ("a", "created")]
+
+
+def restarted_with_cluster(store: world.World, cluster: str, *configured: endpoints.LedgerEndpoint) -> None:
+    store.restart(endpoints_=configured)
+    store.open(cluster=cluster)
+    store.relist(3, world.seen("a", 2, uid="another"))
+    store.catch_up()
