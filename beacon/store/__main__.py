@@ -30,7 +30,7 @@ def main(context: process.Context) -> None:
         plain, digest = loaded.settings, settings.digest(tree)
 
         rescue_config = salvage.RescueConfig(
-            scopes=tuple(scope.id for scope in config.scopes), endpoint=tree.endpoint.name
+            scopes=tuple(scope.id for scope in config.scopes), endpoint=tree.endpoint.name, endpoints=config.endpoints
         )
         opening = daemon.Opening("opening the ledger", settings=plain, digest=digest, listener=listener.progressed)
 

@@ -213,6 +213,7 @@ class Cursors:
         for kind, state, number in states:
             self._state.sums.object_moved(kind, state, "gone", number)
         self._ledger.run("UPDATE objects SET state = 'gone', changed_us = ? WHERE state <> 'gone'", (now_us,))
+        # Otherwise a comparison, or the next object of the name, would report them as deleted.
         self._ledger.run("UPDATE views SET written_uid = NULL, written_value = NULL WHERE written_uid IS NOT NULL", ())
 
     def void_all(self, epoch: int, reason: model.GapReason = model.GapReason.REWOUND) -> None:

@@ -69,6 +69,8 @@ def _condition(selection: wire.DeliveryFilter) -> tuple[str, list[str | int | by
         terms.append(("k.namespace = ?", selection.namespace))
     exact = (("k.kind", selection.kind), ("k.name", selection.name), ("e.uid", packing.packed(selection.uid or "")))
     terms += [(f"{column} = ?", wanted) for column, wanted in exact if wanted]
+    if selection.endpoint:
+        terms.append(("d.endpoint = (SELECT p.id FROM endpoints p WHERE p.name = ?)", selection.endpoint))
     if selection.since_us:
         terms.append(("e.detected_us >= ?", selection.since_us))
     if selection.until_us:

@@ -38,8 +38,10 @@ class ObjectHistory:
         """Return one page of an object's history; the next page is older."""
         subjects = self._subjects(request)
         before = request.before if 0 < request.before < model.MAX_INTEGER else model.MAX_INTEGER
-        rows = sorted((row for one in subjects for row in self._rows(one, before)), reverse=True)
-        events = tuple(map(self._event, rows[:_EVENTS]))
+        found = sorted((number for one in subjects for number in self._sequences(one, before)), reverse=True)
+        shown = found[:_EVENTS]
+        rows = self._ledger.rows(_EVENT_ROWS, (codec.encode(shown).decode(),))
+        events = tuple(self._event(row) for row in sorted(rows, key=lambda row: int(row[1]), reverse=True))
         first = next(iter(subjects), None)
         return wire.Explanation(
             known=first is not None,
@@ -50,8 +52,8 @@ class ObjectHistory:
             events=events,
             covering=tuple(self._covering(subjects)),
             kinds=tuple(sorted({scope.id.kind for scope in self._scopes})),
-            before=events[-1].sequence if events else 0,
-            more=len(rows) > _EVENTS,
+            before=shown[-1] if shown else 0,
+            more=len(found) > _EVENTS,
         )
 
     def _subjects(self, request: wire.Explain) -> list[_Subject]:
@@ -78,9 +80,9 @@ class ObjectHistory:
             group, kind = row
             yield group, kind
 
-    def _rows(self, subject: _Subject, before: int) -> list[database.Row]:
+    def _sequences(self, subject: _Subject, before: int) -> list[int]:
         key = (subject.group, subject.kind, subject.namespace, subject.name)
-        return self._ledger.rows(_EVENT_ROWS, (*key, before, _EVENTS + 1))
+        return [sequence for (sequence,) in self._ledger.rows(_SEQUENCES, (*key, before, _EVENTS + 1))]
 
     def _event(self, row: database.Row) -> wire.EmittedEvent:
         (sequence, delivery, id_, uid, group, kind, namespace, name, type_, cause, source, version, detected_us) = row[
@@ -198,17 +200,21 @@ _NEXT_KIND = (
 _NEXT_GROUP = (
     "SELECT api_group, kind FROM objects WHERE state <> 'gone' AND api_group > ? ORDER BY api_group, kind LIMIT 1"
 )
+# An event has a delivery for each endpoint: a page has whole events.
+_SEQUENCES = (
+    "SELECT e.sequence FROM order_keys k CROSS JOIN events e ON e.key = k.id WHERE k.api_group = ? AND k.kind = ?"
+    " AND k.namespace = ? AND k.name = ? AND e.sequence < ? ORDER BY e.sequence DESC LIMIT ?"
+)
 _EVENT_ROWS = (
     "SELECT e.sequence, d.id, e.id, e.uid, k.api_group, k.kind, k.namespace, k.name, e.type, e.cause, e.source,"
     " json_extract(e.data, '$.metadata.resourceVersion'), e.detected_us, p.name, d.state, d.generation,"
     " d.attempts, d.requests, max(d.next_attempt_us, coalesce(s.not_before_us, 0)), d.settled_us, d.reason,"
-    " coalesce(s.deaths, 0), coalesce(v.ready, 0) FROM order_keys k CROSS JOIN events e ON e.key = k.id"
+    " coalesce(s.deaths, 0), coalesce(v.ready, 0) FROM json_each(?) j CROSS JOIN events e ON e.sequence = j.value"
+    " CROSS JOIN order_keys k ON k.id = e.key"
     " CROSS JOIN deliveries d ON d.id BETWEEN e.sequence << 12 AND e.sequence << 12 | 4095"
     " CROSS JOIN endpoints p ON p.id = d.endpoint LEFT JOIN views v ON v.id = d.key << 12 | d.endpoint"
     " LEFT JOIN suspects s ON s.delivery = d.id"
     f" AND s.generation = d.generation AND s.deaths >= {suspects.SUSPECTED_AFTER} AND d.state = 'ready'"
-    " WHERE k.api_group = ? AND k.kind = ? AND k.namespace = ? AND k.name = ? AND e.sequence < ?"
-    " ORDER BY e.sequence DESC LIMIT ?"
 )
 _TRIED = (
     "SELECT generation, attempt, started_us, duration_us, code, status, error, counted FROM readable_attempts"

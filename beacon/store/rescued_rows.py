@@ -4,10 +4,10 @@ Views, digests and counts are not copied: they follow from the other rows. Order
 its index, so that one damaged page loses none.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from beacon.store import database, packing, pages
+from beacon.store import database, endpoints, packing, pages
 
 SCHEMA = 7
 
@@ -69,10 +69,23 @@ def remove_orphans(ledger: database.Database) -> int:
     return orphans
 
 
-def reopen(ledger: database.Database, endpoint: str, now_us: int) -> int:
+def reopen(ledger: database.Database, endpoint: str, now_us: int, known: Sequence[endpoints.LedgerEndpoint]) -> int:
     """Create deliveries of events that may not have been delivered; return their number."""
     _name_endpoints(ledger, endpoint)
-    return ledger.run(_REOPEN, (now_us,))
+    by_name = {one.name: one for one in known}
+    last: dict[tuple[int, int], int] = {}
+    chosen: list[tuple[int, int, int, int, int]] = []
+    for sequence, number, key, previous, name, type_, *subject in ledger.each(_UNDELIVERED):
+        one = by_name.get(name)
+        if one is None or (type_ in one.types and one.selects(*subject)):
+            before = max(previous, last.get((number, key), 0))
+            chosen.append((packing.combined(sequence, number), number, key, before, now_us))
+            last[number, key] = sequence
+    ledger.run_many(
+        "INSERT INTO deliveries (id, endpoint, key, previous, state, next_attempt_us) VALUES (?, ?, ?, ?, 'queued', ?)",
+        chosen,
+    )
+    return len(chosen)
 
 
 def order(ledger: database.Database, now_us: int) -> None:
@@ -116,17 +129,18 @@ _RESTORE_KEYS = (
     "UPDATE order_keys SET bucket = bucket_of(api_group, kind, namespace, name)",
 )
 # A later delivery that is no longer queued shows that the lost one was settled. Events from before the endpoint's name
-# appeared were not for it.
-_REOPEN = """
-INSERT INTO deliveries (id, endpoint, key, previous, state, next_attempt_us)
-SELECT e.sequence << 12 | p.id, p.id, e.key,
-    coalesce((SELECT max(b.sequence) FROM events b WHERE b.key = e.key AND b.sequence < e.sequence), 0), 'queued', ?
-FROM endpoints p, events e WHERE e.sequence > p.first_sequence AND p.removed_us = 0
+# appeared were not for it, nor were those of another endpoint's catch-up.
+_UNDELIVERED = """
+SELECT e.sequence, p.id, e.key, coalesce((SELECT max(b.id) >> 12 FROM deliveries b WHERE b.key = e.key
+        AND b.endpoint = p.id AND b.id < e.sequence << 12), 0),
+    p.name, e.type, k.api_group, k.kind, k.namespace, k.name
+FROM endpoints p CROSS JOIN events e CROSS JOIN order_keys k ON k.id = e.key
+WHERE e.sequence > p.first_sequence AND p.removed_us = 0 AND e.endpoint IN (0, p.id)
 AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.id = e.sequence << 12 | p.id)
 AND NOT EXISTS (
     SELECT 1 FROM events later JOIN deliveries d ON d.id = later.sequence << 12 | p.id
     WHERE later.key = e.key AND later.sequence > e.sequence AND d.state <> 'queued'
-)"""
+) ORDER BY e.sequence"""
 _EARLIER = (
     "SELECT 1 FROM events e JOIN deliveries d ON d.id = e.sequence << 12 | deliveries.endpoint"
     " WHERE e.key = deliveries.key AND d.id < deliveries.id AND d.state IN ('queued', 'ready')"

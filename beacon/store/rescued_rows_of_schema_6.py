@@ -3,9 +3,9 @@
 Such a ledger is rescued in its own schema; opening the result migrates it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from beacon.store import database, pages, rescued_rows
+from beacon.store import database, endpoints, pages, rescued_rows
 
 SCHEMA = 6
 # With a rowid, fewest values, and the types of distinctive values.
@@ -35,7 +35,7 @@ def remove_orphans(ledger: database.Database) -> int:
     return orphans
 
 
-def reopen(ledger: database.Database, endpoint: str, now_us: int) -> int:
+def reopen(ledger: database.Database, endpoint: str, now_us: int, _known: Sequence[endpoints.LedgerEndpoint]) -> int:
     """Create deliveries of events that may not have been delivered; return their number."""
     return ledger.run(_REOPEN, (endpoint, now_us))
 

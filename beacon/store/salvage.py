@@ -16,7 +16,7 @@ from typing import Protocol
 
 from beacon import codec, errors
 from beacon.domain import model
-from beacon.store import database, packing, pages, rescued_rows, rescued_rows_of_schema_6
+from beacon.store import database, endpoints, packing, pages, rescued_rows, rescued_rows_of_schema_6
 
 _AT_ONCE = 2000  # rows in one transaction
 # Sequence numbers and delivery ids that may have been used by the original of a copy, or on lost pages. A ledger that
@@ -35,10 +35,14 @@ _WORDS: Mapping[tuple[str, str], frozenset[str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RescueConfig:
-    """The configuration for the new ledger: the scopes that must be listed, and the endpoint of reopened deliveries."""
+    """The configuration for the new ledger: the scopes that must be listed, and the endpoints of reopened deliveries.
+
+    `endpoint` is the name of an endpoint whose row was lost. One that is not among `endpoints` selects everything.
+    """
 
     scopes: tuple[model.ScopeId, ...]
     endpoint: str
+    endpoints: tuple[endpoints.LedgerEndpoint, ...]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -106,7 +110,9 @@ class _Layout(Protocol):
 
     def is_sane(self, table: str, row: Mapping[str, pages.Value]) -> bool: ...
     def remove_orphans(self, ledger: database.Database) -> int: ...
-    def reopen(self, ledger: database.Database, endpoint: str, now_us: int) -> int: ...
+    def reopen(
+        self, ledger: database.Database, endpoint: str, now_us: int, known: Sequence[endpoints.LedgerEndpoint]
+    ) -> int: ...
     def order(self, ledger: database.Database, now_us: int) -> None: ...
 
 
@@ -137,6 +143,8 @@ class _Copy:
             self._ledger.begin()
             self._reconnect()
             self._void_cursors()
+            if self._layout is rescued_rows:
+                self._ledger.run(_OWED)
             self._ledger.commit()
             self._count_lost()
         finally:
@@ -201,7 +209,9 @@ class _Copy:
                 " (SELECT 1 FROM sqlite_sequence WHERE name = ?1)", (table,))  # fmt: skip
             run("UPDATE sqlite_sequence SET seq = seq + ? WHERE name = ?", (SKIPPED_NUMBERS, table))
         if self._counted.get("deliveries", -1) != self._made.saved["deliveries"]:
-            self._made.reopened = layout.reopen(self._ledger, self._config.endpoint, self._now_us)
+            self._made.reopened = layout.reopen(
+                self._ledger, self._config.endpoint, self._now_us, self._config.endpoints
+            )
         layout.order(self._ledger, self._now_us)
 
     def _void_cursors(self) -> None:
@@ -241,6 +251,11 @@ class _Copy:
 
 
 _STATES = frozenset(model.ObjectState) | frozenset(model.DeliveryState)
+# Views that were lost are computed from what is left: every endpoint is compared with every object.
+_OWED = (
+    "INSERT OR REPLACE INTO catch_ups (endpoint, api_group, kind, namespace)"
+    " SELECT p.id, c.api_group, c.kind, c.namespace FROM endpoints p, cursors c WHERE p.removed_us = 0"
+)
 _GAPS = """
 INSERT INTO gaps (api_group, kind, namespace, reason, epoch, from_us, from_version)
 SELECT c.api_group, c.kind, c.namespace, ?1, ?2, nullif(c.positioned_us, 0), c.resource_version FROM cursors c

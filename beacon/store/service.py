@@ -209,9 +209,9 @@ class StoreService:
 
     def catch_up(self) -> None:
         """Compare the next objects of an endpoint that is owed a comparison, in turns with requests."""
-        if not self._turn.is_possible or time.monotonic() < self._turn.at or self._check_disk():
+        if not self._turn.is_possible or time.monotonic() < self._turn.at:
             return
-        place = self._positions.next_catch_up()
+        place = None if self._check_disk() else self._positions.next_catch_up()
         self._turn.is_possible = place is not None
         if place is None:
             return

@@ -118,6 +118,13 @@ _RULES = (
         ),
     ),
     (
+        "delivery {}: its event was written for endpoint {} alone",
+        (
+            "SELECT d.id, e.endpoint FROM deliveries d JOIN events e ON e.sequence = d.id >> 12"
+            " WHERE e.endpoint NOT IN (0, d.endpoint)"
+        ),
+    ),
+    (
         "delivery {} of {} was sent while the earlier delivery {} is open",
         (
             f"SELECT d.id, {_D_KEY}, e.id FROM deliveries e"

@@ -22,3 +22,4 @@ class DeliveryFilter:
     ids: tuple[str, ...] = ()
     since_us: int = 0
     until_us: int = 0
+    endpoint: str = ""

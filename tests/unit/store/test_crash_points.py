@@ -7,7 +7,7 @@ import pytest
 
 from beacon import wire
 from beacon.domain import model
-from beacon.store import database, service, watch_positions
+from beacon.store import catch_up, database, endpoints, service, watch_positions
 from tests.unit.store import world
 
 LISTED_AT = 10
@@ -139,3 +139,57 @@ def test_a_death_at_any_commit_changes_nothing(tmp_path: Path, *, after: bool) -
 
 def by_name(sent: tuple[str, str]) -> str:
     return sent[0]
+
+
+class Joined(Mortals):
+    """A store whose endpoint `default` is added after the first list."""
+
+    def __init__(self, path: Path) -> None:
+        self.has_joined = False
+        super().__init__(path)
+        self.open()
+        self.relist(LISTED_AT, *(world.seen(name, 5) for name in "abcde"))
+        self.ledger.close()
+        self.has_joined = True
+
+    def start(self) -> None:
+        first, late = (endpoints.LedgerEndpoint(name=name, url_digest=name.encode()) for name in ("first", "default"))
+        self.endpoints = (first, late) if self.has_joined else (first,)
+        super().start()
+
+    def join(self) -> list[tuple[str, int, int]]:
+        """Start with both endpoints until everything is compared and delivered; return what was written."""
+        while True:
+            try:
+                self.start()
+                self.catch_up()
+                self._deliver()
+            except Died:
+                continue
+            written = self.ledger.rows(
+                "SELECT e.name, d.previous, d.state = 'delivered' FROM readable_deliveries d"
+                " JOIN readable_events e USING (sequence) WHERE d.endpoint = 'default' ORDER BY e.name"
+            )
+            self.ledger.close()
+            return written
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_death_at_any_commit_of_a_catch_up_sends_nothing_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, after: bool
+) -> None:
+    monkeypatch.setattr(catch_up, "_KEYS_IN_PAGE", 2)
+    Mortal.left, Mortal.after = -1, after
+    whole = Joined(tmp_path / "whole.db")
+    Mortal.made = 0
+    expected = whole.join()
+    assert expected == [(name, 0, 1) for name in "abcde"]
+    commits = Mortal.made
+    assert commits > 4
+
+    for number in range(commits):
+        Mortal.left, Mortal.after = -1, after
+        work = Joined(tmp_path / f"{number}.db")
+        Mortal.left = number
+        assert work.join() == expected, f"death at commit {number}"
+        assert sorted(name for name, _ in work.sent) == list("abcde"), f"death at commit {number}"

@@ -15,7 +15,7 @@ from tests.unit.store import world
 
 PAGE = 4096
 SCOPE = world.scope_of()
-WANTED = salvage.RescueConfig(scopes=(SCOPE.id,), endpoint="default")
+WANTED = salvage.RescueConfig(scopes=(SCOPE.id,), endpoint="default", endpoints=())
 OBJECTS = 400
 
 

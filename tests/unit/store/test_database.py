@@ -96,6 +96,10 @@ def test_no_query_that_the_store_makes_often_reads_a_table_through(path: Path) -
             "SELECT 1 FROM order_keys k CROSS JOIN objects o ON o.key = k.id WHERE k.api_group = '' AND k.kind = 'x'"
             " AND k.namespace = 'y' AND k.name = 'z' AND o.state <> 'gone'"
         ),
+        (
+            "SELECT k.id FROM (SELECT id, namespace, name FROM order_keys WHERE api_group = '' AND kind = 'x'"
+            " AND (namespace, name) > ('a', 'b') ORDER BY namespace, name LIMIT 9) k"
+        ),
         "UPDATE attempts SET counted = 1 WHERE delivery = 1 AND generation = 0 AND attempt = 1",
     ]
 

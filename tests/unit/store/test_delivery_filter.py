@@ -57,6 +57,8 @@ def test_each_filter_takes_its_part(store: world.World) -> None:
     assert found(store, types=(model.EventType.DELETED,)) == [("a", "deleted")]
     assert found(store, kind="ConfigMap") == EVERYTHING
     assert found(store, kind="Secret") == []
+    assert found(store, endpoint="default") == EVERYTHING
+    assert found(store, endpoint="other") == []
     assert found(store, namespace="nowhere") == []
     assert found(store, name="b") == [("b", "created")]
     assert found(store, uid=uid) == [("a", "created"), ("a", "deleted")]

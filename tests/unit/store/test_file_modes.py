@@ -12,7 +12,7 @@ from beacon.domain import model
 from beacon.store import database, integrity, salvage
 from tests.unit.store import world
 
-WANTED = salvage.RescueConfig(scopes=(model.ScopeId(group="", kind="ConfigMap"),), endpoint="default")
+WANTED = salvage.RescueConfig(scopes=(model.ScopeId(group="", kind="ConfigMap"),), endpoint="default", endpoints=())
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from beacon.store import database, integrity, packing, salvage, verification
 from tests.unit.store import world
 from tests.unit.store.test_ledger_of_0_1_0 import FILE
 
-RESCUE = salvage.RescueConfig(scopes=(), endpoint="default")
+RESCUE = salvage.RescueConfig(scopes=(), endpoint="default", endpoints=())
 KEPT = "events.db.schema-4"
 
 

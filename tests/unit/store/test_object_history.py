@@ -101,6 +101,7 @@ def test_pages_are_bounded_and_give_every_event_once(store: world.World) -> None
 def test_no_statement_walks_through_a_table(store: world.World) -> None:
     leaps = (object_history._NEXT_KIND, object_history._NEXT_GROUP)
     for sql in (
+        object_history._SEQUENCES,
         object_history._EVENT_ROWS,
         object_history._TRIED,
         object_history._PRESENT,

@@ -1,5 +1,7 @@
 """Several endpoints: a delivery for each that selects the event, each with its own order, predecessor and claims."""
 
+import itertools
+import os
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,7 +12,16 @@ import pytest
 
 from beacon import wire
 from beacon.domain import model
-from beacon.store import catch_up, endpoint_control, endpoints, removed_endpoints, service, verification
+from beacon.store import (
+    catch_up,
+    disk_guard,
+    endpoint_control,
+    endpoints,
+    removed_endpoints,
+    salvage,
+    service,
+    verification,
+)
 from tests.unit.store import world
 
 BEACON = uuid.UUID("6f0c9f0e-3a0b-5d0a-9f57-0f6b3f6a1c52")  # the namespace of event ids
@@ -636,3 +647,139 @@ def test_statistics_show_what_an_endpoint_is_kept_from(store: world.World) -> No
     }
     store.catch_up()
     assert found()["late"] == (False, False, False)
+
+
+# Damage.
+
+
+def test_a_rescue_reopens_for_each_endpoint_what_it_selects_and_compares_everything(path: Path) -> None:
+    store = world.World(path, updates=True, endpoints_=(ALL, SOME))
+    store.open()
+    store.relist(10)
+    for number, name in enumerate("abc"):
+        store.observe(10 + number, 11 + number, world.seen(name, 11 + number, model.ChangeKind.ADDED))
+    store.observe(13, 14, world.seen("a", 14, value="other"))
+    restarted(store, ALL, SOME, endpoint("late"))
+    store.ledger.run("DELETE FROM deliveries")
+    store.ledger.run("DELETE FROM views WHERE id & 4095 = 3")
+    store.ledger.close()
+    config = salvage.RescueConfig(scopes=(store.scopes[0].id,), endpoint="all", endpoints=store.endpoints)
+
+    salvage.rescue(path, config, store.clock.us, lambda _share: None)
+    store.start()
+    assert list(verification.inconsistencies(store.ledger)) == []
+
+    assert [entry[:2] for entry in chain(store, "all")] == [
+        ("a", "created"),
+        ("b", "created"),
+        ("c", "created"),
+        ("a", "updated"),
+    ]
+    assert chain(store, "all")[-1][3] == 1
+    assert [entry[:2] for entry in chain(store, "some")] == [("a", "created"), ("b", "created"), ("a", "updated")]
+    assert [entry[:2] for entry in chain(store, "late")] == [("a", "created"), ("b", "created"), ("c", "created")]
+    assert store.ledger.rows("SELECT endpoint FROM catch_ups ORDER BY 1") == [(1,), (2,), (3,)]
+    store.ledger.close()
+
+
+def test_a_page_of_an_object_s_history_has_the_deliveries_of_every_endpoint(store: world.World) -> None:
+    for number in range(11, 41):
+        store.observe(number - 1, number, world.seen("a", number, value=f"v{number}"))
+    shown: list[tuple[int, str]] = []
+    before, more = 0, True
+    while more:
+        page = store.ask(wire.Explain(kind="ConfigMap", namespace="ns", name="a", before=before))
+        shown += [(event.sequence, event.endpoint) for event in page.events]
+        before, more = page.before, page.more
+
+    assert shown[:2] == [(30, "some"), (30, "all")]
+    assert len(shown) == len(set(shown)) == 30 + 30 + 1
+
+
+def test_a_catch_up_waits_for_free_space_without_a_busy_loop(path: Path) -> None:
+    free = {"bytes": 10**9}
+
+    def volume(_: object) -> os.statvfs_result:
+        return os.statvfs_result((1, 1, 10**9, free["bytes"], free["bytes"], 0, 0, 0, 0, 255))
+
+    clock = itertools.count()
+    disk = disk_guard.DiskGuard(path, reserve_bytes=10**6, monotonic=lambda: float(next(clock)), statvfs=volume)
+    store = world.World(path, disk=disk, endpoints_=(ALL,))
+    store.open()
+    store.relist(10, world.seen("a", 5))
+    free["bytes"] = 10**5
+    store.restart(endpoints_=(ALL, SOME))
+    store.service.process([])
+    store.service.catch_up()
+
+    assert chain(store, "some") == []
+    assert store.service.longest_wait_s(5) == 5
+    free["bytes"] = 10**9
+    store.service.process([])
+    store.service.catch_up()
+
+    assert chain(store, "some") == [("a", "created", 2, 0)]
+    store.ledger.close()
+
+
+def test_the_store_s_loop_compares_without_a_request(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    assert store.service.longest_wait_s(5) == 5
+    store.restart(endpoints_=(ALL, endpoint("late")))
+
+    assert store.service.longest_wait_s(5) == 0
+    store.service.catch_up()
+    store.service.catch_up()
+    assert chain(store, "late") == [("a", "created", 2, 0)]
+    assert store.service.longest_wait_s(5) == 5
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (
+            "UPDATE events SET endpoint = 2 WHERE sequence = 2",
+            "delivery 8193: its event was written for endpoint 2 alone",
+        ),
+        (
+            "UPDATE deliveries SET previous = 0 WHERE id = 8194",
+            "event 2 of /ConfigMap/ns/a: previous is 0 where 1 comes before it",
+        ),
+        (
+            "UPDATE views SET written = 1 WHERE id & 4095 = 2",
+            "the view of /ConfigMap/ns/a: written is 1, the last delivery is of 2",
+        ),
+        ("UPDATE deliveries SET endpoint = 1 WHERE id = 8194", "delivery 8194: its order key is not that of its event"),
+        (
+            "UPDATE counts SET number = 7 WHERE what = 'deliveries' AND name = '2' AND state = 'ready'",
+            "deliveries 2 ready: 1 rows, but the count is 7",
+        ),
+    ],
+)
+def test_verify_proves_each_endpoint_on_its_own(path: Path, change: str, found: str) -> None:
+    store = world.World(path, updates=True, endpoints_=(ALL, SOME))
+    store.open()
+    store.relist(10, world.seen("a", 5))
+    store.observe(10, 11, world.seen("a", 11, value="other"))
+    assert list(verification.inconsistencies(store.ledger)) == []
+    store.ledger.run(change)
+
+    assert [line for line in verification.inconsistencies(store.ledger) if line.startswith(found)]
+    store.ledger.close()
+
+
+def test_no_object_of_an_earlier_cluster_is_caught_up_as_deleted(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED), world.seen("b", 11, model.ChangeKind.ADDED))
+    restarted(store, ALL)
+    store.ask(wire.Adopt(cluster="new", force=True))
+    restarted_with_cluster(store, "new", ALL, SOME)
+
+    assert [entry[:2] for entry in chain(store, "some")] == [("a", "created"), ("b", "created"), ("a", "created")]
+    assert [entry[:2] for entry in chain(store, "all")] == [("a", "created"), ("b", "created"), ("a", "created")]
+
+
+def restarted_with_cluster(store: world.World, cluster: str, *configured: endpoints.LedgerEndpoint) -> None:
+    store.restart(endpoints_=configured)
+    store.open(cluster=cluster)
+    store.relist(3, world.seen("a", 2, uid="another"))
+    store.catch_up()
