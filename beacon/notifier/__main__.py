@@ -63,9 +63,11 @@ def deliver(context: process.Context, connect: Connect, beat: Beat) -> None:
                 wiring.config_of(tree), sender, stop=context.stop, telemetry=recorder, marks=marks
             )
             beat_unless_stuck = functools.partial(beat_unless, lambda: sender.is_stuck(time.monotonic()), beat)
-            dispatch.Dispatcher(
+            dispatcher = dispatch.Dispatcher(
                 [served], loop=loop, connect=lambda: connect(beat_unless_stuck), stop=context.stop, ledger=marks.ledger
-            ).run()
+            )
+            context.stop.wakes(dispatcher.wake)
+            dispatcher.run()
 
 
 def beat_unless(is_stuck: Callable[[], bool], beat: Beat) -> None:

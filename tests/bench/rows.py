@@ -55,7 +55,7 @@ AIMED: Mapping[str, Target] = {
     "endpoint of 50 ms, default settings, events/s": _at_least(90),
     "CPU s per 1000 at 1000/s, all": _at_most(0.6),
     "CPU s per 1000 of the backlog at start, all": _at_most(0.6),
-    "idle CPU, % of a core, all": _at_most(0.7),
+    "idle CPU, % of a core, all": _at_most(0.4),
     "outage of 20 s, 500 waiting, CPU s, all": _at_most(0.3),
     "outage of 20 s, 500 delivered after its end, s": _at_most(3),
     "PSS with nothing tracked, MiB, all": _at_most(180),

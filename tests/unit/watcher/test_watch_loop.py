@@ -2,7 +2,6 @@
 
 import socket
 import struct
-import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from beacon import bus
-from beacon.runtime import process, workers
+from beacon.runtime import process, stop_flag, workers
 from beacon.watcher import watch_loop
 from tests import run_directories
 
@@ -51,7 +50,7 @@ class RecordedClient:
 
 
 def made(tmp_path: Path, shared: Any = None) -> watch_loop.WatchLoop:
-    context = process.Context("watcher", run_dir=run_directories.made(tmp_path), stop=threading.Event())
+    context = process.Context("watcher", run_dir=run_directories.made(tmp_path), stop=stop_flag.StopFlag())
     pool = workers.Workers(context, "w", quick=1, most=1)
     return watch_loop.WatchLoop(context, cast("bus.SharedClient", shared), pool)
 
