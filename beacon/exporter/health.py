@@ -183,7 +183,9 @@ def _notifier(seen: snapshot.Snapshot) -> Check:
         return Check(
             ok=False,
             state=report.state if report else "starting",
-            why="the store has not answered a claim of the notifier yet",
+            why=f"the notifier is {report.state}"
+            if report and report.state.startswith("paused")
+            else "the store has not answered a claim of the notifier yet",
         )
     return Check(ok=True, state=report.state, since=report.since)
 

@@ -10,7 +10,7 @@ from contextlib import closing
 from beacon import bus
 from beacon.configuration import settings
 from beacon.notifier import test_event, wiring
-from beacon.notifier.delivery import dispatch, endpoint, in_flight_marks, telemetry, window
+from beacon.notifier.delivery import dispatch, endpoint, guarded_endpoint, in_flight_marks, telemetry, window
 from beacon.notifier.transport import auth_token, event_loop, http_sender, masking
 from beacon.runtime import log, process
 
@@ -62,9 +62,10 @@ def deliver(context: process.Context, connect: Connect, beat: Beat) -> None:
             served = endpoint.EndpointDelivery(
                 wiring.config_of(tree), sender, stop=context.stop, telemetry=recorder, marks=marks
             )
+            guarded = guarded_endpoint.GuardedEndpoint(served, telemetry=recorder)
             beat_unless_stuck = functools.partial(beat_unless, lambda: sender.is_stuck(time.monotonic()), beat)
             dispatcher = dispatch.Dispatcher(
-                [served], loop=loop, connect=lambda: connect(beat_unless_stuck), stop=context.stop, ledger=marks.ledger
+                [guarded], loop=loop, connect=lambda: connect(beat_unless_stuck), stop=context.stop, ledger=marks.ledger
             )
             context.stop.wakes(dispatcher.wake)
             dispatcher.run()

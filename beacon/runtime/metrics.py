@@ -78,7 +78,7 @@ REDELIVERIES = _counter("redeliveries_total", "Deliveries repeated by an operato
 DELIVERIES = _counter("deliveries_total", "Deliveries finished, by outcome.", "endpoint", "type", "outcome")
 DELIVERY_ATTEMPTS = _counter(
     "delivery_attempts_total",
-    "Requests sent, by HTTP status or failure (network, tls, timeout, internal).",
+    "Requests sent, by HTTP status or failure (network, tls, timeout; internal: unexpected errors).",
     "endpoint",
     "code",
 )

@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -188,19 +189,41 @@ def test_an_event_that_alone_gets_503_fails_after_exactly_its_attempts(
     store: stores.Store, endpoint: endpoints.Endpoint
 ) -> None:
     endpoint.behave = lambda request, _line: endpoints.Reply(503 if request.subject == "bad" else 204)
-    # The next event must be answered before this one is due again.
-    policy = retry.Policy(max_attempts=3, initial_s=0.5, max_s=0.5, multiplier=1.0, jitter=0.0)
+    policy = retry.Policy(max_attempts=3, initial_s=3600.0, max_s=3600.0, multiplier=1.0, jitter=0.0)
     (bad,) = store.add("bad")
 
     with running.Notifier(store, endpoint, policy=policy) as notifier:
-        index = 0
-        while store.state(bad) is not FAILED:
-            index += 1
-            (good,) = store.add(f"good-{index}")
+        for attempt in range(1, 4):
+            running.wait_for(lambda attempt=attempt: store.rows[bad].requests == attempt)  # type: ignore[misc]
+            assert store.rows[bad].attempts == attempt - 1  # forgiven as long as no other event is answered
+            (good,) = store.add(f"good-{attempt}")
             running.wait_for(lambda key=good: store.state(key) is DELIVERED)  # type: ignore[misc]
+            running.wait_for(lambda attempt=attempt: store.rows[bad].attempts == attempt)  # type: ignore[misc]
+            store.rows[bad].next_at = 0.0  # only now is it due again
+        running.wait_for(lambda: store.state(bad) is FAILED)
 
     assert names(endpoint).count("bad") == 3
-    assert store.rows[bad].attempts == 3
+    assert len(notifier.record.gave_up_on) == 1
+
+
+def test_an_event_that_gets_503_is_given_up_once_however_often_it_is_sent_before_another_is_answered(
+    store: stores.Store, endpoint: endpoints.Endpoint
+) -> None:
+    endpoint.behave = lambda request, _line: endpoints.Reply(503 if request.subject == "bad" else 204)
+    policy = retry.Policy(max_attempts=2, initial_s=0.001, max_s=0.001, multiplier=1.0, jitter=0.0)
+    rules = replace(running.RULES, threshold=1_000_000)
+    (bad,) = store.add("bad")
+
+    with running.Notifier(store, endpoint, policy=policy, rules=rules) as notifier:
+        running.wait_for(lambda: store.rows[bad].requests >= 4)  # none of them counts yet
+        assert store.rows[bad].attempts == 0
+        store.add("good")
+        running.wait_for(lambda: store.state(bad) is FAILED)
+        sent = names(endpoint).count("bad")
+        store.add("later")
+        running.wait_for(lambda: store.count(DELIVERED) == 2)
+
+    assert names(endpoint).count("bad") == sent
     assert len(notifier.record.gave_up_on) == 1
 
 

@@ -196,13 +196,13 @@ def test_a_kill_loses_nothing_keeps_order_and_repeats_at_most_the_requests_in_fl
         assert sequences == sorted(sequences)
 
 
-# A notifier in which something unexpected happens to one event: when it is rendered, while its connection is served, or
-# when its settlement is put on the wire.
+# A notifier in which something unexpected happens to one event: when it is rendered, while its connection is served,
+# when its settlement is put on the wire, or in the loop itself after that.
 FAILING = """
 import sys
 from beacon.runtime import process
 from beacon.notifier import __main__
-from beacon.notifier.delivery import claim_session, render
+from beacon.notifier.delivery import claim_session, dispatch, render
 from beacon.notifier.transport import response_parser
 
 def fail(*_, **__):
@@ -213,8 +213,10 @@ if sys.argv[1] == "rendering":
     render.envelope = lambda one, *rest, **more: (fail if one.name == "web" else envelope)(one, *rest, **more)
 elif sys.argv[1] == "serving":
     response_parser.ResponseParser.feed = lambda self, data: fail() if b"web" in data else feed(self, data)
-else:
+elif sys.argv[1] == "claiming":
     claim_session.ClaimSession.claim = lambda self, wish: fail() if self.outbox else claim(self, wish)
+else:
+    claim_session.ClaimSession.amend = lambda self, outcome: setattr(dispatch.Dispatcher, "_round", fail)
 process.run("notifier", __main__.main)
 """
 
@@ -234,7 +236,7 @@ def test_an_unexpected_error_of_one_event_does_not_hold_up_the_others(place: Pla
     assert place.store.state(bad) is stores.READY
     assert {outcome.code for outcome in place.store.rows[bad].outcomes} == {"internal"}
     lines = [json.loads(line) for line in said.splitlines()]
-    traces = [line["traceback"] for line in lines if line["event"] == "endpoint served with an error"]
+    traces = [line["traceback"] for line in lines if line["event"] == "request failed with an error"]
     assert len(traces) >= 2
     assert all("RecursionError: of this event" in trace for trace in traces)
 
@@ -253,13 +255,29 @@ def next_first_claim(place: Place) -> wire.Claim:
 
 def test_an_unexpected_error_that_ends_the_process_leaves_a_mark_of_the_event_in_flight(place: Place) -> None:
     (key,) = place.store.add("web")
-    with place.notifier(FAILING, "claiming") as process:
+    with place.notifier(FAILING, "looping") as process:
         assert process.wait(timeout=100) == 70
 
     claim = next_first_claim(place)
 
     assert claim.died_with == (key,)
     assert claim.died
+
+
+def test_an_endpoint_that_fails_in_its_claims_pauses_and_reports_the_event_like_a_death(place: Place) -> None:
+    (key,) = place.store.add("web")
+    with place.notifier(FAILING, "claiming") as process:
+        running.wait_for(lambda: any(claim.died_with == (key,) for claim in list(place.store.claims)))
+        running.wait_for(lambda: len(place.endpoint.received) >= 2)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        said, _ = process.communicate(timeout=100)
+
+    assert process.returncode == 0
+    lines = [json.loads(line) for line in said.splitlines()]
+    errors = [line for line in lines if line["event"] == "endpoint paused after an error"]
+    assert [line["pause_s"] for line in errors[:3]] == [1.0, 2.0, 4.0]
+    assert all("RecursionError: of this event" in line["traceback"] for line in errors)
 
 
 def test_a_kill_leaves_marks_of_events_in_flight_and_not_of_queued_ones(place: Place) -> None:

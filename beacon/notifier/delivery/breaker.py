@@ -6,7 +6,7 @@ thread, socket or clock. Decision 6 (docs/decisions).
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from beacon.domain import model
@@ -50,7 +50,8 @@ class ClaimPlan:
 class MadeRequest:
     """One request and its answer. An outage-like failure counts only if another event is answered properly later.
 
-    `counted` is the number of earlier attempts that count; `code`, `status` and `error` describe the answer.
+    `counted` is the number of earlier attempts that count; `code`, `status` and `error` describe the answer. `latest`
+    is the event's latest attempt, if that is another one.
     """
 
     delivery: int
@@ -61,6 +62,7 @@ class MadeRequest:
     code: str = ""
     status: int = 0
     error: str = ""
+    latest: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +135,10 @@ class CircuitBreaker:
         self._open(0, now)
         return self.failures + silent
 
+    def finished(self, delivery: int) -> None:
+        """Forget the failures of an event that is finished: nothing counts against it any more."""
+        self._suspects = [suspect for suspect in self._suspects if suspect.delivery != delivery]
+
     def pause(self, seconds: float, now: float) -> None:
         """Pause for as long as the endpoint asked. An open breaker ignores the pause."""
         self._paused_until = max(self._paused_until, now + seconds)
@@ -190,7 +196,11 @@ class CircuitBreaker:
         self.failures = 0
         self.slowest_s = max(self.slowest_s, duration_s)
         charged = tuple(suspect for suspect in self._suspects if suspect.delivery != request.delivery)
-        self._suspects = [suspect for suspect in self._suspects if suspect.delivery == request.delivery]
+        self._suspects = [
+            replace(suspect, counted=request.counted + 1, latest=request.attempt)
+            for suspect in self._suspects
+            if suspect.delivery == request.delivery
+        ]
         return BreakerVerdict(counted=True, charged=charged, closed=closed)
 
     def _open(self, status: int, now: float) -> None:

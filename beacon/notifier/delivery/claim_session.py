@@ -22,12 +22,16 @@ _FINAL = frozenset({model.DeliveryResult.DELIVERED, model.DeliveryResult.FAILED}
 
 @dataclass(slots=True, kw_only=True)
 class LeasedDelivery:
-    """A delivery leased to the notifier. `charged` is the number of attempts that were counted after it was claimed."""
+    """A delivery leased to the notifier. `charged` is the number of attempts that were counted after it was claimed.
+
+    `sent` is True once its request was begun.
+    """
 
     delivery: model.Delivery
     ledger: str
     probe: bool = False
     charged: int = 0
+    sent: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +185,21 @@ class ClaimSession:
         self.outbox[:0] = self._carried(after=0)
         self._unanswered.clear()
         self.name, self._number, self._seen = self.new_name(), 0, 0
+
+    def start_over(self) -> set[int]:
+        """Begin a new session without the leases, after an error. Return the deliveries without a settlement.
+
+        Unconfirmed settlements are kept, but not twice: if no claim was answered since, they may cause the error.
+        """
+        given_up = set(self.held)
+        if self._seen == 0:
+            given_up |= self.unsettled
+            self.outbox.clear()
+            self._unanswered.clear()
+            self._outbox_since = math.inf
+        self.held.clear()
+        self.renew()
+        return given_up
 
     def forget(self) -> None:
         """Begin an empty session: the ledger was replaced, so all leases are void."""

@@ -8,8 +8,8 @@ import threading
 import time
 from collections.abc import Sequence
 
-from beacon import bus, wire
-from beacon.notifier.delivery import endpoint, ports
+from beacon import bus, errors, wire
+from beacon.notifier.delivery import guarded_endpoint, ports
 from beacon.notifier.transport import event_loop
 
 _FLUSH_S = 1.5  # beside `finish_s`, within the 12 s that a stop may take
@@ -22,7 +22,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        endpoints: Sequence[endpoint.EndpointDelivery],
+        endpoints: Sequence[guarded_endpoint.GuardedEndpoint],
         *,
         loop: event_loop.EventLoop,
         connect: ports.Connect,
@@ -125,15 +125,26 @@ class Dispatcher:
 
     def _collect(self, client: bus.Client) -> None:
         try:
-            for _, claim, reply in client.collect(wire.CLAIM, 0.0):
-                self._endpoints[claim.endpoint].take_reply(claim, reply, ledger=client.ledger)
+            for _, claim, reply in client.gather(0.0):
+                self._take(claim, reply, client.ledger)
         except bus.LedgerChanged:
             for one in self._endpoints.values():
                 one.forget(client.ledger)
 
+    def _take(self, claim: wire.AnyRequest, reply: wire.Reply | errors.PermanentError, ledger: str) -> None:
+        """Pass the store's answer to a claim, or its refusal, to the endpoint that made it."""
+        if isinstance(reply, errors.ForeignClusterError):
+            raise reply  # concerns the whole process
+        if isinstance(claim, wire.Claim):  # nothing else is sent
+            made_by = self._endpoints[claim.endpoint]
+            if isinstance(reply, wire.Claimed):
+                made_by.take_reply(claim, reply, ledger=ledger)
+            elif isinstance(reply, errors.PermanentError):
+                made_by.failed(reply)
+
     def _watch(self, client: bus.Client) -> None:
-        """Watch the client's descriptors, which change when it reconnects."""
-        if client.descriptors == self._watched:
+        """Watch the client's descriptors, which change when it reconnects: new ones may have the old numbers."""
+        if client.descriptors is self._watched:
             return
         self._unwatch()
         self._watched = client.descriptors

@@ -73,17 +73,22 @@ class EndpointDelivery:
         self._clock = clock
         self._telemetry = telemetry
         self._marks = marks or in_flight_marks.Marks(None, most=1)
-        self._breaker = breaker.CircuitBreaker(rules=config.rules)
         self._session = claim_session.ClaimSession(endpoint=config.endpoint, died=self._marks.died, clock=clock)
         self._poll_s = min(max(config.poll_s, _POLL_S[0]), _POLL_S[1])
-        self._claims = claims.Claims(self._session, poll_s=self._poll_s, reply_s=config.reply_s)
-        self._judge = judgement.Judge(config.policy, self._breaker, self._session, telemetry=telemetry)
-        self._outgoing = outgoing.Outgoing(config.width, self._send, may_send=self._may_send)
         self._window = window.of_width(config.width)
-        self._under_way: dict[int, float] = {}  # delivery -> send time of its request; without probes
         self._cancelled = False
         self._finishing = False
         self._silence_at = 0.0
+        self._make_parts()
+
+    def _make_parts(self) -> None:
+        """Create everything that starts over after an unexpected error."""
+        config = self._config
+        self._breaker = breaker.CircuitBreaker(rules=config.rules)
+        self._claims = claims.Claims(self._session, poll_s=self._poll_s, reply_s=config.reply_s)
+        self._judge = judgement.Judge(config.policy, self._breaker, self._session, telemetry=self._telemetry)
+        self._outgoing = outgoing.Outgoing(config.width, self._send, may_send=self._may_send, is_leased=self._is_leased)
+        self._under_way: dict[int, float] = {}  # delivery -> send time of its request; without probes
 
     @property
     def name(self) -> str:
@@ -159,6 +164,23 @@ class EndpointDelivery:
             self._cancelled = True
             self._sender.cancel_all()
 
+    def on_broken(self, act: Callable[[Exception], None]) -> None:
+        """Call `act` with each error in a callback of the sender; the caller then calls `start_over`."""
+        self._sender.on_broken(act)
+
+    def start_over(self) -> None:
+        """Continue as a new process would after an unexpected error, except that settlements are kept once.
+
+        The requests under way get no answer. The next claim reports them as in flight at a death, and returns all
+        deliveries that were leased.
+        """
+        self._sender.reset()
+        died = self._marks.died_now(self._session.start_over())
+        if died.deliveries:
+            self._session.died = died
+        self._marks.keep(self._session.unsettled)
+        self._make_parts()
+
     # --- claims
 
     def _plan_claim(self, now: float) -> tuple[claim_session.ClaimRequest, float]:
@@ -207,8 +229,12 @@ class EndpointDelivery:
         session = self._session
         return self._window.is_open(session.unconfirmed, age_s=self._clock() - session.unconfirmed_since)
 
+    def _is_leased(self, job: claim_session.LeasedDelivery) -> bool:
+        return self._session.held.get(job.delivery.id) is job
+
     def _send(self, job: claim_session.LeasedDelivery) -> None:
         delivery = job.delivery
+        job.sent = True
         self._marks.begin(delivery.id)
         if not job.probe:
             self._under_way[delivery.id] = self._clock()
@@ -230,7 +256,7 @@ class EndpointDelivery:
         self._outgoing.ended(job)
         if not job.probe:
             self._under_way.pop(job.delivery.id, None)
-        if self._session.held.get(job.delivery.id) is job:  # else its ledger was replaced
+        if self._is_leased(job):  # else its ledger was replaced
             if self._cancelled and reply.status == 0:
                 self._breaker.probe_dropped()
                 self._session.settle(settlement.interrupted(job, reply))

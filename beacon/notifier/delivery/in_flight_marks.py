@@ -88,6 +88,11 @@ class Marks:
             _SLOT.pack_into(self._map, offset, 0)
             self._free.append(offset)
 
+    def died_now(self, deliveries: Collection[int]) -> Died:
+        """Return those of the given deliveries that are marked, as if the process had died now."""
+        marked = tuple(delivery for delivery in self._offsets if delivery in deliveries)
+        return Died(life=uuid.uuid4().hex if marked else "", deliveries=marked, ledger=_digest(self.ledger))
+
     def close(self) -> None:
         """Close the file; its marks remain."""
         self._map.close()

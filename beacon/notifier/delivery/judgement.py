@@ -51,18 +51,24 @@ class Judge:
         self._telemetry.sent(delivery, outcome, failures=self._breaker.failures)
         if outcome.result is model.DeliveryResult.FAILED and retry.meaning(reply.status) is retry.Meaning.AGAIN:
             self._telemetry.gave_up(delivery.type, late=False)
+        if outcome.result is not model.DeliveryResult.RETRY:
+            self._breaker.finished(delivery.id)
         charges: Counter[int] = Counter()
+        latest = {suspect.delivery: suspect for suspect in verdict.charged}
         for suspect in verdict.charged:
             charges[suspect.delivery] += 1
-            self._charge(suspect, counted=suspect.counted + charges[suspect.delivery])
+            counted = suspect.counted + charges[suspect.delivery]
+            self._charge(suspect, counted=counted, is_latest=latest[suspect.delivery] is suspect)
         return verdict
 
-    def _charge(self, suspect: breaker.MadeRequest, *, counted: int) -> None:
+    def _charge(self, suspect: breaker.MadeRequest, *, counted: int, is_latest: bool) -> None:
         again = self._session.held.get(suspect.delivery)
-        charge = settlement.charge(suspect, self._policy, counted=counted, held=again is not None)
+        may_fail = is_latest and not (again is not None and again.sent)
+        charge = settlement.charge(suspect, self._policy, counted=counted, may_fail=may_fail)
         if again is not None:
             again.charged += 1
         for outcome in charge.outcomes:
             self._session.amend(outcome)
         if charge.exhausted:
+            self._session.held.pop(suspect.delivery, None)  # leased again, but not sent: it stays unsent
             self._telemetry.gave_up(suspect.type, late=True)

@@ -14,12 +14,21 @@ class Outgoing:
     """A queue of leased deliveries, and the requests under way. For one thread."""
 
     def __init__(
-        self, width: int, begin: Callable[[claim_session.LeasedDelivery], None], *, may_send: Callable[[], bool]
+        self,
+        width: int,
+        begin: Callable[[claim_session.LeasedDelivery], None],
+        *,
+        may_send: Callable[[], bool],
+        is_leased: Callable[[claim_session.LeasedDelivery], bool],
     ) -> None:
-        """Call `begin` for up to `width` deliveries at a time, as long as `may_send` returns True."""
+        """Call `begin` for up to `width` deliveries at a time, as long as `may_send` returns True.
+
+        A delivery is skipped if its lease has ended while it was queued.
+        """
         self._width = width
         self._begin = begin
         self._may_send = may_send
+        self._is_leased = is_leased
         self._queue: deque[claim_session.LeasedDelivery] = deque()
         self._busy = 0
         self._probes = 0
@@ -59,13 +68,15 @@ class Outgoing:
         self._sending = True
         try:
             while self._queue and self._busy < self._width and self._may_send():
-                self._busy += 1
-                self._begin(self._queue.popleft())
+                job = self._queue.popleft()
+                if self._is_leased(job):
+                    self._busy += 1
+                    self._begin(job)
         finally:
             self._sending = False
 
     def withdraw(self) -> list[claim_session.LeasedDelivery]:
         """Remove and return the queued deliveries."""
-        jobs = list(self._queue)
+        jobs = [job for job in self._queue if self._is_leased(job)]
         self._queue.clear()
         return jobs

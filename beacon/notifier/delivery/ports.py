@@ -24,6 +24,12 @@ class Sender(Protocol):
     def cancel_all(self) -> None:
         """Cancel soon all current and future requests."""
 
+    def on_broken(self, act: Callable[[Exception], None]) -> None:
+        """Call `act` with each error in a callback of the loop, after which the state is in doubt until `reset`."""
+
+    def reset(self) -> None:
+        """Close all connections; requests under way get no answer."""
+
 
 class TelemetryPort(Protocol):
     """Reports the deliveries to metrics, log and status: `telemetry.Telemetry`."""
@@ -50,4 +56,7 @@ class TelemetryPort(Protocol):
         """Record that the breaker closed."""
 
     def faulted(self, error: Exception) -> None:
-        """Record an unexpected error while the endpoint was served."""
+        """Record an unexpected error that only one request has."""
+
+    def broken(self, error: Exception, *, pause_s: float) -> None:
+        """Record an unexpected error after which the endpoint starts over, after a pause."""

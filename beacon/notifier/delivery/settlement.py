@@ -38,8 +38,9 @@ def settle(
             return outcome
         case retry.Meaning.REFUSED:
             return replace(outcome, result=model.DeliveryResult.FAILED)
-    if retry.exhausted(policy, delivery.attempts + job.charged + int(verdict.counted)) and verdict.counted:
-        return replace(outcome, result=model.DeliveryResult.FAILED)
+    last = verdict.counted or job.charged > 0  # its attempts may have been used up while this request was under way
+    if last and retry.exhausted(policy, delivery.attempts + job.charged + int(verdict.counted)):
+        return replace(outcome, result=model.DeliveryResult.FAILED, counted=verdict.counted)
     delay_s = retry.delay_s(policy, delivery.requests, asked_s=asked_s(reply), roll=roll)
     return replace(
         outcome,
@@ -84,10 +85,10 @@ class Charge:
     exhausted: bool
 
 
-def charge(suspect: breaker.MadeRequest, policy: retry.Policy, *, counted: int, held: bool) -> Charge:
+def charge(suspect: breaker.MadeRequest, policy: retry.Policy, *, counted: int, may_fail: bool) -> Charge:
     """Return the outcomes of a request that counts after all, as attempt number `counted` of its event.
 
-    A delivery that is leased again (`held`) does not fail before its next answer.
+    An event fails with its latest attempt only, and not while it is sent again: then its next answer decides.
     """
     outcome = model.Outcome(
         delivery=suspect.delivery,
@@ -98,6 +99,7 @@ def charge(suspect: breaker.MadeRequest, policy: retry.Policy, *, counted: int, 
         status=suspect.status,
         error=suspect.error,
     )
-    if held or not retry.exhausted(policy, counted):
+    if not (may_fail and retry.exhausted(policy, counted)):
         return Charge(outcomes=(outcome,), exhausted=False)
-    return Charge(outcomes=(outcome, replace(outcome, result=model.DeliveryResult.FAILED)), exhausted=True)
+    failed = replace(outcome, result=model.DeliveryResult.FAILED, attempt=suspect.latest or suspect.attempt)
+    return Charge(outcomes=(outcome, failed), exhausted=True)

@@ -12,12 +12,14 @@ from typing import Generic, Protocol, TypeVar
 
 from beacon.domain import model
 from beacon.notifier.delivery import retry
+from beacon.notifier.transport import answer
 from beacon.runtime import log, metrics
 
 _Label = TypeVar("_Label")
 
 _CLAIMING = "claiming"
 _WAITING = "waiting for the store"
+_BROKEN = "paused after an unexpected error, see the log"
 _LOG_INTERVAL_S = 60.0  # minimum time between two lines about events that were given up; those in between are counted
 _DOWN = 5  # consecutive outage-like answers after which an endpoint is reported as down, even without a breaker
 
@@ -52,8 +54,7 @@ class Telemetry:
         self._open = metrics.BREAKER_OPEN.labels(endpoint=endpoint)
         self._openings = metrics.BREAKER_OPENINGS.labels(endpoint=endpoint)
         self._endpoint = endpoint
-        self._claim = ""
-        self._reported = "", ""
+        self._claim, self._reported = "", ("", "")
         self._busy = -1
         self._losses = _Losses(endpoint, logger)
         self._health: tuple[int, bool] | None = None
@@ -78,7 +79,7 @@ class Telemetry:
 
     def silent(self) -> None:
         """Record that the store has not answered in time."""
-        if self._claim != _WAITING:
+        if self._claim not in (_WAITING, _BROKEN):
             self._report_claim(_WAITING)
             self._log.warning("store stopped answering", endpoint=self._endpoint)
 
@@ -149,9 +150,19 @@ class Telemetry:
         self._log.warning("TLS files rejected", endpoint=self._endpoint, problem=text)
 
     def faulted(self, error: Exception) -> None:
-        """Log an unexpected error while the endpoint was served; its request is settled as `internal`."""
-        text = "".join(traceback.format_exception(error))
-        self._log.error("endpoint served with an error", endpoint=self._endpoint, traceback=text)
+        """Log an unexpected error that only one request has; it is settled, and so counted, as `internal`."""
+        self._log.error("request failed with an error", endpoint=self._endpoint, traceback=_traceback(error))
+
+    def broken(self, error: Exception, *, pause_s: float) -> None:
+        """Log and count an unexpected error after which the endpoint starts over, after a pause."""
+        self._attempts.of(answer.INTERNAL).inc()  # of the requests in flight none is counted otherwise
+        self._log.error(
+            "endpoint paused after an error", endpoint=self._endpoint, pause_s=pause_s, traceback=_traceback(error)
+        )
+        self._failed_since = None
+        self._open.set(0)
+        self._report_claim(_BROKEN)
+        self._report_endpoint("unknown")
 
     def _set_failures(self, failures: int, *, up: bool) -> None:
         if (failures, up) != self._health:
@@ -168,6 +179,10 @@ class Telemetry:
         if (state, breaker) != self._reported:
             self._reported = state, breaker
             self._report("endpoint", {"state": state, "breaker": breaker, "endpoint": self._endpoint})
+
+
+def _traceback(error: Exception) -> str:
+    return "".join(traceback.format_exception(error))
 
 
 class _Losses:

@@ -44,7 +44,7 @@ class EndpointConnection:
         self.route = way
         self.exchange: exchange.HttpExchange | None = None
         self.done: Callable[[Result], None] = _ignore
-        self.ready: Callable[[], None] = lambda: None
+        self.ready: Callable[[], None] = _nothing
         self.events = event_loop.READ
         self.served = False
         self.idle_since = 0.0
@@ -59,7 +59,7 @@ class EndpointConnection:
 class Connections:
     """One endpoint's connections. For the loop's thread."""
 
-    def __init__(self, loop: event_loop.EventLoop, *, width: int, idle_timeout_s: float) -> None:
+    def __init__(self, loop: event_loop.LoopShare, *, width: int, idle_timeout_s: float) -> None:
         """Keep up to `width` idle connections, each for up to `idle_timeout_s`."""
         self._loop = loop
         self._width = width
@@ -121,10 +121,12 @@ class Connections:
         """Close a connection; its request gets no result."""
         if connection.is_open:
             connection.is_open = False
-            connection.exchange, connection.done = None, _ignore
+            connection.exchange, connection.done, connection.ready = None, _ignore, _nothing
             self._open.discard(connection)
-            self._loop.unwatch(connection.descriptor)
-            connection.stream.close()
+            try:
+                self._loop.unwatch(connection.descriptor)
+            finally:
+                connection.stream.close()
 
     def close(self) -> None:
         """Close all connections."""
@@ -194,4 +196,8 @@ class Connections:
 
 
 def _ignore(_result: Result) -> None:
+    pass
+
+
+def _nothing() -> None:
     pass

@@ -71,7 +71,7 @@ class ConnectionAttempt:
 class Connector:
     """Opens connections, each in a thread of its own; a thread that has finished takes the next one."""
 
-    def __init__(self, loop: event_loop.EventLoop, *, start: Start) -> None:
+    def __init__(self, loop: event_loop.LoopShare, *, start: Start) -> None:
         """Report to `loop`; `start` starts a thread when it is first needed."""
         self._loop = loop
         self._start = start
@@ -86,13 +86,17 @@ class Connector:
         deadline: float,
         done: Callable[[ConnectionAttempt, Outcome], None],
     ) -> ConnectionAttempt:
-        """Call `make` in a thread, then `done` in the loop's thread with the connection or the error."""
+        """Call `make` in a thread, then `done` in the loop's thread with the connection or the error.
+
+        Raises:
+            RuntimeError: no further thread can be started.
+        """
         opening = ConnectionAttempt(deadline, make, done)
+        if len(self._openings) >= self._threads:
+            self._start("connector", self._work)
+            self._threads += 1
         self._openings.add(opening)
         self._jobs.put(opening)
-        if len(self._openings) > self._threads:
-            self._threads += 1
-            self._start("connector", self._work)
         return opening
 
     def is_stuck(self, now: float) -> bool:

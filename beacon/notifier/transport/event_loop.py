@@ -1,7 +1,7 @@
 """The notifier's loop: one thread that waits for sockets and timers, and calls whatever they concern.
 
-Other threads may only call `post`, which wakes the loop. A callback that raises ends the loop, so callbacks handle the
-errors of what they serve. This module knows nothing about HTTP.
+Other threads may only call `post`, which wakes the loop. A callback that raises ends the loop, unless it was added
+through a `LoopShare`. This module knows nothing about HTTP.
 """
 
 import heapq
@@ -109,3 +109,42 @@ class EventLoop:
 
     def _woken(self) -> None:
         os.eventfd_read(self._wakeup)
+
+
+class LoopShare:
+    """The part of a loop that serves one endpoint: an error in its callbacks goes to `on_error`, not to the loop."""
+
+    def __init__(self, loop: EventLoop, *, on_error: Callable[[Exception], None]) -> None:
+        """Add callbacks to `loop`."""
+        self._loop = loop
+        self._on_error = on_error
+        self.unwatch = loop.unwatch
+
+    def watch(self, descriptor: int, events: int, act: Ready) -> None:
+        """Call `act` whenever a descriptor is ready."""
+        self._loop.watch(descriptor, events, self._guarded(act))
+
+    def change(self, descriptor: int, events: int, act: Ready) -> None:
+        """Change for what a descriptor is watched."""
+        self._loop.change(descriptor, events, self._guarded(act))
+
+    def call_at(self, at: float, act: Ready) -> Timer:
+        """Call `act` at an instant (monotonic)."""
+        return self._loop.call_at(at, self._guarded(act))
+
+    def post(self, act: Ready) -> bool:
+        """Call `act` soon in the loop's thread. Return False if the loop is closed. For any thread."""
+        return self._loop.post(self._guarded(act))
+
+    def soon(self, act: Ready) -> None:
+        """Call `act` in this or the next round."""
+        self._loop.soon(self._guarded(act))
+
+    def _guarded(self, act: Ready) -> Ready:
+        def call() -> None:
+            try:
+                act()
+            except Exception as error:  # noqa: BLE001  of one endpoint, passed to it
+                self._on_error(error)
+
+        return call

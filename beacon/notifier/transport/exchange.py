@@ -53,10 +53,10 @@ class HttpExchange:
             response_parser.InvalidResponse: there is no complete response.
         """
         self._blocked = 0
+        if self._response is None:
+            self._receive()  # first, because a response that is here already is early
         if not (self.sent or self._stopped):
             self._send()
-        if self._response is None:
-            self._receive()
         return self._result()
 
     def _result(self) -> response_parser.EndpointResponse | None:

@@ -71,13 +71,14 @@ class HttpSender:
         """
         self._target = target
         self._token = token
-        self._loop = loop
         self._on_fault = on_fault
+        self._on_broken: Callable[[Exception], None] = _raise
+        self._loop = event_loop.LoopShare(loop, on_error=self._broke)
         self._routes = route.EndpointRoutes(target, on_tls_error=on_tls_error)
-        self._connector = connector.Connector(loop, start=start)
+        self._connector = connector.Connector(self._loop, start=start)
         self._random = random.Random()  # noqa: S311  for request ids, without a system call for each
         self._under_way: set[_Request] = set()
-        self._connections = connections.Connections(loop, width=target.width, idle_timeout_s=target.idle_timeout_s)
+        self._connections = self._no_connections()
         self._deadline_timer: event_loop.Timer | None = None
         self._cancelled = False
 
@@ -103,14 +104,15 @@ class HttpSender:
                 return
             request.token = self._token()
             way = self._routes.current()
-            template = self._routes.template(way, request.token)
+            request.data = self._routes.template(way, request.token).fill(request.request_id, event_id, body)
         except errors.TransientError as error:
             self._refuse(request, answer.TLS, str(error))
-        except ValueError:
+        except route.UnsendableHeader:
             self._refuse(request, answer.NETWORK, _UNSENDABLE)
+        except Exception as error:  # noqa: BLE001  this request's, which must not hold up the others
+            self._refuse_with(request, error)
         else:
             self._connections.follow(way)
-            request.data = template.fill(request.request_id, event_id, body)
             self._dispatch(request, way)
 
     def expire(self, before: float) -> None:
@@ -129,13 +131,30 @@ class HttpSender:
         """Return True if a thread that opens a connection is stuck long after its deadline."""
         return self._connector.is_stuck(now)
 
-    def close(self) -> None:
-        """Close all connections; requests under way get no answer."""
-        self._under_way.clear()
-        self._connector.close()
-        self._connections.close()
+    def on_broken(self, act: Callable[[Exception], None]) -> None:
+        """Call `act` with the error when a callback of the loop fails, so that the state of this object is in doubt.
+
+        Without it the error leaves the loop.
+        """
+        self._on_broken = act
+
+    def reset(self) -> None:
+        """Close all connections; requests under way get no answer, later ones are sent as usual."""
+        under_way, self._under_way = self._under_way, set()
+        for request in under_way:
+            request.connection = None
+            opening, request.opening = request.opening, None
+            if opening is not None:
+                opening.abandon()
+        before, self._connections = self._connections, self._no_connections()
+        before.close()
         if self._deadline_timer is not None:
             self._deadline_timer.cancel()
+
+    def close(self) -> None:
+        """Close all connections, for good; requests under way get no answer."""
+        self.reset()
+        self._connector.close()
 
     # --- the ways of a request
 
@@ -149,7 +168,10 @@ class HttpSender:
         def opened(opening: connector.ConnectionAttempt, made: connector.Outcome) -> None:
             self._opened(request, opening, made, way)
 
-        request.opening = self._connector.open(way.open, deadline=request.deadline, done=opened)
+        try:
+            request.opening = self._connector.open(way.open, deadline=request.deadline, done=opened)
+        except RuntimeError as error:
+            self._refuse_with(request, error)
 
     def _opened(
         self, request: _Request, opening: connector.ConnectionAttempt, made: connector.Outcome, way: route.EndpointRoute
@@ -201,6 +223,11 @@ class HttpSender:
         """Answer a request that is not sent, later, because its caller does not expect the answer yet."""
         self._loop.soon(lambda: self._answer(request, code, 0, text))
 
+    def _refuse_with(self, request: _Request, error: Exception) -> None:
+        """Answer a request that can't be sent because of an unexpected error."""
+        self._on_fault(error)
+        self._refuse(request, answer.INTERNAL, answer.describe_internal(error))
+
     def _answer(self, request: _Request, code: str, status: int, text: str, *, retry_after: str | None = None) -> None:
         if request not in self._under_way:
             return
@@ -219,6 +246,9 @@ class HttpSender:
                 request_id=request.request_id,
             )
         )
+
+    def _broke(self, error: Exception) -> None:
+        self._on_broken(error)
 
     # --- timers
 
@@ -251,12 +281,20 @@ class HttpSender:
             request.connection = None
         self._answer(request, code, 0, text)
 
+    def _no_connections(self) -> connections.Connections:
+        target = self._target
+        return connections.Connections(self._loop, width=target.width, idle_timeout_s=target.idle_timeout_s)
+
     def _request_id(self) -> str:
         """Return a random UUID (version 4); the uuid module takes three times as long."""
         bits = self._random.getrandbits(128)
         bits = bits & ~(0xF000 << 64) & ~(0xC000 << 48) | 4 << 76 | 0x8000 << 48
         text = f"{bits:032x}"
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def _text_of(reply: response_parser.EndpointResponse) -> str:

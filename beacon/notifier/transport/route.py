@@ -21,6 +21,10 @@ from beacon.boundary import idle_socket, proxies
 from beacon.notifier.transport import connection, connector, masking, request_template, tls_context
 
 
+class UnsendableHeader(ValueError):
+    """The token or a configured header contains characters that can't be sent."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """The address of the endpoint, and how to send requests to it.
@@ -102,12 +106,15 @@ class EndpointRoutes:
         """Return the template of all requests with this token.
 
         Raises:
-            ValueError: the token or a configured header contains characters that can't be sent.
+            UnsendableHeader: the token or a configured header contains characters that can't be sent.
         """
         known = self._form
         if known is None or known[0] != token:
             headers = self._headers.with_token(token, proxy=route.proxy_headers)
-            made = request_template.RequestTemplate(self._target.method, route.path, headers)
+            try:
+                made = request_template.RequestTemplate(self._target.method, route.path, headers)
+            except ValueError as error:
+                raise UnsendableHeader(str(error)) from error
             known = self._form = token, made
         return known[1]
 

@@ -29,7 +29,7 @@ WATCHES_LAST_S = (1, 5, 20)
 
 
 class TooSlow(Exception):
-    """A watch ended before what the recording did meanwhile was done."""
+    """A watch ended, or its next bookmark was due, before what the recording did meanwhile was done."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -106,6 +106,10 @@ class Replay:
         self._tune(bookmark_interval_s=0.4 * self._lasting_s, bookmark_before_timeout_s=0.3 * self._lasting_s)
         self._advance(110938)
         self._play_under(20, lambda: None, on_bookmark=lambda: self._advance(110946))
+        lines = self.answers[self._name, 20].lines
+        versions = {line["object"]["metadata"]["resourceVersion"] for line in lines if line["type"] == "BOOKMARK"}
+        if len(versions) < 2:  # the second bookmark was due before the first one was sent
+            raise TooSlow
 
     def _custom(self) -> None:
         self._play(0, 1, 2, 3, 4)

@@ -95,6 +95,14 @@ def test_it_is_not_ready_before_the_notifier_has_claimed() -> None:
         assert not checks["notifier"].ok
 
 
+def test_a_notifier_that_paused_after_an_error_is_not_blamed_on_the_store() -> None:
+    paused = views.report("notifier", "claim", "paused after an unexpected error, see the log")
+
+    checks = ready(views.well(reports=(views.scope(), paused)))
+
+    assert checks["notifier"].why == "the notifier is paused after an unexpected error, see the log"
+
+
 def test_it_is_not_ready_before_a_restarted_store_has_received_a_claim() -> None:
     unclaimed = store_poller.StoreAnswer(state="ready", statistics=views.statistics(claimed_us=0))
 

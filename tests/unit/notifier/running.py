@@ -8,7 +8,7 @@ from types import TracebackType
 
 from beacon import bus
 from beacon.domain import model
-from beacon.notifier.delivery import breaker, dispatch, render, retry
+from beacon.notifier.delivery import breaker, dispatch, guarded_endpoint, render, retry
 from beacon.notifier.delivery import endpoint as delivery
 from beacon.notifier.transport import event_loop, http_sender, route
 from tests.unit.notifier import endpoints, stores
@@ -59,6 +59,10 @@ class Recorder:
     def faulted(self, error: Exception) -> None:
         self.reported.append(f"faulted: {error!r}")
 
+    def broken(self, error: Exception, *, pause_s: float) -> None:
+        assert pause_s > 0
+        self.reported.append(f"broken: {error!r}")
+
 
 class Notifier:
     """Starts on entering and stops, as on SIGTERM, on leaving."""
@@ -95,7 +99,7 @@ class Notifier:
         )
         served = delivery.EndpointDelivery(config, self._sender, stop=self.stop, telemetry=self.record)
         self.dispatcher = dispatch.Dispatcher(
-            [served],
+            [guarded_endpoint.GuardedEndpoint(served, telemetry=self.record)],
             loop=self._loop,
             connect=lambda: bus.Client(store.where, stop=self.stop, timeout_s=0.5),
             stop=self.stop,

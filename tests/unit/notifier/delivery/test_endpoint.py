@@ -1,38 +1,12 @@
 """One endpoint's deliveries, with a sender and a clock of the test."""
 
 import threading
-from collections.abc import Callable
 
 from beacon import wire
 from beacon.domain import model
 from beacon.notifier.delivery import breaker, endpoint, render, retry
-from beacon.notifier.transport import answer
 from tests.unit.notifier import running, stores
-
-Done = Callable[[answer.EndpointAnswer], None]
-
-
-class Sender:
-    """Keeps the requests until the test answers them."""
-
-    def __init__(self) -> None:
-        self.sent: list[str] = []
-        self.waiting: list[Done] = []
-
-    def send(self, _body: bytes, *, event_id: str, timeout_s: float, done: Done) -> None:
-        assert timeout_s > 0
-        self.sent.append(event_id)
-        self.waiting.append(done)
-
-    def expire(self, before: float) -> None:
-        pass
-
-    def cancel_all(self) -> None:
-        pass
-
-    def answer(self, status: int = 204) -> None:
-        """Answer the oldest request."""
-        self.waiting.pop(0)(answer.EndpointAnswer(code=str(status), status=status))
+from tests.unit.notifier.delivery import senders
 
 
 class World:
@@ -40,7 +14,7 @@ class World:
 
     def __init__(self, *, deliveries: int, width: int = 4) -> None:
         self.now = 1000.0
-        self.sender = Sender()
+        self.sender = senders.Sender()
         self.record = running.Recorder()
         config = endpoint.EndpointConfig(
             endpoint=stores.ENDPOINT,
@@ -112,3 +86,96 @@ def test_a_confirmation_continues_the_sending() -> None:
     world.reply(world.claim())
 
     assert len(world.sender.sent) == before + 4
+
+
+# --- attempts of an event that gets 503 while others are answered
+
+
+class Attempts:
+    """An event that has been sent twice, both times in vain, with three attempts at most; and another event."""
+
+    def __init__(self, *, width: int = 1) -> None:
+        self.world = World(deliveries=0, width=width)
+        self.lease(1, attempts=2, requests=2)
+        self.world.sender.answer(503)  # forgiven so far
+
+    def lease(self, key: int, *, attempts: int = 0, requests: int = 0) -> None:
+        delivery = stores.delivery(key, attempts=attempts, requests=requests)
+        self.world.now += 1.0
+        self.world.reply(self.world.claim(), deliveries=(delivery,))
+
+    def outcomes(self, key: int) -> list[tuple[model.DeliveryResult, int, bool]]:
+        claim = self.world.claim()
+        self.world.reply(claim)
+        return [(one.result, one.attempt, one.counted) for one in claim.settlements if one.delivery == key]
+
+
+RETRY, CHARGED, FAILED = model.DeliveryResult.RETRY, model.DeliveryResult.CHARGED, model.DeliveryResult.FAILED
+
+
+def test_an_event_fails_when_another_one_is_answered_after_its_last_attempt() -> None:
+    bad = Attempts()
+    bad.lease(2)
+    bad.world.sender.answer()
+
+    assert bad.outcomes(1) == [(CHARGED, 3, True), (FAILED, 3, True)]
+
+
+def test_an_event_that_is_queued_again_when_its_last_attempt_is_counted_fails_unsent() -> None:
+    bad = Attempts()
+    bad.lease(2)  # occupies the only place
+    bad.lease(1, attempts=2, requests=3)
+    bad.world.sender.answer()
+
+    assert bad.world.sender.sent == ["event-1", "event-2"]
+    assert bad.outcomes(1) == [(CHARGED, 3, True), (FAILED, 3, True)]
+    assert bad.world.record.gave_up_on == [(model.EventType.CREATED, True)]
+
+
+def test_an_event_that_is_sent_again_when_its_last_attempt_is_counted_fails_with_the_next_failure() -> None:
+    bad = Attempts(width=2)
+    bad.lease(2)
+    bad.lease(1, attempts=2, requests=3)
+    bad.world.sender.answer()
+    assert bad.outcomes(1) == [(CHARGED, 3, True)]
+
+    bad.world.sender.answer(503)
+
+    assert bad.outcomes(1) == [(FAILED, 4, False)]
+    assert bad.world.record.gave_up_on == [(model.EventType.CREATED, False)]
+    bad.lease(3)
+    bad.world.sender.answer()
+    assert bad.outcomes(1) == []  # nothing more counts against it
+
+
+def test_nothing_counts_against_an_event_that_was_delivered_meanwhile() -> None:
+    bad = Attempts()
+    bad.lease(1, attempts=2, requests=3)
+    bad.world.sender.answer()
+    bad.lease(2)
+    bad.world.sender.answer()
+
+    assert bad.outcomes(1) == []
+    assert bad.world.record.gave_up_on == []
+
+
+def test_an_event_whose_requests_count_late_all_at_once_is_given_up_once() -> None:
+    bad = Attempts()
+    for requests in (3, 4):
+        bad.lease(1, attempts=2, requests=requests)
+        bad.world.sender.answer(503)
+    bad.lease(2)
+    bad.world.sender.answer()
+
+    assert bad.outcomes(1) == [(CHARGED, 3, True), (CHARGED, 4, True), (CHARGED, 5, True), (FAILED, 5, True)]
+    assert len(bad.world.record.gave_up_on) == 1
+
+
+def test_an_own_failure_between_forgiven_ones_and_their_counting_is_counted_too() -> None:
+    bad = Attempts()
+    bad.lease(1, attempts=1, requests=3)
+    bad.world.sender.answer(500)
+    bad.lease(2)
+    bad.world.sender.answer()
+
+    assert bad.outcomes(1) == [(CHARGED, 3, True), (FAILED, 4, True)]

@@ -117,7 +117,7 @@ def suspect() -> breaker.MadeRequest:
 
 
 def test_a_charge_names_the_request_that_counts_after_all() -> None:
-    charge = settlement.charge(suspect(), POLICY, counted=2, held=False)
+    charge = settlement.charge(suspect(), POLICY, counted=2, may_fail=True)
 
     (outcome,) = charge.outcomes
     assert (outcome.delivery, outcome.attempt, outcome.result) == (7, 3, model.DeliveryResult.CHARGED)
@@ -125,7 +125,7 @@ def test_a_charge_names_the_request_that_counts_after_all() -> None:
 
 
 def test_a_charge_that_was_the_last_attempt_fails_the_event() -> None:
-    charge = settlement.charge(suspect(), POLICY, counted=3, held=False)
+    charge = settlement.charge(suspect(), POLICY, counted=3, may_fail=True)
 
     assert [outcome.result for outcome in charge.outcomes] == [
         model.DeliveryResult.CHARGED,
@@ -137,7 +137,7 @@ def test_a_charge_that_was_the_last_attempt_fails_the_event() -> None:
 
 
 def test_an_event_that_is_leased_again_does_not_fail_before_its_next_answer() -> None:
-    charge = settlement.charge(suspect(), POLICY, counted=3, held=True)
+    charge = settlement.charge(suspect(), POLICY, counted=3, may_fail=False)
 
     assert [outcome.result for outcome in charge.outcomes] == [model.DeliveryResult.CHARGED]
 

@@ -117,6 +117,22 @@ def test_the_breaker_shows_in_metrics_and_state(recorder: telemetry.Telemetry, n
     assert reports.states["endpoint"] == "up"
 
 
+def test_an_error_after_which_the_endpoint_starts_over_shows_in_metrics_and_state(
+    recorder: telemetry.Telemetry, name: str, reports: Reports
+) -> None:
+    recorder.opened(5, "timeout")
+
+    recorder.broken(RuntimeError("of the test"), pause_s=1.0)
+    recorder.silent()
+
+    assert value("delivery_attempts_total", endpoint=name, code="internal") == 1
+    assert value("breaker_open", endpoint=name) == 0
+    assert reports.states["endpoint"] == "unknown"
+    assert reports.states["claim"] == "paused after an unexpected error, see the log"
+    recorder.claimed(0)
+    assert reports.states["claim"] == "claiming"
+
+
 def test_one_failing_event_among_others_does_not_make_the_state_flap(
     recorder: telemetry.Telemetry, reports: Reports
 ) -> None:

@@ -92,3 +92,27 @@ def test_a_descriptor_is_watched_for_what_was_asked(loop: event_loop.EventLoop) 
         loop.run_once(0)
 
     assert called == ["read", "write"]
+
+
+def test_an_error_in_a_callback_of_a_share_goes_to_its_owner(loop: event_loop.EventLoop) -> None:
+    failed: list[str] = []
+    called: list[str] = []
+    share = event_loop.LoopShare(loop, on_error=lambda error: failed.append(str(error)))
+
+    def fail(where: str) -> None:
+        raise RuntimeError(where)
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        share.watch(ours.fileno(), event_loop.READ, lambda: fail("never"))
+        share.change(ours.fileno(), event_loop.WRITE, lambda: fail("descriptor"))
+        share.call_at(time.monotonic(), lambda: fail("timer"))
+        share.post(lambda: fail("post"))
+        share.soon(lambda: fail("soon"))
+        loop.call_at(time.monotonic(), lambda: called.append("other"))
+
+        loop.run_once(0)
+        share.unwatch(ours.fileno())
+
+    assert failed == ["descriptor", "post", "soon", "timer"]
+    assert called == ["other"]

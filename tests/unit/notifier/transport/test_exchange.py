@@ -149,3 +149,48 @@ def run(
 def read(sock: Any, size: int) -> None:
     while size > 0:
         size -= len(sock.recv(1 << 20))
+
+
+class Scripted:
+    """A stream that accepts nothing at first, and holds a response when it accepts the rest of the request."""
+
+    def __init__(self) -> None:
+        self.accepts = False
+        self.received = [ACCEPTED]
+
+    def fileno(self) -> int:
+        raise AssertionError
+
+    def send(self, data: memoryview) -> int:
+        if not self.accepts:
+            raise BlockingIOError
+        return len(data)
+
+    def recv(self, _size: int) -> bytes:
+        if not self.received:
+            raise BlockingIOError
+        return self.received.pop()
+
+    def flush(self) -> bool:
+        return True
+
+    def has_pending(self) -> bool:
+        return False
+
+    def is_silent(self) -> bool:
+        return not self.received
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_response_that_is_here_before_the_last_piece_of_the_request_is_early() -> None:
+    line = Scripted()
+    call = exchange.HttpExchange(line, SMALL)
+    assert call.start() is None
+    line.accepts = True
+
+    response = call.advance()
+
+    assert response is not None
+    assert (response.status, response.reusable) == (204, False)

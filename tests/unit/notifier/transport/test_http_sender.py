@@ -206,6 +206,78 @@ def test_an_unexpected_error_while_a_connection_is_opened_is_the_answer_to_its_r
     assert [str(fault) for fault in looped.faults] == ["of the test"]
 
 
+def test_a_request_for_which_no_thread_can_be_started_fails_alone(
+    looped: Looped, endpoint: endpoints.Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_name: str, _work: Callable[[], None]) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(looped.sender._connector, "_start", refuse)
+        looped.send("bad")
+        assert looped.codes("bad") == ["internal"]
+
+    looped.send("good")
+    assert looped.codes("good") == ["204"]
+    assert [str(fault) for fault in looped.faults] == ["can't start new thread"]
+    assert [request.headers["x-beacon-event-id"] for request in endpoint.received] == ["good"]
+
+
+def test_an_unexpected_error_before_a_request_is_sent_is_its_answer(
+    looped: Looped, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> str:
+        raise ValueError("of the token's file")
+
+    monkeypatch.setattr(looped.sender, "_token", fail)
+    looped.send("bad")
+
+    assert looped.codes("bad") == ["internal"]
+    assert [str(fault) for fault in looped.faults] == ["of the token's file"]
+
+
+def test_an_error_in_a_callback_is_reported_and_does_not_leave_the_loop(looped: Looped) -> None:
+    broken: list[Exception] = []
+    looped.sender.on_broken(broken.append)
+
+    def fail(_reply: answer.EndpointAnswer) -> None:
+        raise KeyError("of the test")
+
+    looped.sender.send(b"{}", event_id="bad", timeout_s=3600.0, done=fail)
+    looped.send("good")
+
+    assert looped.codes("good") == ["204"]
+    looped.run_until(lambda: bool(broken))
+    assert [type(error) for error in broken] == [KeyError]
+
+
+def test_after_a_reset_earlier_requests_get_no_answer_and_later_ones_are_sent(
+    looped: Looped, endpoint: endpoints.Endpoint
+) -> None:
+    release = threading.Event()
+
+    def behave(request: endpoints.Received, _line: socket.socket) -> endpoints.Reply:
+        if request.headers["x-beacon-event-id"].startswith("early"):
+            release.wait(300)
+        return endpoints.Reply()
+
+    endpoint.behave = behave
+    looped.send("first")
+    looped.codes("first")
+    looped.send("early")
+    looped.run_until(lambda: len(endpoint.received) == 2)
+    looped.send("early, while its connection is being opened")
+
+    looped.sender.reset()
+
+    assert looped.idle == 0
+    looped.run_until(lambda: not looped.sender._connector._openings)
+    release.set()
+    looped.send("late")
+    assert looped.codes("late") == ["204"]
+    assert looped.answers.keys() == {"first", "late"}
+
+
 def test_a_connection_that_is_open_too_late_is_closed(
     looped: Looped, endpoint: endpoints.Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,43 @@
+"""A sender whose requests a test answers."""
+
+from collections.abc import Callable
+
+from beacon.notifier.transport import answer
+
+Done = Callable[[answer.EndpointAnswer], None]
+
+
+def _unused(_error: Exception) -> None:
+    raise AssertionError
+
+
+class Sender:
+    """Keeps the requests until the test answers them."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+        self.waiting: list[Done] = []
+        self.broke: Callable[[Exception], None] = _unused
+        self.resets = 0
+
+    def send(self, _body: bytes, *, event_id: str, timeout_s: float, done: Done) -> None:
+        assert timeout_s > 0
+        self.sent.append(event_id)
+        self.waiting.append(done)
+
+    def expire(self, before: float) -> None:
+        pass
+
+    def cancel_all(self) -> None:
+        pass
+
+    def on_broken(self, act: Callable[[Exception], None]) -> None:
+        self.broke = act
+
+    def reset(self) -> None:
+        self.resets += 1
+        self.waiting.clear()
+
+    def answer(self, status: int = 204) -> None:
+        """Answer the oldest request."""
+        self.waiting.pop(0)(answer.EndpointAnswer(code=str(status), status=status))
