@@ -19,7 +19,7 @@ from beacon.runtime import log, process, workers
 from beacon.watcher import observation_rate, scope_watch
 
 _TICK_S = 1.0
-_BUSY_TICK_S = 0.25  # while tasks wait for a thread
+_BUSY_TICK_S = 0.25  # while tasks wait for a thread, or scopes for the confirmation of their positions
 _LONGEST_TICK_S = 2 * _TICK_S  # a process that was frozen has not waited for its watches meanwhile
 _CONFIRMED_AT_ONCE = 100
 _LAST_S = 1.0
@@ -52,6 +52,7 @@ class WatchLoop:
         self._busy: dict[int, None] = {}  # those with a batch or unanswered requests
         self._closed_to_reads: set[int] = set()
         self._ticked_at = time.monotonic()
+        self._is_confirming = False
         self._rate = observation_rate.ObservationRate()
 
     @property
@@ -97,7 +98,7 @@ class WatchLoop:
 
     @property
     def _tick_s(self) -> float:
-        return _BUSY_TICK_S if self._pool.waiting else _TICK_S
+        return _BUSY_TICK_S if self._pool.waiting or self._is_confirming else _TICK_S
 
     def _timeout_s(self) -> float:
         now = time.monotonic()
@@ -181,6 +182,7 @@ class WatchLoop:
                 asked.append((stream, request))
                 if len(asked) == _CONFIRMED_AT_ONCE:
                     break
+        self._is_confirming = len(asked) == _CONFIRMED_AT_ONCE
         if not asked:
             return
 
