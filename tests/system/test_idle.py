@@ -23,23 +23,32 @@ def wake_ups(beacon: testkit.Beacon) -> dict[int, int]:
     return found
 
 
-def a_second(beacon: testkit.Beacon) -> float:
-    """Count the wake-ups of the threads that exist for the whole window."""
-    before, began = wake_ups(beacon), time.monotonic()
-    time.sleep(WINDOW_S)
-    after, lasted_s = wake_ups(beacon), time.monotonic() - began
-    return sum(count - before[thread] for thread, count in after.items() if thread in before) / lasted_s
+class Windows:
+    """Counts the wake-ups in one window after another."""
+
+    def __init__(self, beacon: testkit.Beacon) -> None:
+        self._beacon = beacon
+        self._began, self._before = time.monotonic(), wake_ups(beacon)
+        self.rates: list[float] = []
+
+    def is_quiet(self) -> bool:
+        """Return True at the end of a window with few wake-ups; only threads that exist for the whole window count."""
+        lasted_s = time.monotonic() - self._began
+        if lasted_s < WINDOW_S:
+            return False
+        after = wake_ups(self._beacon)
+        self.rates.append(
+            sum(after[thread] - count for thread, count in self._before.items() if thread in after) / lasted_s
+        )
+        self._began, self._before = time.monotonic(), after
+        return self.rates[-1] <= MOST_A_SECOND
 
 
-def test_an_idle_beacon_wakes_up_seldom_and_yet_stops_quickly() -> None:
+def test_an_idle_beacon_wakes_up_seldom_and_yet_stops_in_order() -> None:
     with running.everything() as whole:
-        rates: list[float] = []
+        windows = Windows(whole.beacon)
 
-        def is_quiet() -> bool:
-            rates.append(a_second(whole.beacon))
-            return rates[-1] <= MOST_A_SECOND
-
-        testkit.until(is_quiet, f"a window with at most {MOST_A_SECOND:g} wake-ups a second: {rates}", timeout=60)
+        testkit.until(windows.is_quiet, f"fewer wake-ups a second than {windows.rates}", timeout=60)
         whole.beacon.stop()
 
         ended = {line["process"]: line["code"] for line in whole.beacon.logged("ended")}
