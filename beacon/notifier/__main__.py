@@ -64,9 +64,11 @@ def deliver(context: process.Context, connect: Connect, beat: Beat) -> None:
             )
             guarded = guarded_endpoint.GuardedEndpoint(served, telemetry=recorder)
             beat_unless_stuck = functools.partial(beat_unless, lambda: sender.is_stuck(time.monotonic()), beat)
-            dispatch.Dispatcher(
+            dispatcher = dispatch.Dispatcher(
                 [guarded], loop=loop, connect=lambda: connect(beat_unless_stuck), stop=context.stop, ledger=marks.ledger
-            ).run()
+            )
+            context.stop.wakes(dispatcher.wake)
+            dispatcher.run()
 
 
 def beat_unless(is_stuck: Callable[[], bool], beat: Beat) -> None:

@@ -16,7 +16,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from prometheus_client import mmap_dict, values
+from beacon.boundary import lazy_import
+
+lazy_import.defer("prometheus_client")  # its package imports an HTTP server: 3 MB in the store
+from prometheus_client import mmap_dict, values  # noqa: E402
 
 from beacon.boundary import files as regular_files
 

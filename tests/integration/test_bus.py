@@ -191,6 +191,17 @@ def test_waking_a_client_that_is_closed_does_nothing(place: Path) -> None:
     client.wake()
 
 
+def test_another_thread_wakes_a_server_that_waits_and_no_effect_is_left(place: Path) -> None:
+    with bus_server.BusServer(bus.address(place)) as server:
+        threading.Timer(0.05, server.wake).start()
+        assert server.receive(FOREVER_S, limit=1) == []
+
+        with bus.Client(bus.address(place), stop=threading.Event()) as client:
+            client.submit(wire.Ping())
+            assert len(server.receive(FOREVER_S, limit=1)) == 1
+    server.wake()
+
+
 def test_a_call_ends_when_the_process_is_to_stop(place: Path) -> None:
     stop = threading.Event()
     with bus.Client(bus.address(place), stop=stop) as client:
