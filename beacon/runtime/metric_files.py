@@ -21,7 +21,7 @@ from beacon.boundary import lazy_import
 lazy_import.defer("prometheus_client")  # its package imports an HTTP server: 3 MB in the store
 from prometheus_client import mmap_dict, values  # noqa: E402
 
-from beacon.boundary import files as regular_files
+from beacon.boundary import files as regular_files  # noqa: E402
 
 _KEY_PARTS = 4  # metric, sample, labels, help
 _settling = threading.Lock()
