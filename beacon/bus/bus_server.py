@@ -5,6 +5,7 @@ sent immediately is dropped, because the client repeats the request.
 """
 
 import os
+import threading
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -35,7 +36,12 @@ class BusServer:
         Raises:
             errors.StartError: binding failed.
         """
+        self._wakeup_lock = threading.Lock()
+        self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)
+        self._poller = zmq.Poller()
+        self._poller.register(self._socket, zmq.POLLIN)
+        self._poller.register(self._wakeup, zmq.POLLIN)
         client.configure(self._socket, most=client.MOST_REQUEST)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         before = os.umask(0o177)
@@ -58,12 +64,23 @@ class BusServer:
     def close(self) -> None:
         """Close the socket."""
         self._socket.close(linger=0)
+        with self._wakeup_lock:
+            if self._wakeup >= 0:
+                os.close(self._wakeup)
+                self._wakeup = -1
+
+    def wake(self) -> None:
+        """Make the current or next `receive` return early; no effect after `close`. For any thread."""
+        with self._wakeup_lock:  # a closed descriptor may already belong to another file
+            if self._wakeup >= 0:
+                os.eventfd_write(self._wakeup, 1)
 
     def receive(self, timeout_s: float, *, limit: int) -> list[Incoming]:
-        """Wait up to `timeout_s` for requests. Return those that have arrived, at most `limit`."""
+        """Wait up to `timeout_s` for requests, or until woken. Return those that have arrived, at most `limit`."""
         arrived: list[Incoming] = []
-        if not self._socket.poll(int(timeout_s * 1000 + 0.999)):
-            return arrived
+        events = dict(self._poller.poll(int(timeout_s * 1000 + 0.999)))
+        if self._wakeup in events:
+            os.eventfd_read(self._wakeup)
         while len(arrived) < limit and client.readable(self._socket):
             frames = self._socket.recv_multipart(zmq.DONTWAIT)
             if len(frames) == 3:

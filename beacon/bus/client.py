@@ -4,6 +4,7 @@ The bus does not interpret requests, but requires that each may be sent more tha
 the measurements behind each socket option. A client belongs to one thread; others may call only `Client.wake`.
 """
 
+import math
 import os
 import select
 import struct
@@ -22,9 +23,11 @@ from beacon import errors, wire
 
 _EVENT = struct.Struct("=Hi")  # an event and its value; zmq.utils.monitor parses it, too, but imports asyncio
 _FRAME = struct.Struct("<QI")  # ticket of a request, transmission number
-_SLICE_S = 0.5  # longest wait between checks of the stop flag and heartbeats
+_SLICE_S = 0.5  # longest wait of a call between checks of the stop flag; how late a timeout may be noticed
+_IDLE_S = 2.0  # longest wait between heartbeats
 _RETRY_S = 0.05  # between two attempts to send a request that the socket does not accept
-_HEARTBEAT_MS = 1000
+_PING_MS = 2000  # how often a client checks that the store is not frozen
+_PONG_MS = 5000
 _HIGH_WATER = 1000
 _BACKOFF_S = (0.05, 2.0)
 _AGAIN = frozenset({wire.Refusal.STARTING, wire.Refusal.FULL, wire.Refusal.STORAGE})
@@ -90,6 +93,7 @@ class Client:
         self._unsent: deque[int] = deque()
         self._answered: dict[int, tuple[wire.AnyRequest, wire.Reply | errors.PermanentError]] = {}
         self._hold_until = 0.0
+        self._overdue_at = math.inf  # no request becomes overdue before
         self._backoff_s = _BACKOFF_S[0]
         self._also = -1
         self._wakeup_lock = threading.Lock()
@@ -146,7 +150,7 @@ class Client:
     @property
     def patience_s(self) -> float:
         """Return after which time `collect` must be called even if no descriptor has become readable."""
-        return _RETRY_S if self._unsent else _SLICE_S
+        return _RETRY_S if self._unsent else self._patience_s
 
     def wake(self) -> None:
         """Make the current or next `collect` return early; no effect on a closed client.
@@ -281,7 +285,7 @@ class Client:
                 os.eventfd_read(self._wakeup)
                 self._woken = False  # only after the read, or a wake in between would suppress all later ones
                 return
-            if self._answered or left_s == 0 or self._also in events:
+            if self._answered or self._also in events or time.monotonic() >= deadline:
                 return
 
     def _poller(self, *, wakeable: bool) -> zmq.Poller:
@@ -299,7 +303,7 @@ class Client:
         return poller
 
     def _patience_ms(self, left_s: float) -> int:
-        patience_s = min(left_s, _SLICE_S)
+        patience_s = min(left_s, self._patience_s)
         if self._unsent:
             held_s = self._hold_until - time.monotonic()
             patience_s = min(patience_s, max(held_s, 0.0)) if held_s > 0 else patience_s
@@ -321,6 +325,7 @@ class Client:
             except zmq.Again:
                 return
             pending.sent_at = time.monotonic()
+            self._overdue_at = min(self._overdue_at, pending.sent_at + pending.timeout_s)
             self._unsent.popleft()
             if self._lost:
                 self._lost, self.renewed_at = False, pending.sent_at
@@ -398,10 +403,17 @@ class Client:
 
     def _resend_unanswered(self) -> None:
         now = time.monotonic()
-        for pending in self._pending.values():
-            if pending.sent_at is not None and now - pending.sent_at > pending.timeout_s:
-                self._reconnect()
-                return
+        if now < self._overdue_at:
+            return
+        sent = [pending for pending in self._pending.values() if pending.sent_at is not None]
+        self._overdue_at = min((one.sent_at + one.timeout_s for one in sent), default=math.inf)  # type: ignore[operator]
+        if self._overdue_at <= now:
+            self._reconnect()
+
+    @property
+    def _patience_s(self) -> float:
+        """Return how long to wait: a reply that has just been sent may still arrive in time."""
+        return max(_SLICE_S, min(_IDLE_S, self._overdue_at - time.monotonic()))
 
     def _notice_connection(self) -> None:
         lost = False
@@ -420,6 +432,8 @@ class Client:
     def _connect(self) -> None:
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
         configure(self._socket, most=MOST_REPLY)
+        self._socket.setsockopt(zmq.HEARTBEAT_IVL, _PING_MS)
+        self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, _PONG_MS)
         self._socket.setsockopt(zmq.IMMEDIATE, 1)
         self._socket.setsockopt(zmq.RECONNECT_IVL, 20)
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 100)
@@ -446,10 +460,8 @@ def too_large(verb: str, size: int, most: int) -> errors.PermanentError:
 
 
 def configure(socket: "zmq.Socket[bytes]", *, most: int) -> None:
-    """Set the options of both ends: bounded queues and messages, no lingering, detection of a frozen peer."""
+    """Set the options of both ends: bounded queues and messages, no lingering."""
     socket.setsockopt(zmq.MAXMSGSIZE, most)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.SNDHWM, _HIGH_WATER)
     socket.setsockopt(zmq.RCVHWM, _HIGH_WATER)
-    socket.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
-    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 5 * _HEARTBEAT_MS)

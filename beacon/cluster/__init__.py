@@ -8,7 +8,7 @@ the requests; its models and its `Watch` are not used, because they cost thirty 
 half-open connection nor a truncated line.
 """
 
-from beacon.cluster import lazy_import
+from beacon.boundary import lazy_import
 
 # If run, these packages import an informer, a dynamic client, OAuth, pydantic and asyncio into every process that uses
 # the API: 20 MB and half a second. Beacon uses only single modules of them; see `beacon.cluster.library`.

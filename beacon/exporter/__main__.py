@@ -14,6 +14,7 @@ def main(context: process.Context) -> None:
     with bus.Client(bus.address(context.run_dir), stop=context.stop, on_beat=heart.beat) as client:
         tree = settings.from_plain(process.obtain_settings(context, client))
         poller = store_poller.StorePoller(context.stop)
+        context.stop.wakes(poller.wake)
         reader = snapshot.SnapshotReader(context.run_dir, poller.ask, supervised="SUPERVISOR_ENABLED" in os.environ)
         served = routes.Routes(
             reader.read, run_directory.metrics_directory(context.run_dir), scopes=len(configured_scopes.of(tree))

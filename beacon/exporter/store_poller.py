@@ -14,7 +14,7 @@ from beacon import bus, errors, wire
 
 TIMEOUT_S = 0.8  # of each of the two requests; a scrape without a store takes this long
 _IDLE_S = 5.0
-_SLICE_S = 0.5
+_SLICE_S = 2.0  # longest wait between heartbeats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +49,10 @@ class StorePoller:
         self._wanted.set()
         return future
 
+    def wake(self) -> None:
+        """Wake `run`, because the process is asked to stop."""
+        self._wanted.set()
+
     def run(self, client: bus.Client, beat: Callable[[], None]) -> None:
         """Poll the store, in the thread that owns `client`.
 
@@ -58,33 +62,33 @@ class StorePoller:
         asked_at = time.monotonic()
         while not self._stop.is_set():
             beat()
-            wanted = self._wanted.wait(_SLICE_S)
-            if not wanted and time.monotonic() - asked_at < _IDLE_S:
-                continue
-            asked_at = time.monotonic()
+            self._wanted.wait(max(0.0, min(_SLICE_S, asked_at + _IDLE_S - time.monotonic())))
             self._wanted.clear()
             with self._lock:
                 waiting, self._waiting = self._waiting, []
-            answer = _ask(client)
+            if not waiting and (self._stop.is_set() or time.monotonic() - asked_at < _IDLE_S):
+                continue
+            asked_at = time.monotonic()
+            answer = _ask(client, statistics=bool(waiting))
             for future in waiting:
                 future.set_result(answer)
 
 
-def _ask(client: bus.Client) -> StoreAnswer:
+def _ask(client: bus.Client, *, statistics: bool) -> StoreAnswer:
     asked_at = time.monotonic()
     try:
         pong = client.try_call(wire.Ping(), timeout_s=TIMEOUT_S)
         round_trip_s = time.monotonic() - asked_at
         if pong.state != "ready":
             return _unready(pong)
-        statistics = client.try_call(wire.Inspect(), timeout_s=TIMEOUT_S)
+        found = client.try_call(wire.Inspect(), timeout_s=TIMEOUT_S) if statistics else None
     except bus.LedgerChanged:
         return StoreAnswer(state="replaced", why="the ledger was replaced")  # once; then it is the known ledger
     except bus.SettingsChanged:
         raise
     except errors.BeaconError as error:
         return StoreAnswer(state="silent", why=str(error))
-    return StoreAnswer(state="ready", since_us=pong.since_us, round_trip_s=round_trip_s, statistics=statistics)
+    return StoreAnswer(state="ready", since_us=pong.since_us, round_trip_s=round_trip_s, statistics=found)
 
 
 def _unready(pong: wire.Pong) -> StoreAnswer:

@@ -71,9 +71,11 @@ def deliver(context: process.Context, connect: Connect, beat: Beat) -> None:
             )
             served.append(guarded_endpoint.GuardedEndpoint(delivery, telemetry=recorder))
         beat_unless_stuck = functools.partial(beat_unless, lambda: _any_is_stuck(senders), beat)
-        dispatch.Dispatcher(
+        dispatcher = dispatch.Dispatcher(
             served, loop=loop, connect=lambda: connect(beat_unless_stuck), stop=context.stop, ledger=ledger
-        ).run()
+        )
+        context.stop.wakes(dispatcher.wake)
+        dispatcher.run()
 
 
 def _telemetry(context: process.Context, one: settings.EndpointSettings, *, is_only: bool) -> telemetry.Telemetry:

@@ -18,7 +18,7 @@ from beacon.notifier.delivery import ports, render
 from beacon.notifier.transport import answer, auth_token, blocking_sender
 from beacon.runtime import log
 
-_POLL_S = 1.0
+_POLL_S = 2.0
 _TIMEOUT_S = 5.0
 _SLICE_S = 0.2  # how often the stop flag is checked while a test event is under way
 

@@ -6,9 +6,9 @@ from contextlib import closing
 from beacon import bus
 from beacon.configuration import settings
 from beacon.reconciler import clean, reconcile, storage
+from beacon.runtime import heartbeat as beats
 from beacon.runtime import log, process
 
-_BEAT_S = 1.0
 _WIND_DOWN_S = 2.5
 
 
@@ -19,7 +19,7 @@ def main(context: process.Context) -> None:
         tree = settings.from_plain(process.obtain_settings(context, client))
     threads = [context.spawn("clean", lambda: keep_clean(context, tree)), *reconcile.spawn(context, tree)]
     log.get().info("reconciling started", threads=len(threads))
-    while not context.sleep(_BEAT_S):
+    while not context.sleep(beats.IDLE_S):
         heartbeat.beat()
     deadline = time.monotonic() + _WIND_DOWN_S
     for thread in threads:
@@ -31,6 +31,7 @@ def keep_clean(context: process.Context, tree: settings.Settings) -> None:
     """Run the cleaner, and in another thread the storage monitor, which triggers it when the volume is full."""
     with closing(context.heartbeat("clean")) as heartbeat:
         cleaner = clean.Cleaner(tree.retention, stop=context.stop, beat=heartbeat.beat, report=context.report)
+        context.stop.wakes(cleaner.hurry.set)
         context.spawn("storage", lambda: watch_storage(context, tree, cleaner))
         with bus.Client(bus.address(context.run_dir), stop=context.stop, on_beat=heartbeat.beat) as client:
             cleaner.run(client)

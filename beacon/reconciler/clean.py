@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 
 from beacon import bus, errors, wire
 from beacon.configuration import settings
-from beacon.runtime import log, metrics
+from beacon.runtime import heartbeat, log, metrics
 
 _TIMEOUT_S = 10.0
 _LONGEST_REST_S = 0.05
 _REMOVED_PERIOD_S = 30 * 86400.0  # since an endpoint was removed, or its last delivery discarded
-_SLICE_S = 1.0
 _RETRY_S = 60.0  # after a failed run: the cause may be gone long before the next run is due
 
 
@@ -37,7 +36,7 @@ class Tally:
 
 
 class Cleaner:
-    """Cleans at every interval, and at once when `hurry` is set."""
+    """Cleans at every interval, and at once when `hurry` is set; a stop must set it, too, to end the wait."""
 
     def __init__(
         self,
@@ -158,9 +157,9 @@ class Cleaner:
 
     def _wait(self, seconds: float) -> None:
         until = time.monotonic() + seconds
-        while (left_s := until - time.monotonic()) > 0 and not self.hurry.is_set():
+        while (left_s := until - time.monotonic()) > 0 and not self._stop.is_set():
             self._beat()
-            if self._stop.wait(min(left_s, _SLICE_S)):
+            if self.hurry.wait(min(left_s, heartbeat.IDLE_S)):
                 return
 
 

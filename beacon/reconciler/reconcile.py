@@ -18,11 +18,12 @@ from beacon.cluster import connection, credentials, doubt
 from beacon.configuration import configured_scopes, settings
 from beacon.domain import rules
 from beacon.reconciler import comparison
+from beacon.runtime import heartbeat as beats
 from beacon.runtime import log, metrics, process, workers
 
 QUICK_THREADS = 4  # so many scopes are compared at a time, not counting slow ones
 MOST_THREADS = 64
-_WAIT_S = 0.5
+_WAIT_S = 0.5  # how often threads for waiting comparisons are started
 _BEAT_S = 1.0
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 10.0
@@ -61,6 +62,7 @@ def follow(context: process.Context, tree: settings.Settings) -> None:
     api = connection.Connection(credentials.source(os.environ, connections=QUICK_THREADS))
     with bus.Client(bus.address(context.run_dir), stop=context.stop, on_beat=heartbeat.beat) as client:
         shared = bus.SharedClient(client, stop=context.stop)
+        context.stop.wakes(shared.wake)
         schedule = Schedule(tree.reconciliation, pool, shared, api)
         config = tree.reconciliation
         schedule.run(context, [_reconciler(context, scope, pool, shared, api=api, config=config) for scope in scopes])
@@ -118,8 +120,9 @@ class Schedule:
             while self._due and self._due[0][0] <= time.monotonic():
                 self._start(heapq.heappop(self._due)[2])
             self._pool.grow()
-            left_s = self._due[0][0] - time.monotonic() if self._due else _WAIT_S
-            self._shared.exchange(max(0.0, min(left_s, _WAIT_S)))
+            longest_s = _WAIT_S if self._running else beats.IDLE_S
+            left_s = self._due[0][0] - time.monotonic() if self._due else longest_s
+            self._shared.exchange(max(0.0, min(left_s, longest_s)))
             self._collect()
 
     def _start(self, reconciler: "Reconciler") -> None:

@@ -12,9 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from beacon.configuration import settings
-from beacon.runtime import log, metrics
-
-_SLICE_S = 1.0
+from beacon.runtime import heartbeat, log, metrics
 
 
 class Severity(StrEnum):
@@ -98,7 +96,7 @@ class Monitor:
                 self.check()
                 waited_s = 0.0
             beat()
-            slice_s = min(_SLICE_S, self._config.monitor_interval_s)
+            slice_s = min(heartbeat.IDLE_S, self._config.monitor_interval_s)
             stop.wait(slice_s)
             waited_s += slice_s
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from beacon.boundary import files
 
 HUNG_S = 60.0  # a thread without a heartbeat for this long is hung
+IDLE_S = 2.0  # a loop without work waits no longer than this before its next heartbeat
 
 _INTERVAL_NS = 1_000_000_000
 _RECORD = "{pid:>10} {beat_ns:>24}\n"

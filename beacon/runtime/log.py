@@ -13,12 +13,15 @@ import threading
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
-import structlog
-
 from beacon import codec
-from beacon.boundary import visible
+from beacon.boundary import lazy_import, visible
 from beacon.domain import instants
 from beacon.runtime import line_writer, text_log
+
+# structlog imports both, and Beacon uses neither of them with it: 6 MB in each process.
+lazy_import.defer("asyncio")
+with lazy_import.hidden("rich"):
+    import structlog
 
 Logger = structlog.typing.FilteringBoundLogger
 

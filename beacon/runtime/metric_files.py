@@ -16,9 +16,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from prometheus_client import mmap_dict, values
+from beacon.boundary import lazy_import
 
-from beacon.boundary import files as regular_files
+lazy_import.defer("prometheus_client")  # its package imports an HTTP server: 3 MB in the store
+from prometheus_client import mmap_dict, values  # noqa: E402
+
+from beacon.boundary import files as regular_files  # noqa: E402
 
 _KEY_PARTS = 4  # metric, sample, labels, help
 _settling = threading.Lock()

@@ -8,10 +8,12 @@ URL.
 from collections.abc import Sequence
 from pathlib import Path
 
+from beacon.runtime import metric_files
+
+# It comes first, because it keeps the package below from running.
+# isort: split
 from prometheus_client.metrics import Counter, Gauge, Histogram
 from prometheus_client.registry import CollectorRegistry
-
-from beacon.runtime import metric_files
 
 REGISTRY = CollectorRegistry()  # holds only the declarations: a scrape reads the files
 

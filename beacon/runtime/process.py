@@ -22,7 +22,7 @@ from typing import NoReturn
 import beacon
 from beacon import bus, errors, wire
 from beacon.configuration import settings
-from beacon.runtime import heartbeat, log, metrics, parent_death, run_directory, text_log
+from beacon.runtime import heartbeat, log, metrics, parent_death, run_directory, stop_flag, text_log
 
 _STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 _WIND_DOWN_S = 5.0  # how long the other threads may take to stop after one has failed
@@ -61,7 +61,7 @@ def run(name: str, main: Callable[["Context"], None]) -> NoReturn:
 class Context:
     """The process as seen by its own code; thread-safe."""
 
-    def __init__(self, name: str, *, run_dir: Path, stop: threading.Event) -> None:
+    def __init__(self, name: str, *, run_dir: Path, stop: stop_flag.StopFlag) -> None:
         """Represent the process `name`; `run_dir` is Beacon's private directory."""
         self.name = name
         self.run_dir = run_dir
@@ -183,7 +183,7 @@ def log_as(name: str, app: settings.AppSettings) -> None:
     log.get().info("configured", version=app.version or beacon.VERSION, pid=os.getpid())
 
 
-def _enter(name: str, stop: threading.Event) -> Context:
+def _enter(name: str, stop: stop_flag.StopFlag) -> Context:
     """Prepare the run directory and return the process' context.
 
     Raises:
@@ -196,7 +196,7 @@ def _enter(name: str, stop: threading.Event) -> Context:
         raise errors.StartError(message, exit_code=errors.EXIT_CANNOT_CREATE) from error
 
 
-def _entered(name: str, stop: threading.Event) -> Context:
+def _entered(name: str, stop: stop_flag.StopFlag) -> Context:
     run_dir = run_directory.prepare(os.environ)
     supervisor = run_directory.supervisor_of(os.environ, os.getppid())
     if name == "store":
@@ -211,13 +211,13 @@ def _entered(name: str, stop: threading.Event) -> Context:
     return context
 
 
-def _stop_on_signals() -> threading.Event:
-    """Return an event that SIGTERM and SIGINT set.
+def _stop_on_signals() -> stop_flag.StopFlag:
+    """Return a flag that SIGTERM and SIGINT set.
 
-    A thread waits for the signals instead of a handler: a handler interrupts the main thread, and setting the event
-    while that thread holds the event's lock would deadlock.
+    A thread waits for the signals instead of a handler: a handler interrupts the main thread, and setting the flag
+    while that thread holds the flag's lock would deadlock.
     """
-    stop = threading.Event()
+    stop = stop_flag.StopFlag()
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)  # inherited by all later threads
 
     def wait_for_signals() -> None:

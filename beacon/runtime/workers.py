@@ -45,6 +45,11 @@ class Workers:
                 self._began[number] = None
                 self._context.spawn(f"{self._name}-{number}", lambda number=number: self._work(number))  # type: ignore[misc]
 
+    @property
+    def waiting(self) -> bool:
+        """Return True if a task waits for a thread."""
+        return bool(self._tasks)
+
     def join(self, timeout_s: float) -> None:
         """Wait until the threads have ended after a request to stop; one that then hangs in a request is abandoned."""
         with self._lock:

@@ -46,6 +46,7 @@ def main(context: process.Context) -> None:
         with integrity.damage_marked(path):
             ledger, served = daemon.answer_while(server, opening, heartbeat.beat, open_ledger)
             log.get().info("serving", ledger=served.ledger_id, database=str(path))
+            context.stop.wakes(server.wake)
             daemon.Daemon(server, served, listener).serve(stop=context.stop, beat=heartbeat.beat)
         ledger.close()
         integrity.mark_clean(path)

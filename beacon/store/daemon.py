@@ -19,7 +19,7 @@ from beacon.bus import bus_server, client
 from beacon.store import service
 
 _BATCH = 512
-_WAIT_S = 0.5
+_WAIT_S = 2.0  # longest wait between heartbeats
 _PROGRESS_S = 5.0  # how often a long activity before serving is logged
 _GROUPING_S = 0.01  # how long a settlement may wait to share the commit of an observation
 _MANY = 16  # so many settlements do not wait

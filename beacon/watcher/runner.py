@@ -49,6 +49,7 @@ def follow(
     pool = workers.Workers(context, "scopes", quick=QUICK_THREADS, most=MOST_THREADS)
     with bus.Client(bus.address(context.run_dir), stop=context.stop, on_beat=beat) as client:
         shared = bus.SharedClient(client, stop=context.stop)
+        context.stop.wakes(shared.wake)
         loop = watch_loop.WatchLoop(context, shared, pool)
         client.wake_on(loop.descriptor)
         identity = ClusterIdentity(api)

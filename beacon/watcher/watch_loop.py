@@ -18,7 +18,8 @@ from beacon.cluster import failures
 from beacon.runtime import log, process, workers
 from beacon.watcher import observation_rate, scope_watch
 
-_TICK_S = 0.25
+_TICK_S = 1.0
+_BUSY_TICK_S = 0.25  # while tasks wait for a thread, or scopes for the confirmation of their positions
 _LONGEST_TICK_S = 2 * _TICK_S  # a process that was frozen has not waited for its watches meanwhile
 _CONFIRMED_AT_ONCE = 100
 _LAST_S = 1.0
@@ -51,6 +52,7 @@ class WatchLoop:
         self._busy: dict[int, None] = {}  # those with a batch or unanswered requests
         self._closed_to_reads: set[int] = set()
         self._ticked_at = time.monotonic()
+        self._is_confirming = False
         self._rate = observation_rate.ObservationRate()
 
     @property
@@ -94,11 +96,15 @@ class WatchLoop:
                 self._pump(descriptor, stream)
         self._tick()
 
+    @property
+    def _tick_s(self) -> float:
+        return _BUSY_TICK_S if self._pool.waiting or self._is_confirming else _TICK_S
+
     def _timeout_s(self) -> float:
         now = time.monotonic()
         if self._pumped_next or self._finished:
             return 0.0
-        until = self._ticked_at + _TICK_S
+        until = self._ticked_at + self._tick_s
         if self._waiting:
             until = min(until, self._waiting[0][0])
         timeout_s = max(0.0, until - now)
@@ -149,7 +155,7 @@ class WatchLoop:
         while self._waiting and self._waiting[0][0] <= now:
             self._begin(heapq.heappop(self._waiting)[2])
         waited_s = now - self._ticked_at
-        if waited_s < _TICK_S:
+        if waited_s < self._tick_s:
             return
         self._ticked_at = now
         self._pool.grow()
@@ -176,6 +182,7 @@ class WatchLoop:
                 asked.append((stream, request))
                 if len(asked) == _CONFIRMED_AT_ONCE:
                     break
+        self._is_confirming = len(asked) == _CONFIRMED_AT_ONCE
         if not asked:
             return
 

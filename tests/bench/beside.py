@@ -101,6 +101,8 @@ def _failed(path: Path, rows: int) -> None:
     _write_events(path, rows // 500 + 1)
     with closing(sqlite3.connect(path)) as ledger:
         ledger.execute("UPDATE deliveries SET state = 'failed'")
+        ledger.execute("UPDATE views SET accepted = 0, accepted_uid = NULL, accepted_value = NULL")
+        ledger.execute("DELETE FROM digests")
         ledger.execute("UPDATE counts SET state = 'failed' WHERE what = 'deliveries' AND state = 'delivered'")
         ledger.commit()
 

@@ -69,6 +69,22 @@ class Cluster:
         times = codec.decode(done.stdout)
         return Made(rate=rate, sent=times["sent"], answered=times["answered"])
 
+    def fill(self, count: int, *, first: int) -> None:
+        """Create many objects without the annotation at once; only in an embedded cluster."""
+        self.own.call("fill", count=count, first=first)
+
+    def churn(self, count: int, *, first: int, rate: float, seconds: float) -> float:
+        """Change objects for some time, and return the rate that was reached; only in an embedded cluster."""
+        done = self.own.call("churn", count=count, first=first, rate=rate, seconds=seconds)
+        return float(done["made"] / done["seconds"])
+
+    @property
+    def own(self) -> remote.Remote:
+        """Return the embedded cluster."""
+        if self.embedded is None:
+            raise RuntimeError("the cluster is not an embedded one")
+        return self.embedded
+
 
 @contextlib.contextmanager
 def running(directory: Path, kubeconfig: Path | None) -> Iterator[Cluster]:

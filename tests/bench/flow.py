@@ -12,37 +12,44 @@ _WARM = 500  # warm-up events, so that code and caches are in the state of a run
 def seventeen(wanted: terms.Terms) -> rows.Figures:
     """Measure 17 changes a second, which are 1.5 million a day."""
     with wanted.stage() as on:
-        _warm(on, wanted)
-        return _at_rate(on, "steady 17/s", rate=17, count=round(17 * wanted.lasting(60)))
+        warm(on, wanted)
+        return at_rate(on, "steady 17/s", rate=17, count=round(17 * wanted.lasting(60)))
 
 
 def thousand(wanted: terms.Terms) -> rows.Figures:
     """Measure 1000 changes a second, and their processor time."""
     with wanted.stage() as on:
-        _warm(on, wanted)
+        warm(on, wanted)
         count = wanted.many(20_000)
         before = spending.cpu_s(on.beacon)
         with profiles.taken(wanted.profile, on.beacon):
-            figures = _at_rate(on, "1000/s", rate=1000, count=count)
+            figures = at_rate(on, "1000/s", rate=1000, count=count)
         spent = spending.between(before, spending.cpu_s(on.beacon), times=1000 / count)
         return figures | spending.figures("CPU s per 1000 at 1000/s", spent)
+
+
+def hundred(wanted: terms.Terms) -> rows.Figures:
+    """Measure 100 changes a second."""
+    with wanted.stage() as on:
+        warm(on, wanted)
+        return at_rate(on, "100/s", rate=100, count=round(100 * wanted.lasting(30)))
 
 
 def two_thousand(wanted: terms.Terms) -> rows.Figures:
     """Measure 2000 changes a second for a minute."""
     with wanted.stage() as on:
-        _warm(on, wanted)
+        warm(on, wanted)
         count = round(2000 * wanted.lasting(60))
         began = time.monotonic()
-        figures = _at_rate(on, "2000/s for 60 s", rate=2000, count=count)
+        figures = at_rate(on, "2000/s for 60 s", rate=2000, count=count)
         return figures | {"2000/s for 60 s, delivered a second": count / (time.monotonic() - began)}
 
 
 def burst(wanted: terms.Terms) -> rows.Figures:
     """Measure a burst of 2000 changes at 900 a second."""
     with wanted.stage() as on:
-        _warm(on, wanted)
-        return _at_rate(on, "burst of 2000 at 900/s", rate=900, count=wanted.many(2000))
+        warm(on, wanted)
+        return at_rate(on, "burst of 2000 at 900/s", rate=900, count=wanted.many(2000))
 
 
 def backlog(wanted: terms.Terms) -> rows.Figures:
@@ -89,7 +96,7 @@ def slow(wanted: terms.Terms) -> rows.Figures:
     return figures
 
 
-def _warm(on: stage.Stage, wanted: terms.Terms) -> None:
+def warm(on: stage.Stage, wanted: terms.Terms) -> None:
     """Send the warm-up events."""
     expected = len(on.sink.arrived) + wanted.many(_WARM)
     on.make(wanted.many(_WARM))
@@ -97,7 +104,7 @@ def _warm(on: stage.Stage, wanted: terms.Terms) -> None:
     on.until_settled()
 
 
-def _at_rate(on: stage.Stage, measure: str, *, rate: float, count: int) -> rows.Figures:
+def at_rate(on: stage.Stage, measure: str, *, rate: float, count: int) -> rows.Figures:
     """Make changes at a rate and wait until each has arrived. Meanwhile this process only runs the sink."""
     first = len(on.sink.arrived)
     with own.disk_beside() as fsyncs:
@@ -114,6 +121,7 @@ def _at_rate(on: stage.Stage, measure: str, *, rate: float, count: int) -> rows.
         f"{measure}, longest, ms": took[-1],
         f"{measure}, longest fsync beside it, ms": max(fsyncs, default=0.0),
         f"{measure}, made late, p99, ms": stage.quantile(stage.lateness_ms(made, arrived), 0.99),
+        f"{measure}, made a second": stage.made_a_second(made, arrived),
     }
 
 

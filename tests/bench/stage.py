@@ -1,6 +1,7 @@
 """The environment of most measurements: a cluster, an endpoint and a Beacon between them."""
 
 import contextlib
+import resource
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -46,19 +47,25 @@ class Stage:
         self._environ = environ
         self._build = build
         self._changes: Mapping[str, Any] = {}
+        self._files = 0
         self.beacon = self._configured({})
 
-    def start(self) -> None:
+    def start(self, *, timeout_s: float = 60.0) -> None:
         """Start Beacon and wait until it is ready."""
         began = time.monotonic()
         self.beacon.start()
-        self.beacon.wait_ready(60)
+        self._limit_files()
+        self.beacon.wait_ready(timeout_s)
         self.ready_s = time.monotonic() - began
         self.start_cpu_s = spending.cpu_s(self.beacon)
 
-    def reconfigure(self, **changes: Any) -> None:
-        """Restart Beacon with these configuration keys in addition to the default ones."""
+    def reconfigure(self, *, files: int = 0, **changes: Any) -> None:
+        """Restart Beacon with these configuration keys in addition to the default ones.
+
+        `files` is the most that each process may open, as a container runtime limits it; 0: as this process may.
+        """
         self.halt()
+        self._files = files
         self._changes = changes
         self.beacon = self._configured(changes)
         self.start()
@@ -83,6 +90,12 @@ class Stage:
         self.annotated += count if annotated else 0
         return self.cluster.make(count, rate=rate, first=first, annotated=annotated)
 
+    def fill(self, count: int) -> int:
+        """Create objects without the annotation at once, and return the number of the first."""
+        first, self._made = self._made, self._made + count
+        self.cluster.fill(count, first=first)
+        return first
+
     def halt(self) -> None:
         """Kill Beacon, which is faster than an orderly stop."""
         self.beacon.halt()
@@ -97,6 +110,10 @@ class Stage:
 
     def pending(self) -> float:
         return testkit.sample(self.beacon.metrics(), "beacon_deliveries_pending")
+
+    def _limit_files(self) -> None:
+        if self._files and self.beacon.process is not None:  # in time: supervisord starts its programs later
+            resource.prlimit(self.beacon.process.pid, resource.RLIMIT_NOFILE, (self._files, self._files))
 
     def _configured(self, changes: Mapping[str, Any]) -> testkit.Beacon:
         config = {
@@ -140,6 +157,12 @@ def lateness_ms(made: clusters.Made, arrived: Sequence[sinks.Arrival]) -> list[f
     """Return the sorted delays of the load against its rate."""
     asked = sorted(made.asked_ns(codec.decode(body)) for _, body in arrived)
     return sorted((at_ns - asked[0]) / 1e6 - number * 1000 / made.rate for number, at_ns in enumerate(asked))
+
+
+def made_a_second(made: clusters.Made, arrived: Sequence[sinks.Arrival]) -> float:
+    """Return the rate that the load reached."""
+    asked = [made.asked_ns(codec.decode(body)) for _, body in arrived]
+    return (len(asked) - 1) * 1e9 / max(max(asked) - min(asked), 1)
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:

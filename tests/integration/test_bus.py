@@ -1,5 +1,6 @@
 """The bus over real sockets: lost replies, servers that die or freeze, temporary refusals."""
 
+import contextlib
 import itertools
 import selectors
 import stat
@@ -189,6 +190,27 @@ def test_waking_a_client_that_is_closed_does_nothing(place: Path) -> None:
     client.close()
 
     client.wake()
+
+
+def test_another_thread_wakes_a_server_that_waits_and_no_effect_is_left(place: Path) -> None:
+    with bus_server.BusServer(bus.address(place)) as server:
+        threading.Timer(0.05, server.wake).start()
+        assert server.receive(FOREVER_S, limit=1) == []
+
+        caller = threading.Thread(target=_ping_unanswered, args=(place, stop := threading.Event()))
+        caller.start()
+        try:
+            assert len(server.receive(FOREVER_S, limit=1)) == 1
+        finally:
+            stop.set()
+            caller.join()
+    server.wake()
+
+
+def _ping_unanswered(place: Path, stop: threading.Event) -> None:
+    """Send a request, also if the connection takes a while, until stopped."""
+    with bus.Client(bus.address(place), stop=stop) as client, contextlib.suppress(errors.Stopping):
+        client.call(wire.Ping())
 
 
 def test_a_call_ends_when_the_process_is_to_stop(place: Path) -> None:

@@ -283,12 +283,35 @@ def test_a_server_in_another_process_is_steered_over_http(tmp_path: Path) -> Non
         elsewhere.call("fail", code=500, times=1, verb="get")
         with pytest.raises(urllib.error.HTTPError, match="500"):
             elsewhere.request("GET", f"{CONFIGMAPS}/a")
-        made = elsewhere.call("load", count=100, annotations={"x": "1"})
+        elsewhere.call("fill", count=50)
+        elsewhere.call("churn", count=50, rate=100, seconds=0.05)
+        made = elsewhere.call("load", count=100, first=50, annotations={"x": "1"})
 
-        assert len(elsewhere.request("GET", CONFIGMAPS)["items"]) == 101
+        assert len(elsewhere.request("GET", CONFIGMAPS)["items"]) == 151
         assert elsewhere.status()["resourceVersion"] == made["resourceVersion"]
         elsewhere.call("restart")
         assert answer_of(elsewhere, f"{CONFIGMAPS}/a")["metadata"]["name"] == "a"
+
+
+def test_filled_objects_differ_and_churn_changes_them_at_its_rate(
+    cluster: server.ApiServer, client: asking.Client
+) -> None:
+    cluster.faults.fill(50, annotations={"x": "1"})
+    before = client.get(CONFIGMAPS)[1]["items"]
+    watch = client.watch(CONFIGMAPS)
+
+    done = cluster.faults.churn(50, rate=1000, seconds=0.3)
+
+    after = client.get(CONFIGMAPS)[1]["items"]
+    uids = [one["metadata"]["uid"] for one in before]
+    assert len(set(uids)) == 50
+    assert {one["metadata"]["annotations"]["x"] for one in before} == {"1"}
+    assert 0 < done["made"] <= 1000 * done["seconds"]
+    assert [one["metadata"]["uid"] for one in after] == uids
+    assert max(int(one["metadata"]["resourceVersion"]) for one in after) == cluster.version
+    assert (
+        next(line for line in iter(watch.next, None) if line["type"] == "MODIFIED")["object"]["metadata"]["uid"] in uids
+    )
 
 
 def test_only_an_administrator_steers(cluster: server.ApiServer, tmp_path: Path) -> None:

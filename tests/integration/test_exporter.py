@@ -30,7 +30,7 @@ def tree(**changes: Any) -> dict[str, Any]:
     port = testkit.free_port()
     made = {
         "resources": [{"api_version": "v1", "kind": "Pod"}],
-        "endpoint": {"url": "http://127.0.0.1:1/"},
+        "endpoints": [{"url": "http://127.0.0.1:1/"}],
         "metrics": {"port": port},
         "health": {"port": port},
     }

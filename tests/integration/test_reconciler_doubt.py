@@ -1,6 +1,5 @@
 """A comparison while the API server starts: its refusal means no missing right at first, and does later."""
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -14,7 +13,7 @@ from beacon.dev.api_server import server as api_server
 from beacon.domain import rules
 from beacon.reconciler import comparison, reconcile
 from beacon.reconciler.reconcile import RoundResult
-from beacon.runtime import process
+from beacon.runtime import process, stop_flag
 
 
 class Store:
@@ -38,7 +37,7 @@ class World:
         deps = comparison.ComparisonDependencies(
             api=connection.Connection(load), link=cast("bus.Link", Store()), wait=self.wait
         )
-        context = process.Context("reconciler", run_dir=directory, stop=threading.Event())
+        context = process.Context("reconciler", run_dir=directory, stop=stop_flag.StopFlag())
         config = settings.Reconciliation(enabled=True, on_startup=True, interval_s=900.0, timeout_s=600.0)
         self.reconciler = reconcile.Reconciler(context, scope, deps, config)
 

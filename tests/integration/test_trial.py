@@ -20,7 +20,7 @@ def sink() -> Iterator[endpoints.SinkServer]:
 
 def tree(url: str, **endpoint: Any) -> settings.Settings:
     given = {"url": url, "timeout_s": 60.0, **endpoint}
-    return settings.from_plain({"resources": [{"api_version": "v1", "kind": "Pod"}], "endpoint": given})
+    return settings.from_plain({"resources": [{"api_version": "v1", "kind": "Pod"}], "endpoints": [given]})
 
 
 def test_it_sends_the_token_and_the_headers(sink: endpoints.SinkServer, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from beacon import bus, codec, errors, wire
 from beacon.cluster import connection, credentials
 from beacon.dev.api_server import server as api_server
 from beacon.domain import model
-from beacon.runtime import process, run_directory
+from beacon.runtime import process, run_directory, stop_flag
 from beacon.watcher import policy, runner
 from tests import run_directories
 from tests.integration import watcher_store
@@ -53,7 +53,7 @@ class Context(process.Context):
     """A process' context whose failures are remembered instead of ending pytest."""
 
     def __init__(self, run_dir: Path) -> None:
-        super().__init__("watcher", run_dir=run_dir, stop=threading.Event())
+        super().__init__("watcher", run_dir=run_dir, stop=stop_flag.StopFlag())
         self.errors: list[BaseException] = []
         self.states: list[tuple[str, str]] = []
         self.fields: list[dict[str, Any]] = []  # of each of the states

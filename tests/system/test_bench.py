@@ -21,6 +21,7 @@ QUICK = (
     "disk",
     "sink",
     "steady",
+    "hundred",
     "thousand",
     "twothousand",
     "burst",
@@ -28,8 +29,10 @@ QUICK = (
     "idle",
     "outage",
     "added",
+    "churn",
+    "capacity",
 )
-MANY_STARTS = ("backlog", "restart", "million", "slow")
+MANY_STARTS = ("backlog", "restart", "million", "slow", "biglist", "scopes")
 LEFT_OUT = {"killed", "listed", "prune", "redeliver", "scrape"}  # rows without a target
 
 
@@ -125,6 +128,7 @@ GROUPS = {
     "backlog of 5000 when the endpoint returns": "returned",
     "burst": "burst",
     "steady 17/s": "steady",
+    "100/s": "hundred",
     "1000/s": "thousand",
     "CPU s per 1000 at 1000/s": "thousand",
     "2000/s": "twothousand",
@@ -134,6 +138,10 @@ GROUPS = {
     "PSS with nothing": "memory",
     "start to ready, empty": "memory",
     "PSS added": "added",
+    "5000 unannotated/s": "churn",
+    "capacity": "capacity",
+    "list of 150,000": "biglist",
+    "200 scopes": "scopes",
     "1,000,000 events": "million",
     "start to ready, 5000": "restart",
     "clean restart": "restart",

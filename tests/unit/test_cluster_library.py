@@ -17,7 +17,7 @@ from tests.unit import scripts
 
 SCRIPT = """
 import json, sys
-from beacon.cluster import lazy_import
+from beacon.boundary import lazy_import
 from beacon.cluster import connection, credentials, lists
 print(lists.cluster_uid(connection.Connection(credentials.source({"KUBECONFIG": sys.argv[1]}, connections=1))))
 print(json.dumps(sorted(set(sys.modules) - lazy_import.deferred())))

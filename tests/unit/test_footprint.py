@@ -8,10 +8,10 @@ import pytest
 import beacon
 from tests.unit import scripts
 
-EVERYWHERE = {"click", "zmq.asyncio"}
+EVERYWHERE = {"click", "zmq.asyncio", "asyncio", "rich"}
 HEAVY = {
     "sentinel": {"zmq", "msgspec", "orjson", "structlog", "prometheus_client", "yaml"},
-    "store": {"pydantic", "yaml", "kubernetes", "requests", "urllib3"},
+    "store": {"ssl", "http.client", "email", "pydantic", "yaml", "kubernetes", "requests", "urllib3"},
     "exporter": {"kubernetes", "requests", "urllib3", "pydantic", "yaml"},
     "notifier": {"kubernetes", "apsw", "pydantic", "yaml"},
     "watcher": {"apsw", "pydantic", "yaml", "requests", "oauthlib", "kubernetes.client.models"},
@@ -20,7 +20,7 @@ HEAVY = {
 LOADED = """
 import importlib, json, sys
 importlib.import_module(f"beacon.{sys.argv[1]}.__main__")
-deferred = sys.modules.get('beacon.cluster.lazy_import')
+deferred = sys.modules.get('beacon.boundary.lazy_import')
 print(json.dumps(sorted(set(sys.modules) - (deferred.deferred() if deferred else frozenset()))))
 """
 

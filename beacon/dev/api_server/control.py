@@ -129,6 +129,14 @@ class Control:
         """Create many objects; see `load.Load`. Return the times of the first and the last creation."""
         return load.run(self._cluster, load.Load(count=count, rate=rate, **more))
 
+    def fill(self, count: int, **more: Any) -> Json:
+        """Create many objects at once; see `load.fill`."""
+        return load.fill(self._cluster, load.Load(count=count, **more))
+
+    def churn(self, count: int, *, rate: float, seconds: float, **more: Any) -> Json:
+        """Change that many existing objects at a rate; see `load.churn`."""
+        return load.churn(self._cluster, load.Load(count=count, rate=rate, **more), seconds=seconds)
+
     def issue(self, user: str, groups: Iterable[str] = ()) -> str:
         """Create a token for a user and return it. RBAC decides what the user may do."""
         return self._cluster.access.issue(user, groups)

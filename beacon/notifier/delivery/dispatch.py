@@ -13,7 +13,8 @@ from beacon.notifier.delivery import guarded_endpoint, ports
 from beacon.notifier.transport import event_loop
 
 _FLUSH_S = 1.5  # beside `finish_s`, within the 12 s that a stop may take
-_SLICE_S = 0.5  # how often the loop checks the stop flag
+_BUSY_S = 0.5  # how often missing answers are looked for
+_IDLE_S = 2.0  # longest wait between heartbeats
 
 
 class Dispatcher:
@@ -56,7 +57,7 @@ class Dispatcher:
             self._client = client
             try:
                 while not self._stop.is_set():
-                    self._round(client, _SLICE_S)
+                    self._round(client, _IDLE_S if self._is_idle else _BUSY_S)
             except bus.SettingsChanged:
                 self._unwatch()
                 self._settle_with_new_store(client.ledger)
@@ -70,6 +71,10 @@ class Dispatcher:
         """Wake the loop, e.g. because the stop flag was set. For any thread."""
         if self._client is not None:
             self._client.wake()
+
+    @property
+    def _is_idle(self) -> bool:
+        return all(one.idle for one in self._endpoints.values())
 
     def _settle_with_new_store(self, ledger: str) -> None:
         """Settle the requests under way with a store that has another configuration, if it has the same ledger.

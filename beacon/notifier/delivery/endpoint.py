@@ -106,6 +106,11 @@ class EndpointDelivery:
         """Return True if nothing is leased, and the store has confirmed all settlements."""
         return not self._session.held and self._session.flushed
 
+    @property
+    def idle(self) -> bool:
+        """Return True if nothing is leased or unconfirmed, and the endpoint takes requests."""
+        return not self._session.held and not self._session.unconfirmed and not self._breaker.open
+
     # --- what the dispatcher asks for
 
     def next_claim(self, now: float) -> tuple[wire.Claim | None, float]:

@@ -44,6 +44,11 @@ class GuardedEndpoint:
         """Return True if nothing is leased and all settlements are confirmed, or if finishing failed."""
         return self._given_up or self._served.finished
 
+    @property
+    def idle(self) -> bool:
+        """Return True if the endpoint works, and has nothing to do: see `EndpointDelivery.idle`."""
+        return self._is_sound and self._served.idle
+
     def next_claim(self, now: float) -> tuple[wire.Claim | None, float]:
         """Return the claim to send now, if any, and after which time to ask again."""
         if self._given_up:

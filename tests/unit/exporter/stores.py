@@ -19,8 +19,10 @@ class Store:
         self.settings = "settings"
         self.statistics = views.statistics()
         self.tree: dict[str, object] = {}
+        self.asked: list[str] = []  # the verbs of all requests
 
     def answer(self, request: wire.AnyRequest) -> wire.Reply | wire.Refused:
+        self.asked.append(wire.verb_of(request))
         if isinstance(request, wire.Ping):
             return wire.Pong(state=self.state, since_us=1)
         if self.state != "ready":

@@ -43,12 +43,13 @@ def test_a_damaged_file_is_set_aside_and_counted_and_the_others_are_shown(tmp_pa
     assert (tmp_path / "histogram_store.damaged").read_bytes() == content
 
 
-def test_a_file_that_is_being_created_is_read_again_later(tmp_path: Path) -> None:
+def test_a_file_that_is_being_created_is_read_again_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scrape, "_GRACE_S", 3.0)
     scripts.run(COUNT, str(tmp_path), "watcher")
     whole = (tmp_path / "counter_watcher.db").read_bytes()
     young = tmp_path / "counter_store.db"
     young.touch()
-    late = threading.Timer(scrape._GRACE_S / 3, lambda: young.write_bytes(whole))
+    late = threading.Timer(0.02, lambda: young.write_bytes(whole))
     late.start()
 
     shown = names(tmp_path)

@@ -11,6 +11,7 @@ import pytest
 
 from beacon import bus
 from beacon.exporter import store_poller
+from beacon.runtime import stop_flag
 from tests.unit.exporter import stores
 
 LIMIT_S = 100.0
@@ -83,6 +84,34 @@ def test_a_store_that_comes_back_is_found_again(short_dir: Path) -> None:
         assert made.ask().result(LIMIT_S).state == "silent"
         with stores.serving(short_dir):
             assert heard(made).state == "ready"
+
+
+def test_without_a_request_the_store_is_only_pinged(short_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_poller, "_IDLE_S", 0.01)
+    with stores.serving(short_dir) as store, asking(short_dir) as (made, _):
+        heard(made)
+        inspected, pinged = store.asked.count("inspect"), store.asked.count("ping")
+
+        deadline = time.monotonic() + LIMIT_S
+        while store.asked.count("ping") < pinged + 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    assert store.asked.count("inspect") == inspected
+
+
+def test_a_stop_ends_the_wait_for_the_next_poll(short_dir: Path) -> None:
+    stop = stop_flag.StopFlag()
+    made = store_poller.StorePoller(stop)
+    stop.wakes(made.wake)
+    with bus.Client(bus.address(short_dir), stop=stop) as client:
+        beats: list[float] = []
+        thread = threading.Thread(target=made.run, args=(client, lambda: beats.append(time.monotonic())))
+        thread.start()
+        stop.set()
+        thread.join(LIMIT_S)
+
+    assert not thread.is_alive()
 
 
 def test_a_replaced_ledger_is_noticed_once_and_then_known(short_dir: Path) -> None:

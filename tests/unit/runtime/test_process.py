@@ -1,16 +1,15 @@
 """The context of a process: threads that terminate it when they fail, waits that end when it stops."""
 
-import threading
 from pathlib import Path
 
 from beacon import errors
-from beacon.runtime import process, run_directory
+from beacon.runtime import process, run_directory, stop_flag
 from tests import run_directories
 
 
 def context(tmp_path: Path) -> process.Context:
     run_dir = run_directories.made(tmp_path)
-    return process.Context("watcher", run_dir=run_dir, stop=threading.Event())
+    return process.Context("watcher", run_dir=run_dir, stop=stop_flag.StopFlag())
 
 
 def test_a_sleep_ends_at_once_when_the_process_is_to_stop(tmp_path: Path) -> None:

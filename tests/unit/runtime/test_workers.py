@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from beacon.runtime import heartbeat, process, run_directory, workers
+from beacon.runtime import heartbeat, process, run_directory, stop_flag, workers
 from tests import run_directories
 
 
 @pytest.fixture
 def context(tmp_path: Path) -> process.Context:
-    return process.Context("watcher", run_dir=run_directories.made(tmp_path), stop=threading.Event())
+    return process.Context("watcher", run_dir=run_directories.made(tmp_path), stop=stop_flag.StopFlag())
 
 
 def until(condition: Callable[[], object]) -> None:

@@ -2,7 +2,6 @@
 
 import socket
 import struct
-import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,8 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from beacon import bus
-from beacon.runtime import process, workers
+from beacon import bus, wire
+from beacon.runtime import process, stop_flag, workers
 from beacon.watcher import watch_loop
 from tests import run_directories
 
@@ -41,6 +40,10 @@ class RecordedClient:
 
     def __init__(self) -> None:
         self.waits: list[str] = []
+        self.submitted: list[wire.Confirm] = []
+
+    def submit(self, request: wire.Confirm, _settle: object) -> None:
+        self.submitted.append(request)
 
     def exchange(self, timeout_s: float) -> None:
         self.waits.append("wait" if timeout_s else "look")
@@ -51,7 +54,7 @@ class RecordedClient:
 
 
 def made(tmp_path: Path, shared: Any = None) -> watch_loop.WatchLoop:
-    context = process.Context("watcher", run_dir=run_directories.made(tmp_path), stop=threading.Event())
+    context = process.Context("watcher", run_dir=run_directories.made(tmp_path), stop=stop_flag.StopFlag())
     pool = workers.Workers(context, "w", quick=1, most=1)
     return watch_loop.WatchLoop(context, cast("bus.SharedClient", shared), pool)
 
@@ -103,3 +106,46 @@ def test_under_load_the_loop_rests_before_it_reads_again(tmp_path: Path, monkeyp
         assert shared.waits[5:] == ["look"]
         loop._leave(watched.fileno())
         loop._epoll.close()
+
+
+def test_the_loop_soon_confirms_the_scopes_that_did_not_fit_into_one_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch_loop, "_CONFIRMED_AT_ONCE", 2)
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    shared = RecordedClient()
+    waits: list[float] = []
+
+    def exchange(timeout_s: float) -> None:
+        waits.append(timeout_s)
+        now[0] += timeout_s
+
+    monkeypatch.setattr(shared, "exchange", exchange)
+    loop = made(tmp_path, shared)
+    pairs = [socket.socketpair() for _ in range(3)]
+    for watched, _ in pairs:
+        stream = cast(Any, Stream(watched))
+        due = iter([watched.fileno()])
+        stream.session = SimpleNamespace(
+            congested=False,
+            pending=0,
+            batch_due_s=lambda: None,
+            observations_sent=0,
+            confirmation=lambda d=due: next(d, None),
+        )
+        stream.waited = lambda _seconds: None
+        stream.watch.ended = False
+        loop._enter(stream)
+    loop._round()
+
+    for _ in range(3):
+        loop._round()
+
+    assert [len(request.positions) for request in shared.submitted] == [2, 1]
+    assert waits[-3:] == [1.0, 0.25, 1.0]
+    for watched, other in pairs:
+        loop._leave(watched.fileno())
+        watched.close()
+        other.close()
+    loop._epoll.close()

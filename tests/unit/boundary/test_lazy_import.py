@@ -30,7 +30,7 @@ class Run:
 
     def __init__(self, directory: Path) -> None:
         self._head = (
-            f"import sys\nsys.path.insert(0, {str(directory)!r})\nfrom beacon.cluster import lazy_import\n" + LEFT
+            f"import sys\nsys.path.insert(0, {str(directory)!r})\nfrom beacon.boundary import lazy_import\n" + LEFT
         )
 
     def __call__(self, code: str) -> list[str]:
@@ -102,3 +102,21 @@ def test_many_threads_that_ask_at_once_see_it_whole(run: Run) -> None:
     """
 
     assert run(code) == ["ran", "{'in it'} 20"]
+
+
+def test_a_hidden_package_is_absent_for_a_moment_only(run: "Run") -> None:
+    code = """
+        with lazy_import.hidden('sample'):
+            try:
+                import sample
+            except ImportError:
+                print('absent')
+        import sample
+        print(sample.name)
+        with lazy_import.hidden('sample'):
+            import sample
+            print('imported before')
+    """
+
+    assert run(code)[0] == "absent"
+    assert run(code)[-1] == "imported before"

@@ -1,14 +1,16 @@
-"""Registers the packages of the official client without running their code, to save memory and start-up time.
+"""Registers packages without running their code, to save memory and start-up time.
 
 The import of a single module runs the whole `__init__` of its packages: `kubernetes.client.rest` imports an informer, a
 dynamic client and OAuth. `defer` registers a package without running it. The package runs when one of its attributes is
 first read, and behaves as usual from then on. `defer` must be called before the first import of the package.
 """
 
+import contextlib
 import importlib
 import importlib.util
 import sys
 import threading
+from collections.abc import Iterator
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any, cast
@@ -35,6 +37,19 @@ def defer(*names: str) -> None:
         parent, _, child = name.rpartition(".")
         if parent in sys.modules:
             setattr(sys.modules[parent], child, module)
+
+
+@contextlib.contextmanager
+def hidden(name: str) -> Iterator[None]:
+    """Make a package look as if it were not installed, while a library that can do without it is imported."""
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = cast(Any, None)
+    try:
+        yield
+    finally:
+        del sys.modules[name]
 
 
 def deferred() -> frozenset[str]:
