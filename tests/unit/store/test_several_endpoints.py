@@ -783,3 +783,33 @@ def restarted_with_cluster(store: world.World, cluster: str, *configured: endpoi
     store.open(cluster=cluster)
     store.relist(3, world.seen("a", 2, uid="another"))
     store.catch_up()
+
+
+def test_the_object_that_an_endpoint_has_is_ended_before_another_one_is_created(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    for name in ("all", "some", "ends"):
+        store.claim(0, *map(world.delivered, claimed(store, name)), endpoint=name)
+    restarted(store, ALL)
+    store.observe(11, 12, world.seen("a", 12, model.ChangeKind.DELETED))
+    store.claim(0, *map(world.delivered, claimed(store, "all")), endpoint="all")
+    store.clock.advance(DAY_S)
+    clean(store, wire.Prunable.OBJECTS, wire.Prunable.EVENTS, age_s=60)
+    opened = store.open()
+    store.ask(wire.Expire(scope=store.scopes[0].id, session=opened.session, epoch=opened.epoch, prev=12))
+    restarted(store, ALL, SOME)
+    store.relist(20, world.seen("a", 15, uid="another"), end=False)
+
+    assert [entry[:2] for entry in chain(store, "some")] == [("a", "deleted"), ("a", "created")]
+    assert [entry[:2] for entry in chain(store, "all")] == [("a", "created")]
+    uids = store.ledger.rows("SELECT uid FROM readable_events ORDER BY sequence")
+    assert uids == [("uid-a",), ("another",)]
+
+
+def test_a_deletion_is_not_written_over_a_view_of_another_object(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    store.ledger.run("UPDATE views SET written_uid = 'another' WHERE id & 4095 = 2")
+    store.observe(11, 12, world.seen("a", 12, model.ChangeKind.DELETED))
+    store.ledger.run("UPDATE views SET written_uid = 'uid-a' WHERE id & 4095 = 2")
+
+    assert [what for _, what, *_ in chain(store, "all")] == ["created", "deleted"]
+    assert [what for _, what, *_ in chain(store, "some")] == ["created"]
