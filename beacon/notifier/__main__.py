@@ -4,7 +4,7 @@ import contextlib
 import functools
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 
 from beacon import bus
@@ -41,6 +41,19 @@ def deliver(context: process.Context, connect: Connect, beat: Beat) -> None:
     context.spawn("test-events", lambda: test_event.serve(plain, tree, os.environ, context.stop))
     if only:
         token.wait(context.stop, beat=beat, on_wait=recorders[only.name].held_back)
+    _serve(context, tree, connect, beat, recorders=recorders, token=token, ledger=ledger)
+
+
+def _serve(
+    context: process.Context,
+    tree: settings.Settings,
+    connect: Connect,
+    beat: Beat,
+    *,
+    recorders: Mapping[str, telemetry.Telemetry],
+    token: auth_token.AuthToken,
+    ledger: str,
+) -> None:
     with contextlib.ExitStack() as at_end:
         loop = at_end.enter_context(closing(event_loop.EventLoop()))
         senders: list[http_sender.HttpSender] = []
@@ -48,14 +61,7 @@ def deliver(context: process.Context, connect: Connect, beat: Beat) -> None:
         for one in tree.endpoints:
             recorder = recorders[one.name]
             at_end.callback(recorder.finish)
-            marks = at_end.enter_context(
-                in_flight_marks.open_marks(
-                    context.run_dir / in_flight_marks.file_name(one.name),
-                    most=window.most_marks(wiring.width_of(tree, one)),
-                    ledger=ledger,
-                    failed=lambda: bool(context.failure),
-                )
-            )
+            marks = at_end.enter_context(_open_marks(context, wiring.width_of(tree, one), one, ledger))
             sender = http_sender.HttpSender(
                 wiring.target_of(tree, one),
                 token=token.token,
@@ -84,6 +90,17 @@ def _telemetry(context: process.Context, one: settings.EndpointSettings, *, is_o
         log.get().warning("certificate verification disabled", endpoint=one.name)
     report = functools.partial(context.report, part="" if is_only else one.name)
     return telemetry.Telemetry(one.name, report=report, logger=log.get().bind())
+
+
+def _open_marks(
+    context: process.Context, width: int, one: settings.EndpointSettings, ledger: str
+) -> contextlib.AbstractContextManager[in_flight_marks.Marks]:
+    return in_flight_marks.open_marks(
+        context.run_dir / in_flight_marks.file_name(one.name),
+        most=window.most_marks(width),
+        ledger=ledger,
+        failed=lambda: bool(context.failure),
+    )
 
 
 def _any_is_stuck(senders: Iterable[http_sender.HttpSender]) -> bool:
