@@ -31,7 +31,7 @@ _CHECKPOINT_PAGES = 500  # of 4 KiB
 _STEPS_BETWEEN_REPORTS = 100_000  # of SQLite's virtual machine, some milliseconds
 _COPIED_PAGES = 4096  # in one step
 _ROOM_TO_MIGRATE = 4  # free space, in sizes of the ledger
-_DERIVED = "-- What follows from the rows above"
+_SUMS = "INSERT INTO digests"
 
 
 class StorageError(errors.TransientError):
@@ -381,9 +381,9 @@ class Copy:
         return CopyError(f"{self._path} can't be written: {why}")
 
 
-def derivation() -> str:
-    """Return the statements of the newest schema that compute the views, digests and counts from the other rows."""
-    return "DELETE FROM views; DELETE FROM digests; --" + _migrations()[-1].partition(_DERIVED)[2]
+def sums_of_rows() -> str:
+    """Return the statements of the newest schema that compute the digests and counts from the other rows."""
+    return "DELETE FROM digests; " + "".join(_migrations()[-1].partition(_SUMS)[1:])
 
 
 def sqlite_version() -> str:

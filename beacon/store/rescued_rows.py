@@ -1,13 +1,13 @@
 """The rows of a damaged ledger: how they are recognized, and made consistent in the new one.
 
-Views, digests and counts are not copied: they follow from the other rows. Order keys are read from their table and from
-its index, so that one damaged page loses none.
+Digests and counts are not copied: they follow from the other rows. Order keys and the names of endpoints are read from
+their tables and from the indexes, so that one damaged page loses none.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from beacon.store import database, endpoints, packing, pages
+from beacon.store import database, endpoints, packing, pages, rescued_views
 
 SCHEMA = 7
 
@@ -29,11 +29,13 @@ KNOWN_BY: Mapping[str, RowShape] = {
     "order_keys": RowShape(has_rowid=True, values=6, types={1: (str,), 2: (str,), 4: (str,)}),
     "endpoints": RowShape(has_rowid=True, values=9, types={1: (str,), 2: (bytes,)}),
     "objects": RowShape(has_rowid=False, values=14, types={0: (bytes, str), 1: (int,)}),
+    "views": RowShape(has_rowid=True, values=9, types={1: (int,), 4: (int,), 7: (int,), 8: (int,)}),
     "cursors": RowShape(has_rowid=False, values=10, types={0: (str,), 1: (str,)}),
     "attempts": RowShape(has_rowid=False, values=10, types={0: (int,)}),
 }
 NUMBERED = ("events",)
 KEY_ENTRY = 5  # values of an entry in the index of order_keys: the four parts and the id
+NAME_ENTRY = 2  # of the index of endpoints: the name and the id
 
 
 def is_sane(table: str, row: Mapping[str, pages.Value]) -> bool:
@@ -47,7 +49,7 @@ def is_sane(table: str, row: Mapping[str, pages.Value]) -> bool:
     if table == "events":
         sequence = row.get("sequence")
         return isinstance(sequence, int) and 0 < sequence <= packing.HIGHEST_SEQUENCE
-    return True
+    return table != "views" or rescued_views.is_sane(row)
 
 
 def remove_orphans(ledger: database.Database) -> int:
@@ -66,6 +68,8 @@ def remove_orphans(ledger: database.Database) -> int:
         "UPDATE deliveries SET key = (SELECT e.key FROM events e WHERE e.sequence = deliveries.id >> 12)"
         " WHERE key <> (SELECT e.key FROM events e WHERE e.sequence = deliveries.id >> 12)"
     )
+    ledger.run("DELETE FROM views WHERE id >> 12 NOT IN (SELECT id FROM order_keys)")
+    ledger.run("UPDATE views SET open = 0, ready = 0")
     return orphans
 
 
@@ -75,12 +79,14 @@ def reopen(ledger: database.Database, endpoint: str, now_us: int, known: Sequenc
     by_name = {one.name: one for one in known}
     last: dict[tuple[int, int], int] = {}
     chosen: list[tuple[int, int, int, int, int]] = []
+    ledger.run("CREATE INDEX temporary_order ON deliveries (key, endpoint, id)")
     for sequence, number, key, previous, name, type_, *subject in ledger.each(_UNDELIVERED):
         one = by_name.get(name)
         if one is None or (type_ in one.types and one.selects(*subject)):
             before = max(previous, last.get((number, key), 0))
             chosen.append((packing.combined(sequence, number), number, key, before, now_us))
             last[number, key] = sequence
+    ledger.run("DROP INDEX temporary_order")
     ledger.run_many(
         "INSERT INTO deliveries (id, endpoint, key, previous, state, next_attempt_us) VALUES (?, ?, ?, ?, 'queued', ?)",
         chosen,
@@ -88,27 +94,28 @@ def reopen(ledger: database.Database, endpoint: str, now_us: int, known: Sequenc
     return len(chosen)
 
 
-def order(ledger: database.Database, now_us: int) -> None:
-    """Make the first open delivery of each object ready and the others queued; write what follows from the rows."""
+def order(ledger: database.Database, now_us: int, *, objects_lost: bool) -> None:
+    """Complete views and objects, make one open delivery of each object ready, and write what follows from the rows."""
     _name_endpoints(ledger, "")
-    ledger.run(_BEHIND)
-    ledger.run(_FIRST, (now_us,))
-    ledger.run_script(database.derivation())
+    rescued_views.complete(ledger, now_us, objects_lost=objects_lost)
+    ledger.run_script(database.sums_of_rows())
 
 
 def _name_endpoints(ledger: database.Database, name: str) -> None:
     """Restore endpoints whose rows were lost; a lost name becomes `name`, if no other endpoint bears it."""
     if name and not ledger.row("SELECT 1 FROM endpoints"):
-        lost = ledger.row("SELECT min(endpoint) FROM deliveries")
+        lost = ledger.row(f"SELECT min(endpoint) FROM ({_USED})")
         number = lost[0] if lost and lost[0] is not None else 1
         ledger.run("INSERT INTO endpoints (id, name) VALUES (?, ?)", (number, name))
     ledger.run(
-        "INSERT INTO endpoints (id, name) SELECT DISTINCT endpoint, 'recovered-' || endpoint FROM deliveries"
+        f"INSERT INTO endpoints (id, name) SELECT endpoint, 'recovered-' || endpoint FROM ({_USED})"
         " WHERE endpoint NOT IN (SELECT id FROM endpoints) AND endpoint BETWEEN 1 AND 4095"
     )
     ledger.run("DELETE FROM deliveries WHERE endpoint NOT IN (SELECT id FROM endpoints)")
+    ledger.run("DELETE FROM views WHERE id & 4095 NOT IN (SELECT id FROM endpoints)")
 
 
+_USED = "SELECT endpoint FROM deliveries UNION SELECT id & 4095 AS endpoint FROM views"
 _OF_EVENT = (
     "iif(instr(e.api_version, '/'), substr(e.api_version, 1, instr(e.api_version, '/') - 1), '') AS api_group,"
     " coalesce(json_extract(e.data, '$.resource.type'), '') AS kind,"
@@ -128,24 +135,20 @@ _RESTORE_KEYS = (
     ),
     "UPDATE order_keys SET bucket = bucket_of(api_group, kind, namespace, name)",
 )
-# A later delivery that is no longer queued shows that the lost one was settled. Events from before the endpoint's name
+# A later delivery that is no longer queued shows that the lost one was settled, one with an earlier `previous` that
+# there was none, and the view what was accepted and what was never written. Events from before the endpoint's name
 # appeared were not for it, nor were those of another endpoint's catch-up.
 _UNDELIVERED = """
-SELECT e.sequence, p.id, e.key, coalesce((SELECT max(b.id) >> 12 FROM deliveries b WHERE b.key = e.key
-        AND b.endpoint = p.id AND b.id < e.sequence << 12), 0),
+SELECT e.sequence, p.id, e.key, max(coalesce(v.accepted, 0), coalesce((SELECT max(b.id) >> 12 FROM deliveries b
+        WHERE b.key = e.key AND b.endpoint = p.id AND b.id < e.sequence << 12), 0)),
     p.name, e.type, k.api_group, k.kind, k.namespace, k.name
 FROM endpoints p CROSS JOIN events e CROSS JOIN order_keys k ON k.id = e.key
+LEFT JOIN views v ON v.id = (e.key << 12 | p.id)
 WHERE e.sequence > p.first_sequence AND p.removed_us = 0 AND e.endpoint IN (0, p.id)
-AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.id = e.sequence << 12 | p.id)
-AND NOT EXISTS (
-    SELECT 1 FROM events later JOIN deliveries d ON d.id = later.sequence << 12 | p.id
-    WHERE later.key = e.key AND later.sequence > e.sequence AND d.state <> 'queued'
-) ORDER BY e.sequence"""
-_EARLIER = (
-    "SELECT 1 FROM events e JOIN deliveries d ON d.id = e.sequence << 12 | deliveries.endpoint"
-    " WHERE e.key = deliveries.key AND d.id < deliveries.id AND d.state IN ('queued', 'ready')"
-)
-_BEHIND = f"UPDATE deliveries SET state = 'queued' WHERE state = 'ready' AND EXISTS ({_EARLIER})"
-_FIRST = (
-    f"UPDATE deliveries SET state = 'ready', next_attempt_us = ? WHERE state = 'queued' AND NOT EXISTS ({_EARLIER})"
-)
+AND e.sequence > coalesce(v.accepted, 0) AND e.sequence <= coalesce(v.written, e.sequence)
+AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.id = (e.sequence << 12 | p.id))
+AND coalesce((SELECT d.previous FROM deliveries d WHERE d.key = e.key AND d.endpoint = p.id
+    AND d.id > e.sequence << 12 ORDER BY d.id LIMIT 1), e.sequence) >= e.sequence
+AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.key = e.key AND d.endpoint = p.id AND d.id > (e.sequence + 1) << 12
+    AND d.state <> 'queued')
+ORDER BY e.sequence"""

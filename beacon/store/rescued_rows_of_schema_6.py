@@ -40,8 +40,9 @@ def reopen(ledger: database.Database, endpoint: str, now_us: int, _known: Sequen
     return ledger.run(_REOPEN, (endpoint, now_us))
 
 
-def order(ledger: database.Database, now_us: int) -> None:
+def order(ledger: database.Database, now_us: int, *, objects_lost: bool) -> None:
     """Make the first open delivery of each object ready, and the others queued."""
+    del objects_lost
     ledger.run(_BEHIND)
     ledger.run(_FIRST, (now_us,))
 

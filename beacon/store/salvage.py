@@ -113,7 +113,7 @@ class _Layout(Protocol):
     def reopen(
         self, ledger: database.Database, endpoint: str, now_us: int, known: Sequence[endpoints.LedgerEndpoint]
     ) -> int: ...
-    def order(self, ledger: database.Database, now_us: int) -> None: ...
+    def order(self, ledger: database.Database, now_us: int, *, objects_lost: bool) -> None: ...
 
 
 class _Copy:
@@ -134,6 +134,7 @@ class _Copy:
         self._made = Rescue(aside=source)
         self._counted: dict[str, int] = {}
         self._assigned: dict[str, int] = {}
+        self._names: dict[int, str] = {}  # of endpoints
         self._identity: tuple[int, str] = (0, "")  # epoch and cluster of the damaged ledger
 
     def run(self, report: Callable[[float], None]) -> Rescue:
@@ -141,8 +142,8 @@ class _Copy:
         try:
             self._copy(report)
             self._ledger.begin()
-            self._reconnect()
             self._void_cursors()
+            self._reconnect()
             if self._layout is rescued_rows:
                 self._ledger.run(_OWED)
             self._ledger.commit()
@@ -176,8 +177,15 @@ class _Copy:
             self._identity = (max(self._identity[0], _epoch(values[2])), str(values[3] or ""))
         elif rowid is None and len(values) == rescued_rows.KEY_ENTRY and "order_keys" in self._columns:
             self._insert_row("order_keys", (values[-1], *values[:-1], 0))
+        elif rowid is None and len(values) == rescued_rows.NAME_ENTRY and "endpoints" in self._columns:
+            self._note_name(*values)
         elif (table := self._table_of(rowid, values)) is not None:
             self._insert_row(table, values if rowid is None else (rowid, *values[1:]))
+
+    def _note_name(self, name: pages.Value, number: pages.Value) -> None:
+        """Note an entry of the index of endpoints; those of other indexes have other types."""
+        if isinstance(name, str) and isinstance(number, int) and 0 < number <= packing.LAST_ENDPOINT:
+            self._names[number] = name
 
     def _insert_row(self, table: str, values: Sequence[pages.Value]) -> None:
         columns = self._columns[table][: len(values)]
@@ -199,6 +207,8 @@ class _Copy:
     def _reconnect(self) -> None:
         """Ensure that every delivery has its event and every object exactly one first open delivery."""
         run, layout = self._ledger.run, self._layout
+        for number, name in self._names.items():
+            run("INSERT OR IGNORE INTO endpoints (id, name) VALUES (?, ?)", (number, name))
         orphans = layout.remove_orphans(self._ledger)
         self._made.saved["deliveries"] = self._made.saved.get("deliveries", 0) - orphans
         for table, assigned in self._assigned.items():
@@ -212,7 +222,8 @@ class _Copy:
             self._made.reopened = layout.reopen(
                 self._ledger, self._config.endpoint, self._now_us, self._config.endpoints
             )
-        layout.order(self._ledger, self._now_us)
+        objects_lost = self._counted.get("objects", -1) != self._made.saved.get("objects", 0)
+        layout.order(self._ledger, self._now_us, objects_lost=objects_lost)
 
     def _void_cursors(self) -> None:
         """Invalidate all cursors, so that every scope is listed, and open gaps at their positions."""
