@@ -5,6 +5,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from beacon import codec
 from beacon.domain import decision, model, rules, transitions
@@ -196,7 +197,10 @@ class Journal:
         event: model.EventType,
         identity: packing.Packed,
     ) -> list[int]:
-        """Return the endpoints that get an event; if one has another object of that name, that one is ended before."""
+        """Return the endpoints that get an event; if one has another object of that name, that one is ended before.
+
+        A `deleted` is not for an endpoint that has another object; it is compared, since it may have an older one.
+        """
         scope, uid = context.scope.id, packing.packed(shown.uid)
         selecting = [
             one
@@ -205,12 +209,14 @@ class Journal:
         ]
         found = self._views.of_order(order, [one.id for one in selecting])
         others = [one for one, view in zip(selecting, found, strict=True) if view.written_uid not in (None, uid)]
-        if others and event is not model.EventType.DELETED and not self._is_known(identity):
+        place = (shown.namespace, shown.name)
+        if others and event is model.EventType.DELETED:
+            self._catch_ups.at_once(replace(context, endpoints=tuple(others)), order, place)
+            selecting = [one for one in selecting if one not in others]
+        elif others and not self._is_known(identity):
             for one in others:
-                self._catch_ups.replace(context, order, (shown.namespace, shown.name), one)
-        # The deletion of an object that the endpoint does not have would end the one that it has.
-        without = others if event is model.EventType.DELETED else []
-        return [one.id for one in selecting if event in one.settings.types and one not in without]
+                self._catch_ups.replace(context, order, place, one)
+        return [one.id for one in selecting if event in one.settings.types]
 
     def _is_known(self, identity: packing.Packed) -> bool:
         return self._ledger.row("SELECT 1 FROM events WHERE id = ?", (identity,)) is not None

@@ -805,11 +805,34 @@ def test_the_object_that_an_endpoint_has_is_ended_before_another_one_is_created(
     assert uids == [("uid-a",), ("another",)]
 
 
-def test_a_deletion_is_not_written_over_a_view_of_another_object(store: world.World) -> None:
+def test_a_deletion_is_not_written_over_a_view_of_another_object_which_is_ended(store: world.World) -> None:
     store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
     store.ledger.run("UPDATE views SET written_uid = 'another' WHERE id & 4095 = 2")
     store.observe(11, 12, world.seen("a", 12, model.ChangeKind.DELETED))
-    store.ledger.run("UPDATE views SET written_uid = 'uid-a' WHERE id & 4095 = 2")
 
-    assert [what for _, what, *_ in chain(store, "all")] == ["created", "deleted"]
-    assert [what for _, what, *_ in chain(store, "some")] == ["created"]
+    events = store.ledger.rows(
+        "SELECT d.endpoint, e.type, e.uid FROM readable_deliveries d JOIN readable_events e USING (sequence)"
+        " WHERE e.type = 'deleted' ORDER BY d.endpoint"
+    )
+    assert events == [("all", "deleted", "uid-a"), ("ends", "deleted", "uid-a"), ("some", "deleted", "another")]
+
+
+def test_an_endpoint_that_has_an_older_object_is_compared_when_the_newer_one_ends(store: world.World) -> None:
+    """The name returns while the newer object is unmanaged, so that it is not compared; then that object ends."""
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    restarted(store, ALL)
+    store.observe(11, 12, world.seen("a", 12, model.ChangeKind.DELETED))
+    store.observe(12, 13, world.seen("a", 13, model.ChangeKind.ADDED, uid="newer"))
+    narrow = world.scope_of(values=["none"])
+    store.restart(narrow, endpoints_=(ALL, SOME))
+    store.open(narrow)
+    store.relist(20, world.seen("a", 13, verdict=model.RuleVerdict.ANNOTATION, uid="newer"), scope=narrow)
+    store.catch_up()
+    assert [what for _, what, *_ in chain(store, "some")] == ["created"], "an unmanaged object is not compared"
+
+    store.observe(20, 21, world.seen("a", 21, model.ChangeKind.DELETED, uid="newer"))
+
+    assert [what for _, what, *_ in chain(store, "all")] == ["created", "deleted", "created", "deleted"]
+    assert [what for _, what, *_ in chain(store, "some")] == ["created", "deleted"]
+    last = "SELECT uid FROM readable_events JOIN readable_deliveries d USING (sequence) WHERE d.endpoint = ?"
+    assert store.ledger.rows(f"{last} ORDER BY sequence DESC LIMIT 1", ("some",)) == [("uid-a",)]
