@@ -1,8 +1,9 @@
 """The verb `prune`: removes rows that are no longer needed, a few at a time, and decides which those are.
 
-Rows that the guarantees need stay: open and failed deliveries, the latest event of an existing object, and everything
-that a watch could show again because its scope's cursor has not passed it. A request examines a bounded number of
-rows for a bounded time, so that other requests do not wait long; a repetition is harmless.
+Rows that the guarantees need stay: open and failed deliveries, the latest event of an existing object, the last
+delivery of an endpoint and object while an earlier one stays, and everything that a watch could show again because its
+scope's cursor has not passed it. A request examines a bounded number of rows for a bounded time, so that other requests
+do not wait long; a repetition is harmless.
 """
 
 import time
@@ -257,12 +258,20 @@ _GONE = (
     f"{_YOUNG} SELECT o.changed_us, o.uid, o.kind, o.key, {_GONE_PASSED}"
     f" AND NOT EXISTS (SELECT 1 FROM events e JOIN {_DELIVERIES} WHERE e.key = o.key"
     f"  AND e.uid = o.uid AND (d.state NOT IN ('delivered', 'discarded') OR {_IS_YOUNG.format('d.settled_us')}))"
-    # Undelivered events of earlier objects with the name: the ledger must keep that a later event overtook them.
-    f" AND NOT EXISTS (SELECT 1 FROM events e JOIN {_DELIVERIES} WHERE e.key = o.key"
-    "  AND e.uid <> o.uid AND d.state NOT IN ('delivered', 'discarded') AND e.sequence <"
+    # Events of earlier objects with the name, which stay: the ledger must keep that a later event overtook them.
+    f" AND NOT EXISTS (SELECT 1 FROM events e JOIN {_DELIVERIES} WHERE e.key = o.key AND e.uid <> o.uid"
+    f"  AND (d.state NOT IN ('delivered', 'discarded') OR {_IS_YOUNG.format('d.settled_us')}) AND e.sequence <"
     "  (SELECT max(m.sequence) FROM events m WHERE m.key = o.key AND m.uid = o.uid))"
     " FROM objects o WHERE o.state = 'gone' AND (o.changed_us, o.uid) > (?, ?) AND o.changed_us <= ?"
     " ORDER BY o.changed_us, o.uid LIMIT ?"
+)
+# The last delivery of an endpoint and a key goes after the others of them: if their view is lost in a damaged file, it
+# shows what was sent and accepted last. It may be older than the latest event of the object.
+_LAST_OF_MORE = (
+    f"SELECT 1 FROM {_OF_EVENT} AND d.previous > 0"
+    " AND EXISTS (SELECT 1 FROM views v WHERE v.id = d.key << 12 | d.endpoint AND v.written = e.sequence)"
+    " AND EXISTS (SELECT 1 FROM events x CROSS JOIN deliveries p ON p.id = x.sequence << 12 | d.endpoint"
+    "  WHERE x.key = e.key AND x.sequence <= d.previous)"
 )
 # Objects that are gone are removed as a whole, above; events without an object were rescued from a damaged file.
 _SETTLED = (
@@ -271,7 +280,8 @@ _SETTLED = (
     f"  AND (d.state NOT IN ('delivered', 'discarded') OR {_IS_YOUNG.format('d.settled_us')}))"
     " AND coalesce((SELECT o.state <> 'gone' AND EXISTS (SELECT 1 FROM events l WHERE l.key = e.key"
     "  AND l.uid = e.uid AND l.sequence > e.sequence) FROM objects o WHERE o.uid = e.uid), 1)"
-    f" AND {_EVENT_PASSED}, max(e.committed_us, coalesce((SELECT max(d.settled_us) FROM {_OF_EVENT}), 0))"
+    f" AND NOT EXISTS ({_LAST_OF_MORE}) AND {_EVENT_PASSED},"
+    f" max(e.committed_us, coalesce((SELECT max(d.settled_us) FROM {_OF_EVENT}), 0))"
     " FROM events e CROSS JOIN order_keys k ON k.id = e.key WHERE e.sequence > ?2 ORDER BY e.sequence LIMIT ?3"
 )
 # The last request of a delivery is in its row, and stays as long as that.

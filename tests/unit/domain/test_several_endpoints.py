@@ -37,7 +37,7 @@ FAULTS: dict[Rule, tuple[str, ...]] = {
     Rule.RENAME_URL: ("restart", "urls"),
     Rule.RENAME_NEW: ("restart",),
     Rule.PRUNE_SETTLED: ("restart", "prune", "prune"),
-    Rule.PRUNE_ORDER: ("refuse", "refuse", "prune", "prune", "rescue", "rescue"),
+    Rule.PRUNE_LAST: ("refuse", "refuse", "prune", "prune", "rescue", "rescue"),
     Rule.RESCUED_VIEWS: ("restart", "rescue", "now"),
     Rule.RESCUED_OBJECTS: ("rescue",),
     Rule.RESCUED_ALL: ("rescue",),

@@ -148,6 +148,35 @@ def test_it_falls_back_to_failed_when_a_later_one_is_delivered_while_it_waits(st
     assert found(store)[0].reason == OVERTAKEN
 
 
+@pytest.mark.parametrize("restarted_first", [False, True])
+@pytest.mark.parametrize("answer_lost", [False, True])
+def test_what_may_have_arrived_goes_before_an_earlier_one_whatever_restarts(
+    store: world.World, restarted_first: bool, answer_lost: bool
+) -> None:
+    """`ready` is kept from the first request to the last answer, so that it marks begun requests in the file."""
+    emit(store, "one")
+    settle(store, model.DeliveryResult.FAILED)
+    emit(store, "two")
+    (asked,) = store.claim(1).deliveries
+    if answer_lost:
+        lost = replace(world.delivered(asked), result=model.DeliveryResult.RETRY, code="timeout", delay_s=60.0)
+        store.claim(0, lost)
+    if restarted_first:
+        store.restart()
+    redeliver(store, found(store)[0])
+    store.restart()
+
+    assert store.claim(0, session="new", number=1).deliveries == ()
+    store.clock.advance(120)
+    (first,) = store.claim(10, session="new", number=2).deliveries
+
+    assert first.id == asked.id
+    store.claim(0, world.delivered(first), session="new", number=3)
+    assert states(store) == ["failed", "delivered"]
+    assert found(store)[0].reason == OVERTAKEN
+    assert sound(store) == []
+
+
 def test_after_a_later_one_was_delivered_it_is_refused_unless_asked_for_out_of_order(store: world.World) -> None:
     emit(store, "one")
     settle(store, model.DeliveryResult.FAILED)

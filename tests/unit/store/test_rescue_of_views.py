@@ -386,6 +386,75 @@ def test_a_delivery_made_again_is_overtaken_by_a_lost_one_that_was_accepted(tmp_
     store.ledger.close()
 
 
+def prune(store: world.World, *tables: wire.Prunable) -> None:
+    """Clean as often as it removes anything."""
+    store.clock.advance(120)
+    for _ in range(3):
+        clean(store, *(tables or (wire.Prunable.OBJECTS, wire.Prunable.EVENTS)), age_s=60)
+
+
+def fail_the_first_and_deliver_the_second(store: world.World, name: str) -> int:
+    """Return the id of the failed delivery."""
+    (first,) = claimed(store, name)
+    store.claim(0, replace(world.delivered(first), result=model.DeliveryResult.FAILED), endpoint=name)
+    (second,) = claimed(store, name)
+    store.claim(0, world.delivered(second), endpoint=name)
+    return first.id
+
+
+def test_what_an_endpoint_got_last_is_known_without_its_view_while_an_earlier_delivery_stays(tmp_path: Path) -> None:
+    """The name is removed after event 2, so that event 2 is not the latest of the object."""
+    store = small(tmp_path / "e.db", ALL, HALF)
+    store.observe(10, 11, world.seen("o000", 11, value="second"))
+    failed = fail_the_first_and_deliver_the_second(store, "half")
+    for _ in range(2):
+        store.claim(0, *map(world.delivered, claimed(store, "all")), endpoint="all")
+    store.restart(endpoints_=(ALL,))
+    store.open()
+    store.observe(11, 12, world.seen("o000", 12, value="third"))
+    store.claim(0, *map(world.delivered, claimed(store, "all")), endpoint="all")
+    prune(store)
+
+    store = again(store, ALL, HALF, sql="DELETE FROM views WHERE id & 4095 = 2")
+    (refused,) = store.ask(wire.Redeliver(deliveries=((failed, 0),))).refused
+    store.open()
+    store.relist(20, world.seen("o000", 12, value="third"))
+    store.catch_up()
+
+    assert "later event" in refused.why
+    assert [(one.type, one.previous) for one in claimed(store, "half")] == [("updated", 2)]
+    store.ask(wire.Discard(deliveries=((failed, 0),), reason="over"))
+    store.claim(0, *map(world.delivered, claimed(store, "half", session="s2", number=1)),
+                endpoint="half", session="s2", number=2)  # fmt: skip
+    prune(store)
+    assert [event[2] for event in store.events()] == ["configuration"], "only the latest of the object"
+    store.ledger.close()
+
+
+def test_the_next_object_of_a_name_is_not_forgotten_before_the_one_before(tmp_path: Path) -> None:
+    """An event of the first object was delivered again recently, so that it stays."""
+    store = small(tmp_path / "e.db")
+    (first,) = claimed(store, "all")
+    store.claim(0, replace(world.delivered(first), result=model.DeliveryResult.FAILED), endpoint="all")
+    store.ask(wire.Redeliver(deliveries=((first.id, 0),)))
+    (first,) = claimed(store, "all")
+    store.claim(0, world.delivered(first), endpoint="all")
+    store.observe(10, 11, world.seen("o000", 11, model.ChangeKind.DELETED))
+    store.observe(11, 12, world.seen("o000", 12, model.ChangeKind.ADDED, uid="second"))
+    store.observe(12, 13, world.seen("o000", 13, model.ChangeKind.DELETED, uid="second"))
+    for _ in range(3):
+        store.claim(0, *map(world.delivered, claimed(store, "all")), endpoint="all")
+    store.clock.advance(120)
+    store.ledger.run("UPDATE deliveries SET settled_us = ? WHERE id = ?", (store.clock.us, first.id))
+    for _ in range(3):
+        clean(store, wire.Prunable.OBJECTS, wire.Prunable.EVENTS, age_s=60)
+
+    store = again(store, sql="DELETE FROM views")
+
+    assert store.ledger.rows("SELECT written, accepted FROM views") == [(4, 4)]
+    store.ledger.close()
+
+
 def test_no_object_of_an_earlier_cluster_is_deleted_after_a_rescue(tmp_path: Path) -> None:
     store = small(tmp_path / "e.db", ALL, HALF)
     for name in ("all", "half"):

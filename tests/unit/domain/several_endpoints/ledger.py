@@ -493,12 +493,14 @@ class Ledger:
         done = all(settled) if self.obeys(Rule.PRUNE_SETTLED) else not settled or any(settled)
         newer = any(one.key == event.key and number > sequence for number, one in self.events.items())
         living = any(one.key == event.key and one.state != "gone" for one in self.objects.values())
-        behind = any(self._has_earlier(number, sequence) for number, other in self.deliveries if other == sequence)
-        return done and (newer or not living) and not (behind and self.obeys(Rule.PRUNE_ORDER))
+        behind = any(self._is_last_of_more(number, sequence) for number, other in self.deliveries if other == sequence)
+        return done and (newer or not living) and not (behind and self.obeys(Rule.PRUNE_LAST))
 
-    def _has_earlier(self, number: int, sequence: int) -> bool:
+    def _is_last_of_more(self, number: int, sequence: int) -> bool:
+        """Return True if a delivery is the last one of its endpoint and key, and not the only one."""
         key = self.deliveries[number, sequence].key
-        return any(other < sequence and one.key == key for other, one in self._of(number).items())
+        others = [other for other, one in self._of(number).items() if one.key == key and other != sequence]
+        return bool(others) and max(others) < sequence
 
     def _drop_event(self, sequence: int) -> None:
         del self.events[sequence]
@@ -577,6 +579,8 @@ class Ledger:
                 view.state = after
             if one.state == "delivered":
                 view.accepted, view.accepted_state = sequence, after
+            elif one.previous and (number, one.previous) not in self.deliveries:
+                view.accepted = max(view.accepted, one.previous)  # it was pruned, so that nothing before it may be sent
 
     def open_rows(self) -> Iterator[int]:
         """Yield the endpoints that have something to send, and may."""

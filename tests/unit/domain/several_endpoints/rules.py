@@ -35,7 +35,7 @@ class Rule(StrEnum):
     RENAME_URL = "a name with another URL is a new receiver"
     RENAME_NEW = "a rename is possible only to a name that is new"
     PRUNE_SETTLED = "an event is pruned only when all its deliveries are delivered or discarded"
-    PRUNE_ORDER = "the deliveries of an endpoint and a key are pruned in their order"
+    PRUNE_LAST = "the last delivery of an endpoint and a key is pruned after all others of them"
     RESCUED_VIEWS = "a rescue copies the views: they can't be computed from the deliveries that were not pruned"
     RESCUED_OBJECTS = "a rescue makes an unmanaged row for each present view whose object row is lost"
     RESCUED_ALL = "after a rescue every endpoint is compared with every object"
