@@ -3,10 +3,14 @@
 The cluster changes; the store, the notifier or both die; names appear, return and are removed, selections, types and
 rules change between two starts; requests fail, and their answers are lost; operators pause, redeliver and discard; rows
 are pruned. Each receiver is proved on its own.
+
+`BEACON_MACHINE_EXAMPLES=5000` in the environment plays more histories than the gate does.
 """
 
+import os
 import tempfile
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,7 +19,7 @@ from hypothesis import strategies as st
 
 from beacon import wire
 from beacon.domain import model, rules
-from beacon.store import catch_up, endpoints, verification
+from beacon.store import catch_up, database, endpoints, verification
 from tests.unit.store import world
 
 NAMES = ("a", "b", "c")
@@ -29,6 +33,8 @@ SOME_TYPES = (
     frozenset({UPDATED, DELETED}),
 )
 MOST_STEPS = 2000
+EXAMPLES = int(os.environ.get("BEACON_MACHINE_EXAMPLES", "80"))
+MEMORY = Path("/dev/shm")  # a power cut is the subject of other tests: nothing must wait for a disk
 
 
 def endpoint(
@@ -116,7 +122,7 @@ class EndpointsMachine(stateful.RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.directory = tempfile.TemporaryDirectory(prefix="beacon-", dir="/dev/shm")
+        self.directory = tempfile.TemporaryDirectory(prefix="beacon-", dir=MEMORY if MEMORY.is_dir() else None)
         self.version = 10
         self.things: dict[str, Thing] = {}
         self.log: list[tuple[int, str, Thing, bool]] = []
@@ -126,9 +132,9 @@ class EndpointsMachine(stateful.RuleBasedStateMachine):
         self.held: dict[str, dict[int, model.Delivery]] = {name: {} for name in NAMES}
         self.settled: dict[str, list[model.Outcome]] = {name: [] for name in NAMES}
         self.steps = 0
-        self.world = world.World(
-            Path(self.directory.name) / "e.db", RULES[0], updates=True, endpoints_=(endpoint("a"),)
-        )
+        path = Path(self.directory.name) / "e.db"
+        path.write_bytes(empty_ledger())
+        self.world = world.World(path, RULES[0], updates=True, endpoints_=(endpoint("a"),))
         self.receivers = {one.name: Receiver() for one in self.world.endpoints}
         self.open()
         self.relist(whole=True)
@@ -391,12 +397,22 @@ class EndpointsMachine(stateful.RuleBasedStateMachine):
         assert list(verification.inconsistencies(self.world.ledger)) == []
 
 
-EndpointsMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+@cache
+def empty_ledger() -> bytes:
+    """Return the file of a ledger without rows, which need not be made again for each history."""
+    with tempfile.TemporaryDirectory(prefix="beacon-") as directory:
+        path = Path(directory) / "e.db"
+        database.Database(path).close()
+        return path.read_bytes()
+
+
+EndpointsMachine.TestCase.settings = settings(max_examples=EXAMPLES, stateful_step_count=50, deadline=None)
 TestEndpoints = pytest.mark.slow(EndpointsMachine.TestCase)
 
 
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make every page compare one object, and a catch-up wait for its deliveries soon."""
+    """Make every page compare one object, a catch-up wait for its deliveries soon, and starts cheap."""
     monkeypatch.setattr(catch_up, "_KEYS_IN_PAGE", 1)
     monkeypatch.setattr(catch_up, "MOST_WAITING", 2)
+    monkeypatch.setattr(database, "_migrations", cache(database._migrations))  # read again at each of many starts
