@@ -4,7 +4,7 @@ import itertools
 import math
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -436,17 +436,20 @@ def test_a_page_of_a_catch_up_needs_as_many_statements_as_a_single_object(
     store: world.World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def statements() -> int:
-        run: list[str] = []
+        executed: list[str] = []
+
+        def counted(execute: Callable[..., Any]) -> Callable[..., Any]:
+            def count(sql: str, *values: Any) -> Any:
+                executed.append(sql)
+                return execute(sql, *values)
+
+            return count
+
         with monkeypatch.context() as counting:
-            for one in ("run", "run_many", "rows", "row"):
-                original = getattr(store.ledger, one)
-                counting.setattr(
-                    store.ledger,
-                    one,
-                    lambda sql, values=(), original=original: (run.append(sql), original(sql, values))[1],
-                )
+            for name in ("run", "run_many", "rows", "row"):
+                counting.setattr(store.ledger, name, counted(getattr(store.ledger, name)))
             store.service.catch_up()
-        return len(run)
+        return len(executed)
 
     store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
     store.restart(endpoints_=(ALL, endpoint("first")))
