@@ -6,22 +6,25 @@ that a process that was terminated goes on. An object that is not compared yet i
 same transaction. Works within the caller's transaction.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import groupby
 
 from beacon import codec
-from beacon.domain import model
+from beacon.domain import model, records
 from beacon.store import cursors, database, endpoints, event_notes, packing, rendering, session_state, views
 
-_KEYS_IN_PAGE = 50
+_KEYS_IN_PAGE = 100
 MOST_WAITING = 500  # background deliveries of an endpoint that wait to be sent; then its catch-up waits, too
+_BESIDE_LIVE = 10  # the most of both while live events arrive, which would wait behind them in the notifier
 
 Place = tuple[int, model.ScopeId]  # endpoint, scope
 Position = tuple[str, str]  # namespace, name
 _OWED: session_state.StateKey[Mapping[Place, Position]] = session_state.StateKey("catch-ups")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@records.record
 class _KnownRow:
     """A row of `objects`, as an event shows it."""
 
@@ -33,9 +36,12 @@ class _KnownRow:
     annotations: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@records.record
 class _Subject:
-    """One object and one endpoint; `background` events yield to live ones."""
+    """An order key and one endpoint; `background` events yield to live ones.
+
+    `rows` are at least those of the key's tracked and unmanaged objects.
+    """
 
     context: rendering.RequestContext
     order: views.Order
@@ -43,6 +49,16 @@ class _Subject:
     endpoint: endpoints.ConfiguredEndpoint
     rows: Sequence[_KnownRow]
     background: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class _Writing:
+    """Events of comparisons with their deliveries and views, to be written together; `sequence` is the last one."""
+
+    sequence: int
+    events: list[database.Values] = field(default_factory=list)
+    deliveries: list[database.Values] = field(default_factory=list)
+    changed: dict[tuple[int, int], views.View] = field(default_factory=dict)
 
 
 class CatchUps:
@@ -142,14 +158,18 @@ class CatchUps:
         late = [one for one in context.endpoints if place > owed.get((one.id, scope), _LAST)]
         rows = self._rows_of(order.key) if late else []
         if rows or (late and self._cursors.get(scope).version):
-            for one in late:
-                self._compare(_Subject(context=context, order=order, place=place, endpoint=one, rows=rows))
+            with self._writing() as writing:
+                for one in late:
+                    subject = _Subject(context=context, order=order, place=place, endpoint=one, rows=rows)
+                    self._compare(writing, subject)
 
     def at_once(self, context: rendering.RequestContext, order: views.Order, place: Position) -> None:
         """Compare an object that is tracked again without an event, for every endpoint."""
         rows = self._rows_of(order.key)
-        for one in context.endpoints:
-            self._compare(_Subject(context=context, order=order, place=place, endpoint=one, rows=rows, background=True))
+        with self._writing() as writing:
+            for one in context.endpoints:
+                subject = _Subject(context=context, order=order, place=place, endpoint=one, rows=rows, background=True)
+                self._compare(writing, subject)
 
     def replace(
         self,
@@ -159,76 +179,80 @@ class CatchUps:
         endpoint: endpoints.ConfiguredEndpoint,
     ) -> None:
         """Write the `deleted` of the object that an endpoint has, before an event of another one of that name."""
-        rows = self._rows_of(order.key)
         (view,) = self._views.of_order(order, (endpoint.id,))
-        self._end(_Subject(context=context, order=order, place=place, endpoint=endpoint, rows=rows), view)
+        with self._writing() as writing:
+            self._end(writing, _Subject(context=context, order=order, place=place, endpoint=endpoint, rows=()), view)
 
-    def next_place(self) -> Place | None:
+    def next_place(self, *, beside_live: bool = False) -> Place | None:
         """Return what can be compared now: its scope has a position, and its endpoint has not too much to send."""
         full: dict[int, bool] = {}
+        most = _at_most(MOST_WAITING, beside_live=beside_live)
         for endpoint, scope in self._owed:
             if not self._cursors.get(scope).version:
                 continue
             if endpoint not in full:
-                full[endpoint] = self._waiting(endpoint) >= MOST_WAITING
+                full[endpoint] = self._waiting(endpoint, most) >= most
             if not full[endpoint]:
                 return endpoint, scope
         return None
 
-    def page(self, context: rendering.RequestContext, endpoint: endpoints.ConfiguredEndpoint) -> None:
+    def page(
+        self, context: rendering.RequestContext, endpoint: endpoints.ConfiguredEndpoint, *, beside_live: bool = False
+    ) -> None:
         """Compare the next objects of a scope for one endpoint; other endpoints and scopes precede the next page."""
-        scope = context.scope.id
+        scope, most = context.scope.id, _at_most(_KEYS_IN_PAGE, beside_live=beside_live)
         place = (endpoint.id, scope)
         found = self._ledger.rows(
-            _PAGE,
-            (scope.group, scope.kind, *self._owed[place], scope.namespace, scope.namespace, _KEYS_IN_PAGE, endpoint.id),
+            _PAGE, (scope.group, scope.kind, *self._owed[place], scope.namespace, scope.namespace, most, endpoint.id)
         )
-        for key, bucket, *name in dict.fromkeys(row[:4] for row in found if _differs(row)):
-            self._compare(
-                _Subject(
+        keys = 0
+        with self._writing() as writing:
+            for (key, bucket, *name), group in groupby(found, lambda row: row[:4]):
+                keys += 1
+                rows = list(group)
+                order = views.order_of(key, bucket, [row[_VIEW_IN_PAGE:] for row in rows[:1]])
+                subject = _Subject(
                     context=context,
-                    order=views.Order(key=key, bucket=bucket),
+                    order=order,
                     place=(name[0], name[1]),
                     endpoint=endpoint,
-                    rows=self._rows_of(key),
+                    rows=[_known_row(row[4:]) for row in rows if row[4] is not None],
                     background=True,
                 )
-            )
+                self._compare(writing, subject)
         owed = {other: position for other, position in self._owed.items() if other != place}
-        if len({row[0] for row in found}) == _KEYS_IN_PAGE:
+        if keys == most:
             owed[place] = (found[-1][2], found[-1][3])
             self._ledger.run(_MOVE, (*owed[place], *_key_of(place)))
         else:
             self._ledger.run(_DELETE, _key_of(place))
         self._state.put(_OWED, owed)
 
-    def _waiting(self, endpoint: int) -> int:
+    def _waiting(self, endpoint: int, most: int) -> int:
         if not self.has_background(endpoint):
             return 0
         row = self._ledger.row(
             "SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE endpoint = ? AND state = 'ready' AND requests = 0"
             " AND background = 1 LIMIT ?)",
-            (endpoint, MOST_WAITING),
+            (endpoint, most),
         )
         return row[0] if row else 0
 
-    def _rows_of(self, key: int) -> list[_KnownRow]:
-        rows = self._ledger.rows(
-            "SELECT uid, state, resource_version, value, labels, annotations FROM objects WHERE key = ?", (key,)
-        )
-        return [
-            _KnownRow(
-                uid=row[0],
-                state=row[1],
-                version=row[2],
-                value=row[3],
-                labels=row[4],
-                annotations=row[5],
-            )
-            for row in rows
-        ]
+    @contextmanager
+    def _writing(self) -> Iterator[_Writing]:
+        """Write together what is added within."""
+        last = self._ledger.row("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
+        writing = _Writing(sequence=last[0] if last else 0)
+        yield writing
+        if writing.events:
+            self._ledger.run_many(_INSERT_EVENT, writing.events)
+            self._ledger.run_many(_INSERT_DELIVERY, writing.deliveries)
+            self._views.put_all(writing.changed.values())
 
-    def _compare(self, subject: _Subject) -> None:
+    def _rows_of(self, key: int) -> list[_KnownRow]:
+        return [_known_row(row) for row in self._ledger.rows(f"{_ROWS} WHERE o.key = ?", (key,))]
+
+    def _compare(self, writing: _Writing, subject: _Subject) -> None:
         """Write what differs between the tracked object of a key and what was written for an endpoint."""
         scope, endpoint = subject.context.scope.id, subject.endpoint
         if not endpoint.settings.selects(scope.group, scope.kind, *subject.place):
@@ -238,39 +262,33 @@ class CatchUps:
         (view,) = self._views.of_order(subject.order, (endpoint.id,))
         tracked = next((row for row in subject.rows if row.state == model.ObjectState.TRACKED), None)
         if view.written_uid is not None and (tracked is None or view.written_uid != tracked.uid):
-            self._end(subject, view)
+            self._end(writing, subject, view)
         if tracked is None:
             return
         if view.written_uid != tracked.uid:
-            self._write(subject, view, model.EventType.CREATED, tracked)
+            self._write(writing, subject, view, model.EventType.CREATED, tracked)
         elif view.written_value != packing.as_sent(tracked.value) and subject.context.updates:
-            self._write(subject, view, model.EventType.UPDATED, tracked)
+            self._write(writing, subject, view, model.EventType.UPDATED, tracked)
 
-    def _end(self, subject: _Subject, view: views.View) -> None:
+    def _end(self, writing: _Writing, subject: _Subject, view: views.View) -> None:
         """Write the `deleted` of the object in a view; its row may have been pruned."""
-        unknown = _KnownRow(
-            uid=view.written_uid or "",
-            state=model.ObjectState.GONE,
-            version=0,
-            value=view.written_value or "",
-            labels="{}",
-            annotations="{}",
-        )
-        row = next((row for row in subject.rows if row.uid == view.written_uid), unknown)
-        self._write(subject, view, model.EventType.DELETED, row)
+        found = self._ledger.row(f"{_ROWS} WHERE o.uid = ?", (view.written_uid,))
+        unknown = (view.written_uid, model.ObjectState.GONE, 0, view.written_value or "", "{}", "{}")
+        self._write(writing, subject, view, model.EventType.DELETED, _known_row(found or unknown))
 
-    def _write(self, subject: _Subject, view: views.View, event: model.EventType, row: _KnownRow) -> None:
+    def _write(
+        self, writing: _Writing, subject: _Subject, view: views.View, event: model.EventType, row: _KnownRow
+    ) -> None:
         """Write an event and its delivery for one endpoint alone, if its types allow it."""
         context, order, cause, source = subject.context, subject.order, _CAUSE, model.Source.RECONCILIATION
         if event not in subject.endpoint.settings.types:
             return
-        last = self._ledger.row("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
-        sequence = 1 + (last[0] if last else 0)
+        writing.sequence += 1
+        sequence = writing.sequence
         identity = rendering.catch_up_id(context.ledger, sequence)
         now_us = context.now.us
         shown = _shown(row, subject.place)
-        self._ledger.run(
-            _INSERT_EVENT,
+        writing.events.append(
             (
                 sequence,
                 packing.packed(identity),
@@ -284,7 +302,7 @@ class CatchUps:
                 now_us,
                 rendering.data(context, shown, cause, source, now_us),
                 view.endpoint,
-            ),
+            )
         )
         delivery = packing.combined(sequence, view.endpoint)
         if view.open and not subject.background:
@@ -292,14 +310,12 @@ class CatchUps:
         target = self._views.open(view, delivery)
         # Only what may be sent is searched: a queued delivery goes with the live ones.
         background = subject.background and target is model.DeliveryState.READY
-        self._ledger.run(
-            _INSERT_DELIVERY, (delivery, view.endpoint, order.key, view.written, target, now_us, int(background))
-        )
+        writing.deliveries.append((delivery, view.endpoint, order.key, view.written, target, now_us, int(background)))
         self._state.sums.delivery_moved(view.endpoint, None, target)
         present = event is not model.EventType.DELETED
         view.written = sequence
         view.written_uid, view.written_value = (row.uid, packing.as_sent(row.value)) if present else (None, None)
-        self._views.put(view)
+        writing.changed[view.endpoint, view.key] = view
         if background:
             self._state.put(_background_key(view.endpoint), value=True)
         self._state.note(
@@ -329,19 +345,27 @@ _INSERT_DELIVERY = (
 _PLACE = "endpoint = ? AND api_group = ? AND kind = ? AND namespace = ?"
 _DELETE = f"DELETE FROM catch_ups WHERE {_PLACE}"
 _MOVE = f"UPDATE catch_ups SET after_namespace = ?, after_name = ? WHERE {_PLACE}"
+_ROW = "o.uid, o.state, o.resource_version, o.value, o.labels, o.annotations"
+_ROWS = f"SELECT {_ROW} FROM objects o"
 _PAGE = (
-    "SELECT k.id, k.bucket, k.namespace, k.name, v.written_uid, v.written_value, o.uid, o.value FROM"
+    f"SELECT k.id, k.bucket, k.namespace, k.name, {_ROW}, {views.COLUMNS} FROM"
     " (SELECT id, bucket, namespace, name FROM order_keys WHERE api_group = ? AND kind = ?"
     "  AND (namespace, name) > (?, ?) AND (? = '' OR namespace = ?) ORDER BY namespace, name LIMIT ?) k"
-    " LEFT JOIN views v ON v.id = k.id << 12 | ? LEFT JOIN objects o ON o.key = k.id AND o.state = 'tracked'"
+    " LEFT JOIN views v ON v.id = k.id << 12 | ?"
+    " LEFT JOIN objects o ON o.key = k.id AND o.state IN ('tracked', 'unmanaged')"
     " ORDER BY k.namespace, k.name"
 )
+_VIEW_IN_PAGE = 10  # the first column of the view
 
 
-def _differs(row: database.Row) -> bool:
-    """Return True if a row of `_PAGE` shows another object or value than what was written."""
-    written, written_value, uid, value = row[4:]
-    return bool(written != uid or (uid is not None and written_value != packing.as_sent(value)))
+def _at_most(usual: int, *, beside_live: bool) -> int:
+    return min(usual, _BESIDE_LIVE) if beside_live else usual
+
+
+def _known_row(row: database.Row) -> _KnownRow:
+    """Return the row of an object from the columns of `_ROW`."""
+    uid, state, version, value, labels, annotations, *_ = row
+    return _KnownRow(uid=uid, state=state, version=version, value=value, labels=labels, annotations=annotations)
 
 
 def _shown(row: _KnownRow, place: Position) -> model.Observation:

@@ -5,6 +5,7 @@ after the commit. A savepoint protects the others from an invalid request, but n
 rolled the transaction back itself, the whole batch is refused.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -39,7 +40,8 @@ _Found = TypeVar("_Found", wire.Claimed, wire.Claimed | None)
 Answer = tuple[Any, wire.Reply | wire.Refused]  # the sender of a request, and its reply
 _BELOW_RESERVE = database.FullError("the free space on the volume is below the reserve")
 _PAGES_A_STEP = 500
-_OTHER_SHARE = 4  # times as long as a page of a catch-up, other requests have the store, if there are any
+_LIVE_S = 2.0  # after the last live change, others are expected
+_PAUSE_S = 0.02  # after a page of a catch-up, beside live changes
 
 
 @records.record
@@ -60,11 +62,11 @@ class _Parked:
 
 @dataclass(slots=True, kw_only=True)
 class _CatchUpTurn:
-    """When the next page of a catch-up is written; `is_busy`: the last round had requests that write."""
+    """When the next page of a catch-up is written, and when the latest live changes were (monotonic)."""
 
     is_possible: bool = False
-    at: float = 0.0  # monotonic
-    is_busy: bool = False
+    at: float = 0.0
+    live_at: float = -math.inf
 
 
 class ServiceListener:
@@ -193,7 +195,8 @@ class StoreService:
             elif not self._is_write(queued.request):
                 answers.append((queued.sender, self._read(queued.request)))
         answers.extend(self.due())
-        self._turn.is_busy = bool(has_writes)
+        if any(isinstance(queued.request, wire.Observe) and queued.request.observations for queued in has_writes):
+            self._turn.live_at = time.monotonic()
         self._turn.is_possible = self._positions.owes_catch_up
         return answers
 
@@ -209,17 +212,18 @@ class StoreService:
 
     def catch_up(self) -> None:
         """Compare the next objects of an endpoint that is owed a comparison, in turns with requests."""
-        if not self._turn.is_possible or time.monotonic() < self._turn.at:
+        started = time.monotonic()
+        if not self._turn.is_possible or started < self._turn.at:
             return
-        place = None if self._check_disk() else self._positions.next_catch_up()
+        beside_live = started - self._turn.live_at < _LIVE_S
+        place = None if self._check_disk() else self._positions.next_catch_up(beside_live=beside_live)
         self._turn.is_possible = place is not None
         if place is None:
             return
-        started = time.monotonic()
         now = rendering.Now(us=self._clock.now_us(), ns=time.monotonic_ns())
         try:
             self._ledger.begin()
-            self._positions.catch_up(place, now)
+            self._positions.catch_up(place, now, beside_live=beside_live)
             self._write_rest()
             self._ledger.commit()
         except errors.BeaconError as error:
@@ -232,7 +236,7 @@ class StoreService:
         notes = self._state.keep_all()
         self._recent.committed(notes)
         seconds = time.monotonic() - started
-        self._turn.at = time.monotonic() + (_OTHER_SHARE * seconds if self._turn.is_busy else 0.0)
+        self._turn.at = time.monotonic() + (_PAUSE_S if beside_live else 0.0)
         self._listener.committed(requests=0, seconds=seconds, notes=notes)
 
     def due(self) -> list[Answer]:

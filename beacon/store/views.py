@@ -82,20 +82,11 @@ class Views:
 
     def put(self, view: View) -> None:
         """Write a view."""
-        self._ledger.run(
-            "INSERT OR REPLACE INTO views VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                packing.combined(view.key, view.endpoint),
-                view.written,
-                view.written_uid,
-                view.written_value,
-                view.accepted,
-                view.accepted_uid,
-                view.accepted_value,
-                view.open,
-                view.ready,
-            ),
-        )
+        self._ledger.run(_PUT, _values(view))
+
+    def put_all(self, changed: Iterable[View]) -> None:
+        """Write several views."""
+        self._ledger.run_many(_PUT, map(_values, changed))
 
     def drop(self, view: View) -> None:
         """Remove a view, and its state from the endpoint's digest."""
@@ -173,14 +164,27 @@ OVERTAKEN = "a later event of the object has been delivered"
 COLUMNS = (
     "v.id, v.written, v.written_uid, v.written_value, v.accepted, v.accepted_uid, v.accepted_value, v.open, v.ready"
 )
-
-
+_PUT = "INSERT OR REPLACE INTO views VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 OF_KEY = "v.id BETWEEN {key} << 12 AND {key} << 12 | 4095"
 
 
 def is_overtaken(view: View, delivery: int) -> bool:
     """Return True if the endpoint has accepted a later event of the object."""
     return view.accepted > delivery >> packing.ENDPOINT_BITS
+
+
+def _values(view: View) -> database.Values:
+    return (
+        packing.combined(view.key, view.endpoint),
+        view.written,
+        view.written_uid,
+        view.written_value,
+        view.accepted,
+        view.accepted_uid,
+        view.accepted_value,
+        view.open,
+        view.ready,
+    )
 
 
 def view_of(row: database.Row, bucket: int) -> View:

@@ -340,16 +340,17 @@ class WatchPositions:
         """Return True if an endpoint must still be compared."""
         return self._catch_ups.is_owed(endpoint)
 
-    def next_catch_up(self) -> catch_up.Place | None:
+    def next_catch_up(self, *, beside_live: bool) -> catch_up.Place | None:
         """Return the endpoint and the scope that can be compared now."""
-        return self._catch_ups.next_place()
+        return self._catch_ups.next_place(beside_live=beside_live)
 
-    def catch_up(self, place: catch_up.Place, now: rendering.Now) -> None:
+    def catch_up(self, place: catch_up.Place, now: rendering.Now, *, beside_live: bool) -> None:
         """Compare the next objects of a scope for one endpoint."""
         number, scope = place
         endpoint = next(one for one in self.endpoints if one.id == number)
         configured = self._scopes[scope]
-        self._catch_ups.page(self.context(configured, configured.api_version, self.identity(), now), endpoint)
+        context = self.context(configured, configured.api_version, self.identity(), now)
+        self._catch_ups.page(context, endpoint, beside_live=beside_live)
 
     def context(
         self, scope: rules.Scope, api_version: str, identity: LedgerIdentity, now: rendering.Now

@@ -1,9 +1,10 @@
 """Several endpoints: a delivery for each that selects the event, each with its own order, predecessor and claims."""
 
 import itertools
+import math
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -409,6 +410,56 @@ def test_a_catch_up_waits_while_too_much_of_it_waits_to_be_sent(
     store.catch_up()
 
     assert (len(chain(store, "late")), len(chain(store, "other"))) == (20, 10)
+
+
+def test_beside_live_changes_a_catch_up_writes_little_and_pauses(store: world.World) -> None:
+    names = [f"n{number:02}" for number in range(35)]
+    store.observe(10, 11, *(world.seen(name, 11, model.ChangeKind.ADDED) for name in names))
+    store.restart(endpoints_=(ALL, endpoint("late")))
+    store.open()
+
+    store.observe(11, 12, world.seen("z", 12, model.ChangeKind.ADDED))
+    store.service.catch_up()
+    caught_up = len(chain(store, "late"))
+    pause_s = store.service.longest_wait_s(5)
+    store.catch_up()
+
+    assert caught_up == len(chain(store, "late")) == 11
+    assert 0 < pause_s < 1
+    store.service._turn.live_at = -math.inf
+    store.service.process([])
+    store.catch_up()
+    assert len(chain(store, "late")) == 36
+
+
+def test_a_page_of_a_catch_up_needs_as_many_statements_as_a_single_object(
+    store: world.World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def statements() -> int:
+        executed: list[str] = []
+
+        def counted(execute: Callable[..., Any]) -> Callable[..., Any]:
+            def count(sql: str, *values: Any) -> Any:
+                executed.append(sql)
+                return execute(sql, *values)
+
+            return count
+
+        with monkeypatch.context() as counting:
+            for name in ("run", "run_many", "rows", "row"):
+                counting.setattr(store.ledger, name, counted(getattr(store.ledger, name)))
+            store.service.catch_up()
+        return len(executed)
+
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    store.restart(endpoints_=(ALL, endpoint("first")))
+    for_one = statements()
+    store.open()
+    store.observe(11, 12, *(world.seen(f"n{number}", 12, model.ChangeKind.ADDED) for number in range(30)))
+    store.restart(endpoints_=(ALL, endpoint("first"), endpoint("second")))
+
+    assert statements() == for_one
+    assert len(chain(store, "second")) == 31
 
 
 # The operator.
