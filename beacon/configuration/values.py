@@ -6,6 +6,9 @@ The patterns are public because the JSON Schema for editors (`beacon.dev.referen
 import re
 from urllib.parse import urlsplit
 
+from beacon import errors
+from beacon.boundary import proxies
+
 _UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
 _SIZES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
@@ -77,6 +80,24 @@ def url(text: str) -> str:
     if parts.fragment or re.search(r"[^\x21-\x7e]", text):
         raise ValueError("must not hold a fragment, blanks, control or non-ASCII characters")
     return text
+
+
+def proxy_url(text: str) -> str:
+    """Check the URL of a proxy, with its scheme, and without user info, path, query and fragment.
+
+    The error message does not quote the URL: it may contain a password.
+    """
+    if "@" in text:
+        raise ValueError("must not hold user info: use username and passwordFile")
+    try:
+        parsed = proxies.parse(text, "")
+    except errors.ConfigError as error:
+        raise ValueError(f"is unusable{error.problems[0].partition(';')[0]}") from error
+    scheme, separator, rest = text.partition("://")
+    host = rest.removesuffix("/")
+    if not separator or not {*"/?#"}.isdisjoint(host) or text != text.strip() or not text.isascii():
+        raise ValueError("must be the URL of a proxy such as http://proxy.example.com:3128, without a path")
+    return text.replace(scheme, parsed.scheme, 1)
 
 
 def path(text: str) -> str:

@@ -68,6 +68,8 @@ def _serve(
                 loop=loop,
                 start=context.spawn,
                 on_tls_error=recorder.tls_failed,
+                on_proxy_error=recorder.proxy_failed,
+                on_secrets=conceal,
                 on_fault=recorder.faulted,
             )
             senders.append(at_end.enter_context(closing(sender)))
