@@ -75,11 +75,18 @@ def url(text: str) -> str:
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise ValueError("is not a URL") from error
-    if parts.scheme not in ("http", "https") or not host or port == 0 or not _HOST.fullmatch(host):
+    is_host = host and _HOST.fullmatch(host) and _ends_with_host_or_port(parts.netloc)
+    if parts.scheme not in ("http", "https") or port == 0 or not is_host:
         raise ValueError("must be an http or https URL with a host, such as https://billing.example.com/events")
     if parts.fragment or re.search(r"[^\x21-\x7e]", text):
         raise ValueError("must not hold a fragment, blanks, control or non-ASCII characters")
     return text
+
+
+def _ends_with_host_or_port(authority: str) -> bool:
+    """Return False if text follows an IPv6 address in brackets, which urlsplit ignores and urllib3 rejects."""
+    behind = authority.rpartition("]")[2]
+    return behind == authority or behind[:1] in ("", ":")
 
 
 def proxy_url(text: str) -> str:
@@ -95,7 +102,8 @@ def proxy_url(text: str) -> str:
         raise ValueError(f"is unusable{error.problems[0].partition(';')[0]}") from error
     scheme, separator, rest = text.partition("://")
     host = rest.removesuffix("/")
-    if not separator or not {*"/?#"}.isdisjoint(host) or text != text.strip() or not text.isascii():
+    is_host = _ends_with_host_or_port(host) and {*"/?#"}.isdisjoint(host) and host.isascii()
+    if not separator or not is_host or text != text.strip():
         raise ValueError("must be the URL of a proxy such as http://proxy.example.com:3128, without a path")
     return text.replace(scheme, parsed.scheme, 1)
 
