@@ -178,6 +178,8 @@ class HttpSender:
 
         try:
             request.opening = self._connector.open(way.open, deadline=request.deadline, done=opened)
+        except OSError as error:
+            self._refuse(request, answer.NETWORK, str(error))
         except RuntimeError as error:
             self._refuse_with(request, error)
 
