@@ -16,6 +16,7 @@ from beacon import errors
 _PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_.])?")
 _UNSENDABLE = re.compile(r"[\x00-\x20\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LONGEST_SOCKS_WORD = 255  # bytes, RFC 1929
 _TARGET_PORTS = {"http": 80, "https": 443}
 
@@ -98,6 +99,27 @@ def of_environment(environ: Mapping[str, str], url: str) -> Proxy | None:
     return None
 
 
+def problem_of_user(username: str, *, is_socks: bool) -> str:
+    """Return why a user can't be sent to a proxy, "" if it can."""
+    if _CONTROL.search(username):
+        return "contains a line feed or another control character"
+    if is_socks and len(username.encode()) > _LONGEST_SOCKS_WORD:
+        return "has more than 255 bytes, which is the limit of a SOCKS proxy"
+    if not is_socks and ":" in username:
+        return "contains a colon, which ends a user in basic credentials"
+    return ""
+
+
+def check_password(password: str, url: str, name: str) -> None:
+    """Check that a password can be sent to the proxy of a valid URL; `name` is where it was read.
+
+    Raises:
+        errors.TransientError: it is too long.
+    """
+    if url.startswith("socks") and len(password.encode()) > _LONGEST_SOCKS_WORD:
+        raise errors.TransientError(f"{name} has more than 255 bytes, which is the limit of a SOCKS proxy")
+
+
 def is_bypassed(host: str, port: int, no_proxy: str) -> bool:
     """Return True if NO_PROXY lists a host: by name, domain, address, network, each with or without a port, or `*`."""
     host = host.lower().rstrip(".")
@@ -125,7 +147,7 @@ def _problem(parts: SplitResult, port: int | None) -> str:
 
 
 def _problem_of_credentials(made: Proxy) -> str:
-    if re.search(r"[\x00-\x1f\x7f]", made.username + made.password):
+    if _CONTROL.search(made.username + made.password):
         return "the proxy's user or password contains a line feed or another control character"
     if not made.is_socks:
         return ""

@@ -22,13 +22,19 @@ def read_token(path: str | Path, name: str) -> str:
     Raises:
         errors.TransientError: the file can't be read, is empty, or contains no valid token.
     """
-    try:
-        text = files.read_text(path, most_bytes=files.SECRET_BYTES)
-    except UnicodeDecodeError as error:
-        raise errors.TransientError(f"{name} {path} is not UTF-8 text") from error
-    except OSError as error:
-        raise errors.TransientError(f"{name} {path} can't be read: {error.strerror}") from error
-    return token(text, f"{name} {path}")
+    return token(_read(path, name), f"{name} {path}")
+
+
+def read_password(path: str | Path, name: str) -> str:
+    """Return the password in a file; `name` describes it in messages.
+
+    Raises:
+        errors.TransientError: the file can't be read, is empty, or contains no valid password.
+    """
+    password = without_newline(_read(path, name).removeprefix(_MARK), f"{name} {path}")
+    if not password:
+        raise errors.TransientError(f"{name} {path} is empty")
+    return password
 
 
 def token(text: str, name: str) -> str:
@@ -55,3 +61,12 @@ def without_newline(text: str, name: str) -> str:
     if _CONTROL.search(stripped):
         raise errors.TransientError(f"{name} contains a line feed or another control character")
     return stripped
+
+
+def _read(path: str | Path, name: str) -> str:
+    try:
+        return files.read_text(path, most_bytes=files.SECRET_BYTES)
+    except UnicodeDecodeError as error:
+        raise errors.TransientError(f"{name} {path} is not UTF-8 text") from error
+    except OSError as error:
+        raise errors.TransientError(f"{name} {path} can't be read: {error.strerror}") from error

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 import beacon
+from beacon.boundary import proxies
 from beacon.configuration import configured_scopes, settings, values
 from beacon.domain import rules, selection
 
@@ -76,7 +77,8 @@ def _endpoints(tree: settings.Settings, invalid: Collection[str], paths: Sequenc
     known = not any(path.startswith("resources") for path in invalid)
     kinds = _kinds(tree) if known else frozenset()
     for path, one in zip(paths, tree.endpoints, strict=True):
-        problems += [*_tls(one.tls, path, invalid), *(_unknown_kinds(one, path, kinds) if known else ())]
+        problems += [*_tls(one.tls, path, invalid), *_proxy(one.proxy, f"{path}.proxy", invalid)]
+        problems += _unknown_kinds(one, path, kinds) if known else ()
         if len({name.lower() for name in one.headers}) < len(one.headers):
             problems.append(f"{path}.headers: two names differ only in case")
         if f"{path}.name" not in invalid and (first := names.setdefault(one.name, path)) != path:
@@ -101,6 +103,25 @@ def _tls(tls: settings.Tls, path: str, invalid: Collection[str]) -> list[str]:
     if has_certificate != (bool(tls.key_file) or f"{path}.tls.keyFile" in invalid):
         return [f"{path}.tls: certFile and keyFile must be set together"]
     return []
+
+
+def _proxy(proxy: settings.ProxySettings, path: str, invalid: Collection[str]) -> Iterator[str]:
+    """Yield the problems of a configured proxy's credentials."""
+    if path in invalid or f"{path}.url" in invalid:
+        return
+    has_user = bool(proxy.username) or f"{path}.username" in invalid
+    has_password = bool(proxy.password_file) or f"{path}.passwordFile" in invalid
+    if not proxy.is_configured:
+        if has_user or has_password:
+            yield f"{path}.url: required"
+        return
+    is_socks = proxy.url.startswith("socks")
+    if has_password and not has_user:
+        yield f"{path}.username: required by passwordFile"
+    elif is_socks and has_user and not has_password:
+        yield f"{path}.passwordFile: required by the username of a SOCKS proxy"
+    if problem := proxies.problem_of_user(proxy.username, is_socks=is_socks):
+        yield f"{path}.username: {problem}"
 
 
 def _paths(tree: settings.Settings, invalid: Collection[str]) -> list[str]:

@@ -1,7 +1,7 @@
 """From the file's text and the environment to the settings, or to the complete list of problems."""
 
 import errno
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,8 +92,10 @@ def inspect_text(text: str, environ: Mapping[str, str], name: str) -> Inspected:
     if built.tree is None:
         return _unreadable(environ, problems)
     problems += checks.check(built.tree, built.invalid, built.endpoints)
-    named = zip(built.endpoints, built.tree.endpoints, strict=True)
-    urls = ["" if built.invalid & {path, f"{path}.url"} else one.url for path, one in named]
+    urls = [
+        None if _has_own_way(one, path, built.invalid) else "" if built.invalid & {path, f"{path}.url"} else one.url
+        for path, one in zip(built.endpoints, built.tree.endpoints, strict=True)
+    ]
     problems += _problems_of_environment(environ, *urls)
     if problems:
         return Inspected(tree=built.tree, problems=tuple(problems), warnings=built.warnings)
@@ -159,9 +161,19 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _problems_of_environment(environ: Mapping[str, str], *urls: str) -> list[str]:
-    """Return the problems with the proxies and the token of the endpoints with these URLs in the environment."""
-    problems = list(dict.fromkeys(problem for url in urls for problem in _problems_of_proxy(environ, url)))
+def _has_own_way(one: settings.EndpointSettings, path: str, invalid: Collection[str]) -> bool:
+    """Return True if an endpoint does not use the environment's proxy."""
+    is_known = not any(f"{path}.proxy".startswith(each) or each.startswith(f"{path}.proxy") for each in invalid)
+    return is_known and one.proxy.url != settings.PROXY_OF_ENVIRONMENT
+
+
+def _problems_of_environment(environ: Mapping[str, str], *urls: str | None) -> list[str]:
+    """Return the problems with the environment's proxies and token, given the URL of each endpoint.
+
+    None stands for an endpoint that does not use the environment's proxy.
+    """
+    named = [url for url in urls if url is not None]
+    problems = list(dict.fromkeys(problem for url in named for problem in _problems_of_proxy(environ, url)))
     if len(urls) > 1:
         problems += [
             f"{variable}: means the only endpoint, but endpoints has {len(urls)}; remove the variable"

@@ -1,21 +1,24 @@
-"""Checks of the files that a configuration and the environment name: certificates and tokens.
+"""Checks of the files that a configuration and the environment name: certificates, tokens and passwords.
 
 A file that can't be used is no error of the configuration: it may exist only in the pod, and Beacon waits for it. Only
 `check-config` reports it. No message repeats a part of a file.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 
 from beacon import errors
-from beacon.boundary import secret, tls
+from beacon.boundary import proxies, secret, tls
 from beacon.configuration import settings
 
 
 def problems(tree: settings.Settings, environ: Mapping[str, str]) -> Iterator[str]:
     """Yield a sentence for each file that can't be used here."""
     for place, one in enumerate(tree.endpoints):
-        where = f"endpoints[{place}].tls" if len(tree.endpoints) > 1 else "endpoint.tls"
-        yield from _problems_of_tls(one.tls, where)
+        where = f"endpoints[{place}]" if len(tree.endpoints) > 1 else "endpoint"
+        yield from _problems_of_tls(one.tls, f"{where}.tls")
+        if one.proxy.password_file:
+            yield from _problem("", functools.partial(_read_password, one.proxy, f"{where}.proxy.passwordFile"))
     if token := environ.get("ENDPOINT_AUTH_TOKEN_FILE", ""):
         yield from _problem("", lambda: secret.read_token(token, "ENDPOINT_AUTH_TOKEN_FILE"))
 
@@ -26,6 +29,11 @@ def _problems_of_tls(configured: settings.Tls, where: str) -> Iterator[str]:
     certificate, key = configured.cert_file, configured.key_file
     if certificate and key:
         yield from _problem(f"{where}.certFile", lambda: tls.identify(tls.bare(), certificate, key))
+
+
+def _read_password(proxy: settings.ProxySettings, where: str) -> None:
+    password = secret.read_password(proxy.password_file, where)
+    proxies.check_password(password, proxy.url, f"{where} {proxy.password_file}")
 
 
 def _problem(where: str, read: Callable[[], object]) -> Iterator[str]:

@@ -18,6 +18,7 @@ from beacon import codec
 from beacon.domain import instants, model
 
 MOST = 2**31 - 1
+PROXY_OF_ENVIRONMENT, NO_PROXY = "env", "none"  # instead of a proxy's URL
 
 T = TypeVar("T")
 
@@ -35,6 +36,7 @@ class ValueKind(StrEnum):
     SELECTOR = "selector"  # a label selector
     GROUP_KIND = "group-kind"  # a kind with its API group, such as Deployment.apps; Pod in the core group
     PATTERN = "pattern"  # a shell pattern for names
+    PROXY_URL = "proxy-url"  # http, https, socks5 or socks5h, with a host and without user info
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +157,20 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProxySettings:
+    """`endpoint.proxy`: the proxy to the endpoint. In the file, `env` and `none` stand instead of the mapping."""
+
+    url: str = _key(PROXY_OF_ENVIRONMENT, kind=ValueKind.PROXY_URL, go=False)
+    username: str = _key("", go=False)
+    password_file: str = _key("", go=False)
+
+    @property
+    def is_configured(self) -> bool:
+        """Return True if `url` is that of a proxy."""
+        return self.url not in (PROXY_OF_ENVIRONMENT, NO_PROXY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Select:
     """`endpoint.select`: the events that the endpoint gets; an empty list means all."""
 
@@ -188,6 +204,7 @@ class EndpointSettings:
     tls: Tls = Tls()
     concurrency: int = _key(0, least=0, most=512, go=False)  # 0: worker.concurrency
     rate: float = _key(0.0, least=0, most=100_000, go=False)  # requests a second; 0: no limit
+    proxy: ProxySettings = ProxySettings()
     select: Select = Select()
     exclude: Exclude = Exclude()
     start: str = _key("created", one_of=("created", "now"), go=False)

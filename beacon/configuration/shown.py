@@ -35,6 +35,8 @@ def _section(part: Any) -> dict[str, Any]:
 
 
 def _value(one: dataclasses.Field[object], value: Any) -> object:
+    if isinstance(value, settings.ProxySettings) and not value.is_configured:
+        return value.url
     if dataclasses.is_dataclass(value):
         return _section(value)
     if isinstance(value, Mapping):

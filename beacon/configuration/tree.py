@@ -124,7 +124,7 @@ def _model(kind: type) -> type[pydantic.BaseModel]:
     fields: dict[str, Any] = {one.name: _field(kind, one, hints[one.name]) for one in dataclasses.fields(kind)}
     config = pydantic.ConfigDict(extra="forbid", alias_generator=settings.key_of, frozen=True)
     # An empty section is read as null; it means the same as an absent one.
-    emptied = pydantic.model_validator(mode="before")(_begin_endpoint if kind is settings.EndpointSettings else _begin)
+    emptied = pydantic.model_validator(mode="before")(_BEGINNINGS.get(kind, _begin))
     return pydantic.create_model(
         kind.__name__, __config__=config, __validators__={"emptied": cast("Any", emptied)}, **fields
     )
@@ -137,6 +137,25 @@ def _begin(value: object) -> object:
 def _begin_endpoint(value: object, info: pydantic.ValidationInfo[_Corrections]) -> object:
     info.context.read += 1
     return _begin(value)
+
+
+def _begin_proxy(value: object) -> object:
+    """Accept `env` and `none` instead of a mapping; inside one they are no URLs."""
+    words = (settings.PROXY_OF_ENVIRONMENT, settings.NO_PROXY)
+    if value in words:
+        return {"url": _ProxyWord(str(value))}
+    if value not in (None, "") and not isinstance(value, dict):
+        raise ValueError(f"must be {', '.join(words)}, or a mapping with url")
+    return value or {}
+
+
+class _ProxyWord(str):
+    """`env` or `none`, which only stands instead of a mapping."""
+
+    __slots__ = ()
+
+
+_BEGINNINGS: Mapping[type, Any] = {settings.EndpointSettings: _begin_endpoint, settings.ProxySettings: _begin_proxy}
 
 
 def _field(owner: type, one: dataclasses.Field[object], hint: object) -> tuple[object, object]:
@@ -205,7 +224,7 @@ class _ValueReader:
         return type(value)(corrected)
 
     def _read_text(self, value: object) -> object:
-        if not isinstance(value, str) or self._allowed.kind is None:
+        if not isinstance(value, str) or self._allowed.kind is None or isinstance(value, _ProxyWord):
             return value
         return _READERS[self._allowed.kind](value)
 
@@ -258,6 +277,7 @@ _READERS = {
     settings.ValueKind.SELECTOR: _selector,
     settings.ValueKind.GROUP_KIND: values.group_kind,
     settings.ValueKind.PATTERN: values.pattern,
+    settings.ValueKind.PROXY_URL: values.proxy_url,
 }
 _SECTIONS: dict[type, str] = {
     kind: f"{settings.key_of(name)}."
@@ -268,6 +288,7 @@ _SECTIONS: dict[type, str] = {
     settings.Retry: "endpoint.retry.",
     settings.BreakerSettings: "endpoint.breaker.",
     settings.Tls: "endpoint.tls.",
+    settings.ProxySettings: "endpoint.proxy.",
 }
 
 
@@ -305,7 +326,9 @@ def _sentence(problem: ErrorDetails, path: Sequence[object]) -> str:
 
 
 def _is_shown(path: Sequence[object]) -> bool:
-    """Return False for an endpoint that is not a mapping: it may be a URL with a secret."""
+    """Return False for an endpoint or a proxy that is not a mapping: it may be a URL with a secret."""
+    if path[-1] == "proxy":
+        return False
     return list(path) not in (["endpoint"], ["endpoints"]) and not (path[0] == "endpoints" and len(path) == 2)
 
 

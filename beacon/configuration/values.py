@@ -6,6 +6,9 @@ The patterns are public because the JSON Schema for editors (`beacon.dev.referen
 import re
 from urllib.parse import urlsplit
 
+from beacon import errors
+from beacon.boundary import proxies
+
 _UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
 _SIZES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
@@ -72,11 +75,37 @@ def url(text: str) -> str:
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise ValueError("is not a URL") from error
-    if parts.scheme not in ("http", "https") or not host or port == 0 or not _HOST.fullmatch(host):
+    is_host = host and _HOST.fullmatch(host) and _ends_with_host_or_port(parts.netloc)
+    if parts.scheme not in ("http", "https") or port == 0 or not is_host:
         raise ValueError("must be an http or https URL with a host, such as https://billing.example.com/events")
     if parts.fragment or re.search(r"[^\x21-\x7e]", text):
         raise ValueError("must not hold a fragment, blanks, control or non-ASCII characters")
     return text
+
+
+def _ends_with_host_or_port(authority: str) -> bool:
+    """Return False if text follows an IPv6 address in brackets, which urlsplit ignores and urllib3 rejects."""
+    behind = authority.rpartition("]")[2]
+    return behind == authority or behind[:1] in ("", ":")
+
+
+def proxy_url(text: str) -> str:
+    """Check the URL of a proxy, with its scheme, and without user info, path, query and fragment.
+
+    The error message does not quote the URL: it may contain a password.
+    """
+    if "@" in text:
+        raise ValueError("must not hold user info: use username and passwordFile")
+    try:
+        parsed = proxies.parse(text, "")
+    except errors.ConfigError as error:
+        raise ValueError(f"is unusable{error.problems[0].partition(';')[0]}") from error
+    scheme, separator, rest = text.partition("://")
+    host = rest.removesuffix("/")
+    is_host = _ends_with_host_or_port(host) and {*"/?#"}.isdisjoint(host) and host.isascii()
+    if not separator or not is_host or text != text.strip():
+        raise ValueError("must be the URL of a proxy such as http://proxy.example.com:3128, without a path")
+    return text.replace(scheme, parsed.scheme, 1)
 
 
 def path(text: str) -> str:

@@ -68,6 +68,8 @@ def _serve(
                 loop=loop,
                 start=context.spawn,
                 on_tls_error=recorder.tls_failed,
+                on_proxy_error=recorder.proxy_failed,
+                on_secrets=conceal,
                 on_fault=recorder.faulted,
             )
             senders.append(at_end.enter_context(closing(sender)))
@@ -76,7 +78,7 @@ def _serve(
                 wiring.config_of(tree, one), sender, stop=context.stop, telemetry=recorder, marks=marks
             )
             served.append(guarded_endpoint.GuardedEndpoint(delivery, telemetry=recorder))
-        beat_unless_stuck = functools.partial(beat_unless, lambda: _any_is_stuck(senders), beat)
+        beat_unless_stuck = functools.partial(beat_unless, lambda: all_are_stuck(senders), beat)
         dispatcher = dispatch.Dispatcher(
             served, loop=loop, connect=lambda: connect(beat_unless_stuck), stop=context.stop, ledger=ledger
         )
@@ -103,13 +105,14 @@ def _open_marks(
     )
 
 
-def _any_is_stuck(senders: Iterable[http_sender.HttpSender]) -> bool:
+def all_are_stuck(senders: Iterable[http_sender.HttpSender]) -> bool:
+    """Return True if every endpoint has a thread that is stuck: a new process may help, and holds up no endpoint."""
     now = time.monotonic()
-    return any(sender.is_stuck(now) for sender in senders)
+    return all(sender.is_stuck(now) for sender in senders)
 
 
 def beat_unless(is_stuck: Callable[[], bool], beat: Beat) -> None:
-    """Write a heartbeat, unless a thread that opens a connection stays stuck."""
+    """Write a heartbeat, unless the threads that open connections stay stuck."""
     if not is_stuck():
         beat()
 

@@ -6,12 +6,12 @@ Pure. The parts do not import the settings; each knows only its own configuratio
 from beacon.configuration import settings
 from beacon.notifier.delivery import breaker, render, retry
 from beacon.notifier.delivery import endpoint as delivery
-from beacon.notifier.transport import route, tls_context
+from beacon.notifier.transport import endpoint_proxy, route, tls_context
 
 
 def target_of(tree: settings.Settings, endpoint: settings.EndpointSettings) -> route.Target:
     """Return the target of an endpoint's requests."""
-    tls = endpoint.tls
+    tls, proxy = endpoint.tls, endpoint.proxy
     return route.Target(
         url=endpoint.url,
         method=endpoint.method,
@@ -22,6 +22,7 @@ def target_of(tree: settings.Settings, endpoint: settings.EndpointSettings) -> r
         files=tls_context.TlsFiles(
             ca=tls.ca_file, certificate=tls.cert_file, key=tls.key_file, verify=not tls.insecure_skip_verify
         ),
+        proxy=endpoint_proxy.ProxyConfig(url=proxy.url, username=proxy.username, password_file=proxy.password_file),
     )
 
 

@@ -21,6 +21,7 @@ from beacon.configuration import loading, settings
 from beacon.runtime import run_directory
 from beacon.store import daemon, database, service, suspects, wiring
 from tests import run_directories
+from tests.interpreters import relays
 from tests.unit.notifier import endpoints, running
 from tests.unit.store import world
 
@@ -236,6 +237,36 @@ def test_each_endpoint_has_its_own_concurrency_and_breaker() -> None:
         running.wait_for(lambda: place.state_of("one") == "down")
         assert {place.endpoints[name].most_in_flight for name in ("one", "three")} <= {1, 2, 3}, "beside a probe"
         assert place.state_of("two") == place.state_of("three") == "up"
+
+
+def test_each_endpoint_is_reached_by_its_own_proxy_and_one_without_a_password_holds_up_only_itself(
+    tmp_path: Path,
+) -> None:
+    password, missing = tmp_path / "password", tmp_path / "missing"
+    password.write_text("hunter2 of one\n")
+    with relays.Socks5(username="me", password="hunter2 of one") as one, relays.Socks5() as two:
+        proxies = {
+            "one": {"url": f"socks5://127.0.0.1:{one.port}", "username": "me", "passwordFile": str(password)},
+            "two": {"url": f"socks5://127.0.0.1:{two.port}", "username": "me", "passwordFile": str(missing)},
+            "three": "none",
+        }
+        changes = {name: {"proxy": proxy} for name, proxy in proxies.items()}
+        with made(**changes) as place, place.notifier() as process:
+            place.change("a", "b", "c")
+            for name in ("one", "three"):
+                running.wait_for(lambda one=name: place.store.states(one)["delivered"] == 3)  # type: ignore[misc]
+                place.check(name)
+            running.wait_for(lambda: place.state_of("two") == "down")
+            assert {target[1] for target in one.targets} == {place.endpoints["one"].port}
+            assert two.targets == []
+            process.send_signal(signal.SIGTERM)
+            said, _ = process.communicate(timeout=100)
+
+    lines = [json.loads(line) for line in said.splitlines()]
+    (rejected,) = [line for line in lines if line["event"] == "proxy password rejected"]
+    assert rejected["endpoint"] == "two"
+    assert rejected["problem"] == f"proxy.passwordFile {missing} can't be read: No such file or directory"
+    assert "hunter2" not in said
 
 
 # A notifier in which something unexpected happens while the endpoint "two" is served: in its breaker, when an answer is

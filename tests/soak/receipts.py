@@ -1,7 +1,8 @@
-"""The events that the endpoint accepted: each id once, by object, in the order of arrival."""
+"""The events that one endpoint accepted, each id once: by object, in the order of arrival, and the set they make."""
 
 import threading
 from collections import defaultdict
+from collections.abc import Mapping
 
 from beacon import codec
 from beacon.dev import endpoint
@@ -15,6 +16,7 @@ class Receipts:
     def __init__(self, sink: endpoint.SinkServer) -> None:
         """Start reading."""
         self.received: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        self.holds: dict[str, tuple[str, str]] = {}  # object -> UID and value, as a receiver would know them
         self.distinct = 0
         self.repeats = 0
         self._seen: set[str] = set()
@@ -37,9 +39,15 @@ class Receipts:
                     continue
                 self._seen.add(data["id"])
                 self.distinct += 1
-                kind = data["type"].rpartition(".")[2]
-                self.received[data["subject"]].append((kind, data["data"]["resource"]["annotationValue"]))
+                self._apply(data["subject"], data["type"].rpartition(".")[2], data["data"]["resource"])
             return self.distinct
+
+    def _apply(self, name: str, kind: str, resource: Mapping[str, str]) -> None:
+        self.received[name].append((kind, resource["annotationValue"]))
+        if kind != "deleted":
+            self.holds[name] = resource["uid"], resource["annotationValue"]
+        elif self.holds.get(name, ("",))[0] == resource["uid"]:
+            del self.holds[name]
 
     def stop(self) -> None:
         """Read the remaining events and stop."""

@@ -68,6 +68,16 @@ EFFECTS: Mapping[str, str] = {
     "endpoint.tls.keyFile": "Private key of the client certificate.",
     "endpoint.concurrency": "Highest number of requests in flight to this endpoint. 0: `worker.concurrency`.",
     "endpoint.rate": "Highest number of requests a second (token bucket). 0: no limit.",
+    "endpoint.proxy.url": (
+        "Proxy to this endpoint: `http://`, `https://`, `socks5://` or `socks5h://` (the proxy resolves names), with"
+        " host and port, without user and password. Instead of the mapping, `proxy: env` means the proxy of the"
+        " environment (`HTTPS_PROXY`, `NO_PROXY`), and `proxy: none` a direct connection."
+    ),
+    "endpoint.proxy.username": "User of the proxy.",
+    "endpoint.proxy.passwordFile": (
+        "File with the password of `username`, read again when it changes. Nothing is sent to the endpoint before it"
+        " can be read."
+    ),
     "endpoint.start": (
         "`created`: a new endpoint gets all tracked objects as `created`. `now`: it gets only what changes after its"
         " name appeared."

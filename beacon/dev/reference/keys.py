@@ -20,6 +20,7 @@ _WRITTEN = {
     settings.ValueKind.SELECTOR: "label selector",
     settings.ValueKind.GROUP_KIND: "kind",
     settings.ValueKind.PATTERN: "shell pattern",
+    settings.ValueKind.PROXY_URL: "URL",
 }
 _SIZES = ((40, "Ti"), (30, "Gi"), (20, "Mi"), (10, "Ki"), (0, ""))
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}

@@ -28,6 +28,9 @@ _KINDS = {
     settings.ValueKind.PORT: r"[0-9]{1,5}",
     settings.ValueKind.GROUP_KIND: values.GROUP_KIND,
     settings.ValueKind.PATTERN: values.PATTERN,
+    settings.ValueKind.PROXY_URL: (
+        rf"([Hh][Tt][Tt][Pp][Ss]?|[Ss][Oo][Cc][Kk][Ss]5[Hh]?)://{_HOST}(:(?!0+(/|$))[0-9]*)?/?"
+    ),
 }
 _OWN = {
     "app.version": checks.VERSION,
@@ -76,7 +79,7 @@ def _section(section: keys.Section) -> Json:
 
 def _key(path: str, key: keys.Key) -> Json:
     described: Json = {"description": key.effect}
-    if not key.required and not key.is_map:
+    if not (key.required or key.is_map or key.allowed.kind is settings.ValueKind.PROXY_URL):  # no URL is the default
         described["default"] = _default(key)
     name = f"{path}.{key.name}"
     if key.is_map:
@@ -173,5 +176,15 @@ _TOGETHER: Mapping[str, Json] = {
     "endpoint.tls": {
         "if": {"anyOf": [_filled("certFile", _TEXT), _filled("keyFile", _TEXT)]},
         "then": {"required": ["certFile", "keyFile"]},
+    },
+    "endpoint.proxy": {
+        "type": ["object", "string", "null"],
+        "allOf": [
+            {"if": {"type": "string"}, "then": {"enum": [settings.PROXY_OF_ENVIRONMENT, settings.NO_PROXY, ""]}},
+            {
+                "if": {"anyOf": [_filled("username", _TEXT), _filled("passwordFile", _TEXT)]},
+                "then": {"required": ["url"]},
+            },
+        ],
     },
 }

@@ -156,6 +156,10 @@ class Telemetry:
         """Log that the TLS files can't be used."""
         self._log.warning("TLS files rejected", endpoint=self._endpoint, problem=text)
 
+    def proxy_failed(self, text: str) -> None:
+        """Log that the password file of the proxy can't be used."""
+        self._log.warning("proxy password rejected", endpoint=self._endpoint, problem=text)
+
     def faulted(self, error: Exception) -> None:
         """Log an unexpected error that only one request has; it is settled, and so counted, as `internal`."""
         self._log.error("request failed with an error", endpoint=self._endpoint, traceback=_traceback(error))

@@ -18,12 +18,14 @@ class BlockingSender:
         *,
         token: Callable[[], str],
         on_tls_error: Callable[[str], None] = lambda _: None,
+        on_proxy_error: Callable[[str], None] = lambda _: None,
+        on_secrets: Callable[[tuple[str, ...]], None] = lambda _: None,
         on_fault: Callable[[Exception], None] = lambda _: None,
     ) -> None:
         """Create a sender; the parameters are those of `HttpSender`.
 
         Raises:
-            errors.ConfigError: the proxy variables of the environment are invalid.
+            errors.ConfigError: the proxy can't be used.
         """
         self._loop = event_loop.EventLoop()
         try:
@@ -33,6 +35,8 @@ class BlockingSender:
                 loop=self._loop,
                 start=_start,
                 on_tls_error=on_tls_error,
+                on_proxy_error=on_proxy_error,
+                on_secrets=on_secrets,
                 on_fault=on_fault,
             )
         except BaseException:

@@ -51,8 +51,9 @@ class Resolver:
         with self._lock:
             lookup = self._under_way.get((host, port))
             if lookup is None:
-                lookup = self._under_way[host, port] = _Lookup()
+                lookup = _Lookup()
                 threading.Thread(target=self._look_up, args=(host, port, lookup), name="lookup", daemon=True).start()
+                self._under_way[host, port] = lookup  # only now: starting the thread may fail
         if not lookup.done.wait(max(0.0, until - time.monotonic())):
             raise TimeoutError(f"the name {host} was not resolved in time")
         if lookup.error is not None:

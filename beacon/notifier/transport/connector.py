@@ -17,6 +17,7 @@ from beacon.boundary import idle_socket
 from beacon.notifier.transport import event_loop
 
 _GRACE_S = 10.0
+_MOST_STUCK = 8  # threads of one endpoint
 
 Start = Callable[[str, Callable[[], None]], object]
 Outcome = idle_socket.Stream | Exception
@@ -89,8 +90,11 @@ class Connector:
         """Call `make` in a thread, then `done` in the loop's thread with the connection or the error.
 
         Raises:
+            OSError: too many threads are stuck, which would otherwise become ever more.
             RuntimeError: no further thread can be started.
         """
+        if len(self._openings) >= _MOST_STUCK and self._stuck(time.monotonic()) >= _MOST_STUCK:
+            raise OSError(f"{_MOST_STUCK} earlier attempts to connect hang in the operating system")
         opening = ConnectionAttempt(deadline, make, done)
         if len(self._openings) >= self._threads:
             self._start("connector", self._work)
@@ -101,7 +105,7 @@ class Connector:
 
     def is_stuck(self, now: float) -> bool:
         """Return True if a thread is stuck long after the deadline of its opening."""
-        return any(opening.deadline + _GRACE_S <= now for opening in self._openings)
+        return self._stuck(now) > 0
 
     def close(self) -> None:
         """Abandon the openings and end the threads."""
@@ -109,6 +113,9 @@ class Connector:
             opening.abandon()
         for _ in range(self._threads):
             self._jobs.put(None)
+
+    def _stuck(self, now: float) -> int:
+        return sum(opening.deadline + _GRACE_S <= now for opening in self._openings)
 
     def _work(self) -> None:
         while (opening := self._jobs.get()) is not None:

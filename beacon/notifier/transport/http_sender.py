@@ -18,6 +18,7 @@ from beacon.notifier.transport import (
     answer,
     connections,
     connector,
+    endpoint_proxy,
     event_loop,
     failures,
     masking,
@@ -59,22 +60,27 @@ class HttpSender:
         loop: event_loop.EventLoop,
         start: connector.Start,
         on_tls_error: Callable[[str], None] = lambda _: None,
+        on_proxy_error: Callable[[str], None] = lambda _: None,
+        on_secrets: Callable[[tuple[str, ...]], None] = lambda _: None,
         on_fault: Callable[[Exception], None] = lambda _: None,
     ) -> None:
         """Create a sender; it opens no connection yet. `token` returns the current bearer token, "" for none.
 
-        `start` starts a thread. `on_tls_error` is called with the reason when the TLS files can't be used, `on_fault`
+        `start` starts a thread. `on_tls_error` and `on_proxy_error` are called with the reason when the TLS files or
+        the proxy's password file can't be used, `on_secrets` with every form of a secret that is read later, `on_fault`
         with each unexpected error.
 
         Raises:
-            errors.ConfigError: the proxy variables of the environment are invalid.
+            errors.ConfigError: the proxy can't be used.
         """
         self._target = target
         self._token = token
         self._on_fault = on_fault
         self._on_broken: Callable[[Exception], None] = _raise
         self._loop = event_loop.LoopShare(loop, on_error=self._broke)
-        self._routes = route.EndpointRoutes(target, on_tls_error=on_tls_error)
+        self._routes = route.EndpointRoutes(
+            target, on_tls_error=on_tls_error, on_proxy_error=on_proxy_error, on_secrets=on_secrets
+        )
         self._connector = connector.Connector(self._loop, start=start)
         self._random = random.Random()  # noqa: S311  for request ids, without a system call for each
         self._under_way: set[_Request] = set()
@@ -105,6 +111,8 @@ class HttpSender:
             request.token = self._token()
             way = self._routes.current()
             request.data = self._routes.template(way, request.token).fill(request.request_id, event_id, body)
+        except endpoint_proxy.NoPasswordError as error:
+            self._refuse(request, answer.NETWORK, str(error))
         except errors.TransientError as error:
             self._refuse(request, answer.TLS, str(error))
         except route.UnsendableHeader:
@@ -170,6 +178,8 @@ class HttpSender:
 
         try:
             request.opening = self._connector.open(way.open, deadline=request.deadline, done=opened)
+        except OSError as error:
+            self._refuse(request, answer.NETWORK, str(error))
         except RuntimeError as error:
             self._refuse_with(request, error)
 

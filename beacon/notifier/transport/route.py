@@ -1,11 +1,10 @@
 """How to reach one endpoint: from address, proxy, TLS files and headers come new connections and request bytes.
 
-A changed TLS file makes a new route, because open connections keep the old files. Proxy variables of the environment
-are read once, and nothing else of it: a CA bundle from the environment would override the configured one.
+A changed TLS file or proxy password makes a new route, because open connections keep the old one. Of the environment
+only the proxy variables are read: a CA bundle from the environment would override the configured one.
 """
 
 import logging
-import os
 import ssl
 import time
 import warnings
@@ -17,8 +16,8 @@ import requests
 from urllib3 import exceptions
 
 from beacon import errors
-from beacon.boundary import idle_socket, proxies
-from beacon.notifier.transport import connection, connector, masking, request_template, tls_context
+from beacon.boundary import idle_socket
+from beacon.notifier.transport import connection, connector, endpoint_proxy, masking, request_template, tls_context
 
 
 class UnsendableHeader(ValueError):
@@ -40,6 +39,7 @@ class Target:
     idle_timeout_s: float = 50.0
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     files: tls_context.TlsFiles = field(default_factory=tls_context.TlsFiles)
+    proxy: endpoint_proxy.ProxyConfig = field(default_factory=endpoint_proxy.ProxyConfig)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -63,43 +63,64 @@ class EndpointRoute:
 class EndpointRoutes:
     """The current route of one endpoint, and the bytes of its requests."""
 
-    def __init__(self, target: Target, *, on_tls_error: Callable[[str], None]) -> None:
-        """Prepare the route; `on_tls_error` is called with the reason when the TLS files can't be used.
+    def __init__(
+        self,
+        target: Target,
+        *,
+        on_tls_error: Callable[[str], None],
+        on_proxy_error: Callable[[str], None],
+        on_secrets: Callable[[tuple[str, ...]], None],
+    ) -> None:
+        """Prepare the route.
+
+        `on_tls_error` and `on_proxy_error` are called with the reason when the TLS files or the proxy's password file
+        can't be used, `on_secrets` with every form of a password that was read later.
 
         Raises:
-            errors.ConfigError: the proxy variables of the environment are invalid.
+            errors.ConfigError: the proxy can't be used.
         """
         self._target = target
         self._on_tls_error = on_tls_error
         self._resolver = connection.Resolver()
         self._tls_contexts = tls_context.TlsContexts(target.files)
+        self._context: ssl.SSLContext | None = None
         self._prepared = requests.Request(target.method, target.url).prepare()
-        self._proxy = proxies.of_environment(os.environ, self._prepared.url or "")
-        self._headers = request_template.Headers(self._prepared.url or "", target.agent, target.headers)
-        used = (self._proxy.text,) if self._proxy else ()
-        self.secrets = masking.of_request(target.url, target.headers, used)
-        self.secrets += masking.of_request(self._prepared.url or "", {}, ())  # as sent
+        url = self._prepared.url or ""  # as sent
+        self._proxy = endpoint_proxy.EndpointProxy(target.proxy, url, on_secrets=on_secrets, on_error=on_proxy_error)
+        self._headers = request_template.Headers(url, target.agent, target.headers)
+        self._secrets = masking.of_request(target.url, target.headers, ()) + masking.of_request(url, {}, ())
         self._route: EndpointRoute | None = None
-        self._form: tuple[str, request_template.RequestTemplate] | None = None  # with the token that it contains
+        self._form: tuple[EndpointRoute, str, request_template.RequestTemplate] | None = None  # and what it contains
         self._tls_error = ""
         _silence_libraries(verify=target.files.verify)
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Return the secrets of all requests, except the token, in every form that must be masked."""
+        return self._secrets + self._proxy.secrets
+
     def current(self) -> EndpointRoute:
-        """Return the route; a new one if a TLS file has changed.
+        """Return the route; a new one if a TLS file or the proxy's password has changed.
 
         Raises:
+            endpoint_proxy.NoPasswordError: there is none, because the proxy's password file can't be read.
             errors.TransientError: there is none, because a TLS file can't be used.
         """
+        now = time.monotonic()
+        if self._proxy.changed(now):
+            self._route = None
         try:
-            context = self._tls_contexts.changed(time.monotonic())
+            context = self._tls_contexts.changed(now)
         except errors.TransientError as error:
             self._tls_error = str(error)
             self._on_tls_error(self._tls_error)
             context = None
         if context is not None:
-            self._route = self._make(context)
-        if self._route is None:
+            self._context, self._route = context, None
+        if self._context is None:
             raise errors.TransientError(self._tls_error)
+        if self._route is None:
+            self._route = self._make(self._context)
         return self._route
 
     def template(self, route: EndpointRoute, token: str) -> request_template.RequestTemplate:
@@ -109,21 +130,22 @@ class EndpointRoutes:
             UnsendableHeader: the token or a configured header contains characters that can't be sent.
         """
         known = self._form
-        if known is None or known[0] != token:
+        if known is None or known[0] is not route or known[1] != token:
             headers = self._headers.with_token(token, proxy=route.proxy_headers)
             try:
                 made = request_template.RequestTemplate(self._target.method, route.path, headers)
             except ValueError as error:
                 raise UnsendableHeader(str(error)) from error
-            known = self._form = token, made
-        return known[1]
+            known = self._form = route, token, made
+        return known[2]
 
     def _make(self, context: ssl.SSLContext) -> EndpointRoute:
+        proxy = self._proxy.proxy
         adapter = connection.Adapter(
             context=context,
             resolver=self._resolver,
-            proxy=self._proxy,
-            proxy_context=self._tls_contexts.proxy_context() if self._proxy and self._proxy.scheme == "https" else None,
+            proxy=proxy,
+            proxy_context=self._tls_contexts.proxy_context() if proxy and proxy.scheme == "https" else None,
         )
         pool = adapter.get_connection_with_tls_context(
             self._prepared, self._target.files.verify, proxies=adapter.by_scheme

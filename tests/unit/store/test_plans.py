@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import apsw
+import pytest
 
 from beacon.domain import model
+from beacon.store import deliveries
 from tests.unit.store import world
 
 
@@ -38,3 +40,27 @@ def _live(store: world.World, at: int) -> None:
     store.deliver_all()
     store.observe(at + 2, at + 10, world.seen(name, at + 3, model.ChangeKind.DELETED))
     store.deliver_all()
+
+
+CLAIMS = {
+    "fresh": (deliveries._FRESH, "deliveries_fresh"),
+    "newest": (deliveries._NEWEST, "deliveries_fresh"),
+    "of a catch-up": (deliveries._BACKGROUND, "deliveries_background"),
+    "newest of a catch-up": (deliveries._NEWEST_BEHIND, "deliveries_background"),
+    "due": (deliveries._DUE, "deliveries_due"),
+    "least recently tried": (deliveries._LEAST_RECENT, "deliveries_tried"),
+}
+
+
+@pytest.mark.parametrize(("which", "index"), CLAIMS.values(), ids=CLAIMS.keys())
+def test_a_claim_reads_only_what_it_returns_however_much_waits_for_any_endpoint(
+    which: str, index: str, tmp_path: Path
+) -> None:
+    ledger = world.World(tmp_path / "e.db").ledger
+    sql = f"EXPLAIN QUERY PLAN {deliveries._WHOLE} {which} LIMIT ?"
+
+    plan = [str(row[3]) for row in ledger.rows(sql, ("[]", *(1,) * (which.count("?") + 1)))]
+
+    (first,) = [step for step in plan if step.startswith("SEARCH d ")]
+    assert f"INDEX {index} (endpoint=?" in first
+    assert not [step for step in plan if "TEMP B-TREE" in step or step.startswith(("SCAN d", "SCAN e", "SCAN k"))], plan

@@ -302,18 +302,67 @@ def test_a_connection_that_is_open_too_late_is_closed(
 def test_a_thread_that_stays_stuck_while_it_opens_a_connection_is_detected(
     looped: Looped, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    go_on = threading.Event()
+    go_on, entered = threading.Event(), threading.Event()
 
     def stuck(*_: object, **__: object) -> list[str]:
+        entered.set()
         go_on.wait(300)
         return []
 
     monkeypatch.setattr(connection.Resolver, "resolve", stuck)
-    looped.send("stuck", timeout_s=0.1)
+    looped.send("stuck", timeout_s=600.0)
+    looped.run_until(entered.is_set)
+    now = time.monotonic()
+    looped.sender.expire(now)
     assert looped.codes("stuck") == ["timeout"]
 
-    now = time.monotonic()
+    late = now + 600.0 + 2 * connector._GRACE_S
     assert not looped.sender.is_stuck(now)
-    assert looped.sender.is_stuck(now + 2 * connector._GRACE_S)
+    assert looped.sender.is_stuck(late)
     go_on.set()
-    looped.run_until(lambda: not looped.sender.is_stuck(now + 2 * connector._GRACE_S))
+    looped.run_until(lambda: not looped.sender.is_stuck(late))
+
+
+def test_threads_that_stay_stuck_do_not_become_ever_more(looped: Looped, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on, entered = threading.Event(), threading.Semaphore(0)
+
+    def stuck(*_: object, **__: object) -> list[str]:
+        entered.release()
+        go_on.wait(300)
+        raise OSError("let go")
+
+    monkeypatch.setattr(connection.Resolver, "resolve", stuck)
+    for number in range(connector._MOST_STUCK):
+        looped.send(f"stuck{number}", timeout_s=600.0)
+        looped.run_until(lambda: entered.acquire(blocking=False))
+    monkeypatch.setattr(connector, "_GRACE_S", -600.0)
+
+    looped.send("refused", timeout_s=600.0)
+    looped.codes("refused")
+    refused = looped.answers["refused"]
+    assert (refused.code, refused.error) == (
+        answer.NETWORK,
+        "8 earlier attempts to connect hang in the operating system",
+    )
+    assert looped.threads == connector._MOST_STUCK
+    assert looped.faults == []
+
+    go_on.set()
+    looped.run_until(lambda: not looped.sender._connector._openings)
+    looped.send("after", timeout_s=60.0)
+    looped.run_until(lambda: "after" in looped.answers)
+    assert "let go" in looped.answers["after"].error
+
+
+def test_a_name_is_looked_up_again_if_no_thread_could_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolver = connection.Resolver()
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="can't start"):
+            resolver.resolve("localhost", 80, until=time.monotonic() + 60)
+
+    assert resolver.resolve("localhost", 80, until=time.monotonic() + 60)
