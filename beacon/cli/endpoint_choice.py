@@ -41,6 +41,27 @@ def known(client: bus.Client) -> tuple[wire.EndpointStatistics, ...]:
     return client.try_call(wire.Inspect(), timeout_s=_TIMEOUT_S).endpoints
 
 
+def configured(client: bus.Client) -> list[str]:
+    """Return the names of the endpoints that are configured.
+
+    Raises:
+        errors.TransientError: the store does not answer.
+    """
+    return [one.endpoint for one in known(client) if not one.removed_us]
+
+
+def are_several(client: bus.Client, chosen: str) -> bool:
+    """Return True if the ledger knows several endpoints, so that an output must name the endpoint.
+
+    Raises:
+        click.UsageError: there is no endpoint of the chosen name.
+        errors.TransientError: the store does not answer.
+    """
+    names = [one.endpoint for one in known(client)]
+    check(chosen, names)
+    return len(names) > 1
+
+
 def check(name: str, names: Sequence[str]) -> None:
     """Raise an error that lists the names, if the given one is neither "" nor one of them.
 

@@ -59,6 +59,8 @@ INSTANTS = {
     "nextAttempt",
     "notBefore",
     "oldest",
+    "pausedSince",
+    "removedSince",
     "settled",
     "since",
     "started",
@@ -243,6 +245,11 @@ class Scenario:
         self.json("plan", "--config", str(config))
         nothing = {"KUBECONFIG": "", "HOME": str(self.directory)}
         self.record("cli.md", "beacon rbac --config widgets.yaml", "rbac", "--config", str(widgets), environ=nothing)
+        line = 'beacon pause --reason "billing is being upgraded"'
+        self.record("cli.md", line, "pause", "--reason", "billing is being upgraded")
+        self.json("pause")
+        self.record("cli.md", "beacon resume", "resume")
+        self.json("resume")
         self.json("version")
         self.json("verify")
         self.json("backup", str(self.directory / "copy.db"))
