@@ -87,6 +87,7 @@ def test_an_unknown_endpoint_is_wrong_use_and_the_known_ones_are_named(here: Pla
         ("redeliver",),
         ("discard", "--reason", "r"),
         ("tail",),
+        ("explain", "ConfigMap", "ns/a"),
         ("status",),
         ("pause",),
         ("resume",),
@@ -183,6 +184,39 @@ def test_a_filter_or_a_configured_endpoint_limits_discard_to_failed_deliveries(w
         assert (done.stdout, numbers(without_billing, name)) == ("1 discarded, 0 refused\n", (2, 0, 1))
     none = beacon(without_billing, "discard", "--reason", "r", "--endpoint", "billing", "-n", "", "--yes")
     assert (none.stdout, numbers(without_billing, "billing")) == ("0 discarded, 0 refused\n", (2, 0, 1))
+
+
+def test_explain_shows_which_endpoint_gets_an_object_and_limits_the_number_of_events(here: Place) -> None:
+    here.started[0].kill()
+    here.started[0].wait()
+    configure(here, *NAMES, billing={"select": {"names": ["c"], "types": ["created", "deleted"]}})
+    here.start()
+
+    both = json.loads(beacon(here, "explain", "ConfigMap", "ns/c", "-o", "json").stdout)
+    latest = json.loads(beacon(here, "explain", "ConfigMap", "ns/c", "--limit", "1", "-o", "json").stdout)
+    other = json.loads(beacon(here, "explain", "ConfigMap", "ns/a", "-o", "json").stdout)
+    one = json.loads(beacon(here, "explain", "cm/c", "-n", "ns", "--endpoint", "billing", "-o", "json").stdout)
+    text = beacon(here, "explain", "ConfigMap", "ns/a").stdout
+
+    assert [(each["type"], each["delivery"]["endpoint"]) for each in both["events"]] == [
+        ("created", "audit"),
+        ("created", "billing"),
+        ("updated", "audit"),
+        ("updated", "billing"),
+    ]
+    assert [(each["sequence"], each["delivery"]["endpoint"]) for each in latest["events"]] == [
+        (4, "audit"),
+        (4, "billing"),
+    ]
+    assert [(each["endpoint"], each["selected"], each["types"]) for each in both["endpoints"]] == [
+        ("audit", True, ["created", "updated", "deleted"]),
+        ("billing", True, ["created", "deleted"]),
+    ]
+    assert "Endpoint billing does not get this object: no pattern of its select.names matches 'a'." in other["why"]
+    assert {each["delivery"]["endpoint"] for each in one["events"]} == {"billing"}
+    assert [each["endpoint"] for each in one["endpoints"]] == ["billing"]
+    assert "endpoints\n  audit    created, updated, deleted  last written" in text
+    assert "\n  billing  nothing" in text
 
 
 def test_a_redelivery_stays_with_its_endpoint(here: Place) -> None:

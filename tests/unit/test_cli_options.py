@@ -15,7 +15,7 @@ from beacon.domain import model
 
 PRINTS_A_SCRIPT = {"completion"}
 READS_A_CONFIGURATION = {"check-config", "plan", "rbac"}
-CHANGES_OR_SHOWS_DELIVERIES = {"discard", "events", "redeliver", "status", "tail"}
+CHANGES_OR_SHOWS_DELIVERIES = {"discard", "events", "explain", "redeliver", "status", "tail"}
 ACTS_ON_AN_ENDPOINT = {"pause", "resume", "test-event"}
 READS_A_CLUSTER = {"explain", "plan", "rbac"}
 LONG = {"-o": "--output", "-n": "--namespace", "-w": "--watch", "-y": "--yes"}
