@@ -15,7 +15,9 @@ _COMMANDS = {
     "redeliver": ("redeliver", "Send events again."),
     "test-event": ("test_event", "Send a test event and report the endpoint's response."),
     "tail": ("tail", "Follow events and requests as they happen."),
-    "discard": ("discard", "Give up failed deliveries permanently."),
+    "pause": ("pause", "Stop the sending to one endpoint."),
+    "resume": ("resume", "Start the sending to a paused endpoint again."),
+    "discard": ("discard", "Give up failed deliveries, or those of a removed endpoint, permanently."),
     "adopt": ("adopt", "Bind the ledger to another cluster."),
     "completion": ("completion", "Print the completion script for a shell."),
     "version": ("version", "Print the versions of Beacon and of what it runs on."),
@@ -25,7 +27,7 @@ _COMMANDS = {
     "explain": ("explain.command", "Show the history of one object, and why no event was sent."),
     "plan": ("plan.command", "Preview the effect of a configuration on this cluster."),
     "rbac": ("rbac", "Print the minimal RBAC for a configuration."),
-    "status": ("status.command", "Show processes, scopes, deliveries, endpoint, gaps and storage."),
+    "status": ("status.command", "Show processes, scopes, deliveries, endpoints, gaps and storage."),
 }
 
 

@@ -2,14 +2,14 @@
 
 import itertools
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from beacon import bus, errors, wire
-from beacon.cli import actor, filters, output, progress, search, terminal
+from beacon.cli import actor, endpoint_choice, filters, output, progress, search, terminal
 
 _TIMEOUT_S = 10.0
 _BATCH = 200  # pairs in one request; the store may apply fewer
@@ -52,14 +52,15 @@ def carry_out(client: bus.Client, action: BulkAction, params: dict[str, Any]) ->
     if not ids and not params["state"]:
         params["state"] = action.states
     selection = search.resolve(client, filters.selection(params, ids))
+    several = endpoint_choice.are_several(client, selection.endpoint)
     if dry_run:
-        return _show_only(client, action, selection, form)
+        return _show_only(client, action, selection, search.Columns(form=form, several=several))
     selected, missing = _select(client, selection)
     if len(selected) > 1 and not yes:
         click.confirm(f"{len(selected)} deliveries will be {action.past}. Continue?", abort=True, err=True)
     done, refused = _apply(client, action, selected)
     plain = {"done": done, "refused": refused}
-    output.show(form, plain, _lines(action, plain))
+    output.show(form, plain, _lines(action, plain, several=several))
     return _report_missing(missing) or (errors.EXIT_FAILURE if refused else errors.EXIT_OK)
 
 
@@ -73,10 +74,10 @@ def _select(client: bus.Client, selection: wire.DeliveryFilter) -> tuple[Pairs, 
     return tuple(pairs), sorted(missing)
 
 
-def _show_only(client: bus.Client, action: BulkAction, selection: wire.DeliveryFilter, form: str) -> int:
+def _show_only(client: bus.Client, action: BulkAction, selection: wire.DeliveryFilter, columns: search.Columns) -> int:
     selected, missing = _select(client, selection)
     shown = list(itertools.islice(search.walk(client, selection), _SHOWN_DRY))
-    output.show(form, [search.plain(one) for one in shown], search.lines(shown, form))
+    output.show(columns.form, [search.plain(one) for one in shown], columns.table(shown))
     cut = f" (the first {len(shown)} are shown)" if len(shown) < len(selected) else ""
     terminal.print_line(
         f"{len(selected)} would be {action.past}, unless the order of their objects' events forbids it{cut}.", err=True
@@ -108,13 +109,17 @@ def _apply(client: bus.Client, action: BulkAction, selected: Pairs) -> tuple[int
     return done, refused
 
 
-def _lines(action: BulkAction, plain: dict[str, Any]) -> list[str]:
+def _lines(action: BulkAction, plain: dict[str, Any], *, several: bool) -> list[str]:
     refused = plain["refused"]
     lines = [f"{plain['done']} {action.past}, {len(refused)} refused"]
-    lines += [f"  {one['id']}: {one['why']}" for one in refused[:_SHOWN]]
+    lines += [f"  {one['id']}{_to(one) if several else ''}: {one['why']}" for one in refused[:_SHOWN]]
     if len(refused) > _SHOWN:
         lines.append(f"  and {len(refused) - _SHOWN} more (-o json lists all)")
     return lines
+
+
+def _to(refused: Mapping[str, str]) -> str:
+    return f" to {refused['endpoint']}"
 
 
 def _report_missing(missing: Sequence[str]) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from beacon import wire
+from beacon.cli import endpoint_choice
 from beacon.domain import builtin, model
 
 LIMIT = click.IntRange(0, 1_000_000_000)
@@ -70,6 +71,7 @@ def selection(params: dict[str, Any], ids: tuple[str, ...] = ()) -> wire.Deliver
         since_us=params.pop("since") or 0,
         until_us=params.pop("until") or 0,
         ids=ids,
+        endpoint=params.pop("endpoint"),
     )
 
 
@@ -95,6 +97,7 @@ def matches(selection: wire.DeliveryFilter, one: wire.DeliverySummary) -> bool:
         and selection.namespace in (None, one.namespace)
         and selection.name in ("", one.name)
         and selection.uid in ("", one.uid)
+        and selection.endpoint in ("", one.endpoint)
         and selection.since_us <= one.detected_us < (selection.until_us or model.MAX_INTEGER)
     )
 
@@ -108,6 +111,7 @@ _OBJECT = (
     click.option("-n", "--namespace", default=None, help='Namespace of the object; "" for cluster-wide objects.'),
     click.option("--name", default="", help="Name of the object."),
 )
+endpoint_option = endpoint_choice.option("Endpoint of the delivery; a removed one, too.")
 _OPTIONS = (
     click.option(
         "--state", multiple=True, type=_one_of(model.DeliveryState), help="State of the delivery; repeatable."
@@ -119,4 +123,5 @@ _OPTIONS = (
         "--since", type=Instant(), help="Detected at or after this instant: 2026-01-31T12:00:00Z, or 2h (ago)."
     ),
     click.option("--until", type=Instant(), help="Detected before this instant."),
+    endpoint_option,
 )

@@ -1,7 +1,7 @@
 """Reads the selected deliveries page by page and renders them; completes kinds and ids as they are typed."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from beacon import bus, errors, wire
 from beacon.cli import filters, formatting, output
@@ -109,19 +109,34 @@ def plain(one: wire.DeliverySummary) -> dict[str, object]:
     }
 
 
-def lines(deliveries: Iterable[wire.DeliverySummary], form: str = "table") -> Iterator[str]:
-    """Render deliveries as a table."""
-    return output.table(head(form), (row(one, form) for one in deliveries))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """The columns of a table of deliveries: those of `wide`, or the endpoint only where there are several."""
+
+    form: str
+    several: bool
+
+    @property
+    def head(self) -> tuple[str, ...]:
+        """Return the names of the columns."""
+        return (*_HEAD, *self._of(_WIDE))
+
+    def row(self, one: wire.DeliverySummary) -> tuple[str, ...]:
+        """Return the cells of a delivery."""
+        return (*_narrow(one), *self._of(_wide(one)))
+
+    def table(self, deliveries: Iterable[wire.DeliverySummary]) -> Iterator[str]:
+        """Render deliveries as a table."""
+        return output.table(self.head, map(self.row, deliveries))
+
+    def _of(self, wide: tuple[str, ...]) -> tuple[str, ...]:
+        if self.form == "wide":
+            return wide
+        return wide[:1] if self.several else ()
 
 
-def head(form: str) -> tuple[str, ...]:
-    """Return the names of the columns."""
-    return _HEAD + _WIDE if form == "wide" else _HEAD
-
-
-def row(one: wire.DeliverySummary, form: str) -> tuple[str, ...]:
-    """Return the cells of a delivery."""
-    cells = (
+def _narrow(one: wire.DeliverySummary) -> tuple[str, ...]:
+    return (
         str(one.sequence),
         one.state.value,
         one.type.value,
@@ -132,10 +147,10 @@ def row(one: wire.DeliverySummary, form: str) -> tuple[str, ...]:
         one.code or "-",
         one.event_id,
     )
-    if form != "wide":
-        return cells
+
+
+def _wide(one: wire.DeliverySummary) -> tuple[str, ...]:
     return (
-        *cells,
         one.endpoint,
         one.cause,
         one.source,

@@ -8,7 +8,7 @@ import fnmatch
 import hashlib
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 
@@ -75,11 +75,20 @@ class Selection:
             return reason
         return NotSelected.TYPE if self.types and event not in self.types else None
 
+    def recorded(self) -> str:
+        """Return the selection as the ledger records it."""
+        return recorded(replace(self, types=()).fingerprint(), self.types)
+
     def fingerprint(self) -> str:
         """Compute a digest by which the ledger recognizes a changed selection; order and repetitions don't matter."""
         parts = [self.types, *(_parts(self.select)), *(_parts(self.exclude))]
         text = repr([sorted(map(str, set(part))) for part in parts])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def recorded(objects: str, types: Collection[model.EventType]) -> str:
+    """Return a selection as the ledger records it: the fingerprint of the objects, and the types; empty: all."""
+    return f"{objects}/{','.join(sorted(types or model.EventType))}"
 
 
 def kind_of(group: str, kind: str) -> str:

@@ -17,6 +17,7 @@ from beacon.runtime import heartbeat, run_directory, supervision
 
 _REOPENING_S = 10.0  # how long reopening a watch may take
 _UNHEALTHY_ENDPOINT = ("down", "faulty")
+_OPEN = ("ready", "waiting", "queued", "in_flight")
 _WORKERS = ("store", "watcher", "notifier")
 
 
@@ -214,15 +215,31 @@ def _endpoint(seen: snapshot.Snapshot) -> Check:
     for report in seen.reports_of("notifier"):
         if report.component == "endpoint":
             found.setdefault(str(report.fields.get("endpoint", "")), _reported(report, _UNHEALTHY_ENDPOINT))
-    if len(found) == 1:
-        return next(iter(found.values()))
     if not found:
         return Check(ok=False, state="starting", why="no report yet")
+    found |= _halted(seen)
+    if len(found) == 1:
+        return next(iter(found.values()))
     named = {name: replace(check, required=False) for name, check in sorted(found.items())}
     unhealthy = {name: check for name, check in named.items() if not check.ok}
     why = "; ".join(f"{name}: {check.state}" for name, check in unhealthy.items())
     state = f"{len(unhealthy)} of {len(named)} unhealthy" if unhealthy else "served"
     return Check(ok=not unhealthy, state=state, why=why, endpoints=named)
+
+
+def _halted(seen: snapshot.Snapshot) -> Checks:
+    """Return the checks of the endpoints that an operator has paused, or removed with deliveries that are not over."""
+    checks: Checks = {}
+    for one in seen.store.statistics.endpoints if seen.store.statistics else ():
+        if one.removed_us:
+            open_ = sum(getattr(one, state) for state in _OPEN)
+            if open_ or one.failed:
+                why = f"it is not configured any more, and has {open_} open and {one.failed} failed deliveries"
+                checks[one.endpoint] = Check(ok=False, state="removed", why=why, since=_instant(one.removed_us / 1e6))
+        elif one.paused_us:
+            why = f"paused by an operator: {one.paused_reason}" if one.paused_reason else "paused by an operator"
+            checks[one.endpoint] = Check(ok=False, state="paused", why=why, since=_instant(one.paused_us / 1e6))
+    return checks
 
 
 def _part(seen: snapshot.Snapshot, process: str, component: str, *, unhealthy: str) -> Check:

@@ -1,7 +1,8 @@
 """Sends test events for `beacon test-event`, in the running notifier: with its token, its TLS files and its proxy.
 
-A thread asks the store for requested test events, beside the delivery and independent of it. Each event is sent on a
-connection of its own. It has no object and is not written to the ledger.
+A thread asks the store for requested test events, beside the delivery and independent of it: an endpoint gets its test
+event also while it is paused or down. Each event is sent in a thread and on a connection of its own, so that no
+endpoint waits for another one. It has no object and is not written to the ledger.
 """
 
 import threading
@@ -10,6 +11,7 @@ import traceback
 import uuid
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import dataclass
 
 from beacon import bus, errors, wire
 from beacon.configuration import settings
@@ -20,57 +22,100 @@ from beacon.runtime import log
 
 _POLL_S = 2.0
 _TIMEOUT_S = 5.0
-_SLICE_S = 0.2  # how often the stop flag is checked while a test event is under way
+_SLICE_S = 0.2  # how often the results are checked while a test event is under way
+_MOST = 16  # test events under way
 
 
 def serve(connect: ports.Connect, tree: settings.Settings, environ: Mapping[str, str], stop: threading.Event) -> None:
     """Send the requested test events until the stop flag is set, or until the store has another configuration."""
     with connect() as client:
-        while not stop.wait(_POLL_S):
+        sender = TestEventSender(lambda request: client.try_call(request, timeout_s=_TIMEOUT_S), tree, environ)
+        while not stop.wait(_SLICE_S if sender.is_busy else _POLL_S):
             try:
-                identity = client.try_call(wire.TakeTestEvent(), timeout_s=_TIMEOUT_S).id
-                if identity and (result := _send_beside(tree, environ, stop)) is not None:
-                    client.try_call(wire.ReportTestEvent(id=identity, result=result), timeout_s=_TIMEOUT_S)
+                sender.step()
             except (bus.SettingsChanged, errors.Stopping):
                 return  # the delivery ends the process
             except errors.BeaconError:
                 continue  # the store does not answer, or has another ledger; the command asks again, or gives up
 
 
-def _send_beside(
-    tree: settings.Settings, environ: Mapping[str, str], stop: threading.Event
-) -> wire.TestEventResult | None:
-    """Send a test event in a thread that a stop need not wait for; None if stopped before."""
-    results: list[wire.TestEventResult] = []
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sending:
+    """A test event under way; `results` gets its result."""
 
-    def work() -> None:
-        try:
-            results.append(send(tree, environ))
-        except errors.ConfigError as error:
-            results.append(_result("", tree, answer.EndpointAnswer(code="", status=0, error=f"{error}: not sent")))
-
-    thread = threading.Thread(target=work, name="test-event", daemon=True)
-    thread.start()
-    while thread.is_alive() and not stop.is_set():
-        thread.join(_SLICE_S)
-    return results[0] if results else None
+    thread: threading.Thread
+    results: list[wire.TestEventResult]
 
 
-def send(tree: settings.Settings, environ: Mapping[str, str]) -> wire.TestEventResult:
-    """Send one test event, and return the response."""
-    target = wiring.target_of(tree, tree.endpoint)
-    token = auth_token.AuthToken(
-        value=environ.get("ENDPOINT_AUTH_TOKEN", ""), file=environ.get("ENDPOINT_AUTH_TOKEN_FILE", "")
-    )
-    if (file := environ.get("ENDPOINT_AUTH_TOKEN_FILE", "")) and not token.token():
-        return _result(
-            "", tree, answer.EndpointAnswer(code="", status=0, error=f"no token can be read from {file}: not sent")
+class TestEventSender:
+    """Takes requested test events from the store, sends each in a thread, and reports the results."""
+
+    __test__ = False  # not a test of pytest
+
+    def __init__(self, call: wire.Caller, tree: settings.Settings, environ: Mapping[str, str]) -> None:
+        """Send with the settings and the environment of the notifier; `call` returns the store's reply."""
+        self._call = call
+        self._tree = tree
+        self._environ = environ
+        self._under_way: dict[str, _Sending] = {}  # by request
+
+    @property
+    def is_busy(self) -> bool:
+        """Return True if a test event is under way."""
+        return bool(self._under_way)
+
+    def step(self) -> None:
+        """Report the results, and begin to send what is requested.
+
+        Raises:
+            errors.BeaconError: the store did not answer, or refused.
+        """
+        for identity, one in list(self._under_way.items()):
+            if not one.thread.is_alive():
+                result = one.results[0] if one.results else _unsent(self._tree, "", "an unexpected error, see the log")
+                self._call(wire.ReportTestEvent(id=identity, result=result))
+                del self._under_way[identity]
+        while len(self._under_way) < _MOST:
+            taken = self._call(wire.TakeTestEvent(under_way=tuple(self._under_way)))
+            if not taken.id:
+                return
+            self._begin(taken)
+
+    def _begin(self, taken: wire.TakenTestEvent) -> None:
+        """Send in a thread that a stop need not wait for."""
+        results: list[wire.TestEventResult] = []
+        thread = threading.Thread(
+            target=lambda: results.append(send(self._tree, self._environ, taken.endpoint)),
+            name="test-event",
+            daemon=True,
         )
+        self._under_way[taken.id] = _Sending(thread=thread, results=results)
+        thread.start()
+
+
+def send(tree: settings.Settings, environ: Mapping[str, str], name: str = "") -> wire.TestEventResult:
+    """Send one test event to the endpoint of that name, "" for the only one, and return the response."""
+    chosen = [one for one in tree.endpoints if name == one.name or (not name and len(tree.endpoints) == 1)]
+    if not chosen:
+        return _unsent(tree, name, f"endpoint {name} is not configured" if name else "no endpoint is named")
+    try:
+        return _sent(tree, chosen[0], environ)
+    except errors.ConfigError as error:
+        return _unsent(tree, chosen[0].name, str(error))
+
+
+def _sent(tree: settings.Settings, one: settings.EndpointSettings, environ: Mapping[str, str]) -> wire.TestEventResult:
+    given = environ if len(tree.endpoints) == 1 else {}  # the variables mean the only endpoint
+    file = given.get("ENDPOINT_AUTH_TOKEN_FILE", "")
+    token = auth_token.AuthToken(value=given.get("ENDPOINT_AUTH_TOKEN", ""), file=file)
+    if file and not token.token():
+        return _unsent(tree, one.name, f"no token can be read from {file}")
     identity = str(uuid.uuid4())
+    target = wiring.target_of(tree, one)
     with closing(blocking_sender.BlockingSender(target, token=token.token, on_fault=_log)) as sender:
         body = render.test_event(identity, time.time_ns() // 1000, wiring.names_of(tree))
-        reply = sender.send(body, event_id=identity, timeout_s=tree.endpoint.timeout_s)
-    return _result(identity, tree, reply)
+        reply = sender.send(body, event_id=identity, timeout_s=one.timeout_s)
+    return _result(identity, tree, one.name, reply)
 
 
 def _log(error: Exception) -> None:
@@ -78,11 +123,15 @@ def _log(error: Exception) -> None:
     log.get().error("test event sent with an error", traceback="".join(traceback.format_exception(error)))
 
 
-def _result(identity: str, tree: settings.Settings, reply: answer.EndpointAnswer) -> wire.TestEventResult:
+def _unsent(tree: settings.Settings, name: str, why: str) -> wire.TestEventResult:
+    return _result("", tree, name, answer.EndpointAnswer(code="", status=0, error=f"{why}: not sent"))
+
+
+def _result(identity: str, tree: settings.Settings, name: str, reply: answer.EndpointAnswer) -> wire.TestEventResult:
     return wire.TestEventResult(
         id=identity,
         type=render.test_event_type(wiring.names_of(tree)),
-        endpoint=tree.endpoint.name,
+        endpoint=name,
         code=reply.code,
         status=reply.status,
         error=reply.error,

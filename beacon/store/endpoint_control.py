@@ -20,6 +20,7 @@ class EndpointHalted:
     endpoint: str
     paused: bool
     actor: str
+    reason: str
 
 
 class Halts:
@@ -60,14 +61,14 @@ class EndpointControl:
         number, since_us, _ = self._row(request.endpoint)
         if since_us:
             return wire.EndpointPaused(since_us=since_us, changed=False)
-        self._record(request, number, max(1, now_us))
+        self._record(request, number, max(1, now_us), request.reason)
         return wire.EndpointPaused(since_us=max(1, now_us), changed=True)
 
     def resume(self, request: wire.ResumeEndpoint) -> wire.EndpointPaused:
         """Record that an endpoint is no longer paused."""
         number, since_us, _ = self._row(request.endpoint)
         if since_us:
-            self._record(request, number, 0)
+            self._record(request, number, 0, "")
         return wire.EndpointPaused(since_us=0, changed=since_us > 0)
 
     def discard(self, request: wire.DiscardEndpoint, now_us: int) -> wire.DiscardedOfEndpoint:
@@ -89,10 +90,22 @@ class EndpointControl:
             self._discard(delivery, generation, request, now_us)
         if meant:
             self._ledger.run("UPDATE endpoints SET removed_us = max(removed_us, ?) WHERE id = ?", (now_us, number))
+        more = len(meant) > _AT_ONCE or len(rows) == _EXAMINED
+        self._state.note(
+            actions.ActionsApplied(
+                action=model.OperatorAction.DISCARDED,
+                operation=request.operation.id,
+                actor=actions.shortened_actor(request.operation.actor),
+                reason=actions.shortened_reason(request.reason),
+                done=len(meant[:_AT_ONCE]),
+                refused=0,
+                left=max(1, request.operation.left) if more else 0,
+            )
+        )
         if len(meant) > _AT_ONCE:
             return wire.DiscardedOfEndpoint(discarded=_AT_ONCE, after=meant[_AT_ONCE - 1][0], more=True)
         last = rows[-1][0] if rows else after
-        return wire.DiscardedOfEndpoint(discarded=len(meant), after=last, more=len(rows) == _EXAMINED)
+        return wire.DiscardedOfEndpoint(discarded=len(meant), after=last, more=more)
 
     def _row(self, name: str) -> tuple[int, int, int]:
         row = self._ledger.row("SELECT id, paused_us, removed_us FROM endpoints WHERE name = ?", (name,))
@@ -100,11 +113,16 @@ class EndpointControl:
             raise errors.PermanentError(f"the ledger has no endpoint {name}")
         return row[0], row[1], row[2]
 
-    def _record(self, request: wire.PauseEndpoint | wire.ResumeEndpoint, number: int, paused_us: int) -> None:
-        self._ledger.run("UPDATE endpoints SET paused_us = ? WHERE id = ?", (paused_us, number))
+    def _record(
+        self, request: wire.PauseEndpoint | wire.ResumeEndpoint, number: int, paused_us: int, reason: str
+    ) -> None:
+        actor, reason = actions.shortened_actor(request.operation.actor), actions.shortened_reason(reason)
+        self._ledger.run(
+            "UPDATE endpoints SET paused_us = ?, paused_by = ?, paused_reason = ? WHERE id = ?",
+            (paused_us, actor if paused_us else "", reason, number),
+        )
         self._halts.read_again(number)
-        actor = actions.shortened_actor(request.operation.actor)
-        self._state.note(EndpointHalted(endpoint=request.endpoint, paused=paused_us > 0, actor=actor))
+        self._state.note(EndpointHalted(endpoint=request.endpoint, paused=paused_us > 0, actor=actor, reason=reason))
 
     def _discard(self, delivery: int, generation: int, request: wire.DiscardEndpoint, now_us: int) -> None:
         """Discard one delivery; its state is read again, because an earlier one of its object may have changed it."""

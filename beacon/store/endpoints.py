@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from beacon import errors
-from beacon.domain import model
+from beacon.domain import model, selection
 from beacon.store import database, packing
 
 Selector = Callable[[str, str, str, str], bool]  # group, kind, namespace, name
@@ -46,7 +46,7 @@ class LedgerEndpoint:
     @property
     def recorded(self) -> str:
         """Return the selection as the ledger records it, with the types."""
-        return f"{self.selection}/{','.join(sorted(self.types))}"
+        return selection.recorded(self.selection, self.types)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,7 +41,9 @@ class ObjectHistory:
         found = sorted((number for one in subjects for number in self._sequences(one, before)), reverse=True)
         shown = found[:_EVENTS]
         rows = self._ledger.rows(_EVENT_ROWS, (codec.encode(shown).decode(),))
-        events = tuple(self._event(row) for row in sorted(rows, key=lambda row: int(row[1]), reverse=True))
+        events = tuple(
+            self._event(row) for row in sorted(rows, key=lambda row: (int(row[0]), row[1] or 0), reverse=True)
+        )
         first = next(iter(subjects), None)
         return wire.Explanation(
             known=first is not None,
@@ -54,7 +56,27 @@ class ObjectHistory:
             kinds=tuple(sorted({scope.id.kind for scope in self._scopes})),
             before=shown[-1] if shown else 0,
             more=len(found) > _EVENTS,
+            endpoints=tuple(self._endpoints(subjects)),
         )
+
+    def _endpoints(self, subjects: list[_Subject]) -> Iterator[wire.ExplainedEndpoint]:
+        """Yield what each endpoint was sent about the first of the objects that the ledger knows."""
+        names = [(one.group, one.kind, one.namespace, one.name) for one in subjects]
+        keys = (row[0] for name in names for row in self._ledger.rows(_KEY, name))
+        key, (group, kind, namespace, object_) = next(keys, 0), next(iter(names), ("", "", "", ""))
+        for name, paused_us, reason, removed_us, written, uid, accepted, owed in self._ledger.rows(
+            _ENDPOINT_ROWS, (group, kind, namespace, namespace, object_, key)
+        ):
+            yield wire.ExplainedEndpoint(
+                name=name,
+                written=written or 0,
+                accepted=accepted or 0,
+                present=uid is not None,
+                catching_up=bool(owed),
+                paused_us=paused_us,
+                paused_reason=reason,
+                removed_us=removed_us,
+            )
 
     def _subjects(self, request: wire.Explain) -> list[_Subject]:
         """Return the objects that the request identifies; a kind may exist in several API groups."""
@@ -88,7 +110,9 @@ class ObjectHistory:
         (sequence, delivery, id_, uid, group, kind, namespace, name, type_, cause, source, version, detected_us) = row[
             :13
         ]
-        endpoint, state, generation, counted, requests, next_attempt_us, settled_us, reason, deaths, first = row[13:]
+        endpoint, state, generation, counted, requests, next_attempt_us, settled_us, reason, deaths, first, alone = row[
+            13:
+        ]
         queued = state == model.DeliveryState.QUEUED
         return wire.EmittedEvent(
             sequence=sequence,
@@ -104,7 +128,8 @@ class ObjectHistory:
             resource_version=version or "",
             detected_us=detected_us,
             endpoint=endpoint,
-            state=model.DeliveryState(state),
+            alone=alone,
+            state=model.DeliveryState(state) if state else None,
             generation=generation,
             counted=counted,
             requests=requests,
@@ -112,9 +137,9 @@ class ObjectHistory:
             settled_us=settled_us,
             reason=reason,
             behind=self._first(first) if queued else "",
-            attempts=self._attempts(delivery),
+            attempts=self._attempts(delivery) if delivery else (),
             deaths=deaths,
-            actions=self._actions.of(delivery),
+            actions=self._actions.of(delivery) if delivery else (),
         )
 
     def _first(self, delivery: int) -> str:
@@ -207,14 +232,23 @@ _SEQUENCES = (
 )
 _EVENT_ROWS = (
     "SELECT e.sequence, d.id, e.id, e.uid, k.api_group, k.kind, k.namespace, k.name, e.type, e.cause, e.source,"
-    " json_extract(e.data, '$.metadata.resourceVersion'), e.detected_us, p.name, d.state, d.generation,"
-    " d.attempts, d.requests, max(d.next_attempt_us, coalesce(s.not_before_us, 0)), d.settled_us, d.reason,"
-    " coalesce(s.deaths, 0), coalesce(v.ready, 0) FROM json_each(?) j CROSS JOIN events e ON e.sequence = j.value"
-    " CROSS JOIN order_keys k ON k.id = e.key"
-    " CROSS JOIN deliveries d ON d.id BETWEEN e.sequence << 12 AND e.sequence << 12 | 4095"
-    " CROSS JOIN endpoints p ON p.id = d.endpoint LEFT JOIN views v ON v.id = d.key << 12 | d.endpoint"
+    " json_extract(e.data, '$.metadata.resourceVersion'), e.detected_us, coalesce(p.name, ''), d.state,"
+    " coalesce(d.generation, 0), coalesce(d.attempts, 0), coalesce(d.requests, 0),"
+    " max(coalesce(d.next_attempt_us, 0), coalesce(s.not_before_us, 0)), coalesce(d.settled_us, 0),"
+    " coalesce(d.reason, ''), coalesce(s.deaths, 0), coalesce(v.ready, 0), coalesce(a.name, '')"
+    " FROM json_each(?) j CROSS JOIN events e ON e.sequence = j.value"
+    " CROSS JOIN order_keys k ON k.id = e.key LEFT JOIN endpoints a ON a.id = e.endpoint"
+    " LEFT JOIN deliveries d ON d.id BETWEEN e.sequence << 12 AND e.sequence << 12 | 4095"
+    " LEFT JOIN endpoints p ON p.id = d.endpoint LEFT JOIN views v ON v.id = d.key << 12 | d.endpoint"
     " LEFT JOIN suspects s ON s.delivery = d.id"
     f" AND s.generation = d.generation AND s.deaths >= {suspects.SUSPECTED_AFTER} AND d.state = 'ready'"
+)
+_KEY = "SELECT id FROM order_keys WHERE api_group = ? AND kind = ? AND namespace = ? AND name = ?"
+_ENDPOINT_ROWS = (
+    "SELECT p.name, p.paused_us, p.paused_reason, p.removed_us, v.written, v.written_uid, v.accepted,"
+    " EXISTS (SELECT 1 FROM catch_ups c WHERE c.endpoint = p.id AND c.api_group = ? AND c.kind = ?"
+    " AND c.namespace IN ('', ?) AND (c.after_namespace, c.after_name) < (?, ?))"
+    " FROM endpoints p LEFT JOIN views v ON v.id = ? << 12 | p.id ORDER BY p.name"
 )
 _TRIED = (
     "SELECT generation, attempt, started_us, duration_us, code, status, error, counted FROM readable_attempts"

@@ -186,7 +186,10 @@ class Observer(service.ServiceListener):
 
     def _halted(self, one: endpoint_control.EndpointHalted) -> None:
         self._log.warning(
-            "endpoint paused" if one.paused else "endpoint resumed", endpoint=one.endpoint, actor=one.actor
+            "endpoint paused" if one.paused else "endpoint resumed",
+            endpoint=one.endpoint,
+            actor=one.actor,
+            **({"reason": one.reason} if one.reason else {}),
         )
 
     def _suspected(self, one: suspects.Suspected) -> None:

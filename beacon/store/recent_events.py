@@ -44,20 +44,28 @@ class RecentEvents:
         self._count += 1
 
     def _shown(self, recent: list[tuple[int | str, int, int]]) -> tuple[wire.RecentEvent, ...]:
-        """Read the details of the entries; entries whose rows were pruned are left out."""
+        """Read the details of the entries; entries whose rows were pruned are left out.
+
+        An event has an entry for each of its deliveries.
+        """
         named = codec.encode([one for one, *_ in recent if isinstance(one, str)]).decode()
-        ids: dict[int | str, int] = dict(
-            self._ledger.rows(
-                "SELECT chosen.value, min(d.id) FROM json_each(?) chosen JOIN events e ON e.id = packed(chosen.value)"
-                " JOIN deliveries d ON d.id BETWEEN e.sequence << 12 AND e.sequence << 12 | 4095 GROUP BY chosen.value",
-                (named,),
-            )
-        )
-        wanted = [ids.get(one, 0) if isinstance(one, str) else one for one, *_ in recent]
-        listed = {one.delivery: one for one in delivery_search.read(self._ledger, wanted)}
+        of_event: dict[str, list[int]] = {}
+        for identity, delivery in self._ledger.rows(
+            "SELECT chosen.value, d.id FROM json_each(?) chosen JOIN events e ON e.id = packed(chosen.value)"
+            " JOIN deliveries d ON d.id BETWEEN e.sequence << 12 AND e.sequence << 12 | 4095 ORDER BY d.id",
+            (named,),
+        ):
+            of_event.setdefault(identity, []).append(delivery)
+        entries = [
+            (delivery, generation, attempt)
+            for one, generation, attempt in recent
+            for delivery in (of_event.get(one, []) if isinstance(one, str) else [one])
+        ]
+        read = delivery_search.read(self._ledger, [delivery for delivery, *_ in entries])
+        listed = {one.delivery: one for one in read}
         return tuple(
             self._recent_event(listed[delivery], generation, attempt)
-            for delivery, (_, generation, attempt) in zip(wanted, recent, strict=True)
+            for delivery, generation, attempt in entries
             if delivery in listed
         )
 

@@ -27,7 +27,7 @@ KNOWN_BY: Mapping[str, RowShape] = {
     "gaps": RowShape(has_rowid=True, values=12, types={1: (str,), 2: (str,)}),
     "actions": RowShape(has_rowid=True, values=7, types={1: (int,), 4: (str,)}),
     "order_keys": RowShape(has_rowid=True, values=6, types={1: (str,), 2: (str,), 4: (str,)}),
-    "endpoints": RowShape(has_rowid=True, values=9, types={1: (str,), 2: (bytes,)}),
+    "endpoints": RowShape(has_rowid=True, values=11, types={1: (str,), 2: (bytes,)}),
     "objects": RowShape(has_rowid=False, values=14, types={0: (bytes, str), 1: (int,)}),
     "views": RowShape(has_rowid=True, values=9, types={1: (int,), 4: (int,), 7: (int,), 8: (int,)}),
     "cursors": RowShape(has_rowid=False, values=10, types={0: (str,), 1: (str,)}),

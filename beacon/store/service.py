@@ -271,6 +271,7 @@ class StoreService:
             wire.Hello: lambda _: wire.HelloReply(settings=self._settings),
             wire.Backup: self._backups.step,
             wire.ReadObjects: self._object_pages.page,
+            wire.ReadViews: self._object_pages.views,
             wire.FindDeliveries: lambda r: delivery_search.page(self._ledger, r),
             wire.CountFailed: lambda r: delivery_search.count_failed(self._ledger, r),
             wire.FindIds: lambda r: delivery_search.ids(self._ledger, r),

@@ -1,6 +1,7 @@
 """Statistics of the ledger: read from maintained counts, never by a table scan."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from beacon import codec, wire
 from beacon.configuration import configured_scopes
@@ -10,6 +11,17 @@ from beacon.store import database, deliveries, watch_positions
 _LATEST_GAPS = 20
 _OLDEST = "SELECT min(id) FROM deliveries WHERE endpoint = ? AND state = 'ready'"
 _READY = ("requests = 0 AND background = 0", "requests = 0 AND background = 1", "requests > 0")  # one index each
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _KnownEndpoint:
+    """A row of `endpoints`."""
+
+    name: str
+    paused_us: int
+    paused_by: str
+    paused_reason: str
+    removed_us: int
 
 
 class StatisticsReader:
@@ -26,8 +38,15 @@ class StatisticsReader:
     def inspect(self) -> wire.Statistics:
         """Return all statistics."""
         counts: dict[str, dict[str, dict[str, int]]] = {"objects": {}, "deliveries": {}}
-        known = self._ledger.rows("SELECT id, name, paused_us, removed_us FROM endpoints ORDER BY name")
-        names = {str(number): str(name) for number, name, *_ in known}
+        known = {
+            number: _KnownEndpoint(
+                name=name, paused_us=paused_us, paused_by=by, paused_reason=why, removed_us=removed_us
+            )
+            for number, name, paused_us, by, why, removed_us in self._ledger.rows(
+                "SELECT id, name, paused_us, paused_by, paused_reason, removed_us FROM endpoints ORDER BY name"
+            )
+        }
+        names = {str(number): one.name for number, one in known.items()}
         for what, name, state, number in self._ledger.rows("SELECT what, name, state, number FROM counts"):
             shown = names.get(str(name), str(name)) if what == "deliveries" else str(name)
             counts[what].setdefault(shown, {})[state] = number
@@ -35,8 +54,7 @@ class StatisticsReader:
         return wire.Statistics(
             scopes=self._positions.statistics(),
             endpoints=tuple(
-                self._endpoint(number, name, counts["deliveries"].get(name, {}), paused_us, removed_us)
-                for number, name, paused_us, removed_us in known
+                self._endpoint(number, one, counts["deliveries"].get(one.name, {})) for number, one in known.items()
             ),
             tracked={kind: states.get("tracked", 0) for kind, states in counts["objects"].items()},
             rows=_rows(counts),
@@ -66,9 +84,8 @@ class StatisticsReader:
                 certainty=certainty,
             )
 
-    def _endpoint(
-        self, number: int, endpoint: str, states: dict[str, int], paused_us: int, removed_us: int
-    ) -> wire.EndpointStatistics:
+    def _endpoint(self, number: int, known: "_KnownEndpoint", states: dict[str, int]) -> wire.EndpointStatistics:
+        endpoint = known.name
         leased = self._deliveries.in_flight(endpoint)
         in_flight = min(len(leased), states.get("ready", 0))
         waiting = min(self._waiting(endpoint, leased), states.get("ready", 0) - in_flight)
@@ -84,8 +101,10 @@ class StatisticsReader:
             oldest_us=self._oldest_us(endpoint),
             suspected=len(self._deliveries.suspects.of(endpoint)),
             suspects=self._deliveries.suspects.statistics(endpoint),
-            paused_us=paused_us,
-            removed_us=removed_us,
+            paused_us=known.paused_us,
+            paused_by=known.paused_by,
+            paused_reason=known.paused_reason,
+            removed_us=known.removed_us,
             catching_up=self._positions.is_catching_up(number),
         )
 

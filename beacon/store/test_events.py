@@ -12,6 +12,7 @@ _ABANDONED_S = 5.0  # since the command asked last
 
 @dataclass(slots=True, kw_only=True)
 class _RequestedTestEvent:
+    endpoint: str
     asked_at: float  # monotonic
     taken: bool = False
     result: wire.TestEventResult | None = None
@@ -28,19 +29,20 @@ class TestEvents:
     def request(self, request: wire.RequestTestEvent) -> wire.TestEventProgress:
         """Add a request, or return the progress of a known one."""
         self._drop_abandoned()
-        known = self._requested.setdefault(request.id, _RequestedTestEvent(asked_at=self._monotonic()))
+        new = _RequestedTestEvent(endpoint=request.endpoint, asked_at=self._monotonic())
+        known = self._requested.setdefault(request.id, new)
         known.asked_at = self._monotonic()
         while len(self._requested) > _MOST:
             del self._requested[next(iter(self._requested))]
         return wire.TestEventProgress(taken=known.taken, result=known.result)
 
-    def take(self, _request: wire.TakeTestEvent) -> wire.TakenTestEvent:
-        """Return the oldest request without a result; again if the notifier asks again, as after a lost reply."""
+    def take(self, request: wire.TakeTestEvent) -> wire.TakenTestEvent:
+        """Return the oldest request without a result that the notifier is not sending; again after a lost reply."""
         self._drop_abandoned()
         for identity, one in self._requested.items():
-            if one.result is None:
+            if one.result is None and identity not in request.under_way:
                 one.taken = True
-                return wire.TakenTestEvent(id=identity)
+                return wire.TakenTestEvent(id=identity, endpoint=one.endpoint)
         return wire.TakenTestEvent(id="")
 
     def report(self, request: wire.ReportTestEvent) -> wire.ReportedTestEvent:

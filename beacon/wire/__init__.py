@@ -39,6 +39,7 @@ from beacon.wire.explain import (
     CoveringScope,
     EmittedEvent,
     Explain,
+    ExplainedEndpoint,
     ExplainedObject,
     Explanation,
     RecordedAction,
@@ -46,7 +47,15 @@ from beacon.wire.explain import (
 )
 from beacon.wire.handshake import HELLO, PING, Hello, HelloReply, Ping, Pong
 from beacon.wire.maintenance import Adopt, Adopted, Backup, BackupProgress, Prunable, Prune, Pruned, Vacuum, Vacuumed
-from beacon.wire.object_pages import ObjectPage, ReadObjects, StoredObject
+from beacon.wire.object_pages import (
+    ObjectPage,
+    ReadObjects,
+    ReadViews,
+    StoredEndpoint,
+    StoredObject,
+    StoredView,
+    ViewPage,
+)
 from beacon.wire.outcome import ApplyResult
 from beacon.wire.recent_events import Follow, RecentEvent, RecentEventPage
 from beacon.wire.redelivering import (
@@ -138,6 +147,7 @@ __all__ = [
     "EndpointStatistics",
     "Expire",
     "Explain",
+    "ExplainedEndpoint",
     "ExplainedObject",
     "Explanation",
     "FailedCounts",
@@ -166,6 +176,7 @@ __all__ = [
     "Pruned",
     "R",
     "ReadObjects",
+    "ReadViews",
     "RecentEvent",
     "RecentEventPage",
     "RecordedAction",
@@ -184,7 +195,9 @@ __all__ = [
     "Rewind",
     "ScopeStatistics",
     "Statistics",
+    "StoredEndpoint",
     "StoredObject",
+    "StoredView",
     "StreamOpened",
     "SuspectedDelivery",
     "TakeTestEvent",
@@ -195,6 +208,7 @@ __all__ = [
     "Vacuumed",
     "Verb",
     "VerbKind",
+    "ViewPage",
     "decode_reply",
     "decode_request",
     "encode_reply",

@@ -13,6 +13,7 @@ class PauseEndpoint(verb.Request["EndpointPaused"]):
     """Stop leasing deliveries of an endpoint until it is resumed, over restarts, too."""
 
     endpoint: str
+    reason: str = ""
     operation: OperatorCommand = _NO_COMMAND
 
 

@@ -62,9 +62,30 @@ class RecordedAction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EmittedEvent:
-    """An event with its delivery, the latest attempts, and the latest actions of operators.
+class ExplainedEndpoint:
+    """What an endpoint has been sent about an object.
 
+    `written` is the sequence of the last event written for it, `accepted` that of the latest that it accepted; 0: none.
+    `present`: according to what was written for it, the object exists. `catching_up`: the object is still to be
+    compared with what was written. `paused_us` and `removed_us` are 0 while it is neither.
+    """
+
+    name: str
+    written: int
+    accepted: int
+    present: bool
+    catching_up: bool
+    paused_us: int
+    paused_reason: str
+    removed_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmittedEvent:
+    """An event with one of its deliveries, the latest attempts, and the latest actions of operators.
+
+    `endpoint` is "" and `state` None for an event that no endpoint gets. `alone` is the endpoint for which alone the
+    event was written, by a catch-up; "" for all that select it.
     `behind` is the id of the event that must be delivered first, "" if there is none or it is unknown. `deaths` counts
     the terminations of the notifier for which the event is suspected: it is sent last and alone.
     """
@@ -82,7 +103,7 @@ class EmittedEvent:
     resource_version: str
     detected_us: int
     endpoint: str
-    state: model.DeliveryState
+    state: model.DeliveryState | None
     generation: int
     counted: int
     requests: int
@@ -93,6 +114,7 @@ class EmittedEvent:
     attempts: tuple[RecordedAttempt, ...]
     deaths: int = 0
     actions: tuple[RecordedAction, ...] = ()
+    alone: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +132,7 @@ class CoveringScope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation(verb.Reply):
-    """Reply with an object's events, the latest first; `before` continues the list while `more`.
+    """Reply with an object's events, the latest first, each once for each delivery; `before` continues it while `more`.
 
     `kinds` are the kinds that the configuration watches. `known` is false if the ledger does not contain `target`.
     """
@@ -125,6 +147,7 @@ class Explanation(verb.Reply):
     kinds: tuple[str, ...]
     before: int
     more: bool
+    endpoints: tuple[ExplainedEndpoint, ...] = ()
 
 
 VERBS: tuple[verb.AnyVerb, ...] = (verb.Verb("explain", Explain, Explanation, verb.VerbKind.READ),)

@@ -1,4 +1,4 @@
-"""The objects in the ledger, page by page, for a forecast of the effects of a changed configuration."""
+"""Objects and views of the ledger, page by page, for a forecast of the effects of a changed configuration."""
 
 from dataclasses import dataclass
 
@@ -27,6 +27,7 @@ class StoredObject:
     judged_by: str
     accepted_by: str
     value: str
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,4 +41,52 @@ class ObjectPage(verb.Reply):
     more: bool
 
 
-VERBS: tuple[verb.AnyVerb, ...] = (verb.Verb("holdings", ReadObjects, ObjectPage, verb.VerbKind.READ),)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadViews(verb.Request["ViewPage"]):
+    """Ask for the next views after the number `after` of the previous reply; 0 is the start."""
+
+    after: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredView:
+    """An object that exists according to what was written for an endpoint; `value` as it was sent."""
+
+    endpoint: str
+    group: str
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredEndpoint:
+    """An endpoint as the last start recorded it: a hexadecimal digest of its URL, and what it selected.
+
+    `removed`: it is not configured. `unsettled` are its open and failed deliveries.
+    """
+
+    name: str
+    url_digest: str
+    selection: str
+    updates: bool
+    removed: bool
+    unsettled: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewPage(verb.Reply):
+    """Reply with one page of views, and with all endpoints; a page may be empty although more follow."""
+
+    endpoints: tuple[StoredEndpoint, ...]
+    views: tuple[StoredView, ...]
+    after: int
+    more: bool
+
+
+VERBS: tuple[verb.AnyVerb, ...] = (
+    verb.Verb("holdings", ReadObjects, ObjectPage, verb.VerbKind.READ),
+    verb.Verb("views", ReadViews, ViewPage, verb.VerbKind.READ),
+)

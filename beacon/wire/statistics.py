@@ -45,7 +45,8 @@ class EndpointStatistics:
     """Counts of one endpoint's deliveries; `oldest_us` is the commit instant of the oldest open one (0: none).
 
     `suspects` are open deliveries that may terminate the notifier, at most 20; `suspected` is their total. `paused_us`
-    and `removed_us` are 0 while it is neither. `catching_up`: it is still compared after a change of the configuration.
+    and `removed_us` are 0 while it is neither; `paused_by` and `paused_reason` are the operator's. `catching_up`: it is
+    still compared after a change of the configuration.
     """
 
     endpoint: str
@@ -60,6 +61,8 @@ class EndpointStatistics:
     suspected: int = 0
     suspects: tuple[SuspectedDelivery, ...] = ()
     paused_us: int = 0
+    paused_by: str = ""
+    paused_reason: str = ""
     removed_us: int = 0
     catching_up: bool = False
 

@@ -26,10 +26,12 @@ class TestEventResult:
 class RequestTestEvent(verb.Request["TestEventProgress"]):
     """Ask for a test event, which the caller identifies by a random id; repeat until the result has arrived.
 
-    A request that is not repeated for some seconds is dropped.
+    `endpoint` is the name of the endpoint, "" for the only one. A request that is not repeated for some seconds is
+    dropped.
     """
 
     id: str
+    endpoint: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,14 +44,17 @@ class TestEventProgress(verb.Reply):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakeTestEvent(verb.Request["TakenTestEvent"]):
-    """Ask, as the notifier, for a test event to send."""
+    """Ask, as the notifier, for a test event to send; `under_way` are the ids of those that it is sending."""
+
+    under_way: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakenTestEvent(verb.Reply):
-    """Reply with the id of a requested test event, "" if there is none."""
+    """Reply with the id of a requested test event, "" if there is none, and its endpoint, "" for the only one."""
 
     id: str
+    endpoint: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

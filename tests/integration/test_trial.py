@@ -1,15 +1,20 @@
 """The test event uses the notifier's transport, with the same configuration."""
 
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from beacon import wire
 from beacon.cli.commands import test_event as words
 from beacon.configuration import settings
 from beacon.dev import endpoint as endpoints
+from beacon.dev import testkit
 from beacon.notifier import test_event
+from tests.unit.notifier import endpoints as requests
 
 
 @pytest.fixture
@@ -19,8 +24,12 @@ def sink() -> Iterator[endpoints.SinkServer]:
 
 
 def tree(url: str, **endpoint: Any) -> settings.Settings:
-    given = {"url": url, "timeout_s": 60.0, **endpoint}
-    return settings.from_plain({"resources": [{"api_version": "v1", "kind": "Pod"}], "endpoints": [given]})
+    return tree_of({"url": url, **endpoint})
+
+
+def tree_of(*given: dict[str, Any]) -> settings.Settings:
+    endpoints_ = [{"timeout_s": 60.0, **one} for one in given]
+    return settings.from_plain({"resources": [{"api_version": "v1", "kind": "Pod"}], "endpoints": endpoints_})
 
 
 def test_it_sends_the_token_and_the_headers(sink: endpoints.SinkServer, tmp_path: Path) -> None:
@@ -41,6 +50,77 @@ def test_a_missing_token_file_is_reported_and_nothing_is_sent(sink: endpoints.Si
 
     assert (result.code, result.error) == ("", "no token can be read from /nowhere/token: not sent")
     assert sink.events() == []
+
+
+def test_of_several_endpoints_the_named_one_gets_it_with_its_own_method_and_headers_and_no_token() -> None:
+    served = requests.Endpoint()
+    other = {"name": "other", "url": "http://127.0.0.1:9/"}
+    billing = {"name": "billing", "url": served.url, "method": "PUT", "headers": {"X-Team": "billing"}}
+
+    result = test_event.send(tree_of(other, billing), {"ENDPOINT_AUTH_TOKEN": "s3cret-token"}, "billing")
+    served.down()
+
+    assert (result.status, result.endpoint) == (204, "billing")
+    (request,) = served.received
+    assert (request.method, request.headers["x-team"], request.headers.get("authorization")) == ("PUT", "billing", None)
+
+
+@pytest.mark.parametrize(("name", "why"), [("gone", "endpoint gone is not configured"), ("", "no endpoint is named")])
+def test_without_a_configured_endpoint_nothing_is_sent(sink: endpoints.SinkServer, name: str, why: str) -> None:
+    result = test_event.send(tree_of({"name": "a", "url": sink.url}, {"name": "b", "url": sink.url}), {}, name)
+
+    assert (result.code, result.error, result.endpoint) == ("", f"{why}: not sent", name)
+    assert sink.events() == []
+
+
+class Store:
+    """Hands out requested test events as the store does, and keeps the reports."""
+
+    def __init__(self, *requested: wire.TakenTestEvent) -> None:
+        self.requested = {one.id: one for one in requested}
+        self.reports: dict[str, wire.TestEventResult] = {}
+
+    def __call__(self, request: wire.Request[Any]) -> Any:
+        if isinstance(request, wire.ReportTestEvent):
+            self.reports[request.id] = request.result
+            return wire.ReportedTestEvent()
+        assert isinstance(request, wire.TakeTestEvent)
+        left = [one for one in self.requested.values() if one.id not in {*request.under_way, *self.reports}]
+        return left[0] if left else wire.TakenTestEvent(id="")
+
+    def wait_for_a_report(self, sender: test_event.TestEventSender) -> None:
+        def is_reported() -> bool:
+            sender.step()
+            return bool(self.reports)
+
+        testkit.until(is_reported, "a result", timeout=50)
+
+
+def test_an_endpoint_that_hangs_does_not_delay_the_test_event_of_another_one(sink: endpoints.SinkServer) -> None:
+    with endpoints.running(mode="hang") as hanging:
+        store = Store(wire.TakenTestEvent(id="1", endpoint="slow"), wire.TakenTestEvent(id="2", endpoint="quick"))
+        both = tree_of({"name": "slow", "url": hanging.url}, {"name": "quick", "url": sink.url})
+        sender = test_event.TestEventSender(store, both, {})
+
+        store.wait_for_a_report(sender)
+
+    assert {name: one.endpoint for name, one in store.reports.items()} == {"2": "quick"}
+    assert sender.is_busy
+
+
+def test_an_unexpected_error_is_reported_and_ends_no_other_test_event(
+    sink: endpoints.SinkServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    unchecked: dict[str, Any] = {"url": 5}
+    broken = replace(tree(sink.url).endpoint, **unchecked)
+    store = Store(wire.TakenTestEvent(id="1"))
+    sender = test_event.TestEventSender(store, replace(tree(sink.url), endpoints=(broken,)), {})
+
+    store.wait_for_a_report(sender)
+
+    assert store.reports["1"].error == "an unexpected error, see the log: not sent"
+    assert not sender.is_busy
 
 
 def test_an_unknown_host_is_a_network_error() -> None:

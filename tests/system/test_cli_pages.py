@@ -59,6 +59,8 @@ INSTANTS = {
     "nextAttempt",
     "notBefore",
     "oldest",
+    "pausedSince",
+    "removedSince",
     "settled",
     "since",
     "started",
@@ -228,6 +230,13 @@ class Scenario:
                 process.kill()
         return path.read_text().splitlines()[-2:]
 
+    def several(self) -> dict[str, Any]:
+        """Return the running configuration with a second endpoint."""
+        current: dict[str, Any] = json.loads(self.whole.beacon.config_path.read_text())
+        audit = {"name": "audit", "url": "http://127.0.0.1:9/", "select": {"namespaces": ["shop"]}}
+        endpoints = [{"name": "default", **current.pop("endpoint")}, audit]
+        return current | {"endpoints": endpoints}
+
     def others(self) -> None:
         self.outputs["cli.md", "beacon tail", 0] = self.follow()
         self.documents["tail"] = [json.loads(line) for line in self.follow("-o", "json")]
@@ -241,8 +250,16 @@ class Scenario:
         widgets.write_text(WIDGETS, encoding="utf-8")
         self.record("cli.md", "beacon plan --config - < config.yaml", "plan", "--config", str(config))
         self.json("plan", "--config", str(config))
+        several = self.directory / "several.yaml"
+        several.write_text(documents.dump(self.several()), encoding="utf-8")
+        self.record("cli.md", "beacon plan --config - < several.yaml", "plan", "--config", str(several))
         nothing = {"KUBECONFIG": "", "HOME": str(self.directory)}
         self.record("cli.md", "beacon rbac --config widgets.yaml", "rbac", "--config", str(widgets), environ=nothing)
+        line = 'beacon pause --reason "billing is being upgraded"'
+        self.record("cli.md", line, "pause", "--reason", "billing is being upgraded")
+        self.json("pause")
+        self.record("cli.md", "beacon resume", "resume")
+        self.json("resume")
         self.json("version")
         self.json("verify")
         self.json("backup", str(self.directory / "copy.db"))

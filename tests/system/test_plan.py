@@ -13,7 +13,7 @@ import pytest
 from beacon import errors
 from beacon.cli import rights
 from beacon.codec import documents
-from beacon.dev import testkit
+from beacon.dev import endpoint, testkit
 from beacon.dev.api_server import server
 from tests.system import load, running
 
@@ -91,6 +91,45 @@ def test_the_prediction_beside_a_running_beacon_is_correct() -> None:
         whole.sink.wait_for(lambda stats: stats.distinct == 4, timeout=20)
         wanted = {"objects/tracked": 2, "objects/unmanaged": 2}
         testkit.until(lambda: wanted.items() <= rows(whole.beacon).items(), f"{wanted}", timeout=20)
+
+
+def test_the_prediction_for_each_endpoint_is_what_it_gets() -> None:
+    with running.everything() as whole, endpoint.running() as late:
+        for name, value in (("kept", "a"), ("team-1", "a"), ("team-2", "b")):
+            put(whole.cluster, "configmaps", name, value)
+        whole.sink.wait_for(lambda stats: stats.distinct == 3, timeout=20)
+        current = json.loads(whole.beacon.config_path.read_text())
+        only = current.pop("endpoint")
+        endpoints = [
+            {"name": "default", **only, "exclude": {"names": ["team-2"]}},
+            {"name": "late", "url": late.url, "select": {"names": ["team-*"]}},
+        ]
+        changed = json.dumps(
+            current | {"endpoints": endpoints, "resources": [CONFIGMAPS, {**CONFIGMAPS, "kind": "Secret"}]}
+        )
+        put(whole.cluster, "secrets", "team-3", "a")
+
+        found = asked(changed, environ=whole.beacon.environ)
+        shown = plan(changed, environ=whole.beacon.environ).stdout
+
+        none = {"created": 0, "updated": 0, "deleted": 0}
+        assert found["endpoints"] == [
+            {"endpoint": "default", "change": "changed", "objects": 3, **none, "created": 1, "catchUp": none},
+            {
+                "endpoint": "late",
+                "change": "new",
+                "objects": 3,
+                **none,
+                "created": 3,
+                "catchUp": {**none, "created": 2},
+            },
+        ]
+        assert "  late is new: a catch-up sends 2 created to it alone\n" in shown
+        whole.beacon.stop()
+        whole.beacon.config_path.write_text(changed)
+        whole.beacon.start().wait_ready()
+        late.wait_for(lambda stats: stats.distinct == 3, timeout=30)
+        whole.sink.wait_for(lambda stats: stats.distinct == 4, timeout=30)
 
 
 def rows(beacon: testkit.Beacon) -> dict[str, int]:

@@ -37,7 +37,16 @@ def test_without_filters_everything_is_meant() -> None:
 def test_every_filter_arrives() -> None:
     given, _ = selected(
         *("--state", "failed", "--state", "ready", "--type", "created", "--kind", "Pod", "-n", "", "--name", "a"),
-        *("--uid", "u", "--since", "2026-01-31T12:00:00Z", "--until", "2026-01-31T14:00:00+01:00"),
+        *(
+            "--uid",
+            "u",
+            "--endpoint",
+            "billing",
+            "--since",
+            "2026-01-31T12:00:00Z",
+            "--until",
+            "2026-01-31T14:00:00+01:00",
+        ),
     )
 
     noon_us = int(datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp() * 1_000_000)
@@ -48,6 +57,7 @@ def test_every_filter_arrives() -> None:
         namespace="",
         name="a",
         uid="u",
+        endpoint="billing",
         since_us=noon_us,
         until_us=noon_us + 3_600_000_000,
     )

@@ -8,12 +8,15 @@ from click.testing import CliRunner
 
 from beacon import wire
 from beacon.cli import __main__ as cli
-from beacon.cli import filters, output
+from beacon.cli import endpoint_choice, filters, output, search
+from beacon.cli.commands import tail
 from beacon.cli.commands.explain import target
 from beacon.domain import model
 
 PRINTS_A_SCRIPT = {"completion"}
 READS_A_CONFIGURATION = {"check-config", "plan", "rbac"}
+CHANGES_OR_SHOWS_DELIVERIES = {"discard", "events", "explain", "redeliver", "status", "tail"}
+ACTS_ON_AN_ENDPOINT = {"pause", "resume", "test-event"}
 READS_A_CLUSTER = {"explain", "plan", "rbac"}
 LONG = {"-o": "--output", "-n": "--namespace", "-w": "--watch", "-y": "--yes"}
 SHEEP = wire.ScopeStatistics(label="sheep.farm.io@a", name="Sheep.farm.io@a", listed=True, position=1, position_us=1)
@@ -60,6 +63,58 @@ def test_a_command_that_reads_a_configuration_or_a_cluster_has_the_options_for_i
     assert (option(name, "--config") is not None) is (name in READS_A_CONFIGURATION)
     for spelling in ("--kubeconfig", "--context"):
         assert (option(name, spelling) is not None) is (name in READS_A_CLUSTER)
+
+
+@pytest.mark.parametrize("name", cli.NAMES)
+def test_a_command_for_deliveries_or_for_an_endpoint_takes_its_name(name: str) -> None:
+    found = option(name, "--endpoint")
+
+    assert (found is not None) is (name in CHANGES_OR_SHOWS_DELIVERIES | ACTS_ON_AN_ENDPOINT)
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("form", ["table", "wide"])
+def test_a_table_names_the_endpoint_where_there_are_several_and_always_if_it_is_wide(form: str, several: bool) -> None:
+    columns = search.Columns(form=form, several=several)
+
+    assert len(columns.head) == len(columns.row(summary())) == len(set(columns.head))
+    shown = dict(zip(columns.head, columns.row(summary(endpoint="billing")), strict=True)).get("ENDPOINT")
+    assert shown == ("billing" if several or form == "wide" else None)
+
+
+@pytest.mark.parametrize(
+    ("form", "several", "expected"),
+    [
+        ("table", False, ""),
+        ("table", True, "  endpoint default"),
+        ("wide", False, "  endpoint default{}"),
+        ("wide", True, "  endpoint default{}"),
+    ],
+)
+def test_a_line_of_tail_names_the_endpoint_where_there_are_several(form: str, several: bool, expected: str) -> None:
+    event = wire.RecentEvent(of=summary(cause="c", source="s"))
+    request = wire.RecentEvent(of=summary(), attempt=1, code="200")
+
+    assert tail.line(event, form, several=several).endswith("#1 e" + expected.format(" cause c source s"))
+    assert tail.line(request, form, several=several).endswith("attempt 1" + expected.format(" event e"))
+
+
+@pytest.mark.parametrize(
+    ("chosen", "names", "problem"),
+    [
+        ("", ["a"], ""),
+        ("a", ["a"], ""),
+        ("b", ["b", "a"], ""),
+        ("", ["b", "a"], "there are several endpoints: name one with --endpoint: a, b"),
+        ("c", ["b", "a"], "no endpoint 'c' is known: the endpoints are a, b"),
+    ],
+)
+def test_an_endpoint_is_the_named_or_the_only_one(chosen: str, names: list[str], problem: str) -> None:
+    if problem:
+        with pytest.raises(click.UsageError, match=problem):
+            endpoint_choice.only(chosen, names)
+    else:
+        assert endpoint_choice.only(chosen, names) == (chosen or "a")
 
 
 @pytest.mark.parametrize(("form", "expected"), [("text", "table"), ("wide", "wide"), ("json", "json")])
@@ -127,6 +182,7 @@ def summary(**changes: object) -> wire.DeliverySummary:
         ({"namespace": "ns"}, {"namespace": ""}),
         ({"name": "a"}, {"name": "b"}),
         ({"uid": "u"}, {"uid": "v"}),
+        ({"endpoint": "default"}, {"endpoint": "billing"}),
         ({"since_us": 100}, {"detected_us": 99}),
         ({"until_us": 101}, {"detected_us": 101}),
     ],

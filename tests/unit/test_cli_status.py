@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from beacon import errors
 from beacon.cli import formatting
-from beacon.cli.commands.status import collection, problems, rendering
+from beacon.cli.commands.status import collection, endpoints, problems, rendering
 from beacon.cli.commands.status import command as status
 from beacon.runtime import run_directory
 
@@ -89,6 +89,7 @@ def seen(**changes: Any) -> dict[str, Any]:
         "components": [{"component": "scope.Pod", "state": "watching", "scope": "pods", "listed": True}],
         "scopes": [{"name": "Pod", "label": "pods", "position": 5, "position_us": 5, "listed": True}],
         "deliveries": [],
+        "endpoints": [],
         "gaps": [],
         "storage": {},
         **changes,
@@ -175,6 +176,129 @@ def test_failed_deliveries_are_counted_by_code_and_the_next_command_is_named() -
     assert problems._failure(one) == (
         "endpoint default: 14 failed (11 with 401, 1 with no response, 2 with other); see beacon events --state failed,"
         " and then beacon redeliver --state failed or beacon discard"
+    )
+
+
+def counted(name: str = "billing", **changes: Any) -> dict[str, Any]:
+    """Return the store's statistics of an endpoint with 3 pending deliveries."""
+    none = dict.fromkeys(("queued", "in_flight", "failed", "delivered", "discarded", "oldest_us"), 0)
+    halted = {"paused_us": 0, "paused_by": "", "paused_reason": "", "removed_us": 0, "catching_up": False}
+    return none | halted | {"endpoint": name, "ready": 2, "waiting": 1, "suspects": [], "failed_by_code": {}} | changes
+
+
+def reported(state: str, name: str = "billing", **fields: Any) -> dict[str, Any]:
+    return {"component": "endpoint", "state": state, "endpoint": name, "since": "T", "process": "notifier", **fields}
+
+
+def with_states(**changes: Any) -> dict[str, Any]:
+    found = seen(**changes)
+    return found | {"endpoints": list(endpoints.states(found))}
+
+
+SINCE = formatting.precise(NOW_US)
+
+
+@pytest.mark.parametrize(
+    ("changes", "report", "expected"),
+    [
+        ({}, reported("up"), []),
+        ({"catching_up": True}, reported("unknown"), []),
+        (
+            {},
+            reported("down", breaker="open"),
+            [
+                (
+                    "endpoint billing: down since T (breaker open), 3 pending; it is tried until it answers; see beacon"
+                    " test-event --endpoint billing"
+                )
+            ],
+        ),
+        (
+            {},
+            reported("faulty"),
+            [
+                (
+                    "endpoint billing: faulty since T (an unexpected error of Beacon), 3 pending; it is tried again by"
+                    " itself; see the log of the notifier"
+                )
+            ],
+        ),
+        (
+            {"paused_us": NOW_US, "paused_by": "alice", "paused_reason": "upgrade", "oldest_us": 1},
+            reported("down"),
+            [
+                (
+                    f"endpoint billing: paused since {SINCE} (by alice: upgrade), 3 pending; beacon resume --endpoint"
+                    " billing ends it"
+                )
+            ],
+        ),
+        (
+            {"removed_us": NOW_US, "failed": 4, "oldest_us": 1},
+            None,
+            [
+                (
+                    f"endpoint billing: removed since {SINCE} (it is not in the configuration), 3 pending and 4 failed;"
+                    " put it back into the configuration, or end its deliveries with beacon discard --endpoint billing"
+                )
+            ],
+        ),
+        ({"removed_us": NOW_US, "ready": 0, "waiting": 0}, None, []),
+    ],
+)
+def test_an_endpoint_that_needs_attention_is_one_sentence_with_the_next_command(
+    changes: dict[str, Any], report: dict[str, Any] | None, expected: list[str]
+) -> None:
+    parts = [*WATCHED, *([report] if report else [])]
+
+    found = find(with_states(components=parts, deliveries=[counted(**changes)], scopes=scope()), now_us=10)
+
+    assert found == expected
+
+
+def test_a_faulty_endpoint_is_not_described_as_a_fault_of_the_notifier_too() -> None:
+    claim = {"component": "claim", "state": "paused after an unexpected error, see the log", "endpoint": "billing"}
+
+    both = find(with_states(components=[*WATCHED, claim, reported("faulty")], deliveries=[counted()]))
+    alone = find(with_states(components=[*WATCHED, claim, reported("up")], deliveries=[counted()]))
+
+    assert [one.partition(" since")[0] for one in both] == ["endpoint billing: faulty"]
+    assert alone == ["notifier: paused after an unexpected error, see the log"]
+
+
+def test_several_endpoints_are_shown_with_their_backlog_and_one_as_before() -> None:
+    two = [counted("a", catching_up=True), counted("b", paused_us=NOW_US, paused_by="alice", failed=1)]
+    parts = [*WATCHED, reported("up", "a"), reported("up", "b")]
+    several = list(rendering.lines(with_states(components=parts, deliveries=two)))
+    one = list(rendering.lines(with_states(components=parts[:-1], deliveries=two[:1])))
+
+    place = several.index("\nendpoints")
+    assert [" ".join(line.split()) for line in several[place + 1 : place + 3]] == [
+        "a up since T 3 pending, 0 failed catching up",
+        f"b paused since {SINCE} 3 pending, 1 failed by alice",
+    ]
+    assert one[one.index("\nendpoint") + 1] == "  a  up  since T"
+
+
+def test_endpoints_are_named_by_the_notifier_while_the_store_does_not_answer() -> None:
+    found = with_states(components=[reported("down")], store={"state": "silent", "why": "no answer"})
+
+    assert [(one["endpoint"], one["state"], one["pending"]) for one in found["endpoints"]] == [
+        ("billing", "down", None)
+    ]
+    assert find(found)[:2] == [
+        "store: no answer",
+        (
+            "endpoint billing: down since T (it does not answer); it is tried until it answers; see beacon test-event"
+            " --endpoint billing"
+        ),
+    ]
+
+
+def test_failed_deliveries_of_one_of_several_endpoints_name_it_in_the_next_commands() -> None:
+    assert problems._failure(counted(failed=1), several=True) == (
+        "endpoint billing: 1 failed (1 with other); see beacon events --state failed --endpoint billing, and then"
+        " beacon redeliver --state failed --endpoint billing or beacon discard --endpoint billing"
     )
 
 

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 import click
 
 from beacon import bus, wire
-from beacon.cli import filters, following, output, search, store_client, terminal
+from beacon.cli import endpoint_choice, filters, following, output, search, store_client, terminal
 
 _EPILOG = """
 \b
 Examples:
   beacon events --state failed --since 2h
   beacon events --kind deploy -n shop --name web --oldest-first
+  beacon events --endpoint billing --state ready
   beacon events --watch -o json | jq -r .object.name
   beacon events --limit 0 -o json | jq -r '.[].id'
 
@@ -40,34 +41,36 @@ def command(*, limit: int, after: int, oldest_first: bool, watch: bool, output: 
     selection = filters.selection(params)
     with store_client.store() as client:
         selection = search.resolve(client, selection)
+        several = endpoint_choice.are_several(client, selection.endpoint)
+        columns = search.Columns(form=output, several=several)
         if watch:
-            _watch(client, selection, limit, output)
+            _watch(client, selection, limit, columns)
             return
         walked = search.walk(client, selection, after=after, newest_first=not oldest_first)
         found = list(itertools.islice(walked, limit + 1 if limit else None))
     cut = bool(limit) and len(found) > limit
     found = found[:limit] if cut else found
-    _show(output, found)
+    _show(columns, found)
     if cut:
         terminal.print_line(f"There are more: continue with --after {found[-1].delivery}, or raise --limit.", err=True)
 
 
-def _show(form: str, found: Sequence[wire.DeliverySummary]) -> None:
-    output.show(form, [search.plain(one) for one in found], search.lines(found, form))
-    if not found and output.is_table(form):
+def _show(columns: search.Columns, found: Sequence[wire.DeliverySummary]) -> None:
+    output.show(columns.form, [search.plain(one) for one in found], columns.table(found))
+    if not found and output.is_table(columns.form):
         terminal.print_line("No events match.", err=True)
 
 
-def _watch(client: bus.Client, selection: wire.DeliveryFilter, limit: int, form: str) -> None:
+def _watch(client: bus.Client, selection: wire.DeliveryFilter, limit: int, columns: search.Columns) -> None:
     """Print the latest deliveries, then each new or changed one."""
     with following.stoppable():
         watch = following.Watch(client, selection)
         watch.begin()
         newest = search.walk(client, selection, newest_first=True)
         found = list(itertools.islice(newest, limit or None))[::-1]
-        stream = output.Stream(form, search.head(form), [search.row(one, form) for one in found])
+        stream = output.Stream(columns.form, columns.head, [columns.row(one) for one in found])
         for one in found:
             watch.is_new(one)
-            stream.show(search.plain(one), search.row(one, form))
+            stream.show(search.plain(one), columns.row(one))
         for one in watch.deliveries():
-            stream.show(search.plain(one), search.row(one, form))
+            stream.show(search.plain(one), columns.row(one))

@@ -13,6 +13,7 @@ _EPILOG = """
 Examples:
   beacon redeliver 0b5e0f2c
   beacon redeliver --since 2h --dry-run
+  beacon redeliver --endpoint billing --yes
   beacon redeliver --state failed --kind deploy -n shop --yes
   beacon redeliver --state failed --name web --out-of-order
 
@@ -29,7 +30,8 @@ def command(out_of_order: bool, **params: object) -> None:  # noqa: FBT001
     """Send events again, with their original ids; filters without --state select failed deliveries.
 
     The event carries `redelivered: true`. An event whose object has a later delivered event is refused, because it
-    would overwrite the receiver's newer state; --out-of-order sends it with `outoforder: true`.
+    would overwrite the receiver's newer state; --out-of-order sends it with `outoforder: true`. Each event is sent
+    again to the endpoint that its delivery belongs to; --endpoint limits the selection to those of one endpoint.
     """
     action = bulk.BulkAction(
         request=lambda pairs, operation: wire.Redeliver(

@@ -9,13 +9,14 @@ from typing import Any
 import click
 
 from beacon import bus, errors, wire
-from beacon.cli import output, store_client
+from beacon.cli import endpoint_choice, output, store_client
 from beacon.configuration import settings
 
 _EPILOG = """
 \b
 Examples:
   beacon test-event
+  beacon test-event --endpoint billing
   beacon test-event -o json | jq .code
 
 \b
@@ -43,15 +44,17 @@ _MEANINGS = {
 
 
 @click.command("test-event", epilog=_EPILOG)
+@endpoint_choice.option("The endpoint to send to; needed if there are several.")
 @output.option
-def command(output: str) -> None:
+def command(endpoint: str, output: str) -> None:
     """Send one test event through the running notifier, and print the endpoint's response.
 
-    Method, headers, token, TLS files, proxy and timeout are those of the running notifier, not of this command. The
-    event's type ends in `.test`, and it carries `test: true`; it belongs to no object and is not in the ledger.
+    It is sent at once, also while the endpoint is paused or down. Method, headers, token, TLS files, proxy and timeout
+    are those of the running notifier, not of this command. The event's type ends in `.test`, and it carries
+    `test: true`; it belongs to no object and is not in the ledger.
     """
     with store_client.store() as client:
-        sent = _sent(client)
+        sent, several = _sent(client, endpoint)
     response: dict[str, Any] = {
         "id": sent.id,
         "type": sent.type,
@@ -63,41 +66,44 @@ def command(output: str) -> None:
         "seconds": sent.seconds,  # deprecated
         "requestId": sent.request_id,
     }
-    _show(output, response)
+    _show(output, response, f" by {sent.endpoint}" if several else "")
     sys.exit(errors.EXIT_OK if 200 <= response["status"] < 300 else errors.EXIT_FAILURE)
 
 
-def _sent(client: bus.Client) -> wire.TestEventResult:
-    """Request a test event, and wait for the result.
+def _sent(client: bus.Client, name: str) -> tuple[wire.TestEventResult, bool]:
+    """Request a test event for an endpoint, "" for the only one, and wait for the result; True: there are several.
 
     Raises:
+        click.UsageError: there is no such endpoint, or none is given and there are several.
         errors.TransientError: the notifier did not take it, or did not report a result in time.
     """
     tree = settings.from_plain(client.try_call(wire.Hello(process="cli"), timeout_s=_TIMEOUT_S).settings)
-    request = wire.RequestTestEvent(id=str(uuid.uuid4()))
+    endpoints = {one.name: one for one in tree.endpoints}
+    chosen = endpoints[endpoint_choice.only(name, tuple(endpoints))]
+    request = wire.RequestTestEvent(id=str(uuid.uuid4()), endpoint=chosen.name)
     began, pause = time.monotonic(), threading.Event()
     while True:
         progress = client.try_call(request, timeout_s=_TIMEOUT_S)
         if progress.result is not None:
-            return progress.result
+            return progress.result, len(endpoints) > 1
         waited_s = time.monotonic() - began
         if not progress.taken and waited_s > _TAKEN_S:
             raise errors.TransientError("the notifier does not answer: see beacon status")
-        if waited_s > _TAKEN_S + tree.endpoint.timeout_s + _MARGIN_S:
+        if waited_s > _TAKEN_S + chosen.timeout_s + _MARGIN_S:
             raise errors.TransientError("the notifier has reported no result: see beacon status")
         pause.wait(_POLL_S)
 
 
-def _show(form: str, response: dict[str, Any]) -> None:
-    output.show(form, response, _lines(response))
+def _show(form: str, response: dict[str, Any], by: str) -> None:
+    output.show(form, response, _lines(response, by))
 
 
-def _lines(response: dict[str, Any]) -> list[str]:
+def _lines(response: dict[str, Any], by: str) -> list[str]:
     took = f"after {response['seconds'] * 1000:.0f} ms"
     if 200 <= response["status"] < 300:
-        return [f"Accepted: {response['status']} {took} (event {response['id']})."]
+        return [f"Accepted{by}: {response['status']} {took} (event {response['id']})."]
     code = response["code"]
-    return [f"Rejected: {code or 'not sent'} {took}: {response['error']}", meaning(code)]
+    return [f"Rejected{by}: {code or 'not sent'} {took}: {response['error']}", meaning(code)]
 
 
 def meaning(code: str) -> str:

@@ -3,7 +3,8 @@
 -- the store; there are no triggers and no foreign keys. The functions used here are those of `packing`.
 
 -- An endpoint by its name. first_sequence: the last sequence when the name appeared. removed_us: 0 while it is configured.
--- parking: the number of parkings, resumptions and changed secrets; parked_us and paused_us are 0 while it is neither.
+-- parking: the number of parkings, resumptions and changed secrets; parked_us and paused_us are 0 while it is neither,
+-- paused_by and paused_reason are those of the operator who paused it.
 -- url_digest and selection are empty until a start has recorded them; selection: a digest, and the types; updates: whether
 -- `updated` events were emitted then.
 CREATE TABLE endpoints (
@@ -17,7 +18,9 @@ CREATE TABLE endpoints (
     parked_us INTEGER NOT NULL DEFAULT 0,
     parked_cause TEXT NOT NULL DEFAULT '',
     selection TEXT NOT NULL DEFAULT '',
-    updates INTEGER NOT NULL DEFAULT 0
+    updates INTEGER NOT NULL DEFAULT 0,
+    paused_by TEXT NOT NULL DEFAULT '',
+    paused_reason TEXT NOT NULL DEFAULT ''
 ) STRICT;
 
 -- The scopes whose objects an endpoint must still be compared with, and the last (namespace, name) that is done.

@@ -1,7 +1,11 @@
 """Liveness and readiness: which faults fail them, which don't, and the reasons shown."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
+from beacon import wire
 from beacon.exporter import health, snapshot, store_poller
 from beacon.runtime import run_directory
 from beacon.runtime.supervision import ProgramState
@@ -121,6 +125,51 @@ def test_each_of_several_endpoints_is_named_and_none_fails_a_check() -> None:
         assert (shown["ok"], shown["required"], shown["why"]) == (False, False, "a: down; b: faulty")
         assert {name: one["state"] for name, one in shown["endpoints"].items()} == states
         assert shown["endpoints"]["a"]["breaker"] == "open"
+
+
+def counted(name: str, **changes: Any) -> wire.EndpointStatistics:
+    return replace(views.statistics().endpoints[0], endpoint=name, **changes)
+
+
+def test_a_paused_endpoint_and_a_removed_one_with_deliveries_are_named_and_fail_no_check() -> None:
+    since_us = int((views.NOW - 60) * 1e6)
+    none = dict.fromkeys(("ready", "waiting", "queued", "in_flight", "failed"), 0)
+    known = (
+        counted("a", paused_us=since_us, paused_reason="upgrade"),
+        counted("b"),
+        counted("c", removed_us=since_us),
+        counted("d", removed_us=since_us, **none),
+    )
+    reports = (views.scope(), *(endpoint_report(name, "up") for name in "ab"))
+    claims = [views.report("notifier", "claim", "claiming", endpoint=name) for name in "ab"]
+    store = store_poller.StoreAnswer(state="ready", statistics=views.statistics(endpoints=known))
+    seen = views.well(reports=(*reports, *claims), store=store)
+
+    for checks in (ready(seen), health.liveness(seen)):
+        assert health.passed(checks)
+        shown = health.plain(checks)["endpoint"]
+        assert {name: (one["ok"], one["state"]) for name, one in shown["endpoints"].items()} == {
+            "a": (False, "paused"),
+            "b": (True, "up"),
+            "c": (False, "removed"),
+        }
+        assert shown["endpoints"]["a"]["why"] == "paused by an operator: upgrade"
+        assert shown["endpoints"]["a"]["since"] == "2027-01-15T07:59:00.000000Z"
+        assert (
+            shown["endpoints"]["c"]["why"] == "it is not configured any more, and has 10 open and 5 failed deliveries"
+        )
+
+
+def test_the_only_endpoint_is_shown_as_paused() -> None:
+    paused = counted("default", paused_us=1)
+    store = store_poller.StoreAnswer(state="ready", statistics=views.statistics(endpoints=(paused,)))
+    up = views.report("notifier", "endpoint", "up", endpoint="default")
+    others = tuple(one for one in views.well().reports if one.component != "endpoint")
+
+    checks = ready(views.well(store=store, reports=(up, *others)))
+
+    assert health.passed(checks)
+    assert (checks["endpoint"].state, checks["endpoint"].endpoints) == ("paused", None)
 
 
 def test_it_is_not_ready_while_no_endpoint_is_served_or_one_waits_for_the_store() -> None:

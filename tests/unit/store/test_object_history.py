@@ -9,7 +9,7 @@ from beacon import wire
 from beacon.cli import formatting
 from beacon.cli.commands.explain import rendering as explain_output
 from beacon.domain import model
-from beacon.store import database, object_history
+from beacon.store import database, endpoints, object_history
 from tests.unit.store import world
 
 ADDED, MODIFIED, DELETED = model.ChangeKind.ADDED, model.ChangeKind.MODIFIED, model.ChangeKind.DELETED
@@ -46,6 +46,41 @@ def test_kind_and_name_in_any_case_the_uid_and_an_events_id_name_the_same_object
         ("uid-a", model.ObjectState.TRACKED, 12)
     ]
     assert named == story(store, target="uid-a") == story(store, target=named.events[1].id)
+
+
+def test_each_endpoint_is_told_with_what_it_was_sent_and_an_event_that_no_endpoint_gets(tmp_path: Path) -> None:
+    no_updates = frozenset({model.EventType.CREATED, model.EventType.DELETED})
+    some = endpoints.LedgerEndpoint(name="some", types=no_updates)
+    other = endpoints.LedgerEndpoint(name="other", selects=lambda *subject: subject[3] != "a")
+    store = world.World(tmp_path / "e.db", updates=True, endpoints_=(some, other))
+    store.open()
+    store.relist(10)
+    emit(store, 2)
+    (delivery,) = store.claim(endpoint="some").deliveries
+    store.claim(0, world.delivered(delivery), endpoint="some")
+    store.ask(wire.PauseEndpoint(endpoint="some", reason="upgrade"))
+
+    told = story(store, kind="ConfigMap", namespace="ns", name="a")
+    late = endpoints.LedgerEndpoint(name="late")
+    store.restart(endpoints_=(some, late))
+    after = story(store, kind="ConfigMap", namespace="ns", name="a")
+    store.catch_up()
+    caught_up = story(store, kind="ConfigMap", namespace="ns", name="a")
+
+    assert [(one.type, one.endpoint, one.state) for one in told.events] == [
+        ("updated", "", None),
+        ("created", "some", model.DeliveryState.DELIVERED),
+    ]
+    known = {one.name: one for one in told.endpoints}
+    assert [(one.written, one.accepted, one.present) for one in known.values()] == [(0, 0, False), (1, 1, True)]
+    assert (known["some"].paused_us > 0, known["some"].paused_reason) == (True, "upgrade")
+    assert [(one.name, one.removed_us > 0, one.catching_up) for one in after.endpoints] == [
+        ("late", False, True),
+        ("other", True, False),
+        ("some", False, False),
+    ]
+    assert (caught_up.events[0].endpoint, caught_up.events[0].alone) == ("late", "late")
+    assert (caught_up.endpoints[0].written, caught_up.endpoints[0].catching_up) == (3, False)
 
 
 def test_an_object_is_current_until_its_rule_is_no_longer_configured(store: world.World) -> None:

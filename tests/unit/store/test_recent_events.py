@@ -7,7 +7,7 @@ import pytest
 
 from beacon import wire
 from beacon.domain import model
-from beacon.store import recent_events
+from beacon.store import endpoints, recent_events
 from tests.unit.store import world
 
 
@@ -41,6 +41,20 @@ def test_events_and_requests_come_in_order_and_once(store: world.World) -> None:
 
     assert happened(begin) == []
     assert happened(page) == [("a", 0, ""), ("b", 0, ""), ("a", 1, "503"), ("b", 1, page.happenings[3].code)]
+    assert happened(follow(store, page.after)) == []
+
+
+def test_an_event_has_an_entry_for_each_endpoint_that_gets_it(tmp_path: Path) -> None:
+    only_a = endpoints.LedgerEndpoint(name="some", selects=lambda *subject: subject[3] == "a")
+    store = world.World(tmp_path / "e.db", endpoints_=(endpoints.LedgerEndpoint(name="all"), only_a))
+    store.open()
+    store.relist(10)
+    begin = follow(store, -1)
+    store.observe(10, 12, world.seen("a", 11, model.ChangeKind.ADDED), world.seen("b", 12, model.ChangeKind.ADDED))
+
+    page = follow(store, begin.after)
+
+    assert [(one.of.name, one.of.endpoint) for one in page.happenings] == [("a", "all"), ("a", "some"), ("b", "all")]
     assert happened(follow(store, page.after)) == []
 
 

@@ -41,6 +41,22 @@ def test_a_request_is_taken_and_its_result_returned_however_often_each_is_repeat
     assert taken(queue) == ""
 
 
+def test_a_request_reaches_its_endpoint_and_does_not_wait_for_another_one_under_way(
+    queue: test_events.TestEvents,
+) -> None:
+    for name in ("slow", "quick"):
+        queue.request(wire.RequestTestEvent(id=f"to {name}", endpoint=name))
+
+    first = queue.take(wire.TakeTestEvent())
+    second = queue.take(wire.TakeTestEvent(under_way=(first.id,)))
+
+    assert (first, second) == (
+        wire.TakenTestEvent(id="to slow", endpoint="slow"),
+        wire.TakenTestEvent(id="to quick", endpoint="quick"),
+    )
+    assert queue.take(wire.TakeTestEvent(under_way=(first.id, second.id))).id == ""
+
+
 def test_a_request_whose_command_is_gone_is_not_sent(queue: test_events.TestEvents, clock: list[float]) -> None:
     request(queue, "one")
     clock[0] += 6

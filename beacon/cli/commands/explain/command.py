@@ -2,13 +2,14 @@
 
 import os
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 
 import click
 
 from beacon import bus, errors, wire
-from beacon.cli import cluster_choice, filters, output, search, store_client, terminal
-from beacon.cli.commands.explain import rendering, target
+from beacon.cli import cluster_choice, endpoint_choice, filters, output, search, store_client, terminal
+from beacon.cli.commands.explain import endpoints, rendering, target
 from beacon.configuration import configured_scopes, settings
 from beacon.domain import rules
 from beacon.runtime import run_directory
@@ -21,6 +22,7 @@ Examples:
   beacon explain deployments/web -n shop
   beacon explain namespace shop
   beacon explain 7b0e2f3c
+  beacon explain deploy/web -n shop --endpoint billing
   beacon explain ConfigMap shop/settings --limit 0 -o json | jq -r '.why[]'
 
 \b
@@ -33,11 +35,23 @@ Exit codes: 0 done, 1 no object or event has this id, the id is ambiguous, or th
 @click.argument("what", metavar="TYPE[/NAME]|UID|EVENT_ID")
 @click.argument("name", required=False, metavar="[NAMESPACE/]NAME")
 @click.option("-n", "--namespace", default=None, help="Namespace of the object.")
+@endpoint_choice.option("Show only the deliveries to this endpoint.")
 @click.option("--limit", type=filters.LIMIT, default=20, show_default=True, help="Number of events; 0: all.")
 @cluster_choice.options
 @output.option
-def command(*, what: str, name: str | None, namespace: str | None, limit: int, output: str, **cluster: str) -> None:
+def command(
+    *,
+    what: str,
+    name: str | None,
+    namespace: str | None,
+    endpoint: str,
+    limit: int,
+    output: str,
+    **cluster: str,
+) -> None:
     """Show one object: its state, its events, each request with its response, and what prevents or delays events.
+
+    With several endpoints, it shows which of them gets the object's events, and why the others don't.
 
     Select the object by type and name, by its UID, or by the id of one of its events; the beginning of an id suffices
     if it is unambiguous. TYPE is a kind, a plural or a short name, in any case.
@@ -49,10 +63,15 @@ def command(*, what: str, name: str | None, namespace: str | None, limit: int, o
             request = replace(request, target=search.whole_id(client, request.target))
         story, events = _read(client, request, limit)
         _fail_if_unknown(request, story)
-        scopes = [] if story.objects or events else _configured(client, story.kind)
+        endpoint_choice.check(endpoint, [one.name for one in story.endpoints])
+        tree = _configuration(client)
+    scopes = [] if story.objects or events else _configured(tree, story.kind)
     live = _live(scopes, story, cluster_choice.ClusterChoice(**cluster)) if story.covering else []
-    why = rendering.why(story, events, _down(), watched=[scope.id.namespace for scope in scopes])
-    _show(output, rendering.plain(story, events, why + live))
+    told = endpoints.of(story, events, tree.endpoints, endpoint)
+    chosen = [one for one in events if endpoint in ("", one.endpoint)]
+    why = rendering.why(story, chosen, _troubled(), watched=[scope.id.namespace for scope in scopes])
+    why += endpoints.sentences(told, events, alone=len(story.endpoints) == 1)
+    _show(output, rendering.plain(story, chosen, why + live, told))
 
 
 def _fail_if_unknown(request: wire.Explain, story: wire.Explanation) -> None:
@@ -70,18 +89,28 @@ def _read(client: bus.Client, request: wire.Explain, limit: int) -> tuple[wire.E
     """Read page after page, the latest events first; `more` of the story is that of the last page."""
     story = page = _page(client, request)
     events = list(page.events)
-    while page.more and (not limit or len(events) < limit):
+    while page.more and (not limit or len(_sequences(events)) < limit):
         page = _page(client, replace(request, before=page.before))
         events += page.events
-    more = page.more or bool(limit and len(events) > limit)
-    return replace(story, more=more), events[:limit] if limit else events
+    found = _sequences(events)
+    shown = set(found[:limit] if limit else found)
+    more = page.more or len(shown) < len(found)
+    return replace(story, more=more), [one for one in events if one.sequence in shown]
 
 
-def _configured(client: bus.Client, kind: str) -> list[rules.Scope]:
-    """Return the scopes of a kind in the running Beacon's configuration."""
-    welcome = client.try_call(wire.Hello(process="cli"), timeout_s=_TIMEOUT_S)
-    scopes = configured_scopes.of(settings.from_plain(welcome.settings))
-    return [scope for scope in scopes if scope.id.kind.lower() == kind.lower()]
+def _sequences(events: Iterable[wire.EmittedEvent]) -> list[int]:
+    """Return the sequence of each event once: it has an entry for each of its deliveries."""
+    return list(dict.fromkeys(one.sequence for one in events))
+
+
+def _configuration(client: bus.Client) -> settings.Settings:
+    """Return the running Beacon's configuration."""
+    return settings.from_plain(client.try_call(wire.Hello(process="cli"), timeout_s=_TIMEOUT_S).settings)
+
+
+def _configured(tree: settings.Settings, kind: str) -> list[rules.Scope]:
+    """Return the configured scopes of a kind."""
+    return [scope for scope in configured_scopes.of(tree) if scope.id.kind.lower() == kind.lower()]
 
 
 def _live(scopes: list[rules.Scope], story: wire.Explanation, chosen: cluster_choice.ClusterChoice) -> list[str]:
@@ -97,12 +126,12 @@ def _page(client: bus.Client, request: wire.Explain) -> wire.Explanation:
     return client.try_call(request, timeout_s=_TIMEOUT_S)
 
 
-def _down() -> dict[str, str]:
-    """Return the endpoints that the notifier reports as down, with the instant since when."""
+def _troubled() -> dict[str, rendering.Trouble]:
+    """Return the endpoints that the notifier reports as down or faulty."""
     return {
-        str(one.fields.get("endpoint", "")): one.since
+        str(one.fields.get("endpoint", "")): rendering.Trouble(state=one.state, since=one.since)
         for one in run_directory.read_reports(run_directory.private(os.environ))
-        if one.component == "endpoint" and one.state == "down"
+        if one.component == "endpoint" and one.state in ("down", "faulty")
     }
 
 

@@ -1,14 +1,29 @@
 """The output of `explain`: its documented form, the reasons why nothing was sent, and the timeline. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from beacon import wire
 from beacon.cli import formatting
+from beacon.cli.commands.explain import endpoints
 from beacon.domain import model
 
 
-def plain(story: wire.Explanation, events: Sequence[wire.EmittedEvent], why: Sequence[str]) -> dict[str, object]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """An endpoint is `down` or `faulty`."""
+
+    state: str
+    since: str
+
+
+def plain(
+    story: wire.Explanation,
+    events: Sequence[wire.EmittedEvent],
+    why: Sequence[str],
+    told: Sequence[endpoints.ToldEndpoint] = (),
+) -> dict[str, object]:
     """Return the documented form (docs/cli.md); `events` are those of all pages, the latest first."""
     return {
         "kind": story.kind,
@@ -16,7 +31,8 @@ def plain(story: wire.Explanation, events: Sequence[wire.EmittedEvent], why: Seq
         "name": story.name,
         "why": list(why),
         "objects": [_object(one) for one in story.objects],
-        "events": [_event(one) for one in reversed(events)],
+        "endpoints": [endpoints.plain(one) for one in told],
+        "events": [_event(one) for one in _oldest_first(events)],
         "more": story.more,
     }
 
@@ -24,13 +40,13 @@ def plain(story: wire.Explanation, events: Sequence[wire.EmittedEvent], why: Seq
 def why(
     story: wire.Explanation,
     events: Sequence[wire.EmittedEvent],
-    down: Mapping[str, str],
+    troubled: Mapping[str, Trouble],
     *,
     watched: Sequence[str] = (),
 ) -> list[str]:
     """Return sentences about what prevents or delays events.
 
-    `down` maps each endpoint that is down to the instant since when; `watched` are the namespaces in which the
+    `troubled` are the endpoints that are down or faulty; `watched` are the namespaces in which the
     configuration watches the kind.
     """
     present = [one for one in story.objects if one.state is not model.ObjectState.GONE]
@@ -40,11 +56,25 @@ def why(
     elif present and not events:
         reasons.append("Its events are no longer stored: delivered events are removed after their retention period.")
     pending = {one.endpoint for one in events if one.state in (model.DeliveryState.READY, model.DeliveryState.QUEUED)}
-    reasons += [
-        f"Endpoint {name} has been down since {down[name]} (breaker open): only probes are sent until it answers."
-        for name in sorted(pending & set(down))
+    reasons += [_of_trouble(name, troubled[name]) for name in sorted(pending & set(troubled))]
+    several = len(story.endpoints) > 1
+    return reasons + [
+        sentence for one in _oldest_first(events) if (sentence := _of_event(one, troubled, several=several))
     ]
-    return reasons + [sentence for one in reversed(events) if (sentence := _of_event(one, down))]
+
+
+def _of_trouble(name: str, one: Trouble) -> str:
+    if one.state == "faulty":
+        return (
+            f"Endpoint {name} has been faulty since {one.since}: after an unexpected error of Beacon (see the log of"
+            " the notifier) it is tried again by itself."
+        )
+    return f"Endpoint {name} has been down since {one.since} (breaker open): only probes are sent until it answers."
+
+
+def _oldest_first(events: Sequence[wire.EmittedEvent]) -> list[wire.EmittedEvent]:
+    """Return the events in the order of their sequences, the deliveries of one in the order of their endpoints."""
+    return sorted(events, key=lambda one: (one.sequence, one.endpoint))
 
 
 def lines(values: Mapping[str, Any]) -> Iterator[str]:
@@ -58,10 +88,20 @@ def lines(values: Mapping[str, Any]) -> Iterator[str]:
         yield f"  value of the annotation: {one['value']!r}, evaluated with {_rule(one)}"
     if values["more"]:
         yield "\n(earlier events are not shown: raise --limit)"
+    several, shown = len(values["endpoints"]) > 1, 0
+    if several:
+        yield "\nendpoints"
+        yield from endpoints.lines(values["endpoints"])
     for one in values["events"]:
-        yield f"\n{one['detected']}  {one['type']} (cause {one['cause']}, source {one['source']})"
-        yield f"  event {one['id']}, sequence {one['sequence']}, resourceVersion {one['resourceVersion'] or '?'}"
-        steps = [(attempt["started"], _attempt(attempt)) for attempt in one["attempts"]]
+        if one["sequence"] != shown:
+            shown = one["sequence"]
+            yield f"\n{one['detected']}  {one['type']} (cause {one['cause']}, source {one['source']})"
+            yield f"  event {one['id']}, sequence {shown}, resourceVersion {one['resourceVersion'] or '?'}"
+        if one["delivery"] is None:
+            yield "  no endpoint gets it"
+            continue
+        to = f" to {one['delivery']['endpoint']}" if several else ""
+        steps = [(attempt["started"], _attempt(attempt, to)) for attempt in one["attempts"]]
         steps += [(action["at"], _action(action)) for action in one["actions"]]
         yield from (f"  {line}" for _, line in sorted(steps, key=lambda step: str(step[0])))
         yield f"  {_delivery(one['delivery'])}"
@@ -97,26 +137,27 @@ def _of_object(one: wire.ExplainedObject) -> str:
     return ""
 
 
-def _of_event(one: wire.EmittedEvent, down: Mapping[str, str]) -> str:
+def _of_event(one: wire.EmittedEvent, troubled: Mapping[str, Trouble], *, several: bool) -> str:
+    event = f"Event {one.id} to {one.endpoint}" if several else f"Event {one.id}"
     because = f" ({one.reason})" if one.reason else ""
     if one.state is model.DeliveryState.QUEUED:
-        return f"Event {one.id} waits for {one.behind or 'an earlier event of the object'}."
+        return f"{event} waits for {one.behind or 'an earlier event of the object'}."
     if one.state is model.DeliveryState.FAILED:
         last = one.attempts[-1] if one.attempts else None
         response = f": {last.code} {last.error}".rstrip() if last else ""
-        return f"Event {one.id} failed after {one.requests} requests{response}{because}."
+        return f"{event} failed after {one.requests} requests{response}{because}."
     if one.state is model.DeliveryState.DISCARDED:
         by = " by an operator" if any(each.action is model.OperatorAction.DISCARDED for each in one.actions) else ""
-        return f"Event {one.id} was discarded{by}{because}."
+        return f"{event} was discarded{by}{because}."
     if one.deaths:
         due = formatting.precise(one.next_attempt_us)
         return (
-            f"Event {one.id} was being sent when the notifier terminated the last {one.deaths} times: it is sent alone,"
+            f"{event} was being sent when the notifier terminated the last {one.deaths} times: it is sent alone,"
             f" after all others, from {due}."
         )
-    if one.state is model.DeliveryState.READY and one.requests and one.endpoint not in down:
+    if one.state is model.DeliveryState.READY and one.requests and one.endpoint not in troubled:
         due = formatting.precise(one.next_attempt_us)
-        return f"Event {one.id} has not been accepted yet; the next attempt is due at {due}."
+        return f"{event} has not been accepted yet; the next attempt is due at {due}."
     return ""
 
 
@@ -124,13 +165,12 @@ def _rule(one: Mapping[str, object]) -> str:
     return "the configured rule" if one["current"] else "a rule that is no longer configured"
 
 
-def _attempt(attempt: Mapping[str, object]) -> str:
+def _attempt(attempt: Mapping[str, object], to: str) -> str:
     again = f" of redelivery {attempt['generation']}" if attempt["generation"] else ""
     response = f"{attempt['code']} {attempt['error']}".strip()
     free = "" if attempt["counted"] else " (does not count)"
-    return (
-        f"{attempt['started']}  request {attempt['number']}{again}: {response} after {attempt['durationMs']} ms{free}"
-    )
+    request = f"request {attempt['number']}{to}{again}"
+    return f"{attempt['started']}  {request}: {response} after {attempt['durationMs']} ms{free}"
 
 
 def _action(action: Mapping[str, object]) -> str:
@@ -169,7 +209,10 @@ def _event(one: wire.EmittedEvent) -> dict[str, object]:
         "source": one.source,
         "resourceVersion": one.resource_version,
         "detected": formatting.precise(one.detected_us),
-        "delivery": {
+        "onlyFor": one.alone,
+        "delivery": None
+        if one.state is None
+        else {
             "endpoint": one.endpoint,
             "state": one.state.value,
             "generation": one.generation,

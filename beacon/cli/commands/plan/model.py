@@ -4,7 +4,7 @@ It uses Beacon's rules and transitions (`domain.rules`, `domain.transitions`), s
 only if the cluster or the ledger changes in between.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from beacon import wire
@@ -44,11 +44,56 @@ class Counts:
     changes: Changes | None = None  # None: there is no ledger to compare with
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """An object by its name, which is the key of its events' order."""
+
+    group: str
+    kind: str
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The objects after the start: those that are tracked with UID and value, and the events of their changes.
+
+    `left` are unmanaged, or unknown: nothing is sent for them.
+    """
+
+    tracked: dict[Subject, tuple[str, str]] = field(default_factory=dict)
+    left: set[Subject] = field(default_factory=set)
+    events: dict[Subject, list[model.EventType]] = field(default_factory=dict)
+
+    def keep(self, row: wire.StoredObject) -> None:
+        """Add an object that stays as the ledger has it."""
+        self.move(subject_of(row), row.state, row.uid, row.value)
+
+    def leave(self, row: wire.StoredObject) -> None:
+        """Add an object that is not watched any more."""
+        if row.state in (model.ObjectState.TRACKED, model.ObjectState.UNMANAGED):
+            self.left.add(subject_of(row))
+
+    def move(
+        self, subject: Subject, state: model.ObjectState, uid: str, value: str, event: model.EventType | None = None
+    ) -> None:
+        """Add an object in its new state, with the event of the change."""
+        if state is model.ObjectState.TRACKED:
+            self.tracked[subject] = (uid, value)
+        if state is model.ObjectState.UNMANAGED:
+            self.left.add(subject)
+        if event is not None:
+            self.events.setdefault(subject, []).append(event)
+
+
 class Forecast:
     """Computes the counts of one scope, object by object."""
 
-    def __init__(self, scope: rules.Scope, ledger: Ledger | None, *, updates: bool) -> None:
-        """Compare with the ledger's rows of the scope; `updates` is `events.updated`."""
+    def __init__(
+        self, scope: rules.Scope, ledger: Ledger | None, *, updates: bool, outcome: Outcome | None = None
+    ) -> None:
+        """Compare with the ledger's rows of the scope; `updates` is `events.updated`. Add the objects to `outcome`."""
+        self._outcome = outcome or Outcome()
         self.counts = Counts(changes=None if ledger is None else Changes())
         self._scope = scope
         self._updates = updates
@@ -70,6 +115,8 @@ class Forecast:
         self.counts.matching += seen.verdict is model.RuleVerdict.ACCEPTED
         if self.counts.changes is not None:
             self._count(self._unseen.pop(seen.uid, None), seen, self.counts.changes)
+        elif seen.verdict is model.RuleVerdict.ACCEPTED:
+            self._outcome.move(self._subject(seen), model.ObjectState.TRACKED, seen.uid, seen.value)
 
     def pass_by(self, uid: str, name: str, why: str) -> None:
         """Count an object of the list that cannot be read: it exists, and Beacon leaves its row unchanged."""
@@ -79,15 +126,30 @@ class Forecast:
             return
         row = self._unseen.pop(uid, None)
         self.counts.changes.kept += row is not None and row.state is model.ObjectState.TRACKED
+        for kept in [row] if row else []:
+            self._outcome.keep(kept)
         if not uid:
+            for kept in self._unseen.values():
+                self._outcome.keep(kept)
             self._unseen = {}  # it may be any of them
 
     def finish(self) -> Counts:
         """Count the rows that the complete list has not shown as gone, and return the counts."""
         if self.counts.changes is not None:
             for row in self._unseen.values():
-                self.counts.changes.deleted += transitions.vanish(row.state).event is not None
+                gone = transitions.vanish(row.state)
+                self.counts.changes.deleted += gone.event is not None
+                self._outcome.move(subject_of(row), gone.state, row.uid, row.value, gone.event)
         return self.counts
+
+    def give_up(self) -> None:
+        """Leave the ledger's objects of the scope as they are, because it cannot be listed."""
+        for row in self._unseen.values():
+            self._outcome.keep(row)
+
+    def _subject(self, seen: model.Observation) -> Subject:
+        scope = self._scope.id
+        return Subject(group=scope.group, kind=scope.kind, namespace=seen.namespace, name=seen.name)
 
     def _count(self, row: wire.StoredObject | None, seen: model.Observation, changes: Changes) -> None:
         known = _known(row) if row else None
@@ -97,12 +159,14 @@ class Forecast:
             updates=self._updates,
             reason=model.GapReason.CONFIGURATION,
         )
-        if known and transitions.is_stale(known, seen, now):
+        if row and known and transitions.is_stale(known, seen, now):
             changes.kept += known.state is model.ObjectState.TRACKED
+            self._outcome.keep(row)
             return
         step = transitions.step(known, seen, now)
         if step is None:
             return
+        self._outcome.move(self._subject(seen), step.state, seen.uid, seen.value, step.event)
         changes.new += step.event is model.EventType.CREATED
         changes.updated += step.event is model.EventType.UPDATED
         changes.deleted += step.event is model.EventType.DELETED
@@ -116,15 +180,25 @@ def covers(scope: model.ScopeId, row: wire.StoredObject) -> bool:
     return (scope.group, scope.kind) == (row.group, row.kind) and scope.namespace in ("", row.namespace)
 
 
+def uncovered(scopes: Iterable[rules.Scope], ledger: Ledger) -> Iterator[wire.StoredObject]:
+    """Yield the ledger's rows that no scope covers."""
+    ids = [scope.id for scope in scopes]
+    yield from (row for row in ledger.objects.values() if not any(covers(one, row) for one in ids))
+
+
 def leaving(scopes: Iterable[rules.Scope], ledger: Ledger) -> dict[model.ScopeId, int]:
     """Count the tracked objects that no scope covers: they become unmanaged, without an event."""
-    ids = [scope.id for scope in scopes]
     counts: dict[model.ScopeId, int] = {}
-    for row in ledger.objects.values():
-        if row.state is model.ObjectState.TRACKED and not any(covers(one, row) for one in ids):
+    for row in uncovered(scopes, ledger):
+        if row.state is model.ObjectState.TRACKED:
             place = model.ScopeId(group=row.group, kind=row.kind, namespace=row.namespace)
             counts[place] = counts.get(place, 0) + 1
     return counts
+
+
+def subject_of(row: wire.StoredObject | wire.StoredView) -> Subject:
+    """Return the object of a row by its name."""
+    return Subject(group=row.group, kind=row.kind, namespace=row.namespace, name=row.name)
 
 
 def _known(row: wire.StoredObject) -> transitions.KnownObject:

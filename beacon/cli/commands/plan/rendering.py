@@ -8,14 +8,18 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from beacon import wire
 from beacon.cli import output, rights
-from beacon.cli.commands.plan import model
+from beacon.cli.commands.plan import endpoints, model
 from beacon.configuration import configured_scopes
+from beacon.domain import model as domain_model
 from beacon.domain import rules
 
 _COUNTS = ("objects", "annotated", "matching")
 _SHOWN = 20
 _CHANGES = ("kept", "new", "updated", "unmanaged", "deleted")
+_EVENTS = tuple(type_.value for type_ in domain_model.EventType)
+_CHANGED = {"new": "new", "returns": "configured again", "changed": "configured to get something else"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,8 @@ class Outlook:
     found: Sequence[ScopeOutlook]
     ledger: model.Ledger | None
     left_out: str
+    by_endpoint: Sequence[endpoints.EndpointForecast] = ()
+    removed: Sequence[wire.StoredEndpoint] = ()
 
     @property
     def wrong(self) -> list[str]:
@@ -72,6 +78,7 @@ def plain(outlook: Outlook, scopes: Sequence[rules.Scope]) -> dict[str, object]:
         "cluster": outlook.cluster.uid,
         "comparison": {"made": outlook.ledger is not None, "why": outlook.left_out},
         "scopes": [_scope(one) for one in outlook.found],
+        "endpoints": endpoints.plain(outlook.by_endpoint),
         "leaving": [
             {"scope": configured_scopes.spelled("", place)} | asdict(place) | {"unmanaged": number}
             for place, number in leaving.items()
@@ -108,6 +115,12 @@ def lines(values: Mapping[str, Any], config: str, *, wide: bool = False) -> Iter
     names = ("scope", "apiVersion", "kind") if wide else ("scope",)
     rows = (tuple("-" if one[name] is None else str(one[name]) for name in names + numbers) for one in values["scopes"])
     yield from output.table(_titles(names + numbers), rows, numbers=_titles(numbers))
+    yield from _endpoints(values["endpoints"], compared=values["comparison"]["made"])
+    yield from _left_out(values)
+
+
+def _left_out(values: Mapping[str, Any]) -> Iterator[str]:
+    """Render what is not counted: unreadable objects, a missing comparison, and what is not watched any more."""
     unreadable = [(one["scope"], text) for one in values["scopes"] for text in one["unreadable"]]
     if unreadable:
         yield f"\n{len(unreadable)} objects cannot be read and are skipped:"
@@ -119,6 +132,25 @@ def lines(values: Mapping[str, Any], config: str, *, wide: bool = False) -> Iter
         yield from (f"  {one['scope']}: {one['unmanaged']} become unmanaged" for one in values["leaving"])
 
 
+def _endpoints(found: Sequence[Mapping[str, Any]], *, compared: bool) -> Iterator[str]:
+    """Render what each endpoint gets, unless there is only one, which gets just the changes above."""
+    caught_up = [one for one in found if any(one["catchUp"].values())]
+    if len(found) < 2 and not caught_up:
+        return
+    names = ("objects", *(_EVENTS if compared else ()))
+    rows = (
+        (one["endpoint"], *(str(one[name]) for name in names), *((one["change"] or "-",) if compared else ()))
+        for one in found
+    )
+    yield ""
+    yield from output.table(
+        _titles(("endpoint", *names, *(("change",) if compared else ()))), rows, numbers=_titles(names)
+    )
+    for one in caught_up:
+        numbers = ", ".join(f"{number} {type_}" for type_, number in one["catchUp"].items() if number)
+        yield f"  {one['endpoint']} is {_CHANGED[one['change']]}: a catch-up sends {numbers} to it alone"
+
+
 def _review(outlook: Outlook, leaving: Collection[int]) -> list[str]:
     """Return a sentence for each effect that an operator may not expect."""
     counts = [one.counts for one in outlook.found if one.counts]
@@ -128,7 +160,8 @@ def _review(outlook: Outlook, leaving: Collection[int]) -> list[str]:
         (sum(one.deleted for one in changes), "will be reported as deleted"),
         (sum(len(one.unreadable) for one in counts), "cannot be read and will be skipped"),
     )
-    return [f"{number} object{'s' * (number != 1)} {what}" for number, what in numbers if number]
+    found = [f"{number} object{'s' * (number != 1)} {what}" for number, what in numbers if number]
+    return [*found, *endpoints.sentences(outlook.removed)]
 
 
 def _label(one: ScopeOutlook) -> str:

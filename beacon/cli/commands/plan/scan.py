@@ -34,10 +34,19 @@ class Survey:
         return rendering.ClusterOutlook(uid=lists.cluster_uid(self._api) if identified else "", identified=identified)
 
     def scopes(
-        self, scopes: Sequence[rules.Scope], ledger: model.Ledger | None, *, updates: bool
+        self,
+        scopes: Sequence[rules.Scope],
+        ledger: model.Ledger | None,
+        *,
+        updates: bool,
+        outcome: model.Outcome | None = None,
     ) -> tuple[rendering.ScopeOutlook, ...]:
-        """Scan every scope; an API that does not answer is a problem of its own scope only."""
-        return tuple(self._scan(scope, model.Forecast(scope, ledger, updates=updates)) for scope in scopes)
+        """Scan every scope; an API that does not answer is a problem of its own scope only.
+
+        The objects are added to `outcome`.
+        """
+        forecasts = (model.Forecast(scope, ledger, updates=updates, outcome=outcome) for scope in scopes)
+        return tuple(self._scan(scope, forecast) for scope, forecast in zip(scopes, forecasts, strict=True))
 
     def _scan(self, scope: rules.Scope, forecast: model.Forecast) -> rendering.ScopeOutlook:
         plural = scope.resource
@@ -51,7 +60,10 @@ class Survey:
             listable = not any(right.verb == "list" for right in missing)
             counts = self._count(scope, resource, forecast) if listable else None
         except (errors.TransientError, errors.PermanentError) as error:
+            forecast.give_up()
             return rendering.ScopeOutlook(scope=scope, plural=plural, problem=str(error))
+        if counts is None:
+            forecast.give_up()
         return rendering.ScopeOutlook(scope=scope, plural=plural, missing=missing, counts=counts)
 
     def _count(self, scope: rules.Scope, resource: discovery.ServedResource, forecast: model.Forecast) -> model.Counts:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from beacon import bus, codec, errors, wire
-from beacon.cli.commands.status import problems
+from beacon.cli import endpoint_choice
+from beacon.cli.commands.status import endpoints, problems
 from beacon.configuration import settings
 from beacon.runtime import heartbeat, run_directory, supervision
 
@@ -23,8 +24,14 @@ _READY_TIMEOUT_S = 10.0  # longer than the exporter waits for the store
 _LARGEST_ANSWER = 4 * 1024 * 1024
 
 
-def collect(run_dir: Path) -> dict[str, Any]:
-    """Return everything as plain values: `{"wrong": [sentences], "store": ..., "processes": ..., ...}`."""
+def collect(run_dir: Path, endpoint: str = "") -> dict[str, Any]:
+    """Return everything as plain values: `{"wrong": [sentences], "store": ..., "processes": ..., ...}`.
+
+    With the name of an endpoint, the others are left out.
+
+    Raises:
+        click.UsageError: the store knows no endpoint of that name.
+    """
     store, statistics, failed, ready = _store(run_dir)
     processes, silent = _processes(run_dir)
     pids = {process["name"]: process["pid"] for process in processes}
@@ -49,7 +56,21 @@ def collect(run_dir: Path) -> dict[str, Any]:
         "gaps": [asdict(gap) for gap in statistics.gaps] if statistics else [],
         "storage": _storage(statistics) if statistics else {},
     }
+    if endpoint:
+        endpoint_choice.check(endpoint, [one["endpoint"] for one in snapshot["deliveries"]] or [endpoint])
+        snapshot = _narrowed(snapshot, endpoint)
+    snapshot["endpoints"] = list(endpoints.states(snapshot))
     return {"wrong": [*silent, *problems.find(snapshot, now_us=time.time_ns() // 1000)]} | snapshot
+
+
+def _narrowed(snapshot: dict[str, Any], endpoint: str) -> dict[str, Any]:
+    """Leave the other endpoints out, and the check of `/ready` that is about all of them."""
+    checks = {name: check for name, check in snapshot["ready"]["checks"].items() if name != "endpoint"}
+    return snapshot | {
+        "ready": snapshot["ready"] | {"checks": checks},
+        "components": [one for one in snapshot["components"] if one.get("endpoint", endpoint) == endpoint],
+        "deliveries": [one for one in snapshot["deliveries"] if one["endpoint"] == endpoint],
+    }
 
 
 def _store(

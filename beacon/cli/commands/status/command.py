@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from beacon import errors
-from beacon.cli import output, terminal
+from beacon.cli import endpoint_choice, output, terminal
 from beacon.cli.commands.status import collection, rendering
 from beacon.runtime import run_directory
 
@@ -21,6 +21,7 @@ _EPILOG = """
 Examples:
   beacon status
   beacon status --watch
+  beacon status --endpoint billing
   beacon status -o json | jq -r '.wrong[]'
 
 \b
@@ -32,10 +33,11 @@ _REFRESH_S = 2.0
 
 
 @click.command("status", epilog=_EPILOG)
+@endpoint_choice.option("Show only this endpoint, and leave out the problems of the others.")
 @click.option("-w", "--watch", is_flag=True, help="Refresh every two seconds, until Ctrl-C.")
 @output.option
-def command(*, watch: bool, output: str) -> None:
-    """Show processes, scopes, deliveries, endpoint, gaps and storage, with their problems first.
+def command(*, endpoint: str, watch: bool, output: str) -> None:
+    """Show processes, scopes, deliveries, endpoints, gaps and storage, with their problems first.
 
     The result is at least as strict as /ready: it also reports restarts of the last ten minutes, failed deliveries, and
     components that /ready does not require.
@@ -47,11 +49,11 @@ def command(*, watch: bool, output: str) -> None:
     except errors.StartError as error:
         terminal.print_line(str(error), err=True)
         sys.exit(error.exit_code)
-    code = _show(collection.collect(run_dir), output)
+    code = _show(collection.collect(run_dir, endpoint), output)
     pause = threading.Event()
     try:
         while watch and not pause.wait(_REFRESH_S):
-            snapshot = collection.collect(run_dir)
+            snapshot = collection.collect(run_dir, endpoint)
             click.clear()  # only on a terminal
             code = _show(snapshot, output)
     except KeyboardInterrupt:

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from beacon.cli import formatting
+from beacon.cli.commands.status import endpoints
 from beacon.domain import model
 from beacon.runtime import heartbeat, supervision
 
@@ -24,13 +25,19 @@ def find(snapshot: Values, *, now_us: int) -> list[str]:
     found = [f"store: {snapshot['store']['why']}"] if snapshot["store"]["why"] else []
     for process in snapshot["processes"]:
         found += _of_process(process)
+    found += [sentence for one in snapshot.get("endpoints", ()) if (sentence := endpoints.sentence(one))]
     for part in snapshot["components"]:
         found += _of_component(part, snapshot)
         found += _of_upkeep(part, now_us)
     found += _of_scopes(snapshot)
     found += _of_ages(snapshot, now_us)
     found += _of_gaps(snapshot["gaps"], now_us)
-    found += [_failure(one) for one in snapshot["deliveries"] if one["failed"]]
+    several = len(snapshot["deliveries"]) > 1
+    found += [
+        _failure(one, several=several)
+        for one in snapshot["deliveries"]
+        if one["failed"] and not one.get("removed_us")  # which has a sentence of its own
+    ]
     found += [_unreadable(part) for part in snapshot["components"] if part.get("unreadable")]
     found += [_suspicion(suspect) for one in snapshot["deliveries"] for suspect in one["suspects"]]
     return [*found, *_of_ready(snapshot["ready"], found)] if not snapshot["store"]["why"] else found
@@ -52,10 +59,14 @@ def _of_component(part: Values, snapshot: Values) -> list[str]:
     if part["component"].startswith("scope."):
         return _of_stream(part, snapshot)
     if part["component"] == "claim" and part["state"] != "claiming":
-        return [f"notifier: {part['state']}"]
-    if part["component"] == "endpoint" and part["state"] == "down":
-        return [f"endpoint {part.get('endpoint', '')}: down since {part['since']}"]
+        return [f"notifier: {part['state']}"] if not _is_faulty(part, snapshot) else []
     return []
+
+
+def _is_faulty(claim: Values, snapshot: Values) -> bool:
+    """Return True if the endpoint of a claim is faulty, which has a sentence of its own."""
+    name = claim.get("endpoint", "")
+    return any(one["state"] == "faulty" and one["endpoint"] == name for one in snapshot.get("endpoints", ()))
 
 
 def _of_stream(part: Values, snapshot: Values) -> list[str]:
@@ -101,6 +112,8 @@ def _of_ages(snapshot: Values, now_us: int) -> Iterator[str]:
             yield f"{scope['label']}: its position was last confirmed {formatting.duration(age_s)} ago"
     for one in snapshot["deliveries"]:
         age_s = (now_us - one["oldest_us"]) / 1e6
+        if one.get("paused_us") or one.get("removed_us"):
+            continue  # which has a sentence of its own
         if one["oldest_us"] and age_s > _LATE_S:
             yield f"endpoint {one['endpoint']}: the oldest pending delivery is {formatting.duration(age_s)} old"
 
@@ -129,15 +142,16 @@ def _of_ready(ready: Values, found: list[str]) -> Iterator[str]:
             yield f"{name}: {check['state']}: {check['why']}".rstrip(": ")
 
 
-def _failure(one: Values) -> str:
+def _failure(one: Values, *, several: bool = False) -> str:
     """Describe the failed deliveries to an endpoint by code, and the next commands."""
+    chosen = f" --endpoint {one['endpoint']}" if several else ""
     by_code = dict(one["failed_by_code"])
     if (others := one["failed"] - sum(by_code.values())) > 0:
         by_code["other"] = others
     codes = ", ".join(f"{number} with {code or 'no response'}" for code, number in by_code.items())
     return (
-        f"endpoint {one['endpoint']}: {one['failed']} failed ({codes}); see beacon events --state failed, and then"
-        " beacon redeliver --state failed or beacon discard"
+        f"endpoint {one['endpoint']}: {one['failed']} failed ({codes}); see beacon events --state failed{chosen}, and"
+        f" then beacon redeliver --state failed{chosen} or beacon discard{chosen}"
     )
 
 

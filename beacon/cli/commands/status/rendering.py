@@ -9,7 +9,13 @@ from beacon.cli import formatting
 Values = Mapping[str, Any]
 
 
-_RENAMED = {"position_us": "confirmed", "label": "scope", "position": "resourceVersion"}
+_RENAMED = {
+    "position_us": "confirmed",
+    "label": "scope",
+    "position": "resourceVersion",
+    "paused_us": "pausedSince",
+    "removed_us": "removedSince",
+}
 _UNITS = {"_s": "Seconds", "_us": ""}
 _DATA = {"rows": "rows", "checks": "checks", "failed_by_code": "failedByCode"}  # maps whose keys are data
 
@@ -74,12 +80,9 @@ def lines(snapshot: Values, *, wide: bool = False) -> Iterator[str]:
             yield f"  the oldest pending delivery is {formatting.duration(time.time() - one['oldest_us'] / 1e6)} old"
     if not snapshot["deliveries"]:
         yield from _section("deliveries", (), none=none)
-    endpoints = [one for one in snapshot["components"] if one["component"] == "endpoint"]
-    yield from _section(
-        "endpoint",
-        ((one.get("endpoint", ""), one["state"], f"since {one['since']}") for one in endpoints),
-        none="unknown",
-    )
+    endpoints = snapshot.get("endpoints", ())
+    title = "endpoints" if len(endpoints) > 1 else "endpoint"
+    yield from _section(title, (_endpoint(one, several=len(endpoints) > 1) for one in endpoints), none="unknown")
     if wide:
         yield from _section(
             "components",
@@ -96,6 +99,14 @@ def lines(snapshot: Values, *, wide: bool = False) -> Iterator[str]:
         storage = snapshot["storage"]
         sizes = f"database {formatting.size(storage['database_bytes'])}, log {formatting.size(storage['wal_bytes'])}"
         yield from _section("storage", [(f"{sizes}, SQLite {storage['sqlite']}",)])
+
+
+def _endpoint(one: Values, *, several: bool) -> Sequence[str]:
+    cells = (one["endpoint"], one["state"], f"since {one['since']}" if one["since"] else "")
+    if not several:
+        return cells
+    pending = "" if one["pending"] is None else f"{one['pending']} pending, {one['failed']} failed"
+    return (*cells, pending, "catching up" if one["catching_up"] else "", one["why"])
 
 
 def _no_gaps(snapshot: Mapping[str, Any]) -> str:
