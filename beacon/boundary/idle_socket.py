@@ -12,6 +12,7 @@ from urllib3.util import ssltransport
 Stream = socket.socket | ssltransport.SSLTransport  # the latter: TLS through an https proxy
 
 _PEEKED = 16 * 1024
+_PEEK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)  # combining flags is slow
 
 
 def is_silent(sock: Stream, raw: socket.socket) -> bool:
@@ -51,7 +52,7 @@ def _peek(raw: socket.socket) -> bytes | None:
     """Return the readable bytes, b"" if the connection is closed, None if there are none."""
     try:
         # Not `raw.recv`: that of an SSLSocket would decrypt.
-        return socket.socket.recv(raw, _PEEKED, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        return socket.socket.recv(raw, _PEEKED, _PEEK)
     except BlockingIOError:
         return None
     except OSError:

@@ -22,7 +22,7 @@ _BATCH = 512
 _WAIT_S = 2.0  # longest wait between heartbeats
 _PROGRESS_S = 5.0  # how often a long activity before serving is logged
 _GROUPING_S = 0.01  # how long a settlement may wait to share the commit of an observation
-_MANY = 16  # so many settlements do not wait
+_MANY = 16  # a claim with so many settlements does not wait
 _BUSY_S = 0.02  # after the last urgent request, another one is expected within this
 _T = TypeVar("_T")
 
@@ -155,9 +155,9 @@ class Daemon:
         """Run one round; wait no longer than `longest_s` for requests."""
         arrived = self._server.receive(self._service.longest_wait_s(longest_s), limit=_BATCH)
         requests = self._read_all(arrived)
-        if requests and all(map(_may_wait, requests)) and _settlements(requests) < _MANY:
+        if requests and all(map(_may_wait, requests)):
             requests += self._wait_for_urgent()
-        if not all(map(_may_wait, requests)):
+        if not all(map(_only_settles, requests)):
             self._urgent_at = self._clock()
         answers = self._service.process(requests)
         for pending, reply in sorted(answers, key=_is_low_priority):
@@ -170,11 +170,10 @@ class Daemon:
         if now - self._urgent_at > _BUSY_S:
             return []
         deadline = now + _GROUPING_S
-        while (left_s := deadline - self._clock()) > 0:
-            requests = self._read_all(self._server.receive(left_s, limit=_BATCH))
-            if requests:
-                return requests
-        return []
+        requests: list[service.QueuedRequest] = []
+        while all(map(_may_wait, requests)) and (left_s := deadline - self._clock()) > 0:
+            requests += self._read_all(self._server.receive(left_s, limit=_BATCH))
+        return requests
 
     def _read_all(self, arrived: Sequence[bus_server.Incoming]) -> list[service.QueuedRequest]:
         now = self._clock()
@@ -207,11 +206,11 @@ def _is_low_priority(answer: service.Answer) -> bool:
     return not (isinstance(reply, wire.Claimed) and reply.deliveries)
 
 
-def _settlements(requests: Sequence[service.QueuedRequest]) -> int:
-    """Count the settlements of claims."""
-    return sum(len(one.request.settlements) for one in requests if isinstance(one.request, wire.Claim))
+def _only_settles(queued: service.QueuedRequest) -> bool:
+    """Return True for a claim that settles requests: they have already happened, so that its reply may be delayed."""
+    return isinstance(queued.request, wire.Claim) and bool(queued.request.settlements)
 
 
 def _may_wait(queued: service.QueuedRequest) -> bool:
-    """Return True if the reply may be delayed: the claim only settles requests that have already happened."""
-    return isinstance(queued.request, wire.Claim) and bool(queued.request.settlements)
+    """Return True for a claim that settles only a few requests."""
+    return isinstance(queued.request, wire.Claim) and 0 < len(queued.request.settlements) < _MANY

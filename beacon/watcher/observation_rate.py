@@ -9,7 +9,7 @@ from collections import deque
 _MANY = 8  # observations
 _WITHIN_S = 0.04  # so many within this time are a rate of 200/s: below it, each is sent at once
 _TOGETHER = 5
-_REST_S = (0.005, 0.01)
+_REST_S = (0.008, 0.01)
 
 
 class ObservationRate:

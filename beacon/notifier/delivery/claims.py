@@ -8,6 +8,7 @@ from beacon import wire
 from beacon.notifier.delivery import claim_session
 
 _BATCHING_S = 0.005  # wait after a reply for more answers that the next claim can settle, because a claim is costly
+_MANY = 4  # deliveries in a reply: more are not expected before these are answered
 _LEAST_PAUSE_S = 1.0  # between two sessions, in case two notifiers fence each other
 
 
@@ -22,19 +23,23 @@ class Claims:
         self._renewed_at = -_LEAST_PAUSE_S
         self._submitted_at = 0.0
         self._replied_at = 0.0
+        self._got_many = False
 
     def next(
         self, request: claim_session.ClaimRequest, now: float, *, pressed: bool
     ) -> tuple[wire.Claim | None, float | None]:
         """Return the claim to send now, if any, and after which time to ask again, None for any time.
 
-        With `pressed` it is not delayed: sending will soon have to wait for confirmed settlements.
+        A claim settles what was answered until then. It is delayed while more answers are expected soon, but at a low
+        rate only if another claim waits at the store. With `pressed` it is not delayed: sending will soon have to wait
+        for confirmed settlements.
         """
         session = self._session
         idle = session.latest_request is None
         if not (session.needs_claim(request) or (idle and now - self._submitted_at >= self._poll_s)):
             return None, None
-        batching_s = 0.0 if idle or pressed or not session.held else self._replied_at + _BATCHING_S - now
+        at_once = (idle and not self._got_many) or pressed or not session.held
+        batching_s = 0.0 if at_once else self._replied_at + _BATCHING_S - now
         held_s = max(batching_s, self._renewed_at + _LEAST_PAUSE_S - now)
         if held_s > 0:
             return None, held_s
@@ -50,6 +55,7 @@ class Claims:
     ) -> tuple[claim_session.ClaimRequest, list[claim_session.LeasedDelivery]] | None:
         """Process a reply; see `ClaimSession.take`."""
         self._replied_at = now
+        self._got_many = len(reply.deliveries) >= _MANY
         if reply.fenced and claim.session == self._session.name:
             self._renewed_at = now
         return self._session.take(claim, reply, ledger=ledger)

@@ -114,10 +114,10 @@ class Dispatcher:
                 client.submit(claim, timeout_s=one.timeout_s(claim))
             timeout_s = min(timeout_s, again_s)
         self._watch(client)
-        # Its descriptors show only changes, and sending may have consumed one.
-        self._loop.run_once(0.0 if client.has_input else min(timeout_s, client.patience_s))
+        has_input = client.has_input  # its descriptors show only changes, and sending may have consumed one
+        self._loop.run_once(0.0 if has_input else min(timeout_s, client.patience_s))
         now = time.monotonic()
-        if self._bus_is_ready or client.has_input or now >= self._collect_at:
+        if self._bus_is_ready or has_input or now >= self._collect_at:
             self._bus_is_ready, self._collect_at = False, now + client.patience_s
             self._collect(client)
         for one in self._endpoints.values():

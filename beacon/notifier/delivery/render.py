@@ -6,12 +6,14 @@ Sequence; `previous`, `ledgerid` and `redelivered` are Beacon's own.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote
 
 from beacon import codec
 from beacon.domain import instants, model
 
 _SEQUENCE_DIGITS = 20  # as many as the largest 64-bit number, so that the text sorts like the number
+_REMEMBERED = 1024  # quoted names of namespaces and kinds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +86,12 @@ def source(delivery: model.Delivery, names: Names) -> str:
     For a cluster-scoped object the namespace segment is left out: `{source}/{Kind}`.
     """
     segments = (names.cluster, delivery.namespace, delivery.kind)
-    return "/".join([names.source.rstrip("/"), *(quote(segment, safe="") for segment in segments if segment)])
+    return "/".join([names.source.rstrip("/"), *map(_quoted, filter(None, segments))])
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _quoted(segment: str) -> str:
+    return quote(segment, safe="")
 
 
 def partition_key(delivery: model.Delivery) -> str:

@@ -111,8 +111,20 @@ def test_many_settlements_do_not_wait() -> None:
     assert len(server.waits) == 2
 
 
+def test_settlements_of_several_endpoints_share_the_commit_of_the_next_observation() -> None:
+    _, served = run([OBSERVED], [settling(9), settling(9), OBSERVED])
+    assert served.batches == [["observe"], ["claim", "claim", "observe"]]
+
+
+def test_many_settlements_of_another_endpoint_end_the_wait() -> None:
+    _, served = run([OBSERVED], [settling(1), settling(16), OBSERVED])
+    assert served.batches == [["observe"], ["claim", "claim"]]
+
+
 def test_without_observations_no_settlement_waits() -> None:
     _, served = run([settling(1), OBSERVED])
     assert served.batches == [["claim"]]
+    _, served = run([settling(16)], [settling(1), OBSERVED])
+    assert served.batches == [["claim"], ["claim"]]
     _, served = run([OBSERVED], [settling(1), OBSERVED], pause_s=0.03)
     assert served.batches == [["observe"], ["claim"]]

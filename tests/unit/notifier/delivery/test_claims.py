@@ -1,0 +1,71 @@
+"""The pace of claims: immediate at a low rate, together with the answers to come under load."""
+
+from beacon import wire
+from beacon.domain import model
+from beacon.notifier.delivery import breaker, claim_session, claims
+from tests.unit.notifier import stores
+
+FULL = claim_session.ClaimRequest(mode=breaker.BreakerMode.FULL, want=10, wait_s=5.0)
+AT = 100.0
+JUST_AFTER = AT + 0.001
+LATER = AT + 0.0051
+
+
+class Paced:
+    """A session whose first claim was answered with a number of deliveries at the instant `AT`."""
+
+    def __init__(self, deliveries: int) -> None:
+        self.session = claim_session.ClaimSession(endpoint="default")
+        self.claims = claims.Claims(self.session, poll_s=5.0, reply_s=5.0)
+        first = self.next(AT - 1)
+        assert first is not None
+        found = tuple(stores.delivery(number) for number in range(1, deliveries + 1))
+        self.claims.take(first, wire.Claimed(number=first.number, deliveries=found), AT, ledger="l")
+
+    def next(self, now: float, *, pressed: bool = False) -> wire.Claim | None:
+        return self.claims.next(FULL, now, pressed=pressed)[0]
+
+    def settle(self, *deliveries: int) -> None:
+        for number in deliveries:
+            self.session.settle(
+                model.Outcome(delivery=number, generation=0, attempt=1, result=model.DeliveryResult.DELIVERED)
+            )
+
+
+def test_after_few_deliveries_the_next_claim_waits_at_the_store_at_once() -> None:
+    paced = Paced(3)
+    assert paced.next(AT) is not None
+
+
+def test_answers_that_follow_it_are_settled_together() -> None:
+    paced = Paced(3)
+    paced.next(AT)
+    paced.settle(1)
+
+    assert paced.next(JUST_AFTER) is None
+    later = paced.next(LATER)
+    assert later is not None
+    assert len(later.settlements) == 1
+
+
+def test_after_many_deliveries_the_next_claim_comes_with_their_answers() -> None:
+    paced = Paced(4)
+    paced.settle(1, 2, 3)
+    assert paced.next(JUST_AFTER) is None
+
+    paced.settle(4)
+    claim = paced.next(JUST_AFTER)
+    assert claim is not None
+    assert len(claim.settlements) == 4
+
+
+def test_after_many_deliveries_the_next_claim_does_not_wait_for_a_slow_answer() -> None:
+    paced = Paced(4)
+    assert paced.next(JUST_AFTER) is None
+    assert paced.next(LATER) is not None
+
+
+def test_a_claim_under_pressure_is_not_delayed() -> None:
+    paced = Paced(4)
+    paced.settle(1)
+    assert paced.next(JUST_AFTER, pressed=True) is not None
