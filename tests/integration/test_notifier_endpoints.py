@@ -318,6 +318,51 @@ def test_an_unexpected_error_while_one_endpoint_is_served_stays_with_it(at: str)
         place.check("two")
 
 
+# A notifier in which the name of endpoint "two" is never resolved: the lookup hangs, or the thread that waits for it.
+UNRESOLVED = """
+import socket, sys, threading
+from beacon.runtime import process
+from beacon.notifier import __main__
+from beacon.notifier.transport import connection, connector
+
+def hanging(method, position):
+    def call(*words, **more):
+        if words[position] == "hangs.example":
+            threading.Event().wait()
+        return method(*words, **more)
+    return call
+
+if sys.argv[1] == "lookup":
+    socket.getaddrinfo = hanging(socket.getaddrinfo, 0)
+else:
+    connection.Resolver.resolve = hanging(connection.Resolver.resolve, 1)
+    connector._GRACE_S = 0.0
+process.run("notifier", __main__.main)
+"""
+
+
+@pytest.mark.parametrize("what", ["lookup", "thread"])
+def test_a_name_that_is_never_resolved_holds_up_only_its_endpoint(what: str) -> None:
+    change = {"url": "http://hangs.example/", "timeout": "300ms"}
+    with made(two=change) as place, place.notifier(UNRESOLVED, what) as process:
+        for number in range(20):
+            place.change(*(f"o{number}-{one}" for one in range(3)))
+        running.wait_for(lambda: place.state_of("two") == "down")
+        beats = run_directory.heartbeats_directory(place.run_dir)
+        (heartbeat,) = [one for one in beats.iterdir() if "claims" in one.name]
+        before = heartbeat.read_bytes(), heartbeat.stat().st_mtime_ns
+        for number in range(20):
+            place.change(f"o{number}-0")
+        for name in ("one", "three"):
+            running.wait_for(lambda one=name: place.store.states(one)["delivered"] == 80)  # type: ignore[misc]
+            place.check(name)
+        running.wait_for(lambda: (heartbeat.read_bytes(), heartbeat.stat().st_mtime_ns) != before)
+        assert place.state_of("one") == place.state_of("three") == "up"
+        assert place.store.states("two") == Counter(open=80)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=100) == 0
+
+
 def test_a_kill_repeats_only_what_was_in_flight_at_each_endpoint() -> None:
     objects = [f"o{number}" for number in range(12)]
     with made() as place:

@@ -2,6 +2,7 @@
 
 from beacon.configuration import settings
 from beacon.notifier import wiring
+from beacon.notifier.transport import endpoint_proxy
 
 
 def test_the_idle_timeout_of_connections_is_the_configured_one() -> None:
@@ -14,3 +15,19 @@ def test_the_idle_timeout_of_connections_is_the_configured_one() -> None:
     ]
 
     assert found == [50.0, 7.0]
+
+
+def test_the_proxy_of_each_endpoint_is_part_of_its_target() -> None:
+    proxies = (
+        settings.ProxySettings(),
+        settings.ProxySettings(url=settings.NO_PROXY),
+        settings.ProxySettings(url="socks5://p:1", username="me", password_file="/secret/p"),
+    )
+    entries = tuple(settings.EndpointSettings(url="http://e/", proxy=one) for one in proxies)
+    tree = settings.Settings(resources=(), endpoints=entries)
+
+    assert [wiring.target_of(tree, one).proxy for one in entries] == [
+        endpoint_proxy.ProxyConfig(url=endpoint_proxy.OF_ENVIRONMENT),
+        endpoint_proxy.ProxyConfig(url=endpoint_proxy.NONE),
+        endpoint_proxy.ProxyConfig(url="socks5://p:1", username="me", password_file="/secret/p"),
+    ]
