@@ -182,12 +182,12 @@ def _followed(seen: snapshot.Snapshot, label: str) -> wire.ScopeStatistics | Non
 def _notifier(seen: snapshot.Snapshot) -> Check:
     """Check that the notifier has an answered claim, and that the store, perhaps restarted, has recorded one.
 
-    An endpoint that is paused after an error does not count as long as another one is served.
+    An endpoint that is paused after an error does not count, not even the only one: its check shows it as faulty.
     """
     reports = [report for report in seen.reports_of("notifier") if report.component == "claim"]
     served = [report for report in reports if not report.state.startswith("paused")]
     if reports and not served:
-        return Check(ok=False, state=reports[0].state, why=f"the notifier is {reports[0].state}")
+        return Check(ok=True, state=reports[0].state, since=max(report.since for report in reports))
     waiting = [report for report in served if report.state != "claiming"]
     unknown = seen.store.statistics is not None and not seen.store.statistics.claimed_us
     if not served or waiting or unknown:

@@ -211,3 +211,25 @@ def test_no_error_repeats_a_secret(tmp_path: Path, endpoint: str) -> None:
 
     assert run.returncode == errors.EXIT_CONFIG
     assert "hunter2" not in run.stdout + run.stderr
+
+
+def test_each_of_several_endpoints_is_shown_with_its_selection_and_one_that_selects_nothing_is_a_warning(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "beacon.yaml"
+    path.write_text(
+        "resources: [{apiVersion: v1, kind: ConfigMap}]\n"
+        "endpoints:\n"
+        "- {name: all, url: 'http://a/'}\n"
+        "- {name: none, url: 'http://b/', select: {names: [x]}, exclude: {names: ['*']}}\n"
+    )
+
+    table = check("-o", "table", str(path))
+    document = documents.load(check(str(path)).stdout)
+
+    assert table.returncode == errors.EXIT_OK
+    rows = dict(line.split(maxsplit=1) for line in table.stdout.splitlines()[1:])
+    assert (rows["endpoints[0].name"], rows["endpoints[1].name"]) == ('"all"', '"none"')
+    assert (rows["endpoints[1].select.names"], rows["endpoints[1].exclude.names"]) == ('["x"]', '["*"]')
+    assert table.stderr.startswith("warning: endpoints[1] (none): select and exclude leave no object")
+    assert [one["select"]["names"] for one in document["endpoints"]] == [[], ["x"]]

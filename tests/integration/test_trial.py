@@ -139,4 +139,6 @@ def test_plain_http_where_tls_is_expected_is_a_tls_error(sink: endpoints.SinkSer
 
 @pytest.mark.parametrize("code", ["", "network", "tls", "timeout", "400", "401", "307", "418", "503"])
 def test_every_code_has_a_meaning(code: str) -> None:
-    assert words.meaning(code).endswith(".")
+    for several in (False, True):
+        assert words.meaning(code, several=several).endswith(".")
+        assert "ENDPOINT_AUTH_TOKEN" not in words.meaning(code, several=True)

@@ -103,11 +103,13 @@ def _lines(response: dict[str, Any], by: str) -> list[str]:
     if 200 <= response["status"] < 300:
         return [f"Accepted{by}: {response['status']} {took} (event {response['id']})."]
     code = response["code"]
-    return [f"Rejected{by}: {code or 'not sent'} {took}: {response['error']}", meaning(code)]
+    return [f"Rejected{by}: {code or 'not sent'} {took}: {response['error']}", meaning(code, several=bool(by))]
 
 
-def meaning(code: str) -> str:
-    """Return the likely cause of a code and what to check."""
+def meaning(code: str, *, several: bool = False) -> str:
+    """Return the likely cause of a code and what to check; with several endpoints there is no common token."""
+    if several and code == "401":
+        return "The credentials are missing or unknown to the endpoint: check its headers."
     if code in _MEANINGS:
         return _MEANINGS[code]
     if code.startswith("3"):

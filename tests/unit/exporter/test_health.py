@@ -100,12 +100,16 @@ def test_it_is_not_ready_before_the_notifier_has_claimed() -> None:
         assert not checks["notifier"].ok
 
 
-def test_a_notifier_that_paused_after_an_error_is_not_blamed_on_the_store() -> None:
+def test_no_endpoint_that_is_paused_after_an_error_makes_a_check_fail_not_even_the_only_one() -> None:
     paused = views.report("notifier", "claim", "paused after an unexpected error, see the log")
+    faulty = views.report("notifier", "endpoint", "faulty", endpoint="default")
+    unclaimed = store_poller.StoreAnswer(state="ready", statistics=views.statistics(claimed_us=0))
 
-    checks = ready(views.well(reports=(views.scope(), paused)))
+    checks = ready(views.well(reports=(views.scope(), paused, faulty), store=unclaimed))
 
-    assert checks["notifier"].why == "the notifier is paused after an unexpected error, see the log"
+    assert health.passed(checks)
+    assert (checks["notifier"].ok, checks["notifier"].state) == (True, paused.state)
+    assert (checks["endpoint"].ok, checks["endpoint"].state) == (False, "faulty")
 
 
 def endpoint_report(name: str, state: str) -> run_directory.Report:
@@ -172,9 +176,9 @@ def test_the_only_endpoint_is_shown_as_paused() -> None:
     assert (checks["endpoint"].state, checks["endpoint"].endpoints) == ("paused", None)
 
 
-def test_it_is_not_ready_while_no_endpoint_is_served_or_one_waits_for_the_store() -> None:
+def test_it_is_not_ready_while_an_endpoint_waits_for_the_store() -> None:
     paused, waiting = "paused after an unexpected error, see the log", "waiting for the store"
-    for states in ((paused, paused), ("claiming", waiting)):
+    for states in ((paused, waiting), ("claiming", waiting)):
         claims = [views.report("notifier", "claim", state, endpoint=str(number)) for number, state in enumerate(states)]
         assert not ready(views.well(reports=(views.scope(), *claims)))["notifier"].ok
 

@@ -4,7 +4,7 @@ import itertools
 import math
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 from beacon import wire
 from beacon.domain import model
 from beacon.store import (
+    actions,
     catch_up,
     disk_guard,
     endpoint_control,
@@ -486,6 +487,42 @@ def test_a_paused_endpoint_gets_nothing_until_it_is_resumed_whatever_restarts(st
     assert control(store, wire.ResumeEndpoint(endpoint="all")).changed
     assert not control(store, wire.ResumeEndpoint(endpoint="all")).changed
     assert len(claimed(store, "all", session="new", number=2)) == 1
+
+
+class Notes(service.ServiceListener):
+    """Keeps the notes of committed transactions."""
+
+    def __init__(self) -> None:
+        self.notes: list[object] = []
+
+    def committed(self, *, requests: int, seconds: float, notes: Sequence[object]) -> None:  # noqa: ARG002
+        self.notes += notes
+
+
+def test_pausing_resuming_and_discarding_are_noted_for_the_log_with_actor_and_reason(
+    store: world.World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint_control, "_AT_ONCE", 2)
+    by = wire.OperatorCommand(id="1", actor="alice", left=9)
+    store.service._listener = paused = Notes()
+    for _ in range(2):
+        control(store, wire.PauseEndpoint(endpoint="all", reason="upgrade", operation=by))
+    (known,) = [one for one in store.ask(wire.Inspect()).endpoints if one.endpoint == "all"]
+    control(store, wire.ResumeEndpoint(endpoint="all", operation=by))
+    store.observe(10, 11, *(world.seen(name, 11, model.ChangeKind.ADDED) for name in "abc"))
+    restarted(store, SOME)
+    store.service._listener = discarded = Notes()
+    reply = control(store, wire.DiscardEndpoint(endpoint="all", reason="gone", operation=by))
+    control(store, wire.DiscardEndpoint(endpoint="all", reason="gone", operation=by, after=reply.after))
+
+    assert (known.paused_by, known.paused_reason) == ("alice", "upgrade")
+    halted = [one for one in paused.notes if isinstance(one, endpoint_control.EndpointHalted)]
+    assert [(one.paused, one.actor, one.reason) for one in halted] == [(True, "alice", "upgrade"), (False, "alice", "")]
+    applied = [one for one in discarded.notes if isinstance(one, actions.ActionsApplied)]
+    assert [(one.done, one.left, one.actor, one.reason) for one in applied] == [
+        (2, 9, "alice", "gone"),
+        (1, 0, "alice", "gone"),
+    ]
 
 
 def test_a_parked_claim_is_answered_when_its_endpoint_is_resumed(store: world.World) -> None:
