@@ -268,8 +268,8 @@ _GONE = (
 # The last delivery of an endpoint and a key goes after the others of them: if their view is lost in a damaged file, it
 # shows what was sent and accepted last. It may be older than the latest event of the object.
 _LAST_OF_MORE = (
-    f"SELECT 1 FROM {_OF_EVENT} AND d.previous > 0"
-    " AND EXISTS (SELECT 1 FROM views v WHERE v.id = d.key << 12 | d.endpoint AND v.written = e.sequence)"
+    "SELECT 1 FROM deliveries d CROSS JOIN views v ON v.id = d.key << 12 | d.endpoint"
+    " WHERE d.id BETWEEN e.sequence << 12 AND e.sequence << 12 | 4095 AND d.previous > 0 AND v.written = e.sequence"
     " AND EXISTS (SELECT 1 FROM events x CROSS JOIN deliveries p ON p.id = x.sequence << 12 | d.endpoint"
     "  WHERE x.key = e.key AND x.sequence <= d.previous)"
 )

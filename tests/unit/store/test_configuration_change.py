@@ -128,17 +128,21 @@ def test_another_annotation_is_no_update(store: world.World) -> None:
     assert emitted(store) == [("a", "created"), ("b", "created")]
 
 
-def test_enabling_updates_emits_nothing_for_earlier_changes(store: world.World) -> None:
+def test_enabling_updates_emits_the_value_as_it_is_and_no_earlier_one(store: world.World) -> None:
     store.updates = False
     store.restart()
     store.open()
     store.observe(10, 11, world.seen("a", 11, value="green"))
+    store.observe(11, 12, world.seen("a", 12, value="yellow"))
     store.updates = True
     store.restart()
     store.open()
-    store.observe(11, 12, world.seen("a", 12, value="green"))
-
     assert len(emitted(store)) == 2
+    store.catch_up()
+
+    assert emitted(store)[2:] == [("a", "updated")]
+    (value,) = store.ledger.row("SELECT data ->> '$.resource.annotationValue' FROM events ORDER BY sequence DESC") or ()
+    assert value == "yellow"
 
 
 def test_a_scope_that_is_removed_leaves_an_open_gap_and_comes_back_with_a_list(store: world.World) -> None:

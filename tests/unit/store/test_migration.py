@@ -7,7 +7,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from beacon.store import database, integrity, packing, salvage, verification
+from beacon.store import database, endpoints, integrity, packing, salvage, verification
 from tests.unit.store import world
 from tests.unit.store.test_ledger_of_0_1_0 import FILE
 
@@ -142,6 +142,51 @@ def test_the_endpoint_bears_the_newest_deliverys_name_and_then_the_configured_on
     assert store.ledger.rows("SELECT id, name FROM endpoints") == [(1, "default")]
     store.ledger.close()
     assert list(verification.findings(path)) == []
+
+
+def test_a_view_is_made_for_what_was_written_and_accepted_and_for_an_object_without_events(path: Path) -> None:
+    connection = apsw.Connection(os.fspath(path))
+    for table in ("attempts WHERE delivery IN (SELECT id FROM deliveries WHERE sequence = 9)",
+                  "deliveries WHERE sequence = 9", "events WHERE sequence = 9"):  # fmt: skip
+        connection.execute(f"DELETE FROM {table}")  # of the object `no-uuid`
+    connection.close()
+
+    database.Database(path).close()
+
+    rows = raw(
+        path,
+        "SELECT k.name, v.written, v.written_uid IS NOT NULL, v.accepted, v.accepted_uid IS NOT NULL FROM views v"
+        " JOIN order_keys k ON k.id = v.id >> 12 ORDER BY k.name",
+    )
+    assert rows == [
+        ("deleted", 11, 0, 11, 0),
+        ("delivered", 1, 1, 1, 1),
+        ("discarded", 5, 1, 0, 0),
+        ("failed", 4, 1, 0, 0),
+        ("found", 18, 1, 0, 0),
+        ("no-uuid", 0, 1, 0, 1),
+        ("reborn", 14, 1, 14, 1),
+        ("redelivered", 6, 1, 6, 1),
+        ("released", 12, 0, 12, 0),
+        ("retried", 17, 1, 0, 0),
+        ("updated", 10, 1, 10, 1),
+        ("waiting", 15, 1, 0, 0),
+    ]
+    assert list(verification.findings(path)) == []
+
+
+@pytest.mark.parametrize("names", [("default",), ("another",), ("first", "default"), ("first", "second")])
+def test_its_endpoint_is_the_only_configured_one_or_the_one_of_its_name(path: Path, names: tuple[str, ...]) -> None:
+    configured = tuple(endpoints.LedgerEndpoint(name=name, url_digest=name.encode()) for name in names)
+    store = world.World(path, updates=True, endpoints_=configured)
+    first = store.ledger.rows("SELECT name, removed_us > 0 FROM endpoints WHERE id = 1")
+
+    inherits = len(names) == 1 or "default" in names
+    assert first == [(names[-1] if inherits else "default", not inherits)]
+    assert store.ledger.rows("SELECT endpoint FROM catch_ups ORDER BY 1") == [
+        (number,) for number in range(2, 2 + len(names) - inherits)
+    ]
+    store.ledger.close()
 
 
 def test_the_record_of_operators_actions_follows_its_delivery(path: Path) -> None:

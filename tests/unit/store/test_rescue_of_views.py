@@ -295,6 +295,20 @@ def test_a_last_event_that_is_lost_is_caught_up(tmp_path: Path) -> None:
     store.ledger.close()
 
 
+def test_an_object_whose_view_is_lost_without_a_delivery_is_caught_up_as_created(tmp_path: Path) -> None:
+    store = small(tmp_path / "e.db")
+    store.claim(0, *map(world.delivered, claimed(store, "all")), endpoint="all")
+    store.restart(endpoints_=(ALL, LATE))
+    store = again(store, sql="DELETE FROM views")
+    store.open()
+    store.relist(20, world.seen("o000", 5))
+    store.catch_up()
+
+    assert [(one.type, one.previous) for one in claimed(store, "late")] == [("created", 0)]
+    assert claimed(store, "all") == [], "its view is computed from its delivery"
+    store.ledger.close()
+
+
 def test_events_from_before_the_name_appeared_are_not_made_for_it(tmp_path: Path) -> None:
     store = small(tmp_path / "e.db")
     store.observe(10, 11, world.seen("o000", 11, value="other"))

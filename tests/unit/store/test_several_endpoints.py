@@ -924,3 +924,122 @@ def test_an_endpoint_that_has_an_older_object_is_compared_when_the_newer_one_end
     assert [what for _, what, *_ in chain(store, "some")] == ["created", "deleted"]
     last = "SELECT uid FROM readable_events JOIN readable_deliveries d USING (sequence) WHERE d.endpoint = ?"
     assert store.ledger.rows(f"{last} ORDER BY sequence DESC LIMIT 1", ("some",)) == [("uid-a",)]
+
+
+# Sentences of the design that have no test above.
+
+
+def test_one_endpoint_overtakes_no_other(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    store.observe(11, 12, world.seen("a", 12, value="other"))
+    (first,) = claimed(store, "some")
+    store.claim(0, replace(world.delivered(first), result=model.DeliveryResult.FAILED), endpoint="some")
+    for _ in range(2):
+        store.claim(0, *map(world.delivered, claimed(store, "all")), endpoint="all")
+
+    assert control(store, wire.Redeliver(deliveries=((first.id, 0),))).refused == ()
+    (second,) = claimed(store, "some")
+    store.claim(0, world.delivered(second), endpoint="some")
+    assert store.ledger.rows("SELECT state, reason FROM deliveries WHERE id = ?", (first.id,)) == [
+        ("failed", "a later event of the object has been delivered")
+    ]
+
+
+def test_previous_is_what_was_written_whatever_became_of_it(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    (first,) = claimed(store, "some")
+    store.claim(0, replace(world.delivered(first), result=model.DeliveryResult.FAILED), endpoint="some")
+    control(store, wire.Discard(deliveries=((first.id, 0),), reason="wrong"))
+    store.observe(11, 12, world.seen("a", 12, value="other"))
+
+    assert [one.previous for one in claimed(store, "some")] == [first.sequence]
+
+
+def test_an_event_is_kept_while_it_is_unsettled_at_any_endpoint(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    store.observe(11, 12, world.seen("a", 12, value="other"))
+    (first,) = claimed(store, "some")
+    failed = replace(world.delivered(first), result=model.DeliveryResult.FAILED)
+    store.claim(0, failed, endpoint="some")
+    for name in ("all", "some", "ends"):
+        while found := claimed(store, name):
+            store.claim(0, *map(world.delivered, found), endpoint=name)
+    store.clock.advance(DAY_S)
+    clean(store, wire.Prunable.EVENTS, age_s=60)
+    assert [event[:2] for event in store.events()] == [("a", "created"), ("a", "updated")]
+
+    control(store, wire.Discard(deliveries=((first.id, 0),), reason="wrong"))
+    store.clock.advance(DAY_S)
+    clean(store, wire.Prunable.EVENTS, age_s=60)
+
+    assert [event[:2] for event in store.events()] == [("a", "updated")], "the latest of the object"
+
+
+def test_open_deliveries_of_what_is_no_longer_selected_still_go_out(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED), world.seen("b", 11, model.ChangeKind.ADDED))
+    restarted(store, ALL, endpoint("some", "b"), ENDS)
+    store.observe(11, 12, world.seen("a", 12, model.ChangeKind.DELETED))
+
+    assert [(one.name, one.type) for one in claimed(store, "some", session="n", number=1)] == [
+        ("a", "created"),
+        ("b", "created"),
+    ]
+    assert [entry[:2] for entry in chain(store, "some")] == [("a", "created"), ("b", "created")]
+
+
+def test_a_name_that_is_put_back_goes_on_where_it_was_and_then_catches_up(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    restarted(store, ALL)
+    store.observe(11, 12, world.seen("a", 12, value="other"))
+    restarted(store, ALL, SOME)
+
+    (first,) = claimed(store, "some", session="n", number=1)
+    (second,) = claimed(store, "some", world.delivered(first), session="n", number=2)
+    assert [(one.type, one.previous) for one in (first, second)] == [("created", 0), ("updated", first.sequence)]
+
+
+def test_start_now_withholds_in_the_transaction_of_the_start_what_is_tracked_and_selected(store: world.World) -> None:
+    store.observe(10, 11, *(world.seen(name, 11, model.ChangeKind.ADDED) for name in "abc"))
+    store.observe(11, 12, world.seen("b", 12, model.ChangeKind.DELETED))
+    store.restart(endpoints_=(ALL, endpoint("late", "ab", start=endpoints.StartFrom.NOW)))
+
+    rows = store.ledger.rows(
+        "SELECT k.name, v.written, v.written_uid, v.written_value, v.accepted, v.accepted_uid FROM views v"
+        " JOIN order_keys k ON k.id = v.id >> 12 WHERE v.id & 4095 = 4"
+    )
+    assert rows == [("a", 0, "uid-a", "true", 0, None)]
+    assert not store.service._turn.is_possible
+
+
+def test_the_first_list_of_an_empty_ledger_reports_everything_to_every_endpoint(path: Path) -> None:
+    late = endpoint("late", start=endpoints.StartFrom.NOW)
+    store = world.World(path, endpoints_=(ALL, SOME, late))
+    store.open()
+    store.relist(10, world.seen("a", 5), world.seen("c", 5))
+
+    assert [len(chain(store, name)) for name in ("all", "some", "late")] == [2, 1, 2]
+    assert {cause for *_, cause in store.events()} == {"first-seen"}
+    store.ledger.close()
+
+
+def test_a_change_of_the_order_or_of_nothing_writes_nothing(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    for configured in ((SOME, ENDS, ALL), (ENDS, ALL, SOME), (ENDS, ALL, SOME)):
+        store.restart(endpoints_=configured)
+        assert store.ledger.rows("SELECT * FROM catch_ups") == []
+
+    assert len(store.events()) == 1
+
+
+def test_verify_accepts_what_was_discarded_with_its_endpoint_and_no_other_state(store: world.World) -> None:
+    store.observe(10, 11, world.seen("a", 11, model.ChangeKind.ADDED))
+    restarted(store, ALL)
+    discard_all(store, "some")
+    assert store.ledger.rows("SELECT written, written_uid FROM views WHERE id & 4095 = 2") == [(1, None)]
+    assert list(verification.inconsistencies(store.ledger)) == []
+
+    store.ledger.run("UPDATE views SET written_uid = 'wrong' WHERE id & 4095 = 1")
+
+    found = "the view of /ConfigMap/ns/a: what was written or accepted is not the state in event 1 or 0"
+    assert list(verification.inconsistencies(store.ledger)) == [found]
+    store.ledger.run("UPDATE views SET written_uid = 'uid-a' WHERE id & 4095 = 1")

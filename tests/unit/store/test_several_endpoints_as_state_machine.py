@@ -1,25 +1,25 @@
-"""Three endpoints against receivers that check what they get: order, `previous`, repeats, and in the end their set.
+"""Random histories of the store with three endpoints, whose receivers demand what those of the model demand.
 
-The cluster changes; the store, the notifier or both die; names appear, return and are removed, selections, types and
-rules change between two starts; requests fail, and their answers are lost; operators pause, redeliver and discard; rows
-are pruned. Each receiver is proved on its own.
-
-`BEACON_MACHINE_EXAMPLES=5000` in the environment plays more histories than the gate does.
+The cluster changes; the store, the notifier or both die; names appear, return and are removed, selections, types,
+rules and `events.updated` change between two starts; requests fail, and their answers are lost; operators pause,
+redeliver and discard; rows are pruned; a damaged ledger is rescued. Each seed uses only some of the kinds of steps, so
+that short histories with few of them occur. `BEACON_HISTORIES=5000` in the environment plays more than the gate does.
 """
 
 import os
+import random
 import tempfile
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 import pytest
-from hypothesis import settings, stateful
-from hypothesis import strategies as st
 
 from beacon import wire
 from beacon.domain import model, rules
-from beacon.store import catch_up, database, endpoints, verification
+from beacon.store import catch_up, database, endpoints, salvage, verification
+from tests.unit.domain.several_endpoints.receivers import Receiver, Request, Violation
 from tests.unit.store import world
 
 NAMES = ("a", "b", "c")
@@ -27,19 +27,22 @@ PLACES = ("x", "y", "z")
 RULES = (world.scope_of(), world.scope_of(values=["red"]))
 CREATED, UPDATED, DELETED = model.EventType.CREATED, model.EventType.UPDATED, model.EventType.DELETED
 SOME_TYPES = (
-    *(endpoints.ALL_TYPES for _ in range(12)),
+    endpoints.ALL_TYPES,
+    endpoints.ALL_TYPES,
     frozenset({CREATED, DELETED}),
     frozenset({CREATED}),
     frozenset({UPDATED, DELETED}),
 )
-MOST_STEPS = 2000
-EXAMPLES = int(os.environ.get("BEACON_MACHINE_EXAMPLES", "80"))
+VALUES = {"": 0, "red": 1, "blue": 2}  # the model's values are numbers
+HISTORIES = int(os.environ.get("BEACON_HISTORIES", "160"))
+BATCHES = 2
+LONGEST_END = 60
 MEMORY = Path("/dev/shm")  # a power cut is the subject of other tests: nothing must wait for a disk
 
 
 def endpoint(
     name: str,
-    chosen: str = "",
+    chosen: str = "xyz",
     types: frozenset[model.EventType] = endpoints.ALL_TYPES,
     start: endpoints.StartFrom = endpoints.StartFrom.CREATED,
 ) -> endpoints.LedgerEndpoint:
@@ -47,234 +50,249 @@ def endpoint(
         name=name,
         url_digest=name.encode(),
         start=start,
-        selects=lambda _group, _kind, _namespace, object_: not chosen or object_ in chosen,
+        selects=lambda _group, _kind, _namespace, object_: object_ in chosen,
         selection=chosen,
         types=types,
     )
 
 
-ENDPOINTS = st.builds(
-    endpoint,
-    st.just(""),
-    st.sampled_from(("", "", "", "xy", "yz")),
-    st.sampled_from(SOME_TYPES),
-    st.sampled_from(endpoints.StartFrom),
-)
-CONFIGURATIONS = st.lists(ENDPOINTS, min_size=3, max_size=3)
-
-
-@dataclass
-class Receiver:
-    """What an endpoint has accepted, and what it may demand of the next request.
-
-    `unanswered`: sequences that may come again. `disturbed`: objects of which an event failed or was discarded.
-    `withheld`: UIDs that `start: now` left out. `unmanaged`: objects that may have been deleted while they were
-    unmanaged, and never sent. `unsure`: it was configured without `created` or `deleted` at some time.
-    """
-
-    holds: dict[str, tuple[str, str]] = field(default_factory=dict)
-    last: dict[str, int] = field(default_factory=dict)
-    received: set[int] = field(default_factory=set)
-    unanswered: set[int] = field(default_factory=set)
-    disturbed: set[str] = field(default_factory=set)
-    withheld: set[str] = field(default_factory=set)
-    unmanaged: set[str] = field(default_factory=set)
-    unsure: bool = False
-
-    def receive(self, delivery: model.Delivery, uid: str, value: str) -> None:
-        name, sequence = delivery.name, delivery.sequence
-        if sequence in self.received:
-            assert sequence in self.unanswered or delivery.redelivered, f"{sequence} was repeated"
-            assert self.last[name] == sequence, f"{sequence} was repeated after a later event"
-            return
-        last, held = self.last.get(name, 0), self.holds.get(name)
-        assert last < sequence, f"{sequence} came after {last}"
-        assert delivery.previous < sequence
-        assert delivery.previous >= last or (not delivery.previous and not held), f"{sequence} hides {last}"
-        if name not in self.disturbed:
-            assert delivery.previous in (*self.received, 0), f"{sequence}: {delivery.previous} was never sent"
-        if name not in self.disturbed and not self.unsure:
-            self.check_meaning(delivery, uid, held)
-        self.received.add(sequence)
-        self.last[name] = sequence
-        if delivery.type is DELETED:
-            self.holds.pop(name, None)
-        else:
-            self.holds[name] = (uid, value)
-
-    def check_meaning(self, delivery: model.Delivery, uid: str, held: tuple[str, str] | None) -> None:
-        if delivery.type is CREATED:
-            assert held is None, f"{delivery.sequence}: created while it has {held}"
-            assert uid not in self.withheld, f"{delivery.sequence}: created, but start: now left it out"
-        elif held or (uid not in self.withheld and not (delivery.type is DELETED and delivery.name in self.unmanaged)):
-            assert (held or ("",))[0] == uid, f"{delivery.sequence}: {delivery.type} of {uid} while it has {held}"
-
-
 @dataclass(frozen=True)
 class Thing:
+    """An object of the cluster; `value` is that of its annotation."""
+
     uid: str
     version: int
     value: str | None
 
 
-class EndpointsMachine(stateful.RuleBasedStateMachine):
-    """A correct watcher and a correct notifier with three endpoints; everything around them changes and fails."""
+@dataclass(frozen=True)
+class Line:
+    """A line of the watch."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.directory = tempfile.TemporaryDirectory(prefix="beacon-", dir=MEMORY if MEMORY.is_dir() else None)
+    version: int
+    name: str
+    thing: Thing
+    gone: bool
+
+
+class History:
+    """One history: a correct watcher and a correct notifier; everything around them changes and fails."""
+
+    def __init__(self, seed: int, directory: Path) -> None:
+        self.random = random.Random(seed)
+        self.faults = [name for name in FAULTS if self.random.random() < 0.4]
         self.version = 10
+        self.uids = 0
         self.things: dict[str, Thing] = {}
-        self.log: list[tuple[int, str, Thing, bool]] = []
+        self.log: list[Line] = []
+        self.ended: set[str] = set()  # UIDs that were deleted, or may have ceased to be accepted
         self.receivers: dict[str, Receiver] = {}
         self.unmanaged: set[str] = set()
         self.life = 0
         self.held: dict[str, dict[int, model.Delivery]] = {name: {} for name in NAMES}
         self.settled: dict[str, list[model.Outcome]] = {name: [] for name in NAMES}
-        self.steps = 0
-        path = Path(self.directory.name) / "e.db"
+        self.seen = 0  # the last sequence that was examined
+        path = directory / "e.db"
         path.write_bytes(empty_ledger())
-        self.world = world.World(path, RULES[0], updates=True, endpoints_=(endpoint("a"),))
-        self.receivers = {one.name: Receiver() for one in self.world.endpoints}
+        first = self.endpoint("a")
+        self.world = world.World(path, RULES[0], updates=True, endpoints_=(first,))
+        self.appear([first])
         self.open()
-        self.relist(whole=True)
+        self.list()
 
-    def teardown(self) -> None:
+    def play(self) -> None:
+        """Run the history, then let it become quiet twice: as it is configured, and with every name and everything.
+
+        Raises:
+            AssertionError: an invariant does not hold.
+        """
+        steps: list[Callable[[], None]] = [getattr(self, name) for name in (*USUAL, *self.faults, *self.faults)]
+        for _ in range(self.random.randint(5, 50)):
+            self.random.choice(steps)()
+            self.examine()
+        self.end()
         whole = tuple(endpoint(name) for name in NAMES if name in self.receivers)
-        self.restart_with(RULES[0], whole, notifier_dies=True)
-        for name in self.receivers:
-            self.world.ask(wire.ResumeEndpoint(endpoint=name))
-        self.become_quiet()
-        for name, receiver in self.receivers.items():
-            self.check_set(name, receiver)
-        self.check_rows()
+        self.restart_with(RULES[0], whole, updates=True)
+        self.end()
         written = len(self.world.events())
         for configured in (whole, tuple(endpoint(one.name, "x") for one in whole), whole):
-            self.restart_with(RULES[0], configured, notifier_dies=True)
+            self.restart_with(RULES[0], configured, updates=True)
             self.world.catch_up()
             assert len(self.world.events()) == written, "an event was written although nothing has changed"
         self.world.ledger.close()
-        self.directory.cleanup()
+
+    def end(self) -> None:
+        """Become quiet, and check what each endpoint holds."""
+        for name in self.receivers:
+            self.world.ask(wire.ResumeEndpoint(endpoint=name))
+        for _ in range(LONGEST_END):
+            self.list()
+            for _ in self.log:
+                self.watch()
+            self.world.catch_up()
+            for one in self.world.endpoints:
+                self.claim(one.name, 3)
+                while self.held[one.name]:
+                    self.send(one.name, "accepted")
+            if not any(self.settled.values()) and self.position and not self.is_behind():
+                break
+        else:
+            raise Violation("it does not become quiet")
+        self.examine()
+        assert list(verification.inconsistencies(self.world.ledger)) == []
+        for one in self.world.endpoints:
+            self.check_set(one)
+
+    def is_behind(self) -> bool:
+        lines = [line for line in self.log if line.version > self.position]
+        return bool(lines) or self.world.service._positions.owes_catch_up
+
+    # What is written
+
+    def examine(self) -> None:
+        """Check what was written since the last time."""
+        configured = {one.name: one for one in self.world.endpoints}
+        rows = self.world.ledger.rows(
+            "SELECT e.sequence, e.name, e.type, e.uid, d.endpoint FROM readable_events e"
+            " LEFT JOIN readable_deliveries d USING (sequence) WHERE e.sequence > ? ORDER BY e.sequence",
+            (self.seen,),
+        )
+        for sequence, name, type_, uid, owner in rows:
+            self.seen = sequence
+            assert type_ != DELETED or uid in self.ended, f"{sequence}: a deletion of {uid}, which exists"
+            if owner is not None:
+                one = configured[owner]
+                assert one.selects("", "", "", name), f"{sequence}: {owner} does not select {name}"
+                assert type_ in one.types, f"{sequence}: {owner} does not get {type_}"
 
     # The cluster and the watcher
 
-    @stateful.rule(name=st.sampled_from(PLACES), value=st.sampled_from(("red", "blue", None)), anew=st.booleans())
-    def put(self, name: str, value: str | None, anew: bool) -> None:
-        self.version += 1
+    def change(self) -> None:
+        name = self.random.choice(PLACES)
         old = self.things.get(name)
-        if old and anew:
-            self.log.append((self.version, name, replace(old, version=self.version), True))
+        choice = self.random.randrange(5) if old else 4
+        self.version += 1
+        if old and choice in (0, 4):
+            self.log.append(Line(self.version, name, replace(self.things.pop(name), version=self.version), gone=True))
+            self.ended.add(old.uid)
             self.version += 1
-            old = None
-        thing = Thing(old.uid if old else f"{name}{self.version}", self.version, value)
-        self.things[name] = thing
-        self.log.append((self.version, name, thing, False))
+        if choice == 0:
+            return
+        self.uids += 1
+        value = self.random.choice(("red", "red", "blue", None if old else "red"))
+        uid = old.uid if old and choice != 4 else f"{name}{self.uids}"
+        if value != "red":
+            self.ended.add(uid)
+        self.things[name] = Thing(uid, self.version, value)
+        self.log.append(Line(self.version, name, self.things[name], gone=False))
 
-    @stateful.rule(name=st.sampled_from(PLACES))
-    def delete(self, name: str) -> None:
-        if name in self.things:
-            self.version += 1
-            self.log.append((self.version, name, replace(self.things.pop(name), version=self.version), True))
-
-    def seen(self, name: str, thing: Thing, change: model.ChangeKind) -> model.Observation:
-        values = self.world.scopes[0].rule.values
-        accepted = thing.value is not None and (values is None or thing.value in values)
-        verdict = model.RuleVerdict.ACCEPTED if accepted else model.RuleVerdict.ANNOTATION
+    def observation(self, name: str, thing: Thing, change: model.ChangeKind) -> model.Observation:
+        verdict = model.RuleVerdict.ACCEPTED if self.is_accepted(thing) else model.RuleVerdict.ANNOTATION
         return world.seen(name, thing.version, change, verdict, uid=thing.uid, value=thing.value or "")
+
+    def is_accepted(self, thing: Thing) -> bool:
+        values = self.world.scopes[0].rule.values
+        return thing.value is not None and (values is None or thing.value in values)
 
     def open(self) -> None:
         self.position = self.world.open().cursor
 
-    @stateful.rule(size=st.integers(1, 3))
-    def watch(self, size: int) -> None:
-        lines = [line for line in self.log if line[0] > self.position][:size]
+    def watch(self) -> None:
+        lines = [line for line in self.log if line.version > self.position][: self.random.randint(1, 3)]
         if not self.position or not lines:
             return
-        seen = [
-            self.seen(name, thing, model.ChangeKind.DELETED if gone else model.ChangeKind.MODIFIED)
-            for _, name, thing, gone in lines
-        ]
-        reply = self.world.observe(self.position, lines[-1][0], *seen)
+        kinds = {True: model.ChangeKind.DELETED, False: model.ChangeKind.MODIFIED}
+        seen = [self.observation(line.name, line.thing, kinds[line.gone]) for line in lines]
+        reply = self.world.observe(self.position, lines[-1].version, *seen)
         if reply.place is wire.ApplyResult.APPLIED:
-            self.position = lines[-1][0]
+            self.position = lines[-1].version
         else:
             self.open()
 
-    @stateful.rule()
-    def expire(self) -> None:
-        if self.position:
-            opened = self.world.opened[self.world.scopes[0].id]
-            self.world.ask(
-                wire.Expire(
-                    scope=self.world.scopes[0].id, session=opened.session, epoch=opened.epoch, prev=self.position
-                )
-            )
-            self.open()
-
-    @stateful.rule(whole=st.booleans())
-    def relist(self, whole: bool) -> None:
+    def list(self, *, end: bool = True) -> None:
         if self.position:
             return
-        seen = [self.seen(name, thing, model.ChangeKind.LISTED) for name, thing in self.things.items()]
-        reply = self.world.relist(self.version, *seen, end=whole)
+        seen = [self.observation(name, thing, model.ChangeKind.LISTED) for name, thing in self.things.items()]
+        reply = self.world.relist(self.version, *seen, end=end)
         assert reply.place is wire.ApplyResult.APPLIED, reply
         self.open()
 
+    def list_in_part(self) -> None:
+        self.list(end=False)
+
+    def expire(self) -> None:
+        if self.position:
+            scope = self.world.scopes[0].id
+            opened = self.world.opened[scope]
+            self.world.ask(wire.Expire(scope=scope, session=opened.session, epoch=opened.epoch, prev=self.position))
+            self.open()
+
     # The processes and the configuration
 
-    @stateful.rule()
     def page(self) -> None:
         self.world.service._turn.at = 0.0
         self.world.service.catch_up()
 
-    @stateful.rule(notifier_dies=st.booleans())
-    def the_store_dies(self, notifier_dies: bool) -> None:
-        self.restart_with(self.world.scopes[0], self.world.endpoints, notifier_dies=notifier_dies)
+    def kill_store(self) -> None:
+        self.world.restart()
+        self.open()
 
-    @stateful.rule(
-        which=st.sampled_from(RULES),
-        chosen=st.lists(st.sampled_from(NAMES), unique=True, min_size=1),
-        of=CONFIGURATIONS,
-    )
-    def the_configuration_changes(
-        self, which: rules.Scope, chosen: list[str], of: list[endpoints.LedgerEndpoint]
-    ) -> None:
+    def kill_notifier(self) -> None:
+        self.life += 1
+        for name, receiver in self.receivers.items():
+            self.held[name].clear()
+            answered = [one for one in self.settled[name] if one.result is model.DeliveryResult.DELIVERED]
+            receiver.unanswered |= {one.delivery >> 12 for one in answered}
+            self.settled[name].clear()
+
+    def configure(self) -> None:
+        known = {one.name: one for one in self.world.endpoints}
+        names = self.random.sample(NAMES, self.random.choice((1, 2, 2, 3)))
         configured = tuple(
-            replace(one, name=name, url_digest=name.encode()) for name, one in zip(chosen, of, strict=False)
+            known[name] if name in known and self.random.random() < 0.5 else self.endpoint(name) for name in names
         )
-        self.restart_with(which, configured, notifier_dies=True)
+        scope = self.random.choice(RULES) if "change_rule" in self.faults else RULES[0]
+        updates = self.random.random() < 0.7 if "change_updates" in self.faults else True
+        self.restart_with(scope, configured, updates=updates)
+
+    change_rule = change_updates = configure
+
+    def endpoint(self, name: str) -> endpoints.LedgerEndpoint:
+        chosen = self.random.choice(("xyz", "xy", "yz")) if "select" in self.faults else "xyz"
+        types = self.random.choice(SOME_TYPES) if "choose_types" in self.faults else endpoints.ALL_TYPES
+        later = "start_now" in self.faults and self.random.random() < 0.5
+        return endpoint(name, chosen, types, endpoints.StartFrom.NOW if later else endpoints.StartFrom.CREATED)
+
+    select = choose_types = start_now = configure
 
     def restart_with(
-        self, scope: rules.Scope, configured: tuple[endpoints.LedgerEndpoint, ...], *, notifier_dies: bool
+        self, scope: rules.Scope, configured: tuple[endpoints.LedgerEndpoint, ...], *, updates: bool
     ) -> None:
-        if notifier_dies:
-            self.life += 1
-            for name in self.receivers:
-                self.held[name].clear()
-                answered = [one for one in self.settled[name] if one.result is model.DeliveryResult.DELIVERED]
-                self.receivers[name].unanswered |= {one.delivery >> 12 for one in answered}
-                self.settled[name].clear()
-        new = [one for one in configured if one.name not in self.receivers]
+        self.kill_notifier()
         if scope is not self.world.scopes[0]:
             self.unmanaged.update(PLACES)
-        self.world.restart(scope, endpoints_=configured)
-        for one in new:
-            self.receivers[one.name] = Receiver()
-            if one.start is endpoints.StartFrom.NOW:
-                rows = self.world.ledger.rows("SELECT uid, name FROM readable_objects WHERE state = 'tracked'")
-                self.receivers[one.name].withheld |= {uid for uid, name in rows if one.selects("", "", "", name)}
-        for one in configured:
-            self.receivers[one.name].unsure |= not {CREATED, DELETED} <= one.types
-        for receiver in self.receivers.values():
-            receiver.unmanaged = self.unmanaged
+        self.world.restart(scope, endpoints_=configured, updates=updates)
+        self.appear(configured)
         self.open()
+
+    def appear(self, configured: Collection[endpoints.LedgerEndpoint]) -> None:
+        for one in configured:
+            if one.name not in self.receivers:
+                self.receivers[one.name] = receiver = Receiver()
+                if one.start is endpoints.StartFrom.NOW:
+                    rows = self.world.ledger.rows("SELECT uid, name FROM readable_objects WHERE state = 'tracked'")
+                    receiver.withheld |= {uid for uid, name in rows if one.selects("", "", "", name)}
+            receiver = self.receivers[one.name]
+            receiver.unmanaged = self.unmanaged
+            if not {CREATED, DELETED} <= one.types:
+                receiver.unsure |= set(PLACES)
 
     # The notifier
 
-    @stateful.rule(name=st.sampled_from(NAMES), want=st.integers(0, 3), repeated=st.booleans())
-    def claim(self, name: str, want: int, repeated: bool) -> None:
-        if name not in {one.name for one in self.world.endpoints}:
-            return
+    def claim_some(self) -> None:
+        self.claim(self.random.choice(self.world.endpoints).name, self.random.randint(1, 3))
+
+    def claim(self, name: str, want: int) -> None:
         held = self.held[name]
         self.world.claims += 1
         request = wire.Claim(
@@ -288,7 +306,7 @@ class EndpointsMachine(stateful.RuleBasedStateMachine):
         )
         reply = self.world.ask(request)
         assert not reply.fenced
-        if repeated:
+        if self.random.random() < 0.1:
             assert self.world.ask(request).deliveries == reply.deliveries
         self.settled[name].clear()
         for delivery in reply.deliveries:
@@ -297,104 +315,161 @@ class EndpointsMachine(stateful.RuleBasedStateMachine):
         names = [delivery.name for delivery in held.values()]
         assert len(names) == len(set(names)), "two deliveries of one object are leased at a time"
 
-    @stateful.rule(
-        name=st.sampled_from(NAMES), result=st.sampled_from(("accepted", "accepted", "failed", "lost", "retry"))
-    )
+    def send_some(self) -> None:
+        self.send(self.random.choice(NAMES), "accepted")
+
+    def refuse(self) -> None:
+        self.send(self.random.choice(NAMES), "failed")
+
+    def lose(self) -> None:
+        self.send(self.random.choice(NAMES), self.random.choice(("lost", "retry")))
+
     def send(self, name: str, result: str) -> None:
         if not self.held[name]:
             return
-        delivery = self.held[name].pop(min(self.held[name]))
-        receiver = self.receivers[name]
+        delivery = self.held[name].pop(self.random.choice(sorted(self.held[name])))
+        receiver, sequence = self.receivers[name], delivery.sequence
+        if result == "failed" and sequence in receiver.received:
+            result = "accepted"  # a receiver accepts again what it has
         if result in ("accepted", "lost"):
-            (row,) = self.world.ledger.rows(
+            ((uid, value),) = self.world.ledger.rows(
                 "SELECT uid, coalesce(json_extract(data, '$.resource.annotationValue'), '') FROM readable_events"
                 " WHERE sequence = ?",
-                (delivery.sequence,),
+                (sequence,),
             )
-            receiver.receive(delivery, *row)
+            receiver.receive(Request(delivery.name, sequence, delivery.previous, delivery.type, uid, VALUES[value]))
         if result == "lost":
-            receiver.unanswered.add(delivery.sequence)
+            receiver.unanswered.add(sequence)
         if result == "failed":
-            receiver.disturbed.add(delivery.name)
+            self.excuse(receiver, delivery.name, sequence)
         results = {"accepted": model.DeliveryResult.DELIVERED, "failed": model.DeliveryResult.FAILED}
         outcome = replace(world.delivered(delivery), result=results.get(result, model.DeliveryResult.RETRY))
         self.settled[name].append(outcome)
 
-    # Operators and retention
+    def excuse(self, receiver: Receiver, key: str, sequence: int) -> None:
+        """Note that an event did not arrive, and need not."""
+        receiver.unsent.add(sequence)
+        receiver.disturbed.add(key)
+        receiver.lacks[key] = max(sequence, receiver.lacks.get(key, 0))
 
-    @stateful.rule(name=st.sampled_from(NAMES), pause=st.booleans())
-    def pause(self, name: str, pause: bool) -> None:
-        if name in self.receivers:
-            self.world.ask(wire.PauseEndpoint(endpoint=name) if pause else wire.ResumeEndpoint(endpoint=name))
+    # Operators, retention, damage
 
-    @stateful.rule(redeliver=st.booleans())
-    def act_on_a_failed_one(self, redeliver: bool) -> None:
-        failed = self.world.ledger.rows(
-            "SELECT id, generation FROM deliveries WHERE state = 'failed' ORDER BY id LIMIT 1"
+    def pause(self) -> None:
+        name = self.random.choice(sorted(self.receivers))
+        pause = self.random.random() < 0.5
+        self.world.ask(wire.PauseEndpoint(endpoint=name) if pause else wire.ResumeEndpoint(endpoint=name))
+
+    def failed(self) -> tuple[tuple[int, int, str, str], ...]:
+        rows = self.world.ledger.rows(
+            "SELECT d.id, d.generation, p.name, k.name FROM deliveries d JOIN endpoints p ON p.id = d.endpoint"
+            " JOIN order_keys k ON k.id = d.key WHERE d.state = 'failed' ORDER BY d.id"
         )
-        pairs = tuple((row[0], row[1]) for row in failed)
-        request = (
-            wire.Redeliver(deliveries=pairs) if redeliver else wire.Discard(deliveries=pairs, reason="no longer needed")
-        )
-        self.world.ask(request)
+        return tuple(self.random.sample(rows, 1)) if rows else ()
 
-    @stateful.rule()
-    def discard_what_is_left_of_removed_ones(self) -> None:
+    def redeliver(self) -> None:
+        for id_, generation, *_ in self.failed():
+            self.world.ask(wire.Redeliver(deliveries=((id_, generation),)))
+
+    def discard(self) -> None:
+        for id_, generation, name, key in self.failed():
+            self.world.ask(wire.Discard(deliveries=((id_, generation),), reason="no longer needed"))
+            self.excuse(self.receivers[name], key, id_ >> 12)
+
+    def discard_removed(self) -> None:
         for name in self.receivers.keys() - {one.name for one in self.world.endpoints}:
-            keys = self.world.ledger.rows(
-                "SELECT DISTINCT k.name FROM deliveries d JOIN order_keys k ON k.id = d.key JOIN endpoints p"
+            receiver = self.receivers[name]
+            rows = self.world.ledger.rows(
+                "SELECT k.name, d.id >> 12 FROM deliveries d JOIN order_keys k ON k.id = d.key JOIN endpoints p"
                 " ON p.id = d.endpoint WHERE p.name = ? AND d.state IN ('queued', 'ready', 'failed')",
                 (name,),
             )
-            self.receivers[name].disturbed |= {key for (key,) in keys}
+            for key, sequence in rows:
+                self.excuse(receiver, key, sequence)
+            for key in {key for key, _ in rows}:
+                del receiver.lacks[key]  # its return sends it
+            # What it accepted although the answer was lost can't be known: a limit that the docs state.
+            receiver.lacks |= {key: sequence for key, sequence in rows if sequence in receiver.received}
             assert not self.world.ask(wire.DiscardEndpoint(endpoint=name, reason="removed")).more
 
-    @stateful.rule()
     def prune(self) -> None:
+        before = self.views()
         self.world.clock.advance(120)
         for table in (wire.Prunable.OBJECTS, wire.Prunable.EVENTS, wire.Prunable.ATTEMPTS):
             self.world.ask(wire.Prune(table=table, older_than_s=60))
+        for name, key in before - self.views():
+            self.receivers[name].forgotten.add(key)
+            if not self.gets_deletions(name):
+                self.receivers[name].unsure.add(key)
+
+    def gets_deletions(self, name: str) -> bool:
+        return all(DELETED in one.types for one in self.world.endpoints if one.name == name)
+
+    def views(self) -> set[tuple[str, str]]:
+        return set(
+            self.world.ledger.rows(
+                "SELECT p.name, k.name FROM views v JOIN order_keys k ON k.id = v.id >> 12"
+                " JOIN endpoints p ON p.id = v.id & 4095"
+            )
+        )
+
+    def rescue(self) -> None:
+        """Lose some objects and views, and go on with the rest."""
+        self.kill_notifier()
+        ledger = self.world.ledger
+        for (uid,) in ledger.rows("SELECT uid FROM objects"):
+            if self.random.random() < 0.4:
+                ledger.run("DELETE FROM objects WHERE uid = ?", (uid,))
+                self.unmanaged.update(PLACES)
+        for name, key in sorted(self.views()):
+            if self.random.random() < 0.3:
+                ledger.run(
+                    "DELETE FROM views WHERE id = (SELECT k.id << 12 | p.id FROM order_keys k, endpoints p"
+                    " WHERE k.name = ? AND p.name = ?)",
+                    (key, name),
+                )
+                self.receivers[name].unsure.add(key)
+                self.receivers[name].forgotten.add(key)
+        ledger.close()
+        config = salvage.RescueConfig(scopes=(RULES[0].id,), endpoint="a", endpoints=self.world.endpoints)
+        salvage.rescue(self.world.path, config, self.world.clock.us, lambda _share: None)
+        self.world.start()
+        assert list(verification.inconsistencies(self.world.ledger)) == []
+        self.open()
 
     # The proof
 
-    def become_quiet(self) -> None:
-        self.relist(whole=True)
-        for _ in range(MOST_STEPS):
-            while self.position < self.version:
-                self.watch(3)
-            self.world.catch_up()
-            for name in self.receivers:
-                self.claim(name, 3, repeated=False)
-                while self.held[name]:
-                    self.send(name, "accepted")
-            if not any(self.settled.values()):
-                return
-        pytest.fail("it does not become quiet")
-
-    def check_set(self, name: str, receiver: Receiver) -> None:
-        """Check what a receiver holds; what is unmanaged stays with it as it was."""
+    def check_set(self, one: endpoints.LedgerEndpoint) -> None:
+        """Compare what a receiver holds with what exists; what is unmanaged stays with it as it was."""
+        receiver = self.receivers[one.name]
         rows = self.world.ledger.rows("SELECT name FROM readable_objects WHERE state = 'unmanaged'")
-        for place in PLACES:
-            if place in receiver.disturbed or (place,) in rows:
+        if not {CREATED, DELETED} <= one.types:
+            return
+        for key in one.selection:
+            if key in receiver.lacks or (key,) in rows:
                 continue
-            thing, held = self.things.get(place), receiver.holds.get(place)
-            exists = (thing.uid, thing.value) if thing and thing.value is not None else None
+            thing, held = self.things.get(key), receiver.holds.get(key)
+            exists = thing if thing and self.is_accepted(thing) else None
             if exists is None:
-                assert held is None or receiver.unsure, f"{name} has {held}, which is gone"
-            elif exists[0] in receiver.withheld:
-                assert held in (None, exists)
+                assert held is None or key in receiver.unsure, f"{one.name} has {held}, which is gone"
+            elif held is None:
+                assert exists.uid in receiver.withheld, f"{one.name} lacks {exists}"
             else:
-                assert held == exists, f"{name} has {held}, and {exists} exists"
+                values = self.world.updates and UPDATED in one.types
+                assert held[0] == exists.uid, f"{one.name} has {held}, and {exists} exists"
+                assert not values or held[1] == VALUES[exists.value or ""], (
+                    f"{one.name} has {held}, and {exists} exists"
+                )
 
-    @stateful.invariant()
-    def follows_from_the_rows(self) -> None:
-        """Prove that the rows agree with each other, at every tenth step."""
-        self.steps += 1
-        if self.steps % 10 == 0:
-            self.check_rows()
 
-    def check_rows(self) -> None:
-        assert list(verification.inconsistencies(self.world.ledger)) == []
+USUAL = (
+    *("change", "change", "change", "watch", "watch", "list", "page"),
+    *("claim_some", "claim_some", "claim_some", "send_some", "send_some", "send_some"),
+)
+FAULTS = (
+    *("configure", "change_rule", "change_updates", "select", "choose_types", "start_now"),
+    *("expire", "list_in_part", "kill_store", "kill_notifier", "refuse", "lose", "pause", "redeliver", "discard"),
+    *("discard_removed", "prune", "rescue"),
+)
 
 
 @cache
@@ -406,13 +481,20 @@ def empty_ledger() -> bytes:
         return path.read_bytes()
 
 
-EndpointsMachine.TestCase.settings = settings(max_examples=EXAMPLES, stateful_step_count=50, deadline=None)
-TestEndpoints = pytest.mark.slow(EndpointsMachine.TestCase)
-
-
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make every page compare one object, a catch-up wait for its deliveries soon, and starts cheap."""
     monkeypatch.setattr(catch_up, "_KEYS_IN_PAGE", 1)
     monkeypatch.setattr(catch_up, "MOST_WAITING", 2)
     monkeypatch.setattr(database, "_migrations", cache(database._migrations))  # read again at each of many starts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", range(BATCHES))
+def test_each_endpoint_gets_everything_once_in_order_and_nothing_false(batch: int) -> None:
+    for seed in range(batch, HISTORIES, BATCHES):
+        with tempfile.TemporaryDirectory(prefix="beacon-", dir=MEMORY if MEMORY.is_dir() else None) as directory:
+            try:
+                History(seed, Path(directory)).play()
+            except AssertionError as error:
+                raise AssertionError(f"history {seed}: {error}") from error
