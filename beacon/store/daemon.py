@@ -144,6 +144,7 @@ class Daemon:
         self._listener = listener
         self._clock = clock
         self._urgent_at = -_BUSY_S
+        self._is_behind = False  # deliveries wait for a claim
 
     def serve(self, *, stop: threading.Event, beat: Callable[[], None]) -> None:
         """Receive requests, apply them in one transaction and reply, until the process is asked to stop."""
@@ -160,6 +161,7 @@ class Daemon:
         if not all(map(_only_settles, requests)):
             self._urgent_at = self._clock()
         answers = self._service.process(requests)
+        self._notice_backlog(requests, answers)
         for pending, reply in sorted(answers, key=_is_low_priority):
             self._answer(pending, reply)
         self._service.catch_up()
@@ -167,13 +169,21 @@ class Daemon:
     def _wait_for_urgent(self) -> list[service.QueuedRequest]:
         """Wait briefly for requests with which settlements can share a commit, while such requests keep arriving."""
         now = self._clock()
-        if now - self._urgent_at > _BUSY_S:
+        if self._is_behind or now - self._urgent_at > _BUSY_S:
             return []
         deadline = now + _GROUPING_S
         requests: list[service.QueuedRequest] = []
         while all(map(_may_wait, requests)) and (left_s := deadline - self._clock()) > 0:
             requests += self._read_all(self._server.receive(left_s, limit=_BATCH))
         return requests
+
+    def _notice_backlog(self, requests: Sequence[service.QueuedRequest], answers: Sequence[service.Answer]) -> None:
+        """Record whether deliveries wait for a claim: then a claim must not wait."""
+        leases = [reply for _, reply in answers if isinstance(reply, wire.Claimed) and reply.deliveries]
+        if leases:
+            self._is_behind = any(reply.backlog for reply in leases)
+        elif any(isinstance(one.request, wire.Observe) and one.request.observations for one in requests):
+            self._is_behind = True
 
     def _read_all(self, arrived: Sequence[bus_server.Incoming]) -> list[service.QueuedRequest]:
         now = self._clock()

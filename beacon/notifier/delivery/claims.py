@@ -8,7 +8,7 @@ from beacon import wire
 from beacon.notifier.delivery import claim_session
 
 _BATCHING_S = 0.005  # wait after a reply for more answers that the next claim can settle, because a claim is costly
-_MANY = 4  # deliveries in a reply: more are not expected before these are answered
+_SEVERAL = range(4, 17)  # deliveries in a reply: under load, and soon answered
 _LEAST_PAUSE_S = 1.0  # between two sessions, in case two notifiers fence each other
 
 
@@ -23,7 +23,7 @@ class Claims:
         self._renewed_at = -_LEAST_PAUSE_S
         self._submitted_at = 0.0
         self._replied_at = 0.0
-        self._got_many = False
+        self._got_several = False
 
     def next(
         self, request: claim_session.ClaimRequest, now: float, *, pressed: bool
@@ -38,7 +38,7 @@ class Claims:
         idle = session.latest_request is None
         if not (session.needs_claim(request) or (idle and now - self._submitted_at >= self._poll_s)):
             return None, None
-        at_once = (idle and not self._got_many) or pressed or not session.held
+        at_once = (idle and not self._got_several) or pressed or not session.held
         batching_s = 0.0 if at_once else self._replied_at + _BATCHING_S - now
         held_s = max(batching_s, self._renewed_at + _LEAST_PAUSE_S - now)
         if held_s > 0:
@@ -55,7 +55,7 @@ class Claims:
     ) -> tuple[claim_session.ClaimRequest, list[claim_session.LeasedDelivery]] | None:
         """Process a reply; see `ClaimSession.take`."""
         self._replied_at = now
-        self._got_many = len(reply.deliveries) >= _MANY
+        self._got_several = not reply.backlog and len(reply.deliveries) in _SEVERAL
         if reply.fenced and claim.session == self._session.name:
             self._renewed_at = now
         return self._session.take(claim, reply, ledger=ledger)

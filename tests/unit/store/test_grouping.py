@@ -1,12 +1,13 @@
 """Which requests wait for company, so that they share a commit."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from beacon import wire
 from beacon.bus import bus_server
 from beacon.domain import model
 from beacon.store import daemon, service
+from tests.unit.notifier import stores
 from tests.unit.store import world
 
 
@@ -35,6 +36,7 @@ class RecordedService:
     ledger_id: str = "l"
     digest: str = "d"
     batches: list[list[str]] = field(default_factory=list)
+    claimed: wire.Claimed | None = None  # the answer to the first request of each batch
 
     def longest_wait_s(self, longest_s: float) -> float:
         return longest_s
@@ -44,7 +46,7 @@ class RecordedService:
 
     def process(self, batch: list[service.QueuedRequest]) -> list[Any]:
         self.batches.append([wire.verb_of(one.request) for one in batch])
-        return []
+        return [(batch[0].sender, self.claimed)] if batch and self.claimed else []
 
 
 class _Clock:
@@ -78,8 +80,10 @@ def settling(count: int) -> wire.Claim:
     return wire.Claim(endpoint="e", session="n", number=1, seen=0, want=0, wait_s=0.0, settlements=outcomes, held=())
 
 
-def run(*rounds: list[wire.AnyRequest | None], pause_s: float = 0.0) -> tuple[PreparedServer, RecordedService]:
-    server, served, clock = PreparedServer(), RecordedService(), _Clock()
+def run(
+    *rounds: list[wire.AnyRequest | None], pause_s: float = 0.0, claimed: wire.Claimed | None = None
+) -> tuple[PreparedServer, RecordedService]:
+    server, served, clock = PreparedServer(), RecordedService(claimed=claimed), _Clock()
     one = daemon.Daemon(
         cast("bus_server.BusServer", server),
         cast("service.StoreService", served),
@@ -119,6 +123,17 @@ def test_settlements_of_several_endpoints_share_the_commit_of_the_next_observati
 def test_many_settlements_of_another_endpoint_end_the_wait() -> None:
     _, served = run([OBSERVED], [settling(1), settling(16), OBSERVED])
     assert served.batches == [["observe"], ["claim", "claim"]]
+
+
+def test_a_claim_does_not_wait_while_deliveries_wait_for_it() -> None:
+    changed = replace(OBSERVED, observations=(world.seen("a", 2),))
+    _, served = run([changed], [settling(1), changed])
+    assert served.batches == [["observe"], ["claim"]]
+
+    for backlog, batches in ((1, [["observe"], ["claim"]]), (0, [["observe"], ["claim", "observe"]])):
+        claimed = wire.Claimed(number=1, deliveries=(stores.delivery(1),), backlog=backlog)
+        _, served = run([changed], [settling(1), changed], claimed=claimed)
+        assert served.batches == batches
 
 
 def test_without_observations_no_settlement_waits() -> None:

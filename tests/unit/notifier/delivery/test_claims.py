@@ -14,13 +14,13 @@ LATER = AT + 0.0051
 class Paced:
     """A session whose first claim was answered with a number of deliveries at the instant `AT`."""
 
-    def __init__(self, deliveries: int) -> None:
+    def __init__(self, deliveries: int, *, backlog: int = 0) -> None:
         self.session = claim_session.ClaimSession(endpoint="default")
         self.claims = claims.Claims(self.session, poll_s=5.0, reply_s=5.0)
         first = self.next(AT - 1)
         assert first is not None
         found = tuple(stores.delivery(number) for number in range(1, deliveries + 1))
-        self.claims.take(first, wire.Claimed(number=first.number, deliveries=found), AT, ledger="l")
+        self.claims.take(first, wire.Claimed(number=first.number, deliveries=found, backlog=backlog), AT, ledger="l")
 
     def next(self, now: float, *, pressed: bool = False) -> wire.Claim | None:
         return self.claims.next(FULL, now, pressed=pressed)[0]
@@ -48,7 +48,12 @@ def test_answers_that_follow_it_are_settled_together() -> None:
     assert len(later.settlements) == 1
 
 
-def test_after_many_deliveries_the_next_claim_comes_with_their_answers() -> None:
+def test_of_a_backlog_the_next_deliveries_are_claimed_at_once() -> None:
+    assert Paced(4, backlog=1).next(AT) is not None
+    assert Paced(17).next(AT) is not None
+
+
+def test_after_several_deliveries_the_next_claim_comes_with_their_answers() -> None:
     paced = Paced(4)
     paced.settle(1, 2, 3)
     assert paced.next(JUST_AFTER) is None
@@ -59,7 +64,7 @@ def test_after_many_deliveries_the_next_claim_comes_with_their_answers() -> None
     assert len(claim.settlements) == 4
 
 
-def test_after_many_deliveries_the_next_claim_does_not_wait_for_a_slow_answer() -> None:
+def test_after_several_deliveries_the_next_claim_does_not_wait_for_a_slow_answer() -> None:
     paced = Paced(4)
     assert paced.next(JUST_AFTER) is None
     assert paced.next(LATER) is not None
