@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from tests.bench import extremes, flow, million, own, sizes, terms, trouble, upkeep
+from tests.bench import extremes, flow, million, own, several, sizes, terms, trouble, upkeep
 
 _NAMESPACES = "it creates 200 namespaces"
 _OWN = "it makes more objects or changes than a client can"
@@ -33,6 +33,10 @@ ALL: Mapping[str, terms.Measurement] = {
     "million": terms.Measurement(measure=million.compare, times=1, inside=True),
     "prune": terms.Measurement(measure=upkeep.prune, times=1, inside=True),
     "redeliver": terms.Measurement(measure=upkeep.redeliver, times=1, inside=True),
+    "down": terms.Measurement(measure=several.down, times=5),
+    "catchup": terms.Measurement(measure=several.catch_up, times=5),
+    "catchupbeside": terms.Measurement(measure=several.beside_catch_up, times=5),
+    "endpoints": terms.Measurement(measure=several.cost, times=5),
     "slow": terms.Measurement(measure=flow.slow),
     "scrape": terms.Measurement(measure=upkeep.scrape, times=1),
 }

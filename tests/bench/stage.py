@@ -100,13 +100,13 @@ class Stage:
         """Kill Beacon, which is faster than an orderly stop."""
         self.beacon.halt()
 
-    def until_settled(self) -> None:
+    def until_settled(self, *, timeout: float = 120) -> None:
         """Wait until no delivery is pending."""
-        testkit.until(lambda: self.pending() == 0, "all to be settled", timeout=120)
+        testkit.until(lambda: self.pending() == 0, "all to be settled", timeout=timeout)
 
-    def until_pending(self, count: int) -> None:
+    def until_pending(self, count: int, *, timeout: float = 120) -> None:
         """Wait until this number of deliveries is pending."""
-        testkit.until(lambda: self.pending() >= count, f"{count} pending deliveries", timeout=120)
+        testkit.until(lambda: self.pending() >= count, f"{count} pending deliveries", timeout=timeout)
 
     def pending(self) -> float:
         return testkit.sample(self.beacon.metrics(), "beacon_deliveries_pending")
@@ -120,8 +120,7 @@ class Stage:
             "resources": [self.cluster.entry("ConfigMap")],
             "annotation": {"key": clusters.ANNOTATION},
             "payload": {"annotations": [load.MADE_AT]},
-            "endpoint": {"url": self.sink.url},
-        }
+        } | ({} if "endpoints" in changes else {"endpoint": {"url": self.sink.url}})
         return testkit.Beacon(
             self._directory,
             config=config | dict(changes),

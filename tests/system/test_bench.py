@@ -33,6 +33,7 @@ QUICK = (
     "capacity",
 )
 MANY_STARTS = ("backlog", "restart", "million", "slow", "biglist", "scopes")
+SEVERAL = ("down", "catchup", "catchupbeside", "endpoints")
 LEFT_OUT = {"killed", "listed", "prune", "redeliver", "scrape"}  # rows without a target
 
 
@@ -50,7 +51,7 @@ def measured(path: Path, *which: str) -> tuple[dict[str, list[float]], str]:
     return json.loads(path.read_text()), shown
 
 
-@pytest.mark.parametrize("which", [QUICK, MANY_STARTS], ids=["quick", "many starts"])
+@pytest.mark.parametrize("which", [QUICK, MANY_STARTS, SEVERAL], ids=["quick", "many starts", "several"])
 def test_every_row_is_measured_printed_and_compared(which: tuple[str, ...], tmp_path: Path) -> None:
     found, shown = measured(tmp_path / "found.json", *which)
 
@@ -62,8 +63,8 @@ def test_every_row_is_measured_printed_and_compared(which: tuple[str, ...], tmp_
 
 
 def test_every_measurement_is_tested_or_listed_as_left_out() -> None:
-    assert {*QUICK, *MANY_STARTS} == set(measurements.ALL) - LEFT_OUT
-    assert {group(row) for row in rows.AIMED} <= {*QUICK, *MANY_STARTS, *LEFT_OUT}
+    assert {*QUICK, *MANY_STARTS, *SEVERAL} == set(measurements.ALL) - LEFT_OUT
+    assert {group(row) for row in rows.AIMED} <= {*QUICK, *MANY_STARTS, *SEVERAL, *LEFT_OUT}
 
 
 def test_a_real_cluster_is_used_through_its_api_and_cleaned_up(place: Path) -> None:
@@ -149,4 +150,8 @@ GROUPS = {
     "write while 100,000 are pruned": "prune",
     "write while 100,000 are redelivered": "redeliver",
     "scrape": "scrape",
+    "one of three endpoints down": "down",
+    "catch-up of 100,000 objects, ": "catchup",
+    "catch-up of 100,000 objects beside": "catchupbeside",
+    "two endpoints": "endpoints",
 }
