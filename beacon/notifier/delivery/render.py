@@ -6,6 +6,7 @@ Sequence; `previous`, `ledgerid` and `redelivered` are Beacon's own.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote
 
 from beacon import codec
@@ -83,7 +84,12 @@ def source(delivery: model.Delivery, names: Names) -> str:
 
     For a cluster-scoped object the namespace segment is left out: `{source}/{Kind}`.
     """
-    segments = (names.cluster, delivery.namespace, delivery.kind)
+    return _source(names, delivery.namespace, delivery.kind)
+
+
+@lru_cache(maxsize=1024)  # quoting takes longer than the rest of an envelope, and few sources occur
+def _source(names: Names, namespace: str, kind: str) -> str:
+    segments = (names.cluster, namespace, kind)
     return "/".join([names.source.rstrip("/"), *(quote(segment, safe="") for segment in segments if segment)])
 
 
