@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from beacon.domain import records
 from beacon.notifier.delivery import retry, suspicion
 
 FRESH_PROBES_PER_S = 20
@@ -39,7 +40,7 @@ class BreakerRules:
     timeout_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@records.record
 class ClaimPlan:
     """Which deliveries may be claimed, and until when (monotonic time) that is valid; None: until the next answer."""
 
@@ -47,7 +48,7 @@ class ClaimPlan:
     until: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@records.record
 class BreakerVerdict:
     """The consequences of one answer: for its event, for events that failed earlier, and for the breaker.
 

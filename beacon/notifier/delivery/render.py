@@ -13,7 +13,6 @@ from beacon import codec
 from beacon.domain import instants, model
 
 _SEQUENCE_DIGITS = 20  # as many as the largest 64-bit number, so that the text sorts like the number
-_REMEMBERED = 1024  # quoted names of namespaces and kinds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,13 +84,13 @@ def source(delivery: model.Delivery, names: Names) -> str:
 
     For a cluster-scoped object the namespace segment is left out: `{source}/{Kind}`.
     """
-    segments = (names.cluster, delivery.namespace, delivery.kind)
-    return "/".join([names.source.rstrip("/"), *map(_quoted, filter(None, segments))])
+    return _source(names, delivery.namespace, delivery.kind)
 
 
-@lru_cache(maxsize=_REMEMBERED)
-def _quoted(segment: str) -> str:
-    return quote(segment, safe="")
+@lru_cache(maxsize=1024)  # quoting takes longer than the rest of an envelope, and few sources occur
+def _source(names: Names, namespace: str, kind: str) -> str:
+    segments = (names.cluster, namespace, kind)
+    return "/".join([names.source.rstrip("/"), *(quote(segment, safe="") for segment in segments if segment)])
 
 
 def partition_key(delivery: model.Delivery) -> str:

@@ -53,6 +53,8 @@ def settle(
 
 def asked_s(reply: answer.EndpointAnswer) -> float | None:
     """Return the delay that an answer asks for, or None."""
+    if reply.retry_after is None:
+        return None
     now = datetime.fromtimestamp(reply.started_us / 1_000_000 + reply.duration_s, tz=UTC)
     return retry_after.delay_s(reply.retry_after, now=now)
 

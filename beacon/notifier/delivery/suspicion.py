@@ -7,10 +7,10 @@ says something about it.
 from collections import deque
 from dataclasses import dataclass, field, replace
 
-from beacon.domain import model
+from beacon.domain import model, records
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@records.record
 class MadeRequest:
     """One request and its answer.
 

@@ -8,6 +8,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from beacon.domain import model
@@ -56,7 +57,7 @@ class Telemetry:
         self._working = metrics.WORKER_BUSY.labels(endpoint=endpoint)
         self._endpoint = endpoint
         self._claim, self._reported = "", ("", "")
-        self._busy = -1
+        self._busy, self._unpublished = -1, _Unpublished()
         self._losses = _Losses(endpoint, logger)
         self._health: tuple[int, bool] | None = None
         self._failed_since: float | None = None
@@ -87,12 +88,12 @@ class Telemetry:
             self._log.warning("store stopped answering", endpoint=self._endpoint)
 
     def sent(self, delivery: model.Delivery, outcome: model.Outcome, *, failures: int, alive: bool) -> None:
-        """Record a settled request.
+        """Record a settled request; the next `working` adds it to the metrics.
 
         `failures` is the number of consecutive outage-like answers; `alive`: another answer was proper a moment ago.
         """
-        self._attempts.of(outcome.code).inc()
-        self._duration.observe(outcome.duration_s)
+        self._unpublished.counts[self._attempts.of(outcome.code)] += 1
+        self._unpublished.durations.append(outcome.duration_s)
         self._set_failures(failures, up=alive or not retry.outage_like(outcome.status))
         is_down = self._failed_since is not None or (failures >= _DOWN and not alive)
         self._report_endpoint("down" if is_down else "up")
@@ -100,11 +101,10 @@ class Telemetry:
             self._retries.of(outcome.code).inc()
             metrics.DELIVERY_BACKOFF.observe(outcome.delay_s)
         else:
-            self._ends.of((delivery.type.value, outcome.result.value)).inc()
+            self._unpublished.counts[self._ends.of((delivery.type, outcome.result))] += 1
         if outcome.result is model.DeliveryResult.DELIVERED:
-            now = time.time()
-            self._success.set(now)
-            self._latency.observe(max(0.0, now - delivery.committed_us / 1_000_000))
+            now = self._unpublished.succeeded_at = time.time()
+            self._unpublished.latencies.append(max(0.0, now - delivery.committed_us / 1_000_000))
             self._losses.delivered()
         if outcome.result is model.DeliveryResult.FAILED:
             self._losses.failed(delivery, outcome)
@@ -126,7 +126,8 @@ class Telemetry:
             self._ends.of((kind.value, model.DeliveryResult.FAILED.value)).inc()
 
     def working(self, busy: int) -> None:
-        """Set the number of requests under way; called at least every second."""
+        """Set the number of requests under way; called after every round of the loop, at least every second."""
+        self._publish()
         self._losses.tick()
         if busy != self._busy:
             self._busy = busy
@@ -149,7 +150,8 @@ class Telemetry:
         self._log.info("breaker closed", endpoint=self._endpoint, outage_s=outage_s)
 
     def finish(self) -> None:
-        """Log what is not logged yet, before the process ends."""
+        """Publish and log what is not published yet, before the process ends."""
+        self._publish()
         self._losses.flush()
 
     def tls_failed(self, text: str) -> None:
@@ -170,10 +172,24 @@ class Telemetry:
         self._log.error(
             "endpoint paused after an error", endpoint=self._endpoint, pause_s=pause_s, traceback=_traceback(error)
         )
+        self._publish()  # the endpoint may stay without rounds for long
         self._failed_since = None
         self._open.set(0)
         self._report_claim(_BROKEN)
         self._report_endpoint("faulty")
+
+    def _publish(self) -> None:
+        """Add the requests since the last time to the metrics: together, because each update locks and packs."""
+        new = self._unpublished
+        if not new.durations:
+            return
+        self._unpublished = _Unpublished()
+        for counter, count in new.counts.items():
+            counter.inc(count)
+        self._duration.observe_all(new.durations)
+        if new.latencies:
+            self._success.set(new.succeeded_at)
+            self._latency.observe_all(new.latencies)
 
     def _set_failures(self, failures: int, *, up: bool) -> None:
         if (failures, up) != self._health:
@@ -263,7 +279,17 @@ class _Losses:
 
 
 class _Counter(Protocol):
-    def inc(self) -> None: ...
+    def inc(self, amount: float = 1) -> None: ...
+
+
+@dataclass(slots=True)
+class _Unpublished:
+    """What the metrics do not contain yet."""
+
+    counts: Counter[_Counter] = field(default_factory=Counter)
+    durations: list[float] = field(default_factory=list)
+    latencies: list[float] = field(default_factory=list)
+    succeeded_at: float = 0.0
 
 
 class Children(Generic[_Label]):

@@ -1,5 +1,5 @@
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -71,6 +71,8 @@ def test_a_delivery_updates_its_metrics(recorder: telemetry.Telemetry, name: str
     delivery = stores.delivery(1, committed_us=committed_us)
 
     recorder.sent(delivery, outcome(model.DeliveryResult.DELIVERED, duration_s=0.2), failures=0, alive=False)
+    recorder.working(0)
+    recorder.working(0)
 
     assert value("deliveries_total", endpoint=name, type="created", outcome="delivered") == 1
     assert value("delivery_attempts_total", endpoint=name, code="204") == 1
@@ -84,6 +86,7 @@ def test_a_delivery_updates_its_metrics(recorder: telemetry.Telemetry, name: str
 
 def test_a_refused_event_leaves_the_endpoint_up(recorder: telemetry.Telemetry, name: str, reports: Reports) -> None:
     recorder.sent(stores.delivery(1), outcome(model.DeliveryResult.FAILED, status=404), failures=0, alive=False)
+    recorder.working(0)
 
     assert value("deliveries_total", endpoint=name, type="created", outcome="failed") == 1
     assert value("endpoint_up", endpoint=name) == 1
@@ -99,12 +102,27 @@ def test_a_retry_updates_its_metrics(recorder: telemetry.Telemetry, name: str) -
         failures=3,
         alive=False,
     )
+    recorder.working(0)
 
     assert value("delivery_retries_total", endpoint=name, reason="timeout") == 1
     assert value("delivery_attempts_total", endpoint=name, code="timeout") == 1
     assert value("delivery_backoff_seconds_sum") == before + 4.0
     assert value("endpoint_up", endpoint=name) == 0
     assert value("endpoint_consecutive_failures", endpoint=name) == 3
+
+
+@pytest.mark.parametrize(
+    "end", [telemetry.Telemetry.finish, lambda recorder: recorder.broken(RuntimeError("of the test"), pause_s=1.0)]
+)
+def test_a_delivery_is_in_the_metrics_when_no_round_follows(
+    recorder: telemetry.Telemetry, name: str, end: Callable[[telemetry.Telemetry], None]
+) -> None:
+    recorder.sent(stores.delivery(1), outcome(model.DeliveryResult.DELIVERED), failures=0, alive=False)
+
+    end(recorder)
+
+    assert value("deliveries_total", endpoint=name, type="created", outcome="delivered") == 1
+    assert value("delivery_duration_seconds_count", endpoint=name) == 1
 
 
 def test_the_breaker_shows_in_metrics_and_state(recorder: telemetry.Telemetry, name: str, reports: Reports) -> None:
@@ -151,6 +169,7 @@ def test_exhausted_attempts_are_counted_once_as_failed(recorder: telemetry.Telem
     recorder.sent(stores.delivery(1), outcome(model.DeliveryResult.FAILED, status=500), failures=0, alive=False)
     recorder.gave_up(model.EventType.CREATED, late=False)
     recorder.gave_up(model.EventType.DELETED, late=True)
+    recorder.working(0)
 
     assert value("retries_exhausted_total", endpoint=name) == 2
     assert value("deliveries_total", endpoint=name, type="created", outcome="failed") == 1
