@@ -12,6 +12,7 @@ import yaml
 HERE = Path(__file__).parent
 SOURCE, TARGET = HERE / "dashboard.yaml", HERE / "dashboard.json"
 SELECTOR = 'job=~"$job",instance=~"$instance"'
+ENDPOINT_SELECTOR = f'{SELECTOR},endpoint=~"$endpoint"'
 WIDTH, HEIGHT, ACROSS = 8, 7, 3  # in units of Grafana's grid, which has 24 columns
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 # The names of 0 and 1, each with its color.
@@ -44,7 +45,7 @@ def dashboard(source: dict[str, Any]) -> dict[str, Any]:
         "editable": True,
         "refresh": "30s",
         "time": {"from": "now-1h", "to": "now"},
-        "templating": {"list": [_datasource(), _variable("job"), _variable("instance", 'job=~"$job"')]},
+        "templating": {"list": _variables()},
         "panels": panels,
     }
 
@@ -61,7 +62,7 @@ def expressions(source: dict[str, Any]) -> dict[str, str]:
 
 def queries(panel: dict[str, Any]) -> dict[str, str]:
     """Return a panel's queries with the selectors of the variables, by quantile; "" if it has none."""
-    text: str = panel["expr"].replace("{@", "{" + SELECTOR)
+    text: str = panel["expr"].replace("{@endpoint", "{" + ENDPOINT_SELECTOR).replace("{@", "{" + SELECTOR)
     if "@q" not in text:
         return {"": text}
     return {name: text.replace("@q", str(quantile)) for name, quantile in QUANTILES.items()}
@@ -142,12 +143,21 @@ def _options(panel: dict[str, Any], kind: str) -> dict[str, Any]:
     }
 
 
+def _variables() -> list[dict[str, Any]]:
+    return [
+        _datasource(),
+        _variable("job"),
+        _variable("instance", 'job=~"$job"'),
+        _variable("endpoint", SELECTOR, of="beacon_endpoint_state"),
+    ]
+
+
 def _datasource() -> dict[str, Any]:
     return {"name": "datasource", "type": "datasource", "query": "prometheus", "label": "Data source"}
 
 
-def _variable(name: str, matchers: str = "") -> dict[str, Any]:
-    query = f"label_values(beacon_build_info{{{matchers}}}, {name})"
+def _variable(name: str, matchers: str = "", *, of: str = "beacon_build_info") -> dict[str, Any]:
+    query = f"label_values({of}{{{matchers}}}, {name})"
     return {
         "name": name,
         "type": "query",

@@ -13,7 +13,7 @@ from prometheus_client.metrics_core import Metric
 
 import beacon
 from beacon import wire
-from beacon.exporter import health, snapshot
+from beacon.exporter import endpoint_states, health, snapshot
 from beacon.runtime import supervision
 
 Family = Metric  # a metric with its samples, as in a scrape
@@ -35,7 +35,8 @@ class Usage:
 def families(seen: snapshot.Snapshot, checks: health.Checks) -> list[Family]:
     """Return all metrics that a snapshot contains."""
     made = [*_processes(seen), *_components(seen, checks), _build(seen)]
-    return made if seen.store.statistics is None else [*made, *_ledger(seen.store.statistics, seen.now)]
+    statistics = seen.store.statistics
+    return made if statistics is None else [*made, *_ledger(statistics), *_endpoints(seen, statistics)]
 
 
 def usage_of(pid: int) -> Usage | None:
@@ -109,35 +110,55 @@ def _build(seen: snapshot.Snapshot) -> Family:
     return _gauge("build_info", "Always 1; the labels are the versions of Beacon, Python and SQLite.", [(labels, 1.0)])
 
 
-def _ledger(statistics: wire.Statistics, now: float) -> Iterable[Family]:
+def _ledger(statistics: wire.Statistics) -> Iterable[Family]:
     yield _gauge(
         "tracked_objects",
         "Objects that the configuration accepts; their changes are sent to the endpoint.",
         (({"kind": kind}, number) for kind, number in statistics.tracked.items()),
     )
+    yield _gauge("db_rows", "Rows of the ledger, by table and state.", _rows(statistics.rows))
+    yield _gauge("db_size_bytes", "Size of the database file.", [({}, statistics.database_bytes)])
+    yield _gauge("db_wal_bytes", "Size of the write-ahead log.", [({}, statistics.wal_bytes)])
+
+
+def _endpoints(seen: snapshot.Snapshot, statistics: wire.Statistics) -> Iterable[Family]:
+    """Yield the gauges of each endpoint; a removed one has them until its row in the ledger is deleted."""
+    known = endpoint_states.shown(statistics)
+    states = list(endpoint_states.states(seen, known))
+    yield _gauge(
+        "endpoint_state",
+        "1 for the state of the endpoint (unknown, up, down, faulty, paused, removed), 0 for each other one.",
+        (
+            ({"endpoint": each.endpoint, "state": state.value}, float(each.state is state))
+            for each in states
+            for state in endpoint_states.State
+        ),
+    )
+    yield _gauge(
+        "endpoint_state_timestamp_seconds",
+        "Unix time since when the endpoint has its state; absent if unknown.",
+        (({"endpoint": each.endpoint}, each.since) for each in states if each.since),
+    )
     yield _gauge(
         "deliveries_pending",
         "Deliveries not yet finished, by state (ready, waiting, queued, in_flight).",
-        _pending(statistics.endpoints),
+        _pending(known),
     )
     yield _gauge(
         "oldest_pending_age_seconds",
         "Age of the oldest event not yet delivered; 0 if nothing is pending.",
-        ((_endpoint(e), max(0.0, now - e.oldest_us / 1e6) if e.oldest_us else 0.0) for e in statistics.endpoints),
+        ((_endpoint(e), max(0.0, seen.now - e.oldest_us / 1e6) if e.oldest_us else 0.0) for e in known),
     )
     yield _gauge(
         "deliveries_failed",
         "Deliveries that were given up and are kept for review by an operator.",
-        ((_endpoint(e), e.failed) for e in statistics.endpoints),
+        ((_endpoint(e), e.failed) for e in known),
     )
     yield _gauge(
         "deliveries_suspected",
         "Pending deliveries that were in flight at the last three crashes of the notifier, or more.",
-        ((_endpoint(e), e.suspected) for e in statistics.endpoints),
+        ((_endpoint(e), e.suspected) for e in known),
     )
-    yield _gauge("db_rows", "Rows of the ledger, by table and state.", _rows(statistics.rows))
-    yield _gauge("db_size_bytes", "Size of the database file.", [({}, statistics.database_bytes)])
-    yield _gauge("db_wal_bytes", "Size of the write-ahead log.", [({}, statistics.wal_bytes)])
 
 
 def _pending(endpoints: Iterable[wire.EndpointStatistics]) -> _Samples:

@@ -99,7 +99,7 @@ DELIVERY_DURATION = _histogram("delivery_duration_seconds", "Duration of one req
 DELIVERY_LATENCY = _histogram(
     "delivery_latency_seconds", "Time from the commit of an event to its 2xx response.", "endpoint", buckets=_LATENCY
 )
-DELIVERY_BACKOFF = _histogram("delivery_backoff_seconds", "Wait before the next attempt.", buckets=_BACKOFF)
+DELIVERY_BACKOFF = _histogram("delivery_backoff_seconds", "Wait before the next attempt.", "endpoint", buckets=_BACKOFF)
 RETRIES_EXHAUSTED = _counter("retries_exhausted_total", "Deliveries failed after maxAttempts.", "endpoint")
 
 ENDPOINT_UP = _state(
@@ -130,7 +130,7 @@ BUS_REQUEST_SECONDS = _histogram(
     "bus_request_seconds", "Time from the arrival of a request at the store to its reply.", "verb", buckets=_LOCAL
 )
 WORKER_BUSY = _state("worker_busy", "Requests in flight to the endpoint.", "endpoint")
-WORKER_BATCH_SIZE = _histogram("worker_batch_size", "Deliveries leased by one claim.", buckets=_COUNTS)
+WORKER_BATCH_SIZE = _histogram("worker_batch_size", "Deliveries leased by one claim.", "endpoint", buckets=_COUNTS)
 
 CLEAN_RUNS = _counter("clean_runs_total", "Runs of the cleaner, by result.", "result")
 CLEAN_DURATION = _histogram("clean_duration_seconds", "Duration of one run of the cleaner.", buckets=_BACKOFF)

@@ -37,6 +37,11 @@ def quiet(alert: str, why: str, at: int, series: dict[str, str]) -> Case:
     return Case(alert, series, at, fires=False, why=why)
 
 
+def other(series: str) -> str:
+    """Return the same series of another endpoint."""
+    return series.replace('endpoint="e"', 'endpoint="other"')
+
+
 DIFFERENCES = f'beacon_gap_differences_total{{{POD},scope="configmaps",reason="expired"}}'
 FIRST_LIST = f'beacon_gap_differences_total{{{POD},scope="configmaps",reason="first-list"}}'
 GAP_SECONDS = f'beacon_gap_seconds_total{{{POD},scope="configmaps",reason="expired"}}'
@@ -55,6 +60,11 @@ CONNECTED = f'beacon_watch_connected{{{POD},scope="configmaps"}}'
 POSITION = f'beacon_watch_position_timestamp_seconds{{{POD},scope="configmaps"}}'
 OLDEST = f'beacon_oldest_pending_age_seconds{{{POD},endpoint="e"}}'
 REVIEW = f'beacon_deliveries_failed{{{POD},endpoint="e"}}'
+PAUSED = f'beacon_endpoint_state{{{POD},endpoint="e",state="paused"}}'
+REMOVED = f'beacon_endpoint_state{{{POD},endpoint="e",state="removed"}}'
+FAULTY = f'beacon_endpoint_state{{{POD},endpoint="e",state="faulty"}}'
+UNKNOWN = f'beacon_endpoint_state{{{POD},endpoint="e",state="unknown"}}'
+SINCE = f'beacon_endpoint_state_timestamp_seconds{{{POD},endpoint="e"}}'
 BUILD = f'beacon_build_info{{{POD},version="1"}}'
 
 WARNING = f'beacon_storage_pressure{{{POD},resource="bytes",severity="warning"}}'
@@ -96,14 +106,51 @@ CASES = [
     quiet("BeaconBacklogGrowing", "a few more each minute", 40, {READY: "0+5x60", QUEUED: "0x60"}),
     fires("BeaconDeliveryLate", "an hour old", 10, {OLDEST: "3600x20"}),
     quiet("BeaconDeliveryLate", "nothing waits", 10, {OLDEST: "0x20"}),
+    fires(
+        "BeaconDeliveryLate",
+        "other endpoints are served",
+        10,
+        {OLDEST: "3600x20", other(OLDEST): "0x20"},
+    ),
+    quiet("BeaconDeliveryLate", "its endpoint is paused", 10, {OLDEST: "3600x20", PAUSED: "1x20", REMOVED: "0x20"}),
+    quiet("BeaconDeliveryLate", "its endpoint is removed", 10, {OLDEST: "3600x20", PAUSED: "0x20", REMOVED: "1x20"}),
+    fires("BeaconDeliveryLate", "another is paused", 10, {OLDEST: "3600x20", other(PAUSED): "1x20", PAUSED: "0x20"}),
     fires("BeaconFailureRatioHigh", "one in ten fails", 25, {DELIVERED: "0+9x30", FAILED: "0+1x30"}),
     quiet("BeaconFailureRatioHigh", "one in a hundred fails", 25, {DELIVERED: "0+99x30", FAILED: "0+1x30"}),
     quiet("BeaconFailureRatioHigh", "nothing is delivered", 25, {DELIVERED: "7x30", FAILED: "7x30"}),
     fires("BeaconDeliveriesWaitForReview", "one waits", 16, {REVIEW: "1x30"}),
     quiet("BeaconDeliveriesWaitForReview", "none waits", 30, {REVIEW: "0x30"}),
+    quiet("BeaconDeliveriesWaitForReview", "its endpoint is removed", 30, {REVIEW: "1x30", REMOVED: "1x30"}),
+    fires(
+        "BeaconBacklogGrowing",
+        "other endpoints are served",
+        40,
+        {READY: "0+100x60", QUEUED: "0x60", other(READY): "9000-100x60", other(QUEUED): "0x60"},
+    ),
+    fires(
+        "BeaconFailureRatioHigh",
+        "other endpoints accept everything",
+        25,
+        {DELIVERED: "0+9x30", FAILED: "0+1x30", other(DELIVERED): "0+900x30", other(FAILED): "0x30"},
+    ),
     fires("BeaconEndpointDown", "the breaker is open", 6, {BREAKER: "1x10", UP: "0x10"}),
     fires("BeaconEndpointDown", "the breaker is disabled", 6, {BREAKER: "0x10", UP: "0x10"}),
     quiet("BeaconEndpointDown", "a hiccup", 9, {BREAKER: "0x4 1x3 0x10", UP: "1x4 0x3 1x10"}),
+    fires("BeaconEndpointDown", "another answers", 6, {BREAKER: "1x10", other(BREAKER): "0x10", other(UP): "1x10"}),
+    quiet("BeaconEndpointDown", "it is paused", 6, {BREAKER: "1x10", UP: "0x10", PAUSED: "1x10"}),
+    fires("BeaconEndpointFaulty", "it fails again after each pause", 14, {FAULTY: "0x2 1 0 1 1 0 0 1 1 0 1x10"}),
+    fires("BeaconEndpointFaulty", "another one is healthy", 9, {FAULTY: "1x20", other(FAULTY): "0x20"}),
+    quiet("BeaconEndpointFaulty", "one error", 9, {FAULTY: "0x2 1 0x20", UNKNOWN: "1x2 0 1x20"}),
+    fires("BeaconEndpointPaused", "for two hours", 125, {PAUSED: "1x130", SINCE: "0x130"}),
+    quiet("BeaconEndpointPaused", "for half an hour", 32, {PAUSED: "1x40", SINCE: "0x40"}),
+    quiet("BeaconEndpointPaused", "another one is paused", 125, {other(PAUSED): "0x130", SINCE: "0x130"}),
+    quiet("BeaconEndpointPaused", "it has been resumed", 125, {PAUSED: "1x120 0x10", SINCE: "0x120 7260x10"}),
+    fires(
+        "BeaconEndpointRemoved", "events are open", 6, {REMOVED: "1x10", READY: "0x10", QUEUED: "2x10", REVIEW: "0x10"}
+    ),
+    fires("BeaconEndpointRemoved", "an event has failed", 6, {REMOVED: "1x10", QUEUED: "0x10", REVIEW: "1x10"}),
+    quiet("BeaconEndpointRemoved", "nothing is left", 9, {REMOVED: "1x10", QUEUED: "0x10", REVIEW: "0x10"}),
+    quiet("BeaconEndpointRemoved", "it is configured", 9, {REMOVED: "0x10", QUEUED: "2x10", REVIEW: "1x10"}),
     fires("BeaconDatabaseErrors", "the first one", 20, {ERRORS: "_x19 1x5"}),
     fires("BeaconDatabaseErrors", "one more", 20, {ERRORS: "3x15 4x10"}),
     quiet("BeaconDatabaseErrors", "none for long", 60, {ERRORS: "3x90"}),
@@ -184,7 +231,9 @@ def test_every_alert_leads_to_a_section_of_the_troubleshooting_page() -> None:
 def labels_of(alert: str) -> set[str]:
     """Return the labels of the series that make an alert fire, as far as its expression keeps them."""
     (expression,) = (rule["expr"] for rule in rules() if rule["alert"] == alert)
-    series = [name for case in CASES if case.alert == alert and case.fires for name in case.series]
+    expression = re.split(r" (?:and|unless) on ", expression)[0]  # the right side only selects
+    found_in = [name for case in CASES if case.alert == alert and case.fires for name in case.series]
+    series = [name for name in found_in if re.search(rf"\b{name.partition('{')[0]}\b", expression)]
     found = {label for name in series for label in re.findall(r"[{,](\w+)=", name)}
     kept = re.findall(r"sum by \(([\w, ]+)\)", expression)
     return found & set(kept[0].split(", ")) if kept else found
@@ -218,6 +267,12 @@ TEXTS = {
     "BeaconProcessRestarting": "The process store of pod was restarted 8 times in 15 minutes.",
     "BeaconFailureRatioHigh": "Within 15 minutes, 10% of the deliveries to endpoint e failed.",
     "BeaconDeliveryLate": "The oldest event not yet delivered to endpoint e is 1h 0m 0s old.",
+    "BeaconEndpointPaused": (
+        "An operator paused endpoint e 2h 5m 0s ago. Events are kept, and nothing is sent until it is resumed."
+    ),
+    "BeaconEndpointRemoved": (
+        "Endpoint e is not in the configuration any more; 2 of its deliveries are open or failed, and are not sent."
+    ),
     "BeaconWatchPositionStale": "The position of configmaps was last confirmed 9m 0s ago.",
 }
 

@@ -5,11 +5,14 @@ import re
 from typing import Any
 
 import pytest
+from prometheus_client.metrics import MetricWrapperBase
 
 from beacon.configuration import settings
+from beacon.exporter import gauges, health
 from beacon.runtime import metrics
 from grafana import generate
 from tests.alerts import test_alerts
+from tests.unit.exporter import views
 
 SOURCE = {panel["title"]: panel for row in generate.load()["rows"] for panel in row["panels"]}
 PANELS = [panel for panel in json.loads(generate.TARGET.read_text())["panels"] if panel["type"] != "row"]
@@ -28,6 +31,47 @@ def limits(panel: dict[str, Any]) -> list[float]:
     first, *steps = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
     assert first["value"] is None
     return [step["value"] for step in steps]
+
+
+def metrics_of_endpoints() -> set[str]:
+    """Return the names of all metrics with the label `endpoint`, as they are in queries."""
+    seen = views.well(reports=(views.report("notifier", "endpoint", "up", endpoint="default"),))
+    gauges_ = {
+        family.name for family in gauges.families(seen, health.readiness(seen, scopes=1)) if _has_endpoint(family)
+    }
+    return gauges_ | {
+        sample
+        for metric in vars(metrics).values()
+        if isinstance(metric, MetricWrapperBase) and "endpoint" in metric._labelnames
+        for family in metric.describe()
+        for sample in (family.name, *(f"{family.name}_{part}" for part in ("total", "bucket", "sum", "count")))
+    }
+
+
+def _has_endpoint(family: gauges.Family) -> bool:
+    return any("endpoint" in sample.labels for sample in family.samples)
+
+
+@each_panel
+def test_a_panel_of_deliveries_is_filtered_by_endpoint_and_shows_each_one_by_itself(panel: dict[str, Any]) -> None:
+    labelled = metrics_of_endpoints()
+
+    for target in panel["targets"]:
+        for metric, selectors in re.findall(r"(beacon_\w+)\{([^}]*)\}", target["expr"]):
+            assert ('endpoint=~"$endpoint"' in selectors) == (metric in labelled), metric
+            if metric in labelled:
+                assert re.search(r"by \((\w+, )*endpoint(, \w+)*\)", target["expr"]), target["expr"]
+                assert "{{endpoint}}" in target["legendFormat"]
+
+
+def test_the_variable_endpoint_lists_the_endpoints_of_the_chosen_instances_several_or_all() -> None:
+    variables = {each["name"]: each for each in json.loads(generate.TARGET.read_text())["templating"]["list"]}
+    endpoint = variables["endpoint"]
+
+    assert endpoint["query"]["query"] == (
+        'label_values(beacon_endpoint_state{job=~"$job",instance=~"$instance"}, endpoint)'
+    )
+    assert (endpoint["multi"], endpoint["includeAll"], endpoint["allValue"]) == (True, True, ".*")
 
 
 def test_the_dashboard_is_the_generated_one() -> None:
@@ -89,7 +133,7 @@ def test_a_panel_shows_its_thresholds_or_states_that_every_value_may_be_normal(p
 
 
 def test_the_limit_of_an_alert_on_one_metric_is_a_threshold_of_the_panels_that_show_it() -> None:
-    single = re.compile(r"^(?:time\(\) - )?(beacon_\w+)(?:\{[^}]*\})? (==|>) (\d+)$")
+    single = re.compile(r"^(?:time\(\) - )?(beacon_\w+)(?:\{[^}]*\})? (==|>) (\d+)(?: unless .*)?$")
     found = [(match, rule["alert"]) for rule in test_alerts.rules() if (match := single.match(rule["expr"]))]
 
     assert len(found) >= 7

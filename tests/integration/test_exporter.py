@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -268,6 +269,29 @@ def test_state_gauges_of_a_process_that_is_gone_vanish_and_its_counters_stay(bea
 
         assert "beacon_watch_connected" not in body
         assert 'beacon_events_total{kind="Pod",source="watch",type="created"} 1.0' in body
+
+
+def test_a_scrape_shows_the_state_of_each_endpoint_until_its_row_is_deleted(beacon: Beacon) -> None:
+    one = beacon.store.statistics.endpoints[0]
+    paused, gone = replace(one, endpoint="b", paused_us=2_000_000), replace(one, endpoint="c", removed_us=3_000_000)
+    beacon.store.statistics = replace(beacon.store.statistics, endpoints=(one, paused, gone))
+    beacon.live("notifier", "endpoint", "faulty", endpoint="default")
+    with stores.serving(beacon.run_dir, beacon.store), beacon.exporting() as program:
+        program.until("listening")
+
+        body = beacon.get("/metrics")[1]
+
+        states = [line for line in body.splitlines() if line.startswith("beacon_endpoint_state{") and "1.0" in line]
+        assert sorted(states) == [
+            'beacon_endpoint_state{endpoint="b",state="paused"} 1.0',
+            'beacon_endpoint_state{endpoint="c",state="removed"} 1.0',
+            'beacon_endpoint_state{endpoint="default",state="faulty"} 1.0',
+        ]
+        assert 'beacon_endpoint_state_timestamp_seconds{endpoint="c"} 3.0' in body
+        assert 'beacon_deliveries_failed{endpoint="c"} 5.0' in body
+
+        beacon.store.statistics = replace(beacon.store.statistics, endpoints=(one, paused))
+        processes.wait_for(lambda: 'endpoint="c"' not in beacon.get("/metrics")[1], "the end of its series")
 
 
 def test_declared_metrics_and_gauges_have_no_name_in_common(beacon: Beacon) -> None:

@@ -6,6 +6,7 @@ It scrapes as the operator makes it scrape by our ServiceMonitor: with labels of
 import contextlib
 import json
 import math
+import re
 import shutil
 import subprocess
 import tempfile
@@ -41,7 +42,7 @@ class Prometheus:
 
     def samples(self, expression: str) -> list[float]:
         """Return every sample of an expression of the dashboard, with "All" for its variables."""
-        text = expression.replace("$__rate_interval", _RATE_INTERVAL).replace("$job", ".*").replace("$instance", ".*")
+        text = re.sub(r"\$(job|instance|endpoint)\b", ".*", expression.replace("$__rate_interval", _RATE_INTERVAL))
         asked = {"query": text, "start": self._began, "end": time.time(), "step": 1}
         found = self._get(f"/api/v1/query_range?{urllib.parse.urlencode(asked)}")
         assert found["status"] == "success", found

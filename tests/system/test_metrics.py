@@ -48,7 +48,7 @@ class Scrapes:
 
     def wait_until_moved(self, expression: str) -> None:
         """Wait until the metric of an expression has had a sample other than zero."""
-        name = expression.split(maxsplit=1)[0]
+        name = expression.rsplit(maxsplit=2)[0]
         if not expression.endswith("== 0"):
             testkit.until(lambda: name in self.moved, expression, timeout=45)
 
@@ -61,7 +61,7 @@ class Scrapes:
                 head, _, value = line.rpartition(" ")
                 if float(value) != 0:
                     name = head.partition("{")[0]
-                    self.moved |= {name, name.removesuffix("_total"), name.removesuffix("_count")}
+                    self.moved |= {head, name, name.removesuffix("_total"), name.removesuffix("_count")}
         return text
 
     def _run(self) -> None:
@@ -106,6 +106,20 @@ def suspect(run_dir: Path, name: str) -> None:
                 endpoint="default", session=life, number=1, want=0, wait_s=0.0, died=life, died_with=under_way
             )
             client.call(reported)
+
+
+@contextlib.contextmanager
+def paused(run_dir: Path) -> Iterator[None]:
+    """Pause the endpoint."""
+    with bus.Client(bus.address(run_dir), stop=threading.Event()) as client:
+        client.call(wire.Inspect())  # its reply contains the ledger's id
+        client.call(wire.PauseEndpoint(endpoint="default"))
+        yield
+        client.call(wire.ResumeEndpoint(endpoint="default"))
+
+
+def state(name: str) -> str:
+    return f'beacon_endpoint_state{{endpoint="default",state="{name}"}} == 1'
 
 
 def damage(path: Path) -> None:
@@ -174,10 +188,14 @@ def go_through(whole: running.Everything, log: LogReader, seen: Callable[[str], 
     create(whole, *(f"late{part}{number}" for number in range(20)))
     for expression in ("beacon_breaker_open == 1", "beacon_endpoint_up == 0", "beacon_oldest_pending_age_seconds > 0"):
         seen(expression)
+    seen(state("down"))
     suspect(whole.beacon.run_dir / "beacon", f"late{part}0")
     seen("beacon_deliveries_suspected > 0")
     whole.sink.start()
     delivered(40)
+    seen(state("up"))
+    with paused(whole.beacon.run_dir / "beacon"):
+        seen(state("paused"))
 
     whole.sink.set(mode="hang")
     whole.cluster.annotate("configmaps", f"good{part}0", {load.ANNOTATION: "other"})

@@ -2,7 +2,8 @@
 
 It describes the file as a YAML editor sees it, with typed scalars, so that a string may be written as a number.
 Whatever the schema rejects, `check-config` rejects or corrects with a warning. The schema covers few rules that concern
-several keys, so `check-config` is authoritative. `endpoint.url` is not required: `ENDPOINT_URL` may set it.
+several keys, so `check-config` is authoritative. The URL of the only endpoint is not required: `ENDPOINT_URL` may set
+it.
 """
 
 from collections.abc import Mapping
@@ -58,10 +59,13 @@ def document() -> Json:
     made: Json = head | _section(keys.tree())
     entry = {"$ref": "#/properties/endpoint"}
     made["properties"]["endpoints"] = {
+        "description": f"Instead of `endpoint`: up to {checks.MOST_ENDPOINTS} endpoints, each with its own `name`.",
         "type": ["array", "null"],
         "minItems": 1,
         "maxItems": checks.MOST_ENDPOINTS,
         "items": entry,
+        "if": {"minItems": 2},
+        "then": {"items": {"type": "object", "required": ["url"]}},
     }
     return made
 

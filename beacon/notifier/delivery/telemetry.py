@@ -48,6 +48,8 @@ class Telemetry:
         )
         self._duration = metrics.DELIVERY_DURATION.labels(endpoint=endpoint)
         self._latency = metrics.DELIVERY_LATENCY.labels(endpoint=endpoint)
+        self._batch = metrics.WORKER_BATCH_SIZE.labels(endpoint=endpoint)
+        self._backoff = metrics.DELIVERY_BACKOFF.labels(endpoint=endpoint)
         self._exhausted = metrics.RETRIES_EXHAUSTED.labels(endpoint=endpoint)
         self._up = metrics.ENDPOINT_UP.labels(endpoint=endpoint)  # absent from a scrape until it is first set
         self._failures = metrics.ENDPOINT_CONSECUTIVE_FAILURES.labels(endpoint=endpoint)
@@ -61,15 +63,12 @@ class Telemetry:
         self._losses = _Losses(endpoint, logger)
         self._health: tuple[int, bool] | None = None
         self._failed_since: float | None = None
-        self._open.set(0)
-        self.working(0)
-        self._report_claim(_WAITING)
-        self._report_endpoint("unknown")
+        self._start()
 
     def claimed(self, count: int) -> None:
         """Record that the store answered a claim with `count` deliveries."""
         if count:
-            metrics.WORKER_BATCH_SIZE.observe(count)
+            self._batch.observe(count)
         if self._claim != _CLAIMING:
             if self._claim == _BROKEN:
                 self._report_endpoint("unknown")
@@ -99,7 +98,7 @@ class Telemetry:
         self._report_endpoint("down" if is_down else "up")
         if outcome.result is model.DeliveryResult.RETRY:
             self._retries.of(outcome.code).inc()
-            metrics.DELIVERY_BACKOFF.observe(outcome.delay_s)
+            self._backoff.observe(outcome.delay_s)
         else:
             self._unpublished.counts[self._ends.of((delivery.type, outcome.result))] += 1
         if outcome.result is model.DeliveryResult.DELIVERED:
@@ -190,6 +189,12 @@ class Telemetry:
         if new.latencies:
             self._success.set(new.succeeded_at)
             self._latency.observe_all(new.latencies)
+
+    def _start(self) -> None:
+        self._open.set(0)
+        self.working(0)
+        self._report_claim(_WAITING)
+        self._report_endpoint("unknown")
 
     def _set_failures(self, failures: int, *, up: bool) -> None:
         if (failures, up) != self._health:

@@ -208,7 +208,24 @@ def test_the_effective_configuration_of_a_list_of_one_loads_as_the_same() -> Non
         (with_endpoints("{url: http://a/, nmae: a}"), False),
         (with_endpoints("{url: http://a/}") + "endpoint: {url: http://a/}\n", False),
         (RESOURCES + "endpoints: []\n", False),
+        (with_endpoints("{url: http://a/, name: a}", "{url: http://b/, name: b}"), True),
+        (with_endpoints("{url: http://a/, name: a}", "{name: b}"), False),
+        (with_endpoints("{url: http://a/, name: a}", "{url: '', name: b}"), False),
+        (with_endpoints("{url: http://a/, name: a}", ""), False),
+        (with_endpoints(*(f"{{url: http://a/, name: e{number}}}" for number in range(32))), True),
+        (with_endpoints(*(f"{{url: http://a/, name: e{number}}}" for number in range(33))), False),
     ],
 )
-def test_the_schema_knows_the_list(text: str, is_valid: bool) -> None:
+def test_the_schema_knows_the_list_as_the_loader_does(text: str, is_valid: bool) -> None:
     assert (not list(VALIDATOR.iter_errors(documents.load(text)))) is is_valid
+    if not is_valid:
+        assert problems(text)
+    else:
+        assert load(text).endpoints
+
+
+def test_the_schema_does_not_require_the_url_of_the_only_endpoint_which_a_variable_may_set() -> None:
+    text = with_endpoints("{name: a}")
+
+    assert not list(VALIDATOR.iter_errors(documents.load(text)))
+    assert load(text, ENDPOINT_URL="http://a/").endpoint.url == "http://a/"

@@ -34,6 +34,25 @@ def test_the_ledgers_statistics_are_exported() -> None:
     assert (shown["beacon_db_size_bytes"], shown["beacon_db_wal_bytes"]) == (4096, 100)
 
 
+def test_each_endpoint_has_one_of_its_states_and_since_when() -> None:
+    one = views.statistics().endpoints[0]
+    known = (one, replace(one, endpoint="gone", removed_us=5_000_000, ready=0, oldest_us=0))
+    reports = (views.report("notifier", "endpoint", "down", endpoint="default"),)
+    store = store_poller.StoreAnswer(state="ready", statistics=views.statistics(endpoints=known))
+
+    shown = samples(views.well(store=store, reports=reports))
+
+    states = {name: value for name, value in shown.items() if name.startswith("beacon_endpoint_state{")}
+    assert len(states) == 2 * 6
+    assert {name for name, value in states.items() if value} == {
+        "beacon_endpoint_state{default}{down}",
+        "beacon_endpoint_state{gone}{removed}",
+    }
+    assert shown["beacon_endpoint_state_timestamp_seconds{default}"] == views.NOW - 60
+    assert shown["beacon_endpoint_state_timestamp_seconds{gone}"] == 5
+    assert (shown["beacon_deliveries_pending{gone}{ready}"], shown["beacon_deliveries_failed{gone}"]) == (0, 5)
+
+
 def test_nothing_pending_is_an_age_of_zero() -> None:
     endpoint = views.statistics().endpoints[0]
     none = replace(endpoint, ready=0, waiting=0, queued=0, in_flight=0, oldest_us=0)
@@ -48,7 +67,11 @@ def test_nothing_pending_is_an_age_of_zero() -> None:
 def test_a_silent_store_has_no_statistics_and_is_down() -> None:
     shown = samples(views.well(store=store_poller.StoreAnswer(state="silent", why="no answer")))
 
-    assert not [name for name in shown if name.startswith(("beacon_db_", "beacon_deliveries_", "beacon_tracked"))]
+    assert not [
+        name
+        for name in shown
+        if name.startswith(("beacon_db_", "beacon_deliveries_", "beacon_tracked", "beacon_endpoint_"))
+    ]
     assert shown["beacon_component_up{store}"] == 0
     assert shown["beacon_process_up{store}"] == 1
 

@@ -171,11 +171,11 @@ def test_without_a_directory_values_stay_in_memory() -> None:
     child = metrics.GAP_SECONDS.labels(scope="unit-test", reason="expired")
 
     child.inc(2.5)
-    metrics.DELIVERY_BACKOFF.observe(1.5)
+    metrics.DELIVERY_BACKOFF.labels(endpoint="unit-test").observe(1.5)
 
     assert metrics.REGISTRY.get_sample_value(
         "beacon_gap_seconds_total", {"scope": "unit-test", "reason": "expired"}
     ) == pytest.approx(2.5)
-    count = metrics.REGISTRY.get_sample_value("beacon_delivery_backoff_seconds_count")
+    count = metrics.REGISTRY.get_sample_value("beacon_delivery_backoff_seconds_count", {"endpoint": "unit-test"})
     assert count is not None
     assert count >= 1

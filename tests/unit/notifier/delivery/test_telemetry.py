@@ -94,8 +94,6 @@ def test_a_refused_event_leaves_the_endpoint_up(recorder: telemetry.Telemetry, n
 
 
 def test_a_retry_updates_its_metrics(recorder: telemetry.Telemetry, name: str) -> None:
-    before = value("delivery_backoff_seconds_sum") or 0.0
-
     recorder.sent(
         stores.delivery(1),
         outcome(model.DeliveryResult.RETRY, status=0, code="timeout", delay_s=4.0),
@@ -106,7 +104,7 @@ def test_a_retry_updates_its_metrics(recorder: telemetry.Telemetry, name: str) -
 
     assert value("delivery_retries_total", endpoint=name, reason="timeout") == 1
     assert value("delivery_attempts_total", endpoint=name, code="timeout") == 1
-    assert value("delivery_backoff_seconds_sum") == before + 4.0
+    assert value("delivery_backoff_seconds_sum", endpoint=name) == 4
     assert value("endpoint_up", endpoint=name) == 0
     assert value("endpoint_consecutive_failures", endpoint=name) == 3
 
@@ -177,14 +175,12 @@ def test_exhausted_attempts_are_counted_once_as_failed(recorder: telemetry.Telem
 
 
 def test_busy_threads_and_batches_are_shown(recorder: telemetry.Telemetry, name: str) -> None:
-    before = value("worker_batch_size_count") or 0.0
-
     recorder.working(4)
     recorder.claimed(17)
     recorder.claimed(0)
 
     assert value("worker_busy", endpoint=name) == 4
-    assert value("worker_batch_size_count") == before + 1
+    assert value("worker_batch_size_count", endpoint=name) == 1
 
 
 def lines(capfd: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
