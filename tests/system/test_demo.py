@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,15 +24,27 @@ from tests.system.conftest import ANNOTATION
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 ROW = re.compile(
-    r"^  \d\d:\d\d:\d\d\.\d{3}  (created|updated|deleted) +(\S+) +(\S+) +(\S*) +[0-9a-f]{8} .*m?s", re.MULTILINE
+    r"^  \d\d:\d\d:\d\d\.\d{3}  (\S+) +(created|updated|deleted) +(\S+) +(\S+) +(\S*) +[0-9a-f]{8} .*m?s", re.MULTILINE
 )
-TOUR = [
-    ("created", "ConfigMap", "default/settings", "gold"),
-    ("created", "Deployment", "default/web", "silver"),
-    ("updated", "ConfigMap", "default/settings", "platinum"),
-    ("deleted", "Deployment", "default/web", "silver"),
-    ("deleted", "ConfigMap", "default/settings", "platinum"),
-]
+TOUR = {
+    "billing": [
+        ("created", "ConfigMap", "default/settings", "gold"),
+        ("created", "Deployment", "default/web", "silver"),
+        ("updated", "ConfigMap", "default/settings", "platinum"),
+        ("deleted", "Deployment", "default/web", "silver"),
+        ("deleted", "ConfigMap", "default/settings", "platinum"),
+    ],
+    "rollout": [
+        ("created", "Deployment", "default/web", "silver"),
+        ("deleted", "Deployment", "default/web", "silver"),
+    ],
+    "audit": [  # added after the update: it catches up
+        ("created", "ConfigMap", "default/settings", "platinum"),
+        ("created", "Deployment", "default/web", "silver"),
+        ("deleted", "Deployment", "default/web", "silver"),
+        ("deleted", "ConfigMap", "default/settings", "platinum"),
+    ],
+}
 
 
 class Demo:
@@ -59,6 +72,14 @@ class Demo:
 
     def rows(self) -> list[tuple[str, ...]]:
         return ROW.findall(self.text)
+
+    def rows_of(self) -> dict[str, list[tuple[str, ...]]]:
+        """Return the rows of each endpoint; those of the first catch-up sorted, since objects come in any order."""
+        got: defaultdict[str, list[tuple[str, ...]]] = defaultdict(list)
+        for name, *row in self.rows():
+            got[name].append(tuple(row))
+        got["audit"][:2] = sorted(got["audit"][:2])
+        return got
 
     def troubles(self) -> list[str]:
         """Return the lines that report a problem."""
@@ -118,7 +139,11 @@ def test_the_tour_shows_each_notification_once_and_cleans_up() -> None:
     with demo("--once") as it:
         assert it.end() == 0, it.text
 
-        assert it.rows() == TOUR
+        assert it.rows_of() == TOUR
+        words = " ".join(it.text.split())
+        assert "billing selects everything, and got 5: created ConfigMap settings, created Deployment web, " in words
+        assert "rollout selects Deployments, and got 2: created Deployment web, deleted Deployment web." in words
+        assert "audit selects the types created and deleted, was added later, and got 4: created " in words
         assert "kubectl --kubeconfig" in it.text
         assert "/ready" in it.text
         assert [line for line in it.troubles() if "Not ready yet" not in line] == []  # a slow start prints it
@@ -128,6 +153,7 @@ def test_the_tour_shows_each_notification_once_and_cleans_up() -> None:
 def test_manual_changes_are_shown_until_ctrl_c() -> None:
     with demo() as it:
         it.until_said("Ctrl-C ends it all.")
+        of_tour = sum(map(len, TOUR.values()))
         commands = re.findall(r"^  (\S*kubectl .*)$", it.text, re.MULTILINE)
         for command in commands:
             words = command.replace("kubectl", str(testkit.SCRIPTS / "kubectl"), 1).split()
@@ -135,12 +161,13 @@ def test_manual_changes_are_shown_until_ctrl_c() -> None:
         status = re.search(r"^  (BEACON_RUN_DIR=.*)$", it.text, re.MULTILINE)
         assert status is not None
         assert "store" in subprocess.run(status[1], shell=True, check=False, capture_output=True, text=True).stdout
-        testkit.until(lambda: len(it.rows()) == len(TOUR) + 2, "two more rows", timeout=20)
+        testkit.until(lambda: len(it.rows()) == of_tour + 4, "two more rows of two endpoints", timeout=20)
 
         it.process.send_signal(signal.SIGINT)
 
         assert it.end() == 0
-        assert [row[0] for row in it.rows()[len(TOUR) :]] == ["created", "deleted"]
+        by_hand = {name: [row[0] for row in rows[len(TOUR[name]) :]] for name, rows in it.rows_of().items()}
+        assert by_hand == {"billing": ["created", "deleted"], "rollout": [], "audit": ["created", "deleted"]}
         assert it.left() == []
 
 
@@ -203,7 +230,7 @@ def test_on_a_real_cluster_it_shows_the_events_and_only_reads(cluster: remote.Re
         it.process.send_signal(signal.SIGTERM)
 
         assert it.end() == 0
-        assert it.rows() == [("created", "ConfigMap", "default/a", "mine")]
+        assert it.rows() == [("default", "created", "ConfigMap", "default/a", "mine")]
         assert it.left() == []
     requests = cluster.status()["requests"]
     own = [request["verb"] for request in requests if request["verb"] == "create"]
@@ -219,6 +246,16 @@ def test_a_configured_endpoint_is_used_and_reported_if_unreachable(cluster: remo
     with demo(*options, ENDPOINT_URL=url) as it:
         it.until_said(f"The endpoint {url} can't be reached from here (Connection refused).")
         it.until_said("1 changes found, 0 delivered, 1 waiting, 0 failed.")
+
+
+def test_several_configured_endpoints_are_used(cluster: remote.Remote, config: Path) -> None:
+    urls = {name: f"http://127.0.0.1:{testkit.free_port()}/events" for name in ("billing", "audit")}
+    several = {"endpoints": [{"name": name, "url": url} for name, url in urls.items()]}
+    config.write_text(json.dumps(json.loads(config.read_text()) | several))
+    with demo("--config", str(config), "--kubeconfig", str(cluster.kubeconfig)) as it:
+        for url in urls.values():
+            it.until_said(f"The endpoint {url} can't be reached from here (Connection refused).")
+        it.until_said("Beacon is ready.")
 
 
 def test_an_unreachable_api_server_is_reported_and_retried(place: Path, config: Path) -> None:

@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 _COLORS = {"created": "32", "updated": "36", "deleted": "35"}
 _BOLD, _FAINT, _WARN = "1", "2", "33"
-_ROW = "  {time:12}  {change:8}  {kind:12}  {object:28}  {value:16}  {id:8}  {latency:>9}"
+_ROW = "  {time:12}  {endpoint:10}  {change:8}  {kind:12}  {object:24}  {value:12}  {id:8}  {latency:>9}"
 _WIDTH = 110
 _REPEAT_AFTER_S = 60.0
 _HIDDEN = frozenset({"ts", "level", "process", "event", "code", "pid"})
@@ -39,20 +39,23 @@ class Console:
 
     def head(self) -> None:
         """Write the column titles."""
-        names = {"time": "TIME", "change": "CHANGE", "kind": "KIND", "object": "OBJECT", "value": "VALUE"}
-        self._write(self._paint(_ROW.format(**names, id="ID", latency="LATENCY"), _FAINT))
+        names = ("time", "endpoint", "change", "kind", "object", "value", "id", "latency")
+        self._write(self._paint(_ROW.format(**{name: name.upper() for name in names}), _FAINT))
 
-    def request(self, line: Json) -> None:
+    def request(self, endpoint: str, line: Json) -> None:
         """Write a request as the test endpoint recorded it."""
         event = line["event"]
         at = datetime.fromisoformat(line["at"])
         if event is None:
-            self._write(self._paint(f"  The endpoint refused a request: {line['answer']} {line['note']}", _WARN))
+            self._write(
+                self._paint(f"  The endpoint {endpoint} refused a request: {line['answer']} {line['note']}", _WARN)
+            )
             return
         change = event["type"].rpartition(".")[2]
         where = f"{event['namespace']}/{event['name']}".lstrip("/")
         row = _ROW.format(
             time=f"{at.astimezone():%H:%M:%S}.{at.microsecond // 1000:03d}",
+            endpoint=endpoint,
             change=change,
             kind=event["kind"],
             object=where,
@@ -76,13 +79,13 @@ class Console:
             self._write(self._paint(f"! {text}", _WARN))
 
     def _described(self, line: Json) -> str:
-        event, process = line.get("event", ""), line.get("process", "a process")
+        event, process, name = line.get("event", ""), line.get("process", "a process"), line.get("endpoint", "")
         if event == "watch state changed":
             return self._describe_watch(line)
         if event == "breaker opened":
-            return f"The endpoint is down ({line.get('last')}). Beacon keeps the events and retries."
+            return f"The endpoint {name} is down ({line.get('last')}). Beacon keeps the events and retries."
         if event == "breaker closed":
-            return "The endpoint answers again. The pending events are delivered now."
+            return f"The endpoint {name} answers again. The pending events are delivered now."
         if line.get("level") not in ("warning", "error", "critical"):
             return ""
         if event in ("configuration", "configuration refused"):

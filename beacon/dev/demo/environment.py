@@ -57,7 +57,8 @@ class Environment:
     def __init__(self, asked: StopRequest) -> None:
         """Initialize without starting anything."""
         self.asked = asked
-        self.requests: queue.SimpleQueue[Json] = queue.SimpleQueue()  # what the test endpoint recorded
+        # What the test endpoints recorded, with the name of the endpoint.
+        self.requests: queue.SimpleQueue[tuple[str, Json]] = queue.SimpleQueue()
         self.log: queue.SimpleQueue[Json] = queue.SimpleQueue()  # Beacon's lines
         self._stack = contextlib.ExitStack()
 
@@ -79,9 +80,14 @@ class Environment:
         process, ready = self._start("The embedded API server", "beacon.dev.api_server", *options)
         return remote.Remote(ready, process)
 
-    def start_endpoint(self) -> str:
-        """Start the test endpoint and return its URL."""
-        _, ready = self._start("The test endpoint", "beacon.dev.endpoint", "--log", "json", on_line=self.requests.put)
+    def start_endpoint(self, name: str) -> str:
+        """Start a test endpoint and return its URL."""
+        _, ready = self._start(
+            "The test endpoint",
+            "beacon.dev.endpoint",
+            *("--log", "json"),
+            on_line=lambda line: self.requests.put((name, line)),
+        )
         return str(ready["url"])
 
     def start_beacon(self, config: Mapping[str, Any] | Path, **options: Any) -> testkit.Beacon:

@@ -59,13 +59,15 @@ def choose_context(files: ClusterFiles, context: str, directory: Path) -> Cluste
 
 
 def names_endpoint(files: ClusterFiles) -> bool:
-    """Return True if the configuration or the environment has the endpoint's URL."""
+    """Return True if the configuration or the environment has the endpoint's URL, or there are several endpoints."""
     if files.environ.get("ENDPOINT_URL"):
         return True
     try:
         plain = documents.load(files.config.read_text(encoding="utf-8"))
     except (ValueError, errors.BeaconError):
         return True  # `check_settings` reports the error
+    if isinstance(plain, dict) and "endpoints" in plain:
+        return True
     endpoint = plain.get("endpoint") if isinstance(plain, dict) else None
     return isinstance(endpoint, dict) and bool(endpoint.get("url"))
 

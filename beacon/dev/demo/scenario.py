@@ -4,6 +4,7 @@ It decides the order of the steps and the exit code. It must not format output b
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,17 +71,28 @@ class _Scenario:
         )
         cluster = self._environment.start_cluster()
         self._console.say(f"An embedded Kubernetes API server listens at {cluster.url}.")
-        url = self._start_endpoint()
+        urls = {name: self._start_endpoint(name) for name in tour.ENDPOINTS}
+        kubeconfig, here, port = cluster.kubeconfig, environment.without_proxy(), testkit.free_port()
         started = time.monotonic()
-        config, here = tour.config(url), environment.without_proxy()
-        beacon = self._environment.start_beacon(config, kubeconfig=cluster.kubeconfig, environ=here)
+        first = tour.config(port, {name: url for name, url in urls.items() if name != tour.ADDED})
+        beacon = self._environment.start_beacon(first, kubeconfig=kubeconfig, environ=here)
+        steps = tour.Tour(self._environment, cluster, self._console)
         if not self._wait_ready(beacon):
             return errors.EXIT_FAILURE
         self._console.say(f"Beacon runs under supervisord, ready after {tour.waited(started)}: {_programs(beacon)}.")
         self._console.say()
         self._console.head()
-        if not tour.Tour(self._environment, cluster, self._console).run():
+        if not steps.run(tour.FIRST):
             return errors.EXIT_FAILURE
+        self._console.say(
+            f"The endpoint {tour.ADDED} is added to the configuration, and Beacon is restarted: it catches up, the"
+            " others get nothing."
+        )
+        beacon.stop()
+        beacon = self._environment.start_beacon(tour.config(port, urls), kubeconfig=kubeconfig, environ=here)
+        if not (self._wait_ready(beacon, steps.poll) and steps.expect(tour.CAUGHT_UP) and steps.run(tour.LAST)):
+            return errors.EXIT_FAILURE
+        steps.end()
         tour.by_hand(cluster, self._console)
         self._show_addresses(beacon)
         return errors.EXIT_OK if self._wanted.once else self._show_until_stopped(beacon)
@@ -96,10 +108,9 @@ class _Scenario:
         tree = real.check_settings(files, environ)
         self._console.say(f"Beacon runs with {config} on the cluster of {files.kubeconfig}; it changes nothing there.")
         if test:
-            environ |= {"ENDPOINT_URL": self._start_endpoint(), **environment.without_proxy()}
+            environ |= {"ENDPOINT_URL": self._start_endpoint(tree.endpoint.name), **environment.without_proxy()}
         else:
-            self._console.say(f"Events are sent to {shown.url(tree.endpoint.url)}.")
-            real.check_endpoint(tree.endpoint.url, self._console)
+            self._check_endpoints([one.url for one in tree.endpoints])
         if "DB_PATH" not in environ:
             self._console.say("Its ledger is temporary, so each run sends all events again. DB_PATH=file keeps it.")
         beacon = self._environment.start_beacon(config, kubeconfig=files.kubeconfig, environ=environ)
@@ -113,19 +124,30 @@ class _Scenario:
             return errors.EXIT_OK
         return self._show_until_stopped(beacon, None if test else real.Progress(beacon, self._console))
 
-    def _start_endpoint(self) -> str:
-        url = self._environment.start_endpoint()
-        self._console.say(f"A test endpoint that records all requests listens at {url}.")
+    def _check_endpoints(self, urls: list[str]) -> None:
+        self._console.say(f"Events are sent to {', '.join(map(shown.url, urls))}.")
+        for url in urls:
+            real.check_endpoint(url, self._console)
+
+    def _start_endpoint(self, name: str) -> str:
+        url = self._environment.start_endpoint(name)
+        self._console.say(f"A test endpoint, {name}, that records all requests listens at {url}.")
         return url
 
-    def _wait_ready(self, beacon: testkit.Beacon) -> bool:
-        """Wait until Beacon is ready and write why it is not; without `once` there is no time limit."""
+    def _wait_ready(self, beacon: testkit.Beacon, show: Callable[[], object] | None = None) -> bool:
+        """Wait until Beacon is ready and write why it is not; without `once` there is no time limit.
+
+        `show` writes what has arrived meanwhile.
+        """
         started = time.monotonic()
         while True:
             try:
                 beacon.wait_ready(1.0, stopped=self._environment.asked)
             except TimeoutError:
-                tour.show(self._environment, self._console)
+                if show is None:
+                    tour.show(self._environment, self._console)
+                else:
+                    show()
             else:
                 return True
             now = time.monotonic()

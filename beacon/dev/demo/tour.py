@@ -1,13 +1,14 @@
-"""The tour: changes objects of two kinds step by step, and waits for each notification before the next step.
+"""The tour: changes objects of two kinds step by step, and waits for the notifications before the next step.
 
-`STEPS` lists each change with the expected notification. Only this module changes objects, and it must do so only in
-the embedded API server.
+`FIRST` and `LAST` list each change with the expected notifications; in between an endpoint is added. Only this module
+changes objects, and it must do so only in the embedded API server.
 """
 
 import shutil
 import time
 import urllib.error
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,25 +28,37 @@ _DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 _MERGE = "application/merge-patch+json"
 _LABELS = {"app": "web"}
 
+# What each endpoint selects, and the same in words. The last one is added when the others have got their first events.
+_SELECTIONS: Mapping[str, tuple[Json, str]] = {
+    "billing": ({}, "selects everything"),
+    "rollout": ({"select": {"kinds": ["Deployment.apps"]}}, "selects Deployments"),
+    "audit": ({"select": {"types": ["created", "deleted"]}}, "selects the types created and deleted"),
+}
+ENDPOINTS = tuple(_SELECTIONS)
+ADDED = ENDPOINTS[-1]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TourStep:
-    """A change of an object and the expected notification: change, kind and name; empty if none is expected."""
+    """A change of an object, the expected notification (change, kind and name), and the endpoints that get it."""
 
     text: str
     method: str
     path: str
     body: Json | None = None
     expected: str = ""
+    to: tuple[str, ...] = ()
 
 
-def config(endpoint_url: str) -> Json:
-    """Return Beacon's configuration for the tour."""
+def config(port: int, urls: Mapping[str, str]) -> Json:
+    """Return Beacon's configuration for the tour with these endpoints."""
     return {
         "resources": [{"apiVersion": "v1", "kind": "ConfigMap"}, {"apiVersion": "apps/v1", "kind": "Deployment"}],
         "annotation": {"key": KEY},
         "events": {"updated": True},
-        "endpoint": {"url": endpoint_url},
+        "endpoints": [{"name": name, "url": url, **_SELECTIONS[name][0]} for name, url in urls.items()],
+        "metrics": {"port": port},
+        "health": {"port": port},
     }
 
 
@@ -59,13 +72,14 @@ def _deployment(name: str) -> Json:
     return {"metadata": {"name": name}, "spec": {"selector": {"matchLabels": _LABELS}, "template": template}}
 
 
-STEPS = (
+FIRST = (
     TourStep(
         text=f"A ConfigMap is created with the annotation {KEY}=gold.",
         method="POST",
         path=_CONFIGMAPS,
         body={"metadata": {"name": "settings", "annotations": {KEY: "gold"}}, "data": {"color": "blue"}},
         expected="created ConfigMap settings",
+        to=("billing",),
     ),
     TourStep(
         text="A Deployment is created without it: no notification ...",
@@ -79,6 +93,7 @@ STEPS = (
         path=f"{_DEPLOYMENTS}/web",
         body=_annotated("silver"),
         expected="created Deployment web",
+        to=("billing", "rollout"),
     ),
     TourStep(
         text="The ConfigMap's annotation gets another value.",
@@ -86,7 +101,14 @@ STEPS = (
         path=f"{_CONFIGMAPS}/settings",
         body=_annotated("platinum"),
         expected="updated ConfigMap settings",
+        to=("billing",),
     ),
+)
+
+# What the added endpoint gets of the objects that exist by then.
+CAUGHT_UP = ((ADDED, "created ConfigMap settings"), (ADDED, "created Deployment web"))
+
+LAST = (
     TourStep(
         text="The ConfigMap's data change, its annotation does not: no notification.",
         method="PATCH",
@@ -99,12 +121,14 @@ STEPS = (
         path=f"{_DEPLOYMENTS}/web",
         body=_annotated(None),
         expected="deleted Deployment web",
+        to=("billing", "rollout", "audit"),
     ),
     TourStep(
         text="The ConfigMap is deleted.",
         method="DELETE",
         path=f"{_CONFIGMAPS}/settings",
         expected="deleted ConfigMap settings",
+        to=("billing", "audit"),
     ),
 )
 
@@ -117,38 +141,62 @@ class Tour:
         self._environment = on
         self._cluster = cluster
         self._console = shown
-        self._received: list[str] = []
+        self._received: list[tuple[str, str]] = []  # endpoint, notification
+        self._checked = 0
 
-    def run(self) -> bool:
-        """Run all steps. Return False if a notification is missing or differs from the expected one.
+    def run(self, steps: tuple[TourStep, ...]) -> bool:
+        """Run steps. Return False if a notification is missing or differs from the expected one.
 
         Raises:
             errors.Stopping: a signal has arrived.
         """
-        for step in STEPS:
-            if not self._do(step):
-                return False
-        # For manual experiments. It has no annotation, so there is no notification.
-        self._cluster.request("POST", _CONFIGMAPS, {"metadata": {"name": "yours"}})
-        return True
+        return all(self._do(step) for step in steps)
 
-    def _do(self, step: TourStep) -> bool:
-        self._console.say(step.text)
-        self._change(step)
-        if not step.expected:
-            return True
-        before = len(self._received)
+    def expect(self, expected: tuple[tuple[str, str], ...]) -> bool:
+        """Wait for these notifications. Return False if one is missing or another has arrived.
+
+        Raises:
+            errors.Stopping: a signal has arrived.
+        """
         try:
             testkit.until(
-                lambda: self._poll() > before,
-                "a notification",
+                lambda: self.poll() >= len(expected),
+                "the notifications",
                 timeout=NOTIFIED_WITHIN_S,
                 stopped=self._environment.asked,
             )
         except TimeoutError:
-            self._console.trouble(f"No notification arrived within {NOTIFIED_WITHIN_S:.0f} s.")
+            missing = _listed(sorted({*expected} - {*self._received[self._checked :]}))
+            self._console.trouble(f"Missing after {NOTIFIED_WITHIN_S:.0f} s: {missing}.")
             return False
-        return self._as_expected(self._received[before:], step.expected)
+        new = self._received[self._checked :]
+        self._checked = len(self._received)
+        if sorted(new) == sorted(expected):
+            return True
+        self._console.trouble(f"Unexpected notifications: {_listed(new)} instead of {_listed(expected)}.")
+        return False
+
+    def poll(self) -> int:
+        """Write what has arrived; return how many accepted events have not been checked."""
+        show(self._environment, self._console, self._note)
+        return len(self._received) - self._checked
+
+    def end(self) -> None:
+        """Write what each endpoint has got, and create an object for manual experiments."""
+        got: defaultdict[str, list[str]] = defaultdict(list)
+        for name, notification in self._received:
+            got[name].append(notification)
+        self._console.say()
+        for name, (_, selection) in _SELECTIONS.items():
+            later = ", was added later" if name == ADDED else ""
+            self._console.say(f"{name} {selection}{later}, and got {len(got[name])}: {', '.join(got[name])}.")
+        # It has no annotation, so there is no notification.
+        self._cluster.request("POST", _CONFIGMAPS, {"metadata": {"name": "yours"}})
+
+    def _do(self, step: TourStep) -> bool:
+        self._console.say(step.text)
+        self._change(step)
+        return not step.expected or self.expect(tuple((name, step.expected) for name in step.to))
 
     def _change(self, step: TourStep) -> None:
         content_type = _MERGE if step.method == "PATCH" else "application/json"
@@ -157,33 +205,26 @@ class Tour:
         except urllib.error.URLError as error:
             raise errors.TransientError(f"The embedded API server refused the change: {error}.") from error
 
-    def _as_expected(self, came: list[str], expected: str) -> bool:
-        if came == [expected]:
-            return True
-        self._console.trouble(f"Unexpected notification: {', '.join(came)} instead of {expected}.")
-        return False
-
-    def _poll(self) -> int:
-        """Write what has arrived; return how many events have been accepted so far."""
-        show(self._environment, self._console, self._note)
-        return len(self._received)
-
-    def _note(self, line: Json) -> None:
+    def _note(self, name: str, line: Json) -> None:
         event = line["event"]
         if event is not None and isinstance(line["answer"], int) and line["answer"] < 300:
-            self._received.append(f"{event['type'].rpartition('.')[2]} {event['kind']} {event['name']}")
+            self._received.append((name, f"{event['type'].rpartition('.')[2]} {event['kind']} {event['name']}"))
+
+
+def _listed(notifications: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"{what} to {name}" for name, what in notifications)
 
 
 def show(
-    on: environment.Environment, shown: console.Console, note: Callable[[Json], None] = lambda _line: None
+    on: environment.Environment, shown: console.Console, note: Callable[[str, Json], None] = lambda _name, _line: None
 ) -> None:
     """Write all log lines and requests that have arrived since the last call."""
     while not on.log.empty():
         shown.log_line(on.log.get())
     while not on.requests.empty():
-        line = on.requests.get()
-        shown.request(line)
-        note(line)
+        name, line = on.requests.get()
+        shown.request(name, line)
+        note(name, line)
 
 
 def by_hand(cluster: remote.Remote, shown: console.Console) -> None:
