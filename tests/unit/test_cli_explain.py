@@ -181,6 +181,7 @@ ONLY_CREATED = {"select": {"types": ["created"]}}
                 )
             ],
         ),
+        ({}, {"present": True}, (event(1, "created", "b"),), []),
         ({"start": "now"}, {"present": True, "written": 2}, (event(2, "updated", "b"),), []),
         (
             {},
