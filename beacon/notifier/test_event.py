@@ -77,7 +77,7 @@ class TestEventSender:
                 del self._under_way[identity]
         while len(self._under_way) < _MOST:
             taken = self._call(wire.TakeTestEvent(under_way=tuple(self._under_way)))
-            if not taken.id:
+            if not taken.id or taken.id in self._under_way:
                 return
             self._begin(taken)
 

@@ -114,7 +114,7 @@ def test_a_pause_holds_over_restarts_with_its_reason_until_it_is_ended(here: Pla
     paused = beacon(here, "pause", "--endpoint", "billing", "--reason", "upgrade")
     here.started[0].kill()
     here.started[0].wait()
-    here.start()
+    served(here)
     again = json.loads(beacon(here, "pause", "--endpoint", "billing", "-o", "json").stdout)
     seen = state(here, "billing")
     others = state(here, "audit")
@@ -152,7 +152,7 @@ def without_billing(here: Place) -> Place:
     here.started[0].kill()
     here.started[0].wait()
     configure(here, "audit")
-    here.start()
+    served(here)
     return here
 
 
@@ -190,7 +190,7 @@ def test_explain_shows_which_endpoint_gets_an_object_and_limits_the_number_of_ev
     here.started[0].kill()
     here.started[0].wait()
     configure(here, *NAMES, billing={"select": {"names": ["c"], "types": ["created", "deleted"]}})
-    here.start()
+    served(here)
 
     both = json.loads(beacon(here, "explain", "ConfigMap", "ns/c", "-o", "json").stdout)
     latest = json.loads(beacon(here, "explain", "ConfigMap", "ns/c", "--limit", "1", "-o", "json").stdout)

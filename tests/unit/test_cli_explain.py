@@ -111,11 +111,11 @@ def explained(
 ) -> list[str]:
     given = [{"name": name, "url": "http://s/", **one} for name, one in configured.items()]
     tree = settings.from_plain({"resources": [{"api_version": "v1", "kind": "Pod"}], "endpoints": given})
-    told = replace(
+    answer = replace(
         story("Deployment"), namespace="shop", name="web", endpoints=of, events=events or (event(1, "created"),)
     )
-    found = endpoints.of(told, told.events, tree.endpoints)
-    return list(endpoints.sentences(found, told.events, alone=len(of) == 1))
+    found = endpoints.of(answer, answer.events, tree.endpoints)
+    return list(endpoints.sentences(found, answer.events, alone=len(of) == 1))
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def explained(
         ({"exclude": {"namespaces": ["sh*"]}}, "its exclude matches the object"),
     ],
 )
-def test_an_endpoint_that_does_not_select_an_object_is_told_with_the_key(
+def test_an_endpoint_that_does_not_select_an_object_is_explained_with_the_key(
     configured: dict[str, Any], expected: str
 ) -> None:
     found = explained({"a": {}, "b": configured}, known("a"), known("b"), events=(event(1, "created", "a"),))
@@ -181,6 +181,7 @@ ONLY_CREATED = {"select": {"types": ["created"]}}
                 )
             ],
         ),
+        ({}, {"present": True}, (event(1, "created", "b"),), []),
         ({"start": "now"}, {"present": True, "written": 2}, (event(2, "updated", "b"),), []),
         (
             {},
@@ -208,7 +209,7 @@ ONLY_CREATED = {"select": {"types": ["created"]}}
         ),
     ],
 )
-def test_why_an_endpoint_lacks_events_is_told(
+def test_why_an_endpoint_lacks_events_is_explained(
     configured: dict[str, Any] | None, of: dict[str, Any], events: tuple[wire.EmittedEvent, ...], expected: list[str]
 ) -> None:
     both = {"a": {}, **({} if configured is None else {"b": configured})}
@@ -218,7 +219,7 @@ def test_why_an_endpoint_lacks_events_is_told(
     assert [one for one in found if one.startswith("Endpoint b")] == expected
 
 
-def test_the_only_endpoint_is_not_told_as_long_as_it_selects_everything() -> None:
+def test_the_only_endpoint_is_not_explained_as_long_as_it_selects_everything() -> None:
     assert explained({"a": {}}, known("a"), events=(event(1, "created"), event(2, "updated", "a"))) == []
 
 
@@ -231,9 +232,9 @@ def test_an_event_is_rendered_once_with_each_of_its_deliveries() -> None:
         event(1, "created", "b", settled_us=5, attempts=(attempt,)),
         event(1, "created", "a", settled_us=4, attempts=(attempt,)),
     )
-    told = replace(story("Deployment"), endpoints=(known("a", written=1), known("b")))
-    of = [endpoints.ToldEndpoint(known=one, why_not="", types=(), starts_now=False) for one in told.endpoints]
-    values = rendering.plain(told, events, [], of)
+    answer = replace(story("Deployment"), endpoints=(known("a", written=1), known("b")))
+    of = [endpoints.EndpointStory(known=one, why_not="", types=(), starts_now=False) for one in answer.endpoints]
+    values = rendering.plain(answer, events, [], of)
 
     lines = list(rendering.lines(values))
 

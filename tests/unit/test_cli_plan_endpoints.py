@@ -27,8 +27,8 @@ def tree(*configured: dict[str, Any], updates: bool = True) -> settings.Settings
     )
 
 
-def pod(name: str, namespace: str = "a") -> model.Subject:
-    return model.Subject(group="", kind="Pod", namespace=namespace, name=name)
+def pod(name: str, namespace: str = "a") -> model.ObjectName:
+    return model.ObjectName(group="", kind="Pod", namespace=namespace, name=name)
 
 
 def known(of: settings.EndpointSettings, *, updates: bool = True, **changes: Any) -> wire.StoredEndpoint:
@@ -54,7 +54,7 @@ def row(name: str, value: str = "v", state: domain.ObjectState = domain.ObjectSt
 
 def forecast(
     configured: settings.Settings,
-    outcome: model.Outcome,
+    outcome: model.ObjectsAfterStart,
     *before: wire.StoredEndpoint,
     views: dict[str, dict[str, tuple[str, str]]] | None = None,
     rows: tuple[wire.StoredObject, ...] = (),
@@ -75,8 +75,10 @@ def named(counts: Any) -> dict[str, int]:
     return {type_.value: number for type_, number in counts.items()}
 
 
-def outcome(*tracked: tuple[str, str], left: tuple[str, ...] = (), **events: list[domain.EventType]) -> model.Outcome:
-    return model.Outcome(
+def outcome(
+    *tracked: tuple[str, str], left: tuple[str, ...] = (), **events: list[domain.EventType]
+) -> model.ObjectsAfterStart:
+    return model.ObjectsAfterStart(
         tracked={pod(name): (f"uid-{name}", value) for name, value in tracked},
         left={pod(name) for name in left},
         events={pod(name): found for name, found in events.items()},
@@ -210,11 +212,11 @@ def test_the_forecast_of_a_scope_has_the_objects_after_the_start(with_ledger: bo
     from tests.unit import test_cli_plan_model as scan  # noqa: PLC0415  its objects
 
     rows = tuple(scan.row(state, judged_by=rule) for state, rule in ((scan.TRACKED, scan.SAME),))
-    after = model.Outcome()
+    after = model.ObjectsAfterStart()
     made = model.Forecast(scan.scope(), scan.ledger(*rows) if with_ledger else None, updates=True, outcome=after)
     made.see(scan.seen(scan.ACCEPTED, value="w"), annotated=True)
     made.finish()
 
-    subject = model.Subject(group="", kind="Pod", namespace="x", name="n")
+    subject = model.ObjectName(group="", kind="Pod", namespace="x", name="n")
     assert after.tracked == {subject: ("u", "w")}
     assert after.events == ({subject: [UPDATED]} if with_ledger else {})

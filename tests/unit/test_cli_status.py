@@ -251,7 +251,7 @@ def test_an_endpoint_that_needs_attention_is_one_sentence_with_the_next_command(
 ) -> None:
     parts = [*WATCHED, *([report] if report else [])]
 
-    found = find(with_states(components=parts, deliveries=[counted(**changes)], scopes=scope()), now_us=10)
+    found = find(with_states(components=parts, deliveries=[counted(**changes)], **FRESH), now_us=NOW_US)
 
     assert found == expected
 

@@ -48,7 +48,7 @@ def test_kind_and_name_in_any_case_the_uid_and_an_events_id_name_the_same_object
     assert named == story(store, target="uid-a") == story(store, target=named.events[1].id)
 
 
-def test_each_endpoint_is_told_with_what_it_was_sent_and_an_event_that_no_endpoint_gets(tmp_path: Path) -> None:
+def test_each_endpoint_is_explained_with_what_it_was_sent_and_an_event_that_no_endpoint_gets(tmp_path: Path) -> None:
     no_updates = frozenset({model.EventType.CREATED, model.EventType.DELETED})
     some = endpoints.LedgerEndpoint(name="some", types=no_updates)
     other = endpoints.LedgerEndpoint(name="other", selects=lambda *subject: subject[3] != "a")
@@ -60,18 +60,18 @@ def test_each_endpoint_is_told_with_what_it_was_sent_and_an_event_that_no_endpoi
     store.claim(0, world.delivered(delivery), endpoint="some")
     store.ask(wire.PauseEndpoint(endpoint="some", reason="upgrade"))
 
-    told = story(store, kind="ConfigMap", namespace="ns", name="a")
+    found = story(store, kind="ConfigMap", namespace="ns", name="a")
     late = endpoints.LedgerEndpoint(name="late")
     store.restart(endpoints_=(some, late))
     after = story(store, kind="ConfigMap", namespace="ns", name="a")
     store.catch_up()
     caught_up = story(store, kind="ConfigMap", namespace="ns", name="a")
 
-    assert [(one.type, one.endpoint, one.state) for one in told.events] == [
+    assert [(one.type, one.endpoint, one.state) for one in found.events] == [
         ("updated", "", None),
         ("created", "some", model.DeliveryState.DELIVERED),
     ]
-    known = {one.name: one for one in told.endpoints}
+    known = {one.name: one for one in found.endpoints}
     assert [(one.written, one.accepted, one.present) for one in known.values()] == [(0, 0, False), (1, 1, True)]
     assert (known["some"].paused_us > 0, known["some"].paused_reason) == (True, "upgrade")
     assert [(one.name, one.removed_us > 0, one.catching_up) for one in after.endpoints] == [

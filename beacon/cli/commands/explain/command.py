@@ -67,11 +67,11 @@ def command(
         tree = _configuration(client)
     scopes = [] if story.objects or events else _configured(tree, story.kind)
     live = _live(scopes, story, cluster_choice.ClusterChoice(**cluster)) if story.covering else []
-    told = endpoints.of(story, events, tree.endpoints, endpoint)
+    found = endpoints.of(story, events, tree.endpoints, endpoint)
     chosen = [one for one in events if endpoint in ("", one.endpoint)]
     why = rendering.why(story, chosen, _troubled(), watched=[scope.id.namespace for scope in scopes])
-    why += endpoints.sentences(told, events, alone=len(story.endpoints) == 1)
-    _show(output, rendering.plain(story, chosen, why + live, told))
+    why += endpoints.sentences(found, events, alone=len(story.endpoints) == 1)
+    _show(output, rendering.plain(story, chosen, why + live, found))
 
 
 def _fail_if_unknown(request: wire.Explain, story: wire.Explanation) -> None:

@@ -18,7 +18,7 @@ _SELECTED_BY = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToldEndpoint:
+class EndpointStory:
     """An endpoint and an object. `why_not` is "" if it gets the object's events of `types`."""
 
     known: wire.ExplainedEndpoint
@@ -32,18 +32,18 @@ def of(
     events: Sequence[wire.EmittedEvent],
     configured: Sequence[settings.EndpointSettings],
     chosen: str = "",
-) -> list[ToldEndpoint]:
+) -> list[EndpointStory]:
     """Return the endpoints of the ledger, or only the chosen one."""
     by_name = {one.name: one for one in configured}
     subject = selection.Subject(
         group=_group(story, events), kind=story.kind, namespace=story.namespace, name=story.name
     )
-    return [_told(one, by_name.get(one.name), subject) for one in story.endpoints if chosen in ("", one.name)]
+    return [_story_of(one, by_name.get(one.name), subject) for one in story.endpoints if chosen in ("", one.name)]
 
 
-def sentences(told: Sequence[ToldEndpoint], events: Sequence[wire.EmittedEvent], *, alone: bool) -> Iterator[str]:
+def sentences(found: Sequence[EndpointStory], events: Sequence[wire.EmittedEvent], *, alone: bool) -> Iterator[str]:
     """Yield why endpoints do not get the object, or not all of its events; `alone`: it is the only endpoint."""
-    for one in told:
+    for one in found:
         name, known = one.known.name, one.known
         if known.removed_us and not known.written:
             continue  # it has never got the object
@@ -64,7 +64,7 @@ def sentences(told: Sequence[ToldEndpoint], events: Sequence[wire.EmittedEvent],
         yield from _of_missing(one, events, alone=alone)
 
 
-def plain(one: ToldEndpoint) -> dict[str, object]:
+def plain(one: EndpointStory) -> dict[str, object]:
     """Return the documented form (docs/cli.md)."""
     return {
         "endpoint": one.known.name,
@@ -94,13 +94,13 @@ def lines(values: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield from (f"  {output.aligned(row, widths, (False,) * len(widths))}" for row in rows)
 
 
-def _told(
+def _story_of(
     known: wire.ExplainedEndpoint, configured: settings.EndpointSettings | None, subject: selection.Subject
-) -> ToldEndpoint:
+) -> EndpointStory:
     if configured is None or known.removed_us:
         since = f" since {formatting.precise(known.removed_us)}" if known.removed_us else ""
         why = f"it has not been in the configuration{since}"
-        return ToldEndpoint(known=known, why_not=why, types=(), starts_now=False)
+        return EndpointStory(known=known, why_not=why, types=(), starts_now=False)
     chosen = endpoint_selection.of(configured)
     reason = chosen.why_no_object(subject)
     why = ""
@@ -108,10 +108,10 @@ def _told(
         kind = selection.kind_of(subject.group, subject.kind)
         why = _SELECTED_BY[reason].format(kind=kind, namespace=subject.namespace, name=subject.name)
     types = () if reason else chosen.types or tuple(model.EventType)
-    return ToldEndpoint(known=known, why_not=why, types=types, starts_now=configured.start == "now")
+    return EndpointStory(known=known, why_not=why, types=types, starts_now=configured.start == "now")
 
 
-def _of_missing(one: ToldEndpoint, events: Sequence[wire.EmittedEvent], *, alone: bool) -> Iterator[str]:
+def _of_missing(one: EndpointStory, events: Sequence[wire.EmittedEvent], *, alone: bool) -> Iterator[str]:
     """Yield why an endpoint that gets the object did not get all of its events."""
     name = one.known.name
     got = {event.sequence for event in events if event.endpoint == name}

@@ -22,7 +22,7 @@ def plain(
     story: wire.Explanation,
     events: Sequence[wire.EmittedEvent],
     why: Sequence[str],
-    told: Sequence[endpoints.ToldEndpoint] = (),
+    found: Sequence[endpoints.EndpointStory] = (),
 ) -> dict[str, object]:
     """Return the documented form (docs/cli.md); `events` are those of all pages, the latest first."""
     return {
@@ -31,7 +31,7 @@ def plain(
         "name": story.name,
         "why": list(why),
         "objects": [_object(one) for one in story.objects],
-        "endpoints": [endpoints.plain(one) for one in told],
+        "endpoints": [endpoints.plain(one) for one in found],
         "events": [_event(one) for one in _oldest_first(events)],
         "more": story.more,
     }

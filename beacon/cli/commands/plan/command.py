@@ -49,7 +49,7 @@ def command(path: Path | None, output: str, **cluster: str) -> None:
         survey = scan.Survey(cluster_choice.ClusterChoice(**cluster))
         identity = survey.cluster()
         ledger, kept, why = _ledger(identity.uid)
-        outcome = model.Outcome()
+        outcome = model.ObjectsAfterStart()
         found = survey.scopes(scopes, ledger, updates=tree.events.updated, outcome=outcome)
     except errors.ConfigError as error:
         store_client.fail(error, errors.EXIT_CONFIG)
@@ -102,7 +102,7 @@ def _read_ledger() -> tuple[model.Ledger, endpoints.LedgerEndpoints]:
 
 
 def _read_endpoints(client: bus.Client) -> endpoints.LedgerEndpoints:
-    views: dict[str, dict[model.Subject, tuple[str, str]]] = {}
+    views: dict[str, dict[model.ObjectName, tuple[str, str]]] = {}
     page = wire.ViewPage(endpoints=(), views=(), after=0, more=True)
     while page.more:
         page = client.try_call(wire.ReadViews(after=page.after), timeout_s=_TIMEOUT_S)

@@ -15,7 +15,7 @@ from beacon.cli.commands.plan import model as objects
 from beacon.configuration import endpoint_selection, settings
 from beacon.domain import model, selection
 
-Views = Mapping[objects.Subject, tuple[str, str]]  # UID and value, as they were sent
+Views = Mapping[objects.ObjectName, tuple[str, str]]  # UID and value, as they were sent
 
 
 class Change(StrEnum):
@@ -48,7 +48,10 @@ class EndpointForecast:
 
 
 def forecast(
-    tree: settings.Settings, outcome: objects.Outcome, ledger: objects.Ledger | None, kept: LedgerEndpoints | None
+    tree: settings.Settings,
+    outcome: objects.ObjectsAfterStart,
+    ledger: objects.Ledger | None,
+    kept: LedgerEndpoints | None,
 ) -> list[EndpointForecast]:
     """Return what each configured endpoint would get."""
     return [_Endpoint(one, tree, outcome, ledger, kept).forecast() for one in tree.endpoints]
@@ -75,7 +78,7 @@ class _Endpoint:
         self,
         one: settings.EndpointSettings,
         tree: settings.Settings,
-        outcome: objects.Outcome,
+        outcome: objects.ObjectsAfterStart,
         ledger: objects.Ledger | None,
         kept: LedgerEndpoints | None,
     ) -> None:
@@ -137,7 +140,7 @@ class _Endpoint:
         rows = self._ledger.objects.values() if self._ledger and self._one.start == "now" else ()
         return {objects.subject_of(row): (row.uid, row.value) for row in rows if row.state is model.ObjectState.TRACKED}
 
-    def _differences(self, subject: objects.Subject, views: Views) -> Iterator[model.EventType]:
+    def _differences(self, subject: objects.ObjectName, views: Views) -> Iterator[model.EventType]:
         """Yield the events between what was written and the object's state after the start."""
         view, tracked = views.get(subject), self._outcome.tracked.get(subject)
         if subject in self._outcome.left or not self._selects(subject):
@@ -151,14 +154,14 @@ class _Endpoint:
             differences.append(model.EventType.UPDATED)
         yield from (event for event in differences if self._gets(subject, event))
 
-    def _selects(self, subject: objects.Subject) -> bool:
+    def _selects(self, subject: objects.ObjectName) -> bool:
         return self._selection.why_no_object(_subject(subject)) is None
 
-    def _gets(self, subject: objects.Subject, event: model.EventType) -> bool:
+    def _gets(self, subject: objects.ObjectName, event: model.EventType) -> bool:
         return self._selection.why_not(_subject(subject), event) is None
 
 
-def _subject(one: objects.Subject) -> selection.Subject:
+def _subject(one: objects.ObjectName) -> selection.Subject:
     return selection.Subject(group=one.group, kind=one.kind, namespace=one.namespace, name=one.name)
 
 

@@ -45,7 +45,7 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
+class ObjectName:
     """An object by its name, which is the key of its events' order."""
 
     group: str
@@ -55,15 +55,15 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class ObjectsAfterStart:
     """The objects after the start: those that are tracked with UID and value, and the events of their changes.
 
     `left` are unmanaged, or unknown: nothing is sent for them.
     """
 
-    tracked: dict[Subject, tuple[str, str]] = field(default_factory=dict)
-    left: set[Subject] = field(default_factory=set)
-    events: dict[Subject, list[model.EventType]] = field(default_factory=dict)
+    tracked: dict[ObjectName, tuple[str, str]] = field(default_factory=dict)
+    left: set[ObjectName] = field(default_factory=set)
+    events: dict[ObjectName, list[model.EventType]] = field(default_factory=dict)
 
     def keep(self, row: wire.StoredObject) -> None:
         """Add an object that stays as the ledger has it."""
@@ -75,7 +75,7 @@ class Outcome:
             self.left.add(subject_of(row))
 
     def move(
-        self, subject: Subject, state: model.ObjectState, uid: str, value: str, event: model.EventType | None = None
+        self, subject: ObjectName, state: model.ObjectState, uid: str, value: str, event: model.EventType | None = None
     ) -> None:
         """Add an object in its new state, with the event of the change."""
         if state is model.ObjectState.TRACKED:
@@ -90,10 +90,10 @@ class Forecast:
     """Computes the counts of one scope, object by object."""
 
     def __init__(
-        self, scope: rules.Scope, ledger: Ledger | None, *, updates: bool, outcome: Outcome | None = None
+        self, scope: rules.Scope, ledger: Ledger | None, *, updates: bool, outcome: ObjectsAfterStart | None = None
     ) -> None:
         """Compare with the ledger's rows of the scope; `updates` is `events.updated`. Add the objects to `outcome`."""
-        self._outcome = outcome or Outcome()
+        self._outcome = outcome or ObjectsAfterStart()
         self.counts = Counts(changes=None if ledger is None else Changes())
         self._scope = scope
         self._updates = updates
@@ -147,9 +147,9 @@ class Forecast:
         for row in self._unseen.values():
             self._outcome.keep(row)
 
-    def _subject(self, seen: model.Observation) -> Subject:
+    def _subject(self, seen: model.Observation) -> ObjectName:
         scope = self._scope.id
-        return Subject(group=scope.group, kind=scope.kind, namespace=seen.namespace, name=seen.name)
+        return ObjectName(group=scope.group, kind=scope.kind, namespace=seen.namespace, name=seen.name)
 
     def _count(self, row: wire.StoredObject | None, seen: model.Observation, changes: Changes) -> None:
         known = _known(row) if row else None
@@ -196,9 +196,9 @@ def leaving(scopes: Iterable[rules.Scope], ledger: Ledger) -> dict[model.ScopeId
     return counts
 
 
-def subject_of(row: wire.StoredObject | wire.StoredView) -> Subject:
+def subject_of(row: wire.StoredObject | wire.StoredView) -> ObjectName:
     """Return the object of a row by its name."""
-    return Subject(group=row.group, kind=row.kind, namespace=row.namespace, name=row.name)
+    return ObjectName(group=row.group, kind=row.kind, namespace=row.namespace, name=row.name)
 
 
 def _known(row: wire.StoredObject) -> transitions.KnownObject:

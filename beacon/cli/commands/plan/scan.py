@@ -39,7 +39,7 @@ class Survey:
         ledger: model.Ledger | None,
         *,
         updates: bool,
-        outcome: model.Outcome | None = None,
+        outcome: model.ObjectsAfterStart | None = None,
     ) -> tuple[rendering.ScopeOutlook, ...]:
         """Scan every scope; an API that does not answer is a problem of its own scope only.
 
