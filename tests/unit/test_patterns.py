@@ -6,12 +6,14 @@ list has what is worst for it: (begin, repeat, end).
 
 import ast
 import importlib
+import math
 import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -291,13 +293,22 @@ def test_64_kib_of_its_worst_keep_no_pattern_busy(pattern: Pattern) -> None:
     for begin, repeat, end in (*pattern.worst(), *(("", repeat, end) for repeat in ANYWHERE for end in ("", "\0"))):
         text: Any = begin + repeat * (SIZE // len(repeat)) + end
         text = text.encode() if isinstance(compiled.pattern, bytes) else text
-        started = time.thread_time()
-        apply(text)
-        took = time.thread_time() - started
-        if took > HANGS_S:
+        if (took := seconds_of(partial(apply, text))) > HANGS_S:
             slow[begin, repeat, end] = took
 
     assert slow == {}
+
+
+def seconds_of(act: Callable[[], object]) -> float:
+    """Return the processor time of the quickest of up to three calls: a busy machine makes each of them longer."""
+    took = math.inf
+    for _ in range(3):
+        started = time.thread_time()
+        act()
+        took = min(took, time.thread_time() - started)
+        if took <= HANGS_S:
+            break
+    return took
 
 
 def drip(feed: Callable[[bytes], object], data: bytes) -> None:
@@ -309,9 +320,8 @@ def drip(feed: Callable[[bytes], object], data: bytes) -> None:
 
 @pytest.mark.parametrize("what", sorted(LOOPS))
 def test_64_kib_of_its_worst_keep_no_loop_busy(what: str) -> None:
-    started = time.thread_time()
+    def refuse_or_read() -> None:
+        with suppress(ValueError, errors.BeaconError):  # refused is well, too
+            LOOPS[what]()
 
-    with suppress(ValueError, errors.BeaconError):  # refused is well, too
-        LOOPS[what]()
-
-    assert time.thread_time() - started < HANGS_S
+    assert seconds_of(refuse_or_read) < HANGS_S
