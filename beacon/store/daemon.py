@@ -156,8 +156,8 @@ class Daemon:
         """Run one round; wait no longer than `longest_s` for requests."""
         arrived = self._server.receive(self._service.longest_wait_s(longest_s), limit=_BATCH)
         requests = self._read_all(arrived)
-        if requests and all(map(_may_wait, requests)):
-            requests += self._wait_for_urgent()
+        if requests and _may_wait(requests):
+            requests = self._wait_for_urgent(requests)
         if not all(map(_only_settles, requests)):
             self._urgent_at = self._clock()
         answers = self._service.process(requests)
@@ -166,14 +166,13 @@ class Daemon:
             self._answer(pending, reply)
         self._service.catch_up()
 
-    def _wait_for_urgent(self) -> list[service.QueuedRequest]:
+    def _wait_for_urgent(self, requests: list[service.QueuedRequest]) -> list[service.QueuedRequest]:
         """Wait briefly for requests with which settlements can share a commit, while such requests keep arriving."""
         now = self._clock()
         if self._is_behind or now - self._urgent_at > _BUSY_S:
-            return []
+            return requests
         deadline = now + _GROUPING_S
-        requests: list[service.QueuedRequest] = []
-        while all(map(_may_wait, requests)) and (left_s := deadline - self._clock()) > 0:
+        while _may_wait(requests) and (left_s := deadline - self._clock()) > 0:
             requests += self._read_all(self._server.receive(left_s, limit=_BATCH))
         return requests
 
@@ -221,6 +220,11 @@ def _only_settles(queued: service.QueuedRequest) -> bool:
     return isinstance(queued.request, wire.Claim) and bool(queued.request.settlements)
 
 
-def _may_wait(queued: service.QueuedRequest) -> bool:
-    """Return True for a claim that settles only a few requests."""
-    return isinstance(queued.request, wire.Claim) and 0 < len(queued.request.settlements) < _MANY
+def _may_wait(requests: Sequence[service.QueuedRequest]) -> bool:
+    """Return True if each request is a claim of another endpoint and only settles a few requests.
+
+    A second claim of an endpoint means that its notifier soon sends nothing until its settlements are confirmed.
+    """
+    claims = [one.request for one in requests if isinstance(one.request, wire.Claim)]
+    few = all(0 < len(one.settlements) < _MANY for one in claims)
+    return few and len({one.endpoint for one in claims}) == len(requests)

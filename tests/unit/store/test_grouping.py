@@ -116,12 +116,17 @@ def test_many_settlements_do_not_wait() -> None:
 
 
 def test_settlements_of_several_endpoints_share_the_commit_of_the_next_observation() -> None:
-    _, served = run([OBSERVED], [settling(9), settling(9), OBSERVED])
+    _, served = run([OBSERVED], [settling(9), replace(settling(9), endpoint="other"), OBSERVED])
     assert served.batches == [["observe"], ["claim", "claim", "observe"]]
 
 
 def test_many_settlements_of_another_endpoint_end_the_wait() -> None:
-    _, served = run([OBSERVED], [settling(1), settling(16), OBSERVED])
+    _, served = run([OBSERVED], [settling(1), replace(settling(16), endpoint="other"), OBSERVED])
+    assert served.batches == [["observe"], ["claim", "claim"]]
+
+
+def test_another_claim_of_the_same_endpoint_ends_the_wait() -> None:
+    _, served = run([OBSERVED], [settling(1), settling(1), OBSERVED])
     assert served.batches == [["observe"], ["claim", "claim"]]
 
 
