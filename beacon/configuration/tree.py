@@ -258,6 +258,7 @@ _READERS = {
     settings.ValueKind.SELECTOR: _selector,
     settings.ValueKind.GROUP_KIND: values.group_kind,
     settings.ValueKind.PATTERN: values.pattern,
+    settings.ValueKind.STATUS: values.status,
 }
 _SECTIONS: dict[type, str] = {
     kind: f"{settings.key_of(name)}."
@@ -267,6 +268,7 @@ _SECTIONS: dict[type, str] = {
     settings.EndpointSettings: "endpoint.",
     settings.Retry: "endpoint.retry.",
     settings.BreakerSettings: "endpoint.breaker.",
+    settings.Park: "endpoint.park.",
     settings.Tls: "endpoint.tls.",
 }
 

@@ -28,6 +28,7 @@ _KINDS = {
     settings.ValueKind.PORT: r"[0-9]{1,5}",
     settings.ValueKind.GROUP_KIND: values.GROUP_KIND,
     settings.ValueKind.PATTERN: values.PATTERN,
+    settings.ValueKind.STATUS: values.STATUS,
 }
 _OWN = {
     "app.version": checks.VERSION,
@@ -135,6 +136,8 @@ def _list(key: keys.Key) -> Json:
     item: Json = {"type": _SCALAR} | ({"pattern": _whole(f"({pattern})?")} if pattern else {})
     if key.allowed.one_of:
         item = {"enum": [*key.allowed.one_of, ""]}
+    if key.allowed.kind is settings.ValueKind.STATUS:
+        item |= {"minimum": 300, "maximum": 499, "not": {"enum": [408, 425, 429]}}
     return {"anyOf": [{"type": ["array", "null"], "items": item}, {"const": ""}]}
 
 
