@@ -70,6 +70,7 @@ class StatisticsReader:
         self, number: int, endpoint: str, states: dict[str, int], paused_us: int, removed_us: int
     ) -> wire.EndpointStatistics:
         leased = self._deliveries.in_flight(endpoint)
+        parked = self._ledger.row("SELECT parked_us, parked_cause FROM endpoints WHERE id = ?", (number,)) or (0, "")
         in_flight = min(len(leased), states.get("ready", 0))
         waiting = min(self._waiting(endpoint, leased), states.get("ready", 0) - in_flight)
         return wire.EndpointStatistics(
@@ -87,6 +88,8 @@ class StatisticsReader:
             paused_us=paused_us,
             removed_us=removed_us,
             catching_up=self._positions.is_catching_up(number),
+            parked_us=parked[0],
+            parked_cause=parked[1],
         )
 
     def _oldest_us(self, endpoint: str) -> int:

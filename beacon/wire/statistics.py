@@ -46,6 +46,7 @@ class EndpointStatistics:
 
     `suspects` are open deliveries that may terminate the notifier, at most 20; `suspected` is their total. `paused_us`
     and `removed_us` are 0 while it is neither. `catching_up`: it is still compared after a change of the configuration.
+    `parked_us` is 0 while it is not parked, else since when, with the cause.
     """
 
     endpoint: str
@@ -62,6 +63,8 @@ class EndpointStatistics:
     paused_us: int = 0
     removed_us: int = 0
     catching_up: bool = False
+    parked_us: int = 0
+    parked_cause: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
