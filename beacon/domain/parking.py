@@ -39,7 +39,7 @@ class ParkingRules:
 
 
 @records.record
-class Refusal:
+class RefusedObject:
     """The first refusal of an object. `accepted`: the endpoint has accepted something of the object before."""
 
     key: int
@@ -58,14 +58,14 @@ def is_proper(status: int, refusals: frozenset[int]) -> bool:
     return 200 <= status < 500 and status not in _RETRIED and status not in refusals
 
 
-def is_enough(rules: ParkingRules, row: Iterable[Refusal]) -> bool:
+def is_enough(rules: ParkingRules, row: Iterable[RefusedObject]) -> bool:
     """Return True if refusals in a row speak against the endpoint."""
     objects = {refusal.key: refusal for refusal in row}
     known = sum(refusal.accepted or refusal.status in _OF_THE_ENDPOINT for refusal in objects.values())
     return known >= rules.after or len(objects) >= max(STRANGERS, rules.after)
 
 
-def park_at_us(proper_us: int, row: Iterable[Refusal]) -> int:
+def park_at_us(proper_us: int, row: Iterable[RefusedObject]) -> int:
     """Return when refusals in a row have lasted for long enough without a proper answer, which last came `proper_us`.
 
     A refusal that is answered later than that moves it to its own time.

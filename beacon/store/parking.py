@@ -49,7 +49,7 @@ class ParkingState:
     proper_sent_us: int
     proper_us: int
     restoring: bool
-    row: tuple[parking.Refusal, ...] = ()
+    row: tuple[parking.RefusedObject, ...] = ()
 
 
 class Parking:
@@ -217,7 +217,7 @@ class Parking:
             proper_us=proper_us,
             restoring=bool(restoring),
             row=tuple(
-                parking.Refusal(key=key, status=status, answered_us=at_us, accepted=bool(accepted))
+                parking.RefusedObject(key=key, status=status, answered_us=at_us, accepted=bool(accepted))
                 for key, status, at_us, accepted in refusals
             ),
         )
@@ -273,7 +273,7 @@ class Parking:
         )
         state = self.of(view.endpoint)
         if is_first and at_us > state.proper_sent_us and len(state.row) < _MOST_IN_ROW:
-            refusal = parking.Refusal(
+            refusal = parking.RefusedObject(
                 key=view.key, status=outcome.status, answered_us=at_us, accepted=view.accepted > 0
             )
             state = replace(state, row=(*state.row, refusal))

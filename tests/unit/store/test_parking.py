@@ -29,8 +29,8 @@ class Notifier:
     def claim(self, *outcomes: model.Outcome, want: int = 100, **changes: Any) -> list[str]:
         """Settle outcomes and lease; return the names of the leased objects."""
         self.number += 1
-        for one in outcomes:
-            self.held.pop(one.delivery, None)
+        for outcome in outcomes:
+            self.held.pop(outcome.delivery, None)
         request = wire.Claim(
             endpoint="default",
             session=self.session,
@@ -49,7 +49,7 @@ class Notifier:
 
     def answer(self, name: str, status: int, **changes: Any) -> model.Outcome:
         """Return the outcome of an answer to the held delivery of an object, which took a millisecond."""
-        delivery, number = next(held for held in self.held.values() if held[0].name == name)
+        delivery, number = next(pair for pair in self.held.values() if pair[0].name == name)
         self.store.clock.advance(0.002)
         result = model.DeliveryResult.FAILED if 300 <= status < 500 else model.DeliveryResult.RETRY
         outcome = model.Outcome(
@@ -98,7 +98,7 @@ def parked(store: world.World) -> tuple[int, str]:
 
 
 def accept(store: world.World, notifier: Notifier, *names: str) -> None:
-    """Let the endpoint accept an event of each object, and a second pass without an answer."""
+    """Settle an accepted event of each object, and advance the clock by more than a second."""
     emit(store, *names)
     notifier.claim()
     notifier.claim(*[notifier.answer(name, 200) for name in names], want=0)
