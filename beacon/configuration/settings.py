@@ -37,6 +37,7 @@ class ValueKind(StrEnum):
     GROUP_KIND = "group-kind"  # a kind with its API group, such as Deployment.apps; Pod in the core group
     PATTERN = "pattern"  # a shell pattern for names
     PROXY_URL = "proxy-url"  # http, https, socks5 or socks5h, with a host and without user info
+    STATUS = "status"  # an HTTP status that may park an endpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +148,16 @@ class BreakerSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Park:
+    """`endpoint.park`: which refusals speak against the endpoint and not against their events."""
+
+    enabled: bool = _key(default=True, go=False)
+    after: int = _key(3, least=1, most=10_000, go=False)  # different objects in a row
+    statuses: tuple[int, ...] = _key((401, 403, 404, 405, 407, 410), kind=ValueKind.STATUS, go=False)
+    max_probe_interval_s: float = _duration(300.0, least=1, most=86_400, go=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tls:
     """`endpoint.tls`: how Beacon verifies an https endpoint, and its client certificate."""
 
@@ -201,6 +212,7 @@ class EndpointSettings:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False, metadata={"allowed": Allowed()})
     retry: Retry = Retry()
     breaker: BreakerSettings = BreakerSettings()
+    park: Park = Park()
     tls: Tls = Tls()
     concurrency: int = _key(0, least=0, most=512, go=False)  # 0: worker.concurrency
     rate: float = _key(0.0, least=0, most=100_000, go=False)  # requests a second; 0: no limit

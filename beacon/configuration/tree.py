@@ -278,6 +278,7 @@ _READERS = {
     settings.ValueKind.GROUP_KIND: values.group_kind,
     settings.ValueKind.PATTERN: values.pattern,
     settings.ValueKind.PROXY_URL: values.proxy_url,
+    settings.ValueKind.STATUS: values.status,
 }
 _SECTIONS: dict[type, str] = {
     kind: f"{settings.key_of(name)}."
@@ -287,6 +288,7 @@ _SECTIONS: dict[type, str] = {
     settings.EndpointSettings: "endpoint.",
     settings.Retry: "endpoint.retry.",
     settings.BreakerSettings: "endpoint.breaker.",
+    settings.Park: "endpoint.park.",
     settings.Tls: "endpoint.tls.",
     settings.ProxySettings: "endpoint.proxy.",
 }

@@ -16,6 +16,7 @@ NAMESPACE = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 LABEL = r"[a-z0-9]([-_.a-zA-Z0-9]{0,61}[a-z0-9])?"
 GROUP_KIND = r"[A-Za-z]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?(\.[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)?"
 PATTERN = r"[!-.0-~]{1,253}"
+STATUS = r"(?!408|425|429)[34][0-9]{2}"
 PATH = r"/[A-Za-z0-9\-._~/]*"
 HEADER_NAME = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110, section 5.6.2
 HEADER_VALUE = r"[\t\x20-\x7e\x80-\xff]*"
@@ -141,6 +142,13 @@ def pattern(text: str) -> str:
     if not re.fullmatch(PATTERN, text):
         raise ValueError("must be a shell pattern such as team-*: at most 253 visible ASCII characters without a slash")
     return text
+
+
+def status(text: str) -> int:
+    """Read an HTTP status that refuses an event for good: another one is retried or accepts the event."""
+    if not re.fullmatch(STATUS, text):
+        raise ValueError("must be an HTTP status from 300 to 499, but not 408, 425 or 429")
+    return int(text)
 
 
 def label(text: str) -> str:

@@ -91,9 +91,10 @@ class GapReason(StrEnum):
 
 
 class OperatorAction(StrEnum):
-    """What an operator did to a delivery."""
+    """What an operator did to a delivery, or the store without one."""
 
     REDELIVERED = "redelivered"  # it is sent again
+    RESTORED = "restored"  # the store sends it again: its refusal spoke against the endpoint
     DISCARDED = "discarded"  # it is given up for good
 
 
@@ -172,6 +173,7 @@ class Outcome:
     `attempt` is the ordinal of the request (the lease's `requests` + 1); the store applies an ordinal once. `status` is
     the HTTP status, 0 without a complete response. `counted`: the request counts against maxAttempts. `forgiven` marks
     a retry that becomes due as soon as the breaker closes. `error` is at most 512 bytes, with credentials masked.
+    `parking` is the endpoint's parking number that the request was sent under.
     """
 
     delivery: int
@@ -187,3 +189,4 @@ class Outcome:
     started_us: int = 0
     duration_s: float = 0.0
     request_id: str = ""
+    parking: int = 0

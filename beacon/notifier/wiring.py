@@ -4,7 +4,7 @@ Pure. The parts do not import the settings; each knows only its own configuratio
 """
 
 from beacon.configuration import settings
-from beacon.notifier.delivery import breaker, render, retry
+from beacon.notifier.delivery import breaker, parked, render, retry
 from beacon.notifier.delivery import endpoint as delivery
 from beacon.notifier.transport import endpoint_proxy, route, tls_context
 
@@ -43,6 +43,11 @@ def config_of(tree: settings.Settings, endpoint: settings.EndpointSettings) -> d
             threshold=endpoint.breaker.failure_threshold,
             probe_interval_s=endpoint.breaker.probe_interval_s,
             timeout_s=endpoint.timeout_s,
+            refusals=frozenset(endpoint.park.statuses) if endpoint.park.enabled else frozenset(),
+        ),
+        park=parked.ParkingConfig(
+            statuses=frozenset(endpoint.park.statuses) if endpoint.park.enabled else frozenset(),
+            longest_probe_s=endpoint.park.max_probe_interval_s,
         ),
         width=width_of(tree, endpoint),
         batch=worker.batch_size,

@@ -9,7 +9,8 @@ from dataclasses import field, replace
 
 from beacon import codec, wire
 from beacon.domain import instants, model, records
-from beacon.store import catch_up, database, endpoint_control, packing, session_state, views
+from beacon.domain import parking as parking_rules
+from beacon.store import attempts, catch_up, database, endpoint_control, packing, parking, session_state, views
 from beacon.store import suspects as suspected
 
 _SHARE_OF_RETRIES = 5  # at least 1 in 5 deliveries of a claim is a retry, if retries are due
@@ -48,8 +49,15 @@ _CLAIMED_AT: session_state.StateKey[int] = session_state.StateKey("claimed")
 class Deliveries:
     """Serves the verb `claim`."""
 
-    def __init__(self, ledger: database.Database, state: session_state.SessionState, now_us: Callable[[], int]) -> None:
-        """Work on the given ledger; `now_us` is the wall clock."""
+    def __init__(
+        self,
+        ledger: database.Database,
+        state: session_state.SessionState,
+        now_us: Callable[[], int],
+        *,
+        park: Mapping[str, parking_rules.ParkingRules | None] | None = None,
+    ) -> None:
+        """Work on the given ledger; `now_us` is the wall clock, `park` the rules of the endpoints."""
         self._ledger = ledger
         self._state = state
         self.now_us = now_us
@@ -59,6 +67,7 @@ class Deliveries:
         self._endpoints: dict[str, int] = {}
         self._without_retries: set[int] = set()  # endpoints of which it is known that no delivery was tried and waits
         self.suspects = suspected.Suspects(ledger, state)
+        self.parking = parking.Parking(ledger, state, park or {}, on_retry=self._without_retries.discard)
 
     def endpoint_id(self, name: str) -> int:
         """Return the id of an endpoint, 0 if the ledger has none of that name."""
@@ -72,8 +81,11 @@ class Deliveries:
     def settle(self, claim: wire.Claim, now_us: int) -> None:
         """Write the outcomes of earlier deliveries; every settlement is applied once, even if it is repeated."""
         self.suspects.record(claim, now_us)
+        endpoint, out = self.endpoint_id(claim.endpoint), self._out(claim)
+        self.parking.begin(claim, endpoint, out, now_us)
         for outcome in claim.settlements:
-            self._settle_one(outcome, now_us)
+            self._settle_one(claim, self.parking.judge(claim, endpoint, outcome), now_us)
+        self.parking.look(endpoint, claim.endpoint, out, now_us)
         if claim.resume:
             self._ledger.run(
                 "UPDATE deliveries SET next_attempt_us = min(next_attempt_us, ?), forgiven = 0"
@@ -83,7 +95,44 @@ class Deliveries:
 
     def has_writes(self, claim: wire.Claim) -> bool:
         """Return True if the claim requires a write."""
-        return bool(claim.settlements or claim.died_with) or claim.resume
+        if claim.settlements or claim.died_with or claim.resume or claim.renewed or claim.proper[0]:
+            return True
+        state = self.parking.known(self._endpoints.get(claim.endpoint, 0))
+        return state is not None and (state.restoring or claim.parking > state.number)
+
+    def prepare(self, names: Iterable[str]) -> None:
+        """Read which of the configured endpoints are parked, at the start."""
+        for name in names:
+            self.parking.of(self.endpoint_id(name))
+
+    def park_at_us(self) -> int | None:
+        """Return when an endpoint that has a notifier must be looked at again, because it may have to be parked."""
+        times = (self.parking.park_at_us(number, name) for name, number in self._served())
+        return min((at_us for at_us in times if at_us is not None), default=None)
+
+    def park_refusing(self, now_us: int) -> None:
+        """Park the endpoints whose refusals have lasted for long enough without a proper answer."""
+        for name, number in self._served():
+            self.parking.look(number, name, self.in_flight(name), now_us)
+
+    def resume(self, endpoint: int, name: str, now_us: int) -> int:
+        """End the parking of an endpoint, and restore what it refused; return how much that is already."""
+        session = self._state.get(_session_key(name))
+        return self.parking.end(endpoint, name, "resumed", now_us, _leased(session) if session else None)
+
+    def _served(self) -> list[tuple[str, int]]:
+        """Return the endpoints that have a notifier."""
+        return [(name, number) for name, number in self._endpoints.items() if self._state.get(_session_key(name))]
+
+    def _out(self, claim: wire.Claim) -> frozenset[int]:
+        """Return the deliveries that a notifier holds or is about to receive when a claim is settled."""
+        session = self._state.get(_session_key(claim.endpoint))
+        settled = {one.delivery for one in claim.settlements}
+        if session is None or session.name != claim.session:
+            return (frozenset(claim.held) - settled).union(_leased(session) if session else ())
+        seen = claim.number - 1 if claim.seen < 0 else claim.seen
+        replies = (reply for number, reply in session.unacknowledged.items() if number > seen)
+        return frozenset(claim.held).union(*map(_ids, replies)) - settled
 
     def lease(self, claim: wire.Claim, now_us: int) -> wire.Claimed | None:
         """Reply to a claim whose settlements are committed; None if nothing is due."""
@@ -98,10 +147,11 @@ class Deliveries:
         self.suspects.look()
         endpoint = self.endpoint_id(claim.endpoint)
         self._look_for_retries(endpoint)
-        wanted = claim.want > 0 and not self._halts.is_halted(endpoint)
-        found = self._choose(claim, leased, now_us) if wanted else []
+        is_parked = self.parking.is_parked(endpoint)
+        wanted = claim.want > 0 and not self._halts.is_halted(endpoint) and claim.parked is is_parked
+        found = self._choose(claim, leased, now_us) if wanted and (claim.probe or not is_parked) else []
         self._remember(session)
-        if claim.want > 0 and not found:
+        if claim.want > 0 and not found and claim.parked is is_parked:
             return None
         return self._answer(claim, session, leased, found)
 
@@ -120,7 +170,8 @@ class Deliveries:
         session = self._state.get(_session_key(claim.endpoint))
         if claim.want <= 0 or claim.probe or session is None:
             return None
-        if self._halts.is_halted(self.endpoint_id(claim.endpoint)):
+        endpoint = self.endpoint_id(claim.endpoint)
+        if self._halts.is_halted(endpoint) or self.parking.is_parked(endpoint):
             return None
         leased, now_us = _leased(session), self.now_us()
         suspects = self.suspects.of(claim.endpoint)
@@ -155,6 +206,7 @@ class Deliveries:
         if session is None or session.name != claim.session:
             if session is not None:
                 self._state.put(_fenced_key(claim.endpoint), (*fenced, session.name)[-_REMEMBERED_FENCED:])
+                self.parking.forget_waiting(self.endpoint_id(claim.endpoint))
             session = _NotifierSession(name=claim.session, endpoint=claim.endpoint)
             self._remember(session)
         if claim.number <= session.number:
@@ -173,7 +225,14 @@ class Deliveries:
             (str(self.endpoint_id(claim.endpoint)),),
         )
         backlog = max(0, (row[0] if row else 0) - len(leased) - len(found))
-        reply = wire.Claimed(number=claim.number, deliveries=tuple(found), backlog=backlog)
+        state = self.parking.of(self.endpoint_id(claim.endpoint))
+        reply = wire.Claimed(
+            number=claim.number,
+            deliveries=tuple(found),
+            backlog=backlog,
+            parking=state.number,
+            parked=state.cause if state.parked_us else "",
+        )
         unacknowledged = {**session.unacknowledged, claim.number: reply}
         self._remember(replace(session, number=max(session.number, claim.number), unacknowledged=unacknowledged))
         return reply
@@ -239,10 +298,15 @@ class Deliveries:
         rows = self._ledger.each(f"{_WHOLE} {which} LIMIT ?", (held, *values, min(want, _MOST_AT_ONCE)))
         return _bounded(map(_delivery, rows))
 
-    def _settle_one(self, outcome: model.Outcome, now_us: int) -> None:
+    def _settle_one(self, claim: wire.Claim, outcome: model.Outcome, now_us: int) -> None:
         row = self._ledger.row(_SETTLED, (outcome.delivery,))
-        if row is None or row[1] != outcome.generation or outcome.result is model.DeliveryResult.RELEASED:
+        if row is None or row[1] != outcome.generation:
             return
+        if outcome.result is not model.DeliveryResult.RELEASED:
+            self._apply(claim, outcome, row, now_us)
+        self.parking.came_back(row[4], row[3], outcome, now_us)
+
+    def _apply(self, claim: wire.Claim, outcome: model.Outcome, row: database.Row, now_us: int) -> None:
         state, requests = _DELIVERY_STATES[row[0]], row[2]
         if outcome.attempt < 1 or state is model.DeliveryState.QUEUED:
             return  # the delivery was not leased, so that it has no outcome
@@ -250,15 +314,15 @@ class Deliveries:
             self._charge(outcome)
         elif outcome.attempt > requests and state not in _FINAL:
             if requests:
-                keep_last_attempt(self._ledger, outcome.delivery)
-            self._move(outcome, row, now_us)
+                attempts.keep_last_attempt(self._ledger, outcome.delivery)
+            self._move(claim, outcome, row, now_us)
             self.suspects.clear(outcome.delivery)
             self._state.note(Settled(delivery=outcome.delivery, generation=outcome.generation, attempt=outcome.attempt))
         elif _is_verdict(outcome, state, requests):
-            keep_last_attempt(self._ledger, outcome.delivery)
-            self._move(replace(outcome, counted=False), row, now_us)
+            attempts.keep_last_attempt(self._ledger, outcome.delivery)
+            self._move(claim, replace(outcome, counted=False), row, now_us)
 
-    def _move(self, outcome: model.Outcome, row: database.Row, now_us: int) -> None:
+    def _move(self, claim: wire.Claim, outcome: model.Outcome, row: database.Row, now_us: int) -> None:
         """Write the delivery's new state; a failed one becomes delivered if the endpoint received it after all."""
         state, requests, endpoint = _DELIVERY_STATES[row[0]], row[2], row[3]
         target = _STATES[outcome.result]
@@ -288,10 +352,11 @@ class Deliveries:
         )
         if target is model.DeliveryState.READY:
             self._without_retries.discard(endpoint)
+        view = views.view_of(row[6:], row[5])
+        self.parking.settled(claim, view, outcome, now_us, failed=target is model.DeliveryState.FAILED)
         if target is state:
             return
         self._state.sums.delivery_moved(endpoint, state, target)
-        view = views.view_of(row[6:], row[5])
         if target is model.DeliveryState.DELIVERED:
             self._views.accept(view, outcome.delivery)
         if state is model.DeliveryState.READY:
@@ -330,19 +395,9 @@ def _fenced_key(endpoint: str) -> session_state.StateKey[tuple[str, ...]]:
     return session_state.StateKey("fenced", endpoint)
 
 
-def keep_last_attempt(ledger: database.Database, delivery: int) -> None:
-    """Copy the last request of a delivery into a row of its own, before the delivery's columns are used for another."""
-    ledger.run(
-        "INSERT INTO attempts (delivery, generation, attempt, started_us, duration_us, code, status, error, counted,"
-        " request_id) SELECT id, generation, requests, started_us, duration_us, code, status, error, counted,"
-        " request_id FROM deliveries WHERE id = ? AND started_us IS NOT NULL ON CONFLICT DO NOTHING",
-        (delivery,),
-    )
-
-
 _COLUMNS = (
     "d.id, d.generation, e.id, d.previous, e.type, e.api_version, k.kind, k.api_group, k.namespace, k.name,"
-    " e.detected_us, e.committed_us, d.attempts, d.requests, e.data, d.out_of_order"
+    " e.detected_us, e.committed_us, d.attempts, d.requests, e.data, d.out_of_order, d.restores"
 )
 _WHOLE = (
     f"SELECT {_COLUMNS} FROM deliveries d CROSS JOIN events e ON e.sequence = d.id >> 12"
@@ -433,6 +488,6 @@ def _delivery(row: database.Row) -> model.Delivery:
         attempts=row[12],
         requests=row[13],
         data=row[14],
-        redelivered=row[1] > 0,
+        redelivered=row[1] > row[16],
         out_of_order=bool(row[15]),
     )

@@ -3,6 +3,7 @@
 A pause is recorded in the ledger: it survives restarts. Works within the service's transaction.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from beacon import errors, wire
@@ -48,10 +49,17 @@ class Halts:
 class EndpointControl:
     """Serves the verbs `pause`, `resume` and `discard-endpoint`."""
 
-    def __init__(self, ledger: database.Database, state: session_state.SessionState) -> None:
-        """Work on the given ledger."""
+    def __init__(
+        self,
+        ledger: database.Database,
+        state: session_state.SessionState,
+        *,
+        unpark: Callable[[int, str, int], int],
+    ) -> None:
+        """Work on the given ledger; `unpark` ends the parking of an endpoint, see `Deliveries.resume`."""
         self._ledger = ledger
         self._state = state
+        self._unpark = unpark
         self._halts = Halts(ledger, state)
         self._views = views.Views(ledger, state)
         self._actions = actions.Actions(ledger)
@@ -64,12 +72,16 @@ class EndpointControl:
         self._record(request, number, max(1, now_us), request.reason)
         return wire.EndpointPaused(since_us=max(1, now_us), changed=True)
 
-    def resume(self, request: wire.ResumeEndpoint) -> wire.EndpointPaused:
-        """Record that an endpoint is no longer paused."""
+    def resume(self, request: wire.ResumeEndpoint, now_us: int) -> wire.EndpointPaused:
+        """Record that an endpoint is neither paused nor parked, and restore what it refused."""
         number, since_us, _ = self._row(request.endpoint)
+        (cause,) = self._ledger.row("SELECT parked_cause FROM endpoints WHERE id = ?", (number,)) or ("",)
         if since_us:
             self._record(request, number, 0, "")
-        return wire.EndpointPaused(since_us=0, changed=since_us > 0)
+        restored = self._unpark(number, request.endpoint, now_us)
+        return wire.EndpointPaused(
+            since_us=0, changed=since_us > 0 or bool(cause) or restored > 0, parked=cause, restored=restored
+        )
 
     def discard(self, request: wire.DiscardEndpoint, now_us: int) -> wire.DiscardedOfEndpoint:
         """Discard the next open and failed deliveries of an endpoint that is not configured.

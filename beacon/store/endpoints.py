@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from beacon import errors
-from beacon.domain import model, selection
+from beacon.domain import model, parking, selection
 from beacon.store import database, packing
 
 Selector = Callable[[str, str, str, str], bool]  # group, kind, namespace, name
@@ -33,7 +33,8 @@ def select_all(_group: str, _kind: str, _namespace: str, _name: str) -> bool:
 class LedgerEndpoint:
     """The part of an endpoint's configuration that the ledger depends on.
 
-    `selection` is a digest of everything that `selects` depends on: if it changes, the endpoint is compared.
+    `selection` is a digest of everything that `selects` depends on: if it changes, the endpoint is compared. Without
+    `park` it is never parked.
     """
 
     name: str
@@ -42,6 +43,7 @@ class LedgerEndpoint:
     selects: Selector = select_all
     selection: str = ""
     types: frozenset[model.EventType] = ALL_TYPES
+    park: parking.ParkingRules | None = None
 
     @property
     def recorded(self) -> str:
@@ -88,6 +90,7 @@ class _Row:
     removed_us: int
     selection: str
     updates: bool
+    parked: bool
 
 
 class Endpoints:
@@ -116,6 +119,12 @@ class Endpoints:
                 from_now.append(endpoint)
             elif row is None or _is_owed(row, one, updates=updates):
                 owed.append(endpoint.id)
+            if row is not None and (row.url_digest not in (b"", one.url_digest) or (row.parked and one.park is None)):
+                self._ledger.run(
+                    "UPDATE endpoints SET parking = parking + 1, parked_us = 0, parked_cause = '', restoring = 1"
+                    " WHERE id = ?",
+                    (row.id,),
+                )
             self._ledger.run(
                 "UPDATE endpoints SET url_digest = ?, selection = ?, updates = ?, removed_us = 0 WHERE id = ?",
                 (one.url_digest, one.recorded, int(updates), endpoint.id),
@@ -129,9 +138,19 @@ class Endpoints:
         )
 
     def _rows(self) -> list[_Row]:
-        rows = self._ledger.rows("SELECT id, name, url_digest, removed_us, selection, updates FROM endpoints")
+        rows = self._ledger.rows(
+            "SELECT id, name, url_digest, removed_us, selection, updates, parked_us FROM endpoints"
+        )
         return [
-            _Row(id=row[0], name=row[1], url_digest=row[2], removed_us=row[3], selection=row[4], updates=bool(row[5]))
+            _Row(
+                id=row[0],
+                name=row[1],
+                url_digest=row[2],
+                removed_us=row[3],
+                selection=row[4],
+                updates=bool(row[5]),
+                parked=bool(row[6]),
+            )
             for row in rows
         ]
 

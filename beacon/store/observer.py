@@ -18,6 +18,7 @@ from beacon.store import (
     endpoints,
     event_notes,
     integrity,
+    parking,
     redelivery,
     service,
     suspects,
@@ -53,6 +54,8 @@ class Observer(service.ServiceListener):
             redelivery.Redelivered: lambda note: metrics.REDELIVERIES.labels(endpoint=note.endpoint).inc(),
             suspects.Suspected: self._suspected,
             endpoint_control.EndpointHalted: self._halted,
+            parking.EndpointParked: self._endpoint_parked,
+            parking.ParkingEnded: self._parking_ended,
         }
 
     def committed(self, *, requests: int, seconds: float, notes: Sequence[object]) -> None:
@@ -190,6 +193,19 @@ class Observer(service.ServiceListener):
             endpoint=one.endpoint,
             actor=one.actor,
             **({"reason": one.reason} if one.reason else {}),
+        )
+
+    def _endpoint_parked(self, one: parking.EndpointParked) -> None:
+        self._log.warning("endpoint parked", endpoint=one.endpoint, cause=one.cause, restored=one.restored)
+
+    def _parking_ended(self, one: parking.ParkingEnded) -> None:
+        self._log.warning(
+            "parking ended" if one.cause else "refused deliveries restored",
+            endpoint=one.endpoint,
+            reason=one.why,
+            cause=one.cause,
+            parked_s=one.parked_s,
+            restored=one.restored,
         )
 
     def _suspected(self, one: suspects.Suspected) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from beacon import wire
 from beacon.domain import model
-from beacon.store import actions, ages, database, deliveries, packing, session_state, views
+from beacon.store import actions, ages, attempts, database, packing, session_state, views
 
 _AT_ONCE = 40  # deliveries that one request processes, so that other requests do not wait long
 _EXAMINED = 250  # deliveries that one request examines for failed ones that are too old
@@ -124,7 +124,7 @@ class Redelivery:
         if not request.out_of_order and views.is_overtaken(view, delivery):
             return views.OVERTAKEN
         self._state.note(Redelivered(endpoint=endpoint))
-        deliveries.keep_last_attempt(self._ledger, delivery)
+        attempts.keep_last_attempt(self._ledger, delivery)
         if view.written == delivery >> packing.ENDPOINT_BITS and state == model.DeliveryState.DISCARDED:
             view.written_uid, view.written_value = self._views.state_in(view.written)
         target = self._views.open(view, delivery)

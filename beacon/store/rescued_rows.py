@@ -23,11 +23,11 @@ class RowShape:
 
 KNOWN_BY: Mapping[str, RowShape] = {
     "events": RowShape(has_rowid=True, values=11, types={1: (bytes, str), 2: (int,), 4: (str,)}),
-    "deliveries": RowShape(has_rowid=True, values=22, types={1: (int,), 4: (str,)}),
+    "deliveries": RowShape(has_rowid=True, values=25, types={1: (int,), 4: (str,)}),
     "gaps": RowShape(has_rowid=True, values=12, types={1: (str,), 2: (str,)}),
     "actions": RowShape(has_rowid=True, values=7, types={1: (int,), 4: (str,)}),
     "order_keys": RowShape(has_rowid=True, values=6, types={1: (str,), 2: (str,), 4: (str,)}),
-    "endpoints": RowShape(has_rowid=True, values=11, types={1: (str,), 2: (bytes,)}),
+    "endpoints": RowShape(has_rowid=True, values=14, types={1: (str,), 2: (bytes,)}),
     "objects": RowShape(has_rowid=False, values=14, types={0: (bytes, str), 1: (int,)}),
     "views": RowShape(has_rowid=True, values=9, types={1: (int,), 4: (int,), 7: (int,), 8: (int,)}),
     "cursors": RowShape(has_rowid=False, values=10, types={0: (str,), 1: (str,)}),

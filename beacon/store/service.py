@@ -42,6 +42,7 @@ _BELOW_RESERVE = database.FullError("the free space on the volume is below the r
 _PAGES_A_STEP = 500
 _LIVE_S = 2.0  # after the last live change, others are expected
 _PAUSE_S = 0.02  # after a page of a catch-up, beside live changes
+_LEAST_LOOK_S = 0.05  # between two tries to park an endpoint, on a volume that fails
 
 
 @records.record
@@ -125,7 +126,9 @@ class StoreService:
         self._state = session_state.SessionState()
         self._positions = watch_positions.WatchPositions(ledger, self._state, config)
         self._comparisons = comparisons.Comparisons(ledger, self._state, self._positions)
-        self._deliveries = deliveries.Deliveries(ledger, self._state, self._clock.now_us)
+        self._deliveries = deliveries.Deliveries(
+            ledger, self._state, self._clock.now_us, park={one.name: one.park for one in config.endpoints}
+        )
         self._redelivery = redelivery.Redelivery(ledger, self._state)
         self._recent = recent_events.RecentEvents(ledger)
         self._pruning = pruning.Pruning(ledger, self._state, self._clock, configured=lambda: self._positions.endpoints)
@@ -158,6 +161,7 @@ class StoreService:
         self._clock.load(self._ledger)
         is_copy = self._positions.prepare(self._clock.now_us())
         self._turn.is_possible = self._positions.owes_catch_up
+        self._deliveries.prepare(one.settings.name for one in self._positions.endpoints)
         self._write_rest()
         self._ledger.commit()
         self._state.keep_all()
@@ -194,6 +198,7 @@ class StoreService:
                 answers.extend(self._park(queued, queued.request))
             elif not self._is_write(queued.request):
                 answers.append((queued.sender, self._read(queued.request)))
+        self._park_refusing()
         answers.extend(self.due())
         if any(isinstance(queued.request, wire.Observe) and queued.request.observations for queued in has_writes):
             self._turn.live_at = time.monotonic()
@@ -239,6 +244,25 @@ class StoreService:
         self._turn.at = time.monotonic() + (_PAUSE_S if beside_live else 0.0)
         self._listener.committed(requests=0, seconds=seconds, notes=notes)
 
+    def _park_refusing(self) -> None:
+        """Park the endpoints whose refusals have lasted for long enough; a volume that fails lets them wait."""
+        at_us = self._deliveries.park_at_us()
+        if at_us is None or self._clock.now_us() < at_us:
+            return
+        started = time.monotonic()
+        try:
+            self._ledger.begin()
+            self._deliveries.park_refusing(self._clock.now_us())
+            self._write_rest()
+            self._ledger.commit()
+        except database.DamagedError:
+            raise
+        except errors.BeaconError:
+            self._state.drop_all()
+            self._ledger.rollback()
+            return
+        self._listener.committed(requests=0, seconds=time.monotonic() - started, notes=self._state.keep_all())
+
     def due(self) -> list[Answer]:
         """Return the replies of parked claims for which a delivery is due, or whose time is over."""
         answers: list[Answer] = []
@@ -255,6 +279,8 @@ class StoreService:
             longest_s = max(0.0, min(longest_s, self._turn.at - time.monotonic()))
         if not self._parked:
             return longest_s
+        if (park_at_us := self._deliveries.park_at_us()) is not None:
+            longest_s = max(_LEAST_LOOK_S, min(longest_s, (park_at_us - self._clock.now_us()) / 1_000_000))
         left_s = min(parked.until for parked in self._parked.values()) - time.monotonic()
         for parked in self._parked.values():
             due_us = self._deliveries.next_due_us(parked.claim)
@@ -286,7 +312,7 @@ class StoreService:
 
     def _writers_by_request(self) -> dict[type, Callable[[Any, rendering.Now], wire.Reply | None]]:
         """Return the handlers of the other verbs; a claim has no reply before the commit."""
-        control = endpoint_control.EndpointControl(self._ledger, self._state)
+        control = endpoint_control.EndpointControl(self._ledger, self._state, unpark=self._deliveries.resume)
         return {
             wire.Claim: lambda r, now: self._deliveries.settle(r, now.us),
             wire.Observe: self._positions.observe,
@@ -306,7 +332,7 @@ class StoreService:
             wire.Redeliver: lambda r, now: self._redelivery.redeliver(r, now.us),
             wire.Discard: lambda r, now: self._redelivery.discard(r, now.us),
             wire.PauseEndpoint: lambda r, now: control.pause(r, now.us),
-            wire.ResumeEndpoint: lambda r, _: control.resume(r),
+            wire.ResumeEndpoint: lambda r, now: control.resume(r, now.us),
             wire.DiscardEndpoint: lambda r, now: control.discard(r, now.us),
             wire.DiscardOld: lambda r, now: self._redelivery.discard_old(
                 r, now.us, self._clock.ages(self._ledger, r.older_than_s)

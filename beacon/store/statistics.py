@@ -87,6 +87,7 @@ class StatisticsReader:
     def _endpoint(self, number: int, known: "_KnownEndpoint", states: dict[str, int]) -> wire.EndpointStatistics:
         endpoint = known.name
         leased = self._deliveries.in_flight(endpoint)
+        parked = self._ledger.row("SELECT parked_us, parked_cause FROM endpoints WHERE id = ?", (number,)) or (0, "")
         in_flight = min(len(leased), states.get("ready", 0))
         waiting = min(self._waiting(endpoint, leased), states.get("ready", 0) - in_flight)
         return wire.EndpointStatistics(
@@ -106,6 +107,8 @@ class StatisticsReader:
             paused_reason=known.paused_reason,
             removed_us=known.removed_us,
             catching_up=self._positions.is_catching_up(number),
+            parked_us=parked[0],
+            parked_cause=parked[1],
         )
 
     def _oldest_us(self, endpoint: str) -> int:

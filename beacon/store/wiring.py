@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import replace
 
 from beacon.configuration import configured_scopes, endpoint_selection, settings
-from beacon.domain import model, selection
+from beacon.domain import model, parking, selection
 from beacon.store import endpoints, watch_positions
 
 
@@ -31,7 +31,13 @@ def _endpoint(one: settings.EndpointSettings) -> endpoints.LedgerEndpoint:
         selects=_selector(objects),
         selection=objects.fingerprint(),
         types=frozenset(chosen.types or model.EventType),
+        park=_parking_of(one.park),
     )
+
+
+def _parking_of(park: settings.Park) -> parking.ParkingRules | None:
+    """Return the rules by which an endpoint is parked; None: never."""
+    return parking.ParkingRules(after=park.after, statuses=frozenset(park.statuses)) if park.enabled else None
 
 
 def _selector(chosen: selection.Selection) -> endpoints.Selector:

@@ -14,8 +14,11 @@ class Claim(verb.Request["Claimed"]):
     only settle). `probe`: the breaker is open, lease the one delivery that suits a probe, regardless of its backoff;
     with `fresh_only` only one that was never attempted. `resume`: the breaker closed, forgiven retries are due now.
     `held` are the deliveries that the notifier has in flight. `died_with` are the deliveries in flight when the
-    previous notifier, whose random name is `died`, was terminated. The store parks the request for up to `wait_s` when
-    nothing is due.
+    previous notifier, whose random name is `died`, was terminated. `parked`: the notifier knows that the endpoint is
+    parked; if that is wrong, the reply comes at once. `parking` is the parking number that new requests are sent under;
+    `renewed`: since the last answered claim, the notifier has begun to use a changed secret with it. `proper` are the
+    latest instants at which a request that is no delivery was sent and was answered properly. The store parks the
+    request for up to `wait_s` when nothing is due.
     """
 
     endpoint: str
@@ -31,6 +34,10 @@ class Claim(verb.Request["Claimed"]):
     probe: bool = False
     fresh_only: bool = False
     resume: bool = False
+    parked: bool = False
+    parking: int = 0
+    renewed: bool = False
+    proper: tuple[int, int] = (0, 0)
 
 
 @records.record
@@ -38,12 +45,15 @@ class Claimed(verb.Reply):
     """Reply with the leased deliveries. `fenced`: another notifier is active; open a new session.
 
     `backlog` is the number of ready deliveries of the endpoint (due or waiting) in addition to those leased.
+    `parking` is the endpoint's parking number, `parked` the cause if it is parked.
     """
 
     number: int
     fenced: bool = False
     deliveries: tuple[model.Delivery, ...] = ()
     backlog: int = 0
+    parking: int = 0
+    parked: str = ""
 
 
 CLAIM = verb.Verb("claim", Claim, Claimed, verb.VerbKind.WRITE)

@@ -19,7 +19,7 @@ class PauseEndpoint(verb.Request["EndpointPaused"]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResumeEndpoint(verb.Request["EndpointPaused"]):
-    """Lease deliveries of a paused endpoint again."""
+    """Lease deliveries of a paused or parked endpoint again, and restore what it has refused since it last accepted."""
 
     endpoint: str
     operation: OperatorCommand = _NO_COMMAND
@@ -27,10 +27,15 @@ class ResumeEndpoint(verb.Request["EndpointPaused"]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointPaused(verb.Reply):
-    """Reply with the instant since which the endpoint is paused, 0: it is not; `changed`: by this request."""
+    """Reply with the instant since which the endpoint is paused, 0: it is not; `changed`: by this request.
+
+    `parked` is the cause of the parking that a resumption ended, `restored` the number of deliveries that it restored.
+    """
 
     since_us: int
     changed: bool
+    parked: str = ""
+    restored: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

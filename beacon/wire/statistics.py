@@ -47,6 +47,7 @@ class EndpointStatistics:
     `suspects` are open deliveries that may terminate the notifier, at most 20; `suspected` is their total. `paused_us`
     and `removed_us` are 0 while it is neither; `paused_by` and `paused_reason` are the operator's. `catching_up`: it is
     still compared after a change of the configuration.
+    `parked_us` is 0 while it is not parked, else since when, with the cause.
     """
 
     endpoint: str
@@ -65,6 +66,8 @@ class EndpointStatistics:
     paused_reason: str = ""
     removed_us: int = 0
     catching_up: bool = False
+    parked_us: int = 0
+    parked_cause: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -129,6 +129,7 @@ WORST: dict[str, tuple[Worst, ...]] = {
     "configuration/values.py '[0-9]{1,5}'": (("", "1", ""),),
     "configuration/values.py '[^\\\\x21-\\\\x7e]'": (("", "a", ""),),
     "configuration/values.py GROUP_KIND": (("A", "-", ""), ("A.a", "-", ""), ("A", "a", ".")),
+    "configuration/values.py STATUS": (("", "4", ""), ("40", "8", "")),
     "configuration/values.py PATTERN": (("", "a", " "),),
     "configuration/values.py HEADER_NAME": (("", "a", ":"),),
     "configuration/values.py HEADER_VALUE": (("", " ", "\0"),),

@@ -60,6 +60,19 @@ EFFECTS: Mapping[str, str] = {
         " endpoint counts as down and is only probed. 0: never."
     ),
     "endpoint.breaker.probeInterval": "Interval between probes while the endpoint counts as down.",
+    "endpoint.park.enabled": (
+        "Stop sending to an endpoint that refuses the events of different objects, and restore what it refused. Off: an"
+        " event that is refused has failed."
+    ),
+    "endpoint.park.after": (
+        "Number of different objects in a row whose events must be refused for the first time, without a proper"
+        " response for a second. With statuses other than 401 and 407, objects of which the endpoint has accepted"
+        " nothing count only if there are 20."
+    ),
+    "endpoint.park.statuses": "HTTP statuses that count.",
+    "endpoint.park.maxProbeInterval": (
+        "Longest interval between probes while the endpoint is parked; 30s while an event waits that was never sent."
+    ),
     "endpoint.tls.insecureSkipVerify": "Accept any server certificate. Beacon logs a warning.",
     "endpoint.tls.caFile": (
         "Certificate authorities to trust, read again when the file changes. Empty: those of the system."

@@ -74,7 +74,7 @@ def walk(section: Section) -> Iterator[Section]:
 def written(key: Key) -> str:
     """Return the type of a key's value as users know it."""
     if key.is_list:
-        return "list of strings"
+        return "list of statuses" if key.allowed.kind is settings.ValueKind.STATUS else "list of strings"
     if key.is_map:
         return "map of strings"
     if key.allowed.one_of:

@@ -47,6 +47,8 @@ def _default(key: keys.Key) -> str:
         return "required"
     if key.default in ("", (), {}):
         return "empty"
+    if isinstance(key.default, tuple):
+        return ", ".join(f"`{item}`" for item in key.default)
     if isinstance(key.default, bool):
         return f"`{str(key.default).lower()}`"
     return f"`{key.default}`" if isinstance(key.default, str) else f"`{keys.shown(key, key.default)}`"
@@ -58,6 +60,8 @@ def _range(key: keys.Key) -> str:
         return ", ".join(f"`{word}`" for word in allowed.one_of)
     if allowed.kind is settings.ValueKind.PORT:
         return "1 to 65535"
+    if allowed.kind is settings.ValueKind.STATUS:
+        return "300 to 499 without 408, 425, 429"
     if allowed.most is None:
         return ""
     low = f"above {keys.shown(key, allowed.above)}" if allowed.above is not None else ""

@@ -32,6 +32,7 @@ _KINDS = {
     settings.ValueKind.PROXY_URL: (
         rf"([Hh][Tt][Tt][Pp][Ss]?|[Ss][Oo][Cc][Kk][Ss]5[Hh]?)://{_HOST}(:(?!0+(/|$))[0-9]*)?/?"
     ),
+    settings.ValueKind.STATUS: values.STATUS,
 }
 _OWN = {
     "app.version": checks.VERSION,
@@ -142,6 +143,8 @@ def _list(key: keys.Key) -> Json:
     item: Json = {"type": _SCALAR} | ({"pattern": _whole(f"({pattern})?")} if pattern else {})
     if key.allowed.one_of:
         item = {"enum": [*key.allowed.one_of, ""]}
+    if key.allowed.kind is settings.ValueKind.STATUS:
+        item |= {"minimum": 300, "maximum": 499, "not": {"enum": [408, 425, 429]}}
     return {"anyOf": [{"type": ["array", "null"], "items": item}, {"const": ""}]}
 
 

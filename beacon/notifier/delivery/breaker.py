@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from beacon.domain import records
+from beacon.domain import parking, records
 from beacon.notifier.delivery import retry, suspicion
 
 FRESH_PROBES_PER_S = 20
@@ -23,6 +23,7 @@ class BreakerMode(StrEnum):
 
     FULL = "full"  # closed: all due deliveries, at full concurrency
     PAUSED = "paused"  # closed, but the endpoint asked for a pause
+    PARKED = "parked"  # none: the endpoint is parked, and no probe is due
     HELD = "held"  # open: none; a probe is under way, or not due yet
     FRESH = "fresh"  # open: one event that has never been attempted
     PROBE = "probe"  # open: one event, even during its backoff
@@ -32,12 +33,14 @@ class BreakerMode(StrEnum):
 class BreakerRules:
     """How many consecutive outage-like answers may open the breaker (0: it never opens), and how an open one probes.
 
-    `timeout_s` is the total deadline of a request.
+    `timeout_s` is the total deadline of a request. `refusals` are the statuses that may park the endpoint: they are not
+    proper answers.
     """
 
     threshold: int
     probe_interval_s: float
     timeout_s: float
+    refusals: frozenset[int] = frozenset()
 
 
 @records.record
@@ -211,7 +214,7 @@ class CircuitBreaker:
         self.failures = 0
         self.slowest_s = max(self.slowest_s, duration_s)
         self._suspicions.answered(request)
-        if not retry.is_proper(request.status):
+        if not parking.is_proper(request.status, self.rules.refusals):
             return BreakerVerdict(counted=True, closed=closed)
         self._proper_at = now
         charged = self._suspicions.charge(sent_at=now - duration_s, own=request.delivery)

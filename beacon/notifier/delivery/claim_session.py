@@ -24,7 +24,7 @@ _FINAL = frozenset({model.DeliveryResult.DELIVERED, model.DeliveryResult.FAILED}
 class LeasedDelivery:
     """A delivery leased to the notifier. `charged` is the number of attempts that were counted after it was claimed.
 
-    `sent` is True once its request was begun.
+    `sent` is True once its request was begun. `parking` is the parking number that the request is sent under.
     """
 
     delivery: model.Delivery
@@ -32,6 +32,7 @@ class LeasedDelivery:
     probe: bool = False
     charged: int = 0
     sent: bool = False
+    parking: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,8 @@ class _Sent:
     outcomes: tuple[model.Outcome, ...]
     since: float  # when the first of the outcomes was settled
     resume: bool
+    renewed: bool
+    proper: tuple[int, int]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,6 +63,10 @@ class ClaimSession:
     clock: Callable[[], float] = time.monotonic
     name: str = ""
     resume: bool = False  # the breaker closed, and no claim with that fact has been answered yet
+    parked: bool = False  # the endpoint is parked, as far as is known
+    parking: int = 0  # the number that new requests are sent under
+    renewed: bool = False  # a secret changed, and no claim with that fact has been answered yet
+    proper: tuple[int, int] = (0, 0)  # when the latest request beside the deliveries was sent and answered properly
     held: dict[int, LeasedDelivery] = field(default_factory=dict)
     outbox: list[model.Outcome] = field(default_factory=list)
     died: in_flight_marks.Died = field(default_factory=in_flight_marks.Died)  # until an answered claim reported it
@@ -116,7 +123,13 @@ class ClaimSession:
         """Return True if a claim must be sent to update the store."""
         if not self.can_claim:
             return False
-        if self.outbox or self.resume or (self.died.deliveries and not self._unanswered):
+        if (
+            self.outbox
+            or self.resume
+            or self.renewed
+            or self.proper[0]
+            or (self.died.deliveries and not self._unanswered)
+        ):
             return True
         latest_request = self.latest_request
         if latest_request is None or latest_request.want == 0:
@@ -143,12 +156,22 @@ class ClaimSession:
             probe=claim_request.mode in (breaker.BreakerMode.PROBE, breaker.BreakerMode.FRESH),
             fresh_only=claim_request.mode is breaker.BreakerMode.FRESH,
             resume=self.resume,
+            parked=self.parked,
+            parking=self.parking,
+            renewed=self.renewed,
+            proper=self.proper,
         )
         self._unanswered[self._number] = _Sent(
-            claim_request=claim_request, outcomes=outcomes, since=self._outbox_since, resume=self.resume
+            claim_request=claim_request,
+            outcomes=outcomes,
+            since=self._outbox_since,
+            resume=self.resume,
+            renewed=self.renewed,
+            proper=self.proper,
         )
         self._outbox_since = math.inf
-        self.resume = False
+        self.resume = self.renewed = False
+        self.proper = (0, 0)
         return claim
 
     def take(
@@ -171,7 +194,7 @@ class ClaimSession:
         final = {outcome.delivery for outcome in unknown if outcome.result in _FINAL}
         charged = Counter(outcome.delivery for outcome in unknown if outcome.result is model.DeliveryResult.CHARGED)
         jobs = [
-            LeasedDelivery(delivery=one, ledger=ledger, charged=charged[one.id])
+            LeasedDelivery(delivery=one, ledger=ledger, charged=charged[one.id], parking=reply.parking)
             for one in reply.deliveries
             if one.id not in self.held and one.id not in final
         ]
@@ -181,6 +204,8 @@ class ClaimSession:
     def renew(self) -> None:
         """Begin a new session that keeps the leases and all unconfirmed settlements."""
         self.resume |= any(sent.resume for sent in self._unanswered.values())
+        self.renewed |= any(sent.renewed for sent in self._unanswered.values())
+        self.proper = max([self.proper, *(sent.proper for sent in self._unanswered.values())])
         self._outbox_since = self.unconfirmed_since
         self.outbox[:0] = self._carried(after=0)
         self._unanswered.clear()
@@ -209,6 +234,7 @@ class ClaimSession:
         self._outbox_since = math.inf
         self.died = in_flight_marks.Died()
         self.renew()
+        self.parked, self.parking, self.renewed, self.proper = False, 0, False, (0, 0)
 
     def _carried(self, *, after: int) -> list[model.Outcome]:
         """Return the settlements of unanswered claims with a higher number."""

@@ -18,6 +18,7 @@ from beacon.notifier.delivery import (
     in_flight_marks,
     judgement,
     outgoing,
+    parked,
     ports,
     rate_limit,
     render,
@@ -30,6 +31,7 @@ from beacon.notifier.transport import answer
 # How long the store may park a claim: less would be busy waiting, more would delay the detection of a dead peer.
 _POLL_S = (0.1, 5.0)
 _SILENCE_S = 0.05  # between two checks for requests that are not answered
+_SECRETS_S = 1.0  # between two checks of the files of secrets while nothing is sent
 _AT_ANY_TIME_S = 3600.0
 _UNAVAILABLE = 503
 _PROBING = (breaker.BreakerMode.FRESH, breaker.BreakerMode.PROBE)
@@ -52,6 +54,7 @@ class EndpointConfig:
     poll_s: float
     rate: float = 0.0
     reply_s: float = 5.0
+    park: parked.ParkingConfig = parked.NEVER
 
 
 class EndpointDelivery:
@@ -85,6 +88,9 @@ class EndpointDelivery:
         self._cancelled = False
         self._finishing = False
         self._silence_at = 0.0
+        self._secrets_at = 0.0
+        self._secrets = sender.secrets_version
+        self._parked = parked.ParkedEndpoint(config=config.park)
         self._make_parts()
 
     def _make_parts(self) -> None:
@@ -92,7 +98,10 @@ class EndpointDelivery:
         config = self._config
         self._breaker = breaker.CircuitBreaker(rules=config.rules)
         self._claims = claims.Claims(self._session, poll_s=self._poll_s, reply_s=config.reply_s)
-        self._judge = judgement.Judge(config.policy, self._breaker, self._session, telemetry=self._telemetry)
+        self._judge = judgement.Judge(
+            config.policy, self._breaker, self._session, telemetry=self._telemetry, parking=self._parked
+        )
+        self._parked.probe_ended()
         self._outgoing = outgoing.Outgoing(config.width, self._send, may_send=self._may_send, is_leased=self._is_leased)
         self._under_way: dict[int, float] = {}  # delivery -> send time of its request; without probes
 
@@ -132,6 +141,7 @@ class EndpointDelivery:
         if taken is None:
             return
         request, jobs = taken
+        self._take_parking(reply)
         self._marks.keep(self._session.unsettled)
         self._telemetry.claimed(len(jobs))
         self._admit(request, jobs)
@@ -147,6 +157,10 @@ class EndpointDelivery:
         self._telemetry.working(self._outgoing.busy)
         if self._breaker.detect_outage(now):
             self._opened(self._breaker.failures, self._breaker.failure_code)
+        if now >= self._secrets_at:
+            self._secrets_at = now + _SECRETS_S
+            self._sender.check_secrets()
+            self._note_secrets()
         if now < self._silence_at:
             return
         self._silence_at = now + _SILENCE_S
@@ -154,6 +168,27 @@ class EndpointDelivery:
             self._opened(silent, answer.TIMEOUT)
         if self._claims.is_silent(now, renewed_at=renewed_at):
             self._telemetry.silent()
+
+    def _take_parking(self, reply: wire.Claimed) -> None:
+        """Stop sending when the store has parked the endpoint, go on when it says that the parking has ended."""
+        if not self._parked.take(reply.parking, reply.parked, self._clock()):
+            return
+        self._session.parked = bool(self._parked.cause)
+        if self._parked.cause:
+            self._release(self._outgoing.withdraw())
+        self._telemetry.parked(self._parked.cause)
+
+    def _note_secrets(self) -> None:
+        """Use a new parking number once a secret has changed, and report that to the store."""
+        version = self._sender.secrets_version
+        if version != self._secrets:
+            self._secrets = version
+            self._session.parking = self._parked.renew()
+            self._session.renewed = True
+
+    def answered_properly(self, sent_us: int, at_us: int) -> None:
+        """Record that a request that is no delivery was sent and answered properly. For any thread."""
+        self._session.proper = max(self._session.proper, (sent_us, at_us))
 
     def _opened(self, failures: int, code: str) -> None:
         self._telemetry.opened(failures, code)
@@ -167,6 +202,7 @@ class EndpointDelivery:
         """Forget all deliveries: the ledger was replaced by another one."""
         self._outgoing.withdraw()
         self._breaker.probe_dropped()
+        self._parked.forget()
         self._session.forget()
         self._marks.change_ledger(ledger)
 
@@ -204,7 +240,7 @@ class EndpointDelivery:
         """Return the claim to make now, and for how long that plan is valid."""
         if self._finishing:
             return claim_session.ClaimRequest(mode=breaker.BreakerMode.HELD), _AT_ANY_TIME_S
-        plan = self._breaker.plan(now)
+        plan = self._parked.plan(now) if self._parked.cause else self._breaker.plan(now)
         if plan.mode in _PROBING and (at := self._rate_limit.next_at(now)) > now:
             plan = breaker.ClaimPlan(mode=breaker.BreakerMode.HELD, until=at)
         valid_s = _AT_ANY_TIME_S if plan.until is None else max(0.0, plan.until - now)
@@ -213,10 +249,10 @@ class EndpointDelivery:
                 queued = self._outgoing.queued
                 want = self._batch - queued if queued <= self._batch // 2 else 0
                 return claim_session.ClaimRequest(mode=plan.mode, want=want, wait_s=self._poll_s), valid_s
-            case breaker.BreakerMode.PROBE:
+            case breaker.BreakerMode.PROBE | breaker.BreakerMode.PARKED:
                 return claim_session.ClaimRequest(mode=plan.mode, want=1, wait_s=self._poll_s), valid_s
             case breaker.BreakerMode.FRESH:
-                wait_s = max(0.0, (plan.until or now) - now)
+                wait_s = min(self._poll_s, max(0.0, (plan.until or now) - now))
                 return claim_session.ClaimRequest(mode=plan.mode, want=1, wait_s=wait_s), valid_s
             case _:
                 return claim_session.ClaimRequest(mode=plan.mode), valid_s
@@ -226,12 +262,14 @@ class EndpointDelivery:
         if not jobs:
             return
         now, sending = self._clock(), not (self._finishing or self._stop.is_set())
-        if sending and self._breaker.admits(now):
+        if sending and self._breaker.admits(now) and not self._parked.cause:
             self._outgoing.submit(jobs)
             return
         asked_to_probe = request.mode in _PROBING
-        if sending and self._breaker.open and asked_to_probe and not self._breaker.probing:
-            self._breaker.probe_sent(now)
+        circuit = self._parked if self._parked.cause else self._breaker
+        may_probe = self._breaker.open or bool(self._parked.cause)
+        if sending and may_probe and asked_to_probe and not circuit.probing:
+            circuit.probe_sent(now)
             probe, *jobs = jobs
             probe.probe = True
             self._outgoing.submit_probe(probe)
@@ -283,12 +321,16 @@ class EndpointDelivery:
             timeout_s=self._breaker.deadline_s(probe=job.probe),
             done=lambda reply: self._answered(job, reply),
         )
+        self._note_secrets()  # the sender may have found a new one, and uses it for this request
+        job.parking = max(job.parking, self._parked.renewed)
 
     def _answered(self, job: claim_session.LeasedDelivery, reply: answer.EndpointAnswer) -> None:
         """Settle a request, and send the next one."""
         self._outgoing.ended(job)
         if not job.probe:
             self._under_way.pop(job.delivery.id, None)
+        elif self._parked.probing:
+            self._parked.probe_ended()
         if self._is_leased(job):  # else its ledger was replaced
             if self._cancelled and reply.status == 0:
                 self._breaker.probe_dropped()

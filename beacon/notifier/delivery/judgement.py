@@ -5,9 +5,10 @@ follows for the event.
 """
 
 import random
+from dataclasses import replace
 
 from beacon.domain import model
-from beacon.notifier.delivery import breaker, claim_session, ports, retry, settlement, suspicion
+from beacon.notifier.delivery import breaker, claim_session, parked, ports, retry, settlement, suspicion
 from beacon.notifier.transport import answer
 
 
@@ -21,8 +22,10 @@ class Judge:
         session: claim_session.ClaimSession,
         *,
         telemetry: ports.TelemetryPort,
+        parking: parked.ParkedEndpoint,
     ) -> None:
-        """Settle by `policy` and with the verdicts of `circuit`."""
+        """Settle by `policy`, with the verdicts of `circuit`, as `parking` allows."""
+        self._parking = parking
         self._policy = policy
         self._breaker = circuit
         self._session = session
@@ -45,7 +48,11 @@ class Judge:
             error=reply.error,
         )
         verdict = self._breaker.answered(request, duration_s=reply.duration_s, now=now, probe=job.probe)
+        if job.probe and self._parking.cause:
+            verdict = replace(verdict, counted=False)
         outcome = settlement.settle(job, reply, verdict, self._policy, roll=self._random.uniform(-1.0, 1.0))
+        if self._parking.forgives(reply.status, job.parking):
+            outcome = settlement.forgiven(outcome)
         self._session.settle(outcome)
         self._telemetry.sent(delivery, outcome, failures=self._breaker.failures, alive=self._breaker.is_alive(now))
         if outcome.result is model.DeliveryResult.FAILED and retry.meaning(reply.status) is retry.Meaning.AGAIN:

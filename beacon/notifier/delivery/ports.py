@@ -18,6 +18,13 @@ class Sender(Protocol):
     ) -> None:
         """Send one request; `done` is called with the complete answer."""
 
+    @property
+    def secrets_version(self) -> int:
+        """Return a number that grows when a token or a TLS file has changed and is used."""
+
+    def check_secrets(self) -> None:
+        """Read the files of secrets again if they have changed, also while nothing is sent."""
+
     def expire(self, before: float) -> None:
         """Expire soon every request that was sent before a monotonic instant."""
 
@@ -57,6 +64,9 @@ class TelemetryPort(Protocol):
 
     def closed(self) -> None:
         """Record that the breaker closed."""
+
+    def parked(self, cause: str) -> None:
+        """Record that the endpoint is parked, and why; "": it is no longer."""
 
     def faulted(self, error: Exception) -> None:
         """Record an unexpected error that only one request has."""

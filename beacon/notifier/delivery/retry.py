@@ -49,11 +49,6 @@ def outage_like(status: int) -> bool:
     return status == 0 or status in _OUTAGE_LIKE
 
 
-def is_proper(status: int) -> bool:
-    """Return True if an answer shows that the endpoint processes events: a complete one, of this event or about it."""
-    return 200 <= status < 500 and status not in _RETRIED
-
-
 def exhausted(policy: Policy, counted: int) -> bool:
     """Return True if no attempt is left after `counted` attempts that count."""
     return 0 < policy.max_attempts <= counted

@@ -32,6 +32,7 @@ def settle(
         started_us=reply.started_us,
         duration_s=reply.duration_s,
         request_id=reply.request_id,
+        parking=job.parking,
     )
     match retry.meaning(reply.status):
         case retry.Meaning.DELIVERED:
@@ -49,6 +50,11 @@ def settle(
         forgiven=verdict.forgiven,
         delay_s=0.0 if verdict.overtaken else delay_s,
     )
+
+
+def forgiven(outcome: model.Outcome) -> model.Outcome:
+    """Return the outcome of a refusal that says nothing about its event: it is sent again, and does not count."""
+    return replace(outcome, result=model.DeliveryResult.RETRY, counted=False, forgiven=False, delay_s=0.0)
 
 
 def asked_s(reply: answer.EndpointAnswer) -> float | None:

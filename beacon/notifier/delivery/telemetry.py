@@ -58,7 +58,7 @@ class Telemetry:
         self._openings = metrics.BREAKER_OPENINGS.labels(endpoint=endpoint)
         self._working = metrics.WORKER_BUSY.labels(endpoint=endpoint)
         self._endpoint = endpoint
-        self._claim, self._reported = "", ("", "")
+        self._claim, self._cause, self._reported = "", "", ("", "", "")
         self._busy, self._unpublished = -1, _Unpublished()
         self._losses = _Losses(endpoint, logger)
         self._health: tuple[int, bool] | None = None
@@ -148,6 +148,11 @@ class Telemetry:
         self._report_endpoint("up")
         self._log.info("breaker closed", endpoint=self._endpoint, outage_s=outage_s)
 
+    def parked(self, cause: str) -> None:
+        """Record that the endpoint is parked, and why; "": it is no longer. The store logs both."""
+        self._cause = cause
+        self._report_endpoint("parked" if cause else "up")
+
     def finish(self) -> None:
         """Publish and log what is not published yet, before the process ends."""
         self._publish()
@@ -208,9 +213,11 @@ class Telemetry:
 
     def _report_endpoint(self, state: str) -> None:
         breaker = "open" if self._failed_since is not None else "closed"
-        if (state, breaker) != self._reported:
-            self._reported = state, breaker
-            self._report("endpoint", {"state": state, "breaker": breaker, "endpoint": self._endpoint})
+        state = "parked" if self._cause and state != "faulty" else state
+        if (state, breaker, self._cause) != self._reported:
+            self._reported = state, breaker, self._cause
+            cause = {"cause": self._cause} if self._cause else {}
+            self._report("endpoint", {"state": state, "breaker": breaker, "endpoint": self._endpoint, **cause})
 
 
 def _traceback(error: Exception) -> str:

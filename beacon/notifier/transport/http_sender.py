@@ -6,6 +6,7 @@ Redirects are not followed: a 302 would turn a POST into a GET. Only the status,
 a response leave this module.
 """
 
+import contextlib
 import random
 import time
 from collections.abc import Callable
@@ -87,6 +88,9 @@ class HttpSender:
         self._connections = self._no_connections()
         self._deadline_timer: event_loop.Timer | None = None
         self._cancelled = False
+        self._known_token: str | None = None
+        self._known_way: route.EndpointRoute | None = None
+        self.secrets_version = 0
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -108,8 +112,7 @@ class HttpSender:
             if self._cancelled:
                 self._refuse(request, answer.NETWORK, _CANCELLED)
                 return
-            request.token = self._token()
-            way = self._routes.current()
+            request.token, way = self._current()
             request.data = self._routes.template(way, request.token).fill(request.request_id, event_id, body)
         except endpoint_proxy.NoPasswordError as error:
             self._refuse(request, answer.NETWORK, str(error))
@@ -122,6 +125,26 @@ class HttpSender:
         else:
             self._connections.follow(way)
             self._dispatch(request, way)
+
+    def check_secrets(self) -> None:
+        """Read the token and the TLS files again if they have changed, also while nothing is sent."""
+        if self._known_way is None and not self._target.files.named:
+            self._note(self._token(), None)
+            return
+        with contextlib.suppress(errors.TransientError):
+            self._current()
+
+    def _current(self) -> tuple[str, route.EndpointRoute]:
+        """Return the token and the route of the next request, and note whether one of them has changed."""
+        token, way = self._token(), self._routes.current()
+        self._note(token, way)
+        return token, way
+
+    def _note(self, token: str, way: route.EndpointRoute | None) -> None:
+        is_new_token = self._known_token is not None and token != self._known_token
+        is_new_way = self._known_way is not None and way is not self._known_way
+        self._known_token, self._known_way = token, way
+        self.secrets_version += is_new_token or is_new_way
 
     def expire(self, before: float) -> None:
         """Expire, in the next round of the loop, every request that was sent before a monotonic instant."""

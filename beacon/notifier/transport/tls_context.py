@@ -24,6 +24,11 @@ class TlsFiles:
     key: str = ""
     verify: bool = True
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Return the paths of the files that are configured."""
+        return tuple(path for path in (self.ca, self.certificate, self.key) if path)
+
 
 class TlsContexts:
     """Creates a TLS context whenever its files change."""
@@ -31,7 +36,7 @@ class TlsContexts:
     def __init__(self, files: TlsFiles) -> None:
         """Watch the given files."""
         self._files = files
-        self._paths = tuple(path for path in (files.ca, files.certificate, files.key) if path)
+        self._paths = files.named
         self._signature: Signature | None = None
         self._checked_at = -_CHECK_EVERY_S
 

@@ -5,6 +5,8 @@
 -- An endpoint by its name. first_sequence: the last sequence when the name appeared. removed_us: 0 while it is configured.
 -- parking: the number of parkings, resumptions and changed secrets; parked_us and paused_us are 0 while it is neither,
 -- paused_by and paused_reason are those of the operator who paused it.
+-- proper_sent_us, proper_us: when the request of the latest proper answer was sent, and when an answer last came; kept
+-- while refusals since then are known. restoring: what was refused is restored as soon as a notifier names its requests.
 -- url_digest and selection are empty until a start has recorded them; selection: a digest, and the types; updates: whether
 -- `updated` events were emitted then.
 CREATE TABLE endpoints (
@@ -20,7 +22,10 @@ CREATE TABLE endpoints (
     selection TEXT NOT NULL DEFAULT '',
     updates INTEGER NOT NULL DEFAULT 0,
     paused_by TEXT NOT NULL DEFAULT '',
-    paused_reason TEXT NOT NULL DEFAULT ''
+    paused_reason TEXT NOT NULL DEFAULT '',
+    proper_sent_us INTEGER NOT NULL DEFAULT 0,
+    proper_us INTEGER NOT NULL DEFAULT 0,
+    restoring INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 -- The scopes whose objects an endpoint must still be compared with, and the last (namespace, name) that is done.
@@ -116,7 +121,8 @@ CREATE TABLE events (
 
 -- id: sequence << 12 | endpoint. previous: the sequence that was written before for the same endpoint and key. The last
 -- columns are the last request of this generation; started_us NULL: none, or its record is in `attempts`. background: of
--- a catch-up, so that it yields to others.
+-- a catch-up, so that it yields to others. refused_us: when it was refused with a status that may park its endpoint, and
+-- refused_first: 1 if that was the first refusal of its object. restores: generations that a restore began.
 CREATE TABLE deliveries (
     id INTEGER PRIMARY KEY,
     endpoint INTEGER NOT NULL,
@@ -140,7 +146,10 @@ CREATE TABLE deliveries (
     duration_us INTEGER NOT NULL DEFAULT 0,
     counted INTEGER NOT NULL DEFAULT 0,
     request_id TEXT NOT NULL DEFAULT '',
-    background INTEGER NOT NULL DEFAULT 0
+    background INTEGER NOT NULL DEFAULT 0,
+    refused_us INTEGER NOT NULL DEFAULT 0,
+    refused_first INTEGER NOT NULL DEFAULT 0,
+    restores INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 -- Requests that are not, or not completely, in the row of their delivery.
@@ -208,7 +217,7 @@ INSERT INTO last_of SELECT id, sequence << 12 | 1 FROM old_deliveries;
 INSERT OR IGNORE INTO deliveries
 SELECT d.sequence << 12 | 1, 1, m.key, e.previous, d.state, d.generation, d.attempts, d.requests, d.next_attempt_us,
     d.last_tried_us, d.settled_us, d.forgiven, d.out_of_order, d.delivered_us, d.reason, d.last_code, d.last_status,
-    d.last_error, a.started_us, coalesce(a.duration_us, 0), coalesce(a.counted, 0), coalesce(a.request_id, ''), 0
+    d.last_error, a.started_us, coalesce(a.duration_us, 0), coalesce(a.counted, 0), coalesce(a.request_id, ''), 0, 0, 0, 0
 FROM old_deliveries d JOIN keys_of m USING (sequence) JOIN old_events e USING (sequence) LEFT JOIN old_attempts a
     ON a.delivery = d.id AND a.generation = d.generation AND a.attempt = d.requests AND a.code = d.last_code
     AND a.status = d.last_status AND a.error = d.last_error
@@ -249,6 +258,7 @@ CREATE INDEX deliveries_fresh ON deliveries (endpoint) WHERE state = 'ready' AND
 CREATE INDEX deliveries_background ON deliveries (endpoint) WHERE state = 'ready' AND requests = 0 AND background = 1;
 CREATE INDEX deliveries_queued ON deliveries (key, endpoint) WHERE state = 'queued';
 CREATE INDEX deliveries_due ON deliveries (endpoint, next_attempt_us) WHERE state = 'ready' AND requests > 0;
+CREATE INDEX deliveries_refused ON deliveries (endpoint, refused_us) WHERE state = 'failed' AND refused_us > 0;
 CREATE INDEX deliveries_tried ON deliveries (endpoint, last_tried_us) WHERE state = 'ready' AND requests > 0;
 
 -- The same rows for people who look into the file.

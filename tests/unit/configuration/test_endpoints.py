@@ -61,6 +61,12 @@ def test_an_empty_section_beside_the_list_is_no_error() -> None:
         ("{url: http://a/, headers: {Te: secret}}", "endpoints[0].headers: 'Te' belongs to the connection"),
         ("http://user:secret@a/", "endpoints[0]: must be a mapping"),
         ("{url: http://a/, breaker: {probeInterval: 5s}}", "endpoints[0].breaker.probeInterval: '5s' must be"),
+        ("{url: http://a/, park: {after: 0}}", "endpoints[0].park.after: '0' must be at least 1"),
+        ("{url: http://a/, park: {statuses: [429]}}", "endpoints[0].park.statuses: '429' must be an HTTP status from"),
+        ("{url: http://a/, park: {statuses: [401, 500]}}", "endpoints[0].park.statuses: '500' must be an HTTP status"),
+        ("{url: http://a/, park: {statuses: [true]}}", "endpoints[0].park.statuses: 'true' must be an HTTP status"),
+        ("{url: http://a/, park: {maxProbeInterval: 10ms}}", "endpoints[0].park.maxProbeInterval: '10ms' must be"),
+        ("{url: http://a/, park: {afetr: 3}}", "endpoints[0].park.afetr: no such key; did you mean after?"),
     ],
 )
 def test_a_problem_names_the_entry(entry: str, message: str) -> None:
@@ -165,7 +171,7 @@ def test_the_concurrency_is_that_of_the_worker_unless_it_is_set() -> None:
         ("start: later", "endpoints[0].start: 'later' must be one of created, now"),
         ("rate: -1", "endpoints[0].rate: '-1' must be at least 0"),
         ("concurrency: 513", "endpoints[0].concurrency: '513' must be at least 0 and at most 512"),
-        ("park: {}", "endpoints[0].park: no such key"),
+        ("sync: {}", "endpoints[0].sync: no such key"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_of_an_endpoint_is_reported(keys: str, message: str) -> None:
@@ -229,3 +235,13 @@ def test_the_schema_does_not_require_the_url_of_the_only_endpoint_which_a_variab
 
     assert not list(VALIDATOR.iter_errors(documents.load(text)))
     assert load(text, ENDPOINT_URL="http://a/").endpoint.url == "http://a/"
+
+
+def test_parking_is_configured_for_each_endpoint() -> None:
+    entries = "{url: http://a/, name: a, park: {enabled: no}}", "{url: http://b/, name: b, park: {statuses: ['404']}}"
+
+    a, b = load(with_endpoints(*entries)).endpoints
+
+    assert not a.park.enabled
+    assert (b.park.after, b.park.statuses, b.park.max_probe_interval_s) == (3, (404,), 300.0)
+    assert settings.Park().statuses == (401, 403, 404, 405, 407, 410)

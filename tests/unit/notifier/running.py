@@ -58,6 +58,9 @@ class Recorder:
     def closed(self) -> None:
         self.reported.append("closed")
 
+    def parked(self, cause: str) -> None:
+        self.reported.append(f"parked: {cause}")
+
     def faulted(self, error: Exception) -> None:
         self.reported.append(f"faulted: {error!r}")
 

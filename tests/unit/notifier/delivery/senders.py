@@ -19,6 +19,11 @@ class Sender:
         self.waiting: list[Done] = []
         self.broke: Callable[[Exception], None] = _unused
         self.resets = 0
+        self.secrets_version = 0
+        self.checks = 0
+
+    def check_secrets(self) -> None:
+        self.checks += 1
 
     def send(self, _body: bytes, *, event_id: str, timeout_s: float, done: Done) -> None:
         assert timeout_s > 0

@@ -1,0 +1,249 @@
+"""Parking with a real store, a notifier process and an endpoint that refuses for a while: nothing is lost.
+
+The endpoint accepts one token. What it accepts is recorded; an event that it refused may come again.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from beacon import wire
+from beacon.runtime import run_directory
+from tests import run_directories
+from tests.integration.test_notifier_endpoints import ServedWorld
+from tests.unit.notifier import endpoints, running
+from tests.unit.store import world
+
+OBJECTS = [f"o{number}" for number in range(20)]
+
+
+class Place:
+    """A store, an endpoint with a token, and the file from which notifiers read theirs."""
+
+    def __init__(self, directory: Path, **park: Any) -> None:
+        self.directory = directory
+        self.run_dir = run_directories.made(directory)
+        self.token_file = directory / "token"
+        self.accepted: list[dict[str, Any]] = []
+        self.refusals = 0
+        self.status = 0  # that refuses every request; 0: the token decides
+        self.use("first")
+        self.token = "first"
+        self.endpoint = endpoints.Endpoint(self.answer)
+        config = {
+            "resources": [{"apiVersion": "v1", "kind": "ConfigMap"}],
+            "annotation": {"key": world.ANNOTATION},
+            "events": {"updated": True},
+            "worker": {"concurrency": 4, "pollInterval": "1s"},
+            "endpoint": {"url": self.endpoint.url, "park": park, "timeout": "60s"},
+        }
+        self.store = ServedWorld(directory, self.run_dir, config)
+        self.store.open()
+        self.store.relist(10)
+        self.position = 10
+        self.changes = 0
+
+    def use(self, token: str) -> None:
+        """Replace the file of the token, as a mounted secret is replaced."""
+        new = self.token_file.with_suffix(".new")
+        new.write_text(token)
+        new.replace(self.token_file)
+
+    def answer(self, request: endpoints.Received, _line: object) -> endpoints.Reply:
+        given = {name.lower(): value for name, value in request.headers.items()}.get("authorization")
+        if self.status or given != f"Bearer {self.token}":
+            self.refusals += 1
+            return endpoints.Reply(self.status or 401)
+        self.accepted.append(json.loads(request.body))
+        return endpoints.Reply()
+
+    def change(self, *names: str) -> None:
+        seen = []
+        for name in names:
+            self.position += 1
+            seen.append(world.seen(name, self.position, value=f"v{self.position}"))
+        reply = self.store.observe(self.position - len(names), self.position, *seen)
+        assert reply.place is wire.ApplyResult.APPLIED, reply
+        self.changes += len(names)
+
+    @contextmanager
+    def notifier(self) -> Iterator[subprocess.Popen[bytes]]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("SUPERVISOR")}
+        own = {"BEACON_RUN_DIR": str(self.directory), "ENDPOINT_AUTH_TOKEN_FILE": str(self.token_file)}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "beacon.notifier"], env={**inherited, **own}, stdout=subprocess.DEVNULL
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+    @property
+    def statistics(self) -> wire.EndpointStatistics:
+        (found,) = self.store.ask(wire.Inspect()).endpoints
+        assert isinstance(found, wire.EndpointStatistics)
+        return found
+
+    def state(self) -> str:
+        reports = run_directory.read_reports(self.run_dir)
+        return next((report.state for report in reports if report.component == "endpoint"), "")
+
+    def until_parked(self) -> None:
+        running.wait_for(lambda: self.statistics.parked_us > 0)
+
+    def until_delivered(self) -> None:
+        running.wait_for(lambda: self.statistics.delivered == self.changes)
+
+    def check(self, *, repeats: int = 0) -> None:
+        """Check that everything was accepted, each object's events in order, and nothing twice."""
+        found = self.statistics
+        assert (found.failed, found.ready, found.queued, found.parked_us) == (0, 0, 0, 0)
+        sequences: dict[str, list[int]] = defaultdict(list)
+        for event in self.accepted:
+            sequences[event["subject"]].append(int(event["sequence"]))
+        assert sum(Counter(event["id"] for event in self.accepted).values()) <= self.changes + repeats
+        assert len({event["id"] for event in self.accepted}) == self.changes
+        for of_object in sequences.values():
+            assert list(dict.fromkeys(of_object)) == sorted(set(of_object))
+
+
+@contextmanager
+def made(**park: Any) -> Iterator[Place]:
+    with tempfile.TemporaryDirectory(prefix="bk") as directory:
+        place = Place(Path(directory), **park)
+        try:
+            yield place
+        finally:
+            place.store.stop()
+            place.endpoint.down()
+
+
+@pytest.mark.parametrize("status", [401, 404])
+def test_an_endpoint_that_refuses_for_a_while_loses_nothing_three_times(status: int) -> None:
+    with made() as place, place.notifier():
+        place.change(*OBJECTS)
+        place.until_delivered()
+        for _ in range(3):
+            place.status = status
+            place.change(*OBJECTS)
+            place.change(*OBJECTS)
+            place.until_parked()
+            running.wait_for(lambda: place.state() == "parked")
+            place.change("new")
+            before = place.refusals
+            running.wait_for(lambda least=before: place.refusals > least + 1)  # type: ignore[misc]
+            place.status = 0
+            place.change(*OBJECTS)
+            place.until_delivered()
+
+        place.check()
+        running.wait_for(lambda: place.state() == "up")
+
+
+def test_a_token_that_rotates_on_both_sides_at_different_times_loses_nothing() -> None:
+    with made() as place, place.notifier():
+        place.change(*OBJECTS)
+        place.until_delivered()
+        for token in ("second", "third"):
+            place.token = token
+            place.change(*OBJECTS)
+            place.until_parked()
+            place.change(*OBJECTS)
+            place.use(token)
+            place.until_delivered()
+            before = place.refusals
+            place.use(early := f"{token}-early")
+            while place.refusals == before:  # until the notifier has read it
+                place.change("a")
+                time.sleep(0.1)
+            place.change("a", "b", "c", "d")
+            place.until_parked()
+            place.token = early
+            place.until_delivered()
+
+        place.check()
+
+
+def test_fewer_objects_than_park_an_endpoint_are_restored_when_the_token_changes() -> None:
+    with made() as place, place.notifier():
+        place.token = "second"
+        place.change("a", "b")
+        running.wait_for(lambda: place.statistics.failed == 2)
+        assert place.statistics.parked_us == 0
+
+        place.use("second")
+
+        place.until_delivered()
+        place.check()
+
+
+def test_beacon_resume_restores_and_sends() -> None:
+    with made(maxProbeInterval="1h") as place, place.notifier():
+        place.status = 403
+        place.change(*(f"x{number}" for number in range(30)))
+        place.until_parked()
+        place.status = 0
+
+        place.store.ask(wire.ResumeEndpoint(endpoint="default"))
+
+        place.until_delivered()
+        place.check()
+
+
+@pytest.mark.parametrize("killed", ["store", "notifier", "both"])
+@pytest.mark.parametrize("moment", ["parking", "probing", "restoring"])
+def test_processes_that_end_while_it_is_parked_lose_nothing(killed: str, moment: str) -> None:
+    with made() as place:
+        with place.notifier() as process:
+            place.change(*OBJECTS)
+            place.until_delivered()
+            place.token = "second"
+            place.change(*OBJECTS)
+            if moment != "parking":
+                place.until_parked()
+                before = place.refusals
+                running.wait_for(lambda: place.refusals > before)
+            if moment == "restoring":
+                place.use("second")
+                running.wait_for(lambda: place.statistics.delivered > len(OBJECTS))
+            if killed != "store":
+                process.kill()
+                process.wait()
+            if killed != "notifier":
+                place.store.stop()
+                place.store.start()
+            if killed == "store":
+                place.until_parked() if moment == "parking" else None
+                place.use("second")
+                place.until_delivered()
+        with place.notifier():
+            if killed != "store" and moment == "parking":
+                place.until_parked()
+            place.use("second")
+            place.until_delivered()
+            place.check(repeats=4)
+
+
+def test_parking_that_is_off_is_the_old_table() -> None:
+    with made(enabled=False) as place, place.notifier():
+        place.status = 401
+        place.change(*OBJECTS)
+        running.wait_for(lambda: place.statistics.failed == len(OBJECTS))
+        place.status = 0
+        place.use("other")
+        running.wait_for(lambda: place.statistics.failed == len(OBJECTS))
+        place.change("a")
+
+        running.wait_for(lambda: place.statistics.delivered + place.statistics.failed == len(OBJECTS) + 1)
+        assert (place.statistics.parked_us, place.refusals) == (0, place.statistics.failed)
