@@ -63,8 +63,7 @@ class Receiver:
             self._look(max(now, self._proper_at + 1.0))
         while self.parked and self._waiting and (at := max(now, self._probe_at())) < until:
             self._probe(at)
-            if not self.parked:
-                self._send_due(at)
+            self._send_due(at)
 
     def _send_due(self, now: float) -> None:
         while not self.parked and self._waiting:
