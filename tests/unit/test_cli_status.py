@@ -247,3 +247,12 @@ WATCHED = seen()["components"]
 )
 def test_the_state_that_raises_an_alert_is_a_problem(changes: dict[str, Any], expected: list[str]) -> None:
     assert find(seen(**(FRESH | changes)), now_us=NOW_US) == expected
+
+
+def test_a_parked_endpoint_is_a_sentence_with_the_cure() -> None:
+    part = {"component": "endpoint", "state": "parked", "cause": "not-found", "endpoint": "a", "since": "2026-11-28"}
+
+    assert find(seen(components=[part])) == [
+        "endpoint a: parked (not-found) since 2026-11-28: correct the URL; if no file of Beacon changes with it,"
+        " run beacon resume"
+    ]

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from beacon.cli import formatting
-from beacon.domain import model
+from beacon.domain import model, parking
 from beacon.runtime import heartbeat, supervision
 
 _RECENT_S = 600  # a process that ended in this time may be in a crash loop
@@ -55,6 +55,10 @@ def _of_component(part: Values, snapshot: Values) -> list[str]:
         return [f"notifier: {part['state']}"]
     if part["component"] == "endpoint" and part["state"] == "down":
         return [f"endpoint {part.get('endpoint', '')}: down since {part['since']}"]
+    if part["component"] == "endpoint" and part["state"] == "parked":
+        cause = part.get("cause", "")
+        cure = f"correct {parking.suspect_of(cause)}; if no file of Beacon changes with it, run beacon resume"
+        return [f"endpoint {part.get('endpoint', '')}: parked ({cause}) since {part['since']}: {cure}"]
     return []
 
 

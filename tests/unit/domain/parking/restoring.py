@@ -123,7 +123,7 @@ class World:
             self.answers.append(replace(request, answered_at=self.now))
 
     def kill(self) -> None:
-        """Terminate the notifier, whose marks tell what was in flight, and which forgets what waits."""
+        """Terminate the notifier: its marks keep what was in flight; what waits stays failed."""
         for number in self.out():
             self.rows[number].unknown = True
         for row in self.rows.values():
@@ -248,7 +248,7 @@ def play(seed: int, without: Collection[Rule] = (), faults: Collection[str] = ()
 
 
 def fall_silent(world: World) -> None:
-    """Let all requests come back while nothing more is sent, and require that what was refused parks the endpoint."""
+    """Settle all requests without new ones, and require that the endpoint is parked if enough objects were refused."""
     while world.out():
         world.answer()
         world.settle()
