@@ -215,6 +215,16 @@ SINCE = formatting.precise(NOW_US)
         ),
         (
             {},
+            reported("parked", cause="not-found"),
+            [
+                (
+                    "endpoint billing: parked since T (not-found), 3 pending; correct the URL; if no file of Beacon"
+                    " changes with it, run beacon resume --endpoint billing"
+                )
+            ],
+        ),
+        (
+            {},
             reported("faulty"),
             [
                 (

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from beacon.cli import formatting
+from beacon.domain import parking
 
 _PENDING = ("ready", "waiting", "queued", "in_flight")
 
@@ -66,6 +67,10 @@ def _reported(name: str, report: Values) -> dict[str, str]:
     if state == "down":
         why = "breaker open" if report.get("breaker") == "open" else "it does not answer"
         advice = f"it is tried until it answers; see beacon test-event --endpoint {name}"
+    if state == "parked":
+        why = report.get("cause", "")
+        cure = f"correct {parking.suspect_of(why)}"
+        advice = f"{cure}; if no file of Beacon changes with it, run beacon resume --endpoint {name}"
     if state == "faulty":
         why = "an unexpected error of Beacon"
         advice = "it is tried again by itself; see the log of the notifier"
