@@ -23,7 +23,7 @@ _WAIT_S = 2.0  # longest wait between heartbeats
 _PROGRESS_S = 5.0  # how often a long activity before serving is logged
 _GROUPING_S = 0.01  # how long a settlement may wait to share the commit of an observation
 _MANY = 16  # a claim with so many settlements does not wait
-_BUSY_S = 0.02  # after the last urgent request, another one is expected within this
+_BUSY_S = 0.02  # after an observation, another one is expected within this
 _T = TypeVar("_T")
 
 
@@ -143,7 +143,7 @@ class Daemon:
         self._service = served
         self._listener = listener
         self._clock = clock
-        self._urgent_at = -_BUSY_S
+        self._intake_at = -_BUSY_S
         self._is_behind = False  # deliveries wait for a claim
 
     def serve(self, *, stop: threading.Event, beat: Callable[[], None]) -> None:
@@ -157,19 +157,19 @@ class Daemon:
         arrived = self._server.receive(self._service.longest_wait_s(longest_s), limit=_BATCH)
         requests = self._read_all(arrived)
         if requests and _may_wait(requests):
-            requests = self._wait_for_urgent(requests)
-        if not all(map(_only_settles, requests)):
-            self._urgent_at = self._clock()
+            requests = self._wait_for_intake(requests)
+        if any(wire.kind_of(one.request) is wire.VerbKind.INTAKE for one in requests):
+            self._intake_at = self._clock()
         answers = self._service.process(requests)
         self._notice_backlog(requests, answers)
         for pending, reply in sorted(answers, key=_is_low_priority):
             self._answer(pending, reply)
         self._service.catch_up()
 
-    def _wait_for_urgent(self, requests: list[service.QueuedRequest]) -> list[service.QueuedRequest]:
-        """Wait briefly for requests with which settlements can share a commit, while such requests keep arriving."""
+    def _wait_for_intake(self, requests: list[service.QueuedRequest]) -> list[service.QueuedRequest]:
+        """Wait briefly for observations with which settlements can share a commit, while observations keep arriving."""
         now = self._clock()
-        if self._is_behind or now - self._urgent_at > _BUSY_S:
+        if self._is_behind or now - self._intake_at > _BUSY_S:
             return requests
         deadline = now + _GROUPING_S
         while _may_wait(requests) and (left_s := deadline - self._clock()) > 0:
@@ -213,11 +213,6 @@ def _is_low_priority(answer: service.Answer) -> bool:
     """Return True if a reply may be sent after those that lease deliveries."""
     _, reply = answer
     return not (isinstance(reply, wire.Claimed) and reply.deliveries)
-
-
-def _only_settles(queued: service.QueuedRequest) -> bool:
-    """Return True for a claim that settles requests: they have already happened, so that its reply may be delayed."""
-    return isinstance(queued.request, wire.Claim) and bool(queued.request.settlements)
 
 
 def _may_wait(requests: Sequence[service.QueuedRequest]) -> bool:

@@ -144,7 +144,8 @@ def test_a_claim_does_not_wait_while_deliveries_wait_for_it() -> None:
 def test_without_observations_no_settlement_waits() -> None:
     _, served = run([settling(1), OBSERVED])
     assert served.batches == [["claim"]]
-    _, served = run([settling(16)], [settling(1), OBSERVED])
-    assert served.batches == [["claim"], ["claim"]]
+    for earlier in (settling(16), replace(settling(0), want=10, wait_s=5.0)):
+        _, served = run([earlier], [settling(1), OBSERVED])
+        assert served.batches == [["claim"], ["claim"]]
     _, served = run([OBSERVED], [settling(1), OBSERVED], pause_s=0.03)
     assert served.batches == [["observe"], ["claim"]]
