@@ -117,7 +117,7 @@ class World:
         return {one.number for one in (*self.flying, *self.answers)}
 
     def answer(self) -> None:
-        """Let one request be answered."""
+        """Answer one request."""
         if self.flying:
             request = self.flying.pop(self.rng.randrange(len(self.flying)))
             self.answers.append(replace(request, answered_at=self.now))
@@ -260,7 +260,7 @@ def fall_silent(world: World) -> None:
 
 
 def step(world: World, rng: random.Random) -> None:
-    """Let one thing happen."""
+    """Play one step."""
     world.now += 1 if rng.random() < 0.97 else rng.choice((5, 30, 200))
     if Rule.SECOND_LOOK not in world.without:
         world.look()
@@ -280,7 +280,7 @@ def step(world: World, rng: random.Random) -> None:
 
 
 def turn(world: World, rng: random.Random) -> None:
-    """Let the endpoint refuse everything, or accept again, by itself or because the secret is exchanged here."""
+    """Make the endpoint refuse everything, or accept again, by itself or because the secret is exchanged here."""
     if not world.wrong:
         world.wrong = True
     elif rng.random() < 0.5:
