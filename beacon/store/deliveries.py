@@ -16,6 +16,7 @@ from beacon.store import suspects as suspected
 _SHARE_OF_RETRIES = 5  # at least 1 in 5 deliveries of a claim is a retry, if retries are due
 _SHARE_OF_BACKGROUND = 5  # at most 1 in 5 is of a catch-up while live deliveries are due
 _REMEMBERED_FENCED = 16
+_REPORTED_S = 1.0  # within which the answer to a test event is reported
 _MOST_AT_ONCE = 10_000  # deliveries in one reply, whatever a claim wants
 _MOST_DATA = 8 * 1024 * 1024  # characters of their data; a single delivery may exceed it
 
@@ -66,6 +67,7 @@ class Deliveries:
         self._halts = endpoint_control.Halts(ledger, state)
         self._endpoints: dict[str, int] = {}
         self._without_retries: set[int] = set()  # endpoints of which it is known that no delivery was tried and waits
+        self._tests: list[tuple[str, int]] = []  # endpoint and earliest send time of test events, properly answered
         self.suspects = suspected.Suspects(ledger, state)
         self.parking = parking.Parking(ledger, state, park or {}, on_retry=self._without_retries.discard)
 
@@ -95,7 +97,7 @@ class Deliveries:
 
     def has_writes(self, claim: wire.Claim) -> bool:
         """Return True if the claim requires a write."""
-        if claim.settlements or claim.died_with or claim.resume or claim.renewed or claim.proper[0]:
+        if claim.settlements or claim.died_with or claim.resume or claim.renewed:
             return True
         state = self.parking.known(self._endpoints.get(claim.endpoint, 0))
         return state is not None and (state.restoring or claim.parking > state.number)
@@ -107,11 +109,25 @@ class Deliveries:
 
     def park_at_us(self) -> int | None:
         """Return when an endpoint that has a notifier must be looked at again, because it may have to be parked."""
+        if self._tests:
+            return 0
         times = (self.parking.park_at_us(number, name) for name, number in self._served())
         return min((at_us for at_us in times if at_us is not None), default=None)
 
+    def note_test(self, result: wire.TestEventResult) -> None:
+        """Remember a proper answer to a test event, for `park_refusing`; others say nothing about parking."""
+        rules = self.parking.rules_of(result.endpoint)
+        if rules is not None and parking_rules.is_proper(result.status, rules.statuses):
+            self._tests.append((result.endpoint, self.now_us() - _micros(result.seconds + _REPORTED_S)))
+
+    def tests_applied(self) -> None:
+        """Forget the answers to test events, which are committed."""
+        self._tests.clear()
+
     def park_refusing(self, now_us: int) -> None:
         """Park the endpoints whose refusals have lasted for long enough without a proper answer."""
+        for name, sent_us in self._tests:
+            self.parking.test_answered(self.endpoint_id(name), name, sent_us, now_us)
         for name, number in self._served():
             self.parking.look(number, name, self.in_flight(name), now_us)
 

@@ -10,6 +10,7 @@ that one has come back. If the store or the notifier is terminated meanwhile, it
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 from beacon import wire
 from beacon.domain import model, parking, records
@@ -105,12 +106,8 @@ class Parking:
         if rules is None:
             return
         times = [_times(one) for one in claim.settlements if _is_proper(one, rules)]
-        if claim.proper[0]:
-            times.append(claim.proper)
         if times:
             self._answered_properly(endpoint, max(sent for sent, _ in times), max(at for _, at in times))
-        if claim.proper[0]:
-            self._unpark_after(endpoint, claim.endpoint, claim.proper[0], now_us)
 
     def judge(self, claim: wire.Claim, endpoint: int, outcome: model.Outcome) -> model.Outcome:
         """Return an outcome as it is to be written: a refusal that says nothing is forgiven."""
@@ -165,6 +162,15 @@ class Parking:
         restored = self._restore_all(endpoint, now_us, out)
         self._state.note(EndpointParked(endpoint=name, cause=cause, restored=restored))
         return True
+
+    def test_answered(self, endpoint: int, name: str, sent_us: int, now_us: int) -> None:
+        """Apply a proper answer to a test event, which was sent at `sent_us` or later."""
+        if not endpoint:
+            return
+        self._answered_properly(endpoint, sent_us, now_us)
+        state = self.of(endpoint)
+        if state.parked_us and sent_us >= state.parked_us:
+            self._unpark(endpoint, name, "proper answer to a test event", now_us)
 
     def park_at_us(self, endpoint: int, name: str) -> int | None:
         """Return when the endpoint must be looked at again; None: its refusals do not speak against it."""
@@ -290,11 +296,6 @@ class Parking:
             is not None
         )
 
-    def _unpark_after(self, endpoint: int, name: str, sent_us: int, now_us: int) -> None:
-        state = self.of(endpoint)
-        if state.parked_us and sent_us >= state.parked_us:
-            self._unpark(endpoint, name, "proper answer", now_us)
-
     def _unpark(self, endpoint: int, name: str, why: str, now_us: int) -> None:
         state = self.of(endpoint)
         self._write(endpoint, replace(state, parked_us=0, cause="", row=()))
@@ -406,10 +407,12 @@ def _without(waiting: Mapping[int, tuple[int, ...]], key: int) -> Mapping[int, t
     return {known: deliveries for known, deliveries in waiting.items() if known != key}
 
 
+@cache  # made for every settlement
 def _parking_key(endpoint: int) -> session_state.StateKey[ParkingState]:
     return session_state.StateKey("parking", endpoint)
 
 
+@cache
 def _waiting_key(endpoint: int) -> session_state.StateKey[Mapping[int, tuple[int, ...]]]:
     """Return the key of the failed deliveries that wait for a later one, by the key of their object."""
     return session_state.StateKey("waiting", endpoint)

@@ -261,7 +261,13 @@ class StoreService:
             self._state.drop_all()
             self._ledger.rollback()
             return
+        self._deliveries.tests_applied()
         self._listener.committed(requests=0, seconds=time.monotonic() - started, notes=self._state.keep_all())
+
+    def _report_test_event(self, tests: test_events.TestEvents, report: wire.ReportTestEvent) -> wire.Reply:
+        """Keep the result of a test event; a proper answer also ends the parking of its endpoint."""
+        self._deliveries.note_test(report.result)
+        return tests.report(report)
 
     def due(self) -> list[Answer]:
         """Return the replies of parked claims for which a delivery is due, or whose time is over."""
@@ -306,7 +312,7 @@ class StoreService:
             wire.Vacuum: lambda _: self._vacuum(),
             wire.RequestTestEvent: tests.request,
             wire.TakeTestEvent: tests.take,
-            wire.ReportTestEvent: tests.report,
+            wire.ReportTestEvent: lambda r: self._report_test_event(tests, r),
             wire.Inspect: lambda _: self._statistics.inspect(),
         }
 

@@ -16,9 +16,8 @@ class Claim(verb.Request["Claimed"]):
     `held` are the deliveries that the notifier has in flight. `died_with` are the deliveries in flight when the
     previous notifier, whose random name is `died`, was terminated. `parked`: the notifier knows that the endpoint is
     parked; if that is wrong, the reply comes at once. `parking` is the parking number that new requests are sent under;
-    `renewed`: since the last answered claim, the notifier has begun to use a changed secret with it. `proper` are the
-    latest instants at which a request that is no delivery was sent and was answered properly. The store parks the
-    request for up to `wait_s` when nothing is due.
+    `renewed`: since the last answered claim, the notifier has begun to use a changed secret with it. The store parks
+    the request for up to `wait_s` when nothing is due.
     """
 
     endpoint: str
@@ -37,7 +36,6 @@ class Claim(verb.Request["Claimed"]):
     parked: bool = False
     parking: int = 0
     renewed: bool = False
-    proper: tuple[int, int] = (0, 0)
 
 
 @records.record

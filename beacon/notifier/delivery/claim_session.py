@@ -51,7 +51,6 @@ class _Sent:
     since: float  # when the first of the outcomes was settled
     resume: bool
     renewed: bool
-    proper: tuple[int, int]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,7 +65,6 @@ class ClaimSession:
     parked: bool = False  # the endpoint is parked, as far as is known
     parking: int = 0  # the number that new requests are sent under
     renewed: bool = False  # a secret changed, and no claim with that fact has been answered yet
-    proper: tuple[int, int] = (0, 0)  # when the latest request beside the deliveries was sent and answered properly
     held: dict[int, LeasedDelivery] = field(default_factory=dict)
     outbox: list[model.Outcome] = field(default_factory=list)
     died: in_flight_marks.Died = field(default_factory=in_flight_marks.Died)  # until an answered claim reported it
@@ -123,13 +121,7 @@ class ClaimSession:
         """Return True if a claim must be sent to update the store."""
         if not self.can_claim:
             return False
-        if (
-            self.outbox
-            or self.resume
-            or self.renewed
-            or self.proper[0]
-            or (self.died.deliveries and not self._unanswered)
-        ):
+        if self.outbox or self.resume or self.renewed or (self.died.deliveries and not self._unanswered):
             return True
         latest_request = self.latest_request
         if latest_request is None or latest_request.want == 0:
@@ -159,7 +151,6 @@ class ClaimSession:
             parked=self.parked,
             parking=self.parking,
             renewed=self.renewed,
-            proper=self.proper,
         )
         self._unanswered[self._number] = _Sent(
             claim_request=claim_request,
@@ -167,11 +158,9 @@ class ClaimSession:
             since=self._outbox_since,
             resume=self.resume,
             renewed=self.renewed,
-            proper=self.proper,
         )
         self._outbox_since = math.inf
         self.resume = self.renewed = False
-        self.proper = (0, 0)
         return claim
 
     def take(
@@ -205,7 +194,6 @@ class ClaimSession:
         """Begin a new session that keeps the leases and all unconfirmed settlements."""
         self.resume |= any(sent.resume for sent in self._unanswered.values())
         self.renewed |= any(sent.renewed for sent in self._unanswered.values())
-        self.proper = max([self.proper, *(sent.proper for sent in self._unanswered.values())])
         self._outbox_since = self.unconfirmed_since
         self.outbox[:0] = self._carried(after=0)
         self._unanswered.clear()
@@ -234,7 +222,7 @@ class ClaimSession:
         self._outbox_since = math.inf
         self.died = in_flight_marks.Died()
         self.renew()
-        self.parked, self.parking, self.renewed, self.proper = False, 0, False, (0, 0)
+        self.parked, self.parking, self.renewed = False, 0, False
 
     def _carried(self, *, after: int) -> list[model.Outcome]:
         """Return the settlements of unanswered claims with a higher number."""

@@ -186,10 +186,6 @@ class EndpointDelivery:
             self._session.parking = self._parked.renew()
             self._session.renewed = True
 
-    def answered_properly(self, sent_us: int, at_us: int) -> None:
-        """Record that a request that is no delivery was sent and answered properly. For any thread."""
-        self._session.proper = max(self._session.proper, (sent_us, at_us))
-
     def _opened(self, failures: int, code: str) -> None:
         self._telemetry.opened(failures, code)
         self._release(self._outgoing.withdraw())

@@ -310,6 +310,34 @@ def test_a_store_that_lags_behind_takes_the_number_of_the_notifier(store: world.
     assert (parked(store), notifier.reply.parking) == ((7, ""), 7)
 
 
+def report_answer(store: world.World, status: int) -> None:
+    """Report the answer to a test event."""
+    result = wire.TestEventResult(
+        id="e", type="t", endpoint="default", code=str(status), status=status, error="", seconds=0.1, request_id=""
+    )
+    store.ask(wire.ReportTestEvent(id="x", result=result))
+
+
+@pytest.mark.parametrize(("status", "is_parked"), [(200, False), (422, False), (401, True), (503, True), (0, True)])
+def test_a_proper_answer_to_a_test_event_ends_it(store: world.World, status: int, is_parked: bool) -> None:
+    notifier = Notifier(store)
+    refuse(store, notifier, "a", "b", "c")
+    store.clock.advance(5.0)
+
+    report_answer(store, status)
+
+    assert bool(parked(store)[1]) is is_parked
+
+
+def test_a_test_event_that_was_sent_before_does_not_end_it(store: world.World) -> None:
+    notifier = Notifier(store)
+    refuse(store, notifier, "a", "b", "c")
+
+    report_answer(store, 200)
+
+    assert parked(store) == (1, "unauthorized")
+
+
 def test_resume_ends_it_and_restores(store: world.World) -> None:
     notifier = Notifier(store)
     refuse(store, notifier, "a", "b")
