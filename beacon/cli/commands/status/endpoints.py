@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from beacon.cli import formatting
+from beacon.cli import formatting, parked
 
 _PENDING = ("ready", "waiting", "queued", "in_flight")
 
@@ -56,6 +56,10 @@ def _state(one: Values, report: Values) -> dict[str, str]:
         why = f"{by}: {one['paused_reason']}" if one["paused_reason"] else by
         since = formatting.precise(one["paused_us"])
         return {"state": "paused", "since": since, "why": why, "advice": f"beacon resume --endpoint {name} ends it"}
+    if one["parked_us"]:
+        cause = one["parked_cause"]
+        advice = parked.advice(name, cause)
+        return {"state": "parked", "since": formatting.precise(one["parked_us"]), "why": cause, "advice": advice}
     return _reported(name, report)
 
 
