@@ -16,7 +16,7 @@ _COMMANDS = {
     "test-event": ("test_event", "Send a test event and report the endpoint's response."),
     "tail": ("tail", "Follow events and requests as they happen."),
     "pause": ("pause", "Stop the sending to one endpoint."),
-    "resume": ("resume", "Start the sending to a paused endpoint again."),
+    "resume": ("resume", "Start the sending to a paused or parked endpoint again."),
     "discard": ("discard", "Give up failed deliveries, or those of a removed endpoint, permanently."),
     "adopt": ("adopt", "Bind the ledger to another cluster."),
     "completion": ("completion", "Print the completion script for a shell."),

@@ -53,11 +53,6 @@ def cause_of(status: int) -> str:
     return _CAUSES.get(status, f"status-{status}")
 
 
-def suspect_of(cause: str) -> str:
-    """Return what must be corrected, for people."""
-    return _SUSPECTS.get(cause, "the receiver")
-
-
 def is_proper(status: int, refusals: frozenset[int]) -> bool:
     """Return True if an answer shows that the endpoint processes events; `refusals` are the statuses that park it."""
     return 200 <= status < 500 and status not in _RETRIED and status not in refusals
@@ -85,12 +80,4 @@ _CAUSES = {
     405: ParkingCause.METHOD,
     407: ParkingCause.PROXY_AUTH,
     410: ParkingCause.GONE,
-}
-_SUSPECTS: dict[str, str] = {
-    ParkingCause.UNAUTHORIZED: "the token or the client certificate",
-    ParkingCause.FORBIDDEN: "the token, or the rights that the receiver grants",
-    ParkingCause.NOT_FOUND: "the URL",
-    ParkingCause.METHOD: "endpoint.method",
-    ParkingCause.PROXY_AUTH: "the credentials of the proxy",
-    ParkingCause.GONE: "the URL",
 }

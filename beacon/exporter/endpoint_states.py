@@ -1,7 +1,8 @@
 """The state of each endpoint in a snapshot, and which endpoints a scrape shows. Pure.
 
-The ledger knows what an operator did (removed, paused), the notifier how the endpoint answers. What an operator did
-comes first: nothing is sent to a removed or paused endpoint, so that its last answer is out of date.
+The ledger knows what an operator did (removed, paused) and which endpoints are parked, the notifier how an endpoint
+answers. What an operator did comes first: nothing is sent to a removed or paused endpoint, so that its last answer is
+out of date. A parked endpoint that goes down stays parked.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,6 +24,7 @@ class State(StrEnum):
     UP = "up"
     DOWN = "down"
     FAULTY = "faulty"  # an unexpected error of Beacon while talking to it
+    PARKED = "parked"  # it refuses everything, and gets only probes
     PAUSED = "paused"  # by an operator
     REMOVED = "removed"  # not configured any more; its open and failed deliveries are kept
 
@@ -61,6 +63,8 @@ def _state(one: wire.EndpointStatistics, reports: Mapping[str, run_directory.Rep
         return EndpointState(endpoint=one.endpoint, state=State.REMOVED, since=one.removed_us / 1e6)
     if one.paused_us:
         return EndpointState(endpoint=one.endpoint, state=State.PAUSED, since=one.paused_us / 1e6)
+    if one.parked_us:
+        return EndpointState(endpoint=one.endpoint, state=State.PARKED, since=one.parked_us / 1e6)
     report = reports.get(one.endpoint)
     if report is None or report.state not in set(State):
         return EndpointState(endpoint=one.endpoint, state=State.UNKNOWN, since=0.0)

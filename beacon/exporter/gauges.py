@@ -127,7 +127,7 @@ def _endpoints(seen: snapshot.Snapshot, statistics: wire.Statistics) -> Iterable
     states = list(endpoint_states.states(seen, known))
     yield _gauge(
         "endpoint_state",
-        "1 for the state of the endpoint (unknown, up, down, faulty, paused, removed), 0 for each other one.",
+        "1 for the state of the endpoint (unknown, up, down, faulty, parked, paused, removed), 0 for each other one.",
         (
             ({"endpoint": each.endpoint, "state": state.value}, float(each.state is state))
             for each in states

@@ -228,7 +228,7 @@ def _endpoint(seen: snapshot.Snapshot) -> Check:
 
 
 def _halted(seen: snapshot.Snapshot) -> Checks:
-    """Return the checks of the endpoints that an operator has paused, or removed with deliveries that are not over."""
+    """Return the checks of the endpoints that are parked, paused, or removed with deliveries that are not over."""
     checks: Checks = {}
     for one in seen.store.statistics.endpoints if seen.store.statistics else ():
         if one.removed_us:
@@ -239,6 +239,9 @@ def _halted(seen: snapshot.Snapshot) -> Checks:
         elif one.paused_us:
             why = f"paused by an operator: {one.paused_reason}" if one.paused_reason else "paused by an operator"
             checks[one.endpoint] = Check(ok=False, state="paused", why=why, since=_instant(one.paused_us / 1e6))
+        elif one.parked_us:
+            why = f"it refuses every event ({one.parked_cause}), and gets only probes until it accepts one"
+            checks[one.endpoint] = Check(ok=False, state="parked", why=why, since=_instant(one.parked_us / 1e6))
     return checks
 
 

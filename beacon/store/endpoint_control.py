@@ -80,7 +80,11 @@ class EndpointControl:
             self._record(request, number, 0, "")
         restored = self._unpark(number, request.endpoint, now_us)
         return wire.EndpointPaused(
-            since_us=0, changed=since_us > 0 or bool(cause) or restored > 0, parked=cause, restored=restored
+            since_us=0,
+            changed=since_us > 0 or bool(cause) or restored > 0,
+            parked=cause,
+            restored=restored,
+            was_paused=since_us > 0,
         )
 
     def discard(self, request: wire.DiscardEndpoint, now_us: int) -> wire.DiscardedOfEndpoint:

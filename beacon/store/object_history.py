@@ -64,7 +64,7 @@ class ObjectHistory:
         names = [(one.group, one.kind, one.namespace, one.name) for one in subjects]
         keys = (row[0] for name in names for row in self._ledger.rows(_KEY, name))
         key, (group, kind, namespace, object_) = next(keys, 0), next(iter(names), ("", "", "", ""))
-        for name, paused_us, reason, removed_us, written, uid, accepted, owed in self._ledger.rows(
+        for name, paused_us, reason, removed_us, written, uid, accepted, owed, parked_us, cause in self._ledger.rows(
             _ENDPOINT_ROWS, (group, kind, namespace, namespace, object_, key)
         ):
             yield wire.ExplainedEndpoint(
@@ -76,6 +76,8 @@ class ObjectHistory:
                 paused_us=paused_us,
                 paused_reason=reason,
                 removed_us=removed_us,
+                parked_us=parked_us,
+                parked_cause=cause,
             )
 
     def _subjects(self, request: wire.Explain) -> list[_Subject]:
@@ -247,7 +249,8 @@ _KEY = "SELECT id FROM order_keys WHERE api_group = ? AND kind = ? AND namespace
 _ENDPOINT_ROWS = (
     "SELECT p.name, p.paused_us, p.paused_reason, p.removed_us, v.written, v.written_uid, v.accepted,"
     " EXISTS (SELECT 1 FROM catch_ups c WHERE c.endpoint = p.id AND c.api_group = ? AND c.kind = ?"
-    " AND c.namespace IN ('', ?) AND (c.after_namespace, c.after_name) < (?, ?))"
+    " AND c.namespace IN ('', ?) AND (c.after_namespace, c.after_name) < (?, ?)),"
+    " p.parked_us, p.parked_cause"
     " FROM endpoints p LEFT JOIN views v ON v.id = ? << 12 | p.id ORDER BY p.name"
 )
 _TRIED = (

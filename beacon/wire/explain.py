@@ -52,7 +52,7 @@ class RecordedAttempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedAction:
-    """An operator's action on a delivery, which began the generation or ended it; `actor` is the caller's statement."""
+    """An action on a delivery, which began the generation or ended it; `actor` is the operator's statement, else ""."""
 
     generation: int
     at_us: int
@@ -67,7 +67,7 @@ class ExplainedEndpoint:
 
     `written` is the sequence of the last event written for it, `accepted` that of the latest that it accepted; 0: none.
     `present`: according to what was written for it, the object exists. `catching_up`: the object is still to be
-    compared with what was written. `paused_us` and `removed_us` are 0 while it is neither.
+    compared with what was written. `parked_us`, `paused_us` and `removed_us` are 0 while it is none of them.
     """
 
     name: str
@@ -78,6 +78,8 @@ class ExplainedEndpoint:
     paused_us: int
     paused_reason: str
     removed_us: int
+    parked_us: int = 0
+    parked_cause: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

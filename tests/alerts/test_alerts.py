@@ -61,6 +61,7 @@ POSITION = f'beacon_watch_position_timestamp_seconds{{{POD},scope="configmaps"}}
 OLDEST = f'beacon_oldest_pending_age_seconds{{{POD},endpoint="e"}}'
 REVIEW = f'beacon_deliveries_failed{{{POD},endpoint="e"}}'
 PAUSED = f'beacon_endpoint_state{{{POD},endpoint="e",state="paused"}}'
+PARKED = f'beacon_endpoint_state{{{POD},endpoint="e",state="parked"}}'
 REMOVED = f'beacon_endpoint_state{{{POD},endpoint="e",state="removed"}}'
 FAULTY = f'beacon_endpoint_state{{{POD},endpoint="e",state="faulty"}}'
 UNKNOWN = f'beacon_endpoint_state{{{POD},endpoint="e",state="unknown"}}'
@@ -114,6 +115,7 @@ CASES = [
     ),
     quiet("BeaconDeliveryLate", "its endpoint is paused", 10, {OLDEST: "3600x20", PAUSED: "1x20", REMOVED: "0x20"}),
     quiet("BeaconDeliveryLate", "its endpoint is removed", 10, {OLDEST: "3600x20", PAUSED: "0x20", REMOVED: "1x20"}),
+    quiet("BeaconDeliveryLate", "its endpoint is parked", 10, {OLDEST: "3600x20", PARKED: "1x20", REMOVED: "0x20"}),
     fires("BeaconDeliveryLate", "another is paused", 10, {OLDEST: "3600x20", other(PAUSED): "1x20", PAUSED: "0x20"}),
     fires("BeaconFailureRatioHigh", "one in ten fails", 25, {DELIVERED: "0+9x30", FAILED: "0+1x30"}),
     quiet("BeaconFailureRatioHigh", "one in a hundred fails", 25, {DELIVERED: "0+99x30", FAILED: "0+1x30"}),
@@ -138,6 +140,12 @@ CASES = [
     quiet("BeaconEndpointDown", "a hiccup", 9, {BREAKER: "0x4 1x3 0x10", UP: "1x4 0x3 1x10"}),
     fires("BeaconEndpointDown", "another answers", 6, {BREAKER: "1x10", other(BREAKER): "0x10", other(UP): "1x10"}),
     quiet("BeaconEndpointDown", "it is paused", 6, {BREAKER: "1x10", UP: "0x10", PAUSED: "1x10"}),
+    quiet("BeaconEndpointDown", "it is parked", 6, {BREAKER: "1x10", UP: "0x10", PARKED: "1x10"}),
+    fires("BeaconEndpointDown", "another is parked", 6, {BREAKER: "1x10", UP: "0x10", other(PARKED): "1x10"}),
+    fires("BeaconEndpointParked", "it refuses everything", 6, {PARKED: "1x10"}),
+    fires("BeaconEndpointParked", "a new token is refused, too", 9, {PARKED: "0 1 1 0 1 1 0 1x10"}),
+    quiet("BeaconEndpointParked", "it was cured within minutes", 9, {PARKED: "0x2 1x3 0x10"}),
+    quiet("BeaconEndpointParked", "it is not parked", 9, {PARKED: "0x20"}),
     fires("BeaconEndpointFaulty", "it fails again after each pause", 14, {FAULTY: "0x2 1 0 1 1 0 0 1 1 0 1x10"}),
     fires("BeaconEndpointFaulty", "another one is healthy", 9, {FAULTY: "1x20", other(FAULTY): "0x20"}),
     quiet("BeaconEndpointFaulty", "one error", 9, {FAULTY: "0x2 1 0x20", UNKNOWN: "1x2 0 1x20"}),
@@ -267,6 +275,12 @@ TEXTS = {
     "BeaconProcessRestarting": "The process store of pod was restarted 8 times in 15 minutes.",
     "BeaconFailureRatioHigh": "Within 15 minutes, 10% of the deliveries to endpoint e failed.",
     "BeaconDeliveryLate": "The oldest event not yet delivered to endpoint e is 1h 0m 0s old.",
+    "BeaconEndpointParked": (
+        "Endpoint e has been parked for 5 minutes: it refuses every event, so that Beacon keeps them and sends only"
+        " probes. `beacon status` names the cause and the cure. When the cause is gone, a new token, a new URL or"
+        " `beacon resume --endpoint e` ends it at once, and a probe that is accepted by itself. If only events that"
+        " were refused before are open, it stays parked until it accepts a new one."
+    ),
     "BeaconEndpointPaused": (
         "An operator paused endpoint e 2h 5m 0s ago. Events are kept, and nothing is sent until it is resumed."
     ),

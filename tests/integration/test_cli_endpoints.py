@@ -10,11 +10,11 @@ import pytest
 
 from beacon import errors, wire
 from beacon.cli.commands import events
-from beacon.domain import model
+from beacon.domain import model, parking
 from beacon.store import endpoints
 from tests.integration.test_cli_ledger import beacon, served
 from tests.integration.test_store_process import Place, place  # noqa: F401  a fixture
-from tests.unit.store import world
+from tests.unit.store import test_parking, world
 
 NAMES = ("audit", "billing")
 
@@ -130,10 +130,43 @@ def test_a_pause_holds_over_restarts_with_its_reason_until_it_is_ended(here: Pla
     assert others.paused_us == 0
     assert [one.stdout for one in resumed] == [
         "endpoint billing is resumed\n",
-        "endpoint billing was not paused\n",
+        "endpoint billing was neither paused nor parked\n",
     ]
     ended = state(here, "billing")
     assert (ended.paused_us, ended.paused_by, ended.paused_reason) == (0, "", "")
+
+
+def test_a_parked_endpoint_is_shown_with_its_cure_and_the_end_of_the_parking_restores_what_it_refused(
+    place: Place,  # noqa: F811
+) -> None:
+    configure(place, "default")
+    known = endpoints.LedgerEndpoint(name="default", park=parking.ParkingRules())
+    store = world.World(place.data / "events.db", endpoints_=(known,), updates=True)
+    store.open()
+    store.relist(10)
+    notifier = test_parking.Notifier(store)
+    test_parking.refuse(store, notifier, "a", "b", "c")
+    store.clock.advance(1.5)
+    notifier.claim(want=0)
+    store.ledger.close()
+    served(place)
+
+    status = beacon(place, "status")
+    shown = json.loads(beacon(place, "status", "-o", "json").stdout)
+    story = beacon(place, "explain", "ConfigMap", "a", "-n", "ns").stdout
+    resumed = json.loads(beacon(place, "resume", "-o", "json").stdout)
+    again = beacon(place, "resume").stdout
+
+    assert status.returncode == errors.EXIT_FAILURE
+    assert "(unauthorized), 3 pending; replace the token or the client certificate" in status.stdout
+    assert [(one["state"], one["why"]) for one in shown["endpoints"]] == [("parked", "unauthorized")]
+    assert (shown["deliveries"][0]["parkedCause"], shown["deliveries"][0]["failed"]) == ("unauthorized", 0)
+    assert "Endpoint default has been parked since " in story
+    assert "restored: its refusal spoke against the endpoint, so it is sent again" in story
+    assert "the next attempt is due" not in story
+    assert (resumed["wasParked"], resumed["wasPaused"], resumed["restored"]) == ("unauthorized", False, 0)
+    assert again == "endpoint default was neither paused nor parked\n"
+    assert state(place, "default").parked_us == 0
 
 
 def test_the_only_endpoint_needs_no_name(place: Place) -> None:  # noqa: F811

@@ -274,7 +274,8 @@ def test_state_gauges_of_a_process_that_is_gone_vanish_and_its_counters_stay(bea
 def test_a_scrape_shows_the_state_of_each_endpoint_until_its_row_is_deleted(beacon: Beacon) -> None:
     one = beacon.store.statistics.endpoints[0]
     paused, gone = replace(one, endpoint="b", paused_us=2_000_000), replace(one, endpoint="c", removed_us=3_000_000)
-    beacon.store.statistics = replace(beacon.store.statistics, endpoints=(one, paused, gone))
+    parked = replace(one, endpoint="d", parked_us=4_000_000, parked_cause="unauthorized")
+    beacon.store.statistics = replace(beacon.store.statistics, endpoints=(one, paused, gone, parked))
     beacon.live("notifier", "endpoint", "faulty", endpoint="default")
     with stores.serving(beacon.run_dir, beacon.store), beacon.exporting() as program:
         program.until("listening")
@@ -285,9 +286,11 @@ def test_a_scrape_shows_the_state_of_each_endpoint_until_its_row_is_deleted(beac
         assert sorted(states) == [
             'beacon_endpoint_state{endpoint="b",state="paused"} 1.0',
             'beacon_endpoint_state{endpoint="c",state="removed"} 1.0',
+            'beacon_endpoint_state{endpoint="d",state="parked"} 1.0',
             'beacon_endpoint_state{endpoint="default",state="faulty"} 1.0',
         ]
         assert 'beacon_endpoint_state_timestamp_seconds{endpoint="c"} 3.0' in body
+        assert 'beacon_endpoint_state_timestamp_seconds{endpoint="d"} 4.0' in body
         assert 'beacon_deliveries_failed{endpoint="c"} 5.0' in body
 
         beacon.store.statistics = replace(beacon.store.statistics, endpoints=(one, paused))

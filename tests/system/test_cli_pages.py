@@ -59,6 +59,7 @@ INSTANTS = {
     "nextAttempt",
     "notBefore",
     "oldest",
+    "parkedSince",
     "pausedSince",
     "removedSince",
     "settled",

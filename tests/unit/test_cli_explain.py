@@ -161,6 +161,18 @@ ONLY_CREATED = {"select": {"types": ["created"]}}
         ),
         (
             {},
+            {"parked_us": 1_000_000, "parked_cause": "not-found"},
+            (event(1, "created", "b"),),
+            [
+                (
+                    "Endpoint b has been parked since 1970-01-01T00:00:01.000000Z (not-found): correct the URL, or"
+                    " restore its path at the receiver; probes go on until it accepts one, and beacon resume"
+                    " --endpoint b sends what it refused again at once."
+                )
+            ],
+        ),
+        (
+            {},
             {"catching_up": True},
             (event(1, "created", "b"),),
             [
@@ -265,6 +277,30 @@ def test_an_endpoint_that_is_faulty_or_down_delays_its_events() -> None:
             )
         ],
     }
+
+
+def test_a_restored_event_of_a_parked_endpoint_has_no_due_time_and_shows_the_restore() -> None:
+    attempt = wire.RecordedAttempt(
+        generation=0, number=1, started_us=1, duration_us=1000, code="401", status=401, error="", counted=True
+    )
+    restored = wire.RecordedAction(generation=1, at_us=2, action=model.OperatorAction.RESTORED, actor="", reason="")
+    one = event(
+        1, "created", "a", state=model.DeliveryState.READY, requests=2, generation=1, next_attempt_us=3,
+        attempts=(attempt, replace(attempt, generation=1, started_us=3, counted=False)), actions=(restored,),
+    )  # fmt: skip
+    served = replace(story("Deployment"), endpoints=(known("a"),))
+    parked = replace(served, endpoints=(known("a", parked_us=2, parked_cause="unauthorized"),))
+
+    (why,) = rendering.why(served, [one], {})
+    lines = list(rendering.lines(rendering.plain(parked, [one], [])))
+
+    assert "the next attempt is due at" in why
+    assert rendering.why(parked, [one], {}) == []
+    assert [line.split("Z  ")[-1] for line in lines[-4:-1]] == [
+        "request 1: 401 after 1.0 ms",
+        "restored: its refusal spoke against the endpoint, so it is sent again",
+        "request 1 of restore 1: 401 after 1.0 ms (does not count)",
+    ]
 
 
 def test_a_type_is_known_if_it_is_configured_or_built_in() -> None:

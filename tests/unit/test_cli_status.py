@@ -8,9 +8,10 @@ import pytest
 from click.testing import CliRunner
 
 from beacon import errors
-from beacon.cli import formatting
+from beacon.cli import formatting, parked
 from beacon.cli.commands.status import collection, endpoints, problems, rendering
 from beacon.cli.commands.status import command as status
+from beacon.domain import parking
 from beacon.runtime import run_directory
 
 NOW_US = 1_800_000_000_000_000
@@ -183,6 +184,7 @@ def counted(name: str = "billing", **changes: Any) -> dict[str, Any]:
     """Return the store's statistics of an endpoint with 3 pending deliveries."""
     none = dict.fromkeys(("queued", "in_flight", "failed", "delivered", "discarded", "oldest_us"), 0)
     halted = {"paused_us": 0, "paused_by": "", "paused_reason": "", "removed_us": 0, "catching_up": False}
+    halted |= {"parked_us": 0, "parked_cause": ""}
     return none | halted | {"endpoint": name, "ready": 2, "waiting": 1, "suspects": [], "failed_by_code": {}} | changes
 
 
@@ -218,8 +220,9 @@ SINCE = formatting.precise(NOW_US)
             reported("parked", cause="not-found"),
             [
                 (
-                    "endpoint billing: parked since T (not-found), 3 pending; correct the URL; if no file of Beacon"
-                    " changes with it, run beacon resume --endpoint billing"
+                    "endpoint billing: parked since T (not-found), 3 pending; correct the URL, or restore its path at the"
+                    " receiver; probes go on until it accepts one, and beacon resume --endpoint billing sends what it"
+                    " refused again at once"
                 )
             ],
         ),
@@ -244,6 +247,17 @@ SINCE = formatting.precise(NOW_US)
             ],
         ),
         (
+            {"parked_us": NOW_US, "parked_cause": "unauthorized", "oldest_us": 1},
+            reported("down", breaker="open"),
+            [
+                (
+                    f"endpoint billing: parked since {SINCE} (unauthorized), 3 pending; replace the token or the client"
+                    " certificate; a changed file is read again by itself; probes go on until it accepts one, and"
+                    " beacon resume --endpoint billing sends what it refused again at once"
+                )
+            ],
+        ),
+        (
             {"removed_us": NOW_US, "failed": 4, "oldest_us": 1},
             None,
             [
@@ -264,6 +278,14 @@ def test_an_endpoint_that_needs_attention_is_one_sentence_with_the_next_command(
     found = find(with_states(components=parts, deliveries=[counted(**changes)], **FRESH), now_us=NOW_US)
 
     assert found == expected
+
+
+def test_every_cause_of_parking_has_a_cure_of_its_own() -> None:
+    cures = {cause: parked.cure(cause) for cause in [*parking.ParkingCause, "invalid-client", "status-451"]}
+
+    assert len(set(cures.values())) == len(cures)
+    assert cures["status-451"] == "find out why it answers 451, and correct that"
+    assert [cause for cause, cure in cures.items() if cure.startswith("find out")] == ["status-451"]
 
 
 def test_a_faulty_endpoint_is_not_described_as_a_fault_of_the_notifier_too() -> None:

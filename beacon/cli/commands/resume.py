@@ -1,4 +1,4 @@
-"""`beacon resume`: start the sending to a paused endpoint again."""
+"""`beacon resume`: start the sending to a paused or parked endpoint again."""
 
 import uuid
 
@@ -14,8 +14,8 @@ Examples:
   beacon resume --endpoint billing
 
 \b
-Exit codes: 0 not paused any more, 1 refused, 2 usage error, 69 the store does not answer, 78 the environment does not
-name Beacon's run directory.
+Exit codes: 0 neither paused nor parked any more, 1 refused, 2 usage error, 69 the store does not answer, 78 the
+environment does not name Beacon's run directory.
 """
 _TIMEOUT_S = 10.0
 
@@ -24,7 +24,10 @@ _TIMEOUT_S = 10.0
 @endpoint_choice.option("The endpoint to resume; needed if there are several.")
 @output.option
 def command(endpoint: str, output: str) -> None:
-    """Start the sending to a paused endpoint again: what waits is sent in order."""
+    """Start the sending to a paused or parked endpoint again: what waits is sent in order.
+
+    What the endpoint has refused since it last accepted something is restored, and sent again.
+    """
     with store_client.store() as client:
         name = endpoint_choice.only(endpoint, endpoint_choice.configured(client))
         operation = wire.OperatorCommand(id=str(uuid.uuid4()), actor=actor.describe())
@@ -33,6 +36,22 @@ def command(endpoint: str, output: str) -> None:
 
 
 def _show(form: str, name: str, resumed: wire.EndpointPaused) -> None:
-    plain = {"endpoint": name, "paused": False, "wasPaused": resumed.changed}
-    text = f"endpoint {name} is resumed" if resumed.changed else f"endpoint {name} was not paused"
-    output.show(form, plain, [text])
+    plain = {
+        "endpoint": name,
+        "paused": False,
+        "wasPaused": resumed.was_paused,
+        "wasParked": resumed.parked,
+        "restored": resumed.restored,
+    }
+    output.show(form, plain, [_text(name, resumed)])
+
+
+def _text(name: str, resumed: wire.EndpointPaused) -> str:
+    if not resumed.changed:
+        return f"endpoint {name} was neither paused nor parked"
+    text = f"endpoint {name} is resumed"
+    if resumed.parked:
+        text += f"; it was parked ({resumed.parked})"
+    if resumed.parked or resumed.restored:
+        text += f"; restored deliveries: {resumed.restored}"
+    return text

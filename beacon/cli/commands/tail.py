@@ -78,7 +78,7 @@ def line(one: wire.RecentEvent, form: str = "table", *, several: bool = False) -
             f"{formatting.precise(of.detected_us)}  event    {of.type.value:8} {name}  #{of.sequence} {of.event_id}"
             f"{endpoint}{cause}"
         )
-    again = " (redelivery)" if one.generation else ""
+    again = " (sent again)" if one.generation else ""
     result = f"{one.code} after {one.duration_us / 1000:.1f} ms" + (f": {one.error}" if one.error else "")
     return (
         f"{formatting.precise(one.started_us)}  request  {result}  {name}  #{of.sequence} attempt {one.attempt}{again}"

@@ -55,6 +55,19 @@ def test_what_an_operator_did_to_an_endpoint_comes_before_its_last_answer(change
     assert found == {"a": (state, views.NOW - 65)}
 
 
+@pytest.mark.parametrize("answer", ["up", "down", "unknown"])
+def test_a_parked_endpoint_stays_parked_however_it_answers(answer: str) -> None:
+    found = states(counted("a", parked_us=MINUTE_AGO_US - 5_000_000), reports=(reported("a", answer),))
+
+    assert found == {"a": (State.PARKED, views.NOW - 65)}
+
+
+def test_what_an_operator_did_comes_before_parking() -> None:
+    found = states(counted("a", parked_us=1, paused_us=MINUTE_AGO_US), counted("b", parked_us=1, removed_us=2))
+
+    assert found == {"a": (State.PAUSED, views.NOW - 60), "b": (State.REMOVED, 2 / 1e6)}
+
+
 def test_a_removed_endpoint_is_removed_even_if_it_was_paused() -> None:
     (found,) = states(counted("a", paused_us=1, removed_us=MINUTE_AGO_US)).values()
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from beacon.exporter import gauges, health, scrape, snapshot, store_poller
+from beacon.exporter import endpoint_states, gauges, health, scrape, snapshot, store_poller
 from beacon.runtime.supervision import ProgramState
 from tests.unit.exporter import views
 
@@ -43,7 +43,7 @@ def test_each_endpoint_has_one_of_its_states_and_since_when() -> None:
     shown = samples(views.well(store=store, reports=reports))
 
     states = {name: value for name, value in shown.items() if name.startswith("beacon_endpoint_state{")}
-    assert len(states) == 2 * 6
+    assert len(states) == 2 * len(endpoint_states.State)
     assert {name for name, value in states.items() if value} == {
         "beacon_endpoint_state{default}{down}",
         "beacon_endpoint_state{gone}{removed}",

@@ -176,6 +176,23 @@ def test_the_only_endpoint_is_shown_as_paused() -> None:
     assert (checks["endpoint"].state, checks["endpoint"].endpoints) == ("paused", None)
 
 
+def test_a_parked_endpoint_is_named_with_its_cause_and_fails_no_check() -> None:
+    since_us = int((views.NOW - 60) * 1e6)
+    parked = counted("a", parked_us=since_us, parked_cause="unauthorized")
+    claims = [views.report("notifier", "claim", "claiming", endpoint=name) for name in "ab"]
+    for known in ((parked,), (parked, counted("b"))):
+        reports = (views.scope(), *(endpoint_report(one.endpoint, "up") for one in known), *claims[: len(known)])
+        store = store_poller.StoreAnswer(state="ready", statistics=views.statistics(endpoints=known))
+        seen = views.well(reports=reports, store=store)
+
+        for checks in (ready(seen), health.liveness(seen)):
+            assert health.passed(checks)
+            shown = health.plain(checks)["endpoint"]
+            one = shown["endpoints"]["a"] if "endpoints" in shown else shown
+            assert (one["ok"], one["state"], one["since"]) == (False, "parked", "2027-01-15T07:59:00.000000Z")
+            assert one["why"] == "it refuses every event (unauthorized), and gets only probes until it accepts one"
+
+
 def test_it_is_not_ready_while_an_endpoint_waits_for_the_store() -> None:
     paused, waiting = "paused after an unexpected error, see the log", "waiting for the store"
     for states in ((paused, waiting), ("claiming", waiting)):

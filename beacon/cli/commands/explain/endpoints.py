@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from beacon import wire
-from beacon.cli import formatting, output
+from beacon.cli import formatting, output, parked
 from beacon.configuration import endpoint_selection, settings
 from beacon.domain import model, selection
 
@@ -56,6 +56,10 @@ def sentences(found: Sequence[EndpointStory], events: Sequence[wire.EmittedEvent
                 f"Endpoint {name} has been paused since {formatting.precise(known.paused_us)}{reason}: nothing is sent"
                 f" until beacon resume --endpoint {name}."
             )
+        elif known.parked_us:
+            since = formatting.precise(known.parked_us)
+            advice = parked.advice(name, known.parked_cause)
+            yield f"Endpoint {name} has been parked since {since} ({known.parked_cause}): {advice}."
         if known.catching_up:
             yield (
                 f"Endpoint {name} has not been compared with this object yet since its configuration changed: what it"
@@ -74,6 +78,8 @@ def plain(one: EndpointStory) -> dict[str, object]:
         "written": one.known.written,
         "accepted": one.known.accepted,
         "catchingUp": one.known.catching_up,
+        "parkedSince": formatting.precise(one.known.parked_us),
+        "parkedCause": one.known.parked_cause,
         "pausedSince": formatting.precise(one.known.paused_us),
         "removedSince": formatting.precise(one.known.removed_us),
     }

@@ -1,6 +1,6 @@
 """The output of `explain`: its documented form, the reasons why nothing was sent, and the timeline. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,9 +58,8 @@ def why(
     pending = {one.endpoint for one in events if one.state in (model.DeliveryState.READY, model.DeliveryState.QUEUED)}
     reasons += [_of_trouble(name, troubled[name]) for name in sorted(pending & set(troubled))]
     several = len(story.endpoints) > 1
-    return reasons + [
-        sentence for one in _oldest_first(events) if (sentence := _of_event(one, troubled, several=several))
-    ]
+    idle = {*troubled, *(one.name for one in story.endpoints if one.parked_us or one.paused_us)}
+    return reasons + [sentence for one in _oldest_first(events) if (sentence := _of_event(one, idle, several=several))]
 
 
 def _of_trouble(name: str, one: Trouble) -> str:
@@ -100,11 +99,16 @@ def lines(values: Mapping[str, Any]) -> Iterator[str]:
         if one["delivery"] is None:
             yield "  no endpoint gets it"
             continue
-        to = f" to {one['delivery']['endpoint']}" if several else ""
-        steps = [(attempt["started"], _attempt(attempt, to)) for attempt in one["attempts"]]
-        steps += [(action["at"], _action(action)) for action in one["actions"]]
-        yield from (f"  {line}" for _, line in sorted(steps, key=lambda step: str(step[0])))
+        yield from _steps(one, f" to {one['delivery']['endpoint']}" if several else "")
         yield f"  {_delivery(one['delivery'])}"
+
+
+def _steps(event: Mapping[str, Any], to: str) -> Iterator[str]:
+    """Yield the requests and actions of a delivery in the order of time."""
+    restored = {each["generation"] for each in event["actions"] if each["action"] == model.OperatorAction.RESTORED}
+    steps = [(attempt["started"], _attempt(attempt, to, restored)) for attempt in event["attempts"]]
+    steps += [(action["at"], _action(action)) for action in event["actions"]]
+    yield from (f"  {line}" for _, line in sorted(steps, key=lambda step: str(step[0])))
 
 
 def _of_unknown(story: wire.Explanation, namespaces: Sequence[str]) -> str:
@@ -137,7 +141,8 @@ def _of_object(one: wire.ExplainedObject) -> str:
     return ""
 
 
-def _of_event(one: wire.EmittedEvent, troubled: Mapping[str, Trouble], *, several: bool) -> str:
+def _of_event(one: wire.EmittedEvent, idle: Collection[str], *, several: bool) -> str:
+    """Describe an event that is not delivered; `idle` are the endpoints to which nothing is sent at its due time."""
     event = f"Event {one.id} to {one.endpoint}" if several else f"Event {one.id}"
     because = f" ({one.reason})" if one.reason else ""
     if one.state is model.DeliveryState.QUEUED:
@@ -155,7 +160,7 @@ def _of_event(one: wire.EmittedEvent, troubled: Mapping[str, Trouble], *, severa
             f"{event} was being sent when the notifier terminated the last {one.deaths} times: it is sent alone,"
             f" after all others, from {due}."
         )
-    if one.state is model.DeliveryState.READY and one.requests and one.endpoint not in troubled:
+    if one.state is model.DeliveryState.READY and one.requests and one.endpoint not in idle:
         due = formatting.precise(one.next_attempt_us)
         return f"{event} has not been accepted yet; the next attempt is due at {due}."
     return ""
@@ -165,8 +170,9 @@ def _rule(one: Mapping[str, object]) -> str:
     return "the configured rule" if one["current"] else "a rule that is no longer configured"
 
 
-def _attempt(attempt: Mapping[str, object], to: str) -> str:
-    again = f" of redelivery {attempt['generation']}" if attempt["generation"] else ""
+def _attempt(attempt: Mapping[str, object], to: str, restored: Collection[object]) -> str:
+    number = attempt["generation"]
+    again = f" of {'restore' if number in restored else 'redelivery'} {number}" if number else ""
     response = f"{attempt['code']} {attempt['error']}".strip()
     free = "" if attempt["counted"] else " (does not count)"
     request = f"request {attempt['number']}{to}{again}"
@@ -175,6 +181,8 @@ def _attempt(attempt: Mapping[str, object], to: str) -> str:
 
 def _action(action: Mapping[str, object]) -> str:
     reason = f": {action['reason']}" if action["reason"] else ""
+    if action["action"] == model.OperatorAction.RESTORED:
+        return f"{action['at']}  restored: its refusal spoke against the endpoint, so it is sent again{reason}"
     return f"{action['at']}  {action['action']} by {action['actor'] or 'an unknown actor'}{reason}"
 
 

@@ -3,8 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from beacon.cli import formatting
-from beacon.domain import parking
+from beacon.cli import formatting, parked
 
 _PENDING = ("ready", "waiting", "queued", "in_flight")
 
@@ -57,6 +56,10 @@ def _state(one: Values, report: Values) -> dict[str, str]:
         why = f"{by}: {one['paused_reason']}" if one["paused_reason"] else by
         since = formatting.precise(one["paused_us"])
         return {"state": "paused", "since": since, "why": why, "advice": f"beacon resume --endpoint {name} ends it"}
+    if one["parked_us"]:
+        cause = one["parked_cause"]
+        advice = parked.advice(name, cause)
+        return {"state": "parked", "since": formatting.precise(one["parked_us"]), "why": cause, "advice": advice}
     return _reported(name, report)
 
 
@@ -69,8 +72,7 @@ def _reported(name: str, report: Values) -> dict[str, str]:
         advice = f"it is tried until it answers; see beacon test-event --endpoint {name}"
     if state == "parked":
         why = report.get("cause", "")
-        cure = f"correct {parking.suspect_of(why)}"
-        advice = f"{cure}; if no file of Beacon changes with it, run beacon resume --endpoint {name}"
+        advice = parked.advice(name, why)
     if state == "faulty":
         why = "an unexpected error of Beacon"
         advice = "it is tried again by itself; see the log of the notifier"

@@ -112,7 +112,7 @@ def _of_ages(snapshot: Values, now_us: int) -> Iterator[str]:
             yield f"{scope['label']}: its position was last confirmed {formatting.duration(age_s)} ago"
     for one in snapshot["deliveries"]:
         age_s = (now_us - one["oldest_us"]) / 1e6
-        if one.get("paused_us") or one.get("removed_us"):
+        if any(one.get(halt) for halt in ("parked_us", "paused_us", "removed_us")):
             continue  # which has a sentence of its own
         if one["oldest_us"] and age_s > _LATE_S:
             yield f"endpoint {one['endpoint']}: the oldest pending delivery is {formatting.duration(age_s)} old"

@@ -13,6 +13,7 @@ _RENAMED = {
     "position_us": "confirmed",
     "label": "scope",
     "position": "resourceVersion",
+    "parked_us": "parkedSince",
     "paused_us": "pausedSince",
     "removed_us": "removedSince",
 }
