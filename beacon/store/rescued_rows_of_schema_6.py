@@ -10,7 +10,7 @@ from beacon.store import database, endpoints, pages, rescued_rows
 SCHEMA = 6
 # With a rowid, fewest values, and the types of distinctive values.
 KNOWN_BY: Mapping[str, rescued_rows.RowShape] = {
-    "events": rescued_rows.RowShape(has_rowid=True, values=15, types={1: (str,)}),
+    "events": rescued_rows.RowShape(has_rowid=True, values=15, types={1: (str,), 2: (str,)}),
     "deliveries": rescued_rows.RowShape(has_rowid=True, values=15, types={1: (int,)}),
     "gaps": rescued_rows.RowShape(has_rowid=True, values=12, types={1: (str,)}),
     "actions": rescued_rows.RowShape(has_rowid=True, values=7, types={1: (int,), 4: (str,)}),
