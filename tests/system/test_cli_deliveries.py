@@ -47,8 +47,8 @@ def until(condition: Callable[[], object], what: str) -> None:
 
 
 def rejected(all_: running.Everything, *names: str) -> None:
-    """Make an event of each of these objects fail permanently with 401."""
-    all_.sink.set(mode="failure", status=401)
+    """Make an event of each of these objects fail permanently with 422."""
+    all_.sink.set(mode="failure", status=422)
     put(all_, *names)
     until(lambda: {one["object"]["name"] for one in listed(all_, "--state", "failed")} >= set(names), "the rejection")
     all_.sink.set(mode="success")
@@ -73,7 +73,7 @@ def test_events_shows_the_deliveries_and_their_responses(all_: running.Everythin
     assert "\x1b" not in newest.stdout
 
     (failed,) = listed(all_, "--name", "seen-1")
-    assert (failed["delivery"]["state"], failed["delivery"]["code"]) == ("failed", "401")
+    assert (failed["delivery"]["state"], failed["delivery"]["code"]) == ("failed", "422")
     assert failed["id"] in beacon(all_, "events", "--uid", failed["object"]["uid"], "-o", "yaml").stdout
     assert seen(listed(all_, "--oldest-first", "--kind", "ConfigMap")) == ["seen-1", "seen-2", "seen-3"]
     after = str(listed(all_, "--name", "seen-2")[0]["delivery"]["id"])

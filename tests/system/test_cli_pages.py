@@ -179,7 +179,7 @@ class Scenario:
         self.record("operations.md", "beacon events --limit 4", "events", "--limit", "4")
 
     def rejected(self) -> None:
-        self.whole.sink.set(mode="failure", status=401)
+        self.whole.sink.set(mode="failure", status=422)
         self.put("orders")
         self.put("stock")
         self.until("--state", "failed", count=2)
@@ -189,6 +189,7 @@ class Scenario:
         line = "beacon events --state failed --since 1h"
         for page in PAGES:
             self.record(page, line, *line.split()[1:])
+        self.whole.sink.set(mode="failure", status=401)
         self.record("cli.md", "beacon test-event", "test-event")
         self.json("test-event")
         self.whole.sink.set(mode="success")
