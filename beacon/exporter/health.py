@@ -16,7 +16,7 @@ from beacon.exporter import snapshot
 from beacon.runtime import heartbeat, run_directory, supervision
 
 _REOPENING_S = 10.0  # how long reopening a watch may take
-_UNHEALTHY_ENDPOINT = ("down", "faulty")
+_UNHEALTHY_ENDPOINT = ("down", "faulty", "parked")
 _OPEN = ("ready", "waiting", "queued", "in_flight")
 _WORKERS = ("store", "watcher", "notifier")
 

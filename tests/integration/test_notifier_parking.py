@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,14 @@ OBJECTS = [f"o{number}" for number in range(20)]
 class Place:
     """A store, an endpoint with a token, and the file from which notifiers read theirs."""
 
-    def __init__(self, directory: Path, **park: Any) -> None:
+    def __init__(self, directory: Path, *, before: Callable[[int], str] | None = None, **park: Any) -> None:
+        """Make a place; `before` starts a proxy before the endpoint's port, and returns its URL."""
         self.directory = directory
         self.run_dir = run_directories.made(directory)
         self.token_file = directory / "token"
         self.accepted: list[dict[str, Any]] = []
         self.refusals = 0
+        self.checks_token = True
         self.status = 0  # that refuses every request; 0: the token decides
         self.use("first")
         self.token = "first"
@@ -45,7 +47,11 @@ class Place:
             "annotation": {"key": world.ANNOTATION},
             "events": {"updated": True},
             "worker": {"concurrency": 4, "pollInterval": "1s"},
-            "endpoint": {"url": self.endpoint.url, "park": park, "timeout": "60s"},
+            "endpoint": {
+                "url": before(self.endpoint.port) if before else self.endpoint.url,
+                "park": park,
+                "timeout": "60s",
+            },
         }
         self.store = ServedWorld(directory, self.run_dir, config)
         self.store.open()
@@ -61,7 +67,7 @@ class Place:
 
     def answer(self, request: endpoints.Received, _line: object) -> endpoints.Reply:
         given = {name.lower(): value for name, value in request.headers.items()}.get("authorization")
-        if self.status or given != f"Bearer {self.token}":
+        if self.status or (self.checks_token and given != f"Bearer {self.token}"):
             self.refusals += 1
             return endpoints.Reply(self.status or 401)
         self.accepted.append(json.loads(request.body))
@@ -119,9 +125,9 @@ class Place:
 
 
 @contextmanager
-def made(**park: Any) -> Iterator[Place]:
+def made(*, before: Callable[[int], str] | None = None, **park: Any) -> Iterator[Place]:
     with tempfile.TemporaryDirectory(prefix="bk") as directory:
-        place = Place(Path(directory), **park)
+        place = Place(Path(directory), before=before, **park)
         try:
             yield place
         finally:

@@ -217,6 +217,17 @@ SINCE = formatting.precise(NOW_US)
         ),
         (
             {},
+            reported("parked", cause="not-found"),
+            [
+                (
+                    "endpoint billing: parked since T (not-found), 3 pending; correct the URL, or restore its path at"
+                    " the receiver; probes go on until it accepts one, and beacon resume --endpoint billing sends what"
+                    " it refused again at once"
+                )
+            ],
+        ),
+        (
+            {},
             reported("faulty"),
             [
                 (

@@ -70,6 +70,9 @@ def _reported(name: str, report: Values) -> dict[str, str]:
     if state == "down":
         why = "breaker open" if report.get("breaker") == "open" else "it does not answer"
         advice = f"it is tried until it answers; see beacon test-event --endpoint {name}"
+    if state == "parked":
+        why = report.get("cause", "")
+        advice = parked.advice(name, why)
     if state == "faulty":
         why = "an unexpected error of Beacon"
         advice = "it is tried again by itself; see the log of the notifier"
