@@ -182,7 +182,7 @@ class Parking:
     def end(self, endpoint: int, name: str, why: str, now_us: int, out: Collection[int] | None) -> int:
         """End the parking, if any, under a new number, and restore what was refused; return how much.
 
-        `out` None: it is not known what is in flight; it is restored when a notifier says so.
+        `out` is None while no notifier has reported what is in flight: its next claim then restores the deliveries.
         """
         state = self.of(endpoint)
         ended = replace(state, number=state.number + 1, parked_us=0, cause="", restoring=out is None)
@@ -254,7 +254,7 @@ class Parking:
         self._state.put(_parking_key(endpoint), state)
 
     def _answered_properly(self, endpoint: int, sent_us: int, at_us: int) -> None:
-        """Remember a proper answer. It is written only while there are refusals that it says something about."""
+        """Remember a proper answer. It is written only while the endpoint is parked or refusals are known."""
         state = self.of(endpoint)
         if sent_us <= state.proper_sent_us and at_us <= state.proper_us:
             return

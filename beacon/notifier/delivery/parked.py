@@ -1,7 +1,7 @@
 """A parked endpoint as the notifier sees it: when it is probed, and under which number requests are sent.
 
-The store parks an endpoint and ends the parking; the replies to claims say so. Pure: time is an argument. The rules are
-those of `beacon.domain.parking`.
+The store parks an endpoint and ends the parking; the replies to claims report both. The rules are those of
+`beacon.domain.parking`. Pure: time is an argument.
 """
 
 import math
