@@ -19,6 +19,26 @@ from beacon import bus, errors; from beacon.runtime import log, metrics, process
 """
 
 
+@contextmanager
+def notifier(run_dir: Path, *code: str, **environ: str) -> Iterator[subprocess.Popen[str]]:
+    """Run the notifier, or `code` in its place; kill it if the caller has not ended it."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("SUPERVISOR")}
+    process = subprocess.Popen(
+        [sys.executable, *(("-c", *code) if code else ("-m", "beacon.notifier"))],
+        env={**inherited, "BEACON_RUN_DIR": str(run_dir), **environ},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+
 class Program:
     """A process whose main is a few lines of code, with what it has logged so far."""
 

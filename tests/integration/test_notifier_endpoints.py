@@ -1,15 +1,13 @@
 """Several endpoints of one notifier process and a real store: each is served as if it were alone."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from beacon.configuration import loading, settings
 from beacon.runtime import run_directory
 from beacon.store import daemon, database, service, suspects, wiring
 from tests import run_directories
+from tests.integration import processes
 from tests.interpreters import relays
 from tests.unit.notifier import endpoints, running
 from tests.unit.store import world
@@ -111,24 +110,9 @@ class Place:
         reply = self.store.observe(self.position - len(names), self.position, *seen)
         assert reply.place is wire.ApplyResult.APPLIED, reply
 
-    @contextmanager
-    def notifier(self, *code: str) -> Iterator[subprocess.Popen[str]]:
-        """Run the process, or `code` in its place; kill it if the caller has not ended it."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("SUPERVISOR")}
-        process = subprocess.Popen(
-            [sys.executable, *(("-c", *code) if code else ("-m", "beacon.notifier"))],
-            env={**inherited, "BEACON_RUN_DIR": str(self.directory)},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-            if process.stdout:
-                process.stdout.close()
+    def notifier(self, *code: str, **environ: str) -> AbstractContextManager[subprocess.Popen[str]]:
+        """Run the notifier in this world; see `processes.notifier`."""
+        return processes.notifier(self.directory, *code, **environ)
 
     def state_of(self, name: str, component: str = "endpoint") -> str:
         return next(

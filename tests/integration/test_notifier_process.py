@@ -1,15 +1,13 @@
 """The notifier as a process: started, stopped, and killed during its work."""
 
 import json
-import os
 import re
 import signal
 import subprocess
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -19,6 +17,7 @@ from beacon.configuration import loading, settings
 from beacon.domain import model
 from beacon.runtime import heartbeat, run_directory
 from tests import run_directories
+from tests.integration import processes
 from tests.unit.notifier import endpoints, running, stores
 
 DELIVERED = model.DeliveryState.DELIVERED
@@ -45,24 +44,9 @@ class Place:
         self.store.plain = settings.to_plain(loading.load(environ).settings)
         self.store.start()
 
-    @contextmanager
-    def notifier(self, *code: str, **environ: str) -> Iterator[subprocess.Popen[str]]:
-        """Run the process, or `code` in its place; kill it if the caller has not ended it."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("SUPERVISOR")}
-        process = subprocess.Popen(
-            [sys.executable, *(("-c", *code) if code else ("-m", "beacon.notifier"))],
-            env={**inherited, "BEACON_RUN_DIR": str(self.directory), **environ},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-            if process.stdout:
-                process.stdout.close()
+    def notifier(self, *code: str, **environ: str) -> AbstractContextManager[subprocess.Popen[str]]:
+        """Run the notifier in this world; see `processes.notifier`."""
+        return processes.notifier(self.directory, *code, **environ)
 
     def close(self) -> None:
         self.store.stop()

@@ -23,13 +23,6 @@ def store(tmp_path: Path) -> Iterator[world.World]:
     opened.ledger.close()
 
 
-def emit(store: world.World, *names: str) -> None:
-    """Change the object of each name once more; the events of an object are in order."""
-    (cursor,) = store.ledger.rows("SELECT resource_version FROM cursors")[0]
-    seen = [world.seen(name, cursor + step, value=f"v{cursor + step}") for step, name in enumerate(names, start=1)]
-    assert store.observe(cursor, cursor + len(names), *seen).place is wire.ApplyResult.APPLIED
-
-
 def outcome(delivery: model.Delivery, result: model.DeliveryResult, **changes: Any) -> model.Outcome:
     answered = replace(world.delivered(delivery), result=result, code="500", status=500)
     return replace(answered, **changes)
@@ -50,7 +43,7 @@ def row(store: world.World, delivery: model.Delivery, columns: str) -> Any:
 
 
 def test_an_objects_deliveries_go_out_one_at_a_time_and_in_order(store: world.World) -> None:
-    emit(store, "a", "a", "a", "b")
+    world.emit(store, "a", "a", "a", "b")
 
     first = store.claim()
     nothing = store.claim(held=held(*first.deliveries))
@@ -66,7 +59,7 @@ def test_an_objects_deliveries_go_out_one_at_a_time_and_in_order(store: world.Wo
 def test_a_delivery_that_was_tried_in_a_ledger_before_its_rescue_goes_out_when_its_turn_comes(
     store: world.World,
 ) -> None:
-    emit(store, "a", "a")
+    world.emit(store, "a", "a")
     store.ledger.run("UPDATE deliveries SET requests = 1 WHERE state = 'queued'")
 
     (first,) = store.claim().deliveries
@@ -77,7 +70,7 @@ def test_a_delivery_that_was_tried_in_a_ledger_before_its_rescue_goes_out_when_i
 
 
 def test_objects_do_not_wait_for_each_other(store: world.World) -> None:
-    emit(store, "a", "b", "a", "b")
+    world.emit(store, "a", "b", "a", "b")
     a, b = store.claim().deliveries
 
     claimed = store.claim(100, world.delivered(b), outcome(a, model.DeliveryResult.RETRY, delay_s=60.0))
@@ -86,7 +79,7 @@ def test_objects_do_not_wait_for_each_other(store: world.World) -> None:
 
 
 def test_a_held_delivery_is_not_leased_again(store: world.World) -> None:
-    emit(store, "a", "b")
+    world.emit(store, "a", "b")
     claimed = store.claim(1)
 
     rest = store.claim(held=held(*claimed.deliveries))
@@ -96,23 +89,23 @@ def test_a_held_delivery_is_not_leased_again(store: world.World) -> None:
 
 
 def test_a_delivery_that_is_neither_held_nor_settled_is_leased_again(store: world.World) -> None:
-    emit(store, "a")
+    world.emit(store, "a")
     (delivery,) = store.claim().deliveries
 
     assert store.claim().deliveries == (delivery,)
 
 
 def test_the_same_number_is_answered_the_same(store: world.World) -> None:
-    emit(store, "a", "b")
+    world.emit(store, "a", "b")
     first = store.claim(1)
 
     assert store.claim(1, number=1) == first
-    emit(store, "c")
+    world.emit(store, "c")
     assert store.claim(100, number=1) == first
 
 
 def test_a_number_that_was_acknowledged_gives_nothing(store: world.World) -> None:
-    emit(store, "a", "b")
+    world.emit(store, "a", "b")
     first = store.claim(1)
     store.claim(0, held=held(*first.deliveries))
 
@@ -120,7 +113,7 @@ def test_a_number_that_was_acknowledged_gives_nothing(store: world.World) -> Non
 
 
 def test_a_pipelined_claim_does_not_free_what_the_reply_before_gave(store: world.World) -> None:
-    emit(store, "a", "b")
+    world.emit(store, "a", "b")
     first = store.claim(1)
 
     second = store.claim(100, seen=0)  # sent before the first reply had come: it can't name "a" as held
@@ -131,14 +124,14 @@ def test_a_pipelined_claim_does_not_free_what_the_reply_before_gave(store: world
 
 
 def test_a_reply_that_was_seen_but_is_not_held_any_more_is_free(store: world.World) -> None:
-    emit(store, "a")
+    world.emit(store, "a")
     (delivery,) = store.claim(1).deliveries
 
     assert store.claim(1, outcome(delivery, model.DeliveryResult.RELEASED), seen=1).deliveries == (delivery,)
 
 
 def test_a_new_session_fences_the_old_one_and_frees_what_it_held(store: world.World) -> None:
-    emit(store, "a", "b")
+    world.emit(store, "a", "b")
     first = store.claim(1)
 
     taken_over = store.claim(100, session="new", number=1)
@@ -150,7 +143,7 @@ def test_a_new_session_fences_the_old_one_and_frees_what_it_held(store: world.Wo
 
 
 def test_a_fenced_session_still_settles_what_it_did(store: world.World) -> None:
-    emit(store, "a")
+    world.emit(store, "a")
     (delivery,) = store.claim().deliveries
     store.claim(0, session="new", number=1)
 
@@ -163,7 +156,7 @@ def test_a_fenced_session_still_settles_what_it_did(store: world.World) -> None:
 def test_what_a_fenced_session_delivered_is_not_sent_again_although_its_successor_failed_with_it(
     store: world.World,
 ) -> None:
-    emit(store, "a", "a")
+    world.emit(store, "a", "a")
     (old,) = store.claim().deliveries
     (same,) = store.claim(session="new", number=1).deliveries
     store.claim(0, outcome(same, model.DeliveryResult.RETRY), session="new", number=2)
@@ -175,7 +168,7 @@ def test_what_a_fenced_session_delivered_is_not_sent_again_although_its_successo
 
 
 def test_a_session_that_the_store_does_not_know_keeps_what_it_holds(store: world.World) -> None:
-    emit(store, "a", "b")
+    world.emit(store, "a", "b")
     claimed = store.claim(1)
     store.restart()
 
@@ -186,7 +179,7 @@ def test_a_session_that_the_store_does_not_know_keeps_what_it_holds(store: world
 
 
 def test_a_settlement_is_applied_once(store: world.World) -> None:
-    emit(store, "a")
+    world.emit(store, "a")
     (delivery,) = store.claim().deliveries
     retry = outcome(delivery, model.DeliveryResult.RETRY, delay_s=5.0)
 
@@ -201,7 +194,7 @@ def test_a_settlement_is_applied_once(store: world.World) -> None:
     "late", [model.DeliveryResult.RETRY, model.DeliveryResult.FAILED, model.DeliveryResult.CHARGED]
 )
 def test_what_was_delivered_stays_so(store: world.World, late: model.DeliveryResult) -> None:
-    emit(store, "a")
+    world.emit(store, "a")
     (delivery,) = store.claim().deliveries
     store.claim(0, world.delivered(delivery))
 
@@ -211,7 +204,7 @@ def test_what_was_delivered_stays_so(store: world.World, late: model.DeliveryRes
 
 
 def test_a_retry_is_leased_when_it_is_due_and_not_before(store: world.World) -> None:
-    emit(store, "a")
+    world.emit(store, "a")
     (delivery,) = store.claim().deliveries
 
     store.claim(0, outcome(delivery, model.DeliveryResult.RETRY, delay_s=5.0))
@@ -228,7 +221,7 @@ def test_a_retry_is_leased_when_it_is_due_and_not_before(store: world.World) -> 
 
 
 def test_a_retry_schedule_survives_the_store(store: world.World) -> None:
-    emit(store, "a")
+    world.emit(store, "a")
     (delivery,) = store.claim().deliveries
     store.claim(0, outcome(delivery, model.DeliveryResult.RETRY, delay_s=5.0))
     store.restart()
@@ -239,7 +232,7 @@ def test_a_retry_schedule_survives_the_store(store: world.World) -> None:
 
 
 def test_a_failed_delivery_lets_the_next_of_its_object_go(store: world.World) -> None:
-    emit(store, "a", "a")
+    world.emit(store, "a", "a")
     (first,) = store.claim().deliveries
 
     (second,) = store.claim(100, outcome(first, model.DeliveryResult.FAILED, status=400)).deliveries
@@ -249,7 +242,7 @@ def test_a_failed_delivery_lets_the_next_of_its_object_go(store: world.World) ->
 
 
 def test_a_failed_delivery_that_arrived_after_all_is_delivered(store: world.World) -> None:
-    emit(store, "a", "a")
+    world.emit(store, "a", "a")
     (first,) = store.claim().deliveries
     (second,) = store.claim(100, outcome(first, model.DeliveryResult.FAILED)).deliveries
 
@@ -260,7 +253,7 @@ def test_a_failed_delivery_that_arrived_after_all_is_delivered(store: world.Worl
 
 
 def test_a_late_retry_does_not_open_a_failed_delivery(store: world.World) -> None:
-    emit(store, "a", "a")
+    world.emit(store, "a", "a")
     (first,) = store.claim().deliveries
     store.claim(0, outcome(first, model.DeliveryResult.FAILED))
 
@@ -271,7 +264,7 @@ def test_a_late_retry_does_not_open_a_failed_delivery(store: world.World) -> Non
 
 
 def test_a_charge_counts_a_forgiven_attempt_once(store: world.World) -> None:
-    emit(store, "a")
+    world.emit(store, "a")
     (delivery,) = store.claim().deliveries
     store.claim(0, outcome(delivery, model.DeliveryResult.RETRY, counted=False, forgiven=True, delay_s=60.0))
     assert row(store, delivery, "attempts, forgiven") == (0, 1)
@@ -283,7 +276,7 @@ def test_a_charge_counts_a_forgiven_attempt_once(store: world.World) -> None:
 
 
 def test_a_charge_of_what_counted_already_counts_nothing(store: world.World) -> None:
-    emit(store, "a")
+    world.emit(store, "a")
     (delivery,) = store.claim().deliveries
     store.claim(0, outcome(delivery, model.DeliveryResult.RETRY))
 
@@ -293,7 +286,7 @@ def test_a_charge_of_what_counted_already_counts_nothing(store: world.World) -> 
 
 
 def test_a_charge_can_be_the_last_attempt_of_an_event(store: world.World) -> None:
-    emit(store, "a", "a")
+    world.emit(store, "a", "a")
     (delivery,) = store.claim().deliveries
     store.claim(0, outcome(delivery, model.DeliveryResult.RETRY, counted=False))
     charged = outcome(delivery, model.DeliveryResult.CHARGED)
@@ -305,14 +298,14 @@ def test_a_charge_can_be_the_last_attempt_of_an_event(store: world.World) -> Non
 
 
 def test_released_costs_nothing(store: world.World) -> None:
-    emit(store, "a")
+    world.emit(store, "a")
     (delivery,) = store.claim().deliveries
 
     assert store.claim(100, outcome(delivery, model.DeliveryResult.RELEASED)).deliveries == (delivery,)
 
 
 def test_a_settlement_of_another_generation_is_not_applied(store: world.World) -> None:
-    emit(store, "a")
+    world.emit(store, "a")
     (delivery,) = store.claim().deliveries
 
     store.claim(0, replace(world.delivered(delivery), generation=1))
@@ -321,7 +314,7 @@ def test_a_settlement_of_another_generation_is_not_applied(store: world.World) -
 
 
 def test_a_settlement_of_nothing_known_changes_nothing(store: world.World) -> None:
-    emit(store, "a")
+    world.emit(store, "a")
     (delivery,) = store.claim().deliveries
 
     reply = store.claim(0, replace(world.delivered(delivery), delivery=999), replace(world.delivered(delivery)))
@@ -334,7 +327,7 @@ def test_a_settlement_of_nothing_known_changes_nothing(store: world.World) -> No
 def test_what_waits_for_an_earlier_event_of_its_object_can_not_be_settled(
     store: world.World, result: model.DeliveryResult
 ) -> None:
-    emit(store, "a", "a")
+    world.emit(store, "a", "a")
     (first,) = store.claim().deliveries
     (second,) = store.ledger.rows("SELECT id FROM readable_deliveries WHERE state = 'queued'")[0]
 
@@ -345,7 +338,7 @@ def test_what_waits_for_an_earlier_event_of_its_object_can_not_be_settled(
 
 @pytest.mark.parametrize("attempt", [0, -1])
 def test_a_settlement_of_an_attempt_that_was_not_made_is_ignored(store: world.World, attempt: int) -> None:
-    emit(store, "a")
+    world.emit(store, "a")
     (delivery,) = store.claim().deliveries
 
     store.claim(0, outcome(delivery, model.DeliveryResult.FAILED, attempt=attempt))
@@ -354,7 +347,7 @@ def test_a_settlement_of_an_attempt_that_was_not_made_is_ignored(store: world.Wo
 
 
 def test_a_settlement_may_concern_another_endpoint_than_its_claim(store: world.World) -> None:
-    emit(store, "a", "a")
+    world.emit(store, "a", "a")
     (delivery,) = store.claim().deliveries
 
     store.claim(0, world.delivered(delivery), endpoint="other")
@@ -366,7 +359,7 @@ def test_a_settlement_may_concern_another_endpoint_than_its_claim(store: world.W
 @pytest.mark.parametrize("delay_s", [1e308, 1e15, -1e308])
 @pytest.mark.parametrize("duration_s", [1e308, -5.0])
 def test_absurd_durations_are_bounded(store: world.World, delay_s: float, duration_s: float) -> None:
-    emit(store, "a")
+    world.emit(store, "a")
     (delivery,) = store.claim().deliveries
 
     store.claim(0, outcome(delivery, model.DeliveryResult.RETRY, delay_s=delay_s, duration_s=duration_s))
@@ -377,7 +370,7 @@ def test_absurd_durations_are_bounded(store: world.World, delay_s: float, durati
 
 @pytest.mark.parametrize("changes", [{"attempt": 2**63}, {"delivery": 2**63}, {"status": 2**64 - 1}])
 def test_a_settlement_beyond_64_bits_is_refused_harmlessly(store: world.World, changes: dict[str, int]) -> None:
-    emit(store, "a")
+    world.emit(store, "a")
     (delivery,) = store.claim().deliveries
 
     reply = store.ask(
@@ -398,7 +391,7 @@ def test_a_settlement_beyond_64_bits_is_refused_harmlessly(store: world.World, c
 
 @pytest.mark.parametrize("want", [2**63 - 1, 2**63, 2**64 - 1])
 def test_a_claim_may_want_more_than_there_is(store: world.World, want: int) -> None:
-    emit(store, "a", "b")
+    world.emit(store, "a", "b")
     store.claim(1)
 
     assert names_of(store.claim(want, seen=0)) == ["b"]
@@ -406,19 +399,19 @@ def test_a_claim_may_want_more_than_there_is(store: world.World, want: int) -> N
 
 @pytest.mark.parametrize("want", [0, -1, -(2**63)])
 def test_a_claim_that_wants_nothing_gets_nothing(store: world.World, want: int) -> None:
-    emit(store, "a")
+    world.emit(store, "a")
 
     assert store.claim(want).deliveries == ()
 
 
 def test_a_claim_numbered_below_one_gets_nothing(store: world.World) -> None:
-    emit(store, "a")
+    world.emit(store, "a")
 
     assert store.claim(number=0).deliveries == store.claim(number=-5).deliveries == ()
 
 
 def test_a_probe_prefers_the_newest_of_those_that_were_never_attempted(store: world.World) -> None:
-    emit(store, "tried", "fresh", "fresher")
+    world.emit(store, "tried", "fresh", "fresher")
     tried, *_ = store.claim(1).deliveries
     store.claim(0, outcome(tried, model.DeliveryResult.RETRY))
 
@@ -426,7 +419,7 @@ def test_a_probe_prefers_the_newest_of_those_that_were_never_attempted(store: wo
 
 
 def test_a_probe_takes_the_least_recently_tried_whatever_its_backoff(store: world.World) -> None:
-    emit(store, "a", "b")
+    world.emit(store, "a", "b")
     a, b = store.claim().deliveries
     store.claim(0, outcome(b, model.DeliveryResult.RETRY, delay_s=9999.0), held=held(a))
     store.clock.advance(1)
@@ -440,7 +433,7 @@ def test_a_probe_takes_the_least_recently_tried_whatever_its_backoff(store: worl
 
 
 def test_a_probe_for_fresh_events_only_leaves_the_tried_alone(store: world.World) -> None:
-    emit(store, "a")
+    world.emit(store, "a")
     (delivery,) = store.claim().deliveries
     store.claim(0, outcome(delivery, model.DeliveryResult.RETRY))
 
@@ -449,7 +442,7 @@ def test_a_probe_for_fresh_events_only_leaves_the_tried_alone(store: world.World
 
 
 def test_resuming_makes_forgiven_retries_due_and_no_others(store: world.World) -> None:
-    emit(store, "forgiven", "own")
+    world.emit(store, "forgiven", "own")
     forgiven, own = store.claim().deliveries
     store.claim(
         0,
@@ -462,9 +455,9 @@ def test_resuming_makes_forgiven_retries_due_and_no_others(store: world.World) -
 
 
 def test_fresh_events_come_first_but_retries_get_their_share(store: world.World) -> None:
-    emit(store, *(f"old{index}" for index in range(10)))
+    world.emit(store, *(f"old{index}" for index in range(10)))
     store.claim(0, *(outcome(each, model.DeliveryResult.RETRY) for each in store.claim().deliveries))
-    emit(store, *(f"new{index}" for index in range(100)))
+    world.emit(store, *(f"new{index}" for index in range(100)))
 
     names = names_of(store.claim(20))
 
@@ -472,15 +465,15 @@ def test_fresh_events_come_first_but_retries_get_their_share(store: world.World)
 
 
 def test_places_that_fresh_events_leave_go_to_retries(store: world.World) -> None:
-    emit(store, *(f"old{index}" for index in range(10)))
+    world.emit(store, *(f"old{index}" for index in range(10)))
     store.claim(0, *(outcome(each, model.DeliveryResult.RETRY) for each in store.claim().deliveries))
-    emit(store, "new")
+    world.emit(store, "new")
 
     assert len(store.claim(8).deliveries) == 8
 
 
 def test_the_backlog_counts_what_is_ready_beyond_what_is_out(store: world.World) -> None:
-    emit(store, "a", "b", "c", "c")
+    world.emit(store, "a", "b", "c", "c")
 
     first = store.claim(1)
     second = store.claim(1, held=held(*first.deliveries))
@@ -491,7 +484,7 @@ def test_the_backlog_counts_what_is_ready_beyond_what_is_out(store: world.World)
 @pytest.mark.slow
 def test_five_thousand_deliveries_all_arrive_once_and_in_order(store: world.World) -> None:
     for _ in range(10):
-        emit(store, *(f"o{index % 250}" for index in range(500)))
+        world.emit(store, *(f"o{index % 250}" for index in range(500)))
 
     ids = store.deliver_all()
 
@@ -503,7 +496,7 @@ def test_five_thousand_deliveries_all_arrive_once_and_in_order(store: world.Worl
 
 
 def test_a_claim_of_large_events_is_answered_in_parts(store: world.World) -> None:
-    emit(store, *(f"o{number}" for number in range(12)))
+    world.emit(store, *(f"o{number}" for number in range(12)))
     store.ledger.run("UPDATE events SET data = json_object('x', hex(zeroblob(1000000)))")  # 2 MB each
 
     first = store.claim()
@@ -515,7 +508,7 @@ def test_a_claim_of_large_events_is_answered_in_parts(store: world.World) -> Non
 
 
 def test_an_event_larger_than_the_limit_of_a_reply_is_leased_alone(store: world.World) -> None:
-    emit(store, "a", "b")
+    world.emit(store, "a", "b")
     store.ledger.run("UPDATE events SET data = json_object('x', hex(zeroblob(5000000)))")
 
     assert names_of(store.claim()) == ["a"]

@@ -79,13 +79,6 @@ def store(tmp_path: Path) -> Iterator[world.World]:
     opened.ledger.close()
 
 
-def emit(store: world.World, *names: str) -> None:
-    """Change the object of each name once more."""
-    (cursor,) = store.ledger.rows("SELECT resource_version FROM cursors")[0]
-    seen = [world.seen(name, cursor + step, value=f"v{cursor + step}") for step, name in enumerate(names, start=1)]
-    assert store.observe(cursor, cursor + len(names), *seen).place is wire.ApplyResult.APPLIED
-
-
 def states(store: world.World) -> str:
     """Return the states of all deliveries in their order, by their first letters."""
     return "".join(state[0] for (state,) in store.ledger.rows("SELECT state FROM deliveries ORDER BY id"))
@@ -99,14 +92,14 @@ def parked(store: world.World) -> tuple[int, str]:
 
 def accept(store: world.World, notifier: Notifier, *names: str) -> None:
     """Settle an accepted event of each object, and advance the clock by more than a second."""
-    emit(store, *names)
+    world.emit(store, *names)
     notifier.claim()
     notifier.claim(*[notifier.answer(name, 200) for name in names], want=0)
     store.clock.advance(1.5)
 
 
 def refuse(store: world.World, notifier: Notifier, *names: str, status: int = 401) -> None:
-    emit(store, *names)
+    world.emit(store, *names)
     notifier.claim()
     notifier.claim(*[notifier.answer(name, status) for name in names], want=0)
 
@@ -153,7 +146,7 @@ def test_fewer_objects_never_park_it(store: world.World) -> None:
 
 def test_it_is_parked_when_no_proper_answer_has_come_for_a_second(store: world.World) -> None:
     notifier = Notifier(store)
-    emit(store, "a", "b", "c", "d")
+    world.emit(store, "a", "b", "c", "d")
     notifier.claim()
     outcomes = [notifier.answer(name, status) for name, status in (("d", 200), ("a", 401), ("b", 401), ("c", 401))]
     notifier.claim(*outcomes, want=0)
@@ -172,7 +165,7 @@ def test_it_is_parked_when_no_proper_answer_has_come_for_a_second(store: world.W
 def test_a_proper_answer_says_nothing_about_what_came_back_after_it_was_sent(store: world.World) -> None:
     notifier = Notifier(store)
     accept(store, notifier, "d")
-    emit(store, "a", "b", "c", "d")
+    world.emit(store, "a", "b", "c", "d")
     notifier.claim()
     slow = notifier.answer("d", 200)
     refused = [notifier.answer(name, 401) for name in "abc"]
@@ -199,7 +192,7 @@ def test_a_proper_answer_ends_the_row(store: world.World) -> None:
 def test_other_answers_neither_end_nor_lengthen_the_row(store: world.World, status: int) -> None:
     notifier = Notifier(store)
     refuse(store, notifier, "a", "b")
-    emit(store, "x")
+    world.emit(store, "x")
     notifier.claim()
     retry = {"result": model.DeliveryResult.RETRY, "delay_s": 60.0}
     notifier.claim(notifier.answer("x", status, **retry), want=0)
@@ -241,7 +234,7 @@ def test_while_parked_a_probe_is_the_newest_event_that_was_never_sent_then_the_l
 ) -> None:
     notifier = Notifier(store)
     refuse(store, notifier, "a", "b", "c")
-    emit(store, "x", "y")
+    world.emit(store, "x", "y")
     found = []
     for _ in range(6):
         (name,) = probe(notifier)
@@ -267,7 +260,7 @@ def test_a_proper_answer_to_a_probe_ends_it_and_all_goes_on(store: world.World) 
 
 def test_an_answer_to_a_request_that_was_sent_before_does_not_end_it(store: world.World) -> None:
     notifier = Notifier(store)
-    emit(store, "a", "b", "c", "d")
+    world.emit(store, "a", "b", "c", "d")
     notifier.claim()
     early = notifier.answer("d", 200)
     notifier.claim(*[notifier.answer(name, 401) for name in "abc"], want=0)
@@ -279,7 +272,7 @@ def test_an_answer_to_a_request_that_was_sent_before_does_not_end_it(store: worl
 
 def test_a_refusal_of_a_request_with_an_older_number_is_forgiven(store: world.World) -> None:
     notifier = Notifier(store)
-    emit(store, "d")
+    world.emit(store, "d")
     notifier.claim()
     refuse(store, notifier, "a", "b", "c")
     (name,) = probe(notifier)
@@ -293,7 +286,7 @@ def test_a_refusal_of_a_request_with_an_older_number_is_forgiven(store: world.Wo
 def test_a_changed_secret_ends_it_restores_and_forgives_what_was_sent_with_the_old_one(store: world.World) -> None:
     notifier = Notifier(store)
     refuse(store, notifier, "a", "b")
-    emit(store, "c")
+    world.emit(store, "c")
     notifier.claim()
 
     notifier.claim(notifier.answer("c", 401), want=0, renewed=True, parking=1)
@@ -370,7 +363,7 @@ def test_what_was_discarded_or_overtaken_is_not_restored(store: world.World) -> 
     refuse(store, notifier, "a", "b")
     (first, second) = [row[0] for row in store.ledger.rows("SELECT id FROM deliveries ORDER BY id")]
     store.ask(wire.Discard(deliveries=((first, 0),), reason=""))
-    emit(store, "b")
+    world.emit(store, "b")
     notifier.claim()
     notifier.claim(notifier.answer("b", 200, started_us=1, duration_s=0.0), want=0)
 
@@ -384,7 +377,7 @@ def test_a_failed_event_waits_for_a_later_one_in_flight_and_goes_first_when_that
     store: world.World,
 ) -> None:
     notifier = Notifier(store)
-    emit(store, "a", "a")
+    world.emit(store, "a", "a")
     notifier.claim()
     notifier.claim(notifier.answer("a", 401))
     assert len(notifier.held) == 1
@@ -402,7 +395,7 @@ def test_it_stays_failed_when_the_later_one_is_accepted_or_not_answered(
     store: world.World, status: int, expected: str
 ) -> None:
     notifier = Notifier(store)
-    emit(store, "a", "a")
+    world.emit(store, "a", "a")
     notifier.claim()
     notifier.claim(notifier.answer("a", 401))
     refuse(store, notifier, "b", "c")
@@ -416,7 +409,7 @@ def test_it_stays_failed_when_the_later_one_is_accepted_or_not_answered(
 
 def test_it_is_restored_when_the_later_one_comes_back_unsent(store: world.World) -> None:
     notifier = Notifier(store)
-    emit(store, "a", "a")
+    world.emit(store, "a", "a")
     notifier.claim()
     notifier.claim(notifier.answer("a", 401))
     refuse(store, notifier, "b", "c")
@@ -429,7 +422,7 @@ def test_it_is_restored_when_the_later_one_comes_back_unsent(store: world.World)
 @pytest.mark.parametrize("killed", ["store", "notifier"])
 def test_it_stays_failed_when_a_process_dies_in_between(store: world.World, killed: str) -> None:
     notifier = Notifier(store)
-    emit(store, "a", "a")
+    world.emit(store, "a", "a")
     notifier.claim()
     notifier.claim(notifier.answer("a", 401))
     refuse(store, notifier, "b", "c")
