@@ -68,7 +68,7 @@ def verify(path: Path) -> tuple[int, list[str]]:
     """Check a ledger that no store serves; return the exit code and the problems. Print why it cannot be checked."""
     # Only the store's code may open a ledger, and a process never imports another: the check runs in its own process.
     reader, writer = os.pipe()
-    command = [sys.executable, "-m", "beacon.store.verification", str(path), str(writer)]
+    command = [sys.executable, "-m", "beacon.store.recovery.verification", str(path), str(writer)]
     with (
         os.fdopen(reader, encoding="ascii") as shares,
         tempfile.TemporaryFile("w+", encoding="utf-8") as problems,  # a pipe could fill up

@@ -8,7 +8,10 @@ from beacon import bus
 from beacon.bus import bus_server
 from beacon.configuration import config_subprocess, settings
 from beacon.runtime import log, process
-from beacon.store import daemon, database, disk_guard, integrity, observer, salvage, service, wiring
+from beacon.store import wiring
+from beacon.store.ledger import database
+from beacon.store.recovery import integrity, salvage
+from beacon.store.server import daemon, disk_guard, observer, service
 
 
 def main(context: process.Context) -> None:

@@ -6,7 +6,7 @@
 import sys
 
 from beacon import codec
-from beacon.store import database
+from beacon.store.ledger import database
 
 
 def main() -> None:

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from beacon.configuration import configured_scopes, endpoint_selection, settings
 from beacon.domain import model, parking, selection
-from beacon.store import endpoints, watch_positions
+from beacon.store.ledger import endpoints
+from beacon.store.verbs import watch_positions
 
 
 def ledger_config_of(tree: settings.Settings) -> watch_positions.LedgerConfig:

@@ -3,7 +3,7 @@
 A message is one JSON object. Requests are `{"v": 1, "verb": ..., "body": {...}}`. Replies carry, besides their body,
 the ledger's id and the digest of the configuration, so that a client detects a replaced ledger or a changed
 configuration. May import `configuration`, `domain`, `codec` and `errors`; must not know a socket.
-`beacon.store.service` carries the verbs out. Start reading at `verb`, then `watching` and `delivering`.
+`beacon.store.server.service` carries the verbs out. Start reading at `verb`, then `watching` and `delivering`.
 
 Every request may arrive twice, late, or not at all, and must then do no harm: requests with a position are recognized
 by it, `claim` by session and number, settlements by (delivery, generation, attempt).

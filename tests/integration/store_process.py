@@ -9,7 +9,9 @@ from pathlib import Path
 
 from beacon import bus
 from beacon.bus import bus_server
-from beacon.store import daemon, database, endpoints, service, watch_positions
+from beacon.store.ledger import database, endpoints
+from beacon.store.server import daemon, service
+from beacon.store.verbs import watch_positions
 from tests.unit.store import world
 
 

@@ -11,7 +11,7 @@ import pytest
 from beacon import errors, wire
 from beacon.cli.commands import events
 from beacon.domain import model, parking
-from beacon.store import endpoints
+from beacon.store.ledger import endpoints
 from tests.integration.test_cli_ledger import beacon, served
 from tests.integration.test_store_process import Place, place  # noqa: F401  a fixture
 from tests.unit.store import test_parking, world

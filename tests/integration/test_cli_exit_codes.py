@@ -89,7 +89,7 @@ def test_the_help_lists_codes_of_the_table(name: str) -> None:
 
 def test_every_code_that_a_command_can_end_with_is_in_the_table() -> None:
     text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "beacon/cli").rglob("*.py"))
-    text += (ROOT / "beacon/store/verification.py").read_text(encoding="utf-8")
+    text += (ROOT / "beacon/store/recovery/verification.py").read_text(encoding="utf-8")
 
     assert {getattr(errors, name) for name in re.findall(r"errors\.(EXIT_\w+)", text)} <= documented()
 

@@ -32,7 +32,7 @@ def test_the_versions_are_those_that_run() -> None:
         "version": beacon.VERSION,
         "python": platform.python_version(),
         "sqlite": apsw.sqlite_lib_version(),
-        "schema": len(list((ROOT / "beacon/store/schema").glob("*.sql"))),
+        "schema": len(list((ROOT / "beacon/store/ledger/schema").glob("*.sql"))),
         "commit": "0123abc",
     }
     assert "commit   0123abc\n" in run(BEACON_REVISION="0123abc").stdout

@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from beacon import bus, wire
-from beacon.store import database, verification
+from beacon.store.ledger import database
+from beacon.store.recovery import verification
 from tests.unit.notifier import endpoints, running
 from tests.unit.store.test_ledger_of_0_1_0 import FILE
 

@@ -17,7 +17,10 @@ from beacon import bus, wire
 from beacon.bus import bus_server
 from beacon.configuration import loading, settings
 from beacon.runtime import run_directory
-from beacon.store import daemon, database, service, suspects, wiring
+from beacon.store import wiring
+from beacon.store.ledger import database
+from beacon.store.server import daemon, service
+from beacon.store.verbs import suspects
 from tests import run_directories
 from tests.integration import processes
 from tests.interpreters import relays

@@ -14,7 +14,7 @@ import pytest
 
 from beacon import bus, wire
 from beacon.domain import model
-from beacon.store import database
+from beacon.store.ledger import database
 from tests.unit.store import world
 
 SCOPE = world.scope_of()

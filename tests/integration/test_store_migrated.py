@@ -10,7 +10,8 @@ from pathlib import Path
 import apsw
 import pytest
 
-from beacon.store import database, verification
+from beacon.store.ledger import database
+from beacon.store.recovery import verification
 from tests.unit.store.test_ledger_of_0_1_0 import FILE
 
 OPENS = "import sys; from pathlib import Path; from beacon.store import database; database.Database(Path(sys.argv[1]))"

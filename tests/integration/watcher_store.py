@@ -11,7 +11,9 @@ from typing import Any
 from beacon import bus, codec
 from beacon.bus import bus_server
 from beacon.domain import rules
-from beacon.store import daemon, database, endpoints, service, watch_positions
+from beacon.store.ledger import database, endpoints
+from beacon.store.server import daemon, service
+from beacon.store.verbs import watch_positions
 
 ANNOTATION = "bakerapps.net.maas"
 

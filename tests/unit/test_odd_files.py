@@ -20,7 +20,8 @@ from beacon.configuration import loading, named_files
 from beacon.notifier.transport import auth_token, tls_context
 from beacon.runtime import metric_files, parent_death, run_directory, text_log
 from beacon.sentinel import causes, restart_state
-from beacon.store import database, integrity
+from beacon.store.ledger import database
+from beacon.store.recovery import integrity
 from tests.interpreters import doors
 
 PATIENCE_S = 60.0

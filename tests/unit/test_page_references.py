@@ -103,13 +103,13 @@ def test_every_package_states_where_to_start_reading(package: Path) -> None:
 
 
 def test_a_missing_function_would_be_found() -> None:
-    assert "StoreService.process" in symbols(ROOT / "beacon/store/service.py")
-    assert "StoreService.no_such" not in symbols(ROOT / "beacon/store/service.py")
+    assert "StoreService.process" in symbols(ROOT / "beacon/store/server/service.py")
+    assert "StoreService.no_such" not in symbols(ROOT / "beacon/store/server/service.py")
 
 
 def test_the_recipe_of_a_verb_names_all_its_places() -> None:
     modules = {type_.__module__ for verb in wire.VERBS.values() for type_ in (verb.request, verb.reply)}
-    store = (ROOT / "beacon/store/service.py").read_text(encoding="utf-8")
+    store = (ROOT / "beacon/store/server/service.py").read_text(encoding="utf-8")
 
     assert {name.rpartition(".")[0] for name in modules} == {"beacon.wire"}
     assert all(verb.request.__name__ in wire.__all__ for verb in wire.VERBS.values())

@@ -6,7 +6,8 @@ import pytest
 
 from beacon import wire
 from beacon.domain import model
-from beacon.store import endpoints, verification
+from beacon.store.ledger import endpoints
+from beacon.store.recovery import verification
 from tests.unit.store import world
 
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beacon.store import ages
+from beacon.store.ledger import ages
 
 SECOND_US = 1_000_000
 PERIOD_US = 3600 * SECOND_US

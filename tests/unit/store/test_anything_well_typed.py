@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from beacon import errors, wire
 from beacon.domain import model
-from beacon.store import database, service, watch_positions
+from beacon.store.ledger import database
+from beacon.store.server import service
+from beacon.store.verbs import watch_positions
 from tests.unit.store import world
 
 SCOPE = world.scope_of()

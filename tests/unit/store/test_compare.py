@@ -8,7 +8,7 @@ import pytest
 
 from beacon import codec, wire
 from beacon.domain import model, rules
-from beacon.store import cursors
+from beacon.store.ledger import cursors
 from tests.unit.store import world
 from tests.unit.store.world import seen
 

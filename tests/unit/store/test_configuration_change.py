@@ -9,7 +9,9 @@ import pytest
 
 from beacon import wire
 from beacon.domain import model, rules
-from beacon.store import database, endpoints, service, watch_positions
+from beacon.store.ledger import database, endpoints
+from beacon.store.server import service
+from beacon.store.verbs import watch_positions
 from tests.unit.store import world
 
 REFUSED = model.RuleVerdict.ANNOTATION

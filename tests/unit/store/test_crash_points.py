@@ -7,7 +7,9 @@ import pytest
 
 from beacon import wire
 from beacon.domain import model
-from beacon.store import catch_up, database, endpoints, service, watch_positions
+from beacon.store.ledger import database, endpoints
+from beacon.store.server import service
+from beacon.store.verbs import catch_up, watch_positions
 from tests.unit.store import world
 
 LISTED_AT = 10

@@ -10,7 +10,8 @@ import pytest
 
 from beacon import errors
 from beacon.domain import model
-from beacon.store import database, integrity, packing, salvage
+from beacon.store.ledger import database, packing
+from beacon.store.recovery import integrity, salvage
 from tests.unit.store import world
 
 PAGE = 4096

@@ -9,7 +9,7 @@ import apsw
 import pytest
 
 from beacon import errors
-from beacon.store import database
+from beacon.store.ledger import database
 
 
 @pytest.fixture

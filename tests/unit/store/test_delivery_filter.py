@@ -6,7 +6,8 @@ import pytest
 
 from beacon import wire
 from beacon.domain import model
-from beacon.store import delivery_filter, packing
+from beacon.store.ledger import packing
+from beacon.store.verbs import delivery_filter
 from tests.unit.store import world
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from beacon import wire
 from beacon.domain import model
-from beacon.store import disk_guard
+from beacon.store.server import disk_guard
 from tests.unit import volumes
 from tests.unit.store import world
 from tests.unit.store.test_pruning import HOUR_S, come_and_go, names, prune
@@ -323,7 +323,7 @@ def test_a_limit_on_the_size_of_files_refuses_and_kills_nothing(tmp_path: Path) 
 import resource, sys
 from pathlib import Path
 from beacon.domain import model
-from beacon.store import disk_guard
+from beacon.store.server import disk_guard
 from tests.unit.store import world
 path = Path(sys.argv[1])
 store = world.World(path, disk=disk_guard.DiskGuard(path, reserve_bytes=0, ballast_bytes=4096))

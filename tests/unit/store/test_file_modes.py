@@ -9,7 +9,8 @@ import pytest
 
 from beacon import wire
 from beacon.domain import model
-from beacon.store import database, integrity, salvage
+from beacon.store.ledger import database
+from beacon.store.recovery import integrity, salvage
 from tests.unit.store import world
 
 WANTED = salvage.RescueConfig(scopes=(model.ScopeId(group="", kind="ConfigMap"),), endpoint="default", endpoints=())

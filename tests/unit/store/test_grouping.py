@@ -6,7 +6,7 @@ from typing import Any, cast
 from beacon import wire
 from beacon.bus import bus_server
 from beacon.domain import model
-from beacon.store import daemon, service
+from beacon.store.server import daemon, service
 from tests.unit.notifier import stores
 from tests.unit.store import world
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from beacon import wire
-from beacon.store import delivery_search
+from beacon.store.verbs import delivery_search
 from tests.unit.store import world
 
 

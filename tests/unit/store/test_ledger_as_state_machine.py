@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from beacon import wire
 from beacon.domain import model, rules
-from beacon.store import verification
+from beacon.store.recovery import verification
 from tests.unit.store import world
 
 NAMES = ("a", "b", "c")

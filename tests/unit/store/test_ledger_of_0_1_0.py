@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from beacon.store import verification
+from beacon.store.recovery import verification
 from tests.unit.store import world
 
 FILE = Path(__file__).parent / "ledgers" / "0.1.0.db.gz"

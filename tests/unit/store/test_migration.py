@@ -7,7 +7,8 @@ from pathlib import Path
 import apsw
 import pytest
 
-from beacon.store import database, endpoints, integrity, packing, salvage, verification
+from beacon.store.ledger import database, endpoints, packing
+from beacon.store.recovery import integrity, salvage, verification
 from tests.unit.store import world
 from tests.unit.store.test_ledger_of_0_1_0 import FILE
 

@@ -9,7 +9,8 @@ from beacon import wire
 from beacon.cli import formatting
 from beacon.cli.commands.explain import rendering as explain_output
 from beacon.domain import model
-from beacon.store import database, endpoints, object_history
+from beacon.store.ledger import database, endpoints
+from beacon.store.verbs import object_history
 from tests.unit.store import world
 
 ADDED, MODIFIED, DELETED = model.ChangeKind.ADDED, model.ChangeKind.MODIFIED, model.ChangeKind.DELETED

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from beacon import wire
 from beacon.domain import model
-from beacon.store import endpoints
+from beacon.store.ledger import endpoints
 from tests.unit.store import world
 from tests.unit.store.world import seen
 

@@ -9,7 +9,9 @@ import pytest
 from beacon import codec, errors, wire
 from beacon.domain import model
 from beacon.runtime import log, metrics
-from beacon.store import actions, database, observer, redelivery, suspects
+from beacon.store.ledger import database
+from beacon.store.server import observer
+from beacon.store.verbs import actions, redelivery, suspects
 from tests.unit import volumes
 from tests.unit.store import world
 from tests.unit.store.test_compare import Comparison

@@ -2,7 +2,7 @@
 
 import itertools
 
-from beacon.store import daemon
+from beacon.store.server import daemon
 
 
 def test_the_progress_of_a_long_activity_is_shown_and_logged_every_few_seconds() -> None:

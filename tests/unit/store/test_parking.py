@@ -9,7 +9,7 @@ import pytest
 
 from beacon import wire
 from beacon.domain import model, parking
-from beacon.store import endpoints
+from beacon.store.ledger import endpoints
 from tests.unit.store import world
 
 RULES = parking.ParkingRules()

@@ -6,7 +6,7 @@ import apsw
 import pytest
 
 from beacon.domain import model
-from beacon.store import deliveries
+from beacon.store.verbs import deliveries
 from tests.unit.store import world
 
 

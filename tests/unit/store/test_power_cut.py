@@ -6,7 +6,7 @@ import pytest
 
 from beacon import wire
 from beacon.domain import model
-from beacon.store import service
+from beacon.store.server import service
 from tests.unit.store import power, world
 
 

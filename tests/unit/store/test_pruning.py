@@ -8,7 +8,7 @@ import pytest
 
 from beacon import wire
 from beacon.domain import model
-from beacon.store import pruning
+from beacon.store.verbs import pruning
 from tests.unit.store import world
 from tests.unit.store.test_statistics import Work, check
 

@@ -7,7 +7,8 @@ import pytest
 
 from beacon import wire
 from beacon.domain import model
-from beacon.store import endpoints, recent_events
+from beacon.store.ledger import endpoints
+from beacon.store.verbs import recent_events
 from tests.unit.store import world
 
 

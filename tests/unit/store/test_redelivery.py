@@ -9,7 +9,8 @@ import pytest
 
 from beacon import wire
 from beacon.domain import model
-from beacon.store import delivery_search, verification
+from beacon.store.recovery import verification
+from beacon.store.verbs import delivery_search
 from tests.unit.store import world
 
 ADDED, MODIFIED = model.ChangeKind.ADDED, model.ChangeKind.MODIFIED

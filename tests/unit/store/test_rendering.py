@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from beacon import codec
 from beacon.domain import model
-from beacon.store import rendering
+from beacon.store.ledger import rendering
 from tests.unit.store import world
 
 NOW = rendering.Now(us=1_700_000_000_123_456, ns=9_000_000_000)

@@ -10,7 +10,8 @@ import pytest
 
 from beacon import wire
 from beacon.domain import model
-from beacon.store import endpoints, pages, rescued_views, salvage, verification
+from beacon.store.ledger import endpoints
+from beacon.store.recovery import pages, rescued_views, salvage, verification
 from tests.unit.store import world
 from tests.unit.store.test_damage import pages_of, spoil
 from tests.unit.store.test_several_endpoints import claimed, clean, discard_all, endpoint

@@ -12,7 +12,8 @@ import pytest
 
 from beacon import errors, wire
 from beacon.domain import model
-from beacon.store import service, verification
+from beacon.store.recovery import verification
+from beacon.store.server import service
 from tests.unit.store import world
 
 TEST_EVENTS = ("request-test-event", "take-test-event", "report-test-event")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beacon.store import session_state
+from beacon.store.ledger import session_state
 
 KEYS: list[session_state.StateKey[object]] = [session_state.StateKey(name) for name in ("a", "b", "c")]
 Step = tuple[str, session_state.StateKey[object] | None, int | None]

@@ -13,17 +13,10 @@ import pytest
 
 from beacon import wire
 from beacon.domain import model
-from beacon.store import (
-    actions,
-    catch_up,
-    disk_guard,
-    endpoint_control,
-    endpoints,
-    removed_endpoints,
-    salvage,
-    service,
-    verification,
-)
+from beacon.store.ledger import endpoints
+from beacon.store.recovery import salvage, verification
+from beacon.store.server import disk_guard, service
+from beacon.store.verbs import actions, catch_up, endpoint_control, removed_endpoints
 from tests.unit.store import world
 
 BEACON = uuid.UUID("6f0c9f0e-3a0b-5d0a-9f57-0f6b3f6a1c52")  # the namespace of event ids

@@ -18,7 +18,9 @@ import pytest
 
 from beacon import wire
 from beacon.domain import model, rules
-from beacon.store import catch_up, database, endpoints, salvage, verification
+from beacon.store.ledger import database, endpoints
+from beacon.store.recovery import salvage, verification
+from beacon.store.verbs import catch_up
 from tests.unit.domain.several_endpoints.receivers import Receiver, Request, Violation
 from tests.unit.store import world
 

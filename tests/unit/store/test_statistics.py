@@ -9,7 +9,7 @@ import pytest
 
 from beacon import wire
 from beacon.domain import model
-from beacon.store import verification
+from beacon.store.recovery import verification
 from tests.unit.store import world
 
 

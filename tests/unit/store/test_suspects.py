@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from beacon import wire
 from beacon.domain import model
-from beacon.store import suspects
+from beacon.store.verbs import suspects
 from tests.unit.store import world
 
 S = 1_000_000

@@ -3,7 +3,7 @@
 import pytest
 
 from beacon import wire
-from beacon.store import test_events
+from beacon.store.verbs import test_events
 
 RESULT = wire.TestEventResult(
     id="e", type="t.test", endpoint="default", code="204", status=204, error="", seconds=0.1, request_id="r"

@@ -7,7 +7,7 @@ import apsw
 import pytest
 
 from beacon.domain import model
-from beacon.store import verification
+from beacon.store.recovery import verification
 from tests.unit.store import world
 
 

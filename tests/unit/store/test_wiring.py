@@ -4,7 +4,8 @@ from typing import Any
 
 from beacon.configuration import settings
 from beacon.domain import model
-from beacon.store import endpoints, wiring
+from beacon.store import wiring
+from beacon.store.ledger import endpoints
 
 
 def ledger_endpoint(**changes: Any) -> endpoints.LedgerEndpoint:

@@ -7,7 +7,9 @@ from typing import Any
 
 from beacon import wire
 from beacon.domain import model, rules
-from beacon.store import clock, database, disk_guard, endpoints, service, watch_positions
+from beacon.store.ledger import clock, database, endpoints
+from beacon.store.server import disk_guard, service
+from beacon.store.verbs import watch_positions
 
 ANNOTATION = "bakerapps.net.maas"
 
