@@ -22,6 +22,7 @@ _CLAIMING = "claiming"
 _WAITING = "waiting for the store"
 _BROKEN = "paused after an unexpected error, see the log"
 _LOG_INTERVAL_S = 60.0  # minimum time between two lines about events that were given up; those in between are counted
+_PUBLISH_S = 0.05  # between two updates of the metrics while requests are under way: each costs as much as a request
 _DOWN = 5  # consecutive outage-like answers after which an endpoint is reported as down, even without a breaker
 
 
@@ -59,7 +60,7 @@ class Telemetry:
         self._working = metrics.WORKER_BUSY.labels(endpoint=endpoint)
         self._endpoint = endpoint
         self._claim, self._cause, self._reported = "", "", ("", "", "")
-        self._busy, self._unpublished = -1, _Unpublished()
+        self._busy, self._unpublished, self._publish_at = -1, _Unpublished(), 0.0
         self._losses = _Losses(endpoint, logger)
         self._health: tuple[int, bool] | None = None
         self._failed_since: float | None = None
@@ -125,7 +126,14 @@ class Telemetry:
             self._ends.of((kind.value, model.DeliveryResult.FAILED.value)).inc()
 
     def working(self, busy: int) -> None:
-        """Set the number of requests under way; called after every round of the loop, at least every second."""
+        """Set the number of requests under way; called after every round of the loop, and at least every two seconds.
+
+        While requests are under way, another round follows soon, so the metrics may wait for it.
+        """
+        now = time.monotonic()
+        if busy and now < self._publish_at:
+            return
+        self._publish_at = now + _PUBLISH_S
         self._publish()
         self._losses.tick()
         if busy != self._busy:
