@@ -84,12 +84,18 @@ class ClaimSession:
     @property
     def unconfirmed(self) -> int:
         """Count the settlements that the store has not confirmed."""
-        return len(self.outbox) + sum(len(sent.outcomes) for sent in self._unanswered.values())
+        count = len(self.outbox)
+        for sent in self._unanswered.values():
+            count += len(sent.outcomes)
+        return count
 
     @property
     def unconfirmed_since(self) -> float:
         """Return when the oldest unconfirmed settlement was made; infinity if there is none."""
-        return min([self.outbox_since, *(sent.since for sent in self._unanswered.values())])
+        for sent in self._unanswered.values():  # oldest first
+            if sent.outcomes:
+                return sent.since
+        return self.outbox_since
 
     @property
     def flushed(self) -> bool:
