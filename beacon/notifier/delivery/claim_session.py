@@ -67,11 +67,11 @@ class ClaimSession:
     renewed: bool = False  # a secret changed, and no claim with that fact has been answered yet
     held: dict[int, LeasedDelivery] = field(default_factory=dict)
     outbox: list[model.Outcome] = field(default_factory=list)
+    outbox_since: float = math.inf  # when the first outcome in the outbox was settled
     died: in_flight_marks.Died = field(default_factory=in_flight_marks.Died)  # until an answered claim reported it
     _number: int = 0
     _seen: int = 0
     _unanswered: dict[int, _Sent] = field(default_factory=dict)
-    _outbox_since: float = math.inf  # when the first outcome in the outbox was settled
 
     def __post_init__(self) -> None:
         self.name = self.new_name()
@@ -84,12 +84,18 @@ class ClaimSession:
     @property
     def unconfirmed(self) -> int:
         """Count the settlements that the store has not confirmed."""
-        return len(self.outbox) + sum(len(sent.outcomes) for sent in self._unanswered.values())
+        count = len(self.outbox)
+        for sent in self._unanswered.values():
+            count += len(sent.outcomes)
+        return count
 
     @property
     def unconfirmed_since(self) -> float:
         """Return when the oldest unconfirmed settlement was made; infinity if there is none."""
-        return min([self._outbox_since, *(sent.since for sent in self._unanswered.values())])
+        for sent in self._unanswered.values():  # oldest first
+            if sent.outcomes:
+                return sent.since
+        return self.outbox_since
 
     @property
     def flushed(self) -> bool:
@@ -114,7 +120,7 @@ class ClaimSession:
     def amend(self, outcome: model.Outcome) -> None:
         """Add an outcome for a delivery that was settled earlier, and may be leased again."""
         if not self.outbox:
-            self._outbox_since = self.clock()
+            self.outbox_since = self.clock()
         self.outbox.append(outcome)
 
     def needs_claim(self, claim_request: ClaimRequest) -> bool:
@@ -155,11 +161,11 @@ class ClaimSession:
         self._unanswered[self._number] = _Sent(
             claim_request=claim_request,
             outcomes=outcomes,
-            since=self._outbox_since,
+            since=self.outbox_since,
             resume=self.resume,
             renewed=self.renewed,
         )
-        self._outbox_since = math.inf
+        self.outbox_since = math.inf
         self.resume = self.renewed = False
         return claim
 
@@ -194,7 +200,7 @@ class ClaimSession:
         """Begin a new session that keeps the leases and all unconfirmed settlements."""
         self.resume |= any(sent.resume for sent in self._unanswered.values())
         self.renewed |= any(sent.renewed for sent in self._unanswered.values())
-        self._outbox_since = self.unconfirmed_since
+        self.outbox_since = self.unconfirmed_since
         self.outbox[:0] = self._carried(after=0)
         self._unanswered.clear()
         self.name, self._number, self._seen = self.new_name(), 0, 0
@@ -209,7 +215,7 @@ class ClaimSession:
             given_up |= self.unsettled
             self.outbox.clear()
             self._unanswered.clear()
-            self._outbox_since = math.inf
+            self.outbox_since = math.inf
         self.held.clear()
         self.renew()
         return given_up
@@ -219,7 +225,7 @@ class ClaimSession:
         self.held.clear()
         self.outbox.clear()
         self._unanswered.clear()
-        self._outbox_since = math.inf
+        self.outbox_since = math.inf
         self.died = in_flight_marks.Died()
         self.renew()
         self.parked, self.parking, self.renewed = False, 0, False

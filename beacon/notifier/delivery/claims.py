@@ -8,6 +8,7 @@ from beacon import wire
 from beacon.notifier.delivery import claim_session
 
 _BATCHING_S = 0.005  # wait after a reply for more answers that the next claim can settle, because a claim is costly
+_BACKLOG_S = 0.015  # how old a settlement should be, in a backlog, when the store has committed it
 _SEVERAL = range(4, 17)  # deliveries in a reply: under load, and soon answered
 _LEAST_PAUSE_S = 1.0  # between two sessions, in case two notifiers fence each other
 
@@ -24,6 +25,8 @@ class Claims:
         self._submitted_at = 0.0
         self._replied_at = 0.0
         self._got_several = False
+        self._in_backlog = False
+        self._took_s = 0.0  # by the store, for its last reply
 
     def next(
         self, request: claim_session.ClaimRequest, now: float, *, pressed: bool
@@ -32,19 +35,29 @@ class Claims:
 
         A claim settles what was answered until then. It is delayed while more answers are expected soon, but at a low
         rate only if another claim waits at the store. With `pressed` it is not delayed: sending will soon have to wait
-        for confirmed settlements.
+        for confirmed settlements. In a backlog it is delayed for as long as settlements may be unconfirmed, unless the
+        next deliveries are needed.
         """
         session = self._session
         idle = session.latest_request is None
         if not (session.needs_claim(request) or (idle and now - self._submitted_at >= self._poll_s)):
             return None, None
-        at_once = (idle and not self._got_several) or pressed or not session.held
-        batching_s = 0.0 if at_once else self._replied_at + _BATCHING_S - now
-        held_s = max(batching_s, self._renewed_at + _LEAST_PAUSE_S - now)
+        held_s = max(self._batching_s(request, now, pressed=pressed), self._renewed_at + _LEAST_PAUSE_S - now)
         if held_s > 0:
             return None, held_s
         self._submitted_at = now
         return session.claim(request), None
+
+    def _batching_s(self, request: claim_session.ClaimRequest, now: float, *, pressed: bool) -> float:
+        session = self._session
+        asked = session.latest_request
+        if not session.held:
+            return 0.0
+        if self._in_backlog and session.outbox:
+            is_supplied = request.want == 0 or (asked is not None and asked.want > 0)
+            return session.outbox_since + max(_BATCHING_S, _BACKLOG_S - self._took_s) - now if is_supplied else 0.0
+        at_once = (asked is None and not self._got_several) or pressed
+        return 0.0 if at_once else self._replied_at + _BATCHING_S - now
 
     def timeout_s(self, claim: wire.Claim) -> float:
         """Return after which time without a reply a claim is sent again."""
@@ -54,7 +67,8 @@ class Claims:
         self, claim: wire.Claim, reply: wire.Claimed, now: float, *, ledger: str
     ) -> tuple[claim_session.ClaimRequest, list[claim_session.LeasedDelivery]] | None:
         """Process a reply; see `ClaimSession.take`."""
-        self._replied_at = now
+        self._took_s, self._replied_at = now - self._submitted_at, now
+        self._in_backlog = reply.backlog > 0
         self._got_several = not reply.backlog and len(reply.deliveries) in _SEVERAL
         if reply.fenced and claim.session == self._session.name:
             self._renewed_at = now

@@ -282,9 +282,11 @@ class EndpointDelivery:
 
         A crash would repeat the requests of unconfirmed settlements.
         """
+        if self._stop.is_set():
+            return False
         session, now = self._session, self._clock()
         at = self._next_request_at(now)
-        if self._stop.is_set() or at is None or at > now:
+        if at is None or at > now:
             return False
         return self._window.is_open(session.unconfirmed, age_s=now - session.unconfirmed_since)
 
@@ -338,6 +340,8 @@ class EndpointDelivery:
 
     def _apply_verdict(self, verdict: breaker.BreakerVerdict, reply: answer.EndpointAnswer, now: float) -> None:
         """Apply an answer's consequences for later requests: open, close or pause."""
+        if verdict is breaker.ACCEPTED:
+            return
         pause_s = retry.pause_s(self._config.policy, reply.status, asked_s=settlement.asked_s(reply))
         if reply.status == _UNAVAILABLE and self._breaker.is_alive(now):
             pause_s = 0.0  # it delays its own event only

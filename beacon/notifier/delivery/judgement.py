@@ -37,6 +37,12 @@ class Judge:
     ) -> breaker.BreakerVerdict:
         """Settle a request. Return the verdict, whose consequences for later requests are the caller's."""
         delivery = job.delivery
+        if retry.meaning(reply.status) is retry.Meaning.DELIVERED and not (job.probe or self._breaker.in_doubt):
+            verdict = self._breaker.accepted(duration_s=reply.duration_s, now=now)
+            outcome = settlement.delivered(job, reply)
+            self._session.settle(outcome)
+            self._telemetry.sent(delivery, outcome, failures=0, alive=True)
+            return verdict
         request = suspicion.MadeRequest(
             delivery=delivery.id,
             generation=delivery.generation,

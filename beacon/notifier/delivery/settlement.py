@@ -20,20 +20,7 @@ def settle(
     roll: float,
 ) -> model.Outcome:
     """Return the outcome of a request; `roll` is uniform in -1..1."""
-    delivery = job.delivery
-    outcome = model.Outcome(
-        delivery=delivery.id,
-        generation=delivery.generation,
-        attempt=delivery.requests + 1,
-        result=model.DeliveryResult.DELIVERED,
-        code=reply.code,
-        status=reply.status,
-        error=reply.error,
-        started_us=reply.started_us,
-        duration_s=reply.duration_s,
-        request_id=reply.request_id,
-        parking=job.parking,
-    )
+    delivery, outcome = job.delivery, delivered(job, reply)
     match retry.meaning(reply.status):
         case retry.Meaning.DELIVERED:
             return outcome
@@ -49,6 +36,24 @@ def settle(
         counted=verdict.counted,
         forgiven=verdict.forgiven,
         delay_s=0.0 if verdict.overtaken else delay_s,
+    )
+
+
+def delivered(job: claim_session.LeasedDelivery, reply: answer.EndpointAnswer) -> model.Outcome:
+    """Return the outcome of a request whose event was accepted."""
+    delivery = job.delivery
+    return model.Outcome(
+        delivery=delivery.id,
+        generation=delivery.generation,
+        attempt=delivery.requests + 1,
+        result=model.DeliveryResult.DELIVERED,
+        code=reply.code,
+        status=reply.status,
+        error=reply.error,
+        started_us=reply.started_us,
+        duration_s=reply.duration_s,
+        request_id=reply.request_id,
+        parking=job.parking,
     )
 
 

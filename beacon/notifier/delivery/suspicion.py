@@ -46,6 +46,11 @@ class Suspicions:
     _failures: deque[tuple[float, MadeRequest]] = field(default_factory=deque)
     _events: dict[int, _Event] = field(default_factory=dict)  # by delivery
 
+    @property
+    def any(self) -> bool:
+        """Return True if there is a failure."""
+        return bool(self._failures or self._events)
+
     def add(self, request: MadeRequest, now: float) -> None:
         """Add a failure that came back now."""
         if len(self._failures) == _MOST:

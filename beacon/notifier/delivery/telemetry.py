@@ -22,6 +22,7 @@ _CLAIMING = "claiming"
 _WAITING = "waiting for the store"
 _BROKEN = "paused after an unexpected error, see the log"
 _LOG_INTERVAL_S = 60.0  # minimum time between two lines about events that were given up; those in between are counted
+_PUBLISH_S = 0.05  # between two updates of the metrics while requests are under way: each costs as much as a request
 _DOWN = 5  # consecutive outage-like answers after which an endpoint is reported as down, even without a breaker
 
 
@@ -59,7 +60,7 @@ class Telemetry:
         self._working = metrics.WORKER_BUSY.labels(endpoint=endpoint)
         self._endpoint = endpoint
         self._claim, self._cause, self._reported = "", "", ("", "", "")
-        self._busy, self._unpublished = -1, _Unpublished()
+        self._busy, self._unpublished, self._publish_at = -1, _Unpublished(), 0.0
         self._losses = _Losses(endpoint, logger)
         self._health: tuple[int, bool] | None = None
         self._failed_since: float | None = None
@@ -91,19 +92,18 @@ class Telemetry:
 
         `failures` is the number of consecutive outage-like answers; `alive`: another answer was proper a moment ago.
         """
-        self._unpublished.counts[self._attempts.of(outcome.code)] += 1
-        self._unpublished.durations.append(outcome.duration_s)
+        new = self._unpublished
+        new.sent.append((outcome.code, delivery.type, outcome.result))
+        new.durations.append(outcome.duration_s)
         self._set_failures(failures, up=alive or not retry.outage_like(outcome.status))
         is_down = self._failed_since is not None or (failures >= _DOWN and not alive)
         self._report_endpoint("down" if is_down else "up")
         if outcome.result is model.DeliveryResult.RETRY:
             self._retries.of(outcome.code).inc()
             self._backoff.observe(outcome.delay_s)
-        else:
-            self._unpublished.counts[self._ends.of((delivery.type, outcome.result))] += 1
         if outcome.result is model.DeliveryResult.DELIVERED:
-            now = self._unpublished.succeeded_at = time.time()
-            self._unpublished.latencies.append(max(0.0, now - delivery.committed_us / 1_000_000))
+            now = new.succeeded_at = time.time()
+            new.latencies.append(max(0.0, now - delivery.committed_us / 1_000_000))
             self._losses.delivered()
         if outcome.result is model.DeliveryResult.FAILED:
             self._losses.failed(delivery, outcome)
@@ -125,7 +125,14 @@ class Telemetry:
             self._ends.of((kind.value, model.DeliveryResult.FAILED.value)).inc()
 
     def working(self, busy: int) -> None:
-        """Set the number of requests under way; called after every round of the loop, at least every second."""
+        """Set the number of requests under way; called after every round of the loop, and at least every two seconds.
+
+        While requests are under way, another round follows soon, so the metrics may wait for it.
+        """
+        now = time.monotonic()
+        if busy and now < self._publish_at:
+            return
+        self._publish_at = now + _PUBLISH_S
         self._publish()
         self._losses.tick()
         if busy != self._busy:
@@ -188,8 +195,10 @@ class Telemetry:
         if not new.durations:
             return
         self._unpublished = _Unpublished()
-        for counter, count in new.counts.items():
-            counter.inc(count)
+        for (code, kind, result), count in Counter(new.sent).items():
+            self._attempts.of(code).inc(count)
+            if result is not model.DeliveryResult.RETRY:
+                self._ends.of((kind.value, result.value)).inc(count)
         self._duration.observe_all(new.durations)
         if new.latencies:
             self._success.set(new.succeeded_at)
@@ -298,7 +307,7 @@ class _Counter(Protocol):
 class _Unpublished:
     """What the metrics do not contain yet."""
 
-    counts: Counter[_Counter] = field(default_factory=Counter)
+    sent: list[tuple[str, model.EventType, model.DeliveryResult]] = field(default_factory=list)
     durations: list[float] = field(default_factory=list)
     latencies: list[float] = field(default_factory=list)
     succeeded_at: float = 0.0

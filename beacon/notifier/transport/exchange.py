@@ -4,6 +4,7 @@
 """
 
 import ssl
+from dataclasses import replace
 
 from beacon.notifier.transport import event_loop, response_parser, stream
 
@@ -24,7 +25,7 @@ class HttpExchange:
         """Create an exchange without sending anything."""
         self._stream = connected
         self._rest = memoryview(data)
-        self._parser = response_parser.ResponseParser()
+        self._parser: response_parser.ResponseParser | None = None  # unless the response is known at once
         self._response: response_parser.EndpointResponse | None = None
         self._early = False  # the response began before the end of the request
         self._stopped = False  # the rest of the request will not be sent
@@ -64,7 +65,7 @@ class HttpExchange:
         if response is None or not (self.sent or self._stopped):
             return None
         if self._early or not self.sent:
-            response.reusable = False
+            response = replace(response, reusable=False)
         if response.status < 300 and not self.sent:
             raise response_parser.InvalidResponse("the event was accepted, but could not be sent whole")
         return response
@@ -95,7 +96,7 @@ class HttpExchange:
         except OSError:
             self._stopped = True  # the endpoint may have answered before it closed the connection
         else:
-            self.sent, self._early = flushed, self._parser.begun
+            self.sent, self._early = flushed, self._has_begun
             self._blocked |= 0 if flushed else event_loop.WRITE
         return False
 
@@ -109,8 +110,27 @@ class HttpExchange:
                 return
             except stream.WOULD_BLOCK:
                 return
-            self._response = self._parser.feed(piece) if piece else self._parser.end_of_stream()
-            if not self.sent and self._parser.status >= 300:
+            self._response = self._parse(piece)
+            if not self.sent and self._status >= 300:
                 self._stopped = True
             if not self._stream.has_pending():
                 return
+
+    def _parse(self, piece: bytes) -> response_parser.EndpointResponse | None:
+        if self._parser is None:
+            if 0 < len(piece) <= response_parser.LONGEST_KNOWN and (known := response_parser.known(piece)) is not None:
+                return known
+            self._parser = response_parser.ResponseParser()
+        return self._parser.feed(piece) if piece else self._parser.end_of_stream()
+
+    @property
+    def _has_begun(self) -> bool:
+        """Return True if more than complete interim responses has arrived."""
+        return self._response is not None or (self._parser is not None and self._parser.begun)
+
+    @property
+    def _status(self) -> int:
+        """Return the status of the response, 0 before its head has arrived."""
+        if self._response is not None:
+            return self._response.status
+        return 0 if self._parser is None else self._parser.status

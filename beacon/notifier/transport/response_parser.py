@@ -9,12 +9,14 @@ Pure: no sockets, no clocks. The response does not depend on how the bytes are s
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import httptools
 
 LONGEST_HEADS = 64 * 1024  # bytes of all heads of a response, including interim ones; also of its trailers
 LONGEST_BODY = 64 * 1024  # bytes of a body that are stored
 LONGEST_READ = 1024 * 1024  # bytes of a body, including chunk framing, that are read to keep its connection
+LONGEST_KNOWN = 1024  # bytes of a response that is kept, to be parsed once
 
 _KEPT = {b"retry-after": "Retry-After", b"location": "Location", b"content-encoding": "Content-Encoding"}
 _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection"})
@@ -26,7 +28,7 @@ class InvalidResponse(ConnectionError):
     """The bytes are not a complete response. The text may quote the endpoint: mask it before storing it."""
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointResponse:
     """A complete response; `body` is the start of the body, `headers` contains only the headers that callers need.
 
@@ -38,6 +40,16 @@ class EndpointResponse:
     headers: dict[str, str]
     body: bytes
     reusable: bool
+
+
+@lru_cache(maxsize=8)
+def known(data: bytes) -> EndpointResponse | None:
+    """Return the response that these bytes are, None if more must follow; an endpoint gives many equal responses.
+
+    Raises:
+        InvalidResponse: the bytes are not a response.
+    """
+    return ResponseParser().feed(data)
 
 
 @dataclass(slots=True)

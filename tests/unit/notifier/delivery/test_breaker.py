@@ -60,6 +60,28 @@ def test_an_answer_says_nothing_about_what_failed_while_it_was_under_way() -> No
     assert [charged.delivery for charged in later.charged] == [1]
 
 
+@pytest.mark.parametrize("before", [200, 404, 500])
+def test_an_accepted_event_has_the_same_effect_as_any_answer_while_nothing_is_in_doubt(before: int) -> None:
+    fully, shortly = breaker.CircuitBreaker(rules=RULES), breaker.CircuitBreaker(rules=RULES)
+    for state in (fully, shortly):
+        state.answered(request(1, before), duration_s=0.1, now=1.0)
+        assert not state.in_doubt
+
+    assert fully.answered(request(2, 200), duration_s=0.2, now=2.0) == breaker.ACCEPTED
+    assert shortly.accepted(duration_s=0.2, now=2.0) == breaker.ACCEPTED
+    assert fully == shortly
+
+
+def test_a_failure_is_in_doubt_until_it_counts() -> None:
+    state = breaker.CircuitBreaker(rules=RULES)
+    fail(state, 1)
+    before = state.in_doubt
+    state.answered(request(2, 200), duration_s=0.1, now=0.2)
+
+    assert (before, state.in_doubt) == (True, False)
+    assert opened().in_doubt
+
+
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 501, 599])
 def test_an_answer_that_is_not_proper_charges_nothing_and_ends_the_row(status: int) -> None:
     state = breaker.CircuitBreaker(rules=RULES)

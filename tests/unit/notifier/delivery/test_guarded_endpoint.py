@@ -81,7 +81,7 @@ def test_an_error_in_the_breaker_pauses_the_endpoint_which_then_starts_over(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = world.lease(1, 2, 3).session
-    monkeypatch.setattr(breaker.CircuitBreaker, "answered", fail)
+    monkeypatch.setattr(breaker.CircuitBreaker, "accepted", fail)
     with pytest.raises(RuntimeError) as raised:
         world.sender.answer()
     world.sender.broke(raised.value)  # as the loop's share does

@@ -174,12 +174,10 @@ def test_exhausted_attempts_are_counted_once_as_failed(recorder: telemetry.Telem
     assert value("deliveries_total", endpoint=name, type="deleted", outcome="failed") == 1
 
 
-def test_busy_threads_and_batches_are_shown(recorder: telemetry.Telemetry, name: str) -> None:
-    recorder.working(4)
+def test_batches_are_counted(recorder: telemetry.Telemetry, name: str) -> None:
     recorder.claimed(17)
     recorder.claimed(0)
 
-    assert value("worker_busy", endpoint=name) == 4
     assert value("worker_batch_size_count", endpoint=name) == 1
 
 
@@ -192,6 +190,32 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     instant = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: instant[0])
     return instant
+
+
+def test_while_requests_are_under_way_the_metrics_follow_every_50_ms(
+    clock: list[float], recorder: telemetry.Telemetry, name: str
+) -> None:
+    recorder.sent(stores.delivery(1), outcome(model.DeliveryResult.DELIVERED), failures=0, alive=False)
+    recorder.working(4)
+    assert value("worker_busy", endpoint=name) == 0
+    assert not value("delivery_duration_seconds_count", endpoint=name)
+
+    clock[0] += 0.051
+    recorder.working(4)
+    assert value("worker_busy", endpoint=name) == 4
+    assert value("delivery_duration_seconds_count", endpoint=name) == 1
+
+
+def test_when_the_last_request_has_ended_the_metrics_follow_at_once(
+    clock: list[float], recorder: telemetry.Telemetry, name: str
+) -> None:
+    clock[0] += 0.051
+    recorder.working(1)
+    recorder.sent(stores.delivery(1), outcome(model.DeliveryResult.DELIVERED), failures=0, alive=False)
+    recorder.working(0)
+
+    assert value("worker_busy", endpoint=name) == 0
+    assert value("delivery_duration_seconds_count", endpoint=name) == 1
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ def test_a_refusal_that_comes_before_the_end_of_the_request_counts(pair: Pair, l
     call = exchange.HttpExchange(stream.of(ours), LARGE)
     theirs.sendall(TOO_LARGE[:last])
 
-    run(call, ours, until=lambda: call._parser.begun)
+    run(call, ours, until=lambda: call._has_begun)
     theirs.sendall(TOO_LARGE[last:])
     response = run(call, ours)
 

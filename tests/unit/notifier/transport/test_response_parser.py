@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from dataclasses import replace
 
 import httptools
 import pytest
@@ -23,8 +24,7 @@ def parse(data: bytes, *, at_once: int = 1 << 20, head_only: bool = False) -> En
     for position in range(0, len(data), at_once):
         response = parser.feed(data[position : position + at_once])
         if response is not None:
-            response.reusable = response.reusable and position + at_once >= len(data)
-            return response
+            return replace(response, reusable=response.reusable and position + at_once >= len(data))
     return parser.end_of_stream()
 
 
@@ -88,6 +88,19 @@ def test_a_response_is_read(data: bytes, status: int, body: bytes, at_once: int,
     response = parse(data, at_once=at_once)
 
     assert (response.status, response.body, response.reusable) == (status, body, reusable)
+
+
+def test_equal_responses_are_parsed_once() -> None:
+    first = response_parser.known(OK + b"Content-Length: 2\r\n\r\nok")
+
+    assert first is not None
+    assert (first.status, first.body, first.reusable) == (200, b"ok", True)
+    assert response_parser.known(OK + b"Content-Length: 2\r\n\r\nok") is first
+
+
+@pytest.mark.parametrize("data", [OK, EMPTY[:-1], b"HTTP/1.1 100 Continue\r\n\r\n", OK + b"\r\nto the end"])
+def test_a_part_of_a_response_is_not_known(data: bytes) -> None:
+    assert response_parser.known(data) is None
 
 
 @pytest.mark.parametrize("at_once", [1, 1 << 20])
