@@ -1,7 +1,7 @@
 """Rows that are written together: one statement with the values of many rows costs half of many statements with one.
 
 Rows of a transaction are gathered here and written before the next other statement, so that no statement can miss them.
-Only a read of rows that are certainly not among them may precede: `is_touched` returns that, by the marks that writers set.
+Only a read of rows that are certainly not among them may precede: see `is_touched`, and the marks that writers set.
 Without knowledge of the tables.
 """
 

@@ -84,9 +84,8 @@ class Journal:
             (scope.group, scope.kind, scope.namespace, scope.namespace, context.epoch, list_version),
         )
         for row in candidates:
-            one = _object(row)
-            if one.uid not in listed:
-                source = model.Source.RECONCILIATION
+            if packing.unpacked(row[0]) not in listed:
+                one, source = _object(row), model.Source.RECONCILIATION
                 write = decision.ended(one, list_version=list_version, epoch=context.epoch, source=source)
                 self._write(context, write, views.Order(key=row[11], bucket=row[12]))
 
