@@ -8,7 +8,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
@@ -19,10 +19,10 @@ from urllib.parse import quote
 import apsw
 
 from beacon import errors
-from beacon.store.ledger import file_modes, packing
+from beacon.store.ledger import file_modes, packing, write_behind
 
 Row = tuple[Any, ...]
-Values = Sequence[str | int | float | bytes | None]
+Values = write_behind.Values
 _CACHE_KIB = 3 * 1024
 _BUSY_MS = 5000
 _JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024
@@ -84,6 +84,8 @@ class Database:
         self.path = path
         self.is_new = False
         self.migrated: Migrated | None = None
+        self.writes = 0  # statements of `run`, so that a caller knows whether what it has read may have changed
+        self._later = write_behind.WriteBehind()
         try:
             self._connection = _connect(path, vfs)
             try:
@@ -105,6 +107,8 @@ class Database:
         _require_file(path)
         made = cls.__new__(cls)
         made.path, made.is_new, made.migrated = path, False, None
+        made.writes = 0
+        made._later = write_behind.WriteBehind()  # noqa: SLF001  it is of this class
         # Without a log there is nothing to recover, so that a read-only directory is sufficient.
         how = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
         try:
@@ -131,6 +135,9 @@ class Database:
     def run(self, sql: str, values: Values = ()) -> int:
         """Execute one statement and return the number of changed rows."""
         try:
+            if self._later:
+                self._write_later()
+            self.writes += 1
             self._connection.execute(sql, values)
             return self._connection.changes()
         except _REFUSED_BY_SQLITE as error:
@@ -139,6 +146,8 @@ class Database:
     def run_many(self, sql: str, rows: Iterable[Values]) -> None:
         """Execute one statement for each row of values."""
         try:
+            if self._later:
+                self._write_later()
             self._connection.executemany(sql, rows)
         except _REFUSED_BY_SQLITE as error:
             raise self._translated(error) from error
@@ -147,8 +156,48 @@ class Database:
         """Execute several statements."""
         self.run(sql)
 
+    def later(self, sql: str, values: Values, touched: Hashable) -> None:
+        """Execute a statement together with others of the same text, before any statement but a `row_beside`.
+
+        `touched` marks what it changes. Statements of different text must not depend on each other's order.
+        """
+        self._later.add(sql, values)
+        self._later.touch(touched)
+
+    def is_touched(self, mark: Hashable) -> bool:
+        """Return True if a statement that waits may change what the mark stands for."""
+        return self._later.is_touched(mark)
+
+    def touch(self, mark: Hashable) -> None:
+        """Mark something else that the statements that wait change."""
+        self._later.touch(mark)
+
+    def write_later(self) -> None:
+        """Execute the statements that wait."""
+        try:
+            self._write_later()
+        except _REFUSED_BY_SQLITE as error:
+            raise self._translated(error) from error
+
+    def next_number(self, table: str, sql: str) -> int:
+        """Return the number of the next row of a table, all of whose rows are numbered so; `sql` reads the last one."""
+        last = self._later.numbers.get(table)
+        if last is None:
+            ((last,),) = self.rows_beside(sql)
+        self._later.numbers[table] = number = int(last) + 1
+        return number
+
     def rows(self, sql: str, values: Values = ()) -> list[Row]:
         """Execute one statement and return its rows."""
+        try:
+            if self._later:
+                self._write_later()
+            return self._connection.execute(sql, values).fetchall()
+        except _REFUSED_BY_SQLITE as error:
+            raise self._translated(error) from error
+
+    def rows_beside(self, sql: str, values: Values = ()) -> list[Row]:
+        """Return the rows of a query that no statement that waits changes: see `is_touched`."""
         try:
             return self._connection.execute(sql, values).fetchall()
         except _REFUSED_BY_SQLITE as error:
@@ -157,6 +206,8 @@ class Database:
     def row(self, sql: str, values: Values = ()) -> Row | None:
         """Execute one statement and return its first row."""
         try:
+            if self._later:
+                self._write_later()
             return self._connection.execute(sql, values).fetchone()
         except _REFUSED_BY_SQLITE as error:
             raise self._translated(error) from error
@@ -164,9 +215,19 @@ class Database:
     def each(self, sql: str, values: Values = ()) -> Iterator[Row]:
         """Execute one statement and yield its rows, for results that are too large for memory."""
         try:
+            if self._later:
+                self._write_later()
             yield from self._connection.execute(sql, values)
         except _REFUSED_BY_SQLITE as error:
             raise self._translated(error) from error
+
+    def _write_later(self) -> None:
+        self.writes += 1
+        for sql, rows in self._later.take():
+            if len(rows) == 1:
+                self._connection.execute(sql, rows[0])
+            else:
+                self._connection.executemany(sql, rows)
 
     @contextmanager
     def reads_reported(self, report: Callable[[float], None], *, passes: int) -> Iterator[None]:
@@ -215,6 +276,7 @@ class Database:
 
     def rollback(self) -> None:
         """Roll back if a transaction is open."""
+        self._later.clear()
         if self.in_transaction:
             self.run("ROLLBACK")
 
@@ -223,7 +285,9 @@ class Database:
         self.run("SAVEPOINT request")
         try:
             work()
+            self.write_later()
         except errors.BeaconError:
+            self._later.clear()
             if self.in_transaction:
                 self.run("ROLLBACK TO request")
                 self.run("RELEASE request")

@@ -51,6 +51,7 @@ class SessionState:
         self._notes: list[object] = []
         self._request_notes: list[object] = []
         self.sums = sums.TransactionSums()
+        self.is_careful = False  # a transaction that failed is applied again, request by request
         self.unwritten: set[Hashable] = set()  # scopes whose cursor moved in memory, see `cursors.Cursors.write_moved`
 
     def get(self, key: StateKey[T]) -> T | None:

@@ -34,7 +34,7 @@ class Order:
 
     key: int
     bucket: int
-    views: list[View] | None = None
+    views: dict[int, View] | None = None  # by endpoint
 
 
 class Views:
@@ -52,13 +52,12 @@ class Views:
                 f"SELECT {COLUMNS} FROM views v WHERE v.id BETWEEN ? AND ?",
                 (packing.combined(order.key, 0), packing.combined(order.key, packing.LAST_ENDPOINT)),
             )
-            order.views = [view_of(row, order.bucket) for row in rows]
-        found = {view.endpoint: view for view in order.views}
-        missing = [one for one in endpoints if one not in found]
-        if missing:
-            order.views += [View(key=order.key, endpoint=one, bucket=order.bucket) for one in missing]
-            found = {view.endpoint: view for view in order.views}
-        return [found[one] for one in endpoints]
+            order.views = {row[0] & packing.LAST_ENDPOINT: view_of(row, order.bucket) for row in rows}
+        known = order.views
+        for one in endpoints:
+            if one not in known:
+                known[one] = View(key=order.key, endpoint=one, bucket=order.bucket)
+        return [known[one] for one in endpoints]
 
     def of_key(self, key: int) -> list[View]:
         """Return the views of a key."""
@@ -82,11 +81,7 @@ class Views:
 
     def put(self, view: View) -> None:
         """Write a view."""
-        self._ledger.run(_PUT, _values(view))
-
-    def put_all(self, changed: Iterable[View]) -> None:
-        """Write several views."""
-        self._ledger.run_many(_PUT, map(_values, changed))
+        self._ledger.later(_PUT, _values(view), view.key)
 
     def drop(self, view: View) -> None:
         """Remove a view, and its state from the endpoint's digest."""
@@ -206,7 +201,8 @@ def view_of(row: database.Row, bucket: int) -> View:
 
 def order_of(key: int, bucket: int, rows: Iterable[database.Row]) -> Order:
     """Return an order key with its views from rows of `COLUMNS`, whose columns are NULL where there is no view."""
-    return Order(key=key, bucket=bucket, views=[view_of(row, bucket) for row in rows if row[0] is not None])
+    found = [view_of(row, bucket) for row in rows if row[0] is not None]
+    return Order(key=key, bucket=bucket, views={view.endpoint: view for view in found})
 
 
 class OrderKeys:
@@ -218,17 +214,21 @@ class OrderKeys:
 
     def find(self, group: str, kind: str, namespace: str, name: str) -> Order | None:
         """Return the order key of an object, None if the ledger knows no object of that name."""
-        row = self._ledger.row(
-            "SELECT id, bucket FROM order_keys WHERE api_group = ? AND kind = ? AND namespace = ? AND name = ?",
-            (group, kind, namespace, name),
+        place = (group, kind, namespace, name)
+        if self._ledger.is_touched(place):
+            self._ledger.write_later()
+        rows = self._ledger.rows_beside(
+            "SELECT id, bucket FROM order_keys WHERE api_group = ? AND kind = ? AND namespace = ? AND name = ?", place
         )
-        return Order(key=row[0], bucket=row[1]) if row else None
+        return Order(key=rows[0][0], bucket=rows[0][1]) if rows else None
 
     def create(self, group: str, kind: str, namespace: str, name: str) -> Order:
         """Write the order key of an object that has none."""
         bucket = packing.bucket_of(group, kind, namespace, name)
-        self._ledger.run(
-            "INSERT INTO order_keys (api_group, kind, namespace, name, bucket) VALUES (?, ?, ?, ?, ?)",
-            (group, kind, namespace, name, bucket),
-        )
-        return Order(key=self._ledger.last_rowid, bucket=bucket)
+        key = self._ledger.next_number("order_keys", "SELECT coalesce(max(id), 0) FROM order_keys")
+        self._ledger.later(_INSERT_KEY, (key, group, kind, namespace, name, bucket), (group, kind, namespace, name))
+        self._ledger.touch(key)
+        return Order(key=key, bucket=bucket, views={})
+
+
+_INSERT_KEY = "INSERT INTO order_keys (id, api_group, kind, namespace, name, bucket) VALUES (?, ?, ?, ?, ?, ?)"

@@ -428,16 +428,21 @@ class StoreService:
         """Apply requests in one transaction, or roll all of it back and raise.
 
         Savepoints cost as much as a request's own work, and are needed only if one of several requests is refused:
-        then everything is rolled back and applied again with them.
+        then everything is rolled back and applied again with them. Likewise, whether an event exists already is looked
+        up only if a transaction has failed.
         """
         try:
             return self._commit_all(requests, with_savepoints=False)
         except (database.StorageError, database.DamagedError):
             raise
-        except errors.BeaconError:
-            if len(requests) == 1:
+        except errors.BeaconError as error:
+            if len(requests) == 1 and not isinstance(error, database.RequestError):
                 raise
-            return self._commit_all(requests, with_savepoints=True)
+        self._state.is_careful = True
+        try:
+            return self._commit_all(requests, with_savepoints=len(requests) > 1)
+        finally:
+            self._state.is_careful = False
 
     def _commit_all(
         self, requests: Sequence[QueuedRequest], *, with_savepoints: bool

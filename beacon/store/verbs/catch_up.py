@@ -6,14 +6,22 @@ that a process that was terminated goes on. An object that is not compared yet i
 same transaction. Works within the caller's transaction.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
 from beacon import codec
 from beacon.domain import model, records
-from beacon.store.ledger import cursors, database, endpoints, event_notes, packing, rendering, session_state, views
+from beacon.store.ledger import (
+    cursors,
+    database,
+    endpoints,
+    event_notes,
+    event_rows,
+    packing,
+    rendering,
+    session_state,
+    views,
+)
 
 _KEYS_IN_PAGE = 100
 MOST_WAITING = 500  # background deliveries of an endpoint that wait to be sent; then its catch-up waits, too
@@ -51,16 +59,6 @@ class _Subject:
     background: bool = False
 
 
-@dataclass(slots=True, kw_only=True)
-class _Writing:
-    """Events of comparisons with their deliveries and views, to be written together; `sequence` is the last one."""
-
-    sequence: int
-    events: list[database.Values] = field(default_factory=list)
-    deliveries: list[database.Values] = field(default_factory=list)
-    changed: dict[tuple[int, int], views.View] = field(default_factory=dict)
-
-
 class CatchUps:
     """The table `catch_ups`, and the events that comparisons write."""
 
@@ -69,6 +67,7 @@ class CatchUps:
         self._ledger = ledger
         self._state = state
         self._views = views.Views(ledger, state)
+        self._events = event_rows.EventRows(ledger, state)
         self._cursors = cursors.Cursors(ledger, state)
 
     def load(self, scopes: Sequence[model.ScopeId], configured: Iterable[int]) -> None:
@@ -158,18 +157,15 @@ class CatchUps:
         late = [one for one in context.endpoints if place > owed.get((one.id, scope), _LAST)]
         rows = self._rows_of(order.key) if late else []
         if rows or (late and self._cursors.get(scope).version):
-            with self._writing() as writing:
-                for one in late:
-                    subject = _Subject(context=context, order=order, place=place, endpoint=one, rows=rows)
-                    self._compare(writing, subject)
+            for one in late:
+                self._compare(_Subject(context=context, order=order, place=place, endpoint=one, rows=rows))
 
     def at_once(self, context: rendering.RequestContext, order: views.Order, place: Position) -> None:
         """Compare an object that is tracked again without an event, for every endpoint."""
         rows = self._rows_of(order.key)
-        with self._writing() as writing:
-            for one in context.endpoints:
-                subject = _Subject(context=context, order=order, place=place, endpoint=one, rows=rows, background=True)
-                self._compare(writing, subject)
+        for one in context.endpoints:
+            subject = _Subject(context=context, order=order, place=place, endpoint=one, rows=rows, background=True)
+            self._compare(subject)
 
     def replace(
         self,
@@ -180,8 +176,7 @@ class CatchUps:
     ) -> None:
         """Write the `deleted` of the object that an endpoint has, before an event of another one of that name."""
         (view,) = self._views.of_order(order, (endpoint.id,))
-        with self._writing() as writing:
-            self._end(writing, _Subject(context=context, order=order, place=place, endpoint=endpoint, rows=()), view)
+        self._end(_Subject(context=context, order=order, place=place, endpoint=endpoint, rows=()), view)
 
     def next_place(self, *, beside_live: bool = False) -> Place | None:
         """Return what can be compared now: its scope has a position, and its endpoint has not too much to send."""
@@ -206,20 +201,18 @@ class CatchUps:
             _PAGE, (scope.group, scope.kind, *self._owed[place], scope.namespace, scope.namespace, most, endpoint.id)
         )
         keys = 0
-        with self._writing() as writing:
-            for (key, bucket, *name), group in groupby(found, lambda row: row[:4]):
-                keys += 1
-                rows = list(group)
-                order = views.order_of(key, bucket, [row[_VIEW_IN_PAGE:] for row in rows[:1]])
-                subject = _Subject(
-                    context=context,
-                    order=order,
-                    place=(name[0], name[1]),
-                    endpoint=endpoint,
-                    rows=[_known_row(row[4:]) for row in rows if row[4] is not None],
-                    background=True,
-                )
-                self._compare(writing, subject)
+        for (key, bucket, *name), group in groupby(found, lambda row: row[:4]):
+            keys += 1
+            rows = list(group)
+            subject = _Subject(
+                context=context,
+                order=views.order_of(key, bucket, [row[_VIEW_IN_PAGE:] for row in rows[:1]]),
+                place=(name[0], name[1]),
+                endpoint=endpoint,
+                rows=[_known_row(row[4:]) for row in rows if row[4] is not None],
+                background=True,
+            )
+            self._compare(subject)
         owed = {other: position for other, position in self._owed.items() if other != place}
         if keys == most:
             owed[place] = (found[-1][2], found[-1][3])
@@ -238,21 +231,10 @@ class CatchUps:
         )
         return row[0] if row else 0
 
-    @contextmanager
-    def _writing(self) -> Iterator[_Writing]:
-        """Write together what is added within."""
-        last = self._ledger.row("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
-        writing = _Writing(sequence=last[0] if last else 0)
-        yield writing
-        if writing.events:
-            self._ledger.run_many(_INSERT_EVENT, writing.events)
-            self._ledger.run_many(_INSERT_DELIVERY, writing.deliveries)
-            self._views.put_all(writing.changed.values())
-
     def _rows_of(self, key: int) -> list[_KnownRow]:
         return [_known_row(row) for row in self._ledger.rows(f"{_ROWS} WHERE o.key = ?", (key,))]
 
-    def _compare(self, writing: _Writing, subject: _Subject) -> None:
+    def _compare(self, subject: _Subject) -> None:
         """Write what differs between the tracked object of a key and what was written for an endpoint."""
         scope, endpoint = subject.context.scope.id, subject.endpoint
         if not endpoint.settings.selects(scope.group, scope.kind, *subject.place):
@@ -262,60 +244,37 @@ class CatchUps:
         (view,) = self._views.of_order(subject.order, (endpoint.id,))
         tracked = next((row for row in subject.rows if row.state == model.ObjectState.TRACKED), None)
         if view.written_uid is not None and (tracked is None or view.written_uid != tracked.uid):
-            self._end(writing, subject, view)
+            self._end(subject, view)
         if tracked is None:
             return
         if view.written_uid != tracked.uid:
-            self._write(writing, subject, view, model.EventType.CREATED, tracked)
+            self._write(subject, view, model.EventType.CREATED, tracked)
         elif view.written_value != packing.as_sent(tracked.value) and subject.context.updates:
-            self._write(writing, subject, view, model.EventType.UPDATED, tracked)
+            self._write(subject, view, model.EventType.UPDATED, tracked)
 
-    def _end(self, writing: _Writing, subject: _Subject, view: views.View) -> None:
+    def _end(self, subject: _Subject, view: views.View) -> None:
         """Write the `deleted` of the object in a view; its row may have been pruned."""
         found = self._ledger.row(f"{_ROWS} WHERE o.uid = ?", (view.written_uid,))
         unknown = (view.written_uid, model.ObjectState.GONE, 0, view.written_value or "", "{}", "{}")
-        self._write(writing, subject, view, model.EventType.DELETED, _known_row(found or unknown))
+        self._write(subject, view, model.EventType.DELETED, _known_row(found or unknown))
 
-    def _write(
-        self, writing: _Writing, subject: _Subject, view: views.View, event: model.EventType, row: _KnownRow
-    ) -> None:
+    def _write(self, subject: _Subject, view: views.View, event: model.EventType, row: _KnownRow) -> None:
         """Write an event and its delivery for one endpoint alone, if its types allow it."""
-        context, order, cause, source = subject.context, subject.order, _CAUSE, model.Source.RECONCILIATION
+        context, cause, source = subject.context, _CAUSE, model.Source.RECONCILIATION
         if event not in subject.endpoint.settings.types:
             return
-        writing.sequence += 1
-        sequence = writing.sequence
+        sequence = self._events.next_sequence()
         identity = rendering.catch_up_id(context.ledger, sequence)
-        now_us = context.now.us
+        now_us, version = context.now.us, context.scope.api_version
         shown = _shown(row, subject.place)
-        writing.events.append(
-            (
-                sequence,
-                packing.packed(identity),
-                order.key,
-                row.uid,
-                context.scope.api_version,
-                event,
-                cause,
-                source,
-                now_us,
-                now_us,
-                rendering.data(context, shown, cause, source, now_us),
-                view.endpoint,
-            )
-        )
-        delivery = packing.combined(sequence, view.endpoint)
+        data = rendering.data(context, shown, cause, source, now_us)
+        content = (packing.packed(identity), row.uid, version, event, cause, source, now_us, now_us, data)
+        self._events.add(sequence, view.key, content, endpoint=view.endpoint)
         if view.open and not subject.background:
             self.make_live(view)
-        target = self._views.open(view, delivery)
-        # Only what may be sent is searched: a queued delivery goes with the live ones.
+        after = (None, None) if event is model.EventType.DELETED else (row.uid, packing.as_sent(row.value))
+        target = self._events.queue(view, sequence, after, now_us, background=subject.background)
         background = subject.background and target is model.DeliveryState.READY
-        writing.deliveries.append((delivery, view.endpoint, order.key, view.written, target, now_us, int(background)))
-        self._state.sums.delivery_moved(view.endpoint, None, target)
-        present = event is not model.EventType.DELETED
-        view.written = sequence
-        view.written_uid, view.written_value = (row.uid, packing.as_sent(row.value)) if present else (None, None)
-        writing.changed[view.endpoint, view.key] = view
         if background:
             self._state.put(_background_key(view.endpoint), value=True)
         self._state.note(
@@ -334,14 +293,6 @@ class CatchUps:
 
 _CAUSE = model.Cause.CONFIGURATION
 _LAST = ("\U0010ffff", "")  # sorts behind every object
-_INSERT_EVENT = (
-    "INSERT INTO events (sequence, id, key, uid, api_version, type, cause, source, detected_us, committed_us, data,"
-    " endpoint) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
-_INSERT_DELIVERY = (
-    "INSERT INTO deliveries (id, endpoint, key, previous, state, next_attempt_us, background)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?)"
-)
 _PLACE = "endpoint = ? AND api_group = ? AND kind = ? AND namespace = ?"
 _DELETE = f"DELETE FROM catch_ups WHERE {_PLACE}"
 _MOVE = f"UPDATE catch_ups SET after_namespace = ?, after_name = ? WHERE {_PLACE}"

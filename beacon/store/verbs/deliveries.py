@@ -17,6 +17,7 @@ from beacon.store.verbs import suspects as suspected
 _SHARE_OF_RETRIES = 5  # at least 1 in 5 deliveries of a claim is a retry, if retries are due
 _SHARE_OF_BACKGROUND = 5  # at most 1 in 5 is of a catch-up while live deliveries are due
 _REMEMBERED_FENCED = 16
+_TOGETHER = 4  # settlements of a claim whose deliveries are read together
 _REPORTED_S = 1.0  # within which the answer to a test event is reported
 _MOST_AT_ONCE = 10_000  # deliveries in one reply, whatever a claim wants
 _MOST_DATA = 8 * 1024 * 1024  # characters of their data; a single delivery may exceed it
@@ -43,6 +44,14 @@ class _NotifierSession:
     number: int = 0
     held: frozenset[int] = frozenset()
     unacknowledged: Mapping[int, wire.Claimed] = field(default_factory=dict)
+
+
+@records.record
+class _Found:
+    """Rows by delivery as they were read, and the number of writes by then."""
+
+    rows: Mapping[int, database.Row]
+    writes: int
 
 
 _CLAIMED_AT: session_state.StateKey[int] = session_state.StateKey("claimed")
@@ -86,8 +95,11 @@ class Deliveries:
         self.suspects.record(claim, now_us)
         endpoint, out = self.endpoint_id(claim.endpoint), self._out(claim)
         self.parking.begin(claim, endpoint, out, now_us)
+        found = self._settled(claim)
         for outcome in claim.settlements:
-            self._settle_one(claim, self.parking.judge(claim, endpoint, outcome), now_us)
+            row = self._current(outcome.delivery, found)
+            if row is not None and row[1] == outcome.generation:
+                self._settle_one(claim, self.parking.judge(claim, endpoint, outcome), row, now_us)
         self.parking.look(endpoint, claim.endpoint, out, now_us)
         if claim.resume:
             self._ledger.run(
@@ -315,10 +327,22 @@ class Deliveries:
         rows = self._ledger.each(f"{_WHOLE} {which} LIMIT ?", (held, *values, min(want, _MOST_AT_ONCE)))
         return _bounded(map(_delivery, rows))
 
-    def _settle_one(self, claim: wire.Claim, outcome: model.Outcome, now_us: int) -> None:
-        row = self._ledger.row(_SETTLED, (outcome.delivery,))
-        if row is None or row[1] != outcome.generation:
-            return
+    def _settled(self, claim: wire.Claim) -> _Found:
+        """Read together the deliveries that a claim settles; for a few that does not pay."""
+        if len(claim.settlements) < _TOGETHER:
+            return _Found(rows={}, writes=0)
+        chosen = ",".join(str(one.delivery) for one in claim.settlements)
+        rows = self._ledger.rows(_ALL_SETTLED, (f"[{chosen}]",))
+        return _Found(rows={row[0]: row[1:] for row in rows}, writes=self._ledger.writes)
+
+    def _current(self, delivery: int, found: _Found) -> database.Row | None:
+        """Return the row of a delivery and its view: what was read before, unless it may have changed since."""
+        row = found.rows.get(delivery)
+        if row is None or self._ledger.writes != found.writes or self._ledger.is_touched(row[4]):
+            return self._ledger.row(_SETTLED, (delivery,))
+        return row
+
+    def _settle_one(self, claim: wire.Claim, outcome: model.Outcome, row: database.Row, now_us: int) -> None:
         if outcome.result is not model.DeliveryResult.RELEASED:
             self._apply(claim, outcome, row, now_us)
         self.parking.came_back(row[4], row[3], outcome, now_us)
@@ -347,7 +371,7 @@ class Deliveries:
             target = state
         final = target is not model.DeliveryState.READY
         is_new = outcome.attempt > requests
-        self._ledger.run(
+        self._ledger.later(
             _MOVE,
             (
                 target,
@@ -366,6 +390,7 @@ class Deliveries:
                 outcome.request_id if is_new else "",
                 outcome.delivery,
             ),
+            row[4],
         )
         if target is model.DeliveryState.READY:
             self._without_retries.discard(endpoint)
@@ -429,9 +454,11 @@ _BACKGROUND = f"{_BEHIND} ORDER BY d.id"
 _NEWEST_BEHIND = f"{_BEHIND} ORDER BY d.id DESC"
 _DUE = "d.endpoint = ? AND d.state = 'ready' AND d.requests > 0 AND d.next_attempt_us <= ? ORDER BY d.next_attempt_us"
 _LEAST_RECENT = "d.endpoint = ? AND d.state = 'ready' AND d.requests > 0 ORDER BY d.last_tried_us"
-_SETTLED = (
-    f"SELECT d.state, d.generation, d.requests, d.endpoint, d.key, k.bucket, {views.COLUMNS} FROM deliveries d"
-    " CROSS JOIN order_keys k ON k.id = d.key CROSS JOIN views v ON v.id = d.key << 12 | d.endpoint WHERE d.id = ?"
+_SETTLED_COLUMNS = f"d.state, d.generation, d.requests, d.endpoint, d.key, k.bucket, {views.COLUMNS}"
+_WITH_VIEW = "CROSS JOIN order_keys k ON k.id = d.key CROSS JOIN views v ON v.id = d.key << 12 | d.endpoint"
+_SETTLED = f"SELECT {_SETTLED_COLUMNS} FROM deliveries d {_WITH_VIEW} WHERE d.id = ?"
+_ALL_SETTLED = (
+    f"SELECT d.id, {_SETTLED_COLUMNS} FROM json_each(?) j CROSS JOIN deliveries d ON d.id = j.value {_WITH_VIEW}"
 )
 _MOVE = (
     "UPDATE deliveries SET state = ?, attempts = attempts + ?, requests = ?, next_attempt_us = ?, last_tried_us = ?,"

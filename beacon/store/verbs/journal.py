@@ -4,12 +4,12 @@
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from beacon import codec
 from beacon.domain import decision, model, rules, transitions
-from beacon.store.ledger import database, event_notes, packing, rendering, session_state, views
+from beacon.store.ledger import database, event_notes, event_rows, packing, rendering, session_state, views
 from beacon.store.verbs import catch_up
 
 
@@ -22,6 +22,7 @@ class Journal:
         self._state = state
         self._keys = views.OrderKeys(ledger)
         self._views = views.Views(ledger, state)
+        self._rows = event_rows.EventRows(ledger, state)
         self._catch_ups = catch_up.CatchUps(ledger, state)
         self._written: Counter[model.EventType] = Counter()
         self._watched_changes = 0
@@ -29,7 +30,7 @@ class Journal:
 
     def apply(self, context: rendering.RequestContext, seen: model.Observation) -> None:
         """Apply one observation: write the object's row and the events that follow."""
-        rows = self._ledger.rows(_KNOWN, (packing.packed(seen.uid),))
+        rows = self._known(packing.packed(seen.uid))
         own = views.order_of(rows[0][11], rows[0][12], [row[13:] for row in rows]) if rows else None
         known = _object(rows[0]).known if rows else None
         now = transitions.Circumstances(
@@ -48,6 +49,15 @@ class Journal:
             if order is None:
                 order = self._keys.create(scope.group, scope.kind, seen.namespace, seen.name)
             self._write(context, write, own if own and write.shown.uid == seen.uid else order)
+
+    def _known(self, uid: packing.Packed) -> list[database.Row]:
+        """Return the row of an object, once for each view of its order key."""
+        if self._ledger.is_touched(uid):
+            self._ledger.write_later()
+        rows = self._ledger.rows_beside(_KNOWN, (uid,))
+        if rows and self._ledger.is_touched(rows[0][11]):
+            return self._ledger.rows(_KNOWN, (uid,))
+        return rows
 
     @property
     def events_written(self) -> int:
@@ -74,9 +84,8 @@ class Journal:
             (scope.group, scope.kind, scope.namespace, scope.namespace, context.epoch, list_version),
         )
         for row in candidates:
-            one = _object(row)
-            if one.uid not in listed:
-                source = model.Source.RECONCILIATION
+            if packing.unpacked(row[0]) not in listed:
+                one, source = _object(row), model.Source.RECONCILIATION
                 write = decision.ended(one, list_version=list_version, epoch=context.epoch, source=source)
                 self._write(context, write, views.Order(key=row[11], bucket=row[12]))
 
@@ -131,11 +140,12 @@ class Journal:
             self._catch_ups.before(context, order, (shown.namespace, shown.name))
         if write.before is None:
             identity = (uid, order.key, scope.group, scope.kind, shown.namespace, after.state)
-            self._ledger.run(_INSERT_OBJECT, (*identity, *content))
+            self._ledger.later(_INSERT_OBJECT, (*identity, *content), uid)
         elif write.before is after.state:  # without setting `state`: its indexes are not touched
-            self._ledger.run(_UPDATE_OBJECT, (*content, uid))
+            self._ledger.later(_UPDATE_OBJECT, (*content, uid), uid)
         else:
-            self._ledger.run(_MOVE_OBJECT, (*content, after.state, uid))
+            self._ledger.later(_MOVE_OBJECT, (*content, after.state, uid), uid)
+        self._ledger.touch(order.key)
         if write.event is not None and write.cause is not None:
             self._emit(context, write, write.event, write.cause, order)
         elif write.before is model.ObjectState.UNMANAGED and after.state is model.ObjectState.TRACKED:
@@ -152,30 +162,21 @@ class Journal:
         """Write the event and its deliveries, unless an event with the same id exists."""
         shown, source = write.shown, write.source
         identity = rendering.event_id(context, shown, event)
-        detected_us = rendering.detected_us(context, shown)
-        uid = packing.packed(shown.uid)
-        chosen = self._choose(context, order, shown, event, packing.packed(identity))
-        written = self._ledger.run(
-            "INSERT INTO events (id, key, uid, api_version, type, cause, source, detected_us, committed_us, data)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
-            (
-                packing.packed(identity),
-                order.key,
-                uid,
-                context.api_version,
-                event,
-                cause,
-                source,
-                detected_us,
-                context.now.us,
-                rendering.data(context, shown, cause, source, detected_us),
-            ),
-        )
-        if not written:
+        packed = packing.packed(identity)
+        chosen = self._choose(context, order, shown, event, packed)
+        if self._state.is_careful and self._is_known(packed):
             return
-        present = event is not model.EventType.DELETED
-        state = (uid, packing.as_sent(shown.value)) if present else (None, None)
-        self._queue(context, order, chosen, self._ledger.last_rowid, state)
+        detected_us = rendering.detected_us(context, shown)
+        uid, now_us = packing.packed(shown.uid), context.now.us
+        data = rendering.data(context, shown, cause, source, detected_us)
+        sequence = self._rows.next_sequence()
+        content = (packed, uid, context.api_version, event, cause, source, detected_us, now_us, data)
+        self._rows.add(sequence, order.key, content)
+        after = (None, None) if event is model.EventType.DELETED else (uid, packing.as_sent(shown.value))
+        for view in self._views.of_order(order, chosen):
+            if view.open:
+                self._catch_ups.make_live(view)
+            self._rows.queue(view, sequence, after, now_us)
         self._written[event] += 1
         self._state.note(
             event_notes.EventRecorded(
@@ -221,30 +222,6 @@ class Journal:
 
     def _is_known(self, identity: packing.Packed) -> bool:
         return self._ledger.row("SELECT 1 FROM events WHERE id = ?", (identity,)) is not None
-
-    def _queue(
-        self,
-        context: rendering.RequestContext,
-        order: views.Order,
-        chosen: Sequence[int],
-        sequence: int,
-        state: tuple[packing.Packed | None, str | None],
-    ) -> None:
-        """Write the event's delivery to each chosen endpoint; `state` is the object's UID and value after the event."""
-        for view in self._views.of_order(order, chosen):
-            delivery = packing.combined(sequence, view.endpoint)
-            if view.open:
-                self._catch_ups.make_live(view)
-            target = self._views.open(view, delivery)
-            self._ledger.run(
-                "INSERT INTO deliveries (id, endpoint, key, previous, state, next_attempt_us)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                (delivery, view.endpoint, order.key, view.written, target, context.now.us),
-            )
-            self._state.sums.delivery_moved(view.endpoint, None, target)
-            view.written = sequence
-            view.written_uid, view.written_value = state
-            self._views.put(view)
 
     def _fingerprint(self, scope: rules.Scope, namespace: str) -> str:
         key = (scope.id, namespace)
