@@ -160,9 +160,10 @@ class StoreService:
         self._deliveries.prepare(one.settings.name for one in self._positions.endpoints)
         self._write_rest()
         self._ledger.commit()
-        self._state.keep_all()
+        notes = self._state.keep_all()
         if is_copy:
             self._listener.restored(ledger=self._positions.identity().ledger)
+            self._listener.committed(requests=0, seconds=0.0, notes=notes)
         if self._positions.renamed:
             self._listener.renamed(self._positions.renamed)
 
