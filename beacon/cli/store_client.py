@@ -85,7 +85,7 @@ def wait_until_serving(run_dir: Path, timeout_s: float, *, digest: str = "") -> 
         else:
             if state == "ready" and digest in ("", settings.digest(settings.from_plain(served))):
                 return ""
-            state = "it still has the previous configuration" if state == "ready" else state
+            state = "it has another configuration" if state == "ready" else state
         time.sleep(_POLL_S)
     return state
 

@@ -28,7 +28,7 @@ def main(context: process.Context) -> None:
         directory_lock.locked(context.run_dir, "the run directory"),
         bus_server.BusServer(bus.address(context.run_dir)) as server,
     ):
-        listener = observer.Observer()
+        listener = observer.started()
         config = wiring.ledger_config_of(tree)
         plain, digest = loaded.settings, settings.digest(tree)
 
