@@ -22,6 +22,8 @@ _COMMANDS = {
     "completion": ("completion", "Print the completion script for a shell."),
     "version": ("version", "Print the versions of Beacon and of what it runs on."),
     "backup": ("backup", "Copy the running ledger and check the copy."),
+    "restore": ("restore", "Put a checked copy of a ledger in the place of the ledger."),
+    "reload": ("reload", "Apply a changed configuration file without a new pod."),
     "verify": ("verify", "Check a ledger file, or a copy of the running ledger."),
     "check-config": ("check_config", "Validate a configuration and print the effective values."),
     "explain": ("explain.command", "Show the history of one object, and why no event was sent."),

@@ -29,6 +29,11 @@ def load(path: Path | None) -> settings.Settings:
     return found.tree
 
 
+def exists() -> bool:
+    """Return True if the file that the pod uses exists."""
+    return loading.path_of(os.environ).exists()
+
+
 def inspect(path: Path | None) -> loading.Inspected:
     """Read the configuration and collect its problems, or exit with 78 if standard input is not text."""
     if path != Path("-"):

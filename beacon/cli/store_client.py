@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +13,12 @@ from typing import NoReturn
 
 from beacon import bus, errors, wire
 from beacon.cli import progress, terminal
+from beacon.configuration import settings
 from beacon.runtime import run_directory
 
 _TIMEOUT_S = 10.0
+_POLL_S = 0.1
+_POLL_TIMEOUT_S = 1.0
 _WHOLE = 1000  # the check reports thousandths
 
 
@@ -62,6 +66,28 @@ def copy(client: bus.Client, target: Path, *, name: str = "") -> None:
     finally:
         if not complete and os.path.lexists(target):
             target.unlink(missing_ok=True)
+
+
+def wait_until_serving(run_dir: Path, timeout_s: float, *, digest: str = "") -> str:
+    """Wait until the store serves requests, under the configuration of this digest; return "" or what it does instead.
+
+    Raises:
+        errors.BeaconError: the run directory is not usable.
+    """
+    until, state = time.monotonic() + timeout_s, "it does not answer"
+    while time.monotonic() < until:
+        try:
+            with bus.Client(bus.address(run_dir), stop=threading.Event()) as client:
+                state = client.try_call(wire.Ping(), timeout_s=_POLL_TIMEOUT_S).state
+                served = client.try_call(wire.Hello(process="cli"), timeout_s=_POLL_TIMEOUT_S).settings
+        except errors.TransientError as error:
+            state = str(error)
+        else:
+            if state == "ready" and digest in ("", settings.digest(settings.from_plain(served))):
+                return ""
+            state = "it has another configuration" if state == "ready" else state
+        time.sleep(_POLL_S)
+    return state
 
 
 def verify(path: Path) -> tuple[int, list[str]]:

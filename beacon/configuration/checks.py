@@ -22,6 +22,7 @@ ANNOTATION = r"([A-Za-z0-9.-]{1,253}/)?[A-Za-z0-9][-A-Za-z0-9_.]{0,62}"
 REFUSED_GROUP = "project.openshift.io/"
 
 _SHARE_OF_INTERVAL = 0.9
+_SHORTEST_BACKUP_S = 1.0
 MOST_ENDPOINTS = 32
 
 
@@ -34,7 +35,7 @@ def check(
     are the paths of the endpoints.
     """
     problems = _endpoints(tree, invalid, endpoints)
-    problems += [*_paths(tree, invalid), *_order(tree), *_storage(tree)]
+    problems += [*_paths(tree, invalid), *_order(tree), *_storage(tree), *_backup(tree.backup, invalid)]
     by_kind: dict[tuple[str, str], list[settings.ResourceSettings]] = {}
     for index, one in enumerate(tree.resources):
         where = f"resources[{index}]"
@@ -160,6 +161,16 @@ def _storage(tree: settings.Settings) -> list[str]:
     return problems
 
 
+def _backup(backup: settings.BackupSettings, invalid: Collection[str]) -> Iterator[str]:
+    if 0 < backup.interval_s < _SHORTEST_BACKUP_S:
+        yield f"backup.interval: {values.format_duration(backup.interval_s)} must be 0s (off), or at least 1s"
+    is_on = bool(backup.interval_s) or "backup.interval" in invalid
+    if is_on and not backup.path and "backup.path" not in invalid:
+        yield "backup.path: required by interval"
+    if backup.path and (not backup.path.startswith("/") or "\0" in backup.path):
+        yield f"backup.path: {backup.path!r} must be an absolute path"
+
+
 def corrected(
     tree: settings.Settings, warnings: list[str], endpoints: Sequence[str] = ("endpoint",)
 ) -> settings.Settings:
@@ -178,6 +189,8 @@ def corrected(
         warnings.append(f"storage.warningThreshold: not below criticalThreshold; {storage.warning_threshold:g} is used")
     if not storage.volume_path:
         storage = replace(storage, volume_path=str(PurePosixPath(storage.db_path).parent))
+    if tree.backup.interval_s and PurePosixPath(tree.backup.path) == PurePosixPath(storage.db_path).parent:
+        warnings.append("backup.path: the directory of the ledger; a lost volume takes the backups with it")
     app = app if app.version else replace(app, version=beacon.VERSION)
     return replace(tree, endpoints=fitting, reconciliation=reconciliation, storage=storage, app=app)
 

@@ -54,9 +54,14 @@ def parse(text: str, environ: Mapping[str, str], *, name: str = "the configurati
     return _required(inspect_text(text, environ, name))
 
 
+def path_of(environ: Mapping[str, str]) -> Path:
+    """Return the path of the configuration file."""
+    return Path(environ.get("CONFIG_PATH") or _DEFAULT_PATH)
+
+
 def inspect(environ: Mapping[str, str]) -> Inspected:
     """Read the file that `CONFIG_PATH` names, and collect the problems of the file and of the environment."""
-    path = Path(environ.get("CONFIG_PATH") or _DEFAULT_PATH)
+    path = path_of(environ)
     try:
         text = _read(path)
     except errors.ConfigError as error:

@@ -1,11 +1,13 @@
-"""Checks of the files that a configuration and the environment name: certificates, tokens and passwords.
+"""Checks of the files that a configuration and the environment name: certificates, tokens, passwords, and of backups.
 
 A file that can't be used is no error of the configuration: it may exist only in the pod, and Beacon waits for it. Only
 `check-config` reports it. No message repeats a part of a file.
 """
 
 import functools
+import os
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 from beacon import errors
 from beacon.boundary import proxies, secret, tls
@@ -19,6 +21,7 @@ def problems(tree: settings.Settings, environ: Mapping[str, str]) -> Iterator[st
         yield from _problems_of_tls(one.tls, f"{where}.tls")
         if one.proxy.password_file:
             yield from _problem("", functools.partial(_read_password, one.proxy, f"{where}.proxy.passwordFile"))
+    yield from _problems_of_backups(tree)
     if token := environ.get("ENDPOINT_AUTH_TOKEN_FILE", ""):
         yield from _problem("", lambda: secret.read_token(token, "ENDPOINT_AUTH_TOKEN_FILE"))
 
@@ -29,6 +32,18 @@ def _problems_of_tls(configured: settings.Tls, where: str) -> Iterator[str]:
     certificate, key = configured.cert_file, configured.key_file
     if certificate and key:
         yield from _problem(f"{where}.certFile", lambda: tls.identify(tls.bare(), certificate, key))
+
+
+def _problems_of_backups(tree: settings.Settings) -> Iterator[str]:
+    if not tree.backup.interval_s:
+        return
+    directory, ledger = Path(tree.backup.path), Path(tree.storage.db_path).parent
+    if not directory.is_dir():
+        yield f"backup.path: the directory {directory} does not exist here"
+    elif not os.access(directory, os.W_OK | os.X_OK):
+        yield f"backup.path: the directory {directory} is not writable for user {os.getuid()}"
+    elif directory != ledger and ledger.is_dir() and directory.stat().st_dev == ledger.stat().st_dev:
+        yield f"backup.path: {directory} is on the volume of the ledger; if it is lost, so are the backups"
 
 
 def _read_password(proxy: settings.ProxySettings, where: str) -> None:

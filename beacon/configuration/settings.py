@@ -266,6 +266,15 @@ class Storage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BackupSettings:
+    """`backup`: scheduled copies of the ledger on another volume."""
+
+    interval_s: float = _duration(0.0, least=0, go=False)  # 0: off
+    keep: int = _key(3, least=1, most=1000, go=False)  # older ones are removed
+    path: str = _key("", go=False)  # a directory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Metrics:
     """`metrics`: the endpoint that Prometheus scrapes."""
 
@@ -298,6 +307,7 @@ class Settings:
     reconciliation: Reconciliation = Reconciliation()
     retention: Retention = Retention()
     storage: Storage = Storage()
+    backup: BackupSettings = BackupSettings()
     metrics: Metrics = Metrics()
     health: Health = Health()
 

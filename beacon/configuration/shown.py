@@ -31,10 +31,11 @@ def url(text: str) -> str:
 
 
 def _section(part: Any) -> dict[str, Any]:
-    return {settings.key_of(one.name): _value(one, getattr(part, one.name)) for one in dataclasses.fields(part)}
+    return {settings.key_of(one.name): value(one, getattr(part, one.name)) for one in dataclasses.fields(part)}
 
 
-def _value(one: dataclasses.Field[object], value: Any) -> object:
+def value(one: dataclasses.Field[object], value: Any) -> object:
+    """Return the value of one key."""
     if isinstance(value, settings.ProxySettings) and not value.is_configured:
         return value.url
     if dataclasses.is_dataclass(value):

@@ -88,6 +88,7 @@ class GapReason(StrEnum):
     CONFIGURATION = "configuration"  # the scope's rule changed, or the scope came or went
     DAMAGED = "damaged"  # the ledger was damaged and rebuilt
     ADOPTED = "adopted"  # an operator bound the ledger to another cluster
+    RESTORED = "restored"  # the ledger is a copy, and does not know what was recorded after it was made
 
 
 class OperatorAction(StrEnum):

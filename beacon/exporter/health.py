@@ -203,6 +203,8 @@ def _not_required(seen: snapshot.Snapshot) -> Checks:
     if reconciler.ok:
         checks["cleaner"] = _part(seen, "reconciler", "cleaner", unhealthy="failed")
         checks["storage"] = _part(seen, "reconciler", "storage", unhealthy="unknown")
+        if any(report.component == "backup" for report in seen.reports_of("reconciler")):
+            checks["backup"] = _part(seen, "reconciler", "backup", unhealthy="failed")
     return checks | {"endpoint": _endpoint(seen)}
 
 

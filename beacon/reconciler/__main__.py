@@ -5,7 +5,7 @@ from contextlib import closing
 
 from beacon import bus
 from beacon.configuration import settings
-from beacon.reconciler import clean, reconcile, storage
+from beacon.reconciler import backups, clean, reconcile, storage
 from beacon.runtime import heartbeat as beats
 from beacon.runtime import log, process
 
@@ -18,6 +18,7 @@ def main(context: process.Context) -> None:
     with bus.Client(bus.address(context.run_dir), stop=context.stop, on_beat=heartbeat.beat) as client:
         tree = settings.from_plain(process.obtain_settings(context, client))
     threads = [context.spawn("clean", lambda: keep_clean(context, tree)), *reconcile.spawn(context, tree)]
+    context.spawn("backup", lambda: back_up(context, tree))
     log.get().info("reconciling started", threads=len(threads))
     while not context.sleep(beats.IDLE_S):
         heartbeat.beat()
@@ -42,6 +43,18 @@ def watch_storage(context: process.Context, tree: settings.Settings, cleaner: cl
     with closing(context.heartbeat("storage")) as heartbeat:
         monitor = storage.Monitor(tree.storage, report=context.report, on_critical=cleaner.hurry.set)
         monitor.run(context.stop, heartbeat.beat)
+
+
+def back_up(context: process.Context, tree: settings.Settings) -> None:
+    """Make scheduled backups, or remove what an interrupted one left if they are off."""
+    with closing(context.heartbeat("backup")) as heartbeat:
+        deps = backups.BackupDependencies(stop=context.stop, beat=heartbeat.beat, report=context.report)
+        scheduled = backups.ScheduledBackups(tree.backup, tree.storage, deps)
+        if not tree.backup.interval_s:
+            scheduled.remove_staged()
+            return
+        with bus.Client(bus.address(context.run_dir), stop=context.stop, on_beat=heartbeat.beat) as client:
+            scheduled.run(client)
 
 
 if __name__ == "__main__":

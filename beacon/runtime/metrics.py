@@ -125,6 +125,13 @@ DB_RESCUED_ROWS = _counter(
     "db_rescued_rows_total", "Rows of a damaged database, by fate (saved, lost).", "table", "fate"
 )
 
+CONFIG_LAST_RELOAD_SUCCESSFUL = _state(
+    "config_last_reload_successful", "1 if the configuration file was valid when it was last read, else 0."
+)
+CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP = _state(
+    "config_last_reload_success_timestamp_seconds", "Unix time at which a valid configuration was last read."
+)
+
 BUS_REQUESTS = _counter("bus_requests_total", "Requests that the store answered, by verb and result.", "verb", "result")
 BUS_REQUEST_SECONDS = _histogram(
     "bus_request_seconds", "Time from the arrival of a request at the store to its reply.", "verb", buckets=_LOCAL
@@ -139,6 +146,14 @@ CLEAN_ELIGIBLE = _state("clean_eligible", "Rows past their retention period at t
 CLEAN_OLDEST_ELIGIBLE_AGE = _state(
     "clean_oldest_eligible_age_seconds", "Age of the oldest eligible row at the last check; 0 if none."
 )
+
+BACKUP_INTERVAL = _state("backup_interval_seconds", "Interval of scheduled backups; absent if they are off.")
+BACKUP_LAST_SUCCESS_TIMESTAMP = _state(
+    "backup_last_success_timestamp_seconds", "Unix time of the newest backup; 0 if there is none, or not known."
+)
+BACKUP_LAST_DURATION = _state("backup_last_duration_seconds", "Duration of the last backup of this process.")
+BACKUP_LAST_SIZE = _state("backup_last_size_bytes", "Size of the last backup of this process.")
+BACKUP_RUNS = _counter("backup_runs_total", "Scheduled backups, by result (done, failed).", "result")
 
 VOLUME_SIZE = _state("volume_size_bytes", "Size of the volume.")
 VOLUME_USED = _state("volume_used_bytes", "Bytes in use on the volume.")

@@ -9,7 +9,7 @@ from beacon.bus import bus_server
 from beacon.configuration import config_subprocess, settings
 from beacon.runtime import log, process
 from beacon.store import wiring
-from beacon.store.ledger import database
+from beacon.store.ledger import database, directory_lock
 from beacon.store.recovery import integrity, salvage
 from beacon.store.server import daemon, disk_guard, observer, service
 
@@ -24,11 +24,11 @@ def main(context: process.Context) -> None:
     heartbeat = context.heartbeat("main")
     path = Path(tree.storage.db_path)
     with (
-        daemon.locked(path.parent, "the database directory"),
-        daemon.locked(context.run_dir, "the run directory"),
+        directory_lock.locked(path.parent, "the database directory"),
+        directory_lock.locked(context.run_dir, "the run directory"),
         bus_server.BusServer(bus.address(context.run_dir)) as server,
     ):
-        listener = observer.Observer()
+        listener = observer.started()
         config = wiring.ledger_config_of(tree)
         plain, digest = loaded.settings, settings.digest(tree)
 

@@ -46,7 +46,19 @@ from beacon.wire.explain import (
     RecordedAttempt,
 )
 from beacon.wire.handshake import HELLO, PING, Hello, HelloReply, Ping, Pong
-from beacon.wire.maintenance import Adopt, Adopted, Backup, BackupProgress, Prunable, Prune, Pruned, Vacuum, Vacuumed
+from beacon.wire.maintenance import (
+    Adopt,
+    Adopted,
+    Backup,
+    BackupProgress,
+    Prunable,
+    Prune,
+    Pruned,
+    ReloadReported,
+    ReportReload,
+    Vacuum,
+    Vacuumed,
+)
 from beacon.wire.object_pages import (
     ObjectPage,
     ReadObjects,
@@ -185,8 +197,10 @@ __all__ = [
     "Refusal",
     "Refused",
     "RefusedAction",
+    "ReloadReported",
     "Reply",
     "ReplyEnvelope",
+    "ReportReload",
     "ReportTestEvent",
     "ReportedTestEvent",
     "Request",

@@ -81,7 +81,8 @@ class Adopted(verb.Reply):
 class Backup(verb.Request["BackupProgress"]):
     """Copy some pages of the ledger to the file `target`, an absolute path; repeat until none is left.
 
-    The first request creates the file, which must not exist. Only one copy is made at a time: another target ends it.
+    The first request creates the file, which must not exist. Only one copy is made at a time: another
+    target ends it, but is refused while it is being continued.
     """
 
     target: str
@@ -95,9 +96,22 @@ class BackupProgress(verb.Reply):
     pages: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportReload(verb.Request["ReloadReported"]):
+    """Report that the configuration file was read again: `problems` is their number; 0: it is the one in effect."""
+
+    problems: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReloadReported(verb.Reply):
+    """Acknowledge the report."""
+
+
 VERBS: tuple[verb.AnyVerb, ...] = (
     verb.Verb("prune", Prune, Pruned, verb.VerbKind.WRITE),
     verb.Verb("vacuum", Vacuum, Vacuumed, verb.VerbKind.READ),
     verb.Verb("adopt", Adopt, Adopted, verb.VerbKind.WRITE),
     verb.Verb("backup", Backup, BackupProgress, verb.VerbKind.READ),
+    verb.Verb("report-reload", ReportReload, ReloadReported, verb.VerbKind.READ),
 )

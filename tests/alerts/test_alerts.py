@@ -73,6 +73,9 @@ CRITICAL = f'beacon_storage_pressure{{{POD},resource="inodes",severity="critical
 COMPLETE = f'beacon_reconcile_runs_total{{{POD},result="complete"}}'
 INCONCLUSIVE = f'beacon_reconcile_runs_total{{{POD},result="inconclusive"}}'
 DRIFT = f'beacon_drift_total{{{POD},kind="Pod",drift="missed_creation"}}'
+BACKED_UP = f"beacon_backup_last_success_timestamp_seconds{{{POD}}}"
+INTERVAL = f"beacon_backup_interval_seconds{{{POD}}}"
+RELOADED = f"beacon_config_last_reload_successful{{{POD}}}"
 REPAIRS = f'beacon_db_repairs_total{{{POD},repair="rescue"}}'
 
 CASES = [
@@ -172,6 +175,14 @@ CASES = [
     ),
     fires("BeaconFrequentDrift", "one each five minutes", 70, {DRIFT: "0+0.2x90"}),
     quiet("BeaconFrequentDrift", "one", 70, {DRIFT: "0x60 1x20"}),
+    fires("BeaconBackupLate", "none was ever made", 32, {BACKED_UP: "0x60", INTERVAL: "3600x60"}),
+    fires("BeaconBackupLate", "it is not known", 32, {INTERVAL: "3600x60"}),
+    fires("BeaconBackupLate", "the newest is old", 160, {BACKED_UP: "60x200", INTERVAL: "3600x200"}),
+    quiet("BeaconBackupLate", "one each interval", 180, {BACKED_UP: "60x60 3660x60 7260x90", INTERVAL: "3600x240"}),
+    quiet("BeaconBackupLate", "a restart", 100, {BACKED_UP: "60x50 0x1 60x70", INTERVAL: "3600x130"}),
+    quiet("BeaconBackupLate", "they are off", 200, {RELOADED: "1x200"}),
+    fires("BeaconConfigReloadFailed", "the file is not valid", 6, {RELOADED: "0x10"}),
+    quiet("BeaconConfigReloadFailed", "it is corrected within minutes", 9, {RELOADED: "1x2 0x3 1x10"}),
     fires("BeaconLedgerDamaged", "the first time", 20, {REPAIRS: "_x15 1x20"}),
     quiet("BeaconLedgerDamaged", "long ago", 90, {REPAIRS: "1x120"}),
 ]
@@ -287,6 +298,7 @@ TEXTS = {
     "BeaconEndpointRemoved": (
         "Endpoint e is not in the configuration any more; 2 of its deliveries are open or failed, and are not sent."
     ),
+    "BeaconBackupLate": "No backup of the ledger of pod is younger than 1h 0m 0s. `beacon status` names the reason.",
     "BeaconWatchPositionStale": "The position of configmaps was last confirmed 9m 0s ago.",
 }
 

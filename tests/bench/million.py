@@ -77,7 +77,12 @@ def _run(wanted: terms.Terms, events: int) -> dict[str, float]:
         # The copy has no clean-shutdown marker, so the first start checks the file.
         checked, clean_starts = started[0], started[1:] or started
         looks = [_timed(lambda: _status(on.beacon)) for _ in range(wanted.often(_LOOKS))]
+        copy = path.with_name("copy.db")
+        ledgers.copied(wanted, events, copy)
+        on.beacon.stop()
+        restored = _timed(lambda: _restore(path, copy))
     return {
+        "restore": restored,
         "start": statistics.median(clean_starts),
         "start that checks the file": checked,
         "status": statistics.median(looks),
@@ -88,6 +93,11 @@ def _status(beacon: testkit.Beacon) -> None:
     subprocess.run(
         [sys.executable, "-m", "beacon.cli", "status"], env=beacon.environ, check=False, stdout=subprocess.DEVNULL
     )
+
+
+def _restore(path: Path, copy: Path) -> None:
+    command = [sys.executable, "-m", "beacon.cli", "restore", "--database", str(path), str(copy)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def _timed(work: Callable[[], object]) -> float:

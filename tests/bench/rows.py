@@ -77,6 +77,7 @@ AIMED: Mapping[str, Target] = {
     "1,000,000 events: status, times an empty ledger's": _at_most(1.5),
     "1,000,000 events: prune, times an empty ledger's": _at_most(1.5),
     "1,000,000 events: start, times an empty ledger's": _at_most(1.5),
+    "1,000,000 events: restore, ms": _at_most(60_000),
     "start to ready, empty ledger, s": _at_most(4),
     "start to ready, 5000 tracked, s": _at_most(4),
     "clean restart with everything delivered, sends": _at_most(0),

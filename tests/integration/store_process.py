@@ -9,14 +9,14 @@ from pathlib import Path
 
 from beacon import bus
 from beacon.bus import bus_server
-from beacon.store.ledger import database, endpoints
+from beacon.store.ledger import database, directory_lock, endpoints
 from beacon.store.server import daemon, service
 from beacon.store.verbs import watch_positions
 from tests.unit.store import world
 
 
 def main(directory: Path) -> None:
-    with daemon.locked(directory, "the directory"), bus_server.BusServer(bus.address(directory)) as server:
+    with directory_lock.locked(directory, "the directory"), bus_server.BusServer(bus.address(directory)) as server:
         ledger = database.Database(directory / "e.db")
         terms = watch_positions.LedgerConfig(
             scopes=(world.scope_of(),), endpoints=(endpoints.LedgerEndpoint(name="default"),), updates=True

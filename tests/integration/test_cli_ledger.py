@@ -1,9 +1,11 @@
 """`beacon adopt`, `backup` and `verify` as a person runs them, against a running store."""
 
+import contextlib
 import os
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ import pytest
 from beacon import errors, wire
 from beacon.configuration import configured_scopes, settings
 from beacon.domain import model
+from beacon.store.ledger import database
+from beacon.store.recovery import verification
 from tests.integration.test_store_process import Place, place  # noqa: F401  a fixture
 from tests.unit.store import world
 
@@ -165,3 +169,67 @@ def test_a_kill_in_the_middle_of_a_redelivery_loses_nothing_and_the_same_command
     assert left.deliveries == ()
     assert {one.generation for one in all_.deliveries} == {1}
     assert int(rest.stdout.split()[0]) < 303
+
+
+def stop(place: Place) -> None:  # noqa: F811
+    place.started[-1].terminate()
+    place.started[-1].communicate(timeout=100)
+
+
+def restored(place: Place, *arguments: str) -> subprocess.CompletedProcess[str]:  # noqa: F811
+    return beacon(place, "restore", "--database", str(place.data / "events.db"), *arguments)
+
+
+def test_a_backup_is_restored_once_the_store_has_stopped(place: Place) -> None:  # noqa: F811
+    served(place)
+    copy = str(place.directory / "copy.db")
+    beacon(place, "backup", copy)
+
+    refused = restored(place, copy)
+    stop(place)
+    done = restored(place, copy)
+    empty = restored(place, str(place.directory / "beacon.yaml"))
+
+    ledger = place.data / "events.db"
+    assert (refused.returncode, refused.stdout) == (errors.EXIT_TEMPORARY, "")
+    assert refused.stderr == f"a store serves {ledger}: stop Beacon first, or add --restart-store\n"
+    assert (done.returncode, done.stderr) == (errors.EXIT_OK, "")
+    size = ledger.stat().st_size
+    assert done.stdout.splitlines() == [
+        f"{ledger}: restored from {copy}, {size} bytes of schema {database.schema_version()}, checked",
+        f"the previous ledger is {ledger}.replaced",
+    ]
+    assert (empty.returncode, "not a database" in empty.stderr) == (errors.EXIT_FAILURE, True)
+    served(place)
+
+
+def test_a_kill_in_the_middle_of_a_restore_leaves_one_of_the_two(place: Place) -> None:  # noqa: F811
+    """Kill it at instants all over its run; the next start serves one of the two ledgers, undamaged."""
+    path = place.data / "events.db"
+    ledger_with_events(path).ledger.close()
+    ledger_with_events(place.directory / "copy.db").ledger.close()
+    restored(place, str(place.directory / "copy.db"))
+    began = time.monotonic()
+    restored(place, str(place.directory / "copy.db"))
+    took_s = time.monotonic() - began
+    command = [
+        sys.executable,
+        "-m",
+        "beacon.store.recovery.restoring",
+        str(place.directory / "copy.db"),
+        str(path),
+        "2",
+    ]
+
+    for part in range(8):
+        run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            run.wait(took_s * part / 8)
+        run.kill()
+        run.wait()
+        assert list(verification.findings(path)) == []
+
+    served(place)
+    assert list(place.data.glob("*.restore")) == []
+    stop(place)
+    assert list(verification.findings(path)) == []

@@ -11,7 +11,7 @@ from typing import Any
 from beacon import bus, codec
 from beacon.bus import bus_server
 from beacon.domain import rules
-from beacon.store.ledger import database, endpoints
+from beacon.store.ledger import database, directory_lock, endpoints
 from beacon.store.server import daemon, service
 from beacon.store.verbs import watch_positions
 
@@ -24,7 +24,7 @@ def scopes_of(configured: dict[str, Any]) -> tuple[rules.Scope, ...]:
 
 
 def main(directory: Path, configured: dict[str, Any]) -> None:
-    with daemon.locked(directory, "the directory"), bus_server.BusServer(bus.address(directory)) as server:
+    with directory_lock.locked(directory, "the directory"), bus_server.BusServer(bus.address(directory)) as server:
         ledger = database.Database(directory / "e.db")
         terms = watch_positions.LedgerConfig(
             scopes=scopes_of(configured),

@@ -13,7 +13,8 @@ import yaml
 ROOT = Path(__file__).parents[2]
 K8S = ROOT / "k8s"
 BASE = "base"
-OURS = (BASE, "overlays/openshift", "overlays/test-endpoint", "overlays/example")  # those that contain a Beacon
+# Those that contain a Beacon.
+OURS = (BASE, "overlays/backups", "overlays/openshift", "overlays/test-endpoint", "overlays/example")
 KUBECTL = shutil.which("kubectl", path=str(Path(sys.executable).parent)) or "kubectl"
 
 Json = dict[str, Any]

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -75,6 +76,20 @@ def test_a_field_that_the_prometheus_operator_does_not_accept_is_detected(
 
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(wrong, operator_schemas.SCHEMAS[kind])
+
+
+def test_the_overlay_with_backups_mounts_the_directory_of_its_configuration() -> None:
+    backups, base = loaded("overlays/backups"), loaded(built.BASE)
+    (container,) = built.pod("overlays/backups")["containers"]
+    mounts = {each["mountPath"]: each for each in container["volumeMounts"]}
+    volumes = {each["name"]: each for each in built.pod("overlays/backups")["volumes"]}
+    mount = mounts[backups.backup.path]
+
+    assert backups.backup.interval_s > 0
+    assert replace(backups, backup=base.backup) == base
+    assert not mount.get("readOnly")
+    claim = volumes[mount["name"]]["persistentVolumeClaim"]["claimName"]
+    assert built.one("overlays/backups", "PersistentVolumeClaim", claim)
 
 
 def test_an_invalid_object_is_detected() -> None:
@@ -150,6 +165,8 @@ def test_each_directory_that_beacon_uses_is_mounted(name: str) -> None:
     assert kinds.pop("/config") == "configMap"
     assert kinds.pop(str(token.parent)) == "secret"
     assert kinds.pop(tree.storage.volume_path) == "persistentVolumeClaim"
+    if tree.backup.path:
+        assert kinds.pop(tree.backup.path) == "persistentVolumeClaim"
     assert kinds == {run_dir: "emptyDir", "/tmp": "emptyDir"}
     assert Path(tree.storage.db_path).parent == Path(tree.storage.volume_path)
     assert mounts["/config"]["configMap"]["name"] == built.one(name, "ConfigMap")["metadata"]["name"]

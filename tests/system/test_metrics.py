@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -244,7 +245,12 @@ class Story:
 def story() -> Iterator[Story]:
     rules = [{"name_prefix": "bad", "status": 500}]
     log = LogReader()
-    with running.everything(changes=CONFIG, on_line=log.read, rules=rules) as whole:
+    with (
+        tempfile.TemporaryDirectory(prefix="b") as backups,
+        running.everything(
+            changes=CONFIG | {"backup": {"interval": "1s", "path": backups}}, on_line=log.read, rules=rules
+        ) as whole,
+    ):
         scrapes = Scrapes(whole.beacon)
         with prometheus.watching(whole.beacon.metrics_url) as asked, scrapes.going_on():
             # Twice: a counter's first increment creates its series, and only the next one yields a rate.

@@ -143,6 +143,14 @@ EFFECTS: Mapping[str, str] = {
     "storage.reserve": (
         "Below this number of free bytes no new events are accepted; recorded events are still delivered."
     ),
+    "backup.interval": (
+        "Time between two backups: checked copies of the ledger in `backup.path`. 0: no scheduled backups; otherwise"
+        " at least 1s."
+    ),
+    "backup.keep": "Number of backups to keep; after a new one, older ones are removed.",
+    "backup.path": (
+        "Absolute path of a directory on another volume, for the backups of this Beacon alone. Required by an interval."
+    ),
     "metrics.enabled": "Serve metrics.",
     "metrics.port": "Port of the metrics. 0: the default.",
     "metrics.path": "URL path of the metrics.",

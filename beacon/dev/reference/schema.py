@@ -44,6 +44,7 @@ _OWN = {
     "cloudEvents.source": checks.SOURCE,
     "cloudEvents.typePrefix": checks.TYPE_PREFIX,
     "storage.dbPath": r"/[^\u0000]*",
+    "backup.path": r"(/[^\u0000]*)?",
 }
 _WORDS = ("true", "t", "yes", "y", "on", "1", "false", "f", "no", "n", "off", "0")
 _NUMBER = r"\s*[-+]?[0-9][0-9_]*(\.[0-9]*)?([eE][-+]?[0-9]+)?\s*"

@@ -250,6 +250,29 @@ class Cursors:
             (*key(scope), reason, epoch, cursor.positioned_us or None, cursor.version),
         )
 
+    def note_restore(self, now_us: int) -> None:
+        """Record for each scope that this ledger, a copy, knows nothing that was recorded after its position.
+
+        The position stays: if the API server still has the history, every change since is read again.
+        """
+        for scope, cursor in self.all().items():
+            if not cursor.version or self.gap(scope) is not None:
+                continue
+            self.open_gap(scope, cursor, reason=model.GapReason.RESTORED, epoch=cursor.epoch)
+            self._ledger.run(
+                "UPDATE gaps SET to_us = ?, to_version = from_version, certainty = 'unknown'"
+                " WHERE api_group = ? AND kind = ? AND namespace = ? AND to_us IS NULL",
+                (now_us, *key(scope)),
+            )
+            noted = Gap(
+                label=cursor.label,
+                reason=model.GapReason.RESTORED,
+                since_us=cursor.positioned_us or None,
+                until_us=now_us,
+                differences=0,
+            )
+            self._state.note(noted)
+
     def gap(self, scope: model.ScopeId) -> tuple[model.GapReason, int | None, int] | None:
         """Return the open gap of a scope: its reason, its start, and the number of differences found so far."""
         row = self._ledger.row(

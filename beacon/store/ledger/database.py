@@ -32,6 +32,10 @@ _STEPS_BETWEEN_REPORTS = 100_000  # of SQLite's virtual machine, some millisecon
 _COPIED_PAGES = 4096  # in one step
 _ROOM_TO_MIGRATE = 4  # free space, in sizes of the ledger
 _SUMS = "INSERT INTO digests"
+_TABLES_OF_LEDGER = {"meta", "events", "deliveries"}
+_COLUMNS_OF_META = "SELECT name FROM pragma_table_info('meta')"
+_MARK_AS_COPY = "UPDATE meta SET copied = 1;"
+_IN_ONE_FILE = "PRAGMA journal_mode = DELETE;"
 
 
 class StorageError(errors.TransientError):
@@ -329,8 +333,7 @@ class Database:
         known = _migrations()
         version = int(self.rows("PRAGMA user_version")[0][0])
         if version > len(known):
-            message = f"{self.path} was written by a newer Beacon (schema {version}; this one supports {len(known)})"
-            raise errors.StartError(message, exit_code=errors.EXIT_CONFIG)
+            raise _too_new(self.path, version, f": {_way_back(self.path)}")
         if version == 0:
             self._require_none_but_ours()
         elif version < len(known) and keep_copy and schema is None:
@@ -347,7 +350,7 @@ class Database:
         Raises:
             DamagedError: the ledger is damaged, and must be rescued in its own schema.
         """
-        kept = self.path.with_name(f"{self.path.name}.schema-{version}")
+        kept = _kept_copy(self.path, version)
         unfinished = kept.with_name(f"{kept.name}.unfinished")
         size = sum(self.sizes())
         volume = os.statvfs(self.path.parent)
@@ -385,7 +388,7 @@ class Database:
         """Raise if the database belongs to another program, or is a ledger without its version."""
         found = {str(name) for (name,) in self.rows("SELECT name FROM sqlite_schema WHERE type = 'table'")}
         self.is_new = not found
-        if {"meta", "events", "deliveries"} <= found:
+        if found >= _TABLES_OF_LEDGER:
             raise DamagedError("the database is damaged: its schema version is missing")
         if found:
             message = f"{self.path} is a database of another program: set storage.dbPath to another file"
@@ -423,10 +426,10 @@ class Copy:
         return self._backup.remaining, self._backup.page_count
 
     def finish(self, sql: str) -> None:
-        """Execute one statement in the complete copy, and close it."""
+        """Execute statements in the complete copy, and close it."""
         try:
             self._backup.close()
-            self._target.execute(sql)
+            self._target.execute(sql).fetchall()
             self._target.close()
         except apsw.Error as error:
             raise self._translated(error) from error
@@ -443,6 +446,53 @@ class Copy:
             return translated
         why = "no free space" if isinstance(translated, FullError) else str(translated)
         return CopyError(f"{self._path} can't be written: {why}")
+
+
+def copy_unserved(source: Path, target: Path, report: Callable[[float], None]) -> int:
+    """Copy a ledger that no store serves, with its log, to an empty file; mark the copy as one, and return its schema.
+
+    `report` is called with the share that is done.
+
+    Raises:
+        errors.StartError: the source can't be opened, is in use, is no ledger, or is newer than this program.
+        CopyError: the copy can't be written.
+        DamagedError: the source can't be read.
+    """
+    reader = Database.to_read(source)
+    try:
+        version = _version_of_ledger(reader)
+        _copy_pages(reader, target, report)
+    except BusyError as error:
+        message = f"{source} is being served: name a copy of it"
+        raise errors.StartError(message, exit_code=errors.EXIT_TEMPORARY) from error
+    finally:
+        reader.close()
+    _sync(target, os.O_RDONLY)
+    return version
+
+
+def _version_of_ledger(reader: Database) -> int:
+    version = int(reader.rows("PRAGMA user_version")[0][0])
+    tables = {str(name) for (name,) in reader.rows("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    if not version or not tables >= _TABLES_OF_LEDGER:
+        raise errors.StartError(f"{reader.path} is not a ledger of Beacon", exit_code=errors.EXIT_FAILURE)
+    if version > schema_version():
+        raise _too_new(reader.path, version)
+    return version
+
+
+def _copy_pages(reader: Database, target: Path, report: Callable[[float], None]) -> None:
+    copy = Copy(reader, target)
+    left, pages = 1, 1
+    try:
+        while left:
+            left, pages = copy.step(_COPIED_PAGES)
+            report(1 - left / max(pages, 1))
+    except errors.BeaconError:
+        copy.close()
+        raise
+    has_mark = ("copied",) in reader.rows(_COLUMNS_OF_META)
+    copy.finish(_IN_ONE_FILE + (_MARK_AS_COPY if has_mark else ""))
 
 
 def sums_of_rows() -> str:
@@ -483,8 +533,28 @@ def _configure(connection: apsw.Connection) -> None:
 
 def _mark_as_copy(connection: apsw.Connection) -> None:
     """Record in a copy that it is one: a store that serves it must not continue with the numbers of the original."""
-    if ("copied",) in connection.execute("SELECT name FROM pragma_table_info('meta')").fetchall():
-        connection.execute("UPDATE meta SET copied = 1")
+    if ("copied",) in connection.execute(_COLUMNS_OF_META).fetchall():
+        connection.execute(_MARK_AS_COPY)
+
+
+def _too_new(path: Path, version: int, advice: str = "") -> errors.StartError:
+    supported = f"(schema {version}; this one supports {schema_version()})"
+    message = f"{path} was written by a newer Beacon {supported}{advice}"
+    return errors.StartError(message, exit_code=errors.EXIT_CONFIG)
+
+
+def _way_back(path: Path) -> str:
+    """Return how to go back to this program: with the newest copy from before a migration, if there is one."""
+    copies = (_kept_copy(path, number) for number in range(schema_version(), 0, -1))
+    kept = next((copy for copy in copies if copy.exists()), None)
+    if kept is None:
+        return f"restore a backup, because there is no copy {_kept_copy(path, schema_version())}"
+    return f"`beacon restore {kept}` puts back the copy that was made before the migration"
+
+
+def _kept_copy(path: Path, version: int) -> Path:
+    """Return the path of the copy that is kept before a ledger of this schema is migrated."""
+    return path.with_name(f"{path.name}.schema-{version}")
 
 
 def _require_sound(connection: apsw.Connection) -> None:
@@ -494,7 +564,11 @@ def _require_sound(connection: apsw.Connection) -> None:
 
 
 def _sync_directory(directory: Path) -> None:
-    opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    _sync(directory, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    opened = os.open(path, flags | os.O_CLOEXEC)
     try:
         os.fsync(opened)
     finally:

@@ -16,7 +16,7 @@ from pathlib import Path
 from beacon import errors
 from beacon.boundary import files
 from beacon.store.ledger import database, file_modes
-from beacon.store.recovery import salvage
+from beacon.store.recovery import replacing, salvage
 
 _CHECKING, _REBUILDING, _RESCUING = "checking the ledger", "rebuilding the indexes", "rescuing a damaged ledger"
 _PASSES = 6  # a check reads the pages once, then the rows, with random reads of the indexes: measured on a large ledger
@@ -52,6 +52,7 @@ def open_checked(path: Path, config: salvage.RescueConfig, report: Report, now_u
         database.DamagedError: it could not be rescued.
     """
     database.require_directory(path.parent)
+    replacing.resume(path)
     file_modes.tighten(path)
     if (aside := salvage.resume(path)) is not None:
         _remove_marker(path)

@@ -241,7 +241,7 @@ AND earlier.started_us + earlier.duration_us > later.started_us + ?"""
 def main(path: Path, progress: int | None = None) -> int:
     """Print the violations, report the progress to a descriptor if there is one, and return the exit code."""
     try:
-        found = list(findings(path, _writer(progress)))
+        found = list(findings(path, writer(progress)))
     except errors.StartError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
@@ -249,7 +249,7 @@ def main(path: Path, progress: int | None = None) -> int:
     return errors.EXIT_FAILURE if found else errors.EXIT_OK
 
 
-def _writer(progress: int | None) -> Callable[[float], None]:
+def writer(progress: int | None) -> Callable[[float], None]:
     """Return a function that writes each thousandth once; a reader that is gone is no reason to stop the check."""
     written = -1
 

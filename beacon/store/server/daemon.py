@@ -1,20 +1,15 @@
-"""The loop between the store's socket and the service, and the lock files.
+"""The loop between the store's socket and the service.
 
-The lock on the data directory is taken first, because a second bind on the socket's path would steal the socket of
-the first process. From then on `ping` and `hello` are answered, whatever the ledger needs before it can be served.
+From the bind of the socket on, `ping` and `hello` are answered, whatever the ledger needs before it can be served.
 """
 
-import fcntl
-import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
-from beacon import errors, wire
+from beacon import wire
 from beacon.bus import bus_server, client
 from beacon.store.server import service
 
@@ -25,31 +20,6 @@ _GROUPING_S = 0.01  # how long a settlement may wait to share the commit of an o
 _MANY = 16  # a claim with so many settlements does not wait
 _BUSY_S = 0.02  # after an observation, another one is expected within this
 _T = TypeVar("_T")
-
-
-@contextmanager
-def locked(directory: Path, what: str) -> Iterator[None]:
-    """Hold the lock of a directory; the kernel releases it when the process ends for any reason.
-
-    Raises:
-        errors.StartError: another process holds it, or the directory is not usable.
-    """
-    path = directory / "beacon.lock"
-    try:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        message = f"{what} {directory} is not usable: {error.strerror}"
-        raise errors.StartError(message, exit_code=errors.EXIT_CANNOT_CREATE) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(lock)
-        message = f"another Beacon uses {what} {directory}"
-        raise errors.StartError(message, exit_code=errors.EXIT_TEMPORARY) from error
-    try:
-        yield
-    finally:
-        os.close(lock)
 
 
 class Opening:

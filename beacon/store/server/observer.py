@@ -108,6 +108,14 @@ class Observer(service.ServiceListener):
         """Log that a backup was restored."""
         self._log.warning("backup restored", ledger=ledger)
 
+    def reloaded(self, *, problems: int) -> None:
+        """Record that the configuration file was read again, and whether it was valid."""
+        metrics.CONFIG_LAST_RELOAD_SUCCESSFUL.set(problems == 0)
+        if problems:
+            self._log.warning("reload refused", problems=problems)
+        else:
+            metrics.CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP.set(time.time())
+
     def failed(self, verb: str, error: errors.BeaconError) -> None:
         """Record a request that could not be applied."""
         kind = _kind_of(error)
@@ -236,6 +244,13 @@ class Observer(service.ServiceListener):
         missed = gap.differences > 0 and gap.reason is not model.GapReason.FIRST_LIST
         record = self._log.warning if missed else self._log.info
         record("gap closed", scope=gap.label, reason=gap.reason, seconds=seconds, differences=gap.differences)
+
+
+def started() -> Observer:
+    """Return the observer of a store that has just read a valid configuration."""
+    made = Observer()
+    made.reloaded(problems=0)
+    return made
 
 
 def _compared(found: comparisons.ComparisonDone) -> None:

@@ -81,6 +81,9 @@ class ServiceListener:
     def restored(self, *, ledger: str) -> None:
         """Handle a restored backup, which has this ledger id from now on."""
 
+    def reloaded(self, *, problems: int) -> None:
+        """Handle that the configuration file was read again, and left the configuration as it is."""
+
     def failed(self, verb: str, error: errors.BeaconError) -> None:
         """Handle a request that could not be applied."""
 
@@ -160,9 +163,10 @@ class StoreService:
         self._deliveries.prepare(one.settings.name for one in self._positions.endpoints)
         self._write_rest()
         self._ledger.commit()
-        self._state.keep_all()
+        notes = self._state.keep_all()
         if is_copy:
             self._listener.restored(ledger=self._positions.identity().ledger)
+            self._listener.committed(requests=0, seconds=0.0, notes=notes)
         if self._positions.renamed:
             self._listener.renamed(self._positions.renamed)
 
@@ -213,6 +217,7 @@ class StoreService:
 
     def catch_up(self) -> None:
         """Compare the next objects of an endpoint that is owed a comparison, in turns with requests."""
+        self._backups.give_up_abandoned()
         started = time.monotonic()
         if not self._turn.is_possible or started < self._turn.at:
             return
@@ -265,6 +270,11 @@ class StoreService:
         self._deliveries.note_test(report.result)
         return tests.report(report)
 
+    def _report_reload(self, report: wire.ReportReload) -> wire.ReloadReported:
+        """Notify the listener of the result of a reload that leaves the configuration as it is."""
+        self._listener.reloaded(problems=report.problems)
+        return wire.ReloadReported()
+
     def due(self) -> list[Answer]:
         """Return the replies of parked claims for which a delivery is due, or whose time is over."""
         answers: list[Answer] = []
@@ -298,6 +308,7 @@ class StoreService:
             wire.Ping: lambda _: wire.Pong(state="ready", since_us=self._started_us),
             wire.Hello: lambda _: wire.HelloReply(settings=self._settings),
             wire.Backup: self._backups.step,
+            wire.ReportReload: self._report_reload,
             wire.ReadObjects: self._object_pages.page,
             wire.ReadViews: self._object_pages.views,
             wire.FindDeliveries: lambda r: delivery_search.page(self._ledger, r),

@@ -83,7 +83,7 @@ class WatchPositions:
             "INSERT INTO meta (one, ledger, created_us) VALUES (1, ?, ?) ON CONFLICT DO NOTHING",
             (str(uuid.uuid4()), now_us),
         )
-        is_copy = self._become_another()
+        is_copy = self._become_another(now_us)
         untouched = self._cursors.is_untouched()
         new_scopes: list[model.ScopeId] = []
         for scope, cursor in self._cursors.all().items():
@@ -110,14 +110,15 @@ class WatchPositions:
         self._catch_ups.owe(aligned.owed, self._scopes)
         self._catch_ups.load(tuple(self._scopes), configured)
 
-    def _become_another(self) -> bool:
-        """Assign a new id to a copy: the original ledger has used the numbers that follow."""
+    def _become_another(self, now_us: int) -> bool:
+        """Assign a new id to a copy, and record a gap: the original ledger has used the numbers that follow."""
         if not self._ledger.run("UPDATE meta SET ledger = ?, copied = 0 WHERE copied = 1", (str(uuid.uuid4()),)):
             return False
         self._ledger.run(
             "UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'events'",
             (packing.SKIPPED_NUMBERS,),
         )
+        self._cursors.note_restore(now_us)
         return True
 
     def identity(self) -> LedgerIdentity:

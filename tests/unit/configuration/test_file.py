@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from beacon import codec, errors
 from beacon.codec import documents
-from beacon.configuration import loading, settings, shown, values
+from beacon.configuration import loading, named_files, settings, shown, values
 from beacon.domain import instants
 
 ROOT = Path(__file__).parents[3]
@@ -100,6 +100,10 @@ def test_an_empty_value_is_the_default(text: str) -> None:
             LEAST + "storage: {warningThreshold: 95}",
             "storage.warningThreshold: not below criticalThreshold; 81 is used",
         ),
+        (
+            LEAST + "backup: {interval: 1h, path: /data}",
+            "backup.path: the directory of the ledger; a lost volume takes the backups with it",
+        ),
     ],
 )
 def test_a_nonsensical_value_that_go_accepts_is_corrected_with_a_warning(text: str, message: str) -> None:
@@ -172,6 +176,10 @@ def test_a_nonsensical_value_that_go_accepts_is_corrected_with_a_warning(text: s
         (with_endpoint("breaker: {failureThreshold: 99999999999999999999}"), "failureThreshold"),
         (LEAST + "storage: {dbPath: events.db}", "storage.dbPath: 'events.db' must be an absolute path"),
         (LEAST + 'storage: {dbPath: "/a\\0b"}', "storage.dbPath"),
+        (LEAST + "backup: {interval: 1h}", "backup.path: required by interval"),
+        (LEAST + "backup: {interval: 500ms, path: /b}", "backup.interval: 500ms must be 0s (off), or at least 1s"),
+        (LEAST + "backup: {path: backups}", "backup.path: 'backups' must be an absolute path"),
+        (LEAST + "backup: {keep: 0}", "backup.keep"),
         (LEAST + 'app: {version: "1\\n2"}', "app.version: must be at most 64 visible ASCII characters"),
         (LEAST + 'app: {name: "\\ud800"}', "holds text that is not Unicode"),
         (LEAST + "app: {name: !!bool x}", "a value does not match its tag"),
@@ -447,3 +455,20 @@ def test_an_unusable_environment_variable_of_the_endpoint_is_rejected_by_name(va
 )
 def test_an_environment_variable_that_the_endpoint_does_not_need_is_no_problem(environ: dict[str, str]) -> None:
     load(LEAST, **environ)
+
+
+def test_the_directory_of_backups_is_checked_where_it_exists(tmp_path: Path) -> None:
+    data, path, forbidden = tmp_path / "data", tmp_path / "backups", tmp_path / "forbidden"
+    for each in (data, path, forbidden):
+        each.mkdir()
+    forbidden.chmod(0o500)
+
+    def doubts(where: Path, interval: str = "1h") -> list[str]:
+        text = f"storage: {{dbPath: {data}/events.db}}\nbackup: {{interval: {interval}, path: {where}}}"
+        return list(named_files.problems(load(LEAST + text).settings, {}))
+
+    assert doubts(tmp_path / "none") == [f"backup.path: the directory {tmp_path}/none does not exist here"]
+    assert doubts(path) == [f"backup.path: {path} is on the volume of the ledger; if it is lost, so are the backups"]
+    assert doubts(tmp_path / "none", "0s") == []
+    if os.getuid():  # root may write anywhere
+        assert doubts(forbidden) == [f"backup.path: the directory {forbidden} is not writable for user {os.getuid()}"]

@@ -24,6 +24,8 @@ VALIDATOR = jsonschema.Draft7Validator(schema.document())
 BEYOND = (
     "is not YAML", "two entries of", "path must differ", "labelSelector: 'a=b=c'", "does not match its tag",
     "two names differ", "is not Unicode", "endpoint.url: required", "probeInterval: '5s'",
+    "backup.path: required by interval",
+    "0s (off), or at least 1s",
 )  # fmt: skip
 VALUES = (
     st.none() | st.booleans() | st.integers(-2, 70_000) | st.floats(-1, 101) | st.lists(st.text(max_size=3), max_size=2)

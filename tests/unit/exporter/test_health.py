@@ -223,7 +223,7 @@ def test_an_endpoint_that_is_down_does_not_prevent_readiness() -> None:
 
 @pytest.mark.parametrize(
     ("component", "state"),
-    [("cleaner", "failed"), ("storage", "unknown"), ("endpoint", "down"), ("endpoint", "faulty")],
+    [("backup", "failed"), ("cleaner", "failed"), ("storage", "unknown"), ("endpoint", "down"), ("endpoint", "faulty")],
 )
 def test_optional_checks_are_shown_with_their_reason(component: str, state: str) -> None:
     process = "notifier" if component == "endpoint" else "reconciler"
@@ -233,6 +233,15 @@ def test_optional_checks_are_shown_with_their_reason(component: str, state: str)
 
     assert health.passed(checks)
     assert (checks[component].ok, checks[component].state, checks[component].why) == (False, state, "for this")
+
+
+def test_scheduled_backups_are_a_check_where_they_are_configured() -> None:
+    report = views.report("reconciler", "backup", "waiting", made_us=1, reason="")
+
+    checks = ready(views.well(reports=(*views.well().reports, report)))
+
+    assert "backup" not in ready(views.well())
+    assert (checks["backup"].ok, checks["backup"].state, checks["backup"].required) == (True, "waiting", False)
 
 
 def test_without_the_reconciler_cleaner_and_storage_are_not_ok() -> None:

@@ -14,6 +14,7 @@ _RECENT_S = 600  # a process that ended in this time may be in a crash loop
 _STALE_S, _LATE_S, _COMPARED_S = 300, 300, 3600
 _GAP_RECENT_S, _LONG_GAP_RECENT_S, _LONG_GAP_S = 1800, 3600, 600
 _HARMLESS_GAPS = {model.GapReason.FIRST_LIST, model.GapReason.CONFIGURATION}
+_GAPS_OF_LEDGER = {model.GapReason.DAMAGED, model.GapReason.RESTORED}
 _HEALTHY = {"watching", "waiting"}
 _ALIVE = {supervision.ProgramState.STARTING, supervision.ProgramState.RUNNING}
 
@@ -119,14 +120,14 @@ def _of_ages(snapshot: Values, now_us: int) -> Iterator[str]:
 
 
 def _of_gaps(gaps: Sequence[Values], now_us: int) -> Iterator[str]:
-    """Describe recent gaps in which changes were found, long ones, and those of a damaged ledger."""
+    """Describe recent gaps in which changes were found, long ones, and those of a damaged or restored ledger."""
     for gap in gaps:
         ended_s = (now_us - gap["until_us"]) / 1e6
         if not gap["until_us"] or gap["reason"] in _HARMLESS_GAPS or ended_s > _LONG_GAP_RECENT_S:
             continue
         length_s = (gap["until_us"] - gap["since_us"]) / 1e6 if gap["since_us"] else 0.0
         found = bool(gap["differences"]) and ended_s <= _GAP_RECENT_S
-        if found or length_s > _LONG_GAP_S or gap["reason"] == model.GapReason.DAMAGED:
+        if found or length_s > _LONG_GAP_S or gap["reason"] in _GAPS_OF_LEDGER:
             yield (
                 f"{gap['label']}: a gap ({gap['reason']}) of {formatting.duration(length_s)} ended"
                 f" {formatting.duration(ended_s)} ago with {gap['differences']} differences"
