@@ -4,9 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 GATE = $(BIN)/python -m tests.gate $(if $(JOBS),--jobs $(JOBS))
 
-IMAGE ?= beacon:latest
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+IMAGE ?= beacon:$(VERSION)
 BUILDER ?= podman
-BUILD := $(BUILDER) build -f Containerfile --build-arg REVISION=$$(git rev-parse HEAD)
+# The time of the commit is that of the image and of its files; docker reads it from the environment.
+image: export SOURCE_DATE_EPOCH := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct))
+BUILD = $(BUILDER) build -f Containerfile --build-arg REVISION=$$(git rev-parse HEAD) \
+	$(if $(findstring podman,$(BUILDER)),--timestamp $(SOURCE_DATE_EPOCH)) $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE))
 
 .PHONY: help setup run test lint format test-quick test-unit test-interpreters test-contract test-integration test-endpoints test-system soak dashboard schema bench lock clean sbom audit lock-tools
 .PHONY: image image-test
@@ -42,11 +46,12 @@ run: $(VENV)/.run ## run the demo; CONFIG=file KUBECONFIG=file CONTEXT=name: on 
 test: lint ## run the complete gate: lint and all tests; BESIDE=image: the image tests run concurrently
 	$(GATE) $(if $(BESIDE),--beside $(BESIDE))
 
-lint: setup ## check style, types and import rules
+lint: setup ## check style, types, import rules and the Containerfile
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Containerfile
 
 format: setup ## format the code with ruff
 	$(BIN)/ruff format .
@@ -86,9 +91,9 @@ bench: setup ## run the benchmark of docs/performance.md; ROWS='steady backlog' 
 	$(BIN)/python -m tests.bench --documented $(ROWS) $(if $(RUNS),--runs $(RUNS)) $(if $(JSON),--json $(JSON)) \
 		$(if $(AGAINST),--against $(AGAINST)) $(if $(PROFILE),--profile $(PROFILE))
 
-image: ## build the images of Beacon (IMAGE=beacon:latest) and of the test endpoint, with BUILDER=podman or docker
-	$(BUILD) $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) -t $(IMAGE) .
-	$(BUILD) $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) --target test-endpoint -t beacon-test-endpoint:latest .
+image: ## build the images of Beacon (IMAGE=beacon:<version>) and of the test endpoint, with BUILDER=podman or docker
+	$(BUILD) -t $(IMAGE) .
+	$(BUILD) --target test-endpoint -t beacon-test-endpoint:$(VERSION) .
 
 image-test: setup ## build the image without a registry and test it (needs root, podman, buildah, runc, mmdebstrap)
 	$(GATE) image

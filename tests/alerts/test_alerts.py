@@ -42,6 +42,20 @@ def other(series: str) -> str:
     return series.replace('endpoint="e"', 'endpoint="other"')
 
 
+def answered(all_of_them: str, within_5_s: str) -> dict[str, str]:
+    """Return the series of accepted deliveries."""
+    name = "beacon_delivery_latency_seconds"
+    return {
+        f'{name}_count{{{POD},endpoint="e"}}': all_of_them,
+        f'{name}_bucket{{{POD},endpoint="e",le="5.0"}}': within_5_s,
+    }
+
+
+def waiting(values: str) -> dict[str, str]:
+    """Return the series of deliveries that have been pending for minutes."""
+    return {READY: values, OLDEST: "3600x90"}
+
+
 DIFFERENCES = f'beacon_gap_differences_total{{{POD},scope="configmaps",reason="expired"}}'
 FIRST_LIST = f'beacon_gap_differences_total{{{POD},scope="configmaps",reason="first-list"}}'
 GAP_SECONDS = f'beacon_gap_seconds_total{{{POD},scope="configmaps",reason="expired"}}'
@@ -81,7 +95,8 @@ REPAIRS = f'beacon_db_repairs_total{{{POD},repair="rescue"}}'
 CASES = [
     fires("BeaconAbsent", "nothing is scraped", 6, {}),
     quiet("BeaconAbsent", "it is scraped", 30, {BUILD: "1x30"}),
-    quiet("BeaconAbsent", "a pod is replaced within a few minutes", 14, {BUILD: "1x5 _x3 1x20"}),
+    fires("BeaconAbsent", "its node has died", 8, {BUILD: "1x4 stale _x20"}),
+    quiet("BeaconAbsent", "a pod is replaced within a minute", 14, {BUILD: "1x5 stale _ 1x20"}),
     fires("BeaconComponentDown", "one does not work", 6, {COMPONENT: "0x10"}),
     quiet("BeaconComponentDown", "it works", 30, {COMPONENT: "1x30"}),
     quiet("BeaconComponentDown", "a restart", 8, {COMPONENT: "1x3 0x3 1x20"}),
@@ -120,6 +135,33 @@ CASES = [
     quiet("BeaconDeliveryLate", "its endpoint is removed", 10, {OLDEST: "3600x20", PAUSED: "0x20", REMOVED: "1x20"}),
     quiet("BeaconDeliveryLate", "its endpoint is parked", 10, {OLDEST: "3600x20", PARKED: "1x20", REMOVED: "0x20"}),
     fires("BeaconDeliveryLate", "another is paused", 10, {OLDEST: "3600x20", other(PAUSED): "1x20", PAUSED: "0x20"}),
+    fires("BeaconObjectiveBurnsFast", "a fifth is late", 70, answered("0+20x90", "0+16x90")),
+    fires("BeaconObjectiveBurnsFast", "nothing is accepted", 70, answered("1200x90", "1200x90") | waiting("0+20x90")),
+    fires("BeaconObjectiveBurnsFast", "a fifth fails", 70, answered("0+16x90", "0+16x90") | {FAILED: "0+4x90"}),
+    fires("BeaconObjectiveBurnsFast", "a tenth is late for hours", 400, answered("0+20x400", "0+18x400")),
+    fires(
+        "BeaconObjectiveBurnsFast",
+        "pods follow one another",
+        70,
+        {
+            series.replace(POD, f'instance="{name}"'): f"{before} {values}"
+            for name, before in (("pod1", ""), ("pod2", "_x30"))
+            for series, values in answered("0+20x30 stale", "0+15x30 stale").items()
+        },
+    ),
+    quiet("BeaconObjectiveBurnsFast", "one in two hundred is late", 70, answered("0+200x90", "0+199x90")),
+    quiet("BeaconObjectiveBurnsFast", "a receiver was away for a minute", 70, answered("0+20x90", "0+20x40 780+20x50")),
+    quiet("BeaconObjectiveBurnsFast", "it is over", 100, answered("0+20x120", "0+10x60 620+20x60")),
+    quiet("BeaconObjectiveBurnsFast", "all of a few are late", 70, answered("0+0.5x90", "0x90")),
+    quiet(
+        "BeaconObjectiveBurnsFast",
+        "an operator paused it",
+        70,
+        answered("1200x90", "1200x90") | waiting("0+20x90") | {PAUSED: "1x90"},
+    ),
+    fires("BeaconObjectiveBurnsSlowly", "one in fifty is late", 800, answered("0+100x800", "0+98x800")),
+    quiet("BeaconObjectiveBurnsSlowly", "one in two hundred is late", 800, answered("0+200x800", "0+199x800")),
+    quiet("BeaconObjectiveBurnsSlowly", "none in the last hours", 800, answered("0+50x900", "0+40x400 20000+50x500")),
     fires("BeaconFailureRatioHigh", "one in ten fails", 25, {DELIVERED: "0+9x30", FAILED: "0+1x30"}),
     quiet("BeaconFailureRatioHigh", "one in a hundred fails", 25, {DELIVERED: "0+99x30", FAILED: "0+1x30"}),
     quiet("BeaconFailureRatioHigh", "nothing is delivered", 25, {DELIVERED: "7x30", FAILED: "7x30"}),
@@ -189,9 +231,8 @@ CASES = [
 
 
 def rules() -> list[dict[str, Any]]:
-    (group,) = documents.load(RULES.read_text(encoding="utf-8"))["spec"]["groups"]
-    found: list[dict[str, Any]] = group["rules"]
-    return found
+    groups = documents.load(RULES.read_text(encoding="utf-8"))["spec"]["groups"]
+    return [rule for group in groups for rule in group["rules"] if "alert" in rule]
 
 
 @needs_promtool
@@ -250,6 +291,8 @@ def test_every_alert_leads_to_a_section_of_the_troubleshooting_page() -> None:
 def labels_of(alert: str) -> set[str]:
     """Return the labels of the series that make an alert fire, as far as its expression keeps them."""
     (expression,) = (rule["expr"] for rule in rules() if rule["alert"] == alert)
+    if expression.startswith("absent("):
+        return set()
     expression = re.split(r" (?:and|unless) on ", expression)[0]  # the right side only selects
     found_in = [name for case in CASES if case.alert == alert and case.fires for name in case.series]
     series = [name for name in found_in if re.search(rf"\b{name.partition('{')[0]}\b", expression)]

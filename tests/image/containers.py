@@ -16,8 +16,8 @@ from tests.manifests import built
 
 Json = dict[str, Any]
 
-IMAGE = "localhost/beacon:latest"
-TEST_ENDPOINT = "localhost/beacon-test-endpoint:latest"
+IMAGE = f"localhost/{built.container(built.BASE)['image']}"  # with the version
+TEST_ENDPOINT = IMAGE.replace("beacon", "beacon-test-endpoint")
 ANNOTATION = "bakerapps.net.maas"
 UID = 1_234_567  # unknown in the image, like the UIDs that OpenShift assigns
 LIMIT = built.container(built.BASE)["resources"]["limits"]["memory"]

@@ -36,7 +36,9 @@ _ALERT = _closed(
     labels=_TEXTS,
     annotations=_TEXTS,
 )
-_GROUP = _closed(("name", "rules"), name=_TEXT, interval=_DURATION, rules={"type": "array", "items": _ALERT})
+_RECORD = _closed(("expr", "record"), record=_TEXT, expr={"type": ["string", "integer"]}, labels=_TEXTS)
+_RULES = {"type": "array", "items": {"if": {"required": ["record"]}, "then": _RECORD, "else": _ALERT}}
+_GROUP = _closed(("name", "rules"), name=_TEXT, interval=_DURATION, rules=_RULES)
 _ENDPOINT = _closed(
     ("port",),
     port=_TEXT,

@@ -5,6 +5,7 @@ import tomllib
 
 import pytest
 
+import beacon
 from tests.manifests import built
 
 CONTAINERFILE = (built.ROOT / "Containerfile").read_text()
@@ -25,6 +26,29 @@ def test_the_image_has_the_version_of_the_project() -> None:
     assert CONTAINERFILE.count(f'description="{project["description"]}"') == 1
 
 
+def test_manifests_and_pages_name_the_images_with_the_version_of_the_project() -> None:
+    files = [built.ROOT / "README.md", *(built.ROOT / "docs").glob("*.md"), *built.K8S.rglob("*.yaml")]
+    texts = [path.read_text() for path in files]
+    tags = {tag for text in texts for tag in re.findall(r"\bbeacon(?:-test-endpoint)?:([\w.]+)(?=[\s`,])", text)}
+    named = {tag for text in texts for tag in re.findall(r"newTag: (\S+)", text)}
+    images = {
+        container["image"].rpartition(":")[2]
+        for overlay in (built.BASE, "overlays/test-endpoint", "overlays/openshift", "overlays/example")
+        for deployment in built.objects(overlay)
+        if deployment["kind"] == "Deployment"
+        for container in deployment["spec"]["template"]["spec"]["containers"]
+    }
+
+    assert tags == named == images == {beacon.VERSION}
+
+
+def test_the_base_image_is_named_by_its_digest() -> None:
+    (base,) = re.findall(r"^ARG BASE_IMAGE=(\S+)", CONTAINERFILE, re.MULTILINE)
+
+    assert re.fullmatch(r"docker\.io/library/python:3\.\d+-slim@sha256:[0-9a-f]{64}", base)
+    assert set(re.findall(r"^FROM (\S+)", CONTAINERFILE, re.MULTILINE)) == {"${BASE_IMAGE}", "tools", "bare"}
+
+
 def test_the_image_runs_as_in_the_manifests() -> None:
     context = built.pod(built.BASE)["securityContext"]
     user = f"{context['runAsUser']}:{context['runAsGroup']}"
@@ -36,7 +60,7 @@ def test_the_image_runs_as_in_the_manifests() -> None:
 
 
 def test_every_installed_package_has_a_locked_hash() -> None:
-    installs = re.findall(r"pip .*install .*", CONTAINERFILE)
+    installs = re.findall(r"pip .*\binstall .*", CONTAINERFILE)
 
     assert len(installs) == 5
     assert all(
