@@ -5,23 +5,26 @@ The endpoint accepts one token. What it accepts is recorded; an event that it re
 
 import json
 import os
+import ssl
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from beacon import wire
 from beacon.notifier.delivery import window
 from beacon.runtime import run_directory
 from tests import run_directories
 from tests.integration.test_notifier_endpoints import ServedWorld
+from tests.interpreters import relays
 from tests.unit.notifier import endpoints, running
 from tests.unit.store import world
 
@@ -31,8 +34,19 @@ OBJECTS = [f"o{number}" for number in range(20)]
 class Place:
     """A store, an endpoint with a token, and the file from which notifiers read theirs."""
 
-    def __init__(self, directory: Path, *, before: Callable[[int], str] | None = None, **park: Any) -> None:
-        """Make a place; `before` starts a proxy before the endpoint's port, and returns its URL."""
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        before: Callable[[int], str] | None = None,
+        context: ssl.SSLContext | None = None,
+        keys: Mapping[str, Any] | None = None,
+        **park: Any,
+    ) -> None:
+        """Make a place; `before` starts a proxy before the endpoint's port, and returns its URL.
+
+        With a `context` the endpoint speaks TLS. `keys` are further ones of the endpoint's configuration.
+        """
         self.directory = directory
         self.run_dir = run_directories.made(directory)
         self.token_file = directory / "token"
@@ -42,7 +56,7 @@ class Place:
         self.status = 0  # that refuses every request; 0: the token decides
         self.use("first")
         self.token = "first"
-        self.endpoint = endpoints.Endpoint(self.answer)
+        self.endpoint = endpoints.Endpoint(self.answer, context=context)
         config = {
             "resources": [{"apiVersion": "v1", "kind": "ConfigMap"}],
             "annotation": {"key": world.ANNOTATION},
@@ -52,6 +66,7 @@ class Place:
                 "url": before(self.endpoint.port) if before else self.endpoint.url,
                 "park": park,
                 "timeout": "60s",
+                **(keys or {}),
             },
         }
         self.store = ServedWorld(directory, self.run_dir, config)
@@ -126,9 +141,10 @@ class Place:
 
 
 @contextmanager
-def made(*, before: Callable[[int], str] | None = None, **park: Any) -> Iterator[Place]:
+def made(**options: Any) -> Iterator[Place]:
+    """Make a place with the options of `Place`, and remove it."""
     with tempfile.TemporaryDirectory(prefix="bk") as directory:
-        place = Place(Path(directory), before=before, **park)
+        place = Place(Path(directory), **options)
         try:
             yield place
         finally:
@@ -241,6 +257,38 @@ def test_processes_that_end_while_it_is_parked_lose_nothing(killed: str, moment:
             place.until_delivered()
             # Of a notifier, what the store has not confirmed is repeated (guarantees.md, P5).
             place.check(repeats=0 if killed == "store" else window.of_width(4).most)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])  # a plain request is forwarded, the other one needs a tunnel
+def test_a_proxy_that_refuses_its_password_parks_the_endpoint_and_costs_no_event(scheme: str, tmp_path: Path) -> None:
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    password = tmp_path / "password"
+    password.write_text("first")
+    with relays.Guarded(username="me", password="first") as proxy:
+        way = {"url": f"http://127.0.0.1:{proxy.port}", "username": "me", "passwordFile": str(password)}
+        secure = {"tls": {"caFile": str(tmp_path / "ca.pem")}} if scheme == "https" else {}
+        with (
+            made(
+                before=lambda port: f"{scheme}://127.0.0.1:{port}/",
+                context=context if scheme == "https" else None,
+                keys={"proxy": way, **secure},
+            ) as place,
+            place.notifier(),
+        ):
+            place.change(*OBJECTS)
+            place.until_delivered()
+
+            proxy.use("second")
+            place.change(*OBJECTS)
+            place.until_parked()
+            assert place.statistics.parked_cause == "proxy-auth"
+            password.write_text("second")
+
+            place.until_delivered()
+            place.check()
+            assert proxy.refusals > 0
 
 
 def test_parking_that_is_off_is_the_old_table() -> None:

@@ -1,11 +1,13 @@
 """Proxies on real sockets: SOCKS5 (RFC 1928, with the user and password of RFC 1929) and HTTP CONNECT."""
 
+import base64
 import contextlib
 import socket
 import ssl
 import struct
 import threading
 from collections.abc import Callable
+from typing import Self
 
 _REFUSED = b"\x05\xff"
 
@@ -29,7 +31,7 @@ class Relay:
                 each.shutdown(socket.SHUT_RDWR)
             each.close()
 
-    def __enter__(self) -> "Relay":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -111,6 +113,40 @@ class Connect(Relay):
 
     def admit(self, client: socket.socket) -> None:
         client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+
+
+class Guarded(Connect):
+    """An HTTP proxy that demands a user and a password, which may change; it opens tunnels and forwards."""
+
+    refusals = 0
+
+    def use(self, password: str) -> None:
+        """Demand another password from now on; open connections end."""
+        self._credentials = (self._credentials[0], password)
+        for each in self._sockets:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def serve(self, client: socket.socket) -> None:
+        head = client.recv(65536, socket.MSG_PEEK)
+        while b"\r\n\r\n" not in head and head:
+            head = client.recv(65536, socket.MSG_PEEK)
+        if not head:
+            return
+        given = base64.b64encode(":".join(self._credentials).encode())
+        if b"Proxy-Authorization: Basic " + given not in head:
+            self.refusals += 1
+            client.recv(65536)
+            client.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+            return
+        if head.startswith(b"CONNECT "):
+            super().serve(client)
+            return
+        host, _, port = head.split(b" ")[1].split(b"/")[2].decode().rpartition(":")
+        with socket.create_connection((host, int(port))) as made:
+            self._sockets.append(made)
+            threading.Thread(target=_copy, args=(made, client), daemon=True).start()
+            _copy(client, made)
 
 
 class Scripted(Relay):

@@ -4,7 +4,7 @@ import ssl
 
 from urllib3 import exceptions
 
-from beacon.notifier.transport import answer
+from beacon.notifier.transport import answer, tunnel
 
 _CUT_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
@@ -17,6 +17,12 @@ def code_of(error: Exception) -> str:
     if any(isinstance(cause, ssl.SSLError) and not isinstance(cause, _CUT_OFF) for cause in causes):
         return answer.TLS
     return answer.NETWORK
+
+
+def status_of(error: Exception) -> int:
+    """Return the status of a proxy's complete answer that says what is wrong, 0 if there is none."""
+    refused = any(isinstance(cause, tunnel.ProxyAuthenticationError) for cause in _causes(error))
+    return tunnel.PROXY_AUTHENTICATION_REQUIRED if refused else 0
 
 
 def describe(error: Exception) -> str:

@@ -247,7 +247,9 @@ class HttpSender:
 
     def _fail(self, request: _Request, error: Exception) -> None:
         if isinstance(error, exceptions.HTTPError | OSError):
-            self._answer(request, failures.code_of(error), 0, failures.describe(error))
+            status = failures.status_of(error)
+            code = str(status) if status else failures.code_of(error)
+            self._answer(request, code, status, failures.describe(error))
             return
         self._on_fault(error)
         self._answer(request, answer.INTERNAL, 0, answer.describe_internal(error))

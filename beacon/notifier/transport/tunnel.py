@@ -9,12 +9,18 @@ from collections.abc import Mapping
 from beacon.notifier.transport import response_parser
 
 _AT_ONCE = 16 * 1024
+PROXY_AUTHENTICATION_REQUIRED = 407
+
+
+class ProxyAuthenticationError(OSError):
+    """The proxy refuses the credentials, or demands some: a complete answer, unlike other failures to connect."""
 
 
 def open_tunnel(stream: socket.socket, host: str, port: int, headers: Mapping[str, str]) -> None:
     """Open a tunnel to a host through a proxy.
 
     Raises:
+        ProxyAuthenticationError: the proxy answers 407.
         OSError: the proxy refuses, or its answer is invalid.
     """
     address = f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
@@ -23,6 +29,8 @@ def open_tunnel(stream: socket.socket, host: str, port: int, headers: Mapping[st
         lines.append(f"Host: {address}")
     stream.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
     response = _receive_head(stream)
+    if response.status == PROXY_AUTHENTICATION_REQUIRED:
+        raise ProxyAuthenticationError(f"Tunnel connection failed: {response.status} {response.reason}")
     if not 200 <= response.status < 300:
         raise OSError(f"Tunnel connection failed: {response.status} {response.reason}")
     if not response.reusable:
