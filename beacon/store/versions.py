@@ -6,12 +6,12 @@
 import sys
 
 from beacon import codec
-from beacon.store.ledger import database
+from beacon.store.ledger import database, migrating
 
 
 def main() -> None:
     """Print the versions."""
-    versions = {"sqlite": database.sqlite_version(), "schema": database.schema_version()}
+    versions = {"sqlite": database.sqlite_version(), "schema": migrating.schema_version()}
     sys.stdout.buffer.write(codec.encode(versions) + b"\n")
 
 

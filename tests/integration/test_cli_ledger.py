@@ -13,7 +13,7 @@ import pytest
 from beacon import errors, wire
 from beacon.configuration import configured_scopes, settings
 from beacon.domain import model
-from beacon.store.ledger import database
+from beacon.store.ledger import migrating
 from beacon.store.recovery import verification
 from tests.integration.test_store_process import Place, place  # noqa: F401  a fixture
 from tests.unit.store import world
@@ -196,7 +196,7 @@ def test_a_backup_is_restored_once_the_store_has_stopped(place: Place) -> None: 
     assert (done.returncode, done.stderr) == (errors.EXIT_OK, "")
     size = ledger.stat().st_size
     assert done.stdout.splitlines() == [
-        f"{ledger}: restored from {copy}, {size} bytes of schema {database.schema_version()}, checked",
+        f"{ledger}: restored from {copy}, {size} bytes of schema {migrating.schema_version()}, checked",
         f"the previous ledger is {ledger}.replaced",
     ]
     assert (empty.returncode, "not a database" in empty.stderr) == (errors.EXIT_FAILURE, True)

@@ -29,14 +29,14 @@ class Mutant:
 MUTANTS = (
     Mutant(
         "commits are not synced",
-        "store/ledger/database.py",
+        "store/ledger/opening.py",
         'connection.pragma("synchronous", "FULL")',
         'connection.pragma("synchronous", "OFF")',
         "tests/unit/store/test_power_cut.py",
     ),
     Mutant(
         "commits are synced at checkpoints only",
-        "store/ledger/database.py",
+        "store/ledger/opening.py",
         'connection.pragma("synchronous", "FULL")',
         'connection.pragma("synchronous", "NORMAL")',
         "tests/unit/store/test_power_cut.py",

@@ -10,7 +10,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from beacon.store.ledger import database
+from beacon.store.ledger import database, migrating
 from beacon.store.recovery import verification
 from tests.unit.store.test_ledger_of_0_1_0 import FILE
 
@@ -55,7 +55,7 @@ def test_a_kill_in_the_middle_loses_nothing(path: Path, instant: str) -> None:
 
     ledger = database.Database(path)
     assert ledger.rows("SELECT count(*), sum(sequence) FROM events") == [events]
-    assert ledger.rows("PRAGMA user_version") == [(database.schema_version(),)]
+    assert ledger.rows("PRAGMA user_version") == [(migrating.schema_version(),)]
     ledger.close()
     assert list(verification.findings(path)) == []
     assert not unfinished.exists()

@@ -185,7 +185,7 @@ WORST: dict[str, tuple[Worst, ...]] = {
         ("exited: notifier (exit status ", "1", ""),
     ),
     "sentinel/causes.py 'spawnerr: (.+)'": (("", "spawnerr: ", ""), ("", "spawnerr: \n", "")),
-    "store/ledger/database.py '\\\\d{4}'": (("", "1", ""),),
+    "store/ledger/migrating.py '\\\\d{4}'": (("", "1", ""),),
     "boundary/visible.py _UNSAFE": (("", "\u202e", ""), ("", "a", "")),
     # Development only.
     "dev/api_server/objects.py pattern": (("a", "-", ""), ("", "a.", "-")),

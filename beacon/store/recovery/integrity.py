@@ -15,7 +15,7 @@ from pathlib import Path
 
 from beacon import errors
 from beacon.boundary import files
-from beacon.store.ledger import database, file_modes
+from beacon.store.ledger import database, file_modes, opening
 from beacon.store.recovery import replacing, salvage
 
 _CHECKING, _REBUILDING, _RESCUING = "checking the ledger", "rebuilding the indexes", "rescuing a damaged ledger"
@@ -51,7 +51,7 @@ def open_checked(path: Path, config: salvage.RescueConfig, report: Report, now_u
         errors.StartError: the ledger is not usable here, for another reason than damage.
         database.DamagedError: it could not be rescued.
     """
-    database.require_directory(path.parent)
+    opening.require_directory(path.parent)
     replacing.resume(path)
     file_modes.tighten(path)
     if (aside := salvage.resume(path)) is not None:

@@ -7,7 +7,7 @@ their tables and from the indexes, so that one damaged page loses none.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from beacon.store.ledger import database, endpoints, packing
+from beacon.store.ledger import database, endpoints, migrating, packing
 from beacon.store.recovery import pages, rescued_views
 
 SCHEMA = 7
@@ -99,7 +99,7 @@ def order(ledger: database.Database, now_us: int, *, objects_lost: bool) -> None
     """Complete views and objects, make one open delivery of each object ready, and write what follows from the rows."""
     _name_endpoints(ledger, "")
     rescued_views.complete(ledger, now_us, objects_lost=objects_lost)
-    ledger.run_script(database.sums_of_rows())
+    ledger.run_script(migrating.sums_of_rows())
 
 
 def _name_endpoints(ledger: database.Database, name: str) -> None:

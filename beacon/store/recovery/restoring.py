@@ -17,7 +17,7 @@ from pathlib import Path
 
 from beacon import errors
 from beacon.boundary import visible
-from beacon.store.ledger import database, directory_lock
+from beacon.store.ledger import copying, directory_lock, opening
 from beacon.store.recovery import replacing, salvage, verification
 
 _COPYING_SHARE = 0.3  # of the time, about
@@ -32,7 +32,7 @@ def prepare(source: Path, ledger: Path, report: Callable[[float], None]) -> tupl
         errors.BeaconError: the source or the copy is not usable.
     """
     target = replacing.unfinished_file(ledger)
-    schema = database.copy_unserved(source, target, lambda share: report(_COPYING_SHARE * share))
+    schema = copying.copy_unserved(source, target, lambda share: report(_COPYING_SHARE * share))
     found = list(
         verification.findings(target, lambda share: report(_COPYING_SHARE + (1 - _COPYING_SHARE) * share)),
     )
@@ -74,7 +74,7 @@ def main(source: Path, ledger: Path, progress: int, *, is_served: bool = False) 
         if source.exists() and ledger.exists() and source.samefile(ledger):
             message = f"{source} is the ledger itself"
             raise errors.StartError(message, exit_code=errors.EXIT_FAILURE)
-        database.require_directory(ledger.parent)
+        opening.require_directory(ledger.parent)
         with contextlib.ExitStack() as stack:
             if not is_served:
                 stack.enter_context(_locked(ledger, 0.0))

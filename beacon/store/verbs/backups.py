@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from beacon import errors, wire
-from beacon.store.ledger import database
+from beacon.store.ledger import copying, database
 
 _MARK = "UPDATE meta SET copied = 1"  # a store that serves the copy must not continue with the ids of the original
 _PAGES = 128  # in one step: 512 KiB, a few milliseconds
@@ -27,7 +27,7 @@ class Backups:
         self._clock = clock
         self._stepped_at = 0.0
         self._target = ""
-        self._copy: database.Copy | None = None
+        self._copy: copying.Copy | None = None
         self._made = wire.BackupProgress(left=0, pages=0)
 
     def step(self, request: wire.Backup) -> wire.BackupProgress:
@@ -68,7 +68,7 @@ class Backups:
             raise errors.PermanentError(f"{target} can't be created: {error.strerror}") from error
         except UnicodeError as error:
             raise errors.PermanentError(f"{target!r} is not a path") from error
-        self._copy = database.Copy(self._ledger, path)
+        self._copy = copying.Copy(self._ledger, path)
         self._target = target
 
     def _end(self) -> None:

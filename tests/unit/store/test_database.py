@@ -9,7 +9,7 @@ import apsw
 import pytest
 
 from beacon import errors
-from beacon.store.ledger import database
+from beacon.store.ledger import database, migrating, opening
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def raw(path: Path, sql: str) -> list[tuple[object, ...]]:
         ("temp_store", 2),
         ("busy_timeout", 5000),
         ("wal_autocheckpoint", 500),
-        ("user_version", len(database._migrations())),
+        ("user_version", len(migrating._migrations())),
     ],
 )
 @pytest.mark.parametrize("opened", ["fresh", "again"])
@@ -111,15 +111,15 @@ def test_no_query_that_the_store_makes_often_reads_a_table_through(path: Path) -
 
 @pytest.fixture
 def migrations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    known = [*database._migrations(), "CREATE TABLE second (x INTEGER) STRICT; INSERT INTO second VALUES (1);"]
-    monkeypatch.setattr(database, "_migrations", lambda: known)
+    known = [*migrating._migrations(), "CREATE TABLE second (x INTEGER) STRICT; INSERT INTO second VALUES (1);"]
+    monkeypatch.setattr(migrating, "_migrations", lambda: known)
     return known
 
 
 def test_an_older_file_is_brought_up_to_date(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     database.Database(path).close()
-    known = [*database._migrations(), "CREATE TABLE second (x INTEGER) STRICT;"]
-    monkeypatch.setattr(database, "_migrations", lambda: known)
+    known = [*migrating._migrations(), "CREATE TABLE second (x INTEGER) STRICT;"]
+    monkeypatch.setattr(migrating, "_migrations", lambda: known)
 
     database.Database(path).close()
 
@@ -186,7 +186,7 @@ def test_a_directory_in_place_of_the_file_is_reported(tmp_path: Path) -> None:
 
 
 def test_a_second_opener_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "_BUSY_MS", 50)
+    monkeypatch.setattr(opening, "_BUSY_MS", 50)
     first = database.Database(path)
 
     with pytest.raises(errors.StartError, match="in use by another process"):

@@ -7,7 +7,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from beacon.store.ledger import database, endpoints, packing
+from beacon.store.ledger import database, endpoints, migrating, packing
 from beacon.store.recovery import integrity, salvage, verification
 from tests.unit.store import world
 from tests.unit.store.test_ledger_of_0_1_0 import FILE
@@ -36,7 +36,7 @@ def test_the_copy_is_the_ledger_from_before(path: Path) -> None:
     ledger = database.Database(path)
 
     kept = path.with_name(KEPT)
-    assert ledger.migrated == database.Migrated(before=4, after=7, copy=kept)
+    assert ledger.migrated == migrating.Migrated(before=4, after=7, copy=kept)
     assert raw(kept, "SELECT * FROM deliveries ORDER BY id") == before
     assert ledger.rows("SELECT copied, ledger FROM meta") == [(0, raw(kept, "SELECT ledger FROM meta")[0][0])]
     assert raw(kept, "SELECT copied FROM meta") == [(1,)]
@@ -57,11 +57,11 @@ def test_the_next_start_migrates_nothing(path: Path) -> None:
 def test_without_free_space_for_the_copy_it_is_migrated_nevertheless(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "_ROOM_TO_MIGRATE", 2**50)
+    monkeypatch.setattr(migrating, "_ROOM_TO_MIGRATE", 2**50)
 
     ledger = database.Database(path)
 
-    assert ledger.migrated == database.Migrated(before=4, after=7, copy=None)
+    assert ledger.migrated == migrating.Migrated(before=4, after=7, copy=None)
     assert not list(path.parent.glob("*.schema-*"))
     ledger.close()
     assert list(verification.findings(path)) == []

@@ -9,7 +9,7 @@ import pytest
 from beacon import codec, errors, wire
 from beacon.domain import model
 from beacon.runtime import log, metrics
-from beacon.store.ledger import database
+from beacon.store.ledger import copying, database
 from beacon.store.server import observer
 from beacon.store.verbs import actions, redelivery, suspects
 from tests.unit import volumes
@@ -105,7 +105,7 @@ DATABASE_ERRORS = {
 }
 REFUSALS = (
     errors.PermanentError("'x' is not an absolute path"),
-    database.CopyError("x can't be written"),
+    copying.CopyError("x can't be written"),
     errors.ForeignClusterError("another cluster"),
     errors.TransientError("not now"),
 )

@@ -13,7 +13,7 @@ import pytest
 
 from beacon import errors, wire
 from beacon.domain import model
-from beacon.store.ledger import database, directory_lock
+from beacon.store.ledger import copying, database, directory_lock, migrating
 from beacon.store.recovery import integrity, replacing, restoring, salvage, verification
 from tests.unit.store import world
 
@@ -71,7 +71,7 @@ def test_the_previous_ledger_is_kept_with_its_log(both: tuple[Path, Path], capsy
 
     aside = path.with_name("events.db.replaced")
     assert capsys.readouterr().out.splitlines() == [
-        str(database.schema_version()),
+        str(migrating.schema_version()),
         str(path.stat().st_size),
         str(aside),
     ]
@@ -101,7 +101,7 @@ def test_after_a_kill_between_any_two_steps_one_of_the_two_is_whole(
         (path.with_name("events.db.mark")).write_text("hopeless\n" if step else "")
         with restoring.unfinished(path):
             schema, found = restoring.prepare(copy, path, lambda _share: None)
-            assert (schema, found) == (database.schema_version(), [])
+            assert (schema, found) == (migrating.schema_version(), [])
             steps = itertools.chain(replacing.decide(path), replacing.steps(path))
             over = sum(1 for _ in itertools.islice(steps, step)) < step
         decided = step > 0
@@ -233,7 +233,7 @@ def test_a_ledger_of_0_1_0_goes_up_and_down_again(tmp_path: Path) -> None:
     assert list(verification.findings(path)) == []
     # The upgrade again: the kept copy stays, and the ledger is migrated once more.
     again = world.World(path, updates=True)
-    assert again.ledger.row("PRAGMA user_version") == (database.schema_version(),)
+    assert again.ledger.row("PRAGMA user_version") == (migrating.schema_version(),)
     again.ledger.close()
 
 
@@ -242,7 +242,7 @@ def test_a_newer_ledger_is_refused_in_one_sentence_with_the_way_back(tmp_path: P
     path = tmp_path / "events.db"
     ledger(path, "one").ledger.close()
     with closing(sqlite3.connect(path)) as newer:
-        newer.execute(f"PRAGMA user_version = {database.schema_version() + 1}")
+        newer.execute(f"PRAGMA user_version = {migrating.schema_version() + 1}")
     for number in kept:
         shutil.copy(path, tmp_path / f"events.db.schema-{number}")
     before = path.read_bytes()
@@ -288,12 +288,12 @@ def test_an_interrupted_rescue_does_not_undo_a_restore(both: tuple[Path, Path], 
 def test_a_volume_without_space_changes_nothing(both: tuple[Path, Path]) -> None:
     path, copy = both
 
-    class Full(database.Copy):
+    class Full(copying.Copy):
         def step(self, pages: int) -> tuple[int, int]:
-            raise database.CopyError(f"{pages} pages: no free space")
+            raise copying.CopyError(f"{pages} pages: no free space")
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(database, "Copy", Full)
+        patched.setattr(copying, "Copy", Full)
         assert restore(copy, path) == errors.EXIT_FAILURE
 
     assert opened(path) == {"before", "after"}

@@ -18,7 +18,7 @@ import pytest
 
 from beacon import wire
 from beacon.domain import model, rules
-from beacon.store.ledger import database, endpoints
+from beacon.store.ledger import database, endpoints, migrating
 from beacon.store.recovery import salvage, verification
 from beacon.store.verbs import catch_up
 from tests.unit.domain.several_endpoints.receivers import Receiver, Request, Violation
@@ -488,7 +488,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make every page compare one object, a catch-up wait for its deliveries soon, and starts cheap."""
     monkeypatch.setattr(catch_up, "_KEYS_IN_PAGE", 1)
     monkeypatch.setattr(catch_up, "MOST_WAITING", 2)
-    monkeypatch.setattr(database, "_migrations", cache(database._migrations))  # read again at each of many starts
+    monkeypatch.setattr(migrating, "_migrations", cache(migrating._migrations))  # read again at each of many starts
 
 
 @pytest.mark.slow
