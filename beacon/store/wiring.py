@@ -9,12 +9,12 @@ from dataclasses import replace
 from beacon.configuration import configured_scopes, endpoint_selection, settings
 from beacon.domain import model, parking, selection
 from beacon.store.ledger import endpoints
-from beacon.store.verbs import watch_positions
+from beacon.store.verbs import alignment
 
 
-def ledger_config_of(tree: settings.Settings) -> watch_positions.LedgerConfig:
+def ledger_config_of(tree: settings.Settings) -> alignment.LedgerConfig:
     """Return the scopes and the endpoints of a configuration."""
-    return watch_positions.LedgerConfig(
+    return alignment.LedgerConfig(
         scopes=configured_scopes.of(tree),
         endpoints=tuple(map(_endpoint, tree.endpoints)),
         updates=tree.events.updated,

@@ -11,14 +11,14 @@ from beacon import bus
 from beacon.bus import bus_server
 from beacon.store.ledger import database, directory_lock, endpoints
 from beacon.store.server import daemon, service
-from beacon.store.verbs import watch_positions
+from beacon.store.verbs import alignment
 from tests.unit.store import world
 
 
 def main(directory: Path) -> None:
     with directory_lock.locked(directory, "the directory"), bus_server.BusServer(bus.address(directory)) as server:
         ledger = database.Database(directory / "e.db")
-        terms = watch_positions.LedgerConfig(
+        terms = alignment.LedgerConfig(
             scopes=(world.scope_of(),), endpoints=(endpoints.LedgerEndpoint(name="default"),), updates=True
         )
         served = service.StoreService(ledger, terms, settings={}, digest="d")

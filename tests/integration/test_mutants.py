@@ -50,7 +50,7 @@ MUTANTS = (
     ),
     Mutant(
         "the cursor jumps over what has not been applied",
-        "store/verbs/watch_positions.py",
+        "store/verbs/streams.py",
         "if request.position > cursor.version and request.prev != cursor.version:",
         "if request.position > cursor.version and request.prev < cursor.version:",
         "tests/unit/store/test_positions.py",

@@ -13,7 +13,7 @@ from beacon.bus import bus_server
 from beacon.domain import rules
 from beacon.store.ledger import database, directory_lock, endpoints
 from beacon.store.server import daemon, service
-from beacon.store.verbs import watch_positions
+from beacon.store.verbs import alignment
 
 ANNOTATION = "bakerapps.net.maas"
 
@@ -26,7 +26,7 @@ def scopes_of(configured: dict[str, Any]) -> tuple[rules.Scope, ...]:
 def main(directory: Path, configured: dict[str, Any]) -> None:
     with directory_lock.locked(directory, "the directory"), bus_server.BusServer(bus.address(directory)) as server:
         ledger = database.Database(directory / "e.db")
-        terms = watch_positions.LedgerConfig(
+        terms = alignment.LedgerConfig(
             scopes=scopes_of(configured),
             endpoints=(endpoints.LedgerEndpoint(name="default"),),
             updates=configured.get("updates", False),

@@ -1,6 +1,6 @@
 """Cursors and gaps of the ledger: the position of each scope, and the intervals in which it was not watched.
 
-It only reads and writes the two tables; `beacon.store.verbs.watch_positions` decides when a cursor may move.
+It only reads and writes the two tables; `streams` and `lists` of the verbs decide when a cursor may move.
 """
 
 from dataclasses import dataclass

@@ -17,17 +17,21 @@ from beacon.domain import records
 from beacon.store.ledger import clock, database, endpoints, rendering, session_state
 from beacon.store.server import disk_guard
 from beacon.store.verbs import (
+    alignment,
     backups,
     comparisons,
     deliveries,
     delivery_search,
     endpoint_control,
+    journal,
+    lists,
     object_history,
     object_pages,
     pruning,
     recent_events,
     redelivery,
     statistics,
+    streams,
     test_events,
     watch_positions,
 )
@@ -103,7 +107,7 @@ class StoreService:
     def __init__(
         self,
         ledger: database.Database,
-        config: watch_positions.LedgerConfig,
+        config: alignment.LedgerConfig,
         *,
         settings: Mapping[str, object],
         digest: str,
@@ -141,7 +145,7 @@ class StoreService:
         self.digest = digest
         self._prepare_with_ballast()
         self._started_us = self._clock.now_us()
-        self.ledger_id = self._positions.identity().ledger
+        self.ledger_id = self._positions.identity.get().ledger
 
     def _prepare_with_ballast(self) -> None:
         """Align the ledger; if the volume is full, release the ballast and try again."""
@@ -158,17 +162,17 @@ class StoreService:
         """Align the ledger with the clock and the configuration."""
         self._ledger.begin()
         self._clock.load(self._ledger)
-        is_copy = self._positions.prepare(self._clock.now_us())
+        aligned = self._positions.prepare(self._clock.now_us())
         self._turn.is_possible = self._positions.owes_catch_up
         self._deliveries.prepare(one.settings.name for one in self._positions.endpoints)
         self._write_rest()
         self._ledger.commit()
         notes = self._state.keep_all()
-        if is_copy:
-            self._listener.restored(ledger=self._positions.identity().ledger)
+        if aligned.is_copy:
+            self._listener.restored(ledger=self._positions.identity.get().ledger)
             self._listener.committed(requests=0, seconds=0.0, notes=notes)
-        if self._positions.renamed:
-            self._listener.renamed(self._positions.renamed)
+        if aligned.renamed:
+            self._listener.renamed(aligned.renamed)
 
     def handle(self, request: wire.AnyRequest, *, ledger: str = "") -> wire.Reply | wire.Refused:
         """Serve one request alone; a claim is never parked."""
@@ -326,22 +330,25 @@ class StoreService:
     def _writers_by_request(self) -> dict[type, Callable[[Any, rendering.Now], wire.Reply | None]]:
         """Return the handlers of the other verbs; a claim has no reply before the commit."""
         control = endpoint_control.EndpointControl(self._ledger, self._state, unpark=self._deliveries.resume)
+        changes = journal.Journal(self._ledger, self._state)
+        streams_ = streams.Streams(self._state, self._positions, changes)
+        lists_ = lists.Lists(self._state, self._positions, changes)
         return {
             wire.Claim: lambda r, now: self._deliveries.settle(r, now.us),
-            wire.Observe: self._positions.observe,
-            wire.Confirm: self._positions.confirm,
-            wire.OpenStream: lambda r, _: self._positions.open_stream(r),
-            wire.Rewind: lambda r, _: self._positions.rewind(r),
-            wire.Expire: lambda r, _: self._positions.expire(r),
-            wire.ListBegin: self._positions.list_begin,
-            wire.ListPage: self._positions.list_page,
-            wire.ListEnd: self._positions.list_end,
+            wire.Observe: streams_.observe,
+            wire.Confirm: streams_.confirm,
+            wire.OpenStream: lambda r, _: streams_.open_stream(r),
+            wire.Rewind: lambda r, _: streams_.rewind(r),
+            wire.Expire: lambda r, _: streams_.expire(r),
+            wire.ListBegin: lists_.begin,
+            wire.ListPage: lists_.page,
+            wire.ListEnd: lists_.end,
             wire.CompareOpen: self._comparisons.open,
             wire.CompareBegin: lambda r, _: self._comparisons.begin(r),
             wire.ComparePage: self._comparisons.page,
             wire.CompareEnd: self._comparisons.end,
             wire.Prune: lambda r, _: self._pruning.prune(r),
-            wire.Adopt: lambda r, now: self._positions.adopt(r, now.us),
+            wire.Adopt: lambda r, now: streams_.adopt(r, now.us),
             wire.Redeliver: lambda r, now: self._redelivery.redeliver(r, now.us),
             wire.Discard: lambda r, now: self._redelivery.discard(r, now.us),
             wire.PauseEndpoint: lambda r, now: control.pause(r, now.us),

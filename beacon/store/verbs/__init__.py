@@ -1,4 +1,4 @@
 """The verbs: what the store does in the ledger for a request, each within the transaction of the caller.
 
-Start reading at `watch_positions` and `journal` (observations become events), then `deliveries` (claims, settlements).
+Start reading at `streams` and `journal` (observations become events), then `deliveries` (claims, settlements).
 """

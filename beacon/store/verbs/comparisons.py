@@ -78,7 +78,7 @@ class Comparisons:
         scope = self._positions.configured(request.scope, request.fingerprint)
         if scope is None:
             return wire.Compared(place=wire.ApplyResult.RECONFIGURED)
-        identity = self._positions.identity()
+        identity = self._positions.identity.get()
         if request.cluster and identity.cluster and request.cluster != identity.cluster:
             message = f"the ledger belongs to cluster {identity.cluster}, the API server to cluster {request.cluster}"
             raise errors.ForeignClusterError(message)
@@ -173,7 +173,7 @@ class Comparisons:
         ) and cursor.version >= list_version
 
     def _context(self, run: _Comparison, now: rendering.Now) -> rendering.RequestContext:
-        context = self._positions.context(run.scope, run.api_version, self._positions.identity(), now)
+        context = self._positions.context(run.scope, run.api_version, self._positions.identity.get(), now)
         return replace(context, since_us=self._cursors.compared_us(run.scope.id) or None)
 
     def _before(self) -> tuple[Mapping[model.EventType, int], int]:
@@ -213,7 +213,7 @@ class Comparisons:
 
 
 def _run_key(scope: model.ScopeId) -> session_state.StateKey[_Comparison]:
-    return session_state.StateKey("comparison", scope)
+    return session_state.StateKey(watch_positions.RUNNING_COMPARISON, scope)
 
 
 def _last_key(scope: model.ScopeId) -> session_state.StateKey[str]:

@@ -13,7 +13,7 @@ from beacon import errors, wire
 from beacon.domain import model
 from beacon.store.ledger import database
 from beacon.store.server import service
-from beacon.store.verbs import watch_positions
+from beacon.store.verbs import lists
 from tests.unit.store import world
 
 SCOPE = world.scope_of()
@@ -201,11 +201,11 @@ def fit(store: world.World, request: wire.AnyRequest) -> wire.AnyRequest:
     if isinstance(request, wire.Expire | wire.Observe | wire.ListBegin):
         request = replace(request, prev=cursor)
     if isinstance(request, wire.ListPage | wire.ListEnd):
-        run = store.service._state.get(watch_positions._list_key(SCOPE.id))
+        run = store.service._state.get(lists._running(SCOPE.id))
         at = run.list_version if run else request.at
         request = replace(request, scope=SCOPE.id, session=opened.session, at=at)
     if isinstance(request, wire.ListPage):
-        run = store.service._state.get(watch_positions._list_key(SCOPE.id))
+        run = store.service._state.get(lists._running(SCOPE.id))
         uids = tuple(dict.fromkeys([*request.uids, *(seen.uid for seen in request.observations)]))
         request = replace(request, number=run.pages if run else 0, uids=uids, versions=tuple(range(5, 5 + len(uids))))
     return request

@@ -11,7 +11,7 @@ from beacon import wire
 from beacon.domain import model, rules
 from beacon.store.ledger import database, endpoints
 from beacon.store.server import service
-from beacon.store.verbs import watch_positions
+from beacon.store.verbs import alignment
 from tests.unit.store import world
 
 REFUSED = model.RuleVerdict.ANNOTATION
@@ -214,7 +214,7 @@ def test_open_and_failed_deliveries_of_the_only_endpoint_follow_its_new_name(sto
     store.observe(10, 11, world.seen("b", 11, value="green"))
     store.ledger.close()
     ledger = database.Database(store.path)
-    terms = watch_positions.LedgerConfig(
+    terms = alignment.LedgerConfig(
         scopes=(ANY,), endpoints=(endpoints.LedgerEndpoint(name="other", url_digest=b"url"),), updates=True
     )
     store.ledger, store.service = (

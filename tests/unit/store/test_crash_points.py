@@ -9,7 +9,7 @@ from beacon import wire
 from beacon.domain import model
 from beacon.store.ledger import database, endpoints
 from beacon.store.server import service
-from beacon.store.verbs import catch_up, watch_positions
+from beacon.store.verbs import alignment, catch_up
 from tests.unit.store import world
 
 LISTED_AT = 10
@@ -51,7 +51,7 @@ class Mortals(world.World):
 
     def start(self) -> None:
         self.ledger = Mortal(self.path)
-        terms = watch_positions.LedgerConfig(scopes=self.scopes, endpoints=self.endpoints, updates=self.updates)
+        terms = alignment.LedgerConfig(scopes=self.scopes, endpoints=self.endpoints, updates=self.updates)
         self.service = service.StoreService(self.ledger, terms, settings={}, digest="d", time_=self.time())
 
     def go_through(self, history: list[model.Observation]) -> None:

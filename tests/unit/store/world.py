@@ -9,7 +9,7 @@ from beacon import wire
 from beacon.domain import model, rules
 from beacon.store.ledger import clock, database, endpoints
 from beacon.store.server import disk_guard, service
-from beacon.store.verbs import watch_positions
+from beacon.store.verbs import alignment
 
 ANNOTATION = "bakerapps.net.maas"
 
@@ -68,7 +68,7 @@ class World:
 
     def start(self) -> None:
         self.ledger = database.Database(self.path, vfs=self.vfs)
-        terms = watch_positions.LedgerConfig(scopes=self.scopes, endpoints=self.endpoints, updates=self.updates)
+        terms = alignment.LedgerConfig(scopes=self.scopes, endpoints=self.endpoints, updates=self.updates)
         self.service = service.StoreService(
             self.ledger, terms, settings={}, digest="d", time_=self.time(), disk=self.room
         )
