@@ -77,6 +77,13 @@ def test_a_field_that_the_prometheus_operator_does_not_accept_is_detected(
         jsonschema.validate(wrong, operator_schemas.SCHEMAS[kind])
 
 
+@pytest.mark.parametrize("name", [built.BASE, "overlays/openshift", "overlays/example"])
+def test_a_node_that_does_not_answer_is_left_after_30_seconds(name: str) -> None:
+    tolerated = {each["key"]: each["tolerationSeconds"] for each in built.pod(name)["tolerations"]}
+
+    assert tolerated == {"node.kubernetes.io/not-ready": 30, "node.kubernetes.io/unreachable": 30}
+
+
 def test_an_invalid_object_is_detected() -> None:
     wrong = {**built.one(built.BASE, "Service"), "sepc": {}}
 
