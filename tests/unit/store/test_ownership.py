@@ -86,7 +86,8 @@ def test_an_owner_that_stood_still_writes_nothing_after_another_took_over(first:
         first.live()
 
     first.owner.release()
-    second.live()  # its file was kept
+    assert b" pod-2 " in (data / ownership.FILE).read_bytes()
+    second.live()
 
 
 def test_a_store_that_is_restarted_in_its_pod_continues_at_once(first: Node, data: Path) -> None:
