@@ -12,7 +12,7 @@ image: export SOURCE_DATE_EPOCH := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 
 BUILD = $(BUILDER) build -f Containerfile --build-arg REVISION=$$(git rev-parse HEAD) \
 	$(if $(findstring podman,$(BUILDER)),--timestamp $(SOURCE_DATE_EPOCH)) $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE))
 
-.PHONY: help setup run test lint format test-quick test-unit test-interpreters test-contract test-integration test-endpoints test-system soak dashboard schema bench lock clean sbom audit lock-tools
+.PHONY: help setup run test lint format test-quick test-unit test-interpreters test-contract test-integration test-endpoints test-system soak dashboard schema bench lock clean sbom provenance audit lock-tools
 .PHONY: image image-test
 
 help: ## list the tasks
@@ -116,8 +116,13 @@ $(TOOLS)/.ready: requirements-tools.lock
 
 sbom: $(TOOLS)/.ready ## write the software bill of materials: dist/beacon.cdx.json (CycloneDX)
 	@mkdir -p dist
-	$(TOOLS)/bin/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible \
+	@awk 'NR == FNR {left[$$1]; next} /^[a-z]/ {split($$1, name, "=="); skip = name[1] in left} !skip' \
+		requirements-left-out.txt requirements.lock > dist/requirements.lock
+	$(TOOLS)/bin/cyclonedx-py requirements dist/requirements.lock --pyproject pyproject.toml --output-reproducible \
 		--output-file dist/beacon.cdx.json
+
+provenance: setup ## write dist/provenance.json (SLSA) for the pushed image IMAGE=name DIGEST=sha256:...
+	$(BIN)/python -m beacon.dev.provenance $(IMAGE) $(DIGEST)
 
 audit: $(TOOLS)/.ready ## check the runtime requirements for known vulnerabilities (needs PyPI)
 	@$(TOOLS)/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off --requirement requirements.lock \

@@ -181,6 +181,21 @@ def test_after_a_compaction_an_older_position_has_expired(cluster: server.ApiSer
     assert present.next_summary() == "ADDED b"
 
 
+def test_the_history_reaches_back_for_a_while(cluster: server.ApiServer, client: asking.Client) -> None:
+    position = cluster.version
+    cluster.create("configmaps", named("a"))
+    cluster.faults.age(4, history_s=5)
+    cluster.create("configmaps", named("b"))
+
+    known = client.watch(f"{CONFIGMAPS}?resourceVersion={position}")
+    assert [known.next_summary(), known.next_summary()] == ["ADDED a", "ADDED b"]
+    cluster.faults.age(2, history_s=5)
+
+    expired = client.watch(f"{CONFIGMAPS}?resourceVersion={position}")
+    assert expired.next()["object"]["code"] == 410
+    assert client.watch(f"{CONFIGMAPS}?resourceVersion={position + 1}").next_summary() == "ADDED b"
+
+
 def test_a_restarted_server_has_the_same_port_and_content_but_no_history(
     cluster: server.ApiServer, client: asking.Client
 ) -> None:

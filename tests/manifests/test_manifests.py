@@ -92,6 +92,13 @@ def test_the_overlay_with_backups_mounts_the_directory_of_its_configuration() ->
     assert built.one("overlays/backups", "PersistentVolumeClaim", claim)
 
 
+@pytest.mark.parametrize("name", [built.BASE, "overlays/openshift", "overlays/example"])
+def test_a_node_that_does_not_answer_is_left_after_30_seconds(name: str) -> None:
+    tolerated = {each["key"]: each["tolerationSeconds"] for each in built.pod(name)["tolerations"]}
+
+    assert tolerated == {"node.kubernetes.io/not-ready": 30, "node.kubernetes.io/unreachable": 30}
+
+
 def test_an_invalid_object_is_detected() -> None:
     wrong = {**built.one(built.BASE, "Service"), "sepc": {}}
 

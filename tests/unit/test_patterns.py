@@ -185,6 +185,7 @@ WORST: dict[str, tuple[Worst, ...]] = {
         ("exited: notifier (exit status ", "1", ""),
     ),
     "sentinel/causes.py 'spawnerr: (.+)'": (("", "spawnerr: ", ""), ("", "spawnerr: \n", "")),
+    "store/server/ownership.py _PLAIN": (("", "a", "!"),),
     "store/ledger/migrating.py '\\\\d{4}'": (("", "1", ""),),
     "boundary/visible.py _UNSAFE": (("", "\u202e", ""), ("", "a", "")),
     # Development only.

@@ -18,7 +18,7 @@ from beacon.dev.api_server import access, control, service, status
 PREFIX = "/beacon-dev/"
 _COMMANDS = frozenset({
     "fail", "refuse", "freeze", "thaw", "slow", "remove", "clear", "drop", "end_watches", "half_line", "error_line",
-    "compact", "load", "fill", "churn", "snapshot", "rewind", "issue", "reissue", "revoke", "allow", "deny",
+    "compact", "age", "load", "fill", "churn", "snapshot", "rewind", "issue", "reissue", "revoke", "allow", "deny",
 })  # fmt: skip
 _ANSWER_FIRST_S = 0.1
 

@@ -98,6 +98,10 @@ class Control:
         self._cluster.state.forget(compact=True)
         return self._cluster.state.version
 
+    def age(self, seconds: float, *, history_s: float) -> None:
+        """Advance the clock of the history, which reaches back `history_s`; positions before it get a 410."""
+        self._cluster.state.age(seconds, history_s=history_s)
+
     def restart(self, downtime_s: float = 0.0, *, refusing_s: float = 0.0, code: int = 403) -> None:
         """Restart on the same port: connections break, the watch cache is empty, older positions get a 410.
 

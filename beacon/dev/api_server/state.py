@@ -86,10 +86,11 @@ class Table:
         return self.changes[at - 1].version if at else min(version, self.floor)
 
     def forget(self, version: int) -> None:
-        """Clear the history, like the watch cache of a restarted server."""
-        self.base = self.end
-        self.changes = []
-        self.floor = version
+        """Clear the history up to a version: the whole one, like the watch cache of a restarted server, or a part."""
+        cut = self.after(version) - self.base
+        self.base += cut
+        self.changes = self.changes[cut:]
+        self.floor = max(self.floor, version)
 
 
 class ClusterState:
@@ -103,6 +104,8 @@ class ClusterState:
         self.tables: dict[Storage, Table] = {}
         self.on_change: Callable[[], None] = lambda: None
         self._snapshots: dict[tuple[Storage, int], list[Stored]] = {}
+        self._age_s = 0.0
+        self._past: list[tuple[float, int]] = []  # the version at the end of each age
 
     def table(self, storage: Storage) -> Table:
         """Return the table of a resource. Create it on first use."""
@@ -177,6 +180,18 @@ class ClusterState:
             for table in self.tables.values():
                 table.forget(self.version)
             self.on_change()
+
+    def age(self, seconds: float, *, history_s: float) -> None:
+        """Advance the clock of the history, and discard what is older than `history_s`, as etcd's compaction does."""
+        with self.lock:
+            self._past.append((self._age_s, self.version))
+            self._age_s += seconds
+            for age_s, version in self._past:
+                if age_s <= self._age_s - history_s:
+                    self.first_version = version
+            self._snapshots.clear()
+            for table in self.tables.values():
+                table.forget(self.first_version)
 
     def save(self) -> "Saved":
         """Return a backup, like an etcd snapshot."""

@@ -102,6 +102,16 @@ class Database:
         except apsw.Error as error:
             raise translated(error) from error
 
+    @contextmanager
+    def forsaken_on(self, error: type[Exception]) -> Iterator[None]:
+        """Close the connection without a checkpoint after this error, because another process writes the file."""
+        try:
+            yield
+        except error:
+            self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            self.close()
+            raise
+
     @property
     def in_transaction(self) -> bool:
         """Return True if a transaction is open; False after an error that made SQLite roll back."""

@@ -106,12 +106,14 @@ class Daemon:
         served: service.StoreService,
         listener: service.ServiceListener,
         *,
+        confirm: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Serve `served` on `server`."""
+        """Serve `served` on `server`; `confirm` raises before a transaction that must not be made."""
         self._server = server
         self._service = served
         self._listener = listener
+        self._confirm = confirm
         self._clock = clock
         self._intake_at = -_BUSY_S
         self._is_behind = False  # deliveries wait for a claim
@@ -130,6 +132,7 @@ class Daemon:
             requests = self._wait_for_intake(requests)
         if any(wire.kind_of(one.request) is wire.VerbKind.INTAKE for one in requests):
             self._intake_at = self._clock()
+        self._confirm()
         answers = self._service.process(requests)
         self._notice_backlog(requests, answers)
         for pending, reply in sorted(answers, key=_is_low_priority):

@@ -12,7 +12,7 @@ from beacon.domain import model
 from beacon.runtime import log, metrics
 from beacon.store.ledger import cursors, database, endpoints, event_notes
 from beacon.store.recovery import integrity
-from beacon.store.server import service
+from beacon.store.server import ownership, service
 from beacon.store.verbs import actions, comparisons, endpoint_control, parking, redelivery, suspects
 
 _ABANDONED_S = 30.0  # since the last request of an operator's command: it was interrupted
@@ -87,6 +87,10 @@ class Observer(service.ServiceListener):
             unreadable=rescue.unreadable,
             reopened=rescue.reopened,
         )
+
+    def waits(self, host: str) -> None:
+        """Log that the ledger was not closed by its previous owner, which may be alive."""
+        self._log.info("waiting for the previous owner", host=host, longest_s=ownership.LONGEST_WAIT_S)
 
     def progressed(self, doing: str, share: float) -> None:
         """Log the progress of a long activity before the store serves."""
