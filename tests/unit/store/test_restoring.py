@@ -84,6 +84,25 @@ def test_the_previous_ledger_is_kept_with_its_log(both: tuple[Path, Path], capsy
     assert opened(path.with_name("events.db.replaced-2")) == {"before"}
 
 
+@pytest.mark.parametrize("earlier", [True, False])
+def test_without_a_ledger_the_copy_becomes_it_and_nothing_is_named(
+    both: tuple[Path, Path], capsys: pytest.CaptureFixture[str], *, earlier: bool
+) -> None:
+    path, copy = both
+    if earlier:
+        assert restore(copy, path) == errors.EXIT_OK
+    for one in (path, path.with_name("events.db-wal")):
+        one.unlink(missing_ok=True)
+    capsys.readouterr()
+
+    assert restore(copy, path) == errors.EXIT_OK
+
+    assert capsys.readouterr().out.splitlines()[2] == ""
+    assert opened(path) == {"before"}
+    asides = [opened(one) for one in path.parent.glob("events.db.replaced*") if not one.name.endswith("-wal")]
+    assert asides == [{"before", "after"}] * earlier
+
+
 @pytest.mark.parametrize("links", [True, False])
 @pytest.mark.parametrize("again", ["store", "restore"])
 def test_after_a_kill_between_any_two_steps_one_of_the_two_is_whole(
