@@ -231,7 +231,8 @@ class ScheduledBackups:
             if readable:
                 part = os.read(descriptor, 65_536)
                 if not part:
-                    run.wait()
+                    with suppress(subprocess.TimeoutExpired):
+                        run.wait(_TIMEOUT_S)
                     return text.decode(errors="replace").strip().rpartition("\n")[2]
                 heard_at, text = time.monotonic(), (text + part)[-65_536:]
             elif time.monotonic() - heard_at > self._deps.silent_s:

@@ -202,6 +202,17 @@ def test_a_ledger_that_is_served_is_not_replaced(tmp_path: Path, capsys: pytest.
     ]
 
 
+def test_a_link_is_not_replaced(both: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    path, copy = both
+    link = path.with_name("link.db")
+    link.symlink_to(path)
+
+    assert restore(copy, link) == errors.EXIT_CANNOT_CREATE
+
+    assert "symbolic link" in capsys.readouterr().err
+    assert opened(path) == {"before", "after"}
+
+
 def test_two_restores_at_a_time_do_not_mix(both: tuple[Path, Path]) -> None:
     path, _copy = both
     with (
