@@ -7,6 +7,11 @@ from beacon import errors
 from beacon.runtime import supervision
 
 _STORE = "store"
+_STOPPABLE = {
+    supervision.ProgramState.STARTING,
+    supervision.ProgramState.RUNNING,
+    supervision.ProgramState.BACKOFF,
+}
 _STOP_S = 30.0  # more than supervisord waits before it kills
 _POLL_S = 0.05
 
@@ -18,7 +23,7 @@ def stop_store(run_dir: Path) -> None:
         errors.TransientError: supervisord does not answer, or the store does not end.
     """
     path = supervision.socket_of(run_dir)
-    if _store(path).state is not supervision.ProgramState.STOPPED:
+    if _store(path).state in _STOPPABLE:
         supervision.stop(path, _STORE)
     until = time.monotonic() + _STOP_S
     while (found := _store(path)).alive:

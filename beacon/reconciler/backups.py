@@ -31,7 +31,7 @@ _FIRST_RETRY_S, _LONGEST_RETRY_S = 60.0, 3600.0
 _SILENT_S = 60.0  # how long the backup volume may make no progress
 _POLL_S = 0.2
 _STAGED = "backup-unfinished"
-_NICE = 10  # of the check, which takes some seconds of CPU for a large ledger
+_NICE = 10  # of the subprocesses, which take some seconds of CPU for a large ledger
 _MARGIN = 1.1  # of the space for the copy beside the ledger, which grows with what is written meanwhile
 
 
@@ -86,8 +86,8 @@ class ScheduledBackups:
                     if not wait_s:
                         self.make(lambda request: client.try_call(request, timeout_s=_TIMEOUT_S))
                         wait_s = self._config.interval_s - (self._deps.clock() - began)
-                        self._retry_s = 0.0
-                except BackupFailed as error:
+                    self._retry_s = 0.0
+                except (BackupFailed, OSError) as error:
                     wait_s = self._failed(str(error))
                 self._wait(wait_s)
         except errors.Stopping:
@@ -182,8 +182,7 @@ class ScheduledBackups:
         command = [sys.executable, "-m", "beacon.store.recovery.verification", str(self._staged)]
         with tempfile.TemporaryFile("w+", encoding="utf-8") as problems:  # a pipe could fill up
             check = subprocess.Popen(command, stdout=problems, stderr=subprocess.STDOUT)  # noqa: S603  no shell
-            with suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, check.pid, _NICE)
+            _lower_priority(check.pid)
             try:
                 while check.poll() is None:
                     self._pause(_POLL_S)
@@ -202,6 +201,7 @@ class ScheduledBackups:
             raise BackupFailed(f"the backup volume {self._config.path} still does not answer")
         command = [sys.executable, "-m", "beacon.reconciler.backup_volume", *arguments]
         self._hanging = run = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603  no shell
+        _lower_priority(run.pid)
         try:
             last = self._last_line(run)
         finally:
@@ -231,7 +231,8 @@ class ScheduledBackups:
             if readable:
                 part = os.read(descriptor, 65_536)
                 if not part:
-                    run.wait()
+                    with suppress(subprocess.TimeoutExpired):
+                        run.wait(_TIMEOUT_S)
                     return text.decode(errors="replace").strip().rpartition("\n")[2]
                 heard_at, text = time.monotonic(), (text + part)[-65_536:]
             elif time.monotonic() - heard_at > self._deps.silent_s:
@@ -264,6 +265,11 @@ class ScheduledBackups:
         until = self._deps.clock() + seconds
         while (left_s := until - self._deps.clock()) > 0:
             self._pause(min(left_s, heartbeat.IDLE_S))
+
+
+def _lower_priority(pid: int) -> None:
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, _NICE)
 
 
 def _size(path: Path) -> int:

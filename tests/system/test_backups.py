@@ -1,6 +1,8 @@
 """The whole Beacon: scheduled backups, a reload, and a restore by the documented command, one after another."""
 
+import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -66,6 +68,28 @@ def mounted(path: Path) -> None:
     path.symlink_to(Path("..data", path.name))
 
 
+@contextlib.contextmanager
+def frozen_volume(whole: running.Everything) -> Iterator[None]:
+    """Stop the process that uses the backup volume, as one that waits for NFS."""
+    stopped: list[int] = []
+
+    def stop() -> bool:
+        for pid in whole.beacon.living():
+            with contextlib.suppress(OSError):
+                if b"beacon.reconciler.backup_volume" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    os.kill(pid, signal.SIGSTOP)
+                    if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T":
+                        stopped.append(pid)
+        return bool(stopped)
+
+    testkit.until(stop, "the process that uses the backup volume", timeout=60)
+    try:
+        yield
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+
+
 def replaced(path: Path, **changes: Any) -> None:
     """Change the mounted ConfigMap, as the kubelet does: in a new directory, to which a link is moved."""
     config = json.loads(path.read_text()) | changes
@@ -97,6 +121,13 @@ def test_backups_are_made_on_schedule_and_a_kill_disturbs_neither_them_nor_the_s
     testkit.until(lambda: not staged.exists(), "what is left beside the ledger to be removed", timeout=60)
     whole.beacon.wait_ready()
     testkit.until(lambda: metric(whole, "beacon_backup_last_success_timestamp_seconds") > 0, "the metrics", timeout=30)
+
+    with frozen_volume(whole):
+        whole.cluster.create("configmaps", annotated("meanwhile"))
+        whole.sink.wait_for(lambda stats: stats.distinct >= 2)
+        assert whole.beacon.wait_ready()["checks"]["reconciler"]["ok"]
+        newest = made()[-1].name
+    testkit.until(lambda: made()[-1].name > newest, "a backup after the volume answers again", timeout=60)
 
     (part,) = [one for one in status(whole)["components"] if one["component"] == "backup"]
     assert part["file"] >= last

@@ -265,6 +265,8 @@ class Scenario:
         self.json("version")
         self.json("verify")
         self.json("backup", str(self.directory / "copy.db"))
+        self.json("restore", "--database", str(self.directory / "restored.db"), str(self.directory / "copy.db"))
+        self.json("reload")
         self.json("adopt", self.json("plan", "--config", str(config))["cluster"], "--yes")
 
 

@@ -280,6 +280,15 @@ def test_an_endpoint_that_needs_attention_is_one_sentence_with_the_next_command(
     assert found == expected
 
 
+def test_backups_are_shown_where_they_are_configured() -> None:
+    made, none = (list(rendering.lines(seen(components=[backup(*one)]))) for one in (("waiting", 0), ("running", None)))
+
+    assert made[-2] == "\nbackups"
+    assert made[-1].startswith("  waiting  b.db  made ")
+    assert none[-2:] == ["\nbackups", "  running  none yet"]
+    assert "\nbackups" not in list(rendering.lines(seen()))
+
+
 def test_every_cause_of_parking_has_a_cure_of_its_own() -> None:
     cures = {cause: parked.cure(cause) for cause in [*parking.ParkingCause, "invalid-client", "status-451"]}
 
@@ -362,6 +371,18 @@ PRESSURE = {"component": "storage", "state": "critical", "reason": "95% of the b
 WATCHED = seen()["components"]
 
 
+def backup(state: str, age_us: int | None) -> dict[str, Any]:
+    made_us = 0 if age_us is None else NOW_US - age_us
+    return {
+        "component": "backup",
+        "state": state,
+        "reason": "the backup volume is full" if state == "failed" else "",
+        "made_us": made_us,
+        "file": "b.db" if made_us else "",
+        "interval_s": 3600.0,
+    }
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
@@ -398,6 +419,24 @@ WATCHED = seen()["components"]
         (
             {"gaps": [gap(reason="damaged")]},
             ["pods: a gap (damaged) of 1 min 0 s ended 10 min 0 s ago with 0 differences"],
+        ),
+        (
+            {"gaps": [gap(reason="restored")]},
+            ["pods: a gap (restored) of 1 min 0 s ended 10 min 0 s ago with 0 differences"],
+        ),
+        ({"components": [*WATCHED, backup("waiting", 2 * HOUR_US)]}, []),
+        ({"components": [*WATCHED, backup("running", None)]}, []),
+        ({"components": [*WATCHED, backup("waiting", 3 * HOUR_US)]}, ["backup: late: the newest is 3 h 0 min old"]),
+        (
+            {
+                "components": [*WATCHED, backup("failed", HOUR_US)],
+                "ready": unready("backup", "failed", "the backup volume is full"),
+            },
+            ["backup: failed: the backup volume is full; the newest is 1 h 0 min old"],
+        ),
+        (
+            {"components": [*WATCHED, backup("failed", None)]},
+            ["backup: failed: the backup volume is full; there is none"],
         ),
     ],
 )

@@ -83,6 +83,7 @@ def _apply(run_dir: Path, tree: settings.Settings) -> list[str]:
         if settings.digest(before) == digest:
             client.try_call(wire.ReportReload(problems=0), timeout_s=_TIMEOUT_S)
             return []
+    _check_directory(before, tree)
     try:
         supervised.stop_store(run_dir)
     finally:
@@ -90,6 +91,14 @@ def _apply(run_dir: Path, tree: settings.Settings) -> list[str]:
     if state := store_client.wait_until_serving(run_dir, _SERVING_S, digest=digest):
         raise errors.TransientError(f"the store was restarted, but does not serve yet: {state}; see beacon status")
     return changed.between(before, tree)
+
+
+def _check_directory(before: settings.Settings, after: settings.Settings) -> None:
+    """Exit with 78 if the store could not start because of a changed path of the ledger."""
+    directory = Path(after.storage.db_path).parent
+    if after.storage.db_path != before.storage.db_path and not os.access(directory, os.W_OK | os.X_OK):
+        terminal.print_line(f"storage.dbPath: the directory {directory} does not exist, or is not writable", err=True)
+        sys.exit(errors.EXIT_CONFIG)
 
 
 def _client(run_dir: Path) -> bus.Client:

@@ -25,9 +25,12 @@ def replace(path: Path) -> Path | None:
     Raises:
         OSError: the directory does not permit it.
     """
+    resume(path)  # a replacement that was interrupted before
+    had_ledger = path.exists()
     for _ in decide(path):
         pass
-    return resume(path)
+    aside = resume(path)
+    return aside if had_ledger else None
 
 
 def decide(path: Path) -> Iterator[None]:

@@ -69,33 +69,47 @@ def unfinished(ledger: Path) -> Iterator[None]:
 
 def main(source: Path, ledger: Path, progress: int, *, is_served: bool = False) -> int:
     """Restore, and return the exit code."""
-    report = verification.writer(progress)
     try:
-        if source.exists() and ledger.exists() and source.samefile(ledger):
-            message = f"{source} is the ledger itself"
-            raise errors.StartError(message, exit_code=errors.EXIT_FAILURE)
-        opening.require_directory(ledger.parent)
-        with contextlib.ExitStack() as stack:
-            if not is_served:
-                stack.enter_context(_locked(ledger, 0.0))
-            stack.enter_context(unfinished(ledger))
-            schema, found = prepare(source, ledger, report)
-            if found:
-                sys.stderr.writelines(f"{visible.escaped(line)}\n" for line in found)
-                return errors.EXIT_FAILURE
-            if is_served:
-                _await_stop()
-                stack.enter_context(_locked(ledger, _LOCK_S))
-            salvage.resume(ledger)  # an interrupted rescue: its rows are those of the ledger that is kept
-            aside = replacing.replace(ledger)
+        schema, found, aside = _restore(source, ledger, verification.writer(progress), is_served=is_served)
     except errors.BeaconError as error:
         sys.stderr.write(f"{visible.escaped(str(error))}\n")
         return error.exit_code if isinstance(error, errors.StartError) else errors.EXIT_FAILURE
     except OSError as error:
         sys.stderr.write(f"{visible.escaped(str(error))}\n")
         return errors.EXIT_CANNOT_CREATE
+    if found:
+        sys.stderr.writelines(f"{visible.escaped(line)}\n" for line in found)
+        return errors.EXIT_FAILURE
     sys.stdout.write(f"{schema}\n{ledger.stat().st_size}\n{aside or ''}\n")
     return errors.EXIT_OK
+
+
+def _restore(
+    source: Path, ledger: Path, report: Callable[[float], None], *, is_served: bool
+) -> tuple[int, list[str], Path | None]:
+    """Return the schema, the problems of the copy (with one, nothing was changed), and the previous ledger's path."""
+    _check_paths(source, ledger)
+    with contextlib.ExitStack() as stack:
+        if not is_served:
+            stack.enter_context(_locked(ledger, 0.0))
+        stack.enter_context(unfinished(ledger))
+        schema, found = prepare(source, ledger, report)
+        if found:
+            return schema, found, None
+        if is_served:
+            _await_stop()
+            stack.enter_context(_locked(ledger, _LOCK_S))
+        salvage.resume(ledger)  # an interrupted rescue: its rows are those of the ledger that is kept
+        return schema, [], replacing.replace(ledger)
+
+
+def _check_paths(source: Path, ledger: Path) -> None:
+    opening.require_directory(ledger.parent)
+    if source.exists() and ledger.exists() and source.samefile(ledger):
+        raise errors.StartError(f"{source} is the ledger itself", exit_code=errors.EXIT_FAILURE)
+    if ledger.is_symlink():
+        message = f"{ledger} is a symbolic link: only a file can be replaced in one step"
+        raise errors.StartError(message, exit_code=errors.EXIT_CANNOT_CREATE)
 
 
 def _await_stop() -> None:

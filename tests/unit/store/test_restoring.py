@@ -84,6 +84,25 @@ def test_the_previous_ledger_is_kept_with_its_log(both: tuple[Path, Path], capsy
     assert opened(path.with_name("events.db.replaced-2")) == {"before"}
 
 
+@pytest.mark.parametrize("earlier", [True, False])
+def test_without_a_ledger_the_copy_becomes_it_and_nothing_is_named(
+    both: tuple[Path, Path], capsys: pytest.CaptureFixture[str], *, earlier: bool
+) -> None:
+    path, copy = both
+    if earlier:
+        assert restore(copy, path) == errors.EXIT_OK
+    for one in (path, path.with_name("events.db-wal")):
+        one.unlink(missing_ok=True)
+    capsys.readouterr()
+
+    assert restore(copy, path) == errors.EXIT_OK
+
+    assert capsys.readouterr().out.splitlines()[2] == ""
+    assert opened(path) == {"before"}
+    asides = [opened(one) for one in path.parent.glob("events.db.replaced*") if not one.name.endswith("-wal")]
+    assert asides == [{"before", "after"}] * earlier
+
+
 @pytest.mark.parametrize("links", [True, False])
 @pytest.mark.parametrize("again", ["store", "restore"])
 def test_after_a_kill_between_any_two_steps_one_of_the_two_is_whole(
@@ -181,6 +200,17 @@ def test_a_ledger_that_is_served_is_not_replaced(tmp_path: Path, capsys: pytest.
         f"a store serves {path}: stop Beacon first, or add --restart-store",
         f"{path} is the ledger itself",
     ]
+
+
+def test_a_link_is_not_replaced(both: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    path, copy = both
+    link = path.with_name("link.db")
+    link.symlink_to(path)
+
+    assert restore(copy, link) == errors.EXIT_CANNOT_CREATE
+
+    assert "symbolic link" in capsys.readouterr().err
+    assert opened(path) == {"before", "after"}
 
 
 def test_two_restores_at_a_time_do_not_mix(both: tuple[Path, Path]) -> None:

@@ -523,6 +523,7 @@ def test_only_requests_that_mean_the_same_to_every_ledger_need_not_name_one() ->
         "hello",
         "inspect",
         "backup",
+        "report-reload",
         "holdings",
         "views",
         "find",

@@ -93,8 +93,10 @@ def _of_scopes(snapshot: Values) -> Iterator[str]:
 
 
 def _of_upkeep(part: Values, now_us: int) -> Iterator[str]:
-    """Describe a volume that fills up, and comparisons that have not succeeded for long."""
+    """Describe a volume that fills up, late backups, and comparisons that have not succeeded for long."""
     reason = part.get("reason", "")
+    if part["component"] == "backup":
+        yield from _of_backups(part, now_us)
     if part["component"] == "storage" and part["state"] in ("warning", "critical"):
         yield f"storage: {part['state']}: {reason}"
     if part["component"].startswith("reconcile.") and part["state"] in ("failed", "inconclusive"):
@@ -103,6 +105,16 @@ def _of_upkeep(part: Values, now_us: int) -> Iterator[str]:
         if age_s > _COMPARED_S:
             label = part.get("scope", part["component"])
             yield f"reconciler: {label} was last compared {formatting.duration(age_s)} ago: {part['state']}: {reason}"
+
+
+def _of_backups(part: Values, now_us: int) -> Iterator[str]:
+    """Describe a backup that failed, and one that is late; the alert fires at the same age."""
+    age_s = (now_us - part["made_us"]) / 1e6
+    newest = f"the newest is {formatting.duration(age_s)} old" if part["made_us"] else "there is none"
+    if part["state"] == "failed":
+        yield f"backup: failed: {part['reason']}; {newest}"
+    elif part["made_us"] and age_s > 2 * part["interval_s"]:
+        yield f"backup: late: {newest}"
 
 
 def _of_ages(snapshot: Values, now_us: int) -> Iterator[str]:

@@ -100,6 +100,20 @@ def lines(snapshot: Values, *, wide: bool = False) -> Iterator[str]:
         storage = snapshot["storage"]
         sizes = f"database {formatting.size(storage['database_bytes'])}, log {formatting.size(storage['wal_bytes'])}"
         yield from _section("storage", [(f"{sizes}, SQLite {storage['sqlite']}",)])
+    yield from _backups(snapshot)
+
+
+def _backups(snapshot: Mapping[str, Any]) -> Iterator[str]:
+    """Render the state of scheduled backups where they are configured."""
+    found = [_backup(part) for part in snapshot["components"] if part["component"] == "backup"]
+    if found:
+        yield from _section("backups", found)
+
+
+def _backup(part: Values) -> Sequence[str]:
+    if not part["made_us"]:
+        return (part["state"], "none yet")
+    return part["state"], part["file"], f"made {formatting.duration(time.time() - part['made_us'] / 1e6)} ago"
 
 
 def _endpoint(one: Values, *, several: bool) -> Sequence[str]:
