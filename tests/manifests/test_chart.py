@@ -249,6 +249,7 @@ def test_values_that_cannot_work_are_refused_in_one_sentence(values: dict[str, A
         ({"config": {"endpoints": [{"name": "a", "url": URL, "ulr": URL}]}}, "ulr"),
         ({"config": {"endpoint": {"url": URL, "timeout": "3 parsecs"}}}, "timeout"),
         (watching([{"apiVersion": "v1", "kind": "ConfigMap", "namespace": "a"}]), "namespace"),
+        ({"config": {"endpoint": {"url": URL, "headers": {"X-Key": "Bearer replace-me"}}}}, "X-Key"),
     ],
 )
 def test_a_typo_is_refused_by_template_lint_and_install(values: dict[str, Any], typo: str) -> None:
