@@ -70,7 +70,13 @@ def one(objects: list[Json] | tuple[Json, ...], kind: str, called: str = "beacon
     return found
 
 
-def config(objects: list[Json] | tuple[Json, ...], called: str = "beacon") -> str:
-    """Return the text of the configuration."""
-    text: str = one(objects, "ConfigMap", called)["data"]["config.yaml"]
+def config(objects: list[Json] | tuple[Json, ...]) -> str:
+    """Return the text of the configuration, which is a ConfigMap or a Secret."""
+    (text,) = (
+        given["config.yaml"]
+        for each in objects
+        for given in (each.get("data", {}), each.get("stringData", {}))
+        if "config.yaml" in given
+    )
+    assert isinstance(text, str)
     return text

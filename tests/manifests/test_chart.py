@@ -2,6 +2,7 @@
 
 import base64
 import re
+import shlex
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from beacon.configuration import configured_scopes, loading
 from beacon.dev.reference import chart as reference
 from tests.manifests import built, chart, operator_schemas, restricted
 from tests.manifests import test_manifests as manifests
+from tests.system import documents
 
 pytestmark = pytest.mark.needs("helm", "kubectl")
 
@@ -364,6 +366,15 @@ def test_without_a_token_nothing_names_a_secret() -> None:
     assert "env" not in spec["containers"][0]
 
 
+def test_a_configuration_with_credentials_is_a_secret_and_is_mounted_as_a_configmap_is() -> None:
+    objects = chart.rendered(least(configInSecret=True))
+
+    spec = chart.one(objects, "Deployment")["spec"]["template"]["spec"]
+    assert chart.one(objects, "Secret")["stringData"]["config.yaml"]
+    assert [volume["secret"] for volume in spec["volumes"] if volume["name"] == "config"] == [{"secretName": "beacon"}]
+    assert not [each for each in objects if each["kind"] == "ConfigMap"]
+
+
 def test_two_releases_share_no_name_and_no_selector() -> None:
     one, other = (chart.rendered(least(**MONITORED), release=release) for release in ("beacon", "shop"))
 
@@ -397,6 +408,24 @@ def test_the_image_is_that_of_the_release_another_tag_or_a_digest(given: dict[st
     (container,) = chart.one(chart.rendered(least(image=given)), "Deployment")["spec"]["template"]["spec"]["containers"]
 
     assert container["image"] == image.format(version=version())
+
+
+def test_the_values_and_commands_of_the_page_on_deployment_are_accepted() -> None:
+    page = (built.ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    blocks = [block.text for block in documents.blocks(manifests.DEPLOYMENT) if "k8s/chart" in block.text]
+    (values,) = re.findall(r"```yaml\n(config:.*?)```", page, re.DOTALL)
+
+    words = [shlex.split(line) for text in blocks for line in text.replace("\\\n", "").splitlines()]
+    commands = [given for given in words if given[0] == "helm"]
+
+    assert {given[1] for given in commands} == {"install", "upgrade"}
+    for given in commands:
+        options = [
+            word for word in given if word not in ("helm", "install", "upgrade", "--install", "--create-namespace")
+        ]
+        done = chart.helm("template", *(str(built.ROOT / word) if word == "k8s/chart" else word for word in options))
+        assert done.returncode == 0, done.stderr
+    assert chart.rendered(yaml.safe_load(values))
 
 
 # --- The chart's files

@@ -44,6 +44,7 @@ def values_schema() -> Json:
         "title": "Values of Beacon's chart",
         **_closed(
             config=_embedded(schema.document()),
+            configInSecret=_FLAG,
             token=_TEXT,
             existingSecret=_TEXT,
             image=_image(),
