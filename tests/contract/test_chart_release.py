@@ -64,9 +64,14 @@ class Release:
 
     def digest(self) -> str:
         """Return the annotation whose change replaces the pod."""
-        (found,) = self.get("deployments.apps")
-        digest: str = found["spec"]["template"]["metadata"]["annotations"]["checksum/config"]
+        digest: str = self.template()["metadata"]["annotations"]["checksum/config"]
         return digest
+
+    def template(self) -> dict[str, Any]:
+        """Return the pod's template."""
+        (found,) = self.get("deployments.apps")
+        template: dict[str, Any] = found["spec"]["template"]
+        return template
 
 
 @pytest.fixture(params=["embedded", "real"])
@@ -87,16 +92,20 @@ def test_a_release_is_installed_upgraded_rolled_back_and_uninstalled_and_its_vol
     notes = release.helm("install", release.name, path, "--create-namespace", values=release.values())
     first, digest = release.level(), release.digest()
     (claim,) = release.get("persistentvolumeclaims")
-    release.helm("upgrade", release.name, path, values=release.values(app={"logLevel": "debug"}))
-    second, changed = release.level(), release.digest()
+    more = {"extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy.example.com"}], "podLabels": {"team": "a"}}
+    release.helm("upgrade", release.name, path, values={**release.values(app={"logLevel": "debug"}), **more})
+    second, changed, upgraded = release.level(), release.digest(), release.template()
     release.helm("rollback", release.name, "1")
-    third = (release.level(), release.digest())
+    third, restored = (release.level(), release.digest()), release.template()
     revisions = json.loads(release.helm("history", release.name, "--output", "json"))
     kept = release.helm("uninstall", release.name)
 
     assert f"kubectl -n {release.namespace} rollout status" in notes
     assert (first, second, third) == ("", "debug", ("", digest))
     assert changed != digest
+    names = [[each["name"] for each in given["spec"]["containers"][0]["env"]] for given in (upgraded, restored)]
+    assert names == [["ENDPOINT_AUTH_TOKEN_FILE", "HTTPS_PROXY"], ["ENDPOINT_AUTH_TOKEN_FILE"]]
+    assert ("team" in upgraded["metadata"]["labels"], "team" in restored["metadata"]["labels"]) == (True, False)
     assert [each["status"] for each in revisions] == ["superseded", "superseded", "deployed"]
     assert "[PersistentVolumeClaim]" in kept
     kinds = ("deployments.apps", "configmaps", "secrets", "services", "roles.rbac.authorization.k8s.io")
