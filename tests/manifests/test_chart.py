@@ -254,12 +254,69 @@ def test_values_that_cannot_work_are_refused_in_one_sentence(values: dict[str, A
         ({"config": {"endpoint": {"url": URL, "headers": {"X-Key": "Bearer replace-me"}}}}, "X-Key"),
     ],
 )
-def test_a_typo_is_refused_by_template_lint_and_install(values: dict[str, Any], typo: str) -> None:
+def test_a_typo_is_refused(values: dict[str, Any], typo: str) -> None:
     assert typo in chart.refused(values)
-    linted = chart.helm("lint", str(chart.PATH), values=values)
-    installed = chart.helm("install", "beacon", str(chart.PATH), "--dry-run=client", values=values)
-    assert (linted.returncode, typo in linted.stdout + linted.stderr) == (1, True)
-    assert (installed.returncode, typo in installed.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("typo", [{"persistences": {}}, {"config": {"endpoint": {"url": URL, "tiemout": "3s"}}}])
+def test_a_typo_is_refused_by_lint_and_install_as_well(typo: dict[str, Any]) -> None:
+    linted = chart.helm("lint", str(chart.PATH), values=least(**typo))
+    installed = chart.helm("install", "beacon", str(chart.PATH), "--dry-run=client", values=least(**typo))
+
+    assert (linted.returncode, installed.returncode) == (1, 1)
+    for said in (linted.stdout + linted.stderr, installed.stderr):
+        assert "tiemout" in said or "persistences" in said
+
+
+@pytest.mark.parametrize(("version", "accepted"), [("1.23.17", False), ("1.24.0", True), ("1.28.9-eks-1", True)])
+def test_a_cluster_that_is_too_old_is_refused(version: str, *, accepted: bool) -> None:
+    done = chart.helm("template", "beacon", str(chart.PATH), "--kube-version", version, values=least())
+
+    assert (done.returncode == 0) is accepted
+    assert accepted or "chart requires kubeVersion: >=1.24.0-0" in done.stderr
+
+
+def test_the_environment_may_set_the_url() -> None:
+    assert chart.rendered({"extraEnv": [{"name": "ENDPOINT_URL", "value": URL}]})
+
+
+def test_names_that_look_like_numbers_remain_text() -> None:
+    values = least(existingSecret="1", serviceAccount={"name": "2"}, persistence={"storageClass": "3"})
+
+    done = chart.helm("template", "45", str(chart.PATH), "--namespace", "67", values=values)
+
+    for each in yaml.safe_load_all(done.stdout):
+        kubernetes_validate.validate(each, manifests.VERSIONS[0], strict=True)
+
+
+NOTES = {
+    "a configmap": (least(), "kubectl annotate configmap hello bakerapps.net.maas=gold"),
+    "another kind": (
+        {
+            "config": {
+                "resources": [{"apiVersion": "apps/v1", "kind": "Deployment", "namespaces": ["shop"]}],
+                "annotation": {"key": "example.com/a", "values": ["silver"]},
+                "endpoint": {"url": URL},
+            }
+        },
+        "kubectl -n shop annotate deployment NAME example.com/a=silver",
+    ),
+    "the volume": (least(), "keeps the volume with the ledger; `kubectl -n beacon delete pvc beacon` removes it."),
+    "no volume": (least(persistence={"enabled": False}), "The ledger is in an emptyDir: it is lost with the pod."),
+    "a secret": (least(existingSecret="receiver"), "The pod waits for the Secret receiver with the key `token`:"),
+    "no roles": (
+        least(rbac={"create": False}),
+        "beacon rbac --config config.yaml --namespace beacon --service-account beacon | kubectl apply -f -",
+    ),
+}
+
+
+@pytest.mark.parametrize(("values", "sentence"), NOTES.values(), ids=NOTES)
+def test_the_notes_state_the_next_step(values: dict[str, Any], sentence: str) -> None:
+    done = chart.helm("install", "beacon", str(chart.PATH), "-n", "beacon", "--dry-run=client", values=values)
+
+    assert done.returncode == 0, done.stderr
+    assert sentence in done.stdout.partition("NOTES:")[2]
 
 
 # --- Valid for Helm, Kubernetes and Beacon

@@ -1,5 +1,5 @@
 {{- define "beacon.name" -}}
-{{ .Values.nameOverride | default .Chart.Name | trunc 63 | trimSuffix "-" }}
+{{ .Values.nameOverride | default .Chart.Name | trunc 48 | trimSuffix "-" }}
 {{- end -}}
 
 {{- define "beacon.fullname" -}}
@@ -29,7 +29,7 @@
 
 {{- define "beacon.releaseLabels" -}}
 app.kubernetes.io/part-of: beacon
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
@@ -37,17 +37,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{- define "beacon.labels" -}}
 {{ include "beacon.selector" . }}
-{{ include "beacon.releaseLabels" . | replace (printf "app.kubernetes.io/instance: %s\n" .Release.Name) "" }}
+{{ include "beacon.releaseLabels" . | replace (printf "app.kubernetes.io/instance: %s\n" (quote .Release.Name)) "" }}
 {{- end -}}
 
 {{- define "beacon.selector" -}}
 app.kubernetes.io/name: {{ include "beacon.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "beacon.testSelector" -}}
 app.kubernetes.io/name: {{ include "beacon.name" . }}-test-endpoint
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{/* The ports and paths of the exporter: those of the configuration, else Beacon's defaults. */}}
