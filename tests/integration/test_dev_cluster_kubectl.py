@@ -88,7 +88,7 @@ def test_what_a_manifest_omits_is_removed_when_it_is_applied_server_side_unless_
     first = """
 apiVersion: apps/v1
 kind: Deployment
-metadata: {name: omitting, labels: {kept: "1", gone: "1"}, finalizers: [example.com/a]}
+metadata: {name: omitting, labels: {gone: "1"}, annotations: {kept: "1", gone: "1"}, finalizers: [example.com/a]}
 spec:
   selector: {matchLabels: {app: web}}
   template:
@@ -102,7 +102,7 @@ spec:
     second = """
 apiVersion: apps/v1
 kind: Deployment
-metadata: {name: omitting, labels: {kept: "1"}}
+metadata: {name: omitting, annotations: {kept: "1"}}
 spec:
   selector: {matchLabels: {app: web}}
   template:
@@ -120,7 +120,8 @@ spec:
 
     assert read is not None
     template = read["spec"]["template"]
-    assert read["metadata"]["labels"] == {"kept": "1", "other": "1"}
+    assert read["metadata"]["labels"] == {"other": "1"}
+    assert read["metadata"]["annotations"] == {"kept": "1"}
     assert not read["metadata"].get("finalizers")
     assert not template["metadata"].get("annotations")
     assert template["spec"]["tolerations"] == [{"key": "two", "operator": "Exists"}]
