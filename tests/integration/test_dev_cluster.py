@@ -116,6 +116,28 @@ def test_an_unknown_kind_of_body_is_refused(client: asking.Client, content_type:
     assert client.ask("POST", CONFIGMAPS, named("a"), content_type=content_type)[0] == 415
 
 
+def test_options_of_a_deletion_are_read_from_protobuf(client: asking.Client) -> None:
+    _, made = client.ask("POST", CONFIGMAPS, named("a"))
+    path, media_type = f"{CONFIGMAPS}/a", "application/vnd.kubernetes.protobuf"
+
+    def ask(uid: str, *more: bytes) -> int:
+        options = protobuf_field(2, protobuf_field(1, uid.encode())) + b"".join(more)
+        head = protobuf_field(1, protobuf_field(1, b"v1") + protobuf_field(2, b"DeleteOptions"))
+        body = b"k8s\x00" + head + protobuf_field(2, options)
+        return client.ask("DELETE", path, body, content_type=media_type)[0]
+
+    assert ask("another") == 409
+    assert ask(made["metadata"]["uid"], protobuf_field(5, b"All")) == 200  # a dry run
+    assert client.get(path)[0] == 200
+    assert ask(made["metadata"]["uid"], b"\x08\x00", protobuf_field(4, b"Background")) == 200
+    assert client.get(path)[0] == 404
+
+
+def protobuf_field(number: int, content: bytes) -> bytes:
+    """Encode a field of bytes."""
+    return bytes([number << 3 | 2, len(content)]) + content
+
+
 @pytest.mark.parametrize(
     ("accept", "path", "code"),
     [

@@ -82,6 +82,53 @@ def test_a_manifest_is_applied_twice_and_changed_once(kubectl: Kubectl) -> None:
     assert second == "deployment.apps/web configured\nconfigmap/settings unchanged\n"
 
 
+def test_what_a_manifest_omits_is_removed_when_it_is_applied_server_side_unless_another_manager_has_it(
+    cluster: server.ApiServer, kubectl: Kubectl
+) -> None:
+    first = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: omitting, labels: {gone: "1"}, annotations: {kept: "1", gone: "1"}, finalizers: [example.com/a]}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}, annotations: {gone: "1"}}
+    spec:
+      tolerations: [{key: one, operator: Exists}, {key: two, operator: Exists}]
+      containers:
+        - {name: web, image: "web:1", env: [{name: A, value: "1"}, {name: B, value: "1"}]}
+        - {name: side, image: "side:1"}
+"""
+    second = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: omitting, annotations: {kept: "1"}}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      tolerations: [{key: two, operator: Exists}]
+      containers: [{name: web, image: "web:1", env: [{name: B, value: "1"}]}]
+"""
+    kubectl("apply", "--server-side", "-f", "-", text=first)
+    kubectl("label", "deployment", "omitting", "other=1")
+    kubectl("apply", "--server-side", "-f", "-", text=second)
+
+    read = cluster.get("deployments.apps", "omitting")
+    kubectl("delete", "-f", "-", text=second)
+
+    assert read is not None
+    template = read["spec"]["template"]
+    assert read["metadata"]["labels"] == {"other": "1"}
+    assert read["metadata"]["annotations"] == {"kept": "1"}
+    assert not read["metadata"].get("finalizers")
+    assert not template["metadata"].get("annotations")
+    assert template["spec"]["tolerations"] == [{"key": "two", "operator": "Exists"}]
+    (container,) = template["spec"]["containers"]
+    assert container["env"] == [{"name": "B", "value": "1"}]
+
+
 def test_a_manifest_is_applied_server_side(cluster: server.ApiServer, kubectl: Kubectl) -> None:
     kubectl("apply", "--server-side", "-f", "-", text=MANIFEST)
     kubectl("apply", "--server-side", "-f", "-", text=MANIFEST.replace("web:1", "web:2"))

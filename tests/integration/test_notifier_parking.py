@@ -174,6 +174,20 @@ def test_an_endpoint_that_refuses_for_a_while_loses_nothing_three_times(status: 
         running.wait_for(lambda: place.state() == "up")
 
 
+def test_nothing_is_sent_with_the_placeholder_of_the_examples_until_the_file_is_replaced() -> None:
+    with made() as place:
+        place.use("replace-me\n")
+        place.change("a")
+        with place.notifier():
+            running.wait_for(lambda: "contains `replace-me`" in str(run_directory.read_reports(place.run_dir)))
+            assert (place.refusals, place.accepted) == (0, [])
+            place.use("first")
+            place.until_delivered()
+
+        assert place.refusals == 0
+        place.check()
+
+
 def test_a_token_that_rotates_on_both_sides_at_different_times_loses_nothing() -> None:
     with made() as place, place.notifier():
         place.change(*OBJECTS)

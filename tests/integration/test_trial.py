@@ -48,7 +48,19 @@ def test_it_sends_the_token_and_the_headers(sink: endpoints.SinkServer, tmp_path
 def test_a_missing_token_file_is_reported_and_nothing_is_sent(sink: endpoints.SinkServer) -> None:
     result = test_event.send(tree(sink.url), {"ENDPOINT_AUTH_TOKEN_FILE": "/nowhere/token"})
 
-    assert (result.code, result.error) == ("", "no token can be read from /nowhere/token: not sent")
+    assert (result.code, result.error) == (
+        "",
+        "the token file /nowhere/token is missing, empty or unreadable: not sent",
+    )
+    assert sink.events() == []
+
+
+def test_the_placeholder_of_the_examples_is_reported_and_never_sent(sink: endpoints.SinkServer, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("replace-me\n")
+
+    result = test_event.send(tree(sink.url), {"ENDPOINT_AUTH_TOKEN_FILE": str(tmp_path / "token")})
+
+    assert "contains `replace-me`, the placeholder of the examples, which is never sent" in result.error
     assert sink.events() == []
 
 

@@ -1,7 +1,9 @@
 """The manifests are valid, consistent, and match Beacon, its image and its documentation."""
 
+import base64
 import configparser
 import copy
+import json
 import os
 import re
 import shutil
@@ -18,6 +20,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from beacon.boundary import secret
 from beacon.configuration import loading, settings
 from beacon.dev import testkit
 from tests.manifests import built, operator_schemas
@@ -145,6 +148,13 @@ def test_there_is_one_replica_and_the_old_pod_ends_first(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", built.OURS)
+def test_the_pod_of_a_failed_node_is_replaced_after_half_a_minute(name: str) -> None:
+    tolerated = {each["key"]: each["tolerationSeconds"] for each in built.pod(name)["tolerations"]}
+
+    assert tolerated == {"node.kubernetes.io/not-ready": 30, "node.kubernetes.io/unreachable": 30}
+
+
+@pytest.mark.parametrize("name", built.OURS)
 def test_the_grace_period_is_longer_than_all_processes_may_take_to_stop(name: str) -> None:
     conf = configparser.RawConfigParser(inline_comment_prefixes=(";",))
     conf.read(testkit.CONF)
@@ -187,6 +197,27 @@ def test_the_token_is_mounted_where_it_is_read(name: str) -> None:
     mounted = built.mounts(name)[str(token.parent)]["secret"]["secretName"]
 
     assert list(built.one(name, "Secret", mounted)["data"]) == [token.name]
+
+
+@pytest.mark.parametrize(("name", "sent"), [(built.BASE, False), ("overlays/test-endpoint", True)])
+def test_the_token_of_the_base_is_a_placeholder_that_is_never_sent(name: str, *, sent: bool) -> None:
+    token = base64.b64decode(built.one(name, "Secret", "beacon-endpoint")["data"]["token"]).decode()
+
+    assert (token != secret.PLACEHOLDER) is sent
+
+
+def test_the_example_without_a_token_names_no_secret(tmp_path: Path) -> None:
+    example = built.K8S / EXAMPLE / "beacon" / "kustomization.yaml"
+    operations = re.findall(r"(?m)^  #   (- \{op: .*)$", example.read_text())
+    patch = json.dumps("\n".join(operations))
+    overlay(tmp_path, f"patches: [{{target: {{kind: Deployment}}, patch: {patch}}}]", EXAMPLE)
+
+    (deployment,) = (each for each in yaml.safe_load_all(built.text(tmp_path)) if each["kind"] == "Deployment")
+
+    spec = deployment["spec"]["template"]["spec"]
+    assert "env" not in spec["containers"][0] or spec["containers"][0]["env"] == []
+    assert [volume["name"] for volume in spec["volumes"]] == ["config", "data", "run", "tmp"]
+    assert [mount["name"] for mount in spec["containers"][0]["volumeMounts"]] == ["config", "data", "run", "tmp"]
 
 
 def test_the_example_overlay_contains_no_secret_and_no_image_of_ours() -> None:

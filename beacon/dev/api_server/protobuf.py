@@ -1,8 +1,8 @@
-"""Protobuf bodies of the kinds that kubectl creates from its command line.
+"""Protobuf bodies of the kinds that kubectl and Helm send.
 
-`kubectl create namespace` and similar commands always send protobuf. Their few messages are described here by field
-number, as in Kubernetes' .proto files. A field that is not listed is dropped, a kind that is not listed is refused.
-Responses are always JSON, which these clients accept.
+`kubectl create namespace` and similar commands always send protobuf, and so does Helm where it deletes. Their few
+messages are described here by field number, as in Kubernetes' .proto files. A field that is not listed is dropped, a
+kind that is not listed is refused. Responses are always JSON, which these clients accept.
 """
 
 import base64
@@ -12,7 +12,8 @@ from typing import Any
 from beacon.dev.api_server import status
 
 Json = dict[str, Any]
-# Field number -> name and type; `[type]` is a repeated field, `{type}` a map with values of that type.
+# Field number -> name and type; `[type]` is a repeated field, `{type}` a map with values of that type;
+# `?type` is a field whose 0 differs from its absence.
 Schema = dict[int, tuple[str, str]]
 
 MEDIA_TYPE = "application/vnd.kubernetes.protobuf"
@@ -64,6 +65,11 @@ _SCHEMAS: dict[str, Schema] = {
         1: ("namespace", "text"), 2: ("verb", "text"), 3: ("group", "text"), 4: ("version", "text"),
         5: ("resource", "text"), 6: ("subresource", "text"), 7: ("name", "text"),
     },
+    "DeleteOptions": {
+        1: ("gracePeriodSeconds", "?number"), 2: ("preconditions", "Preconditions"), 3: ("orphanDependents", "flag"),
+        4: ("propagationPolicy", "text"), 5: ("dryRun", "[text]"),
+    },
+    "Preconditions": {1: ("uid", "text"), 2: ("resourceVersion", "text")},
     "TypeMeta": {1: ("apiVersion", "text"), 2: ("kind", "text")},
     "Envelope": {1: ("type", "TypeMeta"), 2: ("raw", "bytes")},
 }  # fmt: skip
@@ -94,6 +100,8 @@ def _message(data: bytes, schema: str) -> Json:
         elif kind.startswith("{") and isinstance(value, bytes):
             entry = dict(_fields(value))
             result.setdefault(name, {})[_value(entry.get(1, b""), "text")] = _value(entry.get(2, b""), kind[1:-1])
+        elif kind.startswith("?"):
+            result[name] = _value(value, kind[1:])
         # Go also writes empty fields; in JSON they are omitted.
         elif (found := _value(value, kind)) not in ("", 0, {}, False):
             result[name] = found

@@ -10,7 +10,19 @@ from typing import Any
 import orjson
 
 from beacon.codec import documents
-from beacon.dev.api_server import kinds, lifecycle, objects, patches, protobuf, reading, routing, service, state, status
+from beacon.dev.api_server import (
+    applying,
+    kinds,
+    lifecycle,
+    objects,
+    patches,
+    protobuf,
+    reading,
+    routing,
+    service,
+    state,
+    status,
+)
 
 Json = dict[str, Any]
 
@@ -105,15 +117,18 @@ def _changes(sent: Sent, kind_of_patch: str) -> Callable[[Json], Json]:
 
 
 def _apply(cluster: service.ApiService, sent: Sent, write: lifecycle.ObjectWrite) -> tuple[state.Stored, bool]:
-    """Apply server-side. Fields are merged; unlike in a real server, fields that the manager omits are not removed."""
+    """Apply server-side: fields are merged, and those that the manager applied before and omits now are removed."""
     document = documents.load(sent.body.decode())
     if not isinstance(document, dict):
         raise status.bad_request("error decoding YAML: an object is expected")
     objects.check_body(sent.kind, sent.info.namespace, sent.info.name, document)
     with cluster.state.lock:
-        if cluster.state.get(sent.kind.storage, sent.key()) is not None:
+        if (stored := cluster.state.get(sent.kind.storage, sent.key())) is not None:
             merged = patches.merge if sent.kind.custom else patches.strategic
-            return cluster.life.update(sent.kind, sent.key(), lambda current: merged(current, document), write), False
+            base = stored.obj
+            if not sent.info.subresource:
+                base = applying.without_omitted(base, document, stored.owners, write.manager, custom=sent.kind.custom)
+            return cluster.life.update(sent.kind, sent.key(), lambda _: merged(base, document), write), False
         metadata = {**(document.get("metadata") or {}), "name": sent.info.name}
         return cluster.life.create(sent.kind, sent.info.namespace, {**document, "metadata": metadata}, write), True
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from beacon.boundary import secret
 from beacon.configuration import checks, settings, values
 from beacon.dev.reference import keys
 
@@ -160,7 +161,11 @@ def _headers() -> Json:
             {
                 "type": ["object", "null"],
                 "propertyNames": {"pattern": _whole(rf"(?!({refused})$){values.HEADER_NAME}")},
-                "additionalProperties": {"type": [*_SCALAR, "null"], "pattern": _whole(rf"(?!\s){value}")},
+                "additionalProperties": {
+                    "type": [*_SCALAR, "null"],
+                    "pattern": _whole(rf"(?!\s){value}"),
+                    "not": {"type": "string", "pattern": f"(^| ){secret.PLACEHOLDER}$"},
+                },
             },
             {"const": ""},
         ]

@@ -30,7 +30,7 @@ class AuthToken:
         self._signature: object = None
         self._checked_at = -_CHECK_EVERY_S
         self._lock = threading.Lock()
-        self._problem = "is missing, empty or unreadable"
+        self.problem = "is missing, empty or unreadable"  # why there is no token, as long as there is none
         if value.strip() and not file:
             self._set(_validated(value))
 
@@ -52,7 +52,7 @@ class AuthToken:
         reported = False
         while self._file and not self.token() and not stop.is_set():
             if not reported:
-                on_wait(f"ENDPOINT_AUTH_TOKEN_FILE {self._file} {self._problem}")
+                on_wait(f"ENDPOINT_AUTH_TOKEN_FILE {self._file} {self.problem}")
                 reported = True
             beat()
             stop.wait(_CHECK_EVERY_S)
@@ -71,8 +71,8 @@ class AuthToken:
         self._signature = signature
         try:
             self._set(secret.token(text, "it"))
-        except errors.TransientError:
-            self._problem = "is empty, or contains a line feed or another control character"
+        except errors.TransientError as error:
+            self.problem = str(error).removeprefix("it ")
 
     def _set(self, text: str) -> None:
         if text != self._value:

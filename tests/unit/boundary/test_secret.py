@@ -43,3 +43,15 @@ def test_a_token_in_utf_16_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(errors.TransientError, match="not UTF-8"):
         secret.read_token(path, "the token")
+
+
+def test_the_placeholder_of_the_examples_is_refused_with_the_reason(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text("replace-me\n")
+
+    for read in (secret.read_token, secret.read_password):
+        with pytest.raises(errors.TransientError, match="contains `replace-me`, the placeholder of the examples"):
+            read(path, "it")
+    with pytest.raises(errors.TransientError, match="it contains `replace-me`"):
+        secret.token("replace-me", "it")
+    assert secret.token("replace-me-not", "it") == "replace-me-not"

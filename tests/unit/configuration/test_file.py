@@ -185,6 +185,10 @@ def test_a_nonsensical_value_that_go_accepts_is_corrected_with_a_warning(text: s
         (LEAST + "app: {name: !!bool x}", "a value does not match its tag"),
         (LEAST + "cloudEvents: {typePrefix: 'a b'}", "cloudEvents.typePrefix: must consist of letters"),
         (with_endpoint("headers: {X-A: a, x-a: b}"), "endpoint.headers: two names differ only in case"),
+        (
+            with_endpoint("headers: {Authorization: Bearer replace-me}"),
+            "endpoint.headers: 'Authorization' contains `replace-me`, the placeholder of the examples",
+        ),
         (LEAST.replace("http://sink/", "http://*.x/"), "endpoint.url: 'http://*.x/' must be an http or https URL"),
         (LEAST.replace("http://sink/", "http://s/#f"), "must not hold a fragment"),
         (LEAST.replace("http://sink/", "http://s:0/"), "must be an http or https URL"),

@@ -52,18 +52,31 @@ def test_a_file_with_an_invalid_token_leaves_the_previous_one_in_use(tmp_path: P
     within_seconds(lambda: made.token() == "four")
 
 
-def test_the_reason_for_waiting_names_an_invalid_token_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("hunter2\nhunter2", "contains a line feed or another control character"),
+        (" \n", "is empty"),
+        (
+            "replace-me\n",
+            "contains `replace-me`, the placeholder of the examples, which is never sent: replace it",
+        ),
+    ],
+)
+def test_the_reason_for_waiting_names_an_invalid_token_file(tmp_path: Path, text: str, reason: str) -> None:
     file = tmp_path / "token"
-    file.write_text("hunter2\nhunter2")
+    file.write_text(text)
     stop, said = threading.Event(), list[str]()
 
     def wait(words: str) -> None:
         said.append(words)
         stop.set()
 
-    auth_token.AuthToken(file=str(file)).wait(stop, beat=lambda: None, on_wait=wait)
+    made = auth_token.AuthToken(file=str(file))
+    made.wait(stop, beat=lambda: None, on_wait=wait)
 
-    assert said == [f"ENDPOINT_AUTH_TOKEN_FILE {file} is empty, or contains a line feed or another control character"]
+    assert said == [f"ENDPOINT_AUTH_TOKEN_FILE {file} {reason}"]
+    assert made.token() == ""
 
 
 def test_a_replaced_file_is_used(tmp_path: Path) -> None:
