@@ -14,7 +14,6 @@ from beacon import errors, wire
 from beacon.bus import client as bus_client
 
 _SLICE_S = 0.5  # longest wait between checks of the stop flag and heartbeats
-_WINDOW = 64
 Answer = wire.Reply | errors.BeaconError
 
 
@@ -93,11 +92,10 @@ class SharedClient:
 class Link:
     """The part of one user of a `SharedClient`; at any time one thread may use it."""
 
-    def __init__(self, shared: SharedClient, *, beat: Callable[[], None], window: int = _WINDOW) -> None:
+    def __init__(self, shared: SharedClient, *, beat: Callable[[], None]) -> None:
         """Send through `shared`; `beat` writes the calling thread's heartbeat."""
         self._shared = shared
         self._beat = beat
-        self._window = window
         self._generation = shared.generation
         self._submitted: set[int] = set()
         self._numbers = 0
@@ -123,11 +121,6 @@ class Link:
     def pending(self) -> int:
         """Return the number of unanswered requests of `submit`."""
         return len(self._submitted)
-
-    @property
-    def free_slots(self) -> int:
-        """Return how many more requests may be submitted before replies are due."""
-        return self._window - len(self._submitted)
 
     def submit(self, request: wire.AnyRequest) -> None:
         """Send a request without waiting, in the thread that drives the client; `take` returns its reply.

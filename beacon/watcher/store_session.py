@@ -22,6 +22,9 @@ _BATCHING_FROM = (
     2  # from so many requests in flight, observations wait for others: a request costs more than its content
 )
 BATCH_WAIT_S = 0.004
+# More would be one long transaction of a store that is behind, and deliveries are only claimed between two of them.
+_MOST_UNANSWERED = 100  # observations
+_MOST_UNSENT = 64  # requests: then no more is read, so that TCP flow control stops the server
 
 
 class StalePosition(errors.TransientError):
@@ -52,6 +55,7 @@ class StoreSession:
         self._batch = pending_batch.PendingBatch(0)
         self._filter = object_filter.ObjectFilter(scope.rule)
         self._outbox: deque[pending_batch.Segment] = deque()
+        self._unanswered = 0  # observations
         self._sent_at = 0.0
         self.observations_sent = 0
 
@@ -78,6 +82,7 @@ class StoreSession:
         )
         self._link.renew()
         self._outbox.clear()
+        self._unanswered = 0
         try:
             opened = self._link.call(request)
         except errors.ForeignClusterError as error:
@@ -193,8 +198,8 @@ class StoreSession:
 
     @property
     def congested(self) -> bool:
-        """Return True if requests wait for replies of the store: nothing more may be read until these have come."""
-        return bool(self._outbox)
+        """Return True if so much waits for replies of the store that nothing more may be read until these have come."""
+        return bool(self._outbox) and (self._outbox[-1].large or len(self._outbox) >= _MOST_UNSENT)
 
     def advance(self) -> None:
         """Send the batch if it is due, and handle the replies that have arrived.
@@ -221,8 +226,11 @@ class StoreSession:
             self._submit(self._outbox.popleft())
 
     def batch_due_s(self) -> float | None:
-        """Return how long the batch may wait for more; it does not wait while the store is idle. None: no batch."""
-        if not self._batch.count:
+        """Return how long the batch may wait for more; it does not wait while the store is idle.
+
+        None: there is no batch, or it waits for replies.
+        """
+        if not self._batch.count or self._unanswered >= _MOST_UNANSWERED or self._outbox:
             return None
         if self._link.pending < _BATCHING_FROM:
             return 0.0
@@ -254,9 +262,14 @@ class StoreSession:
         self._drain()
 
     def _drain(self) -> None:
-        # What is large goes alone, so that the store never holds more than one such request of a stream.
-        while self._outbox and self._link.free_slots > 0 and not (self._outbox[0].large and self._link.pending):
+        while self._outbox and self._may_send(self._outbox[0]):
             self._submit(self._outbox.popleft())
+
+    def _may_send(self, segment: pending_batch.Segment) -> bool:
+        if not self._link.pending:
+            return True
+        # What is large goes alone, so that the store never holds more than one such request of a stream.
+        return not segment.large and self._unanswered + len(segment.observations) <= _MOST_UNANSWERED
 
     def _submit(self, segment: pending_batch.Segment) -> None:
         self._link.submit(self._request(segment))
@@ -264,6 +277,7 @@ class StoreSession:
     def _request(self, segment: pending_batch.Segment) -> wire.Observe:
         self._sent_at = self._clock()
         self.observations_sent += len(segment.observations)
+        self._unanswered += len(segment.observations)
         return wire.Observe(
             scope=self._scope.id,
             session=self._session,
@@ -278,6 +292,7 @@ class StoreSession:
 
     def _settle(self) -> None:
         for request, reply in self._link.take(wire.OBSERVE):
+            self._unanswered -= len(request.observations)
             # A late reply to an earlier session does not apply to this one.
             if request.session == self._session:
                 self._handle(reply)

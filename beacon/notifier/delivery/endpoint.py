@@ -282,11 +282,9 @@ class EndpointDelivery:
 
         A crash would repeat the requests of unconfirmed settlements.
         """
-        if self._stop.is_set():
-            return False
         session, now = self._session, self._clock()
         at = self._next_request_at(now)
-        if at is None or at > now:
+        if self._stop.is_set() or at is None or at > now:
             return False
         return self._window.is_open(session.unconfirmed, age_s=now - session.unconfirmed_since)
 

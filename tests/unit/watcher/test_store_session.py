@@ -1,5 +1,6 @@
 """What a stream sends to the store, and which of its errors are those of the configuration."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -50,11 +51,14 @@ def test_any_other_refusal_is_raised_unchanged(error: errors.BeaconError) -> Non
 class Recording:
     """The link to a store that accepts everything."""
 
-    pending = 0
-    free_slots = 8
-
     def __init__(self) -> None:
         self.requests: list[wire.AnyRequest] = []
+        self.unanswered: list[wire.AnyRequest] = []
+        self.answered: list[tuple[wire.AnyRequest, wire.Reply]] = []
+
+    @property
+    def pending(self) -> int:
+        return len(self.unanswered)
 
     def renew(self) -> None:
         pass
@@ -64,15 +68,77 @@ class Recording:
 
     def submit(self, request: wire.AnyRequest) -> None:
         self.requests.append(request)
+        self.unanswered.append(request)
+
+    def answer(self) -> None:
+        self.answered.append((self.unanswered.pop(0), wire.PositionReply(place=wire.ApplyResult.APPLIED)))
+
+    def take(self, _: object) -> list[tuple[wire.AnyRequest, wire.Reply]]:
+        taken, self.answered = self.answered, []
+        return taken
+
+
+def opened_session(link: Recording, report: status.Report = lambda *_: None) -> store_session.StoreSession:
+    scope = world.scope_of()
+    session = store_session.StoreSession(
+        scope,
+        link,  # type: ignore[arg-type]
+        status.StreamStatus(scope, report),
+        flush_s=1.0,
+        clock=lambda: 0.0,
+    )
+    session.open("configmaps", "c")
+    return session
+
+
+def see(session: store_session.StoreSession, versions: Iterable[int]) -> None:
+    for version in versions:
+        metadata = {"namespace": "ns", "name": "a", "annotations": {world.ANNOTATION: "x"}}
+        metadata |= {"uid": f"u-{version}", "resourceVersion": str(version)}
+        assert session.see(items.line(codec.encode({"type": "ADDED", "object": {"metadata": metadata}})), 0)
+        session.advance()
+
+
+def test_a_store_that_is_behind_gets_a_hundred_observations_at_a_time() -> None:
+    link = Recording()
+    session = opened_session(link)
+
+    see(session, range(11, 311))
+    assert sum(len(one.observations) for one in link.unanswered if isinstance(one, wire.Observe)) == 2
+    assert not session.congested
+
+    link.answer()
+    link.answer()
+    session.advance()
+    (second,) = link.unanswered
+    assert isinstance(second, wire.Observe)
+    assert (second.prev, len(second.observations)) == (12, 100)
+
+
+def test_reading_stops_when_too_much_waits_for_a_store_that_is_behind() -> None:
+    link = Recording()
+    session = opened_session(link)
+
+    see(session, range(11, 11 + 2 + 6399))
+    found = [session.congested]
+    see(session, [6412])
+    found.append(session.congested)
+    while link.unanswered:
+        link.answer()
+        session.advance()
+    found.append(session.congested)
+
+    assert found == [False, True, False]
+    sent = [one for one in link.requests if isinstance(one, wire.Observe)]
+    assert [one.prev for one in sent[1:]] == [one.position for one in sent[:-1]]
+    assert sent[-1].position == 6412
 
 
 @pytest.mark.parametrize("uid", ["u-3\0", "u" * 1_000_000], ids=["a NUL", "too long"])
 def test_a_uid_that_no_object_can_have_is_not_sent_to_the_store(uid: str) -> None:
-    scope, link = world.scope_of(), Recording()
+    link = Recording()
     reports: list[Any] = []
-    stream_status = status.StreamStatus(scope, lambda _component, state: reports.append(dict(state)))
-    session = store_session.StoreSession(scope, link, stream_status, flush_s=1.0)  # type: ignore[arg-type]
-    session.open("configmaps", "c")
+    session = opened_session(link, lambda _component, state: reports.append(dict(state)))
     metadata = {"namespace": "ns", "name": "odd", "annotations": {world.ANNOTATION: "x"}}
 
     for version, (kind, each) in enumerate(
