@@ -6,7 +6,7 @@ from itertools import islice
 
 from beacon import codec, wire
 from beacon.store.ledger import database, event_notes
-from beacon.store.verbs import deliveries, delivery_search
+from beacon.store.verbs import delivery_search, settlements
 
 _KEPT = 5000
 _AT_ONCE = 100
@@ -28,7 +28,7 @@ class RecentEvents:
         for note in notes:
             if isinstance(note, event_notes.EventRecorded):
                 self._add((note.sequence, _EVENT, 0))
-            elif isinstance(note, deliveries.Settled):
+            elif isinstance(note, settlements.Settled):
                 self._add((note.delivery, note.generation, note.attempt))
 
     def page(self, request: wire.Follow) -> wire.RecentEventPage:
