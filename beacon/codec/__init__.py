@@ -8,6 +8,8 @@ from typing import Any
 
 import orjson
 
+Raw = orjson.Fragment  # JSON text that is embedded unchanged
+
 
 class DecodeError(ValueError):
     """The text can't be parsed; the message states where."""
@@ -48,7 +50,7 @@ def decode(data: bytes | str) -> Any:
         raise DecodeError(str(error)) from error
 
 
-def raw(text: str | bytes) -> orjson.Fragment:
+def raw(text: str | bytes) -> Raw:
     """Mark JSON text that `encode` embeds unchanged."""
     return orjson.Fragment(text)
 

@@ -65,8 +65,8 @@ MUTANTS = (
     Mutant(
         "a list emits deletions of objects that it contains",
         "store/verbs/journal.py",
-        "if one.uid not in listed:",
-        "if one.uid:",
+        "if packing.unpacked(row[0]) not in listed:",
+        "if row[0]:",
         "tests/unit/store/test_positions.py",
     ),
     Mutant(
@@ -78,7 +78,7 @@ MUTANTS = (
     ),
     Mutant(
         "a repeated settlement is applied again",
-        "store/verbs/deliveries.py",
+        "store/verbs/settlements.py",
         "elif outcome.attempt > requests and state not in _FINAL:",
         "elif state not in ():",
         "tests/unit/store/test_claims.py",

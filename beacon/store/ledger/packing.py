@@ -38,7 +38,6 @@ def packed(text: str) -> Packed:
     return data if unpacked(data) == text else text
 
 
-@lru_cache(maxsize=_REMEMBERED)
 def unpacked(value: Packed) -> str:
     """Return the text that was packed."""
     if isinstance(value, str):

@@ -8,11 +8,10 @@ import uuid
 
 from beacon import codec
 from beacon.domain import instants, model, records, rules
-from beacon.store.ledger import endpoints
+from beacon.store.ledger import endpoints, packing
 
 _NAMESPACE = uuid.UUID("6f0c9f0e-3a0b-5d0a-9f57-0f6b3f6a1c52")  # Beacon's own: event ids are UUIDv5 within it
 _NAMESPACE_HASHED = hashlib.sha1(_NAMESPACE.bytes, usedforsecurity=False)
-_LONGEST_VALUE_BYTES = 4096
 
 
 @records.record
@@ -42,7 +41,20 @@ class RequestContext:
     since_us: int | None = None
 
 
-def event_id(context: RequestContext, shown: model.Observation, event: model.EventType) -> str:
+@records.record
+class LedgerObject:
+    """An object as its row shows it; labels and annotations are JSON text, which is not decoded."""
+
+    uid: str
+    namespace: str
+    name: str
+    resource_version: int
+    value: str
+    labels: codec.Raw
+    annotations: codec.Raw
+
+
+def event_id(context: RequestContext, shown: model.Observation, event: model.EventType) -> bytes:
     """Compute the stable id of a change: UUIDv5 over cluster, UID, resourceVersion, type, and the epoch if above 0."""
     parts = [context.cluster, shown.uid, str(shown.resource_version), event]
     if context.epoch:
@@ -50,7 +62,7 @@ def event_id(context: RequestContext, shown: model.Observation, event: model.Eve
     return _uuid5("/".join(parts))
 
 
-def catch_up_id(ledger: str, sequence: int) -> str:
+def catch_up_id(ledger: str, sequence: int) -> bytes:
     """Compute the id of an event that no change has caused: UUIDv5 over the ledger's id and the event's sequence."""
     return _uuid5(f"{ledger}/{sequence}")
 
@@ -63,20 +75,23 @@ def detected_us(context: RequestContext, shown: model.Observation) -> int:
 
 
 def data(
-    context: RequestContext, shown: model.Observation, cause: model.Cause, source: model.Source, at_us: int
+    context: RequestContext,
+    shown: model.Observation | LedgerObject,
+    cause: model.Cause,
+    source: model.Source,
+    at_us: int,
 ) -> str:
     """Render the envelope's data as JSON text; an annotation value over 4 KiB is truncated and marked as such."""
-    value = shown.value.encode()
+    value = packing.as_sent(shown.value)
     resource: dict[str, object] = {
         "uid": shown.uid,
         "apiVersion": context.api_version,
         "type": context.scope.id.kind,
         "name": shown.name,
         "namespace": shown.namespace,
-        "annotationValue": shown.value,
+        "annotationValue": value,
     }
-    if len(value) > _LONGEST_VALUE_BYTES:
-        resource["annotationValue"] = value[:_LONGEST_VALUE_BYTES].decode(errors="ignore")
+    if value is not shown.value:
         resource["annotationValueTruncated"] = True
     metadata = {
         "annotations": shown.annotations,
@@ -84,22 +99,22 @@ def data(
         "resourceVersion": str(shown.resource_version),
     }
     listed = source is model.Source.RECONCILIATION
+    detected = instants.rfc3339(at_us)
     detection = {
         "source": source,
         "cause": cause,
-        "detectedAt": instants.rfc3339(at_us),
+        "detectedAt": detected,
         "notBefore": instants.rfc3339(context.since_us) if listed and context.since_us else "",
-        "notAfter": instants.rfc3339(at_us) if listed else "",
+        "notAfter": detected if listed else "",
     }
     return codec.encode({"resource": resource, "metadata": metadata, "detection": detection}).decode()
 
 
-def _uuid5(name: str) -> str:
+def _uuid5(name: str) -> bytes:
     """Compute a UUIDv5 within Beacon's namespace (RFC 9562, 5.5); five times as fast as `uuid.uuid5`."""
     hashed = _NAMESPACE_HASHED.copy()
     hashed.update(name.encode())
     digest = bytearray(hashed.digest()[:16])
     digest[6] = digest[6] & 0x0F | 0x50
     digest[8] = digest[8] & 0x3F | 0x80
-    text = digest.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    return bytes(digest)

@@ -154,7 +154,7 @@ _WORKED_WITH = {
     "objects": "",
     "counts": "",
     "deliveries": "WHERE state IN ('queued', 'ready')",
-    "events": "WHERE sequence IN (SELECT sequence FROM deliveries WHERE state IN ('queued', 'ready'))",
+    "events": "WHERE sequence IN (SELECT id >> 12 FROM deliveries WHERE state IN ('queued', 'ready'))",
 }
 
 

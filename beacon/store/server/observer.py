@@ -1,5 +1,6 @@
 """Metrics and log lines of the store, written after the commit. It makes no decisions and stores nothing."""
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 from beacon import errors
 from beacon.domain import model
 from beacon.runtime import log, metrics
-from beacon.store.ledger import cursors, database, endpoints, event_notes
+from beacon.store.ledger import cursors, database, endpoints, event_notes, packing
 from beacon.store.recovery import integrity
 from beacon.store.server import ownership, service
 from beacon.store.verbs import actions, comparisons, endpoint_control, parking, redelivery, suspects
@@ -156,12 +157,14 @@ class Observer(service.ServiceListener):
         for event in events:
             if event.received_ns:
                 self._latency(event.kind).observe((now_ns - event.received_ns) / 1e9)
-            self._log_event(event)
+        if self._log.is_enabled_for(logging.DEBUG):
+            for event in events:
+                self._log_event(event)
 
     def _log_event(self, event: event_notes.EventRecorded) -> None:
         self._log.debug(
             "event recorded",
-            event_id=event.id,
+            event_id=packing.unpacked(event.id),
             type=event.type,
             cause=event.cause,
             source=event.source,

@@ -268,7 +268,7 @@ class CatchUps:
         now_us, version = context.now.us, context.scope.api_version
         shown = _shown(row, subject.place)
         data = rendering.data(context, shown, cause, source, now_us)
-        content = (packing.packed(identity), row.uid, version, event, cause, source, now_us, now_us, data)
+        content = (identity, row.uid, version, event, cause, source, now_us, now_us, data)
         self._events.add(sequence, view.key, content, endpoint=view.endpoint)
         if view.open and not subject.background:
             self.make_live(view)
@@ -279,6 +279,7 @@ class CatchUps:
             self._state.put(_background_key(view.endpoint), value=True)
         self._state.note(
             event_notes.EventRecorded(
+                sequence=sequence,
                 kind=context.scope.id.kind,
                 type=event,
                 source=source,
@@ -319,17 +320,15 @@ def _known_row(row: database.Row) -> _KnownRow:
     return _KnownRow(uid=uid, state=state, version=version, value=value, labels=labels, annotations=annotations)
 
 
-def _shown(row: _KnownRow, place: Position) -> model.Observation:
-    return model.Observation(
+def _shown(row: _KnownRow, place: Position) -> rendering.LedgerObject:
+    return rendering.LedgerObject(
         uid=packing.unpacked(row.uid),
         namespace=place[0],
         name=place[1],
         resource_version=row.version,
-        change=model.ChangeKind.LISTED,
-        verdict=model.RuleVerdict.ACCEPTED,
         value=row.value,
-        labels=codec.decode(row.labels),
-        annotations=codec.decode(row.annotations),
+        labels=codec.raw(row.labels),
+        annotations=codec.raw(row.annotations),
     )
 
 

@@ -162,15 +162,14 @@ class Journal:
         """Write the event and its deliveries, unless an event with the same id exists."""
         shown, source = write.shown, write.source
         identity = rendering.event_id(context, shown, event)
-        packed = packing.packed(identity)
-        chosen = self._choose(context, order, shown, event, packed)
-        if self._state.is_careful and self._is_known(packed):
+        chosen = self._choose(context, order, shown, event, identity)
+        if self._state.is_careful and self._is_known(identity):
             return
         detected_us = rendering.detected_us(context, shown)
         uid, now_us = packing.packed(shown.uid), context.now.us
         data = rendering.data(context, shown, cause, source, detected_us)
         sequence = self._rows.next_sequence()
-        content = (packed, uid, context.api_version, event, cause, source, detected_us, now_us, data)
+        content = (identity, uid, context.api_version, event, cause, source, detected_us, now_us, data)
         self._rows.add(sequence, order.key, content)
         after = (None, None) if event is model.EventType.DELETED else (uid, packing.as_sent(shown.value))
         for view in self._views.of_order(order, chosen):
@@ -180,6 +179,7 @@ class Journal:
         self._written[event] += 1
         self._state.note(
             event_notes.EventRecorded(
+                sequence=sequence,
                 kind=context.scope.id.kind,
                 type=event,
                 source=source,

@@ -6,10 +6,12 @@ from itertools import islice
 
 from beacon import codec, wire
 from beacon.store.ledger import database, event_notes
-from beacon.store.verbs import deliveries, delivery_search
+from beacon.store.verbs import delivery_search, settlements
 
 _KEPT = 5000
 _AT_ONCE = 100
+_EVENT = -1  # instead of a generation: the number is the sequence of an event
+_Entry = tuple[int, int, int]  # delivery, generation, attempt
 
 
 class RecentEvents:
@@ -18,15 +20,15 @@ class RecentEvents:
     def __init__(self, ledger: database.Database) -> None:
         """Start empty; the details of an entry are read from the ledger."""
         self._ledger = ledger
-        self._recent: deque[tuple[int | str, int, int]] = deque(maxlen=_KEPT)
+        self._recent: deque[_Entry] = deque(maxlen=_KEPT)
         self._count = 0
 
     def committed(self, notes: Iterable[object]) -> None:
         """Record the notifications of a committed transaction."""
         for note in notes:
             if isinstance(note, event_notes.EventRecorded):
-                self._add((note.id, 0, 0))
-            elif isinstance(note, deliveries.Settled):
+                self._add((note.sequence, _EVENT, 0))
+            elif isinstance(note, settlements.Settled):
                 self._add((note.delivery, note.generation, note.attempt))
 
     def page(self, request: wire.Follow) -> wire.RecentEventPage:
@@ -40,27 +42,27 @@ class RecentEvents:
             happenings=self._shown(recent), after=start + len(recent), missed=max(0, start - request.after)
         )
 
-    def _add(self, change: tuple[int | str, int, int]) -> None:
+    def _add(self, change: _Entry) -> None:
         self._recent.append(change)
         self._count += 1
 
-    def _shown(self, recent: list[tuple[int | str, int, int]]) -> tuple[wire.RecentEvent, ...]:
+    def _shown(self, recent: list[_Entry]) -> tuple[wire.RecentEvent, ...]:
         """Read the details of the entries; entries whose rows were pruned are left out.
 
         An event has an entry for each of its deliveries.
         """
-        named = codec.encode([one for one, *_ in recent if isinstance(one, str)]).decode()
-        of_event: dict[str, list[int]] = {}
-        for identity, delivery in self._ledger.rows(
-            "SELECT chosen.value, d.id FROM json_each(?) chosen JOIN events e ON e.id = packed(chosen.value)"
-            " JOIN deliveries d ON d.id BETWEEN e.sequence << 12 AND e.sequence << 12 | 4095 ORDER BY d.id",
-            (named,),
+        chosen = [number for number, generation, _ in recent if generation == _EVENT]
+        of_event: dict[int, list[int]] = {}
+        for sequence, delivery in self._ledger.rows(
+            "SELECT chosen.value, d.id FROM json_each(?) chosen"
+            " CROSS JOIN deliveries d ON d.id BETWEEN chosen.value << 12 AND chosen.value << 12 | 4095 ORDER BY d.id",
+            (codec.encode(chosen).decode(),),
         ):
-            of_event.setdefault(identity, []).append(delivery)
+            of_event.setdefault(sequence, []).append(delivery)
         entries = [
-            (delivery, generation, attempt)
-            for one, generation, attempt in recent
-            for delivery in (of_event.get(one, []) if isinstance(one, str) else [one])
+            (delivery, max(0, generation), attempt)
+            for number, generation, attempt in recent
+            for delivery in (of_event.get(number, []) if generation == _EVENT else [number])
         ]
         read = delivery_search.read(self._ledger, [delivery for delivery, *_ in entries])
         listed = {one.delivery: one for one in read}

@@ -6,6 +6,7 @@ import apsw
 import pytest
 
 from beacon.domain import model
+from beacon.store.recovery import integrity
 from beacon.store.verbs import deliveries
 from tests.unit.store import world
 
@@ -64,3 +65,13 @@ def test_a_claim_reads_only_what_it_returns_however_much_waits_for_any_endpoint(
     (first,) = [step for step in plan if step.startswith("SEARCH d ")]
     assert f"INDEX {index} (endpoint=?" in first
     assert not [step for step in plan if "TEMP B-TREE" in step or step.startswith(("SCAN d", "SCAN e", "SCAN k"))], plan
+
+
+@pytest.mark.parametrize(("table", "condition"), integrity._WORKED_WITH.items(), ids=integrity._WORKED_WITH.keys())
+def test_the_check_at_the_start_reads_each_table_once(table: str, condition: str, tmp_path: Path) -> None:
+    ledger = world.World(tmp_path / "e.db").ledger
+
+    plan = [row[3] for row in ledger.rows(f"EXPLAIN QUERY PLAN SELECT * FROM {table} {condition}")]
+
+    assert not [step for step in plan if "CORRELATED" in step]
+    ledger.close()
