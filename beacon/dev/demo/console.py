@@ -16,6 +16,13 @@ _BOLD, _FAINT, _WARN = "1", "2", "33"
 _ROW = "  {time:12}  {endpoint:10}  {change:8}  {kind:12}  {object:24}  {value:12}  {id:8}  {latency:>9}"
 _WIDTH = 110
 _REPEAT_AFTER_S = 60.0
+_OF_ENDPOINTS = {
+    "breaker opened": "The endpoint {endpoint} is down ({last}). Beacon keeps the events and retries.",
+    "breaker closed": "The endpoint {endpoint} answers again. The pending events are delivered now.",
+    "endpoint refuses events": "The endpoint {endpoint} refuses events ({code}).",
+    "endpoint parked": "Beacon has parked the endpoint {endpoint} ({cause}). It keeps the events, and sends probes.",
+    "parking ended": "The endpoint {endpoint} is no longer parked. What it refused is delivered now.",
+}
 _HIDDEN = frozenset({"ts", "level", "process", "event", "code", "pid"})
 
 
@@ -82,10 +89,8 @@ class Console:
         event, process, name = line.get("event", ""), line.get("process", "a process"), line.get("endpoint", "")
         if event == "watch state changed":
             return self._describe_watch(line)
-        if event == "breaker opened":
-            return f"The endpoint {name} is down ({line.get('last')}). Beacon keeps the events and retries."
-        if event == "breaker closed":
-            return f"The endpoint {name} answers again. The pending events are delivered now."
+        if event in _OF_ENDPOINTS:
+            return _OF_ENDPOINTS[event].format_map({"last": "", "code": "", "cause": "", "endpoint": name, **line})
         if line.get("level") not in ("warning", "error", "critical"):
             return ""
         if event in ("configuration", "configuration refused"):

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
@@ -114,6 +115,19 @@ class Environment:
             raise errors.StartError(f"{what} did not start: {reason}", exit_code=errors.EXIT_UNAVAILABLE) from None
         threading.Thread(target=_read, args=(process, on_line), daemon=True).start()
         return process, ready
+
+
+def set_endpoint(url: str, **changes: object) -> None:
+    """Change how a test endpoint answers from now on; see `beacon.dev.endpoint.modes`.
+
+    Raises:
+        errors.TransientError: it did not take the change.
+    """
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        opener.open(f"{url}/control", json.dumps(changes).encode(), timeout=_END_WITHIN_S).close()
+    except OSError as error:
+        raise errors.TransientError(f"The test endpoint refused the change: {error}.") from error
 
 
 def without_proxy() -> dict[str, str]:

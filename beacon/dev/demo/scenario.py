@@ -92,6 +92,8 @@ class _Scenario:
         beacon = self._environment.start_beacon(tour.config(port, urls), kubeconfig=kubeconfig, environ=here)
         if not (self._wait_ready(beacon, steps.poll) and steps.expect(tour.CAUGHT_UP) and steps.run(tour.LAST)):
             return errors.EXIT_FAILURE
+        if not steps.refuse_a_token(urls[tour.REFUSING]):
+            return errors.EXIT_FAILURE
         steps.end()
         tour.by_hand(cluster, self._console)
         self._show_addresses(beacon)

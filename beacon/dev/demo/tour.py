@@ -1,7 +1,7 @@
 """The tour: changes objects of two kinds step by step, and waits for the notifications before the next step.
 
-`FIRST` and `LAST` list each change with the expected notifications; in between an endpoint is added. Only this module
-changes objects, and it must do so only in the embedded API server.
+`FIRST` and `LAST` list each change with the expected notifications; in between an endpoint is added. At the end an
+endpoint refuses its token for a moment. Only this module changes objects, and only in the embedded API server.
 """
 
 import shutil
@@ -132,6 +132,22 @@ LAST = (
     ),
 )
 
+# What is changed while one endpoint refuses its token; it gets all of it when it accepts the token again.
+REFUSING = ENDPOINTS[0]
+_NAMES = ("first", "second", "third")  # three objects: fewer do not park an endpoint
+MEANWHILE = tuple(
+    TourStep(
+        text=f"The ConfigMap {name} is created.",
+        method="POST",
+        path=_CONFIGMAPS,
+        body={"metadata": {"name": name, "annotations": {KEY: "bronze"}}},
+        expected=f"created ConfigMap {name}",
+        to=(ADDED,),
+    )
+    for name in _NAMES
+)
+RESTORED = tuple((REFUSING, f"created ConfigMap {name}") for name in _NAMES)
+
 
 class Tour:
     """Runs the steps."""
@@ -143,6 +159,7 @@ class Tour:
         self._console = shown
         self._received: list[tuple[str, str]] = []  # endpoint, notification
         self._checked = 0
+        self._parked: set[str] = set()  # endpoints
 
     def run(self, steps: tuple[TourStep, ...]) -> bool:
         """Run steps. Return False if a notification is missing or differs from the expected one.
@@ -178,8 +195,36 @@ class Tour:
 
     def poll(self) -> int:
         """Write what has arrived; return how many accepted events have not been checked."""
-        show(self._environment, self._console, self._note)
+        show(self._environment, self._console, self._note, self._hear)
         return len(self._received) - self._checked
+
+    def refuse_a_token(self, url: str) -> bool:
+        """Run the parking of an endpoint, which refuses its token for a moment.
+
+        Return False if it is not parked, or does not get everything in the end.
+
+        Raises:
+            errors.Stopping: a signal has arrived.
+        """
+        self._console.say(f"The endpoint {REFUSING} refuses its token from now on, with 401 for every event.")
+        environment.set_endpoint(url, mode="failure", status=401)
+        if not self.run(MEANWHILE):
+            return False
+        try:
+            testkit.until(self._is_parked, "the parking", timeout=NOTIFIED_WITHIN_S, stopped=self._environment.asked)
+        except TimeoutError:
+            self._console.trouble(f"The endpoint {REFUSING} is not parked after {NOTIFIED_WITHIN_S:.0f} s.")
+            return False
+        self._console.say(f"The endpoint {REFUSING} accepts its token again.")
+        environment.set_endpoint(url, mode="success")
+        if not self.expect(RESTORED):
+            return False
+        self._console.say(f"Nothing was lost: {REFUSING} has got each of the {len(RESTORED)} events, once.")
+        return True
+
+    def _is_parked(self) -> bool:
+        self.poll()
+        return REFUSING in self._parked
 
     def end(self) -> None:
         """Write what each endpoint has got, and create an object for manual experiments."""
@@ -210,17 +255,26 @@ class Tour:
         if event is not None and isinstance(line["answer"], int) and line["answer"] < 300:
             self._received.append((name, f"{event['type'].rpartition('.')[2]} {event['kind']} {event['name']}"))
 
+    def _hear(self, line: Json) -> None:
+        if line.get("event") == "endpoint parked":
+            self._parked.add(str(line.get("endpoint")))
+
 
 def _listed(notifications: Iterable[tuple[str, str]]) -> str:
     return ", ".join(f"{what} to {name}" for name, what in notifications)
 
 
 def show(
-    on: environment.Environment, shown: console.Console, note: Callable[[str, Json], None] = lambda _name, _line: None
+    on: environment.Environment,
+    shown: console.Console,
+    note: Callable[[str, Json], None] = lambda _name, _line: None,
+    hear: Callable[[Json], None] = lambda _line: None,
 ) -> None:
-    """Write all log lines and requests that have arrived since the last call."""
+    """Write all log lines and requests that have arrived since the last call; `hear` and `note` get them, too."""
     while not on.log.empty():
-        shown.log_line(on.log.get())
+        line = on.log.get()
+        shown.log_line(line)
+        hear(line)
     while not on.requests.empty():
         name, line = on.requests.get()
         shown.request(name, line)

@@ -1,14 +1,18 @@
 """A receiver that rightly refuses some objects, or cleans up by itself: how often it is parked, how long others wait.
 
-Time is simulated, in seconds. Each rule can be left out.
+Time is simulated, in seconds. `beacon.domain.parking` decides, as in the store; each rule can be left out.
 """
 
 import random
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-AFTER, STRANGERS, LATENCY_S = 3, 20, 0.05
+from beacon.domain import parking
+
+LATENCY_S, STATUS = 0.05, 404
+RULES = parking.ParkingRules()
+_SILENCE_S = parking.SILENCE_US / 1_000_000
 
 
 class Rule(StrEnum):
@@ -28,8 +32,10 @@ class Event:
     at: float
     object: int
     good: bool
+    gone: int = -1  # an object of which no further event comes
     sent: int = 0
     restores: int = 0
+    refused_at: float = 0.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,20 +53,24 @@ class Receiver:
     _accepted: set[int] = field(default_factory=set)
     _proper_at: float = -10.0
     _probed_at: float = 0.0
-    _interval: float = 1.0
+    _interval: float = parking.FIRST_PROBE_S
 
-    def play(self, arrivals: list[Event]) -> None:
+    def play(self, arrivals: Iterable[Event]) -> None:
         """Send events at their times, and look at each second between them that may park or probe."""
-        for number, event in enumerate(arrivals):
+        now = 0.0
+        for event in arrivals:
+            self._pass(now, event.at)
+            now = event.at
             self._waiting.append(event)
-            self._send_due(event.at)
-            following = arrivals[number + 1].at if number + 1 < len(arrivals) else event.at + 1000.0
-            self._pass(event.at, following)
+            self._send_due(now)
+            self._accepted.discard(event.gone)
+            self._refused.discard(event.gone)
+        self._pass(now, now + 1000.0)
 
     def _pass(self, now: float, until: float) -> None:
         """Do what is due before the next event arrives."""
-        if not self.parked and self._row and self._proper_at + 1.0 < until:
-            self._look(max(now, self._proper_at + 1.0))
+        if not self.parked and self._row and self._proper_at + _SILENCE_S < until:
+            self._look(max(now, self._proper_at + _SILENCE_S))
         while self.parked and self._waiting and (at := max(now, self._probe_at())) < until:
             self._probe(at)
             self._send_due(at)
@@ -71,7 +81,7 @@ class Receiver:
 
     def _probe_at(self) -> float:
         is_fresh = Rule.FRESH not in self.without and any(not event.sent for event in self._waiting)
-        return self._probed_at + (min(self._interval, 30.0) if is_fresh else self._interval)
+        return self._probed_at + (min(self._interval, parking.LONGEST_FRESH_S) if is_fresh else self._interval)
 
     def _probe(self, now: float) -> None:
         fresh = [event for event in self._waiting if not event.sent]
@@ -93,42 +103,56 @@ class Receiver:
             self._waiting.append(event)
         elif Rule.FIRST in self.without or event.object not in self._refused:
             self._refused.add(event.object)
+            event.refused_at = now
             self._row.append(event)
             self._look(now)
 
     def _look(self, now: float) -> None:
-        objects = {event.object for event in self._row}
-        known = objects if Rule.STRANGERS in self.without else objects & self._accepted
-        is_enough = len(known) >= AFTER or len(objects) >= STRANGERS
-        is_silent = Rule.SILENCE in self.without or now - self._proper_at >= 1.0
-        if not (is_enough and is_silent):
+        if Rule.SILENCE not in self.without and now - self._proper_at < _SILENCE_S:
+            return  # what `park_at_us` would say, for less: nearly every look of a busy receiver ends here
+        all_known = Rule.STRANGERS in self.without
+        row = [
+            parking.RefusedObject(
+                key=event.object,
+                status=STATUS,
+                answered_us=_micros(event.refused_at),
+                accepted=all_known or event.object in self._accepted,
+            )
+            for event in self._row
+        ]
+        if not parking.is_enough(RULES, row):
+            return
+        if Rule.SILENCE not in self.without and parking.park_at_us(_micros(self._proper_at), row) > _micros(now):
             return
         self.parked, self.parks = True, self.parks + 1
-        self._probed_at, self._interval = now, 1.0
+        self._probed_at, self._interval = now, parking.FIRST_PROBE_S
         for event in self._row:
-            if event.restores < 3:
+            if event.restores < parking.MOST_RESTORES:
                 event.restores += 1
                 self._refused.discard(event.object)
                 self._waiting.append(event)
         self._row.clear()
 
 
-def arrivals(rate: float, *, number: int, objects: int, churn: float, seed: int = 1) -> list[Event]:
+def arrivals(rate: float, *, number: int, objects: int, churn: float, seed: int = 1) -> Iterator[Event]:
     """Return events of a receiver that refuses one object in five; `churn` is the share that is of new objects."""
     rng, now, known, made = random.Random(seed), 0.0, [(one, one % 5 != 0) for one in range(objects)], objects
-    events = []
     for _ in range(number):
         now += rng.expovariate(rate)
-        place = rng.randrange(objects)
-        if rng.random() < churn:
+        place, gone = int(rng.random() * objects), -1
+        if churn and rng.random() < churn:
+            gone = known[place][0]
             known[place] = made, rng.random() > 0.2
             made += 1
         object_, good = known[place]
-        events.append(Event(at=now, object=object_, good=good))
-    return events
+        yield Event(at=now, object=object_, good=good, gone=gone)
 
 
 def deletions(number: int) -> list[Event]:
     """Return the deletions, all at once, of objects that the receiver has removed already, and good events later."""
     gone = [Event(at=2.0, object=one, good=False) for one in range(number)]
     return gone + [Event(at=10.0 * one, object=10_000 + one, good=True) for one in range(1, 200)]
+
+
+def _micros(seconds: float) -> int:
+    return round(seconds * 1_000_000)
