@@ -49,7 +49,7 @@ def _serve(
     )
 
     def open_ledger() -> tuple[database.Database, service.StoreService]:
-        owner.acquire()
+        owner.acquire(opening.report)
         opened = integrity.open_checked(path, rescue_config, opening.report, time.time_ns() // 1000)
         listener.opened(opened)
         disk = disk_guard.DiskGuard(path, reserve_bytes=tree.storage.reserve_bytes)

@@ -168,7 +168,9 @@ class LogReader:
 
 
 def asked_for_by_alerts() -> set[str]:
-    return set(re.findall(r"beacon_[a-z_]+", "".join(prometheus.RULES.read_text(encoding="utf-8").split("expr:")[1:])))
+    """Return the metrics in the expressions of the rules; what a rule records has a colon before its name."""
+    expressions = "".join(prometheus.RULES.read_text(encoding="utf-8").split("expr:")[1:])
+    return set(re.findall(r"(?<!:)beacon_[a-z_]+", expressions))
 
 
 def go_through(whole: running.Everything, log: LogReader, seen: Callable[[str], None], part: str) -> None:

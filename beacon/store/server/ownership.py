@@ -28,6 +28,7 @@ _POLLS = 40  # the polls are counted: an observer that stood still has not obser
 _SETTLING_S = 1.0  # longer than from the last poll to the end of the write
 LONGEST_WAIT_S = _POLL_S * _POLLS + _SETTLING_S
 _BYTES = 256  # of the file: one write replaces it as a whole
+_OPENING = "opening the ledger"
 _PLAIN = re.compile(r"[\w.-]{1,80}")
 
 
@@ -63,15 +64,17 @@ class Ownership:
         self._count = 0
         self._renewed_at: float | None = None  # None: not acquired
 
-    def acquire(self) -> None:
+    def acquire(self, report: Callable[[str, float], None]) -> None:
         """Become the owner; wait for a previous one that was neither this pod's nor stopped cleanly.
+
+        `report` is called with the activity when a wait begins and when it is over.
 
         Raises:
             errors.StartError: it is alive.
             errors.Stopping: the process was asked to stop.
         """
-        while not self._acquired():
-            pass
+        while not self._acquired(report):
+            report(_OPENING, 0.0)
         self._renewed_at = self._clock() - _RENEWAL_S  # the file is read again before the first transaction
 
     def confirm(self) -> None:
@@ -101,7 +104,7 @@ class Ownership:
             if self._is_own(self._read() or b""):
                 self._path.unlink()
 
-    def _acquired(self) -> bool:
+    def _acquired(self, report: Callable[[str, float], None]) -> bool:
         """Return False if the file appeared or disappeared meanwhile."""
         found = self._read()
         if found is None:
@@ -110,9 +113,11 @@ class Ownership:
             self._write()
             return True
         self._waits(_host_in(found))
+        report(f"waiting for the previous owner of the ledger, {_host_in(found)}", 0.0)
         if not self._is_abandoned(found):
             return False
         self._take_over()
+        report(_OPENING, 0.0)
         return True
 
     def _is_abandoned(self, found: bytes) -> bool:

@@ -18,6 +18,7 @@ class Node:
         self.now = 0.0
         self.slept = 0.0
         self.waited_for: list[str] = []
+        self.doing: list[str] = []
         self.during: Callable[[], object] = lambda: None
         self.stopped = False
         run_dir = data.parent / name
@@ -25,6 +26,9 @@ class Node:
         self.owner = ownership.Ownership(
             data, run_dir, host=name, waits=self.waited_for.append, sleep=self.sleep, clock=lambda: self.now
         )
+
+    def acquire(self) -> None:
+        self.owner.acquire(lambda doing, _: self.doing.append(doing))
 
     def sleep(self, seconds: float) -> bool:
         self.slept += seconds
@@ -47,7 +51,7 @@ def data(tmp_path: Path) -> Path:
 @pytest.fixture
 def first(data: Path) -> Node:
     node = Node(data, "pod-1")
-    node.owner.acquire()
+    node.acquire()
     return node
 
 
@@ -61,7 +65,7 @@ def test_a_second_store_is_refused_in_one_sentence_while_the_first_one_lives(fir
     second.during = first.live
 
     with pytest.raises(errors.StartError, match=r"^another Beacon \(pod-1\) uses .*data: run one replica$") as refused:
-        second.owner.acquire()
+        second.acquire()
 
     assert refused.value.exit_code == errors.EXIT_TEMPORARY
     first.live()
@@ -71,16 +75,17 @@ def test_a_second_store_is_refused_in_one_sentence_while_the_first_one_lives(fir
 def test_the_wait_for_a_dead_owner_is_bounded_and_reported_once(first: Node, data: Path) -> None:
     second = Node(data, "pod-2")
 
-    second.owner.acquire()
+    second.acquire()
 
     assert second.slept == ownership.LONGEST_WAIT_S <= 30
     assert second.waited_for == ["pod-1"]
+    assert second.doing == ["waiting for the previous owner of the ledger, pod-1", "opening the ledger"]
     second.live()
 
 
 def test_an_owner_that_stood_still_writes_nothing_after_another_took_over(first: Node, data: Path) -> None:
     second = Node(data, "pod-2")
-    second.owner.acquire()
+    second.acquire()
 
     with pytest.raises(ownership.LostError, match=r"^another Beacon \(pod-2\) has taken over the database directory"):
         first.live()
@@ -93,7 +98,7 @@ def test_an_owner_that_stood_still_writes_nothing_after_another_took_over(first:
 def test_a_store_that_is_restarted_in_its_pod_continues_at_once(first: Node, data: Path) -> None:
     again = Node(data, "pod-1")
 
-    again.owner.acquire()
+    again.acquire()
 
     assert again.slept == 0
     again.live()
@@ -103,7 +108,7 @@ def test_a_store_restarted_in_its_pod_notices_before_its_first_transaction_that_
     first: Node, data: Path
 ) -> None:
     again, second = Node(data, "pod-1"), Node(data, "pod-2")
-    again.owner.acquire()
+    again.acquire()
     second.owner._write()  # between its last poll and this write, the other store was restarted
 
     with pytest.raises(ownership.LostError):
@@ -114,7 +119,7 @@ def test_a_clean_shutdown_releases_it(first: Node, data: Path) -> None:
     first.owner.release()
     second = Node(data, "pod-2")
 
-    second.owner.acquire()
+    second.acquire()
 
     assert second.slept == 0
 
@@ -123,7 +128,7 @@ def test_a_store_waits_no_longer_when_the_other_one_stops_cleanly(first: Node, d
     second = Node(data, "pod-2")
     second.during = first.owner.release
 
-    second.owner.acquire()
+    second.acquire()
 
     assert second.slept < 1
 
@@ -138,7 +143,7 @@ def test_of_two_stores_that_take_over_at_the_same_time_one_is_refused(first: Nod
     second.during = race
 
     with pytest.raises(errors.StartError, match=r"another Beacon \(pod-3\) uses"):
-        second.owner.acquire()
+        second.acquire()
 
 
 def test_of_two_stores_that_find_no_file_one_creates_it(data: Path) -> None:
@@ -152,7 +157,7 @@ def test_the_wait_ends_when_the_process_is_asked_to_stop(first: Node, data: Path
     second.stopped = True
 
     with pytest.raises(errors.Stopping):
-        second.owner.acquire()
+        second.acquire()
 
 
 def test_a_file_that_was_removed_by_hand_is_created_again(first: Node, data: Path) -> None:
@@ -168,7 +173,7 @@ def test_a_file_with_any_content_delays_the_start_and_no_more(data: Path, conten
     (data / ownership.FILE).write_bytes(content)
     store = Node(data, "pod-1")
 
-    store.owner.acquire()
+    store.acquire()
 
     assert store.waited_for[0] in {"unknown", "x"}
     store.live()
@@ -178,7 +183,7 @@ def test_a_file_that_cannot_be_read_is_named(data: Path) -> None:
     (data / ownership.FILE).mkdir()
 
     with pytest.raises(errors.StartError, match=r"beacon\.owner is not usable: Is a directory") as refused:
-        Node(data, "pod-1").owner.acquire()
+        Node(data, "pod-1").acquire()
 
     assert refused.value.exit_code == errors.EXIT_CANNOT_CREATE
 
@@ -191,7 +196,7 @@ def test_a_full_volume_does_not_stop_the_owner(data: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(os, "pwrite", full)
 
-    store.owner.acquire()
+    store.acquire()
     store.live()
 
     assert not (data / ownership.FILE).exists()
