@@ -252,6 +252,10 @@ def test_values_that_cannot_work_are_refused_in_one_sentence(values: dict[str, A
         ({"config": {"endpoint": {"url": URL, "timeout": "3 parsecs"}}}, "timeout"),
         (watching([{"apiVersion": "v1", "kind": "ConfigMap", "namespace": "a"}]), "namespace"),
         ({"config": {"endpoint": {"url": URL, "headers": {"X-Key": "Bearer replace-me"}}}}, "X-Key"),
+        # Helm would write them in another form than they were given.
+        ({"config": {"endpoint": {"url": URL}, "annotation": {"values": [1.5]}}}, "/config/annotation/values/0"),
+        ({"config": {"endpoint": {"url": URL}, "annotation": {"values": [True]}}}, "/config/annotation/values/0"),
+        ({"config": {"endpoint": {"url": URL}, "app": {"version": 1.5}}}, "/config/app/version"),
     ],
 )
 def test_a_typo_is_refused(values: dict[str, Any], typo: str) -> None:
@@ -368,6 +372,15 @@ def test_every_key_of_the_configuration_passes_verbatim() -> None:
 
     for config in (every, several):
         assert yaml.safe_load(chart.config(chart.rendered({"config": config}))) == config
+
+
+def test_a_text_is_given_to_beacon_as_it_was_quoted() -> None:
+    values = least()
+    values["config"]["annotation"] = {"values": ["1.10", "on", "0x10", "2024-01-01", "1_000", "010", "null", "~", 7]}
+
+    loaded = loading.parse(chart.config(chart.rendered(values)), {})
+
+    assert loaded.settings.annotation.values == ("1.10", "on", "0x10", "2024-01-01", "1_000", "010", "null", "~", "7")
 
 
 def test_a_large_number_is_not_rounded_or_written_as_a_float() -> None:

@@ -1,7 +1,10 @@
 """Generates the files of the Helm chart that repeat something: the schema of its values, plurals, alerts, dashboard.
 
 Helm compiles the schema's patterns with Go's RE2, which has no lookaheads. They are left out: what the chart accepts
-then, `check-config` still rejects at startup.
+then, Beacon still rejects at startup.
+
+Helm reads YAML into numbers and truth values and writes these, so that a text `1.10` would reach Beacon as `1.1`, and
+`on` as `true`. Where the configuration takes text, the chart therefore accepts only text and integers.
 """
 
 from collections.abc import Mapping
@@ -100,7 +103,7 @@ def _closed(**properties: Json) -> Json:
 
 
 def _embedded(document: Json) -> Json:
-    """Return the configuration's schema for its place in the values, with the patterns that Go can compile."""
+    """Return the configuration's schema for its place in the values, as far as Helm can apply it."""
     inner = {key: value for key, value in document.items() if key != "$schema"}
     moved: Json = _changed(inner)
     return moved
@@ -117,6 +120,8 @@ def _changed(node: Any) -> Any:
 def _changed_value(key: str, value: Any) -> Any:
     if key == "pattern" and isinstance(value, str):
         return for_go(value)
+    if key == "type" and isinstance(value, list) and {"string", "number", "boolean"} <= set(value):
+        return ["string", "integer", *(["null"] if "null" in value else [])]
     if key == "$ref" and isinstance(value, str):
         return value.replace("#/", "#/properties/config/", 1)
     return _changed(value)
