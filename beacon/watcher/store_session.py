@@ -57,7 +57,7 @@ class StoreSession:
         self._outbox: deque[pending_batch.Segment] = deque()
         self._unanswered = 0  # observations
         self._sent_at = 0.0
-        self.observations_sent = 0
+        self.observations_read = 0
 
     @property
     def position(self) -> int:
@@ -177,6 +177,7 @@ class StoreSession:
         if not self._batch.see(line.item.version, observation):
             return False
         if observation is not None:
+            self.observations_read += 1
             mutation = self._filter.follow(observation)
             if mutation is not None:
                 self._status.mutated(mutation)
@@ -276,7 +277,6 @@ class StoreSession:
 
     def _request(self, segment: pending_batch.Segment) -> wire.Observe:
         self._sent_at = self._clock()
-        self.observations_sent += len(segment.observations)
         self._unanswered += len(segment.observations)
         return wire.Observe(
             scope=self._scope.id,

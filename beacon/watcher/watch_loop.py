@@ -116,7 +116,7 @@ class WatchLoop:
 
     def _pump(self, descriptor: int, stream: scope_watch.ScopeWatch) -> None:
         session = stream.session
-        sent = session.observations_sent
+        before = session.observations_read
         try:
             if session.congested:
                 session.advance()
@@ -130,7 +130,7 @@ class WatchLoop:
             self._leave(descriptor)
             self._pause(stream, stream.ended())
             return
-        self._rate.sent(session.observations_sent - sent, time.monotonic())
+        self._rate.read(session.observations_read - before, time.monotonic())
         if stream.watch.more:
             self._pumped_next[descriptor] = None
         if session.pending or session.batch_due_s() is not None:

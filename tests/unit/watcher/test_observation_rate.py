@@ -8,7 +8,7 @@ def rests(rate: float, *, seconds: float = 2.0) -> list[float]:
     paced = observation_rate.ObservationRate()
     found = []
     for number in range(int(rate * seconds)):
-        paced.sent(1, number / rate)
+        paced.read(1, number / rate)
         found.append(paced.rest_s(number / rate))
     return found
 
@@ -27,19 +27,19 @@ def test_under_load_the_observations_of_8_to_10_ms_are_read_together() -> None:
 
 def test_a_rest_ends() -> None:
     paced = observation_rate.ObservationRate()
-    paced.sent(100, 1.0)
+    paced.read(100, 1.0)
     assert 0 < paced.rest_s(1.001) < paced.rest_s(1.0)
     assert paced.rest_s(1.011) == 0
 
 
 def test_after_a_burst_a_single_observation_does_not_wait() -> None:
     paced = observation_rate.ObservationRate()
-    paced.sent(100, 1.0)
-    paced.sent(1, 1.1)
+    paced.read(100, 1.0)
+    paced.read(1, 1.1)
     assert paced.rest_s(1.1) == 0
 
 
 def test_requests_without_observations_are_no_load() -> None:
     paced = observation_rate.ObservationRate()
-    paced.sent(0, 1.0)
+    paced.read(0, 1.0)
     assert paced.rest_s(1.0) == 0

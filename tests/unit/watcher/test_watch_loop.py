@@ -25,7 +25,7 @@ class Stream:
             pending=1,
             batch_due_s=lambda: None,
             advance=lambda: None,
-            observations_sent=0,
+            observations_read=0,
             confirmation=lambda: None,
         )
         self.pumped = 0
@@ -92,7 +92,7 @@ def test_under_load_the_loop_rests_before_it_reads_again(tmp_path: Path, monkeyp
         assert shared.waits == ["look", "wait"]
 
         def pump() -> bool:
-            stream.session.observations_sent += 10
+            stream.session.observations_read += 10
             return True
 
         stream.pump = pump
@@ -131,7 +131,7 @@ def test_the_loop_soon_confirms_the_scopes_that_did_not_fit_into_one_request(
             congested=False,
             pending=0,
             batch_due_s=lambda: None,
-            observations_sent=0,
+            observations_read=0,
             confirmation=lambda d=due: next(d, None),
         )
         stream.waited = lambda _seconds: None
