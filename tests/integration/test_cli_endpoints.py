@@ -165,6 +165,7 @@ def test_a_parked_endpoint_is_shown_with_its_cure_and_the_end_of_the_parking_res
     assert "restored: its refusal spoke against the endpoint, so it is sent again" in story
     assert "the next attempt is due" not in story
     assert (resumed["wasParked"], resumed["wasPaused"], resumed["restored"]) == ("unauthorized", False, 0)
+    assert resumed["toRestore"] == 0
     assert again == "endpoint default was neither paused nor parked\n"
     assert state(place, "default").parked_us == 0
 
