@@ -360,7 +360,7 @@ class Parking:
         return restored
 
     def _restore_later(self, endpoint: int, deliveries: Sequence[int]) -> None:
-        """Let many deliveries that waited for a later one be restored with the next pages."""
+        """Restore, with the next pages, many deliveries that waited for a later one."""
         ids = (codec.encode(list(deliveries)).decode(),)
         (first_us,) = self._ledger.row(f"SELECT min(refused_us) FROM deliveries WHERE id IN ({_LISTED})", ids) or (1,)
         self._ledger.run(f"UPDATE deliveries SET reason = '' WHERE id IN ({_LISTED})", ids)
@@ -408,7 +408,7 @@ class Parking:
         self._on_retry(view.endpoint)
 
     def _wait(self, endpoint: int, deliveries: Mapping[int, Sequence[int]]) -> None:
-        """Let failed deliveries wait for a later one in flight; their reason stays if the answer remains unknown."""
+        """Record that failed deliveries wait for a later one in flight; their reason stays if it is not answered."""
         before = self._state.get(_waiting_key(endpoint))
         waiting = dict(before) if before else {}
         for key, mine in deliveries.items():
