@@ -29,14 +29,15 @@ class ResumeEndpoint(verb.Request["EndpointPaused"]):
 class EndpointPaused(verb.Reply):
     """Reply with the instant since which the endpoint is paused, 0: it is not; `changed`: by this request.
 
-    `was_paused`: a resumption ended a pause; `parked` is the cause of the parking that it ended, and `restored` the
-    number of deliveries that it restored.
+    `was_paused`: a resumption ended a pause; `parked` is the cause of the parking that it ended, `restored` the number
+    of deliveries that it restored, and `left` of those that follow: as soon as a notifier has named what is in flight.
     """
 
     since_us: int
     changed: bool
     parked: str = ""
     restored: int = 0
+    left: int = 0
     was_paused: bool = False
 
 

@@ -22,7 +22,10 @@ class FindDeliveries(verb.Request["DeliveryPage"]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliverySummary:
-    """A delivery and its event, for display. Instants are microseconds UTC, 0 for never."""
+    """A delivery and its event, for display. Instants are microseconds UTC, 0 for never.
+
+    `restores` are the generations that began because an endpoint was parked, not with a redelivery.
+    """
 
     delivery: int
     generation: int
@@ -46,6 +49,7 @@ class DeliverySummary:
     code: str
     error: str
     reason: str
+    restores: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -154,6 +154,8 @@ def test_a_parked_endpoint_is_shown_with_its_cure_and_the_end_of_the_parking_res
     status = beacon(place, "status")
     shown = json.loads(beacon(place, "status", "-o", "json").stdout)
     story = beacon(place, "explain", "ConfigMap", "a", "-n", "ns").stdout
+    listed = [one["delivery"] for one in json.loads(beacon(place, "events", "-o", "json").stdout)]
+    wide = beacon(place, "events", "-o", "wide").stdout
     resumed = json.loads(beacon(place, "resume", "-o", "json").stdout)
     again = beacon(place, "resume").stdout
 
@@ -165,6 +167,9 @@ def test_a_parked_endpoint_is_shown_with_its_cure_and_the_end_of_the_parking_res
     assert "restored: its refusal spoke against the endpoint, so it is sent again" in story
     assert "the next attempt is due" not in story
     assert (resumed["wasParked"], resumed["wasPaused"], resumed["restored"]) == ("unauthorized", False, 0)
+    assert resumed["toRestore"] == 0
+    assert [(one["generation"], one["restores"]) for one in listed] == [(1, 1)] * 3
+    assert wide.count("1 (1 restored)") == 3
     assert again == "endpoint default was neither paused nor parked\n"
     assert state(place, "default").parked_us == 0
 

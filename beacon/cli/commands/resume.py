@@ -42,6 +42,7 @@ def _show(form: str, name: str, resumed: wire.EndpointPaused) -> None:
         "wasPaused": resumed.was_paused,
         "wasParked": resumed.parked,
         "restored": resumed.restored,
+        "toRestore": resumed.left,
     }
     output.show(form, plain, [_text(name, resumed)])
 
@@ -52,6 +53,8 @@ def _text(name: str, resumed: wire.EndpointPaused) -> str:
     text = f"endpoint {name} is resumed"
     if resumed.parked:
         text += f"; it was parked ({resumed.parked})"
-    if resumed.parked or resumed.restored:
+    if resumed.parked or resumed.restored or resumed.left:
         text += f"; restored deliveries: {resumed.restored}"
+    if resumed.left:
+        text += f"; refused deliveries that the notifier's next claims restore: {resumed.left}"
     return text

@@ -176,7 +176,7 @@ class EndpointDelivery:
         self._session.parked = bool(self._parked.cause)
         if self._parked.cause:
             self._release(self._outgoing.withdraw())
-        self._telemetry.parked(self._parked.cause)
+        self._telemetry.parked(self._parked.cause, self._config.park.statuses)
 
     def _note_secrets(self) -> None:
         """Use a new parking number once a secret has changed, and report that to the store."""

@@ -1,6 +1,6 @@
 """The interfaces that the delivery needs, so that tests can replace their implementations. No behavior."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from beacon import bus
@@ -65,8 +65,8 @@ class TelemetryPort(Protocol):
     def closed(self) -> None:
         """Record that the breaker closed."""
 
-    def parked(self, cause: str) -> None:
-        """Record that the endpoint is parked, and why; "": it is no longer."""
+    def parked(self, cause: str, statuses: Collection[int]) -> None:
+        """Record that the endpoint is parked, and why; "": it is no longer. `statuses` are those that park it."""
 
     def faulted(self, error: Exception) -> None:
         """Record an unexpected error that only one request has."""

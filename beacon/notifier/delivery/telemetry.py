@@ -7,7 +7,7 @@ ledger holds each event's history. The text of an endpoint's answer is never log
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -155,9 +155,14 @@ class Telemetry:
         self._report_endpoint("up")
         self._log.info("breaker closed", endpoint=self._endpoint, outage_s=outage_s)
 
-    def parked(self, cause: str) -> None:
-        """Record that the endpoint is parked, and why; "": it is no longer. The store logs both."""
+    def parked(self, cause: str, statuses: Collection[int]) -> None:
+        """Record that the endpoint is parked, and why; "": it is no longer. The store logs both.
+
+        It has restored what was refused with one of the statuses.
+        """
         self._cause = cause
+        if cause:
+            self._losses.set_aside({str(status) for status in statuses})
         self._report_endpoint("parked" if cause else "up")
 
     def finish(self) -> None:
@@ -279,6 +284,14 @@ class _Losses:
                 "endpoint accepts events again", endpoint=self._endpoint, events=self._refused, seconds=seconds
             )
             self._unlogged.clear()
+
+    def set_aside(self, codes: Collection[str]) -> None:
+        """Log that events refused with these codes are not given up: the endpoint is parked, and gets them later."""
+        others = Counter({code: number for code, number in self._unlogged.items() if code not in codes})
+        self._unlogged -= others
+        if self._unlogged:
+            self._write("events set aside", time.monotonic(), codes=dict(self._unlogged))
+        self._unlogged = others
 
     def tick(self) -> None:
         """Log the events that no line has counted, if the last line is a minute old."""

@@ -121,7 +121,8 @@ class Endpoints:
                 owed.append(endpoint.id)
             if row is not None and (row.url_digest not in (b"", one.url_digest) or (row.parked and one.park is None)):
                 self._ledger.run(
-                    "UPDATE endpoints SET parking = parking + 1, parked_us = 0, parked_cause = '', restoring = 1"
+                    "UPDATE endpoints SET parking = parking + 1, parked_us = 0, parked_cause = '',"
+                    " restoring = CASE restoring WHEN 0 THEN proper_sent_us + 1 ELSE restoring END"
                     " WHERE id = ?",
                     (row.id,),
                 )

@@ -104,6 +104,8 @@ class ServiceListener:
 class StoreService:
     """Applies requests to the ledger."""
 
+    _looked_in_vain = False  # the last look at the endpoints that refuse failed: the volume does
+
     def __init__(
         self,
         ledger: database.Database,
@@ -265,7 +267,9 @@ class StoreService:
         except errors.BeaconError:
             self._state.drop_all()
             self._ledger.rollback()
+            self._looked_in_vain = True
             return
+        self._looked_in_vain = False
         self._deliveries.tests_applied()
         self._listener.committed(requests=0, seconds=time.monotonic() - started, notes=self._state.keep_all())
 
@@ -291,6 +295,8 @@ class StoreService:
 
     def longest_wait_s(self, longest_s: float) -> float:
         """Return how long to wait for requests before `due` must be called again."""
+        if self._deliveries.is_restoring():
+            longest_s = _LEAST_LOOK_S if self._looked_in_vain else 0.0
         if self._turn.is_possible:
             longest_s = max(0.0, min(longest_s, self._turn.at - time.monotonic()))
         if not self._parked:

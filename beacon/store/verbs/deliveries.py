@@ -93,7 +93,7 @@ class Deliveries:
         if claim.settlements or claim.died_with or claim.resume or claim.renewed:
             return True
         state = self.parking.known(self._endpoints.get(claim.endpoint, 0))
-        return state is not None and (state.restoring or claim.parking > state.number)
+        return state is not None and (state.restoring > 0 or claim.parking > state.number)
 
     def prepare(self, names: Iterable[str]) -> None:
         """Read which of the configured endpoints are parked, at the start."""
@@ -101,11 +101,18 @@ class Deliveries:
             self.parking.of(self.endpoint_id(name))
 
     def park_at_us(self) -> int | None:
-        """Return when an endpoint that has a notifier must be looked at again, because it may have to be parked."""
-        if self._tests:
+        """Return when an endpoint that has a notifier must be looked at again.
+
+        It may have to be parked, or what it refused is being restored.
+        """
+        if self._tests or self.is_restoring():
             return 0
         times = (self.parking.park_at_us(number, name) for name, number in self._served())
         return min((at_us for at_us in times if at_us is not None), default=None)
+
+    def is_restoring(self) -> bool:
+        """Return True if what an endpoint refused is being restored, and its notifier has named what is in flight."""
+        return any(self.parking.is_restoring(number) for _, number in self._served())
 
     def note_test(self, result: wire.TestEventResult) -> None:
         """Remember a proper answer to a test event, for `park_refusing`; others say nothing about parking."""
@@ -118,16 +125,19 @@ class Deliveries:
         self._tests.clear()
 
     def park_refusing(self, now_us: int) -> None:
-        """Park the endpoints whose refusals have lasted for long enough without a proper answer."""
+        """Park the endpoints whose refusals have lasted for long enough without a proper answer; go on restoring."""
         for name, sent_us in self._tests:
             self.parking.test_answered(self.endpoint_id(name), name, sent_us, now_us)
         for name, number in self._served():
+            if self.parking.is_restoring(number):
+                self.parking.go_on(number, name, self.in_flight(name), now_us)
             self.parking.look(number, name, self.in_flight(name), now_us)
 
-    def resume(self, endpoint: int, name: str, now_us: int) -> int:
-        """End the parking of an endpoint, and restore what it refused; return how much that is already."""
+    def resume(self, endpoint: int, name: str, now_us: int) -> tuple[int, int]:
+        """End the parking of an endpoint, and restore what it refused; return how much that is already, and is left."""
         session = self._state.get(_session_key(name))
-        return self.parking.end(endpoint, name, "resumed", now_us, _leased(session) if session else None)
+        restored = self.parking.end(endpoint, name, "resumed", now_us, _leased(session) if session else None)
+        return restored, self.parking.left(endpoint)
 
     def _served(self) -> list[tuple[str, int]]:
         """Return the endpoints that have a notifier."""
@@ -157,7 +167,8 @@ class Deliveries:
         endpoint = self.endpoint_id(claim.endpoint)
         self._look_for_retries(endpoint)
         is_parked = self.parking.is_parked(endpoint)
-        wanted = claim.want > 0 and not self._halts.is_halted(endpoint) and claim.parked is is_parked
+        is_held = self._halts.is_halted(endpoint) or self.parking.is_restoring(endpoint)
+        wanted = claim.want > 0 and not is_held and claim.parked is is_parked
         found = self._choose(claim, leased, now_us) if wanted and (claim.probe or not is_parked) else []
         self._remember(session)
         if claim.want > 0 and not found and claim.parked is is_parked:
@@ -180,7 +191,8 @@ class Deliveries:
         if claim.want <= 0 or claim.probe or session is None:
             return None
         endpoint = self.endpoint_id(claim.endpoint)
-        if self._halts.is_halted(endpoint) or self.parking.is_parked(endpoint):
+        is_held = self._halts.is_halted(endpoint) or self.parking.is_restoring(endpoint)
+        if is_held or self.parking.is_parked(endpoint):
             return None
         leased, now_us = _leased(session), self.now_us()
         suspects = self.suspects.of(claim.endpoint)

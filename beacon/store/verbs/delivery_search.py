@@ -93,12 +93,13 @@ def _listed(row: database.Row) -> wire.DeliverySummary:
         code=row[19],
         error=row[20],
         reason=row[21],
+        restores=row[22],
     )
 
 
 _WHOLE = (
     "SELECT d.id, d.generation, d.state, p.name, e.sequence, e.id, e.type, e.cause, e.source, k.api_group, k.kind,"
     " k.namespace, k.name, e.uid, e.detected_us, d.attempts, d.requests, d.next_attempt_us, d.settled_us, d.code,"
-    " d.error, d.reason FROM json_each(?) chosen JOIN deliveries d ON d.id = chosen.value"
+    " d.error, d.reason, d.restores FROM json_each(?) chosen JOIN deliveries d ON d.id = chosen.value"
     " JOIN events e ON e.sequence = d.id >> 12 JOIN order_keys k ON k.id = d.key JOIN endpoints p ON p.id = d.endpoint"
 )

@@ -55,7 +55,7 @@ class EndpointControl:
         ledger: database.Database,
         state: session_state.SessionState,
         *,
-        unpark: Callable[[int, str, int], int],
+        unpark: Callable[[int, str, int], tuple[int, int]],
     ) -> None:
         """Work on the given ledger; `unpark` ends the parking of an endpoint, see `Deliveries.resume`."""
         self._ledger = ledger
@@ -79,12 +79,13 @@ class EndpointControl:
         (cause,) = self._ledger.row("SELECT parked_cause FROM endpoints WHERE id = ?", (number,)) or ("",)
         if since_us:
             self._record(request, number, 0, "")
-        restored = self._unpark(number, request.endpoint, now_us)
+        restored, left = self._unpark(number, request.endpoint, now_us)
         return wire.EndpointPaused(
             since_us=0,
-            changed=since_us > 0 or bool(cause) or restored > 0,
+            changed=since_us > 0 or bool(cause) or restored + left > 0,
             parked=cause,
             restored=restored,
+            left=left,
             was_paused=since_us > 0,
         )
 

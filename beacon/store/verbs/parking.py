@@ -6,13 +6,16 @@ resumed and when a secret or the URL changes, and a refusal of a request with an
 
 A failed delivery is not restored before a later one of its object while that one is in flight: it waits in memory until
 that one has come back. If the store or the notifier is terminated meanwhile, it stays failed.
+
+Deliveries are restored a page at a time, each in a transaction of its own, so that other writes do not wait for all of
+them. Until the last page nothing is leased, or a later event of an object could be sent before an earlier one.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 
-from beacon import wire
+from beacon import codec, wire
 from beacon.domain import model, parking, records
 from beacon.store.ledger import attempts, database, packing, session_state, views
 from beacon.store.verbs import actions
@@ -43,14 +46,20 @@ class ParkingEnded:
 
 @records.record
 class ParkingState:
-    """The parking of one endpoint. `row` are the refusals since the latest proper answer that count."""
+    """The parking of one endpoint. `row` are the refusals since the latest proper answer that count.
+
+    While what was refused is being restored, `restoring` is the instant from which refusals still are (0: none is). Of
+    that, the log needs `why` and `restored`, how many were; a restart forgets both.
+    """
 
     number: int
     parked_us: int
     cause: str
     proper_sent_us: int
     proper_us: int
-    restoring: bool
+    restoring: int
+    why: str = "changed configuration or resumed"
+    restored: int = 0
     row: tuple[parking.RefusedObject, ...] = ()
 
 
@@ -96,13 +105,15 @@ class Parking:
     def begin(self, claim: wire.Claim, endpoint: int, out: Collection[int], now_us: int) -> None:
         """Apply what a claim says about its endpoint, before its settlements; `out` are the deliveries in flight."""
         state = self.of(endpoint)
+        if claim.died_with:
+            self._forget_unanswered(endpoint)
         if claim.renewed:
             self._change(endpoint, replace(state, number=max(state.number, claim.parking - 1)))
             self.end(endpoint, claim.endpoint, "changed secret", now_us, out)
         elif claim.parking > state.number:
             self._change(endpoint, replace(state, number=claim.parking))
         elif state.restoring:
-            self._restore_owed(endpoint, claim.endpoint, now_us, out)
+            self.go_on(endpoint, claim.endpoint, out, now_us)
         rules = self.rules_of(claim.endpoint)
         if rules is None:
             return
@@ -136,6 +147,8 @@ class Parking:
 
     def came_back(self, key: int, endpoint: int, outcome: model.Outcome, now_us: int) -> None:
         """Restore, or give up, the deliveries that wait for a later one of their object, which has come back."""
+        if outcome.status == 0:
+            self._forget_unanswered(endpoint)
         waiting = self._state.get(_waiting_key(endpoint))
         if not waiting or key not in waiting:
             return
@@ -147,9 +160,12 @@ class Parking:
             return
         left = tuple(one for one in waiting[key] if one not in earlier)
         self._state.put(_waiting_key(endpoint), {**waiting, key: left} if left else _without(waiting, key))
-        if is_refused:
+        if is_refused and len(earlier) > AT_ONCE:
+            self._restore_later(endpoint, earlier)
+        elif is_refused:
+            page = _Page(out=(), unanswered={})
             for delivery in earlier:
-                self._restore(delivery, now_us, out=())
+                self._restore(delivery, now_us, page)
 
     def look(self, endpoint: int, name: str, out: Collection[int], now_us: int) -> bool:
         """Park the endpoint if its refusals have lasted for long enough; return True if it was parked."""
@@ -158,9 +174,8 @@ class Parking:
             return False
         state = self.of(endpoint)
         cause = parking.cause_of(max(state.row, key=lambda refusal: refusal.answered_us).status)
-        parked = replace(state, number=state.number + 1, parked_us=max(1, now_us), cause=cause)
-        self._change(endpoint, parked)
-        restored = self._restore_all(endpoint, now_us, out)
+        self._change(endpoint, replace(_restoring(state, "parked"), parked_us=max(1, now_us), cause=cause))
+        restored = self._restore_page(endpoint, now_us, out)
         self._state.note(EndpointParked(endpoint=name, cause=cause, restored=restored))
         return True
 
@@ -181,21 +196,36 @@ class Parking:
         return parking.park_at_us(state.proper_us, state.row)
 
     def end(self, endpoint: int, name: str, why: str, now_us: int, out: Collection[int] | None) -> int:
-        """End the parking, if any, under a new number, and restore what was refused; return how much.
+        """End the parking, if any, under a new number, and restore the first of what was refused; return how much.
 
-        `out` is None while no notifier has reported what is in flight: its next claim then restores the deliveries.
+        `out` is None while no notifier has reported what is in flight: its next claim then restores the first ones.
         """
         state = self.of(endpoint)
-        ended = replace(state, number=state.number + 1, parked_us=0, cause="", restoring=out is None)
-        self._change(endpoint, ended)
-        restored = 0 if out is None else self._restore_all(endpoint, now_us, out)
+        self._change(endpoint, replace(_restoring(state, why), parked_us=0, cause=""))
+        restored = 0 if out is None else self._restore_page(endpoint, now_us, out)
         if state.parked_us or restored:
             self._note_end(name, why, state, now_us, restored)
         return restored
 
-    def owes(self, endpoint: int) -> bool:
-        """Return True if deliveries are to be restored as soon as a notifier says what is in flight."""
-        return self.of(endpoint).restoring
+    def is_restoring(self, endpoint: int) -> bool:
+        """Return True if more deliveries are to be restored, so that none may be leased."""
+        return self.of(endpoint).restoring > 0
+
+    def left(self, endpoint: int) -> int:
+        """Return how many deliveries are still to be restored, unless a later event of their object was accepted."""
+        state = self.of(endpoint)
+        if not state.restoring:
+            return 0
+        (number,) = self._ledger.row(f"SELECT count(*) {_REFUSED}", _refused(endpoint, state)) or (0,)
+        return int(number)
+
+    def go_on(self, endpoint: int, name: str, out: Collection[int], now_us: int) -> None:
+        """Restore the next deliveries."""
+        restored = self._restore_page(endpoint, now_us, out)
+        state = self.of(endpoint)
+        if not state.restoring and state.restored + restored:
+            ended = ParkingEnded(endpoint=name, why=state.why, cause="", parked_s=0.0, restored=state.restored)
+            self._state.note(ended)
 
     def forget_waiting(self, endpoint: int) -> None:
         """Leave failed what waits for a later delivery: another notifier took over, and its fate is not known."""
@@ -222,7 +252,7 @@ class Parking:
             cause=cause,
             proper_sent_us=sent_us,
             proper_us=proper_us,
-            restoring=bool(restoring),
+            restoring=restoring,
             row=tuple(
                 parking.RefusedObject(key=key, status=status, answered_us=at_us, accepted=bool(accepted))
                 for key, status, at_us, accepted in refusals
@@ -248,7 +278,7 @@ class Parking:
                 state.cause,
                 state.proper_sent_us,
                 state.proper_us,
-                int(state.restoring),
+                state.restoring,
                 endpoint,
             ),
         )
@@ -310,33 +340,47 @@ class Parking:
 
     # --- restoring
 
-    def _restore_owed(self, endpoint: int, name: str, now_us: int, out: Collection[int]) -> None:
-        self._write(endpoint, replace(self.of(endpoint), restoring=False))
-        restored = self._restore_all(endpoint, now_us, out)
-        if restored:
-            self._note_end(name, "changed configuration or resumed", self.of(endpoint), now_us, restored)
+    def _restore_page(self, endpoint: int, now_us: int, out: Collection[int]) -> int:
+        """Restore the next deliveries that were refused; return how many.
 
-    def _restore_all(self, endpoint: int, now_us: int, out: Collection[int]) -> int:
-        """Restore every delivery that was refused since the latest proper answer; return how many."""
+        Each one that was looked at is no longer among the next ones, so that a page may begin where the last one ended.
+        """
+        state = self.of(endpoint)
         refused = self._ledger.rows(
-            "SELECT id FROM deliveries WHERE endpoint = ? AND state = 'failed' AND refused_us > 0 AND refused_us > ?"
-            " AND reason <> ? AND restores < ?",
-            (endpoint, self.of(endpoint).proper_sent_us, OUTRUN, parking.MOST_RESTORES),
+            f"SELECT id, refused_us {_REFUSED} ORDER BY refused_us LIMIT ?", (*_refused(endpoint, state), AT_ONCE)
         )
-        return sum(self._restore(delivery, now_us, out) for (delivery,) in sorted(refused))
+        unanswered = self._state.get(_unanswered_key(endpoint))
+        page = _Page(out=out, unanswered=dict(unanswered) if unanswered else {})
+        restored = sum(self._restore(delivery, now_us, page) for delivery, _ in sorted(refused))
+        following = refused[-1][1] if len(refused) == AT_ONCE else 0
+        self._state.put(_unanswered_key(endpoint), page.unanswered if following else {})
+        if page.waiting:
+            self._wait(endpoint, page.waiting)
+        self._write(endpoint, replace(state, restoring=following, restored=state.restored + restored))
+        return restored
 
-    def _restore(self, delivery: int, now_us: int, out: Collection[int]) -> bool:
+    def _restore_later(self, endpoint: int, deliveries: Sequence[int]) -> None:
+        """Restore, with the next pages, many deliveries that waited for a later one."""
+        ids = (codec.encode(list(deliveries)).decode(),)
+        (first_us,) = self._ledger.row(f"SELECT min(refused_us) FROM deliveries WHERE id IN ({_LISTED})", ids) or (1,)
+        self._ledger.run(f"UPDATE deliveries SET reason = '' WHERE id IN ({_LISTED})", ids)
+        state = self.of(endpoint)
+        self._write(endpoint, replace(state, restoring=min(state.restoring or first_us, first_us)))
+
+    def _restore(self, delivery: int, now_us: int, page: "_Page") -> bool:
         """Send a failed delivery again, before the later ones of its object; return True if that was possible."""
         row = self._ledger.row("SELECT state, generation, restores FROM deliveries WHERE id = ?", (delivery,))
         view = self._views.of_delivery(delivery)
         if row is None or row[0] != model.DeliveryState.FAILED or row[2] >= parking.MOST_RESTORES:
             return False
         if views.is_overtaken(view, delivery):
+            self._ledger.run("UPDATE deliveries SET refused_us = 0, refused_first = 0 WHERE id = ?", (delivery,))
             return False
-        if view.ready > delivery and view.ready in out:
-            self._wait(view, delivery)
+        if view.ready > delivery and view.ready in page.out:
+            self._ledger.run("UPDATE deliveries SET reason = ? WHERE id = ?", (OUTRUN, delivery))
+            page.waiting.setdefault(view.key, []).append(delivery)
             return False
-        if self._may_be_outrun(view, delivery):
+        if self._last_unanswered(view, page) > delivery:
             self._ledger.run("UPDATE deliveries SET reason = ? WHERE id = ?", (OUTRUN, delivery))
             return False
         self._reopen(view, delivery, now_us)
@@ -363,32 +407,68 @@ class Parking:
         self._views.put(view)
         self._on_retry(view.endpoint)
 
-    def _wait(self, view: views.View, delivery: int) -> None:
-        """Leave a delivery failed while a later one is in flight; the reason stays if the answer remains unknown."""
-        self._ledger.run("UPDATE deliveries SET reason = ? WHERE id = ?", (OUTRUN, delivery))
-        waiting = self._state.get(_waiting_key(view.endpoint)) or {}
-        mine = tuple(sorted({*waiting.get(view.key, ()), delivery}))
-        self._state.put(_waiting_key(view.endpoint), {**waiting, view.key: mine})
+    def _wait(self, endpoint: int, deliveries: Mapping[int, Sequence[int]]) -> None:
+        """Record that failed deliveries wait for a later one in flight; their reason stays if it is not answered."""
+        before = self._state.get(_waiting_key(endpoint))
+        waiting = dict(before) if before else {}
+        for key, mine in deliveries.items():
+            waiting[key] = tuple(sorted({*waiting.get(key, ()), *mine}))
+        self._state.put(_waiting_key(endpoint), waiting)
 
-    def _may_be_outrun(self, view: views.View, delivery: int) -> bool:
-        """Return True if a request of a later event of the object was not answered: it may have been accepted."""
-        later: Sequence[database.Row] = self._ledger.rows(
-            "SELECT d.id FROM events e CROSS JOIN deliveries d ON d.id = e.sequence << 12 | ?"
-            " WHERE e.key = ? AND e.sequence > ? AND (d.requests > 0 OR d.id = ?)",
-            (view.endpoint, view.key, delivery >> packing.ENDPOINT_BITS, view.ready),
-        )
-        return any(
-            self._ledger.row(
-                "SELECT 1 FROM deliveries WHERE id = ?1 AND started_us IS NOT NULL AND status = 0"
-                " UNION ALL SELECT 1 FROM attempts WHERE delivery = ?1 AND status = 0"
-                " UNION ALL SELECT 1 FROM suspects WHERE delivery = ?1 LIMIT 1",
-                one,
-            )
-            for one in later
-        )
+    def _last_unanswered(self, view: views.View, page: "_Page") -> int:
+        """Return the object's last delivery with a request that was not answered, which may have been accepted.
+
+        Nothing before it is restored. While pages follow each other it is looked up once for each object.
+        """
+        known = page.unanswered.get(view.key)
+        if known is None:
+            values = (view.endpoint, view.key, view.accepted)
+            (known,) = self._ledger.row(_LAST_UNANSWERED, values) or (0,)
+            page.unanswered[view.key] = known
+        return known
+
+    def _forget_unanswered(self, endpoint: int) -> None:
+        if self._state.get(_unanswered_key(endpoint)) is not None:
+            self._state.remove(_unanswered_key(endpoint))
 
 
+@dataclass(slots=True, kw_only=True)
+class _Page:
+    """Deliveries that are restored together.
+
+    `out` are in flight; `waiting` those that wait for one of these, and `unanswered` the last delivery without an
+    answer, both by the key of the object.
+    """
+
+    out: Collection[int]
+    unanswered: dict[int, int]
+    waiting: dict[int, list[int]] = field(default_factory=dict)
+
+
+_LISTED = "SELECT value FROM json_each(?)"
+_LAST_UNANSWERED = (
+    "SELECT coalesce(max(d.id), 0) FROM events e CROSS JOIN deliveries d ON d.id = e.sequence << 12 | ?1"
+    " WHERE e.key = ?2 AND e.sequence > ?3 AND (d.started_us IS NOT NULL AND d.status = 0"
+    " OR d.requests > 0 AND EXISTS (SELECT 1 FROM attempts a WHERE a.delivery = d.id AND a.status = 0)"
+    " OR d.id IN (SELECT delivery FROM suspects))"
+)
+AT_ONCE = 500  # deliveries that are restored in one transaction
 _MOST_IN_ROW = 10_000
+_REFUSED = (
+    "FROM deliveries WHERE endpoint = ? AND state = 'failed' AND refused_us > 0 AND refused_us >= ?"
+    " AND reason <> ? AND restores < ?"
+)
+
+
+def _refused(endpoint: int, state: ParkingState) -> tuple[int | str, ...]:
+    """Return the values of `_REFUSED`."""
+    return endpoint, state.restoring, OUTRUN, parking.MOST_RESTORES
+
+
+def _restoring(state: ParkingState, why: str) -> ParkingState:
+    """Return a state with the next number, in which all is restored that was refused since the last proper answer."""
+    since_us = state.restoring or state.proper_sent_us + 1
+    return replace(state, number=state.number + 1, restoring=since_us, why=why, restored=0)
 
 
 def _is_refusal(outcome: model.Outcome, rules: parking.ParkingRules) -> bool:
@@ -411,6 +491,12 @@ def _without(waiting: Mapping[int, tuple[int, ...]], key: int) -> Mapping[int, t
 @cache  # made for every settlement
 def _parking_key(endpoint: int) -> session_state.StateKey[ParkingState]:
     return session_state.StateKey("parking", endpoint)
+
+
+@cache
+def _unanswered_key(endpoint: int) -> session_state.StateKey[Mapping[int, int]]:
+    """Return the key of what `_last_unanswered` has found since the first page."""
+    return session_state.StateKey("unanswered", endpoint)
 
 
 @cache

@@ -23,6 +23,7 @@ FAULTS: dict[restoring.Rule, tuple[str, ...]] = {
     restoring.Rule.RENEWED: ("cured",),
     restoring.Rule.SECOND_LOOK: ("silent",),
     restoring.Rule.PROBES: (),
+    restoring.Rule.HELD: ("cured",),
 }
 
 

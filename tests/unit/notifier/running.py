@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import TracebackType
 
@@ -58,7 +58,8 @@ class Recorder:
     def closed(self) -> None:
         self.reported.append("closed")
 
-    def parked(self, cause: str) -> None:
+    def parked(self, cause: str, statuses: Collection[int]) -> None:
+        assert statuses or not cause
         self.reported.append(f"parked: {cause}")
 
     def faulted(self, error: Exception) -> None:

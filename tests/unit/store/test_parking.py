@@ -10,6 +10,7 @@ import pytest
 from beacon import wire
 from beacon.domain import model, parking
 from beacon.store.ledger import endpoints
+from beacon.store.verbs import parking as restores
 from tests.unit.store import world
 
 RULES = parking.ParkingRules()
@@ -465,6 +466,99 @@ def test_a_changed_url_ends_it_and_restores_once_a_notifier_says_what_is_in_flig
     notifier = Notifier(store, session="other")
 
     assert sorted(notifier.claim()) == ["a", "b"]
+
+
+@pytest.fixture
+def pages_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(restores, "AT_ONCE", 2)
+
+
+@pytest.mark.usefixtures("pages_of_two")
+def test_many_are_restored_in_pages_and_nothing_is_leased_before_the_last_one(store: world.World) -> None:
+    notifier = Notifier(store)
+    for _ in range(4):
+        refuse(store, notifier, "a", "b")
+    world.emit(store, "a", "b", "x")
+    reply = store.ask(wire.ResumeEndpoint(endpoint="default"))
+    assert (reply.restored, reply.left) == (2, 6)
+    found = [states(store)]
+
+    while "f" in states(store):
+        assert notifier.claim(want=100) == []
+        found.append(states(store))
+
+    assert len(found) > 1
+    assert states(store) == "rrqqqqqqqqr"
+    assert sorted(notifier.claim()) == ["a", "b", "x"]
+    assert parked(store) == (1, "")
+
+
+@pytest.mark.usefixtures("pages_of_two")
+@pytest.mark.parametrize("pages", [1, 2])
+def test_a_store_that_ends_between_two_pages_goes_on_with_the_next_one(store: world.World, pages: int) -> None:
+    notifier = Notifier(store)
+    for _ in range(4):
+        refuse(store, notifier, "a", "b")
+    store.ask(wire.ResumeEndpoint(endpoint="default"))
+    for _ in range(pages - 1):
+        store.service.process([])
+    before = states(store)
+    assert "f" in before
+    store.restart()
+    notifier = Notifier(store, session="other")
+
+    while "f" in states(store):
+        assert notifier.claim() == []
+
+    assert sorted(notifier.claim()) == ["a", "b"]
+    assert states(store) == "rrqqqqqq"
+    assert parked(store) == (1, "")
+    assert store.ledger.row("SELECT restoring FROM endpoints") == (0,)
+
+
+@pytest.mark.usefixtures("pages_of_two")
+def test_many_that_wait_for_a_later_one_are_restored_in_pages(store: world.World) -> None:
+    notifier = Notifier(store)
+    for _ in range(5):
+        refuse(store, notifier, "a")
+    world.emit(store, "a")
+    notifier.claim()
+    store.ask(wire.ResumeEndpoint(endpoint="default"))
+    for _ in range(3):
+        store.service.process([])
+    assert states(store) == "fffffr"
+
+    notifier.claim(notifier.answer("a", 401), want=0)
+    for _ in range(3):
+        store.service.process([])
+
+    assert states(store) == "rqqqqq"
+
+
+@pytest.mark.usefixtures("pages_of_two")
+def test_what_was_overtaken_is_looked_at_once(store: world.World) -> None:
+    notifier = Notifier(store)
+    refuse(store, notifier, *"abcde", status=404)
+    world.emit(store, *"abcde")
+    notifier.claim()
+    notifier.claim(*[notifier.answer(name, 200, started_us=1, duration_s=0.0) for name in "abcde"], want=0)
+
+    assert store.ask(wire.ResumeEndpoint(endpoint="default")).left == 3
+    for _ in range(3):
+        store.service.process([])
+
+    assert store.ledger.row("SELECT restoring FROM endpoints") == (0,)
+    assert states(store) == "fffffddddd"
+
+
+def test_without_a_notifier_resume_says_what_it_will_restore(store: world.World) -> None:
+    refuse(store, Notifier(store), "a", "b")
+    store.restart()
+
+    replies = [store.ask(wire.ResumeEndpoint(endpoint="default")) for _ in range(2)]
+
+    assert [(one.changed, one.restored, one.left) for one in replies] == [(True, 0, 2)] * 2
+    assert sorted(Notifier(store, session="other").claim()) == ["a", "b"]
 
 
 def test_an_endpoint_without_rules_is_never_parked(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-AFTER, SECOND, MOST_RESTORES = 3, 20, 3
+AFTER, SECOND, MOST_RESTORES, PAGE = 3, 20, 3, 2
 OPEN = ("queued", "ready")
 
 
@@ -25,6 +25,7 @@ class Rule(StrEnum):
     RENEWED = "a changed secret begins a new number"
     SECOND_LOOK = "the store looks again when the second without a proper answer is over"
     PROBES = "a parked endpoint is probed"
+    HELD = "nothing is sent before the last page of what was refused is restored"
 
 
 class Violation(AssertionError):
@@ -78,6 +79,7 @@ class World:
     got: Counter[int] = field(default_factory=Counter)
     latest: dict[str, int] = field(default_factory=dict)
     refused_in: dict[int, int] = field(default_factory=dict)  # event -> number of its last refusal
+    owed: int | None = None  # refusals since then are being restored
 
     # --- the endpoint and the notifier
 
@@ -90,7 +92,8 @@ class World:
     def send(self) -> None:
         """Send what may be sent: all that is ready, or a probe."""
         ready = [number for number, row in self.rows.items() if row.state == "ready" and number not in self.out()]
-        if not ready or len(self.flying) >= 3:
+        is_held = self.owed is not None and Rule.HELD not in self.without
+        if not ready or len(self.flying) >= 3 or is_held:
             return
         if self.parked_at is None:
             self.request(ready[0])
@@ -102,6 +105,8 @@ class World:
     def request(self, number: int) -> None:
         """Begin a request; the receiver applies it at once, and its answer may get lost."""
         object_ = self.rows[number].object
+        if any(self.rows[one].object == object_ and one < number for one in self.to_restore()):
+            raise Violation(f"{number} of {object_} is sent before an earlier one that is to be restored")
         status = 401 if self.wrong or object_ == self.rightly else 200
         if status == 200:
             if self.latest.get(object_, 0) > number and not self.got[number]:
@@ -201,10 +206,29 @@ class World:
         }
 
     def restore_all(self) -> None:
-        """Restore what was refused since the latest proper answer."""
-        for number, row in sorted(self.rows.items()):
-            if row.state == "failed" and row.failed_at > self.proper_sent and not row.waits:
-                self.restore(number)
+        """Begin to restore what was refused since the latest proper answer."""
+        self.owed = self.proper_sent + 1 if self.owed is None else self.owed
+        self.restore_page()
+
+    def restore_page(self) -> None:
+        """Restore the next events, in a transaction of their own: a kill may come before the following ones."""
+        if self.owed is None:
+            return
+        page = sorted((self.rows[number].failed_at, number) for number in self.to_restore())[:PAGE]
+        for _, number in sorted(page, key=lambda one: one[1]):
+            self.restore(number)
+        self.owed = page[-1][0] if len(page) == PAGE else None
+
+    def to_restore(self) -> list[int]:
+        """Return the events of which the last page has not come yet."""
+        if self.owed is None:
+            return []
+        return [
+            number
+            for number, row in self.rows.items()
+            if row.state == "failed" and row.failed_at >= self.owed and not (row.waits or row.why)
+            if row.restores < MOST_RESTORES or Rule.LIMIT in self.without
+        ]
 
     def restore(self, number: int) -> None:
         """Send an event again, first of its object."""
@@ -213,6 +237,7 @@ class World:
         if row.restores >= MOST_RESTORES and Rule.LIMIT not in self.without:
             return
         if any(one.state == "delivered" for one in later):
+            row.failed_at = -1
             return
         if row.why == "unknown" or (any(one.unknown for one in later) and Rule.UNKNOWN not in self.without):
             row.why = "unknown"
@@ -262,8 +287,7 @@ def fall_silent(world: World) -> None:
 def step(world: World, rng: random.Random) -> None:
     """Make one thing happen."""
     world.now += 1 if rng.random() < 0.97 else rng.choice((5, 30, 200))
-    if Rule.SECOND_LOOK not in world.without:
-        world.look()
+    look(world, pages=rng.random() < 0.3)
     chance = rng.random()
     if chance < 0.16:
         world.emit()
@@ -277,6 +301,14 @@ def step(world: World, rng: random.Random) -> None:
         world.kill()
     elif chance < 0.98:
         turn(world, rng)
+
+
+def look(world: World, *, pages: bool = True) -> None:
+    """Do what the store does by itself."""
+    if Rule.SECOND_LOOK not in world.without:
+        world.look()
+    if pages:
+        world.restore_page()
 
 
 def turn(world: World, rng: random.Random) -> None:
@@ -293,8 +325,7 @@ def settle_down(world: World) -> None:
     """Send and settle until nothing is open, or nothing changes any more."""
     for _ in range(3000):
         world.now += 1
-        if Rule.SECOND_LOOK not in world.without:
-            world.look()
+        look(world)
         world.send()
         world.answer()
         world.settle()

@@ -280,6 +280,19 @@ def test_a_lasting_loss_is_summed_up_once_a_minute_although_nothing_is_sent_any_
     assert (line["event"], line["events"], line["codes"]) == ("events given up", 41, {"401": 39, "403": 2})
 
 
+def test_what_a_parked_endpoint_gets_later_is_not_given_up(
+    logging: telemetry.Telemetry, clock: list[float], capfd: pytest.CaptureFixture[str]
+) -> None:
+    refuse(logging, *range(5))
+    refuse(logging, 5, status=422)
+    logging.parked("unauthorized", {401, 403})
+    clock[0] += 61
+    logging.working(0)
+
+    _, aside, given_up = [(line["event"], line["events"]) for line in lines(capfd)]
+    assert (aside, given_up) == (("events set aside", 4), ("events given up", 1))
+
+
 def test_an_endpoint_that_refuses_some_events_and_accepts_others_does_not_fill_the_log(
     logging: telemetry.Telemetry, clock: list[float], capfd: pytest.CaptureFixture[str]
 ) -> None:
