@@ -31,7 +31,7 @@ class Aligned:
     is_copy: bool
 
 
-class Alignment:
+class LedgerAlignment:
     """Aligns the ledger with its configuration."""
 
     def __init__(

@@ -32,7 +32,7 @@ class Identity:
         self.refused = ""  # the cluster that was refused last
 
     def begin(self, now_us: int) -> bool:
-        """Give a new ledger its id, and a copy another one. Return True if the ledger was a copy.
+        """Assign an id to a new ledger, and another one to a copy. Return True if the ledger was a copy.
 
         The original of a copy has used the numbers that follow, so the copy skips them.
         """

@@ -39,7 +39,7 @@ class WatchPositions:
         self.cursors = cursors.Cursors(ledger, state)
         self.identity = ledger_identity.Identity(ledger, state)
         self._catch_ups = catch_up.CatchUps(ledger, state)
-        self._alignment = alignment.Alignment(ledger, config, self.cursors, self._catch_ups, self.identity)
+        self._alignment = alignment.LedgerAlignment(ledger, config, self.cursors, self._catch_ups, self.identity)
         self.scopes = {scope.id: scope for scope in config.scopes}
         self.endpoints: tuple[endpoints.ConfiguredEndpoint, ...] = ()
         self._first_session = secrets.randbelow(2**40)  # differs from the sessions of an earlier store
