@@ -80,6 +80,13 @@ def test_a_field_that_the_prometheus_operator_does_not_accept_is_detected(
         jsonschema.validate(wrong, operator_schemas.SCHEMAS[kind])
 
 
+@pytest.mark.parametrize("name", [built.BASE, "overlays/openshift", "overlays/example"])
+def test_a_node_that_does_not_answer_is_left_after_30_seconds(name: str) -> None:
+    tolerated = {each["key"]: each["tolerationSeconds"] for each in built.pod(name)["tolerations"]}
+
+    assert tolerated == {"node.kubernetes.io/not-ready": 30, "node.kubernetes.io/unreachable": 30}
+
+
 def test_an_invalid_object_is_detected() -> None:
     wrong = {**built.one(built.BASE, "Service"), "sepc": {}}
 
@@ -123,13 +130,6 @@ def test_there_is_one_replica_and_the_old_pod_ends_first(name: str) -> None:
     spec = built.one(name, "Deployment")["spec"]
 
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
-
-
-@pytest.mark.parametrize("name", built.OURS)
-def test_the_pod_of_a_failed_node_is_replaced_after_half_a_minute(name: str) -> None:
-    tolerated = {each["key"]: each["tolerationSeconds"] for each in built.pod(name)["tolerations"]}
-
-    assert tolerated == {"node.kubernetes.io/not-ready": 30, "node.kubernetes.io/unreachable": 30}
 
 
 @pytest.mark.parametrize("name", built.OURS)
