@@ -36,6 +36,7 @@ HELMS = {
 MONITORED = {"serviceMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}, "dashboard": {"enabled": True}}
 OVERLAYS: Mapping[str, Mapping[str, Any]] = {
     built.BASE: {},
+    "overlays/backups": {"backups": {"enabled": True}},
     "overlays/openshift": {"openshift": True},
     "overlays/test-endpoint": {"testEndpoint": {"enabled": True}},
     "overlays/example": {
@@ -131,7 +132,7 @@ def without_helms(node: Any) -> Any:
     return {key: value for key, value in plain.items() if value != {} or node[key] == {}}
 
 
-@pytest.mark.parametrize("name", OVERLAYS)
+@pytest.mark.parametrize("name", built.OURS)
 def test_the_chart_renders_the_objects_of_kustomize(name: str) -> None:
     rendered = compared(chart.rendered(values_of(name)))
     kustomized = compared(built.objects(name))
@@ -149,8 +150,17 @@ def test_the_chart_renders_the_monitoring_of_kustomize() -> None:
     assert len(kustomized) == 3
 
 
-def test_every_overlay_with_a_beacon_is_compared() -> None:
-    assert set(OVERLAYS) == set(built.OURS)
+def test_backups_have_a_volume_of_their_own_that_outlives_the_release() -> None:
+    objects = chart.rendered(least(backups={"enabled": True, "storageClass": "nfs"}))
+
+    claim = chart.one(objects, "PersistentVolumeClaim", "beacon-backups")
+    spec = chart.one(objects, "Deployment")["spec"]["template"]["spec"]
+    assert claim["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert claim["spec"]["storageClassName"] == "nfs"
+    volumes = {each["name"]: each.get("persistentVolumeClaim") for each in spec["volumes"]}
+    assert volumes["backups"] == {"claimName": "beacon-backups"}
+    mounts = {each["name"]: each["mountPath"] for each in spec["containers"][0]["volumeMounts"]}
+    assert mounts["backups"] == "/backups"
 
 
 # --- The rights of `beacon rbac`

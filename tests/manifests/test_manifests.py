@@ -148,13 +148,6 @@ def test_there_is_one_replica_and_the_old_pod_ends_first(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", built.OURS)
-def test_the_pod_of_a_failed_node_is_replaced_after_half_a_minute(name: str) -> None:
-    tolerated = {each["key"]: each["tolerationSeconds"] for each in built.pod(name)["tolerations"]}
-
-    assert tolerated == {"node.kubernetes.io/not-ready": 30, "node.kubernetes.io/unreachable": 30}
-
-
-@pytest.mark.parametrize("name", built.OURS)
 def test_the_grace_period_is_longer_than_all_processes_may_take_to_stop(name: str) -> None:
     conf = configparser.RawConfigParser(inline_comment_prefixes=(";",))
     conf.read(testkit.CONF)

@@ -54,13 +54,8 @@ def values_schema() -> Json:
             imagePullSecrets=_OBJECTS,
             nameOverride=_TEXT,
             fullnameOverride=_TEXT,
-            persistence=_closed(
-                enabled=_FLAG,
-                size=_TEXT,
-                storageClass=_TEXT,
-                accessMode={"enum": ["ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"]},
-                existingClaim=_TEXT,
-            ),
+            persistence=_volume(),
+            backups=_volume(),
             resources=_OBJECT,
             rbac=_closed(create=_FLAG, name=_TEXT, identity=_FLAG),
             serviceAccount=_closed(create=_FLAG, name=_TEXT, annotations=_TEXTS),
@@ -95,6 +90,16 @@ def _image() -> Json:
         tag=_TEXT,
         digest=_TEXT | {"pattern": "^(sha256:[0-9a-f]{64})?$"},
         pullPolicy={"enum": ["Always", "IfNotPresent", "Never"]},
+    )
+
+
+def _volume() -> Json:
+    return _closed(
+        enabled=_FLAG,
+        size=_TEXT,
+        storageClass=_TEXT,
+        accessMode={"enum": ["ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"]},
+        existingClaim=_TEXT,
     )
 
 
