@@ -19,6 +19,7 @@ def problems(tree: settings.Settings, environ: Mapping[str, str]) -> Iterator[st
         yield from _problems_of_tls(one.tls, f"{where}.tls")
         if one.proxy.password_file:
             yield from _problem("", functools.partial(_read_password, one.proxy, f"{where}.proxy.passwordFile"))
+        yield from _problems_of_auth(one.auth, f"{where}.auth")
     if token := environ.get("ENDPOINT_AUTH_TOKEN_FILE", ""):
         yield from _problem("", lambda: secret.read_token(token, "ENDPOINT_AUTH_TOKEN_FILE"))
 
@@ -29,6 +30,15 @@ def _problems_of_tls(configured: settings.Tls, where: str) -> Iterator[str]:
     certificate, key = configured.cert_file, configured.key_file
     if certificate and key:
         yield from _problem(f"{where}.certFile", lambda: tls.identify(tls.bare(), certificate, key))
+
+
+def _problems_of_auth(auth: settings.Auth, where: str) -> Iterator[str]:
+    if path := auth.bearer.token_file:
+        yield from _problem("", functools.partial(secret.read_token, path, f"{where}.bearer.tokenFile"))
+    if path := auth.basic.password_file:
+        yield from _problem("", functools.partial(secret.read_password, path, f"{where}.basic.passwordFile"))
+    for name, file in auth.header_files.items():
+        yield from _problem("", functools.partial(secret.read_token, file, f"{where}.headerFiles.{name}"))
 
 
 def _read_password(proxy: settings.ProxySettings, where: str) -> None:

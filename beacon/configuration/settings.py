@@ -38,6 +38,7 @@ class ValueKind(StrEnum):
     PATTERN = "pattern"  # a shell pattern for names
     PROXY_URL = "proxy-url"  # http, https, socks5 or socks5h, with a host and without user info
     STATUS = "status"  # an HTTP status that may park an endpoint
+    HEADER_FILES = "header-files"  # names of headers, each with the file that holds its value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +183,38 @@ class ProxySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bearer:
+    """`endpoint.auth.bearer`: a token in a file."""
+
+    token_file: str = _key("", go=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Basic:
+    """`endpoint.auth.basic`: a user, and the password in a file."""
+
+    username: str = _key("", go=False)
+    password_file: str = _key("", go=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Auth:
+    """`endpoint.auth`: the credentials in the headers of each request; at most one of `bearer` and `basic`."""
+
+    header_files: Mapping[str, str] = field(
+        default_factory=dict, metadata={"allowed": Allowed(kind=ValueKind.HEADER_FILES, go=False)}
+    )
+    bearer: Bearer = Bearer()
+    basic: Basic = Basic()
+
+    @property
+    def schemes(self) -> tuple[str, ...]:
+        """Return the keys that set the Authorization header."""
+        named = {"bearer": self.bearer.token_file, "basic": self.basic.username or self.basic.password_file}
+        return tuple(name for name, value in named.items() if value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Select:
     """`endpoint.select`: the events that the endpoint gets; an empty list means all."""
 
@@ -217,6 +250,7 @@ class EndpointSettings:
     concurrency: int = _key(0, least=0, most=512, go=False)  # 0: worker.concurrency
     rate: float = _key(0.0, least=0, most=100_000, go=False)  # requests a second; 0: no limit
     proxy: ProxySettings = ProxySettings()
+    auth: Auth = Auth()
     select: Select = Select()
     exclude: Exclude = Exclude()
     start: str = _key("created", one_of=("created", "now"), go=False)

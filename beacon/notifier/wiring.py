@@ -7,6 +7,7 @@ from beacon.configuration import settings
 from beacon.notifier.delivery import breaker, parked, render, retry
 from beacon.notifier.delivery import endpoint as delivery
 from beacon.notifier.transport import endpoint_proxy, route, tls_context
+from beacon.notifier.transport.auth import endpoint_auth
 
 
 def target_of(tree: settings.Settings, endpoint: settings.EndpointSettings) -> route.Target:
@@ -22,7 +23,18 @@ def target_of(tree: settings.Settings, endpoint: settings.EndpointSettings) -> r
         files=tls_context.TlsFiles(
             ca=tls.ca_file, certificate=tls.cert_file, key=tls.key_file, verify=not tls.insecure_skip_verify
         ),
+        auth=auth_of(endpoint.auth),
         proxy=endpoint_proxy.ProxyConfig(url=proxy.url, username=proxy.username, password_file=proxy.password_file),
+    )
+
+
+def auth_of(auth: settings.Auth) -> endpoint_auth.AuthConfig:
+    """Return the configuration of an endpoint's credentials."""
+    return endpoint_auth.AuthConfig(
+        token_file=auth.bearer.token_file,
+        username=auth.basic.username,
+        password_file=auth.basic.password_file,
+        header_files=auth.header_files,
     )
 
 

@@ -34,7 +34,7 @@ _MEANINGS = {
     "internal": "An unexpected error of Beacon.",
     "timeout": "No complete response within endpoint.timeout.",
     "400": "The endpoint does not understand the request.",
-    "401": "The token is missing or unknown to the endpoint: check ENDPOINT_AUTH_TOKEN and its file.",
+    "401": "The token is missing or unknown to the endpoint: check endpoint.auth, or ENDPOINT_AUTH_TOKEN and its file.",
     "403": "The endpoint knows the token, but the token lacks the permission.",
     "404": "The path does not exist: check endpoint.url.",
     "405": "The endpoint does not accept this method: check endpoint.method.",
@@ -109,7 +109,7 @@ def _lines(response: dict[str, Any], by: str) -> list[str]:
 def meaning(code: str, *, several: bool = False) -> str:
     """Return the likely cause of a code and what to check; with several endpoints there is no common token."""
     if several and code == "401":
-        return "The credentials are missing or unknown to the endpoint: check its headers."
+        return "The credentials are missing or unknown to the endpoint: check its auth and headers."
     if code in _MEANINGS:
         return _MEANINGS[code]
     if code.startswith("3"):

@@ -91,6 +91,16 @@ EFFECTS: Mapping[str, str] = {
         "File with the password of `username`, read again when it changes. Nothing is sent to the endpoint before it"
         " can be read."
     ),
+    "endpoint.auth.headerFiles": (
+        "Headers added to every request, each with the file that holds its value, such as `X-API-Key: /secrets/key`. "
+        "Read again when a file changes; nothing is sent to the endpoint before each can be read."
+    ),
+    "endpoint.auth.bearer.tokenFile": (
+        "File with a token, sent as `Authorization: Bearer`. Read again when it changes; nothing is sent before it can "
+        "be read. At most one of `bearer` and `basic`; none of them beside `ENDPOINT_AUTH_TOKEN*`."
+    ),
+    "endpoint.auth.basic.username": "User of basic authentication, without a colon.",
+    "endpoint.auth.basic.passwordFile": "File with the password of `username`, read again when it changes.",
     "endpoint.start": (
         "`created`: a new endpoint gets all tracked objects as `created`. `now`: it gets only what changes after its"
         " name appeared."

@@ -166,6 +166,10 @@ class Telemetry:
         """Log that the password file of the proxy can't be used."""
         self._log.warning("proxy password rejected", endpoint=self._endpoint, problem=text)
 
+    def auth_failed(self, text: str) -> None:
+        """Log that a file of the credentials can't be used."""
+        self._log.warning("credentials rejected", endpoint=self._endpoint, problem=text)
+
     def faulted(self, error: Exception) -> None:
         """Log an unexpected error that only one request has; it is settled, and so counted, as `internal`."""
         self._log.error("request failed with an error", endpoint=self._endpoint, traceback=_traceback(error))

@@ -26,6 +26,7 @@ from beacon.notifier.transport import (
     response_parser,
     route,
 )
+from beacon.notifier.transport.auth import endpoint_auth
 
 _UNSENDABLE = "the token or a configured header holds characters that can't be sent"
 _EXPIRED = "no complete answer in time"
@@ -60,16 +61,12 @@ class HttpSender:
         token: Callable[[], str],
         loop: event_loop.EventLoop,
         start: connector.Start,
-        on_tls_error: Callable[[str], None] = lambda _: None,
-        on_proxy_error: Callable[[str], None] = lambda _: None,
-        on_secrets: Callable[[tuple[str, ...]], None] = lambda _: None,
+        listener: route.RouteListener | None = None,
         on_fault: Callable[[Exception], None] = lambda _: None,
     ) -> None:
         """Create a sender; it opens no connection yet. `token` returns the current bearer token, "" for none.
 
-        `start` starts a thread. `on_tls_error` and `on_proxy_error` are called with the reason when the TLS files or
-        the proxy's password file can't be used, `on_secrets` with every form of a secret that is read later, `on_fault`
-        with each unexpected error.
+        `start` starts a thread; `on_fault` is called with each unexpected error.
 
         Raises:
             errors.ConfigError: the proxy can't be used.
@@ -79,9 +76,7 @@ class HttpSender:
         self._on_fault = on_fault
         self._on_broken: Callable[[Exception], None] = _raise
         self._loop = event_loop.LoopShare(loop, on_error=self._broke)
-        self._routes = route.EndpointRoutes(
-            target, on_tls_error=on_tls_error, on_proxy_error=on_proxy_error, on_secrets=on_secrets
-        )
+        self._routes = route.EndpointRoutes(target, listener or route.RouteListener())
         self._connector = connector.Connector(self._loop, start=start)
         self._random = random.Random()  # noqa: S311  for request ids, without a system call for each
         self._under_way: set[_Request] = set()
@@ -90,12 +85,19 @@ class HttpSender:
         self._cancelled = False
         self._known_token: str | None = None
         self._known_way: route.EndpointRoute | None = None
+        self._known_auth = 0
         self.secrets_version = 0
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """Return the secrets of all requests, except the token, in every form that must be masked."""
         return self._routes.secrets
+
+    @property
+    def missing(self) -> str:
+        """Return the reason why nothing may be sent yet: a file of the credentials could never be read; "" if none."""
+        auth = self._routes.auth
+        return auth.missing if auth is not None else ""
 
     def send(self, body: bytes, *, event_id: str, timeout_s: float, done: Done) -> None:
         """Send one request; `done` is called later with its answer, after at most `timeout_s`."""
@@ -114,7 +116,7 @@ class HttpSender:
                 return
             request.token, way = self._current()
             request.data = self._routes.template(way, request.token).fill(request.request_id, event_id, body)
-        except endpoint_proxy.NoPasswordError as error:
+        except (endpoint_proxy.NoPasswordError, endpoint_auth.NoCredentialsError) as error:
             self._refuse(request, answer.NETWORK, str(error))
         except errors.TransientError as error:
             self._refuse(request, answer.TLS, str(error))
@@ -127,8 +129,11 @@ class HttpSender:
             self._dispatch(request, way)
 
     def check_secrets(self) -> None:
-        """Read the token and the TLS files again if they have changed, also while nothing is sent."""
-        if self._known_way is None and not self._target.files.named:
+        """Read all files of secrets again if they have changed, also while nothing is sent."""
+        target = self._target
+        if self._known_way is None and not (
+            target.files.named or target.proxy.password_file or target.auth.is_configured
+        ):
             self._note(self._token(), None)
             return
         with contextlib.suppress(errors.TransientError):
@@ -143,8 +148,11 @@ class HttpSender:
     def _note(self, token: str, way: route.EndpointRoute | None) -> None:
         is_new_token = self._known_token is not None and token != self._known_token
         is_new_way = self._known_way is not None and way is not self._known_way
-        self._known_token, self._known_way = token, way
-        self.secrets_version += is_new_token or is_new_way
+        auth = self._routes.auth
+        version = auth.version if auth is not None else 0
+        is_new_auth = version != self._known_auth
+        self._known_token, self._known_way, self._known_auth = token, way, version
+        self.secrets_version += is_new_token or is_new_way or is_new_auth
 
     def expire(self, before: float) -> None:
         """Expire, in the next round of the loop, every request that was sent before a monotonic instant."""

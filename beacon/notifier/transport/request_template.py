@@ -58,7 +58,7 @@ class _Scribe(connection.HTTPConnection):
 
 
 class Headers:
-    """The headers of an endpoint: Beacon's own, the configured ones, and the token."""
+    """The headers of an endpoint: Beacon's own, the configured ones, and the credentials."""
 
     def __init__(self, url: str, agent: str, configured: Mapping[str, str]) -> None:
         """Keep the headers; configured ones that Beacon sets itself are ignored."""
@@ -69,12 +69,18 @@ class Headers:
             if name.strip().lower() not in REFUSED_HEADERS
         }
 
-    def with_token(self, token: str, *, proxy: Mapping[str, str]) -> dict[str, str | bytes]:
-        """Return the headers of a request; `proxy` are those for a proxy that forwards it."""
+    def with_token(
+        self, token: str, credentials: Mapping[str, bytes], *, proxy: Mapping[str, str]
+    ) -> dict[str, str | bytes]:
+        """Return the headers of a request, with a bearer token, "" for none, and further headers with credentials.
+
+        `proxy` are those for a proxy that forwards it.
+        """
         headers: dict[str, str | bytes] = {**self._own, **proxy}
         _put_all(headers, self._configured)
         if token:
             _put_all(headers, {"Authorization": b"Bearer " + token.encode("utf-8")})
+        _put_all(headers, credentials)
         return headers
 
 

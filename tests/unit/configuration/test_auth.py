@@ -1,0 +1,146 @@
+"""`auth` of an endpoint: at most one scheme, header files, conflicts with headers and with the environment."""
+
+import json
+import pathlib
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+
+from beacon import errors
+from beacon.configuration import loading, named_files, settings, shown
+from beacon.dev.reference import schema
+
+VALIDATOR = jsonschema.Draft7Validator(schema.document())
+BEARER = {"bearer": {"tokenFile": "/s/t"}}
+BASIC = {"basic": {"username": "me", "passwordFile": "/s/p"}}
+
+
+def content(auth: object, **more: object) -> dict[str, Any]:
+    return {
+        "resources": [{"apiVersion": "v1", "kind": "ConfigMap"}],
+        "endpoint": {"url": "http://a/", "auth": auth, **more},
+    }
+
+
+def load(auth: object, *, environ: dict[str, str] | None = None, **more: object) -> settings.Settings:
+    return loading.parse(json.dumps(content(auth, **more)), environ or {}).settings
+
+
+@pytest.mark.parametrize("auth", [None, {}, {"bearer": None}, {"bearer": {"tokenFile": ""}}, {"headerFiles": {}}])
+def test_nothing_is_the_default(auth: object) -> None:
+    assert load(auth).endpoint.auth == settings.Auth()
+    assert VALIDATOR.is_valid(content(auth))
+
+
+@pytest.mark.parametrize(
+    "auth",
+    [
+        BEARER,
+        BASIC,
+        {"headerFiles": {"X-API-Key": "/s/k", "Authorization": "/s/a"}},
+        BASIC | {"headerFiles": {"X": "/s/x"}},
+    ],
+)
+def test_what_check_config_shows_can_be_loaded_and_names_the_files(auth: dict[str, Any]) -> None:
+    tree = load(auth)
+    seen = shown.as_file(tree)["endpoint"]["auth"]
+
+    assert load(seen) == tree
+    assert seen["headerFiles"] == auth.get("headerFiles", {})
+    assert settings.from_plain(settings.to_plain(tree)) == tree
+    assert VALIDATOR.is_valid(content(auth))
+
+
+@pytest.mark.parametrize(
+    ("auth", "message"),
+    [
+        (BEARER | BASIC, "endpoint.auth: only one of bearer, basic is possible"),
+        ({"basic": {"username": "me"}}, "endpoint.auth.basic.passwordFile: required"),
+        ({"basic": {"passwordFile": "/p"}}, "endpoint.auth.basic.username: required"),
+        (
+            {"basic": {"username": "a:b", "passwordFile": "/p"}},
+            "endpoint.auth.basic.username: must not contain a colon",
+        ),
+        (BEARER | {"headerFiles": {"authorization": "/a"}}, "'Authorization' can't be combined with bearer"),
+        ({"headerFiles": {"X-Key": "/a", "x-key": "/b"}}, "endpoint.auth.headerFiles: two names differ only in case"),
+        ({"headerFiles": {"X-Key: hunter2": "/a"}}, "endpoint.auth.headerFiles: 'X-Key' is not a header's name"),
+        ({"headerFiles": {"X-Key": ""}}, "endpoint.auth.headerFiles: 'X-Key' needs the path of a file"),
+        ({"headerFiles": {"X-Team": "/a"}}, "endpoint.auth.headerFiles: 'X-Team' is in headers, too"),
+        ({"token": "hunter2"}, "endpoint.auth.token: no such key"),
+        ("hunter2", "endpoint.auth: must be a mapping"),
+        (BEARER | {"bearer": "hunter2"}, "endpoint.auth.bearer: must be a mapping"),
+    ],
+)
+def test_an_invalid_auth_is_an_error(auth: object, message: str) -> None:
+    with pytest.raises(errors.ConfigError) as refused:
+        load(auth, headers={"x-team": "hunter2"})
+
+    assert message in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["Host", "content-LENGTH", "Content-Type", "ce-id", "Webhook-Signature", "TE", "X-Request-ID"]
+)
+def test_a_header_that_beacon_sets_itself_is_refused(name: str) -> None:
+    auth = {"headerFiles": {name: "/a"}}
+
+    with pytest.raises(errors.ConfigError, match="is set by Beacon or belongs to the connection"):
+        load(auth)
+
+    assert not VALIDATOR.is_valid(content(auth))
+
+
+@pytest.mark.parametrize("variable", ["ENDPOINT_AUTH_TOKEN", "ENDPOINT_AUTH_TOKEN_FILE"])
+def test_a_token_of_the_environment_beside_auth_is_an_error(variable: str) -> None:
+    for auth, key in ((BEARER, "bearer"), (BASIC, "basic"), ({"headerFiles": {"AUTHORIZATION": "/a"}}, "headerFiles")):
+        with pytest.raises(
+            errors.ConfigError, match=f"{variable}: can't be combined with endpoint.auth.{key}"
+        ) as refused:
+            load(auth, environ={variable: "hunter2"})
+        assert "hunter2" not in str(refused.value)
+    assert load({"headerFiles": {"X-Key": "/a"}}, environ={variable: "hunter2"})
+
+
+def test_a_configured_authorization_beside_auth_is_an_error() -> None:
+    with pytest.raises(
+        errors.ConfigError, match=r"endpoint.headers: 'Authorization' can't be combined with auth.bearer"
+    ):
+        load(BEARER, headers={"authorization": "hunter2"})
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (None, "can't be read: No such file or directory"),
+        (b"", "is empty"),
+        (b"hunter2\nhunter2", "contains a line feed or another control character"),
+        (b"hunter2\xff", "is not UTF-8 text"),
+        (b"hunter2" * 10_000, "can't be read: Larger than 64 KiB"),
+        (b"hunter2\n", None),
+    ],
+)
+def test_every_file_is_checked_without_repeating_it(
+    data: bytes | None, problem: str | None, tmp_path: pathlib.Path
+) -> None:
+    path = tmp_path / "secret"
+    if data is not None:
+        path.write_bytes(data)
+    places = {
+        "bearer.tokenFile": {"bearer": {"tokenFile": str(path)}},
+        "basic.passwordFile": {"basic": {"username": "me", "passwordFile": str(path)}},
+        "headerFiles.X-Key": {"headerFiles": {"X-Key": str(path)}},
+    }
+
+    found = {place: list(named_files.problems(load(auth), {})) for place, auth in places.items()}
+
+    assert found == {place: [] if problem is None else [f"endpoint.auth.{place} {path} {problem}"] for place in places}
+
+
+def test_a_directory_in_place_of_a_file_is_reported(tmp_path: pathlib.Path) -> None:
+    tree = load({"bearer": {"tokenFile": str(tmp_path)}})
+
+    assert list(named_files.problems(tree, {})) == [
+        f"endpoint.auth.bearer.tokenFile {tmp_path} can't be read: Is a directory"
+    ]
