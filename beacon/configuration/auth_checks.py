@@ -23,6 +23,8 @@ def problems(one: settings.EndpointSettings, path: str, invalid: Collection[str]
             yield f"{where}.headerFiles: {name!r} is in headers, too"
     if auth.schemes and _AUTHORIZATION in names:
         yield f"{where}.headerFiles: 'Authorization' can't be combined with {auth.schemes[0]}"
+    if one.signing.secret_files and (own := [name for name in one.headers if name.lower().startswith("webhook-")]):
+        yield f"{path}.headers: {own[0]!r} can't be combined with signing"
     if auth.schemes and _AUTHORIZATION in configured:
         yield f"{path}.headers: 'Authorization' can't be combined with auth.{auth.schemes[0]}"
 

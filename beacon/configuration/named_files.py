@@ -20,6 +20,7 @@ def problems(tree: settings.Settings, environ: Mapping[str, str]) -> Iterator[st
         if one.proxy.password_file:
             yield from _problem("", functools.partial(_read_password, one.proxy, f"{where}.proxy.passwordFile"))
         yield from _problems_of_auth(one.auth, f"{where}.auth")
+        yield from _problems_of_signing(one.signing, f"{where}.signing")
     if token := environ.get("ENDPOINT_AUTH_TOKEN_FILE", ""):
         yield from _problem("", lambda: secret.read_token(token, "ENDPOINT_AUTH_TOKEN_FILE"))
 
@@ -39,6 +40,11 @@ def _problems_of_auth(auth: settings.Auth, where: str) -> Iterator[str]:
         yield from _problem("", functools.partial(secret.read_password, path, f"{where}.basic.passwordFile"))
     for name, file in auth.header_files.items():
         yield from _problem("", functools.partial(secret.read_token, file, f"{where}.headerFiles.{name}"))
+
+
+def _problems_of_signing(signing: settings.Signing, where: str) -> Iterator[str]:
+    for index, path in enumerate(signing.secret_files):
+        yield from _problem("", functools.partial(secret.read_signing_secret, path, f"{where}.secretFiles[{index}]"))
 
 
 def _read_password(proxy: settings.ProxySettings, where: str) -> None:

@@ -215,6 +215,13 @@ class Auth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Signing:
+    """`endpoint.signing`: the secrets with which each request is signed, one signature for each."""
+
+    secret_files: tuple[str, ...] = _key((), go=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Select:
     """`endpoint.select`: the events that the endpoint gets; an empty list means all."""
 
@@ -251,6 +258,7 @@ class EndpointSettings:
     rate: float = _key(0.0, least=0, most=100_000, go=False)  # requests a second; 0: no limit
     proxy: ProxySettings = ProxySettings()
     auth: Auth = Auth()
+    signing: Signing = Signing()
     select: Select = Select()
     exclude: Exclude = Exclude()
     start: str = _key("created", one_of=("created", "now"), go=False)

@@ -23,18 +23,20 @@ def target_of(tree: settings.Settings, endpoint: settings.EndpointSettings) -> r
         files=tls_context.TlsFiles(
             ca=tls.ca_file, certificate=tls.cert_file, key=tls.key_file, verify=not tls.insecure_skip_verify
         ),
-        auth=auth_of(endpoint.auth),
+        auth=auth_of(endpoint),
         proxy=endpoint_proxy.ProxyConfig(url=proxy.url, username=proxy.username, password_file=proxy.password_file),
     )
 
 
-def auth_of(auth: settings.Auth) -> endpoint_auth.AuthConfig:
-    """Return the configuration of an endpoint's credentials."""
+def auth_of(endpoint: settings.EndpointSettings) -> endpoint_auth.AuthConfig:
+    """Return the configuration of an endpoint's credentials and signatures."""
+    auth = endpoint.auth
     return endpoint_auth.AuthConfig(
         token_file=auth.bearer.token_file,
         username=auth.basic.username,
         password_file=auth.basic.password_file,
         header_files=auth.header_files,
+        signing_files=endpoint.signing.secret_files,
     )
 
 

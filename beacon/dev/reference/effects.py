@@ -101,6 +101,11 @@ EFFECTS: Mapping[str, str] = {
     ),
     "endpoint.auth.basic.username": "User of basic authentication, without a colon.",
     "endpoint.auth.basic.passwordFile": "File with the password of `username`, read again when it changes.",
+    "endpoint.signing.secretFiles": (
+        "Files with secrets of Standard Webhooks, `whsec_` and the base64 of 24 to 64 bytes. Each request has the "
+        "headers `webhook-id`, `webhook-timestamp` and `webhook-signature`, with one signature for each secret. Read "
+        "again when a file changes; nothing is sent before each can be read."
+    ),
     "endpoint.start": (
         "`created`: a new endpoint gets all tracked objects as `created`. `now`: it gets only what changes after its"
         " name appeared."

@@ -115,7 +115,9 @@ class HttpSender:
                 self._refuse(request, answer.NETWORK, _CANCELLED)
                 return
             request.token, way = self._current()
-            request.data = self._routes.template(way, request.token).fill(request.request_id, event_id, body)
+            signature = self._routes.signature(event_id, request.started_us // 1_000_000, body)
+            template = self._routes.template(way, request.token)
+            request.data = template.fill(request.request_id, event_id, body, more=signature)
         except (endpoint_proxy.NoPasswordError, endpoint_auth.NoCredentialsError) as error:
             self._refuse(request, answer.NETWORK, str(error))
         except errors.TransientError as error:

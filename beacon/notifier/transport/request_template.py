@@ -36,13 +36,13 @@ class RequestTemplate:
         for mark in _MARKS.values():
             before, _, rest = rest.partition(mark.encode())
             self._parts.append(before)
-        self._end = rest
+        self._end = rest.removesuffix(b"\r\n")
 
-    def fill(self, request_id: str, event_id: str, body: bytes) -> bytes:
-        """Return the bytes of a request."""
+    def fill(self, request_id: str, event_id: str, body: bytes, *, more: bytes = b"") -> bytes:
+        """Return the bytes of a request; `more` are further header lines, each with its line end."""
         first, second, third = self._parts
-        return b"%b%b%b%b%b%d%b%b" % (
-            first, request_id.encode(), second, event_id.encode(), third, len(body), self._end, body
+        return b"%b%b%b%b%b%d%b%b\r\n%b" % (
+            first, request_id.encode(), second, event_id.encode(), third, len(body), self._end, more, body
         )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from urllib3 import exceptions
 from beacon import errors
 from beacon.boundary import idle_socket
 from beacon.notifier.transport import connection, connector, endpoint_proxy, masking, request_template, tls_context
-from beacon.notifier.transport.auth import endpoint_auth
+from beacon.notifier.transport.auth import endpoint_auth, signing
 
 
 class UnsendableHeader(ValueError):
@@ -162,6 +162,12 @@ class EndpointRoutes:
                 raise UnsendableHeader(str(error)) from error
             known = self._form = route, token, credentials, made
         return known[3]
+
+    def signature(self, event_id: str, now_s: int, body: bytes) -> bytes:
+        """Return the header lines that sign a request, if the endpoint has secrets for that."""
+        if self.auth is None or not self.auth.keys:
+            return b""
+        return signing.header_lines(self.auth.keys, event_id, now_s, body)
 
     def _make(self, context: ssl.SSLContext) -> EndpointRoute:
         proxy = self._proxy.proxy

@@ -144,3 +144,37 @@ def test_a_directory_in_place_of_a_file_is_reported(tmp_path: pathlib.Path) -> N
     assert list(named_files.problems(tree, {})) == [
         f"endpoint.auth.bearer.tokenFile {tmp_path} can't be read: Is a directory"
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "is_valid"),
+    [
+        ("whsec_" + "A" * 32, True),
+        ("whsec_" + "A" * 33, False),  # not base64: its length
+        ("whsec_" + "A" * 34 + "E=\n", True),
+        ("whsec_" + "A" * 84 + "AA==", True),
+        ("whsec_" + "A" * 84 + "AA", True),  # padding may be absent
+        ("whsec_" + "A" * 31, False),  # 23 bytes
+        ("whsec_" + "A" * 88, False),  # 66 bytes
+        ("whsec_" + "A" * 31 + "-", False),  # another alphabet
+        ("A" * 32, False),
+        ("whsec_", False),
+    ],
+)
+def test_a_signing_secret_is_24_to_64_bytes_in_base64(text: str, is_valid: bool, tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text(text)
+    tree = load(None, signing={"secretFiles": [str(path)]})
+
+    found = list(named_files.problems(tree, {}))
+
+    place = f"endpoint.signing.secretFiles[0] {path}"
+    assert found == ([] if is_valid else [f"{place} must contain whsec_ and the base64 of 24 to 64 bytes"])
+
+
+def test_a_configured_webhook_header_beside_signing_is_an_error() -> None:
+    headers = {"Webhook-Id": "1"}
+    assert load(None, headers=headers)
+
+    with pytest.raises(errors.ConfigError, match=r"endpoint.headers: 'Webhook-Id' can't be combined with signing"):
+        load(None, headers=headers, signing={"secretFiles": ["/s"]})

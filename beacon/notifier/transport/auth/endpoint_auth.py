@@ -1,4 +1,4 @@
-"""The headers with the credentials of one endpoint, from files that are read again when they change.
+"""The credentials of one endpoint, and the keys of its signatures, from files that are read again when they change.
 
 Nothing is sent before each named file could be read once: a request without its credentials would be refused.
 """
@@ -12,23 +12,28 @@ from beacon.boundary import secret
 from beacon.notifier.transport import masking
 from beacon.notifier.transport.auth import secret_file
 
+_AUTHORIZATION = "Authorization"
 _CHECK_EVERY_S = 1.0
 _REMEMBERED = 4  # replaced secrets that an answer may still repeat, per file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthConfig:
-    """The files of the credentials; all empty for none. `header_files` maps names of headers to files."""
+    """The files of credentials and of secrets for signatures; all empty for none.
+
+    `header_files` maps names of headers to files.
+    """
 
     token_file: str = ""
     username: str = ""
     password_file: str = ""
     header_files: Mapping[str, str] = field(default_factory=dict)
+    signing_files: tuple[str, ...] = ()
 
     @property
     def is_configured(self) -> bool:
-        """Return True if there are credentials."""
-        return bool(self.token_file or self.password_file or self.header_files)
+        """Return True if a file is named."""
+        return bool(self.token_file or self.password_file or self.header_files or self.signing_files)
 
 
 class NoCredentialsError(errors.TransientError):
@@ -38,8 +43,9 @@ class NoCredentialsError(errors.TransientError):
 class EndpointAuth:
     """The credentials of the next request. For one thread.
 
-    `headers` is another mapping after each change. `version` grows with each change after the first complete reading.
-    `missing` is the reason why nothing may be sent yet, "" once each file could be read.
+    `headers` is another mapping after each change; `keys` are those of the signatures. `version` grows with each change
+    after the first complete reading. `missing` is the reason why nothing may be sent yet, "" once each file could be
+    read.
     """
 
     def __init__(
@@ -54,22 +60,28 @@ class EndpointAuth:
         `on_secrets` is called with every form of a secret that was read, before it is used; `on_error` once with each
         reason why a file can't be used.
         """
-        self._username = config.username
+        self._config = config
         self._on_secrets = on_secrets
         self._on_error = on_error
-        self._files: dict[str, secret_file.SecretFile] = {}  # by the header that it sets
+        self._headers: dict[str, secret_file.SecretFile] = {}  # by name
         for name, path in config.header_files.items():
-            self._files[name] = secret_file.SecretFile(path, f"auth.headerFiles.{name}", secret.read_token)
+            self._headers[name] = secret_file.SecretFile(path, f"auth.headerFiles.{name}", secret.read_token)
         if path := config.token_file:
-            self._files["Authorization"] = secret_file.SecretFile(path, "auth.bearer.tokenFile", secret.read_token)
+            self._headers[_AUTHORIZATION] = secret_file.SecretFile(path, "auth.bearer.tokenFile", secret.read_token)
         elif path := config.password_file:
-            self._files["Authorization"] = secret_file.SecretFile(path, "auth.basic.passwordFile", secret.read_password)
-        self._is_basic = bool(config.password_file)
-        self._is_bearer = bool(config.token_file)
-        self._problems: dict[str, str] = {}
-        self._secrets: dict[str, list[tuple[str, ...]]] = {}
+            place = "auth.basic.passwordFile"
+            self._headers[_AUTHORIZATION] = secret_file.SecretFile(path, place, secret.read_password)
+        self._signing = [
+            secret_file.SecretFile(path, f"signing.secretFiles[{index}]", secret.read_signing_secret)
+            for index, path in enumerate(config.signing_files)
+        ]
+        self._files = (*self._headers.values(), *self._signing)
+        self._reported = [""] * len(self._files)
+        self._secrets: list[list[tuple[str, ...]]] = [[] for _ in self._files]
         self._checked_at: float | None = None
+        self._is_complete = False
         self.headers: Mapping[str, bytes] = {}
+        self.keys: tuple[bytes, ...] = ()
         self.version = 0
         self.missing = ""
         self._refresh()
@@ -77,7 +89,7 @@ class EndpointAuth:
     @property
     def secrets(self) -> tuple[str, ...]:
         """Return the secrets in every form that must be masked, and those replaced last."""
-        return tuple(form for kept in self._secrets.values() for forms in kept for form in forms)
+        return tuple(form for kept in self._secrets for forms in kept for form in forms)
 
     def check(self, now: float) -> None:
         """Read the files that have changed, at most once a second; `now` is monotonic.
@@ -92,30 +104,33 @@ class EndpointAuth:
             raise NoCredentialsError(self.missing)
 
     def _refresh(self) -> None:
-        was_complete = bool(self.headers)
-        changed = [name for name, file in self._files.items() if file.refresh()]
-        for name, file in self._files.items():
-            if file.problem and file.problem != self._problems.get(name):
+        changed = [index for index, file in enumerate(self._files) if file.refresh()]
+        for index, file in enumerate(self._files):
+            if file.problem and file.problem != self._reported[index]:
                 self._on_error(file.problem)
-            self._problems[name] = file.problem
-        for name in changed:
-            self._register(name)
-        self.missing = next((file.problem for file in self._files.values() if not file.value), "")
-        if changed and not self.missing:
-            self.headers = {name: self._value(name) for name in self._files}
-            self.version += was_complete
+            self._reported[index] = file.problem
+        self.missing = next((file.problem for file in self._files if not file.value), "")
+        if not changed:
+            return
+        headers = {name: self._value(name, file.value) for name, file in self._headers.items() if file.value}
+        for index in changed:
+            self._register(index, self._files[index].value, headers.get(_AUTHORIZATION, b"").decode("utf-8"))
+        if not self.missing:
+            self.headers = headers
+            self.keys = tuple(secret.signing_key(file.value) for file in self._signing)
+            self.version += self._is_complete
+            self._is_complete = True
 
-    def _register(self, name: str) -> None:
-        plain = self._files[name].value
-        forms = masking.forms((plain, self._value(name).decode("utf-8")))
-        self._secrets[name] = [*self._secrets.get(name, [])[-_REMEMBERED:], forms]
+    def _register(self, index: int, plain: str, authorization: str) -> None:
+        forms = masking.forms((plain, plain.removeprefix("whsec_"), authorization))
+        self._secrets[index] = [*self._secrets[index][-_REMEMBERED:], forms]
         self._on_secrets(forms)
 
-    def _value(self, name: str) -> bytes:
+    def _value(self, name: str, plain: str) -> bytes:
         """Return the value of a header."""
-        value = self._files[name].value.encode("utf-8")
-        if name != "Authorization" or not (self._is_basic or self._is_bearer):
-            return value
-        if self._is_bearer:
+        value = plain.encode("utf-8")
+        if name == _AUTHORIZATION and self._config.token_file:
             return b"Bearer " + value
-        return b"Basic " + base64.b64encode(self._username.encode("utf-8") + b":" + value)
+        if name == _AUTHORIZATION and self._config.password_file:
+            return b"Basic " + base64.b64encode(self._config.username.encode("utf-8") + b":" + value)
+        return value
