@@ -6,6 +6,7 @@ from beacon.configuration import settings
 
 TOKEN_VARIABLES = ("ENDPOINT_AUTH_TOKEN", "ENDPOINT_AUTH_TOKEN_FILE")
 _AUTHORIZATION = "authorization"
+_PARAMETERS = ("client_id", "client_secret", "grant_type", "scope")
 
 
 def problems(one: settings.EndpointSettings, path: str, invalid: Collection[str] = ()) -> Iterator[str]:
@@ -14,6 +15,7 @@ def problems(one: settings.EndpointSettings, path: str, invalid: Collection[str]
     if len(auth.schemes) > 1:
         yield f"{where}: only one of {', '.join(auth.schemes)} is possible"
     yield from _basic(auth.basic, f"{where}.basic", invalid)
+    yield from _oauth2(auth, f"{where}.oauth2", invalid)
     names = [name.lower() for name in auth.header_files]
     configured = {name.lower() for name in one.headers}
     if len(set(names)) < len(names):
@@ -44,6 +46,26 @@ def problems_with_environment(
         for variable in TOKEN_VARIABLES if sets else ():
             if environ.get(variable):
                 yield f"{variable}: can't be combined with {path}.{sets[0]}; remove one of them"
+
+
+def _oauth2(auth: settings.Auth, where: str, invalid: Collection[str]) -> Iterator[str]:
+    if "oauth2" not in auth.schemes:
+        return
+    client = auth.oauth2
+    required = {
+        "tokenURL": client.token_url,
+        "clientID": client.client_id,
+        "clientSecretFile": client.client_secret_file,
+    }
+    for key, value in required.items():
+        if not value and f"{where}.{key}" not in invalid:
+            yield f"{where}.{key}: required"
+    for name in client.params:
+        if name in _PARAMETERS:
+            yield f"{where}.params: {name!r} is set by Beacon"
+    for scope in client.scopes:
+        if not scope.isprintable() or " " in scope:
+            yield f"{where}.scopes: must be a list of scopes without blanks"
 
 
 def _basic(basic: settings.Basic, where: str, invalid: Collection[str]) -> Iterator[str]:

@@ -38,6 +38,10 @@ def _problems_of_auth(auth: settings.Auth, where: str) -> Iterator[str]:
         yield from _problem("", functools.partial(secret.read_token, path, f"{where}.bearer.tokenFile"))
     if path := auth.basic.password_file:
         yield from _problem("", functools.partial(secret.read_password, path, f"{where}.basic.passwordFile"))
+    if path := auth.oauth2.client_secret_file:
+        yield from _problem("", functools.partial(secret.read_password, path, f"{where}.oauth2.clientSecretFile"))
+    if path := auth.oauth2.ca_file:
+        yield from _problem(f"{where}.oauth2.caFile", functools.partial(tls.trust_file, tls.bare(), path))
     for name, file in auth.header_files.items():
         yield from _problem("", functools.partial(secret.read_token, file, f"{where}.headerFiles.{name}"))
 

@@ -248,6 +248,8 @@ class _ValueReader:
         return word
 
     def _read_map(self, value: dict[str, str], corrections: _Corrections) -> dict[str, str]:
+        if self._allowed.kind is settings.ValueKind.PARAMETERS:
+            return value
         if self._allowed.kind is not settings.ValueKind.HEADER_FILES:
             return self._filter_headers(value, corrections)
         problems = []

@@ -72,6 +72,7 @@ def _serve(
                     proxy_error=recorder.proxy_failed,
                     auth_error=recorder.auth_failed,
                     secrets=conceal,
+                    forgotten=forget,
                 ),
                 on_fault=recorder.faulted,
             )
@@ -124,6 +125,12 @@ def conceal(secrets: Iterable[str]) -> None:
     """Mask secrets in all later log lines."""
     for secret in secrets:
         log.register_secret(secret)
+
+
+def forget(secrets: Iterable[str]) -> None:
+    """Mask secrets no longer."""
+    for secret in secrets:
+        log.forget_secret(secret)
 
 
 if __name__ == "__main__":

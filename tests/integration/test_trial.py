@@ -137,7 +137,7 @@ def test_plain_http_where_tls_is_expected_is_a_tls_error(sink: endpoints.SinkSer
     assert result.error != ""
 
 
-@pytest.mark.parametrize("code", ["", "network", "tls", "timeout", "400", "401", "307", "418", "503"])
+@pytest.mark.parametrize("code", ["", "network", "tls", "timeout", "token", "400", "401", "307", "418", "503"])
 def test_every_code_has_a_meaning(code: str) -> None:
     for several in (False, True):
         assert words.meaning(code, several=several).endswith(".")

@@ -32,6 +32,7 @@ _MEANINGS = {
     "network": "No connection: check the host name, address, port and network policies.",
     "tls": "TLS failed: check endpoint.tls and the endpoint's certificate.",
     "internal": "An unexpected error of Beacon.",
+    "token": "No token could be obtained: check endpoint.auth.oauth2 and the token endpoint.",
     "timeout": "No complete response within endpoint.timeout.",
     "400": "The endpoint does not understand the request.",
     "401": "The token is missing or unknown to the endpoint: check endpoint.auth, or ENDPOINT_AUTH_TOKEN and its file.",

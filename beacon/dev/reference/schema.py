@@ -88,6 +88,9 @@ def _key(path: str, key: keys.Key) -> Json:
         described["default"] = _default(key)
     name = f"{path}.{key.name}"
     if key.is_map:
+        if key.allowed.kind is settings.ValueKind.PARAMETERS:
+            values_: Json = {"type": ["object", "null"], "additionalProperties": {"type": [*_SCALAR, "null"]}}
+            return described | {"anyOf": [values_, {"const": ""}]}
         files = key.allowed.kind is settings.ValueKind.HEADER_FILES
         return described | (_header_files() if files else _headers())
     if key.is_list:

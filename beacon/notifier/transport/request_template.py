@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from urllib3 import connection
 
 CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"  # structured mode of CloudEvents
+_OF_FORM = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
 _CONNECTION_HEADERS = {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
 _OWN_HEADERS = {"content-length", "content-type", "host", "x-beacon-event-id", "x-request-id"}
 REFUSED_HEADERS = frozenset(_CONNECTION_HEADERS | _OWN_HEADERS)
@@ -60,9 +61,10 @@ class _Scribe(connection.HTTPConnection):
 class Headers:
     """The headers of an endpoint: Beacon's own, the configured ones, and the credentials."""
 
-    def __init__(self, url: str, agent: str, configured: Mapping[str, str]) -> None:
-        """Keep the headers; configured ones that Beacon sets itself are ignored."""
-        self._own = {"Host": _host(url), "User-Agent": agent, "Content-Type": CONTENT_TYPE}
+    def __init__(self, url: str, agent: str, configured: Mapping[str, str], *, is_form: bool = False) -> None:
+        """Keep the headers; configured ones that Beacon sets itself are ignored. `is_form`: the body is no event."""
+        self._own = {"Host": _host(url), "User-Agent": agent}
+        self._own |= _OF_FORM if is_form else {"Content-Type": CONTENT_TYPE}
         self._configured = {
             name: value.encode("utf-8")
             for name, value in configured.items()

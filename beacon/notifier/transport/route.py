@@ -30,7 +30,8 @@ class Target:
     """The address of the endpoint, and how to send requests to it.
 
     `width` is the number of concurrent requests; `agent` is the User-Agent; a connection that was idle for
-    `idle_timeout_s` is not reused.
+    `idle_timeout_s` is not reused. With `token`, requests carry a token from there. `asks_for_token`: this is such a
+    token endpoint, so bodies are forms, and answers keep their bodies.
     """
 
     url: str = field(repr=False)  # its query may contain a secret
@@ -42,6 +43,19 @@ class Target:
     files: tls_context.TlsFiles = field(default_factory=tls_context.TlsFiles)
     proxy: endpoint_proxy.ProxyConfig = field(default_factory=endpoint_proxy.ProxyConfig)
     auth: endpoint_auth.AuthConfig = field(default_factory=endpoint_auth.AuthConfig)
+    token: "TokenTarget | None" = None
+    asks_for_token: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenTarget:
+    """How to request tokens: the token endpoint, and the parameters of the request."""
+
+    target: Target
+    client: str
+    scopes: tuple[str, ...] = ()
+    params: Mapping[str, str] = field(default_factory=dict)
+    timeout_s: float = 10.0
 
 
 def _ignore(_: object) -> None:
@@ -53,13 +67,15 @@ class RouteListener:
     """Functions that are called with the reason when files can't be used, and with secrets.
 
     `tls_error`: the TLS files; `proxy_error`: the proxy's password file; `auth_error`: a file of the credentials.
-    `secrets` is called with every form of a secret that is read, before it is used.
+    `secrets` is called with every form of a secret that is read, before it is used, `forgotten` with those of a token
+    that was replaced long ago.
     """
 
     tls_error: Callable[[str], None] = _ignore
     proxy_error: Callable[[str], None] = _ignore
     auth_error: Callable[[str], None] = _ignore
     secrets: Callable[[tuple[str, ...]], None] = _ignore
+    forgotten: Callable[[tuple[str, ...]], None] = _ignore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -103,7 +119,7 @@ class EndpointRoutes:
         self._proxy = endpoint_proxy.EndpointProxy(
             target.proxy, url, on_secrets=listener.secrets, on_error=listener.proxy_error
         )
-        self._headers = request_template.Headers(url, target.agent, target.headers)
+        self._headers = request_template.Headers(url, target.agent, target.headers, is_form=target.asks_for_token)
         self._secrets = masking.of_request(target.url, target.headers, ()) + masking.of_request(url, {}, ())
         self.auth: endpoint_auth.EndpointAuth | None = None
         if target.auth.is_configured:

@@ -16,6 +16,10 @@ BEARER = {"bearer": {"tokenFile": "/s/t"}}
 BASIC = {"basic": {"username": "me", "passwordFile": "/s/p"}}
 
 
+CLIENT = {"tokenURL": "https://login/t", "clientID": "me", "clientSecretFile": "/s/c"}
+OAUTH2 = {"oauth2": CLIENT | {"scopes": ["a", "b"], "params": {"audience": "x"}, "clientAuth": "body", "timeout": "3s"}}
+
+
 def content(auth: object, **more: object) -> dict[str, Any]:
     return {
         "resources": [{"apiVersion": "v1", "kind": "ConfigMap"}],
@@ -38,6 +42,7 @@ def test_nothing_is_the_default(auth: object) -> None:
     [
         BEARER,
         BASIC,
+        OAUTH2,
         {"headerFiles": {"X-API-Key": "/s/k", "Authorization": "/s/a"}},
         BASIC | {"headerFiles": {"X": "/s/x"}},
     ],
@@ -67,6 +72,17 @@ def test_what_check_config_shows_can_be_loaded_and_names_the_files(auth: dict[st
         ({"headerFiles": {"X-Key: hunter2": "/a"}}, "endpoint.auth.headerFiles: 'X-Key' is not a header's name"),
         ({"headerFiles": {"X-Key": ""}}, "endpoint.auth.headerFiles: 'X-Key' needs the path of a file"),
         ({"headerFiles": {"X-Team": "/a"}}, "endpoint.auth.headerFiles: 'X-Team' is in headers, too"),
+        (OAUTH2 | BASIC, "endpoint.auth: only one of basic, oauth2 is possible"),
+        ({"oauth2": {"clientID": "me"}}, "endpoint.auth.oauth2.tokenURL: required"),
+        ({"oauth2": {"tokenURL": "https://a/"}}, "endpoint.auth.oauth2.clientSecretFile: required"),
+        (
+            {"oauth2": CLIENT | {"params": {"scope": "hunter2"}}},
+            "endpoint.auth.oauth2.params: 'scope' is set by Beacon",
+        ),
+        ({"oauth2": CLIENT | {"scopes": ["hunter2 b"]}}, "endpoint.auth.oauth2.scopes: must be a list of scopes"),
+        ({"oauth2": CLIENT | {"clientAuth": "hunter2"}}, "endpoint.auth.oauth2.clientAuth: must be one of basic, body"),
+        ({"oauth2": CLIENT | {"tokenURL": "ftp://hunter2"}}, "endpoint.auth.oauth2.tokenURL: must be"),
+        ({"oauth2": CLIENT | {"tokenURL": "https://u:hunter2@a"}}, "endpoint.auth.oauth2.tokenURL: must not hold user"),
         ({"token": "hunter2"}, "endpoint.auth.token: no such key"),
         ("hunter2", "endpoint.auth: must be a mapping"),
         (BEARER | {"bearer": "hunter2"}, "endpoint.auth.bearer: must be a mapping"),
@@ -130,6 +146,7 @@ def test_every_file_is_checked_without_repeating_it(
     places = {
         "bearer.tokenFile": {"bearer": {"tokenFile": str(path)}},
         "basic.passwordFile": {"basic": {"username": "me", "passwordFile": str(path)}},
+        "oauth2.clientSecretFile": {"oauth2": CLIENT | {"clientSecretFile": str(path)}},
         "headerFiles.X-Key": {"headerFiles": {"X-Key": str(path)}},
     }
 

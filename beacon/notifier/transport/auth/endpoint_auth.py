@@ -6,6 +6,8 @@ Nothing is sent before each named file could be read once: a request without its
 import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
+from urllib.parse import quote_plus
 
 from beacon import errors
 from beacon.boundary import secret
@@ -15,6 +17,14 @@ from beacon.notifier.transport.auth import secret_file
 _AUTHORIZATION = "Authorization"
 _CHECK_EVERY_S = 1.0
 _REMEMBERED = 4  # replaced secrets that an answer may still repeat, per file
+
+
+class PasswordUse(StrEnum):
+    """How a password is sent."""
+
+    BASIC = "basic"
+    FORM = "form"  # basic, with user and password encoded as in a form (RFC 6749, 2.3.1)
+    BODY = "body"  # in the body, by the caller
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +37,8 @@ class AuthConfig:
     token_file: str = ""
     username: str = ""
     password_file: str = ""
+    password_use: PasswordUse = PasswordUse.BASIC
+    place: str = "auth.basic.passwordFile"  # the key that names the password file
     header_files: Mapping[str, str] = field(default_factory=dict)
     signing_files: tuple[str, ...] = ()
 
@@ -63,19 +75,22 @@ class EndpointAuth:
         self._config = config
         self._on_secrets = on_secrets
         self._on_error = on_error
+        self._password: secret_file.SecretFile | None = None
         self._headers: dict[str, secret_file.SecretFile] = {}  # by name
         for name, path in config.header_files.items():
             self._headers[name] = secret_file.SecretFile(path, f"auth.headerFiles.{name}", secret.read_token)
         if path := config.token_file:
             self._headers[_AUTHORIZATION] = secret_file.SecretFile(path, "auth.bearer.tokenFile", secret.read_token)
         elif path := config.password_file:
-            place = "auth.basic.passwordFile"
-            self._headers[_AUTHORIZATION] = secret_file.SecretFile(path, place, secret.read_password)
+            self._password = secret_file.SecretFile(path, config.place, secret.read_password)
+            if config.password_use is not PasswordUse.BODY:
+                self._headers[_AUTHORIZATION] = self._password
         self._signing = [
             secret_file.SecretFile(path, f"signing.secretFiles[{index}]", secret.read_signing_secret)
             for index, path in enumerate(config.signing_files)
         ]
-        self._files = (*self._headers.values(), *self._signing)
+        in_body = (self._password,) if self._password and config.password_use is PasswordUse.BODY else ()
+        self._files = (*self._headers.values(), *self._signing, *in_body)
         self._reported = [""] * len(self._files)
         self._secrets: list[list[tuple[str, ...]]] = [[] for _ in self._files]
         self._checked_at: float | None = None
@@ -85,6 +100,11 @@ class EndpointAuth:
         self.version = 0
         self.missing = ""
         self._refresh()
+
+    @property
+    def password(self) -> str:
+        """Return the current password, for the caller to put into a body."""
+        return self._password.value if self._password else ""
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -132,5 +152,8 @@ class EndpointAuth:
         if name == _AUTHORIZATION and self._config.token_file:
             return b"Bearer " + value
         if name == _AUTHORIZATION and self._config.password_file:
-            return b"Basic " + base64.b64encode(self._config.username.encode("utf-8") + b":" + value)
+            pair = [self._config.username, plain]
+            if self._config.password_use is PasswordUse.FORM:
+                pair = [quote_plus(part) for part in pair]
+            return b"Basic " + base64.b64encode(":".join(pair).encode("utf-8"))
         return value
