@@ -66,6 +66,7 @@ def command(endpoint: str, output: str) -> None:
         "durationMs": round(sent.seconds * 1000, 1),
         "seconds": sent.seconds,  # deprecated
         "requestId": sent.request_id,
+        "clockOffsetSeconds": sent.clock_offset_s,
     }
     _show(output, response, f" by {sent.endpoint}" if several else "")
     sys.exit(errors.EXIT_OK if 200 <= response["status"] < 300 else errors.EXIT_FAILURE)
@@ -101,10 +102,20 @@ def _show(form: str, response: dict[str, Any], by: str) -> None:
 
 def _lines(response: dict[str, Any], by: str) -> list[str]:
     took = f"after {response['seconds'] * 1000:.0f} ms"
+    clock = _clock_lines(response["clockOffsetSeconds"])
     if 200 <= response["status"] < 300:
-        return [f"Accepted{by}: {response['status']} {took} (event {response['id']})."]
+        return [f"Accepted{by}: {response['status']} {took} (event {response['id']}).", *clock]
     code = response["code"]
-    return [f"Rejected{by}: {code or 'not sent'} {took}: {response['error']}", meaning(code, several=bool(by))]
+    found = [f"Rejected{by}: {code or 'not sent'} {took}: {response['error']}", meaning(code, several=bool(by))]
+    return [*found, *clock]
+
+
+def _clock_lines(offset_s: float | None) -> list[str]:
+    """Return a line about clocks that differ: a receiver of signatures refuses requests then."""
+    if not offset_s:
+        return []
+    direction = "ahead of" if offset_s > 0 else "behind"
+    return [f"The endpoint's clock is {abs(offset_s):.0f} s {direction} Beacon's."]
 
 
 def meaning(code: str, *, several: bool = False) -> str:

@@ -38,6 +38,7 @@ class EndpointAnswer:
     started_us: int = 0
     duration_s: float = 0.0
     request_id: str = ""
+    date: str = ""  # of the endpoint's clock
     body: bytes = field(default=b"", repr=False)  # only of a token endpoint; never stored
 
 

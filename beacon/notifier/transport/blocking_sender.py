@@ -34,6 +34,11 @@ class BlockingSender:
             self._loop.close()
             raise
 
+    @property
+    def missing(self) -> str:
+        """Return the reason why nothing may be sent: a file of the credentials can't be read; "" if none."""
+        return self._sender.missing
+
     def send(self, body: bytes, *, event_id: str, timeout_s: float) -> answer.EndpointAnswer:
         """Send one request and wait up to `timeout_s` for the complete answer."""
         got: list[answer.EndpointAnswer] = []

@@ -293,7 +293,10 @@ class HttpSender:
             return
         retry_after = result.headers.get("Retry-After")
         body = result.body if self._target.asks_for_token else b""
-        self._answer(request, str(result.status), result.status, _text_of(result), retry_after=retry_after, body=body)
+        date = result.headers.get("Date", "")
+        self._answer(
+            request, str(result.status), result.status, _text_of(result), retry_after=retry_after, body=body, date=date
+        )
 
     def _is_renewed(self, request: _Request, tokens: oauth2.TokenSource, status: int) -> bool:
         """Repeat a request once with a new token if the endpoint refused the old one; return True then."""
@@ -331,6 +334,7 @@ class HttpSender:
         *,
         retry_after: str | None = None,
         body: bytes = b"",
+        date: str = "",
     ) -> None:
         if request not in self._under_way:
             return
@@ -347,6 +351,7 @@ class HttpSender:
                 started_us=request.started_us,
                 duration_s=time.monotonic() - request.began,
                 request_id=request.request_id,
+                date=date,
                 body=body,
             )
         )

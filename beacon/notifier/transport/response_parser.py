@@ -16,7 +16,12 @@ LONGEST_HEADS = 64 * 1024  # bytes of all heads of a response, including interim
 LONGEST_BODY = 64 * 1024  # bytes of a body that are stored
 LONGEST_READ = 1024 * 1024  # bytes of a body, including chunk framing, that are read to keep its connection
 
-_KEPT = {b"retry-after": "Retry-After", b"location": "Location", b"content-encoding": "Content-Encoding"}
+_KEPT = {
+    b"retry-after": "Retry-After",
+    b"location": "Location",
+    b"content-encoding": "Content-Encoding",
+    b"date": "Date",
+}
 _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection"})
 _HEAD_END = re.compile(rb"\n\r?\n")
 _SWITCHING_PROTOCOLS = 101
