@@ -73,6 +73,7 @@ def _serve(
                     auth_error=recorder.auth_failed,
                     secrets=conceal,
                     forgotten=forget,
+                    token_fetched=recorder.token_fetched,
                 ),
                 on_fault=recorder.faulted,
             )

@@ -131,6 +131,11 @@ def test_no_secret_is_found_outside_the_requests(world: World, place: Path) -> N
     authorizations = {name: world.accepted(name).headers["authorization"].split()[0] for name in world.names}  # type: ignore[union-attr]
     assert authorizations == {"bearer": "Bearer", "basic": "Basic", "oauth2": "Bearer"}
     assert found(world.accepted("oauth2").headers["x-api-key"].encode()) == [b"s3cret-of-a-header"]  # type: ignore[union-attr]
+    shown = {
+        one["endpoint"]: one.get("tokenExpires") for one in json.loads(world.run("status", "-o", "json"))["endpoints"]
+    }
+    assert [name for name, expires in shown.items() if expires] == ["oauth2"]
+    assert f"the token of oauth2 expires at {shown['oauth2']}" in world.run("status")
     assert "***" in said[0], "the refusal is shown, masked"
     assert backup in written
     assert place / "events.db" in written

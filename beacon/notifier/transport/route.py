@@ -68,7 +68,7 @@ class RouteListener:
 
     `tls_error`: the TLS files; `proxy_error`: the proxy's password file; `auth_error`: a file of the credentials.
     `secrets` is called with every form of a secret that is read, before it is used, `forgotten` with those of a token
-    that was replaced long ago.
+    that was replaced long ago, `token_fetched` with the seconds for which a new token is valid.
     """
 
     tls_error: Callable[[str], None] = _ignore
@@ -76,6 +76,7 @@ class RouteListener:
     auth_error: Callable[[str], None] = _ignore
     secrets: Callable[[tuple[str, ...]], None] = _ignore
     forgotten: Callable[[tuple[str, ...]], None] = _ignore
+    token_fetched: Callable[[float], None] = _ignore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -8,6 +8,7 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from beacon import errors
+from beacon.codec import documents
 from beacon.configuration import loading, named_files, settings, shown
 from beacon.dev.reference import schema
 
@@ -195,3 +196,18 @@ def test_a_configured_webhook_header_beside_signing_is_an_error() -> None:
 
     with pytest.raises(errors.ConfigError, match=r"endpoint.headers: 'Webhook-Id' can't be combined with signing"):
         load(None, headers=headers, signing={"secretFiles": ["/s"]})
+
+
+def test_the_projected_token_of_the_page_is_mounted_where_the_configuration_reads_it() -> None:
+    page = (pathlib.Path(__file__).parents[3] / "docs/deployment.md").read_text(encoding="utf-8")
+    section = page.partition("## Service account token")[2].partition("## OpenShift")[0]
+    patches, config = (documents.load(text.partition("```")[0]) for text in section.split("```yaml")[1:])
+    pod = documents.load(patches[0]["patch"])["spec"]["template"]["spec"]
+    (mount,) = pod["containers"][0]["volumeMounts"]
+    (volume,) = pod["volumes"]
+
+    path = f"{mount['mountPath']}/{volume['projected']['sources'][0]['serviceAccountToken']['path']}"
+
+    assert mount["name"] == volume["name"]
+    assert load(config["endpoint"]["auth"]).endpoint.auth.bearer.token_file == path
+    assert pod["containers"][0]["env"] == [{"name": "ENDPOINT_AUTH_TOKEN_FILE", "$patch": "delete"}]

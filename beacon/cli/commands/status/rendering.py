@@ -84,6 +84,11 @@ def lines(snapshot: Values, *, wide: bool = False) -> Iterator[str]:
     endpoints = snapshot.get("endpoints", ())
     title = "endpoints" if len(endpoints) > 1 else "endpoint"
     yield from _section(title, (_endpoint(one, several=len(endpoints) > 1) for one in endpoints), none="unknown")
+    yield from (
+        f"  the token of {one['endpoint']} expires at {one['token_expires']}"
+        for one in endpoints
+        if one.get("token_expires")
+    )
     if wide:
         yield from _section(
             "components",

@@ -191,6 +191,7 @@ class TokenSource:
         self._register(masking.forms((token,)))
         self._token, self._fetched_at, self._is_proven, self._failure = token, now, False, None
         self._expires_at, self._renew_at = now + life_s, now + life_s * _RENEWED_AFTER
+        self._listener.token_fetched(life_s)
         self._answer_all(token)
 
     def _register(self, forms: tuple[str, ...]) -> None:
