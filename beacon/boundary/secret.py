@@ -5,6 +5,7 @@ Text that can't be sent is rejected, and so is the placeholder of the examples: 
 No error repeats a secret or a part of one, only where it was read.
 """
 
+import base64
 import re
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from beacon import errors
 from beacon.boundary import files
 
 PLACEHOLDER = "replace-me"  # in the examples, in place of a secret
+_SIGNING_MARK = "whsec_"
+_SIGNING_BYTES = (24, 64)  # Standard Webhooks 1.0
 _MARK = "\ufeff"  # a byte order mark
 # Also those of Unicode that are invisible: a header would carry them, and no log would show why the token is wrong.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060\ufeff]")
@@ -52,6 +55,35 @@ def token(text: str, name: str) -> str:
         raise errors.TransientError(f"{name} contains a line feed or another control character")
     _refuse_placeholder(stripped, name)
     return stripped
+
+
+def read_signing_secret(path: str | Path, name: str) -> str:
+    """Return the secret of Standard Webhooks in a file; `signing_key` returns its bytes.
+
+    Raises:
+        errors.TransientError: the file can't be read, or contains no valid secret.
+    """
+    text = read_token(path, name)
+    try:
+        length = len(signing_key(text)) if text.startswith(_SIGNING_MARK) else 0
+    except ValueError:
+        length = 0
+    if not _SIGNING_BYTES[0] <= length <= _SIGNING_BYTES[1]:
+        low, high = _SIGNING_BYTES
+        raise errors.TransientError(
+            f"{name} {path} must contain {_SIGNING_MARK} and the base64 of {low} to {high} bytes"
+        )
+    return text
+
+
+def signing_key(text: str) -> bytes:
+    """Return the key of a secret of Standard Webhooks; padding may be absent.
+
+    Raises:
+        ValueError: the text is not base64.
+    """
+    encoded = text.removeprefix(_SIGNING_MARK).rstrip("=")
+    return base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
 
 
 def without_newline(text: str, name: str) -> str:

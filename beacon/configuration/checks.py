@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 import beacon
 from beacon.boundary import proxies
-from beacon.configuration import configured_scopes, settings, values
+from beacon.configuration import auth_checks, configured_scopes, settings, values
 from beacon.domain import rules, selection
 
 # Whole values must match. The JSON Schema for editors (`beacon.dev.reference`) uses the same patterns.
@@ -80,6 +80,7 @@ def _endpoints(tree: settings.Settings, invalid: Collection[str], paths: Sequenc
     for path, one in zip(paths, tree.endpoints, strict=True):
         problems += [*_tls(one.tls, path, invalid), *_proxy(one.proxy, f"{path}.proxy", invalid)]
         problems += _unknown_kinds(one, path, kinds) if known else ()
+        problems += auth_checks.problems(one, path, invalid)
         if len({name.lower() for name in one.headers}) < len(one.headers):
             problems.append(f"{path}.headers: two names differ only in case")
         if f"{path}.name" not in invalid and (first := names.setdefault(one.name, path)) != path:

@@ -9,7 +9,7 @@ from typing import Any
 from beacon import codec, errors
 from beacon.boundary import files, proxies, secret
 from beacon.codec import documents
-from beacon.configuration import checks, settings, tree
+from beacon.configuration import auth_checks, checks, settings, tree
 
 _DEFAULT_PATH = "/config/config.yaml"
 _ONLY_ENDPOINT = ("ENDPOINT_URL", "ENDPOINT_AUTH_TOKEN", "ENDPOINT_AUTH_TOKEN_FILE")
@@ -102,6 +102,7 @@ def inspect_text(text: str, environ: Mapping[str, str], name: str) -> Inspected:
         for path, one in zip(built.endpoints, built.tree.endpoints, strict=True)
     ]
     problems += _problems_of_environment(environ, *urls)
+    problems += auth_checks.problems_with_environment(built.tree.endpoints, built.endpoints, environ)
     if problems:
         return Inspected(tree=built.tree, problems=tuple(problems), warnings=built.warnings)
     warnings = list(built.warnings)

@@ -21,6 +21,8 @@ def problems(tree: settings.Settings, environ: Mapping[str, str]) -> Iterator[st
         yield from _problems_of_tls(one.tls, f"{where}.tls")
         if one.proxy.password_file:
             yield from _problem("", functools.partial(_read_password, one.proxy, f"{where}.proxy.passwordFile"))
+        yield from _problems_of_auth(one.auth, f"{where}.auth")
+        yield from _problems_of_signing(one.signing, f"{where}.signing")
     yield from _problems_of_backups(tree)
     if token := environ.get("ENDPOINT_AUTH_TOKEN_FILE", ""):
         yield from _problem("", lambda: secret.read_token(token, "ENDPOINT_AUTH_TOKEN_FILE"))
@@ -44,6 +46,24 @@ def _problems_of_backups(tree: settings.Settings) -> Iterator[str]:
         yield f"backup.path: the directory {directory} is not writable for user {os.getuid()}"
     elif directory != ledger and ledger.is_dir() and directory.stat().st_dev == ledger.stat().st_dev:
         yield f"backup.path: {directory} is on the volume of the ledger; if it is lost, so are the backups"
+
+
+def _problems_of_auth(auth: settings.Auth, where: str) -> Iterator[str]:
+    if path := auth.bearer.token_file:
+        yield from _problem("", functools.partial(secret.read_token, path, f"{where}.bearer.tokenFile"))
+    if path := auth.basic.password_file:
+        yield from _problem("", functools.partial(secret.read_password, path, f"{where}.basic.passwordFile"))
+    if path := auth.oauth2.client_secret_file:
+        yield from _problem("", functools.partial(secret.read_password, path, f"{where}.oauth2.clientSecretFile"))
+    if path := auth.oauth2.ca_file:
+        yield from _problem(f"{where}.oauth2.caFile", functools.partial(tls.trust_file, tls.bare(), path))
+    for name, file in auth.header_files.items():
+        yield from _problem("", functools.partial(secret.read_token, file, f"{where}.headerFiles.{name}"))
+
+
+def _problems_of_signing(signing: settings.Signing, where: str) -> Iterator[str]:
+    for index, path in enumerate(signing.secret_files):
+        yield from _problem("", functools.partial(secret.read_signing_secret, path, f"{where}.secretFiles[{index}]"))
 
 
 def _read_password(proxy: settings.ProxySettings, where: str) -> None:

@@ -38,6 +38,8 @@ class ValueKind(StrEnum):
     PATTERN = "pattern"  # a shell pattern for names
     PROXY_URL = "proxy-url"  # http, https, socks5 or socks5h, with a host and without user info
     STATUS = "status"  # an HTTP status that may park an endpoint
+    PARAMETERS = "parameters"  # names and values, which are no secrets
+    HEADER_FILES = "header-files"  # names of headers, each with the file that holds its value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +184,67 @@ class ProxySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bearer:
+    """`endpoint.auth.bearer`: a token in a file."""
+
+    token_file: str = _key("", go=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Basic:
+    """`endpoint.auth.basic`: a user, and the password in a file."""
+
+    username: str = _key("", go=False)
+    password_file: str = _key("", go=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OAuth2:
+    """`endpoint.auth.oauth2`: a token that is obtained with the credentials of a client (RFC 6749, 4.4)."""
+
+    token_url: str = _key("", kind=ValueKind.URL, go=False)
+    client_id: str = _key("", go=False)
+    client_secret_file: str = _key("", go=False)
+    scopes: tuple[str, ...] = _key((), go=False)
+    params: Mapping[str, str] = field(
+        default_factory=dict, metadata={"allowed": Allowed(kind=ValueKind.PARAMETERS, go=False)}
+    )
+    client_auth: str = _key("basic", one_of=("basic", "body"), go=False)
+    ca_file: str = _key("", go=False)
+    timeout_s: float = _duration(10.0, most=600, go=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Auth:
+    """`endpoint.auth`: the credentials of each request; at most one of `bearer`, `basic` and `oauth2`."""
+
+    header_files: Mapping[str, str] = field(
+        default_factory=dict, metadata={"allowed": Allowed(kind=ValueKind.HEADER_FILES, go=False)}
+    )
+    bearer: Bearer = Bearer()
+    basic: Basic = Basic()
+    oauth2: OAuth2 = OAuth2()
+
+    @property
+    def schemes(self) -> tuple[str, ...]:
+        """Return the keys that set the Authorization header."""
+        client = self.oauth2
+        named = {
+            "bearer": self.bearer.token_file,
+            "basic": self.basic.username or self.basic.password_file,
+            "oauth2": client.token_url or client.client_id or client.client_secret_file,
+        }
+        return tuple(name for name, value in named.items() if value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signing:
+    """`endpoint.signing`: the secrets with which each request is signed, one signature for each."""
+
+    secret_files: tuple[str, ...] = _key((), go=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Select:
     """`endpoint.select`: the events that the endpoint gets; an empty list means all."""
 
@@ -217,6 +280,8 @@ class EndpointSettings:
     concurrency: int = _key(0, least=0, most=512, go=False)  # 0: worker.concurrency
     rate: float = _key(0.0, least=0, most=100_000, go=False)  # requests a second; 0: no limit
     proxy: ProxySettings = ProxySettings()
+    auth: Auth = Auth()
+    signing: Signing = Signing()
     select: Select = Select()
     exclude: Exclude = Exclude()
     start: str = _key("created", one_of=("created", "now"), go=False)
@@ -337,9 +402,12 @@ def digest(tree: Settings) -> str:
     return hashlib.sha256(codec.encode_sorted(tree)).hexdigest()[:16]
 
 
+_UPPER = {"url": "URL", "id": "ID"}  # as Kubernetes writes them, except at the beginning
+
+
 def key_of(attribute: str) -> str:
     """Return the file's key of an attribute: `poll_interval_s` -> `pollInterval`."""
     for unit in ("_s", "_bytes"):
         attribute = attribute.removesuffix(unit)
     first, *rest = attribute.split("_")
-    return first + "".join(word.capitalize() for word in rest)
+    return first + "".join(_UPPER.get(word) or word.capitalize() for word in rest)

@@ -41,7 +41,8 @@ def value(one: dataclasses.Field[object], value: Any) -> object:
     if dataclasses.is_dataclass(value):
         return _section(value)
     if isinstance(value, Mapping):
-        return dict.fromkeys(value, _MASK)
+        is_plain = one.metadata["allowed"].kind in (settings.ValueKind.HEADER_FILES, settings.ValueKind.PARAMETERS)
+        return dict(value) if is_plain else dict.fromkeys(value, _MASK)
     if isinstance(value, tuple):
         return [_section(item) if dataclasses.is_dataclass(item) else item for item in value]
     kind = one.metadata["allowed"].kind

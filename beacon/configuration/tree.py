@@ -8,7 +8,7 @@ import copy
 import dataclasses
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, cast, get_args, get_origin, get_type_hints
 
@@ -20,6 +20,7 @@ from beacon.domain import selectors
 
 _LONGEST_SHOWN = 60
 _MASKED = "headers"
+_MAY_SHOW_SECRETS = frozenset({"auth", "signing"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,7 +211,7 @@ class _ValueReader:
         if allowed.kind is settings.ValueKind.PORT:
             return value or self._default
         if isinstance(value, bool) or not isinstance(value, int | float):
-            return self._filter_headers(value, info.context) if isinstance(value, dict) else value
+            return self._read_map(value, info.context) if isinstance(value, dict) else value
         if (allowed.above is None or value > allowed.above) and _within(value, allowed.least, allowed.most):
             return value
         if not allowed.go:
@@ -224,9 +225,10 @@ class _ValueReader:
         return type(value)(corrected)
 
     def _read_text(self, value: object) -> object:
-        if not isinstance(value, str) or self._allowed.kind is None or isinstance(value, _ProxyWord):
+        kind = self._allowed.kind
+        if not isinstance(value, str) or kind not in _READERS or isinstance(value, _ProxyWord):
             return value
-        return _READERS[self._allowed.kind](value)
+        return _READERS[kind](value)
 
     def _read_items(self, items: Sequence[object]) -> tuple[object, ...]:
         """Convert the items of a list; raise with all problems."""
@@ -245,6 +247,21 @@ class _ValueReader:
             raise ValueError(f"must be one of {', '.join(self._allowed.one_of)}")
         return word
 
+    def _read_map(self, value: dict[str, str], corrections: _Corrections) -> dict[str, str]:
+        if self._allowed.kind is settings.ValueKind.PARAMETERS:
+            return value
+        if self._allowed.kind is not settings.ValueKind.HEADER_FILES:
+            return self._filter_headers(value, corrections)
+        problems = []
+        for name, path in value.items():
+            try:
+                values.header_file(name, path)
+            except ValueError as error:
+                problems.append(f"{_header_name(name)!r} {error}")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return value
+
     def _filter_headers(self, headers: dict[str, str], corrections: _Corrections) -> dict[str, str]:
         kept, problems = {}, []
         for name, value in headers.items():
@@ -254,11 +271,16 @@ class _ValueReader:
             try:
                 values.header(name, value)
             except ValueError as error:
-                problems.append(f"{name.partition(':')[0][:_LONGEST_SHOWN]!r} {error}")
+                problems.append(f"{_header_name(name)!r} {error}")
             kept[name] = value
         if problems:
             raise ValueError("; ".join(problems))
         return kept
+
+
+def _header_name(name: str) -> str:
+    """Return what may be shown of a header's name; a value may stand behind it by mistake."""
+    return name.partition(":")[0][:_LONGEST_SHOWN]
 
 
 def _selector(text: str) -> str:
@@ -266,7 +288,7 @@ def _selector(text: str) -> str:
     return text
 
 
-_READERS = {
+_READERS: Mapping[settings.ValueKind | None, Callable[[str], object]] = {
     settings.ValueKind.DURATION: values.duration,
     settings.ValueKind.SIZE: values.size,
     settings.ValueKind.URL: values.url,
@@ -328,8 +350,8 @@ def _sentence(problem: ErrorDetails, path: Sequence[object]) -> str:
 
 
 def _is_shown(path: Sequence[object]) -> bool:
-    """Return False for an endpoint or a proxy that is not a mapping: it may be a URL with a secret."""
-    if path[-1] == "proxy":
+    """Return False where a secret may stand by mistake: a URL in place of a mapping, a secret in place of its file."""
+    if path[-1] == "proxy" or not _MAY_SHOW_SECRETS.isdisjoint(path):
         return False
     return list(path) not in (["endpoint"], ["endpoints"]) and not (path[0] == "endpoints" and len(path) == 2)
 

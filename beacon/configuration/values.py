@@ -25,6 +25,8 @@ HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer"}
     | {"transfer-encoding", "upgrade", "host", "content-length"}
 )
+RESERVED = HOP_BY_HOP | {"content-type", "x-beacon-event-id", "x-request-id"}  # and those with one of these beginnings:
+RESERVED_BEGINNINGS = ("ce-", "webhook-")
 
 
 def duration(text: str) -> float:
@@ -170,3 +172,13 @@ def header(name: str, value: str) -> None:
         raise ValueError("has a value with line breaks, control characters or blanks around it")
     if value.rpartition(" ")[2] == secret.PLACEHOLDER:
         raise ValueError(f"contains `{secret.PLACEHOLDER}`, the placeholder of the examples, which is never sent")
+
+
+def header_file(name: str, path: str) -> None:
+    """Check a header whose value is in a file."""
+    if not re.fullmatch(HEADER_NAME, name):
+        raise ValueError("is not a header's name")
+    if name.lower() in RESERVED or name.lower().startswith(RESERVED_BEGINNINGS):
+        raise ValueError("is set by Beacon or belongs to the connection")
+    if not path or "\0" in path:
+        raise ValueError("needs the path of a file")

@@ -11,7 +11,7 @@ from beacon import bus
 from beacon.configuration import settings
 from beacon.notifier import test_event, wiring
 from beacon.notifier.delivery import dispatch, endpoint, guarded_endpoint, in_flight_marks, telemetry, window
-from beacon.notifier.transport import auth_token, event_loop, http_sender, masking
+from beacon.notifier.transport import auth_token, event_loop, http_sender, masking, route
 from beacon.runtime import log, process
 
 Beat = Callable[[], None]
@@ -67,9 +67,14 @@ def _serve(
                 token=token.token,
                 loop=loop,
                 start=context.spawn,
-                on_tls_error=recorder.tls_failed,
-                on_proxy_error=recorder.proxy_failed,
-                on_secrets=conceal,
+                listener=route.RouteListener(
+                    tls_error=recorder.tls_failed,
+                    proxy_error=recorder.proxy_failed,
+                    auth_error=recorder.auth_failed,
+                    secrets=conceal,
+                    forgotten=forget,
+                    token_fetched=recorder.token_fetched,
+                ),
                 on_fault=recorder.faulted,
             )
             senders.append(at_end.enter_context(closing(sender)))
@@ -121,6 +126,12 @@ def conceal(secrets: Iterable[str]) -> None:
     """Mask secrets in all later log lines."""
     for secret in secrets:
         log.register_secret(secret)
+
+
+def forget(secrets: Iterable[str]) -> None:
+    """Mask secrets no longer."""
+    for secret in secrets:
+        log.forget_secret(secret)
 
 
 if __name__ == "__main__":

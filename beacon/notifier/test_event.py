@@ -5,6 +5,7 @@ event also while it is paused or down. Each event is sent in a thread and on a c
 endpoint waits for another one. It has no object and is not written to the ledger.
 """
 
+import email.utils
 import threading
 import time
 import traceback
@@ -113,6 +114,8 @@ def _sent(tree: settings.Settings, one: settings.EndpointSettings, environ: Mapp
     identity = str(uuid.uuid4())
     target = wiring.target_of(tree, one)
     with closing(blocking_sender.BlockingSender(target, token=token.token, on_fault=_log)) as sender:
+        if sender.missing:
+            return _unsent(tree, one.name, sender.missing)
         body = render.test_event(identity, time.time_ns() // 1000, wiring.names_of(tree))
         reply = sender.send(body, event_id=identity, timeout_s=one.timeout_s)
     return _result(identity, tree, one.name, reply)
@@ -137,4 +140,17 @@ def _result(identity: str, tree: settings.Settings, name: str, reply: answer.End
         error=reply.error,
         seconds=round(reply.duration_s, 4),
         request_id=reply.request_id,
+        clock_offset_s=clock_offset_s(reply.date, time.time(), reply.duration_s),
     )
+
+
+def clock_offset_s(date: str, now_s: float, duration_s: float) -> float | None:
+    """Return by how many seconds an endpoint's `Date` is ahead of our clock, None if it sent none.
+
+    It has a resolution of a second, and may be from any moment of the request: less is no difference.
+    """
+    try:
+        offset_s = email.utils.parsedate_to_datetime(date).timestamp() - now_s
+    except (ValueError, OverflowError):
+        return None
+    return 0.0 if -1 - duration_s <= offset_s <= 1 else round(offset_s, 1)

@@ -7,6 +7,7 @@ from beacon.configuration import settings
 from beacon.notifier.delivery import breaker, parked, render, retry
 from beacon.notifier.delivery import endpoint as delivery
 from beacon.notifier.transport import endpoint_proxy, route, tls_context
+from beacon.notifier.transport.auth import endpoint_auth
 
 
 def target_of(tree: settings.Settings, endpoint: settings.EndpointSettings) -> route.Target:
@@ -22,7 +23,52 @@ def target_of(tree: settings.Settings, endpoint: settings.EndpointSettings) -> r
         files=tls_context.TlsFiles(
             ca=tls.ca_file, certificate=tls.cert_file, key=tls.key_file, verify=not tls.insecure_skip_verify
         ),
+        auth=auth_of(endpoint),
+        token=token_target_of(tree, endpoint),
         proxy=endpoint_proxy.ProxyConfig(url=proxy.url, username=proxy.username, password_file=proxy.password_file),
+    )
+
+
+def token_target_of(tree: settings.Settings, endpoint: settings.EndpointSettings) -> route.TokenTarget | None:
+    """Return the target of an endpoint's token requests, if it has a token endpoint."""
+    client, proxy = endpoint.auth.oauth2, endpoint.proxy
+    if not client.token_url:
+        return None
+    is_basic = client.client_auth == "basic"
+    target = route.Target(
+        url=client.token_url,
+        method="POST",
+        agent=f"beacon/{tree.app.version}",
+        width=1,
+        idle_timeout_s=endpoint.idle_timeout_s,
+        files=tls_context.TlsFiles(ca=client.ca_file),
+        proxy=endpoint_proxy.ProxyConfig(url=proxy.url, username=proxy.username, password_file=proxy.password_file),
+        auth=endpoint_auth.AuthConfig(
+            username=client.client_id,
+            password_file=client.client_secret_file,
+            password_use=endpoint_auth.PasswordUse.FORM if is_basic else endpoint_auth.PasswordUse.BODY,
+            place="auth.oauth2.clientSecretFile",
+        ),
+        asks_for_token=True,
+    )
+    return route.TokenTarget(
+        target=target,
+        client=client.client_id,
+        scopes=client.scopes,
+        params=client.params,
+        timeout_s=client.timeout_s,
+    )
+
+
+def auth_of(endpoint: settings.EndpointSettings) -> endpoint_auth.AuthConfig:
+    """Return the configuration of an endpoint's credentials and signatures."""
+    auth = endpoint.auth
+    return endpoint_auth.AuthConfig(
+        token_file=auth.bearer.token_file,
+        username=auth.basic.username,
+        password_file=auth.basic.password_file,
+        header_files=auth.header_files,
+        signing_files=endpoint.signing.secret_files,
     )
 
 

@@ -95,6 +95,13 @@ def register_secret(value: str) -> None:
             _secrets = tuple(sorted({*_secrets, value}, key=len, reverse=True))
 
 
+def forget_secret(value: str) -> None:
+    """Mask this value no longer: it is not valid any more, and a process that renews tokens must not grow."""
+    global _secrets  # noqa: PLW0603  read without the lock by every line
+    with _secrets_lock:
+        _secrets = tuple(secret for secret in _secrets if secret != value)
+
+
 def masked(text: str) -> str:
     """Return text with all registered secrets masked, for use outside the log."""
     return str(_masked(text, _secrets))

@@ -10,7 +10,10 @@ from beacon.wire import verb
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestEventResult:
-    """The response of the endpoint; `code` is "" if nothing was sent, and `error` states why."""
+    """The response of the endpoint; `code` is "" if nothing was sent, and `error` states why.
+
+    `clock_offset_s` is by how many seconds the endpoint's clock is ahead; None: it sent no `Date`.
+    """
 
     id: str
     type: str
@@ -20,6 +23,7 @@ class TestEventResult:
     error: str
     seconds: float
     request_id: str
+    clock_offset_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

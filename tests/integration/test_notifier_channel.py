@@ -59,7 +59,8 @@ def open_sender(
         headers=headers or {},
         files=files or tls_context.TlsFiles(),
     )
-    line = blocking_sender.BlockingSender(target, token=lambda: token, on_tls_error=on_tls_error)
+    listener = route.RouteListener(tls_error=on_tls_error)
+    line = blocking_sender.BlockingSender(target, token=lambda: token, listener=listener)
     opened.callback(line.close)
     return line
 

@@ -57,7 +57,9 @@ class Sending:
         target = route.Target(url=url, method="POST", agent="b", width=2, files=files, proxy=proxy)
         assert "hunter" not in repr(target)
         self.sender = blocking_sender.BlockingSender(
-            target, token=lambda: "", on_proxy_error=self.problems.append, on_secrets=self.secrets.extend
+            target,
+            token=lambda: "",
+            listener=route.RouteListener(proxy_error=self.problems.append, secrets=self.secrets.extend),
         )
 
     def send(self) -> answer.EndpointAnswer:

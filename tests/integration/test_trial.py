@@ -149,8 +149,61 @@ def test_plain_http_where_tls_is_expected_is_a_tls_error(sink: endpoints.SinkSer
     assert result.error != ""
 
 
-@pytest.mark.parametrize("code", ["", "network", "tls", "timeout", "400", "401", "307", "418", "503"])
+@pytest.mark.parametrize("code", ["", "network", "tls", "timeout", "token", "400", "401", "307", "418", "503"])
 def test_every_code_has_a_meaning(code: str) -> None:
     for several in (False, True):
         assert words.meaning(code, several=several).endswith(".")
         assert "ENDPOINT_AUTH_TOKEN" not in words.meaning(code, several=True)
+
+
+@pytest.mark.parametrize(
+    ("date", "offset_s"),
+    [
+        ("Thu, 01 Jan 1970 00:16:40 GMT", 0.0),
+        ("Thu, 01 Jan 1970 00:16:38 GMT", 0.0),
+        ("Thu, 01 Jan 1970 00:16:35 GMT", -5.5),
+        ("Thu, 01 Jan 1970 00:23:20 GMT", 399.5),
+        ("", None),
+        ("yesterday", None),
+        ("Thu, 99 Jan 99999 00:00:00 GMT", None),
+    ],
+)
+def test_the_clock_of_the_endpoint_is_compared(date: str, offset_s: float | None) -> None:
+    assert test_event.clock_offset_s(date, 1000.5, 2.0) == offset_s
+
+
+def test_a_clock_that_is_wrong_is_stated() -> None:
+    response = {"status": 401, "code": "401", "error": "", "seconds": 0.1, "id": "e"}
+
+    lines = words._lines(response | {"clockOffsetSeconds": -400.0}, "")
+
+    assert lines[-1] == "The endpoint's clock is 400 s behind Beacon's."
+    assert len(words._lines(response | {"clockOffsetSeconds": 0.0}, "")) == 2
+
+
+def test_the_date_of_the_endpoint_is_reported() -> None:
+    epoch = {"Date": "Thu, 01 Jan 1970 00:00:00 GMT"}
+    served = requests.Endpoint(lambda _request, _line: requests.Reply(401, headers=epoch))
+
+    result = test_event.send(tree(served.url), {})
+
+    assert result.clock_offset_s is not None
+    assert result.clock_offset_s < -1e9
+    served.down()
+
+
+def test_a_missing_secret_and_a_token_endpoint_that_fails_are_named(tmp_path: Path) -> None:
+    served = requests.Endpoint()
+    login = requests.Endpoint(lambda _request, _line: requests.Reply(503, b"under repair"))
+    (tmp_path / "secret").write_text("s3cret")
+    client = {"token_url": login.url, "client_id": "me", "client_secret_file": str(tmp_path / "secret")}
+
+    missing = test_event.send(tree(served.url, auth={"bearer": {"token_file": "/nowhere/t"}}), {})
+    failed = test_event.send(tree(served.url, auth={"oauth2": client}), {})
+
+    problem = "auth.bearer.tokenFile /nowhere/t can't be read: No such file or directory"
+    assert (missing.code, missing.error) == ("", f"{problem}: not sent")
+    assert (failed.code, failed.error) == ("token", "token endpoint: 503: under repair")
+    assert served.received == []
+    served.down()
+    login.down()

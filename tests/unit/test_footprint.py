@@ -13,7 +13,7 @@ HEAVY = {
     "sentinel": {"zmq", "msgspec", "orjson", "structlog", "prometheus_client", "yaml"},
     "store": {"ssl", "http.client", "email", "pydantic", "yaml", "kubernetes", "requests", "urllib3"},
     "exporter": {"kubernetes", "requests", "urllib3", "pydantic", "yaml"},
-    "notifier": {"kubernetes", "apsw", "pydantic", "yaml"},
+    "notifier": {"kubernetes", "apsw", "pydantic", "yaml", "oauthlib"},
     "watcher": {"apsw", "pydantic", "yaml", "requests", "oauthlib", "kubernetes.client.models"},
     "reconciler": {"apsw", "pydantic", "yaml", "requests", "oauthlib", "kubernetes.client.models"},
 }

@@ -32,9 +32,10 @@ _MEANINGS = {
     "network": "No connection: check the host name, address, port and network policies.",
     "tls": "TLS failed: check endpoint.tls and the endpoint's certificate.",
     "internal": "An unexpected error of Beacon.",
+    "token": "No token could be obtained: check endpoint.auth.oauth2 and the token endpoint.",
     "timeout": "No complete response within endpoint.timeout.",
     "400": "The endpoint does not understand the request.",
-    "401": "The token is missing or unknown to the endpoint: check ENDPOINT_AUTH_TOKEN and its file.",
+    "401": "The token is missing or unknown to the endpoint: check endpoint.auth, or ENDPOINT_AUTH_TOKEN and its file.",
     "403": "The endpoint knows the token, but the token lacks the permission.",
     "404": "The path does not exist: check endpoint.url.",
     "405": "The endpoint does not accept this method: check endpoint.method.",
@@ -65,6 +66,7 @@ def command(endpoint: str, output: str) -> None:
         "durationMs": round(sent.seconds * 1000, 1),
         "seconds": sent.seconds,  # deprecated
         "requestId": sent.request_id,
+        "clockOffsetSeconds": sent.clock_offset_s,
     }
     _show(output, response, f" by {sent.endpoint}" if several else "")
     sys.exit(errors.EXIT_OK if 200 <= response["status"] < 300 else errors.EXIT_FAILURE)
@@ -100,16 +102,26 @@ def _show(form: str, response: dict[str, Any], by: str) -> None:
 
 def _lines(response: dict[str, Any], by: str) -> list[str]:
     took = f"after {response['seconds'] * 1000:.0f} ms"
+    clock = _clock_lines(response["clockOffsetSeconds"])
     if 200 <= response["status"] < 300:
-        return [f"Accepted{by}: {response['status']} {took} (event {response['id']})."]
+        return [f"Accepted{by}: {response['status']} {took} (event {response['id']}).", *clock]
     code = response["code"]
-    return [f"Rejected{by}: {code or 'not sent'} {took}: {response['error']}", meaning(code, several=bool(by))]
+    found = [f"Rejected{by}: {code or 'not sent'} {took}: {response['error']}", meaning(code, several=bool(by))]
+    return [*found, *clock]
+
+
+def _clock_lines(offset_s: float | None) -> list[str]:
+    """Return a line about clocks that differ: a receiver of signatures refuses requests then."""
+    if not offset_s:
+        return []
+    direction = "ahead of" if offset_s > 0 else "behind"
+    return [f"The endpoint's clock is {abs(offset_s):.0f} s {direction} Beacon's."]
 
 
 def meaning(code: str, *, several: bool = False) -> str:
     """Return the likely cause of a code and what to check; with several endpoints there is no common token."""
     if several and code == "401":
-        return "The credentials are missing or unknown to the endpoint: check its headers."
+        return "The credentials are missing or unknown to the endpoint: check its auth and headers."
     if code in _MEANINGS:
         return _MEANINGS[code]
     if code.startswith("3"):

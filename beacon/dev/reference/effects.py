@@ -91,6 +91,32 @@ EFFECTS: Mapping[str, str] = {
         "File with the password of `username`, read again when it changes. Nothing is sent to the endpoint before it"
         " can be read."
     ),
+    "endpoint.auth.headerFiles": (
+        "Headers added to every request, each with the file that holds its value, such as `X-API-Key: /secrets/key`. "
+        "Read again when a file changes; nothing is sent to the endpoint before each can be read."
+    ),
+    "endpoint.auth.bearer.tokenFile": (
+        "File with a token, sent as `Authorization: Bearer`. Read again when it changes; nothing is sent before it can "
+        "be read. At most one of `bearer`, `basic` and `oauth2`; none of them beside `ENDPOINT_AUTH_TOKEN*`."
+    ),
+    "endpoint.auth.basic.username": "User of basic authentication, without a colon.",
+    "endpoint.auth.basic.passwordFile": "File with the password of `username`, read again when it changes.",
+    "endpoint.auth.oauth2.tokenURL": (
+        "Token endpoint of the client credentials grant (RFC 6749, 4.4), reached by the endpoint's `proxy`. The token "
+        "is fetched when it is first needed, kept in memory, and renewed after 80 % of its life and after a 401."
+    ),
+    "endpoint.auth.oauth2.clientID": "The client.",
+    "endpoint.auth.oauth2.clientSecretFile": "File with the client's secret, read again when it changes.",
+    "endpoint.auth.oauth2.scopes": "Scopes to request.",
+    "endpoint.auth.oauth2.params": "Further parameters of the token request, such as `audience`. Not for secrets.",
+    "endpoint.auth.oauth2.clientAuth": "Whether id and secret are sent as basic authentication or in the body.",
+    "endpoint.auth.oauth2.caFile": "Authorities that the token endpoint's certificate needs. Empty: the system's.",
+    "endpoint.auth.oauth2.timeout": "Total deadline of one token request.",
+    "endpoint.signing.secretFiles": (
+        "Files with secrets of Standard Webhooks, `whsec_` and the base64 of 24 to 64 bytes. Each request has the "
+        "headers `webhook-id`, `webhook-timestamp` and `webhook-signature`, with one signature for each secret. Read "
+        "again when a file changes; nothing is sent before each can be read."
+    ),
     "endpoint.start": (
         "`created`: a new endpoint gets all tracked objects as `created`. `now`: it gets only what changes after its"
         " name appeared."

@@ -6,7 +6,7 @@ several keys, so `check-config` is authoritative. The URL of the only endpoint i
 it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,11 @@ def _key(path: str, key: keys.Key) -> Json:
         described["default"] = _default(key)
     name = f"{path}.{key.name}"
     if key.is_map:
-        return described | _headers()
+        if key.allowed.kind is settings.ValueKind.PARAMETERS:
+            values_: Json = {"type": ["object", "null"], "additionalProperties": {"type": [*_SCALAR, "null"]}}
+            return described | {"anyOf": [values_, {"const": ""}]}
+        files = key.allowed.kind is settings.ValueKind.HEADER_FILES
+        return described | (_header_files() if files else _headers())
     if key.is_list:
         return described | _list(key)
     if key.hint is bool:
@@ -150,11 +154,26 @@ def _list(key: keys.Key) -> Json:
     return {"anyOf": [{"type": ["array", "null"], "items": item}, {"const": ""}]}
 
 
+def _header_files() -> Json:
+    refused = f"({_any_case(sorted(values.RESERVED))})$|({_any_case(values.RESERVED_BEGINNINGS)})"
+    return {
+        "anyOf": [
+            {
+                "type": ["object", "null"],
+                "propertyNames": {"pattern": _whole(rf"(?!{refused}){values.HEADER_NAME}")},
+                "additionalProperties": {"type": _SCALAR, "pattern": r"^[^\u0000]+$"},
+            },
+            {"const": ""},
+        ]
+    }
+
+
+def _any_case(names: Iterable[str]) -> str:
+    return "|".join("".join(f"[{char}{char.upper()}]" if char.isalpha() else char for char in name) for name in names)
+
+
 def _headers() -> Json:
-    refused = "|".join(
-        "".join(f"[{char}{char.upper()}]" if char.isalpha() else char for char in name)
-        for name in sorted(values.HOP_BY_HOP)
-    )
+    refused = _any_case(sorted(values.HOP_BY_HOP))
     value = rf"({values.HEADER_VALUE}[^\s\u00a0\u0085])?"
     return {
         "anyOf": [

@@ -90,6 +90,7 @@ class EndpointDelivery:
         self._silence_at = 0.0
         self._secrets_at = 0.0
         self._secrets = sender.secrets_version
+        self._missing = ""
         self._parked = parked.ParkedEndpoint(config=config.park)
         self._make_parts()
 
@@ -236,6 +237,8 @@ class EndpointDelivery:
         """Return the claim to make now, and for how long that plan is valid."""
         if self._finishing:
             return claim_session.ClaimRequest(mode=breaker.BreakerMode.HELD), _AT_ANY_TIME_S
+        if self._is_held_back():
+            return claim_session.ClaimRequest(mode=breaker.BreakerMode.HELD), _SECRETS_S
         plan = self._parked.plan(now) if self._parked.cause else self._breaker.plan(now)
         if plan.mode in _PROBING and (at := self._rate_limit.next_at(now)) > now:
             plan = breaker.ClaimPlan(mode=breaker.BreakerMode.HELD, until=at)
@@ -252,6 +255,14 @@ class EndpointDelivery:
                 return claim_session.ClaimRequest(mode=plan.mode, want=1, wait_s=wait_s), valid_s
             case _:
                 return claim_session.ClaimRequest(mode=plan.mode), valid_s
+
+    def _is_held_back(self) -> bool:
+        """Return True before the credentials can be read: a request without them would be refused."""
+        missing = self._sender.missing
+        if missing and missing != self._missing:
+            self._telemetry.held_back(missing)
+        self._missing = missing
+        return bool(missing)
 
     def _admit(self, request: claim_session.ClaimRequest, jobs: list[claim_session.LeasedDelivery]) -> None:
         """Send or release new deliveries: the breaker may have changed state since the claim."""

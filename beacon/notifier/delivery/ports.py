@@ -19,6 +19,10 @@ class Sender(Protocol):
         """Send one request; `done` is called with the complete answer."""
 
     @property
+    def missing(self) -> str:
+        """Return the reason why nothing may be sent yet; "" if none."""
+
+    @property
     def secrets_version(self) -> int:
         """Return a number that grows when a token or a TLS file has changed and is used."""
 
@@ -43,6 +47,9 @@ class TelemetryPort(Protocol):
 
     def claimed(self, count: int) -> None:
         """Record that the store answered a claim with `count` deliveries."""
+
+    def held_back(self, why: str) -> None:
+        """Record that nothing is sent until an operator fixes the reason."""
 
     def silent(self) -> None:
         """Record that the store has not answered in time."""

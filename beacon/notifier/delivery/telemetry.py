@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-from beacon.domain import model
+from beacon.domain import instants, model
 from beacon.notifier.delivery import retry
 from beacon.notifier.transport import answer
 from beacon.runtime import log, metrics
@@ -21,6 +21,7 @@ _Label = TypeVar("_Label")
 _CLAIMING = "claiming"
 _WAITING = "waiting for the store"
 _BROKEN = "paused after an unexpected error, see the log"
+_LONGEST_LIFE_S = 10 * 365 * 86_400.0  # of a token
 _LOG_INTERVAL_S = 60.0  # minimum time between two lines about events that were given up; those in between are counted
 _PUBLISH_S = 0.05  # between two updates of the metrics while requests are under way: each costs as much as a request
 _DOWN = 5  # consecutive outage-like answers after which an endpoint is reported as down, even without a breaker
@@ -59,7 +60,8 @@ class Telemetry:
         self._openings = metrics.BREAKER_OPENINGS.labels(endpoint=endpoint)
         self._working = metrics.WORKER_BUSY.labels(endpoint=endpoint)
         self._endpoint = endpoint
-        self._claim, self._cause, self._reported = "", "", ("", "", "")
+        self._claim, self._cause, self._token_expires = "", "", ""
+        self._reported = ("", "", "", "")
         self._busy, self._unpublished, self._publish_at = -1, _Unpublished(), 0.0
         self._losses = _Losses(endpoint, logger)
         self._health: tuple[int, bool] | None = None
@@ -178,6 +180,16 @@ class Telemetry:
         """Log that the password file of the proxy can't be used."""
         self._log.warning("proxy password rejected", endpoint=self._endpoint, problem=text)
 
+    def auth_failed(self, text: str) -> None:
+        """Log that a file of the credentials can't be used."""
+        self._log.warning("credentials rejected", endpoint=self._endpoint, problem=text)
+
+    def token_fetched(self, life_s: float) -> None:
+        """Record when the token expires that is used from now on; a life without a known end is not shown."""
+        is_known = life_s < _LONGEST_LIFE_S
+        self._token_expires = instants.rfc3339(int((time.time() + life_s) * 1e6)) if is_known else ""
+        self._report_endpoint(self._reported[0])
+
     def faulted(self, error: Exception) -> None:
         """Log an unexpected error that only one request has; it is settled, and so counted, as `internal`."""
         self._log.error("request failed with an error", endpoint=self._endpoint, traceback=_traceback(error))
@@ -228,10 +240,11 @@ class Telemetry:
     def _report_endpoint(self, state: str) -> None:
         breaker = "open" if self._failed_since is not None else "closed"
         state = "parked" if self._cause and state != "faulty" else state
-        if (state, breaker, self._cause) != self._reported:
-            self._reported = state, breaker, self._cause
-            cause = {"cause": self._cause} if self._cause else {}
-            self._report("endpoint", {"state": state, "breaker": breaker, "endpoint": self._endpoint, **cause})
+        if (state, breaker, self._cause, self._token_expires) != self._reported:
+            self._reported = state, breaker, self._cause, self._token_expires
+            more = {"cause": self._cause, "token_expires": self._token_expires}
+            shown = {name: value for name, value in more.items() if value}
+            self._report("endpoint", {"state": state, "breaker": breaker, "endpoint": self._endpoint, **shown})
 
 
 def _traceback(error: Exception) -> str:

@@ -7,7 +7,7 @@ module removes both.
 import re
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from beacon.notifier.transport import masking
 
@@ -19,6 +19,7 @@ _UNCLEAN = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]+")
 NETWORK = "network"
 TLS = "tls"
 TIMEOUT = "timeout"
+TOKEN = "token"  # noqa: S105  no token could be obtained
 INTERNAL = "internal"  # a bug of Beacon, or memory that ran out
 
 
@@ -26,8 +27,8 @@ INTERNAL = "internal"  # a bug of Beacon, or memory that ran out
 class EndpointAnswer:
     """One request and its result.
 
-    `code` is the three-digit status, or `network`, `tls`, `timeout`, `internal`; `status` is 0 unless the answer was
-    complete.
+    `code` is the three-digit status, or `network`, `tls`, `timeout`, `token`, `internal`; `status` is 0 unless the
+    answer was complete.
     """
 
     code: str
@@ -37,6 +38,8 @@ class EndpointAnswer:
     started_us: int = 0
     duration_s: float = 0.0
     request_id: str = ""
+    date: str = ""  # of the endpoint's clock
+    body: bytes = field(default=b"", repr=False)  # only of a token endpoint; never stored
 
 
 def internal(error: Exception) -> EndpointAnswer:

@@ -17,9 +17,7 @@ class BlockingSender:
         target: route.Target,
         *,
         token: Callable[[], str],
-        on_tls_error: Callable[[str], None] = lambda _: None,
-        on_proxy_error: Callable[[str], None] = lambda _: None,
-        on_secrets: Callable[[tuple[str, ...]], None] = lambda _: None,
+        listener: route.RouteListener | None = None,
         on_fault: Callable[[Exception], None] = lambda _: None,
     ) -> None:
         """Create a sender; the parameters are those of `HttpSender`.
@@ -30,18 +28,16 @@ class BlockingSender:
         self._loop = event_loop.EventLoop()
         try:
             self._sender = http_sender.HttpSender(
-                target,
-                token=token,
-                loop=self._loop,
-                start=_start,
-                on_tls_error=on_tls_error,
-                on_proxy_error=on_proxy_error,
-                on_secrets=on_secrets,
-                on_fault=on_fault,
+                target, token=token, loop=self._loop, start=_start, listener=listener, on_fault=on_fault
             )
         except BaseException:
             self._loop.close()
             raise
+
+    @property
+    def missing(self) -> str:
+        """Return the reason why nothing may be sent: a file of the credentials can't be read; "" if none."""
+        return self._sender.missing
 
     def send(self, body: bytes, *, event_id: str, timeout_s: float) -> answer.EndpointAnswer:
         """Send one request and wait up to `timeout_s` for the complete answer."""

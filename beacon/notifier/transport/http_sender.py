@@ -26,8 +26,10 @@ from beacon.notifier.transport import (
     response_parser,
     route,
 )
+from beacon.notifier.transport.auth import endpoint_auth, oauth2
 
 _UNSENDABLE = "the token or a configured header holds characters that can't be sent"
+_UNAUTHORIZED = 401
 _EXPIRED = "no complete answer in time"
 _CANCELLED = "cancelled"
 
@@ -45,6 +47,9 @@ class _Request:
     deadline: float = 0.0
     token: str = ""
     data: bytes = b""
+    event_id: str = ""
+    body: bytes = b""  # only if a 401 repeats the request
+    renewed: bool = False
     repeated: bool = False
     opening: connector.ConnectionAttempt | None = None
     connection: connections.EndpointConnection | None = None
@@ -60,16 +65,12 @@ class HttpSender:
         token: Callable[[], str],
         loop: event_loop.EventLoop,
         start: connector.Start,
-        on_tls_error: Callable[[str], None] = lambda _: None,
-        on_proxy_error: Callable[[str], None] = lambda _: None,
-        on_secrets: Callable[[tuple[str, ...]], None] = lambda _: None,
+        listener: route.RouteListener | None = None,
         on_fault: Callable[[Exception], None] = lambda _: None,
     ) -> None:
         """Create a sender; it opens no connection yet. `token` returns the current bearer token, "" for none.
 
-        `start` starts a thread. `on_tls_error` and `on_proxy_error` are called with the reason when the TLS files or
-        the proxy's password file can't be used, `on_secrets` with every form of a secret that is read later, `on_fault`
-        with each unexpected error.
+        `start` starts a thread; `on_fault` is called with each unexpected error.
 
         Raises:
             errors.ConfigError: the proxy can't be used.
@@ -79,9 +80,8 @@ class HttpSender:
         self._on_fault = on_fault
         self._on_broken: Callable[[Exception], None] = _raise
         self._loop = event_loop.LoopShare(loop, on_error=self._broke)
-        self._routes = route.EndpointRoutes(
-            target, on_tls_error=on_tls_error, on_proxy_error=on_proxy_error, on_secrets=on_secrets
-        )
+        self._routes = route.EndpointRoutes(target, listener or route.RouteListener())
+        self._tokens = self._token_source(loop, start, listener)
         self._connector = connector.Connector(self._loop, start=start)
         self._random = random.Random()  # noqa: S311  for request ids, without a system call for each
         self._under_way: set[_Request] = set()
@@ -90,12 +90,20 @@ class HttpSender:
         self._cancelled = False
         self._known_token: str | None = None
         self._known_way: route.EndpointRoute | None = None
+        self._known_auth = 0
         self.secrets_version = 0
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """Return the secrets of all requests, except the token, in every form that must be masked."""
         return self._routes.secrets
+
+    @property
+    def missing(self) -> str:
+        """Return the reason why nothing may be sent yet: a file of the credentials could never be read; "" if none."""
+        auth = self._routes.auth
+        own = auth.missing if auth is not None else ""
+        return own or (self._tokens.missing if self._tokens is not None else "")
 
     def send(self, body: bytes, *, event_id: str, timeout_s: float, done: Done) -> None:
         """Send one request; `done` is called later with its answer, after at most `timeout_s`."""
@@ -108,13 +116,37 @@ class HttpSender:
         request.deadline = request.began + timeout_s
         self._under_way.add(request)
         self._watch_deadline(request.deadline)
-        try:
-            if self._cancelled:
-                self._refuse(request, answer.NETWORK, _CANCELLED)
+        if self._cancelled:
+            self._refuse(request, answer.NETWORK, _CANCELLED)
+        elif self._tokens is None:
+            self._prepare(request, event_id, body)
+        else:
+            request.event_id, request.body = event_id, body
+            self._obtain(request, self._tokens)
+
+    def _obtain(self, request: _Request, tokens: oauth2.TokenSource) -> None:
+        """Send a request once there is a token for it."""
+
+        def obtained(got: str | oauth2.NoToken) -> None:
+            if request not in self._under_way:
                 return
-            request.token, way = self._current()
-            request.data = self._routes.template(way, request.token).fill(request.request_id, event_id, body)
-        except endpoint_proxy.NoPasswordError as error:
+            if isinstance(got, str):
+                request.token = got
+                self._prepare(request, request.event_id, request.body)
+            else:
+                self._loop.soon(lambda: self._answer(request, got.code, got.status, got.text))
+
+        tokens.obtain(obtained)
+
+    def _prepare(self, request: _Request, event_id: str, body: bytes) -> None:
+        """Fill in the bytes of a request, and send it."""
+        try:
+            token, way = self._current()
+            request.token = token or request.token
+            signature = self._routes.signature(event_id, request.started_us // 1_000_000, body)
+            template = self._routes.template(way, request.token)
+            request.data = template.fill(request.request_id, event_id, body, more=signature)
+        except (endpoint_proxy.NoPasswordError, endpoint_auth.NoCredentialsError) as error:
             self._refuse(request, answer.NETWORK, str(error))
         except errors.TransientError as error:
             self._refuse(request, answer.TLS, str(error))
@@ -127,8 +159,13 @@ class HttpSender:
             self._dispatch(request, way)
 
     def check_secrets(self) -> None:
-        """Read the token and the TLS files again if they have changed, also while nothing is sent."""
-        if self._known_way is None and not self._target.files.named:
+        """Read all files of secrets again if they have changed, also while nothing is sent."""
+        target = self._target
+        if self._tokens is not None:
+            self._tokens.check_secrets()
+        if self._known_way is None and not (
+            target.files.named or target.proxy.password_file or target.auth.is_configured
+        ):
             self._note(self._token(), None)
             return
         with contextlib.suppress(errors.TransientError):
@@ -143,8 +180,12 @@ class HttpSender:
     def _note(self, token: str, way: route.EndpointRoute | None) -> None:
         is_new_token = self._known_token is not None and token != self._known_token
         is_new_way = self._known_way is not None and way is not self._known_way
-        self._known_token, self._known_way = token, way
-        self.secrets_version += is_new_token or is_new_way
+        auth = self._routes.auth
+        version = auth.version if auth is not None else 0
+        version += self._tokens.secrets_version if self._tokens is not None else 0
+        is_new_auth = version != self._known_auth
+        self._known_token, self._known_way, self._known_auth = token, way, version
+        self.secrets_version += is_new_token or is_new_way or is_new_auth
 
     def expire(self, before: float) -> None:
         """Expire, in the next round of the loop, every request that was sent before a monotonic instant."""
@@ -168,6 +209,8 @@ class HttpSender:
         Without it the error leaves the loop.
         """
         self._on_broken = act
+        if self._tokens is not None:
+            self._tokens.on_broken(act)
 
     def reset(self) -> None:
         """Close all connections; requests under way get no answer, later ones are sent as usual."""
@@ -179,6 +222,8 @@ class HttpSender:
                 opening.abandon()
         before, self._connections = self._connections, self._no_connections()
         before.close()
+        if self._tokens is not None:
+            self._tokens.reset()
         if self._deadline_timer is not None:
             self._deadline_timer.cancel()
 
@@ -186,6 +231,8 @@ class HttpSender:
         """Close all connections, for good; requests under way get no answer."""
         self.reset()
         self._connector.close()
+        if self._tokens is not None:
+            self._tokens.close()
 
     # --- the ways of a request
 
@@ -242,8 +289,25 @@ class HttpSender:
         if isinstance(result, Exception):
             self._fail(request, result)
             return
+        if self._tokens is not None and self._is_renewed(request, self._tokens, result.status):
+            return
         retry_after = result.headers.get("Retry-After")
-        self._answer(request, str(result.status), result.status, _text_of(result), retry_after=retry_after)
+        body = result.body if self._target.asks_for_token else b""
+        date = result.headers.get("Date", "")
+        self._answer(
+            request, str(result.status), result.status, _text_of(result), retry_after=retry_after, body=body, date=date
+        )
+
+    def _is_renewed(self, request: _Request, tokens: oauth2.TokenSource, status: int) -> bool:
+        """Repeat a request once with a new token if the endpoint refused the old one; return True then."""
+        if status != _UNAUTHORIZED:
+            tokens.accepted(request.token)
+            return False
+        if request.renewed or not tokens.reject(request.token):
+            return False
+        request.renewed = True
+        self._obtain(request, tokens)
+        return True
 
     def _fail(self, request: _Request, error: Exception) -> None:
         if isinstance(error, exceptions.HTTPError | OSError):
@@ -263,7 +327,17 @@ class HttpSender:
         self._on_fault(error)
         self._refuse(request, answer.INTERNAL, answer.describe_internal(error))
 
-    def _answer(self, request: _Request, code: str, status: int, text: str, *, retry_after: str | None = None) -> None:
+    def _answer(
+        self,
+        request: _Request,
+        code: str,
+        status: int,
+        text: str,
+        *,
+        retry_after: str | None = None,
+        body: bytes = b"",
+        date: str = "",
+    ) -> None:
         if request not in self._under_way:
             return
         self._under_way.remove(request)
@@ -279,8 +353,28 @@ class HttpSender:
                 started_us=request.started_us,
                 duration_s=time.monotonic() - request.began,
                 request_id=request.request_id,
+                date=date,
+                body=body,
             )
         )
+
+    def _token_source(
+        self, loop: event_loop.EventLoop, start: connector.Start, listener: route.RouteListener | None
+    ) -> oauth2.TokenSource | None:
+        """Return the source of the tokens if the endpoint has one; it shares the loop."""
+        config = self._target.token
+        if config is None:
+            return None
+        sender = HttpSender(
+            config.target, token=lambda: "", loop=loop, start=start, listener=listener, on_fault=self._on_fault
+        )
+        return oauth2.TokenSource(config, sender, listener or route.RouteListener())
+
+    @property
+    def password(self) -> str:
+        """Return the current password of the credentials, for a body."""
+        auth = self._routes.auth
+        return auth.password if auth is not None else ""
 
     def _broke(self, error: Exception) -> None:
         self._on_broken(error)

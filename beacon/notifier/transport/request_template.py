@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from urllib3 import connection
 
 CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"  # structured mode of CloudEvents
+_OF_FORM = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
 _CONNECTION_HEADERS = {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
 _OWN_HEADERS = {"content-length", "content-type", "host", "x-beacon-event-id", "x-request-id"}
 REFUSED_HEADERS = frozenset(_CONNECTION_HEADERS | _OWN_HEADERS)
@@ -36,13 +37,13 @@ class RequestTemplate:
         for mark in _MARKS.values():
             before, _, rest = rest.partition(mark.encode())
             self._parts.append(before)
-        self._end = rest
+        self._end = rest.removesuffix(b"\r\n")
 
-    def fill(self, request_id: str, event_id: str, body: bytes) -> bytes:
-        """Return the bytes of a request."""
+    def fill(self, request_id: str, event_id: str, body: bytes, *, more: bytes = b"") -> bytes:
+        """Return the bytes of a request; `more` are further header lines, each with its line end."""
         first, second, third = self._parts
-        return b"%b%b%b%b%b%d%b%b" % (
-            first, request_id.encode(), second, event_id.encode(), third, len(body), self._end, body
+        return b"%b%b%b%b%b%d%b%b\r\n%b" % (
+            first, request_id.encode(), second, event_id.encode(), third, len(body), self._end, more, body
         )  # fmt: skip
 
 
@@ -58,23 +59,30 @@ class _Scribe(connection.HTTPConnection):
 
 
 class Headers:
-    """The headers of an endpoint: Beacon's own, the configured ones, and the token."""
+    """The headers of an endpoint: Beacon's own, the configured ones, and the credentials."""
 
-    def __init__(self, url: str, agent: str, configured: Mapping[str, str]) -> None:
-        """Keep the headers; configured ones that Beacon sets itself are ignored."""
-        self._own = {"Host": _host(url), "User-Agent": agent, "Content-Type": CONTENT_TYPE}
+    def __init__(self, url: str, agent: str, configured: Mapping[str, str], *, is_form: bool = False) -> None:
+        """Keep the headers; configured ones that Beacon sets itself are ignored. `is_form`: the body is no event."""
+        self._own = {"Host": _host(url), "User-Agent": agent}
+        self._own |= _OF_FORM if is_form else {"Content-Type": CONTENT_TYPE}
         self._configured = {
             name: value.encode("utf-8")
             for name, value in configured.items()
             if name.strip().lower() not in REFUSED_HEADERS
         }
 
-    def with_token(self, token: str, *, proxy: Mapping[str, str]) -> dict[str, str | bytes]:
-        """Return the headers of a request; `proxy` are those for a proxy that forwards it."""
+    def with_token(
+        self, token: str, credentials: Mapping[str, bytes], *, proxy: Mapping[str, str]
+    ) -> dict[str, str | bytes]:
+        """Return the headers of a request, with a bearer token, "" for none, and further headers with credentials.
+
+        `proxy` are those for a proxy that forwards it.
+        """
         headers: dict[str, str | bytes] = {**self._own, **proxy}
         _put_all(headers, self._configured)
         if token:
             _put_all(headers, {"Authorization": b"Bearer " + token.encode("utf-8")})
+        _put_all(headers, credentials)
         return headers
 
 

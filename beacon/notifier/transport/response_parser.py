@@ -18,7 +18,12 @@ LONGEST_BODY = 64 * 1024  # bytes of a body that are stored
 LONGEST_READ = 1024 * 1024  # bytes of a body, including chunk framing, that are read to keep its connection
 LONGEST_KNOWN = 1024  # bytes of a response that is kept, to be parsed once
 
-_KEPT = {b"retry-after": "Retry-After", b"location": "Location", b"content-encoding": "Content-Encoding"}
+_KEPT = {
+    b"retry-after": "Retry-After",
+    b"location": "Location",
+    b"content-encoding": "Content-Encoding",
+    b"date": "Date",
+}
 _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection"})
 _HEAD_END = re.compile(rb"\n\r?\n")
 _SWITCHING_PROTOCOLS = 101

@@ -18,6 +18,7 @@ from urllib3 import exceptions
 from beacon import errors
 from beacon.boundary import idle_socket
 from beacon.notifier.transport import connection, connector, endpoint_proxy, masking, request_template, tls_context
+from beacon.notifier.transport.auth import endpoint_auth, signing
 
 
 class UnsendableHeader(ValueError):
@@ -29,7 +30,8 @@ class Target:
     """The address of the endpoint, and how to send requests to it.
 
     `width` is the number of concurrent requests; `agent` is the User-Agent; a connection that was idle for
-    `idle_timeout_s` is not reused.
+    `idle_timeout_s` is not reused. With `token`, requests carry a token from there. `asks_for_token`: this is such a
+    token endpoint, so bodies are forms, and answers keep their bodies.
     """
 
     url: str = field(repr=False)  # its query may contain a secret
@@ -40,6 +42,41 @@ class Target:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     files: tls_context.TlsFiles = field(default_factory=tls_context.TlsFiles)
     proxy: endpoint_proxy.ProxyConfig = field(default_factory=endpoint_proxy.ProxyConfig)
+    auth: endpoint_auth.AuthConfig = field(default_factory=endpoint_auth.AuthConfig)
+    token: "TokenTarget | None" = None
+    asks_for_token: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenTarget:
+    """How to request tokens: the token endpoint, and the parameters of the request."""
+
+    target: Target
+    client: str
+    scopes: tuple[str, ...] = ()
+    params: Mapping[str, str] = field(default_factory=dict)
+    timeout_s: float = 10.0
+
+
+def _ignore(_: object) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteListener:
+    """Functions that are called with the reason when files can't be used, and with secrets.
+
+    `tls_error`: the TLS files; `proxy_error`: the proxy's password file; `auth_error`: a file of the credentials.
+    `secrets` is called with every form of a secret that is read, before it is used, `forgotten` with those of a token
+    that was replaced long ago, `token_fetched` with the seconds for which a new token is valid.
+    """
+
+    tls_error: Callable[[str], None] = _ignore
+    proxy_error: Callable[[str], None] = _ignore
+    auth_error: Callable[[str], None] = _ignore
+    secrets: Callable[[tuple[str, ...]], None] = _ignore
+    forgotten: Callable[[tuple[str, ...]], None] = _ignore
+    token_fetched: Callable[[float], None] = _ignore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -60,53 +97,57 @@ class EndpointRoute:
         return self._pool.open(opening, scheme=self.scheme)
 
 
+_Form = tuple[EndpointRoute, str, Mapping[str, bytes], request_template.RequestTemplate]  # and what it contains
+_NO_CREDENTIALS: Mapping[str, bytes] = {}
+
+
 class EndpointRoutes:
     """The current route of one endpoint, and the bytes of its requests."""
 
-    def __init__(
-        self,
-        target: Target,
-        *,
-        on_tls_error: Callable[[str], None],
-        on_proxy_error: Callable[[str], None],
-        on_secrets: Callable[[tuple[str, ...]], None],
-    ) -> None:
+    def __init__(self, target: Target, listener: RouteListener) -> None:
         """Prepare the route.
-
-        `on_tls_error` and `on_proxy_error` are called with the reason when the TLS files or the proxy's password file
-        can't be used, `on_secrets` with every form of a password that was read later.
 
         Raises:
             errors.ConfigError: the proxy can't be used.
         """
         self._target = target
-        self._on_tls_error = on_tls_error
+        self._on_tls_error = listener.tls_error
         self._resolver = connection.Resolver()
         self._tls_contexts = tls_context.TlsContexts(target.files)
         self._context: ssl.SSLContext | None = None
         self._prepared = requests.Request(target.method, target.url).prepare()
         url = self._prepared.url or ""  # as sent
-        self._proxy = endpoint_proxy.EndpointProxy(target.proxy, url, on_secrets=on_secrets, on_error=on_proxy_error)
-        self._headers = request_template.Headers(url, target.agent, target.headers)
+        self._proxy = endpoint_proxy.EndpointProxy(
+            target.proxy, url, on_secrets=listener.secrets, on_error=listener.proxy_error
+        )
+        self._headers = request_template.Headers(url, target.agent, target.headers, is_form=target.asks_for_token)
         self._secrets = masking.of_request(target.url, target.headers, ()) + masking.of_request(url, {}, ())
+        self.auth: endpoint_auth.EndpointAuth | None = None
+        if target.auth.is_configured:
+            self.auth = endpoint_auth.EndpointAuth(
+                target.auth, on_secrets=listener.secrets, on_error=listener.auth_error
+            )
         self._route: EndpointRoute | None = None
-        self._form: tuple[EndpointRoute, str, request_template.RequestTemplate] | None = None  # and what it contains
+        self._form: _Form | None = None
         self._tls_error = ""
         _silence_libraries(verify=target.files.verify)
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """Return the secrets of all requests, except the token, in every form that must be masked."""
-        return self._secrets + self._proxy.secrets
+        return self._secrets + self._proxy.secrets + (self.auth.secrets if self.auth else ())
 
     def current(self) -> EndpointRoute:
         """Return the route; a new one if a TLS file or the proxy's password has changed.
 
         Raises:
+            endpoint_auth.NoCredentialsError: there is none, because a file of the credentials can't be read.
             endpoint_proxy.NoPasswordError: there is none, because the proxy's password file can't be read.
             errors.TransientError: there is none, because a TLS file can't be used.
         """
         now = time.monotonic()
+        if self.auth is not None:
+            self.auth.check(now)
         if self._proxy.changed(now):
             self._route = None
         try:
@@ -124,20 +165,26 @@ class EndpointRoutes:
         return self._route
 
     def template(self, route: EndpointRoute, token: str) -> request_template.RequestTemplate:
-        """Return the template of all requests with this token.
+        """Return the template of all requests with this token and the current credentials.
 
         Raises:
             UnsendableHeader: the token or a configured header contains characters that can't be sent.
         """
-        known = self._form
-        if known is None or known[0] is not route or known[1] != token:
-            headers = self._headers.with_token(token, proxy=route.proxy_headers)
+        known, credentials = self._form, self.auth.headers if self.auth else _NO_CREDENTIALS
+        if known is None or known[0] is not route or known[1] != token or known[2] is not credentials:
+            headers = self._headers.with_token(token, credentials, proxy=route.proxy_headers)
             try:
                 made = request_template.RequestTemplate(self._target.method, route.path, headers)
             except ValueError as error:
                 raise UnsendableHeader(str(error)) from error
-            known = self._form = route, token, made
-        return known[2]
+            known = self._form = route, token, credentials, made
+        return known[3]
+
+    def signature(self, event_id: str, now_s: int, body: bytes) -> bytes:
+        """Return the header lines that sign a request, if the endpoint has secrets for that."""
+        if self.auth is None or not self.auth.keys:
+            return b""
+        return signing.header_lines(self.auth.keys, event_id, now_s, body)
 
     def _make(self, context: ssl.SSLContext) -> EndpointRoute:
         proxy = self._proxy.proxy

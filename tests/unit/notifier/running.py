@@ -34,6 +34,9 @@ class Recorder:
         if not self.reported:
             self.reported.append("claimed")
 
+    def held_back(self, why: str) -> None:
+        self.reported.append(f"held back: {why}")
+
     def silent(self) -> None:
         if self.reported[-1:] != ["silent"]:
             self.reported.append("silent")

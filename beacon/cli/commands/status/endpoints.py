@@ -21,10 +21,16 @@ def states(snapshot: Values) -> Iterator[dict[str, Any]]:
             "failed": one["failed"],
             "catching_up": one["catching_up"],
             **_state(one, report),
+            **_token(report),
         }
     for name, report in reports.items():  # the store does not answer
         known = {"endpoint": name, "pending": None, "failed": None, "catching_up": None}
-        yield known | _reported(name, report)
+        yield known | _reported(name, report) | _token(report)
+
+
+def _token(report: Values) -> dict[str, str]:
+    """Return when the token of an endpoint with OAuth2 expires."""
+    return {"token_expires": report["token_expires"]} if report.get("token_expires") else {}
 
 
 def sentence(one: Values) -> str:

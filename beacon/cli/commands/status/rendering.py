@@ -74,16 +74,11 @@ def lines(snapshot: Values, *, wide: bool = False) -> Iterator[str]:
         ),
         none=none,
     )
-    states = ("ready", "waiting", "queued", "in_flight", "failed", "delivered", "discarded")
-    for one in snapshot["deliveries"]:
-        yield from _section(f"deliveries to {one['endpoint']}", ((state, str(one[state])) for state in states))
-        if one["oldest_us"]:
-            yield f"  the oldest pending delivery is {formatting.duration(time.time() - one['oldest_us'] / 1e6)} old"
-    if not snapshot["deliveries"]:
-        yield from _section("deliveries", (), none=none)
+    yield from _deliveries(snapshot["deliveries"], none)
     endpoints = snapshot.get("endpoints", ())
     title = "endpoints" if len(endpoints) > 1 else "endpoint"
     yield from _section(title, (_endpoint(one, several=len(endpoints) > 1) for one in endpoints), none="unknown")
+    yield from _tokens(endpoints)
     if wide:
         yield from _section(
             "components",
@@ -141,6 +136,23 @@ def _age(scope: Mapping[str, Any]) -> str:
     return (
         f"confirmed {formatting.duration(time.time() - scope['position_us'] / 1e6)} ago" if scope["position_us"] else ""
     )
+
+
+def _deliveries(counted: Sequence[Values], none: str) -> Iterator[str]:
+    states = ("ready", "waiting", "queued", "in_flight", "failed", "delivered", "discarded")
+    for one in counted:
+        yield from _section(f"deliveries to {one['endpoint']}", ((state, str(one[state])) for state in states))
+        if one["oldest_us"]:
+            yield f"  the oldest pending delivery is {formatting.duration(time.time() - one['oldest_us'] / 1e6)} old"
+    if not counted:
+        yield from _section("deliveries", (), none=none)
+
+
+def _tokens(endpoints: Sequence[Values]) -> Iterator[str]:
+    """Yield when the tokens that were obtained for endpoints expire."""
+    for one in endpoints:
+        if one.get("token_expires"):
+            yield f"  the token of {one['endpoint']} expires at {one['token_expires']}"
 
 
 def _section(title: str, rows: Iterable[Sequence[str]], *, none: str = "none") -> Iterator[str]:

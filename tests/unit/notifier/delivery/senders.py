@@ -20,6 +20,7 @@ class Sender:
         self.broke: Callable[[Exception], None] = _unused
         self.resets = 0
         self.secrets_version = 0
+        self.missing = ""
         self.checks = 0
 
     def check_secrets(self) -> None:

@@ -47,6 +47,23 @@ class World:
             self.sender.answer()
 
 
+def test_nothing_is_claimed_before_the_credentials_can_be_read() -> None:
+    world = World(deliveries=1)
+    world.sender.answer()
+    world.sender.missing = "auth.bearer.tokenFile /t can't be read: No such file or directory"
+    world.now += 10.0
+
+    claims = [world.served.next_claim(world.now) for _ in range(2)]
+
+    assert [claim.want if claim else 0 for claim, _ in claims] == [0, 0]
+    assert world.record.reported.count(f"held back: {world.sender.missing}") == 1
+    world.sender.missing = ""
+    world.now += 1.0
+    for claim in (claim for claim, _ in claims if claim):
+        world.reply(claim)
+    assert world.claim().want > 0
+
+
 def test_as_many_requests_as_configured_are_under_way() -> None:
     world = World(deliveries=10)
     assert world.sender.sent == [f"event-{key}" for key in range(1, 5)]

@@ -14,10 +14,12 @@ from tests.unit.notifier import stores
 class Reports:
     def __init__(self) -> None:
         self.states: dict[str, str] = {}
+        self.latest: dict[str, Mapping[str, Any]] = {}
         self.written = 0
 
     def report(self, component: str, state: Mapping[str, Any]) -> None:
         self.states[component] = state["state"]
+        self.latest[component] = state
         self.written += 1
 
 
@@ -379,3 +381,15 @@ def test_the_breaker_is_reported_even_if_the_endpoint_was_down_before(
     recorder.closed()
 
     assert said == [("unknown", "closed"), ("down", "closed"), ("down", "open"), ("up", "closed")]
+
+
+def test_the_end_of_a_token_is_reported_and_one_without_end_is_not(
+    recorder: telemetry.Telemetry, reports: Reports
+) -> None:
+    recorder.token_fetched(3600.0)
+    assert "token_expires" in reports.latest["endpoint"]
+    assert reports.latest["endpoint"]["state"] == "unknown"
+
+    for endless in (float("inf"), 1e300):
+        recorder.token_fetched(endless)
+        assert "token_expires" not in reports.latest["endpoint"]

@@ -18,9 +18,7 @@ PATHS = st.text("ab%[]{}|\\^~/?&=:;,!$'()*+<>`\"", max_size=8)
 
 def routes_of(url: str, proxy: str = endpoint_proxy.NONE) -> route.EndpointRoutes:
     target = route.Target(url=url, method="POST", agent="a", width=1, proxy=endpoint_proxy.ProxyConfig(url=proxy))
-    return route.EndpointRoutes(
-        target, on_tls_error=lambda _: None, on_proxy_error=lambda _: None, on_secrets=lambda _: None
-    )
+    return route.EndpointRoutes(target, route.RouteListener())
 
 
 @given(st.sampled_from(["http", "https", "HTTPS"]), HOSTS, PORTS, PATHS)
