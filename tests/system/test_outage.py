@@ -1,11 +1,13 @@
 """One Beacon through a series of failures: the alerts, /ready and /healthz, and the log.
 
-In order: everything works, the endpoint is down, it refuses events, the API server is down, every process is killed,
-the store is stopped, the right to watch is removed, and Beacon is shut down.
+In order: everything works, the endpoint is down, it refuses events, then its token, the API server is down, every
+process is killed, the store is stopped, the right to watch is removed, and Beacon is shut down.
 """
 
 import contextlib
+import os
 import random
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,7 +22,11 @@ from tests.system import load, prometheus, running
 
 TOKEN = "s3cret-of-the-day"
 VALUE = "a-value-of-the-annotation"
-CONFIG = {"app": {"logLevel": "debug"}, "endpoint": {"retry": {"initialBackoff": "50ms"}}}
+CONFIG = {
+    "app": {"logLevel": "debug"},
+    "endpoint": {"retry": {"initialBackoff": "50ms"}, "park": {"maxProbeInterval": "1s"}},
+}
+PARKED = "BeaconEndpointParked default"
 SUM = "events given up"
 HASTE = "2s"  # `for` of the alerts
 REVIEW = "BeaconDeliveriesWaitForReview default"
@@ -52,6 +58,8 @@ class Day:
     lines: list[dict[str, Any]] = field(default_factory=list)
     plain_lines: list[str] = field(default_factory=list)
     asked: prometheus.Prometheus | None = None
+    status: str = ""  # while the endpoint is parked
+    metrics: str = ""
 
     def logged(self, hour: str) -> list[dict[str, Any]]:
         """Return the log lines of one hour at info and above, without the sum of refused events a minute later."""
@@ -138,6 +146,21 @@ class Hours:
             self.create("bad", 5)
             self.until_firing(REVIEW)
             testkit.until(lambda: whole.beacon.logged("endpoint refuses events"), "the refusal", timeout=20)
+        with self.hour("parked"):
+            whole.sink.set(mode="failure", status=401)
+            self.create("park", 5)
+            testkit.until(lambda: self.endpoint_state()["state"] == "parked", "the parking", timeout=20)
+            self.until_firing(PARKED)
+            command = [str(testkit.SCRIPTS / "beacon"), "status"]
+            environ = os.environ | whole.beacon.environ
+            found = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+            self.day.status, self.day.metrics = found.stdout, whole.beacon.metrics()
+        with self.hour("accepted again"):
+            whole.sink.set(mode="success")
+            whole.sink.wait_for(lambda stats: stats.accepted == 45)
+            testkit.until(lambda: self.endpoint_state()["state"] == "up", "the end of the parking", timeout=20)
+            self.until_firing(REVIEW)
+            self.until_quiet(REVIEW, RATIO)
 
     def lose_the_cluster(self) -> None:
         whole = self.whole
@@ -152,6 +175,9 @@ class Hours:
             changes = whole.beacon.logged
             testkit.until(lambda: changes("watch state changed")[-1]["state"] == "watching", "the log", timeout=20)
             self.until_quiet(REVIEW, RATIO)
+
+    def endpoint_state(self) -> dict[str, Any]:
+        return dict(self.whole.beacon.ready()["checks"]["endpoint"])
 
     def watch_state(self) -> str:
         scopes = self.whole.beacon.ready()["checks"].get("watcher", {}).get("scopes", {})
@@ -213,6 +239,34 @@ def test_a_quiet_healthy_system_raises_no_alert(fired: dict[str, set[str]]) -> N
 def test_a_fault_raises_its_alerts_and_no_other(fired: dict[str, set[str]], hour: str, alerts: set[str]) -> None:
     # Refused events are also a high failure ratio, as soon as enough scrapes have seen them.
     assert alerts <= fired[hour] <= alerts | ({RATIO} if REVIEW in alerts else set())
+
+
+def test_a_parked_endpoint_raises_its_alert(fired: dict[str, set[str]]) -> None:
+    assert {PARKED} <= fired["parked"] <= {PARKED, REVIEW, RATIO}
+    assert PARKED not in fired["API server away"]
+
+
+def test_a_parked_endpoint_is_seen_in_the_metrics_in_status_and_in_ready(day: Day) -> None:
+    check = day.ready["parked"]["checks"]["endpoint"]
+
+    assert (day.ready["parked"]["ready"], check["ok"], check["state"]) == (True, False, "parked")
+    assert testkit.sample(day.metrics, "beacon_endpoint_state", endpoint="default", state="parked") == 1
+    assert "(unauthorized), 5 pending and 5 failed; replace the token or the client certificate" in day.status
+    assert day.ready["accepted again"]["checks"]["endpoint"]["ok"]
+
+
+def test_the_log_reports_the_parking_and_claims_no_loss(day: Day) -> None:
+    lines = day.logged("parked") + day.logged("accepted again")
+    of_the_bad_ones = ("endpoint refuses events", "endpoint accepts events again")
+    story = [(line["process"], line["event"]) for line in lines if line["event"] not in of_the_bad_ones]
+
+    assert sorted(story) == [
+        ("notifier", "events set aside"),
+        ("store", "endpoint parked"),
+        ("store", "parking ended"),
+    ]
+    (restored,) = [line["restored"] for line in lines if line["event"] == "endpoint parked"]
+    assert restored == 5
 
 
 def test_a_stopped_process_raises_its_alerts(fired: dict[str, set[str]]) -> None:
@@ -280,7 +334,9 @@ def test_single_events_are_logged_at_debug_with_their_id_and_object(day: Day) ->
     recorded = [line for line in day.lines if line["event"] == "event recorded"]
     sent = [line for line in day.lines if line["event"] == "event sent" and line["result"] == "delivered"]
 
-    assert {line["name"] for line in sent} == {f"{prefix}{n}" for prefix in ("quiet", "late") for n in range(20)}
+    assert {line["name"] for line in sent} == {f"{prefix}{n}" for prefix in ("quiet", "late") for n in range(20)} | {
+        f"park{n}" for n in range(5)
+    }
     assert {line["level"] for line in (*recorded, *sent)} == {"debug"}
     ids = {line["event_id"]: (line["kind"], line["namespace"], line["name"]) for line in recorded}
     assert all(ids[line["event_id"]] == (line["kind"], line["namespace"], line["name"]) for line in sent)
