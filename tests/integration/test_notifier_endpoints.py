@@ -400,3 +400,39 @@ def test_deaths_count_against_the_events_that_were_in_flight_at_their_endpoint()
 
 def suspected(place: Place) -> dict[str, int]:
     return {one.endpoint: one.suspected for one in place.store.ask(wire.Inspect()).endpoints}
+
+
+def test_credentials_that_fail_hold_up_only_their_endpoint_and_lose_no_event(tmp_path: Path) -> None:
+    broken = {"one": endpoints.Reply(401, b'{"error": "invalid_client"}'), "three": endpoints.Reply(503)}
+    secret, missing = tmp_path / "secret", tmp_path / "missing"
+    secret.write_text("s3cret")
+
+    def issuing(name: str) -> Callable[[endpoints.Received, object], endpoints.Reply]:
+        issued = endpoints.Reply(200, json.dumps({"access_token": "t0ken", "expires_in": 2}).encode())
+        return lambda _request, _line: broken.get(name, issued)
+
+    logins = {name: endpoints.Endpoint(issuing(name)) for name in broken}
+    changes = {
+        name: {"auth": {"oauth2": {"tokenURL": one.url, "clientID": "me", "clientSecretFile": str(secret)}}}
+        for name, one in logins.items()
+    }
+    with made(**changes, two={"auth": {"bearer": {"tokenFile": str(missing)}}}) as place, place.notifier():
+        place.change("a", "b", "c", "d")
+        running.wait_for(lambda: place.state_of("one") == "parked")
+        running.wait_for(lambda: place.state_of("two", "claim").startswith("held back: auth.bearer.tokenFile"))
+        running.wait_for(lambda: place.state_of("three") == "down")
+        assert [one.connections for one in place.endpoints.values()] == [0, 0, 0]
+
+        broken.clear()
+        missing.write_text("t0ken")
+        for name in NAMES:
+            running.wait_for(lambda one=name: place.store.states(one)["delivered"] == 4)  # type: ignore[misc]
+        for number in range(5, 9):  # beyond the life of the tokens
+            place.change("a", "b", "c", "d")
+            for name in NAMES:
+                running.wait_for(lambda one=name, all_=4 * (number - 3): place.store.states(one)["delivered"] == all_)  # type: ignore[misc]
+        for name in NAMES:
+            place.check(name)
+            assert {one.headers["authorization"] for one in place.endpoints[name].received} == {"Bearer t0ken"}
+    for login in logins.values():
+        login.down()

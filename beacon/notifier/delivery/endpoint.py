@@ -144,7 +144,8 @@ class EndpointDelivery:
         request, jobs = taken
         self._take_parking(reply)
         self._marks.keep(self._session.unsettled)
-        self._telemetry.claimed(len(jobs))
+        if not self._missing:  # else the reason for holding back stays the state
+            self._telemetry.claimed(len(jobs))
         self._admit(request, jobs)
         self._outgoing.send()  # settlements were confirmed
 
