@@ -412,8 +412,8 @@ def test_a_tunnel_that_a_proxy_opens_is_used(text: bytes, through: Callable[[byt
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "407 Proxy Authentication Required"),
-        (b"HTTP/1.1 407 No\r\nContent-Type: multipart/x; boundary*=a; boundary*0=b\r\n\r\n", "407 No"),
+        (b"HTTP/1.1 403 Forbidden\r\n\r\n", "403 Forbidden"),
+        (b"HTTP/1.1 502 No\r\nContent-Type: multipart/x; boundary*=a; boundary*0=b\r\n\r\n", "502 No"),
         (b"HTTP/1.1 +200 OK\r\n\r\n", "+200"),
         (b"HTTP/1.1 101 Switching\r\n\r\n", "101"),
         (b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n", "no colon"),
@@ -430,6 +430,21 @@ def test_a_tunnel_that_is_refused_is_a_network_error(
     assert (got.code, got.status) == ("network", 0)
     assert got.error.startswith("Tunnel connection failed: ")
     assert error in got.error
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",
+        b"HTTP/1.1 407 No\r\nContent-Type: multipart/x; boundary*=a; boundary*0=b\r\n\r\n",
+    ],
+)
+def test_a_proxy_that_refuses_the_credentials_is_reported_with_its_status(
+    text: bytes, through: Callable[[bytes], answer.EndpointAnswer]
+) -> None:
+    got = through(text)
+
+    assert (got.code, got.status) == ("407", 407)
 
 
 def test_a_name_that_tls_refuses_is_a_network_error(secure: World, monkeypatch: pytest.MonkeyPatch) -> None:
