@@ -81,6 +81,7 @@ def _run(wanted: terms.Terms, events: int) -> dict[str, float]:
         ledgers.copied(wanted, events, copy)
         on.beacon.stop()
         restored = _timed(lambda: _restore(path, copy))
+        on.ledger()  # the restored one is of another cluster
         on.start()
     return {
         "restore": restored,
