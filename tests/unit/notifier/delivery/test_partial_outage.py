@@ -173,7 +173,7 @@ def good_among_bad(seed: int, *, together: bool) -> World:
 
 
 @pytest.mark.parametrize("together", [True, False])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(1))
 def test_good_events_among_many_that_always_get_503_arrive_within_2_s(seed: int, together: bool) -> None:
     delays = good_among_bad(seed, together=together).delays_s()
 
