@@ -11,7 +11,7 @@ from beacon.bus import bus_server
 from beacon.configuration import config_subprocess, settings
 from beacon.runtime import log, process
 from beacon.store import wiring
-from beacon.store.ledger import database, directory_lock
+from beacon.store.ledger import clock, database, directory_lock
 from beacon.store.recovery import integrity, salvage
 from beacon.store.server import daemon, disk_guard, observer, ownership, service
 
@@ -45,7 +45,12 @@ def _serve(
     )
     opening = daemon.Opening("opening the ledger", settings=plain, digest=digest, listener=listener.progressed)
     owner = ownership.Ownership(
-        path.parent, context.run_dir, host=socket.gethostname(), waits=listener.waits, sleep=context.sleep
+        path.parent,
+        context.run_dir,
+        host=socket.gethostname(),
+        boot=clock.boot_id(),
+        waits=listener.waits,
+        sleep=context.sleep,
     )
 
     def open_ledger() -> tuple[database.Database, service.StoreService]:

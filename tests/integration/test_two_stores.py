@@ -16,13 +16,16 @@ from beacon.dev import testkit
 from beacon.store.server import ownership
 from tests.integration.test_store_process import CONFIG
 
-# SQLite and `flock` grant every lock; the observer of an owner polls more often, so that the test need not wait.
+# SQLite and `flock` grant every lock, each pod has its own kernel, and an owner is observed at shorter intervals: the
+# test need not wait.
 _WITHOUT_LOCKS = """
 import fcntl, runpy, sys
 import apsw
 fcntl.flock = lambda *_: None
 apsw.set_default_vfs("unix-none")
+from beacon.store.ledger import clock
 from beacon.store.server import ownership
+clock.boot_id = lambda: sys.argv[2]
 ownership._POLL_S = float(sys.argv[1])
 runpy.run_module("beacon.store", run_name="__main__", alter_sys=True)
 """
@@ -44,7 +47,7 @@ class Pod:
             "CONFIG_PATH": str(self.config),
             "DB_PATH": str(self.volume / "events.db"),
         }
-        command = [sys.executable, "-c", _WITHOUT_LOCKS, str(poll_s)]
+        command = [sys.executable, "-c", _WITHOUT_LOCKS, str(poll_s), self.run_dir.name]
         self.started.append(subprocess.Popen(command, env=os.environ | environ, stdout=subprocess.PIPE, text=True))
         return self.started[-1]
 

@@ -33,7 +33,7 @@ class Clock:
         """Compare a wall clock with the time since boot; `boot` identifies the boot ("": ask the kernel)."""
         self._wall_us = wall_us
         self._elapsed_us = elapsed_us
-        self._boot = boot or _boot_id()
+        self._boot = boot or boot_id() or "unknown"
         self._offset_us = wall_us() - elapsed_us()
 
     def now_us(self) -> int:
@@ -116,8 +116,9 @@ class Clock:
             self.distrust_jumps(ledger)
 
 
-def _boot_id() -> str:
+def boot_id() -> str:
+    """Return the id of the running kernel, which changes with each boot; "" if it is unknown."""
     try:
         return _BOOT_ID.read_text(encoding="ascii").strip()
     except OSError:
-        return "unknown"
+        return ""

@@ -4,7 +4,8 @@ A network file system without working locks grants the lock to a store on each n
 file beside the ledger and renews it every few seconds; another store sees it change, and refuses to start. A clean
 shutdown removes the file. If it is not renewed any more, its owner is considered dead after `LONGEST_WAIT_S`. The
 observer counts its own polls: no clocks of two nodes are compared. The id also lies in the run directory, which belongs
-to one pod: a store that is restarted in its pod continues at once.
+to one pod: a store that is restarted in its pod continues at once. So does one on the same kernel and mount as the
+previous owner: there the lock, which the caller holds, is proof enough.
 
 It cannot see an owner that stood still for longer than the wait within a transaction, and then commits it; nor a file
 system that hides a write of another node for as long.
@@ -29,6 +30,7 @@ _SETTLING_S = 1.0  # longer than from the last poll to the end of the write
 LONGEST_WAIT_S = _POLL_S * _POLLS + _SETTLING_S
 _BYTES = 256  # of the file: one write replaces it as a whole
 _OPENING = "opening the ledger"
+_UNKNOWN = "unknown"
 _PLAIN = re.compile(r"[\w.-]{1,80}")
 
 
@@ -45,11 +47,12 @@ class Ownership:
         run_dir: Path,
         *,
         host: str,
+        boot: str,
         waits: Callable[[str], None],
         sleep: Callable[[float], bool],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Represent this store, in the pod or on the machine `host`.
+        """Represent this store, in the pod or on the machine `host`, whose kernel has the id `boot` ("": unknown).
 
         `waits` is called with the host of a previous owner before a wait for it; `sleep` waits, and returns True if the
         process is to stop.
@@ -57,7 +60,8 @@ class Ownership:
         self._directory = directory
         self._path = directory / FILE
         self._id = _id_of(run_dir / "owner")
-        self._host = host if _PLAIN.fullmatch(host) else "unknown"
+        self._host = host if _PLAIN.fullmatch(host) else _UNKNOWN
+        self._mount = f"{boot}.{directory.stat().st_dev}" if _PLAIN.fullmatch(boot) else _UNKNOWN
         self._waits = waits
         self._sleep = sleep
         self._clock = clock
@@ -109,7 +113,7 @@ class Ownership:
         found = self._read()
         if found is None:
             return self._create()
-        if self._is_own(found):
+        if self._is_own(found) or self._shares_lock(found):
             self._write()
             return True
         self._waits(_host_in(found))
@@ -148,6 +152,10 @@ class Ownership:
     def _is_own(self, found: bytes) -> bool:
         return found.startswith(self._id.encode() + b" ")
 
+    def _shares_lock(self, found: bytes) -> bool:
+        """Return True if the lock on the directory excludes a living owner: it is on the same kernel and mount."""
+        return _word(found, 2) == self._mount != _UNKNOWN
+
     def _read(self) -> bytes | None:
         """Return the content of the file, None if there is none.
 
@@ -177,7 +185,7 @@ class Ownership:
     def _write(self) -> bool:
         """Replace the content by one write; return False if the volume is full or fails, which is no reason to stop."""
         self._count += 1
-        line = f"{self._id} {self._host} {self._count}".encode().ljust(_BYTES - 1) + b"\n"
+        line = f"{self._id} {self._host} {self._mount} {self._count}".encode().ljust(_BYTES - 1) + b"\n"
         try:
             file = os.open(self._path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
@@ -204,5 +212,9 @@ def _other(found: bytes) -> str:
 
 def _host_in(found: bytes) -> str:
     """Return the host that an owner file names."""
+    return _word(found, 1)
+
+
+def _word(found: bytes, index: int) -> str:
     words = found.decode("ascii", "replace").split()
-    return words[1] if len(words) > 1 and _PLAIN.fullmatch(words[1]) else "unknown"
+    return words[index] if len(words) > index and _PLAIN.fullmatch(words[index]) else _UNKNOWN

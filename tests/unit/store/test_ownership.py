@@ -14,7 +14,7 @@ from beacon.store.server import ownership
 class Node:
     """A store on a node of its own; `during` runs while it waits, once a poll."""
 
-    def __init__(self, data: Path, name: str) -> None:
+    def __init__(self, data: Path, name: str, *, boot: str = "") -> None:
         self.now = 0.0
         self.slept = 0.0
         self.waited_for: list[str] = []
@@ -24,7 +24,13 @@ class Node:
         run_dir = data.parent / name
         run_dir.mkdir(exist_ok=True)
         self.owner = ownership.Ownership(
-            data, run_dir, host=name, waits=self.waited_for.append, sleep=self.sleep, clock=lambda: self.now
+            data,
+            run_dir,
+            host=name,
+            boot=boot or f"boot-of-{name}",
+            waits=self.waited_for.append,
+            sleep=self.sleep,
+            clock=lambda: self.now,
         )
 
     def acquire(self) -> None:
@@ -70,6 +76,36 @@ def test_a_second_store_is_refused_in_one_sentence_while_the_first_one_lives(fir
     assert refused.value.exit_code == errors.EXIT_TEMPORARY
     first.live()
     assert second.waited_for == ["pod-1"]
+
+
+def test_where_the_lock_is_shared_a_dead_owner_costs_no_wait(data: Path) -> None:
+    Node(data, "pod-1", boot="a").acquire()
+    same, other = Node(data, "pod-2", boot="a"), Node(data, "pod-3", boot="b")
+
+    same.acquire()
+    other.acquire()
+
+    assert (same.slept, same.waited_for) == (0, [])
+    assert (other.slept, other.waited_for) == (ownership.LONGEST_WAIT_S, ["pod-2"])
+
+
+def test_two_stores_whose_kernels_are_unknown_do_not_share_a_lock(data: Path) -> None:
+    Node(data, "pod-1", boot="?").acquire()
+    second = Node(data, "pod-2", boot="?")
+
+    second.acquire()
+
+    assert second.slept == ownership.LONGEST_WAIT_S
+
+
+def test_another_mount_of_the_volume_has_locks_of_its_own(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Node(data, "pod-1", boot="a").acquire()
+    second = Node(data, "pod-2", boot="a")
+    monkeypatch.setattr(second.owner, "_mount", "a.1")
+
+    second.acquire()
+
+    assert second.slept == ownership.LONGEST_WAIT_S
 
 
 def test_the_wait_for_a_dead_owner_is_bounded_and_reported_once(first: Node, data: Path) -> None:
