@@ -41,13 +41,13 @@ class Pod:
         self.config.write_text(CONFIG)
         self.started: list[subprocess.Popen[str]] = []
 
-    def start(self, *, poll_s: float = 0.5) -> subprocess.Popen[str]:
+    def start(self, *, poll_s: float = 0.5, kernel: str = "") -> subprocess.Popen[str]:
         environ = {
             "BEACON_RUN_DIR": str(self.run_dir),
             "CONFIG_PATH": str(self.config),
             "DB_PATH": str(self.volume / "events.db"),
         }
-        command = [sys.executable, "-c", _WITHOUT_LOCKS, str(poll_s), self.run_dir.name]
+        command = [sys.executable, "-c", _WITHOUT_LOCKS, str(poll_s), kernel or self.run_dir.name]
         self.started.append(subprocess.Popen(command, env=os.environ | environ, stdout=subprocess.PIPE, text=True))
         return self.started[-1]
 
@@ -121,3 +121,19 @@ def test_a_store_that_stood_still_ends_without_writing_after_another_took_over(p
     code, lines = two.ended()
     assert code == errors.EXIT_OK
     assert len([line for line in lines if line["event"] == "waiting for the previous owner"]) == 1
+
+
+def test_a_pod_that_replaces_a_killed_one_on_its_node_starts_at_once(pods: tuple[Pod, Pod]) -> None:
+    one, two = pods
+    one.start(kernel="node")
+    testkit.until(one.serves, "the first store to serve", timeout=60)
+    one.started[-1].kill()
+    one.started[-1].wait()
+
+    two.start(kernel="node")
+    testkit.until(two.serves, "the second store to serve", timeout=60)
+
+    two.started[-1].send_signal(signal.SIGTERM)
+    code, lines = two.ended()
+    assert code == errors.EXIT_OK
+    assert not any(line["event"] == "waiting for the previous owner" for line in lines)
